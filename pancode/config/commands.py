@@ -7,15 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.config.answers import SET_SETTING, SETTINGS, UNDO, UNSET_SETTING, ChangeAnswer, SettingShape
+from pancode.config import answers
 from pancode.config.variables import BUILT_IN, FOR_NEW_NODES
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_ignored_variables, find_user, folder_here
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.client.retry import post_confirmed
@@ -38,13 +34,8 @@ def show(
     the project < PANCODE_ variables < a preset < flags.
     """
     rows, warnings = _load_settings(face)
-    for warning in warnings:
-        face.note(f"warning: {warning}")
-    columns: RowColumns[SettingShape] = {
-        "KEY": "key",
-        "VALUE": "value",
-        **({"ORIGIN": "origin"} if origin else {}),
-    }
+    face.warn(warnings)
+    columns = {"KEY": "key", "VALUE": "value", **({"ORIGIN": "origin"} if origin else {})}
     rows = [row for row in rows if word.lower() in row["key"]]
     for row in rows:
         if row["key"] in FOR_NEW_NODES and row["origin"] != BUILT_IN:
@@ -52,12 +43,12 @@ def show(
     face.show({"settings": rows}, lambda: format_rows(rows, columns, "no setting's name contains this"))
 
 
-def _load_settings(face: Face) -> tuple[list[SettingShape], list[str]]:
+def _load_settings(face: Face) -> tuple[list[answers.SettingShape], list[str]]:
     from pancode.config.folder_settings import settings_here
 
     if remote_of(os.environ) is not None:
         client = face.client()
-        rows = client.get(SETTINGS)["settings"]
+        rows = client.get(answers.SETTINGS)["settings"]
         return rows, find_ignored_variables(client, folder_here(), os.environ)
     rows, warnings = settings_here(home_of(os.environ), Path(folder_here()), os.environ)
     with suppress(UnavailableError):  # without a coordinator, all variables of this shell are effective
@@ -85,7 +76,7 @@ def set_(
     always apply. Some settings have their own commands: pancode budget set, config use, agents set, node set.
     """
     body = {"key": key, "value": value, "by": find_user(), "yes": approve}
-    _tell(face, post_confirmed(face.client(), SET_SETTING, body, face.confirm_or_decline))
+    _tell(face, post_confirmed(face.client(), answers.SET_SETTING, body, face.confirm_or_decline))
 
 
 @verb("config unset", "pancode config unset dispatch.safety")
@@ -93,7 +84,7 @@ def unset(key: Key, *, approve: Yes = False, face: Json) -> None:
     """Remove a value that `config set` has set; the files take effect again."""
     body = {"key": key, "by": find_user(), "yes": approve}
     try:
-        done = post_confirmed(face.client(), UNSET_SETTING, body, face.confirm_or_decline)
+        done = post_confirmed(face.client(), answers.UNSET_SETTING, body, face.confirm_or_decline)
     except PancodeError as error:
         if error.exit_code is not ExitCode.CONFIG or remote_of(os.environ) is not None:
             raise
@@ -107,16 +98,57 @@ def unset(key: Key, *, approve: Yes = False, face: Json) -> None:
 @verb("config undo", "pancode config undo")
 def undo(face: Json) -> None:
     """Undo the last change, unless its value was changed since; repeat to undo earlier ones."""
-    _tell(face, face.client().post(UNDO, {"by": find_user()}))
+    _tell(face, face.post(answers.UNDO))
 
 
-def _tell(face: Face, done: ChangeAnswer) -> None:
+def _tell(face: Face, done: answers.ChangeAnswer) -> None:
     for note in done["notes"]:
         face.note(f"note: {escape_line(note)}")
     face.show_result(done, change_line)
 
 
-def change_line(done: ChangeAnswer) -> str:
+def change_line(done: answers.ChangeAnswer) -> str:
     """Format a change as "old -> new", with the origin of the new value."""
     old, new = escape_line(done["old"]["value"]), escape_line(done["new"]["value"])
     return f"{escape_line(done['target'])}  {old} -> {new}  ({escape_line(done['new']['origin'])})\n"
+
+
+@verb("config preset", "pancode config preset", "pancode config preset hybrid")
+def show_presets(
+    *, name: Annotated[str | None, Argument(autocompletion=completions.presets)] = None, face: Json
+) -> None:
+    """List all presets and mark the applied one; with NAME, show its settings and where it is defined.
+
+    Presets are shipped, or defined in your panpresets.yaml. A preset overrides PANCODE_ variables and files;
+    the flags of a dispatch override the preset.
+    """
+    answer = face.get(answers.PRESETS, name=name)
+    if name is None:
+        return face.show(answer, lambda: format_rows(answer["presets"], _COLUMNS))
+    preset = answer["presets"][0]
+    # None leaves a setting unchanged.
+    words: dict[object, str] = {None: "-", True: "yes", False: "no"}
+    facts = {key: words.get(value, value) for key, value in preset.items() if value != ""}
+    return face.show(preset, lambda: escape_lines(f"{key:<13} {value}" for key, value in facts.items()))
+
+
+_COLUMNS: RowColumns[answers.PresetShape] = {
+    **{"PRESET": "name", "": lambda preset: "applied" if preset["applied"] else ""},
+    **{"WORKERS": "worker_model", "SCOUTS": "scout_model", "REASONING": "reasoning", "SAFETY": "safety"},
+    "WHAT FOR": "description",
+}
+
+
+@verb("config use", "pancode config use local", "pancode config use none")
+def use_preset(
+    name: Annotated[str, Argument(autocompletion=completions.presets)], *, yes: Yes = False, face: Json
+) -> None:
+    """Make a preset the default of every dispatch; `none` removes it. Your files are not changed."""
+    if name == "none":
+        ended = face.post(answers.UNSET_PRESET)
+        return face.show(ended, lambda: f"preset {ended['before']} is no longer applied\n")
+    body = {"name": name, "by": find_user(), "yes": yes}
+    answer = post_confirmed(face.client(), answers.APPLY_PRESET, body, face.confirm_or_decline)
+    face.warn(answer["warnings"])
+    columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}
+    return face.show(answer, lambda: format_rows(answer["settings"], columns))

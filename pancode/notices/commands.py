@@ -6,48 +6,27 @@ import os
 import time
 from typing import Annotated, Any
 
-from typer import Argument
-
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
-from pancode.interfaces.client.client import Client, home_of
+from pancode.interfaces.cli.parameters import Argument, Json, option, verb
+from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
+from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.notices.answers import CHANNELS, DELIVERIES, TEST_NOTICE, DeliveryShape
+from pancode.notices.answers import CHANNELS, DELIVERIES, TEST_NOTICE
 
 PATIENCE, EVERY_S = 80, 0.5
-
-
-def wait_for_delivery(face: Face, client: Client, made: DeliveryShape) -> int:
-    """Wait until the delivery's first try has ended; return the exit status."""
-    now = made
-    for _ in range(PATIENCE):
-        found = client.get(DELIVERIES, target=made["target"], limit=50)["deliveries"]
-        now = next((one for one in found if one["delivery"] == made["delivery"]), now)
-        if now["state"] != "waiting" or now["tries"]:
-            break
-        time.sleep(EVERY_S)
-    good = now["state"] == "sent"
-    face.show(
-        now, lambda: f"{now['target']}  {'sent' if good else 'not sent'}  {escape_line(now['status'])}\n"
-    )
-    return ExitCode.DONE if good else ExitCode.UNAVAILABLE
 
 
 _DELIVERIES: Columns = {
     **{"AT": "created_at", "STATE": "state", "KIND": "kind", "TRIES": "tries", "NEXT TRY": "next_at"},
     **{"ANSWER": "status", "DELIVERY": "delivery"},
 }
+_TESTS = "Send a notice to CHANNEL now, also in quiet hours, and show the result."
 
 
 @verb("admin notify", "pancode admin notify", "pancode admin notify --test phone")
 def notify(
     *,
     channel: Annotated[str | None, Argument()] = None,
-    tests: Annotated[
-        bool, option("Send a notice to CHANNEL now, also in quiet hours, and show the result.", "--test")
-    ] = False,
+    tests: Annotated[bool, option(_TESTS, "--test")] = False,
     log: Annotated[bool, option("Show what was sent to CHANNEL, newest first.", "--log")] = False,
     number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)] = 20,
     face: Json,
@@ -60,19 +39,24 @@ def notify(
         raise UsageError("CHANNEL requires one of --test and --log", fix="pancode admin notify --log CHANNEL")
     client = face.client()
     if tests:
-        return wait_for_delivery(
-            face, client, client.post(TEST_NOTICE, {"by": find_user(), "channel": channel})
-        )
+        now = made = face.post(TEST_NOTICE, {"channel": channel})
+        for _ in range(PATIENCE):  # until the delivery's first try has ended
+            found = client.get(DELIVERIES, target=made["target"], limit=50)["deliveries"]
+            now = next((one for one in found if one["delivery"] == made["delivery"]), now)
+            if now["state"] != "waiting" or now["tries"]:
+                break
+            time.sleep(EVERY_S)
+        good = now["state"] == "sent"
+        words = f"{now['target']}  {'sent' if good else 'not sent'}  {escape_line(now['status'])}\n"
+        return face.end(ExitCode.DONE if good else ExitCode.UNAVAILABLE, now, lambda: words)
     if log:
         sent = client.get(DELIVERIES, target=f"notify:{channel}", limit=number)
         face.show(sent, lambda: format_rows(sent["deliveries"], _DELIVERIES, "nothing has been sent yet"))
         return ExitCode.DONE
     answer = client.get(CHANNELS)
     none = "no channels; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}"
-    unknown = [
-        f"a notice rule names the unknown channel {escape_line(n)}\n" for n in answer["unknown_channels"]
-    ]
-    face.show(answer, lambda: format_rows(answer["channels"], _CHANNELS, none) + "".join(unknown))
+    unknown = (f"a notice rule names the unknown channel {one}" for one in answer["unknown_channels"])
+    face.show(answer, lambda: format_rows(answer["channels"], _CHANNELS, none) + escape_lines(unknown))
     return ExitCode.DONE
 
 
@@ -97,21 +81,15 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     from pancode.notices.delivery.sender import KeptSecrets
 
     home = Home(home_of(os.environ))  # Fail before the user types a secret that could not be stored.
-    value = _read_value(face, name)
+    value = face.read_secret(f"address or token for {name}: ", 20_000)
+    if len(value.split()) != 1:
+        fix = f"echo ADDRESS | pancode config secret {name}"
+        raise UsageError("the address or token must be one line without spaces", fix=fix)
     home.prepare()
-    KeptSecrets(home.secrets).keep(name, value)
-    answer: dict[str, Any] = {"secret": name}
+    KeptSecrets(home.secrets).keep(name, value.strip())
     channel = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
     forge = f"forge: {{HOST: {{token: secret:{name}}}}}, for the token of a forge or tracker"
     such = channel if "://" in value else f"{forge}; the address of a channel is a URL such as ntfy://TOPIC"
-    face.show(answer, lambda: f"stored; refer to it in pancode.yaml as secret:{name}, as in {such}\n")
-
-
-def _read_value(face: Face, name: str) -> str:
-    text = face.read_secret(f"address or token for {name}: ", 20_000)
-    if len(text.split()) != 1:
-        raise UsageError(
-            "the address or token must be one line without spaces",
-            fix=f"echo ADDRESS | pancode config secret {name}",
-        )
-    return text.strip()
+    face.show(
+        {"secret": name}, lambda: f"stored; refer to it in pancode.yaml as secret:{name}, as in {such}\n"
+    )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, option, verb
 
 
 @verb(

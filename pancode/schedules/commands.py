@@ -11,12 +11,9 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face, find_user, work_folder
-from pancode.interfaces.cli.parameters import Json, Label, many, option, parse_label
-from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
+from pancode.interfaces.cli.parameters import Json, Label, completions, many, option, parse_label, verb
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import zone_of
@@ -30,66 +27,38 @@ Cron = Annotated[
     str | None, option("Five cron fields, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
 ]
 At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
-On = Annotated[
-    str | None,
-    option(
-        "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook.",
-        "EVENT",
-    ),
-]
-OnPush = Annotated[
-    tuple[str, str] | None,
-    option(
-        "Start when this branch gets a new head; REPO is a directory or an https address.",
-        "--on-push",
-        "REPO BRANCH",
-    ),
-]
-Where = Annotated[
-    list[Label],
-    many(
-        "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated.",
-        "KEY=VALUE",
-        parser=parse_label,
-    ),
-]
-Chain = Annotated[
-    str | None,
-    option("Start this workflow; TASK is its input.", "NAME|FILE", complete=completions.workflow_files),
-]
+_ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
+_ON_PUSH = "Start when this branch gets a new head; REPO is a directory or an https address."
+_WHERE = "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated."
+_CHAIN = "Start this workflow; TASK is its input."
 Batch = Annotated[
     str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
 ]
-Missed = Annotated[
-    Literal["once", "none", "all"],
-    option("For times missed while no coordinator ran: start once for all, not at all, or once for each."),
-]
-Overlap = Annotated[bool, option("Start even if its last run is still running.", "--overlap")]
+_MISSED = "For times missed while no coordinator ran: start once for all, not at all, or once for each."
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
 DryRun = Annotated[bool, option("Show the next times; write nothing.", "--dry-run")]
 
 
 def format_schedules(found: list[answers.ScheduleShape]) -> str:
     none = "no schedules yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
-    below = [[f"  {line}" for line in (*_format_address(one), *_format_problems(one))] for one in found]
+    below = []
+    for one in found:
+        # The address that fires the schedule, or why it has none.
+        lines = [f"POST {one['url']}"] if one["url"] else one["warnings"]
+        below.append([f"  {escape_line(line)}" for line in (*lines, *_format_problems(one))])
     return format_rows(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
 
 
 def format_schedule(one: answers.ScheduleShape) -> str:
     """Return the schedule as text, with its next times and its last firings."""
-    lines = [
-        f"{one['schedule']}  {_format_state(one)}  {escape_line(one['words'])}",
-        f"begins  {escape_line(one['task'])}",
-    ]
+    lines = [f"{one['schedule']}  {_format_state(one)}  {one['words']}", f"begins  {one['task']}"]
     overlap = "may overlap" if one["overlap"] else "never two at the same time"
     lines += [f"missed times  {one['missed']}; {overlap}"]
-    lines += [f"paused  {escape_line(one['paused'])}"] if one["paused"] else []
-    lines += [f"webhook  POST {escape_line(one['url'])}"] if one["url"] else []
-    lines += [f"secret, shown once: {escape_line(one['secret'])}"] if one["secret"] else []
-    lines += [f"next  {text}" for text in one["next"]]
-    lines += _format_problems({**one, "firings": []})
-    firings = format_rows(one["firings"], _FIRINGS) if one["firings"] else ""
-    return "".join(f"{line}\n" for line in lines) + firings
+    lines += [f"paused  {one['paused']}"] if one["paused"] else []
+    lines += [f"webhook  POST {one['url']}"] if one["url"] else []
+    lines += [f"secret, shown once: {one['secret']}"] if one["secret"] else []
+    lines += [*(f"next  {text}" for text in one["next"]), *_format_problems({**one, "firings": []})]
+    return escape_lines(lines) + (format_rows(one["firings"], _FIRINGS) if one["firings"] else "")
 
 
 def _format_state(one: answers.ScheduleShape) -> str:
@@ -118,31 +87,14 @@ def _format_cause(firing: answers.FiringShape) -> str:
 
 
 _COLUMNS: RowColumns[answers.ScheduleShape] = {
-    **{
-        "SCHEDULE": "schedule",
-        "STATE": _format_state,
-        "FIRES": "words",
-        "NEXT": lambda one: one["next"][0] if one["next"] and one["paused"] is None else None,
-        "LAST": _format_last,
-        "WORK": "task",
-    }
+    **{"SCHEDULE": "schedule", "STATE": _format_state, "FIRES": "words"},
+    "NEXT": lambda one: one["next"][0] if one["next"] and one["paused"] is None else None,
+    **{"LAST": _format_last, "WORK": "task"},
 }
 _FIRINGS: RowColumns[answers.FiringShape] = {
-    **{
-        "AT": "due_at",
-        "STATE": "state",
-        "BEGAN": lambda one: one["run"] or one["workflow"],
-        "ON": _format_cause,
-    },
-    "WHY": "reason",
+    **{"AT": "due_at", "STATE": "state", "BEGAN": lambda one: one["run"] or one["workflow"]},
+    **{"ON": _format_cause, "WHY": "reason"},
 }
-
-
-def _format_address(one: answers.ScheduleShape) -> list[str]:
-    """Return the address that fires the schedule, or warnings that explain why it has none."""
-    return (
-        [f"POST {escape_line(one['url'])}"] if one["url"] else [escape_line(text) for text in one["warnings"]]
-    )
 
 
 def _format_problems(one: answers.ScheduleShape) -> list[str]:
@@ -198,15 +150,15 @@ def add(
     file: options.File = None,
     cron: Cron = None,
     at: At = None,
-    on: On = None,
-    on_push: OnPush = None,
-    where: Where,
-    chain: Chain = None,
+    on: Annotated[str | None, option(_ON, "EVENT")] = None,
+    on_push: Annotated[tuple[str, str] | None, option(_ON_PUSH, "--on-push", "REPO BRANCH")] = None,
+    where: Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)],
+    chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=completions.workflow_files)] = None,
     batch: Batch = None,
     total: workflow_options.Total = None,
     concurrency: workflow_options.Concurrency = None,
-    missed: Missed = "once",
-    overlap: Overlap = False,
+    missed: Annotated[Literal["once", "none", "all"], option(_MISSED)] = "once",
+    overlap: Annotated[bool, option("Start even if its last run is still running.", "--overlap")] = False,
     zone: Zone = None,
     dry_run: DryRun = False,
     yes: options.Yes = False,
@@ -220,14 +172,12 @@ def add(
     its last run is still running. In TASK, $RUN is the event's run and $COMMIT the push's commit. With --on
     webhook, a signed request starts the work; its secret is shown now and never again.
     """
-    given = ctx.params
-    body: dict[str, Any] = {"name": name, "by": find_user(), "cron": cron, "at": at, "on": on}
-    body |= {"where": dict(where), "missed": missed, "overlap": overlap, "dry_run": dry_run}
+    body: dict[str, Any] = {"name": name, "cron": cron, "at": at, "on": on, "where": dict(where)}
+    body |= {"missed": missed, "overlap": overlap, "dry_run": dry_run}
     body |= {"zone": zone or local_zone(os.environ), **_work(ctx, task_text(task, file), chain, batch)}
     if on_push is not None:
         body["on_push"] = [_resolve_repo(on_push[0]), on_push[1]]
-    answer = face.client(works=not given["dry_run"]).post(answers.ADD_SCHEDULE, body)
-    _show(face, answer)
+    _show(face, face.post(answers.ADD_SCHEDULE, body, works=not dry_run))
 
 
 def _resolve_repo(word: str) -> str:
@@ -244,17 +194,13 @@ def _work(
     """Return what the schedule starts: the body that `dispatch`, `chain` or `batch` would send."""
     given, argv = ctx.params, ctx.meta.get("argv")
     if chain is not None and batch is not None or (batch is not None and task is not None):
-        raise UsageError(
-            "a schedule must start exactly one thing",
-            fix="choose one of TASK, --chain NAME [INPUT], --batch FILE",
-            code="bad_value",
-        )
+        fix = "choose one of TASK, --chain NAME [INPUT], --batch FILE"
+        raise UsageError("a schedule must start exactly one thing", fix=fix, code="bad_value")
     if chain is not None:
         return {"workflow": request_of(steps_of(chain, task, given), given)}
     if batch is not None:
-        return {
-            "workflow": request_of(tasks_of([], batch, without_preset(options.collect_given(given))), given)
-        }
+        tasks = tasks_of([], batch, without_preset(options.collect_given(given)))
+        return {"workflow": request_of(tasks, given)}
     body: dict[str, Any] = {"task": task or "", **options.collect_given(given), **of_caller(given)}
     return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
 
@@ -262,15 +208,13 @@ def _work(
 @verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
 def ls(face: Json) -> None:
     """List all schedules: when each fires next, and the result of its last firing."""
-    face.show_result(
-        face.client().get(answers.SCHEDULES), lambda answer: format_schedules(answer["schedules"])
-    )
+    face.show_result(face.get(answers.SCHEDULES), lambda answer: format_schedules(answer["schedules"]))
 
 
 @verb("schedule show", "pancode schedule show nightly")
 def show(name: Name, face: Json) -> None:
     """Show one schedule with its next five times and its last firings."""
-    _show(face, face.client().get(answers.SCHEDULE.at(name)))
+    _show(face, face.get(answers.SCHEDULE.at(name)))
 
 
 @verb("schedule pause", "pancode schedule pause nightly --reason 'release freeze'")
@@ -278,19 +222,19 @@ def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
     """Stop firing until the schedule is resumed; runs that are running continue."""
-    _show(face, face.client().post(answers.PAUSE_SCHEDULE.at(name), {"by": find_user(), "reason": reason}))
+    _show(face, face.post(answers.PAUSE_SCHEDULE.at(name), {"reason": reason}))
 
 
 @verb("schedule resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
     """Resume a paused schedule; times that passed during the pause are skipped."""
-    _show(face, face.client().post(answers.RESUME_SCHEDULE.at(name), {"by": find_user()}))
+    _show(face, face.post(answers.RESUME_SCHEDULE.at(name)))
 
 
 @verb("schedule run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
     """Fire now, even if the schedule is paused; its times do not change."""
-    _show(face, face.client(works=True).post(answers.RUN_SCHEDULE.at(name), {"by": find_user()}))
+    _show(face, face.post(answers.RUN_SCHEDULE.at(name), works=True))
 
 
 @verb("schedule rm", "pancode schedule rm nightly")
@@ -301,5 +245,5 @@ def rm(name: Name, face: Json) -> None:
 
 
 def _show(face: Face, answer: answers.ScheduleShape) -> None:
-    print_warnings(face, answer["warnings"])
+    face.warn(answer["warnings"])
     face.show_result(answer, format_schedule)

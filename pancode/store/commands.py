@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
+from pancode.interfaces.cli.parameters import Json, option, verb
+from pancode.interfaces.cli.terminal import escape_line, format_rows
 from pancode.interfaces.client.client import home_of
 
 
@@ -27,13 +26,9 @@ def move(
     """
     from pancode.app.administration import move_ledger
 
-    face.show_result(move_ledger(home_of(os.environ), os.environ, source, password_file), _format_summary)
-
-
-def _format_summary(answer: dict[str, Any]) -> str:
+    answer = move_ledger(home_of(os.environ), os.environ, source, password_file)
     rows = [one for one in answer["tables"] if one["rows"]]
-    columns: Columns = {"TABLE": "table", "ROWS": "rows"}
-    count = sum(t["rows"] for t in answer["tables"])
-    moved = f"moved to {escape_line(answer['to'])}: {count} rows\n"
-    kept = f"the old ledger is kept, but no longer used: {escape_line(answer['kept'])}\n"
-    return format_rows(rows, columns) + moved + kept
+    text = format_rows(rows, {"TABLE": "table", "ROWS": "rows"})
+    text += f"moved to {escape_line(answer['to'])}: {sum(one['rows'] for one in rows)} rows\n"
+    text += f"the old ledger is kept, but no longer used: {escape_line(answer['kept'])}\n"
+    face.show(answer, lambda: text)

@@ -1,3 +1,1 @@
 """Commands that list the choices of a dispatch: agents, runtimes, models, presets."""
-
-from __future__ import annotations

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument
-
-from pancode.agents.answers import AGENTS
-from pancode.agents.commands.prompts import compile_prompt, in_parts
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
+from pancode.agents.answers import AGENTS, PROMPT, RUN_PROMPT, PromptAnswer
 from pancode.interfaces.cli.output import Face, list_findings
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
+from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.caller import find_folder, folder_here
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UsageError
@@ -35,7 +31,7 @@ def list_agents(
     *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
 ) -> None:
     """List all agents."""
-    found = face.client().get(AGENTS, cwd=find_folder())["agents"]
+    found = face.get(AGENTS, cwd=find_folder())["agents"]
     shown = [a for a in found if tag is None or tag in a["tags"]]
     if tag is not None and not shown:
         tags = sorted({one for a in found for one in a["tags"]})
@@ -74,27 +70,20 @@ def show_agent(
 ) -> None:
     """Show an agent's definition; with --prompt, the prompt of its runs in this folder, part by part."""
     choice = {"mode": mode, "safety": safety, "runtime": runtime}
-    if not prompt:
-        if any(choice.values()):
-            raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
-        agent = face.client().get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
-        facts = "".join(
-            f"{key:<13} {_format_value(value)}\n" for key, value in agent.items() if _has_value(key, value)
-        )
-        face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
-        return
-    face.show_result(compile_prompt(face, name, choice), in_parts)
-
-
-def _has_value(key: str, value: object) -> bool:
-    return key != "prompt" and value not in (None, [], {}, "")
+    if prompt:
+        return face.show_result(compile_prompt(face, name, choice), in_parts)
+    if any(choice.values()):
+        raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
+    agent = face.get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
+    facts = {key: one for key, one in agent.items() if key != "prompt" and one not in (None, [], {}, "")}
+    lines = [f"{key:<13} {_format_value(value)}" for key, value in facts.items()]
+    return face.show(agent, lambda: escape_lines([*lines, ""]) + safe_block(agent["prompt"]))
 
 
 def _format_value(value: object) -> str:
     if isinstance(value, dict):
-        fields = {key: one for key, one in value.items() if one is not None}
-        return escape_line(", ".join(f"{key} {one}" for key, one in fields.items()) or "-")
-    return escape_line(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        return ", ".join(f"{key} {one}" for key, one in value.items() if one is not None) or "-"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @verb(
@@ -113,14 +102,9 @@ def set_agent(
     from pancode.config.agents.definition_changes import set_field
 
     answer = set_field(_agents_file(), name, field, value)
-    words = (
-        f"{answer['agent']}.{field} is {_join_value(answer['value'])}  {answer['file']}:{answer['line']}\n"
-    )
-    face.show(answer, lambda: escape_line(words.rstrip("\n")) + "\n")
-
-
-def _join_value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    now = answer["value"]
+    words = f"{answer['agent']}.{field} is {', '.join(map(str, now)) if isinstance(now, list) else now}"
+    face.show(answer, lambda: escape_line(f"{words}  {answer['file']}:{answer['line']}") + "\n")
 
 
 @verb("agents new", "pancode agents new migrator --from builder")
@@ -144,20 +128,70 @@ def check_agents(face: Face, file: str | None) -> int:
     from pancode.config.agents.definition_changes import check_file
 
     answer = check_file(_agents_file(), None if file is None else Path(file))
-    face.show_result(answer, _format_check)
+    lines = [*list_findings("error", answer["problems"]), *list_findings("note", answer["remarks"])]
+    where = answer["file"] or "no panagents.yaml: the shipped agents apply"
+    off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
+    end = f"{count_noun(usable, 'agent')}, all right"
+    end += f", and {len(off)} disabled: {', '.join(off)}" if off else ""
+    end = count_noun(len(answer["problems"]), "problem") if answer["problems"] else end
+    face.show(answer, lambda: escape_lines([*lines, f"{where}: {end}"]))
     return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
 
 
-def _format_check(answer: dict[str, Any]) -> str:
-    lines = [*list_findings("error", answer["problems"]), *list_findings("note", answer["remarks"])]
-    where = answer["file"] or "no panagents.yaml: the shipped agents apply"
-    count = len(answer["problems"])
-    end = count_noun(count, "problem") if count else _format_summary(answer)
-    return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{where}: {end}"])
+_RUN = re.compile(r"r-[0-9a-z]+|last")
+Mode = Annotated[str | None, option("The mode of the run.", "M", complete=completions.complete_modes)]
+Safety = Annotated[
+    str | None, option("The safety level of the run.", "S", complete=completions.complete_levels)
+]
+Runtime = Annotated[str | None, option("The runtime of the run.", "R", complete=completions.runtimes)]
+Model = Annotated[str | None, option("The model; the prompt of a small model is shortened.", "M", "--model")]
 
 
-def _format_summary(answer: dict[str, Any]) -> str:
-    """Return the line for definitions without errors; disabled agents are listed separately."""
-    off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
-    switched = f", and {len(off)} disabled: {', '.join(off)}" if off else ""
-    return f"{count_noun(usable, 'agent')}, all right{switched}"
+@verb(
+    "agents prompt",
+    "pancode agents prompt builder",
+    "pancode agents prompt reviewer --mode review --runtime claude",
+    "pancode agents prompt builder --model ollama/qwen3:8b --task 'Add a test.'",
+    "pancode agents prompt r-k3v9xq",
+)
+def show(
+    name: Annotated[str, Argument(metavar="AGENT|RUN", autocompletion=completions.agents)],
+    *,
+    model: Model = None,
+    mode: Mode = None,
+    safety: Safety = None,
+    runtime: Runtime = None,
+    task: Annotated[str | None, option("The task; it is never shortened.", "T")] = None,
+    face: Json,
+) -> None:
+    """Show the prompt that a run of AGENT gets in this folder, part by part; or the prompt that a RUN got.
+
+    For a small context window, notes of earlier runs are omitted first; then the agent's description and the
+    form of its report are shortened. The task, mode, rules and tools are always complete.
+    """
+    if _RUN.fullmatch(name):
+        prompt = face.get(RUN_PROMPT.at(name))
+        head = f"{prompt['run']} of {prompt['agent']}\ndigest {prompt['digest']}\n\n"
+        return face.show(prompt, lambda: head + safe_block(prompt["text"]))
+    query = {"model": model, "mode": mode, "safety": safety, "runtime": runtime, "task": task}
+    return face.show_result(compile_prompt(face, name, query), in_parts)
+
+
+def compile_prompt(face: Face, agent: str, choice: dict[str, str | None]) -> PromptAnswer:
+    """Return the prompt of an agent as a dispatch from this folder would compile it."""
+    query = {key: value for key, value in choice.items() if value is not None}
+    return face.get(PROMPT.at(agent), cwd=find_folder(), **query)
+
+
+def in_parts(answer: PromptAnswer) -> str:
+    """Format a compiled prompt for users."""
+    window = "" if answer["window"] is None else f", for a window of {answer['window']} tokens"
+    tokens = ", ".join(f"{key} {count}" for key, count in answer["tokens"].items())
+    text = (
+        f"{answer['agent']} in mode {answer['mode']} at {answer['safety']} for {answer['runtime']}{window}\n"
+    )
+    text += f"digest {answer['digest']}\ntokens (estimate): {tokens}\n"
+    text += "".join(f"left out: {words}\n" for words in answer["left_out"])
+    for piece in answer["pieces"]:
+        text += f"\n--- {piece['category']}\n{safe_block(piece['text'])}"
+    return text

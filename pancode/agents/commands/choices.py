@@ -9,14 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from typer import Argument
-
 from pancode.agents import answers
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_table
+from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, option, verb
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, format_table
 from pancode.interfaces.client.caller import find_folder, folder_here
 from pancode.interfaces.client.client import Client, home_of
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
@@ -32,27 +27,16 @@ def runtimes(
 
     With NAME, show one runtime, node by node.
     """
-    answer = face.client().get(answers.RUNTIMES, cwd=find_folder(), name=name)
-    if name is not None:
-        return face.show(answer["runtimes"][0], lambda: _format_nodes(answer))
-    return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
-
-
-def _format_nodes(answer: answers.RuntimesAnswer) -> str:
-    rows = [node for runtime in answer["runtimes"] for node in runtime["nodes"]]
-    levels = [f"reasoning: {', '.join(one['reasoning'])}\n" for one in answer["runtimes"] if one["reasoning"]]
-    named = answer["runtimes"][0]["name"]
+    answer = face.get(answers.RUNTIMES, cwd=find_folder(), name=name)
+    if name is None:
+        return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
     from node_agent.wire.endpoint import OTHER, OTHER_HELD
 
-    held = f"{OTHER_HELD}\n" if named.startswith(OTHER) else ""
-    return format_rows(rows, _FOUND, f"{named} is not on any node") + "".join(levels) + held
-
-
-_FOUND: RowColumns[answers.NodeRuntime] = {
-    **{"NODE": "node", "VERSION": "version", "STATE": lambda fact: _format_state(fact)},
-    **{"LOGIN": lambda fact: _login(fact), "DOES ITSELF": lambda fact: ", ".join(fact["can"])},
-    "FIX": lambda fact: fact["says"] or fact["fix"],
-}
+    one = answer["runtimes"][0]
+    text = format_rows(one["nodes"], _FOUND, f"{one['name']} is not on any node")
+    text += f"reasoning: {', '.join(one['reasoning'])}\n" if one["reasoning"] else ""
+    text += f"{OTHER_HELD}\n" if one["name"].startswith(OTHER) else ""
+    return face.show(one, lambda: text)
 
 
 def _format_state(fact: answers.NodeRuntime) -> str:
@@ -67,12 +51,11 @@ def _login(fact: answers.NodeRuntime) -> str:
     return "key, metered" if fact["login"] == "key" else "-"
 
 
-def _format_modes(found: list[answers.ModeShape]) -> str:
-    return format_rows(found, _MODES)
-
-
-def _format_levels(found: list[answers.LevelShape]) -> str:
-    return format_rows(found, {"SAFETY": "name", "": _format_default, "ALLOWS": "allows"})
+_FOUND: RowColumns[answers.NodeRuntime] = {
+    **{"NODE": "node", "VERSION": "version", "STATE": _format_state, "LOGIN": _login},
+    "DOES ITSELF": lambda fact: ", ".join(fact["can"]),
+    "FIX": lambda fact: fact["says"] or fact["fix"],
+}
 
 
 def _format_default(one: answers.ModeShape | answers.LevelShape) -> str:
@@ -80,9 +63,11 @@ def _format_default(one: answers.ModeShape | answers.LevelShape) -> str:
 
 
 _MODES: RowColumns[answers.ModeShape] = {
-    **{"MODE": "name", "DISPATCHES": lambda mode: _format_yes(mode["dispatches"])},
-    **{"WRITING AGENTS": lambda mode: _format_yes(mode["writes"]), "": _format_default},
+    **{"MODE": "name", "DISPATCHES": lambda mode: "yes" if mode["dispatches"] else "no"},
+    **{"WRITING AGENTS": lambda mode: "yes" if mode["writes"] else "no", "": _format_default},
 }
+_LEVELS: RowColumns[answers.LevelShape] = {"SAFETY": "name", "": _format_default, "ALLOWS": "allows"}
+_LEVEL = "Judge by this safety level (default: the level in your settings)."
 
 
 @verb(
@@ -112,12 +97,10 @@ def show_policy(
     if name is None:
         return show_rules(face)
     modes, levels = find_choices(face.client())
-    mode = next((one for one in modes if one["name"] == name), None)
-    level = next((one for one in levels if one["name"] == name), None)
-    if mode is not None:
-        return face.show(mode, lambda: _format_modes([mode]))
-    if level is not None:
-        return face.show(level, lambda: _format_levels([level]))
+    for mode in (one for one in modes if one["name"] == name):
+        return face.show_result(mode, lambda one: format_rows([one], _MODES))
+    for level in (one for one in levels if one["name"] == name):
+        return face.show_result(level, lambda one: format_rows([one], _LEVELS))
     known = [one["name"] for one in (*modes, *levels)]
     raise not_found("mode or safety level", name, known, "pancode policy show")
 
@@ -136,21 +119,14 @@ def show_rules(face: Face) -> None:
     modes, levels = list[answers.ModeShape](), list[answers.LevelShape]()
     with suppress(UnavailableError):
         modes, levels = find_choices(face.client(starts=False))
-    for warning in answer["warnings"]:
-        face.note(f"warning: {warning}")
+    face.warn(answer["warnings"])
     held = [r for r in answer["rules"] if r["kind"] == "landing"]
     rules = [r for r in answer["rules"] if r["kind"] != "landing"]
-    columns: Columns = {
-        "RULE": "kind",
-        "PATTERN": "pattern",
-        "LEAVES": "leaves",
-        "FROM": "origin",
-        "WHY": "reason",
-    }
-    files = "".join(f"read: {escape_line(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
-    report = {"modes": modes, "safety": levels, **answer}
-    choices = f"{_format_modes(modes)}\n{_format_levels(levels)}\n" if modes else ""
-    face.show(report, lambda: choices + format_rows(rules, columns) + _format_held(held) + "\n" + files)
+    columns = {"RULE": "kind", "PATTERN": "pattern", "LEAVES": "leaves", "FROM": "origin", "WHY": "reason"}
+    text = f"{format_rows(modes, _MODES)}\n{format_rows(levels, _LEVELS)}\n" if modes else ""
+    text += format_rows(rules, columns) + _format_held(held) + "\n"
+    text += escape_lines(f"read: {name}" for name in answer["files"]) + f"{answer['note']}\n"
+    face.show({"modes": modes, "safety": levels, **answer}, lambda: text)
 
 
 def check_rules(face: Face, file: str | None) -> int:
@@ -164,7 +140,7 @@ def check_rules(face: Face, file: str | None) -> int:
         raise UsageError(f"{file} is not a rules file in force", fix=fix)
     report = {"files": answer["files"], "warnings": answer["warnings"]}
     lines = [*(f"warning: {one}" for one in answer["warnings"]), f"{len(answer['rules'])} rules, no errors"]
-    return face.end(ExitCode.DONE, report, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
+    return face.end(ExitCode.DONE, report, lambda: escape_lines(lines))
 
 
 def _format_held(held: list[dict[str, Any]]) -> str:
@@ -186,10 +162,7 @@ def check_deed(
     use: Annotated[
         Literal["read", "write", "delete"] | None, option("The kind of access to the path.", "--as")
     ] = None,
-    level: Annotated[
-        str | None,
-        option("Judge by this safety level (default: the level in your settings).", "--safety", "S"),
-    ] = None,
+    level: Annotated[str | None, option(_LEVEL, "--safety", "S")] = None,
     read_only: Annotated[bool, option("Judge as for a read-only agent.", "--read-only")] = False,
     face: Json,
 ) -> int:
@@ -200,9 +173,8 @@ def check_deed(
     from pancode.config.folder_safety import Deed, judged_here
 
     if (command is None) == (path is None):
-        raise UsageError(
-            "exactly one of COMMAND and --path is required", fix="pancode policy check 'rm -rf build'"
-        )
+        fix = "pancode policy check 'rm -rf build'"
+        raise UsageError("exactly one of COMMAND and --path is required", fix=fix)
     for value in (command, path, level):
         if value is not None:
             check_name(value)
@@ -210,12 +182,8 @@ def check_deed(
     answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
     verdict = "asks a user" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"
     lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
-    face.show(answer, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
+    face.show(answer, lambda: escape_lines(lines))
     return ExitCode.DONE if answer["allowed"] else ExitCode.POLICY_VIOLATION
-
-
-def _format_yes(value: bool) -> str:
-    return "yes" if value else "no"
 
 
 def runtime_rows(
@@ -227,20 +195,17 @@ def runtime_rows(
     rows = [(r["name"], _on(r["nodes"], ready=True), _on(r["nodes"], ready=False)) for r in runtimes]
     parts = [format_table(("RUNTIME", "READY", "NOT READY"), rows)]
     if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
-        parts.append(
-            "subscription: the vendor's own login, not metered; costs are the program's own figures\n"
-        )
+        figures = "costs are the program's own figures"
+        parts.append(f"subscription: the vendor's own login, not metered; {figures}\n")
     from node_agent.wire.endpoint import OTHER, OTHER_HELD
 
     if any(runtime["name"].startswith(OTHER) for runtime in runtimes):
         parts.append(f"{OTHER}NAME: {OTHER_HELD}\n")
-    parts += ["".join(_format_fixes(runtimes))] if any(_format_fixes(runtimes)) else []
+    parts += filter(None, ["".join(_format_fixes(runtimes))])
     if isolations:
         around: dict[tuple[str, str], list[str]] = {}
-        for isolation in isolations:
-            around.setdefault(((isolation["isolation"] or "-"), isolation["holds"]), []).append(
-                isolation["node"]
-            )
+        for one in isolations:
+            around.setdefault((one["isolation"] or "-", one["holds"]), []).append(one["node"])
         held = [(", ".join(nodes), *isolation) for isolation, nodes in around.items()]
         parts.append(format_table(("NODE", "ISOLATION", "ENFORCES"), held))
     return "\n".join(
@@ -289,10 +254,8 @@ def _format_fixes(runtimes: Sequence[answers.RuntimeShape]) -> Iterator[str]:
             fix = escape_line(hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} "))
             if runtime["installable"] and word == "missing":
                 problem = "the node says" if len(nodes) == 1 else "the nodes say"
-                fix = (
-                    escape_line(f"pancode node install {' '.join(nodes)} {runtime['name']}")
-                    + f"\n  {problem}: {fix}"
-                )
+                command = escape_line(f"pancode node install {' '.join(nodes)} {runtime['name']}")
+                fix = f"{command}\n  {problem}: {fix}"
             yield escape_line(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {fix}\n"
 
 
@@ -305,17 +268,14 @@ def _need(fact: answers.NodeRuntime) -> str:
 def evidence_of(answer: dict[str, Any]) -> str:
     """Return a table of what enforces each rule and of the breaches; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
-    parts = [format_table(heads, list(map(_evidence_row, answer["matrix"])))]
+    rows = []
+    for row in answer["matrix"]:
+        happened = [row["happened_with"], row["happened_without"]]
+        inside, outside = (f"{len(one)} of {row['tried']}" if row["tried"] else "-" for one in happened)
+        cells = (row["runtime"], row["version"] or "-", row["rule"], row["with_sandbox"])
+        rows.append((*cells, inside, row["without"], outside))
+    parts = [format_table(heads, rows)]
     if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:
         rules = [rule.upper() for rule in list(answer["acts"][0])[2:]]
         parts.append(format_table(("ACT", *rules), acts))
     return "\n".join([*parts, f"measured {answer['measured']}; see docs/reference/safety-matrix.md\n"])
-
-
-def _evidence_row(row: dict[str, Any]) -> tuple[str, ...]:
-    counts = [
-        f"{len(row[key])} of {row['tried']}" if row["tried"] else "-"
-        for key in ("happened_with", "happened_without")
-    ]
-    version = row["version"] or "-"
-    return row["runtime"], version, row["rule"], row["with_sandbox"], counts[0], row["without"], counts[1]

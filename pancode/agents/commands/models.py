@@ -5,29 +5,14 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from typer import Argument
-
 from pancode.agents.answers import ENDPOINTS, MODELS, ModelShape, NodeEndpoint, PassportShape
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    RowColumns,
-    escape_line,
-    format_advice,
-    format_bytes,
-    format_rows,
-    format_tokens,
-    short_time,
-)
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
+from pancode.interfaces.cli.terminal import Columns, RowColumns, format_advice, format_rows, short_time
 from pancode.interfaces.client.caller import find_folder, find_user
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.retry import run_model_tests
 from pancode.kernel.errors import ExitCode, UsageError
-
-_Node = Annotated[str | None, option("Only this node.", "N", complete=completions.nodes)]
+from pancode.kernel.formatting import escape_line, format_bytes, format_tokens
 
 _NONE = """no model server was found
   Each node checks the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
@@ -37,20 +22,17 @@ _NONE = """no model server was found
 """
 
 
+_RUNTIME = "Show vendors' models for this runtime instead, with prices."
+_SERVERS = "Show the model servers that your nodes reach: kinds, health and APIs."
+
+
 @verb("models ls", "pancode models --runtime claude --tier mid", "pancode models ls --servers")
 def list_models(
     *,
-    node: _Node = None,
+    node: Annotated[str | None, option("Only this node.", "N", complete=completions.nodes)] = None,
     tier: Annotated[str | None, option("Show only this tier: frontier, mid or small.", "T")] = None,
-    runtime: Annotated[
-        str | None,
-        option(
-            "Show vendors' models for this runtime instead, with prices.", "R", complete=completions.runtimes
-        ),
-    ] = None,
-    servers: Annotated[
-        bool, option("Show the model servers that your nodes reach: kinds, health and APIs.", "--servers")
-    ] = False,
+    runtime: Annotated[str | None, option(_RUNTIME, "R", complete=completions.runtimes)] = None,
+    servers: Annotated[bool, option(_SERVERS, "--servers")] = False,
     face: Json,
 ) -> None:
     """List the models of your own servers, or of vendors (--runtime).
@@ -59,28 +41,27 @@ def list_models(
     this PanCode release and needs no network; you can also use models that are not on it.
     """
     if runtime is not None and node is not None:
-        raise UsageError(
-            "--node and --runtime cannot be combined",
-            fix="omit one of them",
-        )
+        raise UsageError("--node and --runtime cannot be combined", fix="omit one of them")
     if servers:
-        reached = face.client().get(ENDPOINTS, node=node)
+        reached = face.get(ENDPOINTS, node=node)
         return face.show(reached, lambda: _format_endpoints(reached["endpoints"]))
     if runtime is not None:
-        return show_vendors(face, runtime, tier)
-    answer = face.client().get(MODELS, cwd=find_folder(), node=node, tier=tier)
+        from node_agent.wire.clock import SystemClock
+        from pancode.config.vendor_models import models_of
+
+        rows = models_of(runtime, tier, home_of(os.environ), os.environ, SystemClock().wall_ms())
+        return face.show({"models": rows}, lambda: format_rows(rows, _VENDORS))
+    answer = face.get(MODELS, cwd=find_folder(), node=node, tier=tier)
     return face.show(answer, lambda: _format_models(answer["models"], tier))
 
 
 def _format_endpoints(found: list[NodeEndpoint]) -> str:
     if not found:
         return _NONE
-    wrong = [one for one in found if one["health"] != "ok"]
-    lines = "".join(
-        f"  {one['node']}/{one['name']}: {escape_line(one['words'])}\n    {format_advice(one)}\n"
-        for one in wrong
-    )
-    return format_rows(found, _ENDPOINTS) + lines
+    text = format_rows(found, _ENDPOINTS)
+    for one in (one for one in found if one["health"] != "ok"):
+        text += f"  {one['node']}/{one['name']}: {escape_line(one['words'])}\n    {format_advice(one)}\n"
+    return text
 
 
 def _format_slots(one: NodeEndpoint) -> str:
@@ -123,16 +104,15 @@ def _format_yes(known: bool | None) -> str:
     return "?" if known is None else "yes" if known else "no"
 
 
+def _format_context(one: ModelShape) -> str:
+    return f"{format_tokens(one['ctx_usable']) or '?'} of {format_tokens(one['ctx_max']) or '?'}"
+
+
 _MODELS: RowColumns[ModelShape] = {
     "MODEL": "ref",
     "TIER": lambda one: "embeddings only" if one["embedding"] else one["tier"] or "?",
-    **{
-        "SIZE": lambda one: _format_parameters(one["parameters"]),
-        "QUANT": lambda one: one["quantisation"] or "?",
-    },
-    "CONTEXT": lambda one: (
-        f"{format_tokens(one['ctx_usable']) or '?'} of {format_tokens(one['ctx_max']) or '?'}"
-    ),
+    "SIZE": lambda one: _format_parameters(one["parameters"]),
+    **{"QUANT": lambda one: one["quantisation"] or "?", "CONTEXT": _format_context},
     "STATE": lambda one: "remote, costs money" if one["remote"] else one["residence"] or "?",
     **{"DISK": lambda one: format_bytes(one["size"]), "TOOLS": lambda one: _format_yes(one["tools"])},
     "VISION": lambda one: _format_yes(one["vision"]),
@@ -144,15 +124,7 @@ _VENDORS: Columns = {
     **{"MODEL": "model", "TIER": "tier", "CONTEXT": "context", "$/M IN": lambda one: one["input_usd"]},
     **{"CACHED": lambda one: one["cached_usd"], "OUT": lambda one: one["output_usd"]},
 }
-
-
-def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
-    """Show the installed list of vendors' models; `-` means unknown."""
-    from node_agent.wire.clock import SystemClock
-    from pancode.config.vendor_models import models_of
-
-    rows = models_of(runtime, tier, home_of(os.environ), os.environ, SystemClock().wall_ms())
-    face.show({"models": rows}, lambda: format_rows(rows, _VENDORS))
+_NODE = "Test only on this node (default: on each node that has the model)."
 
 
 @verb(
@@ -163,9 +135,7 @@ def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
 def test_model(
     model: Annotated[str, Argument(autocompletion=completions.models)],
     *,
-    node: Annotated[
-        str | None, option("Test only on this node (default: on each node that has the model).", "N")
-    ] = None,
+    node: Annotated[str | None, option(_NODE, "N")] = None,
     again: Annotated[bool, option("Repeat the test of a model that was already tested.", "--again")] = False,
     face: Json,
 ) -> int:
@@ -174,10 +144,9 @@ def test_model(
     The test takes up to 60 s; loading the model first may take minutes. The first dispatch to a model runs
     this test itself if the model is free. Exit code 5 if a check fails.
     """
-    tests = run_model_tests(
-        face.note, face.client(), {"by": find_user(), "model": model, "node": node, "again": again}
-    )
-    face.show({"tests": tests}, lambda: "".join(_test_result(one) for one in tests))
+    body = {"by": find_user(), "model": model, "node": node, "again": again}
+    tests = run_model_tests(face.note, face.client(), body)
+    face.show({"tests": tests}, lambda: "".join(map(_test_result, tests)))
     return _exit_of_tests(tests)
 
 
@@ -194,12 +163,7 @@ def _test_result(one: dict[str, Any]) -> str:
         fix = f"  fix: {one['fix']}\n" if one["fix"] else ""
         return f"{head}could not be tested: {one['words']}\n{fix}"
     speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
-    fixes = [f"  {hint}\n" for check in one["checks"] if (hint := format_advice(check))]
     earlier = f" at {short_time(one['taken_at'])}; not repeated (use --again to repeat)"
-    verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{earlier if one['earlier'] else ''}\n"
-    return (
-        head
-        + verdict
-        + format_rows(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
-        + "".join(fixes)
-    )
+    text = f"{head}{'passed' if one['passed'] else 'FAILED'}{speed}{earlier if one['earlier'] else ''}\n"
+    text += format_rows(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
+    return text + "".join(f"  {hint}\n" for hint in map(format_advice, one["checks"]) if hint)

@@ -8,20 +8,15 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
 from pancode.fleet.answers import PING
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, tell_error
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.client.client import FULL, Client, home_of, start_coordinator, unusable_home_error
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
-
-if TYPE_CHECKING:
-    pass
-
 
 HELD = 73
 """Exit status that tells the systemd units that another coordinator has locked the home."""
@@ -53,16 +48,13 @@ def serve(
         words = "already running" if before is not None else "running"
         sys.stdout.write(f"{words}, pid {now.pid if now is not None else '?'}\n")
         return ExitCode.DONE
-    if not child:
-        from pancode.app.fleet_tools import make_fleet_calls
-        from pancode.app.server.serve import serve_here
+    if child:
+        return _as_child(stamp)
+    from pancode.app.fleet_tools import make_fleet_calls
+    from pancode.app.server.serve import serve_here
 
-        serve_here(os.environ, make_fleet_calls, quiet=False)
-        return ExitCode.DONE
-    for number in (signal.SIGINT, signal.SIGHUP):
-        # Signals that a background command ignores must not stay ignored in the coordinator.
-        signal.signal(number, signal.SIG_DFL)
-    return _as_child(stamp)
+    serve_here(os.environ, make_fleet_calls, quiet=False)
+    return ExitCode.DONE
 
 
 def _as_child(stamp: int | None) -> int:
@@ -70,6 +62,9 @@ def _as_child(stamp: int | None) -> int:
     from pancode.app.server.serve import left_to_service, serve_here
     from pancode.app.server.single_instance import AlreadyRunningError
 
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # Signals that a background command ignores must not stay ignored in the coordinator.
+        signal.signal(number, signal.SIG_DFL)
     by_service = "NOTIFY_SOCKET" in os.environ
     if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):
         return ExitCode.DONE
@@ -77,8 +72,7 @@ def _as_child(stamp: int | None) -> int:
         serve_here(os.environ, make_fleet_calls, quiet=True, stamp=stamp)
     except AlreadyRunningError as there:
         sys.stderr.write(f"{there}\n")
-        # Exit status 0 would tell systemd that the service ended before it was ready, and it would restart
-        # it.
+        # After exit status 0, systemd would restart the service, as one that ended before it was ready.
         return HELD if by_service else ExitCode.DONE
     except PancodeError as error:
         return tell_error(error, as_json=True)
@@ -90,10 +84,8 @@ def _as_child(stamp: int | None) -> int:
 
 
 System = Annotated[bool, option("Use the system's service manager instead of your user's.", "--system")]
-User = Annotated[
-    str | None,
-    option("The user of the coordinator with --system (default: the user who called sudo).", "NAME"),
-]
+_USER = "The user of the coordinator with --system (default: the user who called sudo)."
+_REMOVES = "Remove the unit; a running coordinator continues until `fleet down`."
 
 
 @verb(
@@ -107,11 +99,9 @@ def service(
     installs: Annotated[
         bool, option("Install the unit; it starts the coordinator at the next boot.", "--install")
     ] = False,
-    removes: Annotated[
-        bool, option("Remove the unit; a running coordinator continues until `fleet down`.", "--remove")
-    ] = False,
+    removes: Annotated[bool, option(_REMOVES, "--remove")] = False,
     system: System = False,
-    user: User = None,
+    user: Annotated[str | None, option(_USER, "NAME")] = None,
     node_home: Annotated[
         str | None, option("Print the unit of the node agent of this folder instead.", "FOLDER")
     ] = None,
@@ -128,8 +118,8 @@ def service(
 
     face.acts_here("pancode admin service")
     if user is not None and not system:
-        fix = "pancode admin service --install --system --user NAME"
-        raise UsageError("--user requires --system", fix=fix)
+        command = "pancode admin service --install --system --user NAME"
+        raise UsageError("--user requires --system", fix=command)
     whose = units.Whose.of(user) if system else None
     root = units.home_for(os.environ, whose)
     if installs + removes + bool(node_home) > 1:
@@ -143,10 +133,9 @@ def service(
     if removes:
         gone = units.remove(root, os.environ, whose)
         return face.show(gone, lambda: f"{gone['name']} removed; the coordinator no longer starts at boot\n")
+    text = units.unit_text(root, os.environ, whose)
     if node_home:
         text = units.node_text(Path(node_home).absolute(), python, whose)
-    else:
-        text = units.unit_text(root, os.environ, whose)
     return face.show({"text": text}, lambda: text)
 
 

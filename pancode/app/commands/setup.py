@@ -1,4 +1,4 @@
-"""`pancode init`, `fleet demo`, `doctor`: commands that need no coordinator."""
+"""`pancode init`, `fleet demo`, `doctor`, `config check`: commands that need no coordinator."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here
-from pancode.interfaces.cli.parameters import Json, Nodes, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
+from pancode.interfaces.cli.parameters import Argument, Json, Nodes, completions, option, verb
+from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
@@ -39,27 +38,19 @@ def init(
 
     face.acts_here("pancode init")
     answer = write_files(home_of(os.environ))
-    answer["project"] = proposed_here(Path(folder_here()), agreed)
-    face.show(answer, lambda: _format_result(answer, shown=face.can_ask() and not write))
-
-
-def _format_result(answer: dict[str, Any], shown: bool) -> str:
-    words = "".join(
-        f"{f['path']}  {'written' if f['written'] else 'is there, untouched'}\n" for f in answer["files"]
-    )
-    project = answer["project"]
-    if project is None:
-        return words
-    if project["written"]:
-        return f"{words}{project['path']}  written\n" + ("" if shown else f"\n{project['text']}")
-    if project["text"] is None:
-        return f"{words}{project['path']}  exists, unchanged\n"
-    rest = (
-        ""
-        if shown
-        else (f"proposed but not written (to write it: pancode init --write):\n\n{project['text']}")
-    )
-    return f"{words}{project['path']}  not written\n{rest}"
+    project = answer["project"] = proposed_here(Path(folder_here()), agreed)
+    files = [*answer["files"], *([project] if project is not None else [])]
+    text, shown = "", face.can_ask() and not write
+    for file in files:
+        is_proposed = file is project and project["text"] is not None
+        state = "written" if file["written"] else "not written" if is_proposed else "exists, unchanged"
+        text += f"{file['path']}  {state}\n"
+    if project is not None and project["text"] is not None and not shown:
+        text += (
+            "" if project["written"] else "proposed but not written (to write it: pancode init --write):\n"
+        )
+        text += f"\n{project['text']}"
+    face.show(answer, lambda: text)
 
 
 @verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")
@@ -77,19 +68,18 @@ def demo(
     from pancode.app import demo as offline
 
     face.acts_here("pancode fleet demo")
-    # with --json the narration is only in the answer
-    write = (lambda text: None) if face.as_json else narrate
+
+    def write(text: str) -> None:
+        """Print a part of the narration immediately; with --json it is only in the answer."""
+        if not face.as_json:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
     if remove:
         count = offline.remove(os.environ, write=write)
         return face.end(ExitCode.DONE, {"removed": count}, lambda: "" if count else "no demo found\n")
     report = offline.play(os.environ, keep=keep, write=write)
     return face.end(ExitCode.DONE if report["ok"] else ExitCode.INTERNAL, report, lambda: "")
-
-
-def narrate(text: str) -> None:
-    """Print a part of the narration immediately."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 @verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor gpubox")
@@ -123,15 +113,16 @@ def doctor(
     if repair:
         _repair_all(face, yes)
     checks = run_checks(home_of(os.environ), os.environ)
-    columns: Columns = {
-        "": lambda one: "ok" if one["ok"] else one["level"],
-        "WHAT": "what",
-        "HOW WE KNOW": "detail",
-    }
-    face.show({"checks": checks}, lambda: format_rows(checks, columns) + _format_fixes(checks))
-    return (
-        ExitCode.UNAVAILABLE if any(not c["ok"] and c["level"] == "error" for c in checks) else ExitCode.DONE
-    )
+    text, wrong = format_rows(checks, _CHECKS), [one for one in checks if not one["ok"]]
+    for one in (one for one in wrong if one["fix"]):
+        text += escape_lines((f"  {one['what']}", f"    fix: {one['fix']}"))
+    face.show({"checks": checks}, lambda: text)
+    return ExitCode.UNAVAILABLE if any(one["level"] == "error" for one in wrong) else ExitCode.DONE
+
+
+_CHECKS: Columns = {
+    **{"": lambda one: "ok" if one["ok"] else one["level"], "WHAT": "what", "HOW WE KNOW": "detail"}
+}
 
 
 def _repair_all(face: Face, approved: bool) -> None:
@@ -140,24 +131,70 @@ def _repair_all(face: Face, approved: bool) -> None:
 
     repairs = list(list_repairs(home_of(os.environ), os.environ))
     for one in repairs:
+        act = escape_line(one.act)
         face.note(escape_line(one.wrong))
-        if not approved and not face.confirm(
-            f"  {escape_line(one.act)}: do it?", "pancode doctor --fix --yes"
-        ):
+        if not approved and not face.confirm(f"  {act}: do it?", "pancode doctor --fix --yes"):
             continue
         try:
             one.do()
+            face.note(f"  done: {act}")
         except (PancodeError, OSError) as error:
             face.note(f"  repair failed: {escape_line(str(error))}")
-        else:
-            face.note(f"  done: {escape_line(one.act)}")
     if not repairs:
         face.note("nothing can be repaired automatically")
 
 
-def _format_fixes(checks: list[dict[str, Any]]) -> str:
-    return "".join(
-        f"  {escape_line(c['what'])}\n    fix: {escape_line(c['fix'])}\n"
-        for c in checks
-        if not c["ok"] and c["fix"]
-    )
+Kind = Literal["agents", "rules", "workflow", "skills"]
+_NAMES: dict[str, Kind] = {"panagents": "agents", "pansafety": "rules", "SKILL": "skills"}
+_KIND = "The kind of file (default: by its name): agents, rules, workflow or skills."
+
+
+@verb(
+    "config check",
+    "pancode config check .pancode/workflows/release.yaml",
+    "pancode config check --kind agents",
+    "pancode config check .agents/skills/deploy",
+)
+def check(
+    *,
+    files: Annotated[
+        list[str],
+        Argument(
+            metavar="[FILE]...",
+            help="A file, the folder of a skill, or the name of a workflow.",
+            autocompletion=completions.workflow_files,
+            default_factory=list,
+            show_default=False,
+        ),
+    ],
+    kind: Annotated[Kind | None, option(_KIND)] = None,
+    face: Json,
+) -> int:
+    """Report every error in FILE, with its line; exit code 3 if there are errors.
+
+    With --kind and no FILE: check the agents or the rules in force here, or all skills.
+    """
+    from pancode.agents.commands.agents import check_agents
+    from pancode.agents.commands.choices import check_rules
+    from pancode.skills.commands.skills import check_skills
+    from pancode.workflows.commands.group import check_workflow_file
+
+    kind = kind or (kind_of(files[0]) if files else None)
+    if kind is None or (kind == "workflow" and not files):
+        raise UsageError("FILE or --kind is required", fix="pancode config check --kind agents")
+    if kind == "skills":
+        return check_skills(face, files)
+    if len(files) > 1:
+        raise UsageError("only one FILE is allowed", fix=f"pancode config check {files[0]}")
+    file = files[0] if files else None
+    if kind == "agents":
+        return check_agents(face, file)
+    return check_rules(face, file) if kind == "rules" else check_workflow_file(face, files[0])
+
+
+def kind_of(file: str) -> Kind:
+    """Return the kind of a file by its name: a folder has agents or skills; any other name is a workflow."""
+    path = Path(file)
+    if path.is_dir():
+        return "agents" if os.path.exists(path / "panagents.yaml") else "skills"
+    return _NAMES.get(path.stem, "workflow")

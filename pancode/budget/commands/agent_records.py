@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
-from typer import Argument
+from typing import Annotated, Literal
 
 from pancode.budget.answers import RECORDS, WORKERS, TrackRecordRow, WorkerShape
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, format_rows, format_seconds, format_usd
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import not_found
 
-Row = dict[str, Any]
-Agent = Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)]
 _MOST = 10_000
 """The maximum rows of one answer; the records cover 5,000 runs."""
 Most = Annotated[
     int | None, option("Show at most this many rows (default: all).", "-n", "--number", min=1, max=_MOST)
 ]
+_BY = "Group by node, by kind of work and repository, or by agent and model only."
 
 
 @verb("agents record", "pancode agents record", "pancode agents record --by kind --agent builder")
 def workers(
     *,
     name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,
-    by: Annotated[
-        Literal["node", "kind", "agent"],
-        option("Group by node, by kind of work and repository, or by agent and model only."),
-    ] = "node",
-    agent: Agent = None,
+    by: Annotated[Literal["node", "kind", "agent"], option(_BY)] = "node",
+    agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
     number: Most = None,
     face: Json,
 ) -> None:
@@ -46,20 +38,17 @@ def workers(
     agent = name or agent
     if by != "node":
         limit = number or _MOST
-        answer = face.client().get(RECORDS, rankings=by == "agent", agent=agent, limit=limit)
+        answer = face.get(RECORDS, rankings=by == "agent", agent=agent, limit=limit)
         kinds = () if by == "kind" else ("KIND", "SIZE", "REPOSITORY")
-        columns: RowColumns[TrackRecordRow] = {
-            head: cell for head, cell in _RECORDS.items() if head not in kinds
-        }
+        columns = {head: cell for head, cell in _RECORDS.items() if head not in kinds}
         none = "no run has a record yet: records are made from accepted receipts"
         return face.show(answer, lambda: format_rows(answer["records"], columns, none))
-    found = face.client().get(WORKERS)["workers"]
+    found = face.get(WORKERS)["workers"]
     rows = [one for one in found if agent in (None, one["agent"])]
     if agent is not None and not rows:
         raise not_found("agent", agent, {one["agent"] for one in found}, "pancode agents record")
-    face.show(
-        {"workers": rows[:number]}, lambda: format_rows(rows[:number], _WORKERS, "no agent has worked yet")
-    )
+    none = "no agent has worked yet"
+    return face.show({"workers": rows[:number]}, lambda: format_rows(rows[:number], _WORKERS, none))
 
 
 def _each_landed(row: TrackRecordRow) -> str:

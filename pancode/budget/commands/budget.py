@@ -6,23 +6,12 @@ import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from typer import Argument
-
-from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, Run, option, parse_money
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    escape_line,
-    format_count,
-    format_rows,
-    format_unsettled,
-    format_usd,
-)
+from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape, ScopeShape
+from pancode.interfaces.cli.parameters import Argument, Json, Run, option, parse_money, verb
+from pancode.interfaces.cli.terminal import RowColumns, escape_lines, format_rows, format_unsettled
 from pancode.interfaces.client.caller import work_folder
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, format_count, format_usd
 
 NONE = "none"
 
@@ -32,13 +21,10 @@ def amount_or_none(value: str) -> str:
     return NONE if value.strip() == NONE else parse_money(value)
 
 
-Scope = Annotated[
-    str,
-    option(
-        "day (default), week, month, node:NAME, agent:NAME, repo:PATH (repo: this repository), session "
-        "(each one) or session:ID."
-    ),
-]
+_SCOPE = (
+    "day (default), week, month, node:NAME, agent:NAME, repo:PATH (repo: this repository), session "
+    "(each one) or session:ID."
+)
 
 
 @verb("budget show", "pancode budget show")
@@ -51,30 +37,30 @@ def show(
 
     A run starts only if spent money, reserved money and its own estimate fit under every ceiling.
     """
-    face.show_result(face.client().get(BUDGET, all=everything), _format_books)
+    face.show_result(face.get(BUDGET, all=everything), _format_books)
 
 
-_BOOKS: Columns = {
+def _format_tokens(one: ScopeShape) -> str:
+    return _format_share(one["tokens"], one["held_tokens"], one["ceiling_tokens"], format_count)
+
+
+def _format_minutes(one: ScopeShape) -> str:
+    return _format_share(one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str)
+
+
+_BOOKS: RowColumns[ScopeShape] = {
     **{"SCOPE": "scope", "CEILING": "ceiling_usd", "SPENT": "spent_usd", "RESERVED": "held_usd"},
     **{"LEFT": "remaining_usd", "UNSETTLED": format_unsettled},
-    "TOKENS": lambda one: _format_share(
-        one["tokens"], one["held_tokens"], one["ceiling_tokens"], format_count
-    ),
-    "MINUTES": lambda one: _format_share(
-        one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str
-    ),
+    **{"TOKENS": _format_tokens, "MINUTES": _format_minutes},
     **{"STATE": lambda one: "over" if one["over"] else "within", "CEILING FROM": "origin"},
 }
+_SPARE = ("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS")
 
 
 def _format_books(answer: BudgetShape) -> str:
-    runs = count_noun(answer["runs"], "run")
-    next_ = f"{runs} today; the next would reserve {format_usd(answer['estimate_next_usd'])}\n"
-    return (
-        format_rows(answer["scopes"], _BOOKS, spare=("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"))
-        + next_
-        + "".join(f"note: {escape_line(note)}\n" for note in answer["notes"])
-    )
+    text = format_rows(answer["scopes"], _BOOKS, spare=_SPARE) + count_noun(answer["runs"], "run")
+    text += f" today; the next would reserve {format_usd(answer['estimate_next_usd'])}\n"
+    return text + escape_lines(f"note: {note}" for note in answer["notes"])
 
 
 def absolute_scope(scope: str) -> str:
@@ -104,7 +90,7 @@ def set_(
     amount: Annotated[str | None, Argument(metavar="[USD|none]", parser=amount_or_none)] = None,
     tokens: Annotated[int | None, option("Tokens, summed over all models.", "N", min=0)] = None,
     minutes: Annotated[float | None, option("Minutes of agents' work.", "M", min=0)] = None,
-    scope: Scope = "day",
+    scope: Annotated[str, option(_SCOPE)] = "day",
     face: Json,
 ) -> None:
     """Change a ceiling; it overrides all files until `none`. Money already spent is not affected.
@@ -112,16 +98,14 @@ def set_(
     USD, tokens and minutes have separate ceilings; those not given stay unchanged. `none` removes all
     ceilings that were set here: the configured ceiling applies again, if there is one.
     """
-    change = {"by": find_user(), "scope": absolute_scope(scope)}
+    change = {"scope": absolute_scope(scope)}
     if amount == NONE:
         if tokens is not None or minutes is not None:
             raise UsageError("none removes all ceilings that were set there", fix="pancode budget set none")
-        answer = face.client().post(UNSET_CEILING, change)
-    else:
-        ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
-        body = {name: value for name, value in ceilings.items() if value is not None}
-        answer = face.client().post(SET_CEILING, {**change, **body})
-    face.show_result(answer, _format_books)
+        return face.show_result(face.post(UNSET_CEILING, change), _format_books)
+    ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
+    body = {name: value for name, value in ceilings.items() if value is not None}
+    return face.show_result(face.post(SET_CEILING, {**change, **body}), _format_books)
 
 
 @verb("budget settle", "pancode budget settle r-7f3k --usd 0.42")
@@ -136,5 +120,5 @@ def settle(
     accept it with the amount that its node claims, or reject it with the amount that counts now (`pancode
     runs show RUN`).
     """
-    answer = face.client().post(SETTLE, {"by": find_user(), "run": run, "usd": amount})
+    answer = face.post(SETTLE, {"run": run, "usd": amount})
     face.show(answer, lambda: f"{answer['run']}  settled at {format_usd(answer['usd'])}\n")

@@ -9,26 +9,12 @@ from typing import Annotated
 
 from pancode.budget.answers import COST, CostTable
 from pancode.budget.costs import BY
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    format_count,
-    format_rows,
-    format_unsettled,
-    known_usd,
-    short_time,
-)
+from pancode.interfaces.cli.parameters import Face, Json, completions, option, verb
+from pancode.interfaces.cli.terminal import Columns, format_rows, format_unsettled, known_usd, short_time
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, format_count
 
 _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
-
-
-def _complete_properties(incomplete: str) -> list[str]:
-    return [name for name in BY if name.startswith(incomplete)]
 
 
 @verb(
@@ -39,7 +25,9 @@ def _complete_properties(incomplete: str) -> list[str]:
 )
 def cost(
     *,
-    by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_complete_properties)] = "run",
+    by: Annotated[
+        str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=lambda incomplete: [*BY])
+    ] = "run",
     since: Annotated[
         str | None, option("Count only runs since this time: 90m, 7d, 2026-11-22.", "TIME")
     ] = None,
@@ -60,9 +48,7 @@ def cost(
     if as_csv and face.as_json:
         raise UsageError("--json and --csv cannot be combined", fix="omit --json or --csv")
     where = None if repository is None else os.path.abspath(repository)
-    answer = face.client().get(
-        COST, by=by, since=since, limit=number, agent=agent, node=node, repository=where
-    )
+    answer = face.get(COST, by=by, since=since, limit=number, agent=agent, node=node, repository=where)
     face.show(answer, lambda: _format_csv(answer) if as_csv else _format_lines(answer, face))
 
 
@@ -70,17 +56,12 @@ def _format_csv(answer: CostTable) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow((answer["by"], *_FIGURES))
-    writer.writerows(
-        (_escape_cell(row["key"]), *(value for name, value in row.items() if name in _FIGURES))
-        for row in answer["rows"]
-    )
+    for row in answer["rows"]:
+        key = row["key"] or ""
+        # A spreadsheet must not interpret the cell as a formula.
+        cell = f"'{key}" if key.startswith(("=", "+", "-", "@")) else key
+        writer.writerow((cell, *(value for name, value in row.items() if name in _FIGURES)))
     return out.getvalue()
-
-
-def _escape_cell(key: str | None) -> str:
-    """Return a CSV cell that spreadsheets do not interpret as a formula."""
-    text = key or ""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def _format_lines(answer: CostTable, face: Face) -> str:
@@ -90,10 +71,8 @@ def _format_lines(answer: CostTable, face: Face) -> str:
     columns: Columns = {answer["by"].upper(): "key", **_COLUMNS, **about}
     spare = ("RUNS", "MINUTES") if about else ("MINUTES", "TOKENS")
     shown = [*answer["rows"], {"about": "", **answer["total"], "key": "total"}]
-    if answer["left_out"]:
-        face.note(
-            f"{count_noun(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}"
-        )
+    if more := answer["left_out"]:
+        face.note(f"{count_noun(more, 'row')} more: -n {len(answer['rows']) + more}")
     if format_unsettled(answer["total"]) != "-":
         face.note("to set an unknown or disputed cost: pancode budget settle RUN --usd X")
     return format_rows(shown, columns, spare=spare, cut="ABOUT" if about else "")

@@ -77,17 +77,12 @@ class OwnCheckout:
             beside = self._land_here(state)
             if self._send_files(state):
                 if beside and lands:
-                    raise WorkspaceError(
-                        f"the change landed on {self.there}, but does not apply to the files here",
-                        why="no file here was changed",
-                        fix=f"to view it: git diff {beside}; to apply it: git merge {beside}",
-                        code="not_home",
-                    )
+                    what = f"the change landed on {self.there}, but does not apply to the files here"
+                    fix = f"to view it: git diff {beside}; to apply it: git merge {beside}"
+                    raise WorkspaceError(what, why="no file here was changed", fix=fix, code="not_home")
                 return str(state["top"])
-        raise UnavailableError(
-            f"the files of {self.seen.top} on {self.there} changed in the meantime",
-            fix="run the same command again",
-        )
+        what = f"the files of {self.seen.top} on {self.there} changed in the meantime"
+        raise UnavailableError(what, fix="run the same command again")
 
     def _send_files(self, state: dict[str, Any]) -> bool:
         """Send the files here to the copy. False if a change landed in it since `state`."""
@@ -118,10 +113,7 @@ class OwnCheckout:
         if report.status not in FINE:
             return self._keep_branch(here, "; ".join(f"{one.path}: {one.why}" for one in report.conflicts))
         if report.files:
-            words, names = (
-                count_noun(len(report.files), "file"),
-                ", ".join(map(escape_line, report.files[:5])),
-            )
+            words, names = count_noun(len(report.files), "file"), escape_line(", ".join(report.files[:5]))
             self.note(f"landed on {self.there}, now also here: {words}: {names}")
         return ""
 
@@ -129,10 +121,8 @@ class OwnCheckout:
         """Keep the commit as a new branch of the repository here; return its name."""
         name = f"pancode/from-{_UNSAFE.sub('-', str(self.there)).strip('-.')}-{commit[:8]}"
         self._import_commit(commit, f"refs/heads/{name}", "")
-        self.note(
-            f"a change landed on {self.there} is not in your files ({escape_line(why)}): it is on branch "
-            f"{name}"
-        )
+        away = f"a change landed on {self.there} is not in your files ({escape_line(why)})"
+        self.note(f"{away}: it is on branch {name}")
         return name
 
     def branch_home(self, name: str) -> None:
@@ -144,17 +134,11 @@ class OwnCheckout:
             old = mine.ask("rev-parse", "-q", "--verify", ref).text()
             open_in = mine.text("for-each-ref", "--format=%(worktreepath)", ref)
             if old and (open_in or not self._git.ask("merge-base", "--is-ancestor", old, new).ok):
-                why = (
-                    f"it is checked out in {open_in}"
-                    if open_in
-                    else ("the branch here has commits of its own")
-                )
-                raise WorkspaceError(
-                    f"the commits for {escape_line(name)} are on {self.there}, but not here",
-                    why=escape_line(why),
-                    fix=f"land on another branch: pancode land RUN --branch OTHER-THAN-{escape_line(name)}",
-                    code="not_home",
-                )
+                shown, own = escape_line(name), "the branch here has commits of its own"
+                what = f"the commits for {shown} are on {self.there}, but not here"
+                why = escape_line(f"it is checked out in {open_in}" if open_in else own)
+                fix = f"land on another branch: pancode land RUN --branch OTHER-THAN-{shown}"
+                raise WorkspaceError(what, why=why, fix=fix, code="not_home")
             self._import_commit(new, ref, old)
         self.note(f"branch {escape_line(name)} is now here, at {new[:12]}")
 
@@ -191,10 +175,9 @@ class OwnCheckout:
                 check=False,
             )
             if done.returncode:
-                why = done.stderr.decode("utf-8", "replace").strip()[-500:]
-                raise UnavailableError(
-                    "the files were not copied", why=escape_line(why), fix="run the same command again"
-                )
+                why = escape_line(done.stderr.decode("utf-8", "replace").strip()[-500:])
+                fix = "run the same command again"
+                raise UnavailableError("the files were not copied", why=why, fix=fix)
 
     def _ask(self, act: str, body: dict[str, Any]) -> dict[str, Any]:
         path = path_of("checkouts", *self.copy.split("/"), *([act] if act else []))

@@ -32,9 +32,8 @@ def own_checkout(client: Client, run: str) -> OwnCheckout | None:
     if found is not None and began.endswith(f"/{found.copy}"):
         return found
     if re.search(r"/checkouts/c-[0-9a-f]{16}/[^/]+$", began):
-        write_stderr(
-            f"note: {run} began in another checkout; the next command there brings its change into it\n"
-        )
+        next_ = "the next command there brings its change into it"
+        write_stderr(f"note: {run} began in another checkout; {next_}\n")
     return None
 
 
@@ -47,8 +46,6 @@ def travel_now() -> None:
 
 def _find_checkout(there: RemoteCoordinator) -> OwnCheckout | None:
     from node_agent.wire.clock import SystemIds
-    from pancode.checkouts.commands.own_checkout import (
-        checkout_of,  # imports git code, needed only for a remote coordinator
-    )
+    from pancode.checkouts.commands.own_checkout import checkout_of  # git code, for a remote coordinator
 
     return checkout_of(there, lambda text: write_stderr(f"{text}\n"), SystemIds())

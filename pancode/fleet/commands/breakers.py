@@ -5,12 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from typer import Argument
-
 from pancode.fleet.answers import BREAKERS, RESET_BREAKER
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, option, verb
 from pancode.interfaces.cli.terminal import Columns, format_rows, short_time
 from pancode.kernel.errors import UsageError
 
@@ -32,9 +28,9 @@ def breakers(
     if resets != (name is not None):
         raise UsageError("--reset and NAME must be given together", fix="pancode admin breakers --reset NAME")
     if name is not None:
-        done = face.client().post(RESET_BREAKER, {"name": name, "by": find_user()})
+        done = face.post(RESET_BREAKER, {"name": name})
         return face.show(done, lambda: f"{name}: reset\n")
-    answer, none = face.client().get(BREAKERS), "no attempt has ended recently; all breakers are closed"
+    answer, none = face.get(BREAKERS), "no attempt has ended recently; all breakers are closed"
     return face.show(answer, lambda: format_rows(answer["breakers"], _COLUMNS, none))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Container, Iterator, Sequence
 from functools import cache
@@ -14,23 +13,22 @@ from pancode.agents.answers import AGENTS, EndpointShape, RuntimeFacts
 from pancode.agents.commands.choices import is_local_only
 from pancode.commit import UNKNOWN, read_commit
 from pancode.fleet import answers
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, describe_caller, find_user
-from pancode.interfaces.cli.parameters import Json, Link, Nodes, Verbose, option
+from pancode.interfaces.cli.parameters import Json, Link, Nodes, Verbose, option, verb
 from pancode.interfaces.cli.progress import Steps
-from pancode.interfaces.cli.terminal import (
-    RowColumns,
-    can_draw,
-    escape_line,
-    format_advice,
-    format_rows,
-    format_seconds,
-    format_tokens,
-)
+from pancode.interfaces.cli.terminal import RowColumns, escape_lines, format_advice, format_rows
 from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
-from pancode.kernel.formatting import count_noun, disk_of, format_gpus, slots_of
-from pancode.reports.commands.events import watch_feed, watch_screen
+from pancode.kernel.formatting import (
+    count_noun,
+    disk_of,
+    escape_line,
+    format_gpus,
+    format_seconds,
+    format_tokens,
+    slots_of,
+)
+from pancode.reports.commands.events import show_watched
 from pancode.runs.answers import PAUSE, HandedRun, HandoverShape, LaterSteps
 from pancode.runs.answers import RESUME as RESUME_QUEUE
 
@@ -105,10 +103,8 @@ def show_steps(face: Face, events: Iterator[ServerEvent], *, verbose: bool = Fal
     except KeyboardInterrupt:
         face.note("\ndetached; the coordinator continues.  to look: pancode node ls")
         raise
-    raise UnavailableError(
-        "the coordinator stopped before the command was finished",
-        fix="run the same command again to continue",
-    )
+    fix = "run the same command again to continue"
+    raise UnavailableError("the coordinator stopped before the command was finished", fix=fix)
 
 
 def _exit(results: list[answers.NodeResultShape]) -> int:
@@ -124,9 +120,9 @@ def _format_problems(results: list[answers.NodeResultShape]) -> str:
     lines = []
     for result in results:
         for problem in result["problems"]:
-            lines.append(f"  {result['node']}: {escape_line(problem['what'])}")
-            lines += [f"          fix: {escape_line(problem['fix'])}"] if problem["fix"] else []
-    return "".join(f"{line}\n" for line in lines)
+            lines.append(f"  {result['node']}: {problem['what']}")
+            lines += [f"          fix: {problem['fix']}"] if problem["fix"] else []
+    return escape_lines(lines)
 
 
 @verb("node ls", "pancode node ls --watch")
@@ -137,15 +133,7 @@ def status(
 ) -> None:
     """Show the coordinator and every node: state, slots, labels, agent programs, models."""
     client = face.client()
-
-    def look() -> None:
-        face.show_result(client.get(answers.FLEET), _format_fleet)
-
-    if watch and not face.as_json and can_draw(sys.stdout):
-        return watch_screen(face, client, lambda: _format_fleet(client.get(answers.FLEET)))
-    for _ in watch_feed(face, client) if watch else (None,):
-        look()
-    return None
+    show_watched(face, client, lambda: client.get(answers.FLEET), _format_fleet, watches=watch)
 
 
 def _format_fleet(answer: answers.FleetShape) -> str:
@@ -180,27 +168,20 @@ def _format_status(answer: answers.FleetShape, failed: Container[str] = ()) -> s
 
     `failed`: nodes whose bring-up has just failed and reported why; their last known state is not shown.
     """
-    none = (
-        "the fleet has no nodes; add this machine: pancode node add NAME --local; or another: node add NAME"
-    )
-    nodes: list[answers.NodeShape] = [
-        {**one, "state": "unknown", "problems": []} if one["name"] in failed else one
-        for one in answer["nodes"]
-    ]
+    add = "add this machine: pancode node add NAME --local; or another: node add NAME"
+    nodes = list[answers.NodeShape]()
+    for one in answer["nodes"]:
+        nodes.append({**one, "state": "unknown", "problems": []} if one["name"] in failed else one)
     below = [list(_list_problems(node)) for node in nodes]
     columns = _NODES if any(map(format_gpus, nodes)) else {k: v for k, v in _NODES.items() if k != "GPUS"}
-    return format_rows(
-        nodes, columns, none, below=below, spare=("CLOCK", "DISK", "LABELS", "ISOLATION", "AGENT")
-    )
+    spare = ("CLOCK", "DISK", "LABELS", "ISOLATION", "AGENT")
+    return format_rows(nodes, columns, f"the fleet has no nodes; {add}", below=below, spare=spare)
 
 
 def _list_problems(node: answers.NodeShape) -> Iterator[str]:
     for fact in node["runtimes"]:
         if fact["old"]:
-            yield (
-                f"        {escape_line(fact['name'])} {escape_line(fact['version'] or '')} is "
-                f"old, {escape_line(fact['old'])}"
-            )
+            yield escape_line(f"        {fact['name']} {fact['version'] or ''} is old, {fact['old']}")
     for problem in node["problems"]:
         yield f"        {escape_line(problem['what'])}"
         if hint := format_advice(problem):
@@ -225,6 +206,7 @@ _NODES: RowColumns[answers.NodeShape] = {
     "GPUS": format_gpus,
     **{"ISOLATION": "isolation", "DISK": disk_of, "CLOCK": format_clock_skew},
 }
+_NOW = "Do not ask, even if runs are in flight; they continue and deliver later."
 
 
 def endpoint_words(fact: EndpointShape) -> str:
@@ -257,9 +239,7 @@ def runtime_words(fact: RuntimeFacts) -> str:
 def down(
     nodes: Nodes,
     *,
-    now: Annotated[
-        bool, option("Do not ask, even if runs are in flight; they continue and deliver later.", "--now")
-    ] = False,
+    now: Annotated[bool, option(_NOW, "--now")] = False,
     face: Json,
 ) -> int:
     """Stop node agents and the coordinator (with NODES: only those node agents).
@@ -273,21 +253,17 @@ def down(
     except NotRunningError:
         return _report_no_coordinator(face, client.place, whole=not nodes)
     except ApiError as error:
-        if error.code != "runs_in_flight" or not face.confirm(
-            f"{error} ({error.why}). Go down?", "pancode fleet down --now"
-        ):
+        question = f"{error} ({error.why}). Go down?"
+        if error.code != "runs_in_flight" or not face.confirm(question, "pancode fleet down --now"):
             raise
         answer = take_down(face, client, nodes, now=True)
-    answer_shown, stopped = {**answer, "stopped": not nodes}, "" if nodes else "stopped\n"
-    return face.end(
-        _exit(answer["results"]), answer_shown, lambda: _format_problems(answer["results"]) + stopped
-    )
+    shown, words = {**answer, "stopped": not nodes}, "" if nodes else "stopped\n"
+    return face.end(_exit(answer["results"]), shown, lambda: _format_problems(answer["results"]) + words)
 
 
 def _report_no_coordinator(face: Face, home: Place, whole: bool) -> int:
     """Report that no coordinator runs, and stop a Valkey that a killed one left on this machine."""
-    pid: int | None = None
-    where = f"on {home}"
+    pid, where = None, f"on {home}"
     if isinstance(home, Path):
         from pancode.app.server.leftovers import end_left
 
@@ -329,9 +305,7 @@ def _is_away(client: Client) -> bool:
         client.get(answers.PING)
     except UnavailableError as away:
         home = client.place
-        return (
-            not (home / "api.sock").exists() if isinstance(home, Path) else isinstance(away, NotRunningError)
-        )
+        return not (home / "api.sock").exists() if isinstance(home, Path) else type(away) is NotRunningError
     return False
 
 
@@ -355,15 +329,13 @@ def drain(
     """Start nothing new on NODES (default: the whole fleet); current runs continue."""
     if queue:
         name = _queue_of(nodes)
-        paused = face.client().post(PAUSE, {"by": find_user(), "queue": name, "reason": reason})
+        paused = face.post(PAUSE, {"queue": name, "reason": reason})
         who = name or "the whole fleet"
         return face.show(paused, lambda: f"{who} is paused: {escape_line(paused['paused'] or '')}\n")
     if not reason.strip():
-        raise UsageError(
-            "--reason must not be empty",
-            fix="give a reason for the users whose runs wait: --reason 'new disk'",
-        )
-    answer = face.client().post(answers.DRAIN, {"by": find_user(), "nodes": nodes, "reason": reason})
+        fix = "give a reason for the users whose runs wait: --reason 'new disk'"
+        raise UsageError("--reason must not be empty", fix=fix)
+    answer = face.post(answers.DRAIN, {"nodes": nodes, "reason": reason})
     there = ", ".join(answer["nodes"]) or "the fleet"
     return face.show(answer, lambda: f"draining {there}: {escape_line(reason)}\n")
 
@@ -385,32 +357,30 @@ def handover(face: Json) -> int:
     rest, and waits up to half a minute until the nodes confirm. Finished runs are landed and failed ones are
     retried when this machine is back. Exit code 6 while a node has not confirmed its share.
     """
-    client = face.client()
-    answer = client.post(answers.HANDOVER, {"by": find_user()})
+    answer = face.post(answers.HANDOVER)
     for _ in range(1, _LOOKS):
         if all(one["there"] for one in answer["handed"]):
             break
         time.sleep(_LOOK_S)
-        answer = client.post(answers.HANDOVER, {"by": find_user()})
+        answer = face.post(answers.HANDOVER)
     face.show_result(answer, handed_over)
     return int(ExitCode.DONE if all(one["there"] for one in answer["handed"]) else ExitCode.UNAVAILABLE)
+
+
+_HANDED: RowColumns[HandedRun] = {
+    **{"RUN": "run", "NODE": "node", "": lambda one: "" if one["there"] else "being sent"},
+    "WAITS": "why",
+}
 
 
 def handed_over(answer: HandoverShape) -> str:
     """Format what continues without this machine, what stays, and what no node has confirmed yet."""
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
-    text = (
-        f"{count_noun(answer['at_work'], 'run')} running, {len(handed)} waiting on nodes, {len(stays)} here\n"
-    )
+    text = f"{count_noun(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, "
+    text += f"{len(stays)} here\n"
     if handed:
-        columns: RowColumns[HandedRun] = {
-            "RUN": "run",
-            "NODE": "node",
-            "": lambda one: "" if one["there"] else "being sent",
-            "WAITS": "why",
-        }
-        text += "\n" + format_rows(handed, columns)
+        text += "\n" + format_rows(handed, _HANDED)
     if stays:
         text += "\nstay here:\n" + format_rows(stays, {"RUN": "run", "WHY": "why", "TASK": "task"})
     if answer["later"]:
@@ -427,9 +397,9 @@ def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
     """Take NODES (default: the whole fleet) back into service; named nodes also leave quarantine."""
     if queue:
         name = _queue_of(nodes)
-        again = face.client().post(RESUME_QUEUE, {"by": find_user(), "queue": name})
+        again = face.post(RESUME_QUEUE, {"queue": name})
         return face.show(again, lambda: f"{name or 'the whole fleet'} is no longer paused\n")
-    answer = face.client().post(answers.RESUME, {"by": find_user(), "nodes": nodes})
+    answer = face.post(answers.RESUME, {"nodes": nodes})
     let_in = "".join(f"{name} is out of quarantine\n" for name in answer.get("let_in", ()))
     return face.show(answer, lambda: f"{let_in}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
 
@@ -438,10 +408,8 @@ def check_nodes(face: Face, nodes: list[str]) -> int:
     """Contact these nodes, or all; repair what bring-up can repair, list the rest with fixes."""
     answer = face.client().post(answers.DOCTOR, {**describe_caller(), "nodes": nodes})
     columns: RowColumns[answers.CheckLine] = {
-        "NODE": "node",
-        "": lambda one: "ok" if one["ok"] else "NO",
-        "WHAT": "what",
-        "FIX": format_advice,
+        **{"NODE": "node", "": lambda one: "ok" if one["ok"] else "NO"},
+        **{"WHAT": "what", "FIX": format_advice},
     }
     face.show(answer, lambda: format_rows(answer["checks"], columns, "no node in the fleet"))
     return ExitCode.DONE if all(c["ok"] for c in answer["checks"]) else ExitCode.PARTIAL

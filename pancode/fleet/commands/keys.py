@@ -6,13 +6,8 @@ import os
 from contextlib import suppress
 from typing import Annotated
 
-from typer import Argument
-
 from pancode.fleet.answers import PING
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, format_rows, short_time
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ConflictError, NotFoundError, UnavailableError, UsageError
@@ -45,16 +40,12 @@ def keys(
     that each node knows, so nothing stops. The next `pancode fleet up` removes the old key from the nodes.
     """
     if (rotate and name is not None) or (lost and not rotate):
-        raise UsageError(
-            "--lost requires --rotate, and --rotate takes no NAME", fix="pancode admin keys --rotate --lost"
-        )
-    if rotate:
-        answer = _begun_anew(face) if lost else face.client().post(ROTATE, {"by": find_user()})
-        message = "the coordinator has a new key; next: pancode fleet up\n"
-        return face.show(answer, lambda: message + format_rows(answer["keys"], _COLUMNS))
-    answer = face.client().get(KEYS)
+        fix = "pancode admin keys --rotate --lost"
+        raise UsageError("--lost requires --rotate, and --rotate takes no NAME", fix=fix)
+    message = "the coordinator has a new key; next: pancode fleet up\n" if rotate else ""
+    answer = face.get(KEYS) if not rotate else _begun_anew(face) if lost else face.post(ROTATE)
     if name is None:
-        return face.show(answer, lambda: format_rows(answer["keys"], _COLUMNS))
+        return face.show(answer, lambda: message + format_rows(answer["keys"], _COLUMNS))
     found = [row for row in answer["keys"] if _is_meant(row, name)]
     if not found:
         raise NotFoundError(f"key {name} not found", fix="pancode admin keys", code="key_not_found")
@@ -74,9 +65,8 @@ def _begun_anew(face: Face) -> KeysAnswer:
     home = home_of(os.environ)
     with suppress(UnavailableError):
         face.client(starts=False).get(PING)
-        raise ConflictError(
-            "the coordinator is running, so its key is not lost", fix="pancode admin keys --rotate"
-        )
+        fix = "pancode admin keys --rotate"
+        raise ConflictError("the coordinator is running, so its key is not lost", fix=fix)
     mark = home / KEY_LOST
     mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     mark.touch(mode=0o600)

@@ -1,12 +1,14 @@
-"""`pancode node`: the inventory of nodes; the only command group that asks about a host key."""
+"""`pancode node`: the inventory of nodes and their secrets; the only group that asks about a host key."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import getpass
 import hashlib
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -32,57 +34,44 @@ from pancode.interfaces.cli.parameters import (
     parse_label,
     slot_bounds,
 )
-from pancode.interfaces.cli.terminal import (
-    color_state,
-    escape_line,
-    format_advice,
-    format_bytes,
-    safe_block,
-    short_time,
-)
+from pancode.interfaces.cli.terminal import color_state, escape_lines, format_advice, safe_block, short_time
 from pancode.interfaces.client.client import Client, home_of, path_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UsageError
+from pancode.kernel.formatting import escape_line, format_bytes
 from pancode.kernel.names import not_found
 
 _SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node_home", "link")
+
+
+_ADD_SLOTS = "Concurrent runs (default: nodes.slots, 4); 1-8: fewer when the node is under load."
+_FLEET_KEY = (
+    "Install the fleet's restricted SSH key there (forwarding, our commands), to link while you are away."
+)
+_LABELS = "A label for --require; may be repeated."
+_SET_LABELS = "Set or replace a label; may be repeated."
+_SLOTS = "Concurrent runs; 1-8: fewer when the node is under load."
+_GPUS = "Give its GPUs to every run (default), only to runs with --gpus, or to none."
 
 
 @verb("node add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
 def add(
     ctx: typer.Context,
     name: str,
-    labels: Annotated[
-        list[Label],
-        many("A label for --require; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
-    ],
+    labels: Annotated[list[Label], many(_LABELS, "--label", "KEY=VALUE", parser=parse_label)],
     *,
     host: Annotated[str | None, option("The address, if NAME is not an alias of ~/.ssh/config.")] = None,
     user: Annotated[str | None, option("The user name for SSH on the node.")] = None,
     port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
-    slots: Annotated[
-        SlotBounds | None,
-        option(
-            "Concurrent runs (default: nodes.slots, 4); 1-8: fewer when the node is under load.",
-            "N|LEAST-MOST",
-            parser=slot_bounds,
-        ),
-    ] = None,
+    slots: Annotated[SlotBounds | None, option(_ADD_SLOTS, "N|LEAST-MOST", parser=slot_bounds)] = None,
     local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
     local_home: Annotated[str | None, option("Another HOME for the node of --local.", "PATH")] = None,
     node_home: Annotated[
         str | None, option("The node agent's folder on the node, if not ~/.pancode-node/FLEET.", "PATH")
     ] = None,
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
-    fleet_key: Annotated[
-        bool,
-        option(
-            "Install the fleet's restricted SSH key there (forwarding, our commands), to link while you "
-            "are away.",
-            "--fleet-key/--no-fleet-key",
-        ),
-    ] = False,
+    fleet_key: Annotated[bool, option(_FLEET_KEY, "--fleet-key/--no-fleet-key")] = False,
     link: Link = None,
     face: Json,
 ) -> None:
@@ -100,18 +89,14 @@ def add(
     try:
         answer = client.post(answers.ADD, spec)
     except KeyboardInterrupt:
-        face.note(
-            f"\ninterrupted before the answer arrived; to see whether {escape_line(name)} was added: "
-            "pancode node ls"
-        )
+        look = f"to see whether {escape_line(name)} was added: pancode node ls"
+        face.note(f"\ninterrupted before the answer arrived; {look}")
         raise
     next_step = f'next, in your project: pancode dispatch --node {name} "..."'
     face.show(answer, lambda: f"added {name}\n{next_step}\n")
 
 
-def _confirm_host_key(
-    face: Face, client: Client, spec: dict[str, Any], accept_fingerprint: str | None
-) -> None:
+def _confirm_host_key(face: Face, client: Client, spec: dict[str, Any], given: str | None) -> None:
     """Ask whether an unknown host key is correct before anything changes; the answer goes into `spec`."""
     try:
         probed = client.post(answers.PROBE, spec)
@@ -120,11 +105,9 @@ def _confirm_host_key(
         if (spec.get("host") or spec["name"]).lower() in here and remote_of(os.environ) is None:
             refused.fix = f"this machine needs no SSH server: pancode node add {spec['name']} --local"
         raise
-    for warning in probed["warnings"]:
-        face.note(f"warning: {escape_line(warning)}")
-    fingerprint = _accept_key(face, probed["questions"], accept_fingerprint)
-    if fingerprint is not None:
-        spec["fingerprint"] = fingerprint
+    face.warn(probed["warnings"])
+    fingerprint = _accept_key(face, probed["questions"], given)
+    spec |= {} if fingerprint is None else {"fingerprint": fingerprint}
 
 
 def _accept_key(face: Face, questions: list[answers.QuestionShape], given: str | None) -> str | None:
@@ -142,7 +125,7 @@ def _accept_key(face: Face, questions: list[answers.QuestionShape], given: str |
 @verb("node show", "pancode node show gpubox")
 def show(name: Node, face: Json) -> None:
     """Show how a node is reached, and what it reports about itself."""
-    face.show_result(face.client().get(answers.NODE.at(name)), node_page)
+    face.show_result(face.get(answers.NODE.at(name)), node_page)
 
 
 def _make_bounds(slots: SlotBounds | None) -> dict[str, int | None]:
@@ -157,22 +140,11 @@ def _make_bounds(slots: SlotBounds | None) -> dict[str, int | None]:
 )
 def set_(
     name: Node,
-    labels: Annotated[
-        list[Label],
-        many("Set or replace a label; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
-    ],
+    labels: Annotated[list[Label], many(_SET_LABELS, "--label", "KEY=VALUE", parser=parse_label)],
     unlabel: Annotated[list[str], many("Remove a label; may be repeated.", "KEY")],
     *,
-    slots: Annotated[
-        SlotBounds | None,
-        option(
-            "Concurrent runs; 1-8: fewer when the node is under load.", "N|LEAST-MOST", parser=slot_bounds
-        ),
-    ] = None,
-    gpus: Annotated[
-        Literal["all", "asked", "none"] | None,
-        option("Give its GPUs to every run (default), only to runs with --gpus, or to none."),
-    ] = None,
+    slots: Annotated[SlotBounds | None, option(_SLOTS, "N|LEAST-MOST", parser=slot_bounds)] = None,
+    gpus: Annotated[Literal["all", "asked", "none"] | None, option(_GPUS)] = None,
     face: Json,
 ) -> None:
     """Change a node's slots and labels, and which runs get its GPUs, at once.
@@ -184,14 +156,8 @@ def set_(
     Runs that have started or were offered stay where they are. An offline node learns its slots when it
     returns, but a lower number counts at once.
     """
-    wanted = {
-        **_make_bounds(slots),
-        **({"gpus": gpus} if gpus else {}),
-        "labels": dict(labels),
-        "unlabel": list(unlabel),
-        "by": find_user(),
-    }
-    answer = face.client().post(answers.SET.at(name), wanted)
+    wanted = {**_make_bounds(slots), "labels": dict(labels), "unlabel": list(unlabel)}
+    answer = face.post(answers.SET.at(name), {**wanted, **({"gpus": gpus} if gpus else {})})
     count, rule = answer["slots"]["total"], f", GPUs for {answer['gpu_rule']}" if gpus else ""
     if gpus not in (None, "all") and answer["isolation"] == "none":
         face.note(f"{name} has no sandbox: runs only get CUDA_VISIBLE_DEVICES, which they may ignore")
@@ -209,32 +175,28 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
     busy = client.get(answers.NODE.at(name))["slots"]["used"]
     if busy:
         face.note(f"{busy} in flight there: current work is killed and ends as lost")
-    if not yes and not face.confirm(
-        f"Remove {name} from the fleet, including its node home and any secrets.json in it?", "--yes"
-    ):
+    question = f"Remove {name} from the fleet, including its node home and any secrets.json in it?"
+    if not yes and not face.confirm(question, "--yes"):
         return ExitCode.DONE
-    answer: answers.NodeResultShape = show_steps(
-        face, client.events("POST", path_of("nodes", name, "remove"), describe_caller())
-    )
-    return face.end(
-        ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL, answer, lambda: _format_removed(answer)
-    )
+    removal = client.events("POST", path_of("nodes", name, "remove"), describe_caller())
+    answer: answers.NodeResultShape = show_steps(face, removal)
+    status = ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
+    return face.end(status, answer, lambda: _format_removed(answer))
 
 
 def _format_removed(answer: answers.NodeResultShape) -> str:
     removed, changed = f"{answer['node']} is removed", answer["changed"]
-    if answer["ok"] and "forgotten" in changed:
+    if not answer["ok"]:
+        lines = [f"{removed}, not cleaned"]
+        for problem in answer["problems"]:
+            lines += [f"  {problem['what']}", *([f"  fix: {problem['fix']}"] if problem["fix"] else [])]
+        return escape_lines(lines)
+    if "forgotten" in changed:
         return f"{removed}; that computer is in the fleet under another name, and is unchanged\n"
-    if answer["ok"] and "never_reached" in changed:
+    if "never_reached" in changed:
         return f"{removed}; it was never connected, so nothing of PanCode is on it\n"
-    if answer["ok"]:
-        gone = (f"  also deleted, written by hand: {escape_line(one)}\n" for one in changed if "/" in one)
-        return f"{removed}, nothing of PanCode is left on it\n{''.join(gone)}"
-    lines = [f"{removed}, not cleaned"]
-    for problem in answer["problems"]:
-        lines.append(f"  {escape_line(problem['what'])}")
-        lines += [f"  fix: {escape_line(problem['fix'])}"] if problem["fix"] else []
-    return "\n".join(lines) + "\n"
+    gone = escape_lines(f"  also deleted, written by hand: {one}" for one in changed if "/" in one)
+    return f"{removed}, nothing of PanCode is left on it\n{gone}"
 
 
 @verb("node trust", "pancode node trust gpubox")
@@ -247,23 +209,18 @@ def trust(
     """Pin a host key that has changed, after you have checked why."""
     client = face.client()
     if client.get(answers.NODE.at(name))["target"]["local"]:
-        raise UsageError(
-            f"{name} is this machine: it has no host key to trust",
-            fix=f"no host key is needed; start it: pancode fleet up {name}",
-        )
+        fix = f"no host key is needed; start it: pancode fleet up {name}"
+        raise UsageError(f"{name} is this machine: it has no host key to trust", fix=fix)
     probed = client.post(answers.PROBE, {"name": name, **describe_caller()})
     fingerprint = _accept_key(face, probed["questions"], accept_fingerprint)
     if fingerprint is None:
-        face.show({"node": name, "ok": True, "changed": []}, lambda: f"{name} presents the pinned host key\n")
-        return
+        same = {"node": name, "ok": True, "changed": []}
+        return face.show(same, lambda: f"{name} presents the pinned host key\n")
     answer = client.post(answers.TRUST.at(name), {**describe_caller(), "fingerprint": fingerprint})
-    gone = client.get(answers.NODE.at(name))["state"] == "removed, not cleaned"
-    then = (
-        ("it is being removed, and is now cleaned automatically")
-        if gone
-        else f"next: pancode fleet up {name}"
-    )
-    face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
+    then = f"next: pancode fleet up {name}"
+    if client.get(answers.NODE.at(name))["state"] == "removed, not cleaned":
+        then = "it is being removed, and is now cleaned automatically"
+    return face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
 
 
 @verb("node login", "pancode node login gpubox claude")
@@ -341,17 +298,15 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
     nodes = [word for word in words if word not in runtimes]
     names = [one["name"] for one in client.get(answers.FLEET)["nodes"]]
     for word in (one for one in nodes if one not in names):
-        raise not_found(
-            "node or runtime", word, [*names, *runtimes], "pancode node ls, pancode agents runtimes"
-        )
+        look = "pancode node ls, pancode agents runtimes"
+        raise not_found("node or runtime", word, [*names, *runtimes], look)
     act = "update" if act == "install" and not wanted else act
     if not nodes or not (wanted or act == "update"):
         fix = f"pancode node {act} gpubox claude (see pancode agents runtimes, pancode node ls)"
         raise UsageError("at least one node and one runtime are required", fix=fix)
     if version and len(wanted) > 1:
-        raise UsageError(
-            "--version requires exactly one runtime", fix=f"choose one runtime: {', '.join(wanted)}"
-        )
+        fix = f"choose one runtime: {', '.join(wanted)}"
+        raise UsageError("--version requires exactly one runtime", fix=fix)
     more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
     report, words_of = list[dict[str, object]](), ""
     for name in nodes:
@@ -388,25 +343,22 @@ def node_page(node: answers.NodeDetail) -> str:
     """Return a line for each known fact; omit what the node has not reported."""
     rows = [*_list_state(node), *_list_reach(node["target"]), *_list_machine(node), *_list_offers(node)]
     lines = [f"{name + ':' if name else '':<{WIDTH}} {words}".rstrip() for name, words in rows]
-    return "\n".join([*lines, *_format_problems(node["problems"])]) + "\n"
+    lines += ["Problems:"] if node["problems"] else []
+    for one in node["problems"]:
+        hint = format_advice(one)
+        lines += [f"  {escape_line(one['what'])}", *([f"    {hint}"] if hint else [])]
+    return "\n".join(lines) + "\n"
 
 
 def _list_state(node: answers.NodeDetail) -> Iterator[Fact]:
+    slots = node["slots"]
     yield "Name", escape_line(node["name"])
     yield "State", f"{color_state(node['state'])} since {short_time(node['since'])}"
-    for name, why in (
-        ("Draining", node["draining"]),
-        ("Paused", node["paused"]),
-        ("Quarantined", node["quarantined"]),
-    ):
-        if why:
-            yield name, escape_line(why)
-    fewer = f"; now accepts {node['slots']['now']}: {node['slots']['why']}" if node["slots"]["why"] else ""
-    yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use{escape_line(fewer)}"
-    yield (
-        "Labels",
-        ", ".join(f"{escape_line(k)}={escape_line(v)}" for k, v in sorted(node["labels"].items())) or "-",
-    )
+    held = {"Draining": node["draining"], "Paused": node["paused"], "Quarantined": node["quarantined"]}
+    yield from ((name, escape_line(why)) for name, why in held.items() if why)
+    fewer = f"; now accepts {slots['now']}: {slots['why']}" if slots["why"] else ""
+    yield "Slots", f"{slots['used']} of {slots['total']} in use{escape_line(fewer)}"
+    yield "Labels", ", ".join(escape_line(f"{k}={v}") for k, v in sorted(node["labels"].items())) or "-"
     yield "Added", f"{short_time(node['added_at'])}"
     yield "Tag", f"{node['tag'] or '-'} (its name in Redis)"
     yield "Key", node["public_key"] or "none yet: pancode fleet up"
@@ -443,85 +395,97 @@ def _list_machine(node: answers.NodeDetail) -> Iterator[Fact]:
         return
     yield "Host name", escape_line(facts["hostname"])
     yield "System", escape_line(f"{facts['os']}, {facts['arch']}, Python {facts['python']}")
-    load = f"{facts['cpus']} processors, load {facts['load_1m']:.1f}"
-    yield (
-        "Machine",
-        f"{load}, {format_bytes(facts['memory'])} memory, {format_bytes(facts['disk_free'])} free disk space",
-    )
+    load = f"{facts['cpus']} processors, load {facts['load_1m']:.1f}, {format_bytes(facts['memory'])} memory"
+    yield "Machine", f"{load}, {format_bytes(facts['disk_free'])} free disk space"
     skew = node["clock_skew_s"]
     yield "Clock", "-" if skew is None else f"{skew:+.1f} s off ours"
     yield "Node agent", escape_line(node["version"] or "-")
     yield "Isolation", escape_line(facts["isolation"])
     yield from gpu_lines(node)
-    yield "Allows", _format_allowed(facts["allows"])
+    allows = facts["allows"]
+    if allows["closed"]:
+        yield "Allows", escape_line(f"nothing: {allows['closed']}")
+        return
+    parts = [f"up to {allows['safety']}"]
+    for what, named in (("repositories", allows["repositories"]), ("runtimes", allows["runtimes"])):
+        parts += [f"{what} {', '.join(named)}"] if named else []
+    yield "Allows", escape_line("; ".join(parts))
 
 
 def gpu_lines(node: answers.NodeShape) -> Iterator[Fact]:
     """Yield a line for each GPU of a node, and one for which runs get them."""
-    for name, one in zip(["GPUs", *[""] * len(node["gpus"])], node["gpus"], strict=False):
-        free = (
-            f"{format_bytes(one['memory_free'])} free"
-            if one["memory_free"] is not None
-            else "free memory unknown"
-        )
-        busy = "" if one["busy"] is None else f", {one['busy']} % busy"
-        since = one["unknown_since"]
-        state = f"its driver has not responded since {short_time(since)}" if since else f"{free}{busy}"
-        held = f", held by {one['holder']}" if one["holder"] else ""
-        driver = f", driver {one['driver']}" if one["driver"] else ""
-        yield (
-            name,
-            escape_line(
-                f"{one['name']}, {format_bytes(one['memory'])}, {state}{held}{driver}, {one['uuid']}"
-            ),
-        )
+    for number, one in enumerate(node["gpus"]):
+        known = one["memory_free"] is not None
+        state = f"{format_bytes(one['memory_free'])} free" if known else "free memory unknown"
+        state += "" if one["busy"] is None else f", {one['busy']} % busy"
+        if one["unknown_since"]:
+            state = f"its driver has not responded since {short_time(one['unknown_since'])}"
+        state += f", held by {one['holder']}" if one["holder"] else ""
+        state += f", driver {one['driver']}" if one["driver"] else ""
+        words = f"{one['name']}, {format_bytes(one['memory'])}, {state}, {one['uuid']}"
+        yield "" if number else "GPUs", escape_line(words)
     if node["gpus"]:
-        yield (
-            "GPU labels",
-            ", ".join(f"{key}={escape_line(value)}" for key, value in node["gpu_labels"].items()),
-        )
-        words = {
-            "all": "every run, except GPUs reserved by a run",
-            "asked": "only runs with --gpus",
-            "none": "no run",
-        }
-        yield (
-            "GPUs go to",
-            f"{words[node['gpu_rule']]} (pancode node set {escape_line(node['name'])} --gpus all|asked|none)",
-        )
+        yield "GPU labels", ", ".join(f"{k}={escape_line(v)}" for k, v in node["gpu_labels"].items())
+        change = f"pancode node set {escape_line(node['name'])} --gpus all|asked|none"
+        yield "GPUs go to", f"{_GPU_RULES[node['gpu_rule']]} ({change})"
 
 
-def _format_allowed(allows: answers.AllowedShape) -> str:
-    if allows["closed"]:
-        return escape_line(f"nothing: {allows['closed']}")
-    parts = [f"up to {allows['safety']}"]
-    for what, named in (("repositories", allows["repositories"]), ("runtimes", allows["runtimes"])):
-        parts += [f"{what} {', '.join(named)}"] if named else []
-    return escape_line("; ".join(parts))
+_GPU_RULES = {
+    **{"all": "every run, except GPUs reserved by a run", "asked": "only runs with --gpus"},
+    "none": "no run",
+}
 
 
 def _list_offers(node: answers.NodeDetail) -> Iterator[Fact]:
     there = [one for one in node["runtimes"] if one["state"] != "missing"]
-    for name, one in zip(["Runtimes", *[""] * len(there)], there, strict=False):
-        yield name, escape_line(runtime_words(one))
-    missing = [one["name"] for one in node["runtimes"] if one["state"] == "missing"]
+    for number, one in enumerate(there):
+        yield "" if number else "Runtimes", escape_line(runtime_words(one))
+    missing = escape_line(", ".join(one["name"] for one in node["runtimes"] if one["state"] == "missing"))
     if missing:
-        yield (
-            "Not there",
-            f"{escape_line(', '.join(missing))} (pancode agents runtimes shows how to install them)",
-        )
+        yield "Not there", f"{missing} (pancode agents runtimes shows how to install them)"
     problems = {one.get("says") for one in node["problems"]}
     for one in there:
         if one["state"] == "not_logged_in" and one["says"] not in problems and not is_local_only(one):
             yield "Not ready", escape_line(f"{one['name']}: {one['says']}")
-    for server in node["endpoints"]:
-        yield "Endpoint", escape_line(endpoint_words(server))
+    yield from (("Endpoint", escape_line(endpoint_words(server))) for server in node["endpoints"])
 
 
-def _format_problems(problems: list[answers.ProblemShape]) -> Iterator[str]:
-    if problems:
-        yield "Problems:"
-    for one in problems:
-        yield f"  {escape_line(one['what'])}"
-        if hint := format_advice(one):
-            yield f"    {hint}"
+MOST = 1 << 20
+
+
+@verb(
+    "node secret",
+    "pancode node secret gpubox ANTHROPIC_API_KEY",
+    "pass show openai | pancode node secret gpubox OPENAI_API_KEY",
+)
+def keep_secret(node: Node, name: str, face: Json) -> None:
+    """Store a value in secrets.json of NODE, under NAME, from standard input or from a hidden prompt.
+
+    The other values remain. The value goes directly to the node; the coordinator never has it. The command
+    waits up to 5 seconds for the node to report that the programs that use it are logged in.
+    """
+    from node_agent.runtimes.registry import RUNTIMES
+    from pancode.fleet.login import set_secret
+
+    home_of(os.environ)  # this machine's SSH connects to the node
+    client = face.client()
+    answer = client.get(answers.NODE.at(node))
+    words = set_secret(answer["name"], answer["target"], name, _read_value(face, node, name), os.environ)
+    takers = {one.name for one in RUNTIMES.values() if name in one.credentials}
+    facts = facts_after(client, answer["name"], takers, ("not_logged_in",))
+    lacking = [one for one, fact in facts.items() if fact["state"] == "not_logged_in"]
+    if lacking:
+        face.note(f"{answer['name']} has not confirmed yet that this is enough for {', '.join(lacking)}")
+    face.show({"node": answer["name"], "name": name, "said": words}, lambda: f"{answer['name']}: {words}\n")
+
+
+def _read_value(face: Face, node: str, name: str) -> bytes:
+    if face.can_ask():
+        try:
+            return getpass.getpass(f"{name} for {node} (not shown): ").encode()
+        except EOFError:
+            return b""
+    data = sys.stdin.buffer.read(MOST + 1)
+    if len(data) > MOST:
+        raise UsageError(f"the value is longer than {MOST} bytes", fix=f"enter only the value of {name}")
+    return data

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pancode.fleet.answers import CLEANED
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import describe_caller, find_user
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.cli.parameters import Json, option, verb
+from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ExitCode, UsageError
 
 
@@ -35,59 +35,48 @@ def steps(
     that was removed but not cleaned is then out of the fleet.
     """
     client = face.client(works=not check)
-    talk = _Talk(client, name)
-    talk.say(talk.ask(remove=remove))
-    probe = talk.heard("output")["output"]
-    plan = talk.ask(probe=probe, remove=remove)
-    talk.say(plan)
-    done = talk.heard("changed")
+
+    def ask(**words: Any) -> dict[str, Any]:
+        """Print the coordinator's answer as a line, and return it."""
+        body = {"by": find_user(), **words}
+        answer: dict[str, Any] = client.post(path_of("nodes", name, "steps"), body)
+        _say(answer)
+        return answer
+
+    ask(remove=remove)
+    probe = _read_answer("output")["output"]
+    plan = ask(probe=probe, remove=remove)
+    done = _read_answer("changed")
     if remove and not check and done["changed"]:
         client.post(CLEANED.at(name), {"by": find_user()})
     if check or remove:
         return ExitCode.DONE
     if done.get("key") and done["key"] != plan["key"]:
-        talk.say(talk.ask(probe=probe, key=done["key"]))
-        talk.heard("changed")
-    result = talk.joined()
-    talk.say({"result": result})
+        ask(probe=probe, key=done["key"])
+        _read_answer("changed")
+    result = {
+        "ok": False,
+        "changed": [],
+        "problems": [{"what": "the coordinator closed the connection", "fix": ""}],
+    }
+    for event in client.events("POST", "/v1/fleet/up", {**describe_caller(), "nodes": [name]}):
+        if event.kind == "result":
+            result = next(one for one in event.data["results"] if one["node"] == name)
+            break
+    _say({"result": result})
     return ExitCode.DONE if result["ok"] else ExitCode.UNAVAILABLE
 
 
-class _Talk:
-    """The exchange of single lines in turn, on standard output and standard input."""
+def _say(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
-    def __init__(self, client: Client, name: str) -> None:
-        self._client, self._name = client, name
 
-    def ask(self, **words: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._client.post(
-            path_of("nodes", self._name, "steps"), {"by": find_user(), **words}
-        )
-        return answer
-
-    def say(self, line: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
-
-    def heard(self, key: str) -> dict[str, Any]:
-        line = sys.stdin.readline()
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict) or key not in answer:
-            why = f"expected a JSON object with {key!r}, not {line[:80]!r}"
-            raise UsageError("cannot read the tool's answer", why=why, code="no_answer")
-        return answer
-
-    def joined(self) -> dict[str, Any]:
-        """Bring the node up, as `fleet up NAME` does, without printing the steps; return its result."""
-        body = {**describe_caller(), "nodes": [self._name]}
-        for event in self._client.events("POST", "/v1/fleet/up", body):
-            if event.kind == "result":
-                return next(r for r in event.data["results"] if r["node"] == self._name)
-        return {
-            "ok": False,
-            "changed": [],
-            "problems": [{"what": "the coordinator closed the connection", "fix": ""}],
-        }
+def _read_answer(key: str) -> dict[str, Any]:
+    line, answer = sys.stdin.readline(), None
+    with suppress(ValueError):
+        answer = json.loads(line)
+    if not isinstance(answer, dict) or key not in answer:
+        why = f"expected a JSON object with {key!r}, not {line[:80]!r}"
+        raise UsageError("cannot read the tool's answer", why=why, code="no_answer")
+    return answer

@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from pancode.interfaces.cli.commands import verb
+from pancode.interfaces.cli.output import write_stderr
+from pancode.interfaces.cli.parameters import verb
 from pancode.kernel.errors import ExitCode
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import of_caller
@@ -38,20 +39,13 @@ def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: A
     if sys.stdin.isatty():
         sys.stderr.write("this command is for an editor; to chat in a terminal, run: pancode chat\n")
     caller = of_caller({"workspace": "none"})  # each session gets the editor's folder instead
-    begins = {
-        **options.collect_given(ctx.params),
-        **{name: caller[name] for name in _CALLER if name in caller},
-    }
+    begins = options.collect_given(ctx.params) | {one: caller[one] for one in _CALLER if one in caller}
 
     def client(works: bool) -> Client:
-        return Client(place_of(os.environ), works=works, note=_note)
+        return Client(place_of(os.environ), works=works, note=lambda text: write_stderr(f"{text}\n"))
 
     lines = JsonRpcLines(standard_input(), sys.stdout)
     names = home_here(os.environ) / "editors"
     remote = remote_of(os.environ) is not None
     AcpServer(lines, client, SystemIds(), SystemClock(), begins, names, is_remote=remote).serve()
     return ExitCode.DONE
-
-
-def _note(words: str) -> None:
-    sys.stderr.write(f"{words}\n")

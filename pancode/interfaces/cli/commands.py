@@ -44,16 +44,11 @@ def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **mor
     arguments, its docstring the help."""
 
     def register(function: F) -> F:
-        epilog = format_example(*examples)
+        epilog = "\b\nExample" + ("s" if len(examples) > 1 else "") + ":\n  " + "\n  ".join(examples)
         command = _APPS[function.__module__].command(name, cls=cls or SectionedCommand, epilog=epilog, **more)
         return command(function)
 
     return register
-
-
-def format_example(*lines: str) -> str:
-    """Format the examples at the end of a command's help."""
-    return "\b\nExample" + ("s" if len(lines) > 1 else "") + ":\n  " + "\n  ".join(lines)
 
 
 class SectionedCommand(TyperCommand):

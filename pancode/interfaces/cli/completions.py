@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -44,11 +45,8 @@ def _list_known(what: str, path: str, **query: object) -> list[Any]:
     return list(answer.get(what, []))
 
 
-nodes, presets, runtimes = (
-    _make_completer("nodes", path="fleet"),
-    _make_completer("presets"),
-    _make_completer("runtimes"),
-)
+nodes, presets = _make_completer("nodes", path="fleet"), _make_completer("presets")
+runtimes = _make_completer("runtimes")
 agents, models = _make_completer("agents", here=True), _make_completer("models", "ref", here=True)
 workflows = _make_completer("workflows", "workflow")
 schedules = _make_completer("schedules", "schedule")
@@ -94,14 +92,10 @@ def workflow_files(incomplete: str) -> list[str]:
 
 
 def _files_in(folder: str) -> list[str]:
-    try:
-        return sorted(
-            name
-            for name in os.listdir(folder)
-            if name.endswith(_FILES) or os.path.isdir(os.path.join(folder, name))
-        )
-    except OSError:
-        return []
+    with suppress(OSError):
+        found = sorted(os.listdir(folder))
+        return [one for one in found if one.endswith(_FILES) or os.path.isdir(os.path.join(folder, one))]
+    return []
 
 
 def complete_modes(incomplete: str) -> list[str]:

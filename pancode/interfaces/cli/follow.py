@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NotRequired, TypeVar, cast
 
 from pancode.interfaces.cli.output import Face, exit_of, find_user, write_stderr
 from pancode.interfaces.cli.progress import ProgressRow, SetUpLine, SetUpTimer
-from pancode.interfaces.cli.terminal import color_state, escape_line, format_count, format_seconds, format_usd
+from pancode.interfaces.cli.terminal import (
+    color_state,
+    escape_line,
+    format_count,
+    format_seconds,
+    format_usd,
+    list_choices,
+)
 from pancode.interfaces.client import retry
 from pancode.interfaces.client.client import Client, RepeatedPost, path_of
 from pancode.interfaces.client.session import followed_log, in_turn
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
 from pancode.kernel.formatting import count_noun, format_status, gate_state
 from pancode.kernel.route import A, Route
-from pancode.runs.answers import (
-    RUN,
-    LandingShape,
-    QueuedAnswer,
-    RunDetail,
-    RunShape,
-    RunWaits,
-    VerificationShape,
-)
+from pancode.runs import answers
 from pancode.sessions.answers import SESSION, TURN, SessionShape
 
 T = TypeVar("T")
@@ -50,10 +49,10 @@ def post_with_progress(
     return retry.post_work(face.note, client, body, post, answered)
 
 
-def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], detach: bool) -> int:
+def follow_new(face: Face, route: Route[answers.QueuedAnswer], body: dict[str, Any], detach: bool) -> int:
     """Start the run and wait for it; return the exit status of its outcome. With `detach`, do not wait."""
     answer = post_with_progress(face, face.client(works=True), route, body)
-    print_warnings(face, answer["warnings"])
+    face.warn(answer["warnings"])
     if "answer" in answer:
         face.note(f"answered: {escape_line(answer['answer'])}")
     if "workflow" in answer:
@@ -66,17 +65,11 @@ def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], det
     ended = wait_for_run(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED
-    whole = client.get(RUN.at(ended["run"]))
+    whole = client.get(answers.RUN.at(ended["run"]))
     return face.end(exit_of(ended["outcome"]), ended, lambda: format_end(whole))
 
 
-def print_warnings(face: Face, warnings: Iterable[str]) -> None:
-    """Print each warning as a note, separate from the result."""
-    for warning in warnings:
-        face.note(f"warning: {escape_line(warning)}")
-
-
-def show_queued(face: Face, answer: QueuedAnswer) -> None:
+def show_queued(face: Face, answer: answers.QueuedAnswer) -> None:
     """Print the run that was queued, without its warnings, which were already printed."""
     report = {name: value for name, value in answer.items() if name != "warnings"}
     face.show(report, lambda: f"{answer['run']}  {answer['state']}  {escape_line(answer['reason'])}\n")
@@ -112,17 +105,12 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
     requested = False
     for _ in range(int(_REST_S / _SUSPEND_LOOK_S)):
         shape = client.get(SESSION.at(run))
-        mine = next(
-            (one for one in shape["interactive_runs"] if one["run"] == run), shape["interactive_runs"][-1]
-        )
-        if mine["state"] == "ended":
+        runs, question = shape["interactive_runs"], shape["asks"]
+        if next((one for one in runs if one["run"] == run), runs[-1])["state"] == "ended":
             return shape
-        if shape["asks"] is not None:
-            what = (
-                f"{run} waits for your answer before it can be suspended: "
-                f"{escape_line(shape['asks']['words'])}"
-            )
-            raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then run the same command again")
+        if question is not None:
+            what = f"{run} waits for your answer before it can be suspended: {escape_line(question['words'])}"
+            raise WorkspaceError(what, fix=f"{question['command']}; then run the same command again")
         if not requested and shape["state"] in ("works", "waits for you"):
             behind = "after its current turn" if shape["state"] == "works" else "first"
             face.note(f"  the session is suspended {behind}; it continues with your next message")
@@ -143,52 +131,43 @@ class Snapshots:
 
     def show(self, answer: dict[str, Any]) -> None:
         for one in answer.get("snapshots", []):
-            words = format_progress(one["done"], one["of"])
+            # `of` is 0 until the files are counted.
+            files = f": {one['done']:,} of {one['of']:,} files" if one["of"] else ""
+            words = f"taking a snapshot{files}"
             if one["project"] in self._mine and words != self._last:
                 self._face.note(words)
                 self._last = words
 
 
-def format_progress(done: int, of: int) -> str:
-    """Format the progress; `of` is 0 until the files are counted."""
-    return f"taking a snapshot: {done:,} of {of:,} files" if of else "taking a snapshot"
-
-
-def gate_lines(run: RunDetail) -> list[str]:
+def gate_lines(run: answers.RunDetail) -> list[str]:
     """Return a line for each gate of a run and its result, or one line if the change had no gates."""
-    none = ["  gates      none: this change is untested"] if run["commit"] else []
+    if not run["gates"]:
+        return ["  gates      none: this change is untested"] if run["commit"] else []
     gates = [(escape_line(one["name"]), gate_state(one)) for one in run["gates"]]
-    return [
-        f"  gates      {name}: {color_state(state.split(',')[0])}{state[6:]}" for name, state in gates
-    ] or none
+    return [f"  gates      {name}: {color_state(state.split(',')[0])}{state[6:]}" for name, state in gates]
 
 
-def report_lines(run: RunDetail, most: int) -> list[str]:
+def report_lines(run: answers.RunDetail, most: int) -> list[str]:
     """Return the lines of the reports, with at most `most` results per file."""
-    return [line for report in run["reports"] for line in _report(report, most)]
+    lines = list[str]()
+    for report in run["reports"]:
+        head = f"  report     {escape_line(report['file'])}"
+        if report["unread"]:
+            lines.append(f"{head}: unreadable: {escape_line(report['unread'])}")
+            continue
+        counts = ", ".join(f"{number} {escape_line(level)}" for level, number in report["counts"].items())
+        tool = f" ({escape_line(report['tool'])})" if report["tool"] else ""
+        lines.append(f"{head}{tool}: {counts or 'no result'}")
+        for one in report["results"][:most]:
+            line = f":{one['line']}" if one["line"] is not None else ""
+            cells = (one["level"], f"{one['file']}{line}", one["rule"], one["text"])
+            lines.append(f"    {escape_line('  '.join(filter(None, cells)))}")
+        more = len(report["results"]) - most
+        lines += [f"    and {more} more in the receipt"] if more > 0 else []
+    return lines
 
 
-def _report(report: dict[str, Any], most: int) -> list[str]:
-    if report["unread"]:
-        return [f"  report     {escape_line(report['file'])}: unreadable: {escape_line(report['unread'])}"]
-    counts = (
-        ", ".join(f"{number} {escape_line(level)}" for level, number in report["counts"].items())
-        or "no result"
-    )
-    tool = f" ({escape_line(report['tool'])})" if report["tool"] else ""
-    shown = report["results"][:most]
-    lines = [f"  report     {escape_line(report['file'])}{tool}: {counts}"]
-    lines += [f"    {escape_line(_format_finding(one))}" for one in shown]
-    more = len(report["results"]) - len(shown)
-    return lines + ([f"    and {more} more in the receipt"] if more else [])
-
-
-def _format_finding(one: dict[str, Any]) -> str:
-    line = f":{one['line']}" if one["line"] is not None else ""
-    return "  ".join(filter(None, (one["level"], f"{one['file']}{line}", one["rule"], one["text"])))
-
-
-class WaitedRun(RunShape):
+class WaitedRun(answers.RunShape):
     """A run at its end. `shown`: the output that was shown while it ran."""
 
     shown: NotRequired[str]
@@ -260,7 +239,7 @@ class LiveTranscript(threading.Thread):
             self.shown = f"{self.shown}{line}\n"[-KEPT:]
 
 
-def _begin_transcript(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript:
+def _begin_transcript(face: Face, line: ProgressRow, shape: answers.RunShape) -> LiveTranscript:
     """Start to show the timeline of the run's agent, above its progress line."""
     from pancode.sessions.conversation.lines import MARK
 
@@ -278,30 +257,24 @@ def report_detached(face: Face, run: str) -> int:
     return ExitCode.DETACHED
 
 
-def watch_run(face: Face, client: Client, run: str) -> Iterator[RunShape]:
+def watch_run(face: Face, client: Client, run: str) -> Iterator[answers.RunShape]:
     """Yield the run at each change until it has ended, even if the coordinator restarts."""
-    for event in retry.resume_stream(
-        face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))
-    ):
+    path = path_of("runs", run, "events")
+    for event in retry.resume_stream(face.note, run, lambda: client.events("GET", path)):
         if event.kind == "run":
             yield event.data
 
 
-_STAGES = {
-    "placed": "starting",
-    "preparing": "preparing",
-    "running": "working",
-    "verifying": "running its gates",
-    "delivering": "delivering its result",
-}
+_STAGES = {"placed": "starting", "preparing": "preparing", "running": "working"}
+_STAGES |= {"verifying": "running its gates", "delivering": "delivering its result"}
 
 
-def _stage_word(shape: RunShape) -> str | None:
+def _stage_word(shape: answers.RunShape) -> str | None:
     """Return what the run is doing; None while it waits."""
     return _STAGES.get(shape["stage"]) if shape["waits"] is None else None
 
 
-def _stage(shape: RunShape) -> str:
+def _stage(shape: answers.RunShape) -> str:
     """Return where the run is and what it is doing, or the reason of a wait or a problem."""
     attempt = f", attempt {shape['attempt']}" if shape["attempt"] > 1 else ""
     notes = "".join(f" ({escape_line(note)})" for note in shape["notes"])
@@ -314,17 +287,22 @@ def _stage(shape: RunShape) -> str:
 
 _LOGS = {
     "setup_failed": "--stream setup ",
-    "gate_failed": "--stream gates.log ",
-    "gate_not_runnable": "--stream gates.log ",
-    "gate_not_judged": "--stream gates.log ",
+    **dict.fromkeys(("gate_failed", "gate_not_runnable", "gate_not_judged"), "--stream gates.log "),
 }
 """Options of `runs logs` for failures whose output is not in the agent's stream."""
 
 
-def format_end(shape: RunDetail) -> str:
+def format_end(shape: answers.RunDetail) -> str:
     """Format the end of a run for a user who waited: how it ended, then what to do next."""
+    where = f" on {escape_line(shape['node'])}" if shape["node"] else ""
     facts = ", ".join((shape["run"], format_run_time(shape), format_usd(shape["usage"]["cost_usd"])))
-    lines = [f"{_format_ending(shape)} ({facts})"]
+    if shape["outcome"] == "done":
+        changed = f"{count_noun(len(shape['files_changed']), 'file')} changed"
+        notes = (changed if shape["commit"] else "nothing changed", *map(escape_line, list_notes(shape)))
+        lines = [f"{color_state('done')}: {', '.join(notes)}{where} ({facts})"]
+    else:
+        reason = format_reason(shape).removeprefix("gate ").removeprefix("it asks: ")
+        lines = [f"{color_state(format_status(shape))}{where}: {reason} ({facts})"]
     seen, landing = shape["verification"], shape["landing"]
     if landing is not None:
         lines.append(_format_landing(landing))
@@ -335,34 +313,25 @@ def format_end(shape: RunDetail) -> str:
     return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
 
 
-def format_reason(shape: RunShape) -> str:
+def format_reason(shape: answers.RunShape) -> str:
     """Return the reason of the run's end without the outcome at its start."""
     return escape_line(shape["reason"]).removeprefix(shape["outcome"] or shape["state"]).lstrip(" ,:")
 
 
-def list_notes(shape: RunShape) -> list[str]:
+def list_notes(shape: answers.RunShape) -> list[str]:
     """Return the notes of a run that its status does not already show."""
     return [note for note in shape["notes"] if note != format_status(shape)]
 
 
-def _format_ending(shape: RunDetail) -> str:
-    where = f" on {escape_line(shape['node'])}" if shape["node"] else ""
-    if shape["outcome"] != "done":
-        reason = format_reason(shape).removeprefix("gate ").removeprefix("it asks: ")
-        return f"{color_state(format_status(shape))}{where}: {reason}"
-    files = len(shape["files_changed"])
-    changed = f"{count_noun(files, 'file')} changed" if shape["commit"] else "nothing changed"
-    return f"{color_state('done')}: {', '.join((changed, *map(escape_line, list_notes(shape))))}{where}"
-
-
-def format_summary(shape: RunDetail) -> str:
+def format_summary(shape: answers.RunDetail) -> str:
     """Summarize a finished run in a few lines; findings (such as a file left behind) are never left out."""
     notes = f" ({', '.join(list_notes(shape))})" if list_notes(shape) else ""
-    reason = format_reason(shape)
+    reason, usage = format_reason(shape), shape["usage"]
     lines = [f"{shape['run']}  {color_state(format_status(shape))}{notes}{f'  {reason}' if reason else ''}"]
-    lines.append(
-        f"  on {shape['node'] or '-'}, {shape['runtime']}, {format_run_time(shape)}, {_format_cost(shape)}"
-    )
+    source = f" ({usage['cost_source']})" if usage["cost_usd"] is not None else ""
+    disputed = f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
+    cost = f"cost {format_usd(usage['cost_usd'])}{source}{disputed}"
+    lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {format_run_time(shape)}, {cost}")
     if shape["commit"]:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {count_noun(files, 'file')} changed")
@@ -371,10 +340,13 @@ def format_summary(shape: RunDetail) -> str:
     return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
 
 
-def _list_next_looks(shape: RunDetail) -> list[str]:
+def _list_next_looks(shape: answers.RunDetail) -> list[str]:
     """Return lines with the findings, the run's questions, and where to look after a failure."""
     lines = [f"  finding    {escape_line(text)}" for text in shape["findings"]]
-    lines += _format_question(shape["run"], shape["inbox"]) if shape["inbox"] else []
+    item = shape["inbox"]
+    if item:
+        no = "" if item["kind"] == "call" else f"   no: pancode deny {shape['run']}"
+        lines += [*list_choices(item["choices"]), f"  it waits for your answer: {item['command']}{no}"]
     if shape["outcome"] not in (None, "done"):
         failure = shape["attempts"][-1]["failure"] if shape["attempts"] else None
         stream = _LOGS.get(failure or "", "")
@@ -384,39 +356,20 @@ def _list_next_looks(shape: RunDetail) -> list[str]:
     return lines
 
 
-def _format_question(run: str, item: RunWaits) -> list[str]:
-    choices = [f"  {number}: {escape_line(one)}" for number, one in enumerate(item["choices"], start=1)]
-    no = "" if item["kind"] == "call" else f"   no: pancode deny {run}"
-    return [*choices, f"  it waits for your answer: {item['command']}{no}"]
-
-
-def _format_tests(seen: VerificationShape) -> str:
+def _format_tests(seen: answers.VerificationShape) -> str:
     before = [escape_line(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
     disputed = f" (disputed earlier by {', '.join(before)})" if before else ""
     return f"{escape_line(seen['why'])}{disputed}"
 
 
-def _format_landing(landing: LandingShape) -> str:
-    where = (
-        f" in {escape_line(landing['tree'])}, {count_noun(len(landing['files']), 'file')}, not committed"
-        if landing.get("tree")
-        else ""
-    )
+def _format_landing(landing: answers.LandingShape) -> str:
+    files = count_noun(len(landing.get("files", ())), "file")
+    where = f" in {escape_line(landing['tree'])}, {files}, not committed" if landing.get("tree") else ""
     why = f": {escape_line(landing['why'])}" if landing.get("why") else ""
     return f"{escape_line(landing['status'])}{where}{why}"
 
 
-def _format_cost(shape: RunShape) -> str:
-    usage = shape["usage"]
-    source = usage["cost_source"]
-    disputed = f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
-    return (
-        f"cost "
-        f"{format_usd(usage['cost_usd'])}{f' ({source})' if usage['cost_usd'] is not None else ''}{disputed}"
-    )
-
-
-def format_run_time(shape: RunShape) -> str:
+def format_run_time(shape: answers.RunShape) -> str:
     """Return the duration of a run; for one that has not ended, the time since its start."""
     if shape["started_at"] is None:
         return "-" if shape["outcome"] is None else "never started"
@@ -433,13 +386,13 @@ def format_interval(begin: str, end: str) -> str:
     return format_seconds(round(seconds, 1))
 
 
-def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
+def wait_for_landing(face: Face, client: Client, run: str) -> answers.RunDetail | None:
     """Return the run once the coordinator has finished its `--verify-on` and `--land`. None if the user
     detached meanwhile."""
     noted = False
     try:
         while True:
-            shape = client.get(RUN.at(run))
+            shape = client.get(answers.RUN.at(run))
             seen, landing = shape["verification"], shape["landing"]
             verifies = seen is not None and seen["waits"]
             if (landing is None or landing["status"] != "waiting") and not verifies:
@@ -453,7 +406,7 @@ def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
         return None
 
 
-def unless_landed(shape: RunDetail) -> None:
+def unless_landed(shape: answers.RunDetail) -> None:
     """Raise WorkspaceError if a change was to be landed but was not, although the run is done."""
     report = shape["landing"]
     if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:

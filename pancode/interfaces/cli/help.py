@@ -27,9 +27,8 @@ def help_command(
     """Show help on a command, the other names of commands (words), or the table of exit codes."""
     if topic == ["exit-codes"]:
         rows = [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]
-        return face.show(
-            {"exit_codes": rows}, lambda: format_rows(rows, {"CODE": "code", "MEANING": "meaning"})
-        )
+        columns = {"CODE": "code", "MEANING": "meaning"}
+        return face.show({"exit_codes": rows}, lambda: format_rows(rows, columns))
     if topic == ["words"]:
         names = [{"name": old, "meant": f"pancode {new}"} for old, new in {**WORDS, **ALIASES}.items()]
         names += [{"name": old, "meant": f"use: {new}"} for old, new in INSTEAD.items()]

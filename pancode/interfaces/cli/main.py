@@ -17,6 +17,7 @@ from pancode import __version__
 from pancode.interfaces.cli.commands import BARE, Group, tell_new_name
 from pancode.interfaces.cli.output import Face, internal_error, say_no_more, tell_error, write_stderr
 from pancode.interfaces.cli.tree import SCREEN, TREE, rewrite
+from pancode.interfaces.client.client import FULL
 from pancode.interfaces.client.remote.address import VARIABLE
 from pancode.kernel.errors import ConfigError, ExitCode, PancodeError, UsageError
 
@@ -58,11 +59,8 @@ FIRST_SCREEN = format_first_screen()
 _NAMED = "pancode.named"
 """Key in `meta`: the first two words of the command line, as names in the command tree."""
 _ROOTS = ("-h", "--help", "--version", "--")
-root = typer.Typer(
-    name="pancode",
-    cls=Root,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+root = typer.Typer(name="pancode", cls=Root, context_settings=_SETTINGS)
 
 
 def _tell_version(ctx: typer.Context, is_requested: bool) -> None:
@@ -74,19 +72,16 @@ def _tell_version(ctx: typer.Context, is_requested: bool) -> None:
     raise typer.Exit
 
 
+_HELP = "Show the version and the commit, and exit."
+Version = Annotated[
+    bool, Option("--version", is_eager=True, callback=_tell_version, show_default=False, help=_HELP)
+]
+
+
 @root.callback()
 def prepare_command(
     ctx: typer.Context,
-    version: Annotated[
-        bool,
-        Option(
-            "--version",
-            is_eager=True,
-            callback=_tell_version,
-            show_default=False,
-            help="Show the version and the commit, and exit.",
-        ),
-    ] = False,
+    version: Version = False,
     folder: Annotated[
         str | None,
         Option("-C", metavar="DIR", help="Act as if started in DIR, a folder of the coordinator's machine."),
@@ -122,12 +117,9 @@ def _heed_variables(*, as_json: bool) -> None:
 
     for variable in unknown_variables(os.environ):
         if variable.limits:
-            raise ConfigError(
-                variable.words,
-                why=f"{variable.near} limits what a run may do; the command would run without that limit",
-                fix=f"export {variable.near}={os.environ[variable.name]}; unset {variable.name}",
-                code="unknown_variable",
-            )
+            why = f"{variable.near} limits what a run may do; the command would run without that limit"
+            fix = f"export {variable.near}={os.environ[variable.name]}; unset {variable.name}"
+            raise ConfigError(variable.words, why=why, fix=fix, code="unknown_variable")
         Face(as_json).note(f"warning: {variable.words}")
 
 
@@ -163,10 +155,17 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
             return tell_error(_make_usage_error(exc), as_json=as_json)
         case PancodeError():
             return tell_error(_with_choice(exc, args), as_json=as_json)
-        case OSError():
-            return _handle_write_error(exc, as_json)
+        case BrokenPipeError():
+            # The reader has exited (`pancode runs | head`): this is not an error, and nothing can be printed.
+            say_no_more()
+            return ExitCode.DONE
+        case OSError() if exc.errno in FULL:
+            say_no_more()
+            what = "cannot write the output: no space left on the disk"  # mostly `pancode ... > file`
+            fix = "free space where the output goes and in PANCODE_HOME; before you retry: pancode runs"
+            return tell_error(PancodeError(what, why=str(exc), fix=fix, code="no_room"), as_json=as_json)
         case Exception():
-            return _report_defect(exc, as_json)
+            return tell_error(internal_error(exc), as_json=as_json)
     raise exc
 
 
@@ -181,31 +180,6 @@ def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
         begin = args[: at - (args[at - 1] == "--agent")]
         error.fix = "; or: ".join(shlex.join(["pancode", *begin, run, *args[at + 1 :]]) for run in runs)
     return error
-
-
-def _handle_write_error(exc: OSError, as_json: bool) -> int:
-    """Return the status if standard output cannot be written; treat other errors as unforeseen."""
-    from pancode.interfaces.client.client import FULL
-
-    if isinstance(exc, BrokenPipeError):
-        # The reader has exited (`pancode runs | head`): this is not an error, and nothing can be printed.
-        say_no_more()
-        return ExitCode.DONE
-    if exc.errno not in FULL:
-        return _report_defect(exc, as_json)
-    say_no_more()
-    error = PancodeError(
-        "cannot write the output: no space left on the disk",  # mostly `pancode ... > file` on a full disk
-        why=str(exc),
-        fix="free space where the output goes and in PANCODE_HOME; before you retry: pancode runs",
-        code="no_room",
-    )
-    return tell_error(error, as_json=as_json)
-
-
-def _report_defect(exc: Exception, as_json: bool) -> int:
-    """Log the traceback of a bug in PanCode, print one error to the user, and return its status."""
-    return tell_error(internal_error(exc), as_json=as_json)
 
 
 _MEANT = {"runs": "best-of", "count": "best-of", "number": "best-of"}
@@ -225,15 +199,12 @@ def _find_near(wrong: click.NoSuchOption) -> str | None:
 
 def _make_usage_error(wrong: click.ClickException) -> PancodeError:
     """Return click's error as a UsageError, with the nearest valid name for an unknown option."""
-    fix = ""
-    near = _find_near(wrong) if isinstance(wrong, click.NoSuchOption) else None
-    if near is not None:
-        fix = f"did you mean {near}?"
+    fix, message = "", wrong.format_message()
+    if isinstance(wrong, click.NoSuchOption):
+        near, name = _find_near(wrong), wrong.option_name
+        fix = "" if near is None else f"did you mean {near}?"
+        is_number = name[1:2].isdigit()
+        message = f"{'a negative number is not valid here' if is_number else 'no such option'}: {name}"
     if isinstance(wrong, click.UsageError) and wrong.ctx is not None:
         fix = f"{fix} look: {wrong.ctx.command_path} -h".strip()
-    message = ""
-    if isinstance(wrong, click.NoSuchOption):
-        name = wrong.option_name
-        number = name[1:2].isdigit()
-        message = f"a negative number is not valid here: {name}" if number else f"no such option: {name}"
-    return UsageError(message or wrong.format_message(), fix=fix)
+    return UsageError(message, fix=fix)

@@ -22,6 +22,7 @@ from pancode.interfaces.client.caller import work_folder as work_folder
 from pancode.interfaces.client.client import Client, home_here, home_of, place_of
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
 from pancode.kernel.errors import ExitCode, PancodeError, Problem, UsageError
+from pancode.kernel.route import A, Route
 
 PROGRAM = (sys.executable, "-P", "-m", "pancode")
 """How a command starts another `pancode` command. `-P`: a `pancode.py` in the current folder is not
@@ -44,9 +45,21 @@ class Face:
         user is then also warned of variables that a running coordinator ignores."""
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
-            for warning in find_ignored_variables(client, folder_here(), os.environ):
-                self.note(f"warning: {warning}")
+            self.warn(find_ignored_variables(client, folder_here(), os.environ))
         return client
+
+    def get(self, route: Route[A], **query: object) -> A:
+        """Return the coordinator's answer."""
+        return self.client().get(route, **query)
+
+    def post(self, route: Route[A], body: Mapping[str, object] | None = None, *, works: bool = False) -> A:
+        """Send a request in the name of the user, and return the coordinator's answer."""
+        return self.client(works=works).post(route, {"by": find_user(), **(body or {})})
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Print each warning as a note, separate from the result."""
+        for warning in warnings:
+            self.note(f"warning: {escape_line(warning)}")
 
     def acts_here(self, what: str) -> None:
         """Make the command act on this machine; print a note if the coordinator is on another one."""
@@ -98,9 +111,8 @@ class Face:
     def confirm(self, question: str, otherwise: str) -> bool:
         """Ask the user to confirm. UsageError if no user can answer; its fix is the option `otherwise`."""
         if not self.can_ask():
-            raise UsageError(
-                f"{question} No user can answer: this is not a terminal.", fix=otherwise, code="cannot_ask"
-            )
+            what = f"{question} No user can answer: this is not a terminal."
+            raise UsageError(what, fix=otherwise, code="cannot_ask")
         import typer
 
         return typer.confirm(question, default=False, err=True)
@@ -164,9 +176,7 @@ def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str])
     there: dict[str, Any] = {row["key"]: row["value"] for row in client.get(SETTINGS)["settings"]}
     for name, key in list(named.items()):
         text = environ[name].strip()
-        # A variable that equals the coordinator's value is not ignored. Other values need the schema, which
-        # loads slowly.
-        with suppress(ValueError):
+        with suppress(ValueError):  # Other values need the schema, which loads slowly.
             if there.get(key) in (text, str(VARIABLES[name][1](text)).lower()):
                 del named[name]
     if not named:
@@ -248,16 +258,14 @@ def internal_error(exc: Exception) -> PancodeError:
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > _LOG_CAP:
             log.replace(log.with_suffix(".log.1"))
-        with open(
-            log, "a", opener=lambda path, flags: os.open(path, flags, 0o600), errors="backslashreplace"
-        ) as sink:
-            sink.write(f"{time.strftime('%FT%TZ', time.gmtime())} {shlex.join(sys.argv[:3])}\n{whole}\n")
+        text = f"{time.strftime('%FT%TZ', time.gmtime())} {shlex.join(sys.argv[:3])}\n{whole}\n"
+        with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as sink:
+            sink.write(text.encode(errors="backslashreplace"))
     except (OSError, PancodeError):
         last = traceback.extract_tb(exc.__traceback__)[-1]
         why += f" (in {last.filename}:{last.lineno}; the log cannot be written)"
-        return PancodeError(
-            "internal error: this is a bug in PanCode", why=why, fix="report it and include these lines"
-        )
+        fix = "report it and include these lines"
+        return PancodeError("internal error: this is a bug in PanCode", why=why, fix=fix)
     fix = f"report it with the end of {log}; whether the command had an effect: pancode runs, pancode audit"
     return PancodeError("internal error: this is a bug in PanCode", why=why, fix=fix)
 

@@ -1,4 +1,4 @@
-"""Parses values of options (an error shows the valid form); defines options that commands share."""
+"""What a command is declared with: `verb`, the options that commands share, and parsers of values."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
-from typer import Argument, Option
+from typer import Argument as Argument
+from typer import Option
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.output import FORMATS, Face
+from pancode.interfaces.cli import completions as completions
+from pancode.interfaces.cli.commands import verb as verb
+from pancode.interfaces.cli.output import FORMATS
+from pancode.interfaces.cli.output import Face as Face
+from pancode.interfaces.cli.output import find_user as find_user
 from pancode.interfaces.client.client import Client
 from pancode.kernel.route import Route
 
@@ -120,10 +124,8 @@ Node = Annotated[str, Argument(autocompletion=completions.nodes)]
 Nodes = Annotated[
     list[str], Argument(autocompletion=completions.nodes, default_factory=list, show_default=False)
 ]
-Link = Annotated[
-    Literal["ssh", "direct"] | None,
-    option("How the node reaches Redis and the depot: an SSH tunnel, or TLS to the address direct.listen."),
-]
+_LINK = "How the node reaches Redis and the depot: an SSH tunnel, or TLS to the address direct.listen."
+Link = Annotated[Literal["ssh", "direct"] | None, option(_LINK)]
 Verbose = Annotated[bool, option("Show every step, and the facts behind the result.", "-v", "--verbose")]
 Cursor = Annotated[
     str | None, option("Show the next page: pass `next` from the last JSON, with the same filters.", "CURSOR")

@@ -36,9 +36,8 @@ class _Picture:
         if self.draws:
             from rich.live import Live
 
-            self._live = Live(
-                console=make_console(sys.stderr), redirect_stdout=False, transient=not self._stays
-            )
+            console = make_console(sys.stderr)
+            self._live = Live(console=console, redirect_stdout=False, transient=not self._stays)
             self._live.start()
         return self
 
@@ -112,9 +111,8 @@ class Steps(_Picture):
             from rich.spinner import Spinner
             from rich.text import Text
 
-            self._at[step["node"]] = Spinner(
-                "line", Text(_format_step(step), no_wrap=True, overflow="ellipsis")
-            )
+            text = Text(_format_step(step), no_wrap=True, overflow="ellipsis")
+            self._at[step["node"]] = Spinner("line", text)
         else:
             self._at.pop(step["node"], None)
             if self._verbose or step["state"] in ("failed", "note"):

@@ -104,7 +104,22 @@ def _name_char(found: re.Match[bytes]) -> bytes:
 
 def safe_block(text: str) -> str:
     """Return several lines of untrusted text, each safe to print."""
-    return "".join(f"{escape_line(line)}\n" for line in text.splitlines())
+    return escape_lines(text.splitlines())
+
+
+def escape_lines(lines: Iterable[str]) -> str:
+    """Return these lines of untrusted text as one text."""
+    return "".join(f"{escape_line(line)}\n" for line in lines)
+
+
+def format_facts(facts: Mapping[str, object], width: int) -> str:
+    """Return a line for each fact that is known, its name padded to this width."""
+    return escape_lines(f"  {key:<{width}} {value}" for key, value in facts.items() if value)
+
+
+def list_choices(choices: Iterable[str]) -> list[str]:
+    """Return a numbered line for each choice of a question."""
+    return [f"  {number}: {escape_line(one)}" for number, one in enumerate(choices, start=1)]
 
 
 class Sink:
@@ -215,11 +230,10 @@ def format_table(
     cells = [[escape_line("-" if cell is None or cell == "" else str(cell)) for cell in row] for row in rows]
     note = ""
     if can_draw(sys.stdout):
-        columns = [
-            _Column(column, column[0] in _TONED, bool(cut) and column[0] == cut, folds=not cut)
-            for column in zip(head, *cells, strict=True)
-        ]
-        shown, note = _fit_columns(columns, spare)
+        columns = zip(head, *cells, strict=True)
+        is_cut = bool(cut)
+        drawn = [_Column(one, one[0] in _TONED, is_cut and one[0] == cut, not is_cut) for one in columns]
+        shown, note = _fit_columns(drawn, spare)
     else:
         shown = _pad_rows([head, *cells])
     for i, lines in enumerate(below, start=1):
@@ -231,9 +245,9 @@ def _pad_rows(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows as padded lines; the last column is not padded."""
     widths = [max(map(measure_width, column)) for column in zip(*rows, strict=True)]
     widths[-1] = 0
-    padded = [
-        [cell + " " * (w - measure_width(cell)) for cell, w in zip(row, widths, strict=True)] for row in rows
-    ]
+    padded = (
+        (cell + " " * (w - measure_width(cell)) for cell, w in zip(row, widths, strict=True)) for row in rows
+    )
     return ["  ".join(row) + "\n" for row in padded]
 
 

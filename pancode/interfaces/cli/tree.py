@@ -31,7 +31,7 @@ TREE: Mapping[str, Command] = {
     "node install": _C("install or update an agent program there", "pancode.fleet.commands.nodes"),
     "node uninstall": _C("remove an agent program that `install` added", "pancode.fleet.commands.nodes"),
     "node login": _C("log in to an agent program, on this terminal", "pancode.fleet.commands.nodes"),
-    "node secret": _C("store a secret on that node", "pancode.fleet.commands.secrets"),
+    "node secret": _C("store a secret on that node", "pancode.fleet.commands.nodes"),
     "fleet": _C("all nodes at once: up, down, drain, resume, demo"),
     "fleet up": _C("start the coordinator and the nodes", "pancode.fleet.commands.fleet"),
     "fleet down": _C("stop the nodes and the coordinator", "pancode.fleet.commands.fleet"),
@@ -78,9 +78,9 @@ TREE: Mapping[str, Command] = {
     "workflow batch": _C("many tasks at once", "pancode.workflows.commands.begin"),
     "workflow chain": _C("steps that build on each other", "pancode.workflows.commands.begin"),
     "workflow race": _C(
-        "one task for several agents; the first to pass wins, or --score", "pancode.workflows.commands.race"
+        "one task for several agents; the first to pass wins, or --score", "pancode.workflows.commands.begin"
     ),
-    "workflow explore": _C("read-only agents answer up to 4 questions", "pancode.memory.commands.scouts"),
+    "workflow explore": _C("read-only agents answer up to 4 questions", "pancode.memory.commands.history"),
     "workflow ls": _C("recent workflows; --files: those you can start", "pancode.workflows.commands.group"),
     "workflow show": _C("one workflow with its steps", "pancode.workflows.commands.group"),
     "workflow resume": _C(
@@ -91,7 +91,7 @@ TREE: Mapping[str, Command] = {
     "issue ls": _C("issues in progress, then the other open ones", "pancode.issues.commands.issues"),
     "issue show": _C("one issue with its text", "pancode.issues.commands.issues"),
     "issue work": _C("start work on it", "pancode.issues.commands.issues"),
-    "issue plan": _C("plan it first, in a chat; --keep writes the plan", "pancode.issues.commands.plans"),
+    "issue plan": _C("plan it first, in a chat; --keep writes the plan", "pancode.issues.commands.issues"),
     "workspace": _C("named, persistent checkouts: create, open, rm"),
     "workspace create": _C("create one", "pancode.workspaces.commands.workspaces"),
     "workspace ls": _C("all workspaces, last used first", "pancode.workspaces.commands.workspaces"),
@@ -136,7 +136,7 @@ TREE: Mapping[str, Command] = {
     "agents": _C("your agents: ls, show, prompt, record, runtimes, set"),
     "agents ls": _C("agent definitions", "pancode.agents.commands.agents"),
     "agents show": _C("one definition", "pancode.agents.commands.agents"),
-    "agents prompt": _C("the prompt of an agent or run, part by part", "pancode.agents.commands.prompts"),
+    "agents prompt": _C("the prompt of an agent or run, part by part", "pancode.agents.commands.agents"),
     "agents record": _C(
         "what each agent is doing, and its results so far", "pancode.budget.commands.agent_records"
     ),
@@ -166,9 +166,9 @@ TREE: Mapping[str, Command] = {
     "config set": _C("set one for the whole fleet", "pancode.config.commands"),
     "config unset": _C("remove it; values from files apply again", "pancode.config.commands"),
     "config undo": _C("undo the last change", "pancode.config.commands"),
-    "config check": _C("check a file: agents, rules, workflow, skill", "pancode.app.commands.check"),
-    "config preset": _C("all presets, or one", "pancode.agents.commands.presets"),
-    "config use": _C("apply a preset; `none` removes it", "pancode.agents.commands.presets"),
+    "config check": _C("check a file: agents, rules, workflow, skill", "pancode.app.commands.setup"),
+    "config preset": _C("all presets, or one", "pancode.config.commands"),
+    "config use": _C("apply a preset; `none` removes it", "pancode.config.commands"),
     "config secret": _C("store a secret for notices and trackers", "pancode.notices.commands"),
     "project": _C("repositories with a name: add, ls, show, rm, tools"),
     "project add": _C("add or change one", "pancode.workspaces.commands.projects"),
@@ -188,7 +188,7 @@ TREE: Mapping[str, Command] = {
     "admin": _C("service, keys, tokens, notices, disk space, ledger"),
     "admin serve": _C("the coordinator in the foreground", "pancode.app.commands.serve"),
     "admin service": _C("its systemd unit: print, --install, --remove", "pancode.app.commands.serve"),
-    "admin gc": _C("free disk space of old runs", "pancode.runs.commands.retention"),
+    "admin gc": _C("free disk space of old runs", "pancode.runs.commands.queue"),
     "admin keys": _C("signing keys; --rotate", "pancode.fleet.commands.keys"),
     "admin tokens": _C("API tokens; --create, --revoke", "pancode.interfaces.http.access.commands"),
     "admin breakers": _C("what is paused after failures; --reset", "pancode.fleet.commands.breakers"),
@@ -203,9 +203,7 @@ TREE: Mapping[str, Command] = {
     "admin steps": _C("for programs: the steps of `fleet up`", "pancode.fleet.commands.steps"),
     "admin api-stdio": _C("for programs: the API over SSH", "pancode.app.commands.serve"),
 }
-HIDDEN: Mapping[str, Command] = {
-    "help": _C("help on a command, words, or exit-codes", "pancode.interfaces.cli.help")
-}
+HIDDEN = {"help": _C("help on a command, words, or exit-codes", "pancode.interfaces.cli.help")}
 """Commands of the root that are in no list and no count."""
 SCREEN: Mapping[str, Mapping[str, str]] = {
     "Start here": dict.fromkeys(
@@ -265,9 +263,8 @@ def rewrite(words: Sequence[str], *, completes: bool = False) -> Meant:
             if len(args) < count or name is None:
                 continue
             if name in INSTEAD and not completes:
-                raise UsageError(
-                    f"command not found: pancode {key}", fix=f"use: {INSTEAD[name]}", code="no_such_command"
-                )
+                what = f"command not found: pancode {key}"
+                raise UsageError(what, fix=f"use: {INSTEAD[name]}", code="no_such_command")
             meant = WORDS.get(name) or ALIASES.get(name)
             if meant is None:
                 return Meant(args)
@@ -307,11 +304,8 @@ _FREE = ("history",)
 def find_noun(word: str) -> str:
     """Return the group of which this word is the singular or plural."""
     groups = list_children("")
-    forms = (
-        f"{word}s",
-        word[:-1] if word.endswith("s") else "",
-        f"{word[:-3]}y" if word.endswith("ies") else "",
-    )
+    one = word[:-1] if word.endswith("s") else ""
+    forms = (f"{word}s", one, f"{word[:-3]}y" if word.endswith("ies") else "")
     return next((one for one in forms if one in groups and not groups[one].module), word)
 
 
@@ -342,9 +336,7 @@ def find_command_like(task: str) -> str | None:
     verbs = {one.rpartition(" ")[2] for one in (*TREE, *WORDS, *ALIASES, *VERBS) if not one.endswith("...")}
     if task not in verbs:
         return None
-    runs = [one for one in (task, *VERBS.get(task, ())) if one in list_children("runs")]
-    named = rewrite([task]).words if task in {*list_children(""), *WORDS, *ALIASES} else []
-    found = named or (
-        ["runs", runs[0]] if runs else find_near(task, "")[0].split() if find_near(task, "") else ["help"]
-    )
-    return f"pancode {' '.join(found)}"
+    if task in {*list_children(""), *WORDS, *ALIASES}:
+        return f"pancode {' '.join(rewrite([task]).words)}"
+    runs = [f"runs {one}" for one in (task, *VERBS.get(task, ())) if one in list_children("runs")]
+    return f"pancode {[*runs, *find_near(task, ''), 'help'][0]}"

@@ -10,11 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, option, verb
 from pancode.interfaces.cli.terminal import escape_line, safe_block
 from pancode.interfaces.mcp.install import NAME, PROGRAMS, ClientProgram, handed_on, program_of, run_command
 from pancode.kernel.errors import ExitCode
@@ -22,17 +18,11 @@ from pancode.kernel.errors import ExitCode
 Program = Annotated[str, Argument(metavar="PROGRAM", help=f"One of: {', '.join(PROGRAMS)}.")]
 DryRun = Annotated[bool, option("Only show the change.", "--dry-run")]
 Yes = Annotated[bool, option("Make the change without asking.", "--yes", "-y")]
-
-
-Tools = Annotated[
-    str,
-    option(
-        "More groups of tools, separated by commas: workflows, schedules, sessions, settings, choices, "
-        "proof, history, or all.",
-        "--tools",
-        "GROUPS",
-    ),
-]
+_TOOLS = (
+    "More groups of tools, separated by commas: workflows, schedules, sessions, settings, choices, "
+    "proof, history, or all."
+)
+Tools = Annotated[str, option(_TOOLS, "--tools", "GROUPS")]
 
 
 @verb("mcp serve", "pancode mcp serve", "pancode mcp --tools workflows,schedules")
@@ -41,10 +31,8 @@ def serve(*, tools: Tools = "") -> int:
     from pancode.interfaces.mcp.server import serve as answer
 
     if sys.stdin.isatty():
-        sys.stderr.write(
-            "this command is for programs, not for users; to register it in Claude Code: "
-            "pancode mcp install claude\n"
-        )
+        way = "to register it in Claude Code: pancode mcp install claude"
+        sys.stderr.write(f"this command is for programs, not for users; {way}\n")
     answer(_split_names(tools))
     return ExitCode.DONE
 
@@ -77,9 +65,8 @@ def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, fa
     """Remove this server from another agent program, with that program's own command."""
     known = program_of(program)
     lines, fix = f"the entry {NAME} below {known.section}\n", f"see: {program} mcp list"
-    return _apply(
-        face, known, known.remove_command(), "remove from", lines, fix, dry_run=dry_run, approved=yes
-    )
+    command = known.remove_command()
+    return _apply(face, known, command, "remove from", lines, fix, dry_run=dry_run, approved=yes)
 
 
 def _split_names(tools: str) -> list[str]:
@@ -109,9 +96,5 @@ def _apply(
         return face.end(ExitCode.DONE, answer, lambda: f"would run: {shown}\n")
     if not approved and not face.confirm(f"Run {shown}?", "--yes"):
         return ExitCode.REFUSED
-    output = run_command(program, command, fix)
-    return face.end(
-        ExitCode.DONE,
-        answer,
-        lambda: safe_block(f"{output}\n") + ("restart the program to apply the change\n"),
-    )
+    text = safe_block(f"{run_command(program, command, fix)}\n") + "restart the program to apply the change\n"
+    return face.end(ExitCode.DONE, answer, lambda: text)

@@ -1,37 +1,30 @@
-"""`pancode issue`: issues of a project's tracker, and runs that work on them."""
+"""`pancode issue`: issues of a project's tracker, the runs that work on them, and their plans."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import print_warnings
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, option, parse_money
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block, short_time
+from pancode.interfaces.cli.follow import suspend_session
+from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, parse_money, verb
+from pancode.interfaces.cli.terminal import Columns, escape_lines, format_facts, format_rows, safe_block
 from pancode.interfaces.client.caller import find_folder
-from pancode.issues.answers import ISSUE, ISSUES, WORK, WORKS, IssueAnswer, IssuesAnswer, IssueWorkAnswer
+from pancode.issues.answers import ISSUE, ISSUES, KEEP_PLAN, PLAN, WORK, WORKS, IssuesAnswer
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
+from pancode.kernel.formatting import escape_line
+from pancode.kernel.names import PLANNER
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import format_plan, of_caller, post_agreed
+from pancode.sessions.commands.export import fetch_conversation, format_markdown
+from pancode.workspaces.answers import WORKSPACE
 
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
+_PROJECT = "Its project (default: the project of the current folder)."
+Project = Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)]
 
 
 @verb("issue ls", "pancode issue", "pancode issue ls --project shop")
-def ls(
-    *,
-    project: Annotated[
-        str | None,
-        option(
-            "Its project (default: the project of the current folder).", "P", complete=completions.projects
-        ),
-    ] = None,
-    face: Json,
-) -> None:
+def ls(*, project: Project = None, face: Json) -> None:
     """List issues being worked on, with the state in their trackers; then the project's open issues.
 
     `pancode project add --tracker` sets where a project's issues are: GitHub, GitLab or Linear. The token is
@@ -47,11 +40,10 @@ def ls(
         if error.code != "no_project":
             raise
         face.note(f"cannot list open issues: {escape_line(str(error))}")
+    text = format_rows(works, _WORKS, cut="TITLE") + "\n" if works else ""
     none = f"project {found['project']} has no open issues"
-    begun = format_rows(works, _WORKS, cut="TITLE") + "\n" if works else ""
-    face.show(
-        {"works": works, **found}, lambda: begun + format_rows(found["issues"], _ISSUES, none, cut="TITLE")
-    )
+    text += format_rows(found["issues"], _ISSUES, none, cut="TITLE")
+    face.show({"works": works, **found}, lambda: text)
     for one in works:
         if one["trouble"]:
             face.note(
@@ -59,26 +51,17 @@ def ls(
             )
 
 
-_ISSUES: Columns = {
-    **{"ISSUE": "issue", "STATE": "state", "LABELS": lambda one: ", ".join(one["labels"])},
-    **{"FOR": lambda one: ", ".join(one["assignees"]), "TITLE": "title"},
-}
+_ISSUES = {"ISSUE": "issue", "STATE": "state", "LABELS": "labels", "FOR": "assignees", "TITLE": "title"}
 
 
 @verb("issue show", "pancode issue show SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """Show one issue with its text."""
-    face.show_result(face.client().get(ISSUE.at(issue)), _format_issue)
-
-
-def _format_issue(one: IssueAnswer) -> str:
+    one = face.get(ISSUE.at(issue))
     facts = {"state": one["state"], "labels": ", ".join(one["labels"]), "for": ", ".join(one["assignees"])}
     facts |= {"by": one["author"], "project": one["project"], "at": one["url"]}
-    lines = [f"  {key:<8} {escape_line(str(value))}\n" for key, value in facts.items() if value]
-    return (
-        f"{escape_line(one['issue'])}  "
-        f"{escape_line(one['title'])}\n{''.join(lines)}\n{safe_block(one['text'])}\n"
-    )
+    text = escape_line(f"{one['issue']}  {one['title']}") + f"\n{format_facts(facts, 8)}\n"
+    face.show(one, lambda: f"{text}{safe_block(one['text'])}\n")
 
 
 @verb("issue work", "pancode issue work SHOP-12", "pancode issue work SHOP-12 --plan")
@@ -109,13 +92,10 @@ def on(
     """
     if plans:
         if agent is not None or budget is not None or dry_run:
+            what = "--plan excludes --agent, --budget and --dry-run: a plan has its own agent"
             fix = f"pancode issue work {issue} --plan; give the other options when the plan is carried out"
-            raise UsageError(
-                "--plan excludes --agent, --budget and --dry-run: a plan has its own agent", fix=fix
-            )
-        from pancode.issues.commands.plans import on as talk
-
-        status = talk(issue, model=model, runtime=runtime, node=node, face=face)
+            raise UsageError(what, fix=fix)
+        status = plan(issue, model=model, runtime=runtime, node=node, face=face)
         face.note(f"next: pancode issue plan --keep {issue.lower()}; then: pancode issue work {issue}")
         return status
     settings = {"agent": agent, "model": model, "runtime": runtime, "node": node, "budget": budget}
@@ -125,27 +105,78 @@ def on(
     client = face.client(works=True)
     if dry_run:
         view = client.post(WORK, body)
-        print_warnings(face, view["warnings"])
-        face.show(
-            view,
-            lambda: f"{safe_block(view['task'])}\n{format_plan(view['report'], view['report']['snapshot'])}",
-        )
-        return ExitCode.DONE if view["report"]["admitted"] else ExitCode.REFUSED
-    answer = post_agreed(face, client, WORK, body)
-    print_warnings(face, answer["warnings"])
-    return face.end(ExitCode.DONE, answer, lambda: _format_begun(answer))
-
-
-def _format_begun(one: IssueWorkAnswer) -> str:
-    return (
-        f"{one['run']}  works on {escape_line(one['issue'])} {escape_line(one['title'])}\n"
-        f"  workspace {one['workspace']}, agent {escape_line(one['agent'])}\n"
-        f"  follow it: pancode logs -f {one['run']}   when it is done: pancode land {one['run']}\n"
-    )
+        face.warn(view["warnings"])
+        report = view["report"]
+        face.show(view, lambda: f"{safe_block(view['task'])}\n{format_plan(report, report['snapshot'])}")
+        return ExitCode.DONE if report["admitted"] else ExitCode.REFUSED
+    one = post_agreed(face, client, WORK, body)
+    face.warn(one["warnings"])
+    lines = [f"{one['run']}  works on {one['issue']} {one['title']}"]
+    lines.append(f"  workspace {one['workspace']}, agent {one['agent']}")
+    lines.append(f"  follow it: pancode logs -f {one['run']}   when it is done: pancode land {one['run']}")
+    return face.end(ExitCode.DONE, one, lambda: escape_lines(lines))
 
 
 _WORKS: Columns = {
     **{"ISSUE": "issue", "TOLD": lambda one: one["state"] or "nothing yet", "RUN": "run"},
-    **{"RUN IS": lambda one: one["run_state"] or "-", "BEGAN": lambda one: short_time(one["began_at"])},
-    "TITLE": "title",
+    **{"RUN IS": "run_state", "BEGAN": "began_at", "TITLE": "title"},
 }
+MOST_QUESTIONS = 200_000
+_GOES_ON = "Continue the plan that is in this repository, such as one you pulled."
+
+
+@verb("issue plan", "pancode issue plan SHOP-12", "pancode issue plan --keep shop-12")
+def plan(
+    what: Annotated[str, Argument(help="An issue, the name of a plan, or the task in words.")],
+    *,
+    goes_on: Annotated[bool, option(_GOES_ON, "--continue")] = False,
+    once: Annotated[
+        bool, option("Take one turn, print its answer, and suspend the session.", "--once")
+    ] = False,
+    model: Annotated[str | None, option("Model of the planner.", "M")] = None,
+    runtime: Annotated[str | None, option("Runtime of the planner.", "R")] = None,
+    node: Annotated[str | None, option("The machine.", "N", complete=completions.nodes)] = None,
+    keep: Annotated[
+        bool, option("Write the newest plan into its workspace, with the conversation.", "--keep")
+    ] = False,
+    face: Json,
+) -> int:
+    """Plan an issue or a task with a planner in a separate workspace, or return to that conversation.
+
+    The planner only reads. It asks what is in scope, how to do it, which edge cases matter, how it is tested
+    and what is excluded, and then writes the plan. --keep stores it in the workspace as docs/NAME-plan.md,
+    where the next work finds it: `issue work ISSUE`, `dispatch --workspace NAME`, or a chain that `workflow
+    plan` makes of its steps. It lands with the change.
+    """
+    if keep:
+        return keep_plan(face, what)
+    from pancode.interfaces.cli.main import run
+
+    body = {"what": what, "cwd": find_folder(), "node": node, "goes_on": goes_on, "by": find_user()}
+    there = face.client(works=True).post(PLAN, body)
+    options = (*(("--once",) if once else ()), *(("--json",) if face.as_json else ()))
+    if there["run"]:
+        if once:
+            fix = f'pancode sessions attach --once {there["run"]} "..."'
+            raise UsageError(f"the planning session has already started: {there['run']}", fix=fix)
+        return run(["sessions", "attach", there["run"]])
+    name = there["workspace"]
+    face.note(f"plan {name}: to write it to {there['file']}: pancode issue plan --keep {name}")
+    chosen = {"--model": model, "--runtime": runtime, "--node": node}
+    flags = [word for flag, value in chosen.items() if value is not None for word in (flag, value)]
+    place = ("--agent", PLANNER, "--workspace", there["workspace"])
+    return run(["chat", *options, *place, *flags, "--", there["task"]])
+
+
+def keep_plan(face: Face, name: str) -> int:
+    client, name = face.client(works=True), name.lower()
+    newest = client.get(WORKSPACE.at(name))["runs"]
+    if not newest:
+        raise UsageError(f"{name} has no plan yet", fix=f"pancode issue plan {name}", code="no_plan")
+    suspend_session(face, client, newest[-1]["run"])
+    talk = format_markdown(fetch_conversation(client, newest[-1]["run"]))[-MOST_QUESTIONS:]
+    done = client.post(KEEP_PLAN.at(name), {"questions": talk, "by": find_user()})
+    there = f"docs/{escape_line(name)}-plan.md"
+    then = f'pancode dispatch --workspace {escape_line(name)} "carry out {there}"'
+    words = f"{done['run']}  writes {there}\n  then: {then}\n"
+    return face.end(ExitCode.DONE, done, lambda: words)

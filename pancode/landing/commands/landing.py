@@ -11,24 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from typer import Argument
-
 from pancode.checkouts.commands.travel import own_checkout, travel_now
 from pancode.git.forge_rules import ForgeKind
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import (
-    FINE,
-    LAND_LOOK_S,
-    act_when_suspended,
-    format_summary,
-    post_with_progress,
-    unless_landed,
-    wait_for_landing,
-    wait_for_run,
-)
+from pancode.interfaces.cli import completions, follow
 from pancode.interfaces.cli.output import Face, exit_of, find_user
-from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, option
+from pancode.interfaces.cli.parameters import Anyway, Argument, Json, WithCommands, WithSecret, option, verb
 from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows
 from pancode.interfaces.client.caller import folder_here, work_folder
 from pancode.interfaces.client.client import Client
@@ -39,32 +26,17 @@ from pancode.kernel.states import How
 from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUEST, RESOLVE
 from pancode.landing.commands import progress as landing
 from pancode.landing.commands.progress import landing_line
-from pancode.runs.answers import BRIEF, RunShape
+from pancode.runs.answers import BRIEF
 from pancode.runs.commands.named_runs import find_run
 
-WithoutGate = Annotated[
-    list[str] | None,
-    option("Leave out this gate, given as its command; may be repeated.", "--without-gate", "CMD"),
-]
+_WITHOUT_GATE = "Leave out this gate, given as its command; may be repeated."
 MOST_SAID = 20
 """How many lines of a remote's own output are shown."""
 PULL_S = 180.0
 """Seconds that a pull request may take: longer than all requests to a forge together."""
-
-
-def check_pull(
-    push_to: tuple[str, str] | None, forge: ForgeKind | None, *, wanted: bool, several: bool
-) -> None:
-    """Raise UsageError if the options cannot be combined."""
-    if forge is not None and not wanted:
-        raise UsageError("--forge requires --pull-request", fix="add --pull-request")
-    if wanted and push_to is None:
-        raise UsageError("--pull-request requires --push", fix="add --push REMOTE BRANCH")
-    if wanted and several:
-        raise UsageError(
-            "--pull-request requires exactly one run",
-            fix="pancode land RUN --push REMOTE BRANCH --pull-request",
-        )
+_PUSH_TO = "Land on this branch, and push it with your own git."
+_RESOLVE = "Let an agent resolve the conflict in a new run; land it if its gates pass."
+_HOW = "How to make the commits on the branch (default: the setting land.how)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +54,7 @@ def pull_request(
     pushed = report.get("pushed")
     if pushed is None:
         return report
-    kind = wanted.forge.value if wanted.forge is not None else None
-    body = {"by": find_user(), **pushed, "message": wanted.message, "forge": kind}
+    body = {"by": find_user(), **pushed, "message": wanted.message, "forge": wanted.forge}
     face.note("  opening the pull request")
     try:
         made = client.post(PULL_REQUEST.at(report["run"]), body, PULL_S)
@@ -103,17 +74,9 @@ def pull_line(report: Mapping[str, Any]) -> str:
     return f"  pull request{'' if made['fresh'] else ' (open already)'}: {escape_line(made['url'])}\n"
 
 
-def check_push(push_to: tuple[str, str] | None) -> None:
-    """Raise UsageError if the repository is on another node, because git must push from there."""
-    there = remote_of(os.environ)
-    if push_to is not None and there is not None:
-        fix = there.address.by_hand(f"pancode land RUN --push {shlex.join(push_to)}")
-        raise there.refuse("--push does not work from this machine: git must run in the repository", fix)
-
-
 def push_branch(face: Face, remote: str, branch: str, report: Mapping[str, Any]) -> Mapping[str, Any]:
     """Push the landed branch without force. WorkspaceError if git refuses."""
-    if report["status"] not in FINE:
+    if report["status"] not in follow.FINE:
         return report
     tree = report.get("tree") or folder_here()
     ref = f"refs/heads/{branch}"
@@ -142,34 +105,30 @@ def _not_pushed(remote: str, branch: str, output: str, err: bytes) -> WorkspaceE
         fix = f"git fetch {to} && git rebase {to}/{ours} {ours}, then push"
     words = [line.rstrip() for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
     lines = [line for line in words if line.startswith("remote:") or not refused][:MOST_SAID]
-    return WorkspaceError(
-        f"landed on {branch}, but not pushed to {remote}",
-        why="; ".join(map(escape_line, (*lines, *([refused] if refused else [])))),
-        fix=fix,
-        code="not_pushed",
-    )
+    why = "; ".join(map(escape_line, (*lines, *([refused] if refused else []))))
+    what = f"landed on {branch}, but not pushed to {remote}"
+    return WorkspaceError(what, why=why, fix=fix, code="not_pushed")
 
 
 def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
     """Resolve a conflict by a run; return the run's exit status, or that of its failed landing."""
 
     def ask(name: str) -> Any:
-        return post_with_progress(face, client, RESOLVE.at(name), {"by": find_user(), **body})
+        return follow.post_with_progress(face, client, RESOLVE.at(name), {"by": find_user(), **body})
 
     client = face.client(works=True)
-    answer = act_when_suspended(face, client, run, ask)
-    for warning in answer.pop("warnings", []):
-        face.note(f"warning: {escape_line(warning)}")
+    answer = follow.act_when_suspended(face, client, run, ask)
+    face.warn(answer.pop("warnings", []))
     if detach:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  resolves the conflict of {run}\n")
         return ExitCode.DONE
     client = face.client()
-    ended = wait_for_run(face, client, answer["run"])
-    whole = wait_for_landing(face, client, ended["run"]) if ended is not None else None
+    ended = follow.wait_for_run(face, client, answer["run"])
+    whole = follow.wait_for_landing(face, client, ended["run"]) if ended is not None else None
     if whole is None:
         return ExitCode.DETACHED
-    face.show(whole, lambda: format_summary(whole))
-    unless_landed(whole)
+    face.show(whole, lambda: follow.format_summary(whole))
+    follow.unless_landed(whole)
     return exit_of(whole["outcome"])
 
 
@@ -181,58 +140,44 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
     client = face.client()
     rows = client.get(GREEN, folder=work_folder())["runs"]
     if not rows:
-        face.show(
-            {"landings": []},
-            lambda: "nothing to land: no unlanded run here is done with its gates passed\n",
-        )
+        none = "nothing to land: no unlanded run here is done with its gates passed\n"
+        face.show({"landings": []}, lambda: none)
         return ExitCode.DONE, False
-    shown = "".join(f"  {_green_row(row)}\n" for row in rows)
     where = f"branch {body['branch']}" if body.get("branch") else "your files"
-    question = f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
+    head = f"{count_noun(len(rows), 'run')} to land in {where}:\n"
+    for row in rows:
+        files, task = len(row["files_changed"]), clip_columns(escape_line(row["task"]), 60)
+        head += f"  {row['run']}  {count_noun(files, 'file')}  {task}\n"
+    question = f"{head}Land them, one after the other?"
     if not approved and not face.confirm(question, "pancode land --all-green --yes"):
         return ExitCode.INTERRUPTED, False
     if approved:
-        face.note(f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
-    runs = [row["run"] for row in rows]
-    ends: list[dict[str, Any]] = []
-    left = list(runs)
+        face.note(head.rstrip())
+    ends, left = list[dict[str, Any]](), [row["run"] for row in rows]
+    refused = dict[str, dict[str, Any]]()  # the ends of landings that were refused before they were queued
     try:
-        refused = {
-            run: refusal for run in runs if (refusal := _refused_at_once(client, run, body)) is not None
-        }
+        for run in left:
+            try:
+                client.post(LAND.at(run), {"by": find_user(), **body, "wait": False})
+            except ApiError as error:
+                words = {"why": f"{error}: {error.why}", "fix": error.fix}
+                refused[run] = {"status": error.code.replace("_", " "), **words}
         while left:
             end = {"run": left[0], **(refused.get(left[0]) or _end_of(client, left[0]))}
             left.pop(0)
             ends.append(end)
             if not face.as_json:
-                face.show(end, lambda end=end: landing_line(end))  # type: ignore[misc]
+                face.show_result(end, landing_line)
     except KeyboardInterrupt:
         face.note("\ncanceling the landings that have not begun ...")
         for run in left:
             client.post(CALL_OFF.at(run), {"by": find_user()})
             ends.append({"run": run, "status": "called off", "why": "Ctrl-C"})
-    face.show({"landings": ends}, lambda: _format_summary(ends))
-    fine = [one["status"] in FINE for one in ends]
-    return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
-
-
-def _green_row(row: RunShape) -> str:
-    files = count_noun(len(row["files_changed"]), "file")
-    return f"{row['run']}  {files}  {clip_columns(escape_line(row['task']), 60)}"
-
-
-def _format_summary(ends: list[dict[str, Any]]) -> str:
     counts = Counter(escape_line(str(one.get("status", "unknown"))) for one in ends)
-    return f"{count_noun(len(ends), 'run')}: {', '.join(f'{n} {status}' for status, n in counts.items())}\n"
-
-
-def _refused_at_once(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the end of a landing that is refused before it is queued; None if it is queued."""
-    try:
-        client.post(LAND.at(run), {"by": find_user(), **body, "wait": False})
-    except ApiError as error:
-        return {"status": error.code.replace("_", " "), "why": f"{error}: {error.why}", "fix": error.fix}
-    return None
+    summary = ", ".join(f"{n} {status}" for status, n in counts.items())
+    face.show({"landings": ends}, lambda: f"{count_noun(len(ends), 'run')}: {summary}\n")
+    fine = [one["status"] in follow.FINE for one in ends]
+    return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
 
 
 def _end_of(client: Client, run: str) -> Mapping[str, Any]:
@@ -240,7 +185,7 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
         landing = client.get(BRIEF.at(run))["landing"]
         if landing is None or landing["status"] != "waiting":
             return landing or {}
-        time.sleep(LAND_LOOK_S)
+        time.sleep(follow.LAND_LOOK_S)
 
 
 @verb(
@@ -260,31 +205,23 @@ def land(
         Argument(autocompletion=completions.complete_runs, help="Without it: list the pending landings."),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
-    without_gate: WithoutGate = None,
+    without_gate: Annotated[list[str] | None, option(_WITHOUT_GATE, "--without-gate", "CMD")] = None,
     anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
     branch: Annotated[
         str | None, option("Commit to this branch, which may be new; your files do not change.", "NAME")
     ] = None,
-    how: Annotated[
-        How | None, option("How to make the commits on the branch (default: the setting land.how).", "--how")
-    ] = None,
+    how: Annotated[How | None, option(_HOW, "--how")] = None,
     message: Annotated[
         str | None, option("Message of the commit (default: the run's task).", "-m", "--message", "TEXT")
     ] = None,
-    push_to: Annotated[
-        tuple[str, str] | None,
-        option("Land on this branch, and push it with your own git.", "--push", "REMOTE BRANCH"),
-    ] = None,
+    push_to: Annotated[tuple[str, str] | None, option(_PUSH_TO, "--push", "REMOTE BRANCH")] = None,
     pull_request: Annotated[bool, option("Open a pull request; needs a token.", "--pull-request")] = False,
     forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
     all_green: Annotated[bool, option("Land every run here whose gates passed.", "--all-green")] = False,
     yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
-    resolve: Annotated[
-        bool,
-        option("Let an agent resolve the conflict in a new run; land it if its gates pass.", "--resolve"),
-    ] = False,
+    resolve: Annotated[bool, option(_RESOLVE, "--resolve")] = False,
     detach: Annotated[bool, option("Do not wait for the end of the landing.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
@@ -295,74 +232,75 @@ def land(
     is landed. The session finishes its turn first and is then suspended; your next message continues it.
     Landings of one repository wait for each other, even across a restart of the coordinator.
     """
-    _check_resolve(push_to, resolve=resolve, all_green=all_green)
-    check_push(push_to)
-    check_pull(push_to, forge, wanted=pull_request, several=all_green or run is None)
-    branch = _choose_branch(branch, push_to, detach=detach)
-    _check_commit(branch, message, how)
+    check_options(run, push_to, forge, resolve=resolve, pulls=pull_request, all_green=all_green)
+    branch = _choose_branch(branch, push_to, "-m" if message else "--how" if how else "", detach=detach)
     choices: dict[str, Any] = {"anyway": anyway, "without_gates": without_gate, "message": message}
     choices |= {"branch": branch, "with_commands": with_commands, "with_secret": with_secret, "how": how}
     body = {"gates": not no_gates, **{name: value for name, value in choices.items() if value}}
     if all_green:
-        return _land_all_green(face, run, body, push_to, approved=yes)
+        travel_now()
+        status, landed = land_all(face, body, approved=yes)
+        if landed:
+            travel_now()
+        if push_to is not None and landed:
+            push_branch(face, *push_to, {"status": "landed"})
+        return status
     if run is None:
-        return _queue(face, body)
+        if body != {"gates": True}:
+            raise UsageError("RUN is required", fix="pancode land last")
+        answer = face.get(LANDINGS)
+        face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing is waiting"))
+        return ExitCode.DONE
     if resolve:
         return finish_landing(face, find_run(face.client(), run), body, detach=detach)
     pull = PullWanted(message or "", forge) if pull_request else None
     if pull is not None and push_to is not None:
-        body |= {"pull_to": push_to[0], "forge": forge.value if forge is not None else None}
+        body |= {"pull_to": push_to[0], "forge": forge}
     return _land_one(face, run, {**body, "wait": not detach}, push_to, pull)
 
 
-def _choose_branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool) -> str | None:
-    """Return the branch to land on, or None for the default; UsageError if two are named."""
-    if push_to is None:
-        return named
-    if named not in (None, push_to[1]) or detach:
-        what = "--push sets the branch itself, and waits for the landing"
-        raise UsageError(what, fix=f"--push {push_to[0]} {push_to[1]}")
-    return push_to[1]
+Push = tuple[str, str] | None
+"""The remote and the branch there."""
 
 
-def _check_resolve(push_to: tuple[str, str] | None, *, resolve: bool, all_green: bool) -> None:
+def check_options(
+    run: str | None, push_to: Push, forge: ForgeKind | None, *, resolve: bool, pulls: bool, all_green: bool
+) -> None:
+    """Raise UsageError if these options cannot be combined, or if git cannot push from this machine."""
+    there = remote_of(os.environ)
     if resolve and (all_green or push_to is not None):
         what = "--all-green" if all_green else "--push"
         fix = "pancode land RUN --resolve; when it has landed: pancode land RUN --push REMOTE BRANCH"
         raise UsageError(f"--resolve and {what} cannot be combined", fix=fix)
-
-
-def _check_commit(branch: str | None, message: str | None, how: How | None) -> None:
-    if not branch and (message or how):
-        flag = "-m" if message else "--how"
-        raise UsageError(f"{flag} requires --branch: without it, no commit is made", fix="add --branch NAME")
-
-
-def _land_all_green(
-    face: Face, run: str | None, body: dict[str, Any], push_to: tuple[str, str] | None, *, approved: bool
-) -> int:
-    if run is not None:
+    if push_to is not None and there is not None:
+        fix = there.address.by_hand(f"pancode land RUN --push {shlex.join(push_to)}")
+        raise there.refuse("--push does not work from this machine: git must run in the repository", fix)
+    if forge is not None and not pulls:
+        raise UsageError("--forge requires --pull-request", fix="add --pull-request")
+    if pulls and push_to is None:
+        raise UsageError("--pull-request requires --push", fix="add --push REMOTE BRANCH")
+    if pulls and (all_green or run is None):
+        fix = "pancode land RUN --push REMOTE BRANCH --pull-request"
+        raise UsageError("--pull-request requires exactly one run", fix=fix)
+    if all_green and run is not None:
         raise UsageError("--all-green selects the runs itself", fix=f"pancode land {run}")
-    travel_now()
-    status, landed = land_all(face, body, approved=approved)
-    if landed:
-        travel_now()
-    if push_to is not None and landed:
-        push_branch(face, *push_to, {"status": "landed"})
-    return status
 
 
-def _queue(face: Face, body: dict[str, Any]) -> int:
-    if body != {"gates": True}:
-        raise UsageError("RUN is required", fix="pancode land last")
-    answer = face.client().get(LANDINGS)
-    face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing is waiting"))
-    return ExitCode.DONE
+def _choose_branch(branch: str | None, push_to: Push, commits: str, *, detach: bool) -> str | None:
+    """Return the branch to land on, or None for the default; UsageError if it does not fit the options.
+
+    `commits`: the option that only a commit has.
+    """
+    if push_to is not None and (branch not in (None, push_to[1]) or detach):
+        what = "--push sets the branch itself, and waits for the landing"
+        raise UsageError(what, fix=f"--push {push_to[0]} {push_to[1]}")
+    if push_to is None and not branch and commits:
+        what = f"{commits} requires --branch: without it, no commit is made"
+        raise UsageError(what, fix="add --branch NAME")
+    return branch if push_to is None else push_to[1]
 
 
-def _land_one(
-    face: Face, run: str, body: dict[str, Any], push_to: tuple[str, str] | None, pull: PullWanted | None
-) -> int:
+def _land_one(face: Face, run: str, body: dict[str, Any], push_to: Push, pull: PullWanted | None) -> int:
     client = face.client()
     run = find_run(client, run)
     if body["wait"]:
@@ -375,7 +313,7 @@ def _land_one(
     if mine is not None:
         mine.travel()  # it is merged with the current files
     answer = landing.land_and_wait(face, client, run, body)
-    if mine is not None and answer["status"] in FINE:
+    if mine is not None and answer["status"] in follow.FINE:
         mine.travel(lands=True)
         if answer.get("made"):
             mine.branch_home(str(answer["branch"]))

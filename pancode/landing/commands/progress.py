@@ -8,8 +8,8 @@ from typing import Any
 
 from pancode.interfaces.cli.follow import FINE as FINE
 from pancode.interfaces.cli.follow import act_when_suspended
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.terminal import escape_line
+from pancode.interfaces.cli.parameters import Face, find_user
+from pancode.interfaces.cli.terminal import escape_line, escape_lines
 from pancode.interfaces.client.client import LAND_S, Client
 from pancode.kernel.errors import ApiError, PancodeError
 from pancode.kernel.formatting import count_noun
@@ -30,12 +30,11 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
             if not face.confirm(f"{escape_line(str(refused))}. Land it there?", refused.fix):
                 raise
             return land_and_wait(face, client, run, {**body, "elsewhere": True})
+        if refused.code != HELD or not face.can_ask():
+            raise
         approval = str(refused.details.get("yes", ""))
-        if (
-            refused.code != HELD
-            or not face.can_ask()
-            or not face.confirm(_format_question(refused.why), approval)
-        ):
+        listed = escape_lines(f"  {one}" for one in refused.why.split("; "))
+        if not face.confirm(f"it changes files that need your approval:\n{listed}Land it?", approval):
             raise
         flags = {flag.removeprefix("--").replace("-", "_"): True for flag in approval.split()}
         return _land(face, client, run, {**body, **flags})
@@ -47,11 +46,6 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
 def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
     payload = {"by": find_user(), **body}
     return act_when_suspended(face, client, run, lambda name: client.post(LAND.at(name), payload, LAND_S))
-
-
-def _format_question(why: str) -> str:
-    listed = "".join(f"  {escape_line(one)}\n" for one in why.split("; "))
-    return f"it changes files that need your approval:\n{listed}Land it?"
 
 
 def format_landing(report: Mapping[str, Any]) -> str:
@@ -80,15 +74,12 @@ def landing_line(report: Mapping[str, Any]) -> str:
 
 def _format_place(report: Mapping[str, Any]) -> str:
     """Return the number of written files, the checkout, and the remaining steps there, as text."""
-    count = len(report["files"])
+    files, tree = count_noun(len(report["files"]), "file"), escape_line(report["tree"])
     if report.get("made"):
         commit = f"commit {report['commit'][:12]} on branch {escape_line(report['branch'])}"
-        return (
-            f"{count_noun(count, 'file')}, {commit} of {escape_line(report['tree'])}; your files did not "
-            "change"
-        )
+        return f"{files}, {commit} of {tree}; your files did not change"
     branch = f"branch {escape_line(report['branch'])}" if report["branch"] else "no branch is checked out"
-    return f"{count_noun(count, 'file')} in {escape_line(report['tree'])} ({branch}), not committed"
+    return f"{files} in {tree} ({branch}), not committed"
 
 
 def call_off(face: Face, run: str) -> None:
@@ -102,7 +93,10 @@ def call_off(face: Face, run: str) -> None:
         face.note(outlook)
         return
     for one in landings or [{"status": "called off"}]:
-        face.note(_called_off(one, outlook))
+        words = f"{one['status']}: your files did not change"
+        if one["status"] == "landed":
+            words = f"too late, it has landed: {_format_place(one)}"
+        face.note(outlook if one["status"] == "under way" else words)
 
 
 def _call_off(client: Client, run: str) -> list[CalledOffRow]:
@@ -114,11 +108,3 @@ def _call_off(client: Client, run: str) -> list[CalledOffRow]:
         waited = landings or waited
         time.sleep(0.2)
     return waited
-
-
-def _called_off(one: CalledOffRow, outlook: str) -> str:
-    if one["status"] == "under way":
-        return outlook
-    if one["status"] == "landed":
-        return f"too late, it has landed: {_format_place(one)}"
-    return f"{one['status']}: your files did not change"

@@ -6,19 +6,17 @@ import os
 import sys
 import termios
 import tty
-from collections.abc import Callable
 
 import typer
 
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import format_summary, gate_lines, report_lines
 from pancode.interfaces.cli.output import Face, find_user, tell_error
-from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.cli.parameters import Json, verb
 from pancode.interfaces.cli.terminal import (
     can_draw,
     color_diff,
     color_state,
-    escape_line,
+    escape_lines,
     escape_output,
     paint_text,
     safe_block,
@@ -26,7 +24,7 @@ from pancode.interfaces.cli.terminal import (
 from pancode.interfaces.client.caller import work_folder
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, escape_line
 from pancode.landing.answers import DROP, REVIEW
 from pancode.landing.commands import progress
 from pancode.people.answers import CONTINUE
@@ -82,24 +80,20 @@ def _looked_up(client: Client, run: str) -> ReviewedRun:
 
 def _format_page(shape: ReviewedRun) -> str:
     """Format the run for a pipe: without colors and without the change itself."""
-    files = "".join(f"  file       {escape_line(name)}\n" for name in shape["files_changed"])
-    return f"{format_summary(shape)}{_format_details(shape)}{files}  pancode land {shape['run']}\n\n"
+    files = escape_lines(f"  file       {name}" for name in shape["files_changed"])
+    return f"{_format_details(shape)}{files}  pancode land {shape['run']}\n\n"
 
 
 def _format_details(shape: ReviewedRun) -> str:
-    lines = [f"  task       {escape_line(shape['task'])}"]
-    lines += gate_lines(shape)
-    lines += report_lines(shape, 5)
-    lines.append(f"  receipt    {color_state(shape['receipt_verdict'])}")
-    return "\n".join(lines) + "\n"
+    lines = [f"  task       {escape_line(shape['task'])}", *gate_lines(shape), *report_lines(shape, 5)]
+    lines.append(f"  receipt    {color_state(shape['receipt_verdict'])}\n")
+    return format_summary(shape) + "\n".join(lines)
 
 
 def _draw_run(client: Client, shape: ReviewedRun, place: str) -> str:
     answer = safe_block(shape["answer"][:MOST_ANSWER])
     head = paint_text(f"--- {place} ---", "bold", sys.stdout)
-    return (
-        f"\n{head}\n{_change(client, shape['run'])}\n{answer}{format_summary(shape)}{_format_details(shape)}"
-    )
+    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{_format_details(shape)}"
 
 
 def _change(client: Client, run: str) -> str:
@@ -113,26 +107,42 @@ def _change(client: Client, run: str) -> str:
 
 def _ask_action(face: Face, client: Client, run: str) -> str:
     """Ask what to do with the run, again after an invalid key or a failed landing; return what was done."""
-    acts: dict[str, Callable[[], str]] = {
-        "l": lambda: _land(face, client, run),
-        "r": lambda: _sent_back(client, run),
-        "x": lambda: _drop_run(client, run),
-        "d": lambda: _shown_again(client, run),
-        "s": lambda: "skipped",
-        "q": lambda: "quit",
-    }
     while True:
         key = _read_key(f"{KEYS}  > ")
         sys.stdout.write(f"{key if key.isprintable() else ''}\n")
-        if key in ("\x03", "\x04"):
-            return "quit"
         try:
-            outcome = acts[key.lower()]() if key.lower() in acts else ""
+            if outcome := _act(face, client, run, key.lower()):
+                return outcome
         except PancodeError as error:
             tell_error(error, as_json=False)
-            continue
-        if outcome:
-            return outcome
+
+
+def _act(face: Face, client: Client, run: str, key: str) -> str:
+    """Do what the key means and return what was done; empty, if the next key decides."""
+    match key:
+        case "q" | "\x03" | "\x04":
+            return "quit"
+        case "s":
+            return "skipped"
+        case "l":
+            report = progress.land_and_wait(face, client, run, {})
+            sys.stdout.write(progress.format_landing(report))
+            if report["status"] not in progress.FINE:
+                raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
+            return "landed"
+        case "r":
+            remark = str(typer.prompt("What should change?", default="", show_default=False)).strip()
+            if remark:
+                new = client.post(CONTINUE.at(run), {"by": find_user(), "text": remark})
+                sys.stdout.write(f"{new['run']}  continues from {run}\n")
+                return "sent back"
+        case "x":
+            client.post(DROP.at(run), {"by": find_user()})
+            sys.stdout.write(f"{run}  dropped; its commit is kept: pancode land {run}\n")
+            return "dropped"
+        case "d":
+            sys.stdout.write(f"\n{_change(client, run)}\n")
+    return ""
 
 
 def _read_key(question: str) -> str:
@@ -148,32 +158,3 @@ def _read_key(question: str) -> str:
         return "\x03"
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
-
-
-def _shown_again(client: Client, run: str) -> str:
-    """Print the change again; the empty result makes `_asked` ask for the next key."""
-    sys.stdout.write(f"\n{_change(client, run)}\n")
-    return ""
-
-
-def _land(face: Face, client: Client, run: str) -> str:
-    report = progress.land_and_wait(face, client, run, {})
-    sys.stdout.write(progress.format_landing(report))
-    if report["status"] not in progress.FINE:
-        raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
-    return "landed"
-
-
-def _sent_back(client: Client, run: str) -> str:
-    remark = str(typer.prompt("What should change?", default="", show_default=False)).strip()
-    if not remark:
-        return ""
-    new = client.post(CONTINUE.at(run), {"by": find_user(), "text": remark})
-    sys.stdout.write(f"{new['run']}  continues from {run}\n")
-    return "sent back"
-
-
-def _drop_run(client: Client, run: str) -> str:
-    client.post(DROP.at(run), {"by": find_user()})
-    sys.stdout.write(f"{run}  dropped; its commit is kept: pancode land {run}\n")
-    return "dropped"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Annotated, Any
 
 from typer import Argument
 
 from pancode.config.commands import change_line
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import follow_new, wait_for_run
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Anyway, Json, Run, WithCommands, WithSecret, option
-from pancode.interfaces.cli.terminal import escape_line, safe_block, short_time
+from pancode.interfaces.cli.parameters import Anyway, Json, Run, WithCommands, WithSecret, option, verb
+from pancode.interfaces.cli.terminal import escape_line, escape_lines, list_choices, safe_block, short_time
 from pancode.interfaces.client.client import LAND_S, path_of
 from pancode.kernel.errors import ExitCode, RefusedError
 from pancode.kernel.formatting import escape_text
@@ -21,6 +21,7 @@ from pancode.landing.commands import progress
 from pancode.people.answers import ANSWER, CONTINUE, DENY, INBOX, TELL, ToldAnswer
 from pancode.runs.answers import RUN, RunDetail
 from pancode.runs.commands.named_runs import find_run
+from pancode.runs.commands.options import Detach
 
 AT_A_TURN = "at a turn of its agent"
 
@@ -37,8 +38,7 @@ def continue_with_message(face: Face, run: str) -> int | None:
     ended = client.get(RUN.at(run))
     if all(row["delivered"] or row["by"] in OWN_NAMES for row in ended["told"]):
         return None
-    refused = why_not(ended)
-    if refused is not None:
+    if refused := why_not(ended):
         raise refused
     return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": ""}, detach=False)
 
@@ -71,7 +71,7 @@ _PLAN = "The plan digest in the inbox of a run that has not begun; the command f
 def inbox(face: Json) -> None:
     """List everything that waits for a user: questions, oldest first, each with the command that answers it,
     then results, proposed tools, nodes and costs."""
-    answer = face.client().get(INBOX, by=find_user())
+    answer = face.get(INBOX, by=find_user())
     face.show(answer, lambda: _format_list(answer["items"], answer["also"]))
 
 
@@ -81,47 +81,35 @@ def show(run: Run, face: Json) -> None:
     client = face.client()
     whole = client.get(RUN.at(find_run(client, run)))
     answer = client.get(INBOX, by=find_user())
-    items, also = (
-        [one for one in rows if one["run"] == whole["run"]] for rows in (answer["items"], answer["also"])
-    )
+    items = [one for one in answer["items"] if one["run"] == whole["run"]]
+    also = [one for one in answer["also"] if one["run"] == whole["run"]]
     line = f"\n{safe_block(whole['answer'])}" if whole["answer"] else ""
-    texts = [one["text"] for one in whole["told"]]
-    line += "".join(f"told: {escape_line(text)}\n" for text in texts)
-    face.show(
-        {"items": items, "also": also, "answer": whole["answer"], "told": whole["told"]},
-        lambda: _format_list(items, also) + line,
-    )
+    line += escape_lines(f"told: {one['text']}" for one in whole["told"])
+    report = {"items": items, "also": also, "answer": whole["answer"], "told": whole["told"]}
+    face.show(report, lambda: _format_list(items, also) + line)
 
 
-def _format_list(items: list[dict[str, Any]], also: list[dict[str, Any]]) -> str:
+def _format_list(items: Sequence[Mapping[str, Any]], also: Sequence[Mapping[str, Any]]) -> str:
     if not items and not also:
         return "nothing waits for you\n"
-    head = "also:\n" if items and also else ""
-    return "".join(map(_format_item, items)) + head + "".join(map(_format_also, also))
+    text = "".join(map(_format_item, items)) + ("also:\n" if items and also else "")
+    for one in also:
+        run = f"{one['run']}  " if one["run"] else ""
+        task = f": {escape_line(one['task'])}" if one["task"] else ""
+        text += f"{run}{escape_line(one['what'])}{task}\n  {escape_line(one['command'])}\n"
+    return text
 
 
-def _format_also(one: dict[str, Any]) -> str:
-    run, task = (
-        (f"{one['run']}  " if one["run"] else ""),
-        (f": {escape_line(one['task'])}" if one["task"] else ""),
-    )
-    return f"{run}{escape_line(one['what'])}{task}\n  {escape_line(one['command'])}\n"
-
-
-def _format_item(item: dict[str, Any]) -> str:
+def _format_item(item: Mapping[str, Any]) -> str:
     head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}{_format_words(item)}\n"
-    choices = "".join(
-        f"  {number}: {escape_line(one)}\n" for number, one in enumerate(item["choices"], start=1)
-    )
+    choices = "".join(f"{line}\n" for line in list_choices(item["choices"]))
     choices += _plan(item["plan"]) if item.get("plan") else ""
     look = f"   review: pancode diff {item['run']}" if item["kind"] == "landing" else ""
-    no = (
-        f"pancode deny --call {item['call']} {item['run']}" if item["call"] else f"pancode deny {item['run']}"
-    )
-    return f"{head}{choices}  {item['command']}   no: {no}{look}\n"
+    call = f"--call {item['call']} " if item["call"] else ""
+    return f"{head}{choices}  {item['command']}   no: pancode deny {call}{item['run']}{look}\n"
 
 
-def _format_words(item: dict[str, Any]) -> str:
+def _format_words(item: Mapping[str, Any]) -> str:
     """Return the item's text; a command is indented more than any other line, so no line can imitate it."""
     if item["call"]:
         return f"\n{escape_text(item['words'], '    ')}"
@@ -135,9 +123,8 @@ def _plan(plan: dict[str, Any]) -> str:
     what = f"mode {plan['mode']}, safety {plan['safety']}, node {escape_line(plan['node'] or 'any')}"
     gates = f", gates: {escape_line('; '.join(plan['verify']))}" if plan["verify"] else ", no gate"
     most = f", at most ${plan['limit_usd']}" if plan["limit_usd"] else ""
-    due = (
-        f"estimate ${plan['estimate_usd']}, {plan['estimate_tokens']} tokens, {plan['estimate_minutes']} min"
-    )
+    cost = f"estimate ${plan['estimate_usd']}, {plan['estimate_tokens']} tokens"
+    due = f"{cost}, {plan['estimate_minutes']} min"
     lands = ", then landed" if plan["lands"] else ""
     return f"{_wrap_words(f'task: {task}')}\n  {what}{gates}{lands}\n  {due}{most}\n"
 
@@ -151,7 +138,7 @@ def answer(
     run: Run,
     text: Annotated[str, Argument(help="The answer, or the number of a choice.")],
     *,
-    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    detach: Detach = False,
     face: Json,
 ) -> int:
     """Answer a run that ended with a question; the run continues from its result, in its conversation."""
@@ -193,15 +180,14 @@ def approve(
     except KeyboardInterrupt:
         progress.call_off(face, run)
         raise
-    face.show(done, lambda: _format_approved(done) if "stage" in done else progress.format_landing(done))
-
-
-def _format_approved(done: dict[str, Any]) -> str:
-    """Return the line about the run that starts or continues now, or about the change that was made."""
+    if "stage" not in done:
+        return face.show(done, lambda: progress.format_landing(done))
     if "change" in done:
-        return f"{change_line(done['change'])}to undo it: pancode config undo\n"
-    reason = escape_line(done["reason"])
-    return f"{done['run']}  approved, {reason}   follow: pancode logs -f {done['run']}\n"
+        return face.show(done, lambda: f"{change_line(done['change'])}to undo it: pancode config undo\n")
+    words = (
+        f"{done['run']}  approved, {escape_line(done['reason'])}   follow: pancode logs -f {done['run']}\n"
+    )
+    return face.show(done, lambda: words)
 
 
 @verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")
@@ -217,20 +203,17 @@ def deny(
     If a command of a working agent waits (kind `call`), the command does not run: the agent gets your message
     and continues without the command.
     """
-    done = face.client().post(DENY.at(run), {"by": find_user(), "text": text, "call": call})
+    done = face.post(DENY.at(run), {"text": text, "call": call})
     face.show(done, lambda: f"{done['run']}  denied\n")
+
+
+_RESUME = "Wait until the run ends, and continue it if its agent did not get the message."
+Resume = Annotated[bool, option(_RESUME, "--resume")]
 
 
 @verb("tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'")
 def tell(
-    run: Run,
-    text: Annotated[str, Argument(help="The words.")],
-    *,
-    resume: Annotated[
-        bool,
-        option("Wait until the run ends, and continue it if its agent did not get the message.", "--resume"),
-    ] = False,
-    face: Json,
+    run: Run, text: Annotated[str, Argument(help="The words.")], *, resume: Resume = False, face: Json
 ) -> int:
     """Send a message to a run's agent: with its task while it waits, or at its next turn while it works.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.budget.answers import CostRow
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Face, find_user
 from pancode.interfaces.cli.terminal import escape_line, format_usd, short_time
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun, format_outcome
@@ -24,37 +24,30 @@ def show_brief(face: Face, since: str, markdown: bool) -> None:
     if markdown and face.as_json:
         raise UsageError("--json and --markdown cannot be combined", fix="omit --json or --markdown")
     if since != LAST:
-        report = face.client().get(REPORT, by=find_user(), since=since)
+        report = face.get(REPORT, by=find_user(), since=since)
         costs = {"by_day": report["by_day"], "by_repository": report["by_repository"]}
         shown = (("By repository", report["by_repository"]), ("By day", report["by_day"]))
         of_time = {**report["brief"], **costs}
         return face.show(of_time, lambda: _text(report["brief"], markdown, shown))
     tell_brief(face, markdown)
-    face.client().post(LOOKED, {"by": find_user()})
+    face.post(LOOKED)
     return None
 
 
 def tell_brief(face: Face, markdown: bool = False) -> None:
     """Show what happened since the user's last visit; this does not count as a visit."""
-    face.show_result(face.client().get(BRIEFING, by=find_user()), lambda answer: _text(answer, markdown))
+    face.show_result(face.get(BRIEFING, by=find_user()), lambda answer: _text(answer, markdown))
 
 
 def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
-    ends = (
-        ", ".join(f"{count} {format_outcome(name)}" for name, count in sorted(answer["outcomes"].items()))
-        or "nothing ran"
-    )
+    ends = ", ".join(f"{count} {format_outcome(name)}" for name, count in sorted(answer["outcomes"].items()))
     now = f"now {answer['running']} running, {answer['queued']} queued"
-    lines = [*_format_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
-    for title, found in (
-        ("Waits for you", answer["waits"]),
-        ("Landed", answer["landed"]),
-        ("Ran", answer["ran"]),
-        ("Not started", answer["held"]),
-    ):
-        lines += (
-            [*_format_head(title, markdown), *(_format_line(one, markdown) for one in found)] if found else []
-        )
+    lines = _format_head(f"Since {short_time(answer['since'])}", markdown, 1)
+    lines.append(f"{ends or 'nothing ran'}; {now}")
+    sections = {"Waits for you": answer["waits"], "Landed": answer["landed"], "Ran": answer["ran"]}
+    for title, found in {**sections, "Not started": answer["held"]}.items():
+        head = _format_head(title, markdown) if found else []
+        lines += [*head, *(_format_line(one, markdown) for one in found)]
     if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
         total: CostRow = {**answer["cost"], "key": "total"}
         lines += _format_costs("Cost", [*answer["by_agent"], total], markdown)

@@ -7,13 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.terminal import escape_line, make_console, short_time
+from pancode.interfaces.cli.parameters import Face
+from pancode.interfaces.cli.terminal import can_draw, escape_line, make_console, short_time
 from pancode.interfaces.client.client import Client, NotRunningError, ServerEvent, StreamCutError
 from pancode.kernel.errors import ExitCode, PancodeError
 
+T = TypeVar("T")
 AGAIN_S = 1.0
 PACE_S = (AGAIN_S, 10.0)
 """The shortest and longest time between two updates: load and ages change even without events."""
@@ -75,21 +77,32 @@ def watch_feed(
         happened.wait(quiet_s)
 
 
-def watch_screen(
-    face: Face, client: Client, draw: Callable[[], str], pace_s: tuple[float, float] = PACE_S
+def show_watched(
+    face: Face,
+    client: Client,
+    look: Callable[[], T],
+    words: Callable[[T], str],
+    *,
+    watches: bool,
+    pace_s: tuple[float, float] = PACE_S,
+    data: Callable[[T], object] = lambda seen: seen,
 ) -> None:
-    """Draw this again whenever something changes; the last picture remains on the terminal."""
+    """Show what `look` returns; with `watches` again whenever something changes. On a terminal, one picture
+    is drawn again; the last one remains. `data`: what a script gets."""
+    if not (watches and not face.as_json and can_draw(sys.stdout)):
+        for _ in watch_feed(face, client, pace_s=pace_s) if watches else (None,):
+            seen = look()
+            face.show(data(seen), partial(words, seen))
+        return
     from rich.live import Live
     from rich.text import Text
 
     with Live(console=make_console(sys.stdout), auto_refresh=False) as live:
         for _ in watch_feed(face, client, pace_s=pace_s):
-            live.update(Text.from_ansi(draw()), refresh=True)
+            live.update(Text.from_ansi(words(look())), refresh=True)
 
 
 def _format_line(one: dict[str, Any]) -> str:
-    fields = "  ".join(
-        f"{name}={escape_line(str(value))}" for name, value in one["data"].items() if value not in (None, "")
-    )
-    about = " ".join(escape_line(name) for name in (one["run"], one["node"]) if name)
-    return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {fields}\n"
+    fields = "  ".join(f"{name}={value}" for name, value in one["data"].items() if value not in (None, ""))
+    about = escape_line(" ".join(filter(None, (one["run"], one["node"]))))
+    return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {escape_line(fields)}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Face
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.kernel.formatting import count_noun, format_bytes, format_count, format_seconds, format_usd
 from pancode.reports.answers import METRICS, FigureShape
@@ -12,7 +12,7 @@ from pancode.reports.answers import METRICS, FigureShape
 
 def show_metrics(face: Face, *, brief: bool) -> None:
     """Show the fleet's figures: six lines on a terminal or with `brief`; in a pipe, Prometheus text."""
-    answer = face.client().get(METRICS)
+    answer = face.get(METRICS)
     short = brief or sys.stdout.isatty()
     data = {"figures": answer["figures"]}
     face.show(data, lambda: six_lines(answer["figures"]) if short else answer["text"])
@@ -23,10 +23,8 @@ def six_lines(figures: list[FigureShape]) -> str:
     now = _Figures(figures)
     used, slots = now.total("pancode_node_slots_used"), now.total("pancode_node_slots")
     problems = count_noun(int(now.total("pancode_node_problems")), "problem")
-    waits, oldest = (
-        now.total("pancode_queue_waiting"),
-        max(now.all("pancode_queue_oldest_seconds"), default=0),
-    )
+    waits = now.total("pancode_queue_waiting")
+    oldest = max(now.all("pancode_queue_oldest_seconds"), default=0)
     runs, tokens = now.total("pancode_agent_runs_total"), now.total("pancode_agent_tokens_total")
     busy, looked = now.total("pancode_agent_busy_seconds_total"), now.total("pancode_round_age_seconds")
     ceiling = now.all("pancode_budget_ceiling_usd")

@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from typer import Argument
-
 from pancode.budget.answers import BUDGET
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import can_draw, clip_columns, escape_line, format_usd, short_time
-from pancode.interfaces.client.client import Client
+from pancode.interfaces.cli.parameters import Argument, Face, Json, find_user, option, verb
+from pancode.interfaces.cli.terminal import clip_columns, escape_line, format_usd, short_time
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import (
     cost_of,
@@ -28,16 +23,8 @@ from pancode.kernel.formatting import (
     format_to_do,
 )
 from pancode.people.answers import INBOX
-from pancode.reports.answers import (
-    BRIEFING,
-    LOOKED,
-    NOW,
-    EndedShape,
-    MoneyShape,
-    NeedShape,
-    NowAnswer,
-)
-from pancode.reports.commands.events import watch_feed, watch_screen
+from pancode.reports.answers import BRIEFING, LOOKED, NOW, EndedShape, MoneyShape, NeedShape, NowAnswer
+from pancode.reports.commands.events import show_watched
 from pancode.runs.answers import QUEUES
 
 MOST_LINES, WIDE = 24, 120
@@ -55,6 +42,11 @@ class Seen:
     now: NowAnswer
 
 
+_METRICS = "Show six figures, or Prometheus text in a pipe; see also the setting metrics.listen."
+_SINCE = "Show what happened since a time: last (your last visit), 2h, 2026-11-22."
+_HEALTH = "Show what needs attention, with the evidence; exit code 12 if it needs a user."
+
+
 @verb(
     "status",
     "pancode status",
@@ -68,23 +60,11 @@ def status(
         str | None,
         Argument(metavar="[RUN|NODE]", help="Show this run or node, as `runs show` or `node show` does."),
     ] = None,
-    since: Annotated[
-        str | None,
-        option("Show what happened since a time: last (your last visit), 2h, 2026-11-22.", "--since", "TIME"),
-    ] = None,
+    since: Annotated[str | None, option(_SINCE, "--since", "TIME")] = None,
     markdown: Annotated[bool, option("With --since: Markdown, to paste elsewhere.", "--markdown")] = False,
-    health: Annotated[
-        bool,
-        option("Show what needs attention, with the evidence; exit code 12 if it needs a user.", "--health"),
-    ] = False,
+    health: Annotated[bool, option(_HEALTH, "--health")] = False,
     whole: Annotated[bool, option("With --health: also list what is healthy.", "--all")] = False,
-    metrics: Annotated[
-        bool,
-        option(
-            "Show six figures, or Prometheus text in a pipe; see also the setting metrics.listen.",
-            "--metrics",
-        ),
-    ] = False,
+    metrics: Annotated[bool, option(_METRICS, "--metrics")] = False,
     brief: Annotated[bool, option("With --metrics: show the six figures in a pipe, too.", "--brief")] = False,
     watch: Annotated[bool, option("Redraw it every 2 s, until Ctrl-C.", "-w", "--watch")] = False,
     face: Json,
@@ -98,9 +78,8 @@ def status(
     if name is not None:
         from pancode.interfaces.cli.main import run
 
-        flags = ["--json"] if face.as_json else []
-        is_run = name == "last" or name.startswith(("r-", "w-"))
-        return run([*(("runs", "show") if is_run else ("node", "show")), name, *flags])
+        noun = "runs" if name == "last" or name.startswith(("r-", "w-")) else "node"
+        return run([noun, "show", name, *(["--json"] if face.as_json else [])])
     if since is not None:
         from pancode.reports.commands.brief import show_brief
 
@@ -121,27 +100,24 @@ def status(
 def show_screen(face: Face, watch: bool) -> None:
     client = face.client()
     columns = max(80, shutil.get_terminal_size((80, 24)).columns)
-    if watch and not face.as_json and can_draw(sys.stdout):
-        return watch_screen(face, client, lambda: format_screen(_look(client), columns), PACE_S)
-    for _ in watch_feed(face, client, pace_s=PACE_S) if watch else (None,):
-        seen = _look(client)
-        face.show(_data(client, seen) if face.as_json else {}, lambda: format_screen(seen, columns))  # noqa: B023 - called at once
+
+    def look() -> Seen:
+        return Seen(client.get(FLEET), client.get(NOW, by=find_user()))
+
+    def data(seen: Seen) -> dict[str, object]:
+        """Return what a script gets: the same, and the answers that it is made of."""
+        if not face.as_json and face.format not in ("yaml", "name"):
+            return {}
+        answers = {"queues": client.get(QUEUES), "budget": client.get(BUDGET)}
+        mine = {"inbox": client.get(INBOX, by=find_user()), "brief": client.get(BRIEFING, by=find_user())}
+        return {"fleet": seen.fleet, "now": seen.now, "runs": seen.now["working"], **answers, **mine}
+
+    def words(seen: Seen) -> str:
+        return format_screen(seen, columns)
+
+    show_watched(face, client, look, words, watches=watch, pace_s=PACE_S, data=data)
     if sys.stdout.isatty() and not face.as_json:
         client.post(LOOKED, {"by": find_user()})
-    return None
-
-
-def _look(client: Client) -> Seen:
-    return Seen(client.get(FLEET), client.get(NOW, by=find_user()))
-
-
-def _data(client: Client, seen: Seen) -> dict[str, object]:
-    """What a script gets: the same, and the answers that it is made of."""
-    answers = {name: client.get(route) for name, route in (("queues", QUEUES), ("budget", BUDGET))}
-    mine = {
-        name: client.get(route, by=find_user()) for name, route in (("inbox", INBOX), ("brief", BRIEFING))
-    }
-    return {"fleet": seen.fleet, "now": seen.now, "runs": seen.now["working"], **answers, **mine}
 
 
 def format_screen(seen: Seen, columns: int) -> str:
@@ -159,8 +135,7 @@ def list_sections(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> 
     up = sum(one["state"] in _UP for one in seen.fleet["nodes"])
     head = f"fleet {seen.fleet['coordinator']['fleet']}"
     lines = [_align_ends(head, f"{up} of {len(seen.fleet['nodes'])} nodes up", columns)]
-    for word, why in list_held(seen.fleet):
-        lines.append(f"  {word}: {escape_line(why)}")
+    lines += [f"  {word}: {escape_line(why)}" for word, why in list_held(seen.fleet)]
     lines += list_needs(seen.now, columns, items)
     lines += list_running(seen, columns, runs)
     lines += list_waiting(seen.now, columns, waiting)
@@ -225,11 +200,9 @@ def list_running(seen: Seen, columns: int, most: int) -> list[str]:
     lines = [f"RUNNING {len(running)} (slots: {used} of {total}{waits})"]
     for one in running[:most]:
         model = f"  {one['runtime']:<8}{clip_columns(one['model'] or '-', 20):<20}" if columns >= WIDE else ""
-        cells = (one["run"], f"{one['node'] or '-':<10}", f"{one['agent']:<10}{model}")
+        cells = f"{one['run']}  {one['node'] or '-':<10}  {one['agent']:<10}{model}"
         age = f"{_format_age(one['started_at'], seen.now['as_of']):>6}"
-        lines.append(
-            f"  {'  '.join(cells)}{age}  {cost_of(one):>7}  {escape_line(format_title(one['task']))}"
-        )
+        lines.append(f"  {cells}{age}  {cost_of(one):>7}  {escape_line(format_title(one['task']))}")
     return lines + _format_more(len(running) - most, "more", "pancode runs", columns)
 
 
@@ -247,16 +220,11 @@ def list_nodes(seen: Seen, columns: int, most: int) -> list[str]:
         return [_align_ends("NODES 0", "pancode node add NAME; for this computer: --local", columns)]
     names = {one["node"] for one in trouble}
     busy = sorted((one for one in nodes if one["name"] not in names), key=lambda one: -one["slots"]["used"])
-    rows = [
-        _align_ends(f"  {one['node']:<9} {escape_line(one['words'])}", one["command"], columns)
-        for one in trouble
-    ]
+    problems = [(f"  {one['node']:<9} {escape_line(one['words'])}", one["command"]) for one in trouble]
+    rows = [_align_ends(words, command, columns) for words, command in problems]
     rows += [format_node(one, columns) for one in busy]
-    return [
-        f"NODES {len(nodes)}",
-        *rows[:most],
-        *_format_more(len(nodes) - most, "more", "pancode node ls", columns),
-    ]
+    more = _format_more(len(nodes) - most, "more", "pancode node ls", columns)
+    return [f"NODES {len(nodes)}", *rows[:most], *more]
 
 
 def format_node(node: NodeShape, columns: int) -> str:
@@ -264,9 +232,8 @@ def format_node(node: NodeShape, columns: int) -> str:
     slots = f"{node['slots']['used']} of {node['slots']['total']}"
     parts = [f"  {escape_line(node['name']):<9} {slots}", escape_line(programs), format_gpus(node)]
     if columns >= WIDE:
-        parts.append(
-            ", ".join(escape_line(model["id"]) for one in node["endpoints"] for model in one["models"])
-        )
+        models = (model["id"] for one in node["endpoints"] for model in one["models"])
+        parts.append(", ".join(map(escape_line, models)))
     return "  ".join(filter(None, parts))
 
 
@@ -280,7 +247,6 @@ def format_money(money: MoneyShape) -> str:
     if day is None:
         return "MONEY today $0.00"
     limit = f" of {format_usd(day['ceiling_usd'])}" if day["ceiling_usd"] is not None else ""
+    held = f", {format_usd(day['held_usd'])} reserved"
     unknown = f"; {count_noun(day['unknown_runs'], 'run')} of unknown cost" if day["unknown_runs"] else ""
-    return (
-        f"MONEY today {format_usd(day['spent_usd'])}{limit}, {format_usd(day['held_usd'])} reserved{unknown}"
-    )
+    return f"MONEY today {format_usd(day['spent_usd'])}{limit}{held}{unknown}"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
+from pancode.interfaces.cli.parameters import Cursor, Face, Json, Whole, completions, fetch_page, option, verb
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.names import LAST
-from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow, WhyShape
+from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow
 from pancode.reports.commands.events import show_events
 from pancode.runs.commands.named_runs import AnyRun, find_run
 
@@ -23,12 +20,14 @@ from pancode.runs.commands.named_runs import AnyRun, find_run
 def why(*, run: AnyRun = LAST, face: Json) -> None:
     """Show why a run waits or ended as it did: each check, placement, wait, retry and its cost."""
     client = face.client()
-    face.show_result(client.get(WHY.at(find_run(client, run))), _format_timeline)
+    answer = client.get(WHY.at(find_run(client, run)))
+    columns = {"AT": "at", "KIND": "kind", "WHAT": "what", "VERDICT": "verdict", "DETAIL": "detail"}
+    head = f"{answer['run']}  {escape_line(answer['now'])}\n"
+    face.show(answer, lambda: head + format_rows(answer["decisions"], columns))
 
 
-def _format_timeline(answer: WhyShape) -> str:
-    columns: Columns = {"AT": "at", "KIND": "kind", "WHAT": "what", "VERDICT": "verdict", "DETAIL": "detail"}
-    return f"{answer['run']}  {escape_line(answer['now'])}\n" + format_rows(answer["decisions"], columns)
+_NUMBER = "Show at most this many rows (default: 50; of events 20)."
+_NODE = "With --events: only events of this node."
 
 
 @verb(
@@ -44,12 +43,7 @@ def audit(
     level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.", "--error")] = False,
     by: Annotated[str | None, option("Show only entries of this user.", "--actor", "USER")] = None,
-    number: Annotated[
-        int | None,
-        option(
-            "Show at most this many rows (default: 50; of events 20).", "-n", "--number", min=0, max=10_000
-        ),
-    ] = None,
+    number: Annotated[int | None, option(_NUMBER, "-n", "--number", min=0, max=10_000)] = None,
     as_events: Annotated[
         bool, option("Show all events instead, oldest first; JSON lines.", "--events")
     ] = False,
@@ -57,10 +51,7 @@ def audit(
     run: Annotated[
         str | None, option("With --events: only events of this run.", "R", complete=completions.complete_runs)
     ] = None,
-    node: Annotated[
-        str | None,
-        option("With --events: only events of this node.", "-N", "--node", "N", complete=completions.nodes),
-    ] = None,
+    node: Annotated[str | None, option(_NODE, "-N", "--node", "N", complete=completions.nodes)] = None,
     kind: Annotated[
         str | None, option("With --events: only these kinds: run.ended, run, node ...", "K,...")
     ] = None,
@@ -80,23 +71,24 @@ def audit(
         return show_events(face, wanted, 20 if number is None else number, follow)
     if about == "verify":
         return _verify(face)
+    level, most = "error" if error else level, 50 if number is None else max(number, 1)
     answer = fetch_page(
         face.client(),
         AUDIT,
         "audit",
-        50 if number is None else max(number, 1),
+        most,
         cursor,
         whole=whole,
         about=about,
         domain=domain,
-        level="error" if error else level,
+        level=level,
         by=by,
     )
-    return face.end(ExitCode.DONE, answer, lambda: _format_entries(answer["audit"]))
+    return face.end(ExitCode.DONE, answer, lambda: format_rows(answer["audit"], _AUDIT, "nothing"))
 
 
 def _verify(face: Face) -> int:
-    answer = face.client().get(AUDIT_VERDICT)
+    answer = face.get(AUDIT_VERDICT)
     passed = answer["verdict"] == "PASS"
     words = f"{answer['verdict']}  consistent audit entries: {answer['entries']:,}"
     signed = f", signed up to entry {answer['anchored']:,}" if answer["anchored"] else ", no entry is signed"
@@ -105,12 +97,12 @@ def _verify(face: Face) -> int:
     return face.end(ExitCode.DONE if passed else ExitCode.SIGNATURE, answer, lambda: f"{words}{more}\n")
 
 
-def _format_entries(entries: list[AuditRow]) -> str:
-    columns: Columns = {"AT": "at", "LEVEL": "level", "DOMAIN": "domain", "RUN": "run", "WHAT": "what"}
-    return format_rows(entries, {**columns, "DETAIL": lambda one: _format_detail(one["detail"])}, "nothing")
+def _format_detail(row: AuditRow) -> str:
+    detail = {key: value for key, value in row["detail"].items() if value is not None}
+    return " ".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in detail.items())
 
 
-def _format_detail(detail: dict[str, Any]) -> str:
-    return " ".join(
-        f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in detail.items() if v is not None
-    )
+_AUDIT: RowColumns[AuditRow] = {
+    **{"AT": "at", "LEVEL": "level", "DOMAIN": "domain", "RUN": "run", "WHAT": "what"},
+    "DETAIL": _format_detail,
+}

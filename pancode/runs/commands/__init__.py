@@ -1,3 +1,1 @@
 """Commands for runs: dispatch, follow, logs, landing, receipts, events."""
-
-from __future__ import annotations

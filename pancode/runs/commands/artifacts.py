@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,11 +15,7 @@ from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import UsageError
 from pancode.runs.answers import RECEIPT, RUN, STREAMS, GateResultShape, RunDetail
 
-Json = dict[str, Any]
-KNOWN = (
-    *("run.json", "junit.xml", "answer.md", "receipt.json"),
-    *("change.diff", "out.log", "err.log"),
-)
+KNOWN = "run.json junit.xml answer.md receipt.json change.diff out.log err.log".split()
 """The files that a later run with the same folder replaces or removes."""
 
 
@@ -49,9 +46,8 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
         for name in logs:
             _write(folder / name, _read_pieces(client, run, name.removesuffix(".log")))
     except OSError as exc:
-        raise UsageError(
-            f"cannot write to {folder}", why=str(exc), fix="pass a writable directory to --artifacts"
-        ) from exc
+        fix = "pass a writable directory to --artifacts"
+        raise UsageError(f"cannot write to {folder}", why=str(exc), fix=fix) from exc
     return sorted([*texts, *logs])
 
 
@@ -74,9 +70,11 @@ def make_junit(run: RunDetail) -> bytes:
     suites = [_make_suite(f"pancode {run['run']}", cases)]
     for report in run["reports"]:
         if report["form"] == "junit":
-            failed = [
-                _make_case("test", one["rule"] or "no name", _failed_test(one)) for one in report["results"]
-            ]
+            failed = []
+            for one in report["results"]:
+                where = f" ({one['file']})" if one["file"] else ""
+                failure = f"{one['text'] or one['level']}{where}"
+                failed.append(_make_case("test", one["rule"] or "no name", failure))
             suites.append(_make_suite(_escape_xml(report["tool"] or report["file"]), failed))
     root = Xml.Element("testsuites", _make_counts([case for suite in suites for case in suite]))
     root.extend(suites)
@@ -93,11 +91,6 @@ def _make_suite(name: str, cases: list[Xml.Element]) -> Xml.Element:
 def _make_counts(cases: list[Xml.Element]) -> dict[str, str]:
     failed = sum(case.find("failure") is not None for case in cases)
     return {"tests": str(len(cases)), "failures": str(failed), "errors": "0"}
-
-
-def _failed_test(one: Json) -> str:
-    where = f" ({one['file']})" if one["file"] else ""
-    return f"{one['text'] or one['level']}{where}"
 
 
 def _make_case(kind: str, name: str, failure: str | None) -> Xml.Element:
@@ -117,9 +110,7 @@ def _failed_gate(gate: GateResultShape) -> str | None:
 
 def _escape_xml(text: str) -> str:
     """Return the text with "?" for each character that XML cannot contain."""
-    return "".join(
-        one if one in "\t\n\r" or 0x20 <= ord(one) not in (0xFFFE, 0xFFFF) else "?" for one in text
-    )
+    return re.sub("[^\t\n\r\x20-\ufffd\U00010000-\U0010ffff]", "?", text)
 
 
 def _read_pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:

@@ -5,46 +5,24 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 import typer
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import (
-    WaitedRun,
-    format_end,
-    format_summary,
-    post_with_progress,
-    print_warnings,
-    show_queued,
-    unless_landed,
-    wait_for_landing,
-    wait_for_run,
-)
+from pancode.interfaces.cli import completions, follow
 from pancode.interfaces.cli.output import Face, exit_of, find_user
-from pancode.interfaces.cli.parameters import Json, Verbose, option
-from pancode.interfaces.cli.terminal import escape_line, format_rows, safe_block
+from pancode.interfaces.cli.parameters import Json, Verbose, option, verb
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.cli.tree import find_command_like
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.route import A, Route
-from pancode.runs.answers import (
-    DRY_RUN,
-    QUEUE,
-    WOULD_WAIT,
-    DryRunReport,
-    GateShape,
-    NodeFitShape,
-    PreviewShape,
-    QueuedAnswer,
-    RunDetail,
-)
+from pancode.runs import answers
 from pancode.runs.commands import options
 from pancode.runs.commands.node_preparation import NodePreparation
 from pancode.workflows.answers import BEGIN
@@ -52,14 +30,10 @@ from pancode.workflows.answers import BEGIN
 Install = Annotated[
     bool, option("Install an agent program that the node lacks, without asking.", "--install")
 ]
-Headless = Annotated[
-    bool,
-    option(
-        "Ask nothing; start the fleet if it does not run (on this computer if there is no other node), and "
-        "stop it at the end.",
-        "--headless",
-    ),
-]
+_HEADLESS = (
+    "Ask nothing; start the fleet if it does not run (on this computer if there is no other node), and stop "
+    "it at the end."
+)
 # A variable of this one command overrides a file and is overridden by a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
@@ -94,6 +68,10 @@ class WithArgv(options.WorkCommand):
         return rest
 
 
+_PROJECT = "Work in this project, regardless of the current folder: its name, or an issue such as MIN-123."
+_ARTIFACTS = "Write receipt, change, logs, JUnit and the run itself to this directory."
+
+
 @verb(
     "dispatch",
     'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
@@ -108,26 +86,17 @@ def dispatch(
     *,
     task: options.Task = None,
     file: options.File = None,
-    project: Annotated[
-        str | None,
-        option(
-            "Work in this project, regardless of the current folder: its name, or an issue such as MIN-123.",
-            "P",
-            complete=completions.projects,
-        ),
-    ] = None,
+    project: Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)] = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     verbose: Verbose = False,
     install: Install = False,
-    headless: Headless = False,
+    headless: Annotated[bool, option(_HEADLESS, "--headless")] = False,
     keep_fleet: Annotated[
         bool, option("Do not stop the fleet that --headless has started.", "--keep-fleet")
     ] = False,
-    artifacts: Annotated[
-        Path | None, option("Write receipt, change, logs, JUnit and the run itself to this directory.", "DIR")
-    ] = None,
+    artifacts: Annotated[Path | None, option(_ARTIFACTS, "DIR")] = None,
     face: Json,
     **_options: Any,
 ) -> int:
@@ -144,9 +113,8 @@ def dispatch(
     """
     if headless or artifacts is not None:
         if detach or dry_run:
-            raise UsageError(
-                "--headless and --artifacts require waiting for the run", fix="omit --detach and --dry-run"
-            )
+            what = "--headless and --artifacts require waiting for the run"
+            raise UsageError(what, fix="omit --detach and --dry-run")
         from pancode.runs.commands.headless import run_headless, run_with_artifacts
 
         if headless:
@@ -154,30 +122,35 @@ def dispatch(
         return run_with_artifacts(face, ctx, artifacts, headless=False)
     if dry_run:
         must_be_task(ctx.params)
-        planned = post_agreed(face, face.client(works=True), DRY_RUN, _request(ctx))
+        planned = post_agreed(face, face.client(works=True), answers.DRY_RUN, _request(ctx))
         face.show(planned, lambda: format_plan(planned, planned["snapshot"]))
         return ExitCode.DONE if planned["admitted"] else ExitCode.REFUSED
     answer = queue_run(face, ctx)
     if detach:
-        show_queued(face, answer)
+        follow.show_queued(face, answer)
         return ExitCode.DONE
     return wait_and_show(face, answer, verbose=verbose)
 
 
 def _request(ctx: typer.Context) -> dict[str, Any]:
-    given = ctx.params
-    return _make_body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
+    """Return the body of the request, with the options that were given."""
+    given, argv = ctx.params, ctx.meta.get("argv")
+    task = task_text(given["task"], given["file"]) or ""
+    body: dict[str, Any] = {"task": task, **options.collect_given(given), **of_caller(given)}
+    body |= {} if argv is None else {"argv": argv}
+    body |= {} if given.get("project") is None else {"project": given["project"]}
+    return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
 
 
-def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> QueuedAnswer:
+def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> answers.QueuedAnswer:
     """Send the request of the options; return the queued run. `interactive`: a user may be asked."""
     must_be_task(ctx.params)
     post, client, body = post_agreed if interactive else _post, face.client(works=True), _request(ctx)
     given = ctx.params
     nodes = NodePreparation(face, client, is_agreed=given["install"], verbose=given["verbose"])
-    answer = nodes.ask(lambda: post(face, client, QUEUE, body))
+    answer = nodes.ask(lambda: post(face, client, answers.QUEUE, body))
     is_started = answer["state"] == "pending" and nodes.start_for(body.get("node"), detach=given["detach"])
-    print_warnings(face, (one for one in answer["warnings"] if not is_started or WOULD_WAIT not in one))
+    face.warn(one for one in answer["warnings"] if not is_started or answers.WOULD_WAIT not in one)
     if answer["chosen"] and ctx.params.get("verbose"):
         face.note(f"agent {answer['agent']}: {escape_line(answer['chosen'])}")
     return answer
@@ -188,23 +161,28 @@ def must_be_task(given: Mapping[str, Any]) -> None:
     task = given["task"]
     meant = None if task is None or given["runtime"] == "shell" else find_command_like(task)
     if meant is not None:
-        raise UsageError(
-            f'"{task}" looks like a command: {meant}',
-            fix=f"{meant}; if it is a task: pancode dispatch -- {shlex.quote(task)}",
-            code="no_task",
-        )
+        fix = f"{meant}; if it is a task: pancode dispatch -- {shlex.quote(task)}"
+        raise UsageError(f'"{task}" looks like a command: {meant}', fix=fix, code="no_task")
 
 
-def wait_and_show(face: Face, answer: QueuedAnswer, *, verbose: bool = False) -> int:
+def wait_and_show(face: Face, answer: answers.QueuedAnswer, *, verbose: bool = False) -> int:
     """Wait for a queued run and show its result; return the exit status."""
     client = face.client()  # Waiting must not start a fleet that is stopped meanwhile.
-    ended = wait_for_run(face, client, answer["run"], verbose=verbose)
-    if ended is None:
+    ended = follow.wait_for_run(face, client, answer["run"], verbose=verbose)
+    whole = None if ended is None else follow.wait_for_landing(face, client, ended["run"])
+    if ended is None or whole is None:
         return ExitCode.DETACHED
-    return _finish(face, client, ended, format_summary if verbose else format_end)
+    text, words = whole["answer"], follow.format_summary if verbose else follow.format_end
+    seen = face.as_json or _was_shown(text, ended)
+    status = face.end(
+        exit_of(whole["outcome"]), whole, lambda: ("" if seen else safe_block(text)) + words(whole)
+    )
+    follow.unless_landed(whole)
+    disputed = whole["verification"] is not None and whole["verification"]["state"] == "disputed"
+    return exit_of("verify_failed") if disputed else status
 
 
-def _was_shown(answer: str, ended: WaitedRun) -> bool:
+def _was_shown(answer: str, ended: follow.WaitedRun) -> bool:
     """Whether this terminal already shows the answer at the end of the run's output."""
     return sys.stdout.isatty() and ended.get("shown", "").rstrip().endswith(answer.strip())
 
@@ -248,34 +226,11 @@ def post_agreed(
 def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *more: Any) -> A:
     """Post it, with admission and snapshot. After Ctrl-C only a list can show whether it is queued."""
     try:
-        return post_with_progress(face, client, route, body, *more)
+        return follow.post_with_progress(face, client, route, body, *more)
     except KeyboardInterrupt:
         look = "pancode workflow ls" if route == BEGIN else "pancode runs"
         sys.stderr.write(f"\ninterrupted before the answer arrived; to see whether it was queued: {look}\n")
         raise
-
-
-def _finish(face: Face, client: Client, ended: WaitedRun, words: Callable[[RunDetail], str]) -> int:
-    """Print the result, after a requested landing, which may decide it; return the exit status."""
-    whole = wait_for_landing(face, client, ended["run"])
-    if whole is None:
-        return ExitCode.DETACHED
-    seen = face.as_json or _was_shown(whole["answer"], ended)
-    answer = "" if seen else safe_block(whole["answer"])
-    status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + words(whole))
-    unless_landed(whole)
-    disputed = whole["verification"] is not None and whole["verification"]["state"] == "disputed"
-    return exit_of("verify_failed") if disputed else status
-
-
-def _make_body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the body of the request, with the options that were given."""
-    body: dict[str, Any] = {"task": task or "", **options.collect_given(given), **of_caller(given)}
-    if argv is not None:
-        body["argv"] = argv
-    if given.get("project") is not None:
-        body["project"] = given["project"]
-    return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
 
 
 def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,46 +247,37 @@ def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**about, **describe_parent()}
 
 
-def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
+def format_plan(report: answers.DryRunReport, snapshot: answers.PreviewShape | None) -> str:
     """Return the verdict of a dry run, its gates, the nodes, and what would be sent from this computer."""
-    text = format_rows(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
-    fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
-    nodes = format_rows(
-        report["nodes"], {"NODE": "node", "READY": _format_ready, "WHY": "why"}, "the fleet has no nodes"
-    )
     queued = "would wait for a user's approval" if report["asks"] else "would be queued"
     verdict = queued if report["admitted"] else "would be refused"
     why = f" ({escape_line(report['chosen'])})" if report["chosen"] else ""
-    head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
-    head += f"estimate ${report['estimate_usd']}\n"
-    notes = "".join(f"warning: {escape_line(note)}\n" for note in report["notes"])
-    return (
-        head
-        + text
-        + "".join(fixes)
-        + nodes
-        + notes
-        + _format_untested(report)
-        + _format_travels(report, snapshot)
-    )
+    text = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
+    text += f"estimate ${report['estimate_usd']}\n"
+    text += format_rows(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
+    for gate in report["gates"]:
+        text += f"  fix: {gate['fix']}\n" if gate["fix"] and not gate["passed"] else ""
+    text += format_rows(report["nodes"], _NODES, "the fleet has no nodes")
+    text += escape_lines(f"warning: {note}" for note in report["notes"])
+    if report["untested"]:  # a dry run sends no requests to models
+        text += f"model not tested yet: {escape_line(report['untested'][0])}; "
+        first = "you must test it first, as the test costs money: pancode models test"
+        text += f"{first if report['costly_test'] else 'it would be tested first, up to 60 s'}\n"
+    return text + _format_travels(report, snapshot)
 
 
-def gate_state(gate: GateShape) -> str:
+_NODES: RowColumns[answers.NodeFitShape] = {
+    **{"NODE": "node", "READY": lambda one: "yes" if one["ready"] else "later" if one["fits"] else "no"},
+    "WHY": "why",
+}
+
+
+def gate_state(gate: answers.GateShape) -> str:
     """Return the state of an admission gate."""
     return "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
 
 
-def _format_untested(report: DryRunReport) -> str:
-    """Return the line about a model that is not tested yet; a dry run sends no requests to models."""
-    if not report["untested"]:
-        return ""
-    words = f"model not tested yet: {escape_line(report['untested'][0])}"
-    if report["costly_test"]:
-        return f"{words}; you must test it first, as the test costs money: pancode models test\n"
-    return f"{words}; it would be tested first, up to 60 s\n"
-
-
-def _format_travels(report: DryRunReport, preview: PreviewShape | None) -> str:
+def _format_travels(report: answers.DryRunReport, preview: answers.PreviewShape | None) -> str:
     """Return, as text, which files would be sent from this computer."""
     lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
@@ -341,12 +287,7 @@ def _format_travels(report: DryRunReport, preview: PreviewShape | None) -> str:
         lines.append(f"snapshot of {report['project']}: {len(preview['changed'])} changed files")
         lines += [f"begins in {escape_line(report['folder'])}"] if report["folder"] else []
         lines += [f"untracked, would be sent: {escape_line(name)}" for name in preview["untracked"][:20]]
-        lines += (
-            [f"and {len(preview['untracked']) - 20} more untracked"] if len(preview["untracked"]) > 20 else []
-        )
+        more = len(preview["untracked"]) - 20
+        lines += [f"and {more} more untracked"] if more > 0 else []
         lines += [f"warning: {escape_line(text)}" for text in preview["warnings"]]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _format_ready(node: NodeFitShape) -> str:
-    return "yes" if node["ready"] else "later" if node["fits"] else "no"

@@ -13,7 +13,7 @@ import typer
 
 from pancode.fleet.answers import PING
 from pancode.fleet.commands.fleet import start_nodes, take_down
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Face, find_user
 from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.runs.answers import BRIEF, STOP, QueuedAnswer
@@ -97,12 +97,11 @@ def _keep_fleet_up(face: Face, *, ends: bool) -> Iterator[None]:
     client = face.client(works=True)
     try:
         answer = start_nodes(face, client, [])
-        if not any(result["ok"] for result in answer["results"]):
-            rows = answer["results"]
-            why = "; ".join(
-                f"{one['node']}: {problem['what']}" for one in rows for problem in one["problems"]
-            )
-            raise UnavailableError("no node of the fleet started", why=why, fix="pancode fleet up")
+        rows = answer["results"]
+        if not any(one["ok"] for one in rows):
+            whys = [f"{one['node']}: {problem['what']}" for one in rows for problem in one["problems"]]
+            what = "no node of the fleet started"
+            raise UnavailableError(what, why="; ".join(whys), fix="pancode fleet up")
         yield
     finally:
         if ends:

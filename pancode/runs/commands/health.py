@@ -4,33 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
+from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, find_user, option, verb
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.runs.answers import HEALTH, RECOVER, HealthRow, RecoveredShape
+from pancode.runs.answers import HEALTH, RECOVER, HealthRow
 from pancode.runs.commands.named_runs import find_run
 
 
 def show_health(face: Face, *, whole: bool) -> int:
     """Show the health of each agent with work and of each node; only problems, or all (`whole`)."""
-    answer = face.client().get(HEALTH)
-    agents, machines = (
-        [row for row in rows if whole or row["gravity"] != "well"]
-        for rows in (answer["agents"], answer["machines"])
-    )
-    face.show({**answer, "agents": agents, "machines": machines}, lambda: _format_rows([*agents, *machines]))
+    answer = face.get(HEALTH)
+    agents = [row for row in answer["agents"] if whole or row["gravity"] != "well"]
+    machines = [row for row in answer["machines"] if whole or row["gravity"] != "well"]
+    rows = [*agents, *machines]
+    commands = dict.fromkeys(f"  {row['command']}" for row in rows if row["command"])
+    text = format_rows(rows, _COLUMNS, "all agents and nodes are healthy", cut="WHY") + escape_lines(commands)
+    face.show({**answer, "agents": agents, "machines": machines}, lambda: text)
     return ExitCode.DONE if answer["well"] else ExitCode.BLOCKED
-
-
-def _format_rows(rows: list[HealthRow]) -> str:
-    table = format_rows(rows, _COLUMNS, "all agents and nodes are healthy", cut="WHY")
-    commands = {row["command"]: None for row in rows if row["command"]}
-    return table + "".join(f"  {escape_line(command)}\n" for command in commands)
 
 
 _COLUMNS: RowColumns[HealthRow] = {
@@ -66,12 +56,9 @@ def recover(
     client = face.client(works=not dry_run)
     named = None if run is None else find_run(client, run)
     answer = client.post(RECOVER, {"run": named, "dry_run": dry_run, "by": find_user()})
-    rows = answer["runs"]
-    none = "no run of the last day needs recovery\n"
-    face.show(answer, lambda: "".join(map(_format_recovered, rows)) or none)
+    text, rows = "", answer["runs"]
+    for row in rows:
+        what = f"as {row['next']}" if row["next"] else escape_line(row["error"] or "not started (--dry-run)")
+        text += f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"
+    face.show(answer, lambda: text or "no run of the last day needs recovery\n")
     return ExitCode.PARTIAL if any(row["error"] for row in rows) else ExitCode.DONE
-
-
-def _format_recovered(row: RecoveredShape) -> str:
-    what = f"as {row['next']}" if row["next"] else escape_line(row["error"] or "not started (--dry-run)")
-    return f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Annotated
 
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import report_detached
 from pancode.interfaces.cli.output import Face, exit_of
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.cli.terminal import Sink
 from pancode.interfaces.client.client import Client, FleetDownError, LogPart
 from pancode.interfaces.client.session import Place, followed_log, stored_log
@@ -42,9 +41,8 @@ def logs(
 ) -> int:
     """Show what the agent of a run said; the output of scripts and of --stream is shown unchanged."""
     if offset and not stream:
-        raise UsageError(
-            "--offset requires --stream", fix=f"pancode logs {run} --stream out --offset {offset}"
-        )
+        fix = f"pancode logs {run} --stream out --offset {offset}"
+        raise UsageError("--offset requires --stream", fix=fix)
     client = face.client()
     brief = client.get(BRIEF.at(find_run(client, run)))
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}

@@ -5,20 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.parameters import option
+from pancode.interfaces.cli.parameters import Argument, completions, option
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, ExitCode
 from pancode.runs.answers import WORK_RUN
 
-AnyRun = Annotated[
-    str,
-    Argument(
-        autocompletion=completions.complete_runs, help="A run, or an issue such as SHOP-12 for its run."
-    ),
-]
+_HELP = "A run, or an issue such as SHOP-12 for its run."
+AnyRun = Annotated[str, Argument(autocompletion=completions.complete_runs, help=_HELP)]
 OfWorkflow = Annotated[bool, option("The name refers to a workflow, for example with `last`.", "--workflow")]
 _ISSUE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*-[0-9]+")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pancode.fleet.answers import FLEET
 from pancode.interfaces.cli.node_report import facts_after
-from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, ExitCode
 from pancode.runs.answers import QueuedAnswer

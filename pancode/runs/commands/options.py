@@ -26,35 +26,23 @@ from pancode.runs.options import GATES, LIMITS, OPTIONS, WHERE, WHO, Option
 F = TypeVar("F", bound=Callable[..., Any])
 Task = Annotated[str | None, Argument()]
 File = Annotated[
-    str | None,
-    option("Read TASK from this file; - is standard input, as is TASK -.", "-f", "--file", "FILE"),
+    str | None, option("Read TASK from this file; - is standard input, as is TASK -.", "-f", "--file", "FILE")
 ]
-Preset = Annotated[
-    str | None,
-    option(
-        "Use the settings of this preset; none: use no preset (see pancode config preset).",
-        "P",
-        complete=completions.presets,
-    ),
-]
-SessionAgent = Annotated[
-    str | None,
-    option("Agent definition (default: dispatch.agent, else builder).", "A", complete=completions.agents),
-]
+_PRESET = "Use the settings of this preset; none: use no preset (see pancode config preset)."
+Preset = Annotated[str | None, option(_PRESET, "P", complete=completions.presets)]
+_SESSION_AGENT = "Agent definition (default: dispatch.agent, else builder)."
+SessionAgent = Annotated[str | None, option(_SESSION_AGENT, "A", complete=completions.agents)]
 """The --agent option of a session; its default is the agent in the settings, else builder."""
 NoVerify = Annotated[bool, option("Skip the project's gates.", "--no-verify")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[
     bool, option("Show what admission checks and what would happen, without starting anything.", "--dry-run")
 ]
-Yes = Annotated[
-    bool,
-    option(
-        "Approve an agent that asks a user before each dispatch, and a --model that failed its test (in a "
-        "chat, or for a read-only agent).",
-        "--yes",
-    ),
-]
+_YES = (
+    "Approve an agent that asks a user before each dispatch, and a --model that failed its test (in a chat, "
+    "or for a read-only agent)."
+)
+Yes = Annotated[bool, option(_YES, "--yes")]
 _BESIDE = {
     "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
     "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),
@@ -71,11 +59,7 @@ HEADINGS = {
     for title, others in _HEADINGS.items()
 }
 """Heading of the help to its options, for all commands with the options of a dispatch."""
-_PARSERS: Mapping[str, Callable[[str], object]] = {
-    "Duration": parse_duration,
-    "Size": size_of,
-    "Money": parse_money,
-}
+_PARSERS = {"Duration": parse_duration, "Size": size_of, "Money": parse_money}
 _LISTS = ("Labels", "Commands", "Paths")
 
 
@@ -106,14 +90,11 @@ def take_options(like: str, *, after: str) -> Callable[[F], F]:
 
 
 def _make_parameters(like: str) -> Iterator[Parameter]:
-    for one in OPTIONS.values():
-        if like in one.commands:
-            default = Parameter.empty if one.kind in _LISTS else one.default
-            yield Parameter(
-                one.word, Parameter.KEYWORD_ONLY, default=default, annotation=_make_annotation(one)
-            )
-            if one.name in _BESIDE:
-                yield _BESIDE[one.name]
+    for one in (one for one in OPTIONS.values() if like in one.commands):
+        default, annotation = Parameter.empty if one.kind in _LISTS else one.default, _make_annotation(one)
+        yield Parameter(one.word, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        if one.name in _BESIDE:
+            yield _BESIDE[one.name]
 
 
 def _make_annotation(one: Option) -> Any:

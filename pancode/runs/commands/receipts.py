@@ -9,11 +9,8 @@ from typing import Annotated
 
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
-from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line, format_rows
+from pancode.interfaces.cli.parameters import Cursor, Face, Json, Whole, completions, fetch_page, option, verb
+from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line, escape_lines, format_rows
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.names import LAST
 from pancode.runs.answers import CHAIN, EXPORT, RECEIPT, RECEIPTS, CheckShape, ReceiptRow, VerdictShape
@@ -45,13 +42,10 @@ def _format_state(row: ReceiptRow) -> str:
 
 _COLUMNS: RowColumns[ReceiptRow] = {
     **{"RUN": "run", "ATTEMPT": lambda row: f"{row['attempt']}.{row['fence']}", "NODE": "node"},
-    **{
-        "OUTCOME": "outcome",
-        "DIGEST": lambda row: row["digest"][:12],
-        "STATE": _format_state,
-        "AT": "stored_at",
-    },
+    **{"OUTCOME": "outcome", "DIGEST": lambda row: row["digest"][:12]},
+    **{"STATE": _format_state, "AT": "stored_at"},
 }
+_CHAIN = "Check whether a receipt of this node is missing."
 
 
 @verb("receipt show", "pancode receipt show", "pancode receipt show w-7f3k2x --json > receipt.json")
@@ -76,10 +70,7 @@ def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> Non
 def verify(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
-    chain: Annotated[
-        str | None,
-        option("Check whether a receipt of this node is missing.", "NODE", complete=completions.nodes),
-    ] = None,
+    chain: Annotated[str | None, option(_CHAIN, "NODE", complete=completions.nodes)] = None,
     keys: Annotated[
         Path | None, option("Use these exported public keys and no coordinator.", exists=True, dir_okay=False)
     ] = None,
@@ -94,10 +85,9 @@ def verify(
     the same one.
     """
     if chain is not None and (run is not None or keys is not None):
-        raise UsageError(
-            "--chain takes neither RUN nor --keys", fix=f"pancode receipt verify --chain {chain}"
-        )
-    answer = _get_verdict(face, run or LAST, keys) if chain is None else face.client().get(CHAIN.at(chain))
+        fix = f"pancode receipt verify --chain {chain}"
+        raise UsageError("--chain takes neither RUN nor --keys", fix=fix)
+    answer = _get_verdict(face, run or LAST, keys) if chain is None else face.get(CHAIN.at(chain))
     face.show_result(answer, format_verdict)
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
 
@@ -109,8 +99,8 @@ def _get_verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
         return verify_file(Path(run), keys)
     try:
         if run.startswith("w-"):
-            return face.client().get(WORKFLOW_VERDICT.at(run))
-        return face.client().get(SESSION_VERDICT.at(run))  # any run, also outside a session
+            return face.get(WORKFLOW_VERDICT.at(run))
+        return face.get(SESSION_VERDICT.at(run))  # any run, also outside a session
     except ApiError as error:
         if error.exit_code is not ExitCode.NOT_FOUND:
             raise
@@ -120,11 +110,8 @@ def _get_verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
 
 def format_verdict(answer: VerdictShape) -> str:
     """Return the verdict on a receipt, with each check."""
-    lines = [
-        f"  {'ok ' if c['ok'] else 'NO '} {escape_line(c['what'])}: {escape_line(c['detail'])}"
-        for c in answer["checks"]
-    ]
-    return f"{color_state(answer['verdict'])}  {escape_line(answer['run'])}\n" + "\n".join(lines) + "\n"
+    checks = [f"  {'ok ' if c['ok'] else 'NO '} {c['what']}: {c['detail']}" for c in answer["checks"]]
+    return f"{color_state(answer['verdict'])}  {escape_line(answer['run'])}\n" + escape_lines(checks or [""])
 
 
 @verb(
@@ -142,6 +129,6 @@ def export(
     """Print a receipt with the public keys, as a file to verify anywhere; without RUN only the keys."""
     if dsse and run is None:
         raise UsageError("RUN is required", fix="pancode receipt export last --dsse")
-    answer = face.client().get(EXPORT, run=run)
+    answer = face.get(EXPORT, run=run)
     shown = answer["receipt"] if dsse else answer
     sys.stdout.write(json.dumps(shown, indent=None if face.as_json else 2) + "\n")

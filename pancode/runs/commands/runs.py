@@ -8,8 +8,6 @@ from typing import Annotated
 
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import (
     act_when_suspended,
     follow_new,
@@ -21,23 +19,27 @@ from pancode.interfaces.cli.follow import (
     wait_for_landing,
 )
 from pancode.interfaces.cli.output import exit_of, find_user
-from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, fetch_page, option
+from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, completions, fetch_page, option, verb
 from pancode.interfaces.cli.terminal import (
     RowColumns,
     can_draw,
-    clip_columns,
     color_diff,
-    escape_line,
     escape_output,
-    format_bytes,
     format_rows,
-    format_usd,
     safe_block,
     short_time,
 )
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ExitCode
-from pancode.kernel.formatting import cost_of, count_noun, format_status
+from pancode.kernel.formatting import (
+    clip_columns,
+    cost_of,
+    count_noun,
+    escape_line,
+    format_bytes,
+    format_status,
+    format_usd,
+)
 from pancode.kernel.names import LAST
 from pancode.landing.answers import JUDGE
 from pancode.people.answers import CONTINUE
@@ -135,57 +137,42 @@ def _list_facts(run: RunDetail) -> Iterator[tuple[str, str | list[str] | None]]:
     yield from (("verify", run["verify"]), ("workspace", run["in_workspace"]), ("workflow", run["workflow"]))
     yield from (("step", run["step"]), ("skills", run["skills"]), ("receipt", run["receipt"]))
     yield "landed", run["landed"]
+    for name, moment in (("created", run["created_at"]), ("started", run["started_at"])):
+        yield name, short_time(moment) if moment else None
+    yield "finished", short_time(run["finished_at"]) if run["finished_at"] else None
+    yield "chosen by", run["model_from"]
+    about = run["served"]
+    yield "endpoint", f"{about['endpoint']} of {about['node']}, {about['words']}" if about else None
+    yield "continues", f"{', '.join(run['chain'])} ({run['session']} session)" if run["chain"] else None
+    yield "answered", run["answered"]
+    for one in run["told"]:
+        how = f"delivered: {one['delivered']}" if one["delivered"] else "not delivered yet"
+        yield "told", f"{one['text']} ({one['by']}; {how})"
+    yield "next", run["continued_by"]
+
+
+def _join_value(value: str | list[str]) -> str:
+    return ", ".join(value) if isinstance(value, list) else value
 
 
 def _format_run(run: RunDetail) -> str:
-    lines = [
-        f"  {key:<10} {escape_line(_join_value(value))}"
-        for key, value in _list_facts(run)
-        if value not in (None, [], "")
-    ]
-    moments = (
-        ("created", run["created_at"]),
-        ("started", run["started_at"]),
-        ("finished", run["finished_at"]),
-    )
-    lines += [f"  {key:<10} {short_time(moment)}" for key, moment in moments if moment]
-    lines += [f"  {key:<10} {escape_line(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
+    lines = list[str]()
+    for key, value in _list_facts(run):
+        lines += [f"  {key:<10} {escape_line(_join_value(value))}"] if value else []
     lines += [f"  calls      {_format_calls(run, run['calls'])}"] if run["calls"] else []
-    lines += gate_lines(run)
-    lines += report_lines(run, 10)
+    lines += [*gate_lines(run), *report_lines(run, 10)]
     lines += [f"  file       {escape_line(name)}" for name in run["files_changed"][:50]]
     answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
     return format_summary(run) + "\n".join(lines) + "\n" + answer
-
-
-def _of_model(run: RunDetail) -> list[tuple[str, str]]:
-    """Return the rows about who chose the model, and which model server served it."""
-    lines = [("chosen by", run["model_from"])] if run["model_from"] else []
-    about = run["served"]
-    if about:
-        lines.append(("endpoint", f"{about['endpoint']} of {about['node']}, {about['words']}"))
-    return lines
-
-
-def _of_chain(run: RunDetail) -> list[tuple[str, str]]:
-    """Return the rows about the runs before and after this one, and about messages to it."""
-    rows = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
-    rows += [("answered", run["answered"])] if run["answered"] else []
-    for one in run["told"]:
-        how = f"delivered: {one['delivered']}" if one["delivered"] else "not delivered yet"
-        rows.append(("told", f"{one['text']} ({one['by']}; {how})"))
-    return [*rows, *([("next", ", ".join(run["continued_by"]))] if run["continued_by"] else [])]
 
 
 def _format_calls(run: RunDetail, calls: CallsShape) -> str:
     """Return the usage that the model gateway counted, next to the usage that the runtime reports."""
     claimed = run["claimed"]
     if calls["subscription"]:
-        went = (
-            f"{format_bytes(calls['sent_bytes'])} out, "
-            f"{format_bytes(calls['received_bytes'])} in; {_format_tokens(run['usage'])}"
-        )
-        return f"subscription, not metered: {count_noun(calls['requests'], 'connection')}, {went}"
+        went = f"{format_bytes(calls['sent_bytes'])} out, {format_bytes(calls['received_bytes'])} in"
+        count = count_noun(calls["requests"], "connection")
+        return f"subscription, not metered: {count}, {went}; {_format_tokens(run['usage'])}"
     counts = (("failed", calls["failed"]), ("refused", calls["refused"]), ("unread", calls["unread"]))
     notes = [f"{count} {name}" for name, count in counts if count]
     notes += ["the last one was the final answer at the limit"] if calls["wrap_up"] else []
@@ -201,20 +188,14 @@ def _format_tokens(usage: UsageShape) -> str:
     return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
 
 
-def _join_value(value: str | list[str] | None) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
+_ON = "Verify on this node (default: any other than the run's own)."
 
 
 @verb("runs verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
 def verify(
     run: Run,
     *,
-    on: Annotated[
-        str,
-        option(
-            "Verify on this node (default: any other than the run's own).", "N", complete=completions.nodes
-        ),
-    ] = "other",
+    on: Annotated[str, option(_ON, "N", complete=completions.nodes)] = "other",
     again: Annotated[
         bool, option("Verify a disputed result again, on a node that has not judged it.", "--again")
     ] = False,
@@ -268,8 +249,7 @@ def retry(
         from pancode.workflows.commands.group import begin_again
 
         return begin_again(face, RETRY_WORKFLOW.at(run), detach, yes)
-    body = {"by": find_user(), "resume": resume, "alone": alone}
-    return follow_new(face, RETRY.at(run), body, detach)
+    return follow_new(face, RETRY.at(run), {"by": find_user(), "resume": resume, "alone": alone}, detach)
 
 
 @verb(
@@ -299,10 +279,10 @@ def diff(
     client = face.client()
     change = client.raw(path_of("runs", find_run(client, run), "diff"), stat=stat)
     if face.as_json:
-        face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
-        return
+        return face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
     if can_draw(sys.stdout):
         sys.stdout.write(color_diff(change, sys.stdout))
     else:
         sys.stdout.buffer.write(escape_output(change, sys.stdout))
         sys.stdout.buffer.flush()
+    return None

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import escape_line
+from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, find_user, option, verb
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.kernel.formatting import format_status
+from pancode.kernel.formatting import escape_line, format_status
 from pancode.kernel.names import OF_AGENT, RUNNING
 from pancode.runs.answers import STOP, RunShape
 from pancode.runs.commands.named_runs import OfWorkflow, find_run, is_workflow
@@ -22,6 +16,7 @@ from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
 ASKS_ABOVE = 3
 """If more runs of a workflow are active, a user at a terminal must confirm."""
+_AGENT = "Stop the only run of this agent."
 
 
 @verb(
@@ -37,10 +32,7 @@ def stop(
     name: Annotated[
         str | None, Argument(metavar="[RUN|WORKFLOW|ISSUE]", autocompletion=completions.complete_runs)
     ] = None,
-    agent: Annotated[
-        str | None,
-        option("Stop the only run of this agent.", "-A", "--agent", "A", complete=completions.agents),
-    ] = None,
+    agent: Annotated[str | None, option(_AGENT, "-A", "--agent", "A", complete=completions.agents)] = None,
     session: Annotated[
         str | None, option("Stop the runs that this session started, but not the session.", "SESSION")
     ] = None,
@@ -60,10 +52,8 @@ def stop(
     if session is not None:
         begun = client.get(TASKS.at(session))["runs"]
         ended = [client.post(STOP.at(one["run"]), body) for one in begun if one["state"] != "ended"]
-        face.show(
-            {"runs": ended}, lambda: "".join(map(_format_stopped, ended)) or "no active runs of the session\n"
-        )
-        return ExitCode.DONE
+        words = "".join(map(_format_stopped, ended)) or "no active runs of the session\n"
+        return face.end(ExitCode.DONE, {"runs": ended}, lambda: words)
     if name is not None and (workflow or is_workflow(name)):
         return stop_workflow(face, client, name, body, yes)
     named = f"{OF_AGENT}{agent}" if agent is not None else RUNNING if name is None else find_run(client, name)

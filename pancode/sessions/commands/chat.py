@@ -12,11 +12,9 @@ import typer
 from typer import Argument
 
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import BARE, verb
-from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face, find_user, folder_here, tell_error, write_stderr
-from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.parameters import Json, Run, completions, option
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.caller import find_folder, terminal_is_gone
 from pancode.interfaces.client.client import Client, RepeatedPost
@@ -27,16 +25,11 @@ from pancode.runs.answers import QueuedAnswer
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import of_caller, post_agreed
 from pancode.sessions.answers import BEGIN_CHAT, SESSION
-from pancode.sessions.commands.line_chat import (
-    ChatLoop,
-    come_back,
-    leaves_with_terminal,
-    read_line,
-    tell_command,
-)
+from pancode.sessions.commands import line_chat
 from pancode.sessions.commands.preflight import FoundLine, prepare_session
 from pancode.sessions.commands.screen.controller import ChatController
 from pancode.sessions.commands.slash import LEAVE, parse_command
+from pancode.sessions.commands.terms import Terms
 
 if TYPE_CHECKING:
     from pancode.sessions.commands.screen.app import ChatScreen
@@ -45,18 +38,12 @@ if TYPE_CHECKING:
 Words = Annotated[str | None, Argument(help="The first message; without it, you are asked for it.")]
 Once = Annotated[bool, option("Take one turn, print its answer, and suspend the session.", "--once")]
 Plain = Annotated[bool, option("Show the chat line by line, not on the whole screen.", "--plain")]
-Agent = Annotated[
-    str | None,
-    option(
-        "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder).",
-        "A",
-        complete=completions.agents,
-    ),
-]
-Terms = Mapping[str, str]
+_AGENT = "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder)."
 AS_SAID: Terms = {}
 """No mode or level was chosen with keys: those of the command line apply."""
 _CALLER = ("by", "cwd", "settings")
+_ON_CAP = "At the cap of an interactive run: rest (suspend, default), or ask whether to continue."
+_UNTIL_VERIFIED = "Continue without messages until the gates pass or --budget is used up."
 
 
 @verb(
@@ -72,15 +59,9 @@ def chat(
     words: Words = None,
     once: Once = False,
     plain: Plain = False,
-    agent: Agent = None,
-    on_cap: Annotated[
-        Literal["rest", "ask"] | None,
-        option("At the cap of an interactive run: rest (suspend, default), or ask whether to continue."),
-    ] = None,
-    until_verified: Annotated[
-        bool,
-        option("Continue without messages until the gates pass or --budget is used up.", "--until-verified"),
-    ] = False,
+    agent: Annotated[str | None, option(_AGENT, "A", complete=completions.agents)] = None,
+    on_cap: Annotated[Literal["rest", "ask"] | None, option(_ON_CAP)] = None,
+    until_verified: Annotated[bool, option(_UNTIL_VERIFIED, "--until-verified")] = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,
@@ -111,10 +92,10 @@ def chat(
     def opening(face: Face, client: Client) -> list[FoundLine]:
         return prepare_session(client, body, face.note)
 
-    if not once and not plain and _can_draw(face):
+    if _can_draw(face, once=once, plain=plain):
         shown = opening if agent is None else None
         return _on_screen(ChatController(face, SystemIds(), begin, opening=shown, flags=_flags(body)), words)
-    leaves_with_terminal()
+    line_chat.leaves_with_terminal()
     client = face.client(works=True)
     if agent is None and not once and _is_seen(face):
         for line in opening(face, client):
@@ -123,15 +104,11 @@ def chat(
     if first is None:
         return ExitCode.DONE
     begun = begin(face, client, first)
-    _tell_begun(face, begun)
-    talk = ChatLoop(face, client, SystemIds(), SystemClock(), begun["run"])
-    return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
-
-
-def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
-    print_warnings(face, begun["warnings"])
+    face.warn(begun["warnings"])
     chosen = f", {escape_line(begun['chosen'])}" if begun["chosen"] else ""
     face.note(f"session {begun['run']}: agent {escape_line(begun['agent'])}{chosen}")
+    talk = line_chat.ChatLoop(face, client, SystemIds(), SystemClock(), begun["run"])
+    return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
 
 
 def _make_body(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,9 +148,9 @@ def _flags(body: Mapping[str, Any]) -> dict[str, str]:
     return settings if level is None or "preset" in settings else {"safety": str(level), **settings}
 
 
-def _can_draw(face: Face) -> bool:
-    """Whether the terminal can show a whole screen."""
-    return _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
+def _can_draw(face: Face, *, once: bool, plain: bool) -> bool:
+    """Whether to show a whole screen, and the terminal can show one."""
+    return not once and not plain and _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def page_of(controller: ChatController, first: str = "") -> ChatScreen:
@@ -193,9 +170,8 @@ def _on_screen(controller: ChatController, first: str | None) -> int:
     finally:
         page.tell_unsent(write_stderr)
         if controller.run:
-            write_stderr(
-                f"{come_back(page.shape.get('session', controller.run), page.shape.get('state', ''))}\n"
-            )
+            session, state = page.shape.get("session", controller.run), page.shape.get("state", "")
+            write_stderr(f"{line_chat.come_back(session, state)}\n")
 
 
 def _unless_json(face: Face, command: str, *, once: bool) -> None:
@@ -228,7 +204,7 @@ def _read_first(face: Face, words: str | None, *, once: bool) -> str | None:
 def _is_command(text: str) -> bool:
     """Whether the text is a command; if so, run it. UsageError for an unknown or failed one."""
     command = None if text in LEAVE else parse_command(text)
-    if command is not None and not tell_command(command):
+    if command is not None and not line_chat.tell_command(command):
         raise UsageError(f"{escape_line(command.text)} failed", fix="/help", code="command_failed")
     return text in LEAVE or command is not None
 
@@ -236,7 +212,7 @@ def _is_command(text: str) -> bool:
 def _read_piped() -> str | None:
     """Return the first piped message after the commands, which are run; None: all were commands."""
     commands = False
-    while (line := read_line()) is not None:
+    while (line := line_chat.read_line()) is not None:
         text = line.strip()
         if text in LEAVE:
             return None
@@ -250,7 +226,7 @@ def _read_typed() -> str | None:
     """Return the first typed line that is a message; None at the end of the input."""
     while True:
         write_stderr("> ")
-        line = read_line()
+        line = line_chat.read_line()
         text = (line or "").strip()
         if line is None or text in LEAVE:
             return None
@@ -288,10 +264,10 @@ def attach(
         raise UsageError("--once requires a message", fix=f'pancode sessions attach --once {run} "..."')
     _unless_json(face, f"pancode sessions attach {run}", once=once)
     shape = client.get(SESSION.at(run))
-    if not once and not plain and _can_draw(face):
+    if _can_draw(face, once=once, plain=plain):
         return _on_screen(ChatController(face, SystemIds(), None, shape["run"], since or ""), words)
-    leaves_with_terminal()
-    talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
+    line_chat.leaves_with_terminal()
+    talk = line_chat.ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
     if words is not None and words.strip() in LEAVE:
         return ExitCode.DONE
     command = None if words is None else parse_command(words.strip())

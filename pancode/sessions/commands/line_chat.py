@@ -14,32 +14,23 @@ from shutil import get_terminal_size
 from typing import Any, cast
 
 from node_agent.wire.clock import Clock, Ids
-from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face, exit_of, find_user, tell_error, write_stderr
-from pancode.interfaces.cli.terminal import Sink, escape_line, format_count, format_usd, safe_block
+from pancode.interfaces.cli.terminal import (
+    Sink,
+    escape_line,
+    format_count,
+    format_usd,
+    list_choices,
+    safe_block,
+)
+from pancode.interfaces.client import session as client_session
 from pancode.interfaces.client.caller import terminal_is_gone
 from pancode.interfaces.client.client import Client
-from pancode.interfaces.client.session import (
-    MISSED,
-    NO_TURN,
-    OVER,
-    Happening,
-    SessionActs,
-    SessionFollower,
-    in_turn,
-)
 from pancode.kernel.errors import ExitCode, PancodeError
 from pancode.kernel.formatting import count_noun
 from pancode.runs.answers import RUN
 from pancode.sessions.answers import AskedShape, SessionShape
-from pancode.sessions.commands.slash import (
-    COMMANDS,
-    LEAVE,
-    TypedCommand,
-    carried_out,
-    format_overview,
-    parse_command,
-)
+from pancode.sessions.commands import slash
 from pancode.sessions.conversation.lines import OURS, LineStory
 from pancode.sessions.conversation.model import Part, SessionTalk, Turn
 
@@ -104,21 +95,21 @@ def spent_in_all(shape: SessionShape) -> str:
     return text
 
 
-def tell_command(command: TypedCommand, run: str = "") -> bool:
+def tell_command(command: slash.TypedCommand, run: str = "") -> bool:
     """Print a command's output, which is not part of the conversation; return whether it succeeded.
 
     `run`: the session's run. UsageError if the command needs one.
     """
     match command.command.name:
         case "/help":
-            write_stderr(HELP + format_overview())
+            write_stderr(HELP + slash.format_overview())
         case "/copy":
             write_stderr("only the screen has /copy; use your terminal's own copy here\n")
         case _ if command.command.says:
             write_stderr(f"{command.command.says}\n")
         case _:
             argv = command.command.argv(command.words, run)
-            end = carried_out(argv, command.command.patience_s, get_terminal_size().columns)
+            end = slash.carried_out(argv, command.command.patience_s, get_terminal_size().columns)
             write_stderr(f"{end.text}\n")
             return end.status == 0
     return True
@@ -141,9 +132,9 @@ class ChatLoop:
 
     def __init__(self, face: Face, client: Client, ids: Ids, clock: Clock, run: str, since: str = "") -> None:
         self._face, self._client, self._clock = face, client, clock
-        self._acts = SessionActs(client, ids, find_user(), run)
+        self._acts = client_session.SessionActs(client, ids, find_user(), run)
         self._looks = Client(client.place, starts=False)
-        self._queue: queue.Queue[Happening] = queue.Queue()
+        self._queue: queue.Queue[client_session.Happening] = queue.Queue()
         self._story = LineStory(self._show)
         self.talk = SessionTalk()
         self._sink = Sink(sys.stdout)
@@ -162,24 +153,24 @@ class ChatLoop:
         """Lines of a pipe that wait for the end of the previous turn."""
         self._eof = self._prompted = self._once = self._missed = self._went_wrong = False
         self._tty = sys.stdin.isatty()
-        self._follower = SessionFollower(face.note, self._looks, self._queue.put, since)
+        self._follower = client_session.SessionFollower(face.note, self._looks, self._queue.put, since)
 
     # ---- a single turn
     def once(self, message: tuple[str, int]) -> int:
         """Wait for the end of this message's turn, suspend the interactive run, print the answer."""
         run, number = message
         self._once = True
-        SessionFollower(self._face.note, self._looks, self._queue.put, f"{run}:0").follow(run)
+        client_session.SessionFollower(self._face.note, self._looks, self._queue.put, f"{run}:0").follow(run)
         try:
             # The turn; None: none has ended with this message, and none will.
             self._wait_until(
                 lambda: self._find_turn(run, number) is not None or self._state == "asks" or self._is_over()
             )
             turn = self._find_turn(run, number)
-            if turn is not None and self._shape["takes_turns"] and self._state not in OVER:
+            if turn is not None and self._shape["takes_turns"] and self._state not in client_session.OVER:
                 # The run may also suspend by itself at this moment.
-                if in_turn(self._acts.rest):
-                    self._wait_until(lambda: self._state in (*OVER, "asks"))
+                if client_session.in_turn(self._acts.rest):
+                    self._wait_until(lambda: self._state in (*client_session.OVER, "asks"))
                 else:
                     self._print_state(self._acts.shape())
         except KeyboardInterrupt:
@@ -188,7 +179,7 @@ class ChatLoop:
 
     def _is_over(self) -> bool:
         """Whether no program runs, and none starts without another message."""
-        return self._state in OVER and not self._shape["goes_on"]
+        return self._state in client_session.OVER and not self._shape["goes_on"]
 
     def _has_failed(self) -> bool:
         """Whether the newest interactive run has ended with an outcome other than done."""
@@ -215,19 +206,15 @@ class ChatLoop:
         stop = turn.stop if turn is not None else ""
         shape: Mapping[str, Any] = self._shape
         names = ("session", "run", "state", "agent", "node", "usage", "money")
-        keep = {name: shape[name] for name in names}
         why = turn.why if turn is not None else run["reason"]
-        why = MISSED if missed and run["outcome"] == "done" else why
-        report = {**keep, "answer": answer, "stop": stop, "why": why, "asks": self._shape["asks"]}
-        report["commit"] = run["commit"]
+        why = client_session.MISSED if missed and run["outcome"] == "done" else why
+        report = {name: shape[name] for name in names} | {"answer": answer, "stop": stop, "why": why}
+        report |= {"asks": shape["asks"], "commit": run["commit"]}
+        status = exit_of(run["outcome"])
         if self._state == "asks":
-            status = int(ExitCode.BLOCKED)
-        elif stop:
-            status = int(ExitCode.DONE if stop == "end_turn" else ExitCode.ERROR)
-        elif missed and run["outcome"] in (None, "done"):
-            status = int(ExitCode.ERROR)
-        else:
-            status = exit_of(run["outcome"])
+            status = ExitCode.BLOCKED
+        elif stop or (missed and run["outcome"] in (None, "done")):
+            status = ExitCode.DONE if stop == "end_turn" else ExitCode.ERROR
         if status not in (ExitCode.DONE, ExitCode.BLOCKED):
             self._face.note(f"{run['run']}: {escape_line(why or stop)}   why: pancode why {run['run']}")
         self._face.note(f"{spent_in_all(self._shape)}   continue: pancode attach {self._shape['session']}")
@@ -312,8 +299,14 @@ class ChatLoop:
         self._counted = newest
         question, self._state, self._asked = shape["asks"], shape["state"], shape["asks"]
         if self._is_over():
-            self._report_missed({one["run"] for one in shape["interactive_runs"]})
-        failed = self._state in OVER and self._has_failed()
+            # Messages that wait for a turn of these runs, which will not come.
+            runs = {one["run"] for one in shape["interactive_runs"]}
+            missed = any(run in runs for run, _ in self._sent)
+            self._sent = [one for one in self._sent if one[0] not in runs]
+            if missed and shape["takes_turns"]:
+                self._missed = True
+                self._note(f"[{client_session.MISSED}]")
+        failed = self._state in client_session.OVER and self._has_failed()
         shown = self._state
         if question:
             shown = f"asks {question['run']} {question['kind']} {question['call']} {question['words']}"
@@ -331,23 +324,13 @@ class ChatLoop:
             self._prompted = False
         self._shown = shown
 
-    def _report_missed(self, runs: set[str]) -> None:
-        """Report messages that wait for a turn of these runs, which will not come."""
-        missed = [one for one in self._sent if one[0] in runs]
-        self._sent = [one for one in self._sent if one[0] not in runs]
-        if missed and self._shape["takes_turns"]:
-            self._missed = True
-            self._note(f"[{MISSED}]")
-
     def _note(self, text: str) -> None:
         """Print PanCode's own lines with a prefix that an agent's line never has."""
         self._face.note("\n".join(f"{OURS}{line}" for line in text.split("\n")))
 
     def _ask(self, question: AskedShape) -> None:
         self._rests_ms = self._clock.mono_ms() + REST_MS
-        choices = "".join(
-            f"\n  {number}: {escape_line(one)}" for number, one in enumerate(question["choices"], start=1)
-        )
+        choices = "".join(f"\n{line}" for line in list_choices(question["choices"]))
         hows = {"question": "your answer", "change": "y or n", "landing": "y or n"}
         how = hows.get(question["kind"], f"y, n WORDS, or a: {_describe_rule(question)}")
         how = how if self._tty and not self._once else escape_line(question["command"])
@@ -374,13 +357,13 @@ class ChatLoop:
         """
         self._prompted = False
         text = line.strip()
-        if text in LEAVE:
+        if text in slash.LEAVE:
             return True
         if text and not self._tty and not waited:
             self._later.append(line)
             return False
         try:
-            command = parse_command(text)
+            command = slash.parse_command(text)
             if command is not None:
                 self.run_typed(command)
             elif text and not (
@@ -389,12 +372,12 @@ class ChatLoop:
                 run, _ = self.say(text)
                 self._follower.follow(run)  # The stream may have ended.
         except PancodeError as error:
-            if not self._tty and error.code != NO_TURN:
+            if not self._tty and error.code != client_session.NO_TURN:
                 raise
             tell_error(error, as_json=False)
         return False
 
-    def run_typed(self, command: TypedCommand) -> bool:
+    def run_typed(self, command: slash.TypedCommand) -> bool:
         """Run the command; return whether it succeeded. Its output is not sent to a model."""
         match command.command.name:
             case "/cancel":
@@ -414,7 +397,7 @@ class ChatLoop:
     def say(self, text: str) -> tuple[str, int]:
         """Send a message to the session; return its run, and its number in that run."""
         done = self._acts.say(text)
-        print_warnings(self._face, done["warnings"])
+        self._face.warn(done["warnings"])
         message = (str(done["run"]), int(done["number"]))
         self._sent.append(message)
         if self._tty:
@@ -443,7 +426,7 @@ class ChatLoop:
             self._sure = question
             self._note(f"[{_describe_rule(question)}? {word} again; y allows it once]")
         elif says == "yes" and question["kind"] == "landing":
-            tell_command(TypedCommand(COMMANDS["/approve"], (question["run"], *question["yes"])))
+            tell_command(slash.TypedCommand(slash.COMMANDS["/approve"], (question["run"], *question["yes"])))
         elif says == "yes":
             self._acts.decide(question, "always" if word in ALWAYS else "yes")
         elif says == "no":

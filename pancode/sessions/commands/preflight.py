@@ -12,11 +12,10 @@ from pancode.agents.answers import MODELS, ModelShape
 from pancode.budget.answers import BUDGET, BudgetShape
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
 from pancode.interfaces.cli.output import describe_caller, find_user
-from pancode.interfaces.cli.terminal import format_usd
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, PancodeError, UsageError
-from pancode.kernel.formatting import first_few, format_to_do
+from pancode.kernel.formatting import first_few, format_to_do, format_usd
 from pancode.reports.answers import NOW
 from pancode.runs.answers import DryRunAnswer
 from pancode.sessions.answers import TRY_CHAT
@@ -61,24 +60,18 @@ class Found:
 
 def found_lines(found: Found) -> list[FoundLine]:
     """Return at most eight lines; the last ones say whether the agent can answer, or what helps."""
-    lines = [
-        _check_nodes(found.fleet["nodes"]),
-        _check_programs(found.fleet["nodes"]),
-        _check_models(found.models),
-    ]
+    nodes = found.fleet["nodes"]
+    lines = [_check_nodes(nodes), _check_programs(nodes), _check_models(found.models)]
     lines += [_check_budget(found.budget)]
     if found.waits:
         lines += [FoundLine("asks", f"{found.waits}: pancode inbox")]
     lines += [*_check_project(found.plan), _check_agent(found.plan, found.preset)]
-    scripts = any(_is_ready(node, "shell") for node in found.fleet["nodes"])
+    programs = [one for node in nodes for one in node["runtimes"]]
+    scripts = any(one["name"] == "shell" and one["state"] == "ok" for one in programs)
     meanwhile = FoundLine(
         "not begun", "until then, you can run scripts: pancode dispatch --runtime shell 'uname -a'"
     )
     return [*lines, meanwhile] if scripts and lines[-1].state == "error" else lines
-
-
-def _is_ready(node: NodeShape, runtime: str) -> bool:
-    return any(one["name"] == runtime and one["state"] == "ok" for one in node["runtimes"])
 
 
 def _check_nodes(nodes: list[NodeShape]) -> FoundLine:
@@ -94,12 +87,9 @@ def _check_nodes(nodes: list[NodeShape]) -> FoundLine:
 
 
 def _check_programs(nodes: list[NodeShape]) -> FoundLine:
-    ready: dict[str, list[str]] = {}
-    for node in nodes:
-        for one in node["runtimes"]:
-            if one["state"] == "ok" or one.get("served"):  # By a model server on the node itself.
-                ready.setdefault(one["name"], []).append(node["name"])
-    able = [name for name in ready if name != "shell"]
+    programs = [one for node in nodes for one in node["runtimes"] if one["name"] != "shell"]
+    # `served`: by a model server on the node itself.
+    able = [*dict.fromkeys(one["name"] for one in programs if one["state"] == "ok" or one.get("served"))]
     if not able:
         return FoundLine("not begun", "programs  no agent program is ready: pancode agents runtimes")
     return FoundLine("verified", f"programs  {first_few(able, 2 * SHOWN)}")
@@ -162,17 +152,10 @@ def prepare_session(client: Client, body: Mapping[str, Any], note: Note) -> list
         if problem.code == "preset_not_found":
             raise
         plan = problem
-    now = client.get(NOW, by=find_user())
-    return found_lines(
-        Found(
-            client.get(FLEET),
-            client.get(MODELS, cwd=find_folder())["models"],
-            client.get(BUDGET),
-            format_to_do(len(now["needs"]), now["review"]["changes"], now["review"]["verified"]),
-            plan,
-            str(body.get("preset", "")),
-        )
-    )
+    now, fleet = client.get(NOW, by=find_user()), client.get(FLEET)
+    waits = format_to_do(len(now["needs"]), now["review"]["changes"], now["review"]["verified"])
+    models, budget = client.get(MODELS, cwd=find_folder())["models"], client.get(BUDGET)
+    return found_lines(Found(fleet, models, budget, waits, plan, str(body.get("preset", ""))))
 
 
 def bring_in(client: Client, note: Note) -> None:

@@ -5,29 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import suspend_session
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, Run, option
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    RowColumns,
-    escape_line,
-    format_count,
-    format_rows,
-    format_usd,
-    safe_block,
-    short_time,
-)
+from pancode.interfaces.cli.parameters import Argument, Face, Json, Run, completions, option, verb
+from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import OVER
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import clip_columns, count_noun, format_outcome
+from pancode.kernel.formatting import clip_columns, count_noun, format_count, format_outcome, format_usd
 from pancode.runs.commands.runs import format_runs
 from pancode.sessions import answers
 from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
@@ -39,16 +25,16 @@ TITLE = 40
 
 
 _COLUMNS: RowColumns[answers.SessionShape] = {
-    "SESSION": "session",
-    "STATE": "state",
-    "AGENT": "agent",
-    "NODE": lambda row: row["node"] or "-",
-    "TURNS": lambda row: str(sum(one["turns"] for one in row["interactive_runs"])),
+    **{"SESSION": "session", "STATE": "state", "AGENT": "agent", "NODE": "node"},
+    "TURNS": lambda row: sum(one["turns"] for one in row["interactive_runs"]),
     "COST": lambda row: format_usd(row["usage"]["cost_usd"]),
     "LEFT": lambda row: "-" if row["money"]["left_usd"] is None else format_usd(row["money"]["left_usd"]),
-    "SINCE": lambda row: short_time(row["changed_at"]),
-    "ABOUT": lambda row: clip_columns(row["title"], TITLE),
+    **{"SINCE": "changed_at", "ABOUT": lambda row: clip_columns(row["title"], TITLE)},
 }
+_TERMINALS: Columns = {
+    **{"TERMINAL": "name", "": lambda one: "attached" if one["attached"] else "", "IN": "folder"}
+}
+_TO = "Write it to this new file, as JSON if its name ends with .json."
 
 
 @verb("sessions ls", "pancode sessions ls", "pancode sessions --json")
@@ -58,22 +44,13 @@ def ls(
     face: Json,
 ) -> None:
     """List the newest sessions and their states; below them, the terminals of `pancode up`."""
-    answer = face.client().get(answers.SESSIONS, limit=number)
-    none = "no sessions; start one: pancode chat"
+    answer = face.get(answers.SESSIONS, limit=number)
+    text = format_rows(answer["sessions"], _COLUMNS, "no sessions; start one: pancode chat")
     terminals = list(map(asdict, list_terminals()))
-    report = {**answer, "terminals": terminals}
-    face.show(report, lambda: format_rows(answer["sessions"], _COLUMNS, none) + _format_terminals(terminals))
-
-
-def _format_terminals(found: list[dict[str, Any]]) -> str:
-    if not found:
-        return ""
-    state: Columns = {
-        "TERMINAL": "name",
-        "": lambda one: "attached" if one["attached"] else "",
-        "IN": "folder",
-    }
-    return "\n" + format_rows(found, state) + "come back: pancode up NAME   end it: pancode down NAME\n"
+    if terminals:
+        text += "\n" + format_rows(terminals, _TERMINALS)
+        text += "come back: pancode up NAME   end it: pancode down NAME\n"
+    face.show({**answer, "terminals": terminals}, lambda: text)
 
 
 @verb("sessions show", "pancode sessions show last", "pancode sessions show last --context")
@@ -96,49 +73,34 @@ def show(
         runs = client.get(answers.TASKS.at(run))
         return face.show(runs, lambda: format_runs(runs["runs"], "this session has not dispatched any runs"))
     if context:
-        return face.show_result(client.get(answers.CONTEXT.at(run)), _format_window)
+        one = client.get(answers.CONTEXT.at(run))
+        rows = [(part["name"], part["tokens"]) for part in one["parts"]]
+        rows += [("used", one["used"]), ("left", one["left"])]
+        model = f", {one['model']}" if one["model"] else ""
+        lines = [f"{one['run']}  {one['runtime']}{model}, window {_format_tokens(one['window'])}"]
+        lines += [f"  {name:<14}{_format_tokens(tokens):>9}" for name, tokens in rows]
+        lines += [f"  shortened: {one['compacted']}"] if one["compacted"] else []
+        return face.show(one, lambda: escape_lines(lines))
     return face.show_result(client.get(answers.SESSION.at(run)), _format_session)
 
 
 def _format_session(one: answers.SessionShape) -> str:
-    cap = (
-        f"; an interactive run costs at most {format_usd(one['money']['sitting_usd'])}"
-        if one["takes_turns"]
-        else ""
-    )
-    lines = [
-        f"{one['session']}  {one['state']}  {escape_line(one['reason'])}",
-        f"  {escape_line(one['title'])}",
-    ]
-    model = f", {escape_line(one['model'])}" if one["model"] else ""
-    lines.append(
-        f"  {escape_line(one['agent'])} on {escape_line(one['node'] or 'no node yet')}, "
-        f"{one['runtime']}{model}"
-    )
-    lines.append(f"  {spent_in_all(one)}{cap}; begun by {escape_line(one['created_by'])}")
-    lines.append(f"  {format_terms(one)}")
+    most = f"; an interactive run costs at most {format_usd(one['money']['sitting_usd'])}"
+    spent = f"{spent_in_all(one)}{most if one['takes_turns'] else ''}"
+    model = f", {one['model']}" if one["model"] else ""
+    lines = [f"{one['session']}  {one['state']}  {one['reason']}", f"  {one['title']}"]
+    lines.append(f"  {one['agent']} on {one['node'] or 'no node yet'}, {one['runtime']}{model}")
+    lines += [f"  {spent}; begun by {one['created_by']}", f"  {format_terms(one)}"]
     if one["waiting"]:
         lines.append(f"  {count_noun(one['waiting'], 'message')} not yet delivered to a turn")
     for run in one["interactive_runs"]:
         change = f", commit {run['commit'][:12]}" if run["commit"] else ""
         end = format_outcome(run["outcome"] or run["state"])
         lines.append(f"  interactive run {run['run']}  {count_noun(run['turns'], 'turn')}, {end}{change}")
-    if one["state"] == "turn lost":
-        lines.append(f"  {lost_turn(one)}")
-    if one["asks"]:
-        lines.append(f"  it asks: {escape_line(one['asks']['words'])}\n    {one['asks']['command']}")
+    lines += [f"  {lost_turn(one)}"] if one["state"] == "turn lost" else []
+    lines += [f"  it asks: {one['asks']['words']}", f"    {one['asks']['command']}"] if one["asks"] else []
     lines.append(f"  come back: pancode sessions attach {one['session']}   change: pancode diff {one['run']}")
-    return "\n".join(lines) + "\n"
-
-
-def _format_window(one: answers.ContextShape) -> str:
-    model = f", {escape_line(one['model'])}" if one["model"] else ""
-    rows = [(part["name"], part["tokens"]) for part in one["parts"]]
-    rows += [("used", one["used"]), ("left", one["left"])]
-    lines = [f"{one['run']}  {one['runtime']}{model}, window {_format_tokens(one['window'])}"]
-    lines += [f"  {name:<14}{_format_tokens(tokens):>9}" for name, tokens in rows]
-    lines += [f"  shortened: {escape_line(one['compacted'])}"] if one["compacted"] else []
-    return "\n".join(lines) + "\n"
+    return escape_lines(lines)
 
 
 def _format_tokens(number: int | None) -> str:
@@ -146,25 +108,14 @@ def _format_tokens(number: int | None) -> str:
 
 
 @verb("sessions export", "pancode sessions export last", "pancode sessions export last --file talk.json")
-def export(
-    run: Run,
-    *,
-    to: Annotated[
-        Path | None,
-        option("Write it to this new file, as JSON if its name ends with .json.", "--file", "FILE"),
-    ] = None,
-    face: Json,
-) -> None:
+def export(run: Run, *, to: Annotated[Path | None, option(_TO, "--file", "FILE")] = None, face: Json) -> None:
     """Export a session's whole conversation, as Markdown or JSON (--json): all messages and calls."""
-    conversation = fetch_conversation(face.client(), run)
+    talk = fetch_conversation(face.client(), run)
     if to is None:
-        return face.show(conversation, lambda: safe_block(format_markdown(conversation)))
-    text = (
-        json.dumps(conversation, indent=2) + "\n" if to.suffix == ".json" else format_markdown(conversation)
-    )
-    write_new(to, text)
-    face.show({"file": str(to)}, lambda: f"{count_noun(len(conversation['messages']), 'message')} in {to}\n")
-    return None
+        return face.show(talk, lambda: safe_block(format_markdown(talk)))
+    write_new(to, json.dumps(talk, indent=2) + "\n" if to.suffix == ".json" else format_markdown(talk))
+    words = f"{count_noun(len(talk['messages']), 'message')} in {to}\n"
+    return face.show({"file": str(to)}, lambda: words)
 
 
 @verb("sessions checkpoint", "pancode sessions checkpoint last before-it", "pancode sessions checkpoint last")
@@ -186,9 +137,7 @@ def checkpoint(
         none = f"no checkpoints; create one: pancode sessions checkpoint {run} NAME"
         goes = f"your next message continues at {answer['next']}\n" if answer["next"] else ""
         return face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
-    done = client.post(
-        answers.CHECKPOINT.at(_suspend_session(face, client, run)), {"by": find_user(), "name": name}
-    )
+    done = face.post(answers.CHECKPOINT.at(_suspend_session(face, client, run)), {"name": name})
     return face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
 
 
@@ -201,12 +150,10 @@ def _suspend_session(face: Face, client: Client, run: str) -> str:
 
 
 _POINTS: Columns = {
-    "CHECKPOINT": "name",
-    "SITTING": "run",
-    "COMMIT": lambda row: (row["commit"] or "-")[:12],
-    "BY": "by",
-    "AT": lambda row: short_time(row["at"]),
+    **{"CHECKPOINT": "name", "SITTING": "run", "COMMIT": lambda row: (row["commit"] or "-")[:12]},
+    **{"BY": "by", "AT": "at"},
 }
+_PROGRAM_MODE = "A mode of an acp:NAME program, by the program's own name; empty: its default."
 
 
 @verb("sessions restore", "pancode sessions restore last before-it")
@@ -216,12 +163,10 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     Its files are as they were then, and its agent gets the conversation until then. Nothing is lost: the
     later interactive runs are kept, and you can restore their checkpoints in the same way.
     """
-    client = face.client()
-    newest = _suspend_session(face, client, run)
-    done = client.post(answers.RESTORE.at(newest), {"by": find_user(), "name": name})
-    face.show(
-        done, lambda: f"{done['session']}  your next message continues at {name}; later runs are kept\n"
-    )
+    newest = _suspend_session(face, face.client(), run)
+    done = face.post(answers.RESTORE.at(newest), {"name": name})
+    words = f"{done['session']}  your next message continues at {name}; later runs are kept\n"
+    face.show(done, lambda: words)
 
 
 @verb("sessions rest", "pancode sessions rest last")
@@ -257,10 +202,7 @@ def change(
     reasoning: Annotated[
         str | None, option("Reasoning effort: off, minimal, low, medium, high or xhigh.", "L")
     ] = None,
-    program_mode: Annotated[
-        str | None,
-        option("A mode of an acp:NAME program, by the program's own name; empty: its default.", "M"),
-    ] = None,
+    program_mode: Annotated[str | None, option(_PROGRAM_MODE, "M")] = None,
     yes: Annotated[bool, option("Approve a higher level.", "--yes")] = False,
     face: Json,
 ) -> None:
@@ -269,17 +211,11 @@ def change(
     The current turn ends with the old values; your next message uses the new ones. A higher level asks you
     first. A mode of the program in which it never asks is refused.
     """
-    body = {
-        "mode": mode,
-        "safety": level,
-        "model": model,
-        "reasoning": reasoning,
-        "program_mode": program_mode,
-    }
+    body = {"mode": mode, "safety": level, "model": model}
+    body |= {"reasoning": reasoning, "program_mode": program_mode}
     if not any(value is not None for value in body.values()):
         fix = f"pancode sessions set {run} --mode plan"
         raise UsageError("no setting was given", fix=fix, code="nothing_to_set")
-
     done = set_terms(face.client(), run, {**body, "yes": yes}, face.confirm_or_decline)
     face.show(done, lambda: f"{done['session']}  {format_terms(done)}\n")
 
@@ -290,5 +226,5 @@ def end(run: Run, *, face: Json) -> None:
 
     `pancode land` lands its change. A message can still continue it: pancode sessions attach.
     """
-    done = face.client().post(answers.END.at(run), {"by": find_user()})
+    done = face.post(answers.END.at(run))
     face.show(done, lambda: f"{done['session']}  is ending; see: pancode sessions show {done['session']}\n")

@@ -164,10 +164,8 @@ def read_table(table: str) -> dict[str, tuple[SlashCommand, ...]]:
         (name, *others), verb = names.split(), bare.split()
         pairs = [way.strip().partition("=") for way in ways.split(",") if way]
         meant = {word: tuple(to.split()) or (verb[0], word) for word, _, to in pairs}
-        says = _SAYS.get(name, "")
-        command = SlashCommand(
-            name, about, tuple(verb), tuple(others), tuple(more.split()) or None, meant, says
-        )
+        words, says = tuple(more.split()) or None, _SAYS.get(name, "")
+        command = SlashCommand(name, about, tuple(verb), tuple(others), words, meant, says)
         found[heading] = (*found.get(heading, ()), command)
     return found
 
@@ -212,9 +210,8 @@ def parse_command(text: str) -> TypedCommand | None:
     try:
         words = tuple(shlex.split(text[len(first) :]))
     except ValueError as exc:
-        raise UsageError(
-            f"cannot parse {escape_line(text)}: {exc}", fix=f"{first} ...", code="quotes"
-        ) from exc
+        what = f"cannot parse {escape_line(text)}: {exc}"
+        raise UsageError(what, fix=f"{first} ...", code="quotes") from exc
     if words and not command.bare:
         raise UsageError(f"{first} takes no arguments", fix=command.says or first, code="takes_no_words")
     return TypedCommand(command, words)
@@ -223,13 +220,10 @@ def parse_command(text: str) -> TypedCommand | None:
 def find_by_prefix(text: str) -> list[tuple[str, str]]:
     """Return the commands whose name or alias starts with the text, each with its purpose."""
     found = [(one.name, one.about) for one in COMMANDS.values() if one.name.startswith(text)]
-    named = {name for name, _ in found}
-    return found + [
-        (alias, one.about)
-        for one in COMMANDS.values()
-        for alias in one.aliases
-        if alias.startswith(text) and one.name not in named
-    ]
+    for one in COMMANDS.values():
+        if not one.name.startswith(text):
+            found += [(alias, one.about) for alias in one.aliases if alias.startswith(text)]
+    return found
 
 
 def is_name(text: str) -> bool:
@@ -238,13 +232,13 @@ def is_name(text: str) -> bool:
 
 def format_overview() -> str:
     """Return all commands by heading, one per line."""
-    lines = []
+    text = ""
     for heading, commands in HEADINGS.items():
-        lines.append(f"{heading}:")
+        text += f"{heading}:\n"
         for one in commands:
             also = f"   also {', '.join(one.aliases)}" if one.aliases else ""
-            lines.append(f"  {one.name:<11} {one.about}{also}")
-    return "\n".join(lines) + "\n"
+            text += f"  {one.name:<11} {one.about}{also}\n"
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pancode.interfaces.cli.output import find_user
+from pancode.interfaces.cli.parameters import find_user
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.retry import post_confirmed
@@ -16,6 +16,8 @@ TURNS, ADMIN = ("plan", "build", "review"), "admin"
 LEVELS = ("suggest", "auto-edit", "full-auto")
 """The safety levels, from lowest to highest."""
 
+Terms = Mapping[str, str]
+"""Terms by name that are chosen for a session."""
 STAYS = "memory and files stay"
 MOVES = "files stay; its model is on another node, where it gets a summary instead of its memory"
 

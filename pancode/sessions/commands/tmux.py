@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument
-
 from pancode.config.variables import LIMITING, PER_DISPATCH
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import PROGRAM, folder_here, write_stderr
-from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.cli.parameters import Argument, Json, verb
 from pancode.interfaces.client.client import place_of
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.formatting import escape_line
@@ -85,10 +82,9 @@ class Tmux:
 
     def open(self, name: str) -> None:
         """Open the session and its windows; existing ones stay."""
-        begun = self._run("has-session", "-t", f"={name}").returncode != 0
-        shown = (
-            [] if begun else self.ask("list-windows", "-t", f"={name}", "-F", "#{window_name}").split("\n")
-        )
+        begun, shown = self._run("has-session", "-t", f"={name}").returncode != 0, list[str]()
+        if not begun:
+            shown = self.ask("list-windows", "-t", f"={name}", "-F", "#{window_name}").split("\n")
         for window, command in WINDOWS:
             argv = () if window == "shell" else ("sh", "-c", THEN_A_SHELL, "sh", *PROGRAM, *command)
             if begun:
@@ -152,9 +148,8 @@ def up(*, name: Name = None, face: Json) -> int:
     except UnavailableError:
         if face.as_json:
             raise
-        write_stderr(
-            "tmux is not installed here: the chat starts in this terminal (up and down require tmux)\n"
-        )
+        without = "the chat starts in this terminal (up and down require tmux)"
+        write_stderr(f"tmux is not installed here: {without}\n")
         return subprocess.run([*PROGRAM], check=False).returncode
     meant = session_name(Path(top).name if name is None else name)
     quoted = shlex.quote(meant)
@@ -162,15 +157,9 @@ def up(*, name: Name = None, face: Json) -> int:
     _unless_another(tmux, meant, top, name, fix)
     tmux.open(meant)
     if face.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        shape = {"name": meant, "socket": tmux.socket}
-        face.show(
-            shape,
-            lambda: (
-                f"{escape_line(meant)} is open; to show it in a terminal: pancode up "
-                f"{shlex.quote(escape_line(meant))}\n"
-            ),
-        )
-        return ExitCode.DONE
+        name = escape_line(meant)
+        words = f"{name} is open; to show it in a terminal: pancode up {shlex.quote(name)}\n"
+        return face.end(ExitCode.DONE, {"name": meant, "socket": tmux.socket}, lambda: words)
     return tmux.enter(meant, os.environ.get("TMUX", ""))
 
 
@@ -178,12 +167,8 @@ def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str
     """Raise UsageError if the name was not given and its terminal belongs to another project."""
     other = next((one for one in tmux.terminals() if one.name == meant), None)
     if name is None and other is not None and project_here(other.folder) != top:
-        raise UsageError(
-            f"terminal {meant} belongs to another project",
-            why=f"it was opened in {other.folder}",
-            fix=fix,
-            code="name_taken",
-        )
+        what, why = f"terminal {meant} belongs to another project", f"it was opened in {other.folder}"
+        raise UsageError(what, why=why, fix=fix, code="name_taken")
 
 
 @verb("down", "pancode down", 'pancode down "night shift"')

@@ -10,16 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument
-
 from node_agent.wire.clock import SystemClock
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.answers import FLEET, NODE
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here, in_words
-from pancode.interfaces.cli.parameters import Json, many, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
+from pancode.interfaces.cli.parameters import Argument, Json, completions, many, option, verb
+from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
 from pancode.kernel.formatting import clip_columns, count_noun, reveal_invisible
@@ -33,20 +29,18 @@ from pancode.skills.sources import HOME, FoundSkill, SkillSource, find_skill, li
 
 HERE = "this machine"
 Names = Annotated[list[str], Argument(metavar="[SKILL]...", default_factory=list, show_default=False)]
-Tools = Annotated[
-    list[str],
-    many(f"Only for this program; may be repeated: {', '.join(TOOLS)}.", "--tool", "PROGRAM"),
-]
-Nodes = Annotated[
-    list[str],
-    many("On this node; may be repeated.", "--node", "NODE", complete=completions.nodes),
-]
+_TOOLS = f"Only for this program; may be repeated: {', '.join(TOOLS)}."
+Tools = Annotated[list[str], many(_TOOLS, "--tool", "PROGRAM")]
+_NODES = "On this node; may be repeated."
+Nodes = Annotated[list[str], many(_NODES, "--node", "NODE", complete=completions.nodes)]
 Fleet = Annotated[bool, option("On this computer and on all nodes of the fleet.", "--fleet")]
 Force = Annotated[
     bool, option("Overwrite copies that are not ours or were changed, after a backup.", "--force")
 ]
 
 
+Copies = Annotated[bool, option("Remove only the copies; without names: all of them.", "--copies")]
+_RESTORE = "Restore what --force replaced at the given TIME; without one, list the backups."
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
 
@@ -60,6 +54,10 @@ def _find_definitions() -> list[FoundSkill]:
     """Return the slash commands and agent definitions in the home."""
     home = home_here(os.environ)
     return [FoundSkill(one, SkillSource(HOME, home)) for one in read_definitions(home)]
+
+
+def _find_all() -> list[FoundSkill]:
+    return [*_find_seen(with_project=True), *_find_definitions()]
 
 
 @verb(
@@ -102,24 +100,12 @@ def ls(
     if search:
         search_index(face, names, index, commit, path)
         return ExitCode.DONE
-    found = [
-        one
-        for one in (*_find_seen(with_project=True), *_find_definitions())
-        if not names or one.skill.name in names
-    ]
-    origins = KeptSkills(home_here(os.environ)).origins()
-    rows = [
-        {**one.shape(), "from": origins.get(one.skill.name) if one.source.origin == "home" else None}
-        for one in found
-    ]
-    columns: Columns = {
-        "SKILL": "name",
-        "ORIGIN": "origin",
-        "IN PLACE OF": lambda row: ", ".join(one["origin"] for one in row["shadows"]),
-        "STATE": _format_state,
-        "WHAT FOR": lambda row: clip_columns(escape_line(row["description"]), 100),
-    }
-    return face.end(ExitCode.DONE, {"skills": rows}, lambda: format_rows(rows, columns, "no skill"))
+    origins, rows = KeptSkills(home_here(os.environ)).origins(), []
+    for one in _find_all():
+        if not names or one.skill.name in names:
+            origin = origins.get(one.skill.name) if one.source.origin == "home" else None
+            rows.append({**one.shape(), "from": origin})
+    return face.end(ExitCode.DONE, {"skills": rows}, lambda: format_rows(rows, _COLUMNS, "no skill"))
 
 
 def search_index(face: Face, words: list[str], index: str | None, commit: str | None, path: str) -> None:
@@ -136,11 +122,10 @@ def search_index(face: Face, words: list[str], index: str | None, commit: str | 
     if wrong:
         face.note(f"warning: {count_noun(wrong, 'part')} of the index left out: not a valid skill entry")
     rows = [one.shape() for one in find_matching(found, " ".join(words))]
-    lines = [
-        f"{row['name']}: {escape_line(row['description'])}\n  {escape_line(shlex.join(row['add']))}\n"
-        for row in rows
-    ]
-    face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill matches\n")
+    text = ""
+    for row in rows:
+        text += escape_lines((f"{row['name']}: {row['description']}", f"  {shlex.join(row['add'])}"))
+    face.show({"index": where, "commit": at, "skills": rows}, lambda: text or "no skill matches\n")
 
 
 def show_copies(face: Face, names: list[str], tools: list[str], nodes: list[str], fleet: bool) -> int:
@@ -148,14 +133,10 @@ def show_copies(face: Face, names: list[str], tools: list[str], nodes: list[str]
     seen = tuple(_find_seen(with_project=False))
     request = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
     machines = _send_request(face, request, nodes, fleet)
-    cells = [
-        {"node": one["node"], **count_copies(one["rows"], tools)} for one in machines if "problem" not in one
-    ]
-    columns: Columns = {"NODE": "node", **{tool: _make_cell(tool) for tool in tools or TOOLS}}
-    words = format_rows(cells, columns) + "".join(
-        [*_format_drifts(_list_rows(machines)), *_format_problems(machines)]
-    )
     rows = [{**one, "tools": count_copies(one["rows"], tools)} for one in machines]
+    columns: Columns = {"NODE": "node", **{tool: _make_cell(tool) for tool in tools or TOOLS}}
+    words = format_rows([one for one in rows if "problem" not in one], columns)
+    words += "".join([*_format_drifts(_list_rows(machines)), *_format_problems(machines)])
     return face.end(_end(machines), {"nodes": rows}, lambda: words)
 
 
@@ -167,6 +148,11 @@ def _format_state(row: dict[str, Any]) -> str:
 
 
 _POWERS = {"gives_tools": "permits tools", "runs": "runs commands"}
+_COLUMNS: Columns = {
+    **{"SKILL": "name", "ORIGIN": "origin"},
+    "IN PLACE OF": lambda row: ", ".join(one["origin"] for one in row["shadows"]),
+    **{"STATE": _format_state, "WHAT FOR": lambda row: clip_columns(escape_line(row["description"]), 100)},
+}
 
 
 def _ask_consent(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, approved: bool) -> None:
@@ -189,7 +175,7 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
     The approval is permanent for these exact bytes: `add` and `sync` do not ask about them again.
     """
     face.acts_here("skills")
-    seen = [*_find_seen(with_project=True), *_find_definitions()]
+    seen = _find_all()
     found = [find_skill(seen, name).skill for name in names]
     _ask_consent(face, KeptSkills(home_here(os.environ)), found, "Approve", yes)
     rows = [{"name": one.name, "digest": one.digest} for one in found]
@@ -200,13 +186,14 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
 def show(name: Annotated[str, Argument()], face: Json) -> None:
     """Show a skill's text, origin, files and problems."""
     face.acts_here("skills")
-    found = find_skill([*_find_seen(with_project=True), *_find_definitions()], name)
-    answer = {**found.shape(), "front": found.skill.front, "body": found.skill.body}
-    head = [f"{found.skill.name}: {escape_line(found.skill.description)}", f"from: {found.folder}"]
+    found = find_skill(_find_all(), name)
+    skill = found.skill
+    answer = {**found.shape(), "front": skill.front, "body": skill.body}
+    head = [f"{skill.name}: {escape_line(skill.description)}", f"from: {found.folder}"]
     head += [f"overrides: {one.folder}" for one in found.shadows]
-    head += [f"scripts: {escape_line(', '.join(found.skill.scripts))}"] if found.skill.scripts else []
-    head += _format_findings(found.skill)
-    text = f"---\n{found.skill.front}---\n{found.skill.body}"
+    head += [f"scripts: {escape_line(', '.join(skill.scripts))}"] if skill.scripts else []
+    head += _format_findings(skill)
+    text = f"---\n{skill.front}---\n{skill.body}"
     face.show(answer, lambda: "\n".join([*head, "", safe_block(reveal_invisible(text))]))
 
 
@@ -218,20 +205,15 @@ def check_skills(face: Face, which: Sequence[str]) -> int:
     """Check that skills follow the open specification and hide nothing; all, if none is named."""
     face.acts_here("skills")
     seen = _find_seen(with_project=True) if not which or not all("/" in one for one in which) else []
-    found = (
-        [skill for one in which for skill in _find_named(one, seen)] if which else [one.skill for one in seen]
-    )
+    found = [] if which else [one.skill for one in seen]
+    for word in which:
+        is_folder = "/" in word or word == "."
+        found += skills_below(Path(word).absolute()) if is_folder else [find_skill(seen, word).skill]
     rows = [{"name": s.name, "findings": [f.shape() for f in s.findings]} for s in found]
     bad = sum(not skill.is_sound for skill in found)
     lines = [f"{escape_line(s.name)}: {line}\n" for s in found for line in _format_findings(s)]
     lines.append(f"{count_noun(len(found), 'skill')} checked, {bad} with errors\n")
     return face.end(ExitCode.CONFIG if bad else ExitCode.DONE, {"skills": rows}, lambda: "".join(lines))
-
-
-def _find_named(word: str, seen: Sequence[FoundSkill]) -> list[Skill]:
-    return (
-        skills_below(Path(word).absolute()) if "/" in word or word == "." else [find_skill(seen, word).skill]
-    )
 
 
 @verb("skills add", "pancode skills add ./deploy", "pancode skills add https://HOST/REPO.git --commit COMMIT")
@@ -251,37 +233,35 @@ def add(
     """
     face.acts_here("skills")
     kept = KeptSkills(home_here(os.environ))
+    rows: list[dict[str, Any]] = []
+
+    def keep(found: list[Skill], origin: dict[str, str]) -> None:
+        _ask_consent(face, kept, found, "Add", yes)
+        for one in found:
+            added = kept.add(one, origin, force=force)
+            rows.append({"name": one.name, "added": added, "scripts": one.scripts})
+
     if commit is not None or is_address(where):
         if not re.fullmatch(r"[^/].*|", path) or ".." in path.split("/"):
-            raise UsageError(
-                f"--path {path} is not a directory in the commit", fix="give the path as git shows it"
-            )
+            fix = "give the path as git shows it"
+            raise UsageError(f"--path {path} is not a directory in the commit", fix=fix)
         with fetch_folder(where, commit, path.rstrip("/")) as folder:
             try:
                 found = skills_below(folder, Path(path or where.removesuffix(".git")).name)
             except NotFoundError as exc:
+                what = f"that commit has no SKILL.md in {path or 'the top directory'}"
                 fix = "check that commit, and give the directory of the skill: --path FOLDER"
-                raise NotFoundError(
-                    f"that commit has no SKILL.md in {path or 'the top directory'}", fix=fix
-                ) from exc
-            _ask_consent(face, kept, found, "Add", yes)
-            changed = [kept.add(one, {"from": where, "commit": str(commit)}, force=force) for one in found]
+                raise NotFoundError(what, fix=fix) from exc
+            keep(found, {"from": where, "commit": str(commit)})
     else:
         origin = str(Path(where).absolute())
-        found = skills_below(Path(origin))
-        _ask_consent(face, kept, found, "Add", yes)
-        changed = [kept.add(one, {"from": origin}, force=force) for one in found]
-    rows = [
-        {"name": one.name, "added": new, "scripts": one.scripts}
-        for one, new in zip(found, changed, strict=True)
-    ]
-    face.show({"skills": rows}, lambda: "".join(map(_format_added, rows)) + "next: pancode skills sync\n")
-
-
-def _format_added(row: dict[str, Any]) -> str:
-    words = "added" if row["added"] else "already exists"
-    scripts = f"; read its scripts before you use it: {escape_line(', '.join(row['scripts']))}"
-    return f"{row['name']}: {words}{scripts if row['scripts'] else ''}\n"
+        keep(skills_below(Path(origin)), {"from": origin})
+    text = ""
+    for row in rows:
+        scripts = f"; read its scripts before you use it: {escape_line(', '.join(row['scripts']))}"
+        text += f"{row['name']}: {'added' if row['added'] else 'is there already'}"
+        text += f"{scripts if row['scripts'] else ''}\n"
+    face.show({"skills": rows}, lambda: f"{text}next: pancode skills sync\n")
 
 
 @verb("skills sync", "pancode skills sync", "pancode skills sync release --tool claude")
@@ -292,12 +272,7 @@ def sync(
     *,
     fleet: Fleet = False,
     force: Force = False,
-    restore: Annotated[
-        bool,
-        option(
-            "Restore what --force replaced at the given TIME; without one, list the backups.", "--restore"
-        ),
-    ] = False,
+    restore: Annotated[bool, option(_RESTORE, "--restore")] = False,
     skills: Annotated[
         list[str], many("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
     ],
@@ -310,46 +285,34 @@ def sync(
     Our own copies are updated. Files that a user changed or that are not ours are kept and listed; links are
     not followed. A project's own skills stay in the project, where programs read them.
     """
+    time = _make_backup_name()
     if restore:
-        return restore_copies(
-            face,
-            names,
-            SkillsAsked("restore", tuple(tools), tuple(skills), time=_make_backup_name()),
-            nodes,
-            fleet,
-        )
+        wanted = SkillsAsked("restore", tuple(tools), tuple(skills), time=time)
+        if names:
+            return _change_copies(face, replace(wanted, which=names[0]), nodes, fleet)
+        machines = _send_request(face, replace(wanted, act="backups", time=""), nodes, fleet)
+        columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
+        text = format_rows(_list_rows(machines), columns, "no backup") + "".join(_format_problems(machines))
+        return face.end(_end(machines), {"nodes": machines}, lambda: text)
     found = _find_seen(with_project=False)
     for name in names:
         find_skill(found, name)
-    for one in found:
-        if not one.skill.is_sound:
-            face.note(
-                f"warning: {one.skill.name} has errors and is left out: pancode config check --kind skills"
-            )
+    why = "has errors and is left out: pancode config check --kind skills"
+    face.warn(f"{one.skill.name} {why}" for one in found if not one.skill.is_sound)
     files = tuple(one.skill for one in _find_definitions())
-    for unsound in (one for one in files if not one.is_sound):
-        face.note(f"warning: {unsound.name} is left out: {escape_line(unsound.findings[0].what)}")
+    face.warn(f"{one.name} is left out: {one.findings[0].what}" for one in files if not one.is_sound)
     copied = [one.skill for one in found if one.skill.is_sound and (not names or one.skill.name in names)]
     copied += [one for one in files if one.is_sound and not names]
     _ask_consent(face, KeptSkills(home_here(os.environ)), copied, "Copy", yes)
-    request = SkillsAsked(
-        "sync", tuple(tools), tuple(names), force, time=_make_backup_name(), found=tuple(found), files=files
+    wanted = SkillsAsked(
+        "sync", tuple(tools), tuple(names), force, time=time, found=tuple(found), files=files
     )
-    return _change_copies(face, request, nodes, fleet)
-
-
-def restore_copies(face: Face, times: list[str], request: SkillsAsked, nodes: list[str], fleet: bool) -> int:
-    if times:
-        return _change_copies(face, replace(request, which=times[0]), nodes, fleet)
-    machines = _send_request(face, replace(request, act="backups", time=""), nodes, fleet)
-    columns: Columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
-    words = format_rows(_list_rows(machines), columns, "no backup") + "".join(_format_problems(machines))
-    return face.end(_end(machines), {"nodes": machines}, lambda: words)
+    return _change_copies(face, wanted, nodes, fleet)
 
 
 def _make_cell(tool: str) -> Any:
     def cell(row: dict[str, Any]) -> str:
-        counts = {state: count for state, count in row[tool].items() if count}
+        counts = {state: count for state, count in row["tools"][tool].items() if count}
         same = counts.pop("same", 0)
         return ", ".join([f"{same} ok", *(f"{count} {state}" for state, count in sorted(counts.items()))])
 
@@ -393,9 +356,7 @@ def _format_done(row: dict[str, Any]) -> str:
 def rm(
     names: Names,
     *,
-    copies: Annotated[
-        bool, option("Remove only the copies; without names: all of them.", "--copies")
-    ] = False,
+    copies: Copies = False,
     tools: Tools,
     nodes: Nodes,
     fleet: Fleet = False,
@@ -429,15 +390,12 @@ def _make_backup_name() -> str:
     return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z"
 
 
-def _send_request(
-    face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool
-) -> list[dict[str, Any]]:
+def _send_request(face: Face, request: SkillsAsked, nodes: list[str], fleet: bool) -> list[dict[str, Any]]:
     """Return each node's answer, this computer first; with `problem` if a node is unreachable."""
     if not nodes and not fleet:
         face.acts_here("skills")
-    here = [] if nodes and not fleet else [{"node": HERE, **act_here(request, Path.home())}]
-    if not nodes and not fleet:
-        return here
+        return [{"node": HERE, **act_here(request, Path.home())}]
+    here = [{"node": HERE, **act_here(request, Path.home())}] if fleet else []
     from pancode.skills.node_service import act_there
 
     home_of(os.environ)  # The command uses this computer's SSH.
@@ -450,21 +408,18 @@ def _send_request(
     return [*here, *act_there(meant, replace(request, owner=answer["coordinator"]["fleet"]), os.environ)]
 
 
-def _change_copies(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) -> int:
+def _change_copies(face: Face, request: SkillsAsked, nodes: list[str], fleet: bool) -> int:
     """Carry out the request, print each changed or differing copy, and return the exit status."""
     machines = _send_request(face, request, nodes, fleet)
-    if (
-        request.act == "restore"
-        and not _list_rows(machines)
-        and not any("problem" in one for one in machines)
-    ):
+    rows, problems = _list_rows(machines), _format_problems(machines)
+    if request.act == "restore" and not rows and not problems:
         raise NotFoundError(f"no backup of {request.which} found", fix="pancode skills sync --restore")
-    lines = [_format_done(row) for row in _list_rows(machines) if row["state"] != "same"]
+    lines = [_format_done(row) for row in rows if row["state"] != "same"]
     for one in machines:
         lines += [
-            (f"{one['node']}: backups are kept in {escape_line(place)}\n") for place in one.get("left", ())
+            f"{one['node']}: backups are kept in {escape_line(place)}\n" for place in one.get("left", ())
         ]
-    lines += _format_problems(machines)
+    lines += problems
     words = "".join(lines) or "nothing to do\n"
     return face.end(_end(machines), {"nodes": machines}, lambda: words)
 

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import follow_new
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    clip_columns,
-    escape_line,
-    format_rows,
-    safe_block,
-    short_time,
-)
+from pancode.interfaces.cli.parameters import Argument, Json, completions, find_user, option, verb
+from pancode.interfaces.cli.terminal import Columns, format_facts, format_rows, safe_block, short_time
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import path_of
+from pancode.kernel.formatting import clip_columns, escape_line
 from pancode.runs.commands import options
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 
@@ -44,7 +33,7 @@ def ls(
     A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
     run (a script that reads JSON), tests/CASE.in and tests/CASE.out. It is not part of a result or a landing.
     """
-    answer = face.client().get(TOOLS, project=project)
+    answer = face.get(TOOLS, project=project)
     none = "no agent has made a tool yet; see: pancode project tools ls -h"
     face.show(answer, lambda: format_rows(answer["tools"], _COLUMNS, none, spare=("PROJECT",)))
 
@@ -59,20 +48,15 @@ _COLUMNS: Columns = {
 @verb("project tools show", "pancode project tools show r-7f3k2x count-words")
 def show(run: Run, name: Tool, face: Json) -> None:
     """Show a proposed tool: its purpose, its files, its tests, and the result of its trial."""
-    face.show_result(face.client().get(TOOL.at(run, name)), _format_tool)
+    face.show_result(face.get(TOOL.at(run, name)), _format_tool)
 
 
 def _format_tool(one: ToolDetail) -> str:
-    facts: dict[str, str | None] = {
-        "about": one["about"],
-        "made by": one["run"],
-        "project": one["project"],
-        "digest": one["digest"],
-    }
-    facts |= {"state": one["state"], "trial": one["trial"] or "none", "problem": one["problem"]}
-    lines = [f"  {key:<8} {escape_line(str(value))}\n" for key, value in facts.items() if value]
+    facts: dict[str, str | None] = {"about": one["about"], "made by": one["run"], "project": one["project"]}
+    facts |= {"digest": one["digest"], "state": one["state"]}
+    facts |= {"trial": one["trial"] or "none", "problem": one["problem"]}
     files = [f"--- {escape_line(path)}\n{safe_block(text)}\n" for path, text in one["files"].items()]
-    return f"{escape_line(one['name'])}\n{''.join(lines)}{''.join(files)}"
+    return f"{escape_line(one['name'])}\n{format_facts(facts, 8)}{''.join(files)}"
 
 
 @verb("project tools try", "pancode project tools try r-7f3k2x count-words")
@@ -98,9 +82,8 @@ def keep(
     one = client.get(TOOL.at(run, name))
     if not yes:
         face.note(_format_tool(one))
-        if not face.confirm(
-            f"Keep {escape_line(name)} for all later runs of {escape_line(one['project'])}?", "--yes"
-        ):
+        question = f"Keep {escape_line(name)} for all later runs of {escape_line(one['project'])}?"
+        if not face.confirm(question, "--yes"):
             return
     kept = client.post(KEEP_TOOL.at(run, name), {"by": find_user(), "digest": one["digest"]})
     face.show(kept, lambda: f"{escape_line(kept['name'])}  kept  {kept['digest'][:12]}\n")

@@ -47,9 +47,8 @@ def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, 
             row = json.loads(line)
             rows[str(row["id"])] = {**row, "id": str(row["id"]), "title": str(row["title"])}
         except (ValueError, TypeError, KeyError) as exc:
-            raise _make_beads_error(
-                name, f"line {number} is not a Beads entry: {type(exc).__name__}"
-            ) from exc
+            why = f"line {number} is not a Beads entry: {type(exc).__name__}"
+            raise _make_beads_error(name, why) from exc
     found = {row["id"]: _make_bead(row, rows, name) for row in rows.values() if _is_open(row)}
     wanted = _with_needs(only, found, name) if only else set(found)
     left, order = {key: one for key, one in found.items() if key in wanted}, list[Bead]()
@@ -77,9 +76,8 @@ def _make_bead(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], na
     ]
     away = [key for key in before if key not in rows or not (_is_open(rows[key]) or _is_over(rows[key]))]
     if away:
-        raise _make_beads_error(
-            name, f"{row['id']} waits for {first_few(away, 5)}, which is neither open nor closed in the file"
-        )
+        why = f"{row['id']} waits for {first_few(away, 5)}, which is neither open nor closed in the file"
+        raise _make_beads_error(name, why)
     needs = tuple(dict.fromkeys(key for key in before if _is_open(rows[key])))
     priority = row.get("priority")
     text = str(row.get("description") or "")
@@ -104,12 +102,8 @@ def _with_needs(only: Collection[str], found: Mapping[str, Bead], name: str) -> 
 
 
 def _make_beads_error(name: str, why: str) -> UsageError:
-    return UsageError(
-        f"{name} cannot be turned into a chain",
-        why=why,
-        fix="pancode workflow plan --beads FILE --only ID",
-        code="no_beads",
-    )
+    fix = "pancode workflow plan --beads FILE --only ID"
+    return UsageError(f"{name} cannot be turned into a chain", why=why, fix=fix, code="no_beads")
 
 
 def chain_of(beads: Sequence[Bead], file: str) -> str:

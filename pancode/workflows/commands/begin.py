@@ -1,22 +1,28 @@
-"""`pancode workflow batch` and `chain`, and the code that starts or previews any workflow."""
+"""`pancode workflow batch`, `chain` and `race`, and the code that starts or previews any workflow."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import print_warnings
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, many, option, parse_duration, parse_money
-from pancode.interfaces.cli.terminal import RowColumns, clip_columns, escape_line, format_rows, format_usd
+from pancode.interfaces.cli.parameters import Face, Json, many, option, parse_duration, parse_money, verb
+from pancode.interfaces.cli.terminal import (
+    RowColumns,
+    clip_columns,
+    escape_line,
+    escape_lines,
+    format_rows,
+    format_usd,
+)
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import first_few
-from pancode.runs.answers import GateShape
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import format_plan, gate_state, of_caller, post_agreed, task_text
 from pancode.workflows.answers import BEGIN_WORKFLOW, TRY_WORKFLOW, StepReport, WorkflowDryRun, WorkflowShape
@@ -24,35 +30,18 @@ from pancode.workflows.commands.tables import TASK_COLUMNS, first_line, format_h
 from pancode.workflows.commands.wait import report_end, wait_for
 
 Concurrency = Annotated[int | None, option("Run at most this many runs at the same time.", "N", min=1)]
-Stagger = Annotated[
-    int | None,
-    option(
-        "Minimum delay between two starts of agent programs on one node (default: 150ms).",
-        "D",
-        parser=parse_duration,
-    ),
-]
-FailFast = Annotated[bool, option("Stop all others at the first failure.", "--fail-fast")]
+_STAGGER = "Minimum delay between two starts of agent programs on one node (default: 150ms)."
 Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.", "--partial")]
-Total = Annotated[
-    str | None,
-    option("Maximum cost of all its runs together.", "--total-budget", "USD", parser=parse_money),
-]
-Land = Annotated[bool, option("Land the change of each successful run.", "--land")]
+_TOTAL = "Maximum cost of all its runs together."
+Total = Annotated[str | None, option(_TOTAL, "--total-budget", "USD", parser=parse_money)]
 LandLast = Annotated[bool, option("Land the change when everything is done.", "--land")]
 Yes = Annotated[bool, option("Approve agents that ask a user before each dispatch.", "--yes")]
 DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
-RaceAgents = Annotated[str | None, option("One run per agent.", "A,B", complete=completions.agents)]
-RaceModels = Annotated[str | None, option("One run per model.", "A,B", complete=completions.models)]
 RaceRuntimes = Annotated[str | None, option("One run per runtime.", "A,B", complete=completions.runtimes)]
-RaceNodes = Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)]
-BestOf = Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)]
+_WON_BY = "first that is done (default), smallest change, or highest score."
 WonBy = Annotated[
-    Literal["first", "smallest", "score"] | None,
-    option(
-        "first that is done (default), smallest change, or highest score.", "--choose", "first|smallest|score"
-    ),
+    Literal["first", "smallest", "score"] | None, option(_WON_BY, "--choose", "first|smallest|score")
 ]
 Score = Annotated[str | None, option("Command that is run in each result and prints a number.", "CMD")]
 
@@ -71,11 +60,11 @@ def batch(
     task: Annotated[list[str], many("A task; may be repeated.", "-t", "--task", "TASK")],
     file: Annotated[str | None, Argument(autocompletion=completions.workflow_files)] = None,
     concurrency: Concurrency = None,
-    stagger: Stagger = None,
-    fail_fast: FailFast = False,
+    stagger: Annotated[int | None, option(_STAGGER, "D", parser=parse_duration)] = None,
+    fail_fast: Annotated[bool, option("Stop all others at the first failure.", "--fail-fast")] = False,
     partial: Partial = False,
     total: Total = None,
-    land: Land = False,
+    land: Annotated[bool, option("Land the change of each successful run.", "--land")] = False,
     detach: Detach = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -109,9 +98,8 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
     source = WorkflowText("", "-t", "-t", f'{{"tasks": [{listed}]}}') if file is None else text_of(file)
     found = check_source(source, flags)
     if found.kind != "batch":
-        raise UsageError(
-            f"{source.place} is a {found.kind}, not a batch", fix=f"pancode chain {file}", code="bad_workflow"
-        )
+        what = f"{source.place} is a {found.kind}, not a batch"
+        raise UsageError(what, fix=f"pancode chain {file}", code="bad_workflow")
     return {**(found.body or {}), **source.told()}
 
 
@@ -154,15 +142,12 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
     source = text_of(workflow)
     found = check_source(source, without_preset(options.collect_given({**given, "land": False})))
     if found.kind == "batch":
-        raise UsageError(
-            f"{source.place} is a batch, not a chain", fix=f"pancode batch {workflow}", code="bad_workflow"
-        )
+        what = f"{source.place} is a batch, not a chain"
+        raise UsageError(what, fix=f"pancode batch {workflow}", code="bad_workflow")
     if found.needs_input and not (wanted or "").strip():
-        raise UsageError(
-            f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given",
-            fix=f'pancode workflow chain {workflow} "what to do"',
-            code="no_input",
-        )
+        what = f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given"
+        fix = f'pancode workflow chain {workflow} "what to do"'
+        raise UsageError(what, fix=fix, code="no_input")
     return {**(found.body or {}), **source.told(), "input": wanted or ""}
 
 
@@ -179,33 +164,27 @@ def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> in
         report = post_agreed(face, client, TRY_WORKFLOW, body_sent)
         face.show_result(report, format_dry_run)
         return ExitCode.DONE if report["admitted"] else ExitCode.REFUSED
-    return wait_for_workflow(
-        face, post_agreed(face, client, BEGIN_WORKFLOW, body_sent), detach=given["detach"]
-    )
+    answer = post_agreed(face, client, BEGIN_WORKFLOW, body_sent)
+    return wait_for_workflow(face, answer, detach=given["detach"])
 
 
 def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return the whole request: the steps, the user, and the options for the whole workflow."""
-    body_sent = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_read_settings(given)}
+    named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
+    settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
+    settings |= {name: True for name in ("fail_fast", "partial") if given.get(name)}
     if given.get("land") and body["kind"] != "batch":  # In a batch, each step has its own `land`.
-        body_sent["land"] = True
-    return {**body_sent, "yes": given["yes"]}
+        settings["land"] = True
+    return {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **settings, "yes": given["yes"]}
 
 
 def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int:
     """Wait for a workflow that was started or continues; return the exit status."""
-    print_warnings(face, answer["warnings"])
+    face.warn(answer["warnings"])
     if detach:
         return face.end(ExitCode.DONE, answer, lambda: format_headline(answer))
     ended = wait_for(face, face.client(), answer["workflow"])
     return ExitCode.DETACHED if ended is None else report_end(face, ended)
-
-
-def _read_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of the whole workflow given by the options."""
-    named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
-    settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
-    return settings | {name: True for name in ("fail_fast", "partial") if given.get(name)}
 
 
 def format_dry_run(answer: WorkflowDryRun) -> str:
@@ -215,47 +194,107 @@ def format_dry_run(answer: WorkflowDryRun) -> str:
     below = f"total estimate: {format_usd(answer['estimate_usd'])}\n"
     if answer["reason"]:
         below += f"{'warning' if answer['admitted'] else 'refused'}: {escape_line(answer['reason'])}\n"
-    if answer["fix"]:
-        below += f"fix: {answer['fix']}\n"
-    return (
-        format_rows(answer["steps"], _PLANNED, spare=("LATER",))
-        + below
-        + _format_warnings(answer["steps"])
-        + gates
-    )
+    below += f"fix: {answer['fix']}\n" if answer["fix"] else ""
+    about = dict[str, list[str]]()  # each warning of a gate once, with the steps it is about
+    for step in (step for step in answer["steps"] if step["admitted"]):
+        for gate in (gate for gate in step["gates"] if gate["warning"]):
+            about.setdefault(f"{gate['gate']}: {gate['words']}", []).append(step["name"])
+    below += escape_lines(f"warning of {first_few(to, MOST_NAMED)}: {why}" for why, to in about.items())
+    return format_rows(answer["steps"], _PLANNED, spare=("LATER",)) + below + gates
 
 
-def _format_gates(gates: list[GateShape]) -> str:
+def _format_gates(step: StepReport) -> str:
     """Return the counted states of the gates: `10 passed`, or `9 passed, 1 warning`."""
-    states = list(map(gate_state, gates))
-    return ", ".join(
-        f"{states.count(state)} {state}" for state in ("passed", "warning", "refused") if state in states
-    )
+    counts = Counter(map(gate_state, step["gates"]))
+    return ", ".join(f"{counts[one]} {one}" for one in ("passed", "warning", "refused") if counts[one])
 
 
 _PLANNED: RowColumns[StepReport] = {
     **{"STEP": "name", "NEEDS": "needs"},
     "VERDICT": lambda step: "would be queued" if step["admitted"] else "refused",
-    **{
-        "GATES": lambda step: _format_gates(step["gates"]),
-        "AGENT": "agent",
-        "NODE": "node",
-        "RUNTIME": "runtime",
-    },
+    **{"GATES": _format_gates, "AGENT": "agent", "NODE": "node", "RUNTIME": "runtime"},
     **{"MODEL": "model", "ESTIMATE": "estimate_usd"},
     "TASK": lambda step: clip_columns(first_line(step["task"]), TASK_COLUMNS),
     "LATER": lambda step: step.get("later"),
 }
 
 
-def _format_warnings(steps: list[StepReport]) -> str:
-    """Return each gate warning once, with the steps it is about."""
-    about: dict[str, list[str]] = {}
-    for step in steps:
-        for gate in step["gates"]:
-            if gate["warning"] and step["admitted"]:
-                about.setdefault(f"{gate['gate']}: {gate['words']}", []).append(step["name"])
-    return "".join(
-        f"warning of {escape_line(first_few(names, MOST_NAMED))}: {escape_line(words)}\n"
-        for words, names in about.items()
-    )
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
+_LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": "node"}
+
+
+@verb(
+    "workflow race",
+    "pancode workflow race 'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
+    "pancode workflow race 'make the parser faster' --best-of 3 --choose smallest",
+    "pancode workflow race -f task.md --runtimes claude,codex --score ./bench.sh",
+    cls=options.WorkCommand,
+)
+@options.take_options("race", after="score")
+def race(
+    ctx: typer.Context,
+    *,
+    task: options.Task = None,
+    file: options.File = None,
+    agents: Annotated[str | None, option("One run per agent.", "A,B", complete=completions.agents)] = None,
+    models: Annotated[str | None, option("One run per model.", "A,B", complete=completions.models)] = None,
+    runtimes: RaceRuntimes = None,
+    nodes: Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)] = None,
+    best_of: Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)] = None,
+    by: WonBy = None,
+    score: Score = None,
+    concurrency: Concurrency = None,
+    partial: Partial = False,
+    total: Total = None,
+    land: LandLast = False,
+    detach: Detach = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    face: Json,
+    **_options: Any,
+) -> int:
+    """Give one TASK to several workers; the first that is done and passes the gates wins.
+
+    The others are stopped, and their cost is shown. With --choose smallest or --score, all of them finish and
+    the best result wins. Exit code 20 if there is no winner.
+    """
+    text = task_text(task, file) or ""
+    flags = without_preset(options.collect_given({**ctx.params, "land": False}))
+    runners = parse_runners(ctx.params).items()
+    steps = [{"name": name, "dispatch": {"task": text, **flags, **one}} for name, one in runners]
+    body = {"kind": "race", "name": "race", "input": text, "steps": steps, "race": _make_rule(by, score)}
+    return post_workflow(face, body, ctx.params)
+
+
+def parse_runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return, by step name, what each competitor has for itself. UsageError."""
+    lists = [name for name in _LISTS if given[name] is not None]
+    if len(lists) + (given["best_of"] is not None) != 1:
+        problem = "the race has no competitors" if not lists else "a race compares only one kind of thing"
+        fix = "use one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
+        raise UsageError(problem, fix=fix)
+    if not lists:
+        return {str(number): {} for number in range(1, given["best_of"] + 1)}
+    field = _LISTS[lists[0]]
+    words = [word.strip() for word in given[lists[0]].split(",") if word.strip()]
+    if len(set(words)) < 2 or len(set(words)) < len(words):
+        what = f"--{lists[0]} requires at least two different values"
+        raise UsageError(what, fix=f"--{lists[0]} A,B, or --best-of 3 to run the same one several times")
+    if given[field] is not None:
+        raise UsageError(f"--{lists[0]} and --{field} cannot be combined", fix="omit one of them")
+    return {_name(word, number): {field: word} for number, word in enumerate(words, start=1)}
+
+
+def _name(word: str, number: int) -> str:
+    """Return a step's name made from an agent's or model's, numbered if it may be ambiguous."""
+    name = _NOT_IN_NAMES.sub("-", word.lower()).strip("-_")[:60]
+    return name if name == word else f"{name}-{number}".lstrip("-")
+
+
+def _make_rule(by: str | None, score: str | None) -> dict[str, str]:
+    """Return the rule that decides the race. UsageError unless score and command go together."""
+    rule = by or ("score" if score is not None else "first")
+    if (rule == "score") != (score is not None):
+        what = "--choose score requires --score CMD, and --score CMD requires --choose score"
+        raise UsageError(what, fix="--score './bench.sh'")
+    return {"by": rule} | ({"score": score} if score is not None else {})

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, list_findings
-from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, many, option
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    clip_columns,
-    escape_line,
-    format_rows,
-    format_usd,
-    safe_block,
-)
+from pancode.interfaces.cli.parameters import Cursor, Json, Whole, completions, fetch_page, many, option, verb
+from pancode.interfaces.cli.terminal import Columns, escape_lines, format_rows, safe_block
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import clip_columns, count_noun, escape_line, format_usd
 from pancode.kernel.route import Route
+from pancode.runs.answers import VerdictShape
 from pancode.runs.commands.receipts import format_verdict
 from pancode.workflows import answers
 from pancode.workflows.commands.begin import Detach, Yes, wait_for_workflow
@@ -30,6 +23,7 @@ from pancode.workflows.commands.tables import format_workflow, format_workflows
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
 MOST = 1_000
 BEADS = ".beads/issues.jsonl"
+_LS_FILES = "List named workflow files: the project's, yours, and the shipped ones."
 
 
 @verb("workflow ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
@@ -41,10 +35,7 @@ def ls(
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
-    files: Annotated[
-        bool,
-        option("List named workflow files: the project's, yours, and the shipped ones.", "--files"),
-    ] = False,
+    files: Annotated[bool, option(_LS_FILES, "--files")] = False,
     face: Json,
 ) -> None:
     """List the newest workflows first; a W may be a prefix of an id, or `last`."""
@@ -70,15 +61,15 @@ def list_files(face: Face) -> None:
         about = {"kind": one.kind, "steps": len(one.steps()), "description": one.description}
         found.append({"name": text.name, "from": text.origin, "file": text.place, **about, "wrong": wrong})
         found[-1]["replaces"] = text.replaces or None
-    columns: Columns = {
-        **{"NAME": "name", "KIND": "kind", "STEPS": "steps", "FROM": _format_source},
-        "WHAT FOR": lambda one: one["wrong"] or one["description"],
-    }
-    face.show({"files": found}, lambda: format_rows(found, columns))
+    face.show({"files": found}, lambda: format_rows(found, _FILES))
 
 
-def _format_source(found: dict[str, Any]) -> str:
-    return f"{found['from']}, not the shipped one" if found["replaces"] else str(found["from"])
+_FILES: Columns = {
+    **{"NAME": "name", "KIND": "kind", "STEPS": "steps"},
+    "FROM": lambda one: f"{one['from']}{', not the shipped one' if one['replaces'] else ''}",
+    "WHAT FOR": lambda one: one["wrong"] or one["description"],
+}
+_ONLY = "With --beads: only this task and its blockers; may be repeated."
 
 
 @verb(
@@ -107,36 +98,36 @@ def show(
 
     Workers share values in files .pancode/board/NAMESPACE/KEY; the last writer wins.
     """
+    if key is not None and not board:
+        raise UsageError("KEY requires --board", fix=f"pancode workflow show --board {w} {key}")
+    if follow and not board and not file:
+        return wait_for_workflow(face, face.get(answers.WORKFLOW.at(w)), detach=False)
     if board:
         show_board(face, w, key)
-        return ExitCode.DONE
-    if key is not None:
-        raise UsageError("KEY requires --board", fix=f"pancode workflow show --board {w} {key}")
-    if file:
+    elif file:
         from pancode.workflows.commands.sources import text_of
 
         found = text_of(w)
         face.show({"name": found.name, "file": found.place, "text": found.text}, lambda: found.text)
-        return ExitCode.DONE
-    if follow:
-        return wait_for_workflow(face, face.client().get(answers.WORKFLOW.at(w)), detach=False)
-    show_workflow(face, w)
+    else:
+        show_workflow(face, w)
     return ExitCode.DONE
 
 
 def show_workflow(face: Face, w: str) -> None:
-    face.show_result(face.client().get(answers.WORKFLOW.at(w)), format_workflow)
+    face.show_result(face.get(answers.WORKFLOW.at(w)), format_workflow)
 
 
 def show_board(face: Face, w: str, key: str | None) -> None:
-    found = face.client().get(answers.BOARD.at(w))["board"]
+    found = face.get(answers.BOARD.at(w))["board"]
     if key is not None:
         found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
         if not found:
             fix = f"pancode workflow show --board {w}"
             raise NotFoundError(f"key {key} not found on its board", fix=fix, code="key_not_found")
-    whole = key is not None and found[0]["key"] == key
-    face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _format_board(found))
+    if key is not None and found[0]["key"] == key:
+        return face.show({"board": found}, lambda: safe_block(found[0]["value"]))
+    return face.show({"board": found}, lambda: format_rows(found, _BOARD, "its board is empty", cut="VALUE"))
 
 
 @verb(
@@ -150,10 +141,7 @@ def plan(
     beads: Annotated[
         bool, option(f"Use the open tasks of a Beads file instead (default: {BEADS}).", "--beads")
     ] = False,
-    only: Annotated[
-        list[str],
-        many("With --beads: only this task and its blockers; may be repeated.", "--only", "ID"),
-    ],
+    only: Annotated[list[str], many(_ONLY, "--only", "ID")],
     face: Json,
 ) -> None:
     """Print a chain that carries out the steps of a plan in order, and then reviews the result.
@@ -191,10 +179,7 @@ _BOARD: Columns = {
     **{"KEY": "key", "STEP": "step", "RUN": "run", "WRITTEN": "writes", "AT": "at"},
     "VALUE": lambda one: clip_columns(escape_line(one["value"]), 60),
 }
-
-
-def _format_board(found: list[answers.BoardRow]) -> str:
-    return format_rows(found, _BOARD, "its board is empty", cut="VALUE")
+_RESOLVE = "Let an agent resolve the conflict between steps that another step needs."
 
 
 def check_workflow_file(face: Face, file: str) -> int:
@@ -205,41 +190,24 @@ def check_workflow_file(face: Face, file: str) -> int:
     try:
         source = text_of(file)
     except ConfigError as wrong:
-        answer: dict[str, Any] = {
-            "file": file,
-            "kind": None,
-            "steps": 0,
-            "problems": [_describe_problem(wrong)],
-        }
+        errors: Sequence[ConfigError] = [wrong]
+        answer: dict[str, Any] = {"file": file, "kind": None, "steps": 0}
     else:
         found = check_workflow(source.text, source.place, source.name)
-        problems = [_describe_problem(one) for one in found.problems]
-        answer = {"file": source.place, "kind": found.kind, "steps": len(found.steps()), "problems": problems}
-    face.show_result(answer, _format_check)
-    return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
-
-
-def _describe_problem(error: ConfigError) -> dict[str, str]:
-    return {"message": str(error), "why": error.why, "fix": error.fix}
-
-
-def _format_check(answer: dict[str, Any]) -> str:
-    lines, count = list_findings("error", answer["problems"]), len(answer["problems"])
-    end = (
-        count_noun(count, "problem")
-        if count
-        else f"a valid {answer['kind']} of {count_noun(answer['steps'], 'step')}"
-    )
-    return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{answer['file']}: {end}"])
+        errors = found.problems
+        answer = {"file": source.place, "kind": found.kind, "steps": len(found.steps())}
+    answer["problems"] = [{"message": str(one), "why": one.why, "fix": one.fix} for one in errors]
+    end = f"a valid {answer['kind']} of {count_noun(answer['steps'], 'step')}"
+    end = f"{answer['file']}: {count_noun(len(errors), 'problem') if errors else end}"
+    face.show(answer, lambda: escape_lines([*list_findings("error", answer["problems"]), end]))
+    return ExitCode.CONFIG if errors else ExitCode.DONE
 
 
 @verb("workflow resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
 def resume(
     w: Workflow,
     *,
-    resolve: Annotated[
-        bool, option("Let an agent resolve the conflict between steps that another step needs.", "--resolve")
-    ] = False,
+    resolve: Annotated[bool, option(_RESOLVE, "--resolve")] = False,
     detach: Detach = False,
     yes: Yes = False,
     face: Json,
@@ -260,7 +228,7 @@ def begin_again(
 
 def show_receipt(face: Face, w: str) -> None:
     """Show the signed summary of an ended workflow, which names the receipts of its runs."""
-    face.show_result(face.client().get(answers.WORKFLOW_RECEIPT.at(w)), _format_receipt)
+    face.show_result(face.get(answers.WORKFLOW_RECEIPT.at(w)), _format_receipt)
 
 
 def _format_receipt(answer: answers.WorkflowReceipt) -> str:
@@ -271,17 +239,11 @@ def _format_receipt(answer: answers.WorkflowReceipt) -> str:
         **{"STEP": "step", "RUN": "run", "OUTCOME": "outcome"},
         "COMMIT": lambda run: (run["commit"] or "")[:12],
     }
-    unknown = (
-        f" and {count_noun(predicate['unknown_costs'], 'run')} of unknown cost"
-        if predicate["unknown_costs"]
-        else ""
-    )
-    head = format_verdict(
-        {"run": answer["workflow"], "verdict": answer["verdict"], "checks": answer["checks"]}
-    )
-    about = (
-        f"{predicate['kind']} {escape_line(predicate['name'])}: {predicate['state']}, begun by "
-        f"{escape_line(predicate['created_by'])}"
-    )
-    head += f"  {about}, {format_usd(predicate['cost_usd'])}{unknown}\n"
+    count = predicate["unknown_costs"]
+    cost = f"{format_usd(predicate['cost_usd'])}"
+    cost += f" and {count_noun(count, 'run')} of unknown cost" if count else ""
+    verdict: VerdictShape = {"run": answer["workflow"], "verdict": answer["verdict"], "checks": []}
+    head = format_verdict({**verdict, "checks": answer["checks"]})
+    head += f"  {predicate['kind']} {escape_line(predicate['name'])}: {predicate['state']}, "
+    head += f"begun by {escape_line(predicate['created_by'])}, {cost}\n"
     return head + format_rows(runs, columns)

@@ -7,11 +7,15 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option, parse_duration
-from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, short_time
+from pancode.interfaces.cli.parameters import Face, Json, completions, option, parse_duration, verb
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    clip_columns,
+    escape_line,
+    escape_lines,
+    format_rows,
+    short_time,
+)
 from pancode.interfaces.client.caller import find_folder
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun
@@ -27,6 +31,7 @@ Item = Annotated[
 ]
 TASK_COLUMNS, SHOWN = 60, 10
 """How many characters of a task, and how many ended items, are shown."""
+_PAUSE = "Start nothing more in an existing lane; the running item continues."
 
 
 @verb(
@@ -43,9 +48,7 @@ def create(
     *,
     total: shared.Total = None,
     goes_on: Annotated[bool, option("Continue after an item that did not succeed.", "--goes-on")] = False,
-    pause: Annotated[
-        bool, option("Start nothing more in an existing lane; the running item continues.", "--pause")
-    ] = False,
+    pause: Annotated[bool, option(_PAUSE, "--pause")] = False,
     reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",
     resume: Annotated[
         bool, option("Resume a paused lane; --total-budget sets a new ceiling.", "--resume")
@@ -62,16 +65,14 @@ def create(
     """
     if pause and resume:
         raise UsageError("--pause and --resume cannot be combined", fix="use only one of them")
+    ceiling = {} if total is None else {"budget": total}
     if pause:
-        held = face.client().post(answers.PAUSE_LANE.at(name), {"by": find_user(), "reason": reason})
-        return _show(face, held)
+        return _show(face, face.post(answers.PAUSE_LANE.at(name), {"reason": reason}))
     if resume:
-        again = {"by": find_user(), **({} if total is None else {"budget": total})}
-        return _show(face, face.client(works=True).post(answers.RESUME_LANE.at(name), again))
+        return _show(face, face.post(answers.RESUME_LANE.at(name), ceiling, works=True))
     settings = {key: value for key, value in options.collect_given(ctx.params).items() if key != "preset"}
-    body = {"name": name, "by": find_user(), "cwd": find_folder(), "defaults": settings, "goes_on": goes_on}
-    body |= {} if total is None else {"budget": total}
-    return _show(face, face.client(works=True).post(answers.CREATE_LANE, body))
+    body = {"name": name, "cwd": find_folder(), "defaults": settings, "goes_on": goes_on, **ceiling}
+    return _show(face, face.post(answers.CREATE_LANE, body, works=True))
 
 
 @verb(
@@ -99,43 +100,30 @@ def add(
     **_options: Any,
 ) -> None:
     """Add an item after those of the same --priority. Takes the options of pancode dispatch."""
-    argv = ctx.meta.get("argv")
     about = {name: value for name, value in of_caller(ctx.params).items() if name in ("by", "settings")}
-    body: dict[str, Any] = {
-        "task": task_text(task, file) or "",
-        **options.collect_given(ctx.params),
-        **about,
-        "yes": yes,
-    }
-    more = {"argv": argv, "key": key, "expires_ms": expires}
+    text = task_text(task, file) or ""
+    body: dict[str, Any] = {"task": text, **options.collect_given(ctx.params), **about, "yes": yes}
+    more = {"argv": ctx.meta.get("argv"), "key": key, "expires_ms": expires}
     body |= {name: value for name, value in more.items() if value is not None}
-    face.show_result(
-        post_agreed(face, face.client(works=True), answers.ADD_ITEM.at(lane), body), _format_added
-    )
-
-
-def _format_added(answer: answers.LaneAddedAnswer) -> str:
+    answer = post_agreed(face, face.client(works=True), answers.ADD_ITEM.at(lane), body)
     word = "added" if answer["added"] else "already exists"
     ahead = f"{count_noun(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
-    return (
-        f"{escape_line(answer['lane'])}  item {answer['item']['item']}  {word}; {ahead}, "
-        f"lane {answer['state']}\n"
-    )
+    words = f"{answer['lane']}  item {answer['item']['item']}  {word}; {ahead}, lane {answer['state']}"
+    face.show(answer, lambda: f"{escape_line(words)}\n")
 
 
 @verb("lane ls", "pancode lane ls")
 def ls(face: Json) -> None:
     """List all lanes: the current item of each, and what it waits for."""
-    answer = face.client().get(answers.LANES)
+    answer = face.get(answers.LANES)
     none = "no lanes yet; try: pancode lane create NAME"
     face.show(answer, lambda: format_rows(answer["lanes"], _LANES, none, spare=("COST",), cut="AT"))
 
 
 def _format_place(one: dict[str, Any]) -> str:
     first = next((item for item in one["items"] if item["state"] not in OVER), None)
-    return one["why"] or (
-        "" if first is None else f"{first['item']}: {clip_columns(escape_line(first['task']), TASK_COLUMNS)}"
-    )
+    task = "" if first is None else clip_columns(escape_line(first["task"]), TASK_COLUMNS)
+    return one["why"] or ("" if first is None else f"{first['item']}: {task}")
 
 
 _LANES: Columns = {
@@ -148,7 +136,7 @@ _LANES: Columns = {
 @verb("lane show", "pancode lane show night")
 def show(lane: Lane, face: Json) -> None:
     """Show a lane: its state, the command that helps, and its items in order."""
-    _show(face, face.client().get(answers.LANE.at(lane)))
+    _show(face, face.get(answers.LANE.at(lane)))
 
 
 def _show(face: Face, answer: answers.LaneShape) -> None:
@@ -157,24 +145,17 @@ def _show(face: Face, answer: answers.LaneShape) -> None:
 
 def format_lane(one: answers.LaneShape) -> str:
     """Return the lane and a row for each item; of ended items only the last ones."""
-    head = (
-        f"{escape_line(one['lane'])}  {one['state']}  {count_noun(one['left'], 'item')} "
-        f"left, {format_spent(one)}\n"
-    )
-    head += f"  {escape_line(one['why'])}\n" if one["why"] else ""
-    head += (
-        f"  fix: {escape_line(one['fix'])}\n"
-        if one["fix"] and one["state"] in ("stopped", "paused", "asks")
-        else ""
-    )
+    left = f"{count_noun(one['left'], 'item')} left, {format_spent(one)}"
+    lines = [f"{one['lane']}  {one['state']}  {left}"]
+    lines += [f"  {one['why']}"] if one["why"] else []
+    lines += [f"  fix: {one['fix']}"] if one["fix"] and one["state"] in ("stopped", "paused", "asks") else []
     over = [item for item in one["items"] if item["state"] in OVER]
     left_out = {item["item"] for item in over[:-SHOWN]}
-    head += (
-        (f"  {count_noun(len(left_out), 'earlier item')} not shown; to see all: --json\n") if left_out else ""
-    )
+    if left_out:
+        lines.append(f"  {count_noun(len(left_out), 'earlier item')} not shown; to see all: --json")
     rows = [item for item in one["items"] if item["item"] not in left_out]
     none = f'no items yet; try: pancode lane add {escape_line(one["lane"])} "..."'
-    return head + format_rows(rows, _ITEMS, none, spare=("KEY", "EXPIRES"), cut="TASK")
+    return escape_lines(lines) + format_rows(rows, _ITEMS, none, spare=("KEY", "EXPIRES"), cut="TASK")
 
 
 _ITEMS: Columns = {
@@ -188,7 +169,7 @@ _ITEMS: Columns = {
 @verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Skip an item and continue; the run that works on it is stopped."""
-    _show(face, face.client().post(answers.SKIP_ITEM.at(lane), {"item": item, "by": find_user()}))
+    _show(face, face.post(answers.SKIP_ITEM.at(lane), {"item": item}))
 
 
 @verb("lane rm", "pancode lane rm night 7", "pancode lane rm night --force")
@@ -204,6 +185,5 @@ def rm(
     face: Json,
 ) -> None:
     """Remove an item, or end the lane. Its runs, their results and its cost are kept."""
-    body = {"item": item, "force": force, "by": find_user()}
-    answer = face.client().post(answers.REMOVE_LANE.at(lane), body)
+    answer = face.post(answers.REMOVE_LANE.at(lane), {"item": item, "force": force})
     face.show(answer, lambda: format_lane(answer) if item else f"{escape_line(answer['lane'])}  ended\n")

@@ -38,23 +38,18 @@ def read_plan(text: str, name: str) -> Plan:
             if len(steps) > MOST_STEPS
             else why
         )
-        raise UsageError(
-            f"{name} does not contain a plan", why=why, fix="write the steps as: 1. ...", code="no_plan"
-        )
+        what, fix = f"{name} does not contain a plan", "write the steps as: 1. ..."
+        raise UsageError(what, why=why, fix=fix, code="no_plan")
     title = next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), name)
     return Plan(title, steps)
 
 
 def chain_of(plan: Plan, file: str) -> str:
     """Return the workflow file: a builder per step in order, and a reviewer who checks the plan."""
-    steps = [
-        {
-            "name": f"step-{number}",
-            "agent": "builder",
-            "task": f"Carry out step {number} of the plan in {file}, and no other:\n\n{as_words(step)}\n",
-        }
-        for number, step in enumerate(plan.steps, 1)
-    ]
+    steps = []
+    for number, step in enumerate(plan.steps, 1):
+        task = f"Carry out step {number} of the plan in {file}, and no other:\n\n{as_words(step)}\n"
+        steps.append({"name": f"step-{number}", "agent": "builder", "task": task})
     check = f"Compare the code with the plan in {file}. Report every difference, and what will go wrong.\n"
     steps.append({"name": "review", "agent": "reviewer", "task": check})
     return dump_chain(as_words(plan.title), steps)

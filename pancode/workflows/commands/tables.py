@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.interfaces.cli.follow import format_interval
-from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, format_usd
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    RowColumns,
+    clip_columns,
+    escape_line,
+    format_rows,
+    format_usd,
+)
 from pancode.kernel.formatting import count_noun, first_few, format_outcome
-from pancode.workflows.answers import LandedShape, LaneShape, WorkflowShape, WorkflowStepShape
+from pancode.workflows.answers import LaneShape, WorkflowShape, WorkflowStepShape
 
 OVER = ("done", "failed", "refused", "skipped", "stopped")
 """States of a step that has ended."""
@@ -35,34 +42,27 @@ def state_of(shape: WorkflowShape) -> str:
 def list_questions(shape: WorkflowShape) -> str:
     """Return what waits for a user, each with the command that answers it."""
     steps = {step["run"]: step["name"] for step in shape["steps"] if step["run"]}
-    items = ((steps.get(item["run"], ""), item) for item in shape.get("inbox", ()))
-    return "".join(
-        f"  {escape_line(name)} waits for a user: "
-        f"{escape_line(' '.join(item['words'].split()))}\n    {item['command']}\n"
-        for name, item in items
-    )
+    text = ""
+    for item in shape.get("inbox", ()):
+        words = escape_line(" ".join(item["words"].split()))
+        text += f"  {escape_line(steps.get(item['run'], ''))} waits for a user: {words}\n"
+        text += f"    {item['command']}\n"
+    return text
 
 
 def format_counts(shape: WorkflowShape) -> str:
     """Return `3 of 4 steps done, 1 failed; 2 of 3 landed, 1 waiting`."""
-    states = [step["state"] for step in shape["steps"]]
-    named = [
-        f"{states.count(state)} {state}"
-        for state in (*OVER[1:], "running", "pending", "waiting")
-        if state in states
-    ]
-    steps = ", ".join([f"{states.count('done')} of {count_noun(len(states), 'step')} done", *named])
+    states, landings = [step["state"] for step in shape["steps"]], shape["landed"]
+    named = [one for one in (*OVER[1:], "running", "pending", "waiting") if one in states]
+    text = f"{states.count('done')} of {count_noun(len(states), 'step')} done"
+    text += "".join(f", {states.count(state)} {state}" for state in named)
     if shape["kind"] == "race" and shape["state"] == "failed" and shape["winner"] is None:
-        steps = f"{steps}, no winner"
-    landings = format_landed(shape["landed"])
-    return f"{steps}; {landings}" if landings else steps
-
-
-def format_landed(landings: LandedShape) -> str:
-    """Return `10 of 20 landed, 8 waiting, 2 not landed`; empty if no landing was requested."""
-    left = [("waiting", landings["waiting"]), ("not landed", landings["not_landed"])]
-    words = [f"{landings['landed']} of {landings['asked']} landed", *(f"{n} {word}" for word, n in left if n)]
-    return ", ".join(words) if landings["asked"] else ""
+        text += ", no winner"
+    if landings["asked"]:
+        text += f"; {landings['landed']} of {landings['asked']} landed"
+        left = {"waiting": landings["waiting"], "not landed": landings["not_landed"]}
+        text += "".join(f", {count} {word}" for word, count in left.items() if count)
+    return text
 
 
 def format_spent(shape: WorkflowShape | LaneShape) -> str:
@@ -83,13 +83,8 @@ def _format_duration(one: dict[str, Any]) -> str:
 
 _COLUMNS: Columns = {
     **{"WORKFLOW": "workflow", "STATE": state_of, "KIND": "kind"},
-    **{
-        "NAME": lambda one: clip_columns(escape_line(one["name"]), 30),
-        "STEPS": format_counts,
-        "COST": format_spent,
-        "TOOK": _format_duration,
-    },
-    "AT": "created_at",
+    **{"NAME": lambda one: clip_columns(escape_line(one["name"]), 30), "STEPS": format_counts},
+    **{"COST": format_spent, "TOOK": _format_duration, "AT": "created_at"},
 }
 
 
@@ -108,37 +103,31 @@ def group_waits(shape: WorkflowShape) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
     for step in shape["steps"]:
         if step["reason"] and (step["state"] == "pending" or step["state"] == "waiting" and not step["run"]):
-            reasons.setdefault(escape_line(step["reason"]).removeprefix("waits: "), []).append(
-                escape_line(step["name"])
-            )
+            reason = escape_line(step["reason"]).removeprefix("waits: ")
+            reasons.setdefault(reason, []).append(escape_line(step["name"]))
     return reasons
 
 
 def why_waits(reasons: dict[str, list[str]]) -> str:
     """Return `a, b and 3 more wait: paused by ann`."""
-    return "; ".join(
-        f"{first_few(names, MOST_NAMED)} wait{'s' * (len(names) == 1)}: {why}"
-        for why, names in reasons.items()
-    )
+    waits = ((f"wait{'s' * (len(names) == 1)}: {why}", names) for why, names in reasons.items())
+    return "; ".join(f"{first_few(names, MOST_NAMED)} {words}" for words, names in waits)
 
 
 def format_workflow(shape: WorkflowShape) -> str:
     """Return the workflow and a row for each of its steps."""
-    columns: Columns = {
+
+    def format_result(step: WorkflowStepShape) -> str:
+        won = step["name"] == shape["winner"]
+        return "won" if won else step["reason"] or clip_columns(step["answer"], TASK_COLUMNS)
+
+    columns: RowColumns[WorkflowStepShape] = {
         **{"STEP": "name", "STATE": _step_state, "NEEDS": "needs", "ROUND": _round},
         **{"RUNS": lambda step: " ".join(step["runs"]), "AGENT": "agent", "NODE": "node"},
-        "TASK": lambda step: clip_columns(step["task"], TASK_COLUMNS),
-        "WHY OR ANSWER": lambda step: (
-            "won"
-            if step["name"] == shape["winner"]
-            else step["reason"] or clip_columns(step["answer"], TASK_COLUMNS)
-        ),
+        **{"TASK": lambda step: clip_columns(step["task"], TASK_COLUMNS), "WHY OR ANSWER": format_result},
     }
-    return (
-        format_headline(shape)
-        + format_rows(shape["steps"], columns, spare=("NEEDS", "ROUND"))
-        + list_questions(shape)
-    )
+    rows = format_rows(shape["steps"], columns, spare=("NEEDS", "ROUND"))
+    return format_headline(shape) + rows + list_questions(shape)
 
 
 def _step_state(step: WorkflowStepShape) -> str:
@@ -147,4 +136,4 @@ def _step_state(step: WorkflowStepShape) -> str:
 
 
 def _round(step: WorkflowStepShape) -> str:
-    return f"{step['round']} of {step['most']}" if step["most"] > 1 or step["round"] > 1 else ""
+    return f"{step['round']} of {step['most']}" if max(step["most"], step["round"]) > 1 else ""

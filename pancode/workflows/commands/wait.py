@@ -20,18 +20,7 @@ from pancode.landing.commands import progress
 from pancode.reports.commands.events import watch_feed
 from pancode.runs.answers import RUN, LandingShape
 from pancode.workflows.answers import WORKFLOW, WorkflowShape, WorkflowStepShape
-from pancode.workflows.commands.tables import (
-    ENDED,
-    OVER,
-    TASK_COLUMNS,
-    first_line,
-    format_counts,
-    format_headline,
-    format_worker,
-    group_waits,
-    list_questions,
-    why_waits,
-)
+from pancode.workflows.commands import tables
 
 PACE_S = (0.1, 2.0)
 """The least seconds between two checks, and the most if no event comes."""
@@ -51,20 +40,18 @@ def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
             for shape in watch_workflow(face, client, workflow):
                 results.tell(shape)
                 reasons.tell(shape)
-                ended = shape["state"] in ENDED or shape.get("waits_for_person")
+                ended = shape["state"] in tables.ENDED or shape.get("waits_for_person")
                 if ended and not shape["landed"]["waiting"]:
                     return shape
                 if ended and not landing:
                     landing = True
-                    face.note(f"  {workflow}  {format_counts(shape)}: landing, gates first")
+                    face.note(f"  {workflow}  {tables.format_counts(shape)}: landing, gates first")
                 if row.draws:
                     row.show("workflow", under_way(shape))
     except KeyboardInterrupt:
         pass
-    write_stderr(
-        f"\ndetached; {workflow} continues.  follow: pancode workflow show -f {workflow}   stop: pancode "
-        f"workflow stop {workflow}\n"
-    )
+    ways = f"follow: pancode workflow show -f {workflow}   stop: pancode workflow stop {workflow}"
+    write_stderr(f"\ndetached; {workflow} continues.  {ways}\n")
     return None
 
 
@@ -76,10 +63,12 @@ class WaitReasons:
         self._before, self._said = set[str](), set[str]()
 
     def tell(self, shape: WorkflowShape) -> None:
-        reasons = group_waits(shape)
+        reasons = tables.group_waits(shape)
         fresh = {why: names for why, names in reasons.items() if why in self._before - self._said}
         if fresh and not self._row.draws:
-            self._face.note(f"  {shape['workflow']}  {format_counts(shape)}; {why_waits(fresh)}")
+            self._face.note(
+                f"  {shape['workflow']}  {tables.format_counts(shape)}; {tables.why_waits(fresh)}"
+            )
         self._before, self._said = set(reasons), self._said | set(fresh)
 
 
@@ -87,8 +76,8 @@ def under_way(shape: WorkflowShape) -> str:
     """Return one line: what is running now, and the progress."""
     active = [step for step in shape["steps"] if step["state"] in ("running", "starting")]
     names = [f"{escape_line(step['name'])} ({step['run'] or 'starting'})" for step in active]
-    now = filter(None, (first_few(names, _SHOWN), why_waits(group_waits(shape))))
-    return ":  ".join(filter(None, (f"  {shape['workflow']}  {format_counts(shape)}", "; ".join(now))))
+    now = filter(None, (first_few(names, _SHOWN), tables.why_waits(tables.group_waits(shape))))
+    return ":  ".join(filter(None, (f"  {shape['workflow']}  {tables.format_counts(shape)}", "; ".join(now))))
 
 
 def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[WorkflowShape]:
@@ -100,9 +89,8 @@ def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[Workfl
             tries = 0
         except FleetDownError as down:
             fix = f"pancode fleet up; then pancode workflow show -f {workflow}"
-            raise FleetDownError(
-                str(down), why=f"{down.why}; {workflow} continues when it is up again", fix=fix
-            ) from down
+            why = f"{down.why}; {workflow} continues when it is up again"
+            raise FleetDownError(str(down), why=why, fix=fix) from down
         except (StreamCutError, NotRunningError) as cut:
             if tries >= TRIES:
                 raise
@@ -115,7 +103,7 @@ def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[Workfl
 def ended_runs(step: WorkflowStepShape) -> list[str]:
     """Return the ended runs: of earlier rounds, and the newest if its step ended or waits."""
     waits = step["state"] == "waiting" and (step["run"] is None or step["outcome"] == "blocked")
-    is_over = step["state"] in OVER or waits
+    is_over = step["state"] in tables.OVER or waits
     runs: list[str] = step["runs"]
     return runs if is_over else runs[:-1]
 
@@ -136,31 +124,18 @@ class Results:
                 if run not in self._reported:
                     self._reported.add(run)
                     self._say(self._of_run(step, wide, run))
-            if step["state"] in OVER and not step["run"] and step["name"] not in self._reported:
+            if step["state"] in tables.OVER and not step["run"] and step["name"] not in self._reported:
                 self._reported.add(step["name"])
-                self._say(
-                    f"{escape_line(step['name'].ljust(wide))}  {step['state']:<13}  "
-                    f"{escape_line(step['reason'])}"
-                )
+                self._say(escape_line(f"{step['name'].ljust(wide)}  {step['state']:<13}  {step['reason']}"))
 
     def _of_run(self, step: WorkflowStepShape, wide: int, run: str) -> str:
         shape = self._client.get(RUN.at(run))
-        lines = (
-            f"-> {clip_columns(escape_line(first_line(shape['answer'])), TASK_COLUMNS)}"
-            if shape["answer"]
-            else ""
-        )
-        if shape["outcome"] != "done":
-            lines = format_reason(shape)
-        place = format_worker(shape["agent"], shape["node"], step["task"])
-        fields = (
-            escape_line(step["name"].ljust(wide)),
-            f"{format_status(shape):<13}",
-            run,
-            cost_of(shape),
-            format_run_time(shape),
-        )
-        return "  ".join(filter(None, (*fields, place, lines)))
+        words = "" if shape["outcome"] == "done" else format_reason(shape)
+        if shape["outcome"] == "done" and shape["answer"]:
+            words = f"-> {clip_columns(escape_line(tables.first_line(shape['answer'])), tables.TASK_COLUMNS)}"
+        place = tables.format_worker(shape["agent"], shape["node"], step["task"])
+        fields = (escape_line(step["name"].ljust(wide)), f"{format_status(shape):<13}", run, cost_of(shape))
+        return "  ".join(filter(None, (*fields, format_run_time(shape), place, words)))
 
     def _say(self, line: str) -> None:
         """Print the line to standard output; on a terminal, above the progress."""
@@ -204,10 +179,10 @@ def _format_end(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
             result += progress.format_landing(landing)
         elif landing["status"] not in (*progress.FINE, NOT_DONE):
             result += progress.landing_line(landing)
-    text = f"{answer}{format_headline(shape)}{result}"
+    text = f"{answer}{tables.format_headline(shape)}{result}"
     if shape.get("waits_for_person"):
         follow = f"  it continues after the answer; follow: pancode workflow show -f {shape['workflow']}\n"
-        return text + list_questions(shape) + follow
+        return text + tables.list_questions(shape) + follow
     if last is not None and last["commit"] and not shape["landed"]["asked"]:
         return text + "".join(f"  land the change: pancode land {run}\n" for run in shape["results"])
     if shape["state"] != "done":

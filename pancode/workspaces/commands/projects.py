@@ -11,10 +11,8 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, Label, many, option, parse_label, parse_money
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
+from pancode.interfaces.cli.parameters import Face, Json, Label, many, option, parse_label, parse_money, verb
+from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_facts, format_rows
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, UsageError
@@ -23,16 +21,10 @@ from pancode.sessions.commands.export import write_new
 from pancode.workspaces import answers
 
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
-OfIssues = Annotated[
-    list[Label],
-    many(
-        "What a label of an issue selects; may be repeated; replaces all earlier rules.",
-        "'LABEL=agent=A node=N budget=USD'",
-        parser=parse_label,
-    ),
-]
+_OF_ISSUES = "What a label of an issue selects; may be repeated; replaces all earlier rules."
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """From a project's field to its key in a mapping file."""
+_WORK_PERSON = "Who may start work: a login, in Linear an email address; may be repeated."
 
 
 @verb(
@@ -66,11 +58,8 @@ def add(
     work_label: Annotated[
         str | None, option("An issue of a --work-person with this label starts by itself.", "LABEL")
     ] = None,
-    work_person: Annotated[
-        list[str],
-        many("Who may start work: a login, in Linear an email address; may be repeated.", "WHO"),
-    ],
-    label: OfIssues,
+    work_person: Annotated[list[str], many(_WORK_PERSON, "WHO")],
+    label: Annotated[list[Label], many(_OF_ISSUES, "'LABEL=agent=A node=N budget=USD'", parser=parse_label)],
     prd: Annotated[
         str | None, option("The file that describes its goal (default: docs/PRD.md, PRD.md).", "PATH")
     ] = None,
@@ -92,10 +81,9 @@ def add(
     if mapping is not None and body:
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
     if mapping is None:
-        done = [face.client().post(answers.ADD_PROJECT, {**body, "by": find_user()})]
+        done = [face.post(answers.ADD_PROJECT, body)]
     else:
-        change = {"projects": read_mappings(mapping), "by": find_user()}
-        done = face.client().post(answers.MAP_PROJECTS, change)["projects"]
+        done = face.post(answers.MAP_PROJECTS, {"projects": read_mappings(mapping)})["projects"]
     for note in dict.fromkeys(note for one in done for note in one["notes"]):
         face.note(f"note: {escape_line(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_format_project, done)))
@@ -119,22 +107,18 @@ def make_absolute(path: str) -> str:
 def read_mappings(file: str) -> list[dict[str, Any]]:
     """Return the projects of a mapping file; UsageError for any other file."""
     try:
-        rows = [_of_row(row) for row in json.loads(Path(file).expanduser().read_text())]
-        if not rows:
+        projects = []
+        for row in json.loads(Path(file).expanduser().read_text()):
+            facts = {ours: str(row[theirs]) for ours, theirs in _FACTS.items() if row.get(theirs)}
+            projects.append({"path": str(Path(str(row["localPath"])).expanduser()), **facts})
+        if not projects:
             raise ValueError("it has no rows")
-        return rows
+        return projects
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
-        raise UsageError(
-            f"{file} is not a valid project mapping file",
-            why=str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}",
-            fix='write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]',
-            code="bad_mapping",
-        ) from exc
-
-
-def _of_row(row: dict[str, Any]) -> dict[str, Any]:
-    facts = {ours: str(row[theirs]) for ours, theirs in _FACTS.items() if row.get(theirs)}
-    return {"path": str(Path(str(row["localPath"])).expanduser()), **facts}
+        what = f"{file} is not a valid project mapping file"
+        why = str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}"
+        fix = 'write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]'
+        raise UsageError(what, why=why, fix=fix, code="bad_mapping") from exc
 
 
 @verb("project ls", "pancode project ls")
@@ -144,7 +128,7 @@ def ls(face: Json) -> None:
     A clone with the same remote address is the same project, wherever it is. Options and variables override a
     project, and a project overrides pancode.yaml and `config set`. To undo a change: `pancode config undo`.
     """
-    answer = face.client().get(answers.PROJECTS, prd=1)
+    answer = face.get(answers.PROJECTS, prd=1)
     none = "no projects yet; try: pancode project add ."
     face.show(answer, lambda: format_rows(answer["projects"], _COLUMNS, none, cut="PATH"))
 
@@ -162,7 +146,7 @@ _COLUMNS: Columns = {
 @verb("project show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
     """Show a project, named by its name, by an issue of it, or by its name or id in Linear."""
-    face.show_result(face.client().get(answers.PROJECT.at(project)), _format_project)
+    face.show_result(face.get(answers.PROJECT.at(project)), _format_project)
 
 
 def _format_pairs(values: dict[str, str]) -> str:
@@ -178,8 +162,7 @@ def _format_project(one: answers.ProjectShape) -> str:
     facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
     facts |= {"labels": "; ".join(f"{name} {_format_pairs(rule)}" for name, rule in one["labels"].items())}
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
-    lines = [f"  {key:<9} {escape_line(str(value))}\n" for key, value in facts.items() if value]
-    return f"{escape_line(one['name'])}\n{''.join(lines)}"
+    return f"{escape_line(one['name'])}\n{format_facts(facts, 9)}"
 
 
 @verb("project prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
@@ -199,7 +182,7 @@ def prd(
     """
     if keep is None:
         return _dispatch_draft(face, project, agent)
-    made = face.client().get(answers.DRAFT.at(project), run=keep)
+    made = face.get(answers.DRAFT.at(project), run=keep)
     file = Path(made["path"], PRD)
     # With a remote coordinator, the user's files are here, but the project's path is there.
     if remote_of(os.environ) is not None:
@@ -209,14 +192,12 @@ def prd(
         top = next((one for one in (here, *here.parents) if (one / ".git").exists()), here)
         if not made["remote"] or address_of(str(top)) != made["remote"]:
             what = f"the current directory is not in a checkout of {made['project']}"
-            raise UsageError(
-                what, why=f"its remote is {made['remote'] or 'unknown'}", fix="change to a checkout of it"
-            )
+            why = f"its remote is {made['remote'] or 'unknown'}"
+            raise UsageError(what, why=why, fix="change to a checkout of it")
         file = top / PRD
     if file.parent.is_symlink():
-        raise UsageError(
-            f"{file.parent} is a link to another place", fix=f"write {PRD} yourself", code="bad_folder"
-        )
+        what = f"{file.parent} is a link to another place"
+        raise UsageError(what, fix=f"write {PRD} yourself", code="bad_folder")
     if made["prd"] and not is_readme(made["prd"]):
         raise UsageError(f"{made['project']} has a PRD: {made['prd']}", fix="edit it", code="file_exists")
     if not file.parent.exists():
@@ -231,11 +212,10 @@ def _dispatch_draft(face: Face, project: str, agent: str) -> int:
     """Dispatch the draft of a PRD in mode review, which changes nothing, and print how to keep it."""
     from pancode.interfaces.cli.main import run
 
-    made = face.client().get(answers.DRAFT.at(project))
+    made = face.get(answers.DRAFT.at(project))
     if not _lacks_prd(made):
-        raise UsageError(
-            f"{made['project']} has a PRD: {made['prd']}", fix=f"read {made['prd']}", code="file_exists"
-        )
+        what = f"{made['project']} has a PRD: {made['prd']}"
+        raise UsageError(what, fix=f"read {made['prd']}", code="file_exists")
     flags = ("--json",) if face.as_json else ()
     where = ("--agent", agent, "--mode", "review", "--project", made["project"])
     status = run(["dispatch", *flags, *where, "--", made["task"]])
@@ -262,27 +242,21 @@ def webhook(
     input or a hidden prompt. A webhook only makes PanCode query the tracker at once.
     """
     given = face.read_secret("webhook secret: ", 1_000).strip() if secret else None
-    body = {"by": find_user(), "secret": given}
-    face.show(made := face.client().post(answers.TRACKER_HOOK.at(project), body), lambda: _format_hook(made))
-
-
-def _format_hook(made: answers.TrackerHookAnswer) -> str:
+    made = face.post(answers.TRACKER_HOOK.at(project), {"secret": given})
     closed = (
         "the API is not open over TCP; set api.listen in pancode.yaml, then: pancode fleet down, fleet up"
     )
-    lines = [f"  address  {escape_line(made['url'] or closed)}\n"]
+    lines = [f"{made['project']}  {made['tracker']}", f"  address  {made['url'] or closed}"]
     if made["secret"]:
-        lines.append(f"  secret   {escape_line(made['secret'])}  (shown once)\n")
+        lines.append(f"  secret   {made['secret']}  (shown once)")
     elif made["tracker"] == "linear":
-        lines.append(
-            f"  secret   Linear creates it; then: pancode project webhook {escape_line(made['project'])} "
-            "--secret\n"
-        )
-    return f"{escape_line(made['project'])}  {escape_line(made['tracker'])}\n{''.join(lines)}"
+        command = f"pancode project webhook {made['project']} --secret"
+        lines.append(f"  secret   Linear creates it; then: {command}")
+    face.show(made, lambda: escape_lines(lines))
 
 
 @verb("project rm", "pancode project rm shop")
 def rm(project: Project, face: Json) -> None:
     """Remove a project from PanCode. Its repository and its runs are not changed."""
-    done = face.client().post(answers.REMOVE_PROJECT.at(project), {"by": find_user()})
+    done = face.post(answers.REMOVE_PROJECT.at(project))
     face.show(done, lambda: f"{escape_line(done['target'].partition('.')[2])}  forgotten\n")

@@ -6,15 +6,19 @@ import os
 import time
 from typing import Annotated, Any
 
-from typer import Argument
-
 from pancode.fleet.answers import NODE
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import format_summary, wait_for_run
 from pancode.interfaces.cli.output import Face, exit_of, find_user
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, short_time
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    clip_columns,
+    escape_line,
+    escape_lines,
+    format_facts,
+    format_rows,
+    short_time,
+)
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
@@ -24,6 +28,8 @@ from pancode.workspaces import answers
 from pancode.workspaces.commands.projects import make_absolute
 
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
+_LEAVE = "Leave it: required if you use an editor or your own shell, which do not report that you left."
+_PROJECT = "Its project (default: the current repository)."
 
 
 @verb(
@@ -38,10 +44,7 @@ def create(
     node: Annotated[
         str | None, option("The node where its runs work.", "N", complete=completions.nodes)
     ] = None,
-    project: Annotated[
-        str | None,
-        option("Its project (default: the current repository).", "P", complete=completions.projects),
-    ] = None,
+    project: Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)] = None,
     face: Json,
 ) -> None:
     """Create a workspace: a series of runs in which each run starts with the previous one's files.
@@ -50,15 +53,8 @@ def create(
     there. All files are stored in the coordinator's depot, so a workspace survives the loss of its
     node: `pancode land RUN --branch` turns them into commits.
     """
-    body = {
-        "name": name,
-        "title": title,
-        "node": node,
-        "project": project,
-        "cwd": find_folder(),
-        "by": find_user(),
-    }
-    face.show_result(face.client().post(answers.CREATE_WORKSPACE, body), _format_workspace)
+    body = {"name": name, "title": title, "node": node, "project": project, "cwd": find_folder()}
+    face.show_result(face.post(answers.CREATE_WORKSPACE, body), _format_workspace)
 
 
 @verb("workspace ls", "pancode workspace ls")
@@ -70,7 +66,7 @@ def ls(face: Json) -> None:
     commits on the branch checked out in its repository since it was created. Both are only counted for the 20
     most recently used.
     """
-    answer = face.client().get(answers.WORKSPACES, measured=1)
+    answer = face.get(answers.WORKSPACES, measured=1)
     none = "no workspaces yet; try: pancode workspace create NAME"
     face.show(answer, lambda: format_rows(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
 
@@ -81,47 +77,39 @@ def _format_state(one: answers.WorkspaceAnswer) -> str:
     return format_outcome(one["outcome"] or "new")
 
 
-def _format_used(one: dict[str, Any]) -> str:
-    return short_time(one["used_at"] or one["created_at"])
-
-
 _COLUMNS: Columns = {
     **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _format_state, "RUNS": "count"},
     "DIRTY": lambda one: "?" if one["dirty"] is None else count_noun(one["dirty"], "file"),
     "SIZE": lambda one: None if one["size"] is None else format_bytes(one["size"]),
-    **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last", "USED": _format_used},
+    **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last"},
+    "USED": lambda one: short_time(one["used_at"] or one["created_at"]),
 }
 
 
 @verb("workspace show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """Show a workspace: its runs, its work that has not landed, and its problems."""
-    face.show_result(face.client().get(answers.WORKSPACE.at(workspace), measured=1), _format_workspace)
+    face.show_result(face.get(answers.WORKSPACE.at(workspace), measured=1), _format_workspace)
 
 
 def _format_workspace(one: answers.WorkspaceAnswer) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
-    facts |= {
-        "state": _format_state(one),
-        "unlanded": first_few(one["files"], 8) if one["files"] else "nothing",
-    }
+    facts |= {"state": _format_state(one), "unlanded": first_few(one["files"], 8) or "nothing"}
     facts |= {} if one["dirty"] is not None else {"dirty": "unknown until its run has ended"}
     facts |= {} if one["size"] is None else {"size": format_bytes(one["size"])}
     if one["ahead"] is not None:
         behind = "" if one["behind"] is None else f", {one['behind']} behind the checked-out branch"
         facts["commits"] = f"{one['ahead']} ahead{behind}"
-    lines = [f"  {key:<9} {escape_line(str(value))}" for key, value in facts.items()]
+    lines = [one["workspace"], *(f"  {key:<9} {value}" for key, value in facts.items())]
     for run in one["runs"]:
-        landed = "  (landed)" if run["landed"] else ""
-        lines.append(
-            f"  {run['run']}  {run['outcome']:<12} {clip_columns(escape_line(run['task']), 60)}{landed}"
-        )
+        landed, task = "  (landed)" if run["landed"] else "", clip_columns(escape_line(run["task"]), 60)
+        lines.append(f"  {run['run']}  {run['outcome']:<12} {task}{landed}")
     for problem in one["problems"]:
-        lines += [f"  problem: {escape_line(problem['what'])}", f"    fix: {escape_line(problem['fix'])}"]
-        lines += [f"    a repair: {escape_line(problem['does'])}"] if problem["does"] else []
+        lines += [f"  problem: {problem['what']}", f"    fix: {problem['fix']}"]
+        lines += [f"    a repair: {problem['does']}"] if problem["does"] else []
     if one["files"] and one["agent"] is None:
-        lines.append(f"  land it: pancode land {one['last']} --branch {escape_line(one['branch'])}")
-    return f"{escape_line(one['workspace'])}\n" + "".join(f"{line}\n" for line in lines)
+        lines.append(f"  land it: pancode land {one['last']} --branch {one['branch']}")
+    return escape_lines(lines)
 
 
 _OPENS, _LOOK_S = 1_200, 0.5
@@ -135,13 +123,7 @@ def open_(
     *,
     node: Annotated[str | None, option("The node for its files.", "N", complete=completions.nodes)] = None,
     prints: Annotated[bool, option("Only print where it is, for ssh and editors.", "--print")] = False,
-    leave: Annotated[
-        bool,
-        option(
-            "Leave it: required if you use an editor or your own shell, which do not report that you left.",
-            "--leave",
-        ),
-    ] = False,
+    leave: Annotated[bool, option(_LEAVE, "--leave")] = False,
     face: Json,
 ) -> int:
     """Enter a workspace: its files on a node, in tmux there, over your own SSH.
@@ -153,7 +135,7 @@ def open_(
     --leave ends the reserving run as that exit does: the gates then check your changes.
     """
     if leave:
-        one = face.client().get(answers.WORKSPACE.at(workspace))
+        one = face.get(answers.WORKSPACE.at(workspace))
         return _leave_workspace(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
     from pancode.fleet.login import at_terminal, describe_remotes, open_shell
 
@@ -164,16 +146,13 @@ def open_(
             raise UsageError("standard input is not a terminal", fix=fix, code="no_terminal")
         home_of(os.environ)  # The command uses this computer's SSH.
     opened = _open_workspace(face, workspace, node)
-    target = face.client().get(NODE.at(opened["node"]))["target"]
+    target = face.get(NODE.at(opened["node"]))["target"]
     folder, run = opened["folder"], opened["run"]
     if prints:
         ways = {**describe_remotes(target, folder), "leave": f"pancode workspace open --leave {workspace}"}
         facts = {"run": run, "node": opened["node"], "folder": folder, **ways}
-        lines = (
-            f"  {key:<7} {escape_line(str(value))}\n" for key, value in facts.items() if value is not None
-        )
-        face.show({"workspace": workspace, **facts}, lambda: f"{escape_line(workspace)}\n{''.join(lines)}")
-        return ExitCode.DONE
+        words = f"{escape_line(workspace)}\n{format_facts(facts, 7)}"
+        return face.end(ExitCode.DONE, {"workspace": workspace, **facts}, lambda: words)
     if not open_shell(target, folder, f"pancode-{run}", os.environ):
         back, end = f"pancode workspace open {workspace}", f"pancode workspace open --leave {workspace}"
         face.note(f"{escape_line(workspace)} stays open; to come back: {back}; to end it: {end}")
@@ -232,8 +211,7 @@ def repair(
     It first prints what it does, and asks in a terminal. If the files of its newest run are gone, it starts
     with the newest run that has files, else with its repository. No run or result is deleted.
     """
-    client = face.client()
-    one = client.get(answers.WORKSPACE.at(workspace))
+    one = face.get(answers.WORKSPACE.at(workspace))
     does = [problem["does"] for problem in one["problems"] if problem["does"]]
     does += [f"its repository becomes {repository}"] if repository is not None else []
     does += [f"its node becomes {node}"] if node is not None else []
@@ -243,12 +221,8 @@ def repair(
         face.note(_plan(does).rstrip())
         if not face.confirm("Repair it in this way?", ""):
             return face.note("nothing was changed")
-    body = {
-        "repository": None if repository is None else make_absolute(repository),
-        "node": node,
-        "by": find_user(),
-    }
-    face.show_result(client.post(answers.REPAIR_WORKSPACE.at(workspace), body), _format_workspace)
+    body = {"repository": None if repository is None else make_absolute(repository), "node": node}
+    face.show_result(face.post(answers.REPAIR_WORKSPACE.at(workspace), body), _format_workspace)
 
 
 def _plan(does: list[str]) -> str:
@@ -263,6 +237,6 @@ def rm(
     face: Json,
 ) -> None:
     """Remove a workspace. Its runs and their files are kept: `diff` and `land` still find them."""
-    done = face.client().post(answers.REMOVE_WORKSPACE.at(workspace), {"force": force, "by": find_user()})
+    done = face.post(answers.REMOVE_WORKSPACE.at(workspace), {"force": force})
     kept = f"; its work is kept: pancode diff {done['kept']}" if done["kept"] else ""
     face.show(done, lambda: f"{escape_line(done['removed'])}  forgotten{kept}\n")

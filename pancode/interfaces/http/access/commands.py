@@ -7,9 +7,7 @@ from typing import Annotated, Any
 import click
 from typer import Argument
 
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, many, option, parse_duration
+from pancode.interfaces.cli.parameters import Json, find_user, many, option, parse_duration, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, short_time
 from pancode.interfaces.http.access.answers import CREATE_TOKEN, REVOKE_TOKEN, TOKENS, MadeTokenShape
 from pancode.kernel.errors import UsageError
@@ -21,6 +19,10 @@ NEVER = "never"
 def parse_lifetime(text: str) -> int | str:
     """Parse a duration into milliseconds, or return `never`."""
     return NEVER if text.strip() == NEVER else parse_duration(text)
+
+
+_SCOPES = "read, answer, dispatch, operate, budget or admin; each also allows reading."
+_EXPIRES = "The token expires after this time: 12h, 30d, or never."
 
 
 @verb(
@@ -35,24 +37,8 @@ def tokens(
     name: Annotated[str | None, Argument(help="The token's name in the audit log.")] = None,
     creates: Annotated[bool, option("Make a token with this NAME.", "--create")] = False,
     revokes: Annotated[bool, option("Revoke the token with this NAME.", "--revoke")] = False,
-    scopes: Annotated[
-        list[str],
-        many(
-            "read, answer, dispatch, operate, budget or admin; each also allows reading.",
-            "--allow",
-            "SCOPE",
-            click_type=click.Choice(SCOPES),
-        ),
-    ],
-    expires: Annotated[
-        Any,
-        option(
-            "The token expires after this time: 12h, 30d, or never.",
-            "--expires",
-            "DURATION",
-            parser=parse_lifetime,
-        ),
-    ] = "30d",
+    scopes: Annotated[list[str], many(_SCOPES, "--allow", "SCOPE", click_type=click.Choice(SCOPES))],
+    expires: Annotated[Any, option(_EXPIRES, "--expires", "DURATION", parser=parse_lifetime)] = "30d",
     item: Annotated[
         str | None, option("The token may only answer this item (inbox id or run).", "--item", "RUN")
     ] = None,
@@ -68,12 +54,15 @@ def tokens(
         fix = "pancode admin tokens --create NAME --allow read"
         raise UsageError("NAME requires one of --create and --revoke", fix=fix)
     if name is None:
-        answer = face.client().get(TOKENS)
+        answer = face.get(TOKENS)
         none = "no tokens; make one: pancode admin tokens --create NAME --allow read"
         return face.show(answer, lambda: format_rows(answer["tokens"], _COLUMNS, none))
     if revokes:
-        gone = face.client().post(REVOKE_TOKEN.at(name), {"by": find_user()})
-        return face.show(gone, lambda: _format_revoked(name, gone["paused"], gone["left"]))
+        gone = face.post(REVOKE_TOKEN.at(name))
+        text, paused, left = f"{escape_line(name)} is revoked\n", gone["paused"], gone["left"]
+        text += f"paused, because it created them: {escape_line(', '.join(paused))}\n" if paused else ""
+        text += f"still running, started by it: {', '.join(left)}; pancode stop RUN\n" if left else ""
+        return face.show(gone, lambda: text)
     lasts = parse_lifetime(expires) if isinstance(expires, str) else expires
     body = {"by": find_user(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
     if scopes:
@@ -94,10 +83,3 @@ _COLUMNS: Columns = {
     "LAST USE (UTC)": lambda row: short_time(row["used_at"]) if row["used_at"] else "never",
     "BY": "created_by",
 }
-
-
-def _format_revoked(name: str, paused: list[str], left: list[str]) -> str:
-    note = f"paused, because it created them: {', '.join(map(escape_line, paused))}\n" if paused else ""
-    if left:
-        note += f"still running, started by it: {', '.join(left)}; pancode stop RUN\n"
-    return f"{escape_line(name)} is revoked\n{note}"

@@ -49,6 +49,15 @@ Ctrl-O folds and unfolds all calls. Ctrl-Up and Ctrl-Down mark a block: Enter op
 PageUp reads back, Ctrl-End follows again. Ctrl-F finds, Enter there goes to the next."""
 
 
+KEYS = {
+    **{"ctrl+d": "leave_or_delete", "ctrl+c": "clear_or_leave", "escape": "escape", "tab": "other"},
+    **{"ctrl+o": "fold", "ctrl+r": "recall", "ctrl+f": "find", "alt+c": "copy", "alt+u": "undo"},
+    **{"shift+tab": "choose('turn_mode')", "alt+a": "choose('admin')", "ctrl+y": "choose('turn_level')"},
+    **{"ctrl+up": "mark(-1)", "ctrl+down": "mark(1)", "pageup": "page(-1)", "pagedown": "page(1)"},
+    "ctrl+end": "follow",
+}
+
+
 class ChatScreen(SteadyPage):
     """The chat's screen. `by`: the user. `first`: a message to send at once."""
 
@@ -66,23 +75,7 @@ class ChatScreen(SteadyPage):
         + card.CSS
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+d", "leave_or_delete", show=False, priority=True),
-        Binding("ctrl+c", "clear_or_leave", show=False, priority=True),
-        Binding("escape", "escape", show=False),
-        Binding("tab", "other", show=False, priority=True),
-        Binding("ctrl+o", "fold", show=False, priority=True),
-        Binding("ctrl+r", "recall", show=False, priority=True),
-        Binding("ctrl+f", "find", show=False, priority=True),
-        Binding("alt+c", "copy", show=False, priority=True),
-        Binding("alt+u", "undo", show=False, priority=True),
-        Binding("shift+tab", "choose('turn_mode')", show=False, priority=True),
-        Binding("alt+a", "choose('admin')", show=False, priority=True),
-        Binding("ctrl+y", "choose('turn_level')", show=False, priority=True),
-        Binding("ctrl+up", "mark(-1)", show=False, priority=True),
-        Binding("ctrl+down", "mark(1)", show=False, priority=True),
-        Binding("pageup", "page(-1)", show=False, priority=True),
-        Binding("pagedown", "page(1)", show=False, priority=True),
-        Binding("ctrl+end", "follow", show=False, priority=True),
+        Binding(key, action, show=False, priority=key != "escape") for key, action in KEYS.items()
     ]
 
     class Heard(Message):
@@ -96,13 +89,8 @@ class ChatScreen(SteadyPage):
         self, controller: ChatController, clock: Clock, by: str, folder: str, first: str = ""
     ) -> None:
         super().__init__()
-        self.controller, self._clock, self._by, self._folder, self._first = (
-            controller,
-            clock,
-            by,
-            folder,
-            first,
-        )
+        self.controller, self._clock = controller, clock
+        self._by, self._folder, self._first = by, folder, first
         self.talk, self._conversation = TalkStory(), SessionTalk()
         self.terms = ChosenTerms(controller.change)
         self.shape = cast(SessionShape, {})  # Empty until the first state has arrived.
@@ -176,23 +164,17 @@ class ChatScreen(SteadyPage):
         if kind not in ("away", "note"):
             self._away_ms = None
         heard: dict[str, Callable[[Any], None]] = {
-            "session": self._take_shape,
-            "begun": self._take_begun,
-            "panel": self._show_panel,
-            "agree": self._show_question,
-            "found": self.talk.found,
-            "terms": self.terms.settings,
-            "crash": self.crashed,
-            "refused": lambda refused: self._show_error(*refused),
+            **{"session": self._take_shape, "begun": self._take_begun, "panel": self._show_panel},
+            **{"agree": self._show_question, "found": self.talk.found, "terms": self.terms.settings},
+            **{"crash": self.crashed, "refused": lambda refused: self._show_error(*refused)},
         }
         match kind:
-            case "log":
-                for part in self._conversation.feed(*data):
+            case "log" | "end":
+                talk = self._conversation
+                for part in talk.feed(*data) if kind == "log" else talk.end():
                     self._take(part)
-                self.controller.taken()
-            case "end":
-                for part in self._conversation.end():
-                    self._take(part)
+                if kind == "log":
+                    self.controller.taken()
             case "note":
                 self._note = (escape_line(data), QUIET)
             case "away":
@@ -295,9 +277,7 @@ class ChatScreen(SteadyPage):
         columns, now = self.size.width, self._clock.mono_ms()
         shape = self.shape
         title = escape_line(shape.get("title") or "New session")
-        place = " \u00b7 ".join(
-            filter(None, (escape_line(shape.get("agent") or ""), escape_line(shape.get("node") or "")))
-        )
+        place = escape_line(" \u00b7 ".join(filter(None, (shape.get("agent"), shape.get("node")))))
         name = shape.get("session", self.controller.run)
         right = f" {place} \u00b7 {name} " if place and columns >= 80 else f" {name} " if name else ""
         title = f" {clip_columns(title, max(8, columns - len(right) - 8))} "
@@ -308,10 +288,8 @@ class ChatScreen(SteadyPage):
         live = f" {count_noun(self._live, 'other run')} at work" if self._live else ""
         left = f"{live} {spent_in_all(self.shape)}" if self.shape.get("session") else live
         leave = " detach, work continues" if columns >= 100 else " detach"
-        foot_line = spread_line(
-            columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
-        )
-        self._foot.tell((foot_line,))
+        keys: Line = (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
+        self._foot.tell((spread_line(columns - 1, ((left, ""),), keys),))
         if self.controller.run and now - self._key_ms >= SETTLE_MS:
             self.terms.send()
 
@@ -319,12 +297,11 @@ class ChatScreen(SteadyPage):
         sign, words = STATES.get(self._state, ("unknown", escape_line(self._state)))
         if sign == "waiting" and self.shape.get("reason"):
             words = clip_columns(f"{words}: {escape_line(self.shape['reason'])}", max(8, columns - 4))
-        lasts = (
-            f"  {format_clock((now - self._since_ms) // 1000)}" if self._state in ("works", "asks") else ""
-        )
+        clock = format_clock((now - self._since_ms) // 1000)
+        lasts = f"  {clock}" if self._state in ("works", "asks") else ""
         if not self.shape.get("heard", True):
-            sign, lasts = "unknown", ""
-            words = f"{escape_line(self.shape['node'] or '')} is unreachable; its turn is assumed to continue"
+            node, sign, lasts = escape_line(self.shape["node"] or ""), "unknown", ""
+            words = f"{node} is unreachable; its turn is assumed to continue"
         if self._away_ms is not None:
             sign, lasts = "unknown", f"  {format_clock((now - self._away_ms) // 1000)}"
             words = "the coordinator is unreachable; your text is kept here"
@@ -513,15 +490,9 @@ class ChatScreen(SteadyPage):
         elif command.command.says:
             self.talk.tell(command.command.says)
         elif command.command.bare:
-            if name == "/cost":
-                turns = sum(one["turns"] for one in self.shape.get("interactive_runs", ()))
-                text = (
-                    f"this session: {count_noun(turns, 'turn')}, {spent_in_all(self.shape)}"
-                    if self.shape.get("session")
-                    else ""
-                )
-                if text:
-                    self.talk.tell(text)
+            if name == "/cost" and self.shape.get("session"):
+                turns = sum(one["turns"] for one in self.shape["interactive_runs"])
+                self.talk.tell(f"this session: {count_noun(turns, 'turn')}, {spent_in_all(self.shape)}")
             self._note = (f"{escape_line(command.text)} ...", QUIET)
             self.controller.show(command, max(40, self.size.width - 4))
         elif not self.controller.run:
@@ -529,9 +500,11 @@ class ChatScreen(SteadyPage):
         else:
             turn = self._conversation.turn
             acts: dict[str, Callable[[SessionActs], object]] = {
-                "/cancel": lambda acts: acts.cancel(turn),
-                "/rest": SessionActs.rest,
-                "/end": SessionActs.end,
+                **{
+                    "/cancel": lambda acts: acts.cancel(turn),
+                    "/rest": SessionActs.rest,
+                    "/end": SessionActs.end,
+                }
             }
             self.controller.do(acts[name])
         self._wants_paint()
@@ -545,13 +518,14 @@ class ChatScreen(SteadyPage):
         question, how = answered.question, answered.how
         if self._clock.mono_ms() - self._card_ms < QUIET_MS:
             self._note = ("this question has just appeared: read it, then press the key again", "")
-            return None
+            return
         if how == "always" and self._sure != question:
             self._sure = question
             self._note = ("allow it in the whole run? press a again; y allows it once", "")
-            return None
+            return
         if how == "words":
-            return self._reply_to(answered)
+            self._reply_to(answered)
+            return
         if isinstance(question, Consent):
             question.answer.put(how == "yes")
             # The agent's question that waited behind the Consent.
@@ -566,7 +540,6 @@ class ChatScreen(SteadyPage):
         self._agreed = how == "yes" and isinstance(question, dict) and question["kind"] == "change"
         self._note = ("sent; Alt-U undoes the change" if self._agreed else "sent", "")
         self.set_focus(self.field)
-        return None
 
     def _reply_to(self, answered: CardAnswer | None) -> None:
         """Use the next message as the answer to this question, or as the reason of a denial."""

@@ -100,9 +100,8 @@ class CallsRow(Static):
         text = Text("\u25be " if block.is_open else "\u25b8 ", QUIET)
         text.append(*draw_glyph(_CALLS[block.calls[-1].state])).append(f" {block.title}", QUIET)
         for call in block.calls if block.is_open else ():
-            text.append("\n    ").append(*draw_glyph(_CALLS[call.state])).append(
-                f" {transcript.call_line(call)}"
-            )
+            text.append("\n    ").append(*draw_glyph(_CALLS[call.state]))
+            text.append(f" {transcript.call_line(call)}")
             for line in transcript.result_of(call):
                 text.append("\n      ").append(line, diff_style(line) if call.diff else QUIET)
         text.no_wrap, text.overflow = not block.is_open, "ellipsis"

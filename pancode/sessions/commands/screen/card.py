@@ -120,8 +120,8 @@ def _split_question(question: Any) -> tuple[str, str, list[str]]:
         "question": "the agent asks you",
         "call": "the agent requests to run this",
         "change": "the agent requests to change this",
-        "landing": "the agent requests to land this",
     }
+    titles |= {"landing": "the agent requests to land this"}
     return (
         titles.get(question["kind"], "your approval is required"),
         question["words"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from node_agent.wire.clock import Ids
 from pancode.agents.answers import MODES, SAFETY, LevelShape, ModeShape
 from pancode.config.answers import PRESETS
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Face, find_user
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import SessionActs, SessionFollower
@@ -21,7 +21,7 @@ from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.runs.answers import RUNS, QueuedAnswer
 from pancode.sessions.commands.preflight import FoundLine
 from pancode.sessions.commands.slash import CommandEnd, TypedCommand, carried_out
-from pancode.sessions.commands.terms import format_terms, is_raise, set_terms
+from pancode.sessions.commands.terms import Terms, format_terms, is_raise, set_terms
 
 News = tuple[str, Any]
 """The follower's updates, and: `begun` and the answer, `note` and a text, `away` and the error, `refused` and
@@ -68,7 +68,6 @@ class ScreenFace(Face):
         return consent.answer.get()
 
 
-Terms = Mapping[str, str]
 Begin = Callable[[Face, Client, str, Terms], QueuedAnswer]
 """Starts a session with this message, in the mode and level chosen by keys; returns the API's answer."""
 Opening = Callable[[Face, Client], list[FoundLine]]
@@ -152,16 +151,16 @@ class ChatController:
     def change(self, terms: Terms) -> None:
         """Set another mode or level for the next message; a card asks before the level is raised."""
 
-        def agreed(question: str) -> bool:
-            return self._face.ask_consent(
-                Consent(question, "before the agent may do more without asking", "do it")
-            )
-
         def work() -> None:
-            done = set_terms(self._client, self.run, terms, agreed)
+            done = set_terms(self._client, self.run, terms, self._ask_more)
             self._tell(("note", format_terms(done)))
 
         self._in_turn(work)
+
+    def _ask_more(self, question: str) -> bool:
+        return self._face.ask_consent(
+            Consent(question, "before the agent may do more without asking", "do it")
+        )
 
     def _watch(self) -> None:
         """Report how many other runs are at work, until the screen is closed."""
@@ -204,12 +203,10 @@ class ChatController:
             client = self._plain.client(works=True)
             client.note = self._face.note
             level = terms.get("safety", "")
-            if is_raise(self._flags.get("safety", ""), level) and not self._face.confirm(
-                f"With safety {level}, the agent would do more without asking you. Start the session?", ""
-            ):
-                raise UsageError(
-                    "the session was not started", fix="choose another level with Ctrl-Y", code="not_agreed"
-                )
+            question = f"With safety {level}, the agent would do more without asking you. Start the session?"
+            if is_raise(self._flags.get("safety", ""), level) and not self._face.confirm(question, ""):
+                fix = "choose another level with Ctrl-Y"
+                raise UsageError("the session was not started", fix=fix, code="not_agreed")
             assert self._begin is not None
             begun = self._begin(self._face, client, words, terms)
             self.run = self.acts.run = begun["run"]
@@ -225,9 +222,8 @@ class ChatController:
 
         def work() -> None:
             if not self.run:
-                raise UsageError(
-                    "the session has not started", fix="send the message again", code="no_session"
-                )
+                fix = "send the message again"
+                raise UsageError("the session has not started", fix=fix, code="no_session")
             for warning in self.acts.say(words)["warnings"]:
                 self._face.note(f"warning: {warning}")
             self._follower.follow(self.run)  # The stream may have ended.
@@ -262,8 +258,7 @@ class ChatController:
         def work() -> None:
             argv = command.command.argv(command.words, self.run)
             end = self._runs(argv, command.command.patience_s, columns)
-            consent = Consent(end.text, "before the agent may do more without asking", "do it")
-            if end.needs_yes and self._face.ask_consent(consent):
+            if end.needs_yes and self._ask_more(end.text):
                 end = self._runs([*argv, "--yes"], command.command.patience_s, columns)
             self._tell(("panel", (command.text, end.text)))
 

@@ -153,18 +153,12 @@ class Field(TextArea):
 
     def _steer_popup(self, key: str) -> bool:
         """Let the popup handle the key; return whether it did."""
-        match key:
-            case "up":
-                self.popup.action_cursor_up()
-            case "down":
-                self.popup.action_cursor_down()
-            case "tab" | "enter":
-                self._take_suggestion()
-            case "escape":
-                self.popup.show(())
-            case _:
-                return False
-        return True
+        acts = {"up": self.popup.action_cursor_up, "down": self.popup.action_cursor_down}
+        acts |= dict.fromkeys(("tab", "enter"), self._take_suggestion)
+        acts["escape"] = lambda: self.popup.show(())
+        if key in acts:
+            acts[key]()
+        return key in acts
 
     def _take_suggestion(self) -> None:
         at, taken = self.popup.highlighted, self._offer

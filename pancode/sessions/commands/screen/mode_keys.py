@@ -8,12 +8,11 @@ from typing import Any
 from pancode.interfaces.tui.page import Line
 from pancode.kernel.formatting import escape_line
 from pancode.sessions.commands.screen.look import MODES, QUIET, draw_rule
-from pancode.sessions.commands.terms import ADMIN, next_level, next_mode, read_chosen
+from pancode.sessions.commands.terms import ADMIN, Terms, next_level, next_mode, read_chosen
 
 SETTLE_MS = 700
 """Milliseconds after the last key until a choice is sent, so that skipped values have no effect."""
 NEXT = "with your next message"
-Terms = Mapping[str, str]
 
 
 class ChosenTerms:
@@ -80,10 +79,8 @@ class ChosenTerms:
     def line(self, columns: int, means: str) -> Line:
         """Return the line above the field, with the mode on the left and the level on the right."""
         mode, safety = map(escape_line, self.now)
-        later = bool(self._shape.get("session")) and self.now != (
-            self._shape.get("mode"),
-            self._shape.get("safety"),
-        )
+        held = (self._shape.get("mode"), self._shape.get("safety"))
+        later = bool(self._shape.get("session")) and self.now != held
         left: Line = ((f" {mode} ", f"bold {MODES.get(mode, QUIET)}"),) if mode else ()
         left = (*left, (f"{NEXT} " if later else "Shift-Tab ", QUIET)) if mode else left
         middle: Line = ((f" {means} ", QUIET),) if means and columns >= 80 else ()

@@ -135,7 +135,12 @@ class TalkStory:
             case HeardMessage(is_fleets=True):
                 self._add(PanelBlock(_show_invisible(part.text), escape_line(part.by), is_typed=False))
             case HeardMessage():
-                self._add_user_text(part.by, _show_invisible(part.text), part.at_ms)
+                text = _show_invisible(part.text)
+                for block in self.blocks:
+                    if isinstance(block, UserBlock) and block.is_sent and block.text.strip() == text.strip():
+                        self.blocks.remove(block)  # They are shown where the agent got them.
+                        break
+                self._add(UserBlock(text, escape_line(part.by), part.at_ms))
             case TalkCall(number=number) if number:
                 self._call(part)
             case Turn() if part.ending:
@@ -173,19 +178,10 @@ class TalkStory:
         if block not in self.changed:
             self.changed.append(block)
 
-    def _add_user_text(self, by: str, text: str, at_ms: int) -> None:
-        for block in self.blocks:
-            if isinstance(block, UserBlock) and block.is_sent and block.text.strip() == text.strip():
-                self.blocks.remove(block)  # They are shown where the agent got them.
-                break
-        self._add(UserBlock(text, escape_line(by), at_ms))
-
     def _call(self, call: TalkCall) -> None:
         if call.state != "running":
-            block = next(
-                one for one in reversed(self.blocks) if isinstance(one, CallsBlock) and call in one.calls
-            )
-            return self._touch(block)
+            blocks = (one for one in reversed(self.blocks) if isinstance(one, CallsBlock))
+            return self._touch(next(one for one in blocks if call in one.calls))
         last = self._find_newest()
         if not isinstance(last, CallsBlock):
             last = CallsBlock()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.commands.check import kind_of
+from pancode.app.commands.setup import kind_of
 from pancode.interfaces.cli.main import run
 from pancode.kernel.errors import ExitCode
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.agents.commands.prompts import in_parts
+from pancode.agents.commands.agents import in_parts
 
 ANSWER: Any = {
     "agent": "builder",

@@ -136,7 +136,7 @@ def test_a_channel_is_not_ok_before_it_was_tried(monkeypatch: pytest.MonkeyPatch
 def test_an_address_or_token_has_no_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("just some words\n"))
     with pytest.raises(UsageError, match="without spaces"):
-        notify._read_value(Face(as_json=True), "phone")
+        notify.secret("phone", face=Face(as_json=True))
 
 
 def test_runs_follow_is_the_log_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

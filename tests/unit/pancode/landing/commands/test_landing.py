@@ -46,6 +46,11 @@ def report() -> dict[str, Any]:
     return {"run": "r-0001", "status": "landed", "pushed": {"remote": "origin", "branch": "agent/x"}}
 
 
+def check(push: Any, forge: Any, *, pulls: bool, all_green: bool) -> None:
+    run = None if all_green else "r-0001"
+    landing.check_options(run, push, forge, resolve=False, pulls=pulls, all_green=all_green)
+
+
 @pytest.mark.parametrize(
     ("push", "forge", "wanted", "several"),
     [
@@ -56,13 +61,13 @@ def report() -> dict[str, Any]:
 )
 def test_options_that_do_not_fit(push: Any, forge: Any, wanted: bool, several: bool) -> None:
     with pytest.raises(UsageError) as caught:
-        landing.check_pull(push, forge, wanted=wanted, several=several)
+        check(push, forge, pulls=wanted, all_green=several)
     assert caught.value.fix
 
 
 def test_options_that_fit() -> None:
-    landing.check_pull(PUSH, ForgeKind.GITLAB, wanted=True, several=False)
-    landing.check_pull(None, None, wanted=False, several=True)
+    check(PUSH, ForgeKind.GITLAB, pulls=True, all_green=False)
+    check(None, None, pulls=False, all_green=True)
 
 
 def test_it_is_asked_for_after_the_push(desk: MemoryCoordinator, capsys: pytest.CaptureFixture[str]) -> None:

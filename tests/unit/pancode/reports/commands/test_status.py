@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+import yaml
 
 from pancode.interfaces.cli.main import run
 from pancode.kernel.errors import ExitCode
@@ -56,3 +58,13 @@ def test_a_name_is_shown_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("desk", "r-1"):
         assert run(["status", name, "--json"]) == ExitCode.DONE
     assert [path for path, _ in api.asked] == ["/v1/nodes/desk", "/v1/runs/r-1"]
+
+
+def test_yaml_has_what_json_has(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = seen(1)
+    answers = {"GET /v1/fleet": now.fleet, "GET /v1/now": now.now, "GET /v1/queues": {}, "GET /v1/budget": {}}
+    FakeApi({**answers, "GET /v1/inbox": {}, "GET /v1/brief": {}}).serves(monkeypatch)
+    assert run(["status", "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert run(["status", "-o", "yaml"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == whole and "runs" in whole

@@ -11,7 +11,7 @@ import pytest
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.session import MISSED
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
-from pancode.sessions.commands import line_chat
+from pancode.sessions.commands import slash
 from pancode.sessions.commands.line_chat import ChatLoop
 from pancode.sessions.commands.slash import CommandEnd
 from pancode.sessions.conversation.lines import OURS, LineStory
@@ -288,7 +288,7 @@ def test_a_command_of_a_pipe_is_no_turn_to_wait_for() -> None:
 
 def test_a_command_that_fails_fails_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = iter((0, 4))
-    monkeypatch.setattr(line_chat, "carried_out", lambda *given: CommandEnd("said", next(ends)))
+    monkeypatch.setattr(slash, "carried_out", lambda *given: CommandEnd("said", next(ends)))
     happens: Happens = (("line", ("/runs", "")), ("eof", None), ("session", shape("rests")))
     assert [piped(*happens)[0] for _ in range(2)] == [ExitCode.DONE, ExitCode.ERROR]
 
@@ -315,7 +315,7 @@ def one_turn(monkeypatch: pytest.MonkeyPatch, *happens: tuple[str, Any], refuses
         def follow(self, run: str) -> None: ...
 
     loop = chat(api(refuses), tty=False)
-    monkeypatch.setattr("pancode.sessions.commands.line_chat.SessionFollower", Follower)
+    monkeypatch.setattr("pancode.interfaces.client.session.SessionFollower", Follower)
     return loop.once(("r-1", 0))
 
 

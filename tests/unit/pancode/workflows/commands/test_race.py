@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pancode.kernel.errors import UsageError
-from pancode.workflows.commands.race import _make_rule, parse_runners
+from pancode.workflows.commands.begin import _make_rule, parse_runners
 
 NOTHING: dict[str, Any] = dict.fromkeys(
     ["agents", "models", "runtimes", "nodes", "best_of", "agent", "model", "runtime", "node"]
