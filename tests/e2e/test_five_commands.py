@@ -130,6 +130,8 @@ def test_each_mistake_on_the_way_ends_in_a_message_that_helps(newcomer: Owner, p
 
     assert "the fleet has no nodes" in said(ExitCode.REFUSED, "dispatch", "hello")
     assert "pancode node add NAME" in said(ExitCode.REFUSED, "dispatch", "hello")
+    unknown = said(ExitCode.UNAVAILABLE, "node", "add", "gpubx")
+    assert "gpubx:22: " in unknown and "HostName in ~/.ssh/config" in unknown
     said(ExitCode.DONE, "node", "add", f"node{K}")
     wrong = said(ExitCode.NOT_FOUND, "dispatch", "--node", f"nod{K}", "hello")
     assert f"did you mean node{K}?" in wrong and f"fix: pancode dispatch --node node{K} hello" in wrong

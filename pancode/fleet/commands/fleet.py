@@ -377,7 +377,7 @@ def handed_over(answer: HandoverShape) -> str:
     """Format what continues without this machine, what stays, and what no node has confirmed yet."""
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
-    text = f"{count_noun(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, "
+    text = f"{count_noun(answer['at_work'], 'run')} running, {len(handed)} waiting on nodes, "
     text += f"{len(stays)} here\n"
     if handed:
         text += "\n" + format_rows(handed, _HANDED)

@@ -132,7 +132,7 @@ def classify_error(error: BaseException) -> ConnectError:
         if isinstance(error, ConnectionError):
             return ConnectError(LinkFault.LOST, "the connection was lost", why=text, fix=_WAKE)
         if type(error).__name__ == "gaierror":
-            fix = "set the address as HostName in ~/.ssh/config"
+            fix = "check the name, or set its address as HostName in ~/.ssh/config"
             return ConnectError(LinkFault.NAME_UNKNOWN, "cannot resolve the host name", why=text, fix=fix)
         return ConnectError(LinkFault.UNREACHABLE, "cannot reach the node", why=text, fix=_WAKE)
     if isinstance(error, asyncssh.ChannelListenError):

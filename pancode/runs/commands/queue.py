@@ -89,9 +89,9 @@ def gc(
     """Delete commits and logs of old runs that are no longer needed. Receipts and records remain.
 
     The coordinator also does this once a day. `pancode config show keep` shows how old a run must be, and
-    `pancode config set keep.changes 7d` changes it. A
-    change that was neither landed nor dropped remains, and so does what a session, a workspace or a workflow
-    is based on. Nodes delete files themselves that have not been used for long (nodes.keep).
+    `pancode config set keep.changes 7d` changes it. A change that was neither landed nor dropped remains, and
+    so does what a session, a workspace or a workflow is based on. Nodes delete files themselves that have not
+    been used for long (nodes.keep).
     """
     answer = face.client().post(COLLECT, {"dry_run": dry_run, "by": find_user()}, MOST_S)
     commits, logs = count_noun(answer["changes"], "run"), count_noun(answer["logs"], "run")

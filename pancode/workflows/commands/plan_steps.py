@@ -34,7 +34,7 @@ def read_plan(text: str, name: str) -> Plan:
     if not steps or len(steps) > MOST_STEPS or not all(steps):
         why = "it has no heading '## Steps' with a numbered list" if not steps else "a step is empty"
         why = (
-            (f"it has {len(steps)} steps, but a chain has at most {MOST_STEPS}")
+            f"it has {len(steps)} steps, but a chain has at most {MOST_STEPS}"
             if len(steps) > MOST_STEPS
             else why
         )
