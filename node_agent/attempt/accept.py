@@ -209,7 +209,7 @@ def _not_now(job: Job, view: AcceptView) -> Why:
         return JobRefusal.NO_FLEET_TIME, f"this node has not received the fleet time of epoch {job.epoch} yet"
     if job.start_by.is_past(view.now):
         late = view.now.ms - job.start_by.ms if view.now.epoch == job.start_by.epoch else None
-        return JobRefusal.TOO_LATE, ("the latest start time has passed") + (
+        return JobRefusal.TOO_LATE, "the latest start time has passed" + (
             f" by {late} ms" if late is not None else ""
         )
     if view.draining:

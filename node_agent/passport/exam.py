@@ -225,7 +225,7 @@ class Exam:
         is_loaded = model.residence in (Residence.LOADED, None)
         self.notify(
             AskState.TESTING,
-            "does it answer?" if is_loaded else ("the model is loading, which may take minutes"),
+            "does it answer?" if is_loaded else "the model is loading, which may take minutes",
         )
         patience = self.tools.patience
         ms = patience.answer if model.residence is Residence.LOADED else patience.load

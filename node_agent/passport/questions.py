@@ -332,7 +332,7 @@ def _why_no_call(last: Reply, name: str) -> str:
         wrong = (
             "with other arguments than requested"
             if called == name
-            else ("which is not one of the offered tools")
+            else "which is not one of the offered tools"
         )
         return f"it called {called[:60]!r}, {wrong}"
     if any(mark in last.text for mark in _CALL_MARKS) or name in last.text:

@@ -554,7 +554,7 @@ def _check_network(
         fix = (
             "use network: gateway"
             if access is NetworkAccess.NONE
-            else ("give this node an API key of its vendor")
+            else "give this node an API key of its vendor"
         )
         raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 

@@ -294,7 +294,7 @@ class KeptSessions:
         names = ", ".join(gone)
         bound = f"this node stores at most {most >> 20} MiB of sessions"
         words = f"{bound}, so it deleted those used longest ago: {names}"
-        return f"{words}; their next interactive runs begin with the first message and last answer only"[:500]
+        return f"{words}; their next interactive runs start with a summary instead of their memory"[:500]
 
     @translate_os_errors("cannot continue the session of an earlier run")
     def go_on(self, job: Job) -> None:

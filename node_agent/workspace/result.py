@@ -235,13 +235,13 @@ def adopt_history(
             erase(pack)
     except WorkspaceFailure as failure:
         return History(
-            snapshot, True, (f"the agent's commits could not be copied, only its files: {failure}")[:500]
+            snapshot, True, f"the agent's commits could not be copied, only its files: {failure}"[:500]
         )
     based = out.ask("merge-base", "--is-ancestor", snapshot, head).ok
     return History(
         head,
         based,
-        None if based else ("the agent rewrote the history: its commits were added as a second parent"),
+        None if based else "the agent rewrote the history: its commits were added as a second parent",
     )
 
 

@@ -419,7 +419,7 @@ def _check_secrets(homes: Sequence[Path]) -> Check:
             broken = (
                 ""
                 if isinstance(json.loads(path.read_bytes()), dict)
-                else ("it must be a JSON object that maps names to values")
+                else "it must be a JSON object that maps names to values"
             )
         except json.JSONDecodeError as exc:
             broken = f"line {exc.lineno}, column {exc.colno}: {exc.msg}"
@@ -446,4 +446,6 @@ def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
         fix = "pancode admin notify; then: pancode admin notify --test CHANNEL"
         return fail_check("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
     count = len(answer["channels"])
-    return pass_check("notices", f"{count} channels, no failures" if count else "no channel is configured")
+    return pass_check(
+        "notices", f"{count_noun(count, 'channel')}, no failures" if count else "no channel is configured"
+    )

@@ -476,7 +476,7 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
 
 
 OVER, SUSPENDED = (
-    ("the day on which it was admitted is over"),
+    "the day on which it was admitted is over",
     "its session is suspended, and its cost is unknown",
 )
 

@@ -67,8 +67,7 @@ def load_rules(home: Path, project: Path | None) -> LoadedRules:
         several.append(_rules_of(there[0], whose))
         files.append(str(there[0]))
         warnings += [
-            (f"{other} is not read: {there[0].name} in the same folder takes precedence")
-            for other in there[1:]
+            f"{other} is not read: {there[0].name} in the same folder takes precedence" for other in there[1:]
         ]
     try:
         rules = merge_rules(*several)

@@ -133,7 +133,9 @@ def by_labels(
                 reasons.append(f"label {label} is ignored: ${chosen.pop(label)} is above ${most} per run")
         if len(set(chosen.values())) > 1:
             names, values = " and ".join(chosen), " and ".join(map(str, chosen.values()))
-            fix = f"remove one of them from {issue.ref}, or set it: pancode work {issue.ref} --{what} ..."
+            fix = (
+                f"remove one of them from {issue.ref}, or set it: pancode issue work {issue.ref} --{what} ..."
+            )
             why = f"they choose different values of {what}: {values}"
             raise RefusedError(f"labels {names} contradict each other", why=why, fix=fix, code="labels")
         for label, one in list(chosen.items())[:1]:
@@ -238,7 +240,7 @@ def find_newest_run(core: Core, ref: str) -> Run:
         runs = [] if there is None else runs_of(tx, there)[1]
         if not runs:
             names = [one.ref for one in open_works(tx)]
-            raise not_found("issue being worked on", ref, names, f"pancode work {ref.upper()}")
+            raise not_found("issue being worked on", ref, names, f"pancode issue work {ref.upper()}")
     return runs[-1]
 
 

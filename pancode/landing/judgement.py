@@ -296,7 +296,7 @@ class LandingJudge:
             gates = [one for one in required.gates if one.argv in failed] or older
             of = ", ".join(f"{one.text} is a gate of {one.run}" for one in gates if one in older)
             why = f"{run.reason}{f' ({of})' if of else ''}"
-            look = f"see: pancode runs logs --stream gates.log {gate_id}"
+            look = f"see: pancode logs --stream gates.log {gate_id}"
             return LandingGates(False, f"{why}; {look}", run=gate_id, failed=tuple(one.text for one in gates))
         where = f"{run.result.get('node')}, isolation {run.result.get('isolation')}"
         return LandingGates(True, f"passed on the merged tree: {gate_id} on {where}", run=gate_id)

@@ -176,7 +176,7 @@ def make_landed(report: Mapping[str, Any], way: LandWay) -> Landed:
 
 def give_up(core: Core, action: Action, error: Exception) -> None:
     """Record that a landing failed unexpectedly, so that it is not retried automatically."""
-    look = f"see the coordinator's log and: pancode runs diff {action.run}"
+    look = f"see the coordinator's log and: pancode diff {action.run}"
     why = f"{type(error).__name__}: {error}"
     report = {"status": FAILED, "why": why, "fix": f"{look}; then: pancode land {action.run}"}
     _end_landing(core, action, report)

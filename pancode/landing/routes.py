@@ -79,7 +79,7 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
         raise WorkspaceError(
             f"{run.project}, the repository of {run.id}, is no longer a git repository",
             why=f"the current directory is in it, but git finds {here or 'no repository'} there",
-            fix=f"restore it, or save the change as a patch: pancode runs diff {run.id} > change.patch",
+            fix=f"restore it, or save the change as a patch: pancode diff {run.id} > change.patch",
             code="no_repository",
         )
     if not call.folder or run.project in (None, here) or (here is None and named):
@@ -140,7 +140,7 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
         raise WorkspaceError(
             f"{run.id} failed: {run.outcome}",
             why=run.reason,
-            fix=f"see: pancode runs diff {run.id}; then: pancode land --anyway {without}{run.id}",
+            fix=f"see: pancode diff {run.id}; then: pancode land --anyway {without}{run.id}",
             code="not_done",
         )
     how = context.coordinator.around({}).defaults(run.project).land_how

@@ -109,7 +109,7 @@ class LandingProposed(Signal):
             why = (
                 "it has not ended"
                 if run.state is not RunState.ENDED
-                else (f"its outcome is {run.outcome}, or it has no change")
+                else f"its outcome is {run.outcome}, or it has no change"
             )
             raise WorkspaceError(f"{run.id} has nothing to land", why=why, fix=f"pancode runs show {run.id}")
         if run.landed is not None or made.case.action(ActionKind.LAND) is not None:

@@ -285,7 +285,7 @@ def _make_refusal_error(run: Run, report: LandReport) -> WorkspaceError:
     status = report.status
     why = "; ".join(f"{one.path}: {one.why}" for one in report.conflicts)
     flags = dict.fromkeys(one.flag for one in report.conflicts)
-    look = f"your files were not changed; see: pancode runs diff {run.id}"
+    look = f"your files were not changed; see: pancode diff {run.id}"
     failed = [f"--without-gate {shlex.quote(text)}" for text in (report.gate.failed if report.gate else ())]
     which = "these gates" if len(failed) > 1 else "this gate"
     one = f"without {which}: pancode land {run.id} {' '.join(failed)}; " if failed else ""

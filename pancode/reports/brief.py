@@ -155,7 +155,7 @@ def _list_held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[Bri
         words = (
             f"not started: {reason}"
             if len(runs) == 1
-            else (f"and others, {many} in all, not started: {reason}")
+            else f"and others, {many} in all, not started: {reason}"
         )
         yield {"run": first.id, "what": words, "task": task_of(first), "command": command}
 
@@ -217,4 +217,4 @@ def list_landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
         run = tx.get(Run, name) if name is not None else None
         if run is not None and run.landed:
             where = f"as {run.landed[:12]}" if run.landing.get("made") else "in your files"
-            yield line_of(run, f"landed {where}", "pancode runs diff {run}")
+            yield line_of(run, f"landed {where}", "pancode diff {run}")

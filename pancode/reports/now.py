@@ -28,7 +28,7 @@ from pancode.runs.lists import since_ms
 from pancode.runs.placement.placement import in_order
 from pancode.runs.views import format_iso, run_shape
 
-MOST_WORKING, MOST_WAITING, MOST_ENDED = 200, 100, 20
+MOST_WORKING, MOST_WAITING, MOST_ENDED = 1_000, 1_000, 20
 UP = ("online", "draining", "drained")
 """The states of a node that sends heartbeats."""
 _ASKS = (ItemKind.QUESTION, ItemKind.PERMISSION, ItemKind.CALL)

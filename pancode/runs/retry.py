@@ -172,7 +172,7 @@ def add_session(old: Run, request: DispatchRequest) -> DispatchRequest:
         none = (
             "its program has not reported a session"
             if kept
-            else (f"the runtime {old.runtime} cannot resume sessions")
+            else f"the runtime {old.runtime} cannot resume sessions"
         )
         fix = f"retry without the session: pancode runs retry {old.id}"
         raise UsageError(f"{old.id} has no session to continue", why=none, fix=fix, code="no_session")

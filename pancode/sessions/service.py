@@ -66,7 +66,7 @@ def _settle_request(around: Surroundings, request: DispatchRequest) -> tuple[Dis
     chosen = (
         ""
         if request.agent
-        else ("from the setting dispatch.agent")
+        else "from the setting dispatch.agent"
         if settings
         else "because no agent was named"
     )

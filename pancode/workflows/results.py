@@ -229,7 +229,7 @@ class StepResults:
             if isinstance(findings, list | tuple)
             else []
         )
-        fix = f"see: pancode runs logs --stream score {run.id}"
+        fix = f"see: pancode logs --stream score {run.id}"
         raise WorkspaceError("no score", why="; ".join(lines), fix=fix, code="no_score")
 
     def _text(self, step: WorkflowStep, run: Run, path: str) -> str:
@@ -240,7 +240,7 @@ class StepResults:
             raise WorkspaceError(
                 f"missing output: the result of {step.name} does not contain {path}",
                 why=f"the file does not exist, or is larger than {MOST_FILE} bytes",
-                fix=f"see: pancode runs diff {run.id}",
+                fix=f"see: pancode diff {run.id}",
                 code="missing_output",
             )
         return found.decode(errors="replace")

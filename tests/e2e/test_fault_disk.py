@@ -23,7 +23,7 @@ def test_full_while_it_works_the_end_is_still_told(fleet: Owner, healed: Lab, no
     fleet.running(run)
     healed.fault([2], "disk-full")
     host.shell("touch /tmp/full-now")
-    until(lambda: host.mark(run) not in ("spawned", "prepared"), "its end is already in the journal", 30)
+    until(lambda: host.mark(run) not in ("spawned", "prepared"), "its end is in the journal", 30)
     until(lambda: _problem(fleet, "free"), "the node says so", 20, lambda: fleet.nodes()["node2"])
     until(lambda: fleet.seen("node2") == "online", "a full disk silences nobody")
     words = ("--runtime", "shell", "--workspace", "none")

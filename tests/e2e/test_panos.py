@@ -184,7 +184,7 @@ def test_in_a_terminal_a_user_agrees_to_a_budget_has_work_built_and_reviewed_and
     elsewhere."""
     top, pane = project(fleet, "panosterm"), Pane(fleet)
     there = {"runtime": "native", "model": NATIVE.model, "node": f"node{THERE}"}
-    steps = [{"task": "write made.txt", "agent": "builder"}, {"task": "be judged", "agent": "reviewer"}]
+    steps = [{"task": "write made.txt", "agent": "builder"}, {"task": "judge it", "agent": "reviewer"}]
     turns = [
         calls("propose_change", kind="budget", target="week", value="250", why="you said so"),
         says("You have a card."),

@@ -411,7 +411,7 @@ def _gives_its_slot(fleet: Owner, session: str) -> None:
         assert f"session {session} is suspended for it" in told, told
         shown = fleet.run("sessions", "show", session).ok().out
         assert f"rests  rested: {run} needed its slot" in shown, shown
-        assert "it rests: a waiting run needed its slot" in fleet.run("attach", session).ok().out
+        assert "suspended: a waiting run needed its slot" in fleet.run("attach", session).ok().out
         assert fleet.ask("receipt", "show", session)["statement"]["predicate"]["rests"] == "slot"
     finally:
         fleet.run("node", "set", f"node{K}", "--slots", "4").ok()
@@ -446,7 +446,7 @@ def test_at_its_cap_an_interactive_run_rests_and_its_session_takes_no_more_until
             assert len(requests_in(log)) == 4, "no call beyond its cap has reached the model server"
             session = fleet.ask("sessions", "show", "last")["session"]
             until(lambda: state(fleet, session) == "rests", "it rests", 60)
-            assert "it rests: cap" in fleet.run("attach", session).ok().out, "who left before sees it now"
+            assert "suspended: cap" in fleet.run("attach", session).ok().out, "who left before sees it now"
             claims = fleet.ask("receipt", "show", session)["statement"]["predicate"]
             assert [turn["stop"] for turn in claims["turns"]] == ["end_turn", "limit"]
             assert (claims["rests"], Decimal(claims["usage"]["cost_usd"])) == ("cap", Decimal(2))

@@ -263,7 +263,7 @@ def test_another_plan_for_the_same_folder_is_refused(phases: Phases) -> None:
 
 def test_a_missing_interpreter_is_an_error(phases: Phases, tmp_path: Path) -> None:
     folder, plan = phases.plan(["true"])
-    for python, words in ((str(tmp_path / "no-python"), "cannot start"), ("/bin/false", "did not start")):
+    for python, words in ((str(tmp_path / "no-python"), "cannot start"), ("/bin/false", "reported nothing")):
         with pytest.raises(RunnerError, match=words):
             Runner(python, SHIM, SystemClock()).start(folder, plan)
         assert phases.runner.look(folder) == NotStarted()

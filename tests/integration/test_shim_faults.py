@@ -360,7 +360,7 @@ def test_a_shim_that_says_nothing_is_put_down(phases: Phases, tmp_path: Path) ->
     silent.write_text("import os,sys,time; os.close(0); os.close(1); time.sleep(60)\n")
     folder, plan = phases.plan(["true"])
     phases.runner = new_runner(silent)
-    with pytest.raises(RunnerError, match="did not start"):
+    with pytest.raises(RunnerError, match="reported nothing"):
         phases.runner.start(folder, plan)
     assert phases.runner.look(folder) == NotStarted()
     found = subprocess.run(["pgrep", "-f", str(silent)], capture_output=True, text=True)

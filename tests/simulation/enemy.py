@@ -137,7 +137,7 @@ LIES = (
     "marks",
     "epoch",
     "numbers",
-    "dropped events",
+    "foreign event",
     "foreign receipt",
     "false receipt",
     "second receipt",
@@ -162,7 +162,7 @@ def hostile(w: SimWorld) -> None:
         _false_receipt(w, machine, what, own)
     elif what == "any value":
         any_value(w, machine, own)
-    elif what == "dropped events" and others:
+    elif what == "foreign event" and others:
         lease = w.random.choice(others)
         body: Any = w.random.choice((Refused(why=JobRefusal.NO_SLOT, detail="lie"), Marked(mark=Mark.EXITED)))
         _event(w, machine, lease, lease.cursor + 1, body)

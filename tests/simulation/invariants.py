@@ -144,7 +144,7 @@ class Invariants:
             stored = tx.get(StoredReceipt, str(digest)) if digest is not None else None
             if stored is None or self._winners.get(run.id) == stored.lease:
                 continue
-            must(stored.lease == run.lease, f"{run.id}: lease {stored.lease} won, newest digest {run.lease}")
+            must(stored.lease == run.lease, f"{run.id}: lease {stored.lease} won, the newest is {run.lease}")
             must(stored.lease > self._winners.get(run.id, 0), f"{run.id}: an older lease won after a newer")
             self._winners[run.id] = stored.lease
 

@@ -91,4 +91,4 @@ class RoundsTruth:
         judges = [old for old in tx.find(Run, {"workflow": one.id}) if old.step == loop.judge]
         since = [old for old in judges if old.created_ms >= done[-1].created_ms]
         rejected = any(trees.approved.get(old.id) is False for old in since)
-        must(rejected, f"{one.name}.{step.name} changes inside {done[-1].id}, and nobody rejected it")
+        must(rejected, f"{one.name}.{step.name} was done in {done[-1].id}, but was not rejected")

@@ -94,7 +94,7 @@ class TalkTruth:
             )
         for word in self.world.talks.taken:
             must(len(home[word]) == 1, f"{word} is in the sessions {home[word]}")
-            must(word in begun or word in kept or word in lost, f"{word} only there")
+            must(word in begun or word in kept or word in lost, f"{word} was not found anywhere")
         for word, run in kept.items():
             again = run.outcome is Outcome.LOST  # a user says it again with a retry
             must(

@@ -238,7 +238,7 @@ def find(box: Box, given: Mapping[str, Any]) -> str:
                 hits.append(f"[more than {MOST_FOUND}: use a narrower pattern or path]")
                 break
     return clip_middle(
-        "\n".join(hits) or (f"no file matches {pattern}"), box.most_chars, "use a narrower pattern"
+        "\n".join(hits) or f"no file matches {pattern}", box.most_chars, "use a narrower pattern"
     )
 
 

@@ -305,7 +305,9 @@ def _is_away(client: Client) -> bool:
         client.get(answers.PING)
     except UnavailableError as away:
         home = client.place
-        return not (home / "api.sock").exists() if isinstance(home, Path) else type(away) is NotRunningError
+        return (
+            not (home / "api.sock").exists() if isinstance(home, Path) else isinstance(away, NotRunningError)
+        )
     return False
 
 
@@ -377,7 +379,7 @@ def handed_over(answer: HandoverShape) -> str:
     """Format what continues without this machine, what stays, and what no node has confirmed yet."""
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
-    text = f"{count_noun(answer['at_work'], 'run')} running, {len(handed)} waiting on nodes, "
+    text = f"{answer['at_work']} running, {len(handed)} waiting on nodes, "
     text += f"{len(stays)} here\n"
     if handed:
         text += "\n" + format_rows(handed, _HANDED)

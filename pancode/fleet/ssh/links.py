@@ -63,7 +63,7 @@ def check_trial(done: Completed, by: Pass) -> None:
         stderr = done.stderr.decode("utf-8", "replace").strip()[-400:]
         raise _make_direct_error(
             by,
-            stderr or (f"the trial connection exited with status {done.status}"),
+            stderr or f"the trial connection exited with status {done.status}",
             f"pancode fleet up {by.node}",
         ) from None
     name, words = ("Redis", redis) if redis else ("the depot", depot)

@@ -259,7 +259,7 @@ class EditorSession:
             self._unless_broken()
             self._state.wait(LOOK_S)
         run, state = self.shape["run"], self.shape["state"]
-        look, land = f"pancode runs diff {run}", f"pancode land {run}"
+        look, land = f"pancode diff {run}", f"pancode land {run}"
         self._think(f"{state}. Review: `{look}`. Apply it to your files: `{land}`.")
         return {"stopReason": "end_turn"}
 

@@ -134,8 +134,8 @@ def format_ending(turn: Turn, shape: Json) -> str:
     what = f"{some} changed" if turn.files else f"{count_noun(turn.commands, 'command')} ran"
     return (
         f"\n\n---\n{what} on {shape.get('node') or 'another node'}, in its own checkout. Review: `pancode "
-        f"runs diff {turn.run}`. Apply it to your files: `pancode land {turn.run}`. Both wait until the "
-        "session is suspended: `/rest` suspends it now.\n"
+        f"diff {turn.run}`. Apply it to your files: `pancode land {turn.run}`. Both cover the "
+        "work until the session is suspended: `/rest` suspends it now.\n"
     )
 
 

@@ -144,7 +144,7 @@ def _went_down(down: FleetDownError, run: str) -> FleetDownError:
         f"{down.why}; running work continues, waiting runs are kept; {run} is updated when the fleet is up "
         "again"
     )
-    return FleetDownError(str(down), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
+    return FleetDownError(str(down), why=why, fix=f"pancode fleet up; then pancode logs -f {run}")
 
 
 def _is_last(event: ServerEvent) -> bool:

@@ -222,7 +222,7 @@ def _begin(issue: Json, words: str) -> Act:
 _LANDS = "Land {run}: write {files} into the checkout it was dispatched from, gates first?"
 _RESOLVES = "Let an agent settle the conflict of {run} with your files? Its result is a run of its own."
 _VERIFIES = "Run the gates of {run} once more, on another node than {node}?"
-_DROPS = "Put the change of {run} aside ({files})? It is kept, and asked about no more."
+_DROPS = "Drop the change of {run} ({files})? It is kept, but no longer in the inbox."
 ACTS: Mapping[tuple[str, str], ActKind] = {
     ("stop", "run"): ActKind(_brief, _stop),
     ("retry", "run"): ActKind(_brief, _retry),
@@ -231,11 +231,11 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
         _brief, _post("continue", "", "{run} continues with your message"), "What is still to be done by"
     ),
     ("resolve", "run"): ActKind(
-        _brief, _post("land/resolve", _RESOLVES, "the conflict of {run} is worked on")
+        _brief, _post("land/resolve", _RESOLVES, "the conflict of {run} is being resolved")
     ),
     ("verify", "run"): ActKind(_brief, _post("verify", _VERIFIES, "the gates of {run} run elsewhere")),
-    ("drop", "run"): ActKind(_brief, _post("land/drop", _DROPS, "{run} is put aside")),
-    ("tell", "run"): ActKind(_brief, _post("tell", "", "{run} is told"), "Message for the agent of"),
+    ("drop", "run"): ActKind(_brief, _post("land/drop", _DROPS, "{run} is dropped")),
+    ("tell", "run"): ActKind(_brief, _post("tell", "", "message sent to {run}"), "Message for the agent of"),
     ("begin", "issue"): ActKind(lambda name: ApiAsk(path_of("issues", name)), _begin),
     ("drain", "node"): ActKind(lambda node: ApiAsk(path_of("nodes", node)), _drain),
     ("stop", "workflow"): ActKind(_workflow, _stop_workflow),

@@ -27,7 +27,7 @@ KEYS = (
     _act("D", "drain", "drain the node, or resume it (asks)", short="drain"),
     _act("a", "approve", "answer the question, or approve the change (asks)", short="answer"),
     _act("n", "deny", "deny: say no (asks)", short="no"),
-    _act("b", "begin", "begin work on the issue, as pancode work (asks)", short="begin"),
+    _act("b", "begin", "begin work on the issue (asks)", short="begin"),
     _view("w", "why", "why: every decision about the run", "why"),
     _view("l", "log", "the log of the run, as it grows", "log"),
     _view("d", "diff", "the diff: what the run changed", "diff"),
@@ -39,8 +39,8 @@ KEYS = (
     _act("c", "continue", "continue with your message, or with what failed (asks)"),
     _act("C", "resolve", "let an agent settle the conflict of the landing (asks)"),
     _act("V", "verify", "let another node run the gates (asks)"),
-    _act("x", "drop", "put the change aside: nobody wants it (asks)"),
-    _act("t", "tell", "tell the agent of the run something"),
+    _act("x", "drop", "drop the change (asks)"),
+    _act("t", "tell", "send the agent of the run a message"),
     # first: the prompt is open before the next key of the same burst (a paste, a slow link) is read
     _do("colon", "ask_resource", "go to a resource; Tab completes", ":", "go", first=True),
     _do("slash", "ask_filter", "filter what is shown", "/", "find", first=True),
@@ -54,7 +54,7 @@ KEYS = (
     _do("j", "down", "down one line", "j / Down"),
     _do("k", "up", "up one line; a log stops following", "k / Up"),
     _do("h", "back", "go back, as Esc"),
-    _do("g", "top", "to the begin", "g / Home"),
+    _do("g", "top", "to the beginning", "g / Home"),
     _do("G", "bottom", "to the end; a log follows again", "G / End"),
     _do("left", "left", "a wide text sideways", "Left / Right"),
 )

@@ -158,8 +158,8 @@ def _shown_cells(head: Sequence[str], row: PageRow) -> tuple[str, ...]:
     for at, name in enumerate(head):
         if not name:
             shown[at] = draw_glyph(row.cells[at])
-        elif name.partition(" ")[0] in ("STATE", "KIND"):
-            shown[at] = f"{draw_glyph(row.cells[at])} {shown[at]}"
+        elif name.partition(" ")[0] in ("STATE", "KIND") and (shape := draw_glyph(row.cells[at])) != "·":
+            shown[at] = f"{shape} {shown[at]}"
     return tuple(shown)
 
 

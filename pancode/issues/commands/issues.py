@@ -135,7 +135,7 @@ def plan(
     ] = False,
     model: Annotated[str | None, option("Model of the planner.", "M")] = None,
     runtime: Annotated[str | None, option("Runtime of the planner.", "R")] = None,
-    node: Annotated[str | None, option("The machine.", "N", complete=completions.nodes)] = None,
+    node: Annotated[str | None, option("Use only this node.", "N", complete=completions.nodes)] = None,
     keep: Annotated[
         bool, option("Write the newest plan into its workspace, with the conversation.", "--keep")
     ] = False,

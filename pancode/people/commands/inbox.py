@@ -213,7 +213,7 @@ Resume = Annotated[bool, option(_RESUME, "--resume")]
 
 @verb("tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'")
 def tell(
-    run: Run, text: Annotated[str, Argument(help="The words.")], *, resume: Resume = False, face: Json
+    run: Run, text: Annotated[str, Argument(help="The message.")], *, resume: Resume = False, face: Json
 ) -> int:
     """Send a message to a run's agent: with its task while it waits, or at its next turn while it works.
 

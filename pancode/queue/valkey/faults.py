@@ -98,7 +98,7 @@ _VERDICTS = (
     ),
 )
 _OTHER = _Verdict(
-    (), (), "Redis refuses a command.", ("check that it is Redis 7.0 or Valkey 7.2, or newer; ") + _AGAIN
+    (), (), "Redis refuses a command.", "check that it is Redis 7.0 or Valkey 7.2, or newer; " + _AGAIN
 )
 
 
@@ -106,7 +106,7 @@ _TLS = (
     (
         "certificate has expired",
         "The certificate of Redis has expired.",
-        ("renew it on the server; its dates: {look}"),
+        "renew it on the server; its dates: {look}",
     ),
     (
         "not yet valid",

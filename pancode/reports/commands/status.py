@@ -110,7 +110,9 @@ def show_screen(face: Face, watch: bool) -> None:
             return {}
         answers = {"queues": client.get(QUEUES), "budget": client.get(BUDGET)}
         mine = {"inbox": client.get(INBOX, by=find_user()), "brief": client.get(BRIEFING, by=find_user())}
-        return {"fleet": seen.fleet, "now": seen.now, "runs": seen.now["working"], **answers, **mine}
+        placed = (one for one in seen.now["waiting"] if one["status"] == "placed")
+        runs = [*seen.now["working"], *seen.now["chats"], *placed]
+        return {"fleet": seen.fleet, "now": seen.now, "runs": runs, **answers, **mine}
 
     def words(seen: Seen) -> str:
         return format_screen(seen, columns)

@@ -109,6 +109,6 @@ def gc(
 
 
 _ROOM: RowColumns[RoomRow] = {
-    **{"MACHINE": lambda row: row["node"] or "coordinator", "WHAT": "what"},
+    **{"NODE": lambda row: row["node"] or "coordinator", "WHAT": "what"},
     "SIZE": lambda row: format_bytes(row["bytes"]),
 }

@@ -97,7 +97,7 @@ NEXT = "continued_by"
 def must_have_ended(old: Run) -> None:
     """Raise UsageError while the run is active, and if it is lost, as then no result is known."""
     if old.state is not RunState.ENDED:
-        fix = f"to wait for its end: pancode runs logs -f {old.id}; or: pancode runs stop {old.id}"
+        fix = f"to wait for its end: pancode logs -f {old.id}; or: pancode runs stop {old.id}"
         raise UsageError(f"{old.id} has not ended: it is {old.state}", fix=fix, code="not_ended")
     if old.outcome is Outcome.LOST:
         why = "its node did not answer, so there is no result to continue from"

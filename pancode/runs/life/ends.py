@@ -158,7 +158,7 @@ class Stop(Signal):
             if not lease.stop_sent:
                 made = _send_stop(made, lease.lease, self.reason)
         moved = move_run(made.run, RunState.INTERRUPTING)
-        reason = f"stop requested, not yet confirmed: {self.reason}"
+        reason = f"stop requested, not confirmed: {self.reason}"
         return made.put(replace(moved, stop_asked=moved.stop_asked or self.reason, reason=reason, waits=None))
 
 

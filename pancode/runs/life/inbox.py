@@ -312,7 +312,7 @@ def must_be_shown(run: Run, flags: Iterable[str]) -> None:
         raise RefusedError(
             f"the change of {run.id} needs a different approval",
             why=f"it now needs: {now}; you gave: {yours}",
-            fix=f"see: pancode inbox, and pancode runs diff {run.id}; then: {approval_of(run)}",
+            fix=f"see: pancode inbox, and pancode diff {run.id}; then: {approval_of(run)}",
             code="changed",
         )
 

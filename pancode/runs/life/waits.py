@@ -149,7 +149,7 @@ class ToldByTracker(Signal):
             news = [one for one in session.news if text.partition("\n")[0] not in one]
             made, how = (
                 made.put(replace(session, news=more_news(news, text))),
-                ("delivered with the next message"),
+                "delivered with the next message",
             )
         elif run.state is RunState.PENDING and not made.case.open_leases and not RUNTIMES[run.runtime].own:
             task = run.task

@@ -445,7 +445,7 @@ def _handed_over(
     of = (
         f"of {len(able)} nodes that can take it, this one has the shortest queue"
         if len(able) > 1
-        else ("it begins in order")
+        else "it begins in order"
     )
     return Placed(run, best, f"{of}; {waits.why}", busy=waits.why, most_usd=usd)
 

@@ -37,7 +37,7 @@ class FilesNeed(StrEnum):
     WORKFLOW = "its workflow continues"
     WORKSPACE = "a workspace uses it: pancode workspace rm"
     LANDING = "it waits to be landed"
-    DECISION = "its change waits for a decision: pancode review"
+    DECISION = "its change waits for a decision: pancode inbox review"
 
 
 def select_prunable(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> frozenset[RunFiles]:

@@ -52,7 +52,7 @@ def lost_turn(shape: SessionShape) -> str:
         return f"send its messages again: pancode runs retry {run}"
     which = f"turn {turn['number']}" if turn else "a turn"
     again = f'its messages again, or others: pancode attach {shape["session"]} "..."'
-    look = f"see what it did: pancode runs diff {run}"
+    look = f"see what it did: pancode diff {run}"
     return f"{which} was interrupted and is not repeated automatically; {look}; send {again}"
 
 

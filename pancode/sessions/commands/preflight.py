@@ -82,7 +82,7 @@ def _check_nodes(nodes: list[NodeShape]) -> FoundLine:
         return FoundLine("error", "nodes     no nodes: pancode fleet up")
     parts = [first_few(online, SHOWN) if online else "no node takes work" if emptied else "no node is online"]
     parts += [f"drained: {first_few(emptied, SHOWN)}: pancode fleet resume"] if emptied else []
-    parts += [f"unreachable: {', '.join(others[:SHOWN])}: pancode fleet status"] if others else []
+    parts += [f"unreachable: {', '.join(others[:SHOWN])}: pancode node ls"] if others else []
     return FoundLine("verified" if online else "error", f"nodes     {'; '.join(parts)}")
 
 

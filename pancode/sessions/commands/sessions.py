@@ -150,7 +150,7 @@ def _suspend_session(face: Face, client: Client, run: str) -> str:
 
 
 _POINTS: Columns = {
-    **{"CHECKPOINT": "name", "SITTING": "run", "COMMIT": lambda row: (row["commit"] or "-")[:12]},
+    **{"CHECKPOINT": "name", "RUN": "run", "COMMIT": lambda row: (row["commit"] or "-")[:12]},
     **{"BY": "by", "AT": "at"},
 }
 _PROGRAM_MODE = "A mode of an acp:NAME program, by the program's own name; empty: its default."

@@ -202,7 +202,7 @@ def parse_command(text: str) -> TypedCommand | None:
         fix = (
             f"did you mean {near}?"
             if near
-            else ("/help lists all commands; to send this as a message, start it with another word")
+            else "/help lists all commands; to send this as a message, start it with another word"
         )
         raise UsageError(f"command not found: {escape_line(first)}", fix=fix, code="no_such_command")
     if command is None or "\n" in text:

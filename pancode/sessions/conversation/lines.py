@@ -24,7 +24,7 @@ MARK = "  | "
 MOST_DETAIL, MOST_LINES = 160, 5
 _IMITATED = re.compile(rf"([\r\n]){OURS[0]}")
 _NOTES = {"started": "* ", "retrying": "~ ", "over": "= ", "noted": "", "compacted": ""}
-_RAW = "its output contains no readable events; to see it: pancode runs logs --raw RUN"
+_RAW = "its output contains no readable events; to see it: pancode logs --raw RUN"
 
 
 class LineStory:

@@ -50,7 +50,7 @@ def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
                     row.show("workflow", under_way(shape))
     except KeyboardInterrupt:
         pass
-    ways = f"follow: pancode workflow show -f {workflow}   stop: pancode workflow stop {workflow}"
+    ways = f"follow: pancode workflow show -f {workflow}   stop: pancode stop {workflow}"
     write_stderr(f"\ndetached; {workflow} continues.  {ways}\n")
     return None
 

@@ -44,7 +44,7 @@ class NoSessions:
 
     def go_on(self, job: Job) -> None:
         if job.resume is not None:
-            raise StepFailed(FailureKind.CANNOT_START, f"not a session of {job.resume.run} is kept here")
+            raise StepFailed(FailureKind.CANNOT_START, f"no session of {job.resume.run} is stored here")
 
     def put_back(self, job: Job) -> None:
         """There is none."""

@@ -26,7 +26,7 @@ def test_at_the_limit_some_are_turned_away_and_the_rest_goes_on(house: House, an
             _leave_the_spare_ones(opened)
             with suppress(OSError):
                 dial(place, 5).close()
-            until(lambda: "files" in entrance.short, "it is turned away", told=lambda: entrance.short)
+            until(lambda: "open files" in entrance.short, "it is turned away", told=lambda: entrance.short)
             assert entrance.trouble == "", "the port is open all the same"
             assert inside.ask(("PING",)) == [True]
             os.close(os.dup(0))  # some are left for who asks what is wrong

@@ -145,7 +145,7 @@ def test_ctrl_c_detaches_and_the_run_goes_on(served: Served, pancode: Shell, tmp
     until(lambda: _state(pancode) == "running", "the run runs")
     status, out, err = _interrupt(waiting)
     assert (status, out) == (130, "")
-    assert "detached" in err and "pancode runs logs -f" in err and "pancode runs stop" in err
+    assert "detached" in err and "pancode logs -f" in err and "pancode runs stop" in err
     assert _state(pancode) == "running"
     (tmp_path / "go").touch()
     assert pancode("runs", "logs", "-f", "last").status == 0
@@ -286,7 +286,7 @@ def test_ctrl_c_on_node_add_says_that_nothing_was_added(served: Served, pancode:
     served.process.send_signal(signal.SIGSTOP)
     try:
         adding = pancode.begin("node", "add", "gpubox", "--accept-fingerprint", "SHA256:x")
-        until(lambda: _asks(adding.pid), "it asked")
+        until(lambda: _asks(adding.pid), "it has asked")
         status, out, err = _interrupt(adding)
     finally:
         served.process.send_signal(signal.SIGCONT)

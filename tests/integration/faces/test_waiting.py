@@ -76,7 +76,7 @@ def test_who_is_at_work_is_waited_for(busy: Busy, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("busy", [{"looks": 2, "ends": True}], indirect=True)
 def test_one_that_ends_went_away(busy: Busy, tmp_path: Path) -> None:
-    with pytest.raises(StreamCutError, match="the connection") as told:
+    with pytest.raises(StreamCutError, match="connection to the coordinator was lost") as told:
         _post(tmp_path, [])
     assert not isinstance(told.value, SilentError)
 

@@ -38,7 +38,7 @@ def test_a_new_home_has_the_number(world: NodeWorld) -> None:
     [
         (f"{LAYOUT + 1}\n", f"has layout {LAYOUT + 1}, which a newer"),
         (f"{LAYOUT - 1}\n", f"has layout {LAYOUT - 1}, which an older"),
-        ("torn", "does not contain"),
+        ("torn", "does not contain a layout number"),
     ],
 )
 def test_what_another_one_wrote_is_not_touched(old: NodeWorld, text: str, words: str) -> None:

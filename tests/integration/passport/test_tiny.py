@@ -119,7 +119,7 @@ def test_a_key_is_needed_and_named() -> None:
     with tiny_server(slots=1, ctx=CTX, api_key="right") as tiny:
         one = interactive_run(tiny.url, "right")
         one.servers.key = "wrong"
-        with pytest.raises(NotNow, match="it requires a key") as no:
+        with pytest.raises(NotNow, match="requires a key") as no:
             one.take()
     assert "secrets.json" in no.value.fix and "wrong" not in f"{no.value} {no.value.fix}"
 

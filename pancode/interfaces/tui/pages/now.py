@@ -121,7 +121,7 @@ def draw_money(answers: Json, moment: PageMoment) -> Line:
         return make_line("  today $0.00", "dim")
     meter = draw_meter(day) if day["ceiling_usd"] is not None else ()
     of = f" of {format_usd(day['ceiling_usd'])}" if day["ceiling_usd"] is not None else ""
-    held = f" + {format_usd(day['held_usd'])} held" if float(day["held_usd"]) else ""
+    held = f" + {format_usd(day['held_usd'])} reserved" if float(day["held_usd"]) else ""
     spent = "?" if moment.away else format_usd(day["spent_usd"])
     unknown = f"   ◌ {count_noun(day['unknown_runs'], 'run')} of unknown cost" if day["unknown_runs"] else ""
     return (("  today ", "dim"), *meter, (f" {spent}", "bold"), (f"{held}{of}", "dim"), (unknown, "magenta"))

@@ -24,7 +24,7 @@ def draw_diff(answers: Json, about: str, moment: PageMoment) -> Page:
     lines = answers["diff"].decode("utf-8", "replace").split("\n")
     rows: list[Line] = [((strip_escapes(one), diff_style(one)),) for one in lines[:MOST]]
     if len(lines) > MOST:
-        rows.append(make_line(f"... {len(lines) - MOST} more lines: pancode runs diff {about}", "yellow"))
+        rows.append(make_line(f"... {len(lines) - MOST} more lines: pancode diff {about}", "yellow"))
     if not answers["diff"].strip():
         rows = [make_line("it changed nothing")]
     return Page(lines=tuple(rows), shape={"run": about})

@@ -215,8 +215,7 @@ def test_a_session_that_users_come_back_to_gives_way_to_another_one_alone(
     job = node.ready(job_of("r-0006", **talked()))
     said = node.kept.keep(job, "s-1", USED)
     assert said.endswith(
-        "used longest ago: r-0002; "
-        "their next interactive runs begin with the first message and last answer only"
+        "used longest ago: r-0002; their next interactive runs start with a summary instead of their memory"
     )
     assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0003", "r-0005", "r-0006"]
     node.keeps(KeepBound(age_ms=DAY_MS, size=1))

@@ -18,7 +18,7 @@ def test_a_problem_is_no_answer_to_what_was_asked() -> None:
     told = check_notices(True, answer_in(422, problem))
     assert told["ok"] and told["detail"] == "not known: the coordinator does not answer"
     assert check_notices(False, None)["detail"] == "not known: no coordinator is running"
-    assert check_notices(True, {"troubles": [], "channels": [1]})["detail"] == "1 channels, no failures"
+    assert check_notices(True, {"troubles": [], "channels": [1]})["detail"] == "1 channel, no failures"
     assert not check_notices(True, {"troubles": ["mail: refused"], "channels": [1]})["ok"]
 
 

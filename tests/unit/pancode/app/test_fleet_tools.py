@@ -289,7 +289,7 @@ def test_no_argument_raises_what_it_may(world: ListenerWorld, given: dict[str, A
 def test_without_a_repository_it_sends_no_scouts_anywhere(world: ListenerWorld) -> None:
     panos = Panos(world)
     answer = panos.answer("explore", questions=["where is the key?"])
-    assert not answer.ok and "has none" in answer.text and len(runs(world)) == 1
+    assert not answer.ok and "this session has none" in answer.text and len(runs(world)) == 1
 
 
 def test_to_land_is_a_question_to_a_user(world: ListenerWorld) -> None:

@@ -22,7 +22,7 @@ def test_this_machine_alone_needs_no_tls(loaded: Load, place: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["0.0.0.0:7433", "10.0.0.5:7433", "desk.example:7433", "[::]:7433"])
-def test_eviction_this_machine_it_does(loaded: Load, place: str) -> None:
+def test_beyond_this_machine_it_does(loaded: Load, place: str) -> None:
     with pytest.raises(ConfigError, match="without TLS") as told:
         read_api_listener(loaded(user=f"api: {{listen: '{place}'}}"))
     assert told.value.code == "tls_needed" and "api.tls.cert" in told.value.fix

@@ -75,7 +75,7 @@ def test_what_takes_the_place_of_a_shipped_workflow_waits_and_is_said_each_time(
     told = refused(flows, {**body, "steps": [git("a")]})
     assert "which replaces the workflow that PanCode ships" in told["why"]
     dry = flows.world.http.post("/v1/workflows", {**body, "steps": [git("a")], "dry_run": True}).json()
-    assert not dry["admitted"] and "replace" in dry["reason"]
+    assert not dry["admitted"] and "which replaces the workflow" in dry["reason"]
     flows.begin(git("a"), **body, yes=True)
     again = flows.begin(git("a"), **body)
     assert any("which replaces the workflow" in said for said in again["warnings"])

@@ -3,7 +3,7 @@
 import { spoken, strip } from "./lines.js";
 
 const MOST_LINE = 1 << 24, MOST_TEXT = 200_000, MOST_PARTS = 5_000;
-const RESTS = { idle: "nobody has said anything for a while", asked: "somebody asked for it", cap: "its budget or a limit is nearly used", size: "its output is nearly as long as it may be", slot: "a waiting run needed its slot" };
+const RESTS = { idle: "no message for a while", asked: "a user requested it", cap: "its budget or a limit is nearly used", size: "its output is nearly as long as it may be", slot: "a waiting run needed its slot" };
 
 const words = (value) => (typeof value === "string" ? value : "");
 const count = (value) => (Number.isSafeInteger(value) && value > 0 ? value : 0);

@@ -49,7 +49,7 @@ export function Inbox({ query }) {
 }
 
 /** Machines that take no work, or have a problem. */
-export const Troubles = ({ nodes }) => (nodes.length ? html`<${Panel} title="Machines in trouble" count=${nodes.length} tone="warn"><ul>${nodes.map((node) => html`<${Row} key=${node.node} word=${node.state} href=${link(["machines", node.node])} title=${node.node} why=${`node:${node.node} ${node.words}\n→ ${node.command}`}
+export const Troubles = ({ nodes }) => (nodes.length ? html`<${Panel} title="Nodes in trouble" count=${nodes.length} tone="warn"><ul>${nodes.map((node) => html`<${Row} key=${node.node} word=${node.state} href=${link(["machines", node.node])} title=${node.node} why=${`node:${node.node} ${node.words}\n→ ${node.command}`}
   facts=${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}><${Warning}>${node.words}<//><//>`)}</ul><//>` : "");
 
 /** Costs that a user has to settle. */

@@ -41,7 +41,7 @@ export function Timeline({ run }) {
   };
   const attempt = ({ attempt: number, node, stop, mark, state }) => {
     const told = run.attempts.find((one) => one.attempt === number);
-    return html`<li class="small">attempt ${number} on <a href=${link(["machines", node])}>${node}</a> ${told?.outcome ? html`<${Badge} word=${told.outcome} />` : html`<${Badge} word=${mark || state} of="live" />`} ${told?.reason && told.reason !== told.outcome ? html`<span class="quiet">${told.reason}</span>` : ""}${stop ? " stop asked" : ""}</li>`;
+    return html`<li class="small">attempt ${number} on <a href=${link(["machines", node])}>${node}</a> ${told?.outcome ? html`<${Badge} word=${told.outcome} />` : html`<${Badge} word=${mark || state} of="live" />`} ${told?.reason && told.reason !== told.outcome ? html`<span class="quiet">${told.reason}</span>` : ""}${stop ? " stop requested" : ""}</li>`;
   };
   return html`<ol class="pad phases">${rows.map((one) => html`${one.first && leases.length > 1 ? attempt(one.lease) : ""}${row(one)}`)}</ol>`;
 }

@@ -241,10 +241,10 @@ def test_a_test_that_costs_is_for_a_user_to_want(world: Local, how: dict[str, bo
     assert (told["code"], told["exit_code"]) == ("costly_test", 5)
     assert "costs" in told["message"] and world.context.rows(Run) == []
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is True
-    assert "that no budget" in model_tests.describe_wait(world.context.core, PLACE)
+    assert "that no budget covers" in model_tests.describe_wait(world.context.core, PLACE)
     world.tell(None)
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is False
-    assert "that no budget" not in model_tests.describe_wait(world.context.core, PLACE)
+    assert "that no budget covers" not in model_tests.describe_wait(world.context.core, PLACE)
 
 
 def test_a_dry_run_says_that_it_was_not_tested_and_asks_nothing(world: Local) -> None:

@@ -15,7 +15,7 @@ def test_what_waits_what_stays_and_what_is_on_its_way() -> None:
     stays: list[StayingRun] = [{"run": "r-cccc", "why": "approval before start", "task": "deploy it"}]
     later: list[LaterSteps] = [{"workflow": "w-7f3k2x", "name": "nightly", "steps": 3}]
     text = handed_over({"at_work": 1, "handed": handed, "stays": stays, "later": later})
-    assert text.startswith("1 run running, 2 waiting on nodes, 1 here\n")
+    assert text.startswith("1 running, 2 waiting on nodes, 1 here\n")
     assert "being sent  handed to gpubox, 2nd there" in text and "approval before start" in text
     assert "later steps" in text and "w-7f3k2x" in text.partition("later steps")[2]
     assert text.endswith(
@@ -23,7 +23,7 @@ def test_what_waits_what_stays_and_what_is_on_its_way() -> None:
     )
     assert (
         handed_over({"at_work": 0, "handed": [], "stays": [], "later": []})
-        == "0 runs running, 0 waiting on nodes, 0 here\n"
+        == "0 running, 0 waiting on nodes, 0 here\n"
     )
 
 

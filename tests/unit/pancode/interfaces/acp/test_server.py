@@ -250,8 +250,8 @@ def test_a_turn_that_failed_is_an_error_with_the_command_that_says_why(editor: E
 def test_words_that_no_turn_took_are_an_error(editor: Editor, state: str) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.state(state=state, reason="its node becomes gone")
-    assert "its node becomes gone" in editor.until(id=3)["error"]["message"]
+    editor.fleet.state(state=state, reason="its node is gone")
+    assert "its node is gone" in editor.until(id=3)["error"]["message"]
 
 
 def test_words_whose_answer_was_lost_are_said_again_under_their_key(editor: Editor) -> None:

@@ -222,7 +222,7 @@ def test_a_stop_waits_for_the_nodes_own_word(world: World) -> None:
     world.node.start(world.claim())
     world.context.turn()
     told = world.http.post(f"/v1/runs/{run}/stop", {"by": "ana", "reason": "wrong"}).json()
-    assert told["state"] == "interrupting" and "not yet confirmed" in told["reason"]
+    assert told["state"] == "interrupting" and "not confirmed" in told["reason"]
     assert [c.body.kind for c in world.node.controls()][-1] == "stop"
 
 

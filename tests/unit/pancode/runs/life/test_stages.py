@@ -46,7 +46,7 @@ def test_the_stage_of_a_run() -> None:
         ({"stage": "placed", "waits": WaitReason.QUARANTINED, "reason": "offered to n1, which is"}, None),
         ({"stage": "delivering", "waits": WaitReason.DEPOT, "reason": "the disk is full"}, None),
         ({"stage": "waiting", "waits": WaitReason.NO_SLOT, "reason": "spawned nodes are busy"}, None),
-        ({"stage": "stopping", "reason": "stop requested, not yet confirmed: x"}, None),
+        ({"stage": "stopping", "reason": "stop requested, not confirmed: x"}, None),
     ],
 )
 def test_a_user_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], told: str | None) -> None:

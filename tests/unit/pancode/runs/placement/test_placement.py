@@ -69,7 +69,7 @@ def test_a_copy_of_the_repository_is_worth_one_free_slot() -> None:
     has, far = node("b", repositories=("p-1",)), node("a")
     one = run("r-1", workspace={"kind": "git", "repo": "p-1"})
     near = next(decide_placements([one], Standing((has, far), {"a": 2, "b": 2})))
-    assert isinstance(near, Placed) and near.node is has and "has the repository" in near.why
+    assert isinstance(near, Placed) and near.node is has and "it already has the repository" in near.why
     spread = next(decide_placements([one], Standing((has, far), {"a": 4, "b": 2})))
     assert isinstance(spread, Placed) and spread.node is far
 

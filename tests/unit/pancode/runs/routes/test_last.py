@@ -85,7 +85,7 @@ def test_a_landing_in_another_repository_is_refused_with_the_command(world: Worl
     assert asked(world, mine, "last").json()["run"] == "r-mine22"
     (mine / ".git").rename(mine / "gone")
     gone = asked(world, mine, "r-mine22").json()
-    assert gone["code"] == "no_repository" and "pancode runs diff r-mine22" in gone["fix"]
+    assert gone["code"] == "no_repository" and "pancode diff r-mine22" in gone["fix"]
 
 
 def test_the_gates_of_a_landing_are_shown_as_what_they_are(world: World) -> None:

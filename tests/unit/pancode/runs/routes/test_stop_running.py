@@ -26,7 +26,7 @@ def begun(world: World) -> str:
 
 def stopped(world: World) -> str:
     told = world.http.post("/v1/runs/running/stop", {"by": "ana"}).json()
-    assert "not yet confirmed" in told["reason"]
+    assert "not confirmed" in told["reason"]
     return str(told["run"])
 
 

@@ -43,7 +43,7 @@ def test_all_that_is_there_stands_in_seven_lines() -> None:
         node("old", "lost"),
     )
     assert lines(*fleet, models=models, waits="2 things need you, 1 change to review", preset="local") == [
-        "ok  nodes     gpubox, vm; unreachable: old (lost): pancode fleet status",
+        "ok  nodes     gpubox, vm; unreachable: old (lost): pancode node ls",
         "ok  programs  native, claude",
         "ok  models    gpubox/ollama/qwen3:8b",
         "ok  budget    $7.50 of $10.00 left today",
@@ -74,7 +74,7 @@ def test_without_a_machine_nothing_is_promised() -> None:
 def test_a_drained_machine_is_heard_and_not_waited_for() -> None:
     fleet = (node("vm"), node("old", "drained"), node("gone", "lost"))
     drained = "drained: old: pancode fleet resume"
-    assert lines(*fleet)[0] == f"ok  nodes     vm; {drained}; unreachable: gone (lost): pancode fleet status"
+    assert lines(*fleet)[0] == f"ok  nodes     vm; {drained}; unreachable: gone (lost): pancode node ls"
     assert lines(fleet[1])[0] == f"!   nodes     no node takes work; {drained}"
     assert not preflight._is_looking([fleet[1]]) and preflight._is_looking([fleet[2]])
 

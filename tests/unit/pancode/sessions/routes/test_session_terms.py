@@ -65,7 +65,7 @@ def test_at_rest_the_next_words_begin_with_the_new_terms(world: World) -> None:
     rested(world, interactive_run(world), record(1, 0))
     assert of(change(world, run, mode="plan")) == ("build", "auto-edit", ("plan", "auto-edit", "ana"))
     assert of(change(world, run, safety="suggest"))[2] == ("plan", "suggest", "ana"), "each by itself"
-    second = say(world, run, "node")["run"]
+    second = say(world, run, "look at it")["run"]
     job = interactive_run(world)
     assert (job.mode, job.safety) == (Mode.PLAN, Safety.SUGGEST)
     assert set(job.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}
@@ -303,7 +303,7 @@ def test_every_program_that_takes_turns_is_held_to_the_terms_from_its_next_inter
     (rest,) = sent(world)
     assert isinstance(rest, TurnControl) and (rest.what, rest.number) == ("rest", 1), "and no turn is cut"
     rested(world, first, record(1, 0))
-    say(world, run, "node")
+    say(world, run, "look at it")
     job = interactive_run(world)
     assert (job.mode, job.safety, job.reasoning) == (Mode.PLAN, Safety.SUGGEST, Reasoning.HIGH)
     assert job.resume is not None and (job.resume.run, job.resume.session) == (run, "s-1")
