@@ -37,7 +37,7 @@ SCENES: Mapping[str, Scene] = {
         (
             "pancode dispatch --runtime shell "
             """--verify "python3 check.py" "sed -i 's/helo/hello/' greet.py\"""",
-            "pancode diff last",
+            "pancode runs diff last",
             "pancode receipt verify last",
             "pancode runs land last",
         ),

@@ -80,7 +80,7 @@ def test_the_first_page_has_what_needs_the_user_then_what_goes_on(still: Scene) 
         "● n1",
         "■■□□□□□□ 2 of 8",
         "today ─",
-        "$0.20 + $0.10 held of $10.00",
+        "$0.20 + $0.10 reserved of $10.00",
     ):
         assert words in above, above
 
