@@ -114,7 +114,7 @@ def test_the_gates_of_every_run_of_the_change_are_judged_with_their_set_up(tmp_p
 
 def test_gates_that_fail_there_say_where_to_look(tmp_path: Path) -> None:
     job, said = Judged(tmp_path).on_a_node(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
-    assert not said.ok and f"runs logs --stream gates.log {job.identity.run}" in said.detail
+    assert not said.ok and f"pancode logs --stream gates.log {job.identity.run}" in said.detail
 
 
 def test_one_that_is_called_off_stops_its_run(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell) -> None:
     _let_go()
     out, err = waiting.communicate(timeout=LONG_S * crowded())
     assert waiting.returncode == 7 and b"done" in out
-    assert "not landed: conflict" in err.decode() and "a.txt" in err.decode() and "runs diff" in err.decode()
+    told = err.decode()
+    assert "not landed: conflict" in told and "a.txt" in told and "pancode diff" in told
     assert (fleet.cwd / "a.txt").read_text() == "mine\n"
     assert _landing(fleet)["status"] == "conflict"
     assert "not landed: conflict" in fleet("runs").out and "+two" in fleet("runs", "diff", "last").out
