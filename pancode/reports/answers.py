@@ -136,14 +136,16 @@ class WorkingRun(RunShape):
 
 
 class NowAnswer(TypedDict):
-    """What a user sees first. A run stands in one of the lists only. `working`: without the `chats`, which
-    wait for a message of the user; `waiting`: what has not begun; `nodes`: those in trouble."""
+    """What a user sees first. A run is in one of the lists only. `working`: without the `chats`, which wait
+    for a message of the user; `waiting`: the next runs that have not begun, of `waiting_count`; `nodes`:
+    those in trouble."""
 
     as_of: str
     needs: list[NeedShape]
     review: ReviewShape
     working: list[WorkingRun]
     waiting: list[WorkingRun]
+    waiting_count: int
     chats: list[WorkingRun]
     nodes: list[NodeTrouble]
     ended: EndedShape

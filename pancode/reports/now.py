@@ -28,7 +28,7 @@ from pancode.runs.lists import since_ms
 from pancode.runs.placement.placement import in_order
 from pancode.runs.views import format_iso, run_shape
 
-MOST_WORKING, MOST_WAITING, MOST_ENDED = 1_000, 1_000, 20
+MOST_WORKING, MOST_WAITING, MOST_ENDED = 1_000, 100, 20
 UP = ("online", "draining", "drained")
 """The states of a node that sends heartbeats."""
 _ASKS = (ItemKind.QUESTION, ItemKind.PERMISSION, ItemKind.CALL)
@@ -40,8 +40,9 @@ _NOT_BEGUN = ("waiting", "placed")
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """State at one moment. `also`: what waits for a user besides the questions. `known`: the runs of both,
-    by id. `runs`: those that have not ended. `ends`: the number of runs that ended since `since`, by outcome.
-    `landed`: the number of landings since then. `sick`: by node, why it accepts no work."""
+    by id. `runs`: those that have not ended; `unlisted`: how many more wait. `ends`: the number of runs
+    that ended since `since`, by outcome. `landed`: the number of landings since then. `sick`: by node,
+    why it accepts no work."""
 
     now: str
     since: str
@@ -49,6 +50,7 @@ class Snapshot:
     also: Sequence[BriefLine]
     known: Mapping[str, RunShape]
     runs: Sequence[WorkingRun]
+    unlisted: int
     ended: Sequence[RunShape]
     ends: Mapping[str, int]
     landed: int
@@ -61,16 +63,15 @@ def arrange_now(seen: Snapshot) -> NowAnswer:
     """Return the answer. Each run is in one list only: a run that needs the user is not in `working`."""
     needed = {item["run"] for item in seen.items}
     rest = [run for run in seen.runs if run["run"] not in needed]
-    chats = [run for run in rest if run["status"] == WAITS_FOR_YOU]
     waiting = [run for run in rest if run["status"] in _NOT_BEGUN]
-    working = [run for run in rest if run not in chats and run not in waiting]
     return {
         "as_of": seen.now,
         "needs": list_needs(seen),
         "review": count_reviews(seen),
-        "working": working,
+        "working": [run for run in rest if run["status"] not in (*_NOT_BEGUN, WAITS_FOR_YOU)],
         "waiting": waiting,
-        "chats": chats,
+        "waiting_count": len(waiting) + seen.unlisted,
+        "chats": [run for run in rest if run["status"] == WAITS_FOR_YOU],
         "nodes": list_troubles(seen.nodes, seen.sick),
         "ended": count_ends(seen),
         "money": sum_money(seen),
@@ -177,10 +178,11 @@ def see_now(
         states = [state for state in RunState if state not in (RunState.ENDED, RunState.PENDING)]
         begun = [run for state in states for run in tx.find(Run, {"state": state}) if run.judges is None]
         active = sorted(begun, key=lambda run: run.created_ms)
-        pending = in_order(tx.find(Run, {"state": RunState.PENDING}))
+        asked = {item["run"] for item in inbox}
+        pending = [run for run in in_order(tx.find(Run, {"state": RunState.PENDING})) if run.id not in asked]
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=3 * MOST_ENDED)
         ended = [row.run for row in newest if row.ended_ms >= since and not row.judges][:MOST_ENDED]
-        names = {*(item["run"] for item in inbox), *(line["run"] for line in also)}
+        names = {*asked, *(line["run"] for line in also)}
         ends, landed = ends_since(tx, since), len(list(list_landed(core, tx, since)))
         sick = {node.name: why for node in tx.find(Node) if (why := node.quarantined or node.paused)}
 
@@ -201,6 +203,7 @@ def see_now(
                 }
                 for run in (*active[:MOST_WORKING], *pending[:MOST_WAITING])
             ],
+            unlisted=max(0, len(pending) - MOST_WAITING),
             ended=shapes(ended),
             ends=ends,
             landed=landed,

@@ -16,8 +16,10 @@ def _view(key: str, name: str, tooltip: str, short: str = "") -> Binding:
     return Binding(key, f"view({name!r})", short, bool(short), key, tooltip=tooltip)
 
 
-def _do(key: str, name: str, tooltip: str, label: str = "", short: str = "", first: bool = False) -> Binding:
-    return Binding(key, name, short, bool(short), label or key, tooltip=tooltip, priority=first)
+def _do(
+    key: str, name: str, tooltip: str, label: str = "", short: str = "", priority: bool = False
+) -> Binding:
+    return Binding(key, name, short, bool(short), label or key, tooltip=tooltip, priority=priority)
 
 
 KEYS = (
@@ -41,9 +43,9 @@ KEYS = (
     _act("V", "verify", "let another node run the gates (asks)"),
     _act("x", "drop", "drop the change (asks)"),
     _act("t", "tell", "send the agent of the run a message"),
-    # first: the prompt is open before the next key of the same burst (a paste, a slow link) is read
-    _do("colon", "ask_resource", "go to a resource; Tab completes", ":", "go", first=True),
-    _do("slash", "ask_filter", "filter what is shown", "/", "find", first=True),
+    # With priority, the prompt is open before the next key of the same burst (a paste, a slow link) is read.
+    _do("colon", "ask_resource", "go to a resource; Tab completes", ":", "go", priority=True),
+    _do("slash", "ask_filter", "filter what is shown", "/", "find", priority=True),
     _do("question_mark", "palette", "these keys; typing filters them", "?", "keys"),
     _do("q", "leave", "leave, as :quit and Ctrl-C", short="quit"),
     _do("o", "order(False)", "order the rows by the next column; behind the last one as they come"),

@@ -211,9 +211,9 @@ def list_running(seen: Seen, columns: int, most: int) -> list[str]:
 def list_waiting(now: NowAnswer, columns: int, most: int) -> list[str]:
     if not now["waiting"]:
         return []
-    lines = [f"WAITING {len(now['waiting'])}"]
+    lines = [f"WAITING {now['waiting_count']}"]
     lines += [f"  {one['run']}  {escape_line(one['reason'])}" for one in now["waiting"][:most]]
-    return lines + _format_more(len(now["waiting"]) - most, "more", "pancode runs --waiting", columns)
+    return lines + _format_more(now["waiting_count"] - most, "more", "pancode runs --waiting", columns)
 
 
 def list_nodes(seen: Seen, columns: int, most: int) -> list[str]:

@@ -46,15 +46,21 @@ def draw_now(answers: Json, about: str, moment: PageMoment) -> Page:
         groups += [("Ended since you left", [_run(run, moment) for run in now["ended"]["runs"]])]
     if moment.height >= _TALLEST:
         groups += [("Money", [_scope(one) for one in answers["budget"]["scopes"] if one["ceiling_usd"]])]
-    rows = tuple(row for name, found in groups if found for row in (_heading(name, found), *found))
+    counts = {"Waiting": now["waiting_count"] + len(now["chats"])}
+    rows = tuple(
+        row
+        for name, found in groups
+        if found
+        for row in (_heading(name, counts.get(name, len(found))), *found)
+    )
     head = ("", "TASK", "WHAT", "NODE", "FOR", "COST")
     above = (*list_troubles(answers), *draw_nodes_in_short(answers, moment), draw_money(answers, moment))
     return Page(above, head, rows, (), "WHAT", "nothing runs and nothing waits")
 
 
-def _heading(name: str, rows: list[PageRow]) -> PageRow:
+def _heading(name: str, count: int) -> PageRow:
     style = "bold yellow" if name == "Needs you" else "bold"
-    return PageRow(name, "heading", ("", name, "", "", "", str(len(rows))), {"style": style})
+    return PageRow(name, "heading", ("", name, "", "", "", str(count)), {"style": style})
 
 
 def _need(need: Json, moment: PageMoment) -> PageRow:

@@ -17,7 +17,7 @@ def draw_summary(answers: Json) -> Line:
     if "now" in answers:
         now = answers["now"]
         count = len(now["needs"]) + now["review"]["changes"]
-        spans += [(f"  {len(now['waiting'])} waiting", ""), (f"  inbox {count}", "yellow" if count else "")]
+        spans += [(f"  {now['waiting_count']} waiting", ""), (f"  inbox {count}", "yellow" if count else "")]
         spans.append((f"  {format_today(now['money']['day'])}", "red" if now["money"]["over"] else ""))
     return tuple(spans)
 

@@ -5,7 +5,7 @@ import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { post, session, shareTabs, trade } from "./lib/api.js";
 import * as feed from "./lib/feed.js";
 import * as keys from "./lib/keys.js";
-import { go, html, link, useLive, useRoute, useSilence, useSummary } from "./lib/live.js";
+import { go, html, isInboxEvent, link, useLive, useRoute, useSilence, useSummary } from "./lib/live.js";
 import { Glyph, heard, Over, Page, Slots, tell, Trouble, Unheard } from "./lib/parts.js";
 import { Palette } from "./lib/palette.js";
 import { span } from "./lib/words.js";
@@ -53,7 +53,7 @@ function App() {
 function Top({ name, help, find }) {
   const silent = useSilence();
   const fleet = useLive("fleet", undefined, (event) => event.kind === "node.state");
-  const summary = useSummary((event) => /^inbox|^run.(ended|landing)/.test(event.kind));
+  const summary = useSummary(isInboxEvent);
   const count = summary.data && summary.data.needs.length + summary.data.review.changes;
   const told = fleet.data?.coordinator;
   const pulse = html`<span class=${`pulse ${silent ? "ghost tone" : "ok"}`}>${silent ? `not heard for ${span(silent)}` : "live"}</span>`;

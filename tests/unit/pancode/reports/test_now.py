@@ -68,6 +68,7 @@ def snapshot(count: int, *nodes: Any, **more: Any) -> Snapshot:
         "also": [review(f"r-l{n}") for n in numbers],
         "known": {f"r-l{n}": run(f"r-l{n}", "to_land", verification=trusts.get(n)) for n in numbers},
         "runs": [*active, run("r-chat", "waiting_for_you"), *(run(f"r-w{n}", "waiting") for n in numbers)],
+        "unlisted": 0,
         "ended": [],
         "ends": {"done": 2, "verify_failed": 1},
         "landed": 1,
@@ -93,6 +94,10 @@ def test_a_run_stands_in_one_place_and_a_chat_that_waits_is_not_at_work() -> Non
     )
     names = {name: [one["run"] for one in now[name]] for name in ("needs", "working", "waiting", "chats")}
     assert names == {"needs": ["r-q0"], "working": ["r-1", "r-4"], "waiting": ["r-2"], "chats": ["r-3"]}
+
+
+def test_waiting_runs_that_are_not_listed_count() -> None:
+    assert arrange_now(snapshot(3, unlisted=400))["waiting_count"] == 403
 
 
 def test_questions_stand_before_approvals_and_those_before_what_is_broken() -> None:

@@ -18,7 +18,7 @@ export const html = htm.bind((kind, props, ...children) => {
   for (const name of SAID) if (typeof props?.[name] === "string") props[name] = visible(props[name]);
   return h(kind, props, ...clean(children, ONLY_TEXT.includes(kind) ? visible : named));
 });
-/** Between two readings: this, or some times as long as the last one took. */
+/** The least time between two requests: this, or a multiple of how long the last request took. */
 const AT_MOST_EACH_MS = 200, SHARE = 3;
 
 /** By address: what was read, who shows it, and which events they want it read again for. */
@@ -74,10 +74,12 @@ export function useLive(path, query, fits = () => true) {
   return { ...state, again: () => again.current() };
 }
 
-/** When this browser was left before now: {at}, or null. */
+/** When this browser last left the console: {at}, or null. */
 export const left = seenBefore();
-/** What a user sees first, as the coordinator arranges it: one answer for all that show a part of it. */
+/** The coordinator's answer to what a user sees first, shared by all parts of the page that show some of it. */
 export const useSummary = (fits) => useLive("now", { since: left?.at }, fits);
+/** Whether an event may change what waits for the user. */
+export const isInboxEvent = (event) => /^inbox|^run.(ended|landing)/.test(event.kind);
 
 const ticking = new Set();
 setInterval(() => { if (!document.hidden) for (const fn of [...ticking]) fn(Date.now()); }, 1000);

@@ -1,4 +1,4 @@
-// Markdown of a stranger as elements: markdown-it reads it with HTML off, and what it found is drawn by a table. No text becomes markup.
+// Draws untrusted Markdown: markdown-it parses it with HTML off, and each token becomes an element from a fixed table, so no text becomes markup.
 
 import markdownIt from "../vendor/markdown-it.mjs";
 import { html } from "./live.js";
@@ -7,10 +7,10 @@ const MOST = 100_000;
 const parser = markdownIt({ html: false, linkify: true, breaks: true });
 parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
 
-/** By what it is in the text: its element. The headings of a text stand below those of the page. */
+/** The element of each token. Headings of a text are below those of the page. */
 const TAGS = { h1: "h3", h2: "h3", h3: "h4", h4: "h5", h5: "h5", h6: "h5", strong: "b", ...Object.fromEntries("p ul ol li blockquote table thead tbody tr th td em s".split(" ").map((tag) => [tag, tag])) };
 
-/** A link has its address beside it, so that nothing leads elsewhere than it says; and only to the web, or to a letter. */
+/** Show a link with its address, so that its text cannot hide where it leads. Only web and mail addresses become links. */
 function linked(address, kids, words) {
   if (!/^(https?:\/\/|mailto:)/i.test(address)) return html`${kids} (${address})`;
   return html`<a href=${address} target="_blank" rel="noreferrer noopener nofollow">${kids}</a>${words !== address && html` <span class="small quiet">(${address})</span>`}`;
@@ -38,7 +38,7 @@ function leaf(token) {
   }
 }
 
-/** A list of tokens, in which each that opens has one that closes, as elements. */
+/** Turn a list of tokens, in which opening and closing tokens are paired, into elements. */
 function drawn(tokens) {
   const open = [{ kids: [] }];
   tokens.forEach((token, i) => {
@@ -49,5 +49,5 @@ function drawn(tokens) {
   return open[0].kids;
 }
 
-/** What is very long stays the text that it is. */
+/** Draw Markdown; a very long text stays plain text. */
 export const draw = (text) => (text.length > MOST ? html`<div class="words">${text}</div>` : drawn(parser.parse(text, {})));

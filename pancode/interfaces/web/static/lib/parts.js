@@ -31,7 +31,7 @@ export function Trouble({ problem }) {
   return html`<div class="panel tinted bad pad" role="alert"><strong>${problem.message}</strong> ${problem.why}${problem.fix && html` → <code>${problem.fix}</code>`}</div>`;
 }
 
-/** The id of a thing, which is called by its words. */
+/** The id, shown next to the title of a thing. */
 export const Id = ({ id }) => html`<code class="badge id">${id}</code>`;
 
 /** A shape that means its word; the word stands beside it. */
@@ -88,7 +88,7 @@ export const Why = ({ what }) =>
 /** A fact of a list, where it is known. */
 export const fact = (name, value) => (value === null || value === undefined || value === "" ? "" : html`<div><dt>${name}</dt><dd>${value}</dd></div>`);
 
-/** What a run costs: nothing is known of one at work that has not told, and of one that has ended something is missing. */
+/** The cost of a run. An unknown cost is `–` while the run has not ended, and `unknown` afterwards. */
 export const Cost = ({ run }) => (run.usage.cost_usd !== null ? usd(run.usage.cost_usd) : run.outcome ? html`<span class="ghost tone">unknown</span>` : "–");
 
 /** A bar of how much is used. */
@@ -115,14 +115,14 @@ export function Act({ label, path, body = {}, sure, done, kind = "", ask = post 
   return html`<button type="button" class=${kind} disabled=${busy} onClick=${press}>${busy ? `${label} …` : label}</button>`;
 }
 
-/** What `load` brings, once it is there: it is loaded when it is first wanted. */
+/** The result of `load`, which is called at first use; undefined until then. */
 function useLater(load) {
   const [, set] = useState(0);
   useEffect(() => { if (!load.found) load().then((found) => { load.found = found; set(1); }, () => set(2)); }, []);
   return load.found;
 }
 const reads = () => import("./markdown.js").then((module) => module.draw);
-/** Words of an agent or of an issue, as Markdown; until what reads it is there, the text as it is. */
+/** Text of an agent or an issue, as Markdown; plain text until the parser is loaded. */
 export function Prose({ text, kind = "" }) {
   const draw = useLater(reads), drawn = useMemo(() => draw?.(text), [text, draw]);
   return html`<div class=${`prose ${drawn ? "" : "words"} ${kind}`} tabindex=${kind ? "0" : undefined}>${drawn || text}</div>`;
@@ -137,7 +137,7 @@ let open = () => {}, note = () => {};
 /** Words at the foot of the page that go away; a problem stays until it is closed. */
 export function tell(said) { said instanceof Error ? open({ problem: said }) : note(said); }
 export function askWhy(what) { open({ why: what }); }
-/** Whether a user says yes. `about`: what the yes is for, whole. */
+/** Ask the user to confirm. `about`: the whole text of what is approved. */
 export const agreed = (words, verb, about) => new Promise((answer) => open({ sure: words, verb, about, answer }));
 /** Messages of a user, or null. */
 export const asked = (words, verb, first = "") => new Promise((answer) => open({ sure: words, verb, answer, text: first }));

@@ -64,7 +64,7 @@ function grow(steps, open, line, number) {
   }
 }
 
-/** What the end of an output says last: the words or the call of an agent's program, else its last lines. `most`: how long the text may be; the first line of one that long is cut. */
+/** The last text or call in the end of an agent's output, else its last lines. `most`: the size that was requested; the first line of an output that long may be cut. */
 export function lastSaid(text, most) {
   const steps = [], open = new Map(), lines = text.split("\n").slice(text.length > 0.9 * most ? 1 : 0);
   lines.forEach((line, i) => takeStep(steps, open, line, i));

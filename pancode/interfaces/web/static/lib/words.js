@@ -62,7 +62,7 @@ const looks = Object.entries(LOOKS).map(([pair, words]) => [...pair.split(" "), 
 
 /** [tone, glyph] of a word; `of`: the tone, where the place knows better. */
 export const look = (word, of) => looks.find(([tone, , words]) => words.includes(word) && (!of || of === tone)) || looks.find(([tone]) => tone === (of || "bad"));
-/** Outcomes to the word that every face shows for them, where it differs. */
+/** Outcomes whose status has another name in every interface. */
 export const STATUSES = { verify_failed: "gate_failed", interrupted: "stopped" };
 /** A name as words. */
 export const plain = (word) => String(STATUSES[word] || word).replaceAll("_", " ");
@@ -89,9 +89,9 @@ export function took(run, now = Date.now()) {
   return `${silent ? "over " : ""}${span((run.finished_at ? Date.parse(run.finished_at) : silent || now) - Date.parse(run.started_at))}`;
 }
 
-/** The first line of a task that says something: what a run, or what has a task, is called. */
+/** The first line of a task that says something, by which a run is named. */
 export const title = ({ task }) => (task || "").split("\n").map((line) => line.trim().replace(/^#+/, "").trim()).find((line) => line && line[0] !== "!")?.slice(0, 200) || "(no words)";
-/** The same with its id, in a sentence. */
+/** The title with the id, for a sentence. */
 export const called = (run) => `“${title(run).slice(0, 80)}” (${run.run})`;
 
 const HIDDEN = /(?![\t\n])[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u{34f}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{2800}\u{3164}\u{ffa0}\u{fe00}-\u{fe0f}\u{e0100}-\u{e01ef}]/gu;

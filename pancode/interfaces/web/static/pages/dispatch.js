@@ -103,7 +103,7 @@ export function Verdict({ said, task }) {
   const { report, problem } = said;
   if (problem) return html`<${Trouble} problem=${problem} />`;
   if (!report) return html`<p class="small quiet">${task ? "asking …" : "Write a task, and the ten gates answer at once."}</p>`;
-  return html`<p class="small"><strong>${report.admitted ? (report.asks ? "It would wait for a yes." : "It would be admitted.") : "It would be refused."}</strong> ${report.agent} on ${report.runtime}${report.model ? `, ${report.model}` : ""}; estimated ${usd(report.estimate_usd)}, ${report.estimate_minutes} min${report.chosen ? `; ${report.chosen}` : ""}</p>
+  return html`<p class="small"><strong>${report.admitted ? (report.asks ? "It would wait for approval." : "It would be admitted.") : "It would be refused."}</strong> ${report.agent} on ${report.runtime}${report.model ? `, ${report.model}` : ""}; estimated ${usd(report.estimate_usd)}, ${report.estimate_minutes} min${report.chosen ? `; ${report.chosen}` : ""}</p>
     <ol class="gates small stack">${report.gates.map((gate) => html`<li><${Glyph} name=${gate.passed ? (gate.warning ? "yes" : "done") : "failed"} tone=${gate.passed ? (gate.warning ? "warn" : "ok") : "bad"} /><span class="sr">${gate.passed ? (gate.warning ? "warning" : "passed") : "refused"}: </span> <b>${gate.gate}</b> ${gate.words}${gate.fix ? html` → <code>${gate.fix}</code>` : ""}</li>`)}</ol>
     <h3>Machines</h3><ul class="plain">${report.nodes.map((node) => html`<li><${Badge} word=${node.fits ? (node.ready ? "ready" : "fits") : "no"} of=${node.fits ? "ok" : "bad"} /> ${node.node}: ${node.why}${node.fix ? html` → <code>${node.fix}</code>` : ""}</li>`)}</ul>
     ${report.notes.map((note) => html`<${Warning}>${note}<//>`)}

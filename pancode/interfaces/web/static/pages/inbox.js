@@ -5,26 +5,25 @@ import { askedFor, land, REFUSES, yesTo } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { strip } from "../lib/lines.js";
-import { go, html, link, useLive, useSummary } from "../lib/live.js";
+import { go, html, isInboxEvent, link, useLive, useSummary } from "../lib/live.js";
 import { Act, agreed, Ago, asked, Empty, Glyph, heard, Id, Page, Panel, Prose, Row, RunLink, State, tell, Unheard, Warning } from "../lib/parts.js";
 import { called, look, stateOf, title } from "../lib/words.js";
 import { Change } from "./rundiff.js";
 import { toolIn } from "./tools.js";
 
-const moves = (event) => /^inbox|^run.(ended|landing)/.test(event.kind);
 
-/** What needs a user, as the list has it. `word`: its state; `item`: what an answer needs; of what has none the run is looked at as a change. `tool`: the page of a tool, which is no run. */
+/** A need of `/v1/now` as an entry of the list. `word`: its state; `item`: the inbox item that an answer decides; without one, the entry shows the run's change. `tool`: the page of a proposed tool, which has no run. */
 export function entryOf(need) {
   const tool = toolIn(need.command), own = tool && { run: null, id: tool, title: need.words, tool };
   return { choices: [], yes: [], id: need.run || need.command, ...need.item, ...need, ...own, kind: need.item ? need.kind : "review", word: tool ? "tool" : need.kind, tone: tool || need.item || look(need.kind)[0] !== "bad" ? "warn" : undefined };
 }
 const changeOf = (run) => ({ choices: [], yes: [], id: run.run, run: run.run, node: run.node, kind: "review", word: ["done", "to_land"].includes(stateOf(run)) ? "review" : stateOf(run), since: run.finished_at, title: title(run), words: run.task, approves: "" });
-/** Where it is decided. */
+/** The address of the page on which the user decides. */
 export const hrefOf = (entry, query) => entry.tool || (entry.run || entry.item ? link(["inbox"], { ...query, item: entry.id }) : undefined);
 
-/** What needs a user, then changes that nobody has landed or sent back; `view` review: these alone. Nothing stands before both are known, and only a key scrolls. */
+/** What needs the user, then the changes to review; `view` review: only these. The page is arranged once both answers are there, and scrolls only on a key. */
 export function Inbox({ query }) {
-  const summary = useSummary(moves), queue = useLive("landings/review", undefined, moves);
+  const summary = useSummary(isInboxEvent), queue = useLive("landings/review", undefined, isInboxEvent);
   const [shut, close] = useState([]);
   const now = summary.data, ready = now && queue.data, shows = (one) => !shut.includes(one.run);
   const needs = ready ? now.needs.map(entryOf).filter(shows) : [], known = new Set(needs.map((one) => one.run));
@@ -48,11 +47,11 @@ export function Inbox({ query }) {
     <${Troubles} nodes=${now.nodes} /><${Notes} notes=${now.money.notes} />`}<//>`;
 }
 
-/** Machines that take no work, or have a problem. */
+/** Nodes that accept no work or have a problem. */
 export const Troubles = ({ nodes }) => (nodes.length ? html`<${Panel} title="Nodes in trouble" count=${nodes.length} tone="warn"><ul>${nodes.map((node) => html`<${Row} key=${node.node} word=${node.state} href=${link(["machines", node.node])} title=${node.node} why=${`node:${node.node} ${node.words}\n→ ${node.command}`}
   facts=${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}><${Warning}>${node.words}<//><//>`)}</ul><//>` : "");
 
-/** Costs that a user has to settle. */
+/** Costs that a user must settle. */
 export const Notes = ({ notes }) => (notes.length ? html`<${Panel} title="Costs to settle" count=${notes.length}><ul>${notes.map((one) => html`<${Row} key=${one.what} word="budget" href=${one.run ? link(["runs", one.run, "cost"]) : "#/money"} title=${one.task || one.what} facts=${html`${one.task && html`<span>${one.what}</span>`}<code>${one.command}</code>`} />`)}</ul><//>` : "");
 
 /** What `w` tells: of its run, or of the change that was asked for. */
@@ -84,7 +83,7 @@ function Item({ item, diff, close }) {
       ${first === "look" && changes && html`<button type="button" class="main" onClick=${look}>Look at the change</button>`}
       ${first === "resolve" && html`<${Act} label="Resolve" kind="main" path=${at("runs", item.run, "land/resolve")} sure=${`Let an agent settle the conflict of ${called(run)} with your files? Its result is a run of its own.`} done=${(told) => go(["runs", told.run])} />`}
       ${wide(item) && html`<button type="button" onClick=${() => approve(item, "run")}>Approve for the whole run</button>`}
-      ${item.tool && html`<a class="btn main" href=${item.tool}>Look at the tool</a>`}${!item.run && !item.item ? html`<code>${item.command}</code>` : html`<button type="button" onClick=${() => deny(item, close)}>${item.kind === "review" ? "Put aside" : "Deny"} <kbd class="desk">x</kbd></button>`}
+      ${item.tool && html`<a class="btn main" href=${item.tool}>Look at the tool</a>`}${!item.run && !item.item ? html`<code>${item.command}</code>` : html`<button type="button" onClick=${() => deny(item, close)}>${item.kind === "review" ? "Drop" : "Deny"} <kbd class="desk">x</kbd></button>`}
       ${back(item) && html`<button type="button" onClick=${() => sendBack(item)}>Send back <kbd class="desk">s</kbd></button>`}</p></div><//>
     ${changes ? html`<${Change} run=${run} />` : run?.commit ? html`<p><a href=${link(["inbox"], { item: item.id, diff: 1 })}>What it has changed so far <kbd class="desk">d</kbd></a></p>` : ""}</div>`;
 }
@@ -93,7 +92,7 @@ const asks = (item) => item.kind === "question" || item.kind === "permission";
 const wide = (item) => ["call", "permission", "budget", "policy", "dispatch"].includes(item.kind);
 const back = (item) => item.run && ["landing", "review"].includes(item.kind);
 
-/** The answers where it stands: those of a question, else yes and no. */
+/** The buttons that decide an entry in place: the choices of a question, else approve and deny. */
 export const Decide = ({ entry }) => (entry.kind === "question" ? html`${entry.choices.map((choice, i) => html`<button type="button" onClick=${() => say(entry, String(i + 1))}>${choice}</button>`)}<button type="button" class=${entry.choices.length ? "bare" : ""} onClick=${() => answer(entry)}>Answer</button>`
   : html`<button type="button" onClick=${() => approve(entry)}>Approve</button><button type="button" class="bare" onClick=${() => deny(entry)}>Deny</button>`);
 
@@ -121,8 +120,8 @@ async function approve(item, scope = "once") {
 
 async function deny(item, close) {
   if (item.kind === "review") {
-    if (!item.run || !(await agreed(`Put the change of “${item.title}” (${item.run}) aside? It is kept, and asked about no more.`, "Put aside"))) return;
-    await tried(() => post(at("runs", item.run, "land/drop"), {}), () => { close((old) => [...old, item.run]); return `${item.run} is put aside`; });
+    if (!item.run || !(await agreed(`Drop the change of “${item.title}” (${item.run})? It is kept, but no longer in the inbox.`, "Drop"))) return;
+    await tried(() => post(at("runs", item.run, "land/drop"), {}), () => { close((old) => [...old, item.run]); return `${item.run} is dropped`; });
     return;
   }
   if (item.kind === "call") {

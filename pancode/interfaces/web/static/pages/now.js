@@ -1,4 +1,4 @@
-// Now: what needs you, what works and what waits, machines in trouble, what has ended, money; as the coordinator arranges it.
+// Now: what needs you, what runs and waits, nodes in trouble, what has ended, and money, as the coordinator arranges it.
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { at, get } from "../lib/api.js";
@@ -15,7 +15,7 @@ export function Now() {
   const used = useRef(0);
   const live = useSummary((event) => {
     if (event.kind !== "run.usage") return /^(run|inbox|budget|node|schedule)\b/.test(event.kind);
-    if (Date.now() - used.current < USED_MS) return false; // what is used is told each two seconds
+    if (Date.now() - used.current < USED_MS) return false; // a usage event comes every two seconds
     used.current = Date.now();
     return true;
   });
@@ -25,7 +25,7 @@ export function Now() {
     <div class="stack"><${Troubles} nodes=${now.nodes} /><${Ended} ended=${now.ended} /><${Money} money=${now.money} /></div></div>`}<//>`;
 }
 
-/** The first of them whole and with their keys; the rest, and all changes, are a line each: what works stands below without a scroll. */
+/** The first needs are shown whole with their buttons; the others and the changes are one line each, so that running work is visible without scrolling. */
 function Needs({ needs, review }) {
   const more = needs.slice(MOST_NEEDS);
   return html`<${Panel} title="Needs you" count=${needs.length} tone=${needs.length ? "warn" : ""} act=${html`<a class="btn bare" href="#/inbox">Open the inbox</a>`}>
@@ -37,7 +37,7 @@ function Needs({ needs, review }) {
 const Line = ({ glyph, tone, href, words }) => html`<li class="row" data-row><${Glyph} name=${glyph} tone=${tone} /><a class="t" href=${href}>${words}</a></li>`;
 const Fold = ({ words, children }) => html`<details><summary class="small pad"><span class="fold"><${Glyph} name="fold" /></span>${words}</summary><ul>${children}</ul></details>`;
 
-/** A question with its answers, an approval with what it approves, what is broken with what helps. */
+/** A question with its choices, an approval with what it approves, a broken thing with the command that helps. */
 function Need({ entry }) {
   return html`<${Row} kind=${entry.choices.join("").length > 20 ? "need" : ""} word=${entry.word} of=${entry.tone} href=${hrefOf(entry)} title=${entry.title} why=${whyItem(entry)} keys=${entry.item && html`<${Decide} entry=${entry} />`}
     facts=${html`<span>${entry.node}</span><span class="desk">${entry.run}</span>${entry.since && html`<${Ago} at=${entry.since} />`}${!entry.run && html`<code>${entry.command}</code>`}`}><p class="small words task" tabindex="0">${entry.words}</p>
@@ -46,12 +46,12 @@ function Need({ entry }) {
 
 function Running({ now }) {
   const fleet = useLive("fleet", undefined, (event) => event.kind === "node.state"), paused = fleet.data?.coordinator.paused;
-  const { working, waiting, chats } = now, runs = [...working, ...waiting], tails = useTails(working.map((run) => run.run).sort().join());
+  const { working, waiting, chats } = now, all = working.length + now.waiting_count, runs = [...working, ...waiting], tails = useTails(working.map((run) => run.run).sort().join());
   return html`<${Panel} title="Running now" count=${working.length} act=${fleet.data && (paused ? html`<${Act} label="Resume the queues" path="queues/resume" sure="Take work from the queues again?" done=${fleet.again} />`
       : html`<${Act} label="Pause the queues" kind="bare" path="queues/pause" sure="Take nothing from the queues until somebody resumes them? What runs continues." done=${fleet.again} />`)}>
     ${paused && html`<div class="pad"><${Warning}>Nothing is taken from the queues: ${paused}<//></div>`}
     ${!runs.length ? html`<${Empty} title="Nothing runs and nothing waits"><a href=${link(["dispatch"])}>Dispatch a task</a><//>` : html`<ul>${runs.slice(0, MOST).map((run) => html`<${Working} key=${run.run} run=${run} tail=${tails[run.run]} />`)}</ul>`}
-    ${runs.length > MOST ? html`<p class="pad small"><a href=${link(["runs"], { outcome: "pending" })}>and ${runs.length - MOST} more</a></p>` : ""}
+    ${all > MOST ? html`<p class="pad small"><a href=${link(["runs"], { outcome: "pending" })}>and ${all - MOST} more</a></p>` : ""}
     ${chats.length ? html`<${Fold} words=${`${counted(chats.length, "chat")} ${chats.length === 1 ? "waits" : "wait"} for your next message`}>${chats.map((run) => html`<${Row} key=${run.run} word=${stateOf(run)} href=${link(["chat", run.run])} title=${title(run)} facts=${html`<span>${run.agent}</span><span>${run.node}</span><${Cost} run=${run} />`} />`)}<//>` : ""}<//>`;
 }
 
@@ -95,7 +95,7 @@ function useTails(some) {
   return tails;
 }
 
-/** How many of each state; the newest of them are one key away. */
+/** How many runs ended, by state; the newest are folded. */
 function Ended({ ended }) {
   if (!ended.count && !ended.states.landed) return "";
   return html`<${Panel} title=${html`Ended since ${left ? "you left, " : ""}<${Ago} at=${ended.since} />`}><p class="facts pad">${Object.entries(ended.states).map(([state, count]) => html`<a href=${state === "landed" ? undefined : link(["runs"], { outcome: OUTCOMES[state] || state, since: ended.since })}><${Badge} word=${state} /> ${count}</a>`)}</p>

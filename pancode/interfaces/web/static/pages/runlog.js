@@ -19,7 +19,7 @@ const TAIL = 1 << 20;
 const PHASES = { setup: "set-up", out: "agent", err: "agent, errors", "gates.log": "gates", answer: "answer", score: "score" };
 const NUMBER = 7, LONGEST = 20000, SHOWN_STEPS = 300;
 
-/** Lines as they arrive: {lines, styles, end, open}; `before`: bytes of the log before them, read only if `whole`; `first`: the number of lines in those. */
+/** Lines as they arrive: {lines, styles, end, open}; `before`: bytes of the log before them, read only if `whole`; `first`: the number of lines in those bytes. */
 function useLog(run, stream, attempt, whole) {
   const [, draw] = useState(0);
   const held = useRef(null);
@@ -43,7 +43,7 @@ function useLog(run, stream, attempt, whole) {
           if (place.last && data.byteLength) {
             log.before = place.offset - data.byteLength;
             place.last = undefined;
-            if (log.before) { // the rest of a line that began before is left out
+            if (log.before) { // the cut first line is left out
               came = came.slice(came.indexOf("\n") + 1);
               log.first = Number(answer.headers.get("Pancode-Lines-Before") || 0) + 1;
             }
@@ -84,7 +84,7 @@ function take(log, text) {
   }
 }
 
-/** What has ended opens at its first error, else at its end. `errs`: it is read whole for that. */
+/** The log of an ended run opens at its first error, else at its end. `errs`: the whole log is read for that. */
 export function Log({ run, query, stream: fixed, title, errs }) {
   const streams = useLive(fixed ? null : at("runs", run.run, "streams"), undefined, (event) => event.run === run.run && event.kind === "run.stage");
   const [attempt, setAttempt] = useState(query.attempt || "");

@@ -13,7 +13,7 @@ import { Timeline } from "./runtimeline.js";
 
 const OUTCOMES = ["running", "pending", "done", "error", "verify_failed", "blocked", "timeout", "stalled", "budget_exceeded", "lost", "infra", "policy_violation", "interrupted"];
 const SINCE = [["", "at any time"], ["1h", "in the last hour"], ["1d", "in the last day"], ["7d", "in the last 7 days"]];
-/** States that are no work: for a machine, or for a user's next message. */
+/** Statuses of runs that wait for a node or for a message of the user. */
 const WAITS = ["waiting", "placed", "waiting_for_you"];
 /** Looks at what has been read; the other filters are the coordinator's. */
 const VIEWS = {

@@ -25,7 +25,7 @@ function Presets({ all, again }) {
 
 const say = (told) => tell([`${told.target}: ${told.old.value} → ${told.new.value}`, ...told.notes].join("; "));
 
-/** Asks for the value, then for a yes that names what it was and what it becomes. */
+/** Asks for the value, then for a confirmation that names the old and the new value. */
 async function change(one, again) {
   const value = await asked(`${one.key}: its new value, as a file has it`, "Continue", one.value === "null" ? "" : one.value);
   if (value === null || value.trim() === one.value || !(await agreed(`Set ${one.key} from ${one.value} to ${value.trim()}? It counts at once.`, "Set"))) return;

@@ -9,7 +9,7 @@ const moves = (event) => /^audit|^inbox|run.(queued|ended)/.test(event.kind);
 const TONES = { kept: "ok", tried: "warn", proposed: "warn", failed: "bad", changed: "bad", "not sound": "bad" };
 const place = (one) => (one.by ? undefined : link(["projects", "tool", one.run, one.name]));
 
-/** All of them, on the page of projects: those that runs have now, then those that wait for a yes. */
+/** All of them, on the page of projects: those that runs have now, then those that wait for approval. */
 export function Tools() {
   const live = useLive("tools", undefined, moves), rows = live.data?.tools || [];
   return html`<${Panel} title="Tools that agents have made" count=${rows.length}>${!rows.length ? html`<${Empty} title="No agent has made one">A run proposes a small tool for its project; you look at it, and say yes.<//>`
@@ -26,7 +26,7 @@ export function OneTool({ run, name }) {
   const home = () => go(["projects"]), first = one?.state === "tried" ? "keep" : ["proposed", "cut short"].includes(one?.state) ? "try" : "";
   const acts = one && html`${!["not sound", "on trial"].includes(one.state) && html`<${Act} label=${one.trial ? "Try it again" : "Try it"} kind=${first === "try" ? "main" : ""} path=${at("runs", run, "tools", name, "try")} sure=${`Run the tests of ${name} in a machine's sandbox, without a network?`} done=${(told) => { tell(`${told.run} tries it`); live.again(); }} />`}
     ${one.state === "tried" && html`<${Act} label="Keep" kind="main" path=${at("runs", run, "tools", name, "keep")} body=${{ digest: one.digest }} sure=${`Keep ${name} for all later runs of ${one.project}? They have these very files, in a sandbox alone.`} done=${() => { tell(`${name} is kept`); home(); }} />`}
-    <${Act} label="Put aside" path=${at("tools", name, "remove")} body=${{ run }} sure=${`Put ${name} aside? Nobody is asked about it again.`} done=${home} />`;
+    <${Act} label="Dismiss" path=${at("tools", name, "remove")} body=${{ run }} sure=${`Dismiss ${name}? It is no longer in the inbox.`} done=${home} />`;
   return html`<${Page} title=${`Tool ${name}`} lives=${[live]} actions=${acts}>${one && html`<${Panel} title="What it is"><dl class="pairs pad">${fact("state", one.state)}${fact("about", one.about)}${fact("project", one.project)}${fact("made by", html`<${RunLink} run=${one.run} />`)}${fact("its trial", one.trial && html`<${RunLink} run=${one.trial} />`)}${fact("digest", html`<code>${one.digest}</code>`)}</dl>${one.problem && html`<div class="pad"><${Warning}>${one.problem}<//></div>`}<//>
     <p class="small quiet">${counted(Object.keys(one.files).length, "file")}</p>${Object.entries(one.files).map(([file, text]) => html`<${Panel} key=${file} title=${file}><pre class="answer" tabindex="0">${text || "(empty)"}</pre><//>`)}`}<//>`;
 }

@@ -30,7 +30,7 @@ function Schedules() {
     ${one.trouble && html`<${Warning}>${one.trouble}<//>`}<//>`)}</ul>`}<//>`;
 }
 
-/** The name that it was given, else what its first task says. */
+/** The name that the workflow was given, else the title of its first task. */
 const nameOfFlow = (flow) => (flow.kind !== flow.name ? flow.name : `${title(flow.steps[0] || {})}${flow.kind === "batch" && flow.steps.length > 1 ? ` and ${flow.steps.length - 1} more` : ""}`);
 const tally = (steps) => Object.entries(steps.reduce((sum, step) => ({ ...sum, [step.state]: (sum[step.state] || 0) + 1 }), {})).map(([word, count]) => `${count} ${plain(word)}`).join(", ");
 const whyFlow = (flow) => [`${flow.kind} ${flow.workflow} is ${plain(flow.status)}${flow.reason ? `: ${flow.reason}` : ""}`, ...flow.steps.map((step) => `${step.name}: ${step.outcome || step.state}${step.reason ? `, ${step.reason}` : ""}${step.refused ? `, refused: ${step.refused}` : ""}`)].join("\n");
@@ -60,8 +60,8 @@ function Acts({ flow, runs, again }) {
   const landAll = async () => { if (ready.length === 1) await land(ready[0]); else await actOnAll("land", ready); again(); };
   return html`<${Why} what=${`flow:${whyFlow(flow)}`} /><a class="btn" href=${link(["runs"], { workflow: id })}>Its runs</a>
     ${!flow.finished_at && html`<${Act} label="Stop" kind="stop" path=${at("workflows", id, "stop")} sure=${`Stop “${nameOfFlow(flow)}” (${id}) and its runs?`} done=${again} />`}
-    ${flow.finished_at && flow.kind !== "lane" && html`<${Act} label=${race ? "Race again" : "Retry all"} path=${at("workflows", id, "retry")} sure=${`Begin “${nameOfFlow(flow)}” (${id}) once more, all of it?`} done=${(done) => done.workflow && go(["workflows", done.workflow])} />`}
-    ${goesOn && html`<${Act} label=${`Retry ${failed} failed`} kind=${sure ? "" : "main"} path=${at("workflows", id, "resume")} sure=${`Begin again what did not end well in “${nameOfFlow(flow)}” (${id})? What is done is kept.`} done=${again} />`}
+    ${flow.finished_at && flow.kind !== "lane" && html`<${Act} label=${race ? "Race again" : "Retry all"} path=${at("workflows", id, "retry")} sure=${`Retry all of “${nameOfFlow(flow)}” (${id})?`} done=${(done) => done.workflow && go(["workflows", done.workflow])} />`}
+    ${goesOn && html`<${Act} label=${`Retry ${failed} failed`} kind=${sure ? "" : "main"} path=${at("workflows", id, "resume")} sure=${`Retry what did not succeed in “${nameOfFlow(flow)}” (${id})? Completed steps are kept.`} done=${again} />`}
     ${lands && !sure && !goesOn && html`<a class="btn main" href=${link(ready.length > 1 ? ["runs"] : ["runs", ready[0].run, "diff"], ready.length > 1 ? { workflow: id, view: "land" } : {})}>${ready.length > 1 ? "Look at the changes" : "Look at the change"}</a>`}
     ${lands && html`<button type="button" class=${sure ? "main" : ""} onClick=${landAll}>${race ? "Land the winner" : ready.length === 1 ? "Land" : `Land ${ready.length}`}</button>`}`;
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pancode.people.commands import inbox
 
 ITEM: dict[str, Any] = {
@@ -22,6 +24,47 @@ def test_long_words_are_wrapped_and_none_is_left_out() -> None:
     assert [word for word in shown.split() if word in words] == words
     assert max(map(len, shown.splitlines()[:-1])) <= 100
     assert "pancode approve --with-commands r-0001" in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            {
+                "run": "r-1",
+                "stage": "waiting",
+                "status": "waiting",
+                "reason": "for a slot",
+                "approved": "once",
+            },
+            "r-1  approved, for a slot   follow: pancode logs -f r-1\n",
+        ),
+        (
+            {"run": "r-2", "state": "pending", "reason": "queued", "agent": "builder", "warnings": []},
+            "r-2  approved, queued   follow: pancode logs -f r-2\n",
+        ),
+        (
+            {
+                "run": "p-1",
+                "approved": "once",
+                "change": {
+                    "target": "budget day",
+                    "old": {"value": "$10", "origin": "default"},
+                    "new": {"value": "$25", "origin": "ana"},
+                },
+            },
+            "budget day  $10 -> $25  (ana)\nto undo it: pancode config undo\n",
+        ),
+        (
+            {"run": "r-3", "status": "waiting", "place": 1},
+            "r-3  waiting: place 2 in the queue; see: pancode land\n",
+        ),
+    ],
+    ids=["run", "continued", "settings", "landing"],
+)
+def test_each_kind_of_approval_is_reported(answer: dict[str, Any], said: str) -> None:
+    """A start, the next run after a permission (as at the cap of a session), a setting, a landing."""
+    assert inbox._format_approved(answer) == said
 
 
 def test_short_words_stand_in_the_line_of_their_run() -> None:
