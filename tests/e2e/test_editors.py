@@ -190,6 +190,6 @@ def test_a_refusal_has_its_reason_and_nothing_begins(fleet: Owner) -> None:
         session = zed.do("new", cwd=str(top))["result"]["sessionId"]
         zed.begin("say", session=session, text="hello")
         refused = zed.end()["error"]
-        assert "takes no turns" in refused["message"] and "--runtime native" in refused["message"]
+        assert "does not support chats" in refused["message"] and "--runtime native" in refused["message"]
         zed.begin("load", session="r-none", cwd=str(top))
         assert zed.end()["error"]["code"] == -32002

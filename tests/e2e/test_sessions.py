@@ -276,8 +276,8 @@ def test_a_program_of_the_owners_choice_is_talked_with_in_the_sandbox(fleet: Own
         await_state(fleet, K, "acp:vibe", "ok")
         await_state(fleet, K, "acp:mute", "unknown_version")
         shown = fleet.run("runtimes").ok().out
-        assert "acp:vibe" in shown and "0.7" in shown and "true ended by itself, exit 0" in shown
-        assert "acp:NAME: command rules hold it only where it asks" in shown
+        assert "acp:vibe" in shown and "0.7" in shown and "true ended by itself, exit status 0" in shown
+        assert "acp:NAME: command rules apply only where it asks" in shown
         headless = fleet.run("dispatch", *where, "make a file", cwd=top)
         assert headless.code == 2 and "pancode chat --runtime acp:vibe" in headless.err
         with model_on(lab, K, {"turns": [says("I made it.")]}):
@@ -410,7 +410,7 @@ def _gives_its_slot(fleet: Owner, session: str) -> None:
         told = fleet.run("why", run).ok().out
         assert f"session {session} is suspended for it" in told, told
         shown = fleet.run("sessions", "show", session).ok().out
-        assert f"rests  rested: {run} needed its slot" in shown, shown
+        assert f"rests  suspended: {run} needed its slot" in shown, shown
         assert "suspended: a waiting run needed its slot" in fleet.run("attach", session).ok().out
         assert fleet.ask("receipt", "show", session)["statement"]["predicate"]["rests"] == "slot"
     finally:
@@ -548,4 +548,4 @@ def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab)
 def test_what_takes_no_turns_is_refused_with_the_fix(fleet: Owner) -> None:
     top = project(fleet, "no-turns")
     said = fleet.run("chat", "--runtime", "shell", "--once", "hello", cwd=top)
-    assert said.code == 2 and "takes no turns" in said.err and "--runtime native" in said.err
+    assert said.code == 2 and "does not support chats" in said.err and "--runtime native" in said.err

@@ -93,13 +93,17 @@ def test_a_certificate_that_has_run_out_on_either_side(house: House, trial: Tria
 def test_its_own_has_run_out(house: House, trial: Trial) -> None:
     house.open()
     said = trial.told(trial.by(house.authority(Shifted(-40))))
-    assert "our certificate" in said.why and "made anew" in said.fix
+    assert "our certificate" in said.why and "recreate it: " in said.fix
 
 
 def test_somebody_else_is_there(house: House, trial: Trial) -> None:
     house.open()
     said = trial.told(trial.by(believed=house.authority(name="another")))
-    assert "CERTIFICATE_VERIFY_FAILED" in said.why and "something else" in said.fix and "x.yaml:2" in said.fix
+    assert (
+        "CERTIFICATE_VERIFY_FAILED" in said.why
+        and "a server other than this coordinator answers" in said.fix
+        and "x.yaml:2" in said.fix
+    )
 
 
 def test_a_password_and_a_quarantine(house: House, trial: Trial) -> None:

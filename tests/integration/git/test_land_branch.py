@@ -121,7 +121,9 @@ def test_a_hostile_repository_runs_nothing(coordinator: Trees, tmp_path: Path) -
     request, traps = coordinator.result(everything), Traps(tmp_path / "traps")
     traps.arm(coordinator.user.path / ".git", coordinator.user)
     traps.reset()
-    with pytest.raises(GitRefusal, match="told to sign"):  # as it says, and by no program that it names
+    with pytest.raises(
+        GitRefusal, match="could not sign the commit"
+    ):  # as it says, and by no program that it names
         _land(coordinator, request)
     coordinator.user.git("config", "commit.gpgSign", "false")
     assert _land(coordinator, request).status is LandStatus.LANDED

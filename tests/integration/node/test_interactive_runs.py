@@ -210,7 +210,7 @@ def test_the_silence_of_an_interactive_run_that_waits_ends_nothing(world: Gatewa
 
 def test_a_program_that_takes_no_turns_is_not_started(world: GatewayWorld) -> None:
     claims = Person(world, interactive_run(world, "r-shell", runtime="shell", model=None)).ended()
-    assert claims.failure is FailureKind.CANNOT_START and "takes no turns" in claims.reason
+    assert claims.failure is FailureKind.CANNOT_START and "does not support interactive runs" in claims.reason
 
 
 def _programs(attempt: str) -> list[int]:
