@@ -41,9 +41,9 @@ def test_a_waiting_dispatch_ends_with_its_runs_outcome(served: Served, pancode: 
 
 
 def test_the_result_is_on_standard_output_progress_on_the_other(served: Served, pancode: Shell) -> None:
-    said = pancode("dispatch", *SHELL, "slow 20")
+    said = pancode("dispatch", "-v", *SHELL, "slow 20")
     assert said.status == 0 and "done" in said.out and "\x1b" not in said.out + said.err
-    assert "running" in said.err and "running" not in said.out
+    assert "working" in said.err and "working" not in said.out
     shown = pancode("runs", "show", "last", "--json").data
     assert shown["outcome"] == "done" and shown["created_by"] == "ana"
 
@@ -65,8 +65,8 @@ def test_an_argument_list_is_taken_as_it_stands(served: Served, pancode: Shell) 
         (("dispatch", *SHELL, "--verify", "a | b", "x"), 2, "sh -euc"),
         (("dispatch", *SHELL, "--timeout", "soon", "x"), 2, "15m"),
         (("dispatch", *SHELL, ""), 5, "the task is empty"),
-        (("dispatch", *SHELL, "--agent", "", "x"), 2, "the name is empty"),
-        (("dispatch", *SHELL, "--preset", "", "x"), 2, "the name is empty"),
+        (("dispatch", *SHELL, "--agent", "", "x"), 2, "the value is empty"),
+        (("dispatch", *SHELL, "--preset", "", "x"), 2, "the value is empty"),
         (("runs", "stop", ""), 2, "the name is empty"),
         (("receipt", "export", ""), 2, "the name is empty"),
         (("safety", "check", "--path", ""), 2, "the name is empty"),
@@ -136,7 +136,10 @@ def test_an_agent_that_asks_first_asks_who_sits_there(
         os.close(theirs)
     said = done.stderr.decode()
     assert done.returncode == status, said
-    assert "agent builder asks before each dispatch (runtime shell, estimate $0.00). Dispatch it?" in said
+    assert (
+        "agent builder requires approval of each dispatch (runtime shell, estimate $0.00). Dispatch it?"
+        in said
+    )
     assert len(pancode("runs", "--json").data["runs"]) == (status == 0)
 
 
@@ -145,7 +148,7 @@ def test_ctrl_c_detaches_and_the_run_goes_on(served: Served, pancode: Shell, tmp
     until(lambda: _state(pancode) == "running", "the run runs")
     status, out, err = _interrupt(waiting)
     assert (status, out) == (130, "")
-    assert "detached" in err and "pancode logs -f" in err and "pancode runs stop" in err
+    assert "detached" in err and "pancode logs -f" in err and "pancode stop" in err
     assert _state(pancode) == "running"
     (tmp_path / "go").touch()
     assert pancode("runs", "logs", "-f", "last").status == 0

@@ -134,7 +134,7 @@ def test_its_own_redis_is_started_again_when_it_dies(coordinator: Shell) -> None
     until(lambda: _processes(str(coordinator.home / "valkey")) not in ([], [server]), "Valkey is back")
     assert coordinator("fleet", "status").status == 0
     log = (coordinator.home / "run/coordinator.log").read_text()
-    assert "started again" in log and "Traceback" not in log
+    assert "was restarted" in log and "Traceback" not in log
 
 
 def test_what_keeps_it_from_starting_is_told_by_the_command(coordinator: Shell) -> None:
@@ -169,7 +169,7 @@ def test_a_lost_ledger_is_not_taken_for_a_new_fleet(coordinator: Shell) -> None:
     ledger.rename(kept)
     said = coordinator("fleet", "up", "--json")
     assert (said.status, said.error["code"]) == (6, "ledger_lost")
-    assert str(ledger) in said.error["message"] and "ledger.db back" in said.error["fix"]
+    assert str(ledger) in said.error["message"] and "restore a copy of ledger.db" in said.error["fix"]
     assert not _processes(str(coordinator.home))
     kept.rename(ledger)
     assert coordinator("serve", "--background").status == 0

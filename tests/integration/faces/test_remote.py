@@ -154,7 +154,7 @@ def test_a_link_that_is_cut_is_begun_anew_and_the_run_is_seen_to_its_end(
 
 def test_nobody_serves_there_and_nobody_is_started_by_who_only_looks(laptop: Laptop) -> None:
     said = laptop("fleet", "down")
-    assert said.status == 0 and "no coordinator is running for desk" in said.out
+    assert said.status == 0 and "no coordinator is running on desk" in said.out
     assert not (laptop.home / "api.sock").exists()
 
 

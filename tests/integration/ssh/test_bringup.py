@@ -291,9 +291,7 @@ def test_a_newer_node_agent_is_left_alone_and_named_with_what_helps(
             assert fleet.reports[-1].step == StepName.PROBE and not out.ok
             (problem,) = (found for found in out.problems if "layout" in found["what"])
             assert "layout 99" in problem["what"]
-            assert problem["fix"].startswith(
-                "bring this fleet up with the version of PanCode that was here last"
-            )
+            assert problem["fix"].startswith("start this fleet with the last version of PanCode used here")
             assert (home(it) / "run/agent.pid").read_text() == pid and Path(f"/proc/{int(pid)}").exists()
             assert (await fleet.remove(node)).ok
 
