@@ -180,17 +180,14 @@ def approve(
     except KeyboardInterrupt:
         progress.call_off(face, run)
         raise
-    face.show(done, lambda: _format_approved(done))
-
-
-def _format_approved(done: Mapping[str, Any]) -> str:
-    """Format the change of settings that was made, the run that starts or continues, or the landing."""
     if "change" in done:
-        return f"{change_line(done['change'])}to undo it: pancode config undo\n"
-    if "reason" in done:
-        follow = f"follow: pancode logs -f {done['run']}"
-        return f"{done['run']}  approved, {escape_line(done['reason'])}   {follow}\n"
-    return progress.format_landing(done)
+        return face.show(done, lambda: f"{change_line(done['change'])}to undo it: pancode config undo\n")
+    if "reason" not in done:  # neither a run that starts now nor one that continues with a new run
+        return face.show(done, lambda: progress.format_landing(done))
+    words = (
+        f"{done['run']}  approved, {escape_line(done['reason'])}   follow: pancode logs -f {done['run']}\n"
+    )
+    return face.show(done, lambda: words)
 
 
 @verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")

@@ -25,7 +25,7 @@ export function Now() {
     <div class="stack"><${Troubles} nodes=${now.nodes} /><${Ended} ended=${now.ended} /><${Money} money=${now.money} /></div></div>`}<//>`;
 }
 
-/** The first needs are shown whole with their buttons; the others and the changes are one line each, so that running work is visible without scrolling. */
+/** The first needs are shown whole with their buttons; the others and the changes are one line each, so that running work needs no scrolling. */
 function Needs({ needs, review }) {
   const more = needs.slice(MOST_NEEDS);
   return html`<${Panel} title="Needs you" count=${needs.length} tone=${needs.length ? "warn" : ""} act=${html`<a class="btn bare" href="#/inbox">Open the inbox</a>`}>

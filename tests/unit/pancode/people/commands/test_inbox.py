@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from pancode.interfaces.cli.output import Face
 from pancode.people.commands import inbox
+from tests.fakes.api import FakeApi
 
 ITEM: dict[str, Any] = {
     "run": "r-0001",
@@ -62,9 +64,13 @@ def test_long_words_are_wrapped_and_none_is_left_out() -> None:
     ],
     ids=["run", "continued", "settings", "landing"],
 )
-def test_each_kind_of_approval_is_reported(answer: dict[str, Any], said: str) -> None:
+def test_each_kind_of_approval_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: dict[str, Any], said: str
+) -> None:
     """A start, the next run after a permission (as at the cap of a session), a setting, a landing."""
-    assert inbox._format_approved(answer) == said
+    FakeApi({f"POST /v1/runs/{answer['run']}/approve": answer}).serves(monkeypatch)
+    inbox.approve(answer["run"], face=Face(as_json=False))
+    assert capsys.readouterr().out == said
 
 
 def test_short_words_stand_in_the_line_of_their_run() -> None:
