@@ -1,4 +1,4 @@
-"""`python -m node_agent`."""
+"""Runs the node agent: `python -m node_agent`."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ class Intervals:
 
     heartbeat_ms: int = 5_000
     poll_ms: int = 1_000
-    """How long the node waits for a hint before it checks by itself."""
+    """How long the node waits for a hint before it checks for work without one."""
     look_ms: int = 1_000
     """The interval for checking a running attempt."""
     turn_look_ms: int = 100
-    """The interval for checking an interactive run during a turn: users wait for answers and questions."""
+    """The interval for checking an interactive run during a turn, as users wait for answers and questions."""
     idle_look_ms: int = 250
     """The interval for checking an interactive run that waits for a message."""
     progress_ms: int = 2_000
@@ -33,13 +33,13 @@ class Intervals:
     """A receipt is sent again after the first interval, then after twice that, up to the second one. The same
     applies to an output that the depot refused, starting with `retry_ms`."""
     resend_ms: int = 10_000
-    """After this time an event is sent again if the coordinator's cursor does not cover it."""
+    """The time after which an event is sent again if the coordinator's cursor does not cover it."""
     facts_ms: int = 30_000
-    """The interval for checking the machine."""
+    """The interval for checking the node's load and facts."""
     tighten_ms: int = 60_000
     """After this long under load, a machine runs one attempt less, and one less again after the same time."""
     loosen_ms: int = 180_000
-    """After this long without load, a machine runs one attempt more."""
+    """After this time without load, a node runs one attempt more."""
     inventory_ms: int = 600_000
     prune_ms: int = 3_600_000
     leftovers_ms: int = 60_000

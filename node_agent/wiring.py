@@ -1,4 +1,4 @@
-"""Builds a real node agent from a node's home; the only module that knows both ports and effects."""
+"""Builds a real node agent from a node agent's home; the only module that knows both ports and effects."""
 
 from __future__ import annotations
 
@@ -65,29 +65,29 @@ from node_agent.workspace.workspaces import Workspaces
 
 DISTRIBUTION = "pancode"
 UNKNOWN_VERSION = "0+unknown"
-LOOSE = "the kernel cannot limit a run's processes here: they are only counted once a second"
+LOOSE = "the kernel cannot limit the processes of a run on this node: they are only counted once a second"
 LOOSE_FIX = "use Linux 5.14 with `prlimit` (util-linux), or a systemd user manager (loginctl enable-linger)"
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A node agent that is ready to run, and the parts that end with it."""
+    """A node agent that is ready to run, and the parts that must be ended with it."""
 
     world: World
     runner: Runner
     follower: Follower
     log: str
-    """The log levels, as in the settings."""
+    """The log levels from the node's settings."""
 
 
 def read_version() -> str:
-    """Return this node agent's version: from the file next to a bundle's `lib/`, or package metadata."""
+    """Return this node agent's version from the file next to a bundle's `lib/`, or from package metadata."""
     bundle = Path(shim.__file__).parents[3] / "bundle.json"
     try:
         return str(json.loads(bundle.read_bytes())["version"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    from importlib import metadata  # imports `email` and `zipfile`, which a bundle does not need
+    from importlib import metadata  # this import loads `email` and `zipfile`, which a bundle does not need
 
     try:
         return metadata.version(DISTRIBUTION)
@@ -96,11 +96,13 @@ def read_version() -> str:
 
 
 def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
-    """Build all parts from disk, without connecting. `uplink`: replaces the real one. SettingsError."""
+    """Build all parts from `home`, not connecting. `uplink`: replaces the real one. Raises SettingsError."""
     take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:
-        raise SettingsError(f"{home.settings} is for node {settings.tag}, the key for {key.public.tag}")
+        raise SettingsError(
+            f"{home.settings} is for node {settings.tag}, but the key is that of node {key.public.tag}"
+        )
     home.make_folders()
     vault = Vault(home.secrets, dict(os.environ), clock, list_token_paths(home.root))
     intervals, reserve = Intervals().scale(settings.time_factor), settings.disk_reserve
@@ -111,7 +113,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     endpoints = _make_endpoints(home, settings, vault, clock)
 
     def other_facts() -> OtherFacts:
-        runner.reap()  # reap here too, as no process may be started for hours
+        runner.reap()  # reap here too, since no process may be started for hours
         return _other_facts(groups, sandbox, endpoints, vault, problems_of(home.root))
 
     gpus = gpus_here(home.root / "gpus.json", clock)
@@ -176,7 +178,7 @@ def _depot_end(home: NodeHome) -> Address | None:
 
 @dataclass(frozen=True, slots=True)
 class _Sign:
-    """Signs hellos to the depot, each for one stream."""
+    """Signs hello messages to the coordinator's git depot, each for one stream."""
 
     node: Self
     key: SigningKey
@@ -206,7 +208,7 @@ def _other_facts(
 
 
 def _make_endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Clock) -> EndpointTable:
-    """Return the table of endpoints. SettingsError for an invalid host in node.json."""
+    """Return the table of model endpoints. Raises SettingsError for an invalid host in node.json."""
     try:
         machines = tuple(place for text in settings.machines for place in machine_places(text))
     except ValueError as exc:

@@ -15,8 +15,8 @@ else:
 
 
 def main() -> NoReturn:
-    """Run the command line; never returns. During imports and interpreter exit nothing catches an exception,
-    so Ctrl-C just ends the process. A shell's background job ignores Ctrl-C."""
+    """Run the command line and exit. During imports and interpreter exit nothing catches exceptions, so there
+    Ctrl-C ends the process without a traceback. A shell's background job ignores Ctrl-C."""
     _on_ctrl_c(signal.SIG_DFL)
     import sys
 
@@ -31,8 +31,8 @@ def main() -> NoReturn:
 
 
 def _load_command(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
-    """Return the function that runs these arguments. `pancode mcp`, whose caller waits for it, skips the
-    import of the command-line libraries, which take half of its startup time."""
+    """Return the function that runs the command in `args`. For `pancode mcp` the command-line libraries are
+    not imported, since that takes half of its startup time."""
     import os
 
     ours = {name for name in os.environ if name.lstrip("_").startswith("PANCODE_")}

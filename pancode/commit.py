@@ -20,11 +20,12 @@ def read_commit() -> str:
 
 
 def commit_of(root: Path, written: Path) -> str:
-    """Return the commit written at build time; else git's answer if `root` is the clone itself."""
+    """Return the commit written at build time, or that of git's answer if `root` is the clone itself."""
     try:
         return written.read_text(encoding="ascii").strip() or UNKNOWN
     except FileNotFoundError:
-        if not (root / ".git").exists():  # otherwise an unrelated repository around it would answer
+        # otherwise git would report an unrelated repository around the folder
+        if not (root / ".git").exists():
             return UNKNOWN
         head = _run_git(root, "rev-parse", f"--short={CHARS}", "HEAD")
         if not head:

@@ -1,3 +1,3 @@
-"""Runs agent programs over the Agent Client Protocol: our program between the shim and the agent."""
+"""Runs agent programs over the Agent Client Protocol (ACP), via a PanCode program between shim and agent."""
 
 from __future__ import annotations

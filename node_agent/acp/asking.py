@@ -1,5 +1,5 @@
-"""Tests whether a program speaks ACP: `python -I -S asking.py PACKAGE LIBRARIES PROGRAM ARGUMENT...`. It
-writes one line of JSON: the program's version, or why PanCode cannot use it."""
+"""Tests whether a program speaks ACP: `python -I -S asking.py PACKAGE LIBRARIES PROGRAM ARGUMENT...`. Prints
+one line of JSON with the program's version, or the reason why PanCode cannot use it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ MOST_WHY = 400
 
 
 def probe_program(argv: tuple[str, ...], clock: Clock, limit_s: int = ANSWERS_S) -> dict[str, object]:
-    """Return `version` and whether it `resumes` sessions; or `why` not, and whether it is `missing`."""
+    """Return `version` and whether it `resumes` sessions, or `why` it is unusable and if it is `missing`."""
     if not argv:
-        return {"why": "its entry in ceiling.json does not name a program: add an `argv`"}
+        return {"why": "the program's entry in ceiling.json does not name a program: add an `argv`"}
     name = os.path.basename(argv[0])
     try:
         process = CHILDREN.start(
@@ -67,7 +67,7 @@ def _judge_answer(name: str, message: Message) -> dict[str, object]:
 
 
 def main(argv: list[str]) -> int:
-    """Print the answer; the exit status is always 0, as there is always an answer."""
+    """Print the result of the test; return exit status 0 in all cases, as there always is a result."""
     CHILDREN.end_with_us()
     sys.stdout.write(json.dumps(probe_program(tuple(argv[3:]), SystemClock())) + "\n")
     return 0

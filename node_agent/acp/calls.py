@@ -1,4 +1,4 @@
-"""The tool calls of another program: reported in our stream, and judged if it requests permission."""
+"""The tool calls of another agent program: reported in PanCode's events and judged if it asks permission."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from node_agent.runtimes.lines import dict_of, list_of, text_of
 
 MOST_OPEN, MOST_DETAIL, MOST_WHY = 200, 200, 500
 MOST_KEPT = 1 << 20
-"""The most characters of one fact about a call, as JSON. A longer fact counts as not reported, so it cannot
-cause a permission."""
+"""The maximum characters of one fact about a call, as JSON. A longer fact counts as not reported, so that it
+cannot lead to a permission."""
 _TOOLS = {
     "read": "read",
     "edit": "edit",
@@ -30,7 +30,7 @@ _TOOLS = {
     "execute": "bash",
     "fetch": "fetch",
 }
-"""Our names for the protocol's kinds of calls."""
+"""PanCode's names for the protocol's kinds of calls."""
 _USES = {"read": Use.READ, "edit": Use.WRITE, "delete": Use.DELETE, "move": Use.WRITE, "search": Use.READ}
 _WHERE = ("cwd", "workdir")
 """The fields in which a program reports where a command runs."""
@@ -39,7 +39,7 @@ _MERGED = ("title", "kind", "locations", "rawInput", "content")
 
 
 class AcpCalls:
-    """The calls of one process of the program. A call is reported once, when all of it is known."""
+    """The tool calls of one process of the agent program. Each is reported once, when all facts are known."""
 
     def __init__(self, way: AcpWay, deeds: Deeds, voice: Voice) -> None:
         self._way, self._deeds, self._voice = way, deeds, voice
@@ -50,11 +50,11 @@ class AcpCalls:
 
     @property
     def at_work(self) -> bool:
-        """Whether a call has begun and not ended. A model may pause before it has fully reported a call."""
+        """Whether a call has started and not ended. A model may pause before it has fully reported a call."""
         return not self._told.isdisjoint(self._open)
 
     def over(self) -> None:
-        """End the turn and all calls that it had begun."""
+        """End the turn and all calls that were started in it."""
         self._open.clear()
         self._told.clear()
         self.refused = False
@@ -70,7 +70,7 @@ class AcpCalls:
             self._end(name, call, status == "completed", update)
 
     def permit(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the answer to a `session/request_permission`, for this one call. May wait for a user."""
+        """Return the answer to a `session/request_permission` for one call. May wait for a user."""
         tool_call = dict_of(params.get("toolCall"))
         name = text_of(tool_call.get("toolCallId"))
         call = self._merge_update(name, tool_call) or dict(tool_call)
@@ -81,14 +81,14 @@ class AcpCalls:
         self._deny_call(name, call, why or "the program offers no permission for a single call")
         return reject_call(params)
 
-    # ---- the judgement
+    # ---- the decision
     def _find_refusal(self, call: Mapping[str, Any]) -> str:
-        """Return why the call is not permitted; empty: it is."""
+        """Return why the call is not permitted; empty if it is permitted."""
         kind, box = text_of(call.get("kind")), self._deeds.box
         try:
             if kind == "execute":
                 if not (command := self._find_command(call)):
-                    return "its exact command is unknown, so it cannot be judged"
+                    return "the call's exact command is unknown, so it cannot be judged"
                 box.commands += not box.judge.command(command).only_looks
                 return ""
             paths = _list_paths(call)
@@ -101,8 +101,8 @@ class AcpCalls:
         return ""
 
     def _judge_path(self, path: str, use: Use) -> None:
-        """Judge the path by its given name and by its real one, or by that of the file that it would
-        create."""
+        """Judge the path both as given and resolved; if the file does not exist, as resolved for the file to
+        be created."""
         box = self._deeds.box
         try:
             with box.look(path, use):
@@ -113,7 +113,7 @@ class AcpCalls:
                 box.judge.path(posixpath.join(*top, *names), use)
 
     def _find_command(self, call: Mapping[str, Any]) -> str:
-        """Return the exact command; empty if it is unknown."""
+        """Return the call's exact command; empty if it is unknown."""
         if not self._way.titled:
             raw = dict_of(call.get("rawInput"))
             elsewhere = raw.get("directory") or any(self._leads_away(raw.get(name)) for name in _WHERE)
@@ -121,20 +121,20 @@ class AcpCalls:
         return text_of(call.get("title")) if _read_result(call).startswith(self._way.titled) else ""
 
     def _leads_away(self, path: object) -> bool:
-        """Whether the path is not the run's folder: in another one a command could mean something else."""
+        """Whether the path is not the run's folder; in another folder a command could mean something else."""
         tree = self._deeds.box.tree
         try:
             return bool(path) and tree.name_of(text_of(path)) != (tree.folder.strip("/") or ".")
         except Outside:
             return True
 
-    # ---- the stream
+    # ---- the event stream
     def _merge_update(self, name: str, update: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return all that is known of a call; None for one that has ended or that is no longer tracked."""
+        """Return all known facts about a call; None for one that has ended or is no longer tracked."""
         if name not in self._open and name in self._told:
             return None
         if name not in self._open and len(self._open) >= MOST_OPEN:
-            # drop the oldest: its end is not reported, but each new call is
+            # Drop the oldest call: its end is not reported, but each new call is.
             del self._open[next(iter(self._open))]
         call = self._open.setdefault(name, {})
         for key in _MERGED:
@@ -189,13 +189,13 @@ def reject_call(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _find_option(params: Mapping[str, Any], kind: str) -> str:
-    """Return the id of an option of this kind: names differ among programs, and a kind may occur twice."""
+    """Return the id of an option of this kind. Ids differ among programs; several may have the same kind."""
     options = map(dict_of, list_of(params.get("options")))
     return next((text_of(one.get("optionId")) for one in options if one.get("kind") == kind), "")
 
 
 def _list_paths(call: Mapping[str, Any]) -> list[str]:
-    """Return the paths that the call names, or else those of its diffs."""
+    """Return the paths that the call names; if it names none, those of its diffs."""
     diffs = (one for one in map(dict_of, list_of(call.get("content"))) if one.get("type") == "diff")
     places = map(dict_of, list_of(call.get("locations"))), diffs
     return next(
@@ -205,7 +205,7 @@ def _list_paths(call: Mapping[str, Any]) -> list[str]:
 
 def _format_changes(call: Mapping[str, Any], top: str) -> dict[str, str]:
     """Return the removed and added lines of the call's diffs; for several files, each after its path. A
-    program may report whole files: lines that are equal at both ends are not changes."""
+    program may report whole files, so equal lines at the beginning and the end do not count as changes."""
     made = []
     for one in map(dict_of, list_of(call.get("content"))):
         if one.get("type") == "diff":
@@ -215,7 +215,8 @@ def _format_changes(call: Mapping[str, Any], top: str) -> dict[str, str]:
             last = len(os.path.commonprefix([old[::-1], new[::-1]]))
             change = begin_of_diff(old[: len(old) - last], new[: len(new) - last])
             made.append((text_of(one.get("path")).removeprefix(f"{top}/"), change))
-    if not made and text_of(call.get("kind")) == "edit":  # OpenCode reports no diff of a file that it writes
+    # OpenCode reports no diff for a file that it writes.
+    if not made and text_of(call.get("kind")) == "edit":
         raw = dict_of(call.get("rawInput"))
         new = lines_of(raw.get("newString", raw.get("content")))
         made.append(("", begin_of_diff(lines_of(raw.get("oldString")), new)))
@@ -226,7 +227,7 @@ def _format_changes(call: Mapping[str, Any], top: str) -> dict[str, str]:
 
 
 def _limit_fact(fact: Any) -> Any:
-    """Return the fact, or an empty one of its type if it is too long."""
+    """Return the fact; if it is too long, an empty value of its type."""
     try:
         fits = len(json.dumps(fact)) <= MOST_KEPT
     except RecursionError:
@@ -246,7 +247,7 @@ def _list_texts(update: Mapping[str, Any]) -> list[str]:
 
 
 def _read_output(update: Mapping[str, Any]) -> str:
-    """Return what a command printed. Some programs report it as content, others in their raw output."""
+    """Return the output of a command. Some programs report it as content, others in their raw output."""
     raw = update.get("rawOutput")
     fields = [text_of(dict_of(raw).get(name)) for name in ("output", "formatted_output", "stdout")]
     return "\n".join(_list_texts(update)).strip() or next(filter(None, (text_of(raw), *fields)), "")

@@ -1,4 +1,4 @@
-"""Drives one agent program: starts it or resumes its session, sends it messages, follows its turn."""
+"""Drives an agent program over ACP: starts it or resumes its session, sends messages, follows its turns."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.policy import is_bypass_mode
 
 VERSION = 1
-"""The version of the protocol."""
+"""The supported version of the protocol."""
 STARTS_MS, CANCELS_MS, KEEPS_MS, KEPT_S = 120_000, 800, 20_000, 0.05
 """A start takes half a minute on a busy node. If a turn is not over this long after its cancel, the program
 is ended, too. A busy disk may take long to write an answer."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
 MOST_WHY, MOST_OFFERS = 400, 1_000
 _STATUS = re.compile(r"(?:^|\bHTTP |\berror: |\bstatus:? )([45]\d\d)\b")
-"""Finds the model server's status if a program reports it only in its text for users."""
+"""Finds the model server's HTTP status in a text for users, for programs that report it nowhere else."""
 _NEVER = "session-1970-01-01T00-00-{}.jsonl"
-"""A file name with a time at which Gemini CLI cannot have been started."""
+"""A file name that contains a time at which Gemini CLI cannot have been started."""
 _UNSEEN = "CMZ"
-"""The classes of invisible characters, which a program may drop before it reads a message."""
+"""The Unicode classes of invisible characters, which a program may drop before it reads a message."""
 ABLE = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
-"""We serve no files and no terminals: the program works with them itself, inside its sandbox."""
+"""PanCode offers no files and no terminals over ACP: the program uses them itself, inside its sandbox."""
 
 
 class AcpRefused(Exception):
@@ -63,8 +63,8 @@ class AcpRefused(Exception):
 
 @dataclass
 class AcpConversation:
-    """An ACP conversation, as `TakesTurns`. `session`: the one to resume, then the program's; `folder`: where
-    it works."""
+    """An ACP conversation; a `TakesTurns`. `session`: the session to resume, later the program's; `folder`:
+    where the program works."""
 
     way: AcpWay
     env: Mapping[str, str]
@@ -79,7 +79,7 @@ class AcpConversation:
     fleet: FleetServer | None = None
     """The fleet's tools, for an orchestrator; None: there are none."""
     home: str = ""
-    """The home, if only this run uses it; empty: it is not reset when the program is restarted."""
+    """The program's home, if only this run uses it; empty: it is not reset when the program is restarted."""
     turns: int = 0
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     remembers: bool = False
@@ -97,7 +97,7 @@ class AcpConversation:
 
     # ---- the program
     def begin(self) -> None:
-        """Start the program, and resume its session if there is one. Raises Over."""
+        """Start the program, and resume its session if there is one. Over if the program cannot start."""
         self._sum = {}
         if self._own is not None:
             self._own.begin_anew()
@@ -127,15 +127,15 @@ class AcpConversation:
             raise
 
     def programs(self) -> dict[str, str]:
-        """Return the user's own program for each variable: without it, an adapter starts the one in its
-        package."""
+        """Return the path of the user's own program, by variable. Without it, an adapter starts the program
+        in its package."""
         path = self.env.get("PATH")
         return {
             name: shutil.which(program, path=path) or program for name, program in self.way.programs.items()
         }
 
     def end(self, gently: bool = False) -> None:
-        """End the program's process. `gently`: it may save its conversation first."""
+        """End the program's process. `gently`: let it save its conversation first."""
         if self._pipe is not None:
             if gently:
                 self._await_kept()
@@ -143,7 +143,7 @@ class AcpConversation:
         self._pipe = None
 
     def _await_kept(self) -> None:
-        """Wait until the session's file has the last answer, if the program would end without saving it."""
+        """If the program would end without saving it, wait until the last answer is in the session's file."""
         last = json.dumps(self._answered.strip().rpartition("\n")[2], ensure_ascii=False)[1:-1].encode()
         until = self.clock.mono_ms() + KEEPS_MS
         while self.way.keeps and last and self.clock.mono_ms() < until:
@@ -159,7 +159,7 @@ class AcpConversation:
                 return
 
     def _read_session_file(self) -> bytes:
-        """Return the content of the program's file of the session."""
+        """Return the content of the program's session file."""
         pattern = self.way.keeps[0] if self.way.keeps else ""
         found = Path(self.env["HOME"]).glob(pattern.format(self.session)) if pattern else ()
         return b"".join(path.read_bytes() for path in found)
@@ -183,7 +183,7 @@ class AcpConversation:
             self.session = text_of(begun.get("sessionId"))
         if not self.session:
             raise Over(
-                FailureKind.RUNTIME_UNREADABLE, f"{self.way.name} began no session; {self._describe_fix()}"
+                FailureKind.RUNTIME_UNREADABLE, f"{self.way.name} started no session; {self._describe_fix()}"
             )
         self._set_mode(begun)
         self._set_options(begun)
@@ -195,14 +195,14 @@ class AcpConversation:
             self.voice.tell("noted", text=f"[{self.way.name} does not remember what was said before]")
 
     def _check_version(self, version: str) -> None:
-        """Raise Over for an unknown version: only a known adapter is sure to pass our settings on to its
-        program."""
+        """Raise Over for an unknown version, as only a known adapter is sure to pass PanCode's settings on to
+        its program."""
         if not version.startswith(self.way.known):
             words = f"{self.way.name} has version {version or '(none told)'}, but PanCode supports"
             raise Over(FailureKind.CANNOT_START, f"{words} {self.way.known}x; fix: {self.way.install}")
 
     def _resume_session(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
-        """Resume the session; None: the program could not."""
+        """Resume the session; return None if the program could not."""
         has = list_resume_methods(able)
         how = next((one for one in self.way.resumes if one in has), None)
         if how is None:
@@ -215,7 +215,7 @@ class AcpConversation:
             return None
 
     def _put_aside(self) -> None:
-        """Rename the session's file: Gemini CLI continues only in the file that it loaded."""
+        """Rename the session's file, because Gemini CLI continues only in the file that it loaded."""
         if not self.way.chats:
             return
         with suppress(OSError):
@@ -225,7 +225,7 @@ class AcpConversation:
                 first.rename(first.with_name(_NEVER.format(self.session[:8])))
 
     def _set_mode(self, begun: Mapping[str, Any]) -> None:
-        """Set the mode. Raises Over for a mode that the program does not list, as its limits would be
+        """Set the mode. Over for a mode that the program does not list, as that mode's limits would be
         unknown."""
         if not self.way.mode or self.way.chooses:
             return
@@ -237,7 +237,7 @@ class AcpConversation:
         self._call_program("session/set_mode", sessionId=self.session, modeId=self.way.mode)
 
     def _set_options(self, begun: Mapping[str, Any]) -> None:
-        """Set the options. Raises Over for a value that the program does not list."""
+        """Set the program's options. Over for a value that the program does not list."""
         lists = map(dict_of, list_of(begun.get("configOptions")))
         listed = {text_of(one.get("id")): list_of(one.get("options")) for one in lists}
         for name, value in self.way.options.items():
@@ -249,7 +249,7 @@ class AcpConversation:
             )
 
     def _choose(self, begun: Mapping[str, Any]) -> None:
-        """Set the user's choices that an owner's program offers. Raises Over for a model that it lacks."""
+        """Set the user's choices that an owner-configured program offers. Over for a model not offered."""
         way, offers = self.way, offers_of(begun)
         if not way.chooses:
             return
@@ -277,13 +277,15 @@ class AcpConversation:
         return f"{self.way.name} does not offer {kind} {value}, only {others}"
 
     def _find_quiet_mode(self, offer: ProgramOffer) -> str:
-        """Return another mode if the program begins in one without permission requests; else empty. Raises
-        Over."""
+        """Return a mode with permission requests if the program starts in one without them; else empty. Over
+        if it has none."""
         if offer.kind != "mode" or not is_bypass_mode(offer.now):
             return ""
         if not offer.values:
             words = f"{self.way.name} has only the mode {offer.now}, which requests no permissions"
-            raise Over(FailureKind.CANNOT_START, f"{words}; fix: configure another mode in its settings")
+            raise Over(
+                FailureKind.CANNOT_START, f"{words}; fix: configure another mode in the program's settings"
+            )
         return offer.values[0]
 
     def _set(self, offer: ProgramOffer, value: str) -> None:
@@ -294,7 +296,7 @@ class AcpConversation:
         return f"fix: install a version that speaks ACP: {self.way.install}"
 
     def _call_program(self, method: str, **params: Any) -> Message:
-        """Return the answer to a request before the first turn. Other messages are ignored until then."""
+        """Return the answer to a request made before the first turn, ignoring other messages until then."""
         number = self._send(method, **params)
         until = self.clock.mono_ms() + STARTS_MS
         while (left := until - self.clock.mono_ms()) > 0:
@@ -309,7 +311,7 @@ class AcpConversation:
 
     # ---- a turn
     def run(self, task: str) -> str:
-        """Run a turn with this task; return the program's last message."""
+        """Run a turn with this task; return the last message of the program."""
         self._await_ready()
         number = self._number + 1
         try:
@@ -340,7 +342,7 @@ class AcpConversation:
             raise Over(FailureKind.AGENT_FAILED, str(exc)) from exc
 
     def _await_ready(self) -> None:
-        """Start the program again if it was ended, or ended itself, in the last turn or since."""
+        """Start the program again if it was ended, or ended itself, during or after the last turn."""
         try:
             while self._pipe is not None and (message := self._receive(0)) is not None:
                 self._take(message)
@@ -351,10 +353,10 @@ class AcpConversation:
             self.begin()
 
     def hear(self, words: Callable[[], str]) -> None:
-        """Do nothing: messages that arrive during a turn begin the next one."""
+        """Do nothing, as messages that arrive during a turn start the next one."""
 
     def close(self, why: str) -> None:
-        """End the turn's calls. The program stores its conversation itself."""
+        """End the turn's calls. The program itself stores the conversation."""
         self._calls.over()
         if self.fleet is not None:
             self.fleet.over()
@@ -385,11 +387,11 @@ class AcpConversation:
         kind = update.get("sessionUpdate")
         if kind == "agent_message_chunk":
             self._take_text(text_of(dict_of(update.get("content")).get("text")))
-            # Qwen Code reports it for each call
+            # Qwen Code reports its usage for each call.
             if usage := dict_of(dict_of(update.get("_meta")).get("usage")):
                 answer = self.voice.answer.copy()
                 self._count(usage)
-                self.voice.answer[:] = answer  # messages after an answer do not end it
+                self.voice.answer[:] = answer  # Messages after an answer do not end the answer.
         elif kind in ("tool_call", "tool_call_update"):
             self._calls.take(update)
         elif kind == "session_info_update":
@@ -399,18 +401,18 @@ class AcpConversation:
         elif kind == "plan":
             self._tell_news(kind, news_of(update))
         elif kind != "agent_thought_chunk":
-            return  # facts about itself do not show that its model answers
+            return  # The program's facts about itself do not show that its model answers.
         self._heard_ms = self.clock.mono_ms()
 
     def _tell_news(self, kind: str, news: str) -> None:
-        """Report only news: a program repeats its whole plan, and the mode that we set."""
+        """Report a plan or mode only if new: programs repeat the whole plan and the mode that PanCode set."""
         if news and self._news.get(kind) != news:
             self._news[kind] = news
             self.voice.tell("noted", text=f"[{self.way.name} {news}]"[:MOST_OFFERS])
 
     def _note_model_failure(self, info: Mapping[str, Any]) -> None:
-        """Record that the model failed, as Codex's adapter reports it: it also writes that into the model's
-        text, and ends the turn as a success."""
+        """Record that the model failed, as Codex's adapter reports it. The adapter also writes the failure
+        into the model's text and ends the turn as a success."""
         error = dict_of(info.get("error"))
         self._trouble = (
             text_of(error.get("additionalDetails")) or text_of(error.get("message")) or self._trouble
@@ -472,7 +474,7 @@ class AcpConversation:
         cached = count_of(usage.get("cachedReadTokens"))
         counts = {"input": count_of(usage.get("inputTokens")), "cached": cached}
         counts["output"] = count_of(usage.get("outputTokens")) + count_of(usage.get("thoughtTokens"))
-        # the input includes the cached tokens
+        # The number of input tokens includes the cached tokens.
         if 0 < count_of(usage.get("totalTokens")) < sum(counts.values()):
             counts["input"] -= min(cached, counts["input"])
         if self.way.sums:
@@ -486,8 +488,8 @@ class AcpConversation:
         self.voice.tell("usage", **self.used, turns=self.turns, told=True, model=self.model)
 
     def _cancel(self, number: int) -> None:
-        """Cancel the turn, or else end the process: the next message starts a new one with the same session.
-        All commands are killed, even those that ignore milder signals."""
+        """Cancel the turn; if it does not end, end the process: the next message starts a new one with the
+        same session. All commands are killed, even those that ignore milder signals."""
         assert self._pipe is not None
         if self.fleet is not None:
             self.fleet.over()
@@ -509,15 +511,15 @@ class AcpConversation:
 
     # ---- messages
     def _list_instructions(self) -> list[dict[str, str]]:
-        """Return the agent's instructions, once in a session."""
+        """Return the agent's instructions, only once in a session."""
         if self.remembers or not self.way.begins:
             return []
         self.remembers = True
         return [{"type": "text", "text": self.way.begins}]
 
     def _text(self, words: str) -> dict[str, str]:
-        """Return the message as text for the model: a program's command would run shells that no hook
-        judges."""
+        """Return the message as text for the model, never as a command of the program, as that would start
+        unchecked shells."""
         seen = (one for one in words if unicodedata.category(one)[0] not in _UNSEEN)
         head = HEAD if next(seen, " ") in self.way.signs else ""
         return {"type": "text", "text": f"{head}{words}"}
@@ -545,7 +547,7 @@ class AcpConversation:
 
 
 def list_resume_methods(able: Mapping[str, Any]) -> set[str]:
-    """Return the methods of `session/` that resume a session, by the program's capabilities."""
+    """Return the methods of `session/` that resume a session, according to the program's capabilities."""
     has = {
         "resume": "resume" in dict_of(able.get("sessionCapabilities")),
         "load": able.get("loadSession") is True,
@@ -558,14 +560,14 @@ def _is_answer(message: Message, number: int) -> bool:
 
 
 def _read_result(message: Message) -> Message:
-    """Return the result. Raises AcpRefused."""
+    """Return the result of a response. AcpRefused if the response is an error."""
     if "error" in message:
         raise AcpRefused(dict_of(message["error"]))
     return dict_of(message.get("result"))
 
 
 def _usage_in(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the usage of a turn, from the protocol's field or from Gemini CLI's own."""
+    """Return the usage of a turn from the field of the protocol, or else from Gemini CLI's own."""
     tokens = dict_of(dict_of(dict_of(result.get("_meta")).get("quota")).get("token_count"))
     own = {"inputTokens": tokens.get("input_tokens"), "outputTokens": tokens.get("output_tokens")}
     return dict_of(result.get("usage")) or own

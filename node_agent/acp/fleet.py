@@ -1,7 +1,7 @@
 """Serves the fleet's tools to an agent program as an MCP server, with the same requests as the native worker.
 
-The program starts a relay that connects to us over a socket in the run's home. There is no token: whoever
-reaches the socket can call what the model is offered, and the coordinator judges each call as this run's.
+The program starts a relay that connects over a socket in the run's home. No token: any process that reaches
+the socket can call what the model is offered; the coordinator judges each call as this run's.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.fleet import MOST_ARGUMENTS, MOST_OPEN_FLEET_CALLS, FleetTerms, is_fleet_tool_name
 
 SERVER = "fleet"
-"""The name of our server; a program prefixes the names of the tools with it."""
+"""The name of this MCP server; a program prefixes the names of the tools with it."""
 VERSION = "2025-06-18"
-"""The version of MCP for a client that names none."""
+"""The version of MCP that is used for a client that names none."""
 NO_METHOD = -32601
 MOST_PEERS, MOST_LINE, PIECE = 4, 8 * MOST_ARGUMENTS, 1 << 16
 MOST_UNSENT = 1 << 22
 TELLS_MS = 5_000
-"""The interval of notifications to a client that its call continues, so that it does not give up."""
+"""The interval at which a client is notified that its call continues, so that it does not give up."""
 RELAY = Path(__file__).with_name("relay.py")
 
 
@@ -46,7 +46,7 @@ class _Peer:
 
 @dataclass(slots=True)
 class _OpenCall:
-    """One call that waits for the fleet's answer. `told_ms`: when its client was last notified."""
+    """A call that waits for the fleet's answer. `told_ms`: when its client last heard that it continues."""
 
     peer: _Peer
     id: object
@@ -56,15 +56,15 @@ class _OpenCall:
 
 
 class FleetServer:
-    """Offers the fleet's tools. Polled; never waits. `turn`: whether a turn is in progress; otherwise no call
-    is made."""
+    """Offers the fleet's tools. It is polled and never waits. `turn`: whether a turn is in progress; if not,
+    calls are refused."""
 
     def __init__(self, terms: FleetTerms, channel: FleetChannel, home: str, clock: Clock) -> None:
         self._terms, self._desk, self._home, self._clock = terms, channel, home, clock
         self._peers: list[_Peer] = []
         self._open: dict[int, _OpenCall] = {}
         self.turn = False
-        # It is bound through its open folder, as its path may be too long.
+        # The socket is bound through the open folder, as its path may be too long.
         with suppress(OSError):
             os.unlink(os.path.join(home, SOCKET))
         self._listener = socket.socket(socket.AF_UNIX)
@@ -77,17 +77,17 @@ class FleetServer:
         self._listener.setblocking(False)
 
     def declared(self) -> dict[str, Any]:
-        """Return the server as `session/new` names it."""
+        """Return the server's declaration for `session/new`."""
         args = ["-I", "-S", str(RELAY), self._home]
         return {"name": SERVER, "command": sys.executable, "args": args, "env": []}
 
     @property
     def waits(self) -> bool:
-        """Whether a call waits for its answer."""
+        """Whether any call waits for its answer."""
         return bool(self._open)
 
     def poll(self) -> None:
-        """Read from the relays, and answer what can be answered now."""
+        """Read messages from the relays, and answer those that can be answered now."""
         with suppress(OSError):
             while len(self._peers) < MOST_PEERS:
                 line, _ = self._listener.accept()
@@ -99,13 +99,13 @@ class FleetServer:
             self._look(number)
 
     def over(self) -> None:
-        """End the turn: calls that have begun continue, but nothing waits for their answers."""
+        """End the turn: calls that were started continue, but their answers are not awaited."""
         self.turn = False
         for number in list(self._open):
             self._end(number, "the turn is over", ok=False)
 
     def close(self) -> None:
-        """End the interactive run."""
+        """Close all connections and the socket, at the end of the interactive run."""
         self.over()
         for peer in list(self._peers):
             self._drop(peer)
@@ -120,7 +120,8 @@ class FleetServer:
                 peer.heard += data
                 if len(peer.heard) > MOST_LINE:
                     return self._drop(peer)
-            return self._drop(peer)  # it has ended and receives no answer, so none of its calls is started
+            # The relay has ended and can receive no answer, so none of its calls is started.
+            return self._drop(peer)
         except BlockingIOError:
             pass
         except OSError:
@@ -128,7 +129,7 @@ class FleetServer:
         *whole, rest = bytes(peer.heard).split(b"\n")
         peer.heard[:] = rest
         for line in filter(bytes.strip, whole):
-            if len(peer.unsent) > MOST_UNSENT:  # it sends requests, but does not read
+            if len(peer.unsent) > MOST_UNSENT:  # The relay sends requests, but does not read answers.
                 return self._drop(peer)
             try:
                 message = json.loads(line)
@@ -147,7 +148,7 @@ class FleetServer:
     def _send(self, peer: _Peer, **message: object) -> None:
         if message:
             peer.unsent += json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n"
-        with suppress(OSError):  # it reads later, or is gone and is dropped at the next poll
+        with suppress(OSError):  # The relay reads later, or has ended and is dropped at the next poll.
             while peer.unsent:
                 del peer.unsent[: peer.line.send(peer.unsent[:PIECE])]
 
@@ -183,7 +184,7 @@ class FleetServer:
 
     # ---- a call
     def _call(self, peer: _Peer, number: object, params: Mapping[str, Any]) -> None:
-        """Start a call, even of a tool that is not offered: the coordinator refuses and audits that."""
+        """Start a call, even of a tool not offered: the coordinator refuses and audits such a call."""
         name, why = text_of(params.get("name")), ""
         if not is_fleet_tool_name(name):
             why = f"{name[:100]} is not a tool of this run"

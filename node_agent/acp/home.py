@@ -1,5 +1,5 @@
-"""Restores a program's home between its starts in an interactive run: the program's memory stays, files that
-its agent has added are removed."""
+"""Restores a program's home between its starts in an interactive run: keeps the program's memory and removes
+files that its agent has added."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 class ProgramHome:
     """The home of the program, as it is before the first start. `memory`: names below `home` with the
-    program's memory; `folders`: where its settings are."""
+    program's memory; `folders`: the folders with its settings."""
 
     def __init__(self, home: str, memory: Sequence[str], folders: Sequence[str]) -> None:
         self._home, self._memory, self._folders = Path(home), tuple(memory), frozenset(folders)
         self._laid = frozenset(self._list_names(self._home))
 
     def begin_anew(self) -> None:
-        """Remove files that are neither laid nor memory, where programs look for settings. Follows no links.
+        """Remove files where programs look for settings, except PanCode's and the memory. Follows no links.
 
-        The home's other folders are ours: users' messages, answers to calls. A file that cannot be removed is
-        read-only, so it belongs to the launch.
+        The home's other folders are PanCode's, such as users' messages and answers to calls. A file that
+        cannot be removed is read-only, so PanCode created it.
         """
         with suppress(OSError):
             for name in os.listdir(self._home):
@@ -46,7 +46,7 @@ class ProgramHome:
                 path.unlink()
 
     def _list_names(self, folder: Path, above: str = "") -> Iterator[str]:
-        """Yield the names of all files and folders below."""
+        """Yield the names of all files and folders below the folder."""
         with suppress(OSError):
             for entry in os.scandir(folder):
                 name = f"{above}{entry.name}"

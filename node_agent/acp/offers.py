@@ -1,4 +1,4 @@
-"""The choices that a program offers: its modes, models and efforts, in both forms of the protocol."""
+"""The choices that a program offers: modes, models and efforts, in both forms that the protocol has."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LISTS = {
     "mode": ("modes", "availableModes", "id", "currentModeId"),
     "model": ("models", "availableModels", "modelId", "currentModelId"),
 }
-"""For each kind: the path of its list, and the field with a value's name."""
+"""For each kind of choice: the path of its list, and the field with a value's name."""
 _CATEGORIES = {"mode": "mode", "model": "model", "thought_level": "effort"}
 _METHODS = {"mode": ("session/set_mode", "modeId"), "model": ("session/set_model", "modelId")}
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramOffer:
-    """The choices of one kind. `option`: the option that sets it; empty: a separate method sets it."""
+    """The choices of one kind. `option`: the option that sets them; empty: a separate method sets them."""
 
     kind: str
     values: tuple[str, ...]
@@ -29,7 +29,7 @@ class ProgramOffer:
     option: str = ""
 
     def choice(self, value: str) -> tuple[str, dict[str, str]]:
-        """Return the method that sets this value, and its parameters."""
+        """Return the method that sets this value, and the method's parameters."""
         if self.option:
             return "session/set_config_option", {"configId": self.option, "value": value}
         method, name = _METHODS[self.kind]
@@ -37,7 +37,7 @@ class ProgramOffer:
 
 
 def offers_of(begun: Mapping[str, Any]) -> dict[str, ProgramOffer]:
-    """Return the offers by kind: `mode`, `model`, `effort`. A mode without permission requests is left
+    """Return the offers by kind: `mode`, `model`, `effort`. Modes without permission requests are left
     out."""
     found = dict[str, ProgramOffer]()
     for kind, (field, listed, name, now) in _LISTS.items():
@@ -56,7 +56,7 @@ def offers_of(begun: Mapping[str, Any]) -> dict[str, ProgramOffer]:
 
 
 def format_offers(offers: Mapping[str, ProgramOffer]) -> str:
-    """Return the offers as text; empty: there are none."""
+    """Return the offers as text; empty if there are none."""
     lists = []
     for offer in offers.values():
         more = f" and {len(offer.values) - MOST_TOLD} more" if len(offer.values) > MOST_TOLD else ""
@@ -81,7 +81,7 @@ _MARKS, _WAITS = {"completed": "\u2713", "in_progress": "\u25cf"}, "\u25cb"
 
 
 def news_of(update: Mapping[str, Any]) -> str:
-    """Return the program's plan or its present mode, as reported in a turn; empty: neither."""
+    """Return the plan or current mode that the program reports in an update during a turn; empty: neither."""
     if mode := text_of(update.get("currentModeId")):
         return f"is in mode {mode}"
     entries = map(dict_of, list_of(update.get("entries")))

@@ -1,4 +1,4 @@
-"""The pipes to an agent program that speaks ACP: one bounded message per line, no wait without a limit."""
+"""The pipes to an agent program that speaks ACP: one message of limited length per line, limited waits."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MOST_WORDS, SHOWN = 4_000, 300
 
 
 class Broken(Exception):
-    """No further message will come. `speaks`: the program had spoken ACP; the text contains its own
-    output."""
+    """An error after which no further message arrives; its text contains the program's output. `speaks`:
+    whether the program had spoken ACP before."""
 
     def __init__(self, why: str, speaks: bool) -> None:
         super().__init__(why)
@@ -52,14 +52,14 @@ class AcpPipe:
         self._speaks = False
 
     def send(self, message: Mapping[str, object]) -> None:
-        """Send a message. Raises Broken for a program that has ended or does not read."""
+        """Send a message. Broken if the program has ended or does not read."""
         left = memoryview(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
         until = self._clock.mono_ms() + LISTENS_MS
         while left:
             wait_s = (until - self._clock.mono_ms()) / 1000
             if wait_s <= 0:
                 raise self._make_broken_error(f"it has not read its input for {LISTENS_MS // 1000} s")
-            self._hear(0.0)  # it may be blocked until its output is read
+            self._hear(0.0)  # The program may be blocked until its output is read.
             if not select.select([], [self._in], [], min(wait_s, 0.05))[1]:
                 continue
             try:
@@ -68,7 +68,7 @@ class AcpPipe:
                 raise self._make_ended_error() from exc
 
     def receive(self, seconds: float) -> Message | None:
-        """Return the next message; None: none arrived in time. Raises Broken."""
+        """Return the next message; None: none in time. Broken if the program ended or does not speak ACP."""
         if not self._messages:
             self._hear(seconds)
         if self._messages:
@@ -78,17 +78,17 @@ class AcpPipe:
         return None
 
     def commands(self) -> set[int]:
-        """Return the process groups below the program other than its own: it starts commands in groups. A
-        command that ended may leave processes, which only their group reveals."""
+        """Return the process groups below the program, without its own; it starts commands in groups. They
+        also reveal processes that an ended command left behind."""
         found = set[int]()
         for pid, _ in find_members("", self._process.pid, sys.maxsize):
-            with suppress(OSError):  # it has exited
+            with suppress(OSError):  # The process has exited.
                 found.add(os.getpgid(pid))
-        # a signal to 0 or 1 would reach many other processes
+        # A signal to group 0 or 1 would reach many other processes.
         return found - {0, 1, os.getpgid(0), self._process.pid}
 
     def end(self, gently: bool = False) -> None:
-        """End the program and all that it has started. `gently`: it may save its state first."""
+        """End the program and everything that it has started. `gently`: let it save its state first."""
         process = self._process
         if process not in CHILDREN.alive:
             return
@@ -104,7 +104,7 @@ class AcpPipe:
         process.stderr.close()
         CHILDREN.over(process)
 
-    # ---- what it says
+    # ---- the program's output
     def _hear(self, seconds: float) -> None:
         for fd in select.select(self._listened, [], [], seconds)[0] if self._listened else ():
             data = os.read(fd, PIECE)
@@ -128,15 +128,17 @@ class AcpPipe:
         try:
             message = json.loads(line)
         except (ValueError, RecursionError) as exc:
-            raise self._make_broken_error(f"it does not speak ACP: it said {_format_data(line)!r}") from exc
+            raise self._make_broken_error(
+                f"it does not speak ACP: it printed {_format_data(line)!r}"
+            ) from exc
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-            raise self._make_broken_error(f"it does not speak ACP: it said {_format_data(line)!r}")
+            raise self._make_broken_error(f"it does not speak ACP: it printed {_format_data(line)!r}")
         self._speaks = True
         return message
 
-    # ---- its end
+    # ---- the program's end
     def _make_ended_error(self) -> Broken:
-        """Return the error for a program that has closed its output and is therefore ending."""
+        """Return the error for a program that has closed its output and so is ending."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(GONE_S)
         while self._err in self._listened and select.select([self._err], [], [], 0)[0]:
@@ -152,9 +154,9 @@ class AcpPipe:
 
 
 def kill_commands(groups: Iterable[int]) -> None:
-    """Kill these groups at once: they may ignore milder signals."""
+    """Kill these process groups at once, as their processes may ignore milder signals."""
     for group in groups:
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # The group has ended.
             os.killpg(group, signal.SIGKILL)
 
 

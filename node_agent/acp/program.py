@@ -1,9 +1,9 @@
-"""Our program for an interactive run with another agent: `python -I -S program.py PACKAGE LIBRARIES SPEC
-WAY`.
+"""PanCode's program for an interactive run with another agent: `python -I -S program.py PACKAGE LIBRARIES
+SPEC WAY`.
 
 It reads the first message from standard input, starts the agent program, and speaks ACP with it through
-pipes. It writes the events in the native worker's stream, and judges the agent's permission requests; users'
-messages, cancelled turns and the rest work as in the native worker.
+pipes. It writes events in the native worker's format, and judges the agent's permission requests; users'
+messages, cancelled turns and suspension work as in the native worker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from node_agent.native.secrecy import hide_memory
 from node_agent.native.tools.shell import CHILDREN
 
 if not __package__:
-    hide_memory()  # before other modules are loaded: the key is in our environment
+    hide_memory()  # This runs before other modules are loaded, as the key is in the environment.
 
 from node_agent.acp.conversation import AcpConversation
 from node_agent.acp.fleet import FleetServer
@@ -58,7 +58,8 @@ def main(argv: list[str]) -> int:
     )
     interactive_run, over = InteractiveRun(talk, equipped.words, spec.interactive_run, heartbeat), None
     try:
-        talk.begin()  # before the first turn: if it cannot be started, no message is lost
+        # The program is started before the first turn, so that no message is lost if it cannot start.
+        talk.begin()
         over = interactive_run.run(first_words())
     except Over as ended:
         over = ended
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> int:
 def _make_fleet_server(
     spec: WorkerSpec, equipped: Equipment, clock: Clock, heartbeat: WorkerHeartbeat
 ) -> FleetServer | None:
-    """Return the server of the fleet's tools; None unless the run is an orchestrator."""
+    """Return the server of the fleet's tools; None if the run is not an orchestrator."""
     if spec.fleet is None:
         return None
     channel = FleetChannel(spec.fleet, equipped.voice, equipped.words, heartbeat.wait)

@@ -1,5 +1,5 @@
-"""Relays messages between an agent program and ours: `python -I -S relay.py FOLDER`, an MCP server. It does
-not interpret them. Our own program is at the other end of the socket in that folder."""
+"""Relays messages between an agent program and PanCode's program: `python -I -S relay.py FOLDER`, an MCP
+server. It does not interpret them. PanCode's program listens on the socket in that folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PIECE = 1 << 16
 
 
 def main(folder: str) -> int:
-    os.chdir(folder)  # its path may be too long for a socket address
+    os.chdir(folder)  # The socket's path may be too long for a socket address.
     with socket.socket(socket.AF_UNIX) as far:
         far.connect(SOCKET)
         ways = {0: far.fileno(), far.fileno(): 1}

@@ -1,4 +1,4 @@
-"""One turn of the node agent: read messages, take jobs, advance attempts, report, prune. Never blocks."""
+"""One pass of the node agent: read messages, take jobs, advance attempts, report and prune. Never blocks."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from node_agent.wire.signing import WireRefusal
 
 
 def select_holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
-    """Return the entries that hold a slot."""
+    """Return the journal entries whose attempts occupy a slot."""
     return [entry for entry in entries if entry.holds_slot]
 
 
 def gpu_holders(journal: JournalPort) -> dict[str, AttemptId]:
-    """Return the attempts with exclusive use of a GPU, by its UUID."""
+    """Return the attempts that have exclusive use of a GPU, by the GPU's UUID."""
     at_work = [entry.identity for entry in select_holding(journal.live()) if not entry.damaged]
     return {uuid: one for one in at_work for uuid in journal.job(one).gpus or ()}
 
@@ -71,7 +71,7 @@ class Pulse:
         fewer: str = "",
         gpus: tuple[GpuLoad, ...] = (),
     ) -> Heartbeat:
-        """Return the next heartbeat. `fewer`: why `slots` is less than the node's number of slots."""
+        """Return the next heartbeat. `fewer`: why `slots` is below the node's configured number."""
         self._seq += 1
         newest = self._fleet.newest
         return Heartbeat(
@@ -102,12 +102,12 @@ class Pulse:
 
 
 MOST_FINAL = 5_000
-"""The most finished attempts in an inventory, the newest first, as an envelope has a size limit."""
+"""Maximum of finished attempts in an inventory, the newest first, as an envelope has a size limit."""
 
 
 class InventoryDuty:
-    """The duty to send an inventory: after each answer to a nonce (start, link-up), in each epoch, and at
-    times."""
+    """Decides when to send an inventory: after each answer to a nonce (start, link-up), in each epoch, and at
+    intervals."""
 
     def __init__(self, every_ms: int) -> None:
         self._every_ms = every_ms
@@ -115,7 +115,7 @@ class InventoryDuty:
         self._when = 0
 
     def is_due(self, fleet: FleetClock, now: FleetTime | None, mono_ms: int) -> bool:
-        """Whether an inventory is due; never without fleet time, which an inventory needs."""
+        """Whether an inventory is due; never while the fleet time, which an inventory needs, is unknown."""
         if now is None or not fleet.is_answered:
             return False
         return self._last_sent != (fleet.nonce, now.epoch) or mono_ms - self._when >= self._every_ms
@@ -126,8 +126,8 @@ class InventoryDuty:
 
 
 def prune_journal(world: World) -> None:
-    """Forget old entries. Idempotent. An entry whose files cannot be removed stays until later. Raises
-    DiskFull."""
+    """Remove old journal entries. Idempotent. An entry whose files cannot be removed is kept for a later
+    pass. DiskFull."""
     journal, wall = world.journal, world.clock.wall_ms()
     epoch = journal.node().epoch
     for entry in journal.entries():
@@ -140,7 +140,7 @@ def prune_journal(world: World) -> None:
 
 
 def _empty_attempt(world: World, entry: JournalRecord) -> bool:
-    """Remove a rejected attempt's checkout, and salvaged files; return whether that succeeded."""
+    """Remove the checkout and the salvaged files of a rejected attempt; return whether that succeeded."""
     try:
         job = world.journal.job(entry.identity)
         world.workspaces.remove(entry.identity, job.workspace)
@@ -151,7 +151,7 @@ def _empty_attempt(world: World, entry: JournalRecord) -> bool:
 
 
 class NodeAgent:
-    """One session of the node agent, with its fleet time and its outbox. `tick` is one turn."""
+    """One session of the node agent, with its fleet time and its outbox. `tick` is one pass."""
 
     def __init__(self, world: World, drive: Callable[[Procedure], Drive] | None = None) -> None:
         self.world, self._fleet = world, world.fleet
@@ -160,7 +160,7 @@ class NodeAgent:
         signer = EventSigner(world.node, world.key, world.clock, world.fleet)
         self.outbox = Outbox(world.journal, world.uplink, world.clock, world.intervals, signer.seal)
         self.say: Callable[[], None] = self.outbox.flush
-        """Called in each turn to send events; may raise LinkDown."""
+        """Called in each pass to send events; may raise LinkDown."""
         ours = self.procedure = Procedure(self._make_context())
         self.drive: Drive = drive(ours) if drive else self._make_inline_drive()
         acts = Acts(ours.resend, self._examine, ours.tell, ours.answer, self._forgo_job)
@@ -171,7 +171,7 @@ class NodeAgent:
         self._concurrency: Concurrency | None = None
         self._next_heartbeat, self._next_facts, self._next_prune, self._next_look = 0, 0, 0, 0
         self._clear: set[str] = set()
-        """The attempts that have ended and had no live processes at the last check."""
+        """The attempts that have ended and had no live processes when last checked."""
         self._facts: NodeFacts | None = None
         self._last_heartbeat: bytes | None = None
         self.counts: Counter[NodeProblem] = Counter()
@@ -186,7 +186,7 @@ class NodeAgent:
         return self._fleet.now(self.world.clock.boot_ms())
 
     def tick(self) -> int:
-        """Take one turn; return the milliseconds until the next is due. Everything in it may be repeated."""
+        """Carry out one pass; return the milliseconds until the next is due. All of it is safe to repeat."""
         self._take_up()
         self.linked = self._try(self.converse)
         ms = self.drive.run()
@@ -203,7 +203,7 @@ class NodeAgent:
             self._note("the disk is full")
 
     def converse(self) -> None:
-        """Send and receive everything that goes over the link. Raises LinkDown."""
+        """Exchange all messages that go over the link. LinkDown."""
         if not self.linked:
             self._link_up()
         wanted = self._intake.wants_one()
@@ -213,11 +213,11 @@ class NodeAgent:
         for part in (listen, obey, self._tell_inventory, take, self._intake.take_up, self._send_heartbeat):
             try:
                 part()
-            except DiskFull:  # a full disk must not silence the node
+            except DiskFull:  # A full disk must not stop the node's heartbeats.
                 self._note("the disk is full")
 
     def slots(self) -> int:
-        """Return how many attempts may run at once."""
+        """Return how many attempts may run at the same time."""
         state = self.world.journal.node()
         most = self.world.slots if state.slots is None else state.slots
         if state.least is None:
@@ -234,8 +234,8 @@ class NodeAgent:
         return self.slots() - len(select_holding(self.world.journal.live()))
 
     def end_leftovers(self) -> None:
-        """End processes that outlived their attempt, as after the kill of a shim: at the start, and once a
-        minute if attempts have ended since."""
+        """End processes that outlived their attempt, such as after the kill of a shim: at the start, and once
+        a minute if attempts have ended since."""
         w, now = self.world, self.world.clock.mono_ms()
         if now < self._next_look:
             return
@@ -284,7 +284,7 @@ class NodeAgent:
         return drive
 
     def moved(self, identity: AttemptId, turn: Turn) -> None:
-        """Record that a procedure took a step: its events must be sent."""
+        """Note that the attempt has advanced, so that its events are sent."""
         self.outbox.note(identity)
         if isinstance(turn, Finished):
             self.outbox.forget(identity)
@@ -297,7 +297,7 @@ class NodeAgent:
         return True
 
     def _link_up(self) -> None:
-        """Renew the nonce: the answer to it opens the link with an inventory."""
+        """Set a new nonce; the coordinator's answer to it opens the link, and an inventory follows."""
         self._fleet.renew(self.world.ids.token(8))
         self._after, self._next_heartbeat = "0", 0
         self._send_heartbeat()
@@ -321,7 +321,7 @@ class NodeAgent:
             return
         result = self._fleet.hear(heartbeat, self.world.clock.boot_ms())
         if result.answered:
-            self._next_heartbeat = 0  # echo it now: until then no job may be sent to us
+            self._next_heartbeat = 0  # Echo the heartbeat now, as no job may be sent to this node before.
         if result.newer:
             self._controls.settle(heartbeat.control_floor)
             self.outbox.hear(heartbeat.cursors)
@@ -343,8 +343,8 @@ class NodeAgent:
         self._intake.forgo(body.identity, body.reason)
 
     def _examine(self, request: Examine) -> None:
-        """Test a model, unless the request is too late: its caller has gone by then, and no model is
-        loaded."""
+        """Test a model, unless the request is too old: then its caller no longer waits, and loading the model
+        would be wasted."""
         now = self.now()
         if now is not None and not request.start_by.is_past(now) and not self.world.journal.node().revoked:
             self.world.exams.examine(request)
@@ -354,7 +354,7 @@ class NodeAgent:
         if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
             return
         w.journal.settle()
-        # all entries that are not final, and the final ones of this epoch
+        # This includes all entries that are not final, and the final ones of this epoch.
         entries = w.journal.entries()
         final = [entry for entry in entries if entry.final and entry.epoch >= now.epoch][-MOST_FINAL:]
         listed = [entry for entry in entries if not entry.final] + final
@@ -376,7 +376,7 @@ class NodeAgent:
 
     def _send_heartbeat(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()
-        # report at once what was found about the current servers and programs
+        # Report new facts about the current servers and programs at once.
         if w.exams.news() or w.facts.news():
             self._next_facts = self._next_heartbeat = 0
         if now < self._next_heartbeat:
@@ -409,7 +409,7 @@ class NodeAgent:
         return self._facts.model_copy(update={"problems": problems, "wall_ms": wall_ms, **seen})
 
     def _note(self, words: str, code: ProblemCode = ProblemCode.OTHER) -> None:
-        """Count a problem; the node's facts report it, with its number."""
+        """Count a problem; the node's facts report the problem and its count."""
         self.counts[NodeProblem(what=words[:480], code=code)] += 1
 
     def _own_problems(self) -> list[NodeProblem]:

@@ -1,8 +1,8 @@
-"""Decides how many attempts a node takes at once, between its owner's bounds: fewer under strain.
+"""Decides how many attempts a node takes at the same time, within its owner's bounds: fewer under strain.
 
-Strain of models counts, too, if reported: a queue in a model server that its runs use, and a provider's rate
-limit that is nearly used up. To avoid oscillation, strain must last before a slot is removed and must be over
-for longer before one is restored, and between both thresholds nothing changes.
+The strain of models counts too, if it is reported: a queue in a model server that runs on the node use, and a
+provider's rate limit that is nearly used up. To avoid oscillation, a slot is removed only after lasting
+strain and restored only after a longer time without strain, and nothing changes between the two thresholds.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from node_agent.intervals import Intervals
 from node_agent.wire.node import NodeFacts
 
 STRAINED_LOAD, CALM_LOAD = 1.5, 0.9
-"""The load of the last minute per core."""
+"""The load average of the last minute per core."""
 STRAINED_MEMORY, CALM_MEMORY = 0.08, 0.2
-"""The share of the memory that is still available to programs."""
+"""The share of the node's memory that is still available to programs."""
 STRAINED_HEAT, CALM_HEAT = 90.0, 80.0
-"""Degrees Celsius of the hottest sensor."""
+"""The temperature of the hottest sensor, in degrees Celsius."""
 STRAINED_QUEUE, CALM_QUEUE = 2, 0
-"""Calls that wait in a model server's own queue."""
+"""The number of calls that wait in a model server's own queue."""
 FRESH_QUEUE_MS = 120_000
-"""Milliseconds; the length of a queue that was reported earlier than that counts as unknown."""
+"""The age in milliseconds beyond which a reported queue length counts as unknown."""
 STRAINED_LEFT, CALM_LEFT = 10, 30
-"""The percentage left of a provider's rate limit."""
+"""The percentage that is left of a provider's rate limit."""
 
 
 class Strain(Enum):
-    """The strain of a node."""
+    """The degree of strain of a node."""
 
     STRAINED = "strained"
     FAIR = "fair"
@@ -39,8 +39,8 @@ class Strain(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """The present concurrency. `slots`: as of now; `since_ms`: when the node's `strain` or the slots last
-    changed. `why`: why the node takes fewer attempts than it could, as text; empty: it does not."""
+    """The current concurrency. `slots`: attempts the node takes now; `since_ms`: when its `strain` or `slots`
+    last changed. `why`: text on why it takes fewer attempts than it could; empty if it does not."""
 
     slots: int
     strain: Strain
@@ -50,9 +50,9 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class StrainReading:
-    """What strains a node at one check: its own `facts`, and the models of all agents at work there:
-    `waiting` calls in the queue of `server`, and `left` percent of the rate limit of the provider of
-    `runtime`. The defaults mean: not reported."""
+    """The causes of strain of a node at one check: its `facts`, and the models that its runs use. `waiting`:
+    calls in the queue of `server`; `left`: percent left of the rate limit of `runtime`'s provider. The
+    defaults mean: not reported."""
 
     facts: NodeFacts
     waiting: int = 0
@@ -62,7 +62,7 @@ class StrainReading:
 
 
 def reading_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> StrainReading:
-    """Return the reading with the longest queue and the nearest rate limit; old reports count as unknown."""
+    """Return the longest queue and the lowest remaining rate limit; too old reports count as unknown."""
     uses = tuple(uses)
     used = {one.endpoint for one in uses}
     fresh = (one for one in facts.endpoints if one.name in used and one.age_ms < FRESH_QUEUE_MS)
@@ -73,14 +73,14 @@ def reading_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> Strai
 
 
 def strain_of(seen: StrainReading) -> tuple[Strain, str]:
-    """Return the strain and the text of its cause."""
+    """Return the degree of strain, and text about its cause."""
     facts = seen.facts
     load = facts.load_1m / facts.cpus
     free = facts.memory_free / facts.memory if facts.memory_free is not None and facts.memory else 1.0
     heat = facts.heat if facts.heat is not None else 0.0
     words = [
         f"load {facts.load_1m:.1f} on {facts.cpus} cores" if load >= STRAINED_LOAD else "",
-        f"{free:.0%} of its memory left" if free <= STRAINED_MEMORY else "",
+        f"{free:.0%} of the node's memory left" if free <= STRAINED_MEMORY else "",
         f"{heat:.0f} degrees" if heat >= STRAINED_HEAT else "",
         f"{seen.waiting} calls wait in the queue of {seen.server}" if seen.waiting >= STRAINED_QUEUE else "",
         f"{seen.left}% left of the rate limit of {seen.runtime}'s provider"
@@ -102,7 +102,7 @@ def update_concurrency(
     now_ms: int,
     intervals: Intervals,
 ) -> Concurrency:
-    """Return the concurrency after another reading. `concurrency` None: the first one, with all slots."""
+    """Return the concurrency after a reading. `concurrency`: the previous one; None: at start, all slots."""
     strain, words = strain_of(seen)
     if concurrency is None:
         return Concurrency(most, strain, now_ms)

@@ -1,4 +1,4 @@
-"""Verifies the coordinator's control messages and applies each once; unsigned ones are rejected."""
+"""Verifies the coordinator's control messages and applies each message once; unsigned ones are rejected."""
 
 from __future__ import annotations
 
@@ -46,26 +46,26 @@ from node_agent.wire.signing import (
 
 @dataclass(frozen=True, slots=True)
 class ControlResult:
-    """The effects of a batch of messages. `touched`: the attempts that now have something to do. For users:
-    `forged`: messages not signed by the coordinator; `unfit`: those that could not be applied."""
+    """The effects of a batch of messages. `touched`: the attempts that now have something to do. Texts for
+    users about messages: `forged`: not signed by the coordinator; `unfit`: could not be applied."""
 
     touched: tuple[AttemptId, ...]
     forged: tuple[str, ...]
     unfit: tuple[str, ...]
     last: str | None
-    """The stream entry up to which all messages are applied."""
+    """The position in the stream up to which all messages are applied."""
 
 
 Laid = UserMessage | TurnControl | FleetAnswers
-"""The messages whose content is put where our program looks."""
+"""The messages whose content is stored where a run's program reads it."""
 Acted = Resend | Examine | UserAnswers | Laid
 
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """Effects outside of the journal. `resend`: a receipt; `examine`: a model; `deliver`: a user's message, a
-    user's control of a turn, or the fleet's answer; `answer`: a waiting call; `forgo`: a job whose snapshot
-    is being fetched."""
+    """Actions that messages require outside of the journal. `resend`: send a receipt again; `examine`: test a
+    model; `deliver`: store a user's message or turn control, or the fleet's answer; `answer`: answer a
+    waiting call; `forgo`: refuse a job whose snapshot is being fetched."""
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
@@ -75,7 +75,7 @@ class Acts:
 
 
 class Controls:
-    """Applies control messages. A message whose effect could not be made durable is read again later."""
+    """Applies control messages. A message whose effect could not be stored durably is read again later."""
 
     def __init__(
         self, node: Self, keys: Mapping[str, PublicKey], journal: JournalPort, clock: Clock, acts: Acts
@@ -84,31 +84,32 @@ class Controls:
         self._clock, self._acts = clock, acts
         self._touched: list[AttemptId] = []
         self._ahead: set[int] = set()
-        """Numbers that were applied while a smaller one is missing. A restart forgets and rereads them."""
+        """Numbers applied while a smaller one is missing. A restart forgets them and rereads the messages."""
 
     def settle(self, floor: int) -> None:
-        """Accept the coordinator's statement that no message up to this number is still to come."""
+        """Accept the coordinator's statement that messages up to this number will not be sent any more."""
         state = self._journal.node()
         if floor > state.control_seq:
             self._journal.set_node(_count_applied(replace(state, control_seq=floor), self._ahead))
 
     def take(self, messages: Sequence[Sent]) -> ControlResult:
-        """Apply the messages in order. DiskFull passes through: the applied ones are then applied again,
-        without harm."""
+        """Apply the messages in order. DiskFull is passed on; messages that were applied before it are then
+        applied again, which is harmless."""
         self._touched, forged, unfit, last = [], list[str](), list[str](), None
         state, ahead = self._journal.node(), set(self._ahead)
         for sent in messages:
             try:
                 control = self._open(sent.data)
                 news = control.seq > state.control_seq and control.seq not in ahead
-                ahead.add(control.seq)  # also if it cannot be applied: a later try would fail, too
+                # This applies even to a message that cannot be applied, as a later try would fail too.
+                ahead.add(control.seq)
                 state = self._apply(control, state, news)
             except WireRefusal as refusal:
                 forged.append(f"a control message was not accepted: {refusal}")
             except (
                 records.JournalError,
                 KeyError,
-            ) as exc:  # one that cannot be applied must not delay the others
+            ) as exc:  # A message that cannot be applied must not delay the others.
                 unfit.append(f"a control message could not be applied: {exc}")
             last = sent.entry
         self._journal.set_node(_count_applied(state, ahead))
@@ -122,8 +123,8 @@ class Controls:
         return control
 
     def _apply(self, control: Control, state: records.JournalState, news: bool) -> records.JournalState:
-        """Apply a message. Facts about an attempt apply in any order; of settings, the newest of each kind
-        counts."""
+        """Apply a message. The order of facts about an attempt does not matter; of settings, the newest of
+        each kind counts."""
         body = control.body
         match body:
             case StopControl():
@@ -135,7 +136,7 @@ class Controls:
             case Acknowledge():
                 self._acknowledge(body)
             case Orphaned() | Reject():
-                # not accepted: an orphaned attempt may be forgotten, of a rejected one everything is retained
+                # Receipt not accepted: an orphaned attempt may be forgotten; a rejected one keeps all files.
                 if isinstance(body, Orphaned):
                     self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
                 else:
@@ -170,7 +171,7 @@ class Controls:
         return replace(state, stops={**state.stops, str(body.identity): pending})
 
     def _take_back(self, body: TakeBack) -> None:
-        """Give a held job back. If the job has begun, it continues, and its marks say so."""
+        """Give a held job back to the coordinator. A started job continues, and its marks show that."""
         entry = self._journal.get(body.identity)
         if entry is None:
             self._acts.forgo(body)
@@ -193,7 +194,7 @@ class Controls:
         return replace(state, tombstones={**state.tombstones, body.run: pending})
 
     def _end(self, entry: records.JournalRecord, stop: records.StopNote) -> None:
-        if entry.is_held:  # it has not begun and never will: one record states both
+        if entry.is_held:  # The job has not started and never will; one record states both.
             why = {"why": stop.reason}
             note = records.Note(mark=Mark.REFUSED, data=why, stop=stop, say=(Revoked(reason=stop.reason),))
             self._journal.write(entry.identity, note)
@@ -217,7 +218,7 @@ class Controls:
         self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "")
 
     def _is_countersigned(self, identity: AttemptId, signature: Signature) -> bool:
-        """Whether the coordinator signed the very bytes that we sealed."""
+        """Whether the coordinator signed exactly the bytes that this node sealed."""
         key, sealed = self._keys.get(signature.keyid), self._journal.receipt(identity)
         if key is None or sealed is None:
             return False
@@ -232,7 +233,7 @@ class Controls:
         if self._find_awaiting(identity, receipt) is None:
             return
         try:
-            # if it is lost, the coordinator repeats it
+            # If this message is lost, the coordinator repeats it.
             note = records.Note(mark=mark, data={"why": why}, lazy=True)
             self._journal.write(identity, note)
         except records.JournalError:
@@ -241,7 +242,7 @@ class Controls:
 
 
 def _count_applied(state: records.JournalState, ahead: set[int]) -> records.JournalState:
-    """Count the applied numbers up to the first gap: a number that is not counted is requested again."""
+    """Count the applied numbers up to the first gap; numbers after the gap are requested again."""
     seq = state.control_seq
     while seq + 1 in ahead:
         seq += 1

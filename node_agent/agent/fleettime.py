@@ -1,4 +1,4 @@
-"""Computes the fleet's time from signed heartbeats and the node's own boot clock. Pure."""
+"""Computes the fleet's time from signed heartbeats of the coordinator and the node's boot clock. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from node_agent.wire.signing import PublicKey, RefusalCode, WireRefusal, open_as
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatResult:
-    """The effect of a heartbeat. `newer`: it is later than all before it. `epoch`: it opened a new one.
-    `answered`: it answers the current nonce, for the first time in its epoch."""
+    """The effect of a heartbeat. `newer`: it is later than all earlier ones. `epoch`: it started a new epoch.
+    `answered`: it is the first one in its epoch that answers the current nonce."""
 
     newer: bool = False
     epoch: bool = False
@@ -23,7 +23,7 @@ class HeartbeatResult:
 def read_coordinator_heartbeat(
     data: bytes, keys: Mapping[str, PublicKey], fleet: str, node: str
 ) -> CoordinatorHeartbeat:
-    """Return a heartbeat for this node; raises WireRefusal for anything else."""
+    """Return a heartbeat that is meant for this node; WireRefusal for any other data."""
     heartbeat = open_as(CoordinatorHeartbeat, parse_envelope(data), keys)
     if (heartbeat.fleet, heartbeat.node) != (fleet, node):
         raise WireRefusal(RefusalCode.INVALID_FIELD, f"a heartbeat for {heartbeat.fleet}/{heartbeat.node}")
@@ -31,44 +31,44 @@ def read_coordinator_heartbeat(
 
 
 class FleetClock:
-    """Fleet time as one node knows it. Never runs backwards, never ahead of the coordinator's clock.
+    """The fleet time as one node knows it. It never runs backwards or ahead of the coordinator's clock.
 
-    A heartbeat made before our nonce does not show the present, so only a heartbeat that answers the nonce
-    sets the time. The estimate is the largest that any such heartbeat allows; a delayed heartbeat cannot
-    lower it.
+    A heartbeat made before the node's nonce does not prove the current time, so only a heartbeat that answers
+    the nonce sets the time. The estimate is the largest that any such heartbeat allows; a delayed heartbeat
+    cannot lower it.
     """
 
     def __init__(self, epoch_seen: int, nonce: str) -> None:
         self.epoch_seen = epoch_seen
-        """The highest epoch in a signed heartbeat, also of earlier sessions."""
+        """The highest epoch in any signed heartbeat, including those of earlier sessions."""
         self.nonce = nonce
         self.newest: CoordinatorHeartbeat | None = None
         self._epoch = 0
-        self._ahead = 0  # coordinator's boot clock minus ours
+        self._ahead = 0  # The coordinator's boot clock minus this node's.
         self._answered: tuple[str, int] | None = None
 
     @property
     def is_answered(self) -> bool:
-        """Whether the present nonce was answered in the present epoch."""
+        """Whether the current nonce was answered in the current epoch."""
         return self._answered == (self.nonce, self._epoch) and self._epoch == self.epoch_seen
 
     def believe(self, epoch: int) -> None:
-        """Accept an epoch that was known before this start."""
+        """Accept an epoch that was known before this node agent started."""
         self.epoch_seen = max(self.epoch_seen, epoch)
 
     def renew(self, nonce: str) -> None:
-        """Set a new nonce, at each link-up. The time continues; the next answer counts as a first one."""
+        """Set a new nonce at each link-up. The time continues, and the next answer counts as a first one."""
         self.nonce = nonce
 
     def now(self, boot_ms: int) -> FleetTime | None:
-        """Return fleet time; None before the first answer, and in a new epoch before an answer in that
-        epoch."""
+        """Return the fleet time; None before the first answer to a nonce, and in a new epoch before an answer
+        in that epoch."""
         if self._epoch == 0 or self._epoch < self.epoch_seen:
             return None
         return FleetTime(epoch=self._epoch, ms=max(0, boot_ms + self._ahead))
 
     def hear(self, heartbeat: CoordinatorHeartbeat, boot_ms: int) -> HeartbeatResult:
-        """Process a verified heartbeat; one with an older epoch or number has no effect."""
+        """Process a verified heartbeat; one with an older epoch or an older number has no effect."""
         epoch = heartbeat.time.epoch
         last = self.newest
         is_newer = last is None or (heartbeat.time.epoch, heartbeat.seq) > (last.time.epoch, last.seq)

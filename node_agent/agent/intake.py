@@ -1,5 +1,5 @@
-"""Takes jobs out of the queue, judges each, and writes the answer into the journal; starts held jobs as slots
-become free."""
+"""Takes jobs from the queue, judges each job, and writes the answer to the journal; starts held jobs when
+slots become free."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import ProblemCode
 
 HOLDS = 64
-"""The most jobs that are held, or whose snapshot is being fetched so that they can be held."""
+"""The maximum number of jobs that are held, including those whose snapshot is being fetched first."""
 MOST_CLAIMS = 16
-"""The most claims in one turn: a queue full of refused jobs must not delay a stop."""
+"""The maximum number of claims in one pass, as a queue full of refused jobs must not delay a stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Facts that change from turn to turn, read when needed. `ready`: the runtimes in these states."""
+    """Facts that change with each pass, read when needed. `ready`: returns the runtimes in these states."""
 
     now: Callable[[], FleetTime | None]
     free_slots: Callable[[], int]
@@ -46,7 +46,7 @@ class Moment:
 
 
 class Intake:
-    """Accepts jobs. A job that was claimed but not journaled when the node dies is pushed again."""
+    """Accepts jobs. If the node dies after a claim but before the journal entry, the job is sent again."""
 
     def __init__(
         self,
@@ -62,26 +62,25 @@ class Intake:
         self._note = note
         self._snapshots = SnapshotQueue(world.workspaces, world.aside)
         self._unwritten: set[str] = set()
-        """The digests of jobs whose refusal did not fit on the disk."""
+        """The digests of refused jobs whose refusal could not be stored because the disk was full."""
         self._signer = EventSigner(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
-        """Whether a job should be claimed: a slot is free, or the node has room to hold it; while draining,
-        also to refuse it."""
+        """Whether to claim a job: a slot is free, or the node can hold one more job; while draining, also in
+        order to refuse it."""
         state = self._world.journal.node()
         has_room = self._free_slots() > 0 or self._may_hold()
         return self._now() is not None and (has_room or state.draining or state.revoked)
 
     def take_up(self) -> None:
-        """Start held jobs in order while slots are free, even without a link or fleet time. Raises
-        DiskFull."""
-        for opened in self._snapshots.done():  # its deadline may have passed meanwhile
+        """Start held jobs in order while slots are free, even without a link or fleet time. DiskFull."""
+        for opened in self._snapshots.done():  # The job's deadline may have passed meanwhile.
             self._answer(opened, judge_job(opened, self._view(opened.job.identity)))
         for entry in self._list_held():
             try:
                 job = self._world.journal.job(entry.identity)
             except (OSError, ValueError, KeyError):
-                continue  # the journal's list of problems contains it
+                continue  # The journal's list of problems already contains this error.
             match judge_held(job, self._view(entry.identity)):
                 case Accept():
                     data, say = self._make_accepted(), (Marked(mark=Mark.ACCEPTED),)
@@ -92,8 +91,8 @@ class Intake:
                     return
 
     def forgo(self, identity: AttemptId, reason: str) -> None:
-        """Refuse a job whose snapshot is still being fetched; a job that never came is accepted when it
-        comes."""
+        """Refuse a job whose snapshot is still being fetched. A job that has not arrived yet is accepted when
+        it arrives."""
         opened = self._snapshots.drop(identity)
         if opened is not None:
             self._answer(opened, Refuse(JobRefusal.TAKEN_BACK, reason, identity))
@@ -111,9 +110,9 @@ class Intake:
         return len(self._list_held()) + len(self._snapshots) < HOLDS
 
     def take(self, claimed: Claimed | None, is_new: bool) -> None:
-        """Process the claimed jobs, and claim more while slots are free. Raises LinkDown."""
+        """Process the claimed jobs, and claim more while slots are free. LinkDown."""
         received = 0
-        # since that request the time has become known or a slot free
+        # Since the earlier claim, the fleet time may have become known or a slot free.
         if claimed is None and not is_new and self.wants_one():
             claimed = self._world.uplink.claim()
         while claimed is not None:
@@ -129,7 +128,7 @@ class Intake:
             self._world.uplink.settle_job(claimed.rq_job, False, "refused before")
         elif isinstance(opened, Refuse) or (isinstance(verdict, Refuse) and verdict.identity is None):
             assert isinstance(verdict, Refuse)
-            # an invalid job cannot be answered: it is counted and leaves the queue
+            # An invalid job cannot be answered, so it is counted and removed from the queue.
             self._note(f"a job was not accepted: {verdict.why}: {verdict.detail}", ProblemCode.FORGED_JOB)
             self._world.uplink.settle_job(claimed.rq_job, False, f"{verdict.why}: {verdict.detail}")
         elif isinstance(verdict, Hold):
@@ -166,7 +165,7 @@ class Intake:
             self._refuse(opened, Refuse(JobRefusal.DISK_FULL, detail, opened.job.identity))
 
     def _refuse(self, opened: Opened, refused: Refuse) -> None:
-        if refused.why not in NODE_STATES:  # those states are reported while they last
+        if refused.why not in NODE_STATES:  # Those states are reported for as long as they last.
             self._note(f"refused: {refused.why}")
         journal, identity = self._world.journal, opened.job.identity
         if refused.why is JobRefusal.LEASE_CONFLICT:
@@ -181,14 +180,14 @@ class Intake:
             self._refuse_unwritten(identity, _make_refused(refused))
 
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
-        """Send a refusal that does not fit on the disk, once; if it is lost, the next inventory reports
+        """Send, once, a refusal that does not fit on the disk; if it is lost, the next inventory reports
         it."""
         w = self._world
         w.uplink.send(self._signer.seal([self._signer(identity, 1, word)]))
         w.uplink.settle_job(names.job_id(w.node.tag, identity), False, f"{word.why}: {word.detail}")
 
     def _answer_known(self, identity: AttemptId, mark: Mark) -> None:
-        """Report a finished attempt again, with its receipt, since the coordinator may have lost it."""
+        """Report a finished attempt again, with its receipt, as the coordinator may have lost both."""
         w = self._world
         if mark not in FINAL:
             return
@@ -212,7 +211,8 @@ class Intake:
             draining=state.draining,
             revoked=state.revoked,
             free_slots=self._free_slots(),
-            runtimes=self._ready("ok", "looking"),  # the sender knew the runtime as ready, before this start
+            # When the coordinator sent the job, the runtime was ready, before this node agent started.
+            runtimes=self._ready("ok", "looking"),
             unlogged=self._ready("not_logged_in"),
             ceiling=w.facts.ceiling(),
             disk_ok=w.facts.disk_ok(),

@@ -1,4 +1,4 @@
-"""Uploads agents' outputs while they run, without the values of secrets: from a redacted copy."""
+"""Uploads agents' outputs while they grow, from a copy in which the values of secrets are redacted."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Hidden = Callable[[AttemptId], Mapping[str, str]]
 
 SAID = b'{"type": "said", "text": '
 MOST_SAID = 1 << 20
-"""The most bytes of an unfinished line to wait for; a longer line is shown as it arrives."""
+"""The maximum bytes of an unfinished line to wait for; a longer line is shown as it arrives."""
 
 
 class SaidRedactor:
-    """Removes secrets' values from an agent's text that arrives in pieces; each piece is a line of JSON. The
-    end of a piece may cut a value, so what may be the start of one is shown with the next piece."""
+    """Redacts secrets in an agent's text that arrives in pieces, each a line of JSON. The end of a piece may
+    cut a secret in two, so text that may be the beginning of a secret is shown only with the next piece."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._text, self._line, self._begins = Redactor(secrets), b"", True
 
     def feed(self, data: bytes) -> bytes:
-        """Return what may be shown now. The start of a line that may be a piece is held until the line's
-        end."""
+        """Return the bytes that may be shown now. An unfinished line that may be a piece is kept back until
+        it is complete."""
         *whole, last = (self._line + data).split(b"\n")
         shown, self._line = [self._redact_line(line + b"\n") for line in whole], b""
         if self._begins and len(last) <= MOST_SAID and (last.startswith(SAID) or SAID.startswith(last)):
@@ -50,7 +50,7 @@ class SaidRedactor:
         return b"".join(shown)
 
     def close(self) -> bytes:
-        """Return the rest."""
+        """Return the bytes that were kept back."""
         line, self._line = self._line, b""
         return self._take_rest() + line
 
@@ -67,7 +67,7 @@ class SaidRedactor:
 
 
 def _parse_said(line: bytes) -> bytes | None:
-    """Return the text of a piece; None for any other line."""
+    """Return the text of the piece in this line; None for any other line."""
     if not line.startswith(SAID):
         return None
     try:
@@ -84,8 +84,8 @@ def _make_piece(text: bytes) -> bytes:
 
 
 class RedactedStream:
-    """One output of one attempt. Each session of the node agent makes the copy again from the first byte. The
-    depot keeps the bytes that it got, so they must not change: the copy's name states how it is made."""
+    """One output of one attempt. Each node agent session makes the redacted copy again from the first byte.
+    The depot keeps received bytes, so they must not change: the copy's name states how it is made."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self.lock = threading.Lock()
@@ -94,17 +94,18 @@ class RedactedStream:
         self._offset, self._begun, self._ended = 0, False, False
 
     def shown(self, raw: Path, ended: bool) -> Path:
-        """Extend the copy to the raw file's size and return it; the raw file if nothing is to be hidden."""
+        """Extend the copy to the raw file's size and return it; the raw file if nothing needs redaction."""
         if self._redactor.is_idle:
             return raw
         by_lines = raw.with_name(raw.name + SHOWN_BY_LINES)
         joins = not by_lines.exists()
         copy = raw.with_name(raw.name + SHOWN) if joins else by_lines
-        if self._ended or not self._begun:  # after its end, every call returns the same copy
+        if self._ended or not self._begun:  # After the end of the output, every call returns the same copy.
             self._said = SaidRedactor(self._secrets if joins else {})
             self._redactor, self._offset, self._begun = Redactor(self._secrets), 0, False
         how = os.O_APPEND if self._begun else os.O_TRUNC
-        self._begun, self._ended = False, ended  # a write that fails midway makes the next call start over
+        # If a write fails midway, the next call starts from the beginning.
+        self._begun, self._ended = False, ended
         flags = os.O_CLOEXEC | os.O_NOFOLLOW
         with (
             open(os.open(raw, os.O_RDONLY | flags), "rb") as source,
@@ -121,7 +122,7 @@ class RedactedStream:
 
 
 class RedactingDepot:
-    """The DepotLink port around another one. `hidden`: what to remove from an attempt's outputs."""
+    """A DepotLink that wraps another one and redacts outputs. `hidden`: the secrets to redact, by attempt."""
 
     def __init__(self, inner: DepotLink, hidden: Hidden) -> None:
         self._inner, self._hidden = inner, hidden
@@ -151,7 +152,7 @@ class RedactingDepot:
 
 
 def _copy_stream(stream: RedactedStream, path: Path, ended: bool) -> Path:
-    """Return the copy. Raises StepFailed, as the port does."""
+    """Return the redacted copy. StepFailed, as the port requires."""
     try:
         return stream.shown(path, ended)
     except OSError as exc:
@@ -163,24 +164,24 @@ _WRITING = (Mark.SPAWNED, Mark.COMMITTED)
 
 
 class Follower:
-    """Sends outputs while they grow. Bytes that it misses are sent with the upload at the end."""
+    """Sends outputs while they grow. Bytes that it misses are sent with the final upload."""
 
     def __init__(self, journal: JournalPort, depot: DepotLink, clock: Clock, intervals: Intervals) -> None:
         self._journal, self._depot, self._clock, self._intervals = journal, depot, clock, intervals
         self._sizes: dict[tuple[AttemptId, str], int] = {}
         self._rests: dict[tuple[AttemptId, str], tuple[int, int]] = {}
-        """For an output that could not be sent: when to try again, and the pause before that."""
+        """For an output that could not be sent: when to try again, and the delay before that."""
         self._interactive_runs: list[AttemptId] = []
 
     @property
     def has_interactive_run(self) -> bool:
-        """Whether there is an interactive run, for whose text a user may wait."""
+        """Whether there is an interactive run, whose text a user may be waiting for."""
         return bool(self._interactive_runs)
 
     def turn(self, interactive_runs: bool = False) -> None:
-        """Check every running attempt once or, with `interactive_runs` and more often, only the text of the
-        interactive runs that the last full check found. A link that is down ends the turn; the next is a full
-        one."""
+        """Check every running attempt once. `interactive_runs`: check, more often, only the text of the
+        interactive runs that the last full check found. A link that is down ends the check, and the next one
+        is a full one."""
         live, names = self._interactive_runs, [OUT]
         if not interactive_runs:
             live = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]
@@ -200,7 +201,7 @@ class Follower:
                     self._delay_next(identity, name)
 
     def leave(self) -> None:
-        """Close the streams of the interactive runs; the next node agent opens its own."""
+        """Close the streams of the interactive runs; the next node agent opens them again."""
         self._depot.close_others(())
 
     def _send(self, identity: AttemptId, name: str) -> None:

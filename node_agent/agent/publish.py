@@ -17,14 +17,14 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 
 AT_ONCE = 100
-"""The most envelopes in one call."""
+"""The maximum number of envelopes in one call."""
 Seal = Callable[[Sequence[str]], str]
-"""Makes one signed envelope of the texts of events."""
+"""Makes one signed envelope from the texts of events."""
 
 
 class EventSigner:
-    """Makes the text of an event for the journal, and the signed envelope of events to send. An event that is
-    sent twice is signed twice: the coordinator identifies it by number, not by envelope."""
+    """Makes the text of an event for the journal, and signed envelopes of events to send. An event that is
+    sent twice is signed twice, as the coordinator identifies it by number, not by envelope."""
 
     def __init__(self, node: Self, key: SigningKey, clock: Clock, fleet: FleetClock) -> None:
         self._node, self._key, self._clock, self._fleet = node, key, clock, fleet
@@ -46,14 +46,14 @@ class EventSigner:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Posted:
-    """A receipt that waits to be sent; equal only to itself."""
+    """A receipt that waits to be sent. Two objects are never equal."""
 
     receipt: str
 
 
 class Outbox:
-    """The journal's events that are still to be sent. It has no state that a restart would lose. The
-    coordinator's heartbeat names its open attempts, and the newest event of each that it has."""
+    """The journal's events that are still to be sent. It has no state that a restart would lose: the
+    coordinator's heartbeat lists its open attempts, with the newest event of each that it has received."""
 
     def __init__(
         self, journal: JournalPort, uplink: Uplink, clock: Clock, intervals: Intervals, seal: Seal
@@ -62,7 +62,8 @@ class Outbox:
         self._seal = seal
         self._lock = threading.Lock()
         self._due: dict[AttemptId, None] = {}
-        self._sent: dict[AttemptId, tuple[int, int]] = {}  # the last number sent, and when
+        # The number of the last event sent, and the time at which it was sent.
+        self._sent: dict[AttemptId, tuple[int, int]] = {}
         self._posted: list[Posted] = []
 
     def note(self, identity: AttemptId) -> None:
@@ -72,14 +73,14 @@ class Outbox:
             self._due[identity] = None
 
     def again(self, identity: AttemptId, above: int = 0) -> None:
-        """Send every event above that number again."""
+        """Send every event of the attempt with a higher number than `above` again."""
         with self._lock:
             self._sent[identity] = (above, self._clock.mono_ms())
             self._due[identity] = None
 
     def hear(self, cursors: Mapping[str, int]) -> None:
-        """Process the coordinator's cursors: an event above its cursor that was sent long enough ago is
-        lost."""
+        """Process the coordinator's cursors: an event above its attempt's cursor that was sent long enough
+        ago counts as lost."""
         now = self._clock.mono_ms()
         for name, cursor in cursors.items():
             entry = self._find_entry(name)
@@ -106,17 +107,17 @@ class Outbox:
         return bool(self._due)
 
     def flush(self) -> None:
-        """Send all due events at once. After LinkDown they stay due, so some may be sent twice."""
+        """Send all due events now. After LinkDown they stay due, so some may be sent twice."""
         with self._lock:
             self._flush()
 
     def deliver(self, receipt: str) -> None:
-        """Send a receipt after the due events; receipts of several threads go together. LinkDown."""
+        """Send a receipt after the due events; receipts of several threads are sent together. LinkDown."""
         mine = Posted(receipt)
         self._posted.append(mine)
         with self._lock:
             if mine not in self._posted:
-                return  # it was sent with another thread's receipts while we waited
+                return  # Another thread sent this receipt with its own while this thread waited.
             try:
                 self._flush()
             finally:
@@ -124,10 +125,12 @@ class Outbox:
                     self._posted.remove(mine)
 
     def _flush(self) -> None:
-        posted = list(self._posted)  # first: the events before a receipt were noted before it was posted
+        # The events come first: those before a receipt were noted before the receipt was posted.
+        posted = list(self._posted)
         due = list(self._due)
         for identity in due:
-            self._due.pop(identity, None)  # before reading: a note that arrives meanwhile must not be lost
+            # Reset this before reading, so that a note that arrives meanwhile is not lost.
+            self._due.pop(identity, None)
         try:
             self._send(
                 [(identity, self._list_unsent(identity)) for identity in due], [p.receipt for p in posted]
@@ -155,7 +158,7 @@ class Outbox:
         self._sent.update({identity: (events[-1].seq, now) for identity, events in unsent if events})
 
     def forget(self, identity: AttemptId) -> None:
-        """Forget an attempt that is closed."""
+        """Forget the events of an attempt that is closed."""
         with self._lock:
             if identity not in self._due:
                 self._sent.pop(identity, None)

@@ -1,4 +1,4 @@
-"""Fetches the snapshots of jobs to be held, one after the other, in parallel to the node agent's turns."""
+"""Fetches the snapshots of jobs to hold, one after another, in parallel to the node agent's passes."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ _log = logging.getLogger("pancode.node")
 
 
 def list_needed(journal: JournalPort) -> list[Job]:
-    """Return the jobs whose snapshot was fetched by the journal's record and may still be needed."""
+    """Return the jobs whose snapshot was fetched, according to the journal, and may still be needed."""
     found: list[Job] = []
     for entry in journal.live():
         if entry.mark in (Mark.HELD, Mark.ACCEPTED):
-            with suppress(OSError, ValueError, KeyError):  # the journal's list of problems contains it
+            # The journal's list of problems already contains this error.
+            with suppress(OSError, ValueError, KeyError):
                 found.append(journal.job(entry.identity))
     return found
 
 
 class SnapshotQueue:
-    """Fetches snapshots. In memory only: a job not fetched when the node agent dies is pushed again."""
+    """Fetches snapshots. Only in memory: if the node agent dies, the coordinator resends jobs not fetched."""
 
     def __init__(self, workspaces: WorkspacesPort, aside: Aside) -> None:
         self._workspaces, self._aside = workspaces, aside
         self._due: deque[Opened] = deque()
         self._known: dict[str, Opened] = {}
-        """The jobs whose snapshots are requested, by digest."""
+        """The jobs whose snapshots are requested, by the job's digest."""
         self._over: SimpleQueue[tuple[Opened, bool]] = SimpleQueue()
         self._busy = False
 
@@ -44,20 +45,20 @@ class SnapshotQueue:
         return len(self._known)
 
     def begin(self, opened: Opened) -> None:
-        """Fetch the job's snapshot after all that were requested before. Idempotent."""
+        """Fetch the job's snapshot after those that were requested earlier. Idempotent."""
         if opened.digest not in self._known:
             self._known[opened.digest] = opened
             self._due.append(opened)
             self._start_next()
 
     def drop(self, identity: AttemptId) -> Opened | None:
-        """Return this attempt's job and drop it, as it is no longer wanted; None: it was not requested."""
+        """Drop this attempt's job, which is no longer wanted, and return it; None if it was not requested."""
         opened = next((one for one in self._known.values() if one.job.identity == identity), None)
         return None if opened is None else self._known.pop(opened.digest)
 
     def done(self) -> list[Opened]:
         """Return the jobs whose snapshot was fetched since the last call, in order. Jobs whose snapshot could
-        not be reached are dropped: the coordinator pushes them again."""
+        not be fetched are dropped, and the coordinator sends them again."""
         found: list[Opened] = []
         while not self._over.empty():
             opened, is_here = self._over.get()
@@ -74,13 +75,14 @@ class SnapshotQueue:
     def _fetch(self, opened: Opened) -> None:
         is_here = False
         try:
-            if opened.digest in self._known:  # the snapshot of a dropped job would never be released
+            # The snapshot of a dropped job would otherwise never be released.
+            if opened.digest in self._known:
                 self._workspaces.fetch(opened.job.identity, opened.job.workspace)
                 is_here = True
         except LinkDown:
             pass
         except StepFailed:
-            is_here = True  # no later try would repair it: the job's own start finds and reports it
+            is_here = True  # A later try would fail too; the start of the job finds and reports the error.
         except Exception:
             _log.exception("%s: unexpected error while its snapshot was fetched", opened.job.identity)
         finally:

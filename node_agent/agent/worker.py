@@ -1,4 +1,4 @@
-"""The node agent in production: the same pass and the same procedure, with a thread for each attempt."""
+"""The node agent in production: the same pass and procedure, with a separate thread for each attempt."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Crew:
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._idle: list[SimpleQueue[Work]] = []
-        """The queues of waiting threads; the thread that began to wait last is used first."""
+        """The queues of waiting threads; the one that has waited least is used first."""
 
     def do(self, work: Work) -> None:
-        """Run the work now, in another thread; the work must raise nothing."""
+        """Run the work now in another thread. The work must not raise."""
         with self._lock:
             waiting = self._idle.pop() if self._idle else None
         if waiting is None:
@@ -49,10 +49,10 @@ class Crew:
             except Empty:
                 if self._may_end(queue):
                     return
-                work = queue.get()  # work was assigned at the moment at which the thread would have ended
+                work = queue.get()  # Work was assigned at the moment when the thread would have ended.
 
     def _may_end(self, queue: SimpleQueue[Work]) -> bool:
-        """Whether a waiting thread may end: it has no work, and is no longer in the list of idle ones."""
+        """Whether a waiting thread may end: it has no work and was removed from the list of idle threads."""
         with self._lock:
             if queue not in self._idle:
                 return False
@@ -61,12 +61,12 @@ class Crew:
 
 
 PUBLISHERS = 4
-"""The most attempts that are delivered at once; those that hold slots have a thread each."""
+"""Maximum of attempts whose results are delivered at once; those that use slots have a thread each."""
 LEAVE_S = 3.0
 CROWDED_MS = 20
 """Milliseconds until attempts that found all publishers busy are tried again."""
 GATHER_S, PATIENCE_S = 0.004, 0.05
-"""Seconds for which events are collected into one message; the second applies if no slot needs them."""
+"""Seconds to collect events into one message; the second value applies if no slot waits for them."""
 _log = logging.getLogger("pancode.node")
 
 
@@ -80,7 +80,7 @@ class ThreadDrive:
         self._idle_ms = idle_ms
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.murmured: Callable[[bool], None] = lambda soon: None
-        """Called when events are to be sent; `soon`: a slot or an interactive run waits for them."""
+        """Called when events are to be sent. `soon`: a slot or an interactive run waits for this."""
         self._lock = threading.Lock()
         self._due: dict[AttemptId, int] = {}
         self._busy: set[AttemptId] = set()
@@ -96,10 +96,10 @@ class ThreadDrive:
                 return
             self._due[identity] = 0
             if self._holds_slot(identity) and not self._leaving.is_set():
-                self._begin(identity)  # start the work now, not at the end of the pass
+                self._begin(identity)  # The work starts now, not at the end of the pass.
 
     def run(self) -> int:
-        """Start a thread for each due attempt that has none; limit those for attempts that only publish."""
+        """Start a thread for each due attempt without one; limit those of attempts that only publish."""
         now = self._clock.mono_ms()
         nearest = now + self._idle_ms
         with self._lock:
@@ -118,7 +118,7 @@ class ThreadDrive:
         return nearest - now
 
     def leave(self) -> None:
-        """Let every thread finish its current step, but wait at most LEAVE_S for them."""
+        """Let every thread finish its current step, waiting at most LEAVE_S in total."""
         self._leaving.set()
         with self._rest:
             self._rest.wait_for(lambda: not self._busy, LEAVE_S)
@@ -131,7 +131,7 @@ class ThreadDrive:
         due: int | None = self._clock.mono_ms() + self._idle_ms
         try:
             due = self._advance_attempt(identity)
-        except Exception:  # an internal error here must only delay this attempt, never stop the node
+        except Exception:  # An internal error here must only delay this attempt, and never stop the node.
             _log.exception("%s: internal error", identity)
         finally:
             with self._rest:
@@ -144,7 +144,7 @@ class ThreadDrive:
                 self._woken.discard(identity)
 
     def _advance_attempt(self, identity: AttemptId) -> int | None:
-        """Advance the attempt until it must wait; return when to look again, or None when it has finished."""
+        """Advance the attempt until it must wait; return when to continue, or None when it has finished."""
         while not self._leaving.is_set():
             turn = self._procedure.advance(identity)
             self.moved(identity, turn)
@@ -165,7 +165,7 @@ class ThreadDrive:
         return self._journal.job(identity).turns is not None
 
     def _wait_until_due(self, turn: Wait) -> None:
-        """Sleep until the phase ends or the wait is over."""
+        """Sleep until the attempt's phase ends or the wait is over."""
         try:
             if turn.folder is not None:
                 self._runner.wait(turn.folder, turn.ms / 1000)
@@ -174,7 +174,7 @@ class ThreadDrive:
 
 
 class Worker:
-    """Runs a node agent until `leave` is called. Attempts continue without it, under their shims."""
+    """Runs a node agent until `leave` is called. After that, attempts continue under their shims."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class Worker:
         follower: Follower,
         heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`heartbeat`: called after each turn."""
+        """Prepare the loop. `heartbeat`: called after each pass."""
         self._agent, self._drive, self._follower, self._heartbeat = agent, drive, follower, heartbeat
         self._leaving = threading.Event()
         self._murmur, self._soon = threading.Event(), threading.Event()
@@ -191,11 +191,11 @@ class Worker:
         agent.say = lambda: self._wake_sender(False)
 
     def leave(self) -> None:
-        """Stop soon; called by a signal handler or another thread."""
+        """Stop the loop soon; a signal handler or another thread calls this."""
         self._leaving.set()
 
     def run(self) -> None:
-        """Run pass after pass; only `leave` ends this."""
+        """Run one pass after another until `leave` is called."""
         following = threading.Thread(target=self._follow, name="follow", daemon=True)
         for thread in (following, threading.Thread(target=self._send_events, name="speak", daemon=True)):
             thread.start()
@@ -212,21 +212,21 @@ class Worker:
         try:
             wait = self._agent.tick()
             self._agent.world.uplink.wait_for_hint(max(1, wait))
-        except Exception:  # an error of Redis or of the disk must not stop the node agent
+        except Exception:  # An error of Redis or of the disk must not stop the node agent.
             _log.exception("internal error in the node agent's pass")
             self._leaving.wait(intervals.retry_ms / 1000)
         if not self._agent.linked and self._agent.world.clock.mono_ms() - began < intervals.poll_ms:
             self._leaving.wait(min(intervals.poll_ms, intervals.retry_ms) / 1000)
 
     def _wake_sender(self, soon: bool) -> None:
-        """Wake the sending thread, so that neither jobs nor work wait for the sending."""
+        """Wake the thread that sends events, so that neither jobs nor other work wait for the sending."""
         if self._agent.outbox.is_due:
             if soon:
                 self._soon.set()
             self._murmur.set()
 
     def _send_events(self) -> None:
-        """Send events; those of steps in quick succession go into one message while the steps continue."""
+        """Send events; while steps follow each other quickly, their events are collected into one message."""
         while self._murmur.wait():
             self._soon.wait(PATIENCE_S)
             if self._leaving.wait(GATHER_S):
@@ -236,7 +236,7 @@ class Worker:
             try:
                 self._agent.outbox.flush()
             except LinkDown:
-                continue  # they stay due: the next pass sends them
+                continue  # The events stay due, so the next pass sends them.
             except Exception:
                 _log.exception("internal error while sending events")
 
@@ -250,6 +250,6 @@ class Worker:
             try:
                 self._follower.turn(interactive_runs=clock.mono_ms() < due)
                 due = due if clock.mono_ms() < due else clock.mono_ms() + intervals.follow_ms
-            except Exception:  # only the live view depends on it
+            except Exception:  # Only the live view depends on this.
                 _log.exception("internal error while following outputs")
         self._follower.leave()

@@ -1,4 +1,4 @@
-"""All parts of a node agent, as one value, and two of its ports: model tests, and advancing attempts."""
+"""All parts of a node agent as one value, and two of its ports: testing models, and advancing attempts."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from node_agent.wire.signing import PublicKey, SigningKey
 
 
 class Exams(Protocol):
-    """Tests models in parallel to the node's work. No method waits for a model or raises."""
+    """Tests models in parallel to the node's work. Its methods neither wait for a model nor raise."""
 
     def examine(self, request: Examine) -> None:
         """Test the model as soon as its endpoint is free. Idempotent. A restart drops the request."""
 
     def asks(self) -> tuple[AskFact, ...]:
-        """Return the tests that are running, and those that ended a short while ago."""
+        """Return the tests that are running or ended a short while ago."""
 
     def stamped(self, endpoints: tuple[EndpointFact, ...]) -> tuple[EndpointFact, ...]:
-        """Return the endpoints; each model has its passport if there is one for its present state."""
+        """Return the endpoints; each model has its passport (test result), if any, for its current state."""
 
     def news(self) -> bool:
-        """Whether a test has begun or ended since the last call."""
+        """Whether a test has started or ended since the last call."""
 
 
 class NoExams:
-    """For a node agent that reaches no model server (simulations): answers each request with that reason."""
+    """Replaces model tests where no model server is reached (simulations): each fails for that reason."""
 
     def __init__(self) -> None:
         self._asks: tuple[AskFact, ...] = ()
@@ -67,7 +67,7 @@ class Drive(Protocol):
         """Note that this attempt has something to do now."""
 
     def run(self) -> int:
-        """Advance the due attempts; return the milliseconds until the next is due."""
+        """Advance the due attempts; return the milliseconds until the next one is due."""
 
 
 class InlineDrive:
@@ -78,7 +78,7 @@ class InlineDrive:
         self._due = {entry.identity: 0 for entry in journal.live()}
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.waits: dict[AttemptId, str] = {}
-        """The reason why each attempt waits, as text."""
+        """The reason why each attempt waits, as text, by attempt."""
 
     def wake(self, identity: AttemptId) -> None:
         self._due[identity] = 0
@@ -107,7 +107,7 @@ def _at_once(work: Callable[[], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All parts of a node agent. `fleet`: also the fleet of the journal's signer; `slots`: as configured."""
+    """All parts of a node agent. `fleet`: also the journal signer's fleet; `slots`: the configured number."""
 
     node: Self
     key: SigningKey

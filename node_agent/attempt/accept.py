@@ -1,4 +1,4 @@
-"""Decides whether a job may start or is held: signature, time, lease, slots, the owner's ceiling. Pure."""
+"""Decides whether a job may start or is held, by signature, time, lease, slots and owner's ceiling. Pure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from node_agent.wire.policy import NO_RULES, Rules, Safety
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 
 LEAST_MEMORY, LEAST_PROCESSES, LEAST_DISK = 64 << 20, 32, 64 << 20
-"""The minimum bytes of memory, processes and bytes of disk with which a shell and its gateway can still
-run."""
+"""The minimum bytes of memory, number of processes, and bytes of disk with which a shell and its gateway can
+still run."""
 
 
 class CeilingFile(WireModel):
-    """The owner's file `ceiling.json`. None: no such limit."""
+    """The contents of the owner's file `ceiling.json`. None in a field: no such limit."""
 
     safety: Annotated[Safety, Field(strict=False)] = Safety.FULL_AUTO
     repositories: tuple[RepoId, ...] | None = None
@@ -34,25 +34,25 @@ class CeilingFile(WireModel):
     memory: int | None = Field(default=None, ge=LEAST_MEMORY)
     """Bytes of memory for one run, summed over all its processes."""
     processes: int | None = Field(default=None, ge=LEAST_PROCESSES)
-    """The most processes of one run, threads included."""
+    """The maximum number of processes of one run, including threads."""
     disk: int | None = Field(default=None, ge=LEAST_DISK)
     """Bytes of disk for one run's checkout and home."""
     acp: dict[Annotated[str, Field(pattern=OTHERS)], OtherAgent] = {}
-    """Programs that speak ACP, by the names that the owner gives them: each is a runtime, `acp:NAME`."""
+    """Programs that speak ACP, by the name that the owner gives them; each becomes a runtime `acp:NAME`."""
 
 
 class Ceiling(CeilingFile):
-    """All limits of the owner. `closed`: why nothing is allowed. `rules`: from pansafety.yaml next to it."""
+    """The owner's limits. `closed`: why no run is allowed. `rules`: pansafety.yaml next to `ceiling.json`."""
 
     closed: str = ""
     rules: Rules = NO_RULES
 
     def forbids(self, job: Job) -> str | None:
-        """Return the reason why the job exceeds the ceiling; None when it does not."""
+        """Return the reason why the job exceeds the ceiling; None if it does not."""
         return self.told().beyond(job.safety, job.runtime, job.workspace.repo) or None
 
     def told(self) -> Allowed:
-        """Return the ceiling as the coordinator gets it, so that it offers no job that is refused here."""
+        """Return the ceiling for the coordinator, so that it sends no job that this node would refuse."""
         return Allowed(
             safety=self.safety, repositories=self.repositories, runtimes=self.runtimes, closed=self.closed
         )
@@ -62,7 +62,7 @@ NO_CEILING = Ceiling()
 
 
 def read_ceiling(path: Path) -> Ceiling:
-    """Read the owner's file. No file: no ceiling. An unreadable file closes the node to all runs."""
+    """Return the limits in the owner's file: none without a file; if it is unreadable, no run is allowed."""
     try:
         parsed = CeilingFile.model_validate_json(path.read_bytes())
         return Ceiling(**dict(parsed))
@@ -92,24 +92,24 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The job is started."""
+    """The answer to a job that starts now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The job is stored, with its snapshot, until a slot is free."""
+    """The answer to a job that is stored, with its snapshot, until a slot is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyAccepted:
-    """The journal already has exactly this job: its mark is the answer, and nothing is started."""
+    """The answer to a job that the journal already contains: its mark is reported, and nothing is started."""
 
     mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The job is never started. `identity` None: the job cannot be identified, so nothing is reported."""
+    """The final refusal of a job. `identity` None: the job cannot be identified, so nothing is reported."""
 
     why: JobRefusal
     detail: str
@@ -121,7 +121,7 @@ Judgement = Accept | Hold | AlreadyAccepted | Refuse
 
 @dataclass(frozen=True, slots=True)
 class AcceptView:
-    """The facts about the node when a job is judged."""
+    """The facts about the node by which a job is judged."""
 
     fleet: str
     node: str
@@ -130,7 +130,7 @@ class AcceptView:
     known: JournalRecord | None
     """The journal's entry for the job's identity; None if there is none."""
     top_lease: int
-    """The highest lease of this run in the journal; 0 for none."""
+    """The highest lease of this run in the journal; 0 if there is none."""
     stop: PendingStop | None
     tombstone: PendingStop | None
     draining: bool
@@ -147,7 +147,7 @@ class AcceptView:
 
 
 def open_job(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
-    """Check the job's signature, then every field of it."""
+    """Return the job after checking its signature and then all its fields, or a refusal."""
     try:
         envelope = parse_envelope(data)
         job = open_as(Job, envelope, keys)
@@ -157,7 +157,7 @@ def open_job(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
 
 
 def judge_job(opened: Opened, view: AcceptView) -> Judgement:
-    """Judge the job by the first rule that applies to it."""
+    """Return the decision of the first rule that applies to the job."""
     job = opened.job
     if job.fleet != view.fleet:
         return Refuse(JobRefusal.WRONG_FLEET, f"for fleet {job.fleet}", None)
@@ -175,7 +175,7 @@ def judge_job(opened: Opened, view: AcceptView) -> Judgement:
 
 
 def judge_held(job: Job, view: AcceptView) -> Accept | Hold | Refuse:
-    """Judge whether a held job begins now. Its `start_by` no longer counts: it was checked on arrival."""
+    """Decide whether a held job starts now. Its `start_by` no longer counts, as it was checked on arrival."""
     if view.revoked or view.draining:
         state = "no longer part of the fleet" if view.revoked else "draining"
         return Refuse(JobRefusal.TAKEN_BACK, f"this node is {state}", job.identity)
@@ -189,7 +189,7 @@ Why = tuple[JobRefusal, str] | None
 
 
 def _find_refusal(job: Job, view: AcceptView) -> Why:
-    """Return the reason for refusing the job if it will never change; None without one."""
+    """Return the reason for refusing the job if that reason will never change; else None."""
     lease = job.identity.lease
     if view.revoked:
         return JobRefusal.REVOKED, "this node is no longer part of the fleet"
@@ -222,7 +222,7 @@ def _not_now(job: Job, view: AcceptView) -> Why:
 
 
 def _must_wait(job: Job, view: AcceptView) -> bool:
-    """Whether the job must wait for a slot. A job with `ahead` always joins the held jobs."""
+    """Whether the job must wait for a slot. A job with `ahead` always joins the held jobs first."""
     return job.ahead or view.free_slots < 1
 
 

@@ -1,4 +1,4 @@
-"""Builds a receipt's claims from a job and the journal's marks. Pure."""
+"""Builds a receipt's claims from a job and the marks in the journal. Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ClaimTime:
 
 
 def claims_of(node: Self, job: Job, entry: JournalRecord, prompt_digest: str, now: ClaimTime) -> Claims:
-    """Return the claims of the receipt of an attempt at `pushed`."""
+    """Return the claims of the receipt of an attempt whose newest mark is `pushed`."""
     accepted, prepared, exited = entry.accepted, entry.prepared, entry.exited
     committed, pushed, change = entry.committed, entry.pushed, entry.committed.get("kind", "none")
     end = judge_end(fault_from_json(pushed), change)
@@ -138,7 +138,7 @@ def _read_rests(why: str | None) -> SuspendReason | None:
 
 
 def findings_of(entry: JournalRecord) -> tuple[str, ...]:
-    """Return the findings of all marks, in order, then those between marks, without duplicates."""
+    """Return the findings of all marks, in order, then those recorded between marks, without duplicates."""
     seen: dict[str, None] = {}
     for left in entry.data.values():
         seen.update(dict.fromkeys(left.get("findings", ())))
@@ -151,7 +151,7 @@ def _list_enforced(prepared: PreparedData) -> tuple[Enforced, ...]:
 
 
 def limit_names(names: Iterable[str]) -> tuple[list[str], int]:
-    """Return the first names, as many as a record may contain, and the number of names left out."""
+    """Return the first names, as many as a record may contain, and the number of omitted names."""
     every = list(names)
     kept, size = [], 0
     for name in every[:MAX_NAMES]:
@@ -180,14 +180,14 @@ NEVER_RAN: ExitedData = {"usage": usage_to_json(NOTHING_SPENT)}
 
 
 def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
-    """Read the usage from JSON. Without it, the usage is zero if nothing ran, and unknown otherwise."""
+    """Read the usage from JSON. If `raw` is None, it is zero if no program was started, else unknown."""
     if raw is None:
         return Usage() if spawned else NOTHING_SPENT
     return Usage.model_validate(dict(raw), strict=False)
 
 
 def _check_session(name: str | None) -> str | None:
-    """Return the name if it is a valid session name: commands of the run may write into the stream."""
+    """Return the name if it is a valid session name, else None; the run's own commands may have forged it."""
     return name if name is not None and is_session(name) else None
 
 

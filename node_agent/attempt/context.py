@@ -1,4 +1,4 @@
-"""The values that every step of the procedure works with, and the answer of a step."""
+"""The values that every step of the attempt procedure works with, and the possible results of a step."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from node_agent.wire.signing import SigningKey
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A step was done; the next one may be possible at once."""
+    """The result of a step that is done; the next step may be possible at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do for `ms`, unless the phase in `folder` ends earlier."""
+    """The result of a step that has nothing to do for `ms`, unless the phase in `folder` ends earlier."""
 
     why: str
     ms: int
@@ -43,7 +43,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """This attempt needs nothing more from this node."""
+    """The result of the last step: the attempt needs nothing more from this node."""
 
 
 Turn = Progressed | Wait | Finished
@@ -51,7 +51,7 @@ Turn = Progressed | Wait | Finished
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The node's ports and constant facts. `now`: fleet time; `session`: this start of the node agent."""
+    """The node's ports and constant facts. `now`: fleet time; `session`: id of this node agent process."""
 
     node: Self
     key: SigningKey
@@ -71,13 +71,13 @@ class Context:
     session: str
     calls: ports.CallsPort
     ceiling: Callable[[], Ceiling] = Ceiling
-    """The current limits of the node's owner, as read from the files."""
+    """The current limits of the node's owner, read from the owner's files."""
     boot: str = ""
     """The id of the node's present boot."""
 
     def lay(self, identity: AttemptId, name: str, number: int, text: str) -> None:
-        """Write a sealed message for the attempt's program; it accepts no other. Raises StepFailed,
-        DiskFull."""
+        """Write a sealed message for the attempt's program, which accepts only sealed messages. Raises
+        StepFailed, DiskFull."""
         secret = self.key.secret(messages_in(str(identity)))
         self.workspaces.tell(identity, name, seal_text(secret, number, text))
 
@@ -107,7 +107,7 @@ class Case:
         return found
 
     def laid(self, number: int) -> TurnMessage | None:
-        """Return a user's message as written for the program; None if there is none with this number."""
+        """Return the user's message with this number as written for the program; None if there is none."""
         terms = self.job.turns
         if number:
             return self.entry.laid.get(number)
@@ -115,7 +115,7 @@ class Case:
 
     @property
     def before_gates(self) -> tuple[Path, ...]:
-        """Return the phases before the gates, in order; set-up only if there is one that was not restored."""
+        """Return the phases before the gates, in order; set-up only if the job has one and it must run."""
         restored = self.entry.prepared.get("restored", False)
         return (self.setup, self.work) if self.job.setup and not restored else (self.work,)
 
@@ -131,39 +131,39 @@ class Case:
         return (*before, self.work, self.gates) if self.is_judged else (*before, self.work)
 
     def record(self, phase: Path) -> ExitRecord | None:
-        """Return the record of a phase's end; None while the phase has not ended."""
+        """Return the record of how a phase ended; None while the phase has not ended."""
         seen = self.context.runner.look(phase)
         return seen.record if isinstance(seen, Ended) else None
 
     @property
     def was_accepted_before(self) -> bool:
-        """Whether an earlier session of the node agent took the job; its layout may be incomplete."""
+        """Whether an earlier process of the node agent accepted the job; its files may be incomplete."""
         return self.entry.accepted.get("session") != self.context.session
 
     @property
     def was_prepared_before(self) -> bool:
-        """Whether the attempt was laid out in an earlier boot: its files were not synced."""
+        """Whether the attempt was prepared before the last reboot; its unsynced files may be lost."""
         return self.entry.prepared.get("boot", self.context.boot) != self.context.boot
 
     @property
     def was_cut_off(self) -> bool:
-        """Whether the attempt's work ended in an earlier boot: files not synced since may be lost."""
+        """Whether a reboot ended the attempt's work, so that its unsynced files may be lost."""
         seen = self.context.runner.look(self.work)
         return isinstance(seen, Ended | Vanished) and seen.rebooted
 
     @property
     def limits(self) -> PhaseLimits:
-        """Return the limits of the attempt. The time is for all its phases together."""
+        """Return the limits of the attempt; the time limit applies to all its phases together."""
         return limits_of(self.job, self.context.ceiling())
 
     def time_left(self) -> int:
-        """Return the milliseconds of the wall limit that the finished phases have left; 0 if none."""
+        """Return the milliseconds of the attempt's time limit that are left after the finished phases."""
         records = [self.record(phase) for phase in self.before_gates]
         return time_left(self.job, [record for record in records if record is not None])
 
     @property
     def stamp(self) -> ports.CommitStamp:
-        """Return message and date of the result commit; they are the same on each try, so the id is too."""
+        """Return message and date of the result commit; they are constant, so its id is, too."""
         job = self.job
         subject = job.task.strip().splitlines()[0][:72] if job.task.strip() else job.agent.name
         trailer = f"Pancode-Run: {job.identity}\nPancode-Agent: {job.agent.name}"
@@ -171,7 +171,7 @@ class Case:
 
     @property
     def fault(self) -> Fault | None:
-        """Return the failure so far, as recorded by the newest mark."""
+        """Return the attempt's failure, as recorded by the newest mark; None if it has not failed."""
         return fault_from_json(self.entry.newest)
 
     def mark(
@@ -182,8 +182,8 @@ class Case:
         *say: EventBody,
         baseline: str | None = None,
     ) -> Progressed:
-        """Write the next mark, with the failure so far, and the event that reports the mark. Following marks
-        that need no work are written in the same record."""
+        """Write the next mark, with the failure so far, and the event that reports the mark. The same record
+        includes the marks after it that need no work."""
         left = [(mark, data or {}), *self._list_next_marks(mark, fault)]
         *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
         detail = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
@@ -202,7 +202,7 @@ class Case:
             yield Mark.GATED, {}
 
     def is_gated(self, fault: Fault | None) -> bool:
-        """Whether gates are to judge the attempt: it has not failed, and the job has gates or a score."""
+        """Whether gates will check the attempt: it has not failed and has gates or a score command."""
         return fault is None and self.is_judged
 
     @property
@@ -211,7 +211,7 @@ class Case:
         return bool(self.job.gates) or self.job.score is not None
 
     def put_inside(self, plan: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
-        """Put the phase into the sandbox. `entry`: to the model gateway. StepFailed without a sandbox."""
+        """Put the phase into the sandbox; StepFailed without one. `entry`: access to the model gateway."""
         shown = self.context.workspaces.repository(self.identity, self.job.workspace)
         return self.context.runtimes.enclose(self.job, plan, shown, entry, self.context.ceiling().rules)
 
@@ -225,7 +225,7 @@ class Case:
         return lambda text: redact_text(text, hidden)
 
     def prompt_digest(self) -> str:
-        """Return the digest of all instructions for the agent; if none are recorded, of the job's prompt."""
+        """Return the digest of the agent's instructions; if they are not recorded, of the job's prompt."""
         given = self.entry.prepared.get("prompt")
         return digest_of(self.job.agent.prompt) if given is None else given
 

@@ -32,7 +32,7 @@ from node_agent.wire.receipt import GateResult, receipt_of
 def judged_by_rules(
     case: Case, result: AttemptResult, fault: verdict.Fault | None
 ) -> tuple[verdict.Fault | None, tuple[str, ...]]:
-    """Judge the result by the policy and the owner's rules; return the failure, and the breaches as text."""
+    """Check the result against policy and owner's rules; return the failure, and all violations as text."""
     policy, owner = case.job.policy, case.context.ceiling()
     broken = list_breaches(result.changes, (*policy.paths, *owner.rules.paths))
     if owner.closed and result.changes:
@@ -42,20 +42,20 @@ def judged_by_rules(
     return verdict.rules_fault(broken, fault) if changed is fault else changed, broken
 
 
-AS_FOUND = "the saved files may be empty or partly old"
+AS_FOUND = "the saved files may be empty or partly outdated"
 
 
 def commit(case: Case) -> Turn:
-    """exited → committed. The agent's files are kept, however the attempt ended."""
+    """exited → committed. The agent's files are saved, even if the attempt failed."""
     fault = case.fault
     if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
         return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none"))
     if case.job.setup and case.entry.baseline is None and not case.entry.damaged:
         kind: ChangeKind = "empty" if case.job.workspace.kind == "git" else "none"
-        # the agent never ran: no change is its own
+        # the agent never ran, so it made no change
         return case.mark(Mark.COMMITTED, fault, CommittedData(kind=kind))
     if case.was_prepared_before and isinstance(case.context.runner.look(case.work), spool.NotStarted):
-        # its files may be damaged by the power failure
+        # the power failure may have damaged the agent's files
         return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none"))
     if case.was_cut_off:
         return _cut_off_commit(case, fault or verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
@@ -95,8 +95,8 @@ _RESULT = ("the result", "of the result")
 class _Exposed:
     """The secrets that the result contains, by name and as sentences; never their values.
 
-    A third element in a pair marks a secret that only an intermediate commit has. A pair without a name says
-    why the search failed; landing then requires the same approval as for a secret.
+    Each pair is a secret's name and a file; a third element means that only an intermediate commit has it. A
+    pair without a name has the reason why the search failed; landing then needs approval as for a secret.
     """
 
     pairs: list[list[str]] = field(default_factory=list)
@@ -127,7 +127,7 @@ def _find_exposed(case: Case, result: AttemptResult) -> _Exposed:
 
 
 def _not_committed(case: Case, fault: verdict.Fault, failed: StepFailed) -> Turn:
-    """Save the agent's files, unless they filled the disk: then they are removed with the checkout."""
+    """Save the agent's files, except if they filled the disk; then they are removed with the checkout."""
     full = failed.kind is FailureKind.DISK_FULL
     kept = ("the agent's files are not kept: the disk is full",) if full else salvage_files(case)
     findings = [f"no result commit could be made: {failed}"[:1000], *kept]
@@ -136,7 +136,7 @@ def _not_committed(case: Case, fault: verdict.Fault, failed: StepFailed) -> Turn
 
 
 def _cut_off_commit(case: Case, fault: verdict.Fault) -> Turn:
-    """Save the files without a commit: a power failure may have emptied some, and commits spread them."""
+    """Save the files without a commit, because a power failure may have emptied some of them."""
     findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvage_files(case)]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
@@ -153,9 +153,9 @@ def salvage_files(case: Case) -> tuple[str, ...]:
 
 
 MOST_DIGITS = 18
-"""The maximum number of digits of a score before the point, and after it."""
+"""The maximum number of digits of a score before the decimal point, and after it."""
 LAST_OF_OUTPUT = 4_096
-"""The number of bytes at the end of an output that are read."""
+"""The number of bytes that are read from the end of an output."""
 MOST_SAID = 200
 """The maximum length in characters of a gate's last line in the reason of a failure."""
 
@@ -165,7 +165,7 @@ class NoScoreError(Exception):
 
 
 def score_of(record: spool.ExitRecord, gates: int, output: bytes) -> str:
-    """Return the score as text. `gates`: the number of steps before the command. Raises NoScoreError."""
+    """Return the score as text. `gates`: the number of steps before the score's. Raises NoScoreError."""
     step = next((one for one in record.steps if one.index == gates), None)
     if step is None:
         raise NoScoreError("the command was not run")
@@ -210,7 +210,7 @@ def changed_by_gates(case: Case) -> list[str]:
 
 
 def read_reports(case: Case) -> list[dict[str, Any]]:
-    """Return the gates' reports. They do not change the verdict, which depends on the exit statuses."""
+    """Return the gates' reports. They do not affect the verdict, which depends only on exit statuses."""
     files, top, found, trouble = case.job.reports, "", dict[str, bytes](), ""
     try:
         top, found = case.context.workspaces.read_reports(case.identity, files)
@@ -248,7 +248,7 @@ def _start_gates(case: Case) -> Turn:
         return case.mark(
             Mark.GATED, verdict.Fault(FailureKind.NODE_INTERNAL, "the plan of the agent's phase is missing")
         )
-    if case.was_cut_off:  # the commit is complete, but the files that the gates would judge may not be
+    if case.was_cut_off:  # the commit is complete, but the files that the gates would check may not be
         return case.mark(Mark.GATED, verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     left = case.time_left()
     if left == 0:
@@ -295,12 +295,12 @@ def _judge_gates(case: Case, record: spool.ExitRecord) -> Turn:
 
 
 def _find_last_line(case: Case, steps: Sequence[spool.StepRecord]) -> str:
-    """Return the last line that the first failed gate printed. All gates write into one log, in order."""
+    """Return the last line that the first failed gate printed; all gates write to one log, in order."""
     number, failed = next((number, step) for number, step in enumerate(steps) if not step.ok)
     end = sum(step.out_bytes for step in steps[: number + 1])
     size = min(failed.out_bytes, LAST_OF_OUTPUT)
     output = case.context.runner.tail(case.folder / GATES_LOG, end - size, size)
-    # a truncated line could contain half of a secret, which the cleaner does not find
+    # a truncated line could contain half of a secret, which the redaction would not find
     if size < failed.out_bytes:
         output = output.partition(b"\n")[2]
     lines = case.cleaner()(output.decode("utf-8", "replace")).splitlines()
@@ -313,7 +313,7 @@ def gate_results(gates: tuple[Gate, ...], record: spool.ExitRecord) -> list[Gate
 
 
 def _read_score(case: Case, record: spool.ExitRecord, findings: list[str]) -> GatedData:
-    """Return the score, or a finding why there is none: this is no failure, but the result wins no race."""
+    """Return the score, or a finding why there is none: the attempt has not failed, but can win no race."""
     output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_OUTPUT, LAST_OF_OUTPUT)
     try:
         return GatedData(score=score_of(record, len(case.job.gates), output))
@@ -342,7 +342,7 @@ def push(case: Case) -> Turn:
     findings: list[str] = []
     delivered = False
     if commit is not None:
-        case.context.journal.settle(case.identity)  # the commit no longer changes
+        case.context.journal.settle(case.identity)  # the commit does not change after this point
         try:
             case.context.workspaces.push(case.identity, case.job.workspace, commit)
             delivered = True
@@ -359,7 +359,7 @@ def push(case: Case) -> Turn:
 
 
 def upload_outputs(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
-    """Send every existing output; return the sent ones, and sentences for those that the depot refused."""
+    """Send every existing output; return the sent ones, and a message for each one that the depot refused."""
     blobs, lost = [], []
     for name in STREAMS:
         path = case.folder / name
@@ -385,7 +385,7 @@ def seal(case: Case) -> Turn:
 
 
 def publish(case: Case) -> Turn:
-    """receipted → the coordinator's answer, which `control` marks. Until then, send ever less often."""
+    """receipted: send the receipt at growing intervals until `control` marks the coordinator's answer."""
     context, now = case.context, case.context.clock.mono_ms()
     if case.resend:
         _send_again(case)
@@ -402,20 +402,21 @@ def publish(case: Case) -> Turn:
 
 
 def _send_again(case: Case) -> None:
-    """Send again everything that the receipt names, including the commit: the coordinator lacks some."""
+    """Send again everything that the receipt names, with the commit: the coordinator lacks some of it."""
     commit = case.entry.committed.get("commit")
     if commit is not None and case.entry.pushed.get("delivered"):
-        with contextlib.suppress(StepFailed):  # the receipt is valid; the coordinator judges with what it has
+        # the receipt is valid; the coordinator decides with the outputs that it has
+        with contextlib.suppress(StepFailed):
             case.context.workspaces.push(case.identity, case.job.workspace, commit)
     upload_outputs(case)
 
 
 def clean_up(case: Case) -> Turn:
-    """A final mark → nothing left to do. Files and records of the attempt may be removed only now."""
+    """Remove the attempt's files and records, which is allowed only after a final mark."""
     entry, context = case.entry, case.context
     context.journal.settle(case.identity)
     why = entry.newest.get("why", "")
-    # the coordinator closes a job that it acknowledges, unless it is an orphan's
+    # the coordinator closes each acknowledged job itself, except the job of an orphaned attempt
     if entry.mark is not Mark.ACKNOWLEDGED or why:
         ok = entry.mark is not Mark.REFUSED
         context.uplink.settle_job(keys.job_id(context.node.tag, case.identity), ok, why)

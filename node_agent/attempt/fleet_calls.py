@@ -14,8 +14,8 @@ from node_agent.wire.fleet import LaidFleetAnswer, fleet_answer_file
 
 
 def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
-    """Report each waiting call, with secrets removed. Calls that still wait after a restart are reported
-    again; the coordinator carries out each once. Raises DiskFull."""
+    """Report each waiting call, without secrets. Calls that still wait after a restart are reported again;
+    the coordinator executes each call once. Raises DiskFull."""
     clean = case.cleaner()
     for call in watch.spent.fleet:
         if call.number in watch.told_fleet or case.job.fleet_tools is None:
@@ -26,7 +26,7 @@ def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
 
 
 def lay_fleet_answer(context: Context, answers: FleetAnswers) -> None:
-    """Write the sealed answer where the program waits for it. On DiskFull the message comes again."""
+    """Write the sealed answer to the file on which the program waits; after DiskFull it is redelivered."""
     text = LaidFleetAnswer(ok=answers.ok, text=answers.text).model_dump_json()
     with contextlib.suppress(StepFailed):
         context.lay(answers.identity, fleet_answer_file(answers.number), -answers.number, text)

@@ -17,7 +17,7 @@ class UnreadableReportError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """One result as given in the file. An empty text: not known."""
+    """One test result as the file contains it. An empty text means unknown."""
 
     level: ReportLevel
     rule: str
@@ -35,7 +35,7 @@ class ReadReport:
 
 
 def line_number(text: str) -> int | None:
-    """Return the line number if it is at least 1; None for any other text."""
+    """Return the text as a line number if it is an integer of at least 1; otherwise None."""
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
     return number if 0 < number <= MOST else None
 
@@ -46,7 +46,7 @@ _MOST_TEXT = 2_000
 
 
 def read_junit(data: bytes) -> ReadReport:
-    """Read a JUnit file. UnreadableReportError: not XML, a document type, too deep, or another form."""
+    """Read a JUnit file. Raises UnreadableReportError: not XML, not JUnit, too deep or a document type."""
     reader = _Reader()
     parser = expat.ParserCreate()
     parser.StartElementHandler = reader.begin
@@ -124,7 +124,7 @@ def gate_reports(
     files: Iterable[str], found: Mapping[str, bytes], top: str, clean: Callable[[str], str], trouble: str = ""
 ) -> list[GateReport]:
     """Return one report for each file. `top`: the checkout's path. `clean`: removes secrets from a text.
-    `trouble`: why no file was found."""
+    `trouble`: the reason why the files could not be read."""
     left, reports = MOST_CHARS, list[GateReport]()
     for name in files:
         report = _report(name, _Source(found.get(name), top, trouble), clean, left)

@@ -1,4 +1,4 @@
-"""The model gateway as the procedure uses it: an address for the agent, and PanCode's count of calls."""
+"""The model gateway as an attempt uses it: its address for the agent, and its count of the model calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GatewayAccess:
     is_tunnel: bool = False
     """Whether a subscription pays for the calls: then the gateway counts only bytes."""
     is_priced: bool = True
-    """Whether the gateway knows the prices of the job's model, and so can enforce a money limit itself."""
+    """Whether the gateway knows the prices of the job's model, and so can enforce a money limit."""
 
     @property
     def base(self) -> str:
@@ -32,7 +32,7 @@ class GatewayAccess:
 
 @dataclass(frozen=True, slots=True)
 class ModelCount:
-    """What the gateway has counted so far. `limit`: `tokens`, `usd` or `requests` once a call exceeded it.
+    """The gateway's count so far. `limit`: `tokens`, `usd` or `requests` after a call exceeded that limit.
     `words`: the gateway's first refusal. `unpriced`: a model that answered but has no known price."""
 
     usage: Usage
@@ -43,32 +43,32 @@ class ModelCount:
     ended: bool = False
     """Whether the gateway ended normally, so that the count is complete."""
     failing: int = 0
-    """The number of consecutive calls that the server has failed."""
+    """The number of consecutive calls that the model server has failed."""
     failing_s: int = 0
-    """The seconds for which the server has been failing."""
+    """The seconds for which the model server has been failing."""
     status: int = 0
     """The HTTP status of the last failed call; 0: no answer."""
     trouble: str = ""
-    """The server's problem, as text."""
+    """A description of the model server's problem."""
     waiting: int = 0
-    """The number of model calls whose answer has not begun."""
+    """The number of model calls whose answer has not started."""
     unsure: str = ""
-    """Attributes of answers, such as a tier, whose price is unknown."""
+    """Attributes of answers, such as a service tier, whose price is unknown."""
     beyond: Decimal = Decimal(0)
-    """The dollars in the usage that come only from assuming the highest price for those answers."""
+    """The part of the cost in dollars that results only from assuming the highest price for those answers."""
     left: int | None = None
-    """The percentage left of the provider's rate limit, from its last answer; None: not reported."""
+    """The remaining percentage of the provider's rate limit, from its last answer; None: not reported."""
     left_until_ms: int = 0
-    """Until when `left` is valid, on the monotonic clock."""
+    """The time until which `left` is valid, on the monotonic clock."""
 
     @property
     def wrapped(self) -> str:
-        """A sentence that the last call was let through after a limit; empty if none was."""
+        """Return a sentence that one last call was allowed after a limit; empty if none was."""
         return f"{self.words}; one last, short call was let through to wrap up" if self.calls.wrap_up else ""
 
     def over(self, claim: Usage) -> Usage:
-        """Return the booked usage: the counted tokens, and our price, or the runtime's if we have none. With
-        a subscription it is the runtime's claim, because the gateway has counted no tokens."""
+        """Return the usage to record: the counted tokens, with our price or, if it is unknown, the runtime's.
+        With a subscription return `claim`, the runtime's report, because the gateway counted no tokens."""
         if self.calls.subscription:
             return claim
         paid = claim if self.usage.cost_usd is None else self.usage
@@ -83,7 +83,7 @@ class ModelCount:
         )
 
     def findings(self, claim: Usage) -> tuple[str, ...]:
-        """Warnings for a user: a claim that differs, and calls that could not be counted."""
+        """Return warnings for a user: the runtime's report differs, or calls could not be counted."""
         if self.calls.subscription:
             return ()
         counted, calls = _format_usage(self.usage), self.calls
@@ -92,7 +92,7 @@ class ModelCount:
             (
                 not calls.requests
                 and (bool(claim.cost_usd) or _format_usage(claim) != _format_usage(Usage())),
-                "the model gateway saw no call of this run: its program's own usage report is ignored",
+                "the model gateway saw no call of this run, so the program's own usage report is ignored",
             ),
             (
                 bool(self.limit and calls.refused),
@@ -131,7 +131,7 @@ def _format_usage(usage: Usage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
-    """A running agent. `endpoint`: the node's, if it serves the model; `count`: of the attempt's gateway."""
+    """The model use of a running agent. `endpoint`: this node's, if one is used; `count`: the gateway's."""
 
     runtime: str
     endpoint: str | None
@@ -139,24 +139,24 @@ class ModelUse:
 
 
 class Gateways(Protocol):
-    """The model gateways: one per attempt, identified by its folder alone, also after a restart."""
+    """The model gateways: one per attempt, identified only by the attempt's folder, even after a restart."""
 
     def open(self, job: Job, folder: Path) -> GatewayAccess | None:
-        """Open the attempt's gateway and return the access to it. Idempotent. Raises StepFailed. None: this
-        node has none of the keys or servers that the job's runtime uses."""
+        """Open the attempt's gateway and return the access to it; None if this node has no key or model
+        server that the job's runtime uses. Idempotent. Raises StepFailed."""
 
     def is_alive(self, folder: Path) -> bool:
-        """Whether the gateway still serves."""
+        """Whether the gateway of this folder still runs."""
 
     def count(self, folder: Path) -> ModelCount | None:
-        """Return the newest count, also of a gateway that has ended; None if there is none."""
+        """Return the gateway's newest count, even if the gateway has ended; None if there is no count."""
 
     def close(self, folder: Path) -> None:
-        """End the gateway; its count is then complete. Idempotent; no effect without one. Raises nothing."""
+        """End the gateway, which completes its count. Idempotent; no effect without one. Raises nothing."""
 
 
 class NoGateways:
-    """No gateways: every run calls its model directly."""
+    """The implementation without gateways: every run calls its model directly."""
 
     def open(self, job: Job, folder: Path) -> GatewayAccess | None:
         return None

@@ -1,4 +1,4 @@
-"""Moves what an agent left for others out of its result: a user question, board values, tools."""
+"""Moves an agent's question to a user, its board values and its proposed tools out of its result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from node_agent.wire.skill import (
 BOARD = ".pancode/board"
 """The board's folder in the checkout: one text file `NAMESPACE/KEY` for each value."""
 MOST_VALUE, MOST_WRITTEN, MOST_TOGETHER = 16 << 10, 64, 32 << 10
-"""The maximum bytes of one value, values of one attempt, and bytes of all its values together."""
+"""The maximum bytes of one value, number of values of one attempt, and bytes of all its values together."""
 
 
 def board_path(entry: BoardEntry) -> str:
@@ -38,8 +38,8 @@ def board_path(entry: BoardEntry) -> str:
 def written_values(
     found: Mapping[str, bytes], laid: Iterable[BoardEntry], clean: Callable[[str], str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the values that are new or changed, and sentences about files that are not values. `found`: the
-    files by `NAMESPACE/KEY`. `clean`: removes secrets from a text."""
+    """Return the values that are new or changed, and a message for each file that is not a value. `found`:
+    the files by `NAMESPACE/KEY`; `laid`: the earlier values. `clean`: removes secrets from a text."""
     before = {f"{one.namespace}/{one.key}": one.value for one in laid}
     accepted: list[dict[str, Any]] = []
     findings, size = list[str](), 0
@@ -54,7 +54,7 @@ def written_values(
                 f"an attempt may write at most {MOST_WRITTEN} values of {MOST_TOGETHER >> 10} KB together",
             )
         if entry is None:
-            findings.append(f"not put on the board: {clean(name)[:140]}: {why}")
+            findings.append(f"the value {clean(name)[:140]} was not put on the board: {why}")
         else:
             accepted.append(entry.model_dump(mode="json"))
     return accepted, findings[:20]
@@ -73,16 +73,16 @@ def _board_entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[B
 
 
 QUESTION = ".pancode/question.json"
-"""The question's file, relative to the folder in which the agent starts, or to the checkout."""
+"""The question's file, relative to the folder in which the agent starts or to the checkout."""
 MOST_QUESTION = 64 << 10
 _MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.NEEDS_USER)
-"""The failures that a question explains. Any other failure (a limit, a stop, a broken rule) stays."""
+"""The failures that a question replaces. Any other failure (a limit, a stop, a broken rule) stays."""
 
 
 def take_question(
     fault: Fault | None, left: bytes, clean: Callable[[str], str]
 ) -> tuple[Fault | None, ExitedData]:
-    """Return the failure with the question, and the data for the record. `clean`: removes secrets."""
+    """Return the failure with the question, and the data to record. `left`: the file's content."""
     if not _may_ask(fault):
         return fault, {}
     try:
@@ -117,7 +117,7 @@ def read_question(left: bytes) -> UserQuestion:
 def take_outputs(
     case: Case, fault: Fault | None, *, has_worked: bool = True
 ) -> tuple[Fault | None, ExitedData]:
-    """Extract the agent's question, board values and proposed tools, however it ended; no result has them."""
+    """Move the agent's question, board values and proposed tools out of its result, even after a failure."""
     fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
     board = _take_board(case) if case.job.board is not None else ExitedData()
     tools = _take_tools(case) if case.job.workspace.kind == "git" and has_worked else ExitedData()
@@ -127,7 +127,7 @@ def take_outputs(
 
 
 def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
-    """Extract the agent's question to a user; an unreadable question needs a user, too."""
+    """Read the agent's question to a user; an unreadable question also needs a user."""
     try:
         left = case.context.workspaces.question(case.identity, case.job.workspace)
     except StepFailed as failed:
@@ -138,7 +138,7 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, Exite
 
 
 def _take_board(case: Case) -> ExitedData:
-    """Extract the values that the agent wrote for the other workers of its workflow."""
+    """Move the values that the agent wrote for its workflow's other workers out of its files."""
     try:
         found = case.context.workspaces.take_board(case.identity, case.job.workspace)
     except StepFailed as failed:
@@ -148,7 +148,7 @@ def _take_board(case: Case) -> ExitedData:
 
 
 def _take_tools(case: Case) -> ExitedData:
-    """Extract the tools that the agent proposes for the project."""
+    """Move the tools that the agent proposes for the project out of its files."""
     try:
         found = case.context.workspaces.take_tools(case.identity, case.job.workspace)
     except StepFailed as failed:
@@ -161,7 +161,7 @@ def _take_tools(case: Case) -> ExitedData:
 def proposed_tools(
     found: Mapping[str, Mapping[str, bytes] | str], clean: Callable[[str], str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the tools that fit a receipt, and sentences why others do not. `clean`: removes secrets."""
+    """Return the tools that fit into a receipt, and reasons why others do not. `clean`: removes secrets."""
     accepted: list[dict[str, Any]] = []
     findings = list[str]()
     for name, files in sorted(found.items()):

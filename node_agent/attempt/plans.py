@@ -13,13 +13,13 @@ from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, PhaseLimits, Ph
 from node_agent.wire.job import Job
 
 SETUP, WORK, GATES = "set-up", "work", "gates"
-"""The phases of an attempt, each with a shim and a folder; the agent's phase uses the attempt's folder."""
+"""The phases of an attempt, each with its own shim and folder; the agent's is the attempt's folder."""
 OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE = "out", "err", "setup", "gates.log", "answer", "score"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE)
 """Outputs in an attempt's folder, by the names under which they are sent to the depot."""
 SHOWN, SHOWN_BY_LINES = ".shown2", ".shown"
-"""Suffixes of an output's copy without the values of secrets, which is sent to the depot. An older agent,
-which did not join an agent's text across lines, wrote the second; such a copy keeps its suffix."""
+"""Suffixes of an output's copy without secrets, which is sent to the depot. The second is from older agents,
+which did not join an agent's text across lines; such a copy keeps its suffix."""
 STDIN = "task"
 """The agent's input: a file in the attempt's folder, where set-up cannot replace it."""
 KEPT = (*STREAMS, *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_LINES)), STDIN)
@@ -27,7 +27,7 @@ KEPT = (*STREAMS, *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_L
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
 """Variables of every phase; no other setting overrides them."""
 LEAST_WALL_MS = 1_000
-"""The minimum time of a phase that begins while any time is left."""
+"""The minimum time limit of a phase that starts while any time is left."""
 
 
 def work_plan(
@@ -38,7 +38,7 @@ def work_plan(
     intervals: Intervals,
     ceiling: Ceiling = NO_CEILING,
 ) -> PhasePlan:
-    """Return the plan of the agent's phase. Every phase must stay within the limits of the ceiling."""
+    """Return the plan of the agent's phase. Its limits do not exceed those of the ceiling."""
     marker = str(job.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
@@ -71,7 +71,7 @@ def setup_plan(job: Job, work: PhasePlan, folder: Path) -> PhasePlan:
 
 
 def time_left(job: Job, before: Iterable[ExitRecord]) -> int:
-    """Return the milliseconds of the attempt's wall limit that the earlier phases have left; 0 if none."""
+    """Return the milliseconds of the attempt's time limit that the earlier phases left; 0 if none."""
     left = job.limits.wall_ms - sum(one.ended_mono_ms - one.began_mono_ms for one in before)
     return max(left, LEAST_WALL_MS) if left > 0 else 0
 
@@ -79,7 +79,7 @@ def time_left(job: Job, before: Iterable[ExitRecord]) -> int:
 def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wall_ms: int) -> PhasePlan:
     """Return the plan of the gates, in order, and of the score command, in the agent's environment."""
     own, score, log = f"{folder}/gate.log", f"{folder}/{SCORE}", f"{folder}/{GATES_LOG}"
-    # A gate's name may be longer than a step's name may be.
+    # A gate may have a longer name than a step.
     steps = [
         Step(f"gate {n + 1}", StepKind.GATE, gate.argv, own, own, joins=log)
         for n, gate in enumerate(job.gates)
@@ -100,7 +100,7 @@ def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wa
 
 
 def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the agent's login, which no other program or plan may contain."""
+    """Return the environment without the agent's credentials, which no other program or plan may contain."""
     own = {AGENT_ONLY, *env.get(AGENT_ONLY, "").split()}
     return {name: value for name, value in env.items() if name not in own}
 

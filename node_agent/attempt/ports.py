@@ -1,5 +1,5 @@
-"""The ports of the job procedure, as protocols. Every call is synchronous. A node may die between any two
-calls, and during one: each call is atomic or can be repeated."""
+"""The ports of the job procedure, as protocols. Every call is synchronous. A node may crash between or during
+calls, so each call is atomic or can be repeated."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Spoken:
 class JournalPort(Protocol):
     """The node's durable memory: one entry per attempt, and the node's own state.
 
-    When a writing call returns, its data is on disk; if it is interrupted, none of it is. A writing call may
-    raise DiskFull, but not for marks and receipts: `accept` reserved their space. Calls from several threads
-    are safe; one attempt's marks come from one thread at a time.
+    A writing call returns when all its data is on disk; if interrupted, it has stored nothing. It may raise
+    DiskFull, except for marks and receipts, whose space `accept` reserved. Calls from several threads are
+    safe; one attempt's marks come from one thread at a time.
     """
 
     def accept(self, job: Job, digest: str, envelope: str, note: Note) -> JournalRecord:
@@ -68,20 +68,20 @@ class JournalPort(Protocol):
         """Return the entries for which this node still has work, oldest first. Reads memory, not the disk."""
 
     def top_lease(self, run: str) -> int:
-        """Return the highest lease of a run that the journal had since this start; 0 for none."""
+        """Return the highest lease of a run in the journal since this start of the node agent; 0 if none."""
 
     def job(self, identity: AttemptId) -> Job:
-        """Return the accepted job, its signature checked. KeyError: unknown attempt; ValueError: no job."""
+        """Return the accepted job, with checked signature. KeyError: unknown attempt; ValueError: no job."""
 
     def write(self, identity: AttemptId, note: Note) -> JournalRecord:
-        """Add to the entry. JournalError if the mark does not go forward. A lazy note becomes durable with
-        the next note that is not lazy, with `settle`, or before one of its events is sent."""
+        """Add the note to the entry. JournalError if its mark is not a later one. A lazy note becomes durable
+        with the next note that is not lazy, with `settle`, or before one of its events is sent."""
 
     def settle(self, identity: AttemptId | None = None) -> None:
         """Make all notes of this attempt, or of every attempt, durable across a power failure."""
 
     def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
-        """Store and mark the receipt, the next of this node's chain; False if `previous` is not the last."""
+        """Store and mark the receipt as next in this node's chain; False if `previous` is not the last."""
 
     def last_receipt(self) -> str | None:
         """Return the digest of this node's newest receipt."""
@@ -96,7 +96,7 @@ class JournalPort(Protocol):
         """Return the folder of the attempt's plans, records and outputs; it exists as long as the entry."""
 
     def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        """Remove these outputs, which are not needed again, from the attempt's folder. Absent: no effect."""
+        """Remove these outputs from the attempt's folder. A missing file is not an error."""
 
     def node(self) -> JournalState:
         """Return the node's own state. Reads memory, not the disk."""
@@ -105,24 +105,24 @@ class JournalPort(Protocol):
         """Replace the node's state atomically. After a crash, messages already seen may look unseen."""
 
     def kept_node(self) -> JournalState:
-        """Return the node's state as stored on disk, where it survives a crash: all, if there is space."""
+        """Return the node's state as stored on disk; it lacks the newest part if the disk was full."""
 
     def forget(self, identity: AttemptId) -> None:
-        """Remove an entry with all its files. Unknown: no effect."""
+        """Remove an entry with all its files; no effect if the entry is unknown."""
 
     def lost(self) -> tuple[str, ...]:
         """Return the attempts (as text) whose entry is unreadable; their running processes must be killed."""
 
     def troubles(self) -> tuple[str, ...]:
-        """Return descriptions of the damaged records, for a user."""
+        """Return descriptions of the damaged journal records, for a user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """The activity of a running phase so far. Times are of the wall clock; 0: not known.
+    """The activity of a running phase so far. Times are wall clock milliseconds; 0: not known.
 
-    `cpu_ms`: the CPU time of its processes; `wrote_ms`, `changed_ms`: the last change of an output, and of a
-    file in its folder.
+    `cpu_ms`: CPU time of its processes; `wrote_ms`, `changed_ms`: time of the last change of an output, and
+    of a file in its folder.
     """
 
     cpu_ms: int = 0
@@ -131,16 +131,16 @@ class Activity:
 
 
 class RunnerPort(Protocol):
-    """Shims: one per folder, started at most once, even if `start` is called again. Raises RunnerError."""
+    """The shims: one per folder, started at most once, even if `start` is repeated. Raises RunnerError."""
 
     def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:
         """Write the plan, and `stdin` for its steps to read; reserve the space for the phase's records."""
 
     def planned(self, folder: Path) -> PhasePlan | None:
-        """Return the plan that `prepare` wrote; None if there is none."""
+        """Return the plan that `prepare` wrote to the folder; None if there is none."""
 
     def discard(self, folder: Path) -> None:
-        """Remove the prepared plan and an old stop request; RunnerError if anything was started."""
+        """Remove the prepared plan and an old stop request; RunnerError if the phase was started."""
 
     def forget(self, folder: Path) -> None:
         """Remove the plan's environment values from the disk; the plan cannot be started again."""
@@ -149,7 +149,7 @@ class RunnerPort(Protocol):
         """Replace a prepared plan before its start. Idempotent."""
 
     def start(self, folder: Path, plan: PhasePlan) -> None:
-        """Start the phase; return once a shim has taken the folder, now or in an earlier call."""
+        """Start the phase; return when a shim owns the folder, whether from this call or an earlier one."""
 
     def look(self, folder: Path) -> Look:
         """Return the state of the phase."""
@@ -161,22 +161,22 @@ class RunnerPort(Protocol):
         """Request that the phase end; if it has not started, nothing runs. The first reason is kept."""
 
     def sweep(self, marker: str) -> int:
-        """Kill the remaining processes of an attempt whose shim is gone; return their number."""
+        """Kill the remaining processes of an attempt whose shim has ended; return their number."""
 
     def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
-        """Kill the running processes of these attempts, which are over; return the number killed for each."""
+        """Kill the running processes of these attempts, which have ended; return the number for each."""
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
-        """Return how long the phase lived by the wall clock: until its last write, or until last seen."""
+        """Return how many ms the phase ran by the wall clock, until its last output or `seen_wall_ms`."""
 
     def activity(self, folder: Path, outputs: tuple[Path, ...]) -> Activity:
         """Return the present activity of the running phase."""
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
-        """Return up to `limit` bytes of an output from `offset` (negative: from its end); empty: none."""
+        """Return up to `limit` bytes of an output from `offset` (negative: from the end); b'' if none."""
 
     def keep(self, path: Path, data: bytes) -> None:
-        """Write a complete output of the node agent itself. Idempotent."""
+        """Write a complete output that the node agent itself made. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +189,8 @@ class CommitStamp:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """The result of an attempt. `commit`: None for `none` and `empty`. `changes`: of all its commits.
-    `missing`: descriptions of the agent's files that the result lacks and git does not ignore."""
+    """The result of an attempt. `commit`: None for kinds `none` and `empty`. `changes`: of all its commits.
+    `missing`: descriptions of the agent's files that the result lacks although git does not ignore them."""
 
     kind: Literal["change", "no_change", "empty", "none"]
     commit: str | None = None
@@ -202,27 +202,27 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """The repository's instructions to agents; findings say if they were truncated or unreadable."""
+    """The repository's instructions to agents, and findings if they were truncated or unreadable."""
 
     text: str
     findings: tuple[str, ...] = ()
 
 
 class WorkspacesPort(Protocol):
-    """The files of an attempt; calls may be repeated. LinkDown, StepFailed (WORKSPACE, DISK_FULL, DEPOT)."""
+    """The files of attempts; all calls are repeatable. LinkDown, StepFailed (WORKSPACE, DISK_FULL, DEPOT)."""
 
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Fetch the snapshot to this node, so that `prepare` needs no link. Idempotent; from any thread."""
+        """Fetch the snapshot to this node, so that `prepare` needs no link. Idempotent; thread-safe."""
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
-        """Create the agent's folder: the snapshot's checkout, or empty. Repeatable until the agent starts."""
+        """Create the agent's folder: empty, or the snapshot's checkout. Repeatable until the agent starts."""
 
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
         """Create the attempt's home, outside the checkout, with these files (relative names). `keep`: `renew`
-        restores the files, and a sandbox shows them read-only."""
+        restores these files, and they are read-only in a sandbox."""
 
     def renew(self, identity: AttemptId) -> None:
-        """After set-up: restore the `home` files with `keep` and the lent files; remove all else in their
+        """After set-up, restore the `home` files with `keep` and the lent files, and remove all else in their
         folders. Only while no process of the attempt runs. Idempotent."""
 
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
@@ -235,53 +235,53 @@ class WorkspacesPort(Protocol):
         """Return the repository's instructions to agents; None without any. Call before the first process."""
 
     def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
-        """Restore an earlier set-up's folders and log it, or leave none. Before any process; repeatable."""
+        """Restore and log an earlier set-up's folders, or create none. Before any process; repeatable."""
 
     def absent(self, job: Job, path: str) -> tuple[str, ...]:
-        """Return the programs of gates and of the score command that do not exist. `path`: the run's PATH."""
+        """Return the programs of gates and score command that do not exist. `path`: the run's PATH."""
 
     def keep(self, job: Job, key: str) -> tuple[str, ...]:
-        """Store copies of set-up's folders for later attempts; return reasons why not, for a user, or ().
-        After a successful set-up, while no process of the attempt runs. Raises nothing."""
+        """Store copies of set-up's folders for later attempts; return reasons, for a user, why some were not
+        stored. After a successful set-up, while no process of the attempt runs. Raises nothing."""
 
     def trim(self, now_ms: int) -> None:
-        """Delete stored folders that were unused for long, and leftovers of crashes. `now_ms`: wall clock."""
+        """Delete stored folders that were long unused, and leftovers of crashes. `now_ms`: wall clock."""
 
     def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
-        """Return the checkout's paths that no process in a sandbox may write; () without a repository."""
+        """Return the checkout's paths that no sandboxed process may write; () without a repository."""
 
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
-        """Make this user the owner of all files that the agent works with. Before any process has run."""
+        """Make `owner` (a user id) own all files that the agent works with. Before any process has run."""
 
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
-        """Write a sealed file with users' messages where our program reads it. Idempotent."""
+        """Write a sealed file with users' messages where the attempt's program reads it. Idempotent."""
 
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """Write the workflow's board as files, before any process of the attempt. Idempotent."""
 
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> Mapping[str, dict[str, bytes] | str]:
-        """Return the tools that the agent proposes, by name: their files, or why they cannot be read. Moves
-        their files away. Idempotent."""
+        """Return the proposed tools by name: their files, or the reason why they cannot be read. Moves the
+        files out of the checkout. Idempotent."""
 
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
-        """Return the board's bytes by `NAMESPACE/KEY` and remove its files. Called when `question` is."""
+        """Return the agent's board values by `NAMESPACE/KEY` and remove their files. Call with `question`."""
 
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
-        """Return the agent's question to a user; remove its file. Before `commit`, no process running."""
+        """Return the agent's question to a user and remove its file; None: no file. Call before `commit`."""
 
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        """Remove files from the places of the gates' reports. Only while no process runs. Idempotent."""
+        """Remove existing files where gates write their reports. Only while no process runs. Idempotent."""
 
     def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
         """Return the checkout's path, and regular files' content by name, cut one byte over the limit."""
 
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
-        """Record the files as set-up left them; return the record's name. Only while no process runs."""
+        """Record the files as set-up left them; return the name of the record. Only while no process runs."""
 
     def commit(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> AttemptResult:
-        """Return the result, rebuilt from the files. Only while no process of the attempt runs. With a
+        """Create the result commit from the files. Only while no process of the attempt runs. With a
         baseline, a file that is still as set-up left it counts as unchanged from the snapshot."""
 
     def exposed(
@@ -292,8 +292,8 @@ class WorkspacesPort(Protocol):
         hidden: Mapping[str, str],
         on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
-        """Return (name, file) for each of these values in a file of the result but not of the snapshot.
-        `on_the_way`: in an intermediate commit instead, and not in the file before that commit."""
+        """Return (name, file) for each `hidden` value in a file of the result that the snapshot's file lacks.
+        `on_the_way`: search intermediate commits instead, comparing each with the commit before it."""
 
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         """Return the files that differ from this commit, except those that are as set-up left them."""
@@ -304,10 +304,10 @@ class WorkspacesPort(Protocol):
     def salvage(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
-        """Store the attempt's files without delivering them; return where they are, for a user."""
+        """Store the attempt's files on this node without delivering them; return their paths, for a user."""
 
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Remove checkout and home. Idempotent."""
+        """Remove the attempt's checkout and home. Idempotent."""
 
     def put_aside(self, identity: AttemptId) -> None:
         """Move the attempt's whole folder to `place_aside`, until `forget`. Idempotent."""
@@ -337,7 +337,7 @@ class DepotLink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Launch(ProcessSpec):
-    """The process of the agent's program, and facts for its receipt. `prompt`: the agent's instructions."""
+    """The command that starts the agent, with facts for the receipt. `prompt`: the agent's instructions."""
 
     enforced: tuple[Enforced, ...] = ()
     version: str | None = None
@@ -372,7 +372,7 @@ class ReportedTurn:
 
 @dataclass(frozen=True, slots=True)
 class ReportedUsage:
-    """The runtime's usage so far, calls by action class, and forbidden calls that it let through."""
+    """The runtime's usage so far, its calls by action class, and forbidden calls that it allowed."""
 
     usage: Usage = Usage()
     tool_calls: Mapping[str, int] = field(default_factory=dict)
@@ -402,7 +402,7 @@ class ReportedEnd:
     spent: ReportedUsage = ReportedUsage()
     findings: tuple[str, ...] = ()
     resets: LimitReset | None = None
-    """When the exhausted usage limit of the login resets; None: the runtime did not say."""
+    """When the exhausted usage limit of the login resets; None: the runtime did not report it."""
 
 
 class OutputReader(Protocol):
@@ -424,7 +424,7 @@ class Runtimes(Protocol):
     def launch(
         self, job: Job, work: Path, home: Path, guide: str = "", entry: GatewayAccess | None = None
     ) -> Launch:
-        """Return how to start the agent. `guide`: the repository's instructions; `entry`: to its gateway."""
+        """Return how to start the agent. `guide`: the repository's instructions; `entry`: the gateway's."""
 
     def reader(
         self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID
@@ -432,7 +432,7 @@ class Runtimes(Protocol):
         """Return a new reader of the runtime's output. `laid`: the users' messages that it may report."""
 
     def hidden(self, job: Job) -> Mapping[str, str]:
-        """Return the values, by name, that must not leave the node in any text of this attempt."""
+        """Return the secret values, by name, that must not leave the node in any text of this attempt."""
 
     def enclose(
         self,
@@ -443,29 +443,29 @@ class Runtimes(Protocol):
         rules: Rules = NO_RULES,
     ) -> PhasePlan:
         """Put the phase, even a sandboxed one, into a new sandbox. StepFailed(SANDBOX) if there is none.
-        `shown`: readable inside. `rules`: of the node's owner; finds the files that they cover now."""
+        `shown`: paths readable inside. `rules`: the node owner's, applied to the files that exist now."""
 
 
 class MachineFacts(Protocol):
-    """The facts of the machine. Never raises; a fact that cannot be determined becomes a problem."""
+    """The facts of this node's computer. Never raises; a fact that cannot be determined becomes a problem."""
 
     def boot_id(self) -> str:
-        """Return the boot's id; it changes at each start of the machine."""
+        """Return the boot's id, which changes at each start of the computer."""
 
     def look(self) -> NodeFacts:
-        """Return machine and runtimes as they are now; a runtime not checked yet is `looking`."""
+        """Return the present facts of the node and its runtimes; a runtime not checked yet is `looking`."""
 
     def news(self) -> bool:
-        """Whether the facts of a runtime have become known since the last `look`."""
+        """Whether the facts of a runtime became known since the last `look`."""
 
     def gpu_loads(self) -> tuple[GpuLoad, ...]:
-        """Return the changing figures of the machine's GPUs, without their users. Quick."""
+        """Return the changing figures of the node's GPUs, without the processes that use them. Quick."""
 
     def disk_ok(self) -> bool:
         """Whether the free disk space exceeds the reserve."""
 
     def ceiling(self) -> Ceiling:
-        """Return the limits of the node's owner, as read from the file now."""
+        """Return the current limits of the node's owner, read from the file at each call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,57 +499,57 @@ class Uplink(Protocol):
     Every method raises `ports.LinkDown` while Redis cannot be used; every write is idempotent."""
 
     def claim(self) -> Claimed | None:
-        """Take the next job from this node's queue and mark its RQ job started, in one step."""
+        """Take the next job from this node's queue and mark its RQ job as started, in one step."""
 
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
-        """Make the job `finished` or `failed` in RQ's own registries. Unknown job: no effect."""
+        """Move the RQ job to RQ's registry of `finished` or `failed` jobs. Unknown job: no effect."""
 
     def send(self, *envelopes: str) -> None:
-        """Append events, receipts or inventories to the up stream, in this order, and hint once. After a
-        LinkDown some may have arrived, but none without those before it."""
+        """Append events, receipts or inventories to the up stream, in this order, and send one hint. After
+        LinkDown, the first few of them may have arrived."""
 
     def set_heartbeat(self, envelope: str) -> None:
         """Replace this node's heartbeat and its RQ worker registration, which RQ's own tools show."""
 
     def news(self, after: str, claim: bool = False) -> News:
         """Return the news for this node, in one round trip. Control messages: those after this stream entry
-        (`0`: all), oldest first. `claim`: also take a job, as `claim` does, after everything else."""
+        (`0`: all), oldest first. `claim`: also take a job, as the method does, after everything else."""
 
     def wait_for_hint(self, wait_ms: int) -> bool:
-        """Wait for a hint, at most this long; return whether one came. Never raises LinkDown."""
+        """Wait for a hint, at most this long; return whether a hint came. Never raises LinkDown."""
 
 
 class NotYet(Exception):
-    """Other files are still where the attempt must work. The call can be repeated later; nothing is lost."""
+    """Another attempt's files still occupy the place that is needed. The call can be repeated later."""
 
 
 class Sessions(Protocol):
-    """The stored sessions of programs. Every call may be repeated after a crash during it."""
+    """The stored sessions of agent programs. Every call may be repeated if it was interrupted by a crash."""
 
     def keep(self, job: Job, session: str | None, used: Usage) -> str:
         """Store the session of the attempt's program, with the usage of this run alone. Return, as text, why
-        it was not stored, or what was deleted to make space.
+        it was not stored, or which sessions were deleted to make space.
 
         Only while no process of the attempt runs. Raises nothing.
         """
 
     def go_on(self, job: Job) -> None:
-        """Assign the place of the run that it continues to the attempt, before the attempt has any file
+        """Give the attempt the folder of the run that the job continues, before the attempt has any file
         there.
 
-        NotYet while that place is in use. StepFailed(CANNOT_START) if the session is not stored, except for
-        an interactive run: its job contains the timeline.
+        NotYet while that folder is in use. StepFailed(CANNOT_START) if the session is not stored, except for
+        an interactive run, whose job contains the timeline.
         """
 
     def put_back(self, job: Job) -> None:
-        """Restore the session's files in the attempt's home, before the agent starts. Raises StepFailed."""
+        """Restore the stored session's files in the attempt's home, before the agent starts. StepFailed."""
 
     def trim(self, now_ms: int) -> None:
-        """Delete the sessions that were unused for long. `now_ms`: wall clock. Idempotent."""
+        """Delete the sessions that were long unused. `now_ms`: wall clock. Idempotent."""
 
 
 class CallsPort(Protocol):
-    """The approval questions about calls in a run's home, and their answers."""
+    """The approval questions about calls in the homes of runs, and the answers to these questions."""
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
         """Return unanswered questions; any program of the run may have written them. Raises nothing."""
@@ -561,4 +561,4 @@ class CallsPort(Protocol):
         """Write the answer. Idempotent. Raises StepFailed, DiskFull."""
 
     def patience(self, phase: Path, waits: bool) -> None:
-        """Set whether the phase's idle limit is paused to wait for a user. Idempotent. Raises nothing."""
+        """Pause (`waits`) or resume the phase's idle limit while it waits. Idempotent. Raises nothing."""

@@ -55,20 +55,20 @@ _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 
 
 def _select_step(entry: JournalRecord) -> Callable[[Case], Turn]:
-    """Return the step for the entry. One that lost records may be past its mark, so never start it again."""
+    """Return the step for the entry. After a loss of records it may be past its mark, so do not start it."""
     return follow if entry.damaged and entry.mark in _UNSTARTED else PROCEDURE[entry.mark]
 
 
 class Procedure:
-    """Advances attempts. It has no state that a restart would lose: a new one continues from the journal. One
-    attempt is advanced by one thread at a time; different attempts by any number of threads."""
+    """Advances attempts. Keeps no state that a restart would lose: a new instance continues from the journal.
+    One attempt is advanced by one thread at a time, different attempts by any number of threads."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._cases: dict[AttemptId, Case] = {}
 
     def advance(self, identity: AttemptId) -> Turn:
-        """Take the attempt's next step. Raises nothing: errors become a Wait, and finally an outcome."""
+        """Take the attempt's next step. Raises nothing: errors become a Wait or, if repeated, an outcome."""
         entry = self._context.journal.get(identity)
         if entry is None or entry.cleaned:
             self._cases.pop(identity, None)
@@ -85,15 +85,15 @@ class Procedure:
             return Wait("the coordinator cannot be reached", self._context.intervals.retry_ms)
         except DiskFull:
             return Wait("the disk is full", self._context.intervals.retry_ms)
-        except Exception as exc:  # on any error the attempt must end and the node must run
+        except Exception as exc:  # on any error the attempt must end and the node must continue to run
             return self._handle_fault(case, entry.mark, exc)
         case.stumbles = 0
-        if isinstance(turn, Finished):  # not needed again: free the memory
+        if isinstance(turn, Finished):  # this attempt is not needed again: free the memory
             self._cases.pop(identity, None)
         return turn
 
     def signs(self) -> list[Signs]:
-        """Return the signs of life of all agents that were checked. May be called from any thread."""
+        """Return the signs of life of all agents that have been checked. Thread-safe."""
         now = self._context.clock.mono_ms()
         return [signs for case, watch in self._at_work() for signs in watch.signs.ages(case.identity, now)]
 
@@ -115,7 +115,7 @@ class Procedure:
 
     def tell(self, message: UserMessage | TurnControl | FleetAnswers) -> None:
         """Deliver a user's message, a turn control or a fleet answer to a running attempt. The coordinator is
-        not notified if the program never reads it. On DiskFull the message comes again."""
+        not notified if the program never reads it. After DiskFull the coordinator sends it again."""
         entry, number = self._context.journal.get(message.identity), message.number
         if entry is None or entry.mark is not Mark.SPAWNED:
             return
@@ -123,7 +123,7 @@ class Procedure:
             lay_fleet_answer(self._context, message)
             return
         if isinstance(message, UserMessage):
-            if number not in entry.laid:  # before its program can report it
+            if number not in entry.laid:  # the record must exist before the program can report the message
                 words = TurnMessage.of(number, message.by, message.text)
                 self._context.journal.write(message.identity, Note(laid=(words,)))
             name, text = str(number), LaidMessage(text=message.text, by=message.by).model_dump_json()
@@ -133,7 +133,7 @@ class Procedure:
             self._context.lay(message.identity, name, number, text)
 
     def answer(self, answers: UserAnswers) -> None:
-        """Write a user's signed answer where the call waits for it. On DiskFull the message comes again."""
+        """Write a user's signed answer where the call waits for it. After DiskFull the answer comes again."""
         entry = self._context.journal.get(answers.identity)
         if entry is not None and entry.mark is Mark.SPAWNED:
             with contextlib.suppress(StepFailed):
@@ -146,7 +146,7 @@ class Procedure:
         return self._cases[identity]
 
     def _handle_fault(self, case: Case, mark: Mark, exc: Exception) -> Turn:
-        """Handle an internal error: repeat the step a few times, then continue without it."""
+        """Handle an internal error: repeat the step a few times, then write the next mark without it."""
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]
         if case.stumbles < STUMBLES or mark not in GIVE_UP:
@@ -155,7 +155,7 @@ class Procedure:
         try:
             fault = Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}")
             runner = self._context.runner
-            for phase in (*case.before_gates, case.gates):  # no phase may start later
+            for phase in (*case.before_gates, case.gates):  # prevent every phase from starting later
                 if mark is not Mark.ACCEPTED and (phase != case.gates or mark is Mark.COMMITTED):
                     runner.stop(phase, fault.reason)
             runner.sweep(str(case.identity))

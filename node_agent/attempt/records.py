@@ -19,16 +19,16 @@ class MarkData(TypedDict, total=False):
     """Facts that any mark may contain."""
 
     fault: list[str] | None
-    """Kind and reason of the failure so far."""
+    """The kind and reason of the attempt's failure so far."""
     why: str
     """The reason of a refusal, a rejection, or an acknowledgement without a receipt."""
     findings: list[str]
-    """Sentences that go into the receipt."""
+    """Sentences that are added to the receipt."""
 
 
 class AcceptedData(MarkData, total=False):
     session: str
-    """The session of the node agent that accepted the job."""
+    """The id of the node agent process that accepted the job."""
     at: list[int] | None
     """The fleet time of the acceptance: epoch and milliseconds."""
     wall: int
@@ -47,7 +47,7 @@ class PreparedData(MarkData, total=False):
     gateway: bool
     """Whether the attempt's model calls go through a gateway of this node."""
     boot: str
-    """The id of the boot in which the attempt's files were laid out."""
+    """The id of the boot in which the attempt's files were prepared."""
     cache: str | None
     """The key under which the result of set-up is stored."""
     restored: bool
@@ -57,7 +57,7 @@ class PreparedData(MarkData, total=False):
 class ExitedData(MarkData, total=False):
     began: int
     ended: int
-    """Wall-clock times: `began` of the attempt's first phase, `ended` of the agent's."""
+    """Wall-clock times: `began` of the attempt's first phase, and `ended` of the agent's phase."""
     code: int | None
     signal: int | None
     answer: str
@@ -65,7 +65,7 @@ class ExitedData(MarkData, total=False):
     model: str | None
     usage: dict[str, Any]
     claimed: dict[str, Any]
-    """The usage that the runtime reports, if the gateway counted as well."""
+    """The usage that the runtime reports, recorded if the gateway counted as well."""
     calls: dict[str, Any]
     """Wire form of node_agent.wire.receipt.ModelCalls."""
     tools: dict[str, int]
@@ -76,7 +76,7 @@ class ExitedData(MarkData, total=False):
     proposed: list[dict[str, Any]]
     """Wire form of node_agent.wire.skill.ProposedTool."""
     rests: str | None
-    """The reason why an interactive run ended by itself."""
+    """The reason why an interactive run ended although no one stopped it."""
     resets_ms: int
     """Milliseconds from the agent's end until the usage limit of its login resets; 0: not known."""
 
@@ -86,9 +86,9 @@ class CommittedData(MarkData, total=False):
     commit: str | None
     files: list[str]
     incomplete: bool
-    """Whether the result lacks files of the agent, so that the checkout is kept."""
+    """Whether the result lacks files of the agent, so that the checkout is retained."""
     exposed: list[list[str]]
-    """The name of each secret and the file with its value; without a name: why the search failed."""
+    """Each secret's name and the file with its value; without a name, the reason why the search failed."""
 
 
 class GatedData(MarkData, total=False):
@@ -114,15 +114,15 @@ KEEP_MS = 30 * 24 * 3_600_000
 """Minimum retention of finished entries, stops and tombstones; also until their epoch is over."""
 
 SKIP = 10_000
-"""The number of event numbers skipped after records were lost, so that no number is used twice."""
+"""The number of event numbers that are skipped after a loss of records, so that none is used twice."""
 
 
 class JournalError(Exception):
-    """A record that must not be written: a step backwards, an unknown attempt, another job for a lease."""
+    """A record that must not be written: an earlier mark, an unknown attempt, another job for a lease."""
 
 
 class StopKind(StrEnum):
-    """The reason for ending an attempt."""
+    """The reason for a request to end an attempt."""
 
     STOP = "stop"
     TOMBSTONE = "tombstone"
@@ -140,8 +140,8 @@ class StopKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """The state of set-up's stored folders. `key`: under which they are stored; None if they are not.
-    `restored`: they are in the checkout now.
+    """The state of set-up's stored folders. `key`: the name of the copy; None if there will be no copy.
+    `restored`: whether the copy is now in the checkout.
 
     `told`: whether set-up has to run, and why, as text for a user.
     """
@@ -167,12 +167,12 @@ class Note:
     mark: Mark | None = None
     data: Data = field(default_factory=dict)
     passed: tuple[tuple[Mark, Data], ...] = ()
-    """Earlier marks that are written in the same record, as there was no work between them."""
+    """Earlier marks that are written in the same record, because there was no work between them."""
     say: tuple[EventBody, ...] = ()
     """Events of the record; the journal numbers and signs them."""
     stop: StopNote | None = None
     baseline: str | None = None
-    """The workspace's name for the files after set-up; once written, set-up has succeeded."""
+    """The name of the workspace's record of the files after set-up; it proves that set-up has succeeded."""
     findings: tuple[str, ...] = ()
     """Findings for the receipt that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
@@ -196,7 +196,7 @@ class JournalRecord:
     epoch: int
     mark: Mark
     data: Mapping[Mark, Data]
-    """The data of each mark; empty once the attempt was cleaned up."""
+    """The data of each mark; empty after the attempt was cleaned up."""
     wall_ms: int
     last_event: int = 0
     stop: StopNote | None = None
@@ -222,17 +222,17 @@ class JournalRecord:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is certain that no part of the attempt has begun."""
+        """Whether it is certain that no part of the attempt has started."""
         return self.mark is Mark.HELD and not self.damaged
 
     @property
     def holds_slot(self) -> bool:
-        """Whether the attempt may occupy a slot; one that lost the record of its start may be running."""
+        """Whether the attempt may occupy a slot; without the record of its start, it may still be running."""
         return self.mark in HOLDS_SLOT or (self.mark is Mark.HELD and self.damaged)
 
     @property
     def accepted(self) -> AcceptedData:
-        """Return the mark's data; empty, as in the next properties, if the attempt has not reached it."""
+        """Return the data of the mark `accepted`, empty if not reached; the next properties work likewise."""
         return cast("AcceptedData", self.data.get(Mark.ACCEPTED, {}))
 
     @property
@@ -267,7 +267,7 @@ class JournalRecord:
 
 @dataclass(frozen=True, slots=True)
 class PendingStop:
-    """A stop or tombstone that waits for a lease. `lease`: of a tombstone, the highest one that it ends."""
+    """A stop or tombstone for a future lease. `lease`: the highest one that a tombstone ends."""
 
     reason: str
     epoch: int
@@ -277,30 +277,30 @@ class PendingStop:
 
 @dataclass(frozen=True, slots=True)
 class JournalState:
-    """The node's own state, apart from single attempts. `slots` None: as many as in its settings."""
+    """The node's own state, apart from single attempts. `slots` None: the number in the node's settings."""
 
     epoch: int = 0
     control_seq: int = 0
-    """Every control message up to this number was applied or is obsolete: none is missing below it."""
+    """Every control message up to this number was applied or is obsolete; none of them is missing."""
     latest: Mapping[str, int] = field(default_factory=dict)
     """The number of the newest applied message for each kind of setting."""
     slots: int | None = None
     least: int | None = None
-    """The minimum number of slots under load on the machine; None: always all of them."""
+    """The minimum number of slots while the node is under load; None: always all of them."""
     draining: bool = False
     revoked: bool = False
     stops: Mapping[str, PendingStop] = field(default_factory=dict)
-    """Stops for leases that have not arrived yet and will be refused, by identity."""
+    """Stops for leases that have not arrived yet and will be refused, by attempt identity."""
     tombstones: Mapping[str, PendingStop] = field(default_factory=dict)
-    """The tombstones by run."""
+    """The tombstones, by run."""
     chain: int = 0
     last_receipt: str | None = None
-    """The digest of the newest receipt among the deleted attempts."""
+    """The digest of the newest receipt among the deleted journal entries."""
 
 
 def may_follow(entry: JournalRecord, mark: Mark) -> bool:
-    """Whether the mark may follow: only forward, never after a final mark; an unstarted attempt may be
-    prepared again."""
+    """Whether the mark may follow the entry's: only forward and not after a final mark, but an unstarted
+    attempt may be prepared again."""
     if entry.final:
         return False
     if mark in (Mark.REFUSED, Mark.REJECTED) or mark is entry.mark is Mark.PREPARED:
@@ -333,7 +333,7 @@ def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> di
 
 
 def first_record(note: Note, head: Data, events: Sequence[tuple[int, str]], wall_ms: int) -> dict[str, Any]:
-    """Return the record that opens an entry; `head` = identity, digest, epoch, job."""
+    """Return the record that opens an entry. `head`: identity, digest, epoch and job."""
     return record_of(note, events, wall_ms) | {"head": dict(head)}
 
 
@@ -352,7 +352,7 @@ def open_entry(record: Data) -> JournalRecord:
 
 
 def apply_record(entry: JournalRecord, record: Data) -> JournalRecord:
-    """Return the entry with a further record applied."""
+    """Return the entry as changed by the next record."""
     new: dict[str, Any] = _apply_marks(entry, record) if "m" in record else {}
     if "r" in record:
         new |= {"receipt": record["r"], "chain": int(record["n"])}
@@ -381,7 +381,7 @@ def _apply_marks(entry: JournalRecord, record: Data) -> dict[str, Any]:
     """Return the changes that the record's marks make to the entry."""
     marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
     new = {"mark": Mark(record["m"]), "data": {**entry.data, **marks}, "wall_ms": int(record["w"])}
-    return new | {"baseline": None} if Mark.PREPARED in marks else new  # it describes deleted files
+    return new | {"baseline": None} if Mark.PREPARED in marks else new  # the data describes deleted files
 
 
 def is_prunable(entry: JournalRecord, epoch: int, wall_ms: int) -> bool:
@@ -394,7 +394,7 @@ def is_over(its_epoch: int, its_wall_ms: int, epoch: int, wall_ms: int) -> bool:
 
 
 def without_the_old(state: JournalState, wall_ms: int) -> JournalState:
-    """Return the node's state without the stops and tombstones that are no longer needed."""
+    """Return the node's state without stops and tombstones that are no longer needed."""
     return replace(
         state,
         stops=_select_kept(state.stops, state.epoch, wall_ms),
@@ -451,5 +451,5 @@ def _pending_json(one: PendingStop) -> list[Any]:
 
 
 def at_json(at: FleetTime | None) -> list[int] | None:
-    """Return a fleet time as stored in a record: epoch and milliseconds."""
+    """Return a fleet time in the form of a record: epoch and milliseconds; None for None."""
     return None if at is None else [at.epoch, at.ms]

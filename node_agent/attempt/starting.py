@@ -29,29 +29,29 @@ LAID_OUT_BEFORE = "the node was restarted before the run began: some of its file
 
 
 def hold(case: Case) -> Turn:
-    """held: the node agent's main thread (`intake`) starts the job, so that only one thread counts slots."""
-    return Wait("held until a slot is free", case.context.intervals.poll_ms)
+    """Wait at mark `held`: the node agent's main thread (`intake`) starts the job; only it counts slots."""
+    return Wait("the job is held until a slot is free", case.context.intervals.poll_ms)
 
 
 def prepare(case: Case) -> Turn:
-    """accepted → prepared. Everything needed to start is in place, and the space for records is reserved."""
+    """accepted → prepared. Everything needed for the start is in place, with reserved space for records."""
     return end_unstarted(case) or _prepare(case, anew=case.was_accepted_before)
 
 
 def _prepare(case: Case, anew: bool) -> Turn:
-    """Lay the attempt out; repeat while the depot is unreachable. `anew`: earlier files are not reliable."""
+    """Prepare the attempt's files, again while the depot is unreachable. `anew`: old files are unreliable."""
     try:
         if anew:
             _clear(case)
         plan, launch, findings, entry = _lay_out(case)
         case.context.runner.prepare(case.work, plan, launch.stdin)
         ready, baseline = _put_back_or_plan(case, plan)
-        if ready.restored:  # files that rules cover may only exist now
+        if ready.restored:  # the files that the rules cover may have been created just now
             case.context.runner.amend(case.work, case.enclose(plan, plan, entry))
         if ready.restored or not case.job.setup:
             must_have_gates(case, plan)
         case.context.workspaces.lend(case.identity, launch.login, bool(case.job.setup) and not ready.restored)
-        # After our last write, the files are handed over to the agent's user.
+        # after our last write, the files are handed over to the agent's user
         if launch.inside and launch.owner is not None:
             case.context.workspaces.hand_over(case.identity, case.job.workspace, launch.owner)
     except LinkDown:
@@ -82,7 +82,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
 
 
 def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]:
-    """Restore the stored result of set-up and record it like a finished set-up; otherwise plan the set-up."""
+    """Restore the stored result of set-up and record set-up as finished; otherwise plan the set-up."""
     context, job = case.context, case.job
     if not job.setup:
         return _skip_cache(job), None
@@ -96,12 +96,12 @@ def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]
 
 
 def must_have_gates(case: Case, plan: PhasePlan) -> None:
-    """Check that the gates' programs exist before the agent causes costs. StepFailed(GATE_MISSING)."""
+    """Check, before the agent causes costs, that the gates' programs exist. StepFailed(GATE_MISSING)."""
     path = plan.env.get("PATH", "")
     absent = case.context.workspaces.absent(case.job, path)
     if absent:
         named = ", ".join(absent)[:500]
-        repair = "correct the gate, or let set-up install the program"
+        repair = "correct the gate, or install the program in the set-up"
         where = f"{repair}; PATH there: {path[:1000]}"
         raise StepFailed(
             FailureKind.GATE_MISSING,
@@ -115,7 +115,7 @@ def _skip_cache(job: Job) -> PutBack:
 
 
 def spawn(case: Case) -> Turn:
-    """prepared → spawned. The shim's own exclusive record keeps a phase from starting twice."""
+    """prepared → spawned. The shim creates an exclusive record, so that no phase starts twice."""
     runner, first = case.context.runner, case.before_gates[0]
     if isinstance(runner.look(first), NotStarted):
         turn = end_unstarted(case)
@@ -132,7 +132,7 @@ def spawn(case: Case) -> Turn:
             reopen_gateway(case)
             runner.start(first, plan)
         except RunnerError as failed:
-            # The start failed, but a slow shim may still run: the stop prevents it from executing anything.
+            # the start failed, but a slow shim may still run: the stop prevents it from executing anything
             runner.stop(first, "the start failed")
             if not isinstance(runner.look(first), NotStarted):
                 return case.mark(Mark.SPAWNED, None)
@@ -143,15 +143,15 @@ def spawn(case: Case) -> Turn:
 
 
 def reopen_gateway(case: Case) -> GatewayAccess | None:
-    """Open the attempt's gateway again if it died before the agent started; return its access. StepFailed."""
+    """Reopen the attempt's gateway if it ended before the agent started; return its access. StepFailed."""
     return case.context.gateways.open(case.job, case.folder) if case.has_gateway else None
 
 
 def end_unstarted(case: Case, after_wait: bool = False) -> Turn | None:
-    """End the attempt if it must not be started any more; None if it may be started.
+    """End the attempt if it must no longer be started; return None if it may be started.
 
-    The session that accepted the job checked its `start_by`; later sessions and waits require a new check. A
-    held job may begin at any time: its `start_by` was only when the node had to have it.
+    The process that accepted the job checked `start_by`; after a restart or a wait it is checked again. A
+    held job may start at any time, because its `start_by` limits only when the node must have it.
     """
     entry, now = case.entry, case.context.now()
     if entry.stop is not None:
@@ -159,7 +159,7 @@ def end_unstarted(case: Case, after_wait: bool = False) -> Turn | None:
     if Mark.HELD in entry.marks or (not after_wait and not case.was_accepted_before):
         return None
     if now is None:
-        return Wait("no fleet time yet", case.context.intervals.retry_ms)
+        return Wait("the fleet time is not known yet", case.context.intervals.retry_ms)
     if not case.job.start_by.is_past(now):
         return None
     detail = "the start-by time passed before the run could be started"
@@ -167,7 +167,7 @@ def end_unstarted(case: Case, after_wait: bool = False) -> Turn | None:
 
 
 def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
-    """Stop the first phase, then check: a shim that starts only now finds the stop and executes nothing."""
+    """Stop the first phase, then check it: a shim that starts later finds the stop and executes nothing."""
     if case.entry.mark is Mark.PREPARED:
         first = case.before_gates[0]
         case.context.runner.stop(first, why)
@@ -178,7 +178,7 @@ def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
 
 
 def _clear(case: Case) -> None:
-    """Remove the plans and stops of an earlier try. Raises RunnerError."""
+    """Remove the plans and stops of an earlier attempt to prepare. Raises RunnerError."""
     for phase in case.phases:
         case.context.runner.discard(phase)
 
@@ -199,17 +199,19 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     launch = context.runtimes.launch(job, work, home, guide.text, entry)
     findings += tuple(NO_VALUE.format(name, context.node.name) for name in launch.unset)
     context.workspaces.home(case.identity, launch.files, keep=True)
-    planned = context.runner.planned(case.work)  # a plan of a try that a crash interrupted stays valid
+    planned = context.runner.planned(case.work)  # a plan stays valid if a crash interrupted its preparation
     fresh = planned or work_plan(job, launch, work, case.folder, context.intervals, context.ceiling())
     if planned is not None and needs_sandbox(planned) is not launch.inside:
-        raise StepFailed(FailureKind.SANDBOX, "the sandbox became available or unavailable between two tries")
+        raise StepFailed(
+            FailureKind.SANDBOX, "the sandbox became available or unavailable between two preparations"
+        )
     if planned is None and launch.inside:
         fresh = case.put_inside(fresh, entry)
     return fresh, launch, findings, entry
 
 
 def _without_gateway(job: Job, entry: GatewayAccess | None) -> tuple[str, ...]:
-    """Raise StepFailed for a limit that needs a gateway; return a finding if a last call is impossible."""
+    """Raise StepFailed if a limit needs a gateway; return a finding if a last model call is impossible."""
     if entry is not None and not entry.is_tunnel:
         return ()
     if job.limits.requests is not None:
@@ -230,7 +232,7 @@ LAST_BYTES, LAST_LINES, MOST_TOLD = 4_096, 3, 600
 
 
 def attend(case: Case) -> Turn:
-    """spawned → exited: set-up if there is one, then the agent. The baseline records that set-up is over."""
+    """spawned → exited: run set-up, if there is one, then the agent. A baseline means that set-up is over."""
     if not case.job.setup or case.entry.damaged:
         return follow(case)
     if case.entry.baseline is None:
@@ -253,14 +255,14 @@ def _setting_up(case: Case) -> Turn:
             return _end_lost_phase(case, vanished_fault(seen, stop))
         case NotStarted():
             return _end_lost_phase(
-                case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is missing")
+                case, Fault(FailureKind.PROCESS_VANISHED, "the record of the process is missing")
             )
         case _:
             assert_never(seen)
 
 
 def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
-    """Record set-up's end. After a reboot its files may be incomplete: start no agent, store no copy."""
+    """Record set-up's end. After a reboot its files may be incomplete: start no agent and store no copy."""
     fault = setup_fault(record, case.entry.stop, case.limits)
     if fault is None and rebooted:
         fault = Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
@@ -280,7 +282,7 @@ def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
 
 
 def _with_last_lines(case: Case, fault: Fault) -> Fault:
-    """Add the failed step's last lines to the reason, but no truncated line: it may contain half a secret."""
+    """Add the failed step's last lines to the reason; a truncated line could contain half a secret."""
     if fault.kind is not FailureKind.SETUP_FAILED:
         return fault
     left = case.context.runner.tail(case.folder / SETUP_LOG, -LAST_BYTES, LAST_BYTES)
@@ -296,14 +298,14 @@ def _format_duration(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -
 
 
 def _start_agent(case: Case) -> Turn:
-    """Start the agent. Its exclusive record prevents a second start, as for every phase."""
+    """Start the agent. As for every phase, an exclusive record prevents a second start."""
     stop, left = case.entry.stop, case.time_left()
     if stop is not None:
         return _withhold(case, stop_fault(stop))
     if case.was_prepared_before:
         return _withhold(case, Fault(FailureKind.NODE_REBOOTED, LAID_OUT_BEFORE))
     if left == 0:
-        return _withhold(case, Fault(FailureKind.WALL_LIMIT, "set-up used all of the run's time"))
+        return _withhold(case, Fault(FailureKind.WALL_LIMIT, "set-up used the whole time limit of the run"))
     try:
         planned = case.context.runner.planned(case.work)
         if planned is None:
@@ -322,7 +324,7 @@ def _start_agent(case: Case) -> Turn:
 
 
 def _renew_plan(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
-    """Restore the files that set-up could change, and build the sandbox by the current rules. StepFailed."""
+    """Restore the files that set-up could change; rebuild the sandbox by the current rules. StepFailed."""
     entry = reopen_gateway(case)
     case.context.workspaces.renew(case.identity)
     case.context.sessions.put_back(case.job)
@@ -331,10 +333,10 @@ def _renew_plan(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
 
 
 def _withhold(case: Case, fault: Fault) -> Turn:
-    """Stop the agent's phase, then check: a shim that starts only now finds the stop and executes nothing."""
+    """Stop the agent's phase, then check it: a shim that starts later finds the stop and executes nothing."""
     case.context.runner.stop(case.work, fault.reason)
     if not isinstance(case.context.runner.look(case.work), NotStarted):
-        return Progressed()  # it had already started
+        return Progressed()  # the phase had already started
     return _never_ran(case, fault)
 
 
@@ -344,7 +346,7 @@ def _end_lost_phase(case: Case, fault: Fault) -> Turn:
 
 
 def _never_ran(case: Case, fault: Fault, findings: list[str] | None = None) -> Turn:
-    """Mark the end of an agent that never ran: it cost nothing."""
+    """Record the end of an attempt whose agent never ran and therefore cost nothing."""
     data = ExitedData(usage=NEVER_RAN["usage"], findings=findings or [])
     record = case.record(case.setup)
     if record is not None:

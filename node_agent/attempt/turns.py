@@ -1,4 +1,4 @@
-"""Follows the turns of an interactive run: reports each end once, with usage; suspends the run in time."""
+"""Reports each turn of an interactive run once, with its usage; suspends the run before a limit ends it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CAP = "cap"
 
 
 def is_waiting(spent: ReportedUsage) -> bool:
-    """Whether an interactive run waits for a message; then it writes nothing, and its idle
-    limit is paused."""
+    """Whether an interactive run waits for a message. Such a run writes nothing, so its idle limit is
+    paused."""
     return bool(spent.turns) and spent.turns[-1].end is not None
 
 
 def tell_turns(case: Case, watch: OutputWatch, cut: TurnEnded | None = None) -> None:
-    """Report the turns that ended since the last report. `cut`: the end of a turn without one, whose program
-    is gone. Raises DiskFull."""
+    """Report the turns that ended since the last report. `cut`: the end of an unfinished turn whose program
+    has ended. Raises DiskFull."""
     spent = watch.spent
     for turn in spent.turns[len(case.entry.turns) :]:
         end = turn.end or cut
@@ -44,13 +44,13 @@ def tell_turns(case: Case, watch: OutputWatch, cut: TurnEnded | None = None) -> 
 
 
 def cut_by(fault: Fault | None, size: int, used: Usage) -> TurnEnded:
-    """Return the end of a turn whose program is gone. `size`: bytes of its stream; `used`: its usage."""
-    kind, why = (None, "its program ended") if fault is None else (fault.kind, fault.reason)
+    """Return the end of a turn whose program has ended. `size`: bytes of its stream; `used`: its usage."""
+    kind, why = (None, "the program ended") if fault is None else (fault.kind, fault.reason)
     return TurnEnded(TurnStop.LIMIT if kind in LIMITS else TurnStop.LOST, why, 0, size, used)
 
 
 def record_of(turn: ReportedTurn, end: TurnEnded, usage: Usage) -> TurnRecord:
-    """Return the turn for the receipt. Its program reported the times; zero means none."""
+    """Return the turn for the receipt. The program reported the times; zero means not reported."""
     lasted = max(0, end.wall_ms - turn.began_wall_ms) if end.wall_ms else 0
     return TurnRecord(
         number=turn.number,
@@ -64,7 +64,7 @@ def record_of(turn: ReportedTurn, end: TurnEnded, usage: Usage) -> TurnRecord:
 
 
 def used_since(total: Usage, turns: Sequence[TurnRecord]) -> Usage:
-    """Return the attempt's usage without that of these turns."""
+    """Return the attempt's usage minus the usage of these turns."""
     cost = total.cost_usd
     if cost is not None:
         cost = max(Decimal(0), cost - sum((one.usage.cost_usd or Decimal(0) for one in turns), Decimal(0)))
@@ -80,8 +80,8 @@ def used_since(total: Usage, turns: Sequence[TurnRecord]) -> Usage:
 
 
 def suspend_in_time(case: Case, watch: OutputWatch) -> None:
-    """Ask the program to suspend when money or tokens run low, once per session of the node agent. Otherwise
-    the gateway, which counts both, would end the interactive run in the middle of a turn."""
+    """Ask the program to suspend when money or tokens run low, once per node agent process. Otherwise the
+    gateway, which counts both, would end the interactive run in the middle of a turn."""
     spent = watch.spent
     if (
         watch.suspend_asked

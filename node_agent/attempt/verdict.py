@@ -17,7 +17,7 @@ from node_agent.wire.receipt import GateResult, Usage
 
 NOT_RUNNABLE = frozenset({126, 127})
 _EXECVP = "bwrap: execvp "
-"""The beginning of bwrap's message about a missing program."""
+"""The start of bwrap's message about a missing program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ _STOPPED = {
     StopKind.MODEL_REFUSES: FailureKind.MODEL_REFUSED,
 }
 MOST_TRIES, MOST_FAILING_S = 10, 90
-"""Failed calls in a row, and seconds of failing: both must be reached. A server that loads its model fails
+"""Consecutive failed calls, and seconds of failing; both must be reached. A server that loads its model fails
 for a minute, and a program may call many times a second."""
 _OURS = (Outcome.INFRA, Outcome.INTERRUPTED)
 _REFUSED = {
@@ -70,7 +70,7 @@ _LIMITS = {
     StepEndedBy.DISK: FailureKind.DISK_LIMIT,
 }
 LIMITED = frozenset(_LIMITS)
-"""The ends of a step that are due to a limit."""
+"""The kinds of a step's end that a limit causes."""
 LIMIT_KEYS = {
     StepEndedBy.WALL: "(limits.wall, --timeout)",
     StepEndedBy.IDLE: "(limits.idle, --idle-timeout)",
@@ -79,14 +79,14 @@ LIMIT_KEYS = {
     StepEndedBy.PROCESSES: "(limits.processes)",
     StepEndedBy.DISK: "(limits.disk)",
 }
-"""The setting of each limit, shown to a user whose set-up or gate the limit has ended."""
+"""The setting of each limit, shown to a user when the limit has ended a set-up or gate."""
 LIMITS = frozenset({*_LIMITS.values(), *_REFUSED.values()})
-"""The failures that are due to a limit of the job."""
+"""The failures that a limit of the job causes."""
 NO_LIMITS = Held()
 
 
 def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
-    """Return the failure by the limit that ended the step, with the limit's value if it is known."""
+    """Return the failure for the limit that ended the step, with the limit's value if it is known."""
     words = {
         StepEndedBy.WALL: ("it ran for longer than its time limit", _format_time(limits.wall_ms)),
         StepEndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _format_time(limits.idle_ms)),
@@ -122,17 +122,17 @@ def _format_size(count: int | None) -> str:
 
 
 def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
-    """Return the stop for the limit that the runtime's reported usage exceeds; None if it exceeds none."""
+    """Return a stop if the runtime's reported usage exceeds a limit; None if it exceeds none."""
     spent = usage.input_tokens + usage.output_tokens
     if limits.tokens is not None and spent > limits.tokens:
         return StopNote(StopKind.TOKENS, f"{spent} tokens, the limit is {limits.tokens}")
     if limits.usd is not None and usage.cost_usd is not None and usage.cost_usd > limits.usd:
-        return StopNote(StopKind.USD, f"${usage.cost_usd}, the limit is ${limits.usd}")
+        return StopNote(StopKind.USD, f"${usage.cost_usd} was spent, the limit is ${limits.usd}")
     return None
 
 
 def failing_model(count: ModelCount | None) -> StopNote | None:
-    """Return a stop if the model's server has failed too often in a row; a program may retry forever."""
+    """Return a stop if the model server failed too often in a row, because a program may retry forever."""
     if count is None or count.failing < MOST_TRIES or count.failing_s < MOST_FAILING_S:
         return None
     failure = by_status(count.status)
@@ -145,7 +145,7 @@ def failing_model(count: ModelCount | None) -> StopNote | None:
 
 def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> StopNote | None:
     """Return a stop if the model has answered more often than the run allows. `told`: the runtime's own
-    count; 0 if it does not report one: then the gateway's count is used."""
+    count; 0 if it reports none, so that the gateway's count is used."""
     calls = None if count is None or count.calls.subscription else count.calls
     counted = 0 if calls is None else calls.requests - calls.failed - calls.refused
     turns = told or counted
@@ -157,9 +157,10 @@ def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> St
 def gateway_fault(
     fault: Fault | None, reported: ReportedEnd | None, count: ModelCount | None
 ) -> Fault | None:
-    """Return the real cause if an agent failed without its model: a limit of ours, or our gateway."""
+    """Return the real cause if an agent failed because a limit or our gateway cut off its model."""
     if fault is None and count is not None and count.wrapped:
-        return Fault(_REFUSED[count.limit], count.wrapped)  # it ended normally, but before its work was done
+        # the agent ended normally, but before its work was done
+        return Fault(_REFUSED[count.limit], count.wrapped)
     if reported is None or reported.failure is None or fault != Fault(reported.failure, reported.reason):
         return fault
     if count is not None and count.limit in _REFUSED:
@@ -172,7 +173,7 @@ def stop_fault(stop: StopNote) -> Fault:
 
 
 def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
-    """Return the failure of a shim that is gone without a record: the requested stop's, else the node's."""
+    """Return the failure of a shim that ended without a record: the requested stop, or the node's fault."""
     if stop is not None:
         return Fault(_STOPPED[stop.kind], f"{stop.reason} (and {seen.reason})")
     kind = FailureKind.NODE_REBOOTED if seen.rebooted else FailureKind.PROCESS_VANISHED
@@ -182,7 +183,7 @@ def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
 def work_fault(
     record: ExitRecord, reported: ReportedEnd | None, stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
-    """Return the failure of the work phase: a limit, a stop, or the agent. None: the agent did its work."""
+    """Return the failure of the work phase: a limit, a stop or the agent's; None if its work is done."""
     last = record.steps[-1] if record.steps else None
     if record.ended is PhaseEnd.ERROR:
         return Fault(FailureKind.NODE_INTERNAL, record.reason)
@@ -202,7 +203,7 @@ def work_fault(
 
 
 def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIMITS) -> Fault | None:
-    """Return the failure of set-up. None: the agent may begin."""
+    """Return the failure of set-up; None if the agent may start."""
     fault = work_fault(record, None, stop, limits)
     if fault is not None or record.ended is PhaseEnd.DONE:
         return fault
@@ -226,14 +227,14 @@ def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str]
 
 
 def own_fault(argv: Sequence[str], status: int, node: str, path: str) -> Fault:
-    """Return the failure of the task's own program that cannot run, with the place where it was searched."""
+    """Return the failure of the task's own program that cannot run, with the folders that were searched."""
     what = "program not found" if status == 127 else "it cannot be executed"
     where = f"its path {argv[0]!r}" if "/" in argv[0] else f"PATH there: {path}"
     return Fault(FailureKind.CANNOT_START, f"{argv[0][:200]!r} on {node}: {what} ({where[:1000]})")
 
 
 def _exec_fault(last: StepRecord) -> Fault:
-    """Return the failure of a program that could not be started: a missing runtime, or the node's own."""
+    """Return the failure of a program that could not be started: a missing runtime, or the node's fault."""
     error = last.exec_error
     words = f"{last.name}: cannot start {error.path}: {error.errno}" if error else last.name
     if error is not None and error.errno in ("ENOSPC", "EDQUOT"):
@@ -251,14 +252,14 @@ def _exec_fault(last: StepRecord) -> Fault:
 
 
 def _ranks_first(fault: Fault | None) -> bool:
-    """Whether the failure is the node's own and so explains the broken rule. A provider's limit does not: the
-    agent has worked, and will continue with its changes."""
+    """Whether the failure is the node's own, which then explains the broken rule. A provider's limit is not:
+    the agent has worked, and will continue with its changes."""
     busy = fault is not None and fault.kind is FailureKind.MODEL_BUSY
     return fault is not None and not busy and FAILURES[fault.kind].outcome in _OURS
 
 
 def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault | None) -> Fault | None:
-    """Return the failure of a read-only agent that changed files; the node's own failures have priority."""
+    """Return the failure of a read-only agent that changed files; failures of the node have priority."""
     if not read_only or kind in ("none", "empty"):
         return fault
     if _ranks_first(fault):
@@ -268,7 +269,7 @@ def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault 
 
 
 def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
-    """Return the failure if the result breaks a rule; the node's own failures have priority."""
+    """Return the failure of a result that breaks rules; failures of the node have priority."""
     if not broken or _ranks_first(fault):
         return fault
     more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
@@ -278,7 +279,7 @@ def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
 def gate_fault(
     record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
-    """Return the failure of the gates: the node's if they cannot run, the stop, or the first failed gate."""
+    """Return the failure of the gates: the node's, the stop or the first failed gate; None if all passed."""
     if record.ended is PhaseEnd.STOPPED:
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
     if record.ended is PhaseEnd.ERROR:
@@ -300,7 +301,7 @@ def gate_fault(
 
 
 def judge_end(fault: Fault | None, change: str) -> AttemptVerdict:
-    """Return the end of the attempt according to the failure table."""
+    """Return the attempt's outcome for this failure, according to the failure table."""
     if fault is not None:
         return AttemptVerdict(FAILURES[fault.kind].outcome, fault.kind, fault.reason)
     return AttemptVerdict(Outcome.DONE, None, "done" if change == "change" else "done, nothing changed")
@@ -311,6 +312,6 @@ def fault_to_json(fault: Fault | None) -> list[str] | None:
 
 
 def fault_from_json(raw: Mapping[str, Any]) -> Fault | None:
-    """Return the `fault` of a record's data."""
+    """Read the failure from the `fault` of a record's data; None if there is none."""
     found = raw.get("fault")
     return None if found is None else Fault(FailureKind(found[0]), found[1])

@@ -1,4 +1,4 @@
-"""Reads a running agent's output as it grows: its usage, its limits, its calls that wait for a user."""
+"""Reads a running agent's output as it grows: its usage, its limits and its calls that wait for a user."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ BUSY = 10
 
 
 class SignsOfLife:
-    """The signs of life of one attempt, on the monotonic clock, which stops while the machine sleeps."""
+    """The signs of life of one attempt, on the monotonic clock, which stops while the computer sleeps."""
 
     def __init__(self) -> None:
         self._looked_ms: int | None = None
         self._last = Activity()
         self._bytes = self._until_ms = 0
         self._seen_ms: dict[str, int] = {}
-        """When each sign was last seen, by the sign's name."""
+        """The time at which each sign was last seen, by the sign's name."""
 
     def is_due(self, mono_ms: int, every_ms: int) -> bool:
         return self._looked_ms is None or mono_ms - self._looked_ms >= every_ms
@@ -53,7 +53,7 @@ class SignsOfLife:
         self._looked_ms, self._last, self._bytes = mono_ms, seen, moved
 
     def ages(self, identity: AttemptId, mono_ms: int) -> Iterator[Signs]:
-        """Yield the age of each sign; nothing before the first look. May be called from any thread."""
+        """Yield the age of each sign; nothing before the first `look`. Thread-safe."""
         seen = dict(self._seen_ms)
         if "output_ms" in seen:
             pause = max(0, self._until_ms - mono_ms)
@@ -67,7 +67,7 @@ SECRET = (
     "the command contains a secret of this run, so it is not shown to a user: use a variable or a file "
     "instead"
 )
-TOO_MANY = f"this run has asked {MOST_CALLS} times: further questions are denied"
+TOO_MANY = f"this run has asked {MOST_CALLS} times, so further questions are denied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class SortedCalls:
 
 def sort_calls(found: Sequence[CallAsked], known: frozenset[str], policy: Policy) -> SortedCalls:
     """Sort the open calls. Any program of the run may write a question, so it counts only if it names a rule
-    that requires approval of its own command. `known`: the ids that the coordinator already has."""
+    that requires approval of its command. `known`: ids of the calls that the coordinator already has."""
     fit = [
         (one, rule)
         for one in found
@@ -109,7 +109,7 @@ def signed_answer(answers: UserAnswers, key: SigningKey) -> bytes:
 def is_call_allowed(
     found: Sequence[bytes], identity: AttemptId, key: PublicKey, command: str, pattern: str
 ) -> bool:
-    """Whether the node's signed answers allow the whole rule, or allow and never deny the command."""
+    """Whether the node's signed answers allow the whole rule, or allow the command and never deny it."""
     to_it = set[bool]()
     for data in found:
         answer = CallAnswer.signed_for(data, identity, key)
@@ -125,17 +125,17 @@ def is_call_allowed(
 CHUNK = 1 << 20
 COMPLAINTS = 1 << 16
 TURN = 16
-"""The maximum number of chunks read in one pass, so that a flood of output cannot delay a stop."""
+"""The maximum number of chunks read in one pass, so that much output cannot delay a stop."""
 
 
 class OutputWatch:
-    """Reads one attempt's output from the first byte; after a restart it starts from there again."""
+    """Reads one attempt's output from the first byte; after a restart it is read from the start again."""
 
     def __init__(self, reader: OutputReader, path: Path, errors: Path) -> None:
         self._reader, self._path, self._errors = reader, path, errors
         self.offset = 0
         self.count: ModelCount | None = None
-        """The model gateway's count, which has priority over the runtime's."""
+        """The model gateway's count, which has priority over the runtime's count."""
         self.asked_to_stop = False
         self.wrap_up_sent = False
         self.told_heard: tuple[int, ...] = ()
@@ -145,11 +145,11 @@ class OutputWatch:
         self.waits: bool | None = None
         """Whether a call waits for a user, or an interactive run for a message; None: not checked yet."""
         self.waits_for_message = False
-        """Whether the attempt was an interactive run between two turns at the last check."""
+        """Whether the attempt was an interactive run between two turns when last checked."""
         self.signs = SignsOfLife()
         self.suspend_asked = False
         self.told_fleet: tuple[int, ...] = ()
-        """The newest calls of fleet tools that were reported."""
+        """The newest calls of fleet tools that have been reported."""
         self.seen_wall_ms = 0
         """When the attempt was last seen running by this session of the node agent."""
         self.told_ms: int | None = None
@@ -171,9 +171,9 @@ class OutputWatch:
         return reported if self.count is None else replace(reported, usage=self.count.over(reported.usage))
 
     def is_news(self, now_ms: int, every_ms: int) -> bool:
-        """Return whether progress should be reported now; if so, record it as reported."""
+        """Return whether progress is due for a report; if so, record it as reported."""
         seen = (self.spent, self.offset)
-        if self.told_ms is None:  # the start was reported a moment ago
+        if self.told_ms is None:  # the start was reported just now
             self.told_ms = now_ms
         if seen in (self._last_reported, (ReportedUsage(), 0)) or now_ms - self.told_ms < every_ms:
             return False
@@ -181,7 +181,7 @@ class OutputWatch:
         return True
 
     def finish(self, runner: RunnerPort, end: ExitInfo) -> ReportedEnd:
-        """Read the rest of the output; return the end that it reports."""
+        """Read the rest of the output; return the end that the output reports."""
         while not self.pull(runner):
             pass
         complaints = runner.tail(self._errors, -COMPLAINTS, COMPLAINTS)

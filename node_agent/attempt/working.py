@@ -1,4 +1,4 @@
-"""Follows an attempt from `spawned` to `exited`: reads output, enforces limits, records the end."""
+"""Follows an attempt from `spawned` to `exited`: reads its output, enforces limits and records the end."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def watch_of(case: Case) -> OutputWatch:
 
 
 def _place(case: Case) -> Where:
-    """Return the agent's folder from its plan; without a plan, paths are judged as they are written."""
+    """Return the agent's workspace and home, against which paths are resolved; NOWHERE without a plan."""
     plan = case.context.runner.planned(case.work)
     return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
 
 def report_questions(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> None:
     """Report the open questions that were `seen` before the output was read. After a restart all of them are
-    reported again; the coordinator accepts each once."""
+    reported again; the coordinator accepts each question once."""
     calls = case.context.calls
     if watch.policy is None and case.job.turns is None:
         return _wait_for_others(case, watch, False)
@@ -83,8 +83,7 @@ def report_questions(case: Case, watch: OutputWatch, seen: frozenset[CallAsked])
 
 
 def _wait_for_others(case: Case, watch: OutputWatch, user: bool) -> None:
-    """Pause the idle limit while the agent waits: for a user's approval or message, or for a model's answer
-    to begin."""
+    """Pause the idle limit while the agent waits for a user (`user`) or for the start of a model's answer."""
     waits = user or (watch.count is not None and watch.count.waiting > 0)
     if waits is not watch.waits:
         case.context.calls.patience(case.work, waits)
@@ -97,7 +96,7 @@ def _tell(case: Case, watch: OutputWatch, calls: tuple[UserAsked, ...]) -> None:
         if clean(event.asked.command) != event.asked.command:
             _deny_call(case, event.asked, SECRET)
             continue
-        with contextlib.suppress(DiskFull):  # reported in the next pass
+        with contextlib.suppress(DiskFull):  # the call is reported in the next pass
             case.context.journal.write(case.identity, Note(say=(event,)))
             watch.known_calls += (event.asked.call,)
 
@@ -114,12 +113,14 @@ CUT_OFF = "the node was restarted before the run's output was safely on disk"
 
 
 def follow(case: Case) -> Turn:
-    """spawned → exited, or no change yet."""
+    """spawned → exited, or a Wait while the agent still runs."""
     if case.entry.damaged:
-        # the journal lost records of this attempt: end its remaining processes, keep its files
+        # the journal lost records of this attempt, so end its remaining processes and keep its files
         for phase in case.before_gates:
-            case.context.runner.stop(phase, "the node's journal of this attempt was damaged")
-        fault = verdict.Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
+            case.context.runner.stop(phase, "the node's journal entry for this attempt was damaged")
+        fault = verdict.Fault(
+            FailureKind.NODE_INTERNAL, "the node's journal entry for this attempt was damaged"
+        )
         return _end_lost_phase(case, fault)
     seen = case.context.runner.look(case.work)
     match seen:
@@ -131,14 +132,14 @@ def follow(case: Case) -> Turn:
             return _end_lost_phase(case, verdict.vanished_fault(seen, case.entry.stop))
         case spool.NotStarted():
             return _end_lost_phase(
-                case, verdict.Fault(FailureKind.PROCESS_VANISHED, "the record of its process is missing")
+                case, verdict.Fault(FailureKind.PROCESS_VANISHED, "the record of the process is missing")
             )
         case _:
             assert_never(seen)
 
 
 def end_process(case: Case, folder: Path, reason: str) -> None:
-    """Request that the phase end, once per session of the node agent: the request itself is on disk."""
+    """Request that the phase end, once per node agent process, because the request stays on disk."""
     watch = watch_of(case)
     if not watch.asked_to_stop:
         case.context.runner.stop(folder, reason)
@@ -151,12 +152,13 @@ def _watch_run(case: Case) -> Turn:
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
     if watch.policy and case.job.turns is not None and not is_waiting(watch.spent):
-        get_ready()  # questions are judged here too, while a user waits
-    gone = _gateway_gone(case, watch)  # after the output: a call is counted before the agent sees its answer
+        get_ready()  # questions are handled here too, while a user waits
+    # checked after the output: a call is counted before the agent gets its answer
+    gone = _gateway_gone(case, watch)
     entry = case.entry
     _tell_offences(case, watch)
     _note_delivered(case, watch)
-    with contextlib.suppress(DiskFull):  # reported in the next pass
+    with contextlib.suppress(DiskFull):  # the question is reported in the next pass
         if case.job.turns is not None:
             tell_turns(case, watch)
             suspend_in_time(case, watch)
@@ -193,20 +195,20 @@ def _watch_run(case: Case) -> Turn:
 
 
 def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
-    """Update the gateway's count; a run without its gateway must stop, as no other is started for it."""
+    """Update the gateway's count; return a stop if the gateway has ended, because no other is started."""
     if not case.has_gateway:
         return None
-    # before its count: it writes that it ended, then it ends
+    # checked before the count is read: the gateway writes its last count and then ends
     alive = case.context.gateways.is_alive(case.folder)
     watch.count = case.context.gateways.count(case.folder)
     if alive or (watch.count is not None and watch.count.ended):
-        return None  # it ends with the agent's shim, which was not checked since then
+        return None  # the gateway ends with the agent's shim, which has not been checked since
     return StopNote(StopKind.GATEWAY, verdict.GATEWAY_GONE)
 
 
 def _check_limits(case: Case, watch: OutputWatch) -> StopNote | None:
-    """Return a stop if the run exceeds a limit by the runtime's own count. Only the gateway, if there is one,
-    ends an interactive run or a run that may have a last call."""
+    """Return a stop if the run exceeds a limit by the runtime's own count. If there is a gateway, it alone
+    ends interactive runs and runs that may have a last call."""
     limits = case.job.limits
     late = verdict.too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
     if late is not None:
@@ -214,7 +216,8 @@ def _check_limits(case: Case, watch: OutputWatch) -> StopNote | None:
     if (limits.wrap_up or case.job.turns is not None) and _is_metered(case, watch):
         priced = watch.count is not None and watch.count.usage.cost_usd is not None
         limits = limits.model_copy(update={"tokens": None, "usd": None if priced else limits.usd})
-    if watch.spent.usage.cost_source == "assumed":  # the cost may be too high: only the gateway refuses calls
+    # the computed cost may be too high, so only the gateway refuses calls
+    if watch.spent.usage.cost_source == "assumed":
         limits = limits.model_copy(update={"usd": None})
     return verdict.over_limit(limits, watch.spent.usage)
 
@@ -224,7 +227,7 @@ def _is_metered(case: Case, watch: OutputWatch) -> bool:
 
 
 def _last_count(case: Case) -> ModelCount | None:
-    """End the gateway and return its last count: the agent is gone, so no call will follow."""
+    """End the gateway and return its last count; the agent has ended, so no call will follow."""
     if not case.has_gateway:
         return None
     case.context.gateways.close(case.folder)
@@ -237,7 +240,7 @@ def _check_offences(watch: OutputWatch) -> StopNote | None:
 
 
 def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
-    """Report the last call once per session of the node agent; the receipt has it in the last count."""
+    """Report the last call once per node agent process; the receipt has it from the gateway's last count."""
     if watch.count is None or not watch.count.wrapped or watch.wrap_up_sent:
         return
     word = Finding(level="warning", text=watch.count.wrapped)
@@ -256,11 +259,11 @@ def _note_delivered(case: Case, watch: OutputWatch) -> None:
 
 
 def _tell_offences(case: Case, watch: OutputWatch) -> None:
-    """Report offenses at once, and add them to the receipt: the end of the program does not undo them."""
+    """Report violations at once, and add them to the receipt whatever the program's end is."""
     new = tuple(word for word in watch.spent.broken.words if word not in case.entry.findings)
     if new:
         words = tuple(Finding(level="warning", text=word) for word in new)
-        with contextlib.suppress(DiskFull):  # reported again at the program's end
+        with contextlib.suppress(DiskFull):  # the violations are reported again at the program's end
             case.context.journal.write(case.identity, Note(findings=new, say=words))
 
 
@@ -280,8 +283,8 @@ def _agent_in(record: spool.ExitRecord) -> spool.StepRecord | None:
 
 
 def _lived_ms(case: Case) -> int:
-    """Return how long the agent lived if its end was not recorded; at most the wall limit, in case the wall
-    clock was set."""
+    """Return how long the agent ran if its end was not recorded: at most the time limit, because the wall
+    clock may have been set."""
     outputs = (case.folder / OUT, case.folder / ERR)
     lived = case.context.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
     return min(lived, case.job.limits.wall_ms)
@@ -305,7 +308,7 @@ def _end_phase(case: Case, record: spool.ExitRecord) -> Turn:
 
 
 def _end_turns(case: Case, fault: verdict.Fault | None, count: ModelCount | None) -> None:
-    """End a turn that has not ended yet."""
+    """Record the end of a turn that has not ended yet."""
     watch = watch_of(case)
     watch.count = count or watch.count
     tell_turns(case, watch, cut_by(fault, watch.offset, watch.spent.usage))
@@ -315,7 +318,7 @@ def _cut_off(case: Case, record: spool.ExitRecord) -> Turn:
     """Record an end that happened in an earlier boot: the exit record is durable, but the agent's files may
     be lost.
 
-    The reported work is therefore not a result. A limit, or a request to end the run, stays the reason.
+    Work that the runtime reports is therefore not a result. A limit or a stop request stays the reason.
     """
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
@@ -359,7 +362,7 @@ def _mark_ended(
 
 
 def _with_session_kept(case: Case, reported: ReportedEnd) -> ReportedEnd:
-    """Store the session before the files of its login are removed, together with whole folders."""
+    """Store the session before the files of its login are removed, which removes whole folders."""
     why = case.context.sessions.keep(case.job, reported.session, reported.spent.usage)
     return replace(reported, findings=(*reported.findings, why)) if why else reported
 
@@ -393,19 +396,19 @@ def _with_reported(
 
 
 def _with_answer(case: Case, data: ExitedData, reported: ReportedEnd | None) -> ExitedData:
-    """Return the data with the answer; an answer that is too long for a receipt becomes a separate output."""
+    """Return the data with the agent's answer; an answer too long for a receipt becomes a separate output."""
     if reported is None or len(reported.answer) <= ANSWER_CHARS:
         return data
     try:
         case.context.runner.keep(case.folder / ANSWER, reported.answer.encode("utf-8", "replace"))
     except spool.RunnerError as failed:
-        why = f"only the end of its answer is kept: {failed}"
+        why = f"only the end of the agent's answer is kept: {failed}"
         return {**data, "findings": [*data.get("findings", ()), why]}
     return data
 
 
 def clipped_answer(answer: str) -> str:
-    """Return the part of an answer for a receipt: its end, which matters most."""
+    """Return the part of an answer that fits into a receipt: the end, which matters most."""
     return answer if len(answer) <= ANSWER_CHARS else f"…{answer[1 - ANSWER_CHARS :]}"
 
 
@@ -414,7 +417,7 @@ def _end_lost_phase(case: Case, fault: verdict.Fault) -> Turn:
     swept = case.context.runner.sweep(str(case.identity))
     reported = watch_of(case).finish(case.context.runner, ExitInfo())
     if fault.kind is not FailureKind.NODE_REBOOTED or case.job.turns is not None:
-        # after a reboot only interactive sessions, which are synced, are complete
+        # after a reboot only interactive sessions are complete, because they are synced
         reported = _with_session_kept(case, reported)
     _note_delivered(case, watch_of(case))
     count = _last_count(case)

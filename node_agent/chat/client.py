@@ -1,4 +1,4 @@
-"""Calls a model server in OpenAI's chat dialect: always streamed, always with limits, never repeated."""
+"""Calls a model server with OpenAI's chat API: always streamed, always with limits, never repeated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import httpx2
 
 CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
-"""Seconds to connect; to the first chunk, as a slow machine reads a long prompt for minutes; and between
+"""Seconds to connect; to the first chunk, because a slow server reads a long prompt for minutes; and between
 chunks. A socket's time-out would not suffice: servers keep a dead stream open with comments."""
 HEARTBEAT_S = 0.04
 MOST_BYTES, MOST_ERROR = 64 << 20, 64 << 10
@@ -30,7 +30,7 @@ PATH = "/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A model server. `url`: with its `/v1`. `tls`: the trusted authorities; None: those of this machine.
+    """A model server. `url`: including `/v1`. `tls`: the trusted authorities; None: those of this computer.
     `proxies`: whether the environment's proxies are used."""
 
     url: str
@@ -49,7 +49,7 @@ class Model:
     def __init__(self, name: str, server: Server, on_text: Callable[[str], None], ids: Ids) -> None:
         self._name, self._server, self._on_text, self._ids = name, server, on_text, ids
         self.sampling: Sampling | None = None
-        """The model's sampling settings; None: the server's own."""
+        """The model's sampling settings; None: the server's defaults."""
         self.newest = False
         """Whether the server is OpenAI's own, whose newest models use another name for the limit."""
         self.heartbeat: Callable[[], None] | None = None
@@ -69,7 +69,7 @@ class Model:
             while not (await asyncio.wait({task}, timeout=HEARTBEAT_S))[0]:
                 heartbeat()
         finally:
-            task.cancel()  # closes the connection if it is still open
+            task.cancel()  # closes the connection if the connection is still open
             await asyncio.wait({task})
         return task.result()
 
@@ -90,14 +90,14 @@ class Model:
         if stream.error:
             raise broken_off(stream.error)
         if not stream.is_whole:
-            what = "part of it is not JSON" if stream.garbled else "its stream ended too early"
+            what = "part of it is not JSON" if stream.garbled else "the answer's stream ended too early"
             raise Trouble(f"the answer could not be read: {what}", passing=True)
         return stream.answer()
 
 
 async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_BYTES) -> AsyncGenerator[str]:
-    """Yield the data of each event; for an answer that is not streamed, all of it. Raises Trouble. Closing
-    the generator closes the connection, which frees the server's slot."""
+    """Yield the data of each event; an answer that is not streamed comes in one piece. Raises Trouble.
+    Closing the generator closes the connection, which frees the server's slot."""
     async with _open_response(server, body) as response:
         line, plain, read = b"", bytearray(), 0
         async for piece in response.aiter_bytes():
@@ -106,7 +106,7 @@ async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_
             *lines, line = (line + piece).split(b"\n")
             for one in lines:
                 if one.startswith(b"data:"):
-                    if data := one[5:].strip():  # empty ones only keep the connection open
+                    if data := one[5:].strip():  # empty events only keep the connection open
                         yield data.decode("utf-8", "replace")
                     if data.startswith(DONE.encode()):
                         return
@@ -118,8 +118,8 @@ async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_
 
 @asynccontextmanager
 async def _open_response(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
-    """Open a connection for each request: a restarted server is never called over an old one."""
-    import httpx2  # only at the first request: the node agent usually has none
+    """Open a connection for each request, so that a restarted server is never called over an old one."""
+    import httpx2  # imported only at the first request: the node agent usually makes none
 
     headers = {"accept": "text/event-stream", "accept-encoding": "identity"}
     if server.key:
@@ -155,7 +155,7 @@ def _wait_of(response: httpx2.Response) -> float | None:
 
 
 def first_of(exc: BaseException) -> BaseException:
-    """Return the system's or the TLS handshake's error that caused httpx's error."""
+    """Return the error of the system or the TLS handshake that caused httpx's error."""
     while (before := exc.__cause__ or exc.__context__) is not None:
         exc = before
     return exc

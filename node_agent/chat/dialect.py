@@ -1,4 +1,4 @@
-"""OpenAI's chat dialect, which every model server speaks: builds requests, reads refusals. Pure."""
+"""OpenAI's chat API, which every model server supports: builds requests, reads refusals. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Fields = dict[str, Any]
 
 
 class Trouble(Exception):
-    """There is no answer. `status`: HTTP, if there was one; `passing`: the request may be repeated.
+    """The model gave no answer. `status`: the HTTP status, if any; `passing`: the request may be repeated.
 
-    `reached`: a server accepted the connection. `too_long`: the prompt did not fit; `room` is the size that
-    the server names. `retry_after`: the seconds that it asks us to wait. `limit`: the run's limit (tokens,
-    usd, requests) at which its model gateway refuses calls; empty: none.
+    `reached`: a server accepted the connection. `too_long`: the prompt did not fit; `room`: the context size
+    that the server names. `retry_after`: the seconds that the server asks us to wait. `limit`: the run's
+    limit (tokens, usd, requests) at which its model gateway refuses calls; empty: none.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Trouble(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One call of the model. `until_s`: the maximum duration in seconds. `thinks`: the effort, if set."""
+    """One request to the model. `until_s`: the maximum duration in seconds. `thinks`: the effort, if set."""
 
     system: str
     turns: Sequence[Turn]
@@ -50,7 +50,7 @@ class Question:
 
 
 def request_of(question: Question, model: str, sampling: Sampling | None, newest: bool) -> Fields:
-    """Return the body. `newest`: OpenAI's own server, whose newest models use another name for the limit."""
+    """Return the request's body. `newest`: the server is OpenAI's own; newest models rename the limit."""
     body: Fields = {
         "model": model,
         "messages": [{"role": "system", "content": question.system}, *_make_messages(question.turns)],
@@ -111,7 +111,7 @@ def make_trouble(status: int, body: bytes, retry_after: float | None = None) -> 
 
 
 def _limit_in(reply: Any) -> str:
-    """Return the run's limit that our model gateway names in its refusal."""
+    """Return the run's limit that our model gateway names in its refusal; empty if it names none."""
     error = reply.get("error") if isinstance(reply, dict) else None
     ours = isinstance(error, dict) and error.get("type") == "pancode_gateway"
     return str(error.get("param") or "") if ours and isinstance(error, dict) else ""
@@ -131,7 +131,7 @@ def _measure(trouble: Trouble, text: str) -> None:
 
 
 def words_of(value: Any, text: str) -> str:
-    """Return the error message in a server's answer, truncated, or else its text. `value`: its JSON.
+    """Return the error message in a server's answer, truncated, or else the answer's text. `value`: its JSON.
 
     Forms differ: `{"error": {"message": ...}}`, `{"detail": [{"msg": ...}]}`, a list of either, a text, a
     proxy's page.

@@ -1,8 +1,8 @@
-"""Keeps a conversation within the model's context window, by a rule that is printed each time. Pure.
+"""Shortens a conversation to the model's context window, by a rule that is printed each time. Pure.
 
-The rule has these steps, until the conversation fits: shorten tool results older than the last KEPT turns,
-oldest first; then the model's text and call arguments there; then newer ones, but less; then leave out whole
-old turns; then truncate the rest. The system prompt and the user's messages are never changed.
+The rule takes these steps until the conversation fits: shorten tool results older than the last KEPT turns,
+oldest first; shorten the model's texts and call arguments in these old turns; shorten newer turns, but less;
+leave out whole old turns; truncate the rest. The system prompt and the user's messages are never changed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import assert_never
 from node_agent.chat.messages import Answered, Asked, Call, ToolForm, ToolResults, Turn
 
 CAREFUL = 8_192
-"""The tokens assumed if one's own server does not report its context: a small context is better than a task
-that was silently truncated."""
+"""The tokens assumed if a user's own server does not report its context: a small context is better than a
+task that was silently truncated."""
 VENDORS = 100_000
 """The context of a vendor's hosted model, in tokens, if it was not set."""
 KEPT, RECENT, SHORT, SHORTEST = 4, 2_000, 400, 120
@@ -27,7 +27,7 @@ _SPARE, _PER_TURN, _PER_CALL = 64, 24, 30
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A conversation that was made to fit. `turns`: as they may be sent; `words`: what was shortened, if any.
+    """A conversation made to fit the context. `turns`: to be sent; `words`: what was shortened, or empty.
     `fits`: whether that was enough; `tokens`: its estimated size including the answer."""
 
     turns: tuple[Turn, ...]
@@ -37,7 +37,7 @@ class Fitted:
 
 
 class Guard:
-    """Keeps one run's conversation within the context. `context`: the tokens that the model can use."""
+    """Fits one run's conversation into the context. `context`: the tokens that the model can use."""
 
     def __init__(self, context: int, system: str, tools: Sequence[ToolForm]) -> None:
         self.context = context
@@ -52,26 +52,26 @@ class Guard:
 
     @property
     def most_chars(self) -> int:
-        """Return the maximum length of one tool's answer in characters: a quarter of the space."""
+        """Return the maximum length of one tool's answer in characters: a quarter of the context's space."""
         return max(int(self.context / 4 * min(self._rate, BYTES_PER_TOKEN)), 500)
 
     def tokens(self, turns: Sequence[Turn]) -> int:
-        """Return the estimated tokens of a prompt with these turns; rather too many than too few."""
+        """Return the estimated tokens of a prompt with these turns; the estimate tends to be too high."""
         return int((self._always + sum(map(_measure_turn, turns))) / self._rate) + _SPARE
 
     def learn(self, turns: Sequence[Turn], counted: int) -> None:
-        """Adjust the estimate to the server's count for a prompt that was just sent."""
+        """Adjust the estimate to `counted`, the server's token count for a prompt that was just sent."""
         size = self._always + sum(map(_measure_turn, turns))
         if counted > 0:
             self._rate = min(max(size / counted * 0.95, FEWEST), MOST)
 
     def looks_cut(self, turns: Sequence[Turn], counted: int) -> bool:
-        """Return whether the server counted so few tokens that it cannot have read the whole prompt."""
+        """Whether the server counted so few tokens that it cannot have read the whole prompt."""
         size = self._always + sum(map(_measure_turn, turns))
         return 0 < counted < size / (MOST * 2) and counted > self.context // 3
 
     def fit(self, turns: Sequence[Turn], answer: int | None = None) -> Fitted:
-        """Return the turns, shortened as needed for a prompt and an answer of so many tokens."""
+        """Return the turns, shortened to leave space for an answer of so many tokens (None: the default)."""
         now, done = list(turns), list[str]()
         room = self.context - (self.answer_tokens if answer is None else answer)
         old = max(len(now) - KEPT, 0)
@@ -110,7 +110,7 @@ def _measure_turn(turn: Turn) -> int:
 def _shorten_turns(
     guard: Guard, turns: list[Turn], room: int, before: int, size: int, kind: type[Turn] | None = None
 ) -> int:
-    """Shorten results, oldest first, as many as needed; return how many."""
+    """Shorten turns, oldest first, until the conversation fits `room`; return how many were shortened."""
     changed = 0
     for at in range(before):
         if guard.tokens(turns) <= room:
@@ -132,7 +132,7 @@ def _shorten_turn(turn: Turn, size: int) -> Turn:
 
 
 def _short_call(call: Call, size: int) -> Call:
-    """Return the call shortened; it stays valid JSON, which servers check."""
+    """Return the call with shortened arguments that stay valid JSON, because servers check them."""
     if len(call.arguments) <= size:
         return call
     try:
@@ -152,8 +152,8 @@ def _cut(text: str, size: int) -> str:
 
 
 def _leave_out(guard: Guard, turns: list[Turn], room: int) -> int:
-    """Leave out whole turns of the model with their results, oldest first, but not the last turn. A note
-    replaces the last one left out, so that the model knows. A user's message stays."""
+    """Leave out whole turns of the model with their results, oldest first, but not the last turn; return how
+    many. A note for the model replaces the last one left out. A user's message stays."""
     out, noted = 0, -1
     names: dict[str, None] = {}
     while guard.tokens(turns) > room:
@@ -178,7 +178,7 @@ _NOTE = "[Left out here to save room: "
 
 def too_small(fitted: Fitted, context: int, known: bool) -> str:
     """Return the reason why a run cannot begin or continue, and the fix."""
-    from node_agent.wire.endpoint import widen_any  # only needed for a run that ends here
+    from node_agent.wire.endpoint import widen_any  # needed only for a run that ends here
 
     hint = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"
     more = widen_any(-(-fitted.tokens // 1_024) * 1_024)

@@ -1,4 +1,4 @@
-"""Decides when a run of PanCode's own worker must stop before its work is done: its limits. Pure."""
+"""Decides when a run of PanCode's own worker must stop at a limit, before its work is done. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_TURNS, MOST_CALLS = 200, 1_000
 
 
 class Over(Exception):
-    """The run must end before its work is done. `answer`: the model's last text, if it wrote any."""
+    """The run must end before its work is done. `answer`: the model's last text, if any."""
 
     answer = ""
 
@@ -25,7 +25,7 @@ class ChatLimits:
     """The limits of a conversation; None: no such limit. `until_ms`: on the monotonic clock. `turns`: model
     calls.
 
-    `answers`: what the owner calls turns; with `wrap_up` one more answer follows, without tool calls.
+    `answers`: the owner's limit of turns; with `wrap_up` one more answer follows, without tool calls.
     """
 
     until_ms: int
@@ -45,8 +45,8 @@ class ChatLimits:
         written: int,
         is_last: bool = False,
     ) -> None:
-        """Raise Over at a limit. `used`: tokens by kind; `written`: bytes of the stream; `is_last`: the last
-        message."""
+        """Raise Over at a limit. `used`: tokens by kind; `written`: bytes of the stream; `is_last`: this is
+        the last message."""
         spent = used["input"] + used["output"]
         if now_ms >= self.until_ms:
             raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")
@@ -54,10 +54,14 @@ class ChatLimits:
             words = f"the model has answered {turns} times, the limit is {self.answers}"
             raise Over(FailureKind.TURN_LIMIT, words)
         if turns >= self.turns:
-            raise Over(FailureKind.REQUEST_LIMIT, f"{turns} model calls, the limit is {self.turns}")
+            raise Over(
+                FailureKind.REQUEST_LIMIT, f"the model was called {turns} times, the limit is {self.turns}"
+            )
         if calls >= self.calls:
-            raise Over(FailureKind.REQUEST_LIMIT, f"{calls} tool calls, the limit is {self.calls}")
+            raise Over(
+                FailureKind.REQUEST_LIMIT, f"tools were called {calls} times, the limit is {self.calls}"
+            )
         if self.tokens is not None and spent >= self.tokens:
             raise Over(FailureKind.TOKEN_LIMIT, f"{spent} tokens, the limit is {self.tokens}")
         if written >= self.output_bytes:
-            raise Over(FailureKind.OUTPUT_LIMIT, "more output than the limit")
+            raise Over(FailureKind.OUTPUT_LIMIT, "the agent wrote more output than its limit")

@@ -42,14 +42,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A user's message, or one of PanCode's in its place."""
+    """A user's message, or one that PanCode sends instead of a user."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The model's turn: its text and calls."""
+    """A turn of the model: its text and tool calls."""
 
     text: str
     calls: tuple[Call, ...] = ()
@@ -58,7 +58,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class ToolResults:
-    """The results of all calls of the previous turn."""
+    """The results of all tool calls of the previous turn."""
 
     results: tuple[Result, ...]
 
@@ -68,7 +68,7 @@ Turn = Asked | Answered | ToolResults
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of one answer; `reported` False: the server did not report them."""
+    """The tokens of one answer. `reported`: whether the server reported them."""
 
     input: int = 0
     cached: int = 0
@@ -90,7 +90,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ToolForm:
-    """A tool as offered to the model: with a JSON schema of its arguments."""
+    """A tool as offered to the model, with a JSON schema of its arguments."""
 
     name: str
     words: str
@@ -108,17 +108,17 @@ def to_json(session: str, turns: Sequence[Turn], server: str) -> bytes:
 
 
 def from_json(data: bytes, server: str) -> tuple[str, list[Turn]]:
-    """Return the session in this JSON, for that server; ValueError for other data."""
+    """Return the session's id and turns from JSON, for that server; ValueError for other data."""
     try:
         raw = json.loads(data)
         is_same = raw.get("server") == server
         return str(raw["session"]), [_turn(one, is_same) for one in raw["turns"]]
     except (KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise ValueError("not a session of PanCode") from exc
+        raise ValueError("this is not a session of PanCode") from exc
 
 
 def _turn(raw: dict[str, Any], is_same: bool) -> Turn:
-    """Read a turn. `is_same`: the conversation continues with the server that can read its own additions."""
+    """Read a turn. `is_same`: whether the server is the one whose additions the turn contains."""
     match raw["kind"]:
         case "asked":
             return Asked(str(raw["text"]))
@@ -129,4 +129,4 @@ def _turn(raw: dict[str, Any], is_same: bool) -> Turn:
             return Answered(str(raw["text"]), tuple(replace(one, extra={}) for one in calls))
         case "told":
             return ToolResults(tuple(Result(**one) for one in raw["results"]))
-    raise ValueError("a turn of an unknown kind")
+    raise ValueError("the session has a turn of an unknown kind")

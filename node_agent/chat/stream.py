@@ -14,14 +14,14 @@ DONE = "[DONE]"
 """The event that ends a stream."""
 MOST_CALLS = 256
 MOST_LEVELS = 32
-"""The maximum nesting of a value that is stored for the server."""
+"""The maximum nesting of a value that is stored to be sent back to the server."""
 _FINISHES = {"tool_calls": "tool_call", "function_call": "tool_call"}
 _THINKS, _THOUGHT = "<think>", "</think>"
 """The marks around thoughts, for servers that do not separate them from the text."""
 _MESSAGE = ("role", "content", "tool_calls", "refusal", "function_call")
 _CALL, _FUNCTION = ("index", "id", "type", "function"), ("name", "arguments")
 _LABELS = ("index", "id", "type", "format", "role", "name", "object")
-"""Keys whose text is repeated in each piece; any other text is continued by the next piece."""
+"""Keys whose whole text comes in each piece; the text of other keys is continued by the next piece."""
 
 
 @dataclass(slots=True)
@@ -29,15 +29,15 @@ class Stream:
     """An answer as it arrives. `error`: the server's error within it; `garbled`: a part was not a JSON
     object.
 
-    `thought`: the model thinks; its thoughts are not in the text. `stated_speed`: tokens per second, as the
-    server reports. `has_grown`: there was a token in the last event.
+    `thought`: whether the model thinks; `text` has no thoughts. `stated_speed`: tokens per second, as the
+    server reports. `has_grown`: whether the last event had a token.
     """
 
     error: str = ""
     garbled: bool = False
     thought: bool = False
     finish: str = ""
-    """Why the answer ended, according to the server; empty: not reported."""
+    """The reason why the answer ended, according to the server; empty: not reported."""
     is_done: bool = False
     """Whether the server has reported the end of the stream."""
     model: str = ""
@@ -58,14 +58,14 @@ class Stream:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """Return the calls in the order of their start; one without a name does not count."""
+        """Return the calls in the order of their start, without calls that have no name."""
         named = (one for one in self._calls if one.name)
         return tuple(
             Call(one.id, one.name, "".join(one.arguments), _select_sendable(one.extra)) for one in named
         )
 
     def take(self, data: str) -> str:
-        """Process one event, or an answer in one piece; return the text in it. Raises nothing."""
+        """Process one event, or a whole answer in one piece; return the text in it. Raises nothing."""
         self.has_grown = False
         if data.startswith(DONE):
             self.is_done = True
@@ -92,8 +92,8 @@ class Stream:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the answer is certainly complete. Some servers never report why an answer ended: then its
-        end or whole call arguments count."""
+        """Whether the answer is certainly complete. For servers that never report why an answer ended, the
+        end of the stream or complete call arguments suffice."""
         calls = self.calls
         are_whole = bool(calls) and all(isinstance(json_of(one.arguments), dict) for one in calls)
         has_ended = bool(self.finish) or are_whole or (self.is_done and bool(self.text))
@@ -109,7 +109,7 @@ class Stream:
     def _take_choice(self, choice: Mapping[str, Any]) -> str:
         finish = choice.get("finish_reason")
         delta = choice.get("delta")
-        if not delta and not self._text and not self._calls:  # the whole message may be repeated at the end
+        if not delta and not self._text and not self._calls:  # the end may repeat the whole message
             delta = choice.get("message")
         text = self._take_delta(delta) if isinstance(delta, dict) else ""
         if isinstance(finish, str):
@@ -120,7 +120,7 @@ class Stream:
 
     def _take_delta(self, delta: Mapping[str, Any]) -> str:
         content, calls = delta.get("content"), delta.get("tool_calls")
-        if isinstance(content, list):  # a list of parts, some of which are thoughts
+        if isinstance(content, list):  # the content is a list of parts, some of which are thoughts
             parts = [one for one in content if isinstance(one, dict)]
             self.thought = self.thought or any(one.get("type") in ("thinking", "reasoning") for one in parts)
             content = "".join(str(one.get("text")) for one in parts if one.get("type") == "text")
@@ -138,7 +138,7 @@ class Stream:
         return text
 
     def _call(self, call: Mapping[str, Any]) -> None:
-        """Add a piece of a call."""
+        """Add a piece of a tool call to the answer."""
         function: dict[str, Any] = call["function"] if isinstance(call.get("function"), dict) else {}
         name, arguments = function.get("name"), function.get("arguments")
         name = name if isinstance(name, str) else ""
@@ -147,20 +147,21 @@ class Stream:
         if found is None:
             return
         found.id = found.id or given
-        if name != found.name:  # if equal, the piece repeats it
+        if name != found.name:  # an equal text repeats the earlier piece
             found.name += name
-        text = json.dumps(arguments) if isinstance(arguments, dict) else arguments  # some send an object
+        # some servers send an object
+        text = json.dumps(arguments) if isinstance(arguments, dict) else arguments
         if isinstance(text, str) and not (text.startswith("{") and text == "".join(found.arguments)):
-            found.arguments.append(text)  # if equal, the end repeats it
+            found.arguments.append(text)  # an equal text at the end repeats the earlier pieces
         inner = {key: value for key, value in function.items() if key not in _FUNCTION}
         extra = {key: value for key, value in call.items() if key not in _CALL}
         found.extra.append({**extra, "function": inner} if inner else extra)
 
     def _open(self, index: object, id_: str, name: str) -> _OpenCall | None:
-        """Return the call that a piece belongs to; None if there are too many.
+        """Return the call that a piece belongs to; None if there are too many calls.
 
-        Some servers send no index, and send each call whole or the pieces of one after another. Some send
-        index 0 for all calls of an answer; then each call begins with an identifier and a name.
+        Some servers send no index; they send each call whole, or the pieces of one call after another. Some
+        send index 0 for all calls of an answer; then each call begins with an identifier and a name.
         """
         digits = isinstance(index, str) and index.isdecimal() and len(index) < 10
         key = int(str(index)) if digits else index if isinstance(index, int) else id_
@@ -179,7 +180,7 @@ class Stream:
 
 @dataclass(slots=True)
 class _OpenCall:
-    """A call as it arrives."""
+    """A tool call as it arrives."""
 
     id: str = ""
     name: str = ""
@@ -189,8 +190,8 @@ class _OpenCall:
 
 @dataclass(slots=True)
 class _Marked:
-    """Removes the thoughts between marks: at the beginning of the text, in pieces of any size; later only if
-    the first mark is a piece by itself, because a text may be about such a mark."""
+    """Removes the thoughts between two marks. They may begin at the start of the text, in pieces of any size;
+    later only if the first mark is a piece by itself, because a text may be about such a mark."""
 
     is_thinking: bool = False
     is_thought: bool = False
@@ -198,7 +199,7 @@ class _Marked:
     _held: str = ""
 
     def text(self, piece: str) -> str:
-        """Return the text in this piece and the text held back before it."""
+        """Return the text of this piece, after any text that was held back before."""
         if self._has_begun and not self.is_thinking:
             if piece != _THINKS:
                 return piece
@@ -223,7 +224,7 @@ class _Marked:
         return self.text(after) if after else ""
 
     def rest(self) -> str:
-        """Return the text that was held back, at the end of an answer; without the model's thoughts."""
+        """Return the text that is still held back at the end of an answer, without the model's thoughts."""
         held, self._held = self._held, ""
         return "" if self.is_thinking else held.lstrip() if self.is_thought else held
 
@@ -249,8 +250,7 @@ def _merge(pieces: Iterable[Mapping[str, Any]]) -> Extra:
 
 
 def _join(pieces: list[Any], is_label: bool = False) -> Any:
-    """Join the pieces of one value: concatenate texts, lists and objects; of other values, use the last
-    one."""
+    """Join the pieces of one value: concatenate texts, lists and objects; otherwise use the last piece."""
     given = [one for one in pieces if one is not None]
     if len(given) < 2 or is_label:
         return given[-1] if given else None
@@ -268,7 +268,7 @@ def _join(pieces: list[Any], is_label: bool = False) -> Any:
 
 
 def _is_flat(value: Any, levels: int = MOST_LEVELS) -> bool:
-    """Whether the value has at most so many levels, because other code walks it recursively."""
+    """Whether the value is nested at most so many levels deep, because other code walks it recursively."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels > 0 and all(_is_flat(one, levels - 1) for one in inner)
 

@@ -1,4 +1,4 @@
-"""Runs the node agent in the foreground: one per home, with its threads, signals, end, and systemd."""
+"""Runs the node agent in the foreground: one per home, with threads, signals, shutdown and systemd."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from node_agent.wire import logs
 from node_agent.wire.clock import Clock, SystemClock, SystemIds
 
 _OFTEN = 4
-"""The number of notifications sent in the time within which the service manager expects one."""
+"""The number of notifications sent in the interval within which the service manager expects one."""
 
 
 class AgentWatchdog:
@@ -34,7 +34,7 @@ class AgentWatchdog:
     notifications."""
 
     def __init__(self, environ: MutableMapping[str, str], clock: Clock) -> None:
-        """Remove the manager's variables from `environ`, so that no attempt can notify it in our name."""
+        """Remove the service manager's variables from `environ`, so that no attempt can notify it as us."""
         names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
         self._address, usec, pid = (environ.pop(name, "") for name in names)
         notified = self._address and usec.isdecimal() and pid in ("", str(os.getpid()))
@@ -51,7 +51,7 @@ class AgentWatchdog:
         self._tell("STOPPING=1")
 
     def heartbeat(self) -> None:
-        """Note that another pass was completed."""
+        """Note that another pass was completed, and notify the service manager if that is due."""
         if self._every_ms is not None and self._clock.mono_ms() >= self._next_ms:
             self._next_ms = self._clock.mono_ms() + self._every_ms
             self._tell("WATCHDOG=1")
@@ -68,7 +68,7 @@ SWITCH_S = 0.002
 """The maximum time that a thread keeps the interpreter while another thread waits for it. It is not shorter
 than necessary: each waiting thread wakes up that often."""
 LOOK_S = 2.0
-"""The interval at which the node agent checks that its home is still there."""
+"""The interval at which the node agent checks that its home still exists."""
 
 
 class HeldError(Exception):
@@ -76,8 +76,8 @@ class HeldError(Exception):
 
 
 def run_foreground(home: NodeHome) -> None:
-    """Run until SIGTERM, or until the home is gone. Raises HeldError, SettingsError. The lock ends with the
-    process: until then a thread may still write."""
+    """Run the node agent until SIGTERM, or until its home is removed. Raises HeldError, SettingsError. The
+    lock is held until the process ends, because a thread may still write."""
     make_folder(home.root / "run")
     lock = hold_home(home)
     home.pid.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ def _work(home: NodeHome, lock: int) -> None:
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
     grammar = Grammar(sys.executable)
-    # A crash of the parser, which is written in C, must not crash the node agent.
+    # a crash of the parser, which is written in C, must not crash the node agent
     take_elsewhere(grammar.take_apart, grammar.ready)
     parts = wiring.build(home, SystemClock(), SystemIds())
     logs.set_up(os.environ.get(logs.VARIABLE) or parts.log, sys.stderr)
@@ -112,7 +112,8 @@ def _work(home: NodeHome, lock: int) -> None:
         signal.signal(number, lambda *_: worker.leave())
     threading.Thread(target=_watch, args=(home, lock, worker.leave), name="home", daemon=True).start()
     logging.getLogger("pancode.node").info("node %s of %s", world.node.name, world.node.fleet)
-    write_atomic(home.pid, f"{os.getpid()}\n".encode())  # only now: it signals that this home is in use
+    # written only now, because this file signals that the home is in use
+    write_atomic(home.pid, f"{os.getpid()}\n".encode())
     watch.ready()
     worker.run()
     watch.stopping()
@@ -121,7 +122,7 @@ def _work(home: NodeHome, lock: int) -> None:
 
 
 def _watch(home: NodeHome, lock: int, leave: Callable[[], None]) -> None:
-    """End if the home was removed, or created again for another agent: it must not be written to then."""
+    """End the node agent if its home was removed or recreated for another agent, and must not be written."""
     while _is_ours(home, lock):
         time.sleep(LOOK_S)
     logging.getLogger("pancode.node").error("%s was removed or replaced: the node agent ends", home.root)
@@ -129,7 +130,7 @@ def _watch(home: NodeHome, lock: int, leave: Callable[[], None]) -> None:
 
 
 def _is_ours(home: NodeHome, lock: int) -> bool:
-    """Whether the lock that we hold is still the one in the home."""
+    """Whether the lock that this process holds is still the one in the home."""
     try:
         return os.path.samestat(os.stat(home.lock), os.fstat(lock))
     except OSError:
@@ -137,8 +138,8 @@ def _is_ours(home: NodeHome, lock: int) -> bool:
 
 
 def hold_home(home: NodeHome) -> int:
-    """Take the lock of this home and hold it until this process ends. Raises HeldError. Checking whether the
-    lock is held takes it for a moment, which must not keep an agent from starting."""
+    """Take the lock of this home and hold it until this process ends. Raises HeldError. Takes several tries,
+    because a check by `is_held` holds the lock for a moment."""
     fd = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for _ in range(HOLD_TRIES):
         try:

@@ -1,4 +1,4 @@
-"""Inspects a node's home, ends its attempts, and writes its owner's secrets, outside the node agent."""
+"""Inspects a node's home, ends its attempts and writes its owner's secrets, from outside the node agent."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def inspect_home(home: NodeHome) -> HomeReport:
                     entry = apply_record(entry, record)
                 entries.append(entry)
             except (ValueError, KeyError, IndexError, TypeError):
-                if storage.folder(name).exists():  # otherwise it was just reused for another attempt
+                if storage.folder(name).exists():  # otherwise the folder was just reused for another attempt
                     unreadable.append(name)
     running = is_held(home.lock)
     return HomeReport(
@@ -77,7 +77,7 @@ def inspect_home(home: NodeHome) -> HomeReport:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether an agent uses this home now."""
+    """Whether a node agent uses this home now."""
     try:
         fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -104,14 +104,14 @@ SLOW_S = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The ended attempts. `ended`: those that ran. `left`: surviving processes, as (attempt, pid)."""
+    """The result of `end_all`. `ended`: attempts that ran. `left`: surviving processes, as (attempt, pid)."""
 
     ended: tuple[str, ...]
     left: tuple[tuple[str, int], ...]
 
 
 def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
-    """Stop all attempts, wait, kill leftovers, check. Repeatable; only while no node agent has the home."""
+    """Stop all attempts, wait, kill the rest, check. Repeatable; only while no node agent uses the home."""
     names = JournalFiles(home.journal).names() if home.journal.is_dir() else []
     phases = [(name, home.journal / name / phase) for name in names for phase in (SETUP, "", GATES)]
     running = [(name, phase) for name, phase in phases if _is_running(runner, phase)]
@@ -138,7 +138,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 def set_secret(path: Path, name: str, given: bytes) -> str:
     """Set a secret; return a sentence about the change. Raises NoValue for an invalid name, value or file.
-    The line end that `echo` and editors append to a value is removed; the other values are not changed."""
+    The newline that `echo` and editors append to a value is removed; the other secrets are not changed."""
     value, path = _value_of(name, given), Path(os.path.realpath(path))
     stored = read_secrets(path) if path.exists() else {}
     before = stored.get(name)

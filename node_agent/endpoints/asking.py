@@ -21,7 +21,7 @@ _SIZES = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 class Silent(Exception):
-    """No answer in time. `refused`: nothing listens there; `fix`: how to repair it, if known."""
+    """The server did not answer in time. `refused`: nothing listens there; `fix`: the remedy, if known."""
 
     def __init__(self, words: str, refused: bool = False, fix: str = "") -> None:
         super().__init__(words)
@@ -29,12 +29,12 @@ class Silent(Exception):
 
 
 class Mismatch(Exception):
-    """The server's answer does not have the form of the kind of server that was known there."""
+    """The answer does not have the form that the server's known kind would give."""
 
 
 @dataclass(frozen=True)
 class ServerReply:
-    """A server's answer. `server`: the header of that name. The status is unreliable: some always use 200."""
+    """A server's answer. `server`: the `Server` header. The status is unreliable: some always send 200."""
 
     status: int
     body: bytes
@@ -55,18 +55,18 @@ class ServerReply:
 
     @property
     def error(self) -> Any:
-        """Return the error in the answer's body."""
+        """Return the error in the answer's body; None if there is no error."""
         return self.value.get("error") if isinstance(self.value, dict) else None
 
 
 class ServerClient(Protocol):
-    """Queries one server; changes nothing there. Raises Silent."""
+    """Queries one server without changing anything on it. Raises Silent."""
 
     def get(self, path: str) -> ServerReply:
-        """Send a GET."""
+        """Send a GET request for this path."""
 
     def post(self, path: str, body: Mapping[str, object]) -> ServerReply:
-        """Send one of the few queries that need POST; they change nothing either."""
+        """Send one of the few queries that need POST, which change nothing on the server either."""
 
 
 def read_items(value: object, name: str) -> list[Mapping[str, Any]]:
@@ -78,14 +78,14 @@ def read_items(value: object, name: str) -> list[Mapping[str, Any]]:
 
 
 def read_object(value: object, *names: str) -> Mapping[str, Any]:
-    """Return the object at that path; empty if there is none."""
+    """Return the object at the path of these names; empty if there is none."""
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) else {}
 
 
 def read_text(value: Mapping[str, Any], name: str) -> str | None:
-    """Return a text, truncated to the size for a heartbeat; None for no text or an empty one."""
+    """Return a text, truncated to fit a heartbeat; None if it is missing, empty or not text."""
     found = value.get(name)
     return (found.strip()[:WORD_CHARS] or None) if isinstance(found, str) else None
 
@@ -111,21 +111,24 @@ def size_of(text: str | None) -> int | None:
 
 
 def makes_vectors(model: str) -> bool:
-    """Whether the model makes embeddings, judged by name, for servers that do not report its purpose."""
+    """Whether the model's name is that of an embedding model, for servers that do not report the purpose."""
     return re.search(r"embed|rerank|(?:^|[-/_])bge[-_]", model.lower()) is not None
 
 
 NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
-"""OpenSSL's codes for a certificate that is not valid now, and for one of another name or address."""
+"""OpenSSL's error codes for a certificate that is not valid now, and for one of another name or address."""
 
 
 def context_of(place: EndpointAddress) -> ssl.SSLContext:
-    """Return the TLS context with the owner's file, else with the machine's authorities. Raises Silent if the
-    file is unusable."""
+    """Return the TLS context with the owner's file or, without one, this computer's authorities. Raises
+    Silent if the file is unusable."""
     try:
         return make_tls_context(place.ca)
     except ssl.SSLError as exc:
-        words, fix = f"{place.ca} contains no certificate", "write the authority's certificate to it, as PEM"
+        words, fix = (
+            f"{place.ca} contains no certificate",
+            ("write the certificate of the authority to that file, as PEM"),
+        )
         raise Silent(f"is not queried: {words}", fix=fix) from exc
     except OSError as exc:
         words = f"{place.ca} cannot be read ({exc.strerror})"
@@ -146,13 +149,13 @@ def _describe_fix(place: EndpointAddress, code: int) -> str:
     if code in NOT_NOW:
         return "renew its certificate, or set the clock of this node"
     if code in OTHER_NAME:
-        return f"in its url, replace {place.host} by a name from its certificate"
+        return f"in the server's url, replace {place.host} by a name from its certificate"
     if place.ca:
-        return f"put the certificate of the authority that signed it into {place.ca}"
+        return f"put the certificate of the authority that signed the server's certificate into {place.ca}"
     ca = f"/etc/ssl/{place.name or place.host}.pem"
     return (
-        f'set "ca": "{ca}", the certificate file of its authority, next to its url in endpoints.json of the '
-        "node"
+        f'set "ca": "{ca}", the certificate file of the server\'s authority, next to its url in '
+        "endpoints.json of the node"
     )
 
 
@@ -161,7 +164,7 @@ MOST_BYTES = 4 << 20
 
 
 class Http:
-    """Opens a new connection for each query: a restarted server is never queried over an old one."""
+    """Opens a new connection for each query, so that a restarted server is never queried over an old one."""
 
     def __init__(self, place: EndpointAddress, key: str, clock: Clock) -> None:
         self._place, self._key, self._clock = place, key, clock
@@ -173,7 +176,7 @@ class Http:
         return self._ask("POST", path, body)
 
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None) -> ServerReply:
-        import httpx2  # only if there is a server: most nodes have none
+        import httpx2  # imported only if there is a server: most nodes have none
 
         headers = {"accept": "application/json"}
         headers |= {"authorization": f"Bearer {self._key}"} if self._key else {}
@@ -185,12 +188,12 @@ class Http:
                 httpx2.Client(verify=tls, trust_env=False, timeout=limit) as client,
                 client.stream(method, f"{place.url}{path}", json=body, headers=headers) as answer,
             ):
-                # The whole answer must arrive in time: a slow server must not block a thread.
+                # the whole answer must arrive in time: a slow server must not block a thread
                 data = bytearray()
                 for piece in answer.iter_bytes():
                     data += piece
                     if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
-                        raise ValueError("the answer is too long, or takes too long")
+                        raise ValueError("the answer is too long or takes too long")
                 return ServerReply(answer.status_code, bytes(data), answer.headers.get("server", ""))
         except httpx2.ConnectError as exc:
             raise _make_unreached_error(place, exc) from exc

@@ -1,5 +1,5 @@
-"""Recognizes a model server by the form of its answers, and reads what each kind reports. Pure. The port and
-the status are not used. LM Studio logs each unknown query: the first match ends the queries."""
+"""Recognizes a model server by the form of its answers, and reads what each kind of server reports. Pure. The
+port and the status are not used. LM Studio logs each unknown query, so the first match ends the queries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from node_agent.wire.model import MOST
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A busy slot: `task` by the server's numbering, tokens of its prompt and of its answer so far."""
+    """A busy slot. `task`: by the server's numbering; the rest: tokens of its prompt and its answer."""
 
     task: int
     processed: int
@@ -37,7 +37,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SlotCount:
-    """The slots of a server; `busy`: those at work. `silent`: the server's decoding thread did not answer."""
+    """The slots of a server; `busy`: those at work. `silent`: the server's decoder thread did not answer."""
 
     total: int
     busy: tuple[Slot, ...] = ()
@@ -46,7 +46,7 @@ class SlotCount:
 
 @dataclass(frozen=True, slots=True)
 class ServerReading:
-    """What a check of a server found. `locked`: it requires a key. `slots`: calls at once; None: unknown."""
+    """The result of a check of a server. `locked`: it needs a key. `slots`: parallel calls; None: unknown."""
 
     version: str | None = None
     models: tuple[ModelFact, ...] = ()
@@ -55,38 +55,38 @@ class ServerReading:
     slots_free: int | None = None
     locked: bool = False
     seen: SlotCount | None = None
-    """The slots as seen, for judging the server's progress; None: they cannot be seen."""
+    """The slots as last seen, from which the server's progress is judged; None: they cannot be seen."""
     waiting: int | None = None
     """The calls in the server's own queue; None: not reported."""
 
 
 FIRST_GAP_MS, LONGEST_GAP_MS = 600_000, 6 * 3_600_000
 SILENT_LOOKS = 4
-"""For so many silent checks in a row (two minutes) the last queue that a server reported stays valid."""
+"""The number of consecutive silent checks (two minutes) for which the last reported queue stays valid."""
 
 
 @dataclass(slots=True)
 class Memory:
-    """What need not be queried again from a server: its wires, once; Ollama's facts of a model, by digest.
+    """Facts that need not be queried again: a server's APIs, once; Ollama's facts of a model, by digest.
 
-    Queries of slots or metrics keep an idle llama.cpp from going to sleep. So a server that none of our calls
-    uses is queried at growing intervals, and can sleep in one of them.
+    Queries of slots or metrics keep an idle llama.cpp awake. So a server that none of our calls uses is
+    queried at growing intervals, and can go to sleep during such an interval.
     """
 
     wires: tuple[ModelWire, ...] | None = None
     shown: dict[str, object] = field(default_factory=dict)
     asks_slots: bool = True
     tells_queue: bool = True
-    """Whether the server may report metrics; a server without them is queried only once."""
+    """Whether the server may report metrics; a server without them is asked only once."""
     queue: int | None = None
     """The queue that the server reported last."""
     silences: int = 0
-    """The number of silent checks since then."""
+    """The number of silent checks since that report."""
     slots_due_ms: int = 0
     gap_ms: int = FIRST_GAP_MS
 
     def asked(self, seen: SlotCount | None, in_use: bool, now_ms: int) -> None:
-        """Set when the slots are queried again after this check."""
+        """Set, after this check, when the slots are queried next."""
         if seen is None:
             return
         if in_use or seen.silent or seen.busy:
@@ -95,8 +95,8 @@ class Memory:
         self.slots_due_ms, self.gap_ms = now_ms + self.gap_ms, min(self.gap_ms * 2, LONGEST_GAP_MS)
 
     def unheard(self) -> int | None:
-        """Return the queue after an overloaded server did not answer: at least our own query waits there.
-        None: no queue was ever reported, or the server has been silent for too long."""
+        """Return the queue of an overloaded server that did not answer: at least 1, for our own query. None:
+        no queue was ever reported, or the server has been silent for too long."""
         self.silences += 1
         return None if self.queue is None or self.silences > SILENT_LOOKS else max(self.queue, 1)
 
@@ -111,14 +111,14 @@ _OWNERS = {"vllm": Dialect.VLLM, "sglang": Dialect.SGLANG, "llamacpp": Dialect.L
 
 @dataclass(frozen=True, slots=True)
 class ServerKind:
-    """The kind of server that answers. `locked`: it requires a key that was not sent."""
+    """The kind of a server. `locked`: the server requires a key that was not sent."""
 
     dialect: Dialect
     locked: bool = False
 
 
 def identify_server(client: ServerClient, port: int, known: bool = False) -> ServerKind | None:
-    """Return the kind of server; None: not a model server. `known`: its owner says that it is one. Raises
+    """Return the kind of server; None: not a model server. `known`: the node's owner listed it as one. Raises
     Silent."""
     order = (LM1, *(path for path in ORDER if path != LM1)) if port == LMSTUDIO_PORT else ORDER
     last = None
@@ -180,7 +180,7 @@ def _read_version(client: ServerClient) -> str | None:
 
 
 ASSUMED_CONTEXT = 4096
-"""The server's default on most machines. A longer prompt is silently truncated at its front."""
+"""The server's default context on most computers. The start of a longer prompt is silently cut off."""
 ASSUMED_SLOTS = 1
 MOST_SHOWN = 40
 """The maximum number of models that are queried individually, each once."""
@@ -188,7 +188,7 @@ _RESPONSES, _MESSAGES = (0, 13, 3), (0, 14, 0)
 
 
 def read_ollama(client: ServerClient, memory: Memory) -> ServerReading:
-    """Read an Ollama; loads no model. Raises Silent, Mismatch."""
+    """Read an Ollama server without loading a model. Raises Silent, Mismatch."""
     version = read_text(client.get("/api/version").fields, "version")
     if version is None:
         raise Mismatch("no version")
@@ -204,7 +204,7 @@ def read_ollama(client: ServerClient, memory: Memory) -> ServerReading:
 
 
 def wires_of(version: str) -> tuple[ModelWire, ...]:
-    """Return the APIs by the server's version, because trying an API would be a model call."""
+    """Return the APIs of this server version, because a trial of an API would call a model."""
     parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     more = [(_RESPONSES, ModelWire.RESPONSES), (_MESSAGES, ModelWire.MESSAGES)]
     return (ModelWire.CHAT, ModelWire.OLLAMA, *(wire for since, wire in more if parts >= since))
@@ -213,7 +213,7 @@ def wires_of(version: str) -> tuple[ModelWire, ...]:
 def _read_model_facts(
     client: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int
 ) -> Mapping[str, Any]:
-    """Return the facts of one model, which Ollama reads from the model's files: queried once per digest."""
+    """Return the facts of one model, queried once per digest, because Ollama reads them from large files."""
     name, key = str(tag["name"]), f"{tag.get('name')} {tag.get('digest')}"
     if key not in memory.shown and number < MOST_SHOWN:
         memory.shown[key] = _strip_facts(client.post("/api/show", {"model": name}))
@@ -264,7 +264,7 @@ def _ollama_model(
 
 
 def read_lmstudio(client: ServerClient) -> ServerReading:
-    """Read an LM Studio; a recent version with one query. Raises Silent, Mismatch."""
+    """Read an LM Studio server; recent versions need one query. Raises Silent, Mismatch."""
     answer = client.get(LM1)
     if answer.status == 401:
         return ServerReading(locked=True)
@@ -287,7 +287,7 @@ def _read_older(answer: ServerReply, client: ServerClient) -> tuple[ModelFact, .
 
 
 def _lmstudio_model(one: Mapping[str, Any]) -> ModelFact:
-    """Return a model that is not loaded; its context is unknown, as the server does not report it."""
+    """Return a model that is not loaded, without its context, which the server does not report."""
     loaded = [instance for instance in one.get("loaded_instances") or [] if isinstance(instance, dict)]
     config, can = read_object(loaded[0], "config") if loaded else {}, read_object(one, "capabilities")
     return ModelFact(
@@ -328,7 +328,7 @@ _RESIDENCES = {"loaded": Residence.LOADED, "sleeping": Residence.ASLEEP}
 
 
 def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
-    """Read a llama.cpp. Raises Silent, Mismatch."""
+    """Read a llama.cpp server. Raises Silent, Mismatch."""
     listed = client.get(ROUTED)
     if listed.status == 401:
         return ServerReading(locked=True)
@@ -336,7 +336,7 @@ def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
     if any("status" in one for one in models):
         return _read_router(client, models)
     props = client.get(PROPS)
-    if props.status == 503 or listed.status == 503:  # it loads its model; it will have slots later
+    if props.status == 503 or listed.status == 503:  # the server loads its model and will have slots later
         return ServerReading(models=tuple(_llamacpp_model(one, {}, Residence.NOT_LOADED) for one in models))
     if props.fields.get("role") == "router":
         return _read_router(client, read_items(client.get("/models?autoload=false").fields, "data"))
@@ -347,7 +347,7 @@ def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
     reads_slots = memory.asks_slots and not asleep
     seen = _read_slots(client, "/slots", total) if reads_slots else None
     if memory.wires is None and not asleep and not (seen and seen.silent):
-        # an empty request, once: an existing wire reports a missing field before it calls a model
+        # an empty request, sent once: an existing API reports a missing field before it calls a model
         there = [
             wire
             for path, wire in _TRIED
@@ -370,7 +370,7 @@ def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
 
 
 def _read_router(client: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading:
-    """Read a llama.cpp router: query each loaded model, with `autoload=false`, or the query would load it."""
+    """Read a llama.cpp router. Each loaded model is queried with `autoload=false`, so that none is loaded."""
     found = []
     for one in models:
         name, status = read_text(one, "id"), read_object(one, "status").get("value")
@@ -400,11 +400,11 @@ _QUEUES = {
     Dialect.VLLM: "vllm:num_requests_waiting",
     Dialect.SGLANG: "sglang:num_queue_reqs",
 }
-"""The queue's metric by kind of server, in Prometheus format; llama.cpp and SGLang need an option for it."""
+"""The metric of the queue by kind of server, as in Prometheus; llama.cpp and SGLang need an option for it."""
 
 
 def _queue(client: ServerClient, dialect: Dialect, memory: Memory) -> int | None:
-    """Return the waiting calls of all models; None if the server does not report them, or is long silent."""
+    """Return the waiting calls of all models; None if the server does not report them or is long silent."""
     if not memory.tells_queue:
         return None
     try:
@@ -435,7 +435,7 @@ def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence:
     usable = read_count(read_object(props, "default_generation_settings"), "n_ctx") or read_count(
         meta, "n_ctx"
     )
-    # a model without an alias has its file's path as name, but accepts any name
+    # a model without an alias has its file's path as its name, but the server accepts any name
     is_path = name.endswith(".gguf") or name.startswith("/")
     file_name = name.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else name
     return ModelFact(
@@ -454,7 +454,7 @@ def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence:
 
 
 def read_server(dialect: Dialect, client: ServerClient, memory: Memory) -> ServerReading:
-    """Read a server by its dialect; loads or wakes no model. Raises Silent, Mismatch."""
+    """Read a server of this kind without loading or waking a model. Raises Silent, Mismatch."""
     match dialect:
         case Dialect.OLLAMA:
             return read_ollama(client, memory)
@@ -473,7 +473,7 @@ def read_server(dialect: Dialect, client: ServerClient, memory: Memory) -> Serve
             if dialect is Dialect.OPENAI:
                 return ServerReading(models=tuple(_listed_model(one, None) for one in listed))
             if memory.wires is None:
-                # the APIs from the server's own description; read once, because it is long
+                # read the APIs from the server's own description, only once, because it is long
                 try:
                     paths = read_object(client.get("/openapi.json").fields, "paths")
                 except Silent:

@@ -1,5 +1,5 @@
-"""Decides by the owner of its socket whether a server on a local port may be used unconfigured. Any user with
-a login here, and each run that has the machine's network, can listen on a free port."""
+"""Decides by the owner of its socket whether a server on a local port may be used unconfigured. Any user of
+this computer, and each run that shares its network, can listen on a free port."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SHIM = os.fsencode(f"{os.path.dirname(os.path.abspath(process.__file__))}/shim.p
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket: its owner, and its inode, by which its process is found."""
+    """A listening socket: its owner, and its inode, which identifies its process."""
 
     uid: int
     inode: int
 
 
 def parse_listeners(table: str, port: int) -> list[Listener]:
-    """Return the sockets that listen on this machine at that port, from a table of the kernel."""
+    """Return the sockets that listen on that local port, from a table of the kernel."""
     found = []
     for line in table.splitlines()[1:]:
         words = line.split()
@@ -42,10 +42,10 @@ def parse_listeners(table: str, port: int) -> list[Listener]:
 def explain_refusal(
     found: Iterable[Listener], own: int, users: Iterable[int], of_a_run: Callable[[int], bool | None]
 ) -> str:
-    """Return the reason why the server is not used without being configured; empty if it may be.
+    """Return the reason why a server may not be used without being configured; empty if it may.
 
     `own`: the node agent's user; `users`: those whom the node's owner trusts; `of_a_run`: whether the process
-    behind a socket belongs to a run, None if no process is found.
+    of a socket belongs to a run, None if no process is found.
     """
     every, trusted = list(found), {0, *users}
     if not every:
@@ -57,7 +57,7 @@ def explain_refusal(
         if one.uid in trusted or (one.uid == own and inside is False):
             continue
         if one.uid == own:
-            return "its process cannot be found"
+            return "the server's process cannot be found"
         return f"it is owned by user {name_of(one.uid)}"
     return ""
 
@@ -81,17 +81,17 @@ def uids_of(users: Iterable[str | int]) -> list[int]:
 
 
 def find_listeners(port: int, tables: Iterable[str] = TABLES) -> list[Listener]:
-    """Return the sockets that would get a connection to that port of this machine now."""
+    """Return the sockets that would get a connection to that local port now."""
     return [one for path in tables for one in parse_listeners(_text(path), port)]
 
 
 def find_stranger(port: int, users: Iterable[str | int], tables: Iterable[str] = TABLES) -> str:
-    """Return why the server at that local port is not used without being configured; empty if it is."""
+    """Return why the server at that local port may not be used unconfigured; empty if it may."""
     return explain_refusal(find_listeners(port, tables), os.geteuid(), uids_of(users), is_of_a_run)
 
 
 def is_of_a_run(inode: int) -> bool | None:
-    """Whether a process that has this socket belongs to a run; None if no process is found."""
+    """Whether a process that has this socket belongs to a run; None if no such process is found."""
     holders = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _holds_inode(pid, inode)]
     return any(map(_in_a_run, holders)) if holders else None
 
@@ -100,12 +100,12 @@ def _holds_inode(pid: int, inode: int) -> bool:
     folder, wanted = f"/proc/{pid}/fd", f"socket:[{inode}]"
     try:
         return any(_link(f"{folder}/{number}") == wanted for number in os.listdir(folder))
-    except OSError:  # of another user, or gone
+    except OSError:  # the process belongs to another user, or has ended
         return False
 
 
 def _in_a_run(pid: int) -> bool:
-    """Whether the process is marked, or a descendant of one of our shims, as a run's processes are."""
+    """Whether the process belongs to a run, by its marker or as a descendant of one of our shims."""
     seen: set[int] = set()
     while pid > 1 and pid not in seen:
         seen.add(pid)

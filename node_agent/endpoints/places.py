@@ -1,4 +1,4 @@
-"""Lists the addresses of model servers: this machine's usual ports, and the owner's `endpoints.json`."""
+"""Lists the addresses of model servers: this computer's usual ports, and the owner's `endpoints.json`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _AT_HOME = (".local", ".lan", ".home", ".home.arpa", ".internal", ".localdomain"
 
 @dataclass(frozen=True, slots=True)
 class EndpointAddress:
-    """An address where a server may be. `listed`: by the owner, who is notified if nothing is there.
+    """An address where a server may be. `listed`: by the owner, who gets a warning if nothing is there.
 
-    `name`: the owner's name for it; `prefix`: the machine's, before the dialect; `base`: the prefix of all
-    its paths; `key`: the name of a secret; `ca`: a file; `slots`, `wires`, `free`: the owner's values, which
-    replace those that are found.
+    `name`: from the owner; `prefix`: the computer's, before the API; `base`: the prefix of all its paths;
+    `key`: the name of a secret; `ca`: a file; `slots`, `wires`, `free`: the owner's values, which replace
+    those that are found.
     """
 
     host: str
@@ -44,7 +44,7 @@ class EndpointAddress:
 
     @property
     def at(self) -> str:
-        """Return the address for users."""
+        """Return the address as shown to users."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -58,14 +58,14 @@ class EndpointAddress:
 
     @property
     def costs_nothing(self) -> bool:
-        """Whether calls are free: by the owner's setting; else for private addresses and local names."""
+        """Whether calls are free: by the owner's setting, or else if the address is private or local."""
         if self.free is not None:
             return self.free
         return is_at_home(self.host)
 
 
 def is_at_home(host: str) -> bool:
-    """Whether a host is this machine or in a private network."""
+    """Whether a host is this computer or in a private network."""
     if is_address(host):
         return ipaddress.ip_address(host).is_private
     return "." not in host or host.lower().endswith(_AT_HOME)
@@ -73,13 +73,13 @@ def is_at_home(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class EndpointAddresses:
-    """The addresses to query. Of two equal addresses the first counts."""
+    """The addresses to query. Of two equal addresses, the first one counts."""
 
     every: tuple[EndpointAddress, ...]
 
     @classmethod
     def of(cls, listed: tuple[EndpointAddress, ...], ports: tuple[int, ...]) -> EndpointAddresses:
-        """Return the listed addresses and this machine's ports."""
+        """Return the listed addresses, and those of these ports on this computer."""
         usual = tuple(EndpointAddress(LOOPBACK, port) for port in ports)
         first: dict[tuple[str, int], EndpointAddress] = {}
         for place in (*listed, *usual):
@@ -91,10 +91,10 @@ def place_of(url: str) -> EndpointAddress:
     """Return the address in http(s)://HOST[:PORT][/base], with or without `/v1`. Raises ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("it must be http://HOST:PORT, or https://HOST")
+        raise ValueError("the url must be http://HOST:PORT, or https://HOST")
     if parts.username or parts.password:
         raise ValueError(
-            "it must not contain a login: put the key into secrets.json, and its name into `key`"
+            "the url must not contain a login: put the key into secrets.json, and its name into `key`"
         )
     host = LOOPBACK if parts.hostname == "localhost" else parts.hostname
     tls = parts.scheme == "https"
@@ -105,7 +105,7 @@ def place_of(url: str) -> EndpointAddress:
 
 
 def machine_places(text: str) -> tuple[EndpointAddress, ...]:
-    """Return the addresses that a machine's name stands for. ValueError names the right form."""
+    """Return the addresses of the computer with this name. ValueError names the right form of a name."""
     machine = machine_of(text)
     ports = PORTS if machine.port is None else (machine.port,)
     listed = machine.port is not None
@@ -116,13 +116,13 @@ FILE = "endpoints.json"
 TAKEN = frozenset({*VENDOR_VARIABLES, *OTHER_NAMES})
 """Vendors on the internet: their names are reserved, as in `openai/...`."""
 USERS = ("ollama",)
-"""The users besides root and the node's own whose servers are used: Ollama's installer creates this one."""
+"""The users besides root and the node's own whose servers are used; Ollama's installer creates this one."""
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 class Listed(WireModel):
     """A listed server. `key`: the name of a secret; `free`: its calls cost nothing. `ca`: a file of
-    certificates; `~` is the home of the node's user; a bare name is next to this file."""
+    certificates; `~` is the home of the node's user; a bare name is a file next to endpoints.json."""
 
     name: _Name
     url: str
@@ -147,7 +147,7 @@ class Listed(WireModel):
         return name
 
     def below(self, home: Path) -> Listed:
-        """Return the endpoint with the absolute path of its certificates."""
+        """Return the endpoint with an absolute path to its certificates."""
         whole = None if self.ca is None else str(home / Path(self.ca).expanduser())
         return self.model_copy(update={"ca": whole})
 
@@ -164,8 +164,8 @@ class Listed(WireModel):
 
 
 class Owners(WireModel):
-    """The owner's settings of endpoints. `ports`: those of this machine that are checked; none: check only
-    listed servers. `users`: whose servers on these ports are used, by name or number."""
+    """The owner's settings of endpoints. `ports`: local ports to check; if empty, only listed servers are
+    checked. `users`: names or numbers of users whose servers on these ports may be used."""
 
     ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = PORTS
     endpoints: tuple[Listed, ...] = Field(default=(), max_length=32)
@@ -184,7 +184,7 @@ class Owners(WireModel):
         return tuple(one.place() for one in self.endpoints if one.enabled)
 
     def ports_left(self) -> tuple[int, ...]:
-        """Return the ports to check, without those of disabled listed servers of this machine."""
+        """Return the local ports to check, without those of disabled listed servers."""
         off = {
             place.port
             for place in (one.place() for one in self.endpoints if not one.enabled)
@@ -194,6 +194,6 @@ class Owners(WireModel):
 
 
 def read_owners(home: Path) -> Owners:
-    """Return the file's settings; without a file the defaults. SettingsError names file, key and problem."""
+    """Return the file's settings; the defaults without a file. SettingsError: file, key and problem."""
     owners = read_owner_settings(Owners, home / FILE)
     return owners.model_copy(update={"endpoints": tuple(one.below(home) for one in owners.endpoints)})

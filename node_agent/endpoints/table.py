@@ -32,7 +32,7 @@ DECODING_MS, PROMPT_MS = 60_000, 300_000
 
 @dataclass(frozen=True, slots=True)
 class DecodeProgress:
-    """Whether a server makes progress. `moved`: each busy slot as last seen, and since when it is such."""
+    """Whether a server makes progress. `moved`: each busy slot, and the time since which it is unchanged."""
 
     silent_since: int | None = None
     moved: tuple[tuple[Slot, int], ...] = field(default=())
@@ -40,12 +40,12 @@ class DecodeProgress:
     """The reason why the server counts as stuck; empty if it does not."""
 
     def after(self, seen: SlotCount | None, now_ms: int) -> DecodeProgress:
-        """Return the progress after a further check."""
+        """Return the progress after another check."""
         if seen is None:
             return DecodeProgress()
         if seen.silent:
             since = now_ms if self.silent_since is None else self.silent_since
-            words = f"it or its slots have not answered for {(now_ms - since) // 1000} s"
+            words = f"the server or its slots have not answered for {(now_ms - since) // 1000} s"
             return replace(self, silent_since=since, words=words if now_ms - since >= SILENCE_MS else "")
         known = dict(self.moved)
         moved = tuple((slot, known.get(slot, now_ms)) for slot in seen.busy)
@@ -62,12 +62,12 @@ def _describe_stuck(slot: Slot, ms: int) -> str:
 
 
 STRANGER_MS = 600_000
-"""Pause before a server without models is queried again, unless it was gone meanwhile, as it may log it."""
+"""Pause before a server without models is queried again, as it may log queries; a restart ends the pause."""
 
 
 @dataclass(slots=True)
 class KnownServer:
-    """What is known of an address between checks. `stranger_until`: no model server is there until then."""
+    """What is known of an address between checks. `stranger_until`: not checked again before this time."""
 
     identity: ServerKind | None = None
     memory: Memory = field(default_factory=Memory)
@@ -86,7 +86,7 @@ class KnownServer:
 
 @dataclass(frozen=True, slots=True)
 class ProbeContext:
-    """The circumstances of a check. `listed`: by its owner; `in_use`: our calls are running there."""
+    """The circumstances of a check. `listed`: by the owner; `in_use`: our calls are running on the server."""
 
     now_ms: int
     port: int
@@ -95,14 +95,14 @@ class ProbeContext:
 
 
 def update_server(known: KnownServer, client: ServerClient, moment: ProbeContext) -> KnownServer:
-    """Check the server and return what is known then. Raises nothing."""
+    """Check the server and return the updated knowledge. Raises nothing."""
     now_ms = moment.now_ms
     if known.identity is None and now_ms < known.stranger_until:
         return known
     try:
         return _ask_server(known, client, moment)
     except Silent as exc:
-        # a server that listens but is silent is kept for a while: all its slots may be processing long
+        # a server that listens but does not answer is kept for a while: all its slots may be processing long
         # prompts
         if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
             return KnownServer(trouble=str(exc), fix=exc.fix)
@@ -126,11 +126,11 @@ def _ask_server(known: KnownServer, client: ServerClient, moment: ProbeContext) 
         except Mismatch:
             known = KnownServer(key=known.key)
             continue
-        if identity.locked and not reading.locked:  # it accepts us now, and can be identified
+        if identity.locked and not reading.locked:  # the server accepts us now, so it can be identified
             known = KnownServer(key=known.key)
             continue
         progress = known.progress.after(reading.seen, now_ms)
-        # the metrics of a llama.cpp that hides its slots prevent it from sleeping, too
+        # queries of metrics keep a llama.cpp awake even if it hides its slots
         hidden = None if reading.waiting is None else SlotCount(0, silent=reading.waiting > 0)
         known.memory.asked(reading.seen or hidden, moment.in_use, now_ms)
         return KnownServer(identity, known.memory, progress, reading, now_ms, key=known.key)
@@ -142,14 +142,17 @@ def _ask_server(known: KnownServer, client: ServerClient, moment: ProbeContext) 
 MOST_MODELS = 40
 """The maximum number of models of all endpoints together."""
 MOST_ENDPOINTS = 16
-TRUST = 'if you trust it, add its url to "endpoints", or its user to "users", in endpoints.json of the node'
+TRUST = (
+    'if you trust the server, add its url to "endpoints", or its user to "users", in endpoints.json of the '
+    "node"
+)
 _FIRST = (Residence.LOADED, Residence.ASLEEP, Residence.NOT_LOADED, None)
 
 
 def make_endpoint_fact(
     name: str, place: EndpointAddress, known: KnownServer, now_ms: int
 ) -> EndpointFact | None:
-    """Return the facts of an endpoint; None if there is no server."""
+    """Return the facts of an endpoint; None if no server is there."""
     identity, reading = known.identity, known.reading
     if identity is None or reading is None or known.unused:
         return None
@@ -188,7 +191,7 @@ def _judge_health(name: str, place: EndpointAddress, known: KnownServer) -> tupl
 def name_places(
     places: Sequence[tuple[EndpointAddress, Dialect | None]], given: dict[EndpointAddress, str]
 ) -> dict[EndpointAddress, str]:
-    """Return a name for each address with a server; an assigned name does not change."""
+    """Return a name for each address with a server; names in `given` do not change."""
     used = {*given.values(), *(place.name for place, _ in places if place.name)}
     names = dict(given)
     for place, dialect in places:
@@ -206,7 +209,7 @@ def _new_name(place: EndpointAddress, dialect: Dialect, used: set[str]) -> str:
 
 
 def limit_models(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
-    """Return the report with as many models as fit a heartbeat: a fair share of each endpoint, loaded models
+    """Return the facts with as many models as fit a heartbeat: a fair share for each endpoint, loaded models
     first."""
     kept, left = [], MOST_MODELS
     ordered = sorted(facts[:MOST_ENDPOINTS], key=lambda one: len(one.models))
@@ -220,8 +223,8 @@ def limit_models(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
 def list_problems(
     servers: Sequence[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]],
 ) -> tuple[NodeProblem, ...]:
-    """Return the problems for `fleet status`: listed servers that are missing, and present ones that are not
-    well or not used."""
+    """Return the problems for `fleet status`: listed servers that are missing, and running ones that do not
+    work well or may not be used."""
     reported = []
     for name, place, known, found in servers:
         if found is None and place.listed:
@@ -240,14 +243,14 @@ def list_problems(
 
 
 FIRST_S, BRIEF_S = 2.5, 0.25
-"""Seconds to wait for the first check, and for later ones, which continue in the background."""
+"""Seconds to wait for the first check, and for later checks, which continue in the background."""
 ROUND_S = 10.0
 _log = logging.getLogger("pancode.node")
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointServer:
-    """What a model gateway needs to know about an endpoint. Its key never leaves the node."""
+    """An endpoint as a model gateway needs to know it. Its key never leaves the node."""
 
     fact: EndpointFact
     url: str
@@ -259,8 +262,8 @@ class EndpointServer:
 
 
 class EndpointTable:
-    """Thread-safe. `values`: current secrets by name; `machines`: addresses besides the owner's file.
-    `in_use`: whether our calls are running at the endpoint of that name."""
+    """The known endpoints. Thread-safe. `values`: current secrets by name; `machines`: addresses besides the
+    owner's file. `in_use`: whether our calls are running at the endpoint of that name."""
 
     def __init__(
         self,
@@ -279,7 +282,7 @@ class EndpointTable:
         self._trouble = ""
         self._users: tuple[str | int, ...] = USERS
         self._over = threading.Event()
-        """Set while no check is running."""
+        """An event that is set while no check is running."""
         self._over.set()
         self._looked: int | None = None
 
@@ -296,7 +299,7 @@ class EndpointTable:
         return (*own, *list_problems(self._list_rows()))
 
     def server(self, name: str) -> EndpointServer | None:
-        """Return the endpoint of that name; None if there is none now."""
+        """Return the endpoint of that name; None if it is not available now."""
         self._begin_round()
         for given, place, known, found in self._list_rows():
             if given == name and found is not None and not self._find_objection(place):
@@ -320,7 +323,7 @@ class EndpointTable:
                 found[place] = KnownServer(trouble="nothing listens there", key=key)
                 return
             seen = update_server(known, Http(place, key, self._clock), moment)
-            # Checked afterwards: the listener now is the one that answered, or its replacement.
+            # checked afterwards: the listener now is the one that answered, or its replacement
             seen.unused = self._find_objection(place) if seen.identity is not None else ""
             found[place] = seen
 
@@ -357,8 +360,8 @@ class EndpointTable:
             self._over.set()
 
     def _read_places(self) -> tuple[EndpointAddress, ...]:
-        """Return the addresses to query; only `machines` if the owner's file is unreadable: it may forbid
-        others."""
+        """Return the addresses to query; only `machines` if the owner's file, which may forbid the others, is
+        unreadable."""
         try:
             owners, self._trouble = read_owners(self._home), ""
         except SettingsError as exc:
@@ -367,7 +370,7 @@ class EndpointTable:
         return EndpointAddresses.of((*owners.places(), *self._machines), owners.ports_left()).every
 
     def _find_objection(self, place: EndpointAddress) -> str:
-        """Return the reason why the owner must allow the server first; empty: it may be used."""
+        """Return the reason why the owner must first allow the server; empty if it may be used."""
         return "" if place.listed or not place.is_here else find_stranger(place.port, self._users)
 
     def _list_rows(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 StrPath = str | os.PathLike[str]
 HEADER = 18  # "%08x %08x\n": length and CRC-32 of the payload
-MOST = 1 << 24  # of a payload: an invalid length must not allocate memory
+MOST = 1 << 24  # the maximum length of a payload: an invalid length must not allocate memory
 
 
 def _load_codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
     try:
         from _json import encode_basestring_ascii, make_encoder, make_scanner
-    except ImportError:  # an interpreter without the accelerator
+    except ImportError:  # the interpreter lacks the C accelerator
         import json
 
         return (lambda value: json.dumps(value, separators=(",", ":"))), json.loads
@@ -36,7 +36,7 @@ def _load_codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
         except (StopIteration, SystemError):  # SystemError: `json`, with its error class, is not loaded
             raise ValueError("not JSON") from None
         if text[end:].strip():
-            raise ValueError("more than one JSON value")
+            raise ValueError("there is more than one JSON value")
         return value
 
     return (lambda value: "".join(encoder(value, 0))), load
@@ -61,7 +61,7 @@ _dump, _load = _load_codec()
 
 
 def to_json(value: object) -> bytes:
-    """Return compact ASCII JSON. Raises TypeError for values that JSON cannot represent."""
+    """Return compact ASCII JSON. Raises TypeError for a value that JSON cannot represent."""
     return _dump(value).encode("ascii")
 
 
@@ -74,7 +74,7 @@ def from_json(data: bytes) -> Any:
 
 
 def sync_folder(folder: StrPath) -> None:
-    """Make the names in `folder` survive a power failure. Raises OSError."""
+    """Sync the folder, so that its names survive a power failure. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -94,7 +94,7 @@ def make_folder(folder: StrPath) -> bool:
 
 def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
     """Replace `path` (0600) by `data`, durably. A reader sees all old or all new bytes, never a mixture.
-    Without `sync`, the file survives a crash of this process, but not of the machine."""
+    Without `sync`, the file survives a crash of this process, but not of the computer."""
     path = os.fspath(path)
     temporary = _make_temporary_path(path)
     _write_synced(temporary, data, sync)
@@ -108,8 +108,8 @@ def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
 
 
 def overwrite_file(path: StrPath, data: bytes, sync: bool = True) -> None:
-    """Replace the file's content by `data` in the same file; durably if `sync`. Raises OSError. A crash
-    leaves the beginning of `data`, or nothing: never a part of the old content."""
+    """Replace the content of the same file by `data`; durably if `sync`. Raises OSError. After a crash the
+    file has a part of `data` from its start, or nothing, but never a part of the old content."""
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         _write_all(fd, data, 0)
@@ -122,8 +122,8 @@ def overwrite_file(path: StrPath, data: bytes, sync: bool = True) -> None:
 def create_exclusive(path: StrPath, data: bytes) -> bool:
     """Create `path` (0600) with `data`, durably; if it exists, return False and change nothing.
 
-    The name appears together with the bytes (a hard link to a finished file), so a reader never sees an empty
-    file whose writer it cannot judge.
+    The name appears together with the bytes (as a hard link to a finished file), so that no reader ever sees
+    an empty file.
     """
     path = os.fspath(path)
     temporary = _make_temporary_path(path)
@@ -150,7 +150,7 @@ def preallocate(path: StrPath, size: int) -> None:
 
 
 def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
-    """Replace `path` (0600) by `data` and reserve space up to `size`, durably. OSError: unchanged."""
+    """Replace `path` (0600) by `data`, durably, and reserve `size` bytes for it. OSError: nothing changed."""
     path = os.fspath(path)
     temporary = _make_temporary_path(path)
     try:
@@ -179,13 +179,13 @@ def blank_file(path: StrPath, offset: int) -> None:
 
 
 def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = True) -> None:
-    """Write one framed record into space that was reserved before, so that it fits even on a full disk.
-    Raises ValueError if the reserved space is too small, OSError if the file does not exist."""
+    """Write one framed record, durably if `sync`, into space that was reserved, so that it fits on a full
+    disk. Raises ValueError if the reserved space is too small, OSError if the file does not exist."""
     write_frames(path, frame_record(payload), offset, sync)
 
 
 def frame_record(payload: bytes) -> bytes:
-    """Return a record as bytes for its file."""
+    """Return the record's payload with its header, as bytes for a file."""
     return b"%08x %08x\n" % (len(payload), crc32(payload)) + payload
 
 
@@ -194,7 +194,7 @@ def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_size < offset + len(frames):
-            raise ValueError(f"{len(frames)} bytes do not fit at {offset} of {os.fspath(path)}")
+            raise ValueError(f"{len(frames)} bytes do not fit into {os.fspath(path)} at offset {offset}")
         _write_all(fd, frames, offset)
         if sync:
             os.fdatasync(fd)
@@ -203,7 +203,7 @@ def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
 
 
 def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
-    """Return the payload at `offset`; None if the file is absent, not written yet, or torn."""
+    """Return the payload at `offset`; None if the file is absent, not written yet or incomplete."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -216,7 +216,7 @@ def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
 
 
 def frame_in(data: bytes, offset: int) -> bytes | None:
-    """Return the payload as `read_framed` does, from bytes that were already read."""
+    """Return the payload at `offset` of bytes that were already read; None as for `read_framed`."""
     begin = offset + HEADER
     header = _parse_header(data[offset:begin])
     return None if header is None else _check_payload(data[begin : begin + header[0]], header)

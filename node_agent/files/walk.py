@@ -21,7 +21,7 @@ _Listed = list[tuple[str, bool]]
 
 @dataclass(frozen=True, slots=True)
 class WalkedName:
-    """A name in the open folder `at`, with the path `way` from the top; both are valid until the next one."""
+    """A name in the open folder `at`, and its path `way` from the top; valid until the next name."""
 
     at: int
     name: str
@@ -32,8 +32,8 @@ class WalkedName:
 def walk_tree(top: Path, opening: bool = False, most: int | None = None) -> Iterator[WalkedName]:
     """Yield everything below `top`, a folder after its content. Folders that cannot be entered are skipped.
 
-    `opening`: first give the owner permission to read, write and enter each folder. OSError if a folder is
-    moved meanwhile or has more than `most` names: names need no disk space, so no quota limits them.
+    `opening`: first give the owner permission to read, write and enter each folder. Raises OSError if a
+    folder is moved meanwhile or has more than `most` names, which no disk quota limits.
     """
     here = _open_folder(None, str(top), opening)
     if here is None:
@@ -54,7 +54,7 @@ def walk_tree(top: Path, opening: bool = False, most: int | None = None) -> Iter
 
 
 class _Place:
-    """The open folder, and the path to it. Going up uses `..`, which must lead to the folder we came from."""
+    """The open folder and the path to it. Going up uses `..`, which must lead to the earlier folder."""
 
     def __init__(self, here: int, opening: bool, most: int | None) -> None:
         self.here, self.opening, self.most = here, opening, most
@@ -89,7 +89,7 @@ class _Place:
 
 
 def _open_folder(at: int | None, name: str, opening: bool) -> int | None:
-    """Return a descriptor of a folder that can be read and left again; None if there is none."""
+    """Return a descriptor of a folder that can be read and left again; None if it cannot be opened."""
     try:
         here = os.open(name, _FOLDER, dir_fd=at)
     except PermissionError:
@@ -109,7 +109,7 @@ def _open_folder(at: int | None, name: str, opening: bool) -> int | None:
 
 
 def _force_open(at: int | None, name: str) -> int:
-    """Open a folder that its owner closed; -1 for another user's. Safe against a swapped link."""
+    """Open a folder that its owner made inaccessible; -1 for another user's. Safe against a swapped link."""
     try:
         closed = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
     except OSError:
@@ -130,10 +130,10 @@ def _read_inode(folder: int) -> _Inode:
 
 
 def _list_folder(folder: int, most: int | None) -> _Listed:
-    """Return names, and whether each is a folder: the listing includes that; a stat of each takes seconds."""
+    """Return the names, and whether each is a folder, from the listing; a stat of each would take seconds."""
     with os.scandir(folder) as found:
         until = None if most is None else most + 1
         names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(found, until)]
     if most is not None and len(names) > most:
-        raise OSError(errno.E2BIG, f"a folder in it has more than {most} names")
+        raise OSError(errno.E2BIG, f"a folder has more than {most} names")
     return names

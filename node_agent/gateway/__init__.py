@@ -1,3 +1,3 @@
-"""The model gateway: one small process per run that holds the model key, counts calls, enforces limits."""
+"""The model gateway: one small process per run that has the model key, counts calls and enforces limits."""
 
 from __future__ import annotations

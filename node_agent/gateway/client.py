@@ -32,7 +32,7 @@ from node_agent.gateway.upstream import UpstreamResponse
 MOST_WAITING, KEPT_WAITING = 128, 96
 """The maximum number of callers that have not shown the key; if exceeded, the second number may stay."""
 FIRST_S = 15.0
-"""Seconds from the connection to the first request that shows the key."""
+"""The maximum seconds from the connection to the first request, which must show the key."""
 _TABLE = "/proc/net/tcp"
 _UCRED = struct.Struct("3i")
 _UID_COLUMN = 7
@@ -43,7 +43,7 @@ Ports = tuple[int, int]
 
 @dataclass(slots=True, eq=False)
 class OpenConnection:
-    """One connection. `ports`: the caller's and ours, for TCP; `uid`: the caller's user, if looked up."""
+    """One connection. `ports`: the caller's and ours, for TCP; `uid`: the caller's user, if known."""
 
     task: asyncio.Task[object]
     ports: Ports
@@ -52,7 +52,7 @@ class OpenConnection:
 
 def select_surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenConnection]:
     """Return the connections to close so that at most `room` are left. `waiting`: the oldest first. Each is
-    the oldest connection of the user who has most: a genuine caller shows the key at once."""
+    the oldest connection of the user with the most; a genuine caller shows the key at once."""
     by_user: defaultdict[int | None, deque[OpenConnection]] = defaultdict(deque)
     for caller in waiting:
         by_user[caller.uid].append(caller)
@@ -89,7 +89,7 @@ class Lobby:
             self._known.discard(caller)
 
     def knows(self, caller: OpenConnection) -> bool:
-        """Record that the caller has shown the key. False: too many have, so close this connection."""
+        """Record that the caller has shown the key. False: too many have, so close the connection."""
         if caller not in self._known and len(self._known) >= self._most:
             return False
         self._waiting.pop(caller, None)
@@ -105,7 +105,7 @@ class Lobby:
 
 
 def users_by_ports() -> dict[Ports, int]:
-    """Return the user id at the local end of each TCP connection of this machine; empty if unknown."""
+    """Return the user id of each TCP connection's local end on this computer; empty if unknown."""
     try:
         with open(_TABLE) as file:
             rows = [line.split() for line in file][1:]
@@ -119,7 +119,7 @@ def _parse_port(address: str) -> int:
 
 
 def _find_caller(task: asyncio.Task[object], writer: asyncio.StreamWriter) -> OpenConnection:
-    """Return the caller. A unix socket reports the user; for TCP the kernel's table is read when needed."""
+    """Return the caller. A unix socket reports its user; for TCP the kernel's table is read later."""
     line = writer.get_extra_info("socket")
     if line.family == socket.AF_UNIX:
         credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
@@ -136,16 +136,16 @@ LARGEST: dict[Wire, int] = {
     Wire.GEMINI: 20 * MB,
     Wire.OLLAMA: 32 * MB,
 }
-"""The maximum bytes of a request by API: the vendors' limits, if known. The longest seen has 2 MB."""
+"""The maximum bytes of a request by API: the vendors' limits, if known. The longest request seen has 2 MB."""
 SMALL = MB
 """The maximum bytes of a request that only reads, and needs no body."""
 IN_MEMORY = 64 * MB
-"""The maximum bytes of all running requests together; others wait unread."""
+"""The maximum bytes of all running requests together; further requests wait unread."""
 MOST_VALUES = 250_000
-"""The maximum number of JSON values in a request: each takes up to 250 bytes in memory, even if short."""
+"""The maximum number of JSON values in a request: each one takes up to 250 bytes in memory, even if short."""
 _BEGINNINGS = (b",", b"[", b"{")
 _QUOTES_EACH = 4
-"""The maximum number of quotes for each value: a value with its name may be two strings."""
+"""The maximum number of quotes per value: a value and its name may be two strings."""
 
 
 def find_body_limit(target: RequestTarget) -> int:
@@ -154,8 +154,8 @@ def find_body_limit(target: RequestTarget) -> int:
 
 
 def check_values(body: bytes) -> None:
-    """Raise TooLarge if the body has more JSON values than can be read cheaply. For valid JSON the count is
-    never too low."""
+    """Raise TooLarge if the body has more JSON values than can be read cheaply. For valid JSON the computed
+    number is never too low."""
     if _count_marks(body) <= MOST_VALUES:
         return
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # the remaining quotes begin or end strings
@@ -167,12 +167,12 @@ def check_values(body: bytes) -> None:
 
 
 def _count_marks(text: bytes) -> int:
-    """Count the marks of values: each value but the outermost follows one of these."""
+    """Count the characters that precede values: each value except the outermost follows one of them."""
     return sum(text.count(mark) for mark in _BEGINNINGS)
 
 
 class Room:
-    """Admits requests as long as all of them together fit into memory."""
+    """Admits requests only while all of them together fit into memory."""
 
     def __init__(self, size: int = IN_MEMORY) -> None:
         self._free = size
@@ -180,7 +180,7 @@ class Room:
 
     @contextlib.asynccontextmanager
     async def of(self, framing: int | Framing, most: int) -> AsyncIterator[None]:
-        """Reserve memory while a body is read; a body without a stated size counts as the largest."""
+        """Reserve memory while a body is read; a body of unknown size counts as one of maximum size."""
         size = min(framing, most) if isinstance(framing, int) else most
         while self._free < size:
             await self._freed.wait()
@@ -197,13 +197,13 @@ T = TypeVar("T")
 READ_S = 60.0
 """Seconds within which a whole body must arrive."""
 DROPPED_BYTES, DROP_S = 1 << 20, 5.0
-"""How much of a refused body is read and discarded: a sender does not read an answer on a closed
+"""The bytes of a refused body that are read and discarded: a sender does not read an answer on a closed
 connection."""
 REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 413: "Content Too Large", 502: "Bad Gateway"}
 
 
 class ResponseBody:
-    """An answer's body that is being sent to the agent; the last piece is held until `end`."""
+    """An answer's body that is being sent to the agent; the last piece is held back until `end`."""
 
     def __init__(self, writer: asyncio.StreamWriter, chunked: bool) -> None:
         self._writer, self._chunked = writer, chunked
@@ -223,7 +223,7 @@ class ResponseBody:
 
 
 class AgentConnection(asyncio.StreamReaderProtocol):
-    """One connection; it detects at once that the agent disconnects, even while waiting for an answer."""
+    """One connection; detects at once that the agent disconnects, even while it waits for an answer."""
 
     def __init__(self, serve: Callable[[AgentClient], Awaitable[None]]) -> None:
         self._client: AgentClient | None = None
@@ -249,7 +249,7 @@ class AgentConnection(asyncio.StreamReaderProtocol):
 
 
 class AgentClient:
-    """The agent's end of a connection. `is_known`: the agent has shown the key, and may stay idle."""
+    """The gateway's end of an agent's connection. `is_known`: the agent has shown the key (may stay idle)."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer
@@ -258,7 +258,7 @@ class AgentClient:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Cancel the current task if the agent disconnects while it waits for an answer."""
+        """Cancel the current task if the agent disconnects while the task waits for an answer."""
         self._working = asyncio.current_task()
         try:
             yield
@@ -270,7 +270,7 @@ class AgentClient:
             self._working.cancel()
 
     async def next(self) -> Head | None:
-        """Return the next request's head; None if no more comes. Raises BadMessage."""
+        """Return the next request's head; None if no request follows. Raises BadMessage."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if self.is_known else FIRST_S):
                 head = await read_head(self._reader)
@@ -279,13 +279,13 @@ class AgentClient:
         return None
 
     async def body(self, head: Head, most: int) -> bytes:
-        """Return the whole body. Raises TooLarge, BadMessage."""
+        """Return the whole request body, of at most `most` bytes. Raises TooLarge, BadMessage."""
         if "100-continue" in head.joined("expect"):
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return await read_within(READ_S, read_whole(self._reader, framing_of(head, 0), most))
 
     async def drop(self, head: Head) -> None:
-        """Discard a refused body, within limits; afterwards the connection cannot be used any more."""
+        """Discard a refused body, within limits; the connection cannot be used afterwards."""
         if "100-continue" not in head.joined("expect"):
             with contextlib.suppress(BadMessage):
                 await read_within(DROP_S, self._drop(framing_of(head, 0)))
@@ -298,7 +298,7 @@ class AgentClient:
                 return
 
     async def begin(self, answer: UpstreamResponse) -> ResponseBody:
-        """Send the head of the server's answer; return its body, which follows."""
+        """Send the head of the server's answer; return the answer's body to be sent next."""
         kept = [(name, value) for name, value in answer.head.headers if name not in HOP]
         endless = isinstance(answer.framing, Framing)
         chunked = endless and not self._is_old
@@ -310,7 +310,7 @@ class AgentClient:
         return ResponseBody(self.writer, chunked)
 
     async def say(self, status: int, body: bytes, kind: str = "", closes: bool = False) -> None:
-        """Send an answer of the gateway itself."""
+        """Send an answer of the gateway itself; `closes`: then close the connection."""
         headers = [("content-type", kind or "application/json"), ("content-length", str(len(body)))]
         if closes:
             headers.append(("connection", "close"))
@@ -320,7 +320,7 @@ class AgentClient:
 
 
 async def read_within(seconds: float, reading: Awaitable[T]) -> T:
-    """Return the result; BadMessage if it takes longer."""
+    """Return the result of `reading`; raise BadMessage if it takes longer than `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             return await reading

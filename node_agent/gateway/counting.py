@@ -1,4 +1,4 @@
-"""Counts a run's calls, tokens and money, and decides how much it may still use."""
+"""Counts a run's calls, tokens and money, and decides how much the run may still use."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class UsageBound:
 class Count:
     """All model calls of one run so far.
 
-    `unread`: answers that did not report all their tokens, so the sums are too low. `usd` None: some
-    answer had no price. `assumed`: `usd` includes the assumed cost of an answer without an end.
-    `bound`: the usage that limits are compared with; it includes such answers. `limit`: which limit
-    refused a call, explained in `words`. `ended`: normally. `wrap_up`: 1 once the last call was let
-    through after a limit. `tunnelled`: by subscription, which counts only connections and bytes.
-    `local`: no answer costs anything. `waited_ms`: for a free slot of the server. `failing`:
-    consecutive failed calls until now, for `failing_s`, the last with `status` (0: no answer) and the
-    text `trouble`; the server asked us to wait `retry_s`. `waiting`: calls whose answer has not begun.
+    `unread`: answers that did not report all their tokens, so the sums are too low. `usd` None: some answer
+    had no price. `assumed`: `usd` includes the assumed cost of an answer without an end. `bound`: the usage
+    that limits are compared with; it includes such answers. `limit`: the limit that refused a call, explained
+    in `words`. `ended`: the gateway ended normally. `wrap_up`: 1 after the last call, allowed after a limit.
+    `tunnelled`: by subscription, for which only connections and bytes are counted. `local`: no answer costs
+    anything. `waited_ms`: for a free slot of the server. `failing`: consecutive failed calls until now, for
+    `failing_s`, the last with `status` (0: no answer) and the text `trouble`; the server asked us to wait
+    `retry_s`. `waiting`: calls whose answer has not begun.
     """
 
     requests: int = 0
@@ -73,21 +73,21 @@ class Count:
     unsure: str = ""
     """Attributes of answers whose price is unknown, as text: `usd` assumes the highest that may apply."""
     beyond: str = "0"
-    """The dollars of `usd` that come only from this highest price; the rest is the minimum cost."""
+    """The dollars of `usd` that result only from this highest price; the rest is the minimum cost."""
     left: int | None = None
-    """The percentage left of the provider's rate limit, from its last answer; None: not reported."""
+    """The remaining percentage of the provider's rate limit, from its last answer; None: not reported."""
     left_until_s: int = 0
-    """Until when `left` is valid, in seconds of CLOCK_MONOTONIC."""
+    """The time until which `left` is valid, in seconds of CLOCK_MONOTONIC."""
 
     @property
     def source(self) -> Literal["unknown", "local", "metered", "assumed"]:
-        """Return how the cost is known."""
+        """Return how the cost was determined."""
         if self.usd is None:
             return "unknown"
         return "local" if self.local else "assumed" if self.assumed else "metered"
 
     def charged(self, reading: MeterReading, charge: Charge, model: str, used: TokenCount) -> Count:
-        """Return the count after a paid answer with its own attributes."""
+        """Return the count after a paid answer whose own attributes determine its price."""
         count = self.answered(reading, charge.price, model, used)
         if not charge.unsure or charge.price is None or charge.least is None or self.local:
             return count
@@ -95,7 +95,7 @@ class Count:
         return replace(count, assumed=True, unsure=self.unsure or charge.unsure, beyond=format(more, "f"))
 
     def answered(self, reading: MeterReading, price: Price | None, model: str, used: TokenCount) -> Count:
-        """Return the count after a paid answer of the server; `used`: the reported or assumed tokens."""
+        """Return the count after a paid answer of the server. `used`: the reported or assumed tokens."""
         usd = None if self.usd is None or price is None else self.usd + price.cost(used)
         return replace(
             self,
@@ -108,7 +108,7 @@ class Count:
         )
 
     def unanswered(self, expected: Expected) -> Count:
-        """Return the count after a call whose answer was not received: it may cost money anyway."""
+        """Return the count after a call whose answer was not received, but which may have cost money."""
         usd = None if self.usd is None or expected.price is None else self.usd + expected.bound.usd
         return replace(
             self,
@@ -127,7 +127,7 @@ class Count:
 
     @classmethod
     def from_json(cls, data: bytes) -> Count:
-        """Read the count from JSON, including an older gateway's, which lacks some names. ValueError."""
+        """Read the count from JSON, even an older gateway's, which lacks some names. Raises ValueError."""
         raw: Any = json.loads(data)
         known = {field.name for field in fields(cls)}
         if not isinstance(raw, dict) or not {"requests", "tokens", "usd"} <= raw.keys() <= known:
@@ -150,7 +150,7 @@ class Caps:
     requests: int | None = None
 
     def reached(self, count: Count) -> tuple[str, str]:
-        """Return (which limit, why), or two empty texts. Checked before a call; a running one may end."""
+        """Return the name of the reached limit, and the reason; two empty texts if no limit is reached."""
         spent, assumed = count.bound, " (or assumed to be)" if count.unread else ""
         if self.tokens is not None and spent.tokens >= self.tokens:
             return (
@@ -164,15 +164,15 @@ class Caps:
         return "", ""
 
     def have_room(self, bound: UsageBound) -> bool:
-        """Whether this much can be used without exceeding a limit."""
+        """Whether this usage fits without exceeding a limit."""
         full = self.tokens is not None and bound.tokens > self.tokens
         return not full and (self.usd is None or bound.usd <= self.usd)
 
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """The consecutive failed calls, and when the server last failed. Times are seconds of any one clock.
-    `tries`: calls made after the failure before them was known; `first`: when the first one failed."""
+    """The consecutive failed calls, and when the server last failed. All times are seconds of the same clock.
+    `tries`: calls made when the failure before them was known; `first`: time of the first failure."""
 
     failures: int = 0
     failed: float = 0.0
@@ -199,13 +199,13 @@ class Storm:
         return 0.0 if over < 0 else float(min(FIRST_WAIT_S * 2 ** min(over, 10), LONGEST_WAIT_S))
 
     def is_cut(self, now: float) -> bool:
-        """Whether calls are answered without the server now."""
+        """Whether calls are now answered with the last error, without calling the server."""
         return self.failures >= MOST_FAILURES and now - self.failed < COOL_S
 
 
 BYTES_PER_TOKEN = 4
 ASSUMED_OUTPUT = 8192
-"""The output tokens that are assumed if a request sets no limit for its answer."""
+"""The output tokens that are assumed if a request does not limit its answer."""
 _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Wire.ANTHROPIC: ((), ("max_tokens",)),
     Wire.CHAT: ((), ("max_completion_tokens", "max_tokens")),
@@ -228,7 +228,7 @@ def estimate_most(wire: Wire, size: int, body: dict[str, Any]) -> TokenCount:
 
 
 def count_usage(reading: MeterReading, expected: TokenCount, passed: int) -> TokenCount:
-    """Return the usage of an answer of `passed` bytes: as reported, or else as it must be assumed."""
+    """Return the usage of an answer of `passed` bytes: as reported or, where it was not, as assumed."""
     tokens = reading.tokens
     if reading.whole:
         return tokens
@@ -255,7 +255,7 @@ class Expected:
 
 
 class LimitReached(Exception):
-    """A limit of the run allows no more calls. `limit`: which one; `words`: the explanation."""
+    """A limit of the run allows no more calls. `limit`: its name; `words`: the explanation."""
 
     def __init__(self, limit: str, words: str) -> None:
         super().__init__(words)
@@ -264,7 +264,7 @@ class LimitReached(Exception):
 
 class Allowance:
     """Lets calls start while the run's limits have room for all running calls. Without room, calls run one at
-    a time, so at most one can exceed a limit. `count`: the current one."""
+    a time, so that at most one call can exceed a limit. `count`: the current count."""
 
     def __init__(self, caps: Caps, count: Callable[[], Count]) -> None:
         self._caps, self._count = caps, count
@@ -273,7 +273,7 @@ class Allowance:
 
     @contextlib.asynccontextmanager
     async def call(self, expected: Expected) -> AsyncIterator[None]:
-        """Admit one call; its usage is counted before the context ends. Raises LimitReached."""
+        """Wait until the call may start; the caller counts its usage in the context. Raises LimitReached."""
         mine = expected.bound
         await self._wait_for_room(mine)
         self._held.append(mine)

@@ -1,4 +1,4 @@
-"""The part of HTTP/1.1 that a gateway needs: heads; bodies by length, in chunks or to the end. Strict."""
+"""The part of HTTP/1.1 that a gateway needs: heads, and bodies by length, in chunks or to the end. Strict."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from enum import Enum
 HEAD_BYTES = 64 << 10
 PIECE = 64 << 10
 DIGITS = 15
-"""The maximum number of digits of a length: real ones are shorter, and Python refuses thousands of digits."""
+"""The maximum number of digits of a length: real ones have fewer, and Python refuses thousands of digits."""
 DROPPED = 8
-"""How much of a body that is too large is read and discarded, as a multiple of the limit."""
+"""The amount of a too large body that is read and discarded, as a multiple of the limit."""
 
 TRAILERS = 100
-"""The maximum number of lines after a chunked body: an endless sender would keep us busy for nothing."""
+"""The maximum number of lines after a chunked body, so that an endless sender cannot keep us busy."""
 
 Headers = list[tuple[str, str]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class BadMessage(Exception):
-    """The input is not HTTP, or it is not certain where a body ends."""
+    """The input is not HTTP, or the end of a body cannot be determined."""
 
 
 class TooLarge(BadMessage):
@@ -42,7 +42,7 @@ class BrokenAnswer(Gone):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """`start` is the first line; header names are in lower case."""
+    """The head of a message. `start` is the first line; header names are in lower case."""
 
     start: str
     headers: Headers = field(default_factory=list)
@@ -60,7 +60,7 @@ class Head:
 
     @property
     def closes(self) -> bool:
-        """Whether the connection ends after this message."""
+        """Whether the connection closes after this message."""
         options = self.joined("connection")
         return "close" in options or (self.is_old and "keep-alive" not in options)
 
@@ -73,7 +73,7 @@ class Framing(Enum):
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head | None:
-    """Read the next message's head; None if the other side has ended. Raises BadMessage."""
+    """Read the next message's head; None if the other side has closed the connection. Raises BadMessage."""
     try:
         data = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as exc:
@@ -94,7 +94,8 @@ def parse_head(data: bytes) -> Head:
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not _NAME.fullmatch(name) or _CONTROL.search(value):
-            raise BadMessage("a line of the head is not a valid header")  # not quoted: it may contain the key
+            # the line is not quoted, because it may contain the key
+            raise BadMessage("a line of the head is not a valid header")
         headers.append((name.lower(), value.strip()))
     if len(start.split(" ", 2)) < 2 or _CONTROL.search(start):
         raise BadMessage("the first line is not valid HTTP")
@@ -102,7 +103,7 @@ def parse_head(data: bytes) -> Head:
 
 
 def framing_of(head: Head, default: int | Framing) -> int | Framing:
-    """Return what ends the body. BadMessage for both ways at once, or two lengths: request smuggling."""
+    """Return how the body ends. BadMessage for both ways or two lengths, which allow request smuggling."""
     lengths = {value for key, value in head.headers if key == "content-length"}
     coding = head.joined("transfer-encoding")
     if coding:
@@ -169,7 +170,7 @@ def _parse_size(line: bytes) -> int:
 
 async def read_whole(reader: asyncio.StreamReader, framing: int | Framing, most: int) -> bytes:
     """Return a request's body. Raises BadMessage, or TooLarge if it has more than `most` bytes. The rest of a
-    too large body is read and discarded, within limits; else the sender gets no answer."""
+    too large body is read and discarded, within limits, so that the sender can read the answer."""
     parts, size = [], 0
     async for piece in body_of(reader, framing):
         size += len(piece)

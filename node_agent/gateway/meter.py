@@ -1,5 +1,5 @@
-"""Reads token counts from model servers' answers, in five dialects, streamed or not. Pure, bounded memory.
-Standard library only, like everything that the gateway's program imports."""
+"""Reads token counts from model servers' answers in five APIs, streamed or not. Pure, bounded memory.
+Standard library only, like all modules that the gateway's program imports."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 LINE_BYTES = 8 << 20
-"""The maximum bytes of a stream's line that are read; longer lines are skipped. The longest seen: 300 KB."""
+"""The maximum bytes of a stream's line that are read; a longer line is skipped. The longest seen: 300 KB."""
 PLAIN_BYTES = 16 << 20
 MOST = 2**53 - 1
 
 
 class Wire(StrEnum):
-    """The API that a path belongs to."""
+    """The API of a model call."""
 
     ANTHROPIC = "anthropic"
     CHAT = "chat"
@@ -53,8 +53,8 @@ class TokenCount:
 
 @dataclass(frozen=True, slots=True)
 class MeterReading:
-    """The usage that an answer has reported so far. `whole`: completely; `model`: the model that answered.
-    `terms`: name and value of each text field, such as the tier, as each may change the price."""
+    """The usage that an answer has reported so far. `whole`: all of it; `model`: the model that answered.
+    `terms`: name and value of each text field that may change the price, such as the tier."""
 
     tokens: TokenCount = TokenCount()
     whole: bool = False
@@ -63,7 +63,7 @@ class MeterReading:
 
 
 class Meter(Protocol):
-    """Reads an answer's bytes, split anywhere. Never raises. `heard`: the answer had something to read."""
+    """Reads an answer's bytes, split anywhere. Never raises. `heard`: the answer had readable data."""
 
     reading: MeterReading
     heard: bool
@@ -79,7 +79,7 @@ Reader = Callable[[MeterReading, dict[str, Any]], MeterReading]
 
 
 class LineMeter:
-    """Reads streams: server-sent events (`data: {...}`) and lines of JSON. Most lines are never parsed."""
+    """Reads streams of server-sent events (`data: {...}`) or of JSON lines. Most lines are never parsed."""
 
     def __init__(self, read: Reader, mark: bytes) -> None:
         self.reading, self.heard = MeterReading(), False
@@ -113,7 +113,7 @@ class LineMeter:
 
 
 class PlainMeter:
-    """Reads one JSON value, or a list of them as Gemini streams it without `alt=sse`."""
+    """Reads one JSON value, or a list of JSON values as Gemini streams them without `alt=sse`."""
 
     def __init__(self, read: Reader) -> None:
         self.reading, self.heard = MeterReading(), False
@@ -162,7 +162,7 @@ _ASKED = ("service_tier", "serviceTier", "speed", "inference_geo")
 
 
 def terms_of(values: dict[str, Any]) -> dict[str, str]:
-    """Return the fields of a request or an answer that may change its price: tier, texts in its usage."""
+    """Return the fields of a request or an answer that may change its price: tier and texts in its usage."""
     found = dict[str, str]()
     for place in (values, _to_dict(values.get("response")), _to_dict(values.get("message"))):
         words = {name: place.get(name) for name in _ASKED}
@@ -173,7 +173,7 @@ def terms_of(values: dict[str, Any]) -> dict[str, str]:
 
 
 def _read_anthropic(before: MeterReading, event: dict[str, Any]) -> MeterReading:
-    """The stream's first event has the input, its last delta the output; both are totals for this answer."""
+    """Read an event. The first event has the input, the last delta the output, each as the answer's total."""
     message = _to_dict(event.get("message")) if event.get("type") == "message_start" else event
     usage = _to_dict(message.get("usage"))
     if not usage:
@@ -215,7 +215,7 @@ def _read_responses(before: MeterReading, event: dict[str, Any]) -> MeterReading
 
 
 def _read_gemini(before: MeterReading, event: dict[str, Any]) -> MeterReading:
-    """Every piece has the totals so far; the last one with a finish reason is final."""
+    """Read a piece of the answer: every piece has the totals so far; one with a finish reason is final."""
     usage = _to_dict(event.get("usageMetadata"))
     if not usage:
         return before

@@ -46,11 +46,11 @@ _NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
 class GatewaySettings(WireModel):
-    """The owner's gateway.json. `https_proxy`: for servers behind TLS; `proxy_login`: the name of a secret
-    with `user:password`.
+    """The owner's gateway.json. `https_proxy`: for servers with TLS; `proxy_login`: the name of a secret with
+    `user:password`.
 
     `no_proxy`: hosts, domains with subdomains, and networks that are reached directly. `hosted_tools`: how to
-    treat tools that the vendor would run; `fetched_urls`: addresses that it would fetch.
+    treat tools that the vendor would run; `fetched_urls`: how to treat addresses that the vendor would fetch.
     """
 
     https_proxy: str | None = None
@@ -67,8 +67,8 @@ class GatewaySettings(WireModel):
         parts = urlsplit(url)
         if parts.username or parts.password:
             raise ValueError(
-                "it must not contain a login: put user:password into secrets.json, and its name into "
-                "proxy_login"
+                "https_proxy must not contain a login: put user:password into secrets.json, and its name "
+                "into proxy_login"
             )
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or not _find_port(url):
             raise ValueError("it must be http://HOST:PORT (traffic through it is still TLS)")
@@ -84,12 +84,12 @@ class GatewaySettings(WireModel):
 
 
 def read_wish(home: Path) -> GatewaySettings:
-    """Return the file's settings; without a file the defaults. SettingsError names file, key and problem."""
+    """Return the file's settings; the defaults without a file. SettingsError: file, key and problem."""
     return read_owner_settings(GatewaySettings, home / WISH_FILE)
 
 
 def problems_of(home: Path) -> tuple[NodeProblem, ...]:
-    """Return the problems for `fleet status`: with an unreadable settings file no gateway starts."""
+    """Return the problems for `fleet status`: no gateway starts while the settings file is unreadable."""
     try:
         read_wish(home)
     except SettingsError as wrong:
@@ -114,7 +114,7 @@ def _is_network(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The route to an endpoint. `free`: the model costs nothing; `slots`: calls at once, 0: any number."""
+    """The route to an endpoint. `free`: the model costs nothing; `slots`: parallel calls, 0: any number."""
 
     way: Way
     free: bool
@@ -123,13 +123,13 @@ class Lead:
     ca: str
 
     def told(self) -> dict[str, Any]:
-        """Return the fields for the gateway's spec."""
+        """Return the fields of the gateway's spec for this route."""
         at = str(self.slots_folder.absolute())
         return {"slots": self.slots, "slots_folder": at, "ca": self.ca}
 
 
 class Near:
-    """The endpoints of this node by name. `folder`: contains the locks of their slots."""
+    """The endpoints of this node by name. `folder`: the folder of the locks of their slots."""
 
     def __init__(self, find: Callable[[str], EndpointServer | None], folder: Path) -> None:
         self._find, self._folder = find, folder
@@ -139,7 +139,7 @@ class Near:
         name = job.endpoint or ""
         server = self._find(name)
         if server is None:
-            words = f"endpoint {name} is not available: its server was stopped, or does not answer"
+            words = f"endpoint {name} is not available: its server is stopped or does not answer"
             raise StepFailed(FailureKind.MODEL_FAILED, words)
         fact = server.fact
         if fact.health is Health.NEEDS_KEY:
@@ -162,19 +162,19 @@ PROGRAM = str(Path(__file__).with_name("program.py"))
 """The path of the gateway's program, which runs in its own process to save memory in the node agent."""
 END_MS = 5_000
 SPARE_S = 600.0
-"""Seconds of a gateway's life beyond the wall limit, for grace periods of a stop or a slow machine."""
+"""Seconds that a gateway may live beyond the time limit, for grace periods of a stop or a slow node."""
 TOKEN_BYTES = 16
 BACKLOG = 128
 FIRST_FD = 3
 _TLS = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""The node's variables by which a gateway finds its certificates."""
+"""The node's variables that tell a gateway where its certificates are."""
 _DEFAULTS = tuple(n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP))
 
 
 @dataclass(frozen=True, slots=True)
 class _Led:
     """The destination of a run's calls: `way`, or `hosts` by subscription. Determined at each opening.
-    `prices`: the owner's, as text; `wrong`: why they are unreadable. `lead`: the endpoint's route."""
+    `prices`: the owner's, as text; `wrong`: why they are unreadable. `lead`: the route to the endpoint."""
 
     way: Way | None
     hosts: tuple[str, ...] = ()
@@ -183,12 +183,12 @@ class _Led:
     lead: Lead | None = None
 
     def is_priced(self, model: str | None) -> bool:
-        """Whether the price is known; a vendor's own model without a number is one of its newest."""
+        """Whether the price is known. A vendor's model without a number is one of its newest and has one."""
         if self.way is None:
             return False
         if self.is_free:
             return True
-        model = next(iter(self.way.models), model)  # without the provider's name
+        model = next(iter(self.way.models), model)  # this name lacks the provider's prefix
         if self.way.public and not any(letter.isdigit() for letter in model or ""):
             return True
         owner = self._read_owner_prices()
@@ -198,7 +198,7 @@ class _Led:
 
     @property
     def is_free(self) -> bool:
-        """Whether the server is the owner's own, and the owner has set no price for the model. A vendor's own
+        """Whether the server is the owner's own, and the owner has set no price for the model. A vendor's
         model at a private address is behind a proxy, which has to pay for it."""
         if self.lead is not None or self.way is None:
             return self.lead is not None and self.lead.free
@@ -237,7 +237,7 @@ class GatewayProcesses:
     def open(self, job: Job, folder: Path) -> GatewayAccess | None:
         given = places.read_access(folder)
         alive = given is not None and self.is_alive(folder)
-        if given is not None and alive and job.endpoint is not None:  # the endpoint may be gone by now
+        if given is not None and alive and job.endpoint is not None:  # the endpoint may no longer exist
             return GatewayAccess(*given)
         try:
             values = self._values()
@@ -254,7 +254,7 @@ class GatewayProcesses:
             raise StepFailed(kind, f"the model gateway cannot be started: {exc}") from exc
 
     def _find_led(self, job: Job, values: Mapping[str, str]) -> _Led | None:
-        """Return where the run's calls go; None: the run calls its model directly."""
+        """Return the destination of the run's calls; None: the run calls its model directly."""
         named = (*job.env, *job.secrets)
         lead = self._find_lead(job)
         way = way_of(job.runtime, values, named, job.model) if lead is None else lead.way
@@ -270,7 +270,7 @@ class GatewayProcesses:
         return _Led(way, prices=prices, lead=lead)
 
     def _find_lead(self, job: Job) -> Lead | None:
-        """Return the route to the endpoint of this node that the job names, if any."""
+        """Return the route to the endpoint of this node that the job names; None if it names none."""
         if job.endpoint is None:
             return None
         if self._near is None:
@@ -332,7 +332,8 @@ class GatewayProcesses:
         found = places.find_gateway(folder)
         with self._lock:
             child = self._mine.get(folder)
-        seen = process.read_stat(child) if child and found is None else None  # it is not identified yet
+        # the server is not identified yet
+        seen = process.read_stat(child) if child and found is None else None
         return found if seen is None or seen.gone else (seen.pid, seen.start)
 
     def _start(
@@ -366,7 +367,8 @@ class GatewayProcesses:
                 os.close(stdin)
         with self._lock:
             self._mine[folder] = child
-        with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:  # its death is detected later
+        # the gateway's death is detected later
+        with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:
             file.write(spec.to_json())
         return entry
 
@@ -379,7 +381,8 @@ class GatewayProcesses:
         login = values.get(wish.proxy_login, "") if wish.proxy_login else ""
         if wish.proxy_login and ":" not in login:
             words = (
-                f"proxy_login of gateway.json names {wish.proxy_login}, whose value here is not user:password"
+                f"proxy_login of gateway.json names {wish.proxy_login}, whose value is not user:password "
+                "on this node"
             )
             raise StepFailed(FailureKind.NODE_INTERNAL, words)
         return replace(
@@ -392,7 +395,7 @@ class GatewayProcesses:
         )
 
     def _spawn(self, env: dict[str, str], files: tuple[int, int, int, int]) -> int:
-        """Start the gateway without waiting. Its sockets already listen: a caller waits until it is up."""
+        """Start the gateway without waiting; return its pid. Its sockets listen already, so callers wait."""
         self._reap()
         stdin, log, *sockets = files
         at = range(FIRST_FD, FIRST_FD + len(sockets))
@@ -414,7 +417,7 @@ def _make_spec(job: Job, folder: Path, entry: GatewayAccess, led: _Led) -> Gatew
     if way is None:
         return GatewaySpec("", "", "", "", entry.token, at, tunnel=led.hosts, life_s=life)
     if led.wrong:
-        raise StepFailed(FailureKind.NODE_INTERNAL, f"prices.json of this node: {led.wrong}")
+        raise StepFailed(FailureKind.NODE_INTERNAL, f"prices.json of this node is invalid: {led.wrong}")
     return GatewaySpec(
         upstream=way.upstream,
         mount=way.mount,
@@ -437,7 +440,7 @@ def _make_spec(job: Job, folder: Path, entry: GatewayAccess, led: _Led) -> Gatew
 
 
 def _plan_moves(pairs: list[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """Return moves through higher numbers, so that no move overwrites a file that must still be moved."""
+    """Return `dup2` moves through higher numbers, so that none overwrites a file that must still be moved."""
     above = max(max(pair) for pair in pairs) + 1
     there = [(os.POSIX_SPAWN_DUP2, fd, above + to) for fd, to in pairs]
     back = [(os.POSIX_SPAWN_DUP2, above + to, to) for _, to in pairs]
@@ -452,10 +455,10 @@ def _reap_child(pid: int) -> bool:
 
 
 def _make_unix_socket(path: Path) -> socket.socket:
-    """Create a socket through its folder's descriptor: a socket's path may have only 107 bytes.
+    """Create a socket through its folder's descriptor, because a socket's path may have only 107 bytes.
 
-    In a sandbox the agent may be another user. No other user reaches the socket: the attempt's folder is ours
-    alone, and every caller must show the placeholder.
+    In a sandbox the agent may be another user. No other user reaches the socket: only we can enter the
+    attempt's folder, and every caller must show the placeholder key.
     """
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,5 +1,5 @@
 """Token prices: the node owner's own list first, then the vendors' public prices. Pure. A model that is not
-listed has no price: its cost is unknown, never zero."""
+listed has no price; its cost is unknown, never zero."""
 
 from __future__ import annotations
 
@@ -76,17 +76,17 @@ _USUAL = (
     *("", "auto", "default", "standard", "on_demand", "traffic_type_unspecified", "global", "not_available"),
     *("standard_only", "flex", "batch", "on_demand_flex", "scale", "provisioned_throughput"),
 )
-"""Attributes with which no token costs more than in the list."""
+"""Attributes with which no token costs more than the list price."""
 _DEARER = {
     "priority": Decimal("2.5"),
     "on_demand_priority": Decimal(2),
     "fast": Decimal(6),
     "us": Decimal("1.1"),
 }
-"""The factor of each attribute, at its highest for any model of its vendor, in November 2026: the priority
+"""The price factor of each attribute, the highest of its vendor's models, in November 2026: the priority
 tiers of OpenAI and Google, the fast mode of Anthropic and its inference in one country."""
 UNHEARD = max(_DEARER.values())
-"""The factor of an attribute that is not in this list."""
+"""The price factor of an attribute that is not in this list."""
 _DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
 
 # US dollars for a million tokens, as of November 2026: input, read from a cache, written into one, output.
@@ -145,7 +145,7 @@ gemini-2.5-flash-lite   0.1   0.01   0.1   0.4
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """US dollars for a million tokens of each kind."""
+    """The price in US dollars for a million tokens of each kind."""
 
     input: Decimal
     cached: Decimal
@@ -168,7 +168,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One rate, or another for requests with more input than `above`."""
+    """One rate, and possibly another rate for requests with more input than `above`."""
 
     rate: Rate
     above: int | None = None
@@ -185,8 +185,8 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """The price of an answer. `price`: the highest that may apply; `least`: the certain part; None: none.
-    `unsure`: the attributes of unknown price, as text; if it is empty, both prices are the same."""
+    """The price of an answer. `price`: the highest that may apply; `least`: the certain part; None: no price.
+    `unsure`: the attributes of unknown price, as text; if empty, both prices are the same."""
 
     price: Price | None
     least: Price | None
@@ -194,10 +194,10 @@ class Charge:
 
 
 class Prices:
-    """Prices of models. `public`: use the vendors' list, which is valid only for a vendor's own server;
-    `host`: the vendor that runs the server with models of many makers, whose own list is used.
+    """Prices of models. `public`: whether the vendors' list is used, which is valid only for a vendor's own
+    server; `host`: the vendor that runs the server with models of many makers, whose own list is used.
 
-    `free`: the owner's own server, where every model costs nothing, whatever its name.
+    `free`: whether the server is the owner's own, so that every model costs nothing.
     """
 
     def __init__(self, owner: Mapping[str, Price], public: bool, free: bool = False, host: str = "") -> None:
@@ -205,7 +205,7 @@ class Prices:
         self._known = {**(PUBLIC if public else {}), **_read(_HOSTS.get(host, "")), **owner}
 
     def charge(self, terms: Mapping[str, str], *models: str) -> Charge:
-        """Return the price with these attributes; the owner may set one for `MODEL TERM`."""
+        """Return the price of a model with these attributes; the owner may set a price for `MODEL TERM`."""
         odd = {name: value for name, value in terms.items() if value.lower() not in _USUAL}
         price = self.of(*models)
         for value in odd.values() if price != NOTHING else ():
@@ -219,7 +219,7 @@ class Prices:
         return Charge(price.times(factor), price, ", ".join(f"{name} {value}" for name, value in odd.items()))
 
     def of(self, *models: str) -> Price | None:
-        """Return the price of the first of these names that has one, with or without the date at its end."""
+        """Return the price of the first of these names that has one; a date at its end may be ignored."""
         if self._free:
             return NOTHING
         for model in models:
@@ -234,7 +234,7 @@ NOTHING = Price(Rate(Decimal(0), Decimal(0), Decimal(0), Decimal(0)))
 
 
 def price_of(words: str) -> Price:
-    """Return the price in four numbers, or nine: `2 0.2 2.5 10 > 272000 4 0.4 5 15`. Raises ValueError."""
+    """Read a price of four numbers, or nine: `2 0.2 2.5 10 > 272000 4 0.4 5 15`. Raises ValueError."""
     base, _, more = words.partition(">")
     if not more:
         return Price(_parse_rate(base))
@@ -248,7 +248,7 @@ def _parse_rate(words: str) -> Rate:
     except ArithmeticError as exc:
         raise ValueError(f"{words.strip()!r} has a value that is not a number") from exc
     if len(numbers) != 4 or not all(number.is_finite() and number >= 0 for number in numbers):
-        raise ValueError(f"{words.strip()!r} must be four prices")
+        raise ValueError(f"{words.strip()!r} must have four prices")
     return Rate(*numbers)
 
 

@@ -1,8 +1,8 @@
 """The gateway as a program: `python -I -S program.py FD FD`, with listening sockets and its spec on stdin.
 
-Standard library only. It lives as long as its attempt's shims: it ends when the agent's shim is gone, when no
-shim has appeared for PATIENCE_S, when its time is over, when another gateway has replaced it, or on SIGTERM.
-A restart of the node agent does not affect it.
+Standard library only. The gateway lives as long as its attempt's shims: it ends when the agent's shim has
+ended, when no shim has appeared for PATIENCE_S, when its time is over, when another gateway has replaced it,
+or on SIGTERM. A restart of the node agent does not affect it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PATIENCE_S = 300.0
 SETUP, SPAWNED = "set-up", "spawned"
 PR_SET_DUMPABLE = 4
 MEMORY = 512 << 20
-"""The program's memory limit in bytes: the largest request at four bytes a letter, with a reserve."""
+"""The program's memory limit in bytes: the largest request at four bytes per character, and a reserve."""
 
 
 class Life:
@@ -50,7 +50,7 @@ class Life:
 
 
 async def run(spec: GatewaySpec, sockets: list[socket.socket]) -> None:
-    """Run until the gateway's life is over."""
+    """Serve the run's model calls until the gateway is no longer needed."""
     attempt = Path(spec.folder)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -74,13 +74,13 @@ async def run(spec: GatewaySpec, sockets: list[socket.socket]) -> None:
 
 
 def save_count(path: str, count: Count) -> None:
-    """Save the count. On a full disk only this update is lost; the next count is complete again."""
+    """Save the count. On a full disk only this update is lost; the next saved count is complete again."""
     with contextlib.suppress(OSError):
         replace_file(path, count.to_json())
 
 
 def hide_memory() -> None:
-    """Prevent other processes of this user from reading our memory, which contains the key; only root can."""
+    """Prevent other processes of this user, except root, from reading our memory, which contains the key."""
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):
@@ -88,7 +88,7 @@ def hide_memory() -> None:
 
 
 def limit_memory() -> None:
-    """Limit our memory: a run's requests must not fill the machine's; one that does not fit is refused."""
+    """Limit our memory, so that requests cannot fill the node's; a request that does not fit is refused."""
     import resource
 
     with contextlib.suppress(OSError, ValueError):
@@ -98,7 +98,7 @@ def limit_memory() -> None:
 
 
 def detach() -> None:
-    """Leave the parent's session and folder; new files are for this user alone."""
+    """Leave the parent's session and folder; new files are readable for this user alone."""
     os.umask(0o077)
     os.chdir("/")
     if os.getpgid(0) != os.getpid():
@@ -106,7 +106,7 @@ def detach() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run the program; return its exit status: 65 for an invalid spec."""
+    """Run the program; return the exit status: 65 for an invalid spec."""
     hide_memory()
     limit_memory()
     detach()

@@ -1,4 +1,4 @@
-"""Checks and changes an agent's requests: routes, models, tools, fetched addresses, the last call."""
+"""Checks and changes an agent's requests: routes, models, tools, fetched addresses and the last call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOP = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a path requests. `counted`: its answer costs tokens."""
+    """The meaning of a request's path. `counted`: whether the answer costs tokens."""
 
     wire: Wire
     counted: bool
@@ -33,14 +33,14 @@ class Route:
 
 
 class NotAllowed(Exception):
-    """A request that is not passed on; the message is for the agent. `limit`: the run's limit that it
+    """A request that is refused; the message is for the agent. `limit`: the run's limit that the request
     exceeds, if any."""
 
     limit: str | None = None
 
 
 class Stranger(NotAllowed):
-    """A request without the run's key: it does not belong to the run, and is not recorded."""
+    """A request without the run's key, which does not belong to the run and is not recorded."""
 
 
 _POST: tuple[tuple[str, Wire, bool], ...] = (
@@ -61,7 +61,7 @@ _GET: tuple[tuple[str, Wire, bool], ...] = (
 
 
 def route_of(method: str, path: str) -> Route:
-    """Return the route of a path as the agent sees it. Raises NotAllowed for a path that is not listed."""
+    """Return the route of a request's path. Raises NotAllowed for a path that is not listed."""
     for pattern, wire, counted in _POST if method == "POST" else _GET if method == "GET" else ():
         found = re.fullmatch(pattern, path)
         if found:
@@ -79,7 +79,7 @@ def wire_of(start: str) -> Wire:
 
 
 def split_target(target: str) -> tuple[str, str, str]:
-    """Return (path, query without a key, the key in it). NotAllowed for anything that is not a path."""
+    """Return (path, query without a key, the key in the query). NotAllowed if the target is not a path."""
     if not target.startswith("/") or target.startswith("//"):
         raise NotAllowed("the model gateway is not a proxy for other servers")
     parts = urlsplit(target)
@@ -89,7 +89,7 @@ def split_target(target: str) -> tuple[str, str, str]:
 
 
 def read_key(headers: Mapping[str, str], in_query: str) -> str:
-    """Return the key that the agent sends, which is our placeholder if the agent is one of ours."""
+    """Return the key that the agent sends; for an agent of ours it is the placeholder."""
     given = headers.get("authorization", "")
     bearer = given[7:].strip() if given[:7].lower() == "bearer " else ""
     return bearer or headers.get("x-api-key") or headers.get("x-goog-api-key") or in_query
@@ -97,7 +97,7 @@ def read_key(headers: Mapping[str, str], in_query: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RequestTarget:
-    """The target of a request, from its head."""
+    """The target of a request, read from its head."""
 
     method: str
     path: str
@@ -106,7 +106,7 @@ class RequestTarget:
 
 
 def target_of(start: str, headers: Mapping[str, str], token: str) -> RequestTarget:
-    """Judge the request before any byte of its body is read. Raises Stranger, NotAllowed."""
+    """Check the head of a request before its body is read; return the target. Raises Stranger, NotAllowed."""
     method, target = start.split(" ")[:2]
     in_query = dict(parse_qsl(target.partition("?")[2])).get("key", "")
     if read_key(headers, in_query) != token:
@@ -122,7 +122,7 @@ def parse_model_body(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or _has_duplicates(value):
-        if body or route.counted:  # the server may be able to read a body that we cannot judge
+        if body or route.counted:  # the server may be able to read a body that we cannot check
             raise NotAllowed("the body is not a JSON object, or contains a name twice")
         return route.model, {}
     named = value.get("model") or (value.get("name") if route.wire is Wire.OLLAMA else "")
@@ -130,8 +130,8 @@ def parse_model_body(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raise ValueError for a name that occurs twice: the server might use the value that we did not judge.
-    Some servers ignore the case of names; a tool's input may well have `http_proxy` and `HTTP_PROXY`."""
+    """Return the pairs as an object; ValueError if a name occurs twice: the server might use the other value.
+    Some servers ignore the case of names, but a tool's input may have both `http_proxy` and `HTTP_PROXY`."""
     named = dict(pairs)
     if len(named) != len(pairs) or _has_duplicates(named, _JUDGED):
         raise ValueError("a name occurs twice in one object")
@@ -151,13 +151,13 @@ def _has_duplicates(named: dict[str, Any], of: frozenset[str] | None = None) -> 
 
 
 def check_model(model: str, allowed: Sequence[str]) -> None:
-    """Raise NotAllowed if there is a list of models and none of its patterns matches."""
+    """Raise NotAllowed if `allowed` has patterns and none of them matches the model."""
     if allowed and not any(fnmatch.fnmatchcase(model, pattern) for pattern in allowed):
         raise NotAllowed(f"this run may not use the model {model[:100]!r}, only {', '.join(allowed)}")
 
 
 def with_usage(wire: Wire, body: bytes, payload: dict[str, Any]) -> bytes:
-    """Return the body with a request for a stream's tokens, which the chat API reports only on request."""
+    """Return the body with a request for a stream's token counts, which the chat API reports only then."""
     if wire is not Wire.CHAT or payload.get("stream") is not True:
         return body
     options = payload.get("stream_options")
@@ -168,7 +168,7 @@ def with_usage(wire: Wire, body: bytes, payload: dict[str, Any]) -> bytes:
 
 
 def error_body(wire: Wire, status: int, words: str, limit: str | None = None) -> bytes:
-    """Return a refusal in the API's form. `limit`: as in `NotAllowed`."""
+    """Return a refusal in the form of the API. `limit`: as in `NotAllowed`."""
     message = f"PanCode: {words}"
     kind, gemini = _KINDS.get(status, ("api_error", "UNAVAILABLE"))
     shape: dict[str, Any] = {"message": message, "type": GATEWAY, "param": limit, "code": status}
@@ -190,17 +190,17 @@ _SPOKEN: dict[Wire, tuple[str, ...]] = {
     Wire.CHAT: ("messages",),
     Wire.RESPONSES: ("input", "prompt", "instructions"),
     Wire.GEMINI: ("contents", "systemInstruction", "system_instruction"),
-    Wire.OLLAMA: (),  # it takes images only as data, not by address
+    Wire.OLLAMA: (),  # this API takes images only as data, not by address
 }
 """The parts of a request that contain the conversation, by API."""
 _ADDRESSES = frozenset({"image_url", "file_url", "video_url", "audio_url", "fileUri", "file_uri"})
 _FREE = frozenset({"args", "response", "arguments"})
-"""A tool's input and output as objects: the tool defines their keys, and no vendor fetches from them."""
+"""A tool's input and output objects: the tool defines their keys, and no vendor fetches addresses in them."""
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
 def check_fetched(wire: Wire, body: dict[str, Any]) -> None:
-    """Raise NotAllowed if the conversation contains an address that is not a `data:` address."""
+    """Raise NotAllowed if the conversation has an address (not `data:`) that the vendor would fetch."""
     todo: list[Any] = [body[name] for name in _SPOKEN[wire] if name in body]
     while todo:
         value = todo.pop()
@@ -221,7 +221,8 @@ def _refuse_unless_data(address: Any) -> None:
         return
     shown = address[:100] if isinstance(address, str) else "an address"
     raise NotAllowed(
-        f"the vendor would fetch {shown!r} over a network that this run may not use: send the data itself"
+        f"the vendor would fetch {shown!r} over a network that this run may not use; send the data "
+        "itself instead"
     )
 
 
@@ -245,11 +246,11 @@ _DROPPED = ("web_search", "image_generation")
 _GEMINI = frozenset({"functionDeclarations", "function_declarations"})
 _FIELDS = ("mcp_servers", "web_search_options", "plugins", "search_parameters", "enable_search")
 _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
-"""The keys under which a request to count Gemini's tokens may contain a whole request."""
+"""The keys under which a request to count Gemini's tokens may contain a complete request."""
 
 
 def filtered_by(spec: GatewaySpec, wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the request without tools that the vendor would run, according to the owner's settings."""
+    """Return the request without the tools that the vendor would run, if the owner's settings forbid them."""
     for name in _NESTED & body.keys():
         inner = body[name] if isinstance(body[name], dict) else {}
         if "model" in inner:
@@ -264,8 +265,8 @@ def filtered_by(spec: GatewaySpec, wire: Wire, body: dict[str, Any]) -> dict[str
 
 
 def without_hosted(wire: Wire, body: dict[str, Any], strips: bool = False) -> dict[str, Any]:
-    """Return the request without tools that can be omitted; the same object if it has none. NotAllowed.
-    `strips`: remove tools that would be refused instead, so that the call continues without them."""
+    """Return the request without tools that may be omitted; the same object if it has none. NotAllowed.
+    `strips`: also omit tools that would otherwise be refused, so that the call continues without them."""
     if strips and any(body.get(name) for name in _FIELDS):
         body = {name: value for name, value in body.items() if name not in _FIELDS}
     for name in _FIELDS:
@@ -277,7 +278,7 @@ def without_hosted(wire: Wire, body: dict[str, Any], strips: bool = False) -> di
 
 
 def _with_items(body: dict[str, Any], strips: bool) -> dict[str, Any]:
-    """Return the conversation with the tools that a tool search found, each judged like an offered one."""
+    """Return the request with checked tools in its conversation: a tool search may have added tools there."""
     items = body.get("input")
     if not isinstance(items, list):
         return body
@@ -299,8 +300,8 @@ def _with_tools(wire: Wire, body: dict[str, Any], strips: bool) -> dict[str, Any
 
 
 def _replace_tools(wire: Wire, body: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
-    """Return the request with these tools; without an empty list or a choice of a missing tool, which the
-    vendor refuses."""
+    """Return the request with these tools. An empty list and a choice of a missing tool are removed, because
+    the vendor refuses them."""
     made = {**body, "tools": kept}
     if not kept and wire is not Wire.RESPONSES:
         del made["tools"]
@@ -339,11 +340,13 @@ def _check_tool(wire: Wire, tool: Any) -> None:
 
 
 def _make_refused_error(what: str) -> NotAllowed:
-    return NotAllowed(f"the vendor would run {what[:100]!r} itself, over a network that this run may not use")
+    return NotAllowed(
+        f"the vendor would run the tool {what[:100]!r} itself, over a network that this run may not use"
+    )
 
 
 LAST_OUTPUT = 4096
-"""The maximum number of tokens of the last answer, thoughts included."""
+"""The maximum number of tokens of the last answer, including thoughts."""
 LAST_WORDS = (
     "PanCode: this run has reached its limit, and this is the last answer that it gets. Call no tools. "
     "Say in a few sentences what is done, what is left to do, and what you would do next."
@@ -351,18 +354,19 @@ LAST_WORDS = (
 
 
 def as_last(wire: Wire, body: dict[str, Any], public: bool) -> dict[str, Any]:
-    """Return the request with our text at its end and a limit for its answer; `public`: for the vendor's own
-    server."""
+    """Return the request with our text at its end and a limit for the answer. `public`: it goes to the
+    vendor's own server."""
     match wire:
         case Wire.ANTHROPIC:
-            # in one message the API accepts text only after tool results, not before
+            # in one message the API accepts text only after tool results, not before them
             made = {**body, "max_tokens": _bound_tokens(body.get("max_tokens"))}
             made["messages"] = _append_message(
                 body.get("messages"), "content", {"type": "text", "text": LAST_WORDS}
             )
             if body.get("tools"):
                 made["tool_choice"] = {"type": "none"}
-            if "budget_tokens" in _to_dict(body.get("thinking")):  # it must be below the limit
+            # the thinking budget must be below the limit
+            if "budget_tokens" in _to_dict(body.get("thinking")):
                 del made["thinking"]
             return made
         case Wire.CHAT:
@@ -376,7 +380,7 @@ def as_last(wire: Wire, body: dict[str, Any], public: bool) -> dict[str, Any]:
 
 
 def _last_chat(body: dict[str, Any], public: bool) -> dict[str, Any]:
-    """Local servers know only the older name of the limit, the vendor's newer models only the newer one."""
+    """Make a chat request the last one. Local servers know only the limit's old name, new models the new."""
     usual = "max_completion_tokens" if public else "max_tokens"
     names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
     bound = {name: _bound_tokens(body.get(name)) for name in names or [usual]}
@@ -401,7 +405,7 @@ def _make_item(text: str) -> dict[str, Any]:
 
 
 def _last_gemini(body: dict[str, Any]) -> dict[str, Any]:
-    """The API accepts both spellings; which of two given ones counts is unknown, so limit each."""
+    """Make a Gemini request the last one. Both spellings of a name are limited, as either may count."""
     made = dict(body)
     for at in _list_spellings(body, "generationConfig", "generation_config"):
         config = _to_dict(body.get(at))
@@ -415,12 +419,12 @@ def _last_gemini(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list_spellings(place: dict[str, Any], usual: str, other: str) -> list[str]:
-    """Return those of both names that are present, or the usual name."""
+    """Return those of the two names that are in `place`, or the usual name if neither is."""
     return [name for name in (usual, other) if name in place] or [usual]
 
 
 def _last_ollama(body: dict[str, Any]) -> dict[str, Any]:
-    """Remove the tools: this API has no other way to forbid tool calls."""
+    """Make an Ollama request the last one by removing the tools: the API cannot forbid calls otherwise."""
     options = _to_dict(body.get("options"))
     made = {**body, "options": {**options, "num_predict": _bound_tokens(options.get("num_predict"))}}
     made.pop("tools", None)
@@ -430,8 +434,8 @@ def _last_ollama(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _append_message(given: Any, at: str, words: dict[str, Any]) -> list[Any]:
-    """Add the text to the user's last message, so that two user messages never follow each other; otherwise
-    append a new message."""
+    """Append the text to the conversation: to a user's message at its end, because two user messages must not
+    follow each other; otherwise as a new message."""
     messages = _list(given)
     last = _to_dict(messages[-1]) if messages else {}
     if last.get("role") != "user":

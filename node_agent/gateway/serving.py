@@ -1,4 +1,4 @@
-"""Serves an agent's model calls: checks, waits, adds the key, passes the answer on, counts usage."""
+"""Serves an agent's model calls: checks, waits, adds the key, forwards the answer and counts the usage."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ MOST_OPEN = 256
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request that may be passed on. `body`: as sent; `expected`: its usage; `terms`: price attributes."""
+    """A request that may be forwarded. `body`: as sent; `expected`: its usage; `terms`: price attributes."""
 
     target: RequestTarget
     head: Head
@@ -76,7 +76,7 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
-    """An error of the server, stored for repeated use."""
+    """An error answer of the server, stored for repeated use."""
 
     status: int
     kind: str
@@ -84,7 +84,7 @@ class UpstreamError:
 
 
 class Gateway:
-    """All connections of one run. `saved` is called with each new count, before the agent sees the end."""
+    """The gateway of one run. `saved` is called with each new count before the agent gets the end."""
 
     def __init__(self, spec: GatewaySpec, saved: Callable[[counting.Count], None]) -> None:
         self.count = counting.Count(local=spec.local)
@@ -116,7 +116,7 @@ class Gateway:
         self._upstream.close()
 
     async def _serve_request(self, client: AgentClient, caller: OpenConnection) -> bool:
-        """Serve one request; return whether the connection may have another one."""
+        """Serve one request; return whether another one may follow on the connection."""
         wire, head = Wire.CHAT, None
         try:
             head = await client.next()
@@ -145,7 +145,7 @@ class Gateway:
     async def _judge_head(
         self, client: AgentClient, caller: OpenConnection, head: Head
     ) -> RequestTarget | None:
-        """Judge a request by its head. Answer a refused one without its body, and end its connection."""
+        """Check a request's head; return its target, or None after refusing it without reading its body."""
         wire = wire_of(head.start)
         try:
             target = target_of(head.start, dict(head.headers), self._spec.token)
@@ -155,7 +155,9 @@ class Gateway:
             return None
         if not self._lobby.knows(caller):
             await client.drop(head)
-            words = f"this run has {MOST_OPEN} open connections to its model: close some"
+            words = (
+                f"this run has {MOST_OPEN} open connections to its model, which is the maximum: close some"
+            )
             await client.say(503, error_body(wire, 503, words), closes=True)
             return None
         client.is_known = True
@@ -164,7 +166,7 @@ class Gateway:
     async def _refuse(
         self, client: AgentClient, wire: Wire, refusal: NotAllowed, closes: bool = False
     ) -> None:
-        """Refuse a request, with a pause after many refusals; strangers do not count against the run."""
+        """Refuse a request, with a pause after many refusals; those without the key do not count."""
         if isinstance(refusal, Stranger):
             self._strangers = so_far = self._strangers + 1
         else:
@@ -214,7 +216,7 @@ class Gateway:
     async def _wrap_up_call(
         self, client: AgentClient, request: ModelRequest, end: counting.LimitReached
     ) -> None:
-        """At a limit, let one call wrap up if the run allows it; record that before sending anything."""
+        """At a limit, allow one last call if the run may have it; record this before sending anything."""
         is_last = self._spec.wrap_up and not self.count.wrap_up
         if not self.count.limit:
             self._note(limit=end.limit, words=end.words)
@@ -250,13 +252,13 @@ class Gateway:
         self._note(waited_ms=self.count.waited_ms + int(seconds * 1000))
 
     async def _count_call(self, client: AgentClient, request: ModelRequest) -> None:
-        """Make a call that costs; count it whatever happens. The agent may disconnect."""
+        """Make a call that costs tokens, and count it even if it fails. The agent may disconnect."""
         with self._track_waiting() as heard:
             await self._ask_server(client, request, heard)
 
     @contextlib.contextmanager
     def _track_waiting(self) -> Iterator[Callable[[], None]]:
-        """Count a call that waits for its answer; call the yielded function when the answer begins."""
+        """Count a call as waiting; call the yielded function when its answer begins."""
         began: list[bool] = []
 
         def heard() -> None:
@@ -305,7 +307,7 @@ class Gateway:
         )
 
     async def _answer_of(self, request: ModelRequest, at: float) -> UpstreamResponse:
-        """Return the server's answer, or record that there was none."""
+        """Return the server's answer, or raise after recording that there was none."""
         try:
             return await self._ask(request)
         except DialError as failed:
@@ -324,18 +326,19 @@ class Gateway:
     async def _meter_answer(
         self, client: AgentClient, request: ModelRequest, answer: UpstreamResponse, heard: Callable[[], None]
     ) -> bool:
-        """Pass the answer on and count it; return whether it could be read."""
+        """Forward the answer and count its usage; return whether the answer could be read."""
         meter = _Tally(meter_of(request.route.wire, answer.head.get("content-type")), heard)
         due = [meter]
         try:
             await self._pass_on(client, answer, meter, lambda: self._book(request, due))
         finally:
             self._book(request, due)
-        packed = answer.head.get("content-encoding") not in ("", "identity")  # although not requested
+        # the server compresses although this was not requested
+        packed = answer.head.get("content-encoding") not in ("", "identity")
         return meter.meter.heard or packed
 
     async def _pass_failure(self, client: AgentClient, wire: Wire, answer: UpstreamResponse) -> UpstreamError:
-        """Pass an unsuccessful answer on, without our key, which some servers quote."""
+        """Forward an error answer without our key, which some servers quote."""
         try:
             body = await _read_whole(answer)
         finally:
@@ -354,7 +357,7 @@ class Gateway:
         return UpstreamError(answer.status, answer.head.get("content-type"), body[:KEPT_ERROR])
 
     def _book(self, request: ModelRequest, due: list[_Tally]) -> None:
-        """Book the answer's usage, once for each answer."""
+        """Add the answer's usage to the count, once for each answer."""
         while due:
             tally = due.pop()
             tally.meter.close()
@@ -398,7 +401,7 @@ class Gateway:
         meter: Any,
         last: Callable[[], None] = lambda: None,
     ) -> None:
-        """Pass pieces on as they arrive. `last` is called when all arrived, before the end is passed on."""
+        """Forward pieces as they arrive. `last` is called before the end of the last piece is forwarded."""
         try:
             out = await client.begin(answer)
             async for piece in _read_pieces(answer):
@@ -412,7 +415,7 @@ class Gateway:
 
 
 async def _read_pieces(answer: UpstreamResponse) -> AsyncIterator[bytes]:
-    """Yield the pieces. BrokenAnswer if the server breaks off; then the agent's connection breaks, too."""
+    """Yield the pieces. BrokenAnswer if the server breaks off; then the agent's connection is also closed."""
     try:
         async for piece in answer.pieces():
             yield piece
@@ -421,7 +424,7 @@ async def _read_pieces(answer: UpstreamResponse) -> AsyncIterator[bytes]:
 
 
 class _Tally:
-    """A meter, and the number of bytes that it was given. `heard` is called with each piece."""
+    """A meter, and the number of bytes that it has read. `heard` is called with each readable piece."""
 
     def __init__(self, meter: Meter, heard: Callable[[], None]) -> None:
         self.meter, self.passed, self._heard = meter, 0, heard
@@ -442,7 +445,7 @@ async def _read_whole(answer: UpstreamResponse) -> bytes | None:
     coding = answer.head.joined("content-encoding")
     if coding in ("", "identity"):
         return bytes(data)
-    if coding in ("gzip", "x-gzip", "deflate"):  # although not requested
+    if coding in ("gzip", "x-gzip", "deflate"):  # the server compresses although this was not requested
         with contextlib.suppress(zlib.error):
             unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
             body = unpacker.decompress(data, MOST_ERROR)

@@ -1,5 +1,5 @@
-"""Limits the calls of all runs on this node to the slots of each model server; further calls wait here. A
-queue inside such a server is unlimited and invisible. Standard library only."""
+"""Limits the calls of all runs on this node to the slots of each model server; further calls wait here,
+because the queue inside such a server is unlimited and invisible. Standard library only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_PAUSE_S, PAUSE_S = 0.02, 0.25
 
 
 def folder_of(parent: Path, name: str) -> Path:
-    """Return the folder of the locks by which the calls to one endpoint share its slots."""
+    """Return the folder of the locks with which calls to one endpoint share its slots."""
     return parent / re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
@@ -39,7 +39,7 @@ class Full(Exception):
 
 
 class SlotLocks:
-    """One file per slot, locked while a call occupies the slot: the kernel frees it when the process dies."""
+    """One file per slot, locked while a call occupies the slot; the kernel unlocks it when a process ends."""
 
     def __init__(self, folder: str, number: int, patience_s: float = PATIENCE_S) -> None:
         self._files = [os.path.join(folder, f"slot-{i}") for i in range(number)]
@@ -47,14 +47,16 @@ class SlotLocks:
 
     @contextlib.asynccontextmanager
     async def one(self, waited: Callable[[float], None]) -> AsyncIterator[None]:
-        """Occupy a slot. `waited` gets 0 when a wait begins, and its seconds at its end. Raises Full."""
+        """Occupy a slot. `waited` gets 0 when a wait begins, and the seconds waited at its end. Full."""
         loop = asyncio.get_running_loop()
         began, pause = loop.time(), FIRST_PAUSE_S
         while (file := self._take()) is None:
             if loop.time() - began >= self._patience_s:
                 waited(loop.time() - began)
                 many = f"all {len(self._files)} slots" if len(self._files) > 1 else "the only slot"
-                raise Full(f"{many} of the model server: still in use after {self._patience_s:.0f} s")
+                raise Full(
+                    f"{many} of the model server: still in use after {self._patience_s:.0f} s of waiting"
+                )
             if pause == FIRST_PAUSE_S:
                 waited(0.0)
             await asyncio.sleep(pause)
@@ -68,7 +70,7 @@ class SlotLocks:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[bool]:
-        """Occupy a slot that is free now until the end of the block; yield False if none is free."""
+        """Occupy a slot that is free now, until the end of the block; yield False if none is free."""
         file = self._take()
         try:
             yield file is not None

@@ -1,5 +1,5 @@
-"""A gateway's settings, as read from its standard input, and its files. Standard library only. The key is
-among the settings and never in a file."""
+"""A gateway's settings, read from its standard input, and its files. Standard library only. The key is part
+of the settings and is never written to a file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from node_agent.shim import process
 
 FOLDER, RECORD, ACCESS, COUNT, LOG = "gateway", "record", "door", "count", "log"
 GATE, SOCKET = "gate", "model.sock"
-"""The folder that a sandbox may show, which contains only the socket; and the socket's name."""
+"""The folder that a sandbox may show, which contains only the socket, and the socket's name."""
 
 
 def read_access(attempt: Path) -> tuple[int, str] | None:
-    """Return the gateway's port and token, as assigned."""
+    """Return the port and token that the gateway was assigned; None if there are none."""
     raw = _read(attempt / FOLDER / ACCESS)
     try:
         return None if raw is None else (int(raw["port"]), str(raw["token"]))
@@ -34,7 +34,7 @@ def write_access(attempt: Path, port: int, token: str) -> None:
 
 
 def read_count(attempt: Path) -> Count | None:
-    """Return the last saved count; None if there is none, or a crash of the machine has damaged it."""
+    """Return the last saved count; None if there is none, or if a crash of the node has damaged it."""
     try:
         return Count.from_json((attempt / FOLDER / COUNT).read_bytes())
     except (OSError, ValueError):
@@ -42,7 +42,7 @@ def read_count(attempt: Path) -> Count | None:
 
 
 def write_record(attempt: Path) -> None:
-    """Write this process's identity, replacing that of an earlier gateway."""
+    """Write this process's identity as that of the gateway, replacing an earlier one."""
     replace_file(attempt / FOLDER / RECORD, json.dumps(_describe_self()).encode())
 
 
@@ -52,12 +52,12 @@ def is_own(attempt: Path) -> bool:
 
 
 def find_gateway(attempt: Path) -> process.Proc | None:
-    """Return the process of this attempt's gateway, if it is alive."""
+    """Return the process of this attempt's gateway; None if it does not run."""
     return find_alive(attempt / FOLDER / RECORD)
 
 
 def find_alive(record: Path) -> process.Proc | None:
-    """Return the process that such a record (also a shim's) names, if it is alive."""
+    """Return the process that such a record (or a shim's) names; None if it does not run."""
     raw = _read(record)
     try:
         if raw is None or not process.is_alive(raw["boot"], raw["pid"], raw["start"]):
@@ -68,7 +68,7 @@ def find_alive(record: Path) -> process.Proc | None:
 
 
 def replace_file(path: str | Path, data: bytes) -> None:
-    """Write a file that readers see whole or not at all. Not synced: a crash of the machine can lose it."""
+    """Write a file that readers see whole or not at all. Not synced: a crash of the node can lose it."""
     fresh = f"{path}.{os.getpid()}.new"
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -93,15 +93,15 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySpec:
-    """One run's gateway.
+    """The settings of one run's gateway.
 
-    `mount`: the beginning of a path, which `upstream` replaces; `header`: the one that carries the key
-    there; `token`: what the agent must show instead of a key; `models`: patterns, none: any model;
+    `mount`: the start of the path that `upstream` replaces; `header`: the header for the key at the server;
+    `token`: what the agent must send instead of a key; `models`: allowed patterns, if empty any model;
     `public`: whether the vendors' price list applies; `prices`: the owner's, as text; `folder`: the
     attempt's; `hosted`, `fetched`, `proxy`, `direct`: from the owner's gateway.json; `tunnel`: the
     hosts of a vendor that is reached by subscription, without an upstream. `local`: a server that costs
-    nothing; `slots`: how many calls it accepts at once from all runs of this node, which share
-    `slots_folder`, 0: any number; `ca`: the certificate file for it; `host`: the vendor who serves many
+    nothing; `slots`: its number of parallel calls of all runs of this node, which share
+    `slots_folder`, 0: any number; `ca`: the certificate file for it; `host`: the vendor that serves many
     makers' models there.
     """
 
@@ -151,7 +151,7 @@ class GatewaySpec:
 
     @classmethod
     def from_json(cls, data: bytes) -> GatewaySpec:
-        """Read the spec. Raises ValueError, whose text does not contain any of the data."""
+        """Read the spec. Raises ValueError, whose text contains none of the data."""
         try:
             raw: Any = json.loads(data)
             pairs = tuple((str(name), str(words)) for name, words in raw.pop("prices"))

@@ -1,4 +1,4 @@
-"""Carries connections to one vendor's hosts by CONNECT, for logins whose key we cannot have.
+"""Tunnels connections to one vendor's hosts by CONNECT, for logins whose key we cannot have.
 
 TLS is not decrypted here: only the agent's program and its vendor see the content. Only bytes are counted.
 Servers of many owners share addresses, so the name must be the vendor's both in CONNECT and in the first,
@@ -25,9 +25,9 @@ from node_agent.gateway.upstream import DialError, Streams, dial
 HELLO_BYTES = 64 << 10
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST = 22, 1, 0, 0
 _HIDDEN_NAME = 0xFE0D
-"""Encrypted Client Hello: with it, the readable name may not be the server's."""
+"""Encrypted Client Hello, with which the readable name may differ from the server's."""
 _RECORD, _FRONT = 5, 4
-"""Sizes in bytes of the head of a record, and of a handshake message."""
+"""The bytes of a record's head, and of a handshake message's head."""
 
 
 class NotTls(Exception):
@@ -61,7 +61,7 @@ class _Bytes:
 
 def server_name(data: bytes) -> str | None:
     """Return the server's name; None while more bytes are needed. Raises NotTls."""
-    # The ClientHello may come in several records.
+    # the ClientHello may come in several records
     hello, at = b"", 0
     while len(data) - at >= _RECORD:
         kind, size = data[at], int.from_bytes(data[at + 3 : at + _RECORD], "big")
@@ -89,16 +89,16 @@ def _name_in(message: bytes) -> str:
         kind = extensions.number(2)
         inside = extensions.field(2)
         if kind == _HIDDEN_NAME:
-            raise NotTls("it hides the name of its server")
+            raise NotTls("the TLS connection hides the name of its server")
         found += [inside] if kind == _SERVER_NAME else []
     if len(found) != 1:
-        raise NotTls("it does not name its server")
+        raise NotTls("the TLS connection does not name its server")
     names = _Bytes(_Bytes(found[0]).field(2))
     if names.number(1) != _HOST:
-        raise NotTls("it names its server in an unknown way")
+        raise NotTls("the TLS connection names its server in an unknown way")
     host = names.field(2)
     if names.left:
-        raise NotTls("it names more than one server")
+        raise NotTls("the TLS connection names more than one server")
     return host.decode("ascii", "replace").lower()
 
 
@@ -112,7 +112,7 @@ MOST_OPEN = 128
 
 
 def _read_password(headers: Mapping[str, str]) -> str:
-    """Return the password of `Proxy-Authorization: Basic`, where programs put their proxy's login."""
+    """Return the password of `Proxy-Authorization: Basic`, which programs send to log in to a proxy."""
     kind, _, word = headers.get("proxy-authorization", "").partition(" ")
     if kind.lower() != "basic":
         return ""
@@ -122,7 +122,7 @@ def _read_password(headers: Mapping[str, str]) -> str:
 
 
 class ProxyTunnels:
-    """All connections of one run, as in `Gateway`. `saved` is called when each begins and ends."""
+    """All tunnels of one run. `saved` is called with the count when a connection begins and ends."""
 
     def __init__(self, spec: GatewaySpec, saved: Callable[[Count], None]) -> None:
         self.count = Count(usd=None, tunnelled=True)
@@ -150,7 +150,7 @@ class ProxyTunnels:
             async with asyncio.timeout(FIRST_S):
                 head = await read_head(reader)
             if head is not None:
-                # determine the host that it may reach. Raises Stranger, NotAllowed.
+                # determine the host that the connection may reach; raises Stranger, NotAllowed
                 method, target = head.start.split(" ")[:2]
                 if _read_password(dict(head.headers)) != self._spec.token:
                     raise Stranger("this is not the key that the run was given")
@@ -162,7 +162,9 @@ class ProxyTunnels:
                         f"{target[:200]} is not allowed, only {', '.join(sorted(self._spec.tunnel))}"
                     )
                 if not self._lobby.knows(caller):
-                    raise NotAllowed(f"this run has {MOST_OPEN} open connections: close some")
+                    raise NotAllowed(
+                        f"this run has {MOST_OPEN} open connections, which is the maximum: close some"
+                    )
                 await self._connect_tunnel(host, near)
         except Stranger as stranger:
             await _respond(writer, STRANGE, str(stranger))
@@ -173,7 +175,7 @@ class ProxyTunnels:
             self._note(failed=self.count.failed + 1)
             await _respond(writer, NO_WAY, str(failed))
         except (BadMessage, TimeoutError) as bad:
-            await _respond(writer, BAD, str(bad) or "no request came")
+            await _respond(writer, BAD, str(bad) or "no request arrived")
 
     def _note(self, **changes: Any) -> None:
         self.count = replace(self.count, **changes)
@@ -198,7 +200,7 @@ class ProxyTunnels:
             far[1].close()
 
     async def _copy_both_ways(self, near: Streams, far: Streams) -> None:
-        """Copy both ways until one end breaks off, both have ended, or no byte came for IDLE_S."""
+        """Copy bytes in both directions until one breaks off, both have ended, or none came for IDLE_S."""
         alive = asyncio.Event()
         out = asyncio.create_task(_copy_bytes(near[0], far[1], alive, lambda n: self._count_bytes(n, 0)))
         back = asyncio.create_task(_copy_bytes(far[0], near[1], alive, lambda n: self._count_bytes(0, n)))
@@ -213,7 +215,7 @@ class ProxyTunnels:
 
 
 async def _first_of(reader: asyncio.StreamReader, host: str) -> bytes:
-    """Return the beginning of TLS if it names exactly this host; else empty, as addresses are shared."""
+    """Return the first bytes of TLS if they name exactly this host, else b''; hosts may share addresses."""
     data, named = b"", None
     with contextlib.suppress(NotTls, TimeoutError):
         async with asyncio.timeout(HEAD_S):
@@ -226,7 +228,7 @@ async def _first_of(reader: asyncio.StreamReader, host: str) -> bytes:
 
 
 async def _await_both(out: asyncio.Task[None], back: asyncio.Task[None]) -> None:
-    """Copy both ways until both directions have ended, or one breaks off."""
+    """Wait until both directions have ended, or one breaks off."""
     await asyncio.gather(out, back)
 
 
@@ -246,7 +248,7 @@ async def _copy_bytes(
 
 
 async def _wait_for_silence(alive: asyncio.Event) -> None:
-    """Return after IDLE_S without a byte."""
+    """Return after IDLE_S in which no byte was copied."""
     with contextlib.suppress(TimeoutError):
         while True:
             alive.clear()

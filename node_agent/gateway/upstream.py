@@ -1,4 +1,4 @@
-"""Reaches the one model server of a run, directly or through the owner's proxy; reuses connections."""
+"""Calls the one model server of a run, directly or through the owner's proxy; reuses connections."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class DialError(Exception):
-    """There is no connection, or it broke before an answer. `sent`: the server may have got the request."""
+    """No connection was made, or it broke before an answer. `sent`: the server may have got the request."""
 
     def __init__(self, words: str, sent: bool = True) -> None:
         super().__init__(words)
@@ -42,7 +42,7 @@ class DialError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """The owner's proxy; no `url`: none. `login`: user:password; `direct`: hosts and networks past it."""
+    """The owner's proxy; no `url`: no proxy. `login`: user:password; `direct`: hosts reached without it."""
 
     url: str = ""
     login: str = ""
@@ -52,7 +52,7 @@ class Proxy:
         return f"Proxy({self.url})"
 
     def is_for(self, host: str) -> bool:
-        """Whether calls to the host go through the proxy; calls to this machine's own servers never do."""
+        """Whether calls to the host go through the proxy; calls to this node's own servers never do."""
         return bool(self.url) and not any(
             _fits_rule(host.lower(), one) for one in ("localhost", *_HERE, *self.direct)
         )
@@ -82,7 +82,7 @@ async def dial(host: str, port: int, proxy: Proxy, tls: ssl.SSLContext | None) -
 
 
 async def _dial_through(proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | None) -> Streams:
-    """Connect through the proxy, which resolves the host itself, and sees only its name, and TLS."""
+    """Connect through the proxy, which resolves the host's name; the proxy sees only this name and TLS."""
     at = ":".join(map(str, proxy.place))
     try:
         reader, writer = await asyncio.open_connection(*proxy.place, limit=HEAD_BYTES)
@@ -112,7 +112,7 @@ async def _ask(
         head = await read_head(reader)
     except BadMessage as exc:
         raise DialError(f"{at}, the proxy of gateway.json, is not an HTTP proxy: {exc}", sent=False) from exc
-    status = head.start.split(" ", 1)[1] if head is not None else "it closed the connection"
+    status = head.start.split(" ", 1)[1] if head is not None else "the proxy closed the connection"
     if status[:3] == "407":
         words = (
             f"the proxy {at} requires a login: store user:password in secrets.json and name it in "
@@ -146,7 +146,7 @@ KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class UpstreamServer:
-    """The server's address. `base`: the prefix of each path there; `mount`: the prefix of the path here."""
+    """The server's address. `base`: the prefix of each path on it; `mount`: the prefix that agents use."""
 
     host: str
     port: int
@@ -170,7 +170,7 @@ class UpstreamServer:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
     def path(self, path: str, query: str) -> str:
-        """Return the server's path for the agent's `path`."""
+        """Return the path on the server for the agent's `path`."""
         target = self.base + path.removeprefix(self.mount)
         return f"{target}?{query}" if query else target
 
@@ -191,7 +191,7 @@ class UpstreamLine:
 
 
 class UpstreamResponse:
-    """A head, and a body that can be read once. Closing it early closes its connection."""
+    """The head of an answer, and its body, which can be read once. An early close closes the connection."""
 
     def __init__(self, head: Head, line: UpstreamLine, pool: Upstream) -> None:
         self.head, self._line, self._pool = head, line, pool
@@ -210,7 +210,7 @@ class UpstreamResponse:
         self._whole = True
 
     def close(self) -> None:
-        """Keep the connection if the last piece has arrived; otherwise close it."""
+        """Keep the connection for reuse if the last piece has arrived; otherwise close it."""
         reusable = self._whole and self.framing is not Framing.TO_THE_END and not self.head.closes
         self._pool.take_back(self._line, reusable)
 
@@ -224,7 +224,7 @@ class Upstream:
         self._tls = make_tls_context(ca or None) if server.tls else None
 
     async def ask(self, method: str, target: str, headers: Headers, body: bytes) -> UpstreamResponse:
-        """Send a request; return the answer. DialError. Replaces a connection that the server closed."""
+        """Send a request over an open or new connection; return the answer. Raises DialError."""
         host = [("host", self.server.authority), ("content-length", str(len(body)))]
         data = head_bytes(f"{method} {target} HTTP/1.1", [*host, *headers]) + body
         line = await self._take_line()
@@ -240,7 +240,7 @@ class Upstream:
             raise DialError(f"{self.server.authority}: {words_of(exc)}") from exc
 
     async def _exchange(self, line: UpstreamLine, data: bytes) -> UpstreamResponse:
-        """Send the request over this connection. EOFError if the server disconnects without a byte."""
+        """Send the request over this connection. EOFError if the server closes it without sending a byte."""
         try:
             line.writer.write(data)
             await line.writer.drain()
@@ -280,13 +280,13 @@ class Upstream:
 
 
 def parse_retry_after(head: Head) -> int:
-    """Return the whole seconds that the server asks us to wait; 0 if it names none, or a date."""
+    """Return the whole seconds that the server asks us to wait; 0 if it names none or sends a date."""
     text = head.get("retry-after").strip().partition(".")[0]
     return min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 FRESH_S = 60
-"""Seconds for which a reported rate limit is remembered, unless it resets earlier."""
+"""The seconds for which a reported rate limit is remembered, unless the limit resets earlier."""
 LONGEST_FRESH_S = 300
 """The maximum seconds for which a refusal is remembered; later calls reach the server again."""
 BRIEF_S = 5
@@ -297,18 +297,18 @@ _RATES = tuple(
     for of in _OF
     for name in ("anthropic-ratelimit-{0}-{1}", "x-ratelimit-{1}-{0}")
 )
-"""What is limited, and the headers with the remaining amount, the limit, and the time of its reset."""
+"""What is limited, and the headers with its remaining amount, its limit and its reset time."""
 _OF_LIMIT = re.compile(r"[0-9]{1,15}/[0-9]{1,15}")
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})(?:\.[0-9]+)?s)?")
 _BELOW_A_SECOND = re.compile(r"[0-9.]{1,20}(?:m|u|n|\xb5|\xc2\xb5)s")
 
 
 def rate_left(status: int, head: Head) -> tuple[int | None, int]:
-    """Return the percentage left of the provider's rate limit with the least left (0 if it refuses because of
-    one; None: no shortage is reported), and the seconds for which that is valid.
+    """Return the remaining percentage of the scarcest rate limit (0 if the server refuses because of one;
+    None: no shortage is reported), and the seconds for which this percentage is valid.
 
     Token limits that reset within a minute do not count: one long prompt uses most of them, and they refill
-    steadily. A server that refuses a call because of them reports it.
+    steadily. A server that refuses a call because of such a limit reports it.
     """
     if status == TOO_MANY:
         return 0, min(parse_retry_after(head) or FRESH_S, LONGEST_FRESH_S)
@@ -323,8 +323,8 @@ def rate_left(status: int, head: Head) -> tuple[int | None, int]:
 
 
 def whole_in(text: str, date: str) -> int | None:
-    """Return the whole seconds until a limit resets; None for an invalid `text`. `text` is a duration in Go's
-    format, or an instant (RFC 3339) by the server's clock; `date` is that of its answer."""
+    """Return the whole seconds until a limit resets; None if `text` is invalid. `text` is a duration in Go's
+    format, or an instant (RFC 3339) by the server's clock; `date` is the date of the server's answer."""
     if _BELOW_A_SECOND.fullmatch(text):
         return 0
     if text and (found := _DURATION.fullmatch(text)):

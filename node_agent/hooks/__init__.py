@@ -1,3 +1,3 @@
-"""The program that an agent program runs before a tool call: it checks the run's policy."""
+"""The program that an agent program runs before each tool call, to check the call against the policy."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Asks a user about one command, through files of the run's home, and waits for the node's signed answer.
+"""Asks a user about one command, through files in the run's home, and waits for the node's signed answer.
 
 Every program of the run may write there. An answer counts only with the node's signature, and only for the
 command and the rule that the user has seen. On any error, the command is refused.
@@ -37,11 +37,11 @@ class Asker:
         self._key = PublicKey.parse(channel.key)
 
     def is_allowed(self, rules: Sequence[policy.CommandRule]) -> bool:
-        """Whether a user has approved, for the whole run, everything that these rules ask about."""
+        """Whether a user has approved, for the whole run, everything for which these rules need approval."""
         return all(self._is_rule_allowed(rule.pattern) for rule in rules)
 
     def refusal(self, command: str, rules: Sequence[policy.CommandRule]) -> str:
-        """Return the reason why a user refuses the command; empty: each of these rules was approved."""
+        """Return the reason why a user refuses the command; empty if each of these rules was approved."""
         if len(command) > policy.MOST_COMMAND or not command.strip():
             return TOO_LONG
         until = self._clock.mono_ms() + self._desk.wait_ms
@@ -61,7 +61,7 @@ class Asker:
         try:
             answer = self._await_answer(call, until)
         finally:
-            if answer is None:  # too late, or the turn was canceled: the answer is no longer needed
+            if answer is None:  # it is too late, or the turn was canceled: the answer is no longer needed
                 with contextlib.suppress(OSError):
                     os.unlink(os.path.join(self._folder, f"{call.call}{policy.ASKED}"))
         if answer is None:
@@ -91,7 +91,7 @@ class Asker:
         )
 
     def _read(self, name: str) -> CallAnswer | None:
-        """Return the answer that the node has signed for this attempt; None for any other file."""
+        """Return the answer in this file if the node has signed it for this attempt; otherwise None."""
         try:
             handle = os.open(os.path.join(self._folder, name), os.O_RDONLY | os.O_NONBLOCK)
             with os.fdopen(handle, "rb") as file:

@@ -1,7 +1,7 @@
 """Checks one tool call against the run's policy: `python -I -S program.py PACKAGE LIBRARIES RULES`.
 
-The call is JSON on standard input, in the agent program's format. Status 0 allows it; 2 refuses it, and
-standard error says why. On any error here, the call is refused.
+The call is JSON on standard input, in the agent program's format. Status 0 allows it; 2 refuses it, with the
+reason on standard error. On any error here, the call is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 if not __package__:
-    signal.alarm(45)  # WAIT_S; set before our imports, which may take long on a busy node
+    signal.alarm(45)  # the value of WAIT_S; set before our imports, which may take long on a busy node
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
@@ -51,7 +51,7 @@ SPEAKING = frozenset(_CALLS)
 
 
 def judge_event(rules: HookRules, event: Mapping[str, Any], home: str, asker: Asker | None = None) -> str:
-    """Return the reason why the call is refused, for the model and for users; empty: it is allowed."""
+    """Return the reason why the call is refused, for the model and for users; empty if it is allowed."""
     tool, given = _call(event)
     call = _CALLS[rules.runtime](tool, given)
     where = Where(rules.top, home, rules.folder)
@@ -60,7 +60,7 @@ def judge_event(rules: HookRules, event: Mapping[str, Any], home: str, asker: As
 
 
 def _format_refusal(rules: HookRules, judgement: Judgement, call: ToolCall, asker: Asker | None) -> str:
-    """Return the text of the refusal; empty: allowed. If only rules that ask forbid the call, a user
+    """Return the text of the refusal; empty if allowed. If only rules with approval forbid the call, a user
     decides."""
     words = list_refusals(rules.policy, judgement)
     rules_to_ask = to_ask(rules.policy, judgement) if asker is not None and call.command else []
@@ -70,7 +70,7 @@ def _format_refusal(rules: HookRules, judgement: Judgement, call: ToolCall, aske
 
 
 def _call(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the call's tool and its arguments; one program sends the arguments as JSON text."""
+    """Return the call's tool and arguments; some programs send the arguments as JSON text."""
     tool = event.get("tool_name", event.get("toolName"))
     given = event.get("tool_input", event.get("toolArgs"))
     given = json.loads(given) if isinstance(given, str) else given
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
 
 
 def _make_asker(rules: HookRules) -> Asker | None:
-    """Return the Asker, if any. It extends the time and CPU limits that apply to calls without a question."""
+    """Return an Asker if a rule needs one. It raises the time and CPU limits of calls without a question."""
     return None if rules.desk is None else Asker(rules.desk, SystemClock(), SystemIds(), _pause)
 
 
@@ -100,7 +100,7 @@ def _pause(seconds: float) -> None:
 
 
 def _tell(runtime: str, words: str) -> int:
-    """Write the refusal; return the exit status. One program does not show standard error to its model."""
+    """Write the refusal; return the exit status. Copilot does not show standard error to its model."""
     message = f"{REFUSED}: {words}"
     if runtime == "copilot":
         sys.stdout.write(json.dumps({"permissionDecision": "deny", "permissionDecisionReason": message}))
@@ -113,6 +113,6 @@ if __name__ == "__main__":
     try:
         status = main(sys.argv)
     except Exception as exc:  # any error refuses the call
-        sys.stderr.write(f"{REFUSED}: its policy could not be checked: {exc}")
+        sys.stderr.write(f"{REFUSED}: the run's policy could not be checked: {exc}")
         status = DENIED
     sys.exit(status)

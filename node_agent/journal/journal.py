@@ -1,4 +1,4 @@
-"""The node's durable memory: turns records into entries, numbers events, maintains the receipts' chain."""
+"""The node's durable memory: turns records into entries, numbers events and maintains the receipts' chain."""
 
 from __future__ import annotations
 
@@ -33,39 +33,39 @@ from node_agent.wire.logs import STAGES, JobLine
 from node_agent.wire.signing import parse_envelope, parse_message
 
 MOST_SAID = 64
-"""The maximum number of events of one attempt that stay in memory."""
+"""The maximum number of one attempt's events that stay in memory."""
 Say = Callable[[AttemptId, int, EventBody], str]
 """Returns the text of an event with that number, as the journal stores it."""
 
 
 class JournalStorage(Protocol):
-    """The storage of records, by the attempt's name. When a call returns, its write is durable, or absent.
-    Raises DiskFull. The space of records and of one receipt is reserved by `create`."""
+    """The storage of records, by the attempt's name. When a call returns, its write is durable or has no
+    effect. Raises DiskFull. `create` reserves the space of the records and of one receipt."""
 
     def names(self) -> list[str]:
         """Return the names of all entries, oldest first."""
 
     def create(self, name: str, record: bytes) -> None:
-        """Create an entry: its first record, and space for all others. DiskFull leaves nothing of it."""
+        """Create an entry: its first record, and reserved space for others. DiskFull leaves nothing of it."""
 
     def append(self, name: str, record: bytes, sync: bool = True) -> None:
         """Write the next record. Without `sync`, a later synced record or a `sync` makes it durable, in
         order."""
 
     def sync(self, name: str) -> None:
-        """Make all records durable."""
+        """Make all records of the entry durable."""
 
     def seal(self, name: str, receipt: bytes, record: bytes) -> None:
         """Write the receipt and the record that reports it, atomically."""
 
     def append_lossy(self, name: str, record: bytes) -> None:
-        """Write a record into space that is not reserved."""
+        """Write a record into space that was not reserved."""
 
     def read(self, name: str) -> list[bytes]:
         """Return the readable records, beginning with the first."""
 
     def is_damaged(self, name: str) -> bool:
-        """Whether complete records were lost. A last record that was truncated never was complete."""
+        """Whether complete records were lost; a truncated last record was incomplete, so does not count."""
 
     def read_lossy(self, name: str) -> list[bytes]:
         """Return the records in space that was not reserved."""
@@ -74,20 +74,20 @@ class JournalStorage(Protocol):
         """Return the sealed receipt, even if records were lost; None if absent or torn."""
 
     def close(self, name: str) -> None:
-        """Free the reserved space that was not used: no more records will follow."""
+        """Free the unused reserved space, because no more records will follow."""
 
     def set_aside(self, name: str) -> str:
-        """Move a damaged entry away; return its new place."""
+        """Move a damaged entry away; return the new path."""
 
     def repair(self, name: str) -> str:
-        """Reduce an entry to its readable records; return where the damaged copy is, if there is space.
-        Reserved space stays reserved."""
+        """Reduce an entry to its readable records; return the path of a copy of the damaged file, or an empty
+        text if there is no space for it. Reserved space stays reserved."""
 
     def remove(self, name: str) -> None:
-        """Remove the entry with all its files. An unknown entry has no effect."""
+        """Remove the entry with all its files; no effect if the entry is unknown."""
 
     def drop(self, name: str, files: tuple[str, ...]) -> None:
-        """Remove these files of other writers from the entry's folder. Absent: no effect."""
+        """Remove these files of other writers from the entry's folder. A missing file is not an error."""
 
     def folder(self, name: str) -> Path:
         """Return the entry's own folder, which exists until the entry is closed."""
@@ -100,15 +100,16 @@ class JournalStorage(Protocol):
 
 
 class Journal:
-    """The Journal port over a storage. Used by one process at a time, but by several of its threads."""
+    """The Journal port, implemented with a storage. Used by one process at a time, but by several threads."""
 
     def __init__(self, storage: JournalStorage, say: Say, clock: Clock) -> None:
         self._storage, self._say, self._clock = storage, say, clock
         # for the index and the node's state; held only briefly, without disk writes of attempts
         self._lock = threading.RLock()
         self._accepting = threading.Lock()
-        self._sealing = threading.Lock()  # for the chain: a receipt names the one before it
-        self._locks: dict[str, threading.Lock] = {}  # one per entry: no entry waits for another's disk writes
+        self._sealing = threading.Lock()  # for the chain, in which each receipt names the previous one
+        # one lock per entry, so that no entry waits for another one's disk writes
+        self._locks: dict[str, threading.Lock] = {}
         self._entries: dict[str, JournalRecord] = {}
         self._live: dict[str, None] = {}
         self._top: dict[str, int] = {}
@@ -118,8 +119,9 @@ class Journal:
         self._lost: list[str] = []
         self._loose: set[str] = set()  # entries whose newest records may not be durable yet
         self._sealed: dict[str, str] = {}  # receipts of this process that may still be requested
-        self._cache: dict[str, list[Spoken]] = {}  # all events of attempts accepted by it, while they are few
-        self._jobs: dict[str, Job] = {}  # of these attempts, until they end
+        # all events of the attempts that this process accepted, as long as they are few
+        self._cache: dict[str, list[Spoken]] = {}
+        self._jobs: dict[str, Job] = {}  # the jobs of these attempts, until they end
         names = storage.names()
         broken = [entry for name in names if (entry := self._load(name)) is not None]
         self._state = self._kept = self._load_state()
@@ -132,7 +134,7 @@ class Journal:
         name = str(job.identity)
         with self._accepting:
             if name in self._entries:
-                raise JournalError(f"{name} is already in the journal")
+                raise JournalError(f"{name} already exists in the journal")
             head = {"identity": name, "digest": digest, "epoch": job.epoch, "order": envelope}
             events = self._number_events(job.identity, 0, note.say)
             record = first_record(note, head, events, self._clock.wall_ms())
@@ -176,7 +178,7 @@ class Journal:
             events = self._number_events(identity, entry.last_event, note.say)
             record = record_of(note, events, self._clock.wall_ms())
             self._put(name, note, to_json(record))
-            # events of a long run are read from the disk if needed
+            # the events of a long run are read from the disk if needed
             cached = self._cache.get(name)
             if cached is not None:
                 cached += _make_spoken(events)
@@ -186,7 +188,7 @@ class Journal:
 
     def _put(self, name: str, note: Note, record: bytes) -> None:
         if note.lossy:
-            self._make_durable(name)  # events in the other file must not follow a gap
+            self._make_durable(name)  # events in the lossy file must not follow a gap
             self._storage.append_lossy(name, record)
             return
         self._storage.append(name, record, sync=not note.lazy)
@@ -239,7 +241,7 @@ class Journal:
     def events(self, identity: AttemptId, above: int) -> list[Spoken]:
         name = self._require_known(identity)
         with self._locks[name]:
-            self._make_durable(name)  # a number that was reported must not be used again
+            self._make_durable(name)  # an event number that was reported must not be used again
             cached = self._cache.get(name)
             if cached is not None:
                 return [event for event in cached if event.seq > above]
@@ -260,7 +262,9 @@ class Journal:
         with self._lock:
             if replace(state, control_seq=self._state.control_seq) != self._state:
                 self._keep(state)
-            self._state = state  # a count alone is stored when reported: until then, messages repeat
+            # the control number alone is stored only when it is reported; until then, messages repeat after a
+            # crash
+            self._state = state
 
     def kept_node(self) -> JournalState:
         with self._lock:
@@ -318,12 +322,13 @@ class Journal:
         return [(seq, self._say(identity, seq, body)) for seq, body in enumerate(bodies, last + 1)]
 
     def _load(self, name: str) -> JournalRecord | None:
-        """Load an entry; return it if a part of it is damaged."""
+        """Load an entry; return it only if a part of it is damaged."""
         try:
             AttemptId.parse(name)
             records, damaged = self._storage.read(name), self._storage.is_damaged(name)
             if not records and not damaged:
-                self._storage.remove(name)  # a crash before it was accepted: nothing was ever reported
+                # the node crashed before the attempt was accepted, so nothing was reported
+                self._storage.remove(name)
                 return None
             entry = self._read_entry(name, records)
         except (ValueError, KeyError, TypeError, IndexError) as exc:
@@ -337,7 +342,7 @@ class Journal:
     def _read_entry(self, name: str, records: list[bytes]) -> JournalRecord:
         entry = open_entry(from_json(records[0]))
         if str(entry.identity) != name:
-            raise ValueError(f"it contains the entry of {entry.identity}")
+            raise ValueError(f"the folder contains the entry of {entry.identity}")
         for raw in records[1:]:
             entry = apply_record(entry, from_json(raw))
         last = max(
@@ -346,11 +351,14 @@ class Journal:
         return replace(entry, last_event=max(entry.last_event, last))
 
     def _repair(self, entry: JournalRecord) -> None:
-        """Part of an entry is lost: end its processes and report the rest; a sealed receipt stays valid."""
+        """Repair a damaged entry: end its processes and report the rest; a sealed receipt stays valid."""
         name = str(entry.identity)
         place = self._storage.repair(name)
         kept = f"kept as {place}" if place else "not stored: the disk is full"
-        self._troubles.append(f"the journal of {name} was damaged, its readable part is used; {kept}")
+        self._troubles.append(
+            f"the journal of {name} was damaged, so only its readable part is used; the "
+            f"damaged file is {kept}"
+        )
         record: dict[str, Any] = {"w": self._clock.wall_ms(), "x": True}
         sealed = self._storage.receipt(name)
         if sealed is not None and may_follow(entry, Mark.RECEIPTED):
@@ -383,7 +391,7 @@ def _make_spoken(events: list[tuple[int, str]]) -> list[Spoken]:
 
 
 class LoggedJournal(Journal):
-    """A `Journal` that logs a stage after storing it, and only the first time."""
+    """A `Journal` that logs each stage of an attempt once, after storing it."""
 
     def __init__(self, node: str, storage: JournalStorage, say: Say, clock: Clock) -> None:
         super().__init__(storage, say, clock)

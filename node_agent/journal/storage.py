@@ -16,7 +16,7 @@ from node_agent.files import durable
 
 MARKS, LOSSY, NODE, ASIDE = "marks", "events", "node-state.json", ".damaged"
 MARK_BYTES = 192 << 10
-"""The bytes reserved for all records after the first; their writers limit each to a few kB."""
+"""The bytes reserved for all records after the first; writers limit each record to a few kB."""
 RECEIPT_BYTES = 256 << 10
 """The bytes reserved for the receipt, which is written between the marks."""
 _RECEIPT = b"="
@@ -26,13 +26,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class JournalFiles:
-    """The storage of a real node, under `<home>/journal`: a folder for each attempt. Follows no links."""
+    """The storage of a real node under `<home>/journal`, with a folder per attempt. Follows no links."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root, self._base = root, str(root)
         self._ends: dict[tuple[str, str], int] = {}
-        self._reserved: dict[str, int] = {}  # known length of the file of marks
+        self._reserved: dict[str, int] = {}  # the known length of the file of marks
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -74,10 +74,11 @@ class JournalFiles:
         try:
             with _convert_full_error():
                 if end > self._reserved.get(name, 0):
-                    durable.preallocate(path, end)  # no effect while reserved space is left
+                    durable.preallocate(path, end)  # has no effect while reserved space is left
                 durable.write_frames(path, frames, offset, sync)
         except (DiskFull, OSError):
-            self._reserved.pop(name, None)  # unknown now: the content after its end
+            # the length is unknown now, because the content after the known end is uncertain
+            self._reserved.pop(name, None)
             raise
         self._set_end(name, MARKS, end)
 
@@ -107,7 +108,7 @@ class JournalFiles:
     def receipt(self, name: str) -> bytes | None:
         records, end = self._read_records(name)
         if not any(record.startswith(_RECEIPT) for record in records):
-            # earlier damage does not affect the receipt
+            # damage before the receipt does not affect it
             records = list(_yield_later(self._make_path(name, MARKS), end))
         sealed = [record for record in records if record.startswith(_RECEIPT)]
         return sealed[-1].removeprefix(_RECEIPT) if sealed else None
@@ -135,7 +136,7 @@ class JournalFiles:
                 durable.replace_reserved(path, good, len(good) + MARK_BYTES + RECEIPT_BYTES)
         except DiskFull:
             if moved:
-                raise  # it cannot be moved in place: a crash in between might lose it
+                raise  # the receipt cannot be moved in place: a crash during the move might lose it
             durable.blank_file(path, end)
         with self._lock:
             self._ends.pop((name, MARKS), None)
@@ -143,7 +144,7 @@ class JournalFiles:
         return kept
 
     def _copied_aside(self, path: str, name: str) -> str:
-        """Copy damaged records for a user; not on a full disk, where live records have priority."""
+        """Copy damaged records for a user, except on a full disk, where live records have priority."""
         target = None
         try:
             with _convert_full_error():
@@ -207,7 +208,7 @@ class JournalFiles:
 
 
 def _read_frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
-    """Return the valid records from the start, and their end. After a known end is only reserved space."""
+    """Return the valid records from the start, and their end. After `known_end` is only reserved space."""
     try:
         with open(path, "rb") as file:
             data = file.read(-1 if known_end is None else known_end)
@@ -221,7 +222,7 @@ def _read_frames(path: str, known_end: int | None = None) -> tuple[list[bytes], 
 
 
 def _is_damaged(path: str, end: int) -> bool:
-    """Whether a complete record follows the valid ones. If not, the last write was interrupted."""
+    """Whether a complete record follows the valid ones; otherwise the last write was interrupted."""
     return any(True for _ in _yield_later(path, end))
 
 

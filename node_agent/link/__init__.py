@@ -1,1 +1,1 @@
-"""The connection to Redis."""
+"""The node's connection to the coordinator's Redis."""

@@ -1,7 +1,7 @@
-"""The node's side of the bus, on Redis through the node's own tunnel; every failure is LinkDown.
+"""The node's access to Redis, through its own tunnel; every failure is LinkDown.
 
-No command blocks in Redis, and the library repeats none: repeating a claim after a lost answer returns the
-same job, not a second one.
+No command blocks in Redis, and the library repeats no command. A claim that is repeated after a lost answer
+returns the same job, not a second one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from node_agent.wire.clock import Clock
 ANSWER_S = 10.0
 CONNECT_S = 5.0
 HINT_S = 2.0
-"""The maximum time to open the subscription, and so the maximum delay for a waiter for a hint."""
+"""The maximum time to open the subscription, and so the maximum delay of a caller that waits for a hint."""
 UP_CAP = 20_000
 CONTROLS = 500
 
@@ -38,7 +38,7 @@ class UplinkIntervals:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One place with its client; replaced as a whole when the link changes."""
+    """One Redis address with its client; replaced as a whole when the link changes."""
 
     place: Place
     client: Any
@@ -56,7 +56,7 @@ class RedisUplink:
         clock: Clock,
         intervals: UplinkIntervals = UplinkIntervals(),
     ) -> None:
-        """`where` is called for each operation: returns the tunnel's end, or None while there is no link.
+        """`where` is called for each operation; it returns the tunnel's end, or None while there is no link.
         `password` is called for each new connection."""
         self._tag = tag
         self._where = where
@@ -102,8 +102,8 @@ class RedisUplink:
                 pipe.llen(line.worker.queue.key)
                 heartbeat, newest, found, waiting = pipe.execute()
             if newest and _order(newest[0][0].decode()) < _order(after):
-                # Redis lost its data and its clock went back: ignore the cursor, which would hide new
-                # messages.
+                # Redis lost its data and its clock went back, so ignore the cursor, which would hide new
+                # messages
                 found = line.client.xrange(stream, count=CONTROLS)
             job = _read_claimed(line) if claim and (waiting or line.worker.unsure) else None
         return News(heartbeat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], job)
@@ -113,7 +113,7 @@ class RedisUplink:
         return self._hints.heard(None if place is None else self._make_access(place, HINT_S), wait_ms)
 
     def close(self) -> None:
-        """Close all connections; each opens again when it is used."""
+        """Close all connections; each of them is reopened when it is used."""
         self._hints.close()
         with self._lock:
             line, self._line = self._line, None

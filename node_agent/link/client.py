@@ -1,6 +1,6 @@
 """Connects to the coordinator's Redis, through the tunnel or by TLS, and waits there for hints.
 
-A half-open tunnel neither delivers nor fails: redis-py counts unanswered pings, but ignores them. The
+A half-open tunnel neither delivers nor fails. redis-py counts unanswered pings but ignores the count, so the
 connection for hints is closed if a ping is not answered.
 """
 
@@ -23,7 +23,7 @@ from node_agent.link.direct import Secure, dial
 from node_agent.wire.clock import Clock
 
 Place = str | tuple[str, int] | Secure
-"""The path of a unix socket; or host and port; or the coordinator by TLS."""
+"""The path of a unix socket, or host and port, or the coordinator over TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Access:
     place: Place
     user: str
     password: Callable[[], str]
-    """Called for each new connection, so a new password is used from then on."""
+    """Called for each new connection, so that new connections use a changed password."""
     connect_s: float
     answer_s: float
 
@@ -41,8 +41,8 @@ class Access:
 def connect(access: Access) -> Any:
     """Return a client with its own pool; opens no connection yet; thread-safe.
 
-    It never repeats a command: the caller knows which may be repeated. RESP2, because RQ reads replies in
-    that form, and a node's user may not send HELLO after its login.
+    The client never repeats a command, because only the caller knows which may be repeated. It uses RESP2: RQ
+    reads replies in that form, and a node's user may not send HELLO after its login.
     """
     pool = redis.ConnectionPool(
         **_reach(access.place),
@@ -51,13 +51,13 @@ def connect(access: Access) -> Any:
         socket_connect_timeout=access.connect_s,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
-        driver_info=None,  # two commands that a node's user may not send
+        driver_info=None,  # a node's user may not send these two commands
     )
     return redis.Redis.from_pool(pool)
 
 
 def format_error(error: RedisError) -> str:
-    """Return the error with the server's own code, which redis-py removes."""
+    """Return the error's text with the server's error code, which redis-py removes."""
     code = getattr(error, "status_code", None)
     return f"{code} {error}" if code else str(error)
 
@@ -97,7 +97,7 @@ AGAIN_MS = 2_000
 
 
 class Hints:
-    """One subscription to hints; never raises. For one thread."""
+    """A subscription to hints. Never raises. For one thread."""
 
     def __init__(self, channel: str, clock: Clock, ping_ms: int) -> None:
         self._channel = channel
@@ -110,7 +110,7 @@ class Hints:
         self._asked_ms = 0
 
     def heard(self, access: Access | None, wait_ms: int) -> bool:
-        """Wait for a hint or the timeout. True also if listening just began: a hint may have been missed."""
+        """Wait for a hint or the timeout; return whether a hint came, or may have come before listening."""
         end = self._clock.mono_ms() + wait_ms
         if access != self._access:
             self.close()
@@ -150,7 +150,7 @@ class Hints:
         return True
 
     def _listen(self, wait_ms: int) -> bool:
-        """Read from the connection once; it may return without a hint before the timeout."""
+        """Read from the connection once; return whether a hint came. May return before the timeout."""
         try:
             found = self._pubsub.get_message(timeout=min(wait_ms, self._ping_ms) / 1000)
             if found is None:
@@ -163,7 +163,7 @@ class Hints:
                 return False
             self._answered_ms = self._clock.mono_ms()
             hinted = False
-            while found is not None:  # hints have no content: one check handles all
+            while found is not None:  # hints have no content, so one check handles all of them
                 hinted = hinted or found["type"] == "message"
                 found = self._pubsub.get_message(timeout=0)
             return hinted

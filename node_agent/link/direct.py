@@ -18,7 +18,7 @@ from node_agent.wire.clock import SystemClock
 from node_agent.wire.keys import OTHER_SERVER, PROTOCOL, WATCHED
 from node_agent.wire.signing import SigningKey
 
-if TYPE_CHECKING:  # 2 MB of memory, saved on a node behind a tunnel
+if TYPE_CHECKING:  # imported late: saves 2 MB of memory on a node behind a tunnel
     import ssl
 
 _PIECE = 1 << 16
@@ -26,12 +26,12 @@ _LINE_MAX = 4096
 
 
 class NotLetInError(OSError):
-    """The coordinator refuses this node; the text says why."""
+    """The coordinator refuses this node; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secure:
-    """One coordinator end: address, trusted authority and own certificate (PEM), the folder of our keys."""
+    """A TLS address of the coordinator, the trusted authority, our certificate (PEM) and our keys' folder."""
 
     host: str
     port: int
@@ -42,7 +42,7 @@ class Secure:
 
 
 def dial(place: Secure, patience_s: float) -> socket.socket:
-    """Return an accepted connection. OSError, whose text distinguishes certificate and network problems."""
+    """Return an accepted connection. OSError: its text distinguishes certificate and network problems."""
     tls = _let_in(place, patience_s)
     opened: list[socket.socket] = [tls]
     try:
@@ -80,7 +80,7 @@ def _let_in(place: Secure, patience_s: float) -> ssl.SSLSocket:
 
 
 def _out_of_date(place: Secure) -> str:
-    """Return the problem if our own certificate is not valid now: the server just closes the connection."""
+    """Return the problem if our certificate is not valid now, as the server would just close; else empty."""
     from cryptography.x509 import load_pem_x509_certificate
 
     try:
@@ -95,10 +95,10 @@ def _out_of_date(place: Secure) -> str:
 
 @lru_cache(maxsize=4)
 def _make_context(place: Secure) -> ssl.SSLContext:
-    """Return a context that trusts only the fleet's authority, and shows a certificate for the node's key."""
+    """Return a context that trusts only the fleet's authority and presents the node's own certificate."""
     import ssl
 
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks name and chain
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # this also checks the name and the chain
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.load_verify_locations(cadata=place.ca)
     made.load_cert_chain(_find_certificate(place))
@@ -107,7 +107,7 @@ def _make_context(place: Secure) -> ssl.SSLContext:
 
 
 def _find_certificate(place: Secure) -> Path:
-    """Return the file that the library requires: our certificate, with its key."""
+    """Return the file that the library requires, with our certificate and its key."""
     path = place.keys / "direct.pem"
     try:
         key = SigningKey.parse((place.keys / "node.key").read_text())
@@ -121,7 +121,7 @@ def _find_certificate(place: Secure) -> Path:
 
 
 def _check_let_in(tls: ssl.SSLSocket) -> None:
-    """Read the one line that reports whether our certificate was accepted, which follows the handshake."""
+    """Read the line after the handshake that reports whether our certificate was accepted; raise if not."""
     line = b""
     while not line.endswith(b"\n") and len(line) < _LINE_MAX:
         byte = tls.recv(1)
@@ -138,10 +138,10 @@ def _check_let_in(tls: ssl.SSLSocket) -> None:
 
 
 class _Pump:
-    """Carries bytes both ways until either side has closed. For the one thread that runs it.
+    """Copies bytes in both directions until either side has closed. For the one thread that runs it.
 
-    A half-closed near end is not passed on, since TLS here cannot close one direction alone: git half-closes
-    after sending a pack, and then waits for the answer.
+    A half-close of the near end is not forwarded, because TLS here cannot close one direction alone: git
+    half-closes after sending a pack, and then waits for the answer.
     """
 
     def __init__(self, near: socket.socket, tls: ssl.SSLSocket) -> None:
@@ -165,7 +165,7 @@ class _Pump:
                 if self._in:
                     with contextlib.suppress(BlockingIOError):
                         self._in = self._in[self._near.send(self._in) :]
-        except OSError:  # one side broke: the other one sees the close
+        except OSError:  # one side broke, and the other side sees the close
             pass
         finally:
             with contextlib.suppress(OSError):
@@ -179,7 +179,7 @@ class _Pump:
         return self._left and self._near_ended and not self._out
 
     def _wait(self) -> None:
-        """Wait until a side is ready. A closed side always is: poll it only for what it can still do."""
+        """Wait until a side is ready. A closed side always is, so poll it only for its open direction."""
         poll = select.poll()
         near = (0 if self._out or self._near_ended else select.POLLIN) | (select.POLLOUT if self._in else 0)
         tls = (0 if self._in else select.POLLIN) | (select.POLLOUT if self._out else 0)

@@ -1,4 +1,4 @@
-"""The node as a worker of RQ: claims and closes jobs by RQ's own code, and runs none of them.
+"""The node as a worker of RQ: claims and closes jobs with RQ's own code, and runs none of them.
 
 RQ's loop is not used: it loses results in an outage, and would import what a job names. Of an RQ job only the
 signed job is read, as text; its signature decides later what may be done.
@@ -32,12 +32,12 @@ NEVER_S = 100 * 365 * 24 * 3600
 
 
 class PoisonError(Exception):
-    """A job that the coordinator would not put into a queue; the text says why."""
+    """A job that the coordinator would not put into a queue; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A claim that was sent, but may not have succeeded."""
+    """A claim that was sent, but whose success is not known yet."""
 
     job: str
     execution: str
@@ -51,7 +51,7 @@ class NodeWorker(BaseWorker):
     job_class = JsonJob
 
     def __init__(self, tag: str, connection: Any, before: NodeWorker | None = None) -> None:
-        """`before`: the same worker on another connection, which may wait for the answer to a claim."""
+        """`before`: the same worker on an earlier connection, which may still await the answer to a claim."""
         super().__init__(
             [keys.node_queue(tag)],
             name=tag,
@@ -66,11 +66,11 @@ class NodeWorker(BaseWorker):
     # -- what RQ's own would do otherwise -------------------------------------------------------------------
 
     def _set_connection(self, connection: Any) -> Any:
-        """Return the connection unchanged: our own time-outs apply, and nothing blocks in Redis."""
+        """Return the connection unchanged, because our own time-outs apply and nothing blocks in Redis."""
         return connection
 
     def _set_ip_address(self, connection: Any) -> None:
-        """Do not query the address, because this user may not query it from the server."""
+        """Skip the query of the address, because this user may not query it from the server."""
         self.ip_address = "unknown"
 
     def perform_job(self, job: Any, queue: Any) -> bool:
@@ -80,11 +80,11 @@ class NodeWorker(BaseWorker):
 
     @property
     def unsure(self) -> bool:
-        """Whether the last claim's answer was lost: then `claim` settles that claim first."""
+        """Whether the last claim's answer was lost, so that `claim` must settle that claim first."""
         return self._unanswered is not None
 
     def claim(self) -> tuple[str, bytes] | None:
-        """Return (id, job) of the next RQ job and mark it started; one without a signed job fails."""
+        """Return (id, job) of the next RQ job and mark it started; a job without a signed job is failed."""
         while True:
             if (lost := self._unanswered) is not None:
                 registry = ExecutionRegistry(lost.job, self.connection)
@@ -97,14 +97,14 @@ class NodeWorker(BaseWorker):
                 return None
             try:
                 claimed = self._take(ids[0])
-            except WatchError:  # another process took it, or the connection was lost in between
+            except WatchError:  # another process took the job, or the connection was lost meanwhile
                 continue
             if claimed is not None:
                 self._unanswered = None
                 return claimed.job, claimed.envelope
 
     def _take(self, job_id: str) -> _Claim | None:
-        """Remove that job from the queue in one step; None if it is not ours, or has no signed job."""
+        """Remove that job from the queue in one step; None if it is not in ours, or has no signed job."""
         job = self._make_job(job_id)
         own = job_id.startswith(keys.job_prefix(self.name)) and ":" not in job_id
         with self._open_pipeline() as pipe:
@@ -129,7 +129,7 @@ class NodeWorker(BaseWorker):
             return self._unanswered
 
     def settle(self, job_id: str, ok: bool, reason: str) -> None:
-        """Mark the job finished or failed in RQ's registries. A missing or closed job: no effect."""
+        """Mark the job as finished or failed in RQ's registries. No effect if it is missing or closed."""
         job = self._make_job(job_id)
         while True:
             with self._open_pipeline() as pipe:
@@ -146,11 +146,11 @@ class NodeWorker(BaseWorker):
                 try:
                     pipe.execute()
                     return
-                except WatchError:  # the coordinator has closed or requeued it
+                except WatchError:  # the coordinator has closed or requeued the job
                     continue
 
     def _close(self, pipe: Any, job: JsonJob, ok: bool, reason: str) -> None:
-        """Close the job. RQ's `handle_job_success` and `_failure` need the call; the latter hides errors."""
+        """Close the job without RQ's own functions, which need the call; one of them also hides errors."""
         job.set_status(JobStatus.FINISHED if ok else JobStatus.FAILED, pipe)
         pipe.hset(job.key, "ended_at", utcformat(now()))
         pipe.expire(job.key, KEEP_CLOSED_S)
@@ -167,7 +167,7 @@ class NodeWorker(BaseWorker):
         return self.connection.pipeline()
 
     def _make_job(self, job_id: str) -> JsonJob:
-        """Return the job by its name alone, without reading it."""
+        """Return the job object for this id, without reading the job from Redis."""
         job = JsonJob(connection=self.connection)
         job._id = job_id  # RQ would refuse some ids that may be in a queue
         job.origin = self.queue.name
@@ -176,7 +176,7 @@ class NodeWorker(BaseWorker):
     # -- the worker -----------------------------------------------------------------------------------------
 
     def show(self, pipe: Any) -> None:
-        """Write the worker's whole hash, as Redis may have lost it. RQ's sets of workers are not updated."""
+        """Write the worker's whole hash, which Redis may have lost. RQ's sets of workers are not updated."""
         running = self.queue.started_job_registry.get_job_count(cleanup=False)
         self.heartbeat(pipeline=pipe)
         pipe.hset(self.key, mapping=self.serialize())
@@ -184,18 +184,18 @@ class NodeWorker(BaseWorker):
 
 
 def _read_fields(watching: Any, job: JsonJob) -> list[bytes | None]:
-    """Return the fields of a job that are needed."""
+    """Return the fields of a job that this module needs."""
     try:
         found: list[bytes | None] = watching.hmget(job.key, ["status", "data", "timeout"])
     except ResponseError as exc:
         if not str(exc).startswith("WRONGTYPE"):
             raise
-        return [None]  # another kind of value under the name of a job
+        return [None]  # the key of the job has another type of value
     return found
 
 
 def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
-    """Return the only argument of the job. PoisonError for anything that the coordinator would not write."""
+    """Return the only argument of the job. PoisonError for data that the coordinator would not write."""
     if data is None:
         raise PoisonError("the job has no data")
     if timeout != b"-1":
@@ -211,7 +211,7 @@ def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
 
 
 def _inflate_data(data: bytes) -> bytes:
-    """Return the decompressed data, with a limit, since a few bytes can grow to gigabytes."""
+    """Return the decompressed data, with a size limit, because a few bytes can grow to gigabytes."""
     stream = zlib.decompressobj()
     try:
         text = stream.decompress(data, ENVELOPE_CAP)

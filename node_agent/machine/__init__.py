@@ -1,1 +1,1 @@
-"""Facts about this machine and its programs."""
+"""Facts about this node's computer and its programs."""

@@ -11,7 +11,7 @@ from node_agent.runtimes.others import runtime_of
 from node_agent.runtimes.workers import OPTIMISED
 
 ASKER = (sys.executable, "-I", "-S", *OPTIMISED, f"{PACKAGE}/acp/asking.py", PACKAGE, LIBRARIES)
-"""The command of our program that checks whether another program speaks ACP, without that one's command."""
+"""The command of our program that checks whether a program supports ACP; that program's command follows."""
 
 
 def others_of(ceiling: Ceiling) -> dict[str, Runtime]:

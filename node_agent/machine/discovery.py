@@ -1,4 +1,4 @@
-"""Finds facts about this machine: sizes, load, heat, free memory and disk, and which runtimes are ready."""
+"""Finds facts about the node: sizes, load, heat, free memory and disk, and which runtimes are ready."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from node_agent.wire.node import TOOL_FOLDERS, Allowed, GpuLoad, NodeFacts, Node
 from node_agent.wire.policy import Isolation
 
 PROBE_S = 10
-"""Seconds after which a program that writes nothing counts as not answering."""
+"""The seconds of silence after which a program counts as not answering."""
 FIRST_S = 0.5
-"""Seconds to wait in the first look: most answers arrive within it, and it does not delay a heartbeat."""
+"""Seconds to wait in the first look: most answers arrive in this time, and it does not delay a heartbeat."""
 PROBE_EVERY_MS = 600_000
 MOST_FIX = 300
 _MEMORY, _ZONES = Path("/proc/meminfo"), Path("/sys/class/thermal")
 _KIB = 1024
 _HOTTEST = 150.0
-"""A sensor that reports more degrees is ignored."""
+"""The temperature in degrees above which a sensor is ignored."""
 
 
 class Finder:
-    """The known facts of each runtime, updated regularly and when a program or its login changes."""
+    """Finds the facts of each runtime, and updates them regularly and when a program or its login changes."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Finder:
         probe_s: float = PROBE_S,
         others: Callable[[], Mapping[str, Runtime]] = dict,
     ) -> None:
-        """`others`: returns the current programs of the owner's choice."""
+        """`others`: returns the runtimes that the owner has currently chosen, by name."""
         self._path, self._clock, self._values = path, clock, values
         self._first_s, self._probe_s, self._others = first_s, probe_s, others
         self._lock = threading.Lock()
@@ -82,11 +82,11 @@ class Finder:
         return {**RUNTIMES, **self._others()}
 
     def news(self) -> bool:
-        """Whether another look would have another result."""
+        """Whether the next `look` would return another result."""
         return self._news
 
     def version(self, name: str) -> str | None:
-        """Return the version found by the last look."""
+        """Return the version of a runtime as found by the last `look`."""
         fact = self._known.get(name)
         return None if fact is None else fact.version
 
@@ -107,7 +107,7 @@ class Finder:
                 probe_thread.start()
 
     def _is_due(self, name: str, now: int, around: object) -> bool:
-        """Return whether to check the runtime now; if so, record it as checked. Checks never overlap."""
+        """Return whether the runtime is due for a check; if so, record the check. Checks never overlap."""
         with self._lock:
             then, before = self._asked.get(name, (now - PROBE_EVERY_MS, None))
             due = name not in self._asking and (now - then >= PROBE_EVERY_MS or around != before)
@@ -130,7 +130,8 @@ class Finder:
         try:
             with tempfile.TemporaryDirectory(prefix="pancode-probe-", ignore_cleanup_errors=True) as home:
                 env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1"}
-                env |= {} if runtime.chosen else logins  # it runs outside a sandbox here: never give it a key
+                # the program runs outside a sandbox here, so it must not get a key
+                env |= {} if runtime.chosen else logins
                 probe = runtime.probe
                 outputs = [
                     self._read_output(runtime.program, one, env, probe.patience_s) for one in probe.argvs
@@ -151,7 +152,7 @@ class Finder:
             )
 
     def _no_turns(self, runtime: Runtime, fact: RuntimeFact, env: Mapping[str, str]) -> str:
-        """Return what the runtime lacks to take turns; empty for a program that is itself missing."""
+        """Return what the runtime lacks for interactive runs; empty also if its program is missing."""
         if runtime.adapter is None or fact.state == "missing":
             return ""
         return runtime.adapter.lack(self._read_output(runtime.adapter, runtime.adapter.asks_version, env))
@@ -159,7 +160,7 @@ class Finder:
     def _read_output(
         self, program: Program | None, argv: tuple[str, ...], env: Mapping[str, str], patience_s: float = 0
     ) -> tuple[int | None, str]:
-        """Return the program's version as stored on disk, if readable; else run the program."""
+        """Return exit status and output: the version stored on disk, if readable, or else those of a run."""
         if program is not None and argv == program.asks_version:
             version = written_version(program, self._path)
             if version is not None:
@@ -168,11 +169,11 @@ class Finder:
 
 
 class _Silent(Exception):
-    """A program was started and did not answer in time; the text says what to try."""
+    """A program was started and did not answer in time; the text is the advice."""
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple[int | None, str]:
-    """Run a program as in a run: with its own HOME, so that only a run's own login counts. Raises _Silent."""
+    """Start a program as a run does, with its own HOME, so that only a run's login counts. Raises _Silent."""
     try:
         process = subprocess.Popen(
             argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -185,10 +186,12 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple
             output, _ = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired as late:
             with suppress(ProcessLookupError):
-                # including its child processes, which would keep its output open
+                # also its child processes, which would keep its output open
                 os.killpg(process.pid, signal.SIGKILL)
             command = " ".join(argv)
-            raise _Silent(f"`{command}` did not end within {limit_s:g} s; try it there: {command}") from late
+            raise _Silent(
+                f"`{command}` did not end within {limit_s:g} s; try it on the node: {command}"
+            ) from late
         return process.returncode, output.decode("utf-8", "replace")
 
 
@@ -196,8 +199,8 @@ USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
 def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
-    """Return the PATH of agents: as configured, else our own with the usual folders of a user's tools. A part
-    that is not an absolute path would depend on a program's start folder: a repository."""
+    """Return the PATH of agents: as configured, or else our own with the usual folders of a user's tools.
+    Relative parts are left out, because they would depend on the program's start folder, a repository."""
     if configured:
         return ":".join(_select_absolute(configured.split(":"))) or ":".join(USUAL)
     plain, managed = tool_folders(environ.get("HOME", ""))
@@ -206,7 +209,7 @@ def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
 
 
 def tool_folders(home: str) -> tuple[list[str], list[str]]:
-    """Return folders of programs: those with fixed names, existing or not; and of versions, newest first."""
+    """Return two lists of program folders: with fixed names, existing or not; with versions, newest first."""
     if not home:
         return [], []
     managed = [
@@ -223,7 +226,7 @@ def _parse_versions(folder: str) -> list[int]:
 
 
 def advise_path(names: Iterable[str], path: str, home: str) -> str:
-    """Return the advice for a program in a usual folder that is not on `path`; else empty."""
+    """Return advice if one of the programs is in a usual folder that is not on `path`; otherwise empty."""
     plain, managed = tool_folders(home)
     for folder in (one for one in (*plain, *managed) if one not in path.split(":")):
         for name in names:
@@ -241,8 +244,8 @@ def _select_absolute(parts: Iterable[str]) -> list[str]:
 
 
 def with_local_fix(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> RuntimeFact:
-    """Return the fact with this node's name and paths in its fix. `trouble` with the owner's secrets comes
-    first."""
+    """Return the fact with this node's name and paths in its fix; the fix for a problem with the owner's
+    secrets (`trouble`) comes first."""
     if fact.state == "not_logged_in" and trouble:
         return fact.model_copy(
             update={"fix": f"fix that file, because none of its values is used: {trouble}"}
@@ -262,7 +265,7 @@ class OtherFacts:
 
 
 class MachineProbe:
-    """The facts port of a real node. `finder` knows the runtimes; `others`: returns facts of other parts."""
+    """The facts port of a real node. `finder`: finds the runtimes; `others`: returns facts of other parts."""
 
     def __init__(
         self,
@@ -275,7 +278,7 @@ class MachineProbe:
         news: Callable[[], bool] = lambda: False,
         gpus: Gpus | None = None,
     ) -> None:
-        """`local_fix` puts this node's name and paths into a runtime's fix. `news`: from other parts."""
+        """`local_fix` puts this node's name and paths into a fix. `news`: whether other parts have news."""
         self._others_news, self._gpus = news, gpus or Gpus((), clock)
         self._home, self._clock, self._local_fix = home, clock, local_fix
         self._reserve, self._others = disk_reserve, others
@@ -287,7 +290,7 @@ class MachineProbe:
         return process.boot_id()
 
     def look(self) -> NodeFacts:
-        self._record = self._stamp()  # before reading it
+        self._record = self._stamp()  # the state is taken before the facts are read
         others, how = self._others(), read_choices(self._home)
         found = map(self._local_fix, self._finder.look())
         return NodeFacts(
@@ -330,11 +333,11 @@ class MachineProbe:
         return self._finder.news() or others or self._stamp() != self._record
 
     def _stamp(self) -> object:
-        """Return the state of the installed programs: a newly installed one can be used at once."""
+        """Return the state of the installed programs, so that a newly installed one is noticed at once."""
         return read_stamp(self._home / RECORD)
 
     def version(self, name: str) -> str | None:
-        """Return the version of a runtime, as last found."""
+        """Return the version of a runtime as it was last found."""
         return self._finder.version(name)
 
     def _free(self) -> int | None:
@@ -365,7 +368,7 @@ class MachineProbe:
 
 
 def memory_free(path: Path = _MEMORY) -> int | None:
-    """Return the bytes that a program may get without swapping others out; None: not known."""
+    """Return the bytes that a program may get without swapping others out; None if unknown."""
     with suppress(OSError, ValueError, IndexError):
         for line in path.read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -374,7 +377,7 @@ def memory_free(path: Path = _MEMORY) -> int | None:
 
 
 def read_temperature(zones: Path = _ZONES) -> float | None:
-    """Return the temperature of the hottest zone in degrees Celsius; None: there is none."""
+    """Return the temperature of the hottest zone in degrees Celsius; None if there is no sensor."""
     found = []
     for zone in zones.glob("thermal_zone*/temp"):
         with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Finds the GPUs of this node, their load, and the device files that a run may use. A driver can hang, so a
+"""Finds the GPUs of this node, their load and the device files that a run may use. A driver can hang, so a
 thread queries it; a caller gets the last known answer after a short wait."""
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from node_agent.wire.receipt import Enforced
 
 LIBRARY = "libnvidia-ml.so.1"
 PLACES = ("/usr/local/nvidia/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib")
-"""Folders of the driver's library that the dynamic linker may not know."""
+"""Folders of the driver's library that the dynamic linker may not search."""
 SIGNS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
-"""One of these exists where an NVIDIA driver runs. The library alone proves nothing: many images contain
-it."""
+"""One of these exists where an NVIDIA driver runs. The library alone proves nothing, because many images
+contain it."""
 _LINKED = ("", "/lib", "/usr/lib", "/lib64", "/usr/lib64")
 CONTROL, MEMORY = "nvidiactl", "nvidia-uvm"
 """The device files that a program needs in addition to those of its GPUs."""
@@ -44,18 +44,18 @@ FIRST_S, WAIT_S = 1.0, 0.2
 AGAIN_MS = 1_000
 """The milliseconds for which a driver's answer is reused."""
 SILENT_MS = 10_000
-"""A driver that has not answered for this many milliseconds is reported as silent."""
+"""The milliseconds after which a driver that has not answered is reported as silent."""
 _UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _MOST_MEMORY = 1 << 50
 
 
 class GpuError(Exception):
-    """Raised when a library cannot read its GPUs; the message is the library's."""
+    """The error when a library cannot read its GPUs; the message is the library's."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """A GPU at one moment. `device`: the name of its device file; empty: runs cannot use it."""
+    """A GPU at one moment. `device`: the name of its device file; if empty, runs cannot use the GPU."""
 
     fact: GpuFact
     memory_free: int | None = None
@@ -90,12 +90,12 @@ class Nvml:
             known = cache.read_bytes()
         is_linked = folder in _LINKED or f"{folder}/{LIBRARY}".encode() in known
         self.folder = "" if is_linked else folder
-        """The folder of the library, if programs cannot find it by themselves."""
+        """The folder of the library, if programs cannot find the library by themselves."""
 
     def read(self) -> GpuAnswer:
         try:
             if self._nvml is None:
-                # The package looks for the library by name; once it is loaded, its folder does not matter.
+                # the package searches the library by name; once it is loaded, its folder does not matter
                 self._handle = ctypes.CDLL(self._library, mode=ctypes.RTLD_GLOBAL)
                 self._nvml = importlib.import_module("pynvml")
                 self._nvml.nvmlInit()
@@ -107,14 +107,14 @@ class Nvml:
             if self._nvml is not None:
                 with suppress(Exception):
                     self._nvml.nvmlShutdown()
-            self._nvml = None  # reinitialize: a library keeps the list of GPUs of its first call
+            self._nvml = None  # reinitialize, because a library keeps the list of GPUs of its first call
             raise GpuError(str(exc) or type(exc).__name__) from exc
         odd = tuple(one for one in every if isinstance(one, str))
         return GpuAnswer(tuple(one for one in every if isinstance(one, GpuReading)), odd)
 
 
 def read_gpu(nvml: Any, index: int, driver: str) -> GpuReading | str:
-    """Return a GPU, or why it cannot be used: it has fallen off the bus, or reports invalid values."""
+    """Return a GPU, or the reason why it cannot be used: it is off the bus, or its values are invalid."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
@@ -127,7 +127,7 @@ def read_gpu(nvml: Any, index: int, driver: str) -> GpuReading | str:
     if not _UUID.fullmatch(uuid) or not 0 < total <= _MOST_MEMORY or not 0 <= minor < 1 << 12:
         return f"GPU {index} reports invalid values: UUID {uuid[:50]!r}, {total} bytes of memory"
     busy = None
-    with suppress(nvml.NVMLError):  # not every GPU reports it
+    with suppress(nvml.NVMLError):  # not every GPU reports this value
         busy = int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     name = _text(nvml.nvmlDeviceGetName(handle))
     return GpuReading(
@@ -144,7 +144,7 @@ def _text(value: str | bytes) -> str:
 
 
 class AmdFiles:
-    """AMD GPUs, as reported by the kernel. Never tested on a node that has one."""
+    """Reads AMD GPUs as reported by the kernel. Never tested on a node with such a GPU."""
 
     def __init__(self, cards: Path = Path("/sys/class/drm")) -> None:
         self._cards = cards
@@ -182,7 +182,7 @@ def _read_number(path: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class GpuState:
-    """The last known GPUs. `trouble`: why the driver could not be read. `since_ms`: wall-clock time since
+    """The last known GPUs. `trouble`: why the driver could not be read. `since_ms`: the wall-clock time since
     which the GPUs are unknown; None: they are known."""
 
     gpus: tuple[GpuReading, ...] = ()
@@ -191,7 +191,7 @@ class GpuState:
     odd: tuple[str, ...] = ()
 
     def loads(self) -> tuple[GpuLoad, ...]:
-        """Return the current loads of the GPUs that are still known."""
+        """Return the present loads of the GPUs; none while the GPUs are unknown."""
         if self.since_ms is not None:
             return tuple(GpuLoad(uuid=one.fact.uuid, unknown_since_ms=self.since_ms) for one in self.gpus)
         return tuple(
@@ -221,7 +221,7 @@ class Gpus:
         self._trouble = ""
 
     def look(self) -> GpuState:
-        """Return the GPUs; immediately if the node cannot have any."""
+        """Return the GPUs; without waiting if the node cannot have any."""
         if not self._libraries:
             return GpuState()
         with self._lock:
@@ -255,18 +255,18 @@ class Gpus:
         self._answered.set()
 
     def access(self, job: Job, holders: Mapping[str, AttemptId]) -> GpuAccess:
-        """Return what this job's run may use; see `access_of`. `holders`: the attempts with exclusive use of
-        a GPU."""
+        """Return the GPUs that this job's run may use, as `access_of` does. `holders`: the attempt with
+        exclusive use of each GPU."""
         held = {uuid for uuid, one in holders.items() if one != job.identity}
         found = access_of(job.gpus, held, self.look().gpus, self._devices)
         folder = next((one.folder for one in self._libraries if isinstance(one, Nvml)), "")
         return replace(found, folder=folder if found.files else "")
 
     def problems(self) -> tuple[NodeProblem, ...]:
-        """Return why runs cannot use a GPU of this node, with the commands that fix it."""
+        """Return the reasons why runs cannot use a GPU of this node, with the commands that fix them."""
         state = self.look()
-        fix = "run `nvidia-smi` and `dmesg` there; after a driver update, restart the node"
-        words = [f"GPUs cannot be read: {state.trouble}"] if state.trouble else list(state.odd)
+        fix = "run `nvidia-smi` and `dmesg` on the node; after a driver update, restart the node"
+        words = [f"the node's GPUs cannot be read: {state.trouble}"] if state.trouble else list(state.odd)
         found = [NodeProblem(what=one[:500], fix=fix) for one in words]
         names = [one.device for one in state.gpus if one.device]
         found += device_problems(names, self._devices) if names and not state.trouble else []
@@ -276,8 +276,8 @@ class Gpus:
 
 @dataclass(frozen=True, slots=True)
 class GpuAccess:
-    """What a run may use. `files`: device files, each with its path inside a sandbox. `visible`: the value of
-    CUDA_VISIBLE_DEVICES; None: the variable is not set, and the run sees all GPUs."""
+    """The GPUs that a run may use. `files`: device files, each with its path inside a sandbox. `visible`: the
+    value of CUDA_VISIBLE_DEVICES; None: the variable is not set, and the run sees all GPUs."""
 
     files: tuple[tuple[str, str], ...] = ()
     visible: str | None = None
@@ -285,14 +285,14 @@ class GpuAccess:
     """The folder of the driver's libraries, if programs cannot find them by themselves."""
 
     def enforced(self, isolation: Isolation) -> tuple[Enforced, ...]:
-        """Return the GPU limit for the receipt if the run gets fewer than all; a sandbox enforces it."""
+        """Return the receipt's entry for the GPU limit, if the run gets fewer than all GPUs."""
         if self.visible is None:
             return ()
         how = Enforcement.TOLD_ONLY if isolation is Isolation.NONE else Enforcement.SANDBOX
         return (Enforced(rule=f"GPUs {self.visible or 'none'}", how=how),)
 
     def added_to(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment in which programs find only these GPUs."""
+        """Return the environment with which programs find only these GPUs."""
         found = {**env} if self.visible is None else {**env, VISIBLE: self.visible}
         folders = [one for one in env.get(FOLDERS, "").split(":") if one]
         if self.folder and self.folder not in folders:
@@ -303,8 +303,8 @@ class GpuAccess:
 def access_of(
     wanted: Collection[str] | None, held: Collection[str], gpus: Iterable[GpuReading], devices: str
 ) -> GpuAccess:
-    """Return what a run may use: the requested GPUs, or (None) all that no other run has exclusively. Raises
-    StepFailed if a requested GPU is missing."""
+    """Return the GPUs that a run may use: the wanted ones or, for None, all that no other run has
+    exclusively. Raises StepFailed if a wanted GPU is missing."""
     there = [one for one in gpus if one.device]
     if wanted is None:
         seen = [one for one in there if one.fact.uuid not in held]
@@ -321,8 +321,8 @@ def access_of(
 
 
 def device_problems(names: Sequence[str], devices: str) -> list[NodeProblem]:
-    """Return the device files that runs need and cannot open. If the node agent is root, runs are another
-    user."""
+    """Return a problem for each device file that runs need and cannot open. If the node agent is root, runs
+    have another user."""
     found = []
     for name in (*names, CONTROL, MEMORY):
         path = f"{devices}/{name}"
@@ -331,19 +331,19 @@ def device_problems(names: Sequence[str], devices: str) -> list[NodeProblem]:
         except OSError:
             makes = "sudo nvidia-modprobe -u -c=0" if name == MEMORY else "sudo nvidia-modprobe -c=0"
             fix = f"{makes}  (at each boot of the node: systemctl enable --now nvidia-persistenced)"
-            found.append(NodeProblem(what=f"runs cannot use a GPU here: {path} is missing", fix=fix))
+            found.append(NodeProblem(what=f"runs cannot use a GPU on this node: {path} is missing", fix=fix))
             continue
         is_root = os.geteuid() == 0
         opens = bool(seen.st_mode & stat.S_IWOTH) if is_root else os.access(path, os.R_OK | os.W_OK)
         if not opens:
-            what = f"runs cannot use a GPU here: {path} is closed to {_name_user(is_root)}"
+            what = f"runs cannot use a GPU on this node: {path} is closed to {_name_user(is_root)}"
             found.append(NodeProblem(what=what, fix=command_to_open(seen, path, is_root)))
     return found
 
 
 def _name_user(is_root: bool) -> str:
     if is_root:
-        return "the user that runs have"
+        return "the user of the runs"
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -351,7 +351,7 @@ def _name_user(is_root: bool) -> str:
 
 
 def command_to_open(seen: os.stat_result, path: str, is_root: bool) -> str:
-    """Return the command that gives the user of runs access to a device file."""
+    """Return the command that gives the user of the runs access to a device file."""
     if not is_root and seen.st_gid and seen.st_mode & stat.S_IWGRP:
         with suppress(KeyError):
             group = grp.getgrgid(seen.st_gid).gr_name
@@ -360,14 +360,14 @@ def command_to_open(seen: os.stat_result, path: str, is_root: bool) -> str:
 
 
 class GpuSettings(WireModel):
-    """The owner's `gpus.json`: the path of the driver's library, and the folder of the device files."""
+    """The owner's `gpus.json`: the path of the driver's library and the folder of the device files."""
 
     library: str | None = None
     devices: str = "/dev"
 
 
 def gpus_here(owners: Path, clock: Clock) -> Gpus:
-    """Return the node's GPUs. `owners`: the settings file for a node with unusual paths. Raises
+    """Return the node's GPUs. `owners`: the settings file, for a node with unusual paths. Raises
     SettingsError."""
     settings = read_owner_settings(GpuSettings, owners)
     path = settings.library or driver_library()
@@ -378,7 +378,7 @@ def gpus_here(owners: Path, clock: Clock) -> Gpus:
 
 
 def driver_library(signs: Sequence[str] = SIGNS, places: Sequence[str] = PLACES) -> str:
-    """Return the path or name by which the driver's library can be loaded; empty if no driver runs."""
+    """Return the path or name with which the driver's library can be loaded; empty if no driver runs."""
     if not any(map(os.path.exists, signs)):
         return ""
     found = (path for folder in places if os.path.exists(path := f"{folder}/{LIBRARY}"))
@@ -388,7 +388,7 @@ def driver_library(signs: Sequence[str] = SIGNS, places: Sequence[str] = PLACES)
 def without_driver(
     libraries: Sequence[GpuLibrary], pci: Path = Path("/sys/bus/pci/devices")
 ) -> Iterator[NodeProblem]:
-    """Yield a problem if the node has an NVIDIA GPU and no driver for it."""
+    """Yield a problem if the node has an NVIDIA GPU but no driver for it."""
     if any(isinstance(one, Nvml) for one in libraries):
         return
     for device in sorted(pci.glob("*")):

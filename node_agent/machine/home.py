@@ -1,4 +1,4 @@
-"""A node's home: its paths, its settings, and the version number of its layout."""
+"""The home of a node agent: its paths, its settings and the version number of its layout."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ M = TypeVar("M", bound=WireModel)
 
 
 class SettingsError(Exception):
-    """Raised when the node's home cannot be used; the message says how to fix it."""
+    """The error when the node's home cannot be used; the message says how to fix that."""
 
 
 class RedisLogin(WireModel):
-    """This node's login at the coordinator's Redis. `password_file`: absolute, or relative to the home."""
+    """This node's login for the coordinator's Redis. `password_file`: absolute, or relative to the home."""
 
     user: str
     password_file: str
 
 
 class NodeSettings(WireModel):
-    """The contents of `node.json`, written at enrollment."""
+    """The contents of `node.json`, which is written when the node is added to the fleet."""
 
     fleet: FleetId
     name: str = Field(min_length=1)
@@ -44,14 +44,14 @@ class NodeSettings(WireModel):
     disk_reserve: int = Field(default=512 << 20, ge=0)
     """Bytes of free disk below which the node accepts no job."""
     path: str | None = None
-    """PATH of agents and probes; None: the node agent's PATH plus a user's usual folders."""
+    """PATH of agents and checks; None: the node agent's PATH and a user's usual folders."""
     gateway: bool = True
     """Whether calls with a vendor's key go through PanCode's gateway, which has the key and counts usage."""
     machines: tuple[str, ...] = Field(default=(), strict=False)
-    """Addresses of model servers to probe in addition to this node's own: HOST:PORT or NAME=HOST."""
+    """Addresses of model servers to check in addition to this node's own: HOST:PORT or NAME=HOST."""
     keep: NodeKeep = KEEP
     log: str = ""
-    """Log levels, in the format of the coordinator's PANCODE_LOG; the node agent's own variable has
+    """Log levels, in the format of the coordinator's PANCODE_LOG; the node agent's own variable takes
     priority."""
 
 
@@ -79,17 +79,17 @@ class NodeHome:
 
     @property
     def secrets(self) -> Path:
-        """The owner's file of values by name, for the secrets and variables that jobs name."""
+        """Return the owner's file with the values of the secrets and variables that jobs name."""
         return self.root / "secrets.json"
 
     @property
     def prices(self) -> Path:
-        """The owner's file of model token prices, for models without a valid public price list."""
+        """Return the owner's file of token prices, for models without a valid public price."""
         return self.root / "prices.json"
 
     @property
     def layout(self) -> Path:
-        """The file with the version number of this home's layout."""
+        """Return the file with the version number of this home's layout."""
         return self.root / "layout"
 
     @property
@@ -106,7 +106,7 @@ class NodeHome:
 
     @property
     def slots(self) -> Path:
-        """The folder of the lock files for the slots of each endpoint."""
+        """Return the folder of the lock files for the slots of each endpoint."""
         return self.root / "run" / "endpoints"
 
     @property
@@ -138,7 +138,7 @@ class NodeHome:
             raise SettingsError(f"{self.key} is not a PanCode key: {exc}") from exc
 
     def read_coordinators(self) -> dict[str, PublicKey]:
-        """Return the coordinator's keys by id: two while one is being replaced. Raises SettingsError."""
+        """Return the coordinator's keys by id, two while one is being replaced. Raises SettingsError."""
         try:
             keys = [PublicKey.parse(line) for line in self.coordinator.read_text().splitlines()]
         except (OSError, ValueError) as exc:
@@ -148,15 +148,15 @@ class NodeHome:
         return {key.keyid: key for key in keys}
 
     def redis_password(self, settings: NodeSettings) -> str:
-        """Return the current password; empty if unreadable: Redis then refuses the login, and it is read
-        again."""
+        """Return the current password; empty if its file is unreadable, so that Redis refuses the login and
+        the file is read again later."""
         try:
             return (self.root / settings.redis.password_file).read_text().strip()
         except OSError:
             return ""
 
     def make_key(self, ids: Ids) -> PublicKey:
-        """Return the public half of this node's key. Creates the key if missing; never replaces one."""
+        """Return the public half of this node's key, which is created if missing and never replaced."""
         self.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(self.key):
             fresh = SigningKey(bytes.fromhex(ids.token(32)))
@@ -164,7 +164,7 @@ class NodeHome:
         return self.read_key().public
 
     def read_prices(self) -> dict[str, str]:
-        """Return the owner's price texts by model; empty if there is no such file. Raises SettingsError."""
+        """Return the owner's price texts by model; empty if the file does not exist. Raises SettingsError."""
         try:
             raw = json.loads(self.prices.read_bytes())
         except FileNotFoundError:
@@ -188,14 +188,14 @@ End = str | tuple[str, int] | Secure
 
 @dataclass(frozen=True, slots=True)
 class LinkEnds:
-    """The current local ends of the tunnel, or the coordinator's addresses if there is no tunnel."""
+    """The current local ends of the tunnel or, if there is no tunnel, the coordinator's addresses."""
 
     redis: End
     depot: End
 
 
 def current_link(links: Path) -> LinkEnds | None:
-    """Return the newest link, from `s/current`: one line of JSON, or the name of its folder. None: no
+    """Return the newest link, from `s/current`: a line of JSON, or the name of the link's folder. None: no
     link."""
     try:
         text = (links / "current").read_text().strip()
@@ -213,7 +213,7 @@ def current_link(links: Path) -> LinkEnds | None:
 
 
 def ends_of(text: str, keys: Path) -> LinkEnds:
-    """Return the ends from the line of JSON that names them. Raises ValueError."""
+    """Return the ends that this line of JSON names. Raises ValueError."""
     try:
         shape = json.loads(text)
         return LinkEnds(_end(shape, "redis", keys), _end(shape, "depot", keys))
@@ -222,8 +222,8 @@ def ends_of(text: str, keys: Path) -> LinkEnds:
 
 
 class LinkFile:
-    """`current_link` with a cache: every Redis call needs it, and the file is read only when it was
-    replaced."""
+    """Reads the current link with a cache: every Redis call needs it, and the file is reread only after it
+    was replaced."""
 
     def __init__(self, links: Path) -> None:
         self._links, self._file = links, f"{links}/current"
@@ -247,7 +247,7 @@ def _end(shape: dict[str, str], name: str, keys: Path) -> End:
         return rest
     host, _, port = rest.rpartition(":")
     if kind not in ("tcp", "tls") or not host:
-        raise ValueError(f"not an end of a tunnel: {shape[name]!r}")
+        raise ValueError(f"{shape[name]!r} is not an end of a tunnel")
     if kind == "tls":
         return Secure(host.strip("[]"), int(port), name, shape["ca"], shape["cert"], keys)
     return host, int(port)
@@ -269,8 +269,8 @@ def read_owner_settings(model: type[M], path: Path) -> M:
 
 
 LAYOUT = HOME_LAYOUT
-"""4: ADR 17 and 39, one folder and one journal for each attempt. 1 to 3 were never released. A change of
-where or how the files are stored raises the number, and describes here how older homes are read."""
+"""4: ADR 17 and 39, one folder and one journal for each attempt. 1 to 3 were never released. A change of the
+place or form of stored files raises the number, and describes here how older homes are read."""
 _FIX = (
     "start this fleet with the last version of PanCode used here, or a newer one; or remove the "
     "node (pancode node rm NAME) and add it again"
@@ -278,14 +278,14 @@ _FIX = (
 
 
 def take_over(home: NodeHome) -> None:
-    """Take over the home before anything else in it is read. SettingsError, without any change, for another
-    layout."""
+    """Check the layout of the home before anything else in it is read, and record it. Raises SettingsError,
+    without any change, for another layout."""
     number = _read_number(home)
     if number != LAYOUT:
         writer = "a newer" if number > LAYOUT else "an older"
         raise SettingsError(
-            f"{home.root} has layout {number}, which {writer} node agent writes; this one supports only "
-            f"layout {LAYOUT}\n  fix: {_FIX}"
+            f"{home.root} has layout {number} of {writer} node agent; this node agent supports only layout "
+            f"{LAYOUT}\n  fix: {_FIX}"
         )
     if not home.layout.exists():
         write_atomic(home.layout, f"{LAYOUT}\n".encode())

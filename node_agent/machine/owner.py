@@ -1,5 +1,5 @@
 """Reads the owner's files in a node's home: the ceiling and the safety rules. The node accepts no jobs while
-one is unreadable, as it may restrict them. YAML is loaded only if needed."""
+a file is unreadable, because it may restrict them. YAML is imported only if needed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MOST_DEPTH = 10
 MOST_MEMORY = (3, 4)
 MOST_DISK = 20 << 30
 MOST_PROCESSES = 1_000
-"""The most processes of a run, including threads: agents have dozens, builds at most one per core and
+"""The maximum number of processes and threads of a run: agents have dozens, builds at most one per core and
 file."""
 
 
 class OwnersFiles:
-    """The owner's files in `home`; unchanged files are not read again. Thread-safe."""
+    """The owner's files in `home`. Unchanged files are not read again. Thread-safe."""
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home, self._clock = home, clock
@@ -56,15 +56,15 @@ class OwnersFiles:
 
 
 def default_ceiling(ceiling: Ceiling) -> Ceiling:
-    """Return the limits of one run where the node's owner has set none: most of the node, but not all of
-    it."""
+    """Return the ceiling with defaults for limits that the node's owner has not set: most of the node, but
+    not all of it."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MOST_MEMORY[0] // MOST_MEMORY[1]
     own = {"memory": ceiling.memory or memory, "processes": ceiling.processes or MOST_PROCESSES}
     return ceiling.model_copy(update={**own, "disk": ceiling.disk or MOST_DISK})
 
 
 def rules_of(path: Path) -> Rules:
-    """Return the rules of one file. The path of a RuleError begins with file and line."""
+    """Return the rules of one file. The path in a RuleError begins with the file and line."""
     import yaml
 
     lines: dict[str, int] = {}
@@ -78,7 +78,7 @@ def rules_of(path: Path) -> Rules:
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1)
         if len(text) > MOST_BYTES:
-            raise RuleError("", f"larger than {MOST_BYTES} bytes", fix="make it smaller")
+            raise RuleError("", f"the file is larger than {MOST_BYTES} bytes", fix="make it smaller")
         top = yaml.compose(text, yaml.SafeLoader)
         if top is None:
             return NO_RULES
@@ -94,13 +94,15 @@ def rules_of(path: Path) -> Rules:
 
 
 def _to_plain_values(node: Any, path: str, lines: dict[str, int]) -> object:
-    """Return plain values; store each one's line by its dotted path. Aliases are followed to a limited
+    """Return plain values; store the line of each value by its dotted path. Aliases are followed to a limited
     depth."""
     import yaml
 
     lines.setdefault(path, node.start_mark.line + 1)
     if path.count(".") > MOST_DEPTH:
-        raise RuleError(path, "nested too deeply", fix="see the format in the guide on safety rules")
+        raise RuleError(
+            path, "the file is nested too deeply", fix="see the format in the guide on safety rules"
+        )
     if isinstance(node, yaml.SequenceNode):
         return [_to_plain_values(item, f"{path}.{number}", lines) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
@@ -115,6 +117,6 @@ def _read_mapping(node: Any, path: str, lines: dict[str, int]) -> dict[str, obje
         name, below = str(key.value), f"{path}.{key.value}".lstrip(".")
         lines[below] = key.start_mark.line + 1
         if name in found:
-            raise RuleError(below, f"{name} appears twice", fix="keep one of them")
+            raise RuleError(below, f"{name} appears twice", fix="keep only one of them")
         found[name] = _to_plain_values(value, below, lines)
     return found

@@ -16,8 +16,8 @@ import pydantic
 def environment_of(program: str) -> str | None:
     """Return the virtual environment whose `bin` contains this program or the target of its link, or None.
 
-    Only one link is followed: the environment's Python is itself a link, to the Python it was made from, and
-    a sandbox shows no links in between.
+    Only one link is followed: the environment's Python is itself a link to the Python from which it was made,
+    and a sandbox shows no links in between.
     """
     places = [program]
     with suppress(OSError):
@@ -27,7 +27,7 @@ def environment_of(program: str) -> str | None:
 
 
 def found_environment(name: str, path: str) -> str | None:
-    """Return the Python environment of the program of that name on `path` (PATH), or None."""
+    """Return the virtual environment of the program with that name on `path` (PATH), or None."""
     found = shutil.which(name, path=path)
     return None if found is None else environment_of(os.path.abspath(found))
 
@@ -43,7 +43,7 @@ def version_in(environment: str, package: str) -> str | None:
 
 
 def file_of(name: str, path: str) -> tuple[str, int, int] | None:
-    """Return the program's path and its file's identity, which changes when an update replaces the file."""
+    """Return the program's path and two numbers of its file that change when an update replaces the file."""
     found = shutil.which(name, path=path)
     with suppress(OSError):
         if found is not None:
@@ -53,13 +53,13 @@ def file_of(name: str, path: str) -> tuple[str, int, int] | None:
 
 
 RECORD = "installed.json"
-"""In the node's home: the record of what `node install` has installed, so that it can be removed."""
+"""In the node's home: the record of programs that `node install` installed, so that it can remove them."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledProgram:
     """A program installed by PanCode. `sha256`: of the file to which the program's name leads. `chosen`:
-    whether the owner named the version."""
+    whether the owner named a version."""
 
     runtime: str
     package: str
@@ -69,7 +69,7 @@ class InstalledProgram:
 
 
 def read_installed(home: Path) -> dict[str, InstalledProgram]:
-    """Return the programs that were installed and not removed, by runtime. `home`: the node's home."""
+    """Return the installed programs by runtime, without those that were removed. `home`: the node's home."""
     try:
         known = json.loads((home / RECORD).read_bytes())
         return {one["runtime"]: InstalledProgram(**one) for one in known}
@@ -78,7 +78,7 @@ def read_installed(home: Path) -> dict[str, InstalledProgram]:
 
 
 def read_choices(home: Path) -> dict[str, str]:
-    """Return `newest` by runtime, or `chosen` if the owner named the version; empty if the record is
+    """Return `newest`, or `chosen` if the owner named a version, by runtime; empty if the record is
     unreadable."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         return {name: "chosen" if one.chosen else "newest" for name, one in read_installed(home).items()}
@@ -90,11 +90,11 @@ LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
 """The folders of the node agent's own code and of its libraries: PanCode's workers run on both."""
 HEAD, MOST = 256, 1 << 20
 FOLDERS = 6
-"""The most folders between a program and the top folder of its package."""
+"""The maximum number of folders between a program and the top folder of its package."""
 
 
 class Named(Protocol):
-    """An agent program: its name on PATH, its package, and whether that is a Python package."""
+    """An agent program: its name on PATH, its package, and whether it is a Python package."""
 
     @property
     def name(self) -> str: ...
@@ -113,7 +113,7 @@ def written_version(program: Named, path: str) -> str | None:
 
 
 def installed_version(program: str, package: str, path: str) -> str | None:
-    """Return the package's version, if the program belongs to it and its interpreter exists; else None."""
+    """Return the package's version; None if the program is not part of it or its interpreter is missing."""
     found = shutil.which(program, path=path)
     if found is None:
         return None
@@ -138,7 +138,7 @@ def _read_version(real: Path, package: str) -> str | None:
 
 
 def _starter_is_there(real: Path, path: str) -> bool:
-    """Whether a script's interpreter exists; without it the script exists but does not start."""
+    """Whether a script's interpreter exists; without the interpreter the script does not start."""
     with real.open("rb") as f:
         head = f.read(HEAD)
     if not head.startswith(b"#!"):

@@ -1,4 +1,4 @@
-"""Measures the disk use of each folder of the node's home, in a thread, apart from the agent's own work."""
+"""Measures the disk use of each folder in the node's home, in a thread separate from other work."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def list_mirrors(home: Path) -> tuple[str, ...]:
 
 
 def set_ups(home: Path) -> tuple[str, ...]:
-    """Return the repositories for which this home has the result of set-up at some commit."""
+    """Return the repositories for which this home has a stored result of set-up."""
     found = set[str]()
     for about in (home / "cache").glob("*/about.json"):
         with suppress(OSError, ValueError, AttributeError):
@@ -41,7 +41,7 @@ def set_ups(home: Path) -> tuple[str, ...]:
 
 
 class DiskUse:
-    """The disk use as last measured. `du` runs in a thread, as walking all files may take long."""
+    """The disk use as last measured. `du` runs in a thread, because reading all files may take long."""
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home, self._clock = home, clock
@@ -60,7 +60,7 @@ class DiskUse:
 
     def _measure(self) -> None:
         there = [name for name in FOLDERS if (self._home / name).is_dir()]
-        with suppress(OSError, subprocess.TimeoutExpired):  # no `du` here: report nothing
+        with suppress(OSError, subprocess.TimeoutExpired):  # `du` is not installed: report nothing
             done = subprocess.run(
                 ("du", "-kd1", "--", *there),
                 cwd=self._home,

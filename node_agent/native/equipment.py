@@ -1,4 +1,4 @@
-"""Assembles what a native worker works with: judge, tools, limits, prompt; and reports the run's end."""
+"""Assembles what a native worker uses: judge, tools, limits and prompt; and reports the run's end."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ BY_RULE = "[a user has allowed this for the whole run: {}]"
 
 
 def pause(seconds: float) -> None:
-    """Sleep; a signal still ends the program."""
+    """Sleep for this time; a signal still ends the program."""
     threading.Event().wait(seconds)
 
 
 def first_words() -> str:
-    """Return the run's task, or the first message of its interactive run, from standard input."""
+    """Read the run's task, or the first message of an interactive run, from standard input."""
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
 class WorkerHeartbeat:
-    """A callable for every wait of the worker. `on`: called at each heartbeat; None: a run without turns."""
+    """Called during every wait of the worker. `on`: called at each heartbeat; None in a run without turns."""
 
     def __init__(self, sleep: Callable[[float], None]) -> None:
         self._sleep = sleep
@@ -52,7 +52,7 @@ class WorkerHeartbeat:
             self.on()
 
     def wait(self, seconds: float) -> None:
-        """Sleep for this long, with heartbeats meanwhile."""
+        """Sleep for this long, while heartbeats continue."""
         while seconds > 0:
             part = seconds if self.on is None else min(seconds, HEARTBEAT_S)
             self._sleep(part)
@@ -63,7 +63,7 @@ class WorkerHeartbeat:
 def judge_of(
     spec: WorkerSpec, home: str, voice: Voice, clock: Clock, wait: Callable[[float], None] = pause
 ) -> Judge:
-    """Return this run's judge, which may ask a user. `home`: as for the judge; `wait`: sleeps between two
+    """Return this run's judge, which may ask a user. `home`: the run's home; `wait`: sleeps between two
     checks."""
     return Judge(spec, home, _asker_of(spec, voice, clock, wait))
 
@@ -90,7 +90,7 @@ def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[floa
 
 
 RESULT_CHARS = 2_000_000
-"""The most characters of the last message; a longer line of the stream would not be read."""
+"""The maximum number of characters of the last message; a longer line of the stream would not be read."""
 _HEAD = """\
 You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
 Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \
@@ -138,7 +138,7 @@ def tell_end(voice: Voice, spec: WorkerSpec, deeds: Deeds, turns: int, result: s
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """What one run works with. `env`: for its commands, without forbidden variables."""
+    """The parts with which one run works. `env`: for its commands, without forbidden variables."""
 
     voice: Voice
     words: UserMessages
@@ -151,8 +151,8 @@ class Equipment:
 
 
 def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] = pause) -> Equipment:
-    """Return the run's equipment. Removes a user's secret from the home before the run's programs can read
-    it. `wait`: waits for a user's approval."""
+    """Return the run's equipment. Removes the user's secret from the home before the run's programs can read
+    it. `wait`: sleeps between two checks for a user's approval."""
     grammar = Grammar(sys.executable)
     take_elsewhere(grammar.take_apart, grammar.ready)
     began, voice = clock.mono_ms(), Voice(clock)

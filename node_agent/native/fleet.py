@@ -15,14 +15,14 @@ from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, LaidFleetAnswer, i
 
 
 def fleet_forms(terms: FleetTerms | None) -> list[ToolForm]:
-    """Return the fleet tools as the model sees them; none if the job offers none."""
+    """Return the fleet tools in the form for the model; none if the job offers none."""
     tools = () if terms is None else terms.tools
     return [ToolForm(one.name, one.description, json.loads(one.parameters)) for one in tools]
 
 
 MOST_TOLD = 200
 _SUBJECTS = ("task", "question", "text", "run", "workflow", "name", "session")
-"""The arguments that say what a call is about, the most informative first."""
+"""The arguments that name the target and task of a call, the most informative first."""
 
 
 def words_of_call(given: Mapping[str, Any]) -> str:
@@ -35,7 +35,7 @@ def words_of_call(given: Mapping[str, Any]) -> str:
 
 
 def begun_by(answer: str) -> str:
-    """Return the run or workflow that a call has started, according to its tool's answer; empty: none."""
+    """Return the run or workflow that a call has started, as its answer names it; empty if there is none."""
     try:
         found = json.loads(answer)
     except (ValueError, RecursionError):
@@ -55,14 +55,14 @@ class FleetChannel:
         self._number, self._begun = 0, ""
 
     def may_ask(self, tool: str, others: Collection[str]) -> bool:
-        """Whether the coordinator decides on the call: of a tool that it offers, or of none at all, which it
-        refuses and records in the audit. `others`: the tools that are not the fleet's."""
+        """Whether a call of this tool goes to the coordinator: a fleet tool, or an unknown one, which it
+        refuses and audits. `others`: the tools that are not the fleet's."""
         stray = bool(self.names) and tool not in others and is_fleet_tool_name(tool)
         return stray or tool in self.names
 
     def ask(self, tool: str, given: Mapping[str, Any]) -> LaidFleetAnswer:
-        """Make the call and return its answer, however long it takes. Denied for arguments that no tool could
-        need. If the turn ends meanwhile, the call is given up; work that it has begun continues."""
+        """Make the call and return its answer, however long this takes. Denied for arguments that no tool
+        could need. If the turn ends meanwhile, the call is abandoned; the work that it started continues."""
         number = self.begin(tool, given)
         try:
             while (answer := self.answer(number)) is None:
@@ -72,7 +72,7 @@ class FleetChannel:
         return answer
 
     def begin(self, tool: str, given: Mapping[str, Any]) -> int:
-        """Begin a call; return its number. Denied."""
+        """Send the request of a call; return the call's number. Raises Denied."""
         size = len(json.dumps(given))
         if size > MOST_ARGUMENTS:
             raise Denied(
@@ -82,17 +82,17 @@ class FleetChannel:
         self._voice.tell(
             "asks_fleet", number=self._number, tool=tool, about=words_of_call(given), arguments=dict(given)
         )
-        self._voice.sync()  # before anyone acts on the call: no later call may ever have this number
+        self._voice.sync()  # stored before the call is sent: no later call may ever have this number
         return self._number
 
     def answer(self, number: int) -> LaidFleetAnswer | None:
-        """Return the answer to a call; None: it has not come."""
+        """Return the answer to a call; None if the answer has not arrived."""
         found = self._words.fleet_answer(number)
         if found is not None and found.ok:
             self._begun = begun_by(found.text)
         return found
 
     def over(self, number: int) -> None:
-        """Nobody waits for this call any more."""
+        """Report that the worker no longer waits for this call."""
         self._voice.tell("fleet_over", number=number, begun=self._begun)
         self._begun = ""

@@ -1,5 +1,5 @@
-"""Takes turns with users: a message begins a turn, which ends with an answer; the run suspends without
-one."""
+"""Takes turns with users: a message begins a turn, which ends with an answer; without a message the run
+suspends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FOR_GOOD = frozenset(
         FailureKind.RUNTIME_UNREADABLE,
     }
 )
-"""Failures that further messages would meet too; a new interactive run may have, for example, a new key."""
+"""Failures that recur with every further message; only a new interactive run may have, say, a new key."""
 _RESTS = (("rest", SuspendReason.ASKED), ("cap", SuspendReason.CAP), ("give_way", SuspendReason.SLOT))
 FORGOT = (
     "the memory of the previous interactive run is not on this node; its files are kept, and the agent is "
@@ -50,7 +50,7 @@ NEAR, WHOLE = 4, 5
 
 
 class TurnOver(BaseException):
-    """Raised to end the current turn. Not an Exception, so that no tool mistakes it for its own error."""
+    """The signal to end the current turn. Not an Exception, so that no tool mistakes it for its own error."""
 
     def __init__(self, stop: TurnStop, why: str = "") -> None:
         super().__init__(why)
@@ -58,8 +58,8 @@ class TurnOver(BaseException):
 
 
 class TakesTurns(Protocol):
-    """What a user talks with: PanCode's own loop or another program. `turns`, `used`: totals of all turns so
-    far."""
+    """A program that answers users: PanCode's own loop or another one. `turns`, `used`: totals of all turns
+    so far."""
 
     voice: Voice
     clock: Clock
@@ -70,14 +70,14 @@ class TakesTurns(Protocol):
 
     @property
     def remembers(self) -> bool:
-        """Whether the conversation before this interactive run is known."""
+        """Whether the program knows the conversation before this interactive run."""
 
     def hear(self, words: Callable[[], str]) -> None:
-        """Set where messages during a turn come from; a program that accepts none leaves them to the next
-        turn."""
+        """Set the source of messages that arrive during a turn; if the program accepts none, they wait for
+        the next turn."""
 
     def run(self, task: str) -> str:
-        """Return the answer to this message. Raises Over, and TurnOver from the interactive run's
+        """Return the answer to this message. Raises Over, or TurnOver from the interactive run's
         heartbeat."""
 
     def close(self, why: str) -> None:
@@ -85,7 +85,7 @@ class TakesTurns(Protocol):
 
 
 class InteractiveRun:
-    """The turns of one run. `answer`: the last one. The loop's limits apply to all turns together."""
+    """The turns of one run. `answer`: the last answer. The loop's limits apply to all turns together."""
 
     def __init__(
         self, loop: TakesTurns, words: UserMessages, terms: TurnTerms, heartbeat: WorkerHeartbeat
@@ -100,8 +100,8 @@ class InteractiveRun:
         loop.voice.latest_ms = int(HEARTBEAT_S * 1000)
 
     def run(self, task: str) -> Over | None:
-        """Take turns until the interactive run suspends. Return why no turn ended with an answer; None if one
-        did."""
+        """Take turns until the interactive run suspends. Return the reason if no turn ended with an answer;
+        else None."""
         if self._terms.story and not self._loop.remembers:
             self._loop.voice.tell("noted", text=FORGOT)
         begun: tuple[int, LaidMessage] | SuspendReason = (0, LaidMessage(text=task, by=self._terms.by))
@@ -126,7 +126,8 @@ class InteractiveRun:
         loop.voice.tell(
             "turn", number=self._number, words=message, by=incoming.by, text=incoming.text, at=clock.wall_ms()
         )
-        loop.voice.sync()  # before the model call: after a crash this message is not sent to the model again
+        # recorded before the model call: after a crash this message is not sent to the model again
+        loop.voice.sync()
         loop.deeds.box.judge.get_ready()
         stop, why = self._work_turn(self._with_memory(incoming.text))
         loop.voice.tell("turn_end", number=self._number, stop=stop.value, why=why, at=clock.wall_ms())
@@ -150,16 +151,16 @@ class InteractiveRun:
         return stop, why
 
     def _with_memory(self, text: str) -> str:
-        """Return the message; the first one of an interactive run gets a summary of the previous interactive
-        run."""
+        """Return the message; before the first one of an interactive run, add a summary of the previous
+        interactive run."""
         if self._number > 1:
             return text
         before = GOES_ON if self._loop.remembers else self._terms.story
         return f"{before}\n\n{text}" if before else text
 
     def _look(self) -> None:
-        """Check for signals while waiting for the model, a command or an approval. Raises TurnOver to end the
-        turn."""
+        """Check for a user's controls during a wait for the model, a command or an approval. Raises TurnOver
+        to end the turn."""
         self._loop.voice.flush()
         if self._words.wants("cancel", range(self._number, self._number + 1)):
             raise TurnOver(TurnStop.CANCELLED)
@@ -167,7 +168,7 @@ class InteractiveRun:
             raise TurnOver(TurnStop.LIMIT, "the turn or the interactive run exceeded its time limit")
 
     def _take_more(self) -> str:
-        """Return messages that arrived during the turn; the model gets them once, with its next call."""
+        """Return messages that arrived during the turn, which the model gets once, with its next call."""
         words = self._words.new(MOST_TURN_MESSAGES - 1 - (self._words.taken - self._taken))
         if words:
             self._loop.voice.sync()
@@ -175,7 +176,7 @@ class InteractiveRun:
 
     # ---- between turns
     def _await_message(self) -> tuple[int, LaidMessage] | SuspendReason:
-        """Return the next message, or why the interactive run suspends."""
+        """Return the next message, or the reason why the interactive run suspends."""
         clock = self._loop.clock
         until = clock.mono_ms() + self._terms.idle_ms
         while True:
@@ -193,7 +194,7 @@ class InteractiveRun:
         return rest_reason or self._check_limits()
 
     def _check_limits(self) -> SuspendReason | None:
-        """Return why the interactive run must suspend if a limit is near or reached; None otherwise."""
+        """Return why the interactive run must suspend if a limit is near or reached; otherwise None."""
         whole, loop = self._whole, self._loop
         if isinstance(self._failure, CapReached):
             return SuspendReason.CAP

@@ -11,7 +11,7 @@ from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.policy import CommandRule, Safety
 
 Ask = Callable[[str, Sequence[CommandRule]], str]
-"""Asks a user about a command; returns the reason of a refusal, or an empty string."""
+"""Ask a user about a command; return the reason of a refusal, or an empty string if it is allowed."""
 _BARE = (
     "commands need full-auto or a sandbox, and this node has none; read, edit and search with the other tools"
 )
@@ -19,20 +19,20 @@ _LOOKS = "this run is read-only: only reading commands such as git log, ls or gr
 
 
 class Denied(Exception):
-    """Raised when a call is not allowed; the text gives the reason to the model and to users."""
+    """The error when a call is not allowed; the text is the reason for the model and for users."""
 
 
 class Judge:
-    """Judges the calls of one run."""
+    """Decides about the calls of one run."""
 
     def __init__(self, spec: WorkerSpec, home: str, ask: Ask | None = None) -> None:
-        """`home`: the meaning of `~` in rules. If `ask` is None, a rule that asks denies."""
+        """`home`: the path for `~` in rules. If `ask` is None, a rule that requires approval denies."""
         self._spec, self._ask = spec, ask
         self._where = Where(spec.top, home)
         self._begins = Where(spec.top, home, spec.folder)
 
     def get_ready(self) -> None:
-        """Start the command parser while a user waits anyway, so that the first question is not delayed."""
+        """Start the command parser during a wait for a user, so that the first question is not delayed."""
         if self._ask is not None:
             get_ready()
 
@@ -43,7 +43,7 @@ class Judge:
             raise Denied(f"{name} is not a tool of this run; its tools are {have}")
 
     def path(self, name: str, use: Use) -> None:
-        """Judge a use of a real path, relative to the checkout's top. Raises Denied."""
+        """Check a use of a real path, relative to the checkout's top. Raises Denied."""
         if use is not Use.READ and not self._spec.writes:
             raise Denied(f"{use} {name}: this run changes no files")
         judgement = judge_path(self._spec.policy, name, use, self._where)
@@ -51,7 +51,7 @@ class Judge:
             raise Denied(judgement.offences[0].words)
 
     def hides(self, name: str) -> bool:
-        """Whether a search omits the path."""
+        """Whether a search leaves out the path."""
         return bool(judge_path(self._spec.policy, name, Use.READ, self._where).offences)
 
     def command(self, text: str) -> Judgement:

@@ -1,4 +1,4 @@
-"""The agent loop: queries the model and carries out allowed calls until it answers or a limit is reached."""
+"""The agent loop: calls the model and executes allowed tool calls until it answers or reaches a limit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ WAITS_S = (1.0, 4.0)
 """Seconds of each wait before a retry after a temporary failure; after the last one the run has failed."""
 LONGEST_WAIT_S = 30.0
 LARGER, CUT_TURNS = 2, 2
-"""How often a cut-off answer is requested again with twice the room, and how often after telling the model.
-"""
+"""How often a cut-off answer is requested again with twice the tokens, and then with a note to the model."""
 CUT_OFF = (
     "Your last answer was cut off at {} tokens, so none of its tool calls was done. "
     "Make one smaller call: write a large file in several edits."
@@ -30,7 +29,7 @@ CUT_OFF = (
 
 
 LAST_TOKENS = 4_096
-"""The most tokens of the last answer."""
+"""The maximum number of tokens of the last answer."""
 LAST = (
     "You have answered as often as this run may, and this is its last answer. Call no tools. "
     "Say in a few sentences what is done, what is left to do, and what you would do next."
@@ -41,11 +40,11 @@ CANCELLED = "Not done: a user cancelled this turn."
 
 
 class ModelDeclined(Over):
-    """Raised when the model refuses to answer."""
+    """The error when the model refuses to answer."""
 
 
 class CapReached(Over):
-    """Raised when the model gateway allows no more calls: a limit of the run is used up."""
+    """The error when the model gateway allows no more calls because a limit of the run is reached."""
 
 
 _CAPS = {
@@ -53,11 +52,11 @@ _CAPS = {
     "usd": FailureKind.USD_LIMIT,
     "requests": FailureKind.REQUEST_LIMIT,
 }
-"""The failures by the gateway's name of the limit."""
+"""The failure for each name of a limit that the gateway uses."""
 
 
 class Asks(Protocol):
-    """A model: `chat.client.Model`, or a test double of it."""
+    """A model to call: `chat.client.Model`, or a test double of it."""
 
     def ask(self, question: Question) -> Answer:
         """Return the model's answer. Raises Trouble."""
@@ -65,7 +64,7 @@ class Asks(Protocol):
 
 @dataclass
 class Loop:
-    """One run. `talk` is the whole conversation; the part of it that fits is sent."""
+    """One run. `talk` is the whole conversation, of which the part that fits is sent."""
 
     model: Asks
     box: Box
@@ -97,18 +96,18 @@ class Loop:
         return bool(self.talk)
 
     def hear(self, words: Callable[[], str]) -> None:
-        """Set the source of user messages, which is read at each call of the model."""
+        """Set the source of user messages, which is read before each model call."""
         self.words = words
 
     def close(self, why: str) -> None:
-        """End the turn with a model message: many servers require one between two user messages."""
+        """End the turn with a model message, which many servers require between two user messages."""
         if not self.talk or not isinstance(self.talk[-1], Answered):
             text = "".join(self.voice.answer).strip()
             self.talk.append(Answered(f"{text}\n[this turn ended early: {why}]".lstrip()))
         self.saved(self.talk)
 
     def run(self, task: str) -> str:
-        """Return the final answer. Raises Over."""
+        """Return the final answer to this task. Raises Over."""
         self.talk.append(Asked(task))
         try:
             return self._work_turn()
@@ -131,7 +130,7 @@ class Loop:
                 return answer.text
 
     def _do(self, calls: tuple[Call, ...]) -> None:
-        """Carry out the calls. Each gets a result, even if the turn is cancelled meanwhile."""
+        """Execute the calls. Each call gets a result, even if the turn is canceled meanwhile."""
         results: list[Result] = []
         try:
             for number, call in enumerate(calls):
@@ -141,7 +140,7 @@ class Loop:
             self.talk.append(ToolResults((*results, *(Result(one.id, one.name, CANCELLED) for one in left))))
 
     def _last_words(self) -> str:
-        """Return the last message, requested without tools within the allowed turns; empty if none comes."""
+        """Return the last answer, requested without tools if a turn is left; empty if there is none."""
         self.is_last, self.tools = True, []
         self.talk.append(Asked(LAST))
         try:
@@ -154,7 +153,7 @@ class Loop:
 
     # ---- the model
     def _answer(self) -> Answer:
-        """Return a complete answer; a cut-off one is not used, as the library would run its calls. Raises
+        """Return a complete answer. A cut-off one is never used, because its calls would be executed. Raises
         Over."""
         room = 0
         for _ in range(CUT_TURNS):
@@ -164,17 +163,19 @@ class Loop:
             if not answer.calls:
                 break
             self.talk += [Answered(answer.text or "[cut off]"), Asked(CUT_OFF.format(room))]
-        raise Over(FailureKind.AGENT_FAILED, f"the model's answer was cut off at {room} tokens repeatedly")
+        raise Over(FailureKind.AGENT_FAILED, f"the model's answer was repeatedly cut off at {room} tokens")
 
     def _with_room(self, room: int, more: int = LARGER) -> tuple[Answer, int]:
-        """Ask again with twice the room while the answer is cut off and there is room."""
+        """Return an answer and its token limit, which is doubled while the answer is cut off and may grow."""
         answer = self._ask_model(room)
         if answer.finish == "content_filter":
             raise ModelDeclined(FailureKind.AGENT_FAILED, "the model declined to answer (content filter)")
         larger = min(room * 2, self.guard.context // 2)
         if answer.finish != "length" or larger <= room or not more:
             return answer, room
-        self.voice.tell("noted", text=f"the answer was cut off; asked again with room for {larger} tokens")
+        self.voice.tell(
+            "noted", text=f"the answer was cut off and requested again with at most {larger} tokens"
+        )
         return self._with_room(larger, more - 1)
 
     def _ask_model(self, room: int) -> Answer:
@@ -210,7 +211,7 @@ class Loop:
         return fitted.turns
 
     def _learn_room(self, trouble: Trouble, sent: tuple[Turn, ...]) -> int:
-        """Return the number of tokens that an answer may have from now on."""
+        """Reduce the assumed context after a refusal; return the tokens that an answer may have from now."""
         room = trouble.room or self.guard.tokens(sent) * 3 // 4
         self.guard.context = min(room, self.guard.context * 3 // 4) if room >= self.guard.context else room
         self.known = True
@@ -242,7 +243,7 @@ class Loop:
             read = tokens.input + tokens.cached
             if self.guard.looks_cut(sent, read):
                 words = (
-                    f"the server counted only {read} tokens of a longer prompt: it may have cut off the "
+                    f"the server counted only {read} tokens of a longer prompt and may have cut off its "
                     "beginning"
                 )
                 self.voice.tell("noted", text=words)

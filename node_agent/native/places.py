@@ -1,5 +1,5 @@
-"""Opens only files of the checkout: the kernel refuses every path that leads out of it. A path is first
-opened with O_PATH, so that the file judged by its real name is the one that is opened."""
+"""Opens only files of the checkout: the kernel refuses every path that leads out of the checkout. A path is
+first opened with O_PATH, so that the file whose real name was checked is the one that is opened."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NEW_FILE, NEW_FOLDER = 0o644, 0o755
 
 
 class Outside(Exception):
-    """Raised when the path leads out of the checkout."""
+    """The error when a path leads out of the checkout."""
 
 
 class NotFound(Exception):
-    """Raised when there is no such file; the text names the path."""
+    """The error when a file does not exist; the text names the path."""
 
 
 class _How(ctypes.Structure):
@@ -48,12 +48,12 @@ class Spot:
         return stat.S_ISREG(self.mode)
 
     def opened(self, flags: int) -> int:
-        """Return a descriptor of this very file, even if its name now leads to another one."""
+        """Return a descriptor of exactly this file, even if its name now leads to another file."""
         return os.open(f"/proc/self/fd/{self.fd}", flags | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 class Tree:
-    """A checkout. `folder`: the folder below its top where relative paths begin."""
+    """A checkout. `folder`: the folder below its top from which relative paths start."""
 
     def __init__(self, top: str, folder: str = "") -> None:
         self.top, self.folder = os.path.realpath(top), folder
@@ -62,8 +62,8 @@ class Tree:
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def name_of(self, path: str) -> str:
-        """Return the path relative to the top, with `..` resolved by name. Outside if it begins or ends
-        elsewhere."""
+        """Return the path relative to the top, with `..` resolved by name. Raises Outside if the path starts
+        or ends outside."""
         if "\0" in path:
             raise Outside("a path must not contain a zero byte")
         whole = path if path.startswith("/") else posixpath.join(self.top, self.folder, path)
@@ -77,7 +77,7 @@ class Tree:
 
     @contextmanager
     def at(self, path: str) -> Iterator[Spot]:
-        """Open the path, also through links within the checkout. Raises NotFound, Outside, OSError."""
+        """Open the path, also through links within the checkout. Raises NotFound, Outside or OSError."""
         fd = self._beneath(self.name_of(path), path)
         try:
             yield self._make_spot(fd)
@@ -86,7 +86,7 @@ class Tree:
 
     @contextmanager
     def folder_for(self, path: str) -> Iterator[tuple[Spot, tuple[str, ...]]]:
-        """Yield the deepest existing folder of the path, and the names below it that are missing."""
+        """Yield the deepest existing folder of the path, and the missing names below it."""
         parts = self.name_of(path).split("/")
         for size in range(len(parts) - 1, -1, -1):
             try:
@@ -97,8 +97,8 @@ class Tree:
                 continue
 
     def create(self, spot: Spot, names: tuple[str, ...]) -> int:
-        """Create a file below a folder, with its parent folders; open it for writing. OSError if it
-        exists."""
+        """Create a file and its parent folders below a folder; return a descriptor for writing. OSError if
+        the file exists."""
         at = os.dup(spot.fd)
         try:
             for name in names[:-1]:

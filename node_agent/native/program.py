@@ -22,9 +22,9 @@ if not __package__:
 from node_agent.native.secrecy import hide_memory, wipe_variable
 
 if not __package__:
-    hide_memory()  # before anything else is loaded: the key is in this process's environment
+    hide_memory()  # before anything else is loaded, because this process's environment contains the key
 
-gc.disable()  # freeze loaded objects: collecting them repeatedly takes a tenth of a second
+gc.disable()  # freeze loaded objects, because collecting them repeatedly takes a tenth of a second
 
 from node_agent.chat.client import Model, Server  # noqa: E402
 from node_agent.chat.limits import Over  # noqa: E402
@@ -54,9 +54,9 @@ def main(argv: list[str]) -> int:
     clock = SystemClock()
     heartbeat = WorkerHeartbeat(pause)
     equipped = equipment_of(spec, clock, heartbeat.wait)
-    url = os.environ.get(spec.url_name, "") or spec.url  # before `_model` wipes the variable
-    # The session's file identifies the server and the model by a hash, as an address may contain a password.
-    # The gateway has another address in each run.
+    url = os.environ.get(spec.url_name, "") or spec.url  # before `_model` overwrites the variable
+    # The session's file identifies server and model by a hash, because an address may contain a password. The
+    # gateway has another address in each run.
     named = spec.url if spec.through_gateway else url
     server = sha256(f"{named} {spec.model}".encode()).hexdigest()
     session, talk = _load_session(spec, server)
@@ -113,7 +113,7 @@ def _make_loop(
 
 
 def _make_model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
-    """Return the model's client. It gets the key, which is wiped from this process's visible environment."""
+    """Return the model's client with the key, which is overwritten in this process's visible environment."""
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
         wipe_variable(name)
@@ -136,8 +136,8 @@ def _load_session(spec: WorkerSpec, server: str) -> tuple[str, list[Turn]]:
 
 
 def _save(spec: WorkerSpec, session: str, turns: list[Turn], server: str) -> None:
-    """Save the session. A full disk loses it, not the run. An interactive run's session survives a power
-    cut."""
+    """Save the session. On a full disk only the session is lost. An interactive run's session survives a
+    power failure."""
     file = Path(spec.home, SESSION)
     with contextlib.suppress(OSError):
         with file.with_suffix(".new").open("wb") as new:
@@ -157,4 +157,4 @@ def _run(loop: Loop, spec: WorkerSpec) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(main(sys.argv))  # nothing to clean up, and a normal exit of the interpreter is slow
+    os._exit(main(sys.argv))  # nothing must be cleaned up, and a normal exit of the interpreter is slow

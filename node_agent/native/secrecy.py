@@ -1,5 +1,5 @@
-"""Keeps a model's key inside this process: away from child processes and from /proc. Standard library only:
-drivers also load it in the Python of a foreign environment."""
+"""Keeps a model's key inside this process, away from child processes and /proc. Standard library only:
+drivers also load this module in the Python of a foreign environment."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ PR_SET_DUMPABLE = 4
 
 
 def hide_memory() -> None:
-    """Prevent other processes of this user from reading this process's memory and environment; only root
-    can."""
+    """Prevent other processes of this user, except root, from reading this process's memory and
+    environment."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def wipe_variable(name: str) -> None:
-    """Overwrite a variable in memory: the kernel shows a process's environment as it was at the start."""
+    """Overwrite a variable in memory, because /proc shows a process's environment as it was at the start."""
     if name not in os.environ:
         return
     libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Writes the worker's events as lines of JSON, the model's text in pieces; reads users' messages."""
+"""Writes the worker's events as lines of JSON, with the model's text in pieces; reads users' messages."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from node_agent.wire.identity import (
 PIECE, LATEST_MS = 400, 1000
 """A piece of text is written at this many characters, or this many milliseconds after the last one."""
 MOST_WORDS = 200_000
-"""The most bytes read from the file of one user message: 20,000 characters, as JSON."""
+"""The maximum bytes that are read from the file of a user message: 20,000 characters, as JSON."""
 SAYS = "{} adds, while you work: {}"
 
 
 class Voice:
-    """A writer of the worker's stream to `fd`, which counts the bytes."""
+    """Writes the worker's stream to `fd` and counts the bytes."""
 
     def __init__(self, clock: Clock, fd: int = 1) -> None:
         self._clock, self._fd = clock, fd
@@ -37,10 +37,10 @@ class Voice:
         self.latest_ms = LATEST_MS
         self.written = 0
         self.answer: list[str] = []
-        """The pieces of the current answer: all text since the last event."""
+        """The pieces of the current answer, which is all text since the last event."""
 
     def say(self, text: str) -> None:
-        """Take a piece of the model's text."""
+        """Add a piece of the model's text to the stream."""
         self._text.append(text)
         self.answer.append(text)
         self._size += len(text)
@@ -62,7 +62,7 @@ class Voice:
         self._write({"type": kind, **fields})
 
     def sync(self) -> None:
-        """Sync the stream to the disk, if it is a file."""
+        """Sync the stream to the disk, if the stream is a file."""
         with contextlib.suppress(OSError):
             os.fsync(self._fd)
 
@@ -74,10 +74,10 @@ class Voice:
 
 
 class UserMessages:
-    """A user's messages. `home`: the run's; `attempt`: the one whose messages count; the home may have
+    """A user's messages. `home`: the run's; `attempt`: the one whose messages are read, as the home may have
     others.
 
-    Every program of the run may write there: only what the node has sealed with `secret` is a user's.
+    Every program of the run may write to the home, so only what the node sealed with `secret` is a user's.
     """
 
     def __init__(self, home: str, attempt: str, secret: str, voice: Voice) -> None:
@@ -86,7 +86,7 @@ class UserMessages:
 
     @classmethod
     def of(cls, home: str, voice: Voice) -> UserMessages:
-        """Return the messages of this process's attempt. Removes the secret: call it before starting any
+        """Return the messages of this process's attempt. Removes the secret, so call it before starting any
         program."""
         secret = b""
         with contextlib.suppress(OSError):
@@ -104,8 +104,8 @@ class UserMessages:
         return len(self._seen)
 
     def new(self, most: int | None = None) -> str:
-        """Return up to `most` messages since the last check, oldest first; empty: none. They then count as
-        read."""
+        """Return up to `most` new messages as one text, oldest first, and mark them as read; empty if there
+        are none."""
         messages = []
         for number, message in self._found()[:most]:
             self._seen.add(number)
@@ -114,7 +114,7 @@ class UserMessages:
         return "\n\n".join(messages)
 
     def first(self) -> tuple[int, LaidMessage] | None:
-        """Return the oldest message since the last check, or None. It then counts as read."""
+        """Return the oldest unread message and mark it as read; None if there is none."""
         found = next(iter(self._found()), None)
         if found is not None:
             self._seen.add(found[0])
@@ -138,8 +138,8 @@ class UserMessages:
         return LaidFleetAnswer.model_validate_json(text) if text else None
 
     def _found(self) -> list[tuple[int, LaidMessage]]:
-        """Return unread messages. An unreadable or unsealed file is read again later: the node may replace
-        it."""
+        """Return unread messages. An unreadable or unsealed file is read again later, because the node may
+        replace it."""
         with self._open_folder() as folder:
             if folder is None:
                 return []
@@ -150,7 +150,7 @@ class UserMessages:
 
     @contextlib.contextmanager
     def _open_folder(self) -> Iterator[int | None]:
-        """Open the folder; None if it does not exist."""
+        """Yield a descriptor of the messages' folder; None if the folder does not exist."""
         try:
             folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:

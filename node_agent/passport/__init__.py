@@ -1,3 +1,3 @@
-"""Tests of local models: checks each model once, and on demand, for what a coding agent needs."""
+"""Tests local models for what a coding agent needs: each model once, and on demand."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One test of one model: its questions in sequence, within one minute; a late answer is abandoned."""
+"""One test of one model: its questions in sequence, within a minute; a late answer is abandoned."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MOST_BYTES = 8 << 20
 
 
 class ExamServer(Protocol):
-    """One endpoint. `url`: without the `/v1`; `key`: empty for none; `ca`: a file. The key stays on this
+    """One endpoint. `url`: without `/v1`; `key`: empty if there is none; `ca`: a file. The key stays on this
     node."""
 
     @property
@@ -57,25 +57,25 @@ class Servers(Protocol):
     """The node's own table of endpoints. Thread-safe; raises nothing."""
 
     def server(self, name: str) -> ExamServer | None:
-        """Return the endpoint as last probed; None if no endpoint has that name now."""
+        """Return the endpoint as last checked; None if no endpoint has that name now."""
 
     def look(self) -> None:
-        """Probe the endpoints again; returns when done. Wakes no server and loads no model."""
+        """Check the endpoints again; return when done. Wakes no server and loads no model."""
 
 
 class ServerUnreachable(Exception):
-    """Raised when nothing accepts the connection; the message gives the evidence."""
+    """The error when no server accepts the connection; the message has the reason."""
 
 
 class Chat(Protocol):
     """Queries one server with streaming, and disconnects at the time limit. Raises ServerUnreachable."""
 
     def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
-        """Return the reply within that time; it is `late` if it had not ended."""
+        """Return the reply within that time; if it has not ended by then, it is marked `late`."""
 
 
 class HttpChat:
-    """Opens a connection for each question; closing it frees the server's slot."""
+    """Opens a connection for each question; closing the connection frees the server's slot."""
 
     def __init__(self, server: ExamServer, clock: Clock) -> None:
         self._server, self._clock = server, clock
@@ -105,8 +105,8 @@ class HttpChat:
 
 @contextlib.contextmanager
 def free_slot(folder: Path, server: ExamServer, model: ModelFact) -> Iterator[bool]:
-    """Yield whether a slot of the endpoint was free; hold it until the end. A server without slot data has
-    one. `folder`: where the model gateways of runs lock their slots, with a file for each."""
+    """Yield whether a slot of the endpoint was free; occupy it until the end. A server without slot data
+    counts as having one slot. `folder`: where the model gateways of runs lock a file for each slot."""
     slots, shared = server.fact.slots or model.slots or 0, folder_of(folder, server.fact.name)
     if slots:
         make_folder(folder)
@@ -117,8 +117,8 @@ def free_slot(folder: Path, server: ExamServer, model: ModelFact) -> Iterator[bo
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Time limits in milliseconds. `load`: for the first token of a model that must load; `whole`: for the
-    rest."""
+    """Time limits in milliseconds. `load`: for the first token of a model that must load; `whole`: for all
+    the rest."""
 
     answer: int = 15_000
     load: int = 300_000
@@ -130,7 +130,7 @@ class Patience:
 
 
 class NotNow(Exception):
-    """Raised when the model cannot be tested now, for a reason outside of the model. `fix`: what helps."""
+    """The error when the model cannot be tested now, for a reason outside of the model. `fix`: the remedy."""
 
     def __init__(self, words: str, fix: str = "") -> None:
         super().__init__(words)
@@ -139,8 +139,8 @@ class NotNow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExamTools:
-    """What a test needs. `turn`: takes a slot of the endpoint if one is free; `pause`: sleeps, in
-    milliseconds."""
+    """The functions that a test needs. `turn`: occupies a slot of the endpoint if one is free; `pause`:
+    sleeps, in milliseconds."""
 
     servers: Servers
     chat: Callable[[ExamServer], Chat]
@@ -162,15 +162,15 @@ class Exam:
     replies: list[Reply] = field(default_factory=list)
     ctx: int | None = None
     until: int = 0
-    """The deadline of the test, set at the model's first answer."""
+    """The deadline of the test, set when the model first answers."""
 
     def take(self) -> tuple[EndpointFact, ModelFact, PassportFact]:
-        """Return the endpoint, the model as it was during the test, and the passport. Raises NotNow."""
+        """Test the model; return its endpoint, its facts during the test, and the passport. Raises NotNow."""
         clock, began = self.tools.clock, self.tools.clock.mono_ms()
         with self._hold_slot() as (server, model):
             checks = [self._check_answer(server, model)]
             if checks[0].grade is Grade.PASSED:
-                self.tools.servers.look()  # loading a model changes its reported numbers
+                self.tools.servers.look()  # loading changes a model's reported numbers
                 server, model = self._find_model()
                 self.until = clock.mono_ms() + self.tools.patience.whole
                 checks.append(self._check_context(server, model))
@@ -200,8 +200,8 @@ class Exam:
 
     @contextlib.contextmanager
     def _hold_slot(self) -> Iterator[tuple[ExamServer, ModelFact]]:
-        """Wait for a free slot if the server reports them: a request to a full server would block without a
-        reply."""
+        """Wait for a free slot if the server reports slots, because a full server would not answer a
+        request."""
         clock, patience = self.tools.clock, self.tools.patience
         until = clock.mono_ms() + patience.free
         while True:
@@ -213,8 +213,8 @@ class Exam:
                     yield server, model
                     return
             if clock.mono_ms() >= until:
-                waited = f"no slot of {self.endpoint} was free for {patience.free // 1000} s"
-                raise NotNow(waited, "try again when its current requests are done")
+                waited = f"no slot of {self.endpoint} became free within {patience.free // 1000} s"
+                raise NotNow(waited, "try again when the current requests to the endpoint are done")
             self.notify(AskState.WAITING, f"all slots of {self.endpoint} are busy")
             self.tools.pause(patience.look)
             self.tools.servers.look()
@@ -240,8 +240,8 @@ class Exam:
         return questions.check_answer(server.fact, reply, ms // 1000)
 
     def _check_context(self, server: ExamServer, model: ModelFact) -> CheckFact:
-        """Check the context, by numbers first: if the server states one that is too small, it is not tested
-        further."""
+        """Check the context, first by the numbers: if the server states a context that is too small, it is
+        not tested further."""
         self.notify(AskState.TESTING, "how long a prompt can it read?")
         self.ctx = model.ctx_usable
         stated = questions.stated_context(server.fact, model, self.ctx)
@@ -252,7 +252,7 @@ class Exam:
             return questions.make_unknown(ExamCheck.CONTEXT, questions.NO_TIME)
         secret, words = None, questions.NEEDLE_WORDS
         if server.fact.dialect is Dialect.LLAMACPP and self.ctx is not None:
-            # If the prompt exceeds the stated context, the only cost is counting its tokens.
+            # if the prompt exceeds the stated context, the only cost is counting its tokens
             words = self.ctx
             reply = self._ask(server, questions.too_long(model.id, words), ms)
             exact = questions.refused_context(server.fact, model, reply)
@@ -268,7 +268,7 @@ class Exam:
         return read
 
     def _check_calls(self, server: ExamServer, model: ModelFact, question: CallQuestion) -> CheckFact:
-        """Ask until a call is correct, within the limits of tries and time."""
+        """Ask the question until a call is correct, within the limits of tries and time."""
         self.notify(AskState.TESTING, question.argument)
         if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
             return question.untold(question.fix(server.fact, model))

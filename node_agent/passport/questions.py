@@ -1,5 +1,5 @@
-"""The questions of a model test, each with a limit, and the evaluation of the answers. Pure. The mark in
-double brackets shows in a server's log which question this is."""
+"""The questions of a model test, each with a limit, and the evaluation of the answers. Pure. The text in
+double brackets identifies the question in a server's log."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from node_agent.wire.endpoint import (
 
 ANSWER, CONTEXT, TOOL, EDIT = "passport-answer", "passport-context", "passport-tool", "passport-edit"
 ENOUGH = 500
-"""The most tokens of an answer: some models reason before they call a tool."""
+"""The maximum number of tokens of an answer: some models reason before they call a tool."""
 TRIES = 3
 NEEDLE_WORDS = 6_000
-"""More words than the 4,096 tokens at which some servers silently cut a prompt; at worst a minute to read."""
+"""The words of a long prompt: more than the 4,096 tokens at which some servers silently cut prompts."""
 LEAST_CONTEXT = 16_384
 """The tokens that a coding agent needs: half for its own prompt and tools, the rest for a few files."""
 WANTED_CONTEXT = 32_768
 CUT_BELOW = 0.8
-"""A prompt was cut if the server counts fewer tokens than this share of its words."""
+"""The share of a prompt's words: a server that counts fewer tokens has cut the prompt."""
 NO_TIME, LATE = "not tested: the time limit was reached", "no answer within the time limit"
 _FILLER = "the quick brown fox jumps over the lazy dog near the old stone bridge today and then rests".split()
 _PART = 500
 _SPEED_TOKENS = 5
-"""The fewest tokens from which a speed is computed."""
+"""The minimum number of tokens from which a speed is computed."""
 _CALL_MARKS = ("<tool_call", "<function", '"name"', "[TOOL_CALLS]", "<|tool")
 
 PING, PING_VALUE = "ping", "ok"
@@ -59,10 +59,10 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A server's reply. `error` with `status` 200: it broke off with that message. `late`: the time limit
-    came before its end.
+    """A server's reply. `error` with `status` 200: the reply broke off with that message. `late`: the time
+    limit came before its end.
 
-    `prompt_tokens`, `tokens`: as the server counted them. `first_ms`: the time to the first token.
+    `prompt_tokens`, `tokens`: as counted by the server. `first_ms`: the time to the first token.
     """
 
     status: int = 200
@@ -76,7 +76,7 @@ class Reply:
     tokens: int | None = None
     tok_s: float | None = None
     ctx: int | None = None
-    """The limit that a refusal of a long prompt names."""
+    """The context limit that a refusal of a long prompt names."""
     first_ms: int | None = None
 
     @property
@@ -84,8 +84,8 @@ class Reply:
         return self.status == 200 and not self.error and not self.late
 
     def call(self, name: str) -> Call | None:
-        """Return the first call of that tool; None for an answer cut off at the limit, as the call may be
-        incomplete."""
+        """Return the first call of that tool; None if there is none, or if the answer was cut off, because
+        the call may be incomplete."""
         if not self.well or self.finish == "length":
             return None
         return next((one for one in self.calls if one.name == name), None)
@@ -100,14 +100,14 @@ class Timed:
         self._last_ms = 0
 
     def take(self, event: str, at_ms: int) -> None:
-        """Take an event. `at_ms`: the time since the question was sent."""
+        """Process an event of the stream. `at_ms`: the time since the question was sent."""
         self._stream.take(event)
         if self._stream.has_grown:
             self._first_ms = at_ms if self._first_ms is None else self._first_ms
             self._last_ms = at_ms
 
     def reply(self, late: bool = False, trouble: Trouble | None = None) -> Reply:
-        """Return the reply so far, with the reason for its end."""
+        """Return the reply so far. `late`: the time limit ended it; `trouble`: the error that ended it."""
         stream = self._stream
         return Reply(
             status=200 if trouble is None else trouble.status or 200,
@@ -125,8 +125,8 @@ class Timed:
         )
 
     def _compute_speed(self) -> float | None:
-        """Return the speed that the server reports; else the one computed from the first token to the
-        last."""
+        """Return the speed that the server reports, or else the speed between the first and the last
+        token."""
         tokens, stated = self._stream.tokens, self._stream.stated_speed
         if tokens is None or tokens < _SPEED_TOKENS:
             return None
@@ -152,15 +152,15 @@ def make_unknown(check: ExamCheck, words: str) -> CheckFact:
 
 
 def ask_token(model: str) -> Body:
-    """Return the request for one token."""
+    """Return the request for a single token."""
     return _make_body(model, [_make_user_message(f"[[{ANSWER}]] Say hello.")], 1)
 
 
 def check_answer(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFact:
-    """Return whether the server answers: any token counts."""
+    """Return the check whether the server answers; any token counts as an answer."""
     fix = f"check the server's log, restart it at {endpoint.at}, then: pancode models test --again"
     if reply.late:
-        return make_failed(ExamCheck.ANSWERS, f"no token within {waited_s} s", fix)
+        return make_failed(ExamCheck.ANSWERS, f"the model sent no token within {waited_s} s", fix)
     if not reply.well:
         return make_failed(ExamCheck.ANSWERS, f"{reply.status}: {reply.error}", fix)
     if reply.first_ms is None and not reply.tokens:
@@ -173,12 +173,12 @@ def check_answer(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFa
 
 
 def too_long(model: str, tokens: int) -> Body:
-    """Return a request of more than `tokens` tokens with any tokenizer: a word is at least one token."""
+    """Return a request with more than `tokens` tokens in any tokenizer: a word is at least one token."""
     return _make_body(model, [_make_user_message(f"[[{CONTEXT}]] {_make_words(tokens + 64)}")], 1)
 
 
 def ask_needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
-    """Return a request that asks for a number at the front of a long prompt. No prompt is used twice."""
+    """Return a request for a number at the start of a long prompt. No prompt is used twice."""
     parts = [_make_user_message(f"[[{CONTEXT}]] Remember this number: {secret}.")]
     for number in range(words // _PART):
         parts.append(_make_user_message(f"Note {number}: {_make_words(_PART)}."))
@@ -188,12 +188,12 @@ def ask_needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
 
 
 def context_fix(endpoint: EndpointFact, model: ModelFact) -> str:
-    """Return how to give the server a larger context, or a hint at another model if this one has no more."""
+    """Return how to give the server a larger context or, if the model allows no larger one, another model."""
     return advise_widen(endpoint, model, LEAST_CONTEXT, WANTED_CONTEXT)
 
 
 def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) -> CheckFact | None:
-    """Return a failed check if the context that the server states is too small; else None."""
+    """Return a failed check if the context that the server states is too small; otherwise None."""
     if ctx is None or ctx >= LEAST_CONTEXT:
         return None
     words = f"a call gets {ctx} tokens, but a coding agent needs {LEAST_CONTEXT}"
@@ -201,23 +201,23 @@ def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) ->
 
 
 def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> CheckFact | None:
-    """Return the check by the limit that a refused prompt's error names; None if it names none."""
+    """Return the check from the limit that the refusal of a prompt names; None if it names none."""
     if reply.ctx is None:
         return None
-    good = make_passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens; longer prompts are refused")
+    good = make_passed(ExamCheck.CONTEXT, f"the context has {reply.ctx} tokens; longer prompts are refused")
     return stated_context(endpoint, model, reply.ctx) or good
 
 
 def read_context(
     endpoint: EndpointFact, model: ModelFact, reply: Reply, words: int, secret: str | None
 ) -> CheckFact:
-    """Return the check by how much of a long prompt was read, shown by the counted tokens or the number that
-    the model had to find."""
+    """Return the check from how much of a long prompt was read, as shown by the counted tokens or by the
+    number that the model had to find."""
     check, counted, stated = ExamCheck.CONTEXT, reply.prompt_tokens, model.ctx_usable
     if reply.late:
         return make_unknown(check, f"reading a prompt of over {words} tokens exceeded the time limit")
     if reply.status in (400, 413) and words < LEAST_CONTEXT:
-        refusal = f"refuses a prompt of over {words} tokens: {reply.error}"
+        refusal = f"the server refuses a prompt of over {words} tokens: {reply.error}"
         return make_failed(check, refusal, context_fix(endpoint, model))
     if not reply.well:
         return make_unknown(check, f"{reply.status}: {reply.error}")
@@ -240,10 +240,10 @@ def read_context(
 
 @dataclass(frozen=True, slots=True)
 class CallQuestion:
-    """A question that requires a tool call: one correct call in a few tries is enough.
+    """A question that requires a tool call; one correct call in a few tries is enough.
 
-    `why_not`: the error in an answer's call; empty: correct; None: no such call. `untold`: makes the check if
-    the server reports that the model's template has no tools; `fix`: by the server and the model.
+    `why_not`: returns the error in an answer's call; empty if correct; None if there is no call. `untold`:
+    makes the check if the server reports that the model's template has no tools; `fix`: makes the fix.
     """
 
     check: ExamCheck
@@ -256,7 +256,7 @@ class CallQuestion:
     untold: Callable[[str], CheckFact]
 
     def body(self, model: str, attempt: int) -> Body:
-        """Return the request. The first try has temperature 0; the later ones vary."""
+        """Return the request. The first try has temperature 0; later tries vary it."""
         made = _make_body(model, [_make_user_message(self.text)], ENOUGH, 0 if attempt == 0 else 0.4)
         return {**made, "tools": [self.tool], "tool_choice": "auto"}
 
@@ -272,15 +272,15 @@ class CallQuestion:
 
 
 def tools_fix(endpoint: EndpointFact, model: ModelFact) -> str:
-    """Return the fix: most models that make no calls cannot; some servers need an option to enable calls."""
+    """Return the fix: most models without calls cannot make any; some servers need an option for calls."""
     another = "use a model that supports tool calls"
     match endpoint.dialect:
         case Dialect.OLLAMA:
-            return f"{another}: those with the word tools in `ollama show MODEL`, such as qwen3-coder"
+            return f"{another}, such as qwen3-coder or another one for which `ollama show MODEL` lists tools"
         case Dialect.LLAMACPP:
             return f"start llama-server with --jinja and a chat template that supports tools, or {another}"
         case Dialect.LMSTUDIO:
-            return f"{another}: those with the hammer icon in LM Studio's list"
+            return f"{another}: one with the hammer icon in LM Studio's list"
         case Dialect.VLLM:
             return f"start vLLM with --enable-auto-tool-choice and --tool-call-parser PARSER, or {another}"
         case Dialect.SGLANG:
@@ -299,7 +299,7 @@ def _why_no_ping(reply: Reply) -> str | None:
 
 
 def _why_no_edit(reply: Reply) -> str | None:
-    """Return the error in an edit; empty if it can be applied: its old text occurs once in the file."""
+    """Return the error in an edit; empty if it is valid: its old text occurs once in the file."""
     call = reply.call("edit")
     if call is None:
         return None
@@ -317,7 +317,7 @@ def _why_no_edit(reply: Reply) -> str | None:
 
 
 def _why_no_call(last: Reply, name: str) -> str:
-    """Return what was wrong with the last try."""
+    """Return the reason why the last try failed. `name`: the requested tool."""
     if last.late:
         return LATE
     if not last.well:
@@ -374,7 +374,7 @@ EDITS = CallQuestion(
     why_not=_why_no_edit,
     good="edited a file in the requested format",
     fix=_edits_fix,
-    untold=lambda fix: make_unknown(ExamCheck.EDITS, "not tested, as an edit is a tool call"),
+    untold=lambda fix: make_unknown(ExamCheck.EDITS, "not tested, because an edit is a tool call"),
 )
 
 

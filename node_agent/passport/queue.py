@@ -1,4 +1,4 @@
-"""Runs the requested tests, one at a time per endpoint, and stores the passports. The passports are in one
+"""Runs the requested tests, one at a time per endpoint, and stores the passports. All passports are in one
 small file; each is valid while its model and server are unchanged."""
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from node_agent.wire.model import WireModel
 FILE = "passports.json"
 MOST = 200
 SICK_MS = 600_000
-"""How long "the model did not answer" is valid, as a restart of the server does not change its numbers."""
+"""How long "the model did not answer" is valid, because a server's restart does not show in its facts."""
 DAY_MS = 86_400_000
 NUMBERED_MS, NAMED_MS = 7 * DAY_MS, DAY_MS
 """How long a passport is valid if no digest identifies the model: with known numbers, and by name only."""
@@ -39,7 +39,7 @@ _log = logging.getLogger("pancode.node")
 
 
 class StoredPassport(WireModel):
-    """A passport, with the model and the server's version at that time."""
+    """A passport, with the model and the server's version at the time of the test."""
 
     endpoint: str
     version: str | None
@@ -52,8 +52,8 @@ class StoredPassport(WireModel):
         return cls(endpoint=endpoint.name, version=endpoint.version, model=bare, fact=fact)
 
     def fits(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> bool:
-        """Whether the model is unchanged. The server reports less while the model is not loaded. The time in
-        lists of models (`created`) cannot be used: servers put the time of the request there."""
+        """Whether the passport's model is the present one. Servers report less of an unloaded model. The time
+        in lists of models (`created`) cannot be used, because servers put the time of the request there."""
         was, is_here = self.model, model.residence in (Residence.LOADED, None)
         if (self.endpoint, was.id, self.version) != (endpoint.name, model.id, endpoint.version):
             return False
@@ -78,7 +78,7 @@ class _File(WireModel):
 
 
 class PassportCache:
-    """Passports in memory and in a file. An unreadable file is replaced: a passport only saves a minute."""
+    """Passports in memory and in a file. An unreadable file is replaced: a new test takes only a minute."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / FILE
@@ -90,17 +90,17 @@ class PassportCache:
         return max(fitting, key=lambda one: one.taken_ms, default=None)
 
     def put(self, kept: StoredPassport) -> None:
-        """Store it in place of the model's older passports on the same server; beyond the limit the oldest
-        are dropped."""
+        """Store the passport instead of older ones for the same model and server; beyond the limit the oldest
+        ones are removed."""
         others = [one for one in self._kept if (one.endpoint, one.model.id) != (kept.endpoint, kept.model.id)]
         self._kept = tuple(sorted((*others, kept), key=lambda one: one.fact.taken_ms)[-MOST:])
         try:
             write_atomic(self._path, _File(passports=self._kept).model_dump_json().encode())
-        except OSError as exc:  # a full disk: the passport stays valid until the node agent ends
+        except OSError as exc:  # the disk is full: the passport stays valid until the node agent ends
             _log.warning("a model's passport could not be stored: %s", exc)
 
     def stamped(self, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
-        """Return the endpoints, with the passport of each model that has one for its current state."""
+        """Return the endpoints, with passports for the models that have one for their present state."""
         return tuple(self._stamp_endpoint(one, now_ms) for one in endpoints)
 
     def _stamp_endpoint(self, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
@@ -123,12 +123,12 @@ def _read(path: Path) -> tuple[StoredPassport, ...]:
 
 MOST_ASKS = 32
 TOLD_MS = 300_000
-"""How long an ended test is still reported."""
+"""The time for which an ended test is still reported."""
 _OVER = (AskState.DONE, AskState.GIVEN_UP)
 
 
 class ExamQueue:
-    """The queue of tests. Thread-safe."""
+    """The queue of model tests. Thread-safe."""
 
     def __init__(self, tools: ExamTools, cache: PassportCache) -> None:
         self._tools, self._cache = tools, cache
@@ -136,11 +136,11 @@ class ExamQueue:
         self._asks: dict[str, AskFact] = {}
         self._over: dict[str, int] = {}
         self._waiting: dict[str, deque[Examine]] = {}
-        """The waiting tests by endpoint; each endpoint in it has a thread."""
+        """The waiting tests by endpoint; each endpoint with tests has a thread."""
         self._news = False
 
     def examine(self, request: Examine) -> None:
-        """Begin the test, or queue it after those for the same endpoint."""
+        """Start the test, or queue it after the tests for the same endpoint."""
         with self._lock:
             self._forget()
             if request.ask in self._asks:
@@ -188,7 +188,7 @@ class ExamQueue:
                 self._take(request)
             except NotNow as no:
                 self._tell(request, AskState.GIVEN_UP, str(no), no.fix)
-            except Exception as exc:  # a bug here must fail only this test, never the node agent
+            except Exception as exc:  # a bug here may fail only this test, never the node agent
                 _log.exception("internal error in a test of %s", request.model)
                 self._tell(request, AskState.GIVEN_UP, f"internal error: {exc}", "pancode doctor")
 

@@ -1,1 +1,1 @@
-"""Reads rules and commands, and judges commands by rules. Pure."""
+"""Reads rules and commands, and checks commands against rules. Pure."""

@@ -1,5 +1,5 @@
-"""Extracts the parts of a configuration file that a program obeys, and compares them before and after.
-Pure."""
+"""Extracts the parts of a configuration file that affect a program, and compares them before and after a
+change. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 Part = tuple[tuple[str, ...], object]
-"""The keys that lead to a value, from the outermost, and the value."""
+"""The keys that lead to a value, from the outermost key, and the value."""
 _HEAD = re.compile(r"\[([^\]]+)\]")
 _DIRECTIVE = re.compile(r"([a-z]+)\s*\(")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a program obeys in a file: all of it, only some keys, or all but some keys.
+    """The parts of a file that affect a program: all of it, only some keys, or all except some keys.
 
     `file`: a pattern of paths. A key is a dotted path such as `tool.pytest`; `*` matches one step. In a file
     of sections (`.ini`, `.cfg`) a key is the name of a section, and includes sections whose names begin with
@@ -30,16 +30,16 @@ class Parts:
     but: tuple[str, ...] = ()
 
     def differ(self, before: bytes | None, after: bytes | None) -> bool:
-        """Whether what the program obeys has changed. None: there is no such file."""
+        """Whether a part that affects the program has changed. None: the file does not exist."""
         if not self.only and not self.but:
             return before != after
         try:
             return self._parse_parts(before or b"") != self._parse_parts(after or b"")
         except (ValueError, RecursionError):
-            return before != after  # how the program reads it is unknown
+            return before != after  # it is unknown how the program reads this content
 
     def text(self, content: bytes) -> str:
-        """Return what the program obeys, as text to search for program names; empty if unreadable."""
+        """Return the parts that affect the program, as text to search for names; empty if unreadable."""
         if not self.only and not self.but:
             return content.decode("utf-8", "replace")
         try:
@@ -48,7 +48,7 @@ class Parts:
             return ""
 
     def _parse_parts(self, content: bytes) -> list[Part]:
-        """Return the parts that count. ValueError for a file that is not of its kind."""
+        """Return the relevant parts. ValueError for content that is not of the file's kind."""
         name, text = PurePosixPath(self.file).name, content.decode()
         if name.endswith(".toml"):
             every = values_in((), tomllib.loads(text))
@@ -69,7 +69,7 @@ def _is_below(keys: tuple[str, ...], key: str) -> bool:
 
 
 def values_in(keys: tuple[str, ...], value: object) -> Iterator[Part]:
-    """Yield each value below these keys that has no keys itself."""
+    """Yield each value below these keys that is not a mapping itself."""
     if isinstance(value, dict) and value:
         for key, one in value.items():
             yield from values_in((*keys, str(key)), one)
@@ -78,8 +78,8 @@ def values_in(keys: tuple[str, ...], value: object) -> Iterator[Part]:
 
 
 def sections_in(text: str) -> Iterator[Part]:
-    """Yield each line with its section. Programs differ in whether an indented `[head]` begins a section.
-    Here it begins one while the previous section continues: a line counts for both."""
+    """Yield each line with its section. Programs differ in whether an indented `[head]` begins a section;
+    here it begins one and also continues the previous section, so that a line counts for both."""
     at_edge, current = "", ""
     for line in _yield_lines(text, ("#", ";")):
         if head := _HEAD.match(line.strip()):
@@ -105,7 +105,7 @@ def _yield_lines(text: str, comments: tuple[str, ...]) -> Iterable[str]:
 
 
 def readable_as(rows: Mapping[str, Sequence[str | Parts]]) -> dict[str, tuple[Parts, ...]]:
-    """Return the rows with each bare file name replaced by a `Parts` for the whole file."""
+    """Return the rows; each bare file name is replaced by a `Parts` for the whole file."""
     return {
         program: tuple(Parts(one) if isinstance(one, str) else one for one in row)
         for program, row in rows.items()

@@ -1,10 +1,10 @@
-"""Names the files that decide which commands run next: a landing asks a user before it changes one. Pure.
+"""Names files that affect which commands run next; a landing asks a user before it changes them. Pure.
 
-Some files decide in every repository: by their name, as a link that leads out, or by making a folder that git
-takes for a repository. Others decide if set-up or a gate uses the program that reads them (`gate_files`). A
-test compares the names with the code of the runtimes and of PanCode's settings. A changed file of this kind
-acts with the rights of the user who starts the next command, opens the folder in an editor, or pushes it: the
-sandbox no longer protects a run's result once it is landed.
+Some files do so in every repository: by their name, as a link that leads out, or because git then treats a
+folder as a repository. Others do so if set-up or a gate uses the program that reads them (`gate_files`). A
+test compares the names with the code of the runtimes and of PanCode's settings. Such a change acts with the
+rights of the user who starts the next command, opens the folder in an editor, or pushes it: the sandbox no
+longer protects from a run's result once it is landed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from node_agent.policy.patterns import is_covering
 from node_agent.policy.rulefile import FILES
 
 _CI = "continuous integration runs it"
-_SHELL = "your shell runs it, or sets variables from it"
-_PYTHON = "Python obeys it whenever it starts"
-_START = "a program obeys it whenever it starts in that folder"
+_SHELL = "your shell runs this file, or sets variables from it"
+_PYTHON = "Python reads this file whenever it starts"
+_START = "a program reads this file whenever it starts in that folder"
 _EDITOR = "an editor runs commands that it names"
-_HOOK = "git runs it as a hook"
+_HOOK = "git runs this file as a hook"
 _AGENT = "an agent program obeys it, or runs commands that it names"
 NAMED_TO_AGENTS = "PanCode instructs agents to read it or carry it out"
-_FETCH = "git fetches from the addresses in it"
+_FETCH = "git fetches from the addresses in this file"
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "pancode": (".pancode/", "pancode.yaml", "panagents.yaml", "panpresets.yaml", *FILES),
     "claude": (".claude/", ".claude.json", ".claude-plugin/", ".mcp.json", "CLAUDE.md", "CLAUDE.local.md"),
@@ -42,7 +42,7 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "scripted": (),
     "shell": (),
 }
-"""The files of a project that PanCode and each runtime's program obey by default."""
+"""The files of a project that PanCode and each runtime's program read by default."""
 _REASONS: Mapping[str, tuple[str, ...]] = {
     "PanCode reads it: it sets the prompts, actions and gates of later runs": READ_BY["pancode"],
     _CI: (
@@ -129,19 +129,19 @@ RUNS_OTHERS = re.compile(
 _BETWEEN = re.compile(r"[\s;&|()<>'\"`,\[\]{}=]+")
 _COMMANDS = re.compile(r"\n|;|&&|\|\||\|")
 _BEFORE = re.compile(r"^(?:[\s@+-]+|[\w.-]+=\S*\s+|[\w.-]+\s*[:=]\s+)*")
-"""What may precede a command: make's prefixes, the shell's assignments, the key of a setting."""
+"""The text that may precede a command: make's prefixes, the shell's assignments, the key of a setting."""
 _LINKS_OUT = "it is a link that leads out of the repository"
-_REPOSITORY = "git treats its folder as a repository, and runs what the folder's config names"
+_REPOSITORY = "git treats the file's folder as a repository, and runs what the folder's config names"
 _OF_A_REPOSITORY = {"head", "objects", "refs", "commondir", "config", "hooks"}
 MOST_RECIPES = 200
-"""The most files that are read to find out what set-up and gates use."""
+"""The maximum number of files that are read to find out what set-up and gates use."""
 
 
 class FileTree(Protocol):
-    """The files before or after a change. Paths are relative to the repository's top."""
+    """The files before or after a change, by paths relative to the repository's top."""
 
     def read(self, path: str) -> bytes | None:
-        """Return the content of a file, or substitute bytes for a large one. None if there is no such
+        """Return the content of a file, or substitute bytes for a large file; None if there is no such
         file."""
 
     def target_of(self, path: str) -> bytes | None:
@@ -153,8 +153,8 @@ class FileTree(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChangedTree:
-    """A change. `files`: the paths that it touches; `prd`: the file that agents of this project are
-    instructed to read; empty: none."""
+    """A change. `files`: the paths that it touches; `prd`: the file that this project's agents are instructed
+    to read, or empty."""
 
     files: Sequence[str]
     before: FileTree
@@ -162,7 +162,7 @@ class ChangedTree:
     prd: str = ""
 
     def why(self, path: str, uses: GateUses) -> str:
-        """Return the reason why one of the paths decides; empty if none does."""
+        """Return the reason why a changed path affects which commands run next; empty if it does not."""
         always = why_always(path) or (NAMED_TO_AGENTS if path == self.prd else "")
         if always or path in uses.runs:
             return always or "set-up or a gate runs it"
@@ -179,13 +179,13 @@ class ChangedTree:
             before, after = self.before.read(path), self.after.read(path)
             rows += uses.shared(path, (before or b"") + (after or b"")) if name in SHARED else ()
             by = next((word for word, one in rows if one.differ(before, after)), "")
-        return by and f"set-up or a gate uses {by}, which reads it"
+        return by and f"set-up or a gate uses {by}, which reads this file"
 
 
 @dataclass(frozen=True, slots=True)
 class GateUses:
-    """What set-up and gates use. `runs`: the paths that they may run; `words`: the words that may name
-    programs; `reads`: the files that those programs read."""
+    """The files and programs that set-up and gates use. `runs`: the paths that they may run; `words`: the
+    words that may name programs; `reads`: the files that those programs read."""
 
     runs: frozenset[str]
     words: frozenset[str]
@@ -193,8 +193,8 @@ class GateUses:
 
     @classmethod
     def of(cls, commands: Iterable[Sequence[str]], tree: FileTree) -> GateUses:
-        """Find what the commands use, including the files in which their programs find further commands. The
-        files are read in their state before the change: new content in them needs approval anyway."""
+        """Find what the commands use, also in files in which their programs find further commands. The files
+        are read in their state before the change, because new content in them needs approval anyway."""
         runs, words, read = set[str](), set[str](), set[Parts]()
         waiting = [" ".join(argv) for argv in commands]
         while waiting:
@@ -214,7 +214,7 @@ class GateUses:
         return cls(frozenset(runs), frozenset(words), tuple(reads))
 
     def shared(self, path: str, content: bytes) -> list[tuple[str, Parts]]:
-        """Return which part of a shared configuration file each program reads: the one with the program's
+        """Return the part of a shared configuration file that each program reads: the part with the program's
         name."""
         keys = ("tool.{}",) if path.endswith(".toml") else ("{}", "tool:{}")
         named = [word for word in sorted(self.words) if word.encode() in content]
@@ -222,7 +222,7 @@ class GateUses:
 
 
 def why_they_decide(changed: ChangedTree, commands: Iterable[Sequence[str]]) -> dict[str, str]:
-    """Return each file of a change that decides what later commands do, and the reason. `commands`: set-up
+    """Return each file of a change that affects which commands run later, with the reason. `commands`: set-up
     and gates, as argument lists."""
     uses = GateUses.of(commands, changed.before)
     reasons = ((path, changed.why(path, uses)) for path in changed.files)
@@ -230,15 +230,15 @@ def why_they_decide(changed: ChangedTree, commands: Iterable[Sequence[str]]) -> 
 
 
 def leads_out(path: str, target: bytes) -> bool:
-    """Whether a link leads out of the tree, or into git's own folder, judged by its target's name only."""
+    """Whether a link leads out of the tree or into git's own folder, decided by its target's text only."""
     place = posixpath.normpath(posixpath.join(posixpath.dirname(path), target.decode("utf-8", "replace")))
     return place.startswith(("/", "..")) or ".git" in place.casefold().split("/")
 
 
 def is_in_repository(path: str, tree: FileTree) -> bool:
-    """Whether the path is in a folder that git takes for a repository, because it has the files of one.
+    """Whether the path is in a folder that git treats as a repository, because it has the files of one.
 
-    Names are compared in lower case, as a file system may take `head` for `HEAD`. The top, with `.git`, is
+    Names are compared in lower case, as a file system may treat `head` as `HEAD`. The top, with `.git`, is
     exempt.
     """
     parts = path.split("/")
@@ -251,7 +251,7 @@ def is_in_repository(path: str, tree: FileTree) -> bool:
 
 
 def why_always(path: str) -> str:
-    """Return the reason if a path decides what runs next in every repository; empty otherwise."""
-    folded = path.casefold()  # a file system may take `.ENVRC` for `.envrc`
+    """Return the reason if a path affects which commands run next in every repository; otherwise empty."""
+    folded = path.casefold()  # a file system may treat `.ENVRC` as `.envrc`
     named = next((_NAMED[part] for part in folded.split("/") if part in _NAMED), "")
     return named or next((why for pattern, why in _OTHERS.items() if is_covering(pattern, folded)), "")

@@ -1,4 +1,4 @@
-"""Lists the files that decide what a program runs when set-up or a gate uses it.
+"""Lists the files that affect what a program runs when set-up or a gate uses the program.
 
 Each row follows the program's own documentation; `tests/integration/test_gate_files.py` checks the rows
 against the programs that are available.
@@ -20,7 +20,7 @@ _PACKAGE = Parts(
         *("peerDependencies", "peerDependenciesMeta", "optionalDependencies"),
     ),
 )
-"""In a package file, scripts and tool settings count; its identity and dependencies do not."""
+"""In a package file, only scripts and tool settings count, not its identity and dependencies."""
 _CARGO = Parts(
     "Cargo.toml",
     but=(
@@ -158,12 +158,12 @@ RECIPES: Mapping[str, tuple[Parts, ...]] = readable_as({
 _CONFIG = re.compile(r"\.?([A-Za-z][\w-]*?)(?:\.(?:config|conf)\.\w+|rc(?:\.\w+)?|\.(?:ini|cfg|toml))")
 _DOTTED = re.compile(r"\.([A-Za-z][\w-]*)(?:\.(?:json|jsonc|ya?ml|toml|ini))?")
 SHARED = ("pyproject.toml", "setup.cfg", "tox.ini")
-"""The files that programs share."""
+"""The configuration files that several programs share."""
 _ONLY_NAMES = {"setup", "Cargo", "pyproject", "package", "tox"}
 
 
 def is_config_of(name: str) -> str:
-    """Return the program whose configuration a file is by its name, or an empty string. Examples:
+    """Return the program that a configuration file belongs to by its name, or an empty string. Examples:
     `jest.config.js`, `.mocharc.json`, `mypy.ini`, `.flake8`."""
     found = _CONFIG.fullmatch(name) or _DOTTED.fullmatch(name)
     return "" if found is None or found[1] in _ONLY_NAMES else found[1]

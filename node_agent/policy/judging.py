@@ -1,4 +1,4 @@
-"""Judges one action of an agent, a command or the use of a path, by the policy of its run. Pure."""
+"""Checks one action of an agent, a command or the use of a path, against the policy of its run. Pure."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _ALLOWED = {
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What paths are relative to: the workspace's top, and its user's home. Empty: unknown. `below`: the
-    folder below the top in which the run began; relative paths start there."""
+    """The base of relative paths: the workspace's top, and its user's home. Empty: unknown. `below`: the
+    folder below the top in which the run began, where relative paths start."""
 
     top: str = ""
     home: str = "~"
     below: str = ""
 
     def placed(self, path: str) -> str:
-        """Return the path relative to the top if it is inside, else absolute; `..` is resolved by name
+        """Return the path relative to the top if it is below the top, else absolute; `..` is resolved by name
         only."""
         if self.below and not path.startswith(("/", "~")):
             path = posixpath.join(self.below, path)
@@ -57,8 +57,8 @@ class Where:
 class Offence:
     """One action that the policy does not allow. `ends`: it certainly breaks a user's rule, and ends the run.
 
-    Other offences break only the level, or have words that may not be paths; they are reported. `asks`: the
-    rule under which a user can approve.
+    Other offenses break only the safety level, or have words that may not be paths; they are only reported.
+    `rule`: the rule under which a user can approve the action.
     """
 
     words: str
@@ -69,7 +69,7 @@ class Offence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The class of an action, and its offences; without offences it is allowed."""
+    """The class of an action, and its offenses; an action without offenses is allowed."""
 
     action: ActionClass
     offences: tuple[Offence, ...] = ()
@@ -81,7 +81,7 @@ NOWHERE = Where()
 
 
 def deny_unasked(command: str, pattern: str) -> bool:
-    """Return False: without a user to ask, nothing is approved."""
+    """Return False, because without a user nothing can be approved."""
     return False
 
 
@@ -89,7 +89,7 @@ def deny_unasked(command: str, pattern: str) -> bool:
 class Bounds:
     """The limits of an attempt apart from its job: its folder, and the rules of the node's owner.
 
-    `allowed`: whether a user has approved this command under the rule of this pattern. `fleet`: the job's
+    `allowed`: returns whether a user has approved a command under the rule of a pattern. `fleet`: the job's
     fleet tools.
     """
 
@@ -101,7 +101,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Offences:
-    """The offences that were not prevented, as texts without duplicates; and the first one that ends the
+    """The offenses that were not prevented, as texts without duplicates, and the first one that ends the
     run."""
 
     words: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ NOTHING_BROKEN = Offences()
 
 
 def judge_command(policy: Policy, text: str, where: Where = NOWHERE) -> Judgement:
-    """Return the judgement of a shell command, before or after it was run."""
+    """Check a shell command, before or after it was run."""
     reading = read_command(text)
     offences = [*_by_rule(policy, text, reading), *_by_paths(policy, reading.touches, where)]
     by_level = _by_level(policy, reading.action, reading.gravest.line)
@@ -121,7 +121,7 @@ def judge_command(policy: Policy, text: str, where: Where = NOWHERE) -> Judgemen
 
 
 def judge_path(policy: Policy, path: str, use: Use, where: Where = NOWHERE) -> Judgement:
-    """Return the judgement of one use of a path by a tool."""
+    """Check one use of a path by a tool."""
     action = _ACTIONS[use]
     if use is not Use.READ:
         action = grave_place(where.placed(path)) or action
@@ -130,12 +130,12 @@ def judge_path(policy: Policy, path: str, use: Use, where: Where = NOWHERE) -> J
 
 
 def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
-    """Return the judgement of an action of which only the class is known."""
+    """Check an action of which only the class is known."""
     return Judgement(action, tuple(_by_level(policy, action, words)))
 
 
 def list_refusals(policy: Policy, judgement: Judgement) -> list[str]:
-    """Return the reasons why a call is forbidden, as texts; empty: it is allowed.
+    """Return the reasons why a call is forbidden, as texts; none if it is allowed.
 
     Two kinds of call are allowed although the level forbids them: one that only reads, and an unreadable one
     at a level that allows destructive commands.
@@ -144,14 +144,14 @@ def list_refusals(policy: Policy, judgement: Judgement) -> list[str]:
 
 
 def to_ask(policy: Policy, judgement: Judgement) -> list[CommandRule]:
-    """Return the rules about which a user may be asked; empty if the call is allowed or approval would not
+    """Return the rules under which a user may be asked; none if the call is allowed or approval would not
     help."""
     rules = [one.rule for one in _list_offences(policy, judgement)]
     return [rule for rule in rules if rule is not None] if all(rules) else []
 
 
 def find_ask_rules(policy: Policy, text: str) -> tuple[CommandRule, ...]:
-    """Return the rules that ask a user about this command, whatever else forbids it."""
+    """Return the rules that require approval of this command, even if other rules forbid it."""
     found = (one.rule for one in _by_rule(policy, text, read_command(text)))
     return tuple(rule for rule in found if rule is not None)
 
@@ -168,9 +168,9 @@ def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offen
 
 
 def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offence]:
-    r"""Match the text itself, and each call in the words that its program gets: `r\m -rf` is `rm -rf`.
+    r"""Yield the offenses by a match of the text itself and of each call's real words: `r\m -rf` is `rm -rf`.
 
-    A command that cannot be read may be of any class, so every rule that asks applies to it.
+    A command that cannot be read may be of any class, so every rule that requires approval applies to it.
     """
     lines = (text, *(act.line for act in reading.acts))
     acts = {act.action for act in reading.acts}
@@ -214,7 +214,7 @@ SHOWN = 20
 
 
 class Touch(StrEnum):
-    """The kind of change of a path."""
+    """The kind of a change to a path."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -261,8 +261,8 @@ def _is_gone(change: FileChange) -> bool:
 
 
 def _find_link_breach(change: FileChange, rules: Sequence[PathRule]) -> str | None:
-    """Return the rule that a new link breaks: it leads to a hidden path, or replaces a guarded path's
-    folder."""
+    """Return the rule that a new link breaks, because it leads to a hidden path or replaces the folder of a
+    protected path."""
     hidden = [rule for rule in rules if rule.access is PathAccess.NONE]
     rule = find_strictest(hidden, change.leads_to or "")
     if rule is not None:

@@ -1,11 +1,11 @@
-"""Decides which texts a regular expression matches, and which paths a pattern covers; no disk is read.
+"""Decides which texts a regular expression matches, and which paths a pattern covers; reads no disk.
 
-RE2 is linear in time. It is loaded with the first expression: a node without command rules never loads it.
+RE2 is linear in time. It is loaded with the first expression, so a node without command rules never loads it.
 
-In a pattern of paths `*` and `?` stay within one folder, `**` matches any number of folders, and nothing else
-is special. A pattern covers the paths that it matches and everything below them. A pattern without a slash
-before its end (`.env`, `dist/`) applies in every folder. A pattern with a slash inside (`config/prod.yaml`,
-`./Makefile`) applies from the workspace's top. `/...` and `~/...` are paths on the node.
+In a pattern of paths `*` and `?` stay within one folder, `**` matches any number of folders, and no other
+character is special. A pattern covers the paths that it matches and everything below them. A pattern without
+a slash before its end (`.env`, `dist/`) applies in every folder. A pattern with a slash inside
+(`config/prod.yaml`, `./Makefile`) applies from the workspace's top. `/...` and `~/...` are paths on the node.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 from node_agent.wire.policy import PathAccess, PathRule
 
 MOST_MEMORY = 1 << 20
-"""The most bytes of one compiled expression."""
+"""The maximum bytes of one compiled expression."""
 
 
 def regex_fault(pattern: str) -> str | None:
-    """Return why the expression cannot be used; None if it can."""
+    """Return the reason why the expression cannot be used; None if it can be used."""
     import re2
 
     try:
@@ -62,13 +62,13 @@ def pattern_fault(pattern: str) -> str | None:
     if not pattern.strip() or pattern.strip() != pattern:
         return "it is empty, or begins or ends with a space"
     if not pattern.isprintable():
-        return "it contains a control character"
+        return "the pattern contains a control character"
     if ".." in parts:
         return "`..` leads out of the folder where the pattern starts"
     if pattern.startswith("~") and not pattern.startswith("~/"):
-        return "of the `~` forms only `~/` is supported, the home of the agent's user"
+        return "`~` is supported only in `~/`, the home of the agent's user"
     if not [part for part in parts if part not in ("", ".")]:
-        return "it would cover everything"
+        return "the pattern would cover everything"
     return None
 
 
@@ -78,8 +78,8 @@ def is_plain(pattern: str) -> bool:
 
 
 def is_covering(pattern: str, path: str, home: str = "~") -> bool:
-    """Whether the pattern covers a path: absolute, or relative to the workspace's top, with `..` resolved.
-    `home`: the meaning of `~` in both of them."""
+    """Whether the pattern covers a path, which is absolute or relative to the workspace's top, with `..`
+    resolved. `home`: the path for `~` in both."""
     here = _resolve_path(path, home)
     return (
         _is_absolute(pattern) == here.startswith("/")
@@ -88,15 +88,15 @@ def is_covering(pattern: str, path: str, home: str = "~") -> bool:
 
 
 def could_hold(pattern: str, folder: str, home: str = "~") -> bool:
-    """Whether the pattern may cover a path below this folder, judged by the pattern only."""
+    """Whether the pattern may cover a path below this folder, decided by the pattern only."""
     steps, here = _split_pattern(pattern, home), _resolve_path(folder, home)
     if _is_absolute(pattern) != here.startswith("/") or steps[0] == ANY_DEPTH:
-        return False  # `**` covers any folder, so this proves nothing
+        return False  # `**` covers any folder, so this match proves nothing
     return _walk(steps, _split_path(here))[1]
 
 
 def find_strictest(rules: Iterable[PathRule], path: str, home: str = "~") -> PathRule | None:
-    """Return the strictest rule for the path, the first among equals; None: no rule covers it."""
+    """Return the strictest rule for the path, the first among equals; None if no rule covers the path."""
     found = [rule for rule in rules if is_covering(rule.pattern, path, home)]
     return max(found, key=lambda rule: _STRICTNESS[rule.access], default=None)
 
@@ -139,7 +139,7 @@ def _resolve_path(path: str, home: str) -> str:
 
 
 def _at_home(path: str, home: str) -> str:
-    """Return the path with `~` resolved; if the home is unknown, `~` remains as a folder name."""
+    """Return the path with `~` resolved; if the home is unknown, `~` is left as a folder name."""
     root = home if home.startswith("/") else "/~"
     return root + path[1:] if path == "~" or path.startswith("~/") else path
 
@@ -167,7 +167,7 @@ def _advance_step(steps: list[str], at: int, part: str) -> tuple[int, ...]:
 
 
 def _expand_steps(steps: list[str], there: set[int]) -> set[int]:
-    """Return the reachable steps, also those behind each `**`, because `**` may match no folder."""
+    """Return the reachable steps, including those after each `**`, because `**` may match no folder."""
     for at in sorted(there):
         while at < len(steps) and steps[at] == ANY_DEPTH:
             at += 1

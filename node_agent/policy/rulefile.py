@@ -1,5 +1,5 @@
 """Reads the rules of a pansafety.yaml from its plain values, in both of its forms. Nothing is skipped, and an
-invalid value is an error: a misunderstood rule would have no effect."""
+invalid value is an error, because a misunderstood rule would have no effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from node_agent.wire.policy import (
 )
 
 FILES = ("pansafety.yaml", "safety-rules.yaml")
-"""The names of the rule file; if both files exist, the first one counts."""
+"""The names of the rule file; if both files exist, only the first one is read."""
 LISTS = {
     "zeroAccessPaths": PathAccess.NONE,
     "readOnlyPaths": PathAccess.READ,
@@ -30,24 +30,24 @@ LISTS = {
 COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
 ASK = "ask"
 """The key for the classes of commands that need a user's approval, and the action of a rule of type `bash`
-whose commands do."""
+that requires approval."""
 KEYS = (COMMANDS, *LISTS, RULES, NETWORK, ASK)
 CLASSES = {
     "destructive": (ActionClass.FILE_DELETE, ActionClass.SHELL_DESTRUCTIVE, ActionClass.GIT_DESTRUCTIVE),
     "push": (ActionClass.GIT_PUSH,),
 }
-"""The values of `ask`, and the classes of commands that each one means."""
+"""The values of `ask`, and the classes of commands that each value stands for."""
 ACTIONS = {"deny": PathAccess.READ, "no-access": PathAccess.NONE, "no-delete": PathAccess.NO_DELETE}
-"""The actions of a unified rule of type `path`, and the access that each leaves: `deny` forbids changes."""
+"""Actions of a unified rule of type `path`, and the access that each leaves: `deny` forbids only changes."""
 TYPES = ("path", "bash")
 _RULE_KEYS, _COMMAND_KEYS = ("pattern", "reason", "type", "action"), ("pattern", "reason")
 
 Origin = Callable[[str], str]
-"""The file and line of each value, by dotted path."""
+"""Returns the file and line of a value from the value's dotted path."""
 
 
 class RuleError(ValueError):
-    """Raised for an invalid rule. `path`: its dotted path in the file; list items are counted from 0."""
+    """The error for an invalid rule. `path`: its dotted path in the file; list items are counted from 0."""
 
     def __init__(self, path: str, what: str, why: str = "", fix: str = "") -> None:
         super().__init__(what)
@@ -55,7 +55,7 @@ class RuleError(ValueError):
 
 
 def read_rules(data: object, origin: Origin) -> Rules:
-    """Return the rules of one file. RuleError for the first invalid one."""
+    """Return the rules of one file. Raises RuleError for the first invalid rule."""
     top = _check_keys(data, "", KEYS)
     commands = [_parse_command(item, path, origin) for path, item in _list_items(top.get(COMMANDS), COMMANDS)]
     paths = [
@@ -72,7 +72,7 @@ def read_rules(data: object, origin: Origin) -> Rules:
     commands += [_parse_class(item, path, origin) for path, item in _list_items(top.get(ASK), ASK)]
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         raise RuleError(
-            "", f"more than {MOST_RULES} rules for paths or for commands", fix="remove some rules"
+            "", f"there are more than {MOST_RULES} rules for paths or for commands", fix="remove some rules"
         )
     value = top.get(NETWORK)
     network = None if value is None else NetworkAccess(_one_of(value, NETWORK, tuple(NetworkAccess)))
@@ -80,7 +80,7 @@ def read_rules(data: object, origin: Origin) -> Rules:
 
 
 def merge_rules(*several: Rules) -> Rules:
-    """Return the rules of all files without duplicates. RuleError if a policy cannot contain so many."""
+    """Return the rules of all files without duplicates. RuleError if they are too many for a policy."""
     paths = tuple(dict.fromkeys(rule for rules in several for rule in rules.paths))
     commands = tuple(dict.fromkeys(rule for rules in several for rule in rules.commands))
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
@@ -109,7 +109,7 @@ def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | Comman
             raise RuleError(
                 f"{path}.action",
                 "action ask is not valid for a path",
-                "a user can be asked about commands only",
+                "a user can be asked only about commands",
                 "write action: deny, no-access or no-delete, or type: bash with the pattern of a command",
             )
         pattern, reason = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN), _parse_reason(rule, path)
@@ -119,7 +119,7 @@ def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | Comman
             f"{path}.action",
             f"action {action} is not valid for a command",
             "a command can only be denied, or need a user's approval",
-            "write action: deny or action: ask; for a rule about paths: type: path, and a path as pattern",
+            "write action: deny or action: ask; in a rule about paths: type: path, and a path as pattern",
         )
     made = _parse_command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
     return made.model_copy(update={"ask": action == ASK})
@@ -128,7 +128,7 @@ def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | Comman
 def _parse_command(item: object, path: str, origin: Origin) -> CommandRule:
     rule = _check_keys(item, path, _COMMAND_KEYS)
     if "pattern" not in rule:
-        raise RuleError(path, "a rule has no pattern", fix="add pattern: to it")
+        raise RuleError(path, "a rule has no pattern", fix="add the key pattern: to the rule")
     pattern = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN)
     fault = regex_fault(pattern)
     if fault is not None:
@@ -136,13 +136,14 @@ def _parse_command(item: object, path: str, origin: Origin) -> CommandRule:
             f"{path}.pattern",
             f"{pattern!r} is not a supported regular expression",
             fault,
-            "correct it; look-around and back-references are not supported, because they can be slow",
+            "correct the expression; look-around and back-references are not supported, because they "
+            "can be slow",
         )
     return CommandRule(pattern=pattern, reason=_parse_reason(rule, path), origin=origin(path))
 
 
 def _parse_class(item: object, path: str, origin: Origin) -> CommandRule:
-    """Return the rule that asks a user before every command of a class."""
+    """Return the rule that requires a user's approval of every command of a class."""
     word = _one_of(item, path, tuple(CLASSES))
     return CommandRule(pattern=f"class:{word}", origin=origin(path), ask=True, classes=CLASSES[word])
 
@@ -150,7 +151,7 @@ def _parse_class(item: object, path: str, origin: Origin) -> CommandRule:
 def _make_path_rule(pattern: str, access: PathAccess, reason: str, origin: str, path: str) -> PathRule:
     fault = pattern_fault(pattern)
     if fault is not None:
-        fix = "write it like .env, src/**/*.sql, /etc/hosts or ~/.ssh"
+        fix = "write the pattern like .env, src/**/*.sql, /etc/hosts or ~/.ssh"
         raise RuleError(path, f"{pattern!r} is not a valid path pattern", fault, fix)
     return PathRule(pattern=pattern, access=access, reason=reason, origin=origin)
 
@@ -164,7 +165,9 @@ def _parse_reason(rule: dict[str, object], path: str) -> str:
 
 def _check_keys(value: object, path: str, known: tuple[str, ...]) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise RuleError(path, "must be a mapping of keys to values", fix=f"valid keys: {', '.join(known)}")
+        raise RuleError(
+            path, "the value must be a mapping of keys to values", fix=f"valid keys: {', '.join(known)}"
+        )
     for key in value:
         if key not in known:
             near = get_close_matches(str(key), known, n=1, cutoff=0.6)
@@ -174,7 +177,7 @@ def _check_keys(value: object, path: str, known: tuple[str, ...]) -> dict[str, o
 
 
 def _list_items(value: object, key: str) -> Iterator[tuple[str, object]]:
-    """Yield the path and the value of each item; a key without a value is an empty list."""
+    """Yield the path and the value of each list item; a key without a value is an empty list."""
     if value is not None and not isinstance(value, list):
         raise RuleError(
             key, f"{key} must be a list", fix=f"write each item on its own line below {key}: with a dash"
@@ -189,11 +192,16 @@ def _text(value: object, path: str, most: int) -> str:
         )
     if not value or len(value) > most:
         raise RuleError(
-            path, f"{len(value)} characters", f"the length must be 1 to {most}", f"write 1 to {most}"
+            path,
+            f"{len(value)} characters",
+            f"the length must be from 1 to {most} characters",
+            f"write 1 to {most}",
         )
     if not value.isprintable():
         raise RuleError(
-            path, "it contains a control character", fix="remove it, or write its escape, such as \\t"
+            path,
+            "the value contains a control character",
+            fix="remove the character, or write its escape, such as \\t",
         )
     return value
 

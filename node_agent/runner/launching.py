@@ -1,4 +1,4 @@
-"""Connects the runtimes to the procedure's port: a job and the node's facts in, a launch and a reader out."""
+"""Connects the runtimes to the procedure's port: returns a job's launch and the reader of its output."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ _ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
 
 
 def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str | None:
-    """Return the path in the checkout of the first such file, or None. It searches where the program does: in
-    the folder where it begins, and in all folders above up to the top."""
+    """Return the path in the checkout of the first such file; None if there is none. The search covers the
+    folder where the program starts, and all folders above it up to the top."""
     places = [tree]
     for name in filter(None, folder.split("/")):
         places.append(places[-1] / name)
@@ -72,8 +72,8 @@ def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str 
 
 
 def hidden_code(job: Job, kinds: tuple[base.Brought, ...], tree: Path) -> tuple[PathRule, ...]:
-    """Return rules that hide repository code from an orchestrator's program, because whatever reaches the
-    socket of the fleet tools dispatches in its name. Empty for an agent without these tools.
+    """Return rules that hide repository code from an orchestrator's program, because any code that reaches
+    the socket of the fleet tools can dispatch in its name. Empty for an agent without these tools.
 
     Each file or folder with which a pattern begins is hidden as a whole, where `brought_in` searches.
     StepFailed for a link, which cannot be hidden.
@@ -105,13 +105,13 @@ def _may_contain(path: Path, word: str) -> bool:
 
 
 MOST_FALSE = 20
-"""The most invalid lines of an output that are reported."""
+"""The maximum number of invalid lines of an output that are reported."""
 NAME_CHARS = 200
-"""The most characters of a session or model name from a program."""
+"""The maximum number of characters of a session or model name from a program."""
 
 
 class StreamReader:
-    """A reader that wraps a runtime's parser. `hidden`: values to remove from every text of the agent.
+    """Reads a runtime's output with its parser. `hidden`: values to remove from every text of the agent.
 
     `laid`: users' messages as the node delivered them. A process of the run may write any line into the
     stream, so number, name and text come from `laid`, and the stream only shows when a message was read.
@@ -151,7 +151,7 @@ class StreamReader:
                 self._held.take(activity.call, ran=True)
 
     def _take_turn(self, activity: base.OfTurns) -> None:
-        """Take a turn's event. Turns count from 1 without a gap, one at a time; others are ignored."""
+        """Process a turn's event. Turns count from 1 without a gap, one at a time; others are ignored."""
         now = self._turns[-1] if self._turns and self._turns[-1].end is None else None
         match activity:
             case base.TurnBegan(number, message, said, wall_ms):
@@ -170,14 +170,16 @@ class StreamReader:
                 self._rests = why
 
     def _heard_as(self, message: int, text: LaidMessage) -> receipt.TurnMessage | None:
-        """Return the message of that number; None if no message of that number could have been read now."""
+        """Return the message of that number; None if it cannot have been read now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
             self._note_doubt(f"its output names user message {message}, which was not delivered to it then")
             return None
         self._taken.add(message)
         if not words.are(text.by, text.text):
-            self._note_doubt(f"its output has another text for user message {message} than was delivered")
+            self._note_doubt(
+                f"the agent's output has another text for user message {message} than the delivered one"
+            )
         if message:
             self._heard = [*self._heard, message][-100:]
         return words.model_copy(update={"by": self._redact_text(words.by)})
@@ -232,7 +234,7 @@ class StreamReader:
 
 
 def _name(text: str | None) -> str | None:
-    """Return a name from a program, cut to the most that a receipt can contain."""
+    """Return a name from a program, truncated to the length that a receipt allows."""
     return None if text is None else base.keep_end(text, NAME_CHARS)
 
 
@@ -245,25 +247,25 @@ def reader_of(
     laid: LaidMessageOf,
     interactive_run: bool = False,
 ) -> StreamReader:
-    """Return the reader of one attempt. `hidden`, `laid`: as for the reader itself."""
+    """Return the reader of one attempt. `hidden`, `laid`: as for `StreamReader`."""
     policy = with_rules(policy, bounds.rules)
     held = Violations(policy, bounds.where, able.asks(interactive_run), bounds.allowed, bounds.fleet)
     return StreamReader(parser, held, able.tells_ran, hidden, laid)
 
 
 OWN_WALL = frozenset({"codex"})
-"""Runtimes whose own sandbox uses mounts, which Landlock forbids; their own one also restricts more."""
+"""Runtimes whose own sandbox uses mounts, which Landlock would forbid; their own sandbox is also stricter."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchSurroundings:
-    """What a launch depends on. `values`: the node's current variables and secrets by name."""
+    """The facts on which a launch depends. `values`: the node's current variables and secrets by name."""
 
     path: str
     python: str
     values: Callable[[], Mapping[str, str]]
     version: Callable[[str], str | None] = lambda name: None
-    """The version of a runtime on this node."""
+    """Returns the version of a runtime on this node."""
     sandbox: Sandbox | None = None
     owned: Callable[[], Collection[str]] = frozenset
     """Names in the owner's file of secrets: their values never leave the node."""
@@ -276,17 +278,17 @@ class LaunchSurroundings:
     words_key: Callable[[Job], Mapping[str, bytes]] = lambda job: {}
     """Returns the key for checking users' messages, as a file that the program removes immediately."""
     channel: jobs.ChannelOf = lambda job, home: None
-    """The folder in the run's home through which its program asks users."""
+    """The folder in the run's home through which the run's program asks users."""
     rules: Callable[[], Rules] = Rules
     """Returns the current rules of the node's owner."""
     others: Callable[[], Mapping[str, base.Runtime]] = dict
-    """Returns the current programs of the node owner's choice."""
+    """Returns the runtimes that the node's owner has chosen now."""
     gpus: Callable[[Job], GpuAccess] = lambda job: GpuAccess()
-    """Returns what the run may currently use of the node's GPUs. Raises StepFailed."""
+    """Returns the part of the node's GPUs that the run may use now. Raises StepFailed."""
 
 
 def _find_context(server: EndpointFact | None, job: Job) -> int | None:
-    """Return the number of tokens that the job's model can use there."""
+    """Return the context, in tokens, of the job's model on this server; None if unknown."""
     model = server.model(job.model or "") if server is not None else None
     return None if model is None else model.ctx_usable
 
@@ -305,7 +307,7 @@ def _find_served(server: EndpointFact | None, job: Job) -> receipt.Served | None
 
 
 class NodeRuntimes:
-    """The Runtimes port over the registry."""
+    """The Runtimes port, implemented with the registry of runtimes."""
 
     def __init__(self, around: LaunchSurroundings) -> None:
         self._around = around
@@ -316,7 +318,7 @@ class NodeRuntimes:
         runtime, around = self._must_find(job.runtime), self._around
         # the gateway has the endpoint's key and limits its slots
         if job.endpoint is not None and entry is None:
-            words = "an endpoint requires a model gateway, but gateway is false in node.json here"
+            words = "the endpoint requires a model gateway, but node.json of this node has gateway: false"
             raise StepFailed(FailureKind.CANNOT_START, words)
         _check_able(job, runtime)
         _check_chosen(job, runtime, entry)
@@ -329,7 +331,7 @@ class NodeRuntimes:
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside the sandbox no process is root
         place = base.Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
         owners = around.rules()
-        policy = with_rules(job.policy, owners)  # for a program that judges calls before they run
+        policy = with_rules(job.policy, owners)  # for a program that checks calls before they run
         _check_network(policy, runtime, isolation, entry)
         launch_request = replace(
             self._request(job, str(work), str(home)), skills=_list_skills(job, work, isolation)
@@ -343,7 +345,7 @@ class NodeRuntimes:
             launch_request, context=_find_context(around.server(job), job), policy=policy, channel=channel
         )
         if job.limits.wrap_up and entry is not None and entry.is_priced and not entry.is_tunnel:
-            # the program's own limit would stop it before the last turn
+            # the program's own turn limit would stop the run before the last turn
             request = replace(request, limits=job.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
             length = len(request.prompt) + len(request.task)
@@ -409,11 +411,11 @@ class NodeRuntimes:
         try:
             return None if sandbox is None else sandbox.owner_of(str(job.identity))
         except OSError as exc:
-            raise StepFailed(FailureKind.SANDBOX, f"no user id for this attempt: {exc}") from exc
+            raise StepFailed(FailureKind.SANDBOX, f"there is no user id for this attempt: {exc}") from exc
 
     def _choose_isolation(self, job: Job, runtime: base.Runtime) -> Isolation:
-        """Return the isolation: a sandbox if there is one. StepFailed if it is missing and nothing else
-        confines the run."""
+        """Return the isolation: a sandbox if possible. StepFailed if it is missing and nothing else confines
+        the run."""
         sandbox = self._around.sandbox
         if not job.policy.walled and is_on_the_machine(
             job.runtime,
@@ -431,7 +433,7 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.SANDBOX, words)
         how = runtime.enforcement(job.mode, job.safety, job.agent.read_only, Isolation.NONE)
         if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(job, runtime, how):
-            words = f"nothing limits {job.runtime} to {job.safety} here: {self._no_sandbox_here()}"
+            words = f"nothing limits {job.runtime} to {job.safety} on this node: {self._no_sandbox_here()}"
             raise StepFailed(FailureKind.SANDBOX, words)
         fenced = sandbox is not None and sandbox.find().landlock and job.runtime not in OWN_WALL
         return Isolation.LANDLOCK if fenced else Isolation.NONE
@@ -439,7 +441,7 @@ class NodeRuntimes:
     def _list_loose(
         self, job: Job, runtime: base.Runtime, isolation: Isolation, work: Path
     ) -> tuple[receipt.Enforced, ...]:
-        """Return repository programs that start despite the flags. StepFailed unless a user accepts that."""
+        """Return repository programs that start despite the flags. StepFailed unless the user accepts it."""
         if isolation is Isolation.SANDBOX:
             return ()
         if runtime.loose_turns and job.turns is not None:
@@ -449,7 +451,7 @@ class NodeRuntimes:
                 )
             words = f"in a chat {job.runtime} {runtime.loose_turns}, whatever its flags are"
             fix = f"{self._no_sandbox_here()}; or use --allow-told-only"
-            raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing confines it here: {fix}")
+            raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing on this node prevents that: {fix}")
         if not runtime.brought:
             return ()
         found = brought_in(work, job.workspace.folder, runtime.brought)
@@ -464,7 +466,7 @@ class NodeRuntimes:
         words = f"{job.runtime} would run or follow {found} of the repository, "
         words += "whatever its flags are"
         fix = f"{self._no_sandbox_here()}; or remove that file, or use --allow-told-only"
-        raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing confines it here: {fix}")
+        raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing on this node prevents that: {fix}")
 
     def _no_sandbox_here(self) -> str:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
@@ -484,16 +486,15 @@ class NodeRuntimes:
         return jobs.request_of(job, work, home, base.Resume(job.resume.session, self._around.before(job)))
 
     def hidden(self, job: Job) -> dict[str, str]:
-        """Return values that must not leave the node: the owner's, logins, and the secrets that the job
-        names."""
+        """Return values that must not leave the node: the owner's secrets, logins, and the secrets that the
+        job names."""
         values = self._around.values()
         names = {*self._around.owned(), *job.secrets, *filter(is_secret_name, job.env)}
         names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
         return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
 
     def _list_allowed(self, job: Job) -> dict[str, str]:
-        """Return the variables that the job allows and that exist. StepFailed for a secret without a
-        value."""
+        """Return the variables that the job allows and that exist. StepFailed if a secret has no value."""
         values, why_of = self._around.values(), self._around.why_missing
         missing = [name for name in job.secrets if name not in values]
         if missing:
@@ -506,7 +507,7 @@ class NodeRuntimes:
         self, runtime: base.Runtime, allowed: Mapping[str, str], job: Job, entry: GatewayAccess | None
     ) -> dict[str, str]:
         """Return this runtime's login on this node, for its own process only, not for repository programs.
-        With a gateway, it is the gateway's address and a placeholder instead of a key."""
+        With a gateway, return the gateway's address and a placeholder instead of a key."""
         values = self._around.values()
         own = {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
         if entry is not None and entry.is_tunnel:
@@ -519,7 +520,7 @@ class NodeRuntimes:
 
 
 def _find_way(job: Job, values: Mapping[str, str]) -> Way | None:
-    """Return the gateway's connection to the model; only the gateway gets an endpoint's address and key."""
+    """Return the gateway's route to the model; None without one. Only the gateway gets an endpoint's key."""
     if job.endpoint is not None:
         return local_way(job.runtime, job.model)
     return way_of(job.runtime, values, (*job.env, *job.secrets), job.model)
@@ -528,7 +529,7 @@ def _find_way(job: Job, values: Mapping[str, str]) -> Way | None:
 def network_of(
     policy: Policy, runtime: base.Runtime, agent: bool, entry: GatewayAccess | None = None
 ) -> Network:
-    """Return the network of a phase inside the sandbox: the connection to its model, or the policy's network.
+    """Return the network of a phase inside the sandbox: the route to its model, or the policy's network.
 
     An agent program without a gateway, such as one with a vendor's login, reaches its model directly, if the
     policy allows the node's network.
@@ -542,7 +543,7 @@ def network_of(
 def _check_network(
     policy: Policy, runtime: base.Runtime, isolation: Isolation, entry: GatewayAccess | None
 ) -> None:
-    """Raise StepFailed for a network limit that cannot be enforced here, or that cuts off the model."""
+    """Raise StepFailed for a network limit that cannot be enforced, or that would cut off the model."""
     access, agent = policy.network, not runtime.capabilities.own
     if access is NetworkAccess.MACHINE:
         return
@@ -554,16 +555,16 @@ def _check_network(
         fix = (
             "use network: gateway"
             if access is NetworkAccess.NONE
-            else "give this node an API key of its vendor"
+            else "give this node an API key of the runtime's vendor"
         )
         raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 
 
 def _check_turns(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
-    """Raise StepFailed for a turn limit that nothing here can enforce."""
+    """Raise StepFailed for a turn limit that nothing on this node can enforce."""
     able = runtime.capabilities
     counted = entry is not None and not entry.is_tunnel
-    # Over ACP a program reports its usage once per answered message, however often it called its model.
+    # over ACP a program reports its usage once per answered message, however often it called its model
     reports_turns = able.tells_turns and (job.turns is None or able.turn_limit)
     if job.limits.turns is None or counted or reports_turns:
         return
@@ -578,7 +579,7 @@ def _check_turns(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) -
 def _network_enforced(
     policy: Policy, runtime: base.Runtime, isolation: Isolation, entry: GatewayAccess | None
 ) -> tuple[receipt.Enforced, ...]:
-    """Return the network for the receipt: nothing enforces limits if the network is the node's own."""
+    """Return the receipt's entries for the network; the node's own network has no enforced limit."""
     if isolation is not Isolation.SANDBOX:
         return ()
     network = network_of(policy, runtime, agent=True, entry=entry)
@@ -592,7 +593,7 @@ def _network_enforced(
 
 
 def _is_accepted(job: Job, runtime: base.Runtime, how: Enforcement) -> bool:
-    """Whether an unenforced limit is acceptable: the user allows it, or it is their program below full-auto.
+    """Whether an unenforced limit is acceptable: the user allows it, or runs an own program below full-auto.
 
     A program started by a run does not count as the user's: its job must allow unenforced limits explicitly.
     """
@@ -601,7 +602,7 @@ def _is_accepted(job: Job, runtime: base.Runtime, how: Enforcement) -> bool:
 
 
 def _check_chosen(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
-    """Refuse a job that a program of the owner's choice cannot carry out here. Raises StepFailed."""
+    """Raise StepFailed for a job that a program of the owner's choice cannot carry out on this node."""
     if not runtime.chosen:
         return
     if job.turns is None:
@@ -609,13 +610,15 @@ def _check_chosen(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) 
         raise StepFailed(FailureKind.CANNOT_START, words)
     if entry is None or entry.is_tunnel:
         fix = "pancode node secret NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
-        words = f"{job.runtime} reaches its model only through the gateway, which has no key for it here"
+        words = (
+            f"{job.runtime} reaches its model only through the gateway, which has no key for it on this node"
+        )
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
 
 
 def _list_skills(job: Job, work: Path, isolation: Isolation) -> tuple[JobSkill, ...]:
     """Return the job's skills; `place` is cleared if the checkout lacks the skill. Raises StepFailed. A
-    stored tool requires a sandbox: without one the run does not get it."""
+    stored tool requires a sandbox; without one the run does not get the tool."""
     found = []
     for skill in job.skills:
         if skill.place == TOOLS and isolation is not Isolation.SANDBOX:
@@ -632,14 +635,16 @@ def _list_skills(job: Job, work: Path, isolation: Isolation) -> tuple[JobSkill, 
 
 
 def _no_orchestrator(job: Job, why: str) -> str:
-    words = f"{job.runtime} would run code of the repository, which could use {job.agent.name}'s fleet tools"
+    words = (
+        f"{job.runtime} would run code of the repository, which could use the fleet tools of {job.agent.name}"
+    )
     fix = f"pancode chat --agent {job.agent.name} --runtime native; or remove that file from the repository"
     return f"{words}: {why}; fix: {fix}"
 
 
 def _check_able(job: Job, runtime: base.Runtime) -> None:
-    """Raise StepFailed for an effort or turns that the runtime does not support; coordinators check it
-    earlier."""
+    """Raise StepFailed for an effort or interactive run that the runtime does not support; coordinators check
+    this earlier."""
     if job.turns is not None and not runtime.capabilities.takes_turns:
         raise StepFailed(
             FailureKind.CANNOT_START,

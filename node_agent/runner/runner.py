@@ -1,5 +1,5 @@
-"""Starts a shim for each phase, reports its state, stops it, cleans up after it; adopts running ones. The
-folder of the phase is the only state: any runner, in any process of this node, returns the same answers."""
+"""Starts a shim for each phase, reports its state, stops it and cleans up after it; adopts running shims. The
+phase's folder is the only state, so any runner, in any process of this node, returns the same answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from node_agent.shim.spool import (
 )
 
 MOST_FILES = 10_000
-"""The most files of one folder that are checked; changes of further files are not detected."""
+"""The maximum number of files in a folder that are checked; changes of further files are not detected."""
 _SKIPPED = (".git", "node_modules", ".venv")
 # fields of /proc/PID/stat, counted from the state: CPU time of the process and of its ended children
 _CPU = slice(11, 15)
@@ -54,7 +54,7 @@ _TICK_MS = 1_000 // os.sysconf("SC_CLK_TCK")
 
 
 def cpu_ms(pids: Iterable[int]) -> int:
-    """Return the CPU time of these processes and of their ended children."""
+    """Return the CPU time in milliseconds of these processes and of their ended children."""
     total = 0
     for pid in pids:
         try:
@@ -66,7 +66,7 @@ def cpu_ms(pids: Iterable[int]) -> int:
 
 
 def changed_ms(folder: str) -> int:
-    """Return the wall-clock time of the newest change of a file or folder below; 0: nothing is readable."""
+    """Return the wall-clock time of the newest change of a file or folder below; 0 if nothing is readable."""
     newest, left, folders = 0, MOST_FILES, [folder]
     while folders and left > 0:
         try:
@@ -76,7 +76,7 @@ def changed_ms(folder: str) -> int:
                     newest = max(newest, entry.stat(follow_symlinks=False).st_mtime_ns)
                     if entry.name not in _SKIPPED and entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-        except OSError:  # it was removed, or is not readable for this user
+        except OSError:  # the file was removed, or is not readable for this user
             continue
     return newest // 1_000_000
 
@@ -89,18 +89,18 @@ POLL_MS = 50
 
 
 def read_start(pipe: int, ms: int) -> str:
-    """Return `spawned`, the shim's error message, or an empty string if it died or took too long."""
+    """Return `spawned` or the shim's error message; an empty string if the shim died or took too long."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     return os.read(pipe, 1024).decode("utf-8", "replace") if poll.poll(ms) else ""
 
 
 def await_end(pid: int, ms: int) -> None:
-    """Wait until a process ends or the time is over."""
+    """Wait until a process has ended or the time is over."""
     try:
         fd = os.pidfd_open(pid)
     except (OSError, AttributeError) as exc:
-        if not isinstance(exc, ProcessLookupError):  # a kernel or an interpreter without pidfd
+        if not isinstance(exc, ProcessLookupError):  # the kernel or the interpreter has no pidfd
             time.sleep(min(ms, POLL_MS) / 1000)
         return
     try:
@@ -122,7 +122,7 @@ def read_phase(folder: Path) -> Look:
     if process.is_alive(spawned.boot, spawned.pid, spawned.start):
         step = _read_steps(folder)[1]
         return Running(step.name if step else None, step.pid if step else 0, spawned.pid)
-    ended = _exit_record(folder)  # it may have ended between the two reads
+    ended = _exit_record(folder)  # the shim may have ended between the two reads
     if ended is not None:
         return ended
     rebooted = spawned.boot != process.boot_id()
@@ -131,7 +131,7 @@ def read_phase(folder: Path) -> Look:
 
 
 def _watcher_gone(pid: int) -> str:
-    """Return the reason in plain words for users, few of whom know what a shim is."""
+    """Return the reason in plain words, because few users know what a shim is."""
     return f"the process that supervised it there (shim, pid {pid}) was killed or has crashed"
 
 
@@ -145,13 +145,13 @@ def _exit_record(folder: Path) -> Ended | None:
 
 
 def spawned_in(folder: Path) -> Spawned | None:
-    """Return the record of the shim that has claimed the folder. Raises OSError, SpoolError."""
+    """Return the record of the shim that has claimed the folder, or None. Raises OSError, SpoolError."""
     data = read_part(folder / SPAWNED)
     return None if data is None else Spawned.from_json(data)
 
 
 def _read_steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
-    """Return (the steps that have ended, the one in progress)."""
+    """Return (the steps that have ended, the step in progress)."""
     ended: list[StepRecord] = []
     path = f"{folder}/{RECORDS}"
     count = exit_offset(os.stat(path).st_size) // STEP_BYTES if os.path.exists(path) else 0
@@ -178,7 +178,7 @@ def read_part(path: str | Path, offset: int = 0, limit: int = 1 << 24) -> bytes 
 
 
 LAUNCH_MS = 30_000  # a loaded node may take seconds to start an interpreter
-SCOPE_MS = 15_000  # start without a scope
+SCOPE_MS = 15_000  # start the shim without a scope
 SWEEP_MS = 10_000
 NO_SCOPE = Scope((), {})
 _DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -188,17 +188,16 @@ _DEFAULTS = tuple(
 
 
 class Runner:
-    """Starts, stops and monitors shims. Thread-safe; every method may be called again with the same
-    arguments."""
+    """Starts, stops and monitors shims. Thread-safe; every method may be repeated with the same arguments."""
 
     def __init__(self, python: str, shim: Path, clock: Clock, scopes: Scopes | None = None) -> None:
-        """`scopes`: makes a scope for each shim."""
+        """`scopes`: makes a systemd scope for each shim; None: shims have no scope."""
         self._scopes = scopes
         self._python, self._shim, self._clock = python, shim, clock
         self._plans: dict[str, PhasePlan] = {}
-        """The plans as written or read by this process, until they are forgotten."""
+        """The plans that this process has written or read, until they are forgotten."""
         self._ended: dict[str, Ended] = {}
-        """The ends that were read, until they are forgotten: an end is final."""
+        """The ends of phases that were read, until they are forgotten: an end is final."""
         self._mine: set[int] = set()  # child processes, not yet reaped
         self._lock = threading.Lock()
 
@@ -207,7 +206,7 @@ class Runner:
         self.reap()
 
     def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:
-        """Write plan and `stdin`, and reserve the space of all records, as `start` also does. Raises
+        """Write the plan and `stdin`, and reserve the space of all records; `start` also does so. Raises
         RunnerError."""
         try:
             durable.make_folder(folder)
@@ -236,11 +235,12 @@ class Runner:
 
     def _put(self, folder: Path, plan: PhasePlan) -> None:
         path = f"{folder}/{PLAN}"
-        durable.write_atomic(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
+        # after a power failure nothing is started from this plan
+        durable.write_atomic(path, plan.to_json(), sync=False)
         self._plans[path] = plan
 
     def discard(self, folder: Path) -> None:
-        """Discard a phase that no shim took: a power cut may have left any part of it. Raises RunnerError."""
+        """Discard a phase that no shim took: a power failure may have left any part of it. RunnerError."""
         if _is_claimed(folder):
             raise RunnerError(f"the phase in {folder} has been started, so it cannot be discarded")
         self._plans.pop(f"{folder}/{PLAN}", None)
@@ -251,19 +251,19 @@ class Runner:
             raise _convert_error(f"cannot clear {folder}", exc) from exc
 
     def forget(self, folder: Path) -> None:
-        """Remove the environment's values, possibly secrets, from the disk. The plan cannot be started
+        """Remove the plan's environment values, possibly secrets, from the disk; the plan cannot be started
         again."""
         plan = self.planned(folder)
         self._plans.pop(f"{folder}/{PLAN}", None)
         self._ended.pop(str(folder), None)
         if plan is None:
-            # a plan of another version: its values must go, too
+            # the plan is of another version: its values must be removed, too
             if read_plan_id(read_part(f"{folder}/{PLAN}") or b"") is None:
                 (folder / PLAN).unlink(missing_ok=True)
             return
         try:
             durable.overwrite_file(folder / PLAN, durable.to_json(plan.without_secrets()))
-        except OSError:  # no space to rewrite it
+        except OSError:  # there is no space to rewrite the plan
             (folder / PLAN).unlink(missing_ok=True)
 
     def amend(self, folder: Path, plan: PhasePlan) -> None:
@@ -275,7 +275,7 @@ class Runner:
             raise _convert_error(f"cannot prepare {folder}", exc) from exc
 
     def start(self, folder: Path, plan: PhasePlan) -> None:
-        """Start a shim; return once one has taken the folder, now or earlier. Raises RunnerError if none
+        """Start a shim; return when a shim has taken the folder, now or earlier. Raises RunnerError if none
         could."""
         self.reap()
         if _is_claimed(folder):
@@ -286,10 +286,10 @@ class Runner:
             return
         report = self._begin(folder, lambda at: _with_pipe(at, self._spawn_cold))
         if not _is_claimed(folder):
-            raise _make_runner_error(folder, report or "it reported nothing")
+            raise _make_runner_error(folder, report or "the shim reported nothing")
 
     def look(self, folder: Path) -> Look:
-        """Return the state from the folder and the process table. Raises RunnerError for an unreadable
+        """Return the phase's state from the folder and the process table. RunnerError for an unreadable
         record."""
         known = self._ended.get(str(folder))
         if known is not None:
@@ -304,7 +304,7 @@ class Runner:
         return seen
 
     def wait(self, folder: Path, timeout_s: float) -> Look:
-        """Return like `look`, but only once the shim is gone or the time is over. Takes no CPU meanwhile."""
+        """Return as `look` does, but wait until the shim has ended or the time is over. Uses no CPU."""
         deadline = self._clock.mono_ms() + int(timeout_s * 1000)
         while True:
             seen = self.look(folder)
@@ -314,9 +314,9 @@ class Runner:
             await_end(seen.shim, left)
 
     def stop(self, folder: Path, reason: str) -> None:
-        """Request a clean end, before or after the start; the shim does the rest. The first reason is final.
+        """Request a clean end of the phase, before or after its start, by the shim. The first reason stays.
 
-        On a full disk a living shim gets a signal. Raises RunnerError if the request could not be delivered.
+        On a full disk a running shim gets a signal. RunnerError if the request could not be delivered.
         """
         hint = signal.SIGUSR1
         try:
@@ -334,12 +334,12 @@ class Runner:
             process.signal_exact((spawned.pid, spawned.start), hint)
 
     def sweep(self, marker: str) -> int:
-        """Send SIGKILL to every process of that marker until none is left; return how many. For a dead shim's
-        processes. Raises RunnerError if some survive it."""
+        """Send SIGKILL to every process with that marker until none is left; return their number. For
+        processes of a dead shim. Raises RunnerError if some survive."""
         struck: set[process.Proc] = set()
         deadline = self._clock.mono_ms() + SWEEP_MS
         clear = 0
-        while clear < 2:  # twice: a child between fork and exec does not carry the marker yet
+        while clear < 2:  # checked twice, because a child between fork and exec does not have the marker yet
             targets = self.members(marker)
             clear = 0 if targets else clear + 1
             struck.update(proc for proc in targets if process.signal_exact(proc, signal.SIGKILL))
@@ -356,21 +356,21 @@ class Runner:
         return {marker: count for marker, count in ended.items() if count}
 
     def members(self, marker: str) -> list[process.Proc]:
-        """Return the living processes of an attempt: those with its marker, and all in its own scope."""
+        """Return the running processes of an attempt: those with its marker, and all in its scope."""
         return process.find_members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
-        """Return the milliseconds from the start to the last known sign of life; 0 without a start."""
+        """Return the milliseconds from the start to the last known activity; 0 if the phase never started."""
         began = _read_written_ms(folder / SPAWNED) if _is_claimed(folder) else None
         if began is None:
             return 0
         return max(0, seen_wall_ms - began, *((_read_written_ms(path) or 0) - began for path in outputs))
 
     def activity(self, folder: Path, outputs: tuple[Path, ...]) -> Activity:
-        """Implement the port's method."""
+        """Return the activity of the running phase, as `RunnerPort` defines it."""
         try:
             plan = self.planned(folder)
-        except RunnerError:  # the next call checks it again
+        except RunnerError:  # the next call checks this file again
             plan = None
         if plan is None:
             return Activity()
@@ -379,19 +379,19 @@ class Runner:
         return Activity(cpu, wrote, changed_ms(plan.cwd))
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
-        """Implement the port's method; the requested part must be small compared to memory. Raises
+        """Return part of an output, as `RunnerPort` defines it; it must be small compared to memory. Raises
         OSError."""
         return read_part(path, offset, limit) or b""
 
     def keep(self, path: Path, data: bytes) -> None:
-        """Implement the port's method. Raises RunnerError."""
+        """Write an output of the node agent, as `RunnerPort` defines it. Raises RunnerError."""
         try:
             durable.write_atomic(path, data, sync=False)
         except OSError as exc:
             raise RunnerError(f"{path.name} cannot be written: {exc}") from exc
 
     def _in_scope(self, folder: Path, plan: PhasePlan) -> bool:
-        """Whether a shim took the folder in a scope. False: no scope was made, and nothing was started."""
+        """Whether a shim took the folder in a scope. False: no scope was made and nothing was started."""
         scope = self._scopes.scope(plan.marker, plan.phase, plan.limits) if self._scopes else None
         if self._scopes is None or scope is None:
             return False
@@ -399,7 +399,7 @@ class Runner:
             report = self._begin(
                 folder, lambda at: _with_pipe(at, partial(self._spawn_cold, scope=scope)), SCOPE_MS
             )
-        except RunnerError as exc:  # systemd-run was removed, or there is no room for either way to start
+        except RunnerError as exc:  # systemd-run was removed, or there is no space for either way to start
             self._scopes.failed(str(exc))
             return False
         if _is_claimed(folder):
@@ -412,7 +412,7 @@ class Runner:
     def _begin(
         self, folder: Path, launch: Callable[[Path], tuple[process.Proc, int]], patience_ms: int = LAUNCH_MS
     ) -> str:
-        """Return the first report of a process that should become a shim; empty if it died or took too
+        """Start a process that becomes a shim; return its first report, or empty if it died or took too
         long."""
         try:
             proc, ready = launch(folder)
@@ -423,7 +423,7 @@ class Runner:
         finally:
             os.close(ready)
         if not report:
-            self._put_down(proc)  # it must not start after it was reported as not started
+            self._put_down(proc)  # the process must not start after it was reported as not started
         return report
 
     def _spawn_cold(self, folder: str, files: tuple[int, int, int], scope: Scope = NO_SCOPE) -> process.Proc:
@@ -447,7 +447,7 @@ class Runner:
         self.reap()
 
     def reap(self) -> None:
-        """Reap the children that have ended."""
+        """Reap the child processes that have ended."""
         with self._lock:
             self._mine = {pid for pid in self._mine if not _reap_child(pid)}
 
@@ -455,7 +455,7 @@ class Runner:
 def _with_pipe(
     folder: Path, begin: Callable[[str, tuple[int, int, int]], process.Proc]
 ) -> tuple[process.Proc, int]:
-    """Return (the shim, the pipe on which it reports). The log is for errors of its interpreter."""
+    """Start a shim; return it and the pipe on which it reports. The log is for its interpreter's errors."""
     how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     ready, *files = os.pipe()
     try:
@@ -476,7 +476,7 @@ def _make_runner_error(folder: Path, report: str) -> RunnerError:
 
 
 def _log(folder: Path) -> str:
-    """Return the interpreter's own error, or systemd's, if any."""
+    """Return the error output of the interpreter or of systemd; empty if there is none."""
     return (read_part(folder / LOG) or b"").decode("utf-8", "replace")[-500:].strip()
 
 
@@ -493,7 +493,7 @@ def _is_claimed(folder: Path) -> bool:
 
 
 def _read_written_ms(path: Path) -> int | None:
-    """Return the wall-clock time at which a file was written; None if it does not exist."""
+    """Return the wall-clock time at which a file was written; None if the file does not exist."""
     try:
         return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
     except OSError:

@@ -1,7 +1,7 @@
-"""Puts each shim into its own systemd scope if the node agent runs under its user's manager.
+"""Puts each shim into its own systemd scope if the node agent runs under its user's systemd manager.
 
-`systemd-run` makes the scope and becomes the shim: same process, another control group. Without such a
-manager there is no `Scopes`; if making a scope fails, the shim starts without one, and the error is reported.
+`systemd-run` makes the scope and becomes the shim: the same process in another control group. Without such a
+manager there is no `Scopes`; if making a scope fails, the shim starts without one, with an error report.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ RETRY_MS = 60_000
 """
 FLAGS = (
     *("--user", "--scope", "--quiet", "--collect", "--no-ask-password", "--slice-inherit"),
-    # Otherwise a shutdown would look like a user's request to stop; as the node's own stop, it is retried.
+    # otherwise a shutdown would look like a user's stop request; as the node's own stop, the run is retried
     "--property=KillSignal=SIGKILL",
 )
 PROPERTIES = (("--property=OOMPolicy=continue",), ())
 """Tried in this order: out of memory an attempt should lose what the kernel killed, not its shim. Some
 versions of systemd do not support the first for scopes."""
 NO_LIMITS = PhaseLimits()
-FIX = "systemctl --user status; attempts run meanwhile in the node agent's own control group"
+FIX = "systemctl --user status; meanwhile attempts run in the node agent's own control group"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A scope to be made: the beginning of the shim's argument list, and the environment for it."""
+    """A scope to be made: the beginning of the shim's argument list, and its environment."""
 
     words: tuple[str, ...]
     env: Mapping[str, str]
 
 
 class Scopes:
-    """The scopes of one fleet's attempts, siblings of the node agent's unit. Thread-safe; never raises."""
+    """The systemd scopes of a fleet's attempts, next to the node agent's unit. Thread-safe; never raises."""
 
     def __init__(self, fleet: str, siblings: Path, environ: Mapping[str, str], clock: Clock) -> None:
         """`siblings`: the folder of the slice that contains the node agent's control group."""
@@ -61,11 +61,11 @@ class Scopes:
 
     @property
     def trouble(self) -> str:
-        """Return the error of the last try to make a scope; empty if it succeeded."""
+        """Return the error of the last try to make a scope; empty if the try succeeded."""
         return self._trouble
 
     def scope(self, marker: str, phase: str, limits: PhaseLimits = NO_LIMITS) -> Scope | None:
-        """Return a scope for one phase of one attempt, with its limits. None: start without one."""
+        """Return a scope with limits for one phase of one attempt; None: start the shim without a scope."""
         with self._lock:
             if self._clock.mono_ms() < self._not_before or not self._try_scope():
                 return None
@@ -84,7 +84,7 @@ class Scopes:
         self._trouble = ""
 
     def failed(self, why: str) -> None:
-        """Record that the last scope failed; for some time none is requested."""
+        """Record that the last scope failed; no scope is requested for some time."""
         self._trouble = f"could not make a scope for an attempt: {' '.join(why.split())[-300:]}"
         self._not_before = self._clock.mono_ms() + RETRY_MS
 
@@ -100,7 +100,7 @@ class Scopes:
         ]
 
     def having(self, markers: Collection[str]) -> set[str]:
-        """Return the attempts that currently have a control group."""
+        """Return the attempts among these that now have a control group."""
         try:
             names = os.listdir(self._siblings)
         except OSError:
@@ -111,8 +111,8 @@ class Scopes:
     # -- inside ----------------------------------------------------------------------------------
 
     def _make_stem(self, marker: str) -> str:
-        """Return the beginning of a unit's name. Colons end the parts of fleet and attempt, which contain
-        none."""
+        """Return the beginning of a unit's name. Fleet and attempt contain no colons, so colons end both
+        parts."""
         return f"{self._prefix}:{_escape_text(marker)}:"
 
     def _make_argv(self, name: str, properties: Sequence[str]) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ class Scopes:
         return (self._program, *FLAGS, f"--unit={name}", *properties, "--")
 
     def _try_scope(self) -> bool:
-        """Whether this manager makes suitable scopes; tested once, and again after a failure."""
+        """Whether the systemd manager makes suitable scopes; tested once, and again after a failure."""
         if self._properties is not None:
             return True
         if self._program is None:
@@ -140,7 +140,7 @@ class Scopes:
 
 
 def find(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
-    """Return the scopes if this process's unit is under its user's manager with cgroups v2; else None."""
+    """Return the scopes; None unless this process's unit is under a user's systemd with cgroups v2."""
     own = process.control_group()
     above = f"/user@{os.getuid()}.service/"
     if above not in own or not environ.get("XDG_RUNTIME_DIR"):
@@ -149,12 +149,12 @@ def find(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
 
 
 def _escape_text(text: str) -> str:
-    """Return the text as part of a unit's name."""
+    """Return the text, escaped as part of a unit's name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 
 def _output_of(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[bytes, str]:
-    """Return (standard output, error output)."""
+    """Run the command; return its standard output and its error output."""
     try:
         done = subprocess.run(
             argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False

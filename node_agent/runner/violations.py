@@ -1,4 +1,4 @@
-"""Judges the tool calls of one attempt, as its program reports them, by the policy of the run. Pure."""
+"""Checks the tool calls of one attempt, as its program reports them, against the policy of the run. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from node_agent.wire.policy import ActionClass, Policy
 
 SHOWN = 20
 _FLEET_NAMES = ("", "fleet_", "mcp__fleet__")
-"""Prefixes that programs put before a fleet tool's name: PanCode's, OpenCode's, Claude Code's (observed)."""
+"""Prefixes that programs put before a fleet tool's name: PanCode, OpenCode and Claude Code (observed)."""
 _USES = {
     ActionClass.FILE_READ: Use.READ,
     ActionClass.FILE_WRITE: Use.WRITE,
@@ -29,12 +29,12 @@ _USES = {
 
 
 class Violations:
-    """Texts on calls that were denied, or allowed though forbidden; and the first call that ends the run.
+    """Texts about calls that were denied, or allowed though forbidden, and the first call that ends the run.
 
     Of calls that only the level forbids, the first of each kind is reported and the others are counted.
     `asks`: the program asks users before such a call, so one that went through is reported and ends nothing.
     `allowed`: as in the bounds of an attempt; a call that a user has approved is not a violation.
-    `fleet`: the fleet tools of the job; the coordinator judges their calls.
+    `fleet`: the fleet tools of the job; the coordinator checks their calls.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class Violations:
         self.violation: str | None = None
 
     def take(self, call: ToolCall, ran: bool) -> None:
-        """Take a call that was carried out. `ran` False: not confirmed; the call was requested and not
-        denied."""
+        """Check a call that was executed. `ran` False: execution is not confirmed; the call was requested and
+        not denied."""
         for judgement in () if call.tool in self._fleet else judge_call(self._policy, self._where, call):
             for offence in judgement.offences:
                 if offence.rule is not None and self._allowed(call.command, offence.rule.pattern):
@@ -64,16 +64,16 @@ class Violations:
                     self.violation = self.violation or offence.words
 
     def deny(self, words: str) -> None:
-        """Take a call that its program denied: it is reported, and ends nothing."""
+        """Record a call that its program denied: the denial is reported, and ends nothing."""
         if len(self._words) < SHOWN:
             self._words[words] = None
 
     def words(self) -> tuple[str, ...]:
-        """Return the texts so far, without duplicates."""
+        """Return the texts so far, without duplicates and without the number of omitted calls."""
         return tuple(self._words)
 
     def all_words(self) -> tuple[str, ...]:
-        """Return the texts at the end, with the number of omitted calls."""
+        """Return the texts at the end of the attempt, with the number of omitted calls."""
         more = [f"and {n - 1} more calls that are {a}" for a, n in self._by_level.items() if n > 1]
         more += [f"and {self._more} more calls that rules forbid"] if self._more else []
         return (*self._words, *more)
@@ -95,7 +95,7 @@ class Violations:
 
 
 def judge_call(policy: Policy, where: Where, call: ToolCall) -> Iterator[Judgement]:
-    """Judge a call by the policy: its command, each path that it uses, or else its class."""
+    """Check a call against the policy: its command, each path that it uses, or otherwise its class."""
     use = _USES.get(call.action)
     if call.command:
         yield judge_command(policy, call.command, where)

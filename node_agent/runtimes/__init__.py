@@ -1,3 +1,3 @@
-"""Builds the command of each coding agent and reads its output; pure, no IO."""
+"""The command line of each coding agent and the parser of its output. Pure, no IO."""
 
 from __future__ import annotations

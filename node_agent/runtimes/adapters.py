@@ -1,5 +1,5 @@
-"""Adapters: npm programs through which Claude Code and Codex support ACP, and so interactive runs. Each
-starts the user's own program, and passes settings on in its own way."""
+"""Adapters: npm programs with which Claude Code and Codex support ACP, and so interactive runs. Each adapter
+starts the user's own program, and has its own way to forward settings."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ CODEX = Program(
 def _make_way(
     adapter: Program, variable: str, memory: str, denials: tuple[str, ...], behind: str = ""
 ) -> AcpWay:
-    """Return how to use an adapter: `variable` has the path of its program; `memory` is a folder of its
-    home."""
+    """Return how to use an adapter: `variable` has its program's path; `memory` is a folder in its home."""
     return AcpWay(
         name=adapter.name,
         argv=(adapter.name,),
@@ -53,14 +52,14 @@ CLAUDE_WAY = _make_way(
     CLAUDE, "CLAUDE_CODE_EXECUTABLE", "claude/projects", (REFUSED, "No such tool available")
 )
 CODEX_WAY = _make_way(CODEX, "CODEX_PATH", "codex/sessions", (), "/.")
-"""When the hook denies a call, only the model is notified, so there are no `denials`."""
+"""If the hook denies a call, only the model is notified, so there are no `denials`."""
 
 
 def codex_talked(
     settings: Mapping[str, object], request: LaunchRequest, place: Place, headless: ProcessSpec
 ) -> ProcessSpec:
-    """Return the launch of the adapter, with the level as its mode: it sends its mode's rights with each
-    turn, whatever the settings are. In a mode that asks, it would build its own sandbox, which fails inside
+    """Return the launch of the adapter, with the safety level as its mode: each turn gets the rights of the
+    mode, whatever the settings are. A mode with questions would build its own sandbox, which fails inside
     PanCode's."""
     own = "workspace-write" if request.may_write else "read-only"
     mode = "agent-full-access" if place.isolation is Isolation.SANDBOX else own
@@ -77,7 +76,7 @@ def codex_talked(
 
 
 def _nest_settings(settings: Mapping[str, object]) -> dict[str, Any]:
-    """Return settings such as `a.b = c`, as on a command line, as nested objects: `a` has a `b`."""
+    """Return command-line settings such as `a.b = c` as nested objects: `a` contains `b`."""
     made: dict[str, Any] = {}
     for name, value in settings.items():
         *folders, last = name.split(".")

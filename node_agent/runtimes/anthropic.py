@@ -1,5 +1,5 @@
-"""Shared by both runtimes of Claude's program: its login, its reasoning effort, its settings against
-traffic."""
+"""Shared by both runtimes of Claude's program: its login, its reasoning effort and its settings against
+unneeded traffic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from node_agent.runtimes.base import LaunchRequest
 from node_agent.wire.job import Reasoning
 
 CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL")
-"""Variables that log the program in or select its model server; a run gets only those that its job names."""
+"""Variables that log in the program or select its model server; a run gets only those that its job names."""
 LOGINS = CREDENTIALS[:3]
 LOGIN = (
     "by subscription: pancode node login NODE claude; else by a key: pancode node secret NODE "
@@ -22,11 +22,11 @@ LEVELS: Mapping[Reasoning, tuple[str, int]] = {
     Reasoning.HIGH: ("high", 20_000),
     Reasoning.XHIGH: ("xhigh", 31_999),
 }
-"""Each level as the flag of newer models and the token count of older ones; a model uses the one it knows."""
+"""Each effort as the flag of newer models and the token count of older ones; a model uses what it knows."""
 
 
 def quiet_env(request: LaunchRequest, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with the run's own settings and without traffic unrelated to its work."""
+    """Return the environment with the run's own settings and without traffic that the work does not need."""
     quiet = {
         **env,
         "CLAUDE_CONFIG_DIR": f"{request.home}/claude",
@@ -35,6 +35,6 @@ def quiet_env(request: LaunchRequest, env: Mapping[str, str]) -> dict[str, str]:
     }
     if request.reasoning:
         quiet["MAX_THINKING_TOKENS"] = str(LEVELS[request.reasoning][1])
-    # By default it retries ten times, for more than 100 s, and looks stalled meanwhile.
+    # by default Claude Code retries ten times, for more than 100 s, and looks stalled meanwhile
     quiet.setdefault("CLAUDE_CODE_MAX_RETRIES", "3")
     return quiet

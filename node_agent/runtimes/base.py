@@ -1,4 +1,4 @@
-"""The interface of every runtime: a launch as a value, output in, a verdict out.
+"""The interface of every runtime: it makes a launch, and reads the output to determine a verdict.
 
 `command.py` of a runtime turns a LaunchRequest and a Place into a Launch; `parse.py` reads the output as it
 grows and reports at the end whether the agent succeeded. Neither does any IO.
@@ -25,11 +25,11 @@ from node_agent.wire.receipt import SuspendReason, TurnStop, Usage
 from node_agent.wire.skill import JobSkill
 
 Said = tuple[int | None, str]
-"""The result of one probe: exit status (None: it could not be run) and standard output."""
+"""The result of a probe: exit status (None: the command could not be run) and standard output."""
 
 
 def _format_command(argv: tuple[str, ...]) -> str:
-    """Return the command as a user types it: quoted if a shell would expand `*`; `~` is left to the shell."""
+    """Return the command as a user types it, quoted if a shell would expand `*`, but with an unquoted `~`."""
     return " ".join(f"'{word}'" if "*" in word else word for word in argv)
 
 
@@ -38,7 +38,7 @@ class Program:
     """An agent program: an npm package, or a package in a Python environment to which a link on PATH leads.
 
     `version`: the pattern of the output of `--version`, with the number as group 1; it also matches the
-    number alone. `known`: the prefix of the versions with which the parser was measured. `login`: what to do
+    number alone. `known`: the prefix of the versions with which the parser was measured. `login`: the advice
     without a login. `lowest`: the first version that supports all used flags (measured). `node`: the Node.js
     version that the package requires.
     """
@@ -51,10 +51,10 @@ class Program:
     lowest: str = ""
     node: int = 0
     adapts: str = ""
-    """The installed program that this adapter starts, so that its package need not include one. It starts
-    only measured versions, since it passes settings on in its own way."""
+    """The installed program that this adapter starts, so that its package need not include one. The adapter
+    starts only measured versions, because it has its own way to forward settings."""
     needs_scripts: bool = False
-    """Whether its package works only after npm has run the package's install scripts (measured)."""
+    """Whether the package works only after npm has run its install scripts (measured)."""
     environment: bool = False
     """Whether it is a pip package in its own environment; the link to that Python has the runtime's name."""
 
@@ -68,7 +68,7 @@ class Program:
         return " && ".join(map(_format_command, self.installs("~", version))) + needs
 
     def installs(self, home: str, version: str = "") -> tuple[tuple[str, ...], ...]:
-        """Return the argument lists that install it in a user's home. `version`: empty for the newest
+        """Return the commands that install the program in a user's home. `version`: empty for the newest
         suitable one."""
         if not self.environment:
             wanted = version or (f"{self.known}x" if self.adapts else "latest")
@@ -93,8 +93,8 @@ class Program:
         return self.name, "--version"
 
     def fact(self, output: Said, logged_in: bool) -> RuntimeFact:
-        """Return the fact from `--version` and the login. An unmeasured version is accepted with a
-        warning."""
+        """Return the runtime's fact from the output of `--version` and the login. An unmeasured version is
+        accepted with a warning."""
         status, text = output
         if status != 0:
             return RuntimeFact(name=self.name, state="missing", fix=self.install)
@@ -102,14 +102,14 @@ class Program:
         if not found:
             return RuntimeFact(name=self.name, state="unknown_version", fix=self.install)
         if bool(self.lowest) and _parse_version(found[1]) < _parse_version(self.lowest):
-            words = f"{found[1]} lacks flags that {self.lowest} has: {self.install}"
+            words = f"{found[1]} lacks flags that exist since {self.lowest}: {self.install}"
             return RuntimeFact(name=self.name, version=found[1], state="too_old", fix=words)
         if not logged_in:
             return RuntimeFact(name=self.name, version=found[1], state="not_logged_in", fix=self.login)
         return RuntimeFact(name=self.name, version=found[1], state="ok", fix=self._format_warning(found[1]))
 
     def lack(self, output: Said) -> str:
-        """Return what is wrong with an adapter, with the command that repairs it; empty: nothing."""
+        """Return what is wrong with the adapter, with the command that fixes it; empty if nothing is."""
         fact = self.fact(output, True)
         if fact.state == "ok" and not fact.fix:
             return ""
@@ -137,7 +137,7 @@ READ_TOOLS = ("read", "grep", "find", "ls")
 TOOLS = (*READ_TOOLS, "edit", "write", "bash")
 """The tools of an agent, by PanCode's names; each program has its own names for them."""
 ANSWER_CHARS = 4000
-MOST_ANSWER_CHARS = 8_000_000  # the most of a whole answer, which is transferred as a file
+MOST_ANSWER_CHARS = 8_000_000  # the maximum size of a whole answer, which is transferred as a file
 REASON_CHARS = 500
 NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
 """The usage of a program that calls no model, or whose model server accepted no request."""
@@ -159,7 +159,7 @@ class LaunchRequest:
     `folder`: where below the workspace the run begins; the run may use the whole workspace. `tools`: the
     agent's, by PanCode's names. `policy`, `sampling`: for PanCode's workers. `context`: the model's tokens,
     if
-    known. `desk`: the folder through which users are asked.
+    known. `desk`: the folder with which users are asked.
     """
 
     task: str
@@ -181,7 +181,7 @@ class LaunchRequest:
     context: int | None = None
     channel: ApprovalChannel | None = None
     answer: str | None = None
-    """A user's answer, for a user's own program."""
+    """A user's answer to the previous run, for a user's own program."""
     interactive_run: TurnTerms | None = None
     fleet: FleetTerms | None = None
     """The fleet tools that the agent may call."""
@@ -190,22 +190,22 @@ class LaunchRequest:
 
     @property
     def besides(self) -> tuple[str, ...]:
-        """Return the workspace, for a program that would otherwise use only the folder in which it begins."""
+        """Return the workspace, for a program that would otherwise use only the folder in which it starts."""
         return (self.workspace,) if self.folder else ()
 
     def has(self, *tools: str) -> bool:
-        """Whether the agent may use one of these tools; whether its level allows that is checked
+        """Whether the agent may use one of these tools; whether its level allows them is checked
         elsewhere."""
         return any(tool in self.tools for tool in tools)
 
     def without(self, stands_for: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """Return the program's tools that the agent must not have, as it lacks all of the PanCode tools that
-        they correspond to."""
+        """Return the program's tools that the agent may not use, because it has none of the PanCode tools to
+        which they correspond."""
         return tuple(tool for tool, ours in stands_for.items() if not self.has(*ours))
 
     @property
     def may_write(self) -> bool:
-        """Whether this run may change files, by its mode, level and agent together."""
+        """Whether this run may change files, as its mode, level and agent all must allow."""
         return may_write(self.mode, self.safety, self.read_only)
 
 
@@ -228,7 +228,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """A process to start. `files`: path relative to the run's home -> bytes, written before the start.
+    """A process to start. `files`: bytes by path relative to the run's home, written before the start.
     `login`: further files, which exist only while the agent runs, not during set-up or gates."""
 
     argv: tuple[str, ...]
@@ -239,7 +239,7 @@ class ProcessSpec:
 
 
 class EndedBy(StrEnum):
-    """Why the agent's process ended: by itself, or by a limit or stop of PanCode."""
+    """The reason why the agent's process ended: by itself, or by a limit or stop of PanCode."""
 
     NONE = "none"
     WALL = "wall"
@@ -276,15 +276,15 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """A piece of text for the user who watches."""
+    """A piece of text for a user who watches the run."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool call by the agent; `detail` is the path or command, clipped, for users. `command`, `paths`: the
-    whole command and the paths of the call, to be judged by the policy."""
+    """A tool call by the agent; `detail` is the path or command, truncated, for users. `command`, `paths`:
+    the whole command and the paths of the call, which are checked against the policy."""
 
     tool: str
     action: ActionClass
@@ -295,8 +295,8 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The end of a call that the runtime allowed. `ok`: the tool succeeded; a command counts as successful if
-    it ran.
+    """The end of a call that the runtime allowed. `ok`: whether the tool succeeded; a command succeeds if it
+    ran.
 
     `answer`: the beginning of the tool's output, for users; empty if the program does not report it.
     """
@@ -308,7 +308,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A tool call that the runtime denied; `detail` as that of the call."""
+    """A tool call that the runtime denied; `detail`: as for `ToolCall`."""
 
     tool: str
     action: ActionClass
@@ -326,8 +326,8 @@ class MessageTaken:
 
 @dataclass(frozen=True, slots=True)
 class TurnBegan:
-    """The beginning of a turn of an interactive run, with a user's message. `message`: its number; 0: the
-    job's task."""
+    """The start of a turn of an interactive run, with a user's message. `message`: its number; 0: the job's
+    task."""
 
     number: int
     message: int
@@ -337,8 +337,8 @@ class TurnBegan:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The end of a turn. `end_at`: the length of the stream up to its end; `used`: the totals of the attempt
-    so far, as its program counts them."""
+    """The end of a turn. `end_at`: the length of the stream up to this end; `used`: the totals of the attempt
+    so far, as the program counts them."""
 
     stop: TurnStop
     why: str
@@ -349,7 +349,7 @@ class TurnEnded:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The end of an interactive run by itself."""
+    """The end of an interactive run that was not ended from outside."""
 
     why: SuspendReason
 
@@ -365,7 +365,7 @@ class FleetCalled:
 
 @dataclass(frozen=True, slots=True)
 class FleetOver:
-    """The end of an orchestrator's wait for a call: the answer was read, or the call was given up."""
+    """The end of an orchestrator's wait for a call: the answer was read, or the call was abandoned."""
 
     number: int
 
@@ -379,7 +379,7 @@ class UsageGrew:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """A repeated model call; `status` is the HTTP status of the failure, if there was one."""
+    """A repeated model call. `status`: the HTTP status of the failure, if there was one."""
 
     status: int | None
     why: str
@@ -392,7 +392,7 @@ Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Re
 
 @dataclass(frozen=True, slots=True)
 class RuntimeVerdict:
-    """The runtime's judgement of output and exit. `failure` None: done, as far as the runtime can
+    """The runtime's verdict from output and exit. `failure` None: the work is done, as far as the runtime can
     determine."""
 
     failure: FailureKind | None
@@ -405,7 +405,7 @@ class RuntimeVerdict:
     tool_calls: Mapping[ActionClass, int] = field(default_factory=dict)
     denials: tuple[Denial, ...] = ()
     resets: LimitReset | None = None
-    """When the usage limit that the login has reached ends; None: the program did not report it."""
+    """When the usage limit that the login has reached resets; None: the program did not report it."""
 
     @property
     def outcome(self) -> Outcome:
@@ -420,15 +420,15 @@ class Parser(Protocol):
         """Return the usage so far; exact only after `finish`. The caller sets `agent_ms`."""
 
     def feed(self, chunk: bytes) -> list[Activity]:
-        """Take the next bytes, which may be cut anywhere, and return their events. Never raises."""
+        """Process the next bytes, split anywhere, and return their events. Never raises."""
 
     def finish(self, end: ExitInfo) -> RuntimeVerdict:
-        """Return the verdict after the process has ended and all its output was fed. Call once."""
+        """Return the verdict after the process has ended and all its output was fed. Call it only once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The abilities of a runtime. `hears`: takes a user's message while it works; `asks_users`: lets a call
+    """The abilities of a runtime. `hears`: takes a user's message during its work; `asks_users`: lets a call
     wait for a user's approval."""
 
     stream: bool = False
@@ -437,38 +437,38 @@ class Capabilities:
     resume: bool = False
     read_only_enforced: bool = False
     tool_list: bool = False
-    """Its tools are listed by name; an unlisted tool is not available."""
+    """The runtime's tools are listed by name; an unlisted tool is not available."""
     narrows: bool = False
-    """Its flags enforce an agent's own, shorter list of tools."""
+    """The runtime's flags enforce an agent's own, shorter list of tools."""
     turn_limit: bool = False
     tells_turns: bool = False
-    """Its stream reports each answer of the model as it comes."""
+    """The runtime's stream reports each answer of the model as it comes."""
     budget_limit: bool = False
     own: bool = False
-    """It runs the user's message as a program, and needs no model."""
+    """The runtime runs the user's message as a program, and needs no model."""
     tells_ran: bool = False
-    """Its parser reports by `Ran` which calls were carried out; for other runtimes all requested calls
+    """The runtime's parser reports by `Ran` which calls were executed; for other runtimes all requested calls
     count."""
     asks_first: bool = False
     """The policy is checked before each command, by a hook of the program or by the program itself."""
     hears: bool = False
     asks_users: bool = False
     takes_turns: bool = False
-    """It waits for a message after an answer, if the job requires that."""
+    """The runtime waits for a message after an answer, if the job requires that."""
     prompted: bool = False
-    """It accepts instructions in addition to the task, and therefore the repository's instructions for
+    """The runtime accepts instructions in addition to the task, and so the repository's instructions for
     agents."""
     reasoning: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that the runtime accepts."""
 
     def asks(self, interactive_run: bool) -> bool:
         """Whether a call waits for a user. In an interactive run it does even if the hook cannot wait long,
-        because the program itself waits for an answer to its question."""
+        because the program itself waits for an answer."""
         return self.asks_users or (interactive_run and self.takes_turns)
 
     @property
     def flags(self) -> tuple[Flag, ...]:
-        """Return the abilities in the form of a node's facts."""
+        """Return the abilities as the flags of a node's facts."""
         does = {
             Flag.STREAM: self.stream,
             Flag.USAGE: self.usage,
@@ -492,17 +492,17 @@ AGENT_PROGRAM = Capabilities(
     asks_first=True,
     takes_turns=True,
 )
-"""What every agent program that PanCode starts can do, whether a vendor's or PanCode's."""
+"""The abilities of every agent program that PanCode starts, whether a vendor's or PanCode's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How a runtime is found: run each argument list, and `read` the (exit status or None, stdout) of all."""
+    """How a runtime is found: run each argument list, `read` all results (exit status or None, stdout)."""
 
     argvs: tuple[tuple[str, ...], ...]
     read: Callable[[Sequence[tuple[int | None, str]]], RuntimeFact]
     patience_s: float = 0
-    """The time limit in seconds of each argument list that needs more than the usual one."""
+    """The time limit in seconds of each argument list that needs more than the default."""
 
 
 def may_write(mode: Mode, safety: Safety, read_only: bool) -> bool:
@@ -515,7 +515,7 @@ _BARE_BY_NAME = {
     "GIT_CONFIG_KEY_0": "safe.bareRepository",
     "GIT_CONFIG_VALUE_0": "explicit",
 }
-"""Makes git take a folder of ordinary files for a repository, and run what its config names, only on
+"""Makes git use a folder of ordinary files as a repository, and run what its config names, only on
 request."""
 
 
@@ -551,18 +551,18 @@ def own_files(request: LaunchRequest) -> dict[str, bytes]:
     return {**BASE_FILES, **({} if answer is None else {ANSWER_FILE: answer.encode("utf-8", "replace")})}
 
 
-BASE_FILES: Mapping[str, bytes] = {"tmp/": b""}  # so that TMPDIR exists
+BASE_FILES: Mapping[str, bytes] = {"tmp/": b""}  # the folder must exist, because TMPDIR names it
 ANSWER, ANSWER_FILE = "PANCODE_ANSWER", "answer.txt"
 """The variable, and the file in the run's home, with a user's answer to the previous run."""
 
 
 def limit_answer(text: str) -> str:
-    """Return the whole answer, or only its end if it exceeds the memory limit."""
+    """Return the whole answer, or only its end if the answer exceeds the memory limit."""
     return keep_end(text, MOST_ANSWER_CHARS)
 
 
 def keep_end(text: str, size: int = ANSWER_CHARS) -> str:
-    """Return at most the last `size` characters: the most important part of a final text is its end."""
+    """Return at most the last `size` characters: the end of a final text is its most important part."""
     return text if len(text) <= size else "…" + text[1 - size :]
 
 
@@ -578,14 +578,14 @@ _ENDED = {
 
 
 def ended_for_us(end: ExitInfo) -> tuple[FailureKind, str] | None:
-    """Return the outcome that outranks all output: never started, or ended by PanCode; None: neither."""
+    """Return the outcome that overrides all output: never started, or ended by PanCode. None: neither."""
     if end.not_started:
         return FailureKind.RUNTIME_MISSING, f"the program could not be started: {end.not_started}"
     return _ENDED.get(end.ended_by)
 
 
 def how_it_ended(end: ExitInfo) -> str:
-    """Return `exit 3`, `signal 9` or `end unknown`, for reasons."""
+    """Return `exit 3`, `signal 9` or `end unknown`, as part of a reason."""
     if end.signal is not None:
         return f"signal {end.signal}"
     return "end unknown" if end.status is None else f"exit {end.status}"
@@ -598,8 +598,8 @@ Enforcer = Callable[[Mode, Safety, bool, Isolation], Enforcement]
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """Files of a repository that a program runs by itself. `naming`: only if the file contains this
-    string."""
+    """Files of a repository that a program uses without being asked to. `naming`: only if the file contains
+    this string."""
 
     pattern: str
     naming: str = ""
@@ -607,10 +607,10 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One runtime. `credentials`: variables of the node that log it in, for the agent's process only.
+    """One runtime. `credentials`: the node's variables that log it in, for the agent's process only.
 
-    `program`: the vendor's, if it starts one. `brought`: repository files that only a sandbox, and no flag,
-    keeps it from using. `sessions`: files and folders of its home with its memory, without settings and
+    `program`: the vendor's, if it starts one. `brought`: repository files that no flag, but only a sandbox,
+    prevents it from using. `sessions`: files and folders of its home with its memory, without settings and
     logins.
     """
 
@@ -625,10 +625,10 @@ class Runtime:
     brought: tuple[Brought, ...] = ()
     sessions: tuple[str, ...] = ()
     adapter: Program | None = None
-    """The adapter that the program needs for interactive runs; None: it needs none."""
+    """The adapter that the program needs for interactive runs; None if it needs none."""
     chosen: bool = False
-    """A program of the node owner's choice: it works only in chats and in a sandbox, and reaches its model
-    only through the gateway."""
+    """Whether the node's owner chose the program: it works only in chats and in a sandbox, and reaches its
+    model only through the gateway."""
     loose_turns: str = ""
     """What the program does in an interactive run despite its flags, so that only a sandbox prevents it: the
     end of a sentence."""

@@ -1,5 +1,5 @@
-"""The hook by which a program checks a tool call against the run's policy: rules in a file, a command. The
-sandbox shows these files of the run's home read-only, so an agent cannot change them."""
+"""The hook with which a program checks a tool call against the run's policy: a file of rules and a command.
+The sandbox shows these files of the run's home read-only, so that an agent cannot change them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ RULES = f"{FOLDER}/rules.json"
 PROGRAM = "hooks/program.py"
 """The hook's program in the node agent's own code."""
 REFUSED = "PanCode did not let this through"
-"""The beginning of the answer that a model receives for a denied call."""
+"""The beginning of the answer that a model gets for a denied call."""
 TIMEOUT_S = 60
 """Seconds. Most programs allow a call if their hook takes too long, so our hook ends before that."""
 MOST_TIMEOUT_S = 2_000_000
-"""The most seconds of a hook's time limit; a larger number overflows the timers of some programs."""
+"""The maximum time limit of a hook in seconds; a larger number overflows the timers of some programs."""
 _SLACK_S = 31
 """A hook that asks a user needs its own time twice: before the question, and after the answer."""
 MOST_WAIT_MS = (MOST_TIMEOUT_S - TIMEOUT_S - _SLACK_S) * 1000
-"""The longest wait of a hook for a user; then it denies, before its program stops waiting for it."""
+"""The maximum wait of a hook for a user; then it denies the call, before its program stops waiting."""
 
 
 class HookRules(WireModel):
     """The input of the hook's program. `top`, `folder`: the checkout, and the run's folder below it. `desk`:
-    where a user is asked; None: no user is, and a rule that asks denies."""
+    where users are asked; None: users cannot be asked, so a rule that requires approval denies."""
 
     runtime: str
     policy: Policy
@@ -44,7 +44,7 @@ class HookRules(WireModel):
 
 
 def build_files(runtime: str, request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """Return the rules as a file; empty if the run has no policy or the hook's program is missing."""
+    """Return the file of rules; empty if the run has no policy or the hook's program is missing."""
     if not has_hook(request, place) or request.policy is None:
         return {}
     rules = HookRules(
@@ -58,41 +58,41 @@ def build_files(runtime: str, request: LaunchRequest, place: Place) -> dict[str,
 
 
 def has_hook(request: LaunchRequest, place: Place) -> bool:
-    """Whether this run's calls can be judged before they are made."""
+    """Whether a hook can check this run's calls before they are executed."""
     return request.policy is not None and bool(place.package and place.libraries)
 
 
 def build_argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
-    """Return the hook's command. It reads the call as JSON on standard input; status 0 allows it, 2
-    denies."""
+    """Return the hook's command. It reads the call as JSON on standard input; status 0 allows the call, 2
+    denies it."""
     optimised = (f"-{'O' * sys.flags.optimize}",) if sys.flags.optimize else ()
     program = (place.python, "-I", "-S", *optimised, f"{place.package}/{PROGRAM}")
     return (*program, place.package, place.libraries, f"{request.home}/{RULES}")
 
 
 def build_command(request: LaunchRequest, place: Place) -> str:
-    """Return the hook's command as a shell line in which any other end, also by a signal, becomes status 2.
+    """Return the hook's command as a shell line in which any other end, even by a signal, becomes status 2.
 
-    Stopping a run signals all its processes. The shell must survive that signal, because most programs run
-    the tool call if their hook's shell dies.
+    Stopping a run signals all its processes. The shell must survive that signal, because most programs
+    execute the tool call if their hook's shell dies.
     """
     return f"trap : HUP INT TERM; {shlex.join(build_argv(request, place))} || exit 2"
 
 
 def select_tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
-    """Return the tools for which the hook is called; file tools only if users' rules are about paths. A call
-    takes a quarter of a second, and the program's own flags keep file tools in the checkout."""
+    """Return the tools for which the hook is called; file tools only if users' rules are about paths. A
+    hook's call takes a quarter of a second, and the program's own flags keep file tools in the checkout."""
     paths = request.policy is not None and bool(request.policy.paths)
     return (*shell, *(files if paths else ()))
 
 
 def approval_channel_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> ApprovalChannel:
-    """Return where calls wait for a user: up to the run's time limit, and shorter than its program waits."""
+    """Return where calls wait for a user, up to the run's time limit and for less than the program waits."""
     return ApprovalChannel(home=home, identity=identity, key=key, wait_ms=min(wall_ms, MOST_WAIT_MS))
 
 
 def timeout_s(request: LaunchRequest) -> int:
-    """Return how many seconds the program waits for its hook: longer than the hook waits for a user."""
+    """Return the seconds that the program waits for its hook: longer than the hook waits for a user."""
     asking = 0 if request.channel is None else request.channel.wait_ms // 1000 + _SLACK_S
     return min(asking + TIMEOUT_S, MOST_TIMEOUT_S)
 

@@ -1,4 +1,4 @@
-"""Translates between a job and a runtime: its request, what enforces each rule, the receipt's fields."""
+"""Translates between a job and a runtime: the request, the enforcement of each rule, the receipt's fields."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def request_of(job: Job, workspace: str, home: str, resume: base.Resume | None =
 
 SHARE, CHARS_PER_TOKEN = 2, 4
 LEAST_GUIDE, MARK = 400, 16
-"""The fewest characters of a guide that are useful, and the characters of the mark around it."""
+"""The minimum useful length of a guide in characters, and the length of the marks around it."""
 _CUT = "\n[AGENTS.md is cut here: {} more characters did not fit this model; read the file where you need it]"
 _LEFT_OUT = "[AGENTS.md of the repository does not fit this model: read the file where you need it]"
 
 
 def fitted_guide(guide: str, length: int, context: int | None) -> str:
-    """Return the beginning of the repository's guide that fits the model next to the rest of the prompt. The
-    first call takes at most 1/SHARE of the window. `context`: its tokens; None: unknown."""
+    """Return the start of the repository's guide that fits the model together with the rest of the prompt.
+    The first call takes at most 1/SHARE of the context. `context`: its tokens; None: unknown."""
     if context is None or not guide.strip():
         return guide
     room = context // SHARE * CHARS_PER_TOKEN - length - len(_GUIDE) - 3 * MARK
@@ -87,7 +87,7 @@ def with_guide(prompt: str, guide: str) -> str:
     """Return the agent's instructions, followed by the repository's guide to agents, marked as material."""
     if not guide.strip():
         return prompt
-    # A text cannot contain its own digest, so it cannot end itself early and continue in our name.
+    # a text cannot contain its own digest, so the guide cannot end itself early and continue in our name
     mark = hashlib.sha256(guide.encode("utf-8", "surrogatepass")).hexdigest()[:MARK]
     return f"{prompt}\n\n{_GUIDE.format(mark=mark, text=guide.rstrip())}\n".lstrip("\n")
 
@@ -95,8 +95,8 @@ def with_guide(prompt: str, guide: str) -> str:
 def list_enforced(
     job: Job, runtime: base.Runtime, isolation: Isolation, owners: Rules = NO_RULES
 ) -> tuple[Enforced, ...]:
-    """Return what enforces the level (or read-only), the agent's tools, and the rules. `owners`: the rules of
-    the node's owner, as they are when the run begins."""
+    """Return how the level (or read-only), the agent's tools and the rules are enforced. `owners`: the rules
+    of the node's owner, as they are when the run begins."""
     terms = (job.mode, job.safety, job.agent.read_only)
     rule = job.safety.value if base.may_write(*terms) else READ_ONLY
     level = Enforced(rule=rule, how=runtime.enforcement(*terms, isolation))
@@ -109,7 +109,7 @@ def list_enforced(
 
 
 ChannelOf = Callable[[Job, str], ApprovalChannel | None]
-"""The place where users are asked, by a job and its run's home."""
+"""Returns the channel on which users are asked, from a job and its run's home."""
 
 
 def asks_users(policy: Policy, runtime: base.Runtime, interactive_run: bool) -> bool:
@@ -118,7 +118,7 @@ def asks_users(policy: Policy, runtime: base.Runtime, interactive_run: bool) -> 
 
 
 def _of_tools(job: Job, runtime: base.Runtime) -> Iterator[Enforced]:
-    """Yield a line about the agent's tools if it has fewer than its level would allow."""
+    """Yield how the agent's tools are enforced, if there are fewer than its level would allow."""
     whole = base.TOOLS if base.may_write(job.mode, job.safety, job.agent.read_only) else base.READ_TOOLS
     if not runtime.capabilities.own and not set(whole) <= set(job.agent.tools):
         how = Enforcement.RUNTIME if runtime.capabilities.narrows else Enforcement.TOLD_ONLY
@@ -127,8 +127,8 @@ def _of_tools(job: Job, runtime: base.Runtime) -> Iterator[Enforced]:
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """Where rules can be checked: `git`: in a result commit; `stream`: in the program's own stream;
-    `isolation`: the sandbox.
+    """The places where rules can be checked. `git`: in a result commit; `stream`: in the program's own
+    stream; `isolation`: the sandbox.
 
     `asks`: the program requests permission for each command; `people`: it can also wait for a user.
     """
@@ -143,8 +143,8 @@ class _Where:
 def _of_rules(
     paths: Sequence[PathRule], commands: Sequence[CommandRule], where: _Where, whose: str = ""
 ) -> Iterator[Enforced]:
-    """Yield how the rules are enforced: paths in the result commit; commands before they run, in the stream,
-    or only by the prompt. The sandbox covers those paths that exist when a phase begins."""
+    """Yield how the rules are enforced: paths in the result commit; commands before they run, in the stream
+    or only by the prompt. The sandbox covers the paths that exist when a phase begins."""
     mounted = any(rule.access is not PathAccess.NO_DELETE for rule in paths)
     if mounted and where.isolation is Isolation.SANDBOX:
         yield Enforced(rule=f"path rules{whose}, for paths that exist at the start", how=Enforcement.SANDBOX)
@@ -155,7 +155,10 @@ def _of_rules(
         how = Enforcement.ASKED if where.asks else after
         yield Enforced(rule=f"command rules{whose}", how=how)
         if any(rule.ask for rule in commands) and not where.people:
-            no = f"command rules{whose} that ask: denied, as the program cannot wait for a user"
+            no = (
+                f"command rules{whose} that require approval: denied, because the program cannot wait for a "
+                "user"
+            )
             yield Enforced(rule=no, how=how)
 
 
@@ -166,7 +169,7 @@ def words_of(denial: base.Denial) -> str:
 
 
 def list_findings(verdict: base.RuntimeVerdict) -> tuple[str, ...]:
-    """Return the denied calls as warnings in addition to the outcome."""
+    """Return the denied calls as warnings that are added to the outcome."""
     denials = [words_of(denial) for denial in verdict.denials[:SHOWN]]
     more = len(verdict.denials) - SHOWN
     return tuple([*denials, f"and {more} more denied calls"] if more > 0 else denials)

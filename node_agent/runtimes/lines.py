@@ -10,20 +10,20 @@ from typing import Any
 from node_agent.wire.model import MOST
 
 MOST_AT_ONCE, MOST_USD = 10**12, 10**9
-"""The largest plausible count, and sum, in one message of a program; larger ones are false."""
+"""The largest plausible count, and sum, in one message of a program; larger numbers are false."""
 BLANKS = " \t\n\r\x0b\x0c"
-"""The bytes that `bytes.strip` removes."""
+"""The bytes that `bytes.strip` removes from both ends."""
 MOST_ANSWERED = 1000
-"""The most characters of a tool's answer that are shown to users."""
+"""The maximum number of characters of a tool's answer that are shown to users."""
 LINE_CAP = 16 << 20
-"""The most bytes of a line; a longer line is dropped. Real programs were seen to write lines of 270 KB."""
+"""The maximum bytes of a line; a longer line is dropped. Real programs were seen to write lines of 270 KB."""
 
 
 class JsonLines:
-    """Takes bytes cut anywhere, and returns each whole line that is a JSON object, with numbers as Decimal.
+    """Reads bytes split anywhere, and yields each whole line that is a JSON object, with numbers as Decimal.
 
     `lines` counts all nonblank lines, `unreadable` those without an object. `end_at`: the length of the
-    stream up to the end of the line of the newest object.
+    stream up to the end of the newest object's line.
     """
 
     def __init__(self, cap: int = LINE_CAP) -> None:
@@ -64,7 +64,7 @@ class JsonLines:
         self._keep(last)
 
     def end(self) -> Iterator[dict[str, Any]]:
-        """Yield the object of the last line, if the program omitted its newline."""
+        """Yield the object of the last line if the program omitted the newline after it."""
         yield from self.feed(b"\n")
 
     def _keep(self, piece: bytes) -> None:
@@ -76,13 +76,13 @@ class JsonLines:
 
 
 _SCAN: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder(parse_float=Decimal))["scan_once"]
-"""Made once: `json.loads` with an option makes one per line, which takes longer than to parse a short
-line."""
+"""A decoder that is made once: `json.loads` with an option makes one per line, which takes longer than to
+parse a short line."""
 
 
 def _parse_line(data: bytes) -> dict[str, Any] | None:
-    """Return the line's object. Most lines are one value from first byte to last; only others are
-    stripped."""
+    """Return the object in the line; None if there is none. Most lines are one value from first byte to last;
+    only others are stripped."""
     try:
         text = data.decode("utf-8", "surrogatepass")
         try:
@@ -98,15 +98,15 @@ def _parse_line(data: bytes) -> dict[str, Any] | None:
 
 
 def text_of(value: Any, default: str = "") -> str:
-    """Return the value if it is a string: programs send null or numbers where text is documented. Half a
-    surrogate pair, which JSON allows but UTF-8 does not, becomes `?`."""
+    """Return the value if it is a string, else `default`: programs send null or numbers where text is
+    documented. Half a surrogate pair, which JSON allows but UTF-8 does not, becomes `?`."""
     if not isinstance(value, str):
         return default
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def count_of(value: Any) -> int:
-    """Return the value if it is a plausible count, else 0: a program may report any number."""
+    """Return the value if it is a plausible count, otherwise 0: a program may report any number."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return value if whole and 0 <= value <= MOST_AT_ONCE else 0
 
@@ -117,23 +117,23 @@ def total_of(*counts: int) -> int:
 
 
 def dict_of(value: Any) -> dict[str, Any]:
-    """Return the value if it is an object, else an empty one."""
+    """Return the value if it is an object, otherwise an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def list_of(value: Any) -> list[Any]:
-    """Return the value if it is a list, else an empty one."""
+    """Return the value if it is a list, otherwise an empty one."""
     return value if isinstance(value, list) else []
 
 
 def answer_of(value: Any) -> str:
-    """Return the start of a tool's answer: of a text, or of the texts in a list of blocks."""
+    """Return the start of a tool's answer, which is a text or a list of blocks with texts."""
     blocks = [text_of(dict_of(one).get("text")) for one in list_of(value)]
     return (text_of(value) or "\n".join(filter(None, blocks)))[:MOST_ANSWERED]
 
 
 def usd_of(value: Any) -> Decimal | None:
-    """Return the dollars rounded to a billionth; None for a value that is not an amount. Programs add up
+    """Return the dollars, rounded to a billionth; None for a value that is not an amount. Programs add up
     binary floats (0.018930000000000002); a billionth of a dollar is below every price."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None

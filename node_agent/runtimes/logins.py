@@ -1,4 +1,4 @@
-"""The logins of agent programs: how each is made, which files it leaves, when its limit resets. Pure."""
+"""The logins of agent programs: how each is made, which files it leaves and when its limit resets. Pure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _FAR_MS = 4_102_444_800_000
 
 
 def for_run(text: str) -> bytes | None:
-    """Return the login with the fields that a run needs, without the token that makes new ones: a run that
-    used it up would lock the owner out. None: the text is not a login.
+    """Return the login with the fields that a run needs, without the token that makes new access tokens: a
+    run that used that token would lock the owner out. None: the text is not a login.
 
     The access token is valid for days; when it expires, the owner logs in again.
     """
@@ -38,19 +38,19 @@ def for_run(text: str) -> bytes | None:
 
 
 def for_opencode(text: str) -> bytes | None:
-    """As `for_run`, for OpenCode's file; logins at other vendors in the file stay on the node."""
+    """Return an OpenCode login as `for_run` does; the file's logins at other vendors stay on the node."""
     login = dict_of(_read(text).get("openai"))
     if login.get("type") != "oauth" or not text_of(login.get("access")):
         return None
     given: dict[str, Any] = {name: login[name] for name in ("type", "access", "accountId") if name in login}
-    # It renews an expired token, but has nothing to renew it with: so its vendor must report the expiry.
+    # OpenCode renews expired tokens, but has no token to do it with, so its vendor must report the expiry
     given |= {"refresh": "", "expires": _FAR_MS}
     return json.dumps({"openai": given}).encode()
 
 
 def secrets_in(text: str, name: str = VARIABLE) -> dict[str, str]:
-    """Return the secrets in the file by names for users; each may appear separately. These are all texts of
-    the file except those that reveal nothing."""
+    """Return the secrets in the file by names for users: all texts of the file except those that reveal
+    nothing. Each secret may appear separately."""
     found: dict[str, str] = {}
     todo: list[tuple[str, Any]] = [(name, _read(text))]
     while todo:
@@ -77,8 +77,8 @@ FOLDER = "logins"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How a program is logged in. `argv`: the vendor's own login command; its configuration is in the folder
-    that the variable `home` names.
+    """How a program is logged in. `argv`: the vendor's own login command, whose configuration is in the
+    folder that the variable `home` names.
 
     `file`: the file that the command leaves there, or in which we store a token that it only `prints`.
     `variable`: the node's name for the login.
@@ -111,7 +111,7 @@ def list_token_paths(home: Path) -> dict[str, Path]:
 
 
 def inner_secrets(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the secrets inside the login files, by names for users; each of them may appear separately."""
+    """Return the secrets inside the login files, by names for users; each secret may appear separately."""
     found: dict[str, str] = {}
     for name in (VARIABLE, OPENCODE):
         found |= secrets_in(values.get(name, ""), name)
@@ -119,7 +119,7 @@ def inner_secrets(values: Mapping[str, str]) -> dict[str, str]:
 
 
 LONGEST_MS = 8 * 86_400_000
-"""The longest plausible wait: a window lasts a week at most, so a later time is wrong or false."""
+"""The longest plausible wait: a limit's window lasts a week at most, so a later reset is wrong or false."""
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhd])")
@@ -134,8 +134,8 @@ _CLOCK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LimitReset:
-    """`at_ms`: Unix time; or `after_ms`: that long after the message. Else a time of the node's own clock:
-    `hour`, `minute`, and `day` as (year, month, day); without a day, the next such time."""
+    """When a limit resets. `at_ms`: Unix time; or `after_ms`: that long after the message; or a time of the
+    node's clock: `hour`, `minute` and `day` as (year, month, day); without a day, the next such time."""
 
     at_ms: int | None = None
     hour: int = 0
@@ -145,13 +145,13 @@ class LimitReset:
 
 
 def rejected_until(info: Mapping[str, Any]) -> LimitReset | None:
-    """Return the reset in Claude's `rate_limit_info`; None if that only reports a window that fills up."""
+    """Return the reset in Claude's `rate_limit_info`; None if the limit is not reached."""
     at_s = count_of(info.get("resetsAt"))
     return LimitReset(1000 * at_s) if at_s and info.get("status") == "rejected" else None
 
 
 def clock_in(words: str) -> LimitReset | None:
-    """Return the time that Codex's message names; None: it names none."""
+    """Return the reset time that Codex's message names; None if it names none."""
     found = _CLOCK.search(words)
     if found is None:
         return None
@@ -161,7 +161,7 @@ def clock_in(words: str) -> LimitReset | None:
 
 
 def delay_in(words: str) -> LimitReset | None:
-    """Return the wait that a server's message names, as `try again in 1h30m`; None: none, or a short one."""
+    """Return the wait that a server's message names, such as `try again in 1h30m`; None if none or short."""
     found = _DELAY.search(words)
     parts = _PART.findall(found[1]) if found is not None else []
     after_ms = int(sum(float(number) * _UNITS[unit] for number, unit in parts))
@@ -173,15 +173,15 @@ def pause_ms(
     now_ms: int,
     local: Callable[[float], datetime] = datetime.fromtimestamp,
 ) -> int:
-    """Return the milliseconds from now until the reset; 0 if it is unknown, past, or too far away. `local`:
-    returns the time of the node's clock for seconds of Unix time."""
+    """Return the milliseconds from now until the reset; 0 if the reset is unknown, past or too far away.
+    `local`: returns the time of the node's clock for seconds of Unix time."""
     if reset is None:
         return 0
     if reset.after_ms:
         return reset.after_ms if reset.after_ms <= LONGEST_MS else 0
     try:
         at_ms = _at_ms(reset, local(now_ms / 1000)) if reset.at_ms is None else reset.at_ms
-    except (ValueError, OverflowError):  # not a day of the calendar
+    except (ValueError, OverflowError):  # this day is not in the calendar
         return 0
     return at_ms - now_ms if 0 < at_ms - now_ms <= LONGEST_MS else 0
 

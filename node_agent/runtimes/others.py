@@ -1,4 +1,4 @@
-"""Any program that speaks ACP, as named by the node's owner: only in chats, and only in the sandbox."""
+"""Any program that supports ACP and that the node's owner names: only in chats, and only in the sandbox."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 _EFFORTS = {Reasoning.OFF: "none"}
 ANSWERS_S, PATIENCE_S = 45, 60
-"""Seconds for the answers, and for the whole probe: a start may take half a minute on a busy node."""
-INSTALL = "put it on the PATH of the node, or correct its entry in ceiling.json there"
+"""Seconds for the answers, and for the whole check: a start may take half a minute on a busy node."""
+INSTALL = "put the program on the PATH of the node, or correct its entry in ceiling.json of the node"
 
 
 class OtherAgent(WireModel):
@@ -29,7 +29,7 @@ class OtherAgent(WireModel):
     `{key}`, `{model}` and `{run}` are replaced by the gateway's address, its placeholder for a key, the run's
     model, and the path of the run's home.
 
-    `sessions`: the files and folders of the home with its memory. Fields omitted from an entry are taken from
+    `sessions`: the files and folders of the home with its memory. Fields missing in an entry are taken from
     `SHIPPED`, by the entry's name.
     """
 
@@ -69,7 +69,7 @@ _OF_HERMES = {
     "default": "{model}",
     "base_url": "{url}",
     "api_key": "{key}",
-    "context_length": 65_536,  # it requires at least this
+    "context_length": 65_536,  # the minimum that the program requires
     "ollama_num_ctx": 65_536,
 }
 _OF_QWEN = {
@@ -86,7 +86,7 @@ _HIDDEN_FROM_QWEN = {
         (".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md"), (".agents/skills", ".qwen/skills")
     ).items()
 }
-"""It would use settings of the repository as its own: servers, hooks and commands that run at its start."""
+"""The program would use settings of the repository as its own: servers, hooks and start commands."""
 _KILO_DISABLES = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "PROJECT_CONFIG", "DEFAULT_PLUGINS")
 SHIPPED: Mapping[str, OtherAgent] = {
     "kilo": OtherAgent(
@@ -108,7 +108,8 @@ SHIPPED: Mapping[str, OtherAgent] = {
     "qwen": OtherAgent(
         argv=(
             *("qwen", "--acp", "--extensions", "none"),
-            *("--exclude-tools", "agent", "--exclude-tools", "skill"),  # these may come from the repository
+            # these settings may come from the repository
+            *("--exclude-tools", "agent", "--exclude-tools", "skill"),
         ),
         env={"OPENAI_MODEL": "{model}", "QWEN_CODE_NO_RELAUNCH": "true", **guard_environment("{run}")},
         files={".qwen/settings.json": json.dumps(_OF_QWEN), **_HIDDEN_FROM_QWEN},
@@ -118,11 +119,11 @@ SHIPPED: Mapping[str, OtherAgent] = {
         install="npm install -g @qwen-code/qwen-code@0.15.10",
     ),
 }
-"""Entries measured with the versions named in them. An owner still has to name a program to enable it."""
+"""Entries measured with the versions named in them. An owner must still name a program to enable it."""
 
 
 def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> base.Runtime:
-    """Return the runtime of an entry. `ours`: the command of our probing program, without arguments."""
+    """Return the runtime of an entry. `ours`: the command of our checking program, without arguments."""
     given = {field: getattr(entry, field) for field in entry.model_fields_set}
     agent = SHIPPED.get(name, entry).model_copy(update=given)
     return base.Runtime(
@@ -146,8 +147,7 @@ def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> base.Runt
 
 
 def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
-    """Return the launch. Settings contain values between quotes, so each is escaped as part of a JSON
-    string."""
+    """Return the launch. Settings have values between quotes, so each value is escaped for a JSON string."""
     env = base.base_env(request, place)
     model = request.model or "default"
     values = {"{url}": env.get(OTHER_URL, ""), "{key}": env.get(OTHER_KEY, "")}
@@ -167,7 +167,7 @@ def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -
         effort=_EFFORTS.get(request.reasoning, request.reasoning.value) if request.reasoning else "",
         model="" if agent.sets_model or request.model is None else request.model,
     )
-    # The run's own values override the settings: its home, its PATH, its login.
+    # the run's own values override the settings: its home, its PATH, its login
     return wrap_launch(
         way, request, place, base.ProcessSpec((), {**given, **env}, b"", {**base.BASE_FILES, **files})
     )
@@ -180,12 +180,12 @@ def _fill_values(text: str, values: Mapping[str, str]) -> str:
 
 
 def _find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """Return how the level is enforced: only by the sandbox, as the program itself chooses when it asks."""
+    """Return how the level is enforced: only by the sandbox, as the program itself chooses when to ask."""
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.IMPOSSIBLE
 
 
 def _read(name: str, agent: OtherAgent, results: Sequence[base.Said]) -> RuntimeFact:
-    """Return the fact from the output of our probing program."""
+    """Return the runtime's fact from the output of our checking program."""
     status, output = results[0]
     names = _parse_names(output) if status == 0 else {}
     full = f"{OTHER}{name}"

@@ -1,4 +1,4 @@
-"""The parts of the outcome rule that are the same for every program with a stream of JSON events."""
+"""The parts of the verdict that are the same for every program with a stream of JSON events."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def shell_action(command: str) -> ActionClass:
 
 
 def shell_call(tool: str, command: str) -> ToolCall:
-    """Return a shell call. A command too long to judge keeps one character more, so that no part is
-    judged."""
+    """Return a shell call. A command too long to check is truncated one character above the limit, so that it
+    is not checked in part."""
     if len(command) <= MOST_BYTES:
         return _call(tool, command)
     whole = command[: MOST_BYTES + 1]
@@ -48,7 +48,7 @@ def shell_call(tool: str, command: str) -> ToolCall:
 
 @lru_cache(maxsize=64)
 def _call(tool: str, command: str) -> ToolCall:
-    """Return the call; cached, as a program reports the same call several times: started, in progress,
+    """Return the call; cached, because a program reports the same call several times: started, in progress,
     ended."""
     return ToolCall(tool, shell_action(command), keep_end(command, DETAIL_CHARS), command=command)
 
@@ -56,9 +56,9 @@ def _call(tool: str, command: str) -> ToolCall:
 def tool_table(
     shell: str, actions: Mapping[ActionClass, str], details: str, paths: str
 ) -> Callable[[str, dict[str, Any]], ToolCall]:
-    """Return how a program's calls are read from the tool's name and its arguments.
+    """Return a function that makes a ToolCall from a tool's name and arguments.
 
-    `shell`: the tool that runs its `command`. `actions`: the names of the other tools, by what they do.
+    `shell`: the tool that runs its `command`. `actions`: the names of the other tools, by class of action.
     `details`: the arguments that describe a call best, the best first; `paths`: those that name a file. All
     are separated by blanks.
     """
@@ -83,7 +83,7 @@ _REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
 
 
 def subtract_usage(before: Usage, fresh: int, cached: int, output: int, turns: int) -> Usage:
-    """Return the usage after `before`, if a program's numbers are those of the whole session."""
+    """Return the usage since `before` from a program's numbers, which are those of the whole session."""
     return Usage(
         input_tokens=max(fresh - before.input_tokens, 0),
         cached_tokens=max(cached - before.cached_tokens, 0),
@@ -116,7 +116,7 @@ def first_complaint(end: ExitInfo) -> str:
 
 
 class EventParser(ABC):
-    """A `Parser` with feeding, denials and the verdict. Subclasses define the meaning of each event."""
+    """A `Parser` with common code for feeding, denials and the verdict. Subclasses define the events."""
 
     def __init__(self, model: str | None = None) -> None:
         self._lines = JsonLines()
@@ -124,7 +124,7 @@ class EventParser(ABC):
         self._model = model
         self._version: str | None = None
         self._known = self._answered = False
-        """Whether the program has written a known event; and whether its model has answered."""
+        """Whether the program has written a known event, and whether its model has answered."""
         self._answer = ""
         self._calls: Counter[ActionClass] = Counter()
         self._open: dict[str, ToolCall] = {}
@@ -136,7 +136,7 @@ class EventParser(ABC):
     @property
     @abstractmethod
     def usage(self) -> Usage:
-        """As `Parser.usage`."""
+        """Return the usage so far, as `Parser.usage` does."""
 
     @abstractmethod
     def _event(self, event: dict[str, Any]) -> Iterable[Activity]:
@@ -144,14 +144,14 @@ class EventParser(ABC):
 
     @abstractmethod
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        """Return the failure and the reason, after the last event."""
+        """Return the failure kind and the reason, after the last event; kind None: no failure."""
 
     def _said(self) -> str:
-        """Return the answer, after the last event."""
+        """Return the agent's final answer, after the last event."""
         return self._answer
 
     def _spent(self, failure: FailureKind | None) -> Usage:
-        """Return the reported usage; none if the model server refused the run before any answer."""
+        """Return the reported usage; zero if the model server refused the run before any answer."""
         return NOTHING if failure in _REFUSED and not self._answered else self.usage
 
     def feed(self, chunk: bytes) -> list[Activity]:
@@ -176,19 +176,19 @@ class EventParser(ABC):
         )
 
     def _begin_call(self, number: Any, call: ToolCall) -> ToolCall:
-        """Count a call, and store it until its outcome is reported; calls over the limit are not stored."""
+        """Count a call, and store it until its outcome is reported; calls above the limit are not stored."""
         self._calls[call.action] += 1
         if len(self._open) < MAX_CALLS_OPEN:
             self._open[text_of(number)] = call
         return call
 
     def _end_known_call(self, number: Any, unknown: ToolCall = _UNTOLD) -> ToolCall:
-        """Return the call whose outcome is reported now; it was not denied."""
+        """Return the stored call whose outcome, other than a denial, is reported now."""
         self._denied_last = None
         return self._open.pop(text_of(number), unknown)
 
     def _note_denial(self, call: ToolCall, why: Any) -> Denial:
-        """Store the denial, up to the limit of their number, and record that the newest call was denied."""
+        """Store the denial, up to a maximum number, and record that the newest call was denied."""
         denial = Denial(call.tool, call.action, keep_end(text_of(why), DETAIL_CHARS), call.detail)
         self._denied_last = denial
         if len(self._denials) < MAX_DENIALS:
@@ -196,9 +196,11 @@ class EventParser(ABC):
         return denial
 
     def _judge_answer(self, answer: str) -> tuple[FailureKind | None, str]:
-        """Return the verdict on an end that is reported as success."""
+        """Return the verdict on a run whose end is reported as a success."""
         if not answer.strip():
             return FailureKind.NO_ANSWER, "the answer is empty"
         if last := self._denied_last:
-            return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
+            return FailureKind.TOOL_DENIED, (
+                f"the agent's last call, {last.tool}, was denied, and no other call followed"
+            )
         return None, "success"

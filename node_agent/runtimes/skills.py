@@ -1,4 +1,4 @@
-"""Writes a run's skills into its home: their files are in a folder named `skills`."""
+"""Writes the files of a run's skills into its home, in a folder named `skills`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from node_agent.runtimes.base import LaunchRequest
 from node_agent.wire.skill import without_commands
 
 FOLDER = "skills"
-"""The sandbox shows each folder of this name that a launch has filled, as a whole and read-only."""
+"""The name of the folders that the sandbox shows completely and read-only, if a launch has filled them."""
 
 
 def lay_files(request: LaunchRequest, folder: str, reads: Collection[str] = ()) -> dict[str, bytes]:
     """Return the skills' files below this folder. `reads`: folders of the repository that the program always
     reads; their skills are left out. Embedded commands become plain text, because a program would run them
-    without checking any rule or hook."""
+    without a check by any rule or hook."""
     return {
         f"{folder}/{skill.name}/{path}": without_commands(path, data)
         for skill in request.skills
@@ -38,13 +38,13 @@ def build_plugin(request: LaunchRequest) -> dict[str, bytes]:
 
 
 def list_plugins(request: LaunchRequest) -> list[dict[str, str]]:
-    """Return the plugin as an entry of a setting; its path is also a flag's value. Empty without skills."""
+    """Return the plugin as an entry of a setting; its path is also used for a flag. Empty without skills."""
     return [{"type": "local", "path": f"{request.home}/{PLUGIN}"}] if request.skills else []
 
 
 def list_tool_names(
     request: LaunchRequest, allowed: Sequence[str], stands_for: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Return the allowed tools that the agent has; with skills, also Claude Code's tool for reading them."""
+    """Return the allowed tools that the agent has and, with skills, Claude Code's tool for reading skills."""
     own = [tool for tool in allowed if request.has(*stands_for[tool])]
     return [*own, "Skill"] if request.skills else own

@@ -1,4 +1,4 @@
-"""Parts that several launches share: how the task is passed, rules that flags enforce, the login probe."""
+"""Shared parts of launches: passing the task, rules that command-line flags enforce, and the login probe."""
 
 from __future__ import annotations
 
@@ -35,11 +35,9 @@ delete process.env.NODE_OPTIONS;
 def build_guard(
     settings: Sequence[str], words: Sequence[str], skills: Sequence[str] = ()
 ) -> Mapping[str, bytes]:
-    """Return the guard, a Node.js file in the home that hides repository files from the program. `settings`:
-    names hidden from synchronous checks; `words`: names hidden from asynchronous ones.
-
-    `skills`: skill folders that are hidden, except those in the run's home.
-    """
+    """Return the guard by file name: a Node.js file for the run's home that hides files from the program,
+    except those in that home. `settings`: names hidden from synchronous checks; `words`: names hidden from
+    asynchronous checks; `skills`: hidden skill folders."""
     lists = {"SETTINGS": settings, "WORDS": words, "SKILLS": skills}
     source = _SOURCE
     for name, entries in lists.items():
@@ -53,26 +51,26 @@ def guard_environment(home: str) -> dict[str, str]:
 
 
 HEAD = "Task:\n"
-"""The task's first line: some programs take a task that begins with a slash for one of their commands."""
+"""The task's first line: some programs read a task that begins with a slash as one of their own commands."""
 
 
 def task_of(request: LaunchRequest) -> bytes:
     """Return the task for standard input: user text never goes on a command line. In an interactive run it is
-    unchanged: the program that passes on the turns adds the first line where a message needs it."""
+    unchanged: the program that passes on the messages adds the first line where needed."""
     if request.interactive_run is not None:
         return request.task.encode("utf-8", "surrogateescape")
     return f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
 
 
 def prompt_in(name: str, request: LaunchRequest, front: str = "") -> dict[str, bytes]:
-    """Return the agent's instructions as a file of that name, after `front`; no file without instructions."""
+    """Return the agent's instructions as file `name`, after the text `front`; empty without instructions."""
     return {name: f"{front}{request.prompt}".encode("utf-8", "surrogateescape")} if request.prompt else {}
 
 
 NEVER = ("git push", "git rebase", "git reset --hard", "git filter-branch", "rm -rf", "rm -fr")
-"""Prefixes of commands that only full-auto allows, for programs that have such rules of their own.
+"""Prefixes of commands that only full-auto allows, for programs with command rules of their own.
 
-Hook and sandbox stop these and many more; this is an additional check, inside the program.
+PanCode's hook and sandbox stop these commands and many more; the rules are an additional check.
 """
 
 
@@ -84,12 +82,12 @@ def has_shell(request: LaunchRequest, place: Place) -> bool:
 
 
 def is_fenced(request: LaunchRequest, place: Place) -> bool:
-    """Whether the agent has a shell and must be kept from destructive commands in it."""
+    """Whether the agent has a shell in which destructive commands must be blocked."""
     return has_shell(request, place) and request.safety is not Safety.FULL_AUTO
 
 
 def held_but_full_auto(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """Return the enforcement for a program whose flags enforce all levels but full-auto."""
+    """Return how the policy is enforced for a program whose flags enforce each safety level but full-auto."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     if may_write(mode, safety, read_only) and safety is Safety.FULL_AUTO:
@@ -98,7 +96,7 @@ def held_but_full_auto(mode: Mode, safety: Safety, read_only: bool, isolation: I
 
 
 def make_probe(program: Program, credentials: Sequence[str]) -> Probe:
-    """Return the probe: `--version`, and whether one of the login variables `credentials` is set."""
+    """Return the probe: it runs `--version` and checks whether one of the variables `credentials` is set."""
 
     def read(results: Sequence[Said]) -> RuntimeFact:
         version, (given, _) = [*results, (None, ""), (None, "")][:2]

@@ -1,7 +1,7 @@
-"""Decides which model server a run's calls reach through the gateway, and with which key. Pure.
+"""Decides which model server a run's calls reach through the gateway, and with which key. No input or output.
 
-The gateway does not store a vendor's own login (a subscription): the run has it, and may reach that vendor's
-hosts only. With login variables in the job itself, the run bypasses the gateway.
+The gateway does not store a vendor's own login (a subscription): the run has the login, and may reach only
+that vendor's hosts. If the job itself contains login variables, the run bypasses the gateway.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from node_agent.wire.node import LoggedIn
 
 @dataclass(frozen=True, slots=True)
 class RuntimeProvider:
-    """One provider of models. `key`, `url`: variables of the node. `home`: the vendor's own server. `suffix`:
-    added to either address for the chat API; other programs read the same variable without it."""
+    """One provider of models. `key`, `url`: the node's variables for them. `home`: the vendor's own server.
+    `suffix`: added to either address for the chat API; other programs read the variable without it."""
 
     name: str
     key: str
@@ -25,7 +25,7 @@ class RuntimeProvider:
     home: str
     suffix: str = ""
     priced: bool = False
-    """Whether the public price list applies to it."""
+    """Whether the public price list applies to this provider."""
 
 
 _SERVERS = {
@@ -44,8 +44,8 @@ PROVIDERS: Mapping[str, RuntimeProvider] = {one.name: one for one in _ALL}
 ANY = PROVIDERS["openai"]
 """The provider of a model name without a provider: OPENAI_BASE_URL may be any server with this API."""
 KEY, URL, NAME, HOSTED = (f"PANCODE_MODEL_{word}" for word in ("KEY", "URL", "NAME", "HOSTED"))
-"""The gateway's own names for all providers: key, address, the model's name at its server if it differs from
-the job's, and a mark that the vendor's own server is behind the gateway."""
+"""Variables that the gateway sets for every provider: key, address, the model's name at the server if it
+differs from the job's, and a mark that the vendor's own server is behind the gateway."""
 CONTEXT = "PANCODE_MODEL_CONTEXT"
 """The variable with the model's context size in tokens, if the node's owner sets it."""
 LOGINS = tuple(dict.fromkeys(name for one in _ALL for name in (one.key, one.url)))
@@ -60,10 +60,10 @@ def split_model(model: str | None) -> tuple[RuntimeProvider, str]:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """The model server of one runtime. `keys`: variable, and the header with its value; `url`: the variable
+    """The model server of one runtime. `keys`: each key variable with its HTTP header; `url`: the variable
     for another server; `home`: the vendor's own server, or empty; `mount`: the path at the end of a base URL;
-    `logins`: variables that log in without a key; `models`: patterns of models allowed besides the job's;
-    `hosts`: the hosts that a run with a subscription needs."""
+    `logins`: variables that log in without a key; `models`: patterns of models allowed besides the job's
+    model; `hosts`: the hosts that a run with a subscription needs."""
 
     keys: tuple[tuple[str, str], ...]
     url: str
@@ -79,13 +79,13 @@ class Vendor:
 
 
 OTHER_KEY, OTHER_URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
-"""The variables that set the model server of a program of the node owner's choice."""
+"""The variables with the model server of a program that the node's owner chose."""
 OURS = frozenset({"native", "openai-agents"})
-"""PanCode's own programs, which can use any provider that the model names."""
+"""PanCode's own programs, which can use the provider of any model name."""
 _OF_COPILOT = tuple(
     f"api.{plan}githubcopilot.com" for plan in ("", "individual.", "business.", "enterprise.")
 )
-"""The hosts of Copilot by the account's plan; GitHub tells the program which one to use."""
+"""The hosts of Copilot for each account plan; GitHub tells the program which host to use."""
 OPENAI = "https://api.openai.com/v1"
 _OPENAI = Vendor((("OPENAI_API_KEY", "authorization"),), "OPENAI_BASE_URL", OPENAI, "/v1")
 _ANTHROPIC = Vendor(
@@ -94,7 +94,7 @@ _ANTHROPIC = Vendor(
     "https://api.anthropic.com",
     "",
     ("CLAUDE_CODE_OAUTH_TOKEN",),
-    ("claude-*",),  # `sonnet` is only an alias, and side requests use smaller models
+    ("claude-*",),  # `sonnet` is only an alias, and Claude Code uses smaller models for side requests
     ("api.anthropic.com",),
 )
 VENDORS: Mapping[str, Vendor] = {
@@ -125,8 +125,8 @@ VENDORS: Mapping[str, Vendor] = {
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A run's route through the gateway. `public`: it leads to the vendor's own server, where the vendor's
-    price list applies; `host`: the provider of the server, if the program names one."""
+    """A run's route through the gateway. `public`: whether the route leads to the vendor's own server, where
+    the vendor's price list applies; `host`: the provider of the server, if the program names one."""
 
     upstream: str
     mount: str
@@ -136,26 +136,26 @@ class Way:
     models: tuple[str, ...]
     variables: frozenset[str]
     placeholder: str
-    """The variable in which the program gets its key; `url`: the variable with its server's address."""
+    """The variable in which the program gets its key; `url`: the variable with the server's address."""
     url: str
     more: tuple[tuple[str, str], ...] = ()
     """Further variables that the program gets with this route."""
     host: str = ""
 
     def inside(self, base: str, token: str) -> dict[str, str]:
-        """Return the agent's variables: the gateway's address, and a token that is worthless elsewhere."""
+        """Return the agent's variables: the gateway's address, and a token valid only at this gateway."""
         return {self.placeholder: token, self.url: base + self.mount, **dict(self.more)}
 
 
 def _find_vendor(runtime: str) -> Vendor | None:
-    """Return the runtime's vendor; a program of the owner's choice uses OpenAI's variables, as most do."""
+    """Return the runtime's vendor; OpenAI for an owner-chosen program, as most programs use its variables."""
     return _OPENAI if is_other(runtime) else VENDORS.get(runtime)
 
 
 def way_of(
     runtime: str, values: Mapping[str, str], named: Collection[str], model: str | None = None
 ) -> Way | None:
-    """Return the run's route; None: unknown vendor, no key or server, or the run bypasses the gateway."""
+    """Return the run's route; None: vendor unknown, no key or server set, or the run bypasses the gateway."""
     if runtime in OURS:
         return _native_way(values, named, model)
     vendor = _find_vendor(runtime)
@@ -181,7 +181,7 @@ def way_of(
 
 
 def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> Way | None:
-    """Return the route to an endpoint of the node; None when the runtime cannot use an endpoint. An endpoint
+    """Return the route to a model endpoint on the node; None when the runtime cannot use one. An endpoint
     serves every path of every API at its root, so no part of a path is removed."""
     vendor = _find_vendor(runtime) or _OPENAI
     if wire_of(runtime) is None:
@@ -200,7 +200,7 @@ def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> 
 
 
 def _native_way(values: Mapping[str, str], named: Collection[str], model: str | None) -> Way | None:
-    """Return the route to the provider that the model names; without a model, to the first usable one."""
+    """Return the route to the provider that `model` names; if None, to the first with a key or address."""
     able = [one for one in PROVIDERS.values() if values.get(one.key) or values.get(one.url)]
     provider, name = (able[0], "") if model is None and able else split_model(model)
     key, url = values.get(provider.key, ""), values.get(provider.url, "")
@@ -232,13 +232,14 @@ def tunnel_of(runtime: str, values: Mapping[str, str], named: Collection[str]) -
     vendor = _find_vendor(runtime)
     if vendor is None or vendor.variables & set(named) or way_of(runtime, values, named) is not None:
         return ()
-    if values.get(vendor.url):  # another server with this vendor's login: its hosts are unknown
+    # another server gets this vendor's login: the hosts of that server are unknown
+    if values.get(vendor.url):
         return ()
     return vendor.hosts if any(values.get(login) for login in vendor.logins) else ()
 
 
 def how_logged_in(runtime: str, values: Mapping[str, str]) -> LoggedIn:
-    """Return how a run's calls are paid for, which also decides whether they are metered."""
+    """Return how the run logs in to its model server, which also decides whether its calls are metered."""
     if way_of(runtime, values, ()) is not None:
         return LoggedIn.KEY
     return LoggedIn.SUBSCRIPTION if tunnel_of(runtime, values, ()) else LoggedIn.OTHER

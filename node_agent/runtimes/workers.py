@@ -48,14 +48,14 @@ CAPABILITIES = replace(
 SDK_HOST = "sdk/program.py"
 """The program for runs on SDKs, in the node agent's own code."""
 MOST_SPARE_MS = 2_000
-"""The most by which the worker's time limit ends before the run's, so that it can report its end."""
+"""The most by which the worker's time limit ends before the run's, so that it can report its result."""
 OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
 """The optimization flags of the node agent's Python: its libraries are compiled for them."""
 
 
 def launch_worker(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:
-    """Return the launch, without the node's or repository's Python packages, and with only the needed key.
-    `program`: a path in the node agent's code; `more`: its arguments after the spec's."""
+    """Return how to start a worker: without Python packages of the node or the repository, and with only the
+    needed key. `program`: a path in the node agent's code; `more`: arguments after the path of the spec."""
     provider, model = split_model(request.model)
     own = base_env(request, place)
     through = URL in own
@@ -69,7 +69,7 @@ def launch_worker(program: str, request: LaunchRequest, place: Place, *more: str
 def launch_of(
     program: str, request: LaunchRequest, place: Place, env: Mapping[str, str], spec: WorkerSpec, *more: str
 ) -> ProcessSpec:
-    """Return the launch with the program's argument list and files."""
+    """Return the start of a worker with this spec, with its command line and files."""
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
     argv = (place.python, "-I", "-S", *OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
@@ -87,7 +87,8 @@ def spec_of(
     """Return the worker's spec. `through`: its calls go through the gateway, under the gateway's names."""
     provider, name = model
     limits = request.limits
-    own = None if limits.wrap_up else limits  # otherwise its own limit would stop it before the last turn
+    # otherwise the worker's own limit would stop it before the last turn
+    own = None if limits.wrap_up else limits
     known = env.get(CONTEXT, "")
     hosted = HOSTED in env if through else provider.url not in env
     return WorkerSpec(
@@ -134,8 +135,8 @@ _MOST_ABOUT = 500
 
 
 def _read_description(skill: JobSkill) -> str:
-    """Return the skill's description as written, on one line. The front matter was already checked as YAML;
-    this approximation is enough for a model that only chooses a skill."""
+    """Return the skill's description as written, on one line. The front matter was already checked as YAML,
+    and this approximation is enough for a model that only chooses a skill."""
     found = _DESCRIPTION.search(skill.files().get("SKILL.md", b"").decode("utf-8", "replace"))
     words = " ".join(found[1].split()) if found else ""
     return re.sub(r"^[>|][+-]? ", "", words).strip("\"'")[:_MOST_ABOUT]

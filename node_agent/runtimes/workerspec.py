@@ -1,4 +1,4 @@
-"""The native worker's settings, a file in its run's home: no key, no task, no prompt."""
+"""The settings of a native worker, a file in the run's home that contains no key, task or prompt."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy, Safety
 
 VERSION = "1"
-"""The version of the worker's stream and of its spec file."""
+"""The version of the worker's event stream and of its spec file."""
 FILE, PROMPT, SESSION = "native.json", "prompt.md", "session.json"
 GOES_ON = (
     "We go on with our conversation. The files are a new checkout at the same place. Look which of your "
     "changes are there before you rely on them."
 )
-"""Put before the message of a run that continues a session."""
+"""Precedes the message of a run that continues a session."""
 TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")
 CHANGES = "changes"
-"""The tool that reads the history, for a run that may read but has no shell, if git is installed."""
+"""The tool that reads the git history, for a run that may read but has no shell, if git is installed."""
 
 SKILL, SKILLS = "skill", "pancode/skills"
-"""The tool that reads the run's skills, and the folder of the home that contains them."""
+"""The tool that reads the run's skills, and the folder of the run's home that contains them."""
 
 
 class MadeTool(WireModel):
-    """A stored project tool. `run`: its program, which reads JSON; `form`: the JSON schema of that input."""
+    """A tool stored by the project. `run`: its program, which reads JSON; `form`: the input's JSON schema."""
 
     name: str
     about: str
@@ -37,8 +37,8 @@ class MadeTool(WireModel):
 
 
 class WorkerSpec(WireModel):
-    """The spec of one run. `key_name`, `url_name`: variables; `url` is used if `url_name` is not set;
-    `suffix` is added to either.
+    """The settings of a worker for one run. `key_name`, `url_name`: names of variables; `url` is used if the
+    variable `url_name` is not set; `suffix` is appended to either address.
 
     `top` is the checkout, `folder` the path below it where the run begins. `walled`: the run is in a sandbox.
     `context`: the model's context size in tokens; None if unknown.
@@ -53,9 +53,9 @@ class WorkerSpec(WireModel):
     """Whether a vendor hosts the model, as no other server is set: then an unknown context counts as
     large."""
     through_gateway: bool = False
-    """Whether the model is called through the run's model gateway, whose address differs in each run."""
+    """Whether model calls go through the run's model gateway, whose address differs in each run."""
     newest: bool = False
-    """Whether the server is OpenAI's own, which needs the newer name of the answer's token limit."""
+    """Whether the server is OpenAI's own, which needs the newer parameter for the answer's token limit."""
     hidden: tuple[str, ...] = ()
     """Variables that are hidden from the run's commands."""
     top: str
@@ -70,7 +70,7 @@ class WorkerSpec(WireModel):
     wall_ms: int
     tokens: int | None = None
     turns: int | None = None
-    """Maximum of model calls. `answers`: the owner's turn limit; `wrap_up`: a final text answer follows."""
+    """Maximum model calls. `answers`: the owner's turn limit; `wrap_up`: if a final text answer follows."""
     answers: int | None = None
     wrap_up: bool = False
     sampling: Sampling | None = None
@@ -79,9 +79,9 @@ class WorkerSpec(WireModel):
     """The reasoning effort, as OpenAI's chat API names it."""
     resume: str = ""
     desk: ApprovalChannel | None = None
-    """The address where the worker requests a user's decision about a command."""
+    """The address at which the worker requests a user's decision about a command."""
     interactive_run: TurnTerms | None = None
-    """Set for a run that takes turns with users; None: the run ends with its answer."""
+    """Settings for a run that takes turns with users; None: the run ends with its answer."""
     skills: Mapping[str, str] = {}
     """The description of each of the run's skills, by name."""
     fleet: FleetTerms | None = None

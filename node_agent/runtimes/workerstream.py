@@ -1,4 +1,4 @@
-"""Reads the stream of PanCode's own workers: their actions, their usage, and whether they finished."""
+"""Parses the event stream of PanCode's own workers: their actions, their usage, and whether they finished."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KINDS = {kind.value: kind for kind in FailureKind}
 
 
 class WorkerParser(EventParser):
-    """Reads one attempt's stream. The `final` event is the terminal one; nothing comes after it."""
+    """Parses one attempt's stream. The `final` event is the last one of the stream."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -97,7 +97,7 @@ class WorkerParser(EventParser):
         else:
             yield base.Ran(call, event.get("ok") is True, answer_of(event.get("output")))
 
-    # ---- the outcome: the order of these checks matters
+    # ---- the outcome: these checks must stay in this order
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := base.ended_for_us(end):
             return ours
@@ -109,12 +109,12 @@ class WorkerParser(EventParser):
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a final event of done"
         if not self._has_usage and not (self._rests and not self._usage.turns):
-            return FailureKind.RUNTIME_UNREADABLE, "its model server did not report its usage"
+            return FailureKind.RUNTIME_UNREADABLE, "the worker's model server did not report its usage"
         return (None, "it rests") if self._rests else self._judge_answer(text_of(self._final.get("result")))
 
 
 def _of_fleet(event: dict[str, Any]) -> Iterator[base.Activity]:
-    """Yield the fleet calls of an event; an invalid one is left out."""
+    """Yield the fleet calls in an event; an invalid call is left out."""
     number, tool = count_of(event["number"]), text_of(event.get("tool"))
     if event["type"] == "fleet_over":
         yield base.FleetOver(number)
@@ -129,7 +129,7 @@ def _make_message(event: dict[str, Any]) -> LaidMessage:
 
 
 def _read_wall_ms(event: dict[str, Any]) -> int:
-    """Return the event's time; zero if it is invalid, since the stream may contain any number."""
+    """Return the event's wall time in milliseconds; 0 if invalid, as the stream may contain any number."""
     at = event.get("at")
     return at if isinstance(at, int) and 0 <= at <= YEAR_3000_MS else 0
 
@@ -154,7 +154,7 @@ def _read_usage(event: dict[str, Any]) -> Usage:
 
 
 def _report(report: dict[str, Any]) -> str:
-    """Return the report as plain text; empty for a run that only answered."""
+    """Return the worker's report as plain text; empty for a run that only answered."""
     files = [text_of(one) for one in list_of(report.get("files"))]
     commands, denied = count_of(report.get("commands")), count_of(report.get("denied"))
     if not files and not commands and not denied:

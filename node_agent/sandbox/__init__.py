@@ -1,1 +1,1 @@
-"""The sandbox around an agent: what it may see and write, and whether this node can build it."""
+"""The sandbox around an agent: what the agent may see and write, and whether this node can build one."""

@@ -1,8 +1,8 @@
-"""Finds the sandbox that works on this node by a real trial: bubblewrap, or Landlock as the weaker one.
+"""Finds the sandbox that works on this node by a real trial: bubblewrap, or else the weaker Landlock.
 
-Landlock is for nodes without bubblewrap, and never for root, which can bypass path rules. Both have a filter
-of system calls: a deny list of calls that no build or agent needs and that past kernel exploits used. A call
-for which programs have a fallback fails with ENOSYS, as on a kernel without it; any other with EPERM.
+Landlock is for nodes without bubblewrap, and never for root, which can bypass path rules. Both sandboxes have
+a filter that rejects system calls that no build or agent needs and that past kernel exploits used. A call for
+which programs have a fallback fails with ENOSYS, as on a kernel without it; any other with EPERM.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ DENIED = (
     *("open_by_handle_at", "acct", "quotactl", "swapon", "swapoff", "syslog"),
 )
 FAMILIES = (1, 2, 10, 16)
-"""The allowed socket families: unix, IPv4, IPv6, netlink. A VM's own (vsock) would bypass every network
-namespace."""
+"""The allowed socket families: unix, IPv4, IPv6, netlink. A virtual machine's sockets (vsock) would bypass
+every network namespace."""
 ATTACH = (16, 0x4206)
-"""Requests of ptrace that attach: a debugger may attach to processes of its own run, but never to the
-sandbox's pid 1."""
+"""Requests of ptrace that attach to a process: a debugger may attach to processes of its own run, but never
+to the sandbox's pid 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A kernel's architecture code, its call numbers, and the first number of a foreign ABI's call."""
+    """A kernel architecture: its code, system call numbers, and the first call number of its foreign ABI."""
 
     audit: int
     numbers: dict[str, int]
@@ -97,8 +97,8 @@ _Line = tuple[int, int, int, int]
 
 
 def filter_program(machine: str) -> bytes:
-    """Return the filter that the kernel runs at each call; empty for an unknown architecture. A call of
-    another architecture, such as a 32-bit program's, ends the program."""
+    """Return the filter program that the kernel runs at each system call; empty for an unknown architecture.
+    A system call of another architecture, such as a 32-bit program's, ends the program."""
     known = MACHINES.get(machine)
     if known is None:
         return b""
@@ -129,29 +129,29 @@ def _make_failure(number: int) -> _Line:
 
 
 def _match_any(values: list[int], then: _Line) -> list[_Line]:
-    """Return lines that run `then` for any of these values; for others the filter continues after them."""
+    """Return filter lines that run `then` for any of `values`; for others, the filter goes on after them."""
     last = len(values) - 1
     return [*((_IF_EQUAL, last - n, 0 if n < last else 1, value) for n, value in enumerate(values)), then]
 
 
 def _match_none(values: tuple[int, ...], then: _Line) -> list[_Line]:
-    """Return lines that run `then` for all other values; for these the filter continues after them."""
+    """Return filter lines that run `then` except for `values`, for which the filter goes on after them."""
     return [*((_IF_EQUAL, len(values) - n, 0, value) for n, value in enumerate(values)), then]
 
 
 TRIAL_S = 10
 UID = 60_706
-"""The first user id that is used neither by distributions nor by systemd; a trial runs as this one."""
+"""The first user id that neither distributions nor systemd use; a trial runs under this id."""
 UIDS = 478
 PROCESSES = 100
 COUNTS_BY_NAMESPACE = (5, 14)
-"""The Linux version since which a process limit inside a user namespace counts only that namespace."""
+"""The Linux version since which a process limit in a user namespace counts only its own processes."""
 FILES = {
     "passwd": f"agent:x:{INSIDE_UID}:{INSIDE_UID}::/tmp:/bin/sh\n",
     "group": f"agent:x:{INSIDE_UID}:\n",
     "hosts": "127.0.0.1 localhost\n",
 }
-"""The files of /etc inside: some programs fail without an entry for their user, and `localhost` must
+"""The files of /etc in the sandbox: some programs fail without an entry for their user, and `localhost` must
 resolve."""
 INSTALL = "sudo apt-get install bubblewrap (or your system's package of that name)"
 _KNOWN = (
@@ -186,7 +186,7 @@ _KNOWN = (
     ),
     ("Unknown option", "bubblewrap is older than 0.8", INSTALL),
 )
-"""Parts of bubblewrap's messages, each with the reason and the fix."""
+"""Parts of bubblewrap's error messages, each with the reason and the fix."""
 
 
 UNKNOWN = (
@@ -197,8 +197,8 @@ UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class SandboxTools:
-    """The result of the search for a sandbox. `tools`: None if there is no sandbox; `problem` says why.
-    `passing`: a new trial may soon succeed. `landlock`: the weaker protection is available instead."""
+    """The result of the search for a sandbox. `tools`: None if there is none, for the reason in `problem`.
+    `passing`: a new trial may soon succeed. `landlock`: the weaker sandbox is available instead."""
 
     tools: Tools | None
     problem: NodeProblem | None = None
@@ -209,8 +209,8 @@ class SandboxTools:
 def detect_sandbox(
     path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()
 ) -> SandboxTools:
-    """Find the sandbox by a trial: run `true` in it as a run would. Never raises. `folder`: for the sandbox's
-    files; `shown`: the paths that every run sees."""
+    """Find the sandbox by a trial that runs `true` in it as a run would. Never raises. `folder`: the folder
+    for the sandbox's files; `shown`: the paths that every run sees."""
     bwrap = shutil.which("bwrap", path=path)
     if bwrap is None:
         return _make_no_tools("bubblewrap is not installed", INSTALL)
@@ -220,7 +220,7 @@ def detect_sandbox(
             "setpriv is not installed, and the node agent is root", "sudo apt-get install util-linux"
         )
     tools = Tools(bwrap, setpriv, UID if is_root else None)
-    # empty where the limit would count all processes of this user; with root, the agent has a separate user
+    # empty where the limit would count all processes of this user; as root, the agent has its own user id
     release = re.match(r"(\d+)\.(\d+)", os.uname().release)
     by_namespace = release is not None and tuple(map(int, release.groups())) >= COUNTS_BY_NAMESPACE
     prlimit = (shutil.which("prlimit", path=path) or "") if is_root or by_namespace else ""
@@ -242,7 +242,7 @@ def detect_sandbox(
 
 
 def explain_failure(message: str) -> SandboxTools:
-    """Return the result for an error message of bubblewrap, with its reason and fix."""
+    """Return the search result for an error message of bubblewrap, with the reason and the fix."""
     last = message.strip().splitlines()[-1]
     why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
     return _make_no_tools(f"{why}: {last}"[:500], fix)
@@ -255,7 +255,7 @@ def write_etc(folder: Path) -> None:
     for name, data in {**files, FILTER: filter_program(os.uname().machine)}.items():
         target = folder / name
         if not target.is_file() or target.read_bytes() != data:
-            write_atomic(target, data, sync=False)  # atomic, since a step may be about to read it
+            write_atomic(target, data, sync=False)  # atomic, since a step may be reading the file
         target.chmod(0o644)
     blank = folder / BLANK
     if not os.path.lexists(blank):
@@ -264,7 +264,7 @@ def write_etc(folder: Path) -> None:
 
 
 def _try_tools(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -> str:
-    """Return an empty string if the trial succeeded, else the error message."""
+    """Try these tools; return an empty string if the trial succeeded, else the error message."""
     with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as place:
         tree, home = os.path.join(place, "tree"), os.path.join(place, "home")
         for own in (tree, home):
@@ -293,7 +293,7 @@ _FENCE_TRIAL = 'echo x > "$1/tree/in" && cat "$1/tree/in" && ! cat "$1/key" && !
 
 
 def fence_holds(folder: Path, system: System) -> bool:
-    """Whether Landlock works, by a trial in a temporary folder. Never raises."""
+    """Whether Landlock works on this node, by a trial in a temporary folder. Never raises."""
     try:
         if landlock.read_abi() < landlock.LEAST_ABI:
             return False

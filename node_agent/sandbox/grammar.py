@@ -1,8 +1,8 @@
-"""Parses shell scripts in a separate small process: the parser is C code, and agents write the scripts.
+"""Parses shell scripts in a separate small process, since the parser is C code and agents write the scripts.
 
-`Grammar` is the node agent's side. The program (`grammar.py CPU_S IDLE_S FOLDER...`) answers one script after
-the other on its standard files. It ends when its parent ends or after IDLE_S seconds without a request. The
-kernel ends it when one script takes more than CPU_S seconds of CPU time, or too much memory.
+`Grammar` is the node agent's side. The program (`grammar.py CPU_S IDLE_S FOLDER...`) reads scripts on
+standard input and answers each on standard output. It ends with its parent or after IDLE_S seconds without a
+script. The kernel ends it when one script takes more than CPU_S seconds of CPU time, or too much memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CPU_S, IDLE_S = 1.0, 60.0
 WAIT_MS = 20_000
 """Milliseconds until the process counts as hung; far more than its CPU limit, for busy nodes."""
 MEMORY_BYTES = 512 << 20
-"""The limit of address space; unlike agents' programs, this one reserves no more than it uses."""
+"""The process's limit of address space; unlike agents' programs, the parser reserves no more than it uses."""
 LENGTH_BYTES = 4
 MOST_REPLY = 16 << 20
 MOST_REMEMBERED = 1_000
@@ -38,7 +38,7 @@ ENV: Mapping[str, str] = {"LANG": "C.UTF-8"}
 
 
 class Grammar:
-    """The process that parses scripts, started by the first script and again after each end. Thread-safe."""
+    """The process that parses scripts. A script starts it if it is not running. Thread-safe."""
 
     def __init__(self, python: str, cpu_s: float = CPU_S, wait_ms: int = WAIT_MS, idle_s: float = IDLE_S):
         self._argv = [python, "-I", "-S", os.path.abspath(__file__), str(cpu_s), str(idle_s)]
@@ -53,15 +53,15 @@ class Grammar:
         return None if self._child is None or self._child.poll() is not None else self._child.pid
 
     def take_apart(self, raw: bytes) -> ParsedScript:
-        """Return the parsed script. Never raises: a script that ended the process counts as unreadable. Such
-        a script is not parsed again, since its author may submit it many times."""
+        """Return the parsed script. Never raises: a script that ended the process counts as unreadable and is
+        not parsed again, since its author may submit it many times."""
         mark = hashlib.sha256(raw).digest()
         with self._lock:
             if mark in self._deadly:
                 return UNREADABLE
             try:
                 parsed = self._ask_child(raw)
-            except OSError:  # a process that cannot start now says nothing about the script
+            except OSError:  # a failure to start the process now says nothing about the script
                 return UNREADABLE
             if parsed is None:
                 if len(self._deadly) >= MOST_REMEMBERED:
@@ -70,7 +70,7 @@ class Grammar:
             return parsed or UNREADABLE
 
     def ready(self) -> None:
-        """Start the process if it is not running, so that its parser is loaded before the first script."""
+        """Start the process if it is not running, so that the parser is loaded before the first script."""
         with self._lock, contextlib.suppress(OSError):
             self._ensure_child()
 
@@ -79,14 +79,14 @@ class Grammar:
             self._end()
 
     def _ensure_child(self) -> subprocess.Popen[bytes]:
-        """Return the process; a new one if the last one has ended."""
+        """Return the parser process; start a new one if the last one has ended."""
         if self._child is not None and self._child.poll() is not None:
             self._end()
         self._child = self._child or self._start_child()
         return self._child
 
     def _ask_child(self, raw: bytes) -> ParsedScript | None:
-        """Return the answer; None if the script ended the process. Retry if the process exited by itself."""
+        """Return the parsed script; None if it ended the process. Retry if the process exited by itself."""
         self._ensure_child()
         parsed = self._exchange_script(raw)
         return self._exchange_script(raw) if parsed is None and self._end() == 0 else parsed
@@ -124,7 +124,7 @@ class Grammar:
 
 
 def _has_ended(fd: int) -> bool:
-    """Whether the other end is closed and the pipe empty, which means that the process is exiting."""
+    """Whether the pipe is empty and its other end closed, which means that the process is exiting."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))
@@ -155,7 +155,7 @@ def to_plain(script: ParsedScript) -> list[Any]:
 
 
 def from_plain(raw: Any) -> ParsedScript:
-    """Return the parsed script from plain JSON data. ValueError for invalid data."""
+    """Return the parsed script from plain JSON data. Raises ValueError for invalid data."""
     try:
         calls = tuple(_call_from_plain(call) for call in raw[1])
         return ParsedScript(calls, raw[0] is True, tuple(map(str, raw[2])), raw[3] is True)
@@ -186,13 +186,13 @@ def _call_from_plain(raw: list[Any]) -> ShellCommand:
 
 
 def main(argv: list[str]) -> int:
-    """Answer scripts until the input ends or the process was idle too long."""
+    """Answer scripts until the input ends or no script arrived for too long."""
     cpu_s, idle_s = float(argv[1]), float(argv[2])
     sys.path.extend(argv[3:])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     tree.take_apart(b"true")  # load the grammar before the first script
-    # With Landlock, a script that exploits the parser can open no file and no connection.
+    # With Landlock, a script that exploits the parser cannot open a file or a connection.
     from node_agent.sandbox import landlock  # only this program needs it, not the node agent's side
 
     with contextlib.suppress(OSError):  # a kernel without Landlock
@@ -202,7 +202,8 @@ def main(argv: list[str]) -> int:
             raw = _read(0, int.from_bytes(_read(0, LENGTH_BYTES), "big"))
         except EOFError:
             break
-        signal.setitimer(signal.ITIMER_PROF, cpu_s)  # its signal ends this process, even inside C code
+        # the signal of this timer ends the process, even inside C code
+        signal.setitimer(signal.ITIMER_PROF, cpu_s)
         data = json.dumps(to_plain(tree.take_apart(raw)), separators=(",", ":")).encode("ascii")
         signal.setitimer(signal.ITIMER_PROF, 0)
         _write_all(len(data).to_bytes(LENGTH_BYTES, "big") + data)

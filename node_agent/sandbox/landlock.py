@@ -1,9 +1,9 @@
 """The weaker sandbox, which a process applies to itself: `landlock.py [--read P|--write P|--tcp N] -- CMD`.
 
-Standard library only, this one file. Without `--tcp`, TCP is unrestricted; `--tcp 0` allows none. `--calls
-FILE`: a system call filter for the kernel. This process and its descendants can open only what the options
-name. It does not restrict UDP, unix sockets with a path, looking up file names, or anything inside a writable
-path.
+Standard library only, this one file. This process and its descendants can open only what the options name.
+`--tcp N` allows TCP connections only to port N, `--tcp 0` to none; without it, TCP is unrestricted. `--calls
+FILE`: a system call filter. Not restricted: UDP, unix sockets with a path, looking up file names, and
+anything inside a writable path.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 
 CREATE, ADD, RESTRICT = 444, 445, 446
 LEAST_ABI = 3
-"""The oldest usable Landlock version: before it, a read-only file could be truncated."""
+"""The oldest usable Landlock version: earlier versions let a process truncate a read-only file."""
 NET_ABI, IOCTL_ABI, SCOPE_ABI = 4, 5, 6
 PATH_BENEATH, NET_PORT, CONNECT = 1, 2, 2
 READ = 0b1101
@@ -27,16 +27,16 @@ BAD_USAGE, CANNOT_HOLD, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
 
 
 def read_abi() -> int:
-    """Return the kernel's Landlock version; 0 if it is missing or disabled."""
+    """Return the kernel's Landlock version; 0 if Landlock is missing or disabled."""
     version: int = _load_libc().syscall(CREATE, None, 0, 1)
     return max(version, 0)
 
 
 def restrict_process(read: list[str], write: list[str], ports: list[int] | None) -> None:
-    """Restrict this process from now on. A missing path is ignored. OSError if the kernel cannot do it."""
+    """Restrict this process to these paths and TCP ports; skip missing paths. OSError if that fails."""
     have = read_abi()
     if have < LEAST_ABI:
-        raise OSError(f"Landlock ABI {have} is too old")
+        raise OSError(f"Landlock ABI version {have} of this kernel is too old")
     every = (1 << 16) - 1 if have >= IOCTL_ABI else (1 << 15) - 1
     net = CONNECT if have >= NET_ABI and ports is not None else 0
     attr = struct.pack("QQQ", every, net, SCOPED)[: 24 if have >= SCOPE_ABI else 16 if have >= NET_ABI else 8]
@@ -52,8 +52,8 @@ def restrict_process(read: list[str], write: list[str], ports: list[int] | None)
 
 
 def hold_calls(program: bytes) -> None:
-    """Install this system call filter, after `restrict_process`; an empty filter does nothing. OSError when
-    the kernel rejects it."""
+    """Install this system call filter, after `restrict_process`; an empty filter does nothing. Raises OSError
+    when the kernel rejects the filter."""
     if not program:
         return
     text = ctypes.create_string_buffer(program, len(program))
@@ -86,7 +86,7 @@ def _load_libc() -> ctypes.CDLL:
 
 
 def main(argv: list[str]) -> int:
-    """Restrict this process and start the command. Returns only if the command was not started."""
+    """Restrict this process and start the command. Returns only if the command could not be started."""
     options: dict[str, list[str]] = {"--read": [], "--write": [], "--tcp": [], "--calls": []}
     words = argv[1:]
     while len(words) > 1 and words[0] in options:
@@ -117,7 +117,7 @@ def _find_places(name: str) -> list[str]:
 
 
 def _execute_command(places: list[str], argv: list[str]) -> int:
-    """Execute the command as a shell does: try each folder of PATH, and report a refusal over "not found"."""
+    """Execute the command like a shell: try each PATH folder; report "permission denied" over "not found"."""
     failed: OSError = FileNotFoundError(2, "not found")
     for place in places:
         try:

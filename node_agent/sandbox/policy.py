@@ -1,7 +1,7 @@
-"""Decides what a phase of an attempt may see and write, as arguments of bubblewrap or Landlock. Pure.
+"""Decides what a phase of an attempt may see and write, as arguments of bubblewrap or Landlock. No I/O.
 
-An allow-list: a path that is not named here does not exist inside. Paths are the same inside as outside,
-because sessions, events and git's own files name them.
+This is an allow-list: a path that is not named does not exist in the sandbox. Paths are the same inside and
+outside, because sessions, events and git's own files name them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import StrEnum
 from node_agent.sandbox import landlock
 
 INSIDE_UID = 1000
-"""The agent's user id inside, whatever it is outside: some programs refuse to run as root."""
+"""The agent's user id in the sandbox, whatever it is outside: some programs refuse to run as root."""
 TMP_BYTES = 512 << 20
 STATUS_FD = 3
 """The descriptor on which bubblewrap reports whether the program ran: its own failure is not the agent's."""
@@ -38,7 +38,7 @@ BLANK = "blank"
 
 
 class Network(StrEnum):
-    """The network of a phase: none, only the model gateway, or the node's own."""
+    """The network of a phase: none, only the model gateway, or the node's own network."""
 
     NONE = "none"
     MODEL = "model"
@@ -47,8 +47,8 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Where this node's programs are: `folders`, and top-level folders that are `links` into one of them.
-    `etc`: files of /etc that the programs need and that all users may read."""
+    """Where this node's programs are: `folders`, and top-level folders that are links into one of them
+    (`links`). `etc`: files of /etc that the programs need and that all users may read."""
 
     folders: tuple[str, ...] = ("/usr",)
     links: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Covers:
-    """The paths that rules hide from a phase (folders and files) or make read-only.
+    """The paths that path rules hide from a phase (`folders`, `files`) or make read-only (`kept`).
 
     `left`: too many paths of the checkout match, or the search was incomplete. `lost`: a file that an earlier
     phase had covered was not found again.
@@ -72,10 +72,10 @@ class Covers:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one phase can see. All paths are absolute and normalized; `below` is its start folder in `tree`.
+    """What one phase can see. All paths are absolute and normalized; `below` is the start folder in `tree`.
 
-    `etc`: a folder with the sandbox's passwd, group and hosts. `shown`: read-only, including the repository.
-    `hidden`: covered again if a shown path contains it. `gate`: the folder of the model gateway's socket.
+    `etc`: a folder with the sandbox's passwd, group and hosts. `shown`: read-only paths, with the repository.
+    `hidden`: paths covered if a shown path contains them. `gate`: the folder of the gateway's socket.
     """
 
     tree: str
@@ -90,7 +90,7 @@ class View:
     below: str = ""
     covers: Covers = Covers()
     devices: tuple[tuple[str, str], ...] = ()
-    """Device files, such as those of a GPU, each with its path inside."""
+    """Device files, such as those of a GPU, each with its path in the sandbox."""
 
     def __post_init__(self) -> None:
         if self.network is Network.MODEL and not self.gate:
@@ -101,13 +101,13 @@ class View:
             if not path.startswith("/") or path == "/" or {"..", "."} & set(path.split("/")):
                 raise ValueError(f"path must be absolute and normalized: {path!r}")
         if self.below and not {"", ".", ".."}.isdisjoint(self.below.split("/")):
-            raise ValueError(f"path is not below the tree: {self.below!r}")
+            raise ValueError(f"path is not in the checkout: {self.below!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """The programs that build the sandbox. `setpriv` and `uid`: for a node agent that runs as root.
-    `prlimit`: set only if it can limit just the processes inside."""
+    `prlimit`: set only if it can limit the processes of one sandbox alone."""
 
     bwrap: str
     setpriv: str = ""
@@ -127,11 +127,11 @@ def build_prefix(
     calls: int | None = None,
     as_first: bool = False,
 ) -> tuple[str, ...]:
-    """Return the arguments before a command, without the environment: all users can read arguments.
+    """Return the arguments before a command, without the environment, since all users can read arguments.
 
-    `processes`: the maximum inside, including threads, if `tools` can limit them. `calls`: the descriptor of
-    the system call filter. `as_first`: the command is the first process inside, instead of bubblewrap, which
-    would expose the sandbox's descriptors and environment to all other processes.
+    `processes`: the maximum number in the sandbox, including threads, if `tools` can limit it. `calls`: the
+    descriptor of the system call filter. `as_first`: the command is the first process of the sandbox, instead
+    of bubblewrap, which would expose the sandbox's descriptors and environment to all other processes.
     """
     mounts = _list_mounts(view)
     most = (tools.prlimit, f"--nproc={processes}:{processes}", "--") if tools.prlimit and processes else ()
@@ -139,12 +139,12 @@ def build_prefix(
     begin = begin if calls is None else (*begin, "--seccomp", str(calls))
     begin = (*begin, "--as-pid-1") if as_first else begin
     if tools.uid is None:
-        # The kernel counts a user's processes per namespace: in an outer namespace, only this sandbox's.
+        # The kernel counts a user's processes per namespace: an outer one counts only this sandbox's.
         apart = (tools.bwrap, "--die-with-parent", "--unshare-user", "--dev-bind", "/", "/", "--")
         return (*(apart if most else ()), *begin, *_make_argv(view, mounts, {}), "--")
-    # As root the agent could access all of root's files; as another user it could not enter root's folders.
-    # So root mounts them in this attempt's mount namespace where all users may enter, and then drops its
-    # privileges.
+    # With root's user id the agent could access all of root's files; with another id it could not enter
+    # root's folders. So root mounts those folders in this attempt's mount namespace where all users may
+    # enter, and then drops its privileges.
     own = (*_own_files(view), f"{view.etc}/{BLANK}", *(path for flag, path in mounts if flag != "--tmpfs"))
     staged = {path: f"{STAGE}/{number}" for number, path in enumerate(dict.fromkeys(own))}
     stage = [word for path, at in staged.items() for word in ("--bind", path, at)]
@@ -170,7 +170,7 @@ def _make_argv(view: View, mounts: Iterable[Mount], staged: Mapping[str, str]) -
 
 
 def _make_cover_args(view: View, staged: Mapping[str, str]) -> list[str]:
-    """Return mounts for the paths that rules name, to add after all others, the outermost first."""
+    """Return mounts for the paths that path rules name, outermost first; they must come after all others."""
     made = {path: ["--perms", "0000", "--tmpfs", path, "--remount-ro", path] for path in view.covers.folders}
     blank = f"{view.etc}/{BLANK}"
     made |= {path: ["--ro-bind", staged.get(blank, blank), path] for path in view.covers.files}
@@ -196,7 +196,7 @@ def _make_system_args(view: View) -> list[str]:
         words += ["--symlink", target, link]
     for path in (*ETC, *view.system.etc, *(NET_ETC if view.network is Network.FULL else ())):
         words += ["--ro-bind-try", path, path]
-    # /proc/sys belongs to root outside: bubblewrap leaves it writable for a user with that id.
+    # /proc/sys belongs to the outer root user; bubblewrap leaves it writable for a process with that id.
     words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
     for path, inside in view.devices:
         words += ["--dev-bind-try", path, inside]
@@ -219,9 +219,9 @@ def _list_mounts(view: View) -> list[Mount]:
 
 
 def build_fence(view: View, port: int = 0) -> tuple[str, ...]:
-    """Return the arguments before a command for Landlock. `port`: the model gateway's, on the node itself."""
+    """Return the arguments before a command for Landlock. `port`: the model gateway's port on the node."""
     read = [*view.system.folders, *ETC, *NET_ETC, *_ACCOUNTS, *view.system.etc, "/proc", *view.shown]
-    # Landlock rules only add access: a path that contains a hidden one is not shown.
+    # Landlock rules only add access, so a path that contains a hidden path is not shown.
     read = [path for path in read if not any(is_within(one, path) for one in view.hidden)]
     write = [view.home, *_DEVICES, *(path for path, _ in view.devices)]
     (write if view.writable else read).append(view.tree)
@@ -234,5 +234,5 @@ def build_fence(view: View, port: int = 0) -> tuple[str, ...]:
 
 
 def is_within(path: str, above: str) -> bool:
-    """Whether the path is `above` itself or below it, by name alone."""
+    """Whether the path is `above` or below it, compared by name only."""
     return path == above or path.startswith(f"{above.rstrip('/')}/")

@@ -1,11 +1,11 @@
-"""Inside the sandbox: forwards connections to 127.0.0.1 to a unix socket: `relay.py PORT SOCKET -- COMMAND`.
+"""Forwards connections in the sandbox from 127.0.0.1 to a unix socket: `relay.py PORT SOCKET -- COMMAND`.
 
-Standard library only, this one file, mounted read-only. The relay is a child; this process becomes the
-command: the same pid, standard input and exit status. It listens before the command starts. PORT 0: no relay.
+Standard library only, this one file, mounted read-only. The relay, a child, listens before the command
+starts; this process becomes the command, with the same pid, standard input and exit status. PORT 0: no relay.
 
-As the sandbox's first process it remains: it hides its files in /proc, starts the command, closes its
-standard files and ends with the command's status. So no process inside finds PanCode's descriptors or
-environment. The relay has neither and stays readable: through it the shim sees the sandbox's memory.
+As the sandbox's first process, it remains: it hides its files in /proc, starts the command, closes its
+standard files and ends with the command's status. So no process in the sandbox finds PanCode's descriptors or
+environment. The relay has neither and stays readable: the shim measures the sandbox's memory through it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _BY_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def serve(listener: socket.socket, path: str) -> None:
-    """Serve connections until the namespace ends."""
+    """Accept connections and forward them to the socket `path` until the namespace ends."""
     threading.stack_size(STACK_BYTES)
     while True:
         try:
             near, _ = listener.accept()
-        except OSError:  # the connection is closed already, or there are too many
+        except OSError:  # the connection is already closed, or too many are open
             continue
         threading.Thread(target=_carry_connection, args=(near, path), daemon=True).start()
 
 
 def _carry_connection(near: socket.socket, path: str) -> None:
-    """Forward one connection both ways; each end is closed after the other."""
+    """Forward one connection to the socket `path` in both directions; close each end after the other."""
     with near, socket.socket(socket.AF_UNIX) as far:
         try:
             far.connect(path)
@@ -53,7 +53,7 @@ def _copy_bytes(source: socket.socket, sink: socket.socket) -> None:
         while data := source.recv(CHUNK):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
-    except OSError:  # one end failed: close both, so that the other does not wait
+    except OSError:  # one end failed: close both, so that the other end does not wait
         for end in (source, sink):
             try:
                 end.shutdown(socket.SHUT_RDWR)
@@ -62,7 +62,7 @@ def _copy_bytes(source: socket.socket, sink: socket.socket) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command. Returns if it was not started, or, as the first process, after its end."""
+    """Run the command. Returns if it could not be started, or, as the first process, after its end."""
     if len(argv) < 5 or argv[3] != "--" or not argv[1].isdigit():
         return _report_failure(BAD_USAGE, "usage: relay.py PORT SOCKET -- COMMAND [ARG...]")
     is_first = os.getpid() == 1
@@ -95,15 +95,15 @@ def main(argv: list[str]) -> int:
 
 def _hide_process() -> bool:
     """Hide this process's memory, environment and descriptors from other processes; False if that failed."""
-    import ctypes  # only here, as the relay does not need it
+    import ctypes  # imported only here, as the relay does not need it
 
     return int(ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) == 0
 
 
 def _serve_relay(listener: socket.socket | None, path: str, anew: bool) -> None:
-    """Run the relay. `anew`: as a new program without the inherited environment."""
+    """Run the relay. `anew`: start it as a new program without the inherited environment."""
     folder, name = os.path.split(path)
-    os.chdir(folder or ".")  # a socket's path may have 107 bytes, and a home may be deep
+    os.chdir(folder or ".")  # the path of a unix socket may have 107 bytes, and the home's path may be long
     if anew:
         fd = -1 if listener is None else listener.fileno()
         if listener is not None:
@@ -114,7 +114,7 @@ def _serve_relay(listener: socket.socket | None, path: str, anew: bool) -> None:
 
 
 def _on_a_stop(do: signal.Handlers) -> None:
-    """Set the handling of stop signals, meant for the command: the end of pid 1 would kill all processes."""
+    """Set how this process handles stop signals, meant for the command: if pid 1 ended, all would end."""
     for number in _BY_STOPS:
         signal.signal(number, do)
 
@@ -138,7 +138,7 @@ def _serve_socket(fd: int, name: str) -> None:
 
 
 def _close_standard_files() -> None:
-    """Close the command's standard files, so that their readers do not wait for the relay."""
+    """Close our copies of the command's standard files, so that their readers do not wait for the relay."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

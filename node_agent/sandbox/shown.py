@@ -1,4 +1,4 @@
-"""The parts of a node that a phase in the sandbox sees, and which of their files path rules hide."""
+"""The parts of a node that a sandboxed phase sees, and the files in them that path rules hide."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COVERED = "covered.json"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A file or folder of the checkout that was covered. `at`: device and inode."""
+    """A covered file or folder of the checkout. `at`: its device and inode."""
 
     path: str
     access: PathAccess
@@ -50,7 +50,7 @@ def read_covered(folder: Path) -> tuple[Known, ...]:
 
 
 def write_covered(folder: Path, tree: str, covers: Covers, before: Iterable[Known]) -> None:
-    """Record for the next phase the paths of the checkout that this phase covered, and those of `before`."""
+    """Record for the next phase the paths in the checkout `tree` that `covers` and `before` contain."""
     entries = {one.at: (one.path, one.access) for one in before}
     every = [*((path, PathAccess.NONE) for path in (*covers.folders, *covers.files))]
     every += [(path, PathAccess.READ) for path in covers.kept]
@@ -64,11 +64,11 @@ def write_covered(folder: Path, tree: str, covers: Covers, before: Iterable[Know
 
 
 def found_again(tree: str, before: Iterable[Known], most: int) -> tuple[list[Known], bool]:
-    """Return the files at their present paths, and whether the search (of at most `most` entries) ended."""
+    """Find the files again. Return them at their present paths, and False if `most` entries were too few."""
     here = list(before)
     stay = [one for one in here if _read_inode(one.path) == one.at and _is_plain(tree, one.path)]
     lost = {one.at: one for one in here if one not in stay}
-    inodes = {inode for _, inode in lost}  # a directory entry has its inode without a stat call
+    inodes = {inode for _, inode in lost}  # an entry of a directory has its inode without a stat call
     for seen, entry in enumerate(_tree_entries(tree) if lost else (), 1):
         if seen > most:
             return stay, False
@@ -101,22 +101,22 @@ def _read_inode(path: str) -> tuple[int, int] | None:
 
 
 def _is_plain(tree: str, path: str) -> bool:
-    """Whether no parent of the path is a symbolic link."""
+    """Whether no parent folder of the path is a symbolic link."""
     return os.path.realpath(path) == f"{os.path.realpath(tree)}{path.removeprefix(tree)}"
 
 
 MOST_SEEN = 250_000
-"""The most entries of a checkout that are searched, so that a start takes only some seconds."""
+"""The most entries of a checkout that are searched, so that a start takes only a few seconds."""
 MOST_COVERED = 300
 """The most mounts: each adds two arguments, and takes the kernel's time at every start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The folders of a phase: its checkout, and the shown parts of the node.
+    """The folders of a phase: the checkout, and the shown parts of the node.
 
-    `home`: the meaning of `~`, the home of the node agent's user. `needed`: paths that the phase cannot run
-    without, so that no rule can hide them.
+    `home`: the home of the node agent's user, which `~` means. `needed`: paths without which the phase cannot
+    run, so that no rule can hide them.
     """
 
     tree: str
@@ -142,8 +142,8 @@ class _Found:
 def covers_of(
     rules: Sequence[PathRule], ground: Ground, writable: bool, before: Sequence[Known] = ()
 ) -> Covers:
-    """Return the paths to cover now. No path is a symbolic link or behind one. `before`: files covered
-    earlier, which are covered again, and first, whatever a program has added since."""
+    """Return the paths to cover now, without symbolic links and paths behind one. `before`: files covered in
+    earlier phases, which are covered again, before files that a program has added since."""
     kinds = (PathAccess.NONE, PathAccess.READ) if writable else (PathAccess.NONE,)
     counting = [rule for rule in rules if rule.access in kinds]
     inside = [rule for rule in counting if not rule.pattern.startswith(("/", "~/"))]
@@ -164,7 +164,7 @@ def _cover_plain(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> No
 
 
 def _cover_walked(found: _Found, ground: Ground, rules: list[PathRule]) -> None:
-    """Search the whole checkout except .git for matching paths; a hidden folder is not entered."""
+    """Search the whole checkout except .git for paths that match; hidden folders are not entered."""
     matching = _Matching(rules)
     folders: list[tuple[str, str, bool]] = [(ground.tree, "", False)] if rules else []
     while folders and not found.is_full:
@@ -182,7 +182,7 @@ def _cover_walked(found: _Found, ground: Ground, rules: list[PathRule]) -> None:
 
 
 class _Matching:
-    """The strictest rule for an entry; most rules are a plain name, and need no pattern matching."""
+    """Finds the strictest rule for an entry; most rules are a plain name, and need no pattern matching."""
 
     def __init__(self, rules: Iterable[PathRule]) -> None:
         self._names: dict[str, PathAccess] = {}
@@ -205,12 +205,12 @@ def _list_entries(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
-    except OSError:  # unreadable, deleted, or the path is too long
+    except OSError:  # unreadable, deleted, or its path is too long
         return
 
 
 def _cover_path(found: _Found, ground: Ground, path: str, access: PathAccess) -> None:
-    """Cover the real path, if it is in the checkout: a mount on a symbolic link is impossible."""
+    """Cover the path that `path` resolves to, if in the checkout: a symbolic link cannot be mounted over."""
     top, real = os.path.realpath(ground.tree), os.path.realpath(path)
     if real.startswith(f"{top}/") and os.path.exists(real):
         here = f"{ground.tree}{real[len(top) :]}"
@@ -219,7 +219,7 @@ def _cover_path(found: _Found, ground: Ground, path: str, access: PathAccess) ->
 
 
 def _cover_outside(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
-    """Cover hidden paths outside the checkout; everything else there is read-only in any case."""
+    """Cover hidden paths outside the checkout; all other paths there are read-only in any case."""
     for rule in rules:
         pattern = rule.pattern.rstrip("/")
         path = os.path.realpath(f"{ground.home}{pattern[1:]}" if pattern.startswith("~") else pattern)
@@ -248,18 +248,18 @@ _ETC = (
     *("/etc/java*", "/etc/maven", "/etc/python3*", "/etc/perl", "/etc/php", "/etc/fonts"),
     *("/etc/groff", "/etc/X11", "/etc/locale.alias"),
 )
-"""Targets of links from programs below /usr, such as the security settings that Java needs to start."""
+"""Targets outside /usr of links from programs, such as the security settings that Java needs to start."""
 _MODULES = "node_modules"
 _HEAD_BYTES = 256
 _SHIMS, _SHIMMED = "shims", ("libexec", "bin", "plugins", "version", "versions", "installs")
 """The shims folder that managers such as pyenv put on PATH, and the folders to which shims lead."""
 MOST_LINKS = 500
-"""The most links in one folder of PATH that are followed."""
+"""The most links that are followed in one folder of PATH."""
 
 
 def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
     """Return this node's program folders: all in /usr, or in top-level folders on older systems. `etc`:
-    patterns; only matches that all users may read are included."""
+    patterns of files in /etc; only files that all users may read are included."""
     folders, links = ["/usr"], {}
     for path in top:
         if os.path.islink(path):
@@ -271,7 +271,7 @@ def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
 
 
 def _is_public(path: str) -> bool:
-    """Whether all users may read the path; a link is judged by its target."""
+    """Whether all users may read the path; for a link, whether they may read its target."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
@@ -281,20 +281,20 @@ def _is_public(path: str) -> bool:
 
 
 class Programs:
-    """The shown parts of `path` (PATH) and of single programs. `home`: the node agent user's."""
+    """Finds the parts of `path` (PATH) and of single programs to show. `home`: of the node agent's user."""
 
     def __init__(self, path: str, home: str, system: System) -> None:
         folders = [_clean_path(folder) for folder in path.split(":") if os.path.isabs(folder)]
         self._path, self._home, self._system = ":".join(folders), os.path.realpath(home), system
 
     def shown(self, *programs: str) -> tuple[str, ...]:
-        """Return the existing folders and files to show; missing ones are left out."""
+        """Return the existing folders and files to show for these programs; missing ones are left out."""
         found = dict.fromkeys(self._of_path())
         for program in programs:
             where = self._find_program(program)
             found.update(dict.fromkeys(self._of_program(where) if where else ()))
         there = [one for one in found if not self._in_system(one) and os.path.exists(one)]
-        # A path inside another one is shown with it; a separate mount of a link would follow the link.
+        # A path inside another path is shown with it; a separate mount of a link would follow the link.
         return tuple(
             one for one in there if not any(is_within(one, other) for other in there if other != one)
         )
@@ -312,12 +312,13 @@ class Programs:
 
     def _of_links(self, folder: str) -> Iterator[str]:
         links: list[str] = []
-        # such as a folder that this user may not list
+        # for example a folder that this user may not list
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             links += [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
         for link in links:
             yield from self._yield_installed(os.path.realpath(link))
-            environment = environment_of(link)  # an environment's Python is itself a link to one elsewhere
+            # the Python of a virtual environment is itself a link to another folder
+            environment = environment_of(link)
             if environment is not None and not self._too_much(os.path.realpath(environment)):
                 yield environment
 
@@ -337,7 +338,7 @@ class Programs:
             yield from (interpreter, *self._yield_installed(os.path.realpath(interpreter)))
 
     def _yield_installed(self, real: str) -> Iterator[str]:
-        """Yield the package's folder, or the folder around a `bin`; else the file alone."""
+        """Yield the folder of `real`'s package, or the parent of its `bin` folder; else the file alone."""
         parts = Path(real).parts
         if _MODULES in parts:
             yield str(Path(*parts[: parts.index(_MODULES) + 1]))
@@ -347,7 +348,7 @@ class Programs:
             yield real
 
     def _find_interpreter(self, program: str) -> str | None:
-        """Return the interpreter in a script's first line."""
+        """Return the interpreter that the first line of a script names; None for other files."""
         try:
             if not stat.S_ISREG(os.stat(program).st_mode):
                 return None
@@ -362,7 +363,7 @@ class Programs:
         return self._find_program(words[1] if by_name else words[0])
 
     def _too_much(self, real: str) -> bool:
-        """Whether it is a home, contains one, or is directly in one, such as ~/.cargo with its tokens."""
+        """Whether `real` is the user's home, contains it, or is directly in it, like ~/.cargo with tokens."""
         return self._holds_home(real) or os.path.dirname(real) == self._home
 
     def _holds_home(self, real: str) -> bool:
@@ -373,7 +374,7 @@ class Programs:
 
 
 def _clean_path(path: str) -> str:
-    """Return an absolute path in normalized form; it may begin with two slashes."""
+    """Return an absolute path in normalized form, also if it begins with two slashes."""
     return "/" + os.path.normpath(path).lstrip("/")
 
 
@@ -381,14 +382,14 @@ GATE = "gate"
 """The folder of the model gateway's socket, in an attempt's folder."""
 SOCKET = "model.sock"
 RELAY = relay.__file__
-"""The program that connects to the model gateway from inside."""
+"""The program that connects to the model gateway from inside the sandbox."""
 
 
 def is_begun_by_us(plan: PhasePlan, network: Network) -> bool:
-    """Whether the first process inside is PanCode's: for a model behind the gateway, or a worker as agent.
+    """Whether the sandbox's first process is PanCode's: with a model gateway or PanCode's worker as agent.
 
-    Other phases keep bubblewrap as the first process, which reports missing programs; their own processes can
-    see its environment in any case.
+    In other phases bubblewrap is the first process, as it reports missing programs; their processes can see
+    the environment in any case.
     """
     python = os.path.realpath(sys.executable)
     own = (step.kind is StepKind.AGENT and os.path.realpath(step.argv[0]) == python for step in plan.steps)
@@ -396,22 +397,22 @@ def is_begun_by_us(plan: PhasePlan, network: Network) -> bool:
 
 
 def first_words(view: View, port: int) -> tuple[str, ...]:
-    """Return the beginning of a step's command when the first process inside is PanCode's."""
+    """Return the beginning of a step's command when the sandbox's first process is PanCode's own."""
     where = (str(port), f"{view.gate}/{SOCKET}") if view.network is Network.MODEL else ("0", "/")
     return (os.path.realpath(sys.executable), "-I", "-S", RELAY, *where, "--")
 
 
 def open_own(plan: PhasePlan) -> None:
-    """Make PanCode's code that runs inside readable: root may have unpacked it for root alone."""
+    """Make PanCode's code for the sandbox readable for all: root may have unpacked it for root alone."""
     for folder in (os.path.dirname(RELAY), *own_folders(plan)):
         open_to_readers(Path(folder))
 
 
 def named_programs(plan: PhasePlan) -> Iterator[str]:
-    """Yield the programs to show with everything installed with them: the agent's, and names on PATH.
+    """Yield the programs to show with all that is installed with them: the agent's, and those named on PATH.
 
-    A path counts only for an agent that a user started; otherwise a repository's gate command, or a run that
-    dispatches another, could choose which parts of the node are visible.
+    A program named by a path counts only for an agent that a user started; otherwise a repository's gate
+    command, or a run that dispatches another, could choose which parts of the node are visible.
     """
     own = plan.env.get(DEPTH, "0") == "0"
     for step in plan.steps:
@@ -420,7 +421,7 @@ def named_programs(plan: PhasePlan) -> Iterator[str]:
 
 
 def own_folders(plan: PhasePlan) -> set[str]:
-    """Return the node agent's own folders that an agent's start needs: all of them for a PanCode worker."""
+    """Return the node agent's folders that the agent's start needs; for a PanCode worker, all of them."""
     agents = [step.argv for step in plan.steps if step.kind is StepKind.AGENT]
     folders = {word for argv in agents for word in argv if word in (PACKAGE, LIBRARIES)}
     if _has_hook(plan.env["HOME"]):
@@ -429,15 +430,15 @@ def own_folders(plan: PhasePlan) -> set[str]:
 
 
 def _has_hook(home: str) -> bool:
-    """Whether PanCode's hook checks the run's policy before each tool call."""
+    """Whether the home contains PanCode's hook, which checks the run's policy before each tool call."""
     return os.path.isfile(os.path.join(home, RULES))
 
 
 def list_guarded(home: str, of_agent: bool = True) -> Iterator[str]:
     """Yield the launch's files in the home and the folders of hooks, which become read-only.
 
-    They include a program's settings and approval rules; an interactive run may start the program from them
-    again. Without `of_agent`: only the folders, since all files are written anew after set-up.
+    They include a program's settings and approval rules, since an interactive run may start the program again
+    with them. Without `of_agent`: only the folders, since all files are written again after set-up.
     """
     laid = laid_in(home) if of_agent else ()
     skills = {name.partition(f"/{SKILLS}/")[0] + f"/{SKILLS}" for name in laid if f"/{SKILLS}/" in name}
@@ -454,5 +455,5 @@ def is_clean(path: str) -> bool:
 
 
 def _is_ours(word: str) -> bool:
-    """Whether the path is a node agent file that starts a step, such as the scripted program's."""
+    """Whether the path is a file of the node agent that starts a step, such as the scripted program."""
     return word.startswith(f"{PACKAGE}/") and is_clean(word) and os.path.isfile(word)

@@ -1,4 +1,4 @@
-"""The sandbox of this node: tested at first use and again after some minutes, and put around each step."""
+"""The sandbox of this node, tested at first use and again after some minutes, and applied to each step."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def list_user_ids() -> set[int]:
 
 
 class UserIdPool:
-    """The user ids for attempts. Thread-safe; survives a restart: a file per id contains its attempt's name.
-    Two attempts with one id could end each other's processes, and would share one process limit."""
+    """User ids for attempts, each with its attempt's name in a file that survives a restart. Thread-safe. Two
+    attempts with one id could end each other's processes, and would share a process limit."""
 
     def __init__(
         self, folder: Path, count: int = UIDS, living: Callable[[], set[int]] = list_user_ids
@@ -75,7 +75,7 @@ class UserIdPool:
         self._lock = threading.Lock()
 
     def owner_of(self, attempt: str) -> int:
-        """Return the attempt's user id, the same each time. OSError if none is free or cannot be stored."""
+        """Return the attempt's user id, the same each time. OSError if no id is free or can be stored."""
         with self._lock:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             assigned = {int(one.name): one for one in self._folder.iterdir() if one.name.isdigit()}
@@ -86,14 +86,14 @@ class UserIdPool:
             return self._assign_id(attempt, assigned)
 
     def _assign_id(self, attempt: str, assigned: dict[int, Path]) -> int:
-        busy = self._living()  # includes attempts of other fleets on this node
+        busy = self._living()  # the ids include those of attempts of other fleets on this node
         first = zlib.crc32(attempt.encode()) % self._count
         every = [UID + (first + step) % self._count for step in range(self._count)]
         free = [uid for uid in every if uid not in busy]
-        # Ids that were never assigned come first, then the least recently used ones.
+        # Ids that were never assigned come first, then those used least recently.
         free.sort(key=lambda uid: assigned[uid].stat().st_mtime_ns if uid in assigned else 0)
         if not free:
-            raise OSError("no user id is free for this attempt: every one has running processes")
+            raise OSError("no user id is free for this attempt: every id has running processes")
         if free[0] in assigned:
             assigned[free[0]].unlink()
         create_exclusive(self._folder / str(free[0]), attempt.encode())
@@ -106,14 +106,15 @@ SOON_MS = 30_000
 OWN_FILE = "sandbox.json"
 TOO_MANY = (
     f"the sandbox cannot cover all paths that the path rules name: more than {MOST_COVERED} paths of the "
-    f"checkout match, or it has more than {MOST_SEEN} entries; fix: name folders or full paths in the rules"
+    f"checkout match, or the checkout has more than {MOST_SEEN} entries; fix: name folders or full paths in "
+    "the rules"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a phase may do. `port`: the model gateway's; the relay listens on the same one inside. `paths`:
-    users' rules; the paths that they name are covered. `devices`: as in `View`."""
+    """What a phase may do. `port`: the model gateway's port, also used by the relay in the sandbox. `paths`:
+    the users' path rules, whose paths are covered. `devices`: as in `View`."""
 
     writable: bool
     network: Network
@@ -132,10 +133,10 @@ class OwnersWish:
 
 
 class Sandbox:
-    """The node's sandbox. Thread-safe. The first use makes a trial, whose result is reused for minutes."""
+    """The node's sandbox. Thread-safe. The first use makes a trial; its result is reused for some minutes."""
 
     def __init__(self, home: Path, path: str, clock: Clock, user_home: str) -> None:
-        """`home`: the node's; `user_home`: the home of the node agent's user; `path`: PATH for programs."""
+        """`home`: the node agent's home; `user_home`: the home of its user; `path`: PATH for programs."""
         self._home, self._path, self._clock = home, path, clock
         self._system, self._user_home = this_system(), user_home
         self._programs = Programs(path, user_home, self._system)
@@ -146,8 +147,8 @@ class Sandbox:
         self._seen: tuple[tuple[int, int], tuple[str, ...]] = ((0, 0), ())
 
     def find(self) -> SandboxTools:
-        """Return the sandbox's tools, or why there is none. Tried again after minutes, or when bubblewrap or
-        the owner's file changes."""
+        """Return the sandbox's tools, or the reason why there are none. Searches again after some minutes, or
+        when bubblewrap or the owner's file changes."""
         wish = self._read_wish()
         if wish.off or wish.trouble:
             return SandboxTools(None, no_sandbox(wish.off or wish.trouble, self._repair()))
@@ -163,19 +164,19 @@ class Sandbox:
             return self._found
 
     def owner_of(self, attempt: str) -> int | None:
-        """Return the user id that must own this attempt's files; None: the node agent's own."""
+        """Return the user id that must own this attempt's files; None: the node agent's own user id."""
         tools = self.find().tools
         if tools is None or tools.uid is None:
             return None
         return self._owners.owner_of(attempt)
 
     def around(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> PhasePlan | None:
-        """Return the plan with each step in a sandbox, a new one if it had one; None if no sandbox works now.
+        """Return the plan with each step in a new sandbox instead of any old one; None if none works now.
 
-        Landlock is used if it is the only one available, unless the plan was in a full sandbox.
+        Landlock is used if only it is available, unless the plan was in a full sandbox.
 
-        `shown`: read-only paths besides the programs, such as the repository. The steps' outputs are in the
-        attempt's folder, and so is the gateway's socket.
+        `shown`: read-only paths besides the programs, such as the repository. The steps' outputs and the
+        gateway's socket are in the attempt's folder.
         """
         found = self.find()
         tools = found.tools
@@ -183,7 +184,7 @@ class Sandbox:
             fenced = found.landlock and not any(step.walled for step in plan.steps)
             return self._fence_plan(plan, allowed, shown) if fenced else None
         if any(step.walled and not step.wall for step in plan.steps):
-            return plan  # from an older node agent: its arguments already include the sandbox
+            return plan  # a plan of an older node agent, whose arguments already include the sandbox
         if tools.uid is not None:
             tools = replace(tools, uid=self.owner_of(plan.marker))
             open_own(plan)
@@ -202,14 +203,14 @@ class Sandbox:
         return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
     def _find_covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
-        """Return the existing paths that rules name, except those the sandbox needs. Raises StepFailed."""
+        """Return existing paths that path rules name, except those the sandbox needs. Raises StepFailed."""
         system = (*view.system.folders, *view.system.links)
         needed = (view.tree, view.home, view.etc, RELAY, os.path.realpath(sys.executable), *system)
         ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
         folder = Path(plan.steps[0].stdout).parent
         before = read_covered(folder)
         covers = covers_of(allowed.paths, ground, view.writable, before)
-        # The result check finds what an agent adds; every file from before the agent must be covered.
+        # The result check finds files that an agent adds; every file from before the agent must be covered.
         if covers.lost or (covers.left and all(step.kind is not StepKind.GATE for step in plan.steps)):
             raise StepFailed(FailureKind.SANDBOX, TOO_MANY)
         write_covered(folder, view.tree, covers, () if view.writable else before)
@@ -254,7 +255,7 @@ class Sandbox:
         return 0, 0
 
     def _read_wish(self) -> OwnersWish:
-        """Return the owner's settings; an unreadable file disables the sandbox and gives the reason."""
+        """Return the owner's settings; a file that cannot be read disables the sandbox with that reason."""
         file = self._home / OWN_FILE
         try:
             raw = json.loads(file.read_bytes())

@@ -1,3 +1,3 @@
-"""Runs on vendors' SDKs: PanCode runs the tools; a driver in the owner's environment calls the model."""
+"""Runs on vendors' SDKs: PanCode runs tools; a driver in the owner's Python environment calls the model."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The driver's end of the channel to PanCode's program: one line of JSON for each message. Standard library
-only: it runs on the Python of an environment that PanCode does not control."""
+only, since it runs on the Python of an environment that PanCode does not control."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from node_agent.native.secrecy import hide_memory
 
 
 class Channel:
-    """The channel to the driver's host. Takes over standard output: an SDK's output goes to standard error.
-    The model's key arrives here, so this process is first closed to other processes."""
+    """The channel to the program that started the driver. Takes over standard output, so an SDK's output goes
+    to standard error. Hides this process from other processes first, since the model's key arrives here."""
 
     def __init__(self) -> None:
         hide_memory()
@@ -31,7 +31,7 @@ class Channel:
         """Cancels the current turn; None between turns."""
 
     def first(self) -> dict[str, Any]:
-        """Return the first line: the whole spec, except users' messages."""
+        """Return the first line: the whole spec of the run, without users' messages."""
         spec: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
         return spec
 
@@ -42,7 +42,7 @@ class Channel:
             data = data[os.write(self._out, data) :]
 
     async def ask(self, kind: str, **fields: object) -> str:
-        """Send a message, and return its answer."""
+        """Send a message and return the answer to it."""
         loop = asyncio.get_running_loop()
         number, answer = next(self._numbers), loop.create_future()
         self._waiting[number] = answer
@@ -50,19 +50,19 @@ class Channel:
         return str(await answer)
 
     async def turns(self) -> AsyncIterator[str]:
-        """Yield the message of each turn, until the host ends the run."""
+        """Yield the message of each turn, until the other end ends the run."""
         while (words := await self._words.get()) is not None:
             yield words
 
     def listen(self) -> None:
-        """Receive answers and messages from now on. When the host closes the channel, this process ends."""
+        """Receive answers and messages from now on. If the other end closes the channel, the process ends."""
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._hear, args=(loop,), name="line", daemon=True).start()
 
     def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
         for line in sys.stdin.buffer:
             loop.call_soon_threadsafe(self._take, json.loads(line))
-        if os.getpgrp() == os.getpid():  # processes that the SDK has started may be waiting for its model
+        if os.getpgrp() == os.getpid():  # processes that the SDK started may be waiting for its model
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
@@ -73,7 +73,8 @@ class Channel:
             self._take_answer(message["number"], message["text"])
         elif self.cancel is not None:
             self.cancel()
-            for number in list(self._waiting):  # after the cancel, or the SDK would call the model again
+            # only after the cancel, since the SDK would otherwise call the model again
+            for number in list(self._waiting):
                 self._take_answer(number, message["cancel"])
 
     def _take_answer(self, number: int, text: str) -> None:

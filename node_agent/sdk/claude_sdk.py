@@ -37,7 +37,7 @@ from claude_agent_sdk import (
 SERVER = "pancode"
 PREFIX = f"mcp__{SERVER}__"
 ENV = {
-    "ENABLE_TOOL_SEARCH": "false",  # otherwise the model must search for PanCode's tools first
+    "ENABLE_TOOL_SEARCH": "false",  # otherwise the model must first search for PanCode's tools
     "MAX_MCP_OUTPUT_TOKENS": "100000",
 }
 """The variables of the program that the SDK starts: PanCode itself truncates tool answers."""
@@ -45,15 +45,15 @@ TOO_OLD = (
     "this claude-agent-sdk is too old: it would interpret messages as commands; fix: pip install --upgrade "
     "'claude-agent-sdk==0.2.*'"
 )
-OVER = "Not done: its turn is over."
+OVER = "Not done: the turn of this call is over."
 _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
 
 
 def make_tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool:
-    """Return one of PanCode's tools: its calls are checked and run at the other end of the channel."""
+    """Return a PanCode tool for the SDK; its calls are checked and run at the other end of the channel."""
 
     async def done(given: dict[str, Any]) -> dict[str, Any]:
-        if line.cancel is None:  # the SDK's program handled a cancel late
+        if line.cancel is None:  # the SDK's program handled a cancel too late
             return {"content": [{"type": "text", "text": OVER}]}
         number, arguments = f"t{next(numbers)}", json.dumps(given)
         text = await line.ask("call", id=number, name=form["name"], arguments=arguments)
@@ -63,7 +63,7 @@ def make_tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMc
 
 
 def make_guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
-    """Return a hook that allows only PanCode's tools, whatever the program itself would offer or allow."""
+    """Return a hook that allows only the tools `names`, whatever the program itself would offer or allow."""
 
     async def decide(call: Any, tool_use_id: Any, context: Any) -> dict[str, Any]:
         if call.get("tool_name") in {f"{PREFIX}{name}" for name in names}:
@@ -80,7 +80,7 @@ def make_guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
 
 
 def make_options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
-    """Return options without the program's own tools, settings of repository or user, or user prompts."""
+    """Return SDK options: no tools of the program, no repository or user settings, no questions to users."""
     names, numbers = {form["name"] for form in spec["tools"]}, count(1)
     server = create_sdk_mcp_server(SERVER, tools=[make_tool(line, form, numbers) for form in spec["tools"]])
     prompt = f"{spec['file']}.prompt"
@@ -94,7 +94,8 @@ def make_options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
         strict_mcp_config=True,
         permission_mode="dontAsk",
         resume=spec["resume"] or None,
-        verbatim_prompts=True,  # else it reads files named with @, and takes a leading / as its command
+        # otherwise the program reads files named with @, and takes a message with a leading / as its command
+        verbatim_prompts=True,
         include_partial_messages=True,
         max_turns=spec["turns"] or None,
         model=spec["model"] or None,
@@ -107,7 +108,7 @@ def make_options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
 
 
 class ClaudeTalk:
-    """One program of the SDK, and its messages. `names`: PanCode's tools."""
+    """One running program of the SDK and its messages. `names`: PanCode's tools."""
 
     def __init__(self, line: Channel, client: ClaudeSDKClient, names: set[str]) -> None:
         self._line, self._client, self._names = line, client, {f"{PREFIX}{name}" for name in names}
@@ -115,20 +116,20 @@ class ClaudeTalk:
         self._session, self._in_pieces = "", False
 
     async def follow(self) -> None:
-        """Receive messages until the program ends. Between two turns, this process then exits, to be
+        """Receive messages until the program ends. If it ends between two turns, this process exits, to be
         restarted."""
         gone: Any = None
         try:
             async for message in self._client.receive_messages():
                 self._heard.put_nowait(message)
-        except Exception as exc:  # on any error, as the turn must not wait forever
+        except Exception as exc:  # on any error, since the turn must not wait forever
             gone = exc
         if self._line.cancel is None:
             os._exit(1)
         self._heard.put_nowait(gone)
 
     async def turn(self, words: str) -> ResultMessage | None:
-        """Run a turn; return its result. None, or an exception of the SDK: the program has ended."""
+        """Run a turn; return its result. Returns None or raises an SDK exception if the program has ended."""
         self._line.cancel = lambda: asyncio.ensure_future(self._interrupt())
         try:
             await self._client.query(words)
@@ -147,7 +148,7 @@ class ClaudeTalk:
             await self._client.interrupt()
 
     async def _take(self, message: Any) -> None:
-        """Report the events of a message during a turn."""
+        """Report the events that a message of the program contains, during a turn."""
         line = self._line
         if isinstance(message, SystemMessage) and message.subtype == "init":
             session = message.data.get("session_id", "")
@@ -160,26 +161,27 @@ class ClaudeTalk:
                 self._in_pieces = True
                 line.tell("said", text=text)
         if isinstance(message, AssistantMessage):
-            await line.ask("asks")  # the host checks the limits at each answer: a run past one gets no reply
+            # the other end checks the limits at each answer: a run beyond one gets no reply
+            await line.ask("asks")
         for block in message.content if isinstance(message, AssistantMessage) else ():
             if isinstance(block, TextBlock):
-                if not self._in_pieces:  # text of the program, not streamed by the model
+                if not self._in_pieces:  # text by the program itself, not streamed by the model
                     line.tell("said", text=block.text)
                 self._in_pieces = False
             elif isinstance(block, ToolUseBlock) and block.name not in self._names:
-                # The program reports the missing tool only to the model, so report it to the host.
+                # The program reports the missing tool only to the model, so report it to the other end too.
                 name, arguments = block.name.removeprefix(PREFIX), json.dumps(block.input)
                 await line.ask("stray", id=block.id, name=name, arguments=arguments)
 
 
 def can_resume(spec: dict[str, Any]) -> bool:
-    """Whether the program can continue the session."""
+    """Whether the SDK's program can continue the session of the spec."""
     kept = Path(os.environ["CLAUDE_CONFIG_DIR"]).glob(f"projects/*/{spec['resume']}.jsonl")
     return bool(spec["resume"]) and any(kept)
 
 
 async def run(line: Channel, spec: dict[str, Any]) -> None:
-    """Run turn after turn; without turns, report the end once the program has stored its session."""
+    """Run turn after turn; in a run without turns, report the end once the program has stored its session."""
     if not hasattr(ClaudeAgentOptions, "verbatim_prompts"):
         return line.tell("failed", failure="cannot_start", why=TOO_OLD, leaves=True)
     line.listen()
@@ -202,7 +204,7 @@ async def run(line: Channel, spec: dict[str, Any]) -> None:
 
 
 def finish(line: Channel, last: ResultMessage | None) -> None:
-    """Report the usage and the result."""
+    """Report the usage and the result to the other end."""
     if last is None:
         why = "the SDK's program ended without a result"
         return line.tell("failed", failure="no_answer", why=why, leaves=True)
@@ -228,7 +230,7 @@ def _find_kind(last: ResultMessage, words: str) -> str:
 
 
 def main() -> None:
-    """Run until the result is reported; the host ends this process."""
+    """Run until the result is reported; the program at the other end then ends this process."""
     line = Channel()
     try:
         asyncio.run(run(line, line.first()))

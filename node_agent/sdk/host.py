@@ -1,5 +1,5 @@
 """Talks with an SDK's driver: sends it messages, runs its model's tool calls, and restarts it after an exit.
-Reading a line takes time linear in its length, and no wait outlasts the run or a user's cancel."""
+Reading a line takes time linear in the line's length, and no wait outlasts the run or a user's cancel."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from node_agent.wire.identity import ApprovalChannel
 
 PIECE = 1 << 16
 MOST_LINE = 64 << 20
-"""The most bytes of a line from the driver; no tool call is larger."""
+"""The most bytes in one line from the driver; no tool call is larger."""
 STARTS_MS, CANCELS_MS, KEEPS_MS = 120_000, 800, 10_000
 """A start takes half a minute on a busy node. A turn that has not ended this soon after its cancel is ended
 with its driver. At the end an SDK's program may still write its session."""
 
 
 class Pipe:
-    """The pipe to one driver. `look`: called before each wait; returns the longest time for it in seconds;
-    its exceptions end the wait."""
+    """The pipe to one driver. `look`: called before each wait; returns the most seconds to wait; an exception
+    of `look` ends the wait."""
 
     def __init__(self, process: subprocess.Popen[bytes], look: Callable[[], float]) -> None:
         assert process.stdin is not None and process.stdout is not None
@@ -58,7 +58,7 @@ class Pipe:
         self._is_cut = False
 
     def line(self) -> bytes | None:
-        """Return the next line without its end, or None if the driver has exited; drop an unfinished line."""
+        """Return the next line without line break; None if the driver exited, dropping an unfinished line."""
         while not self._whole:
             self._wait([self._out], [])
             if not (data := os.read(self._out, PIECE)):
@@ -70,7 +70,7 @@ class Pipe:
             self._parts.append(rest)
             self._size += len(rest)
             if self._size > MOST_LINE:
-                words = f"its driver sent a line of more than {MOST_LINE} bytes"
+                words = f"the SDK's driver sent a line of more than {MOST_LINE} bytes"
                 raise Over(FailureKind.RUNTIME_UNREADABLE, words)
         return self._whole.popleft()
 
@@ -86,15 +86,15 @@ MOST_PATIENCE_MS = 2_147_483_000
 
 
 def patience_ms(channel: ApprovalChannel | None) -> int:
-    """Return how long an SDK's program must wait for a call: a user's answer, then the longest command."""
+    """Return how long an SDK's program must wait for a tool call: user approval, then the longest command."""
     asking = 0 if channel is None else channel.wait_ms
     return min(asking + (MOST_S + SPARE_S) * 1000, MOST_PATIENCE_MS)
 
 
 @dataclass
 class Host:
-    """A driver, as `TakesTurns`. `start`: starts one, with pipes; `first`: its spec, sent first; `model`: the
-    name for the run's record."""
+    """Runs the turns of one driver, as `TakesTurns`. `start`: starts the driver with pipes; `first`: the
+    spec, sent first; `model`: the model's name for the run's record."""
 
     start: Callable[[], subprocess.Popen[bytes]]
     first: dict[str, Any]
@@ -119,7 +119,7 @@ class Host:
 
     # ---- the driver
     def begin(self) -> None:
-        """Start the driver, and continue its session if there is one. Raises Over."""
+        """Start the driver, and continue the run's session if there is one. Raises Over."""
         self._process = self.start()
         self._pipe = Pipe(self._process, self._look)
         self._until_ms = min(self.clock.mono_ms() + STARTS_MS, self.limits.until_ms)
@@ -137,7 +137,7 @@ class Host:
             self._until_ms = None
 
     def end(self, gently: bool = False) -> None:
-        """End the driver, and the program that it has started. `gently`: let it store its session first."""
+        """End the driver and the program it started. `gently`: let the program store its session first."""
         if self._process is None or self._pipe is None:
             return
         if gently:
@@ -150,7 +150,7 @@ class Host:
 
     @contextmanager
     def _limit_time(self, most_ms: int) -> Iterator[None]:
-        """Raise Over after this time; meanwhile no heartbeats are sent."""
+        """Raise Over when `most_ms` have passed; in this context no heartbeats are sent."""
         self._until_ms, self._ends = self.clock.mono_ms() + most_ms, True
         try:
             yield
@@ -158,7 +158,7 @@ class Host:
             self._until_ms, self._ends = None, False
 
     def _look(self) -> float:
-        """Return how many seconds the pipe may wait. Raises Over, and TurnOver from the heartbeat."""
+        """Return the seconds that the pipe may wait. Over at the time limit; TurnOver from the heartbeat."""
         now, heartbeats = self.clock.mono_ms(), self.heartbeat.on is not None and not self._ends
         if heartbeats and now - self._kept_alive_ms >= HEARTBEAT_S * 1000:
             self._kept_alive_ms = now
@@ -170,7 +170,7 @@ class Host:
 
     # ---- a turn
     def hear(self, words: Callable[[], str]) -> None:
-        """Take users' new messages from `words`, to send with each tool's answer."""
+        """Take users' new messages from `words`, and send them with each tool's answer."""
         self.words = words
 
     def close(self, why: str) -> None:
@@ -179,7 +179,7 @@ class Host:
     def run(self, task: str) -> str:
         """Run a turn and return the final answer. Raises Over."""
         if self._process is not None and self._process.poll() is not None:
-            self.end()  # it exited after the previous turn
+            self.end()  # the driver exited after the previous turn
         if self._process is None:
             self.begin()
         self._at_work = True
@@ -197,7 +197,7 @@ class Host:
         return text_of(event.get("result"))
 
     def _cancel(self) -> None:
-        """Cancel the turn, or else end the driver: the next message restarts it with the same session."""
+        """Cancel the turn; if that fails, end the driver: the next message restarts it with its session."""
         with suppress(Over), self._limit_time(CANCELS_MS):
             self._send({"cancel": CANCELLED})
             while self._at_work:
@@ -207,7 +207,7 @@ class Host:
             self.end()
 
     def _take_late(self, event: dict[str, Any]) -> None:
-        """Answer the events of a cancelled turn, without running its calls."""
+        """Answer the events of a cancelled turn without running its tool calls."""
         match event.get("kind"):
             case "done" | "failed":
                 self._is_over(event)
@@ -217,7 +217,7 @@ class Host:
                 self._take(event)
 
     def _is_over(self, event: dict[str, Any]) -> None:
-        """Record the end of the turn; with `leaves`, also the driver's."""
+        """Record the end of the turn; if the event says that the driver leaves, end the driver too."""
         self._at_work = False
         if event.get("leaves") is True:
             self.end()
@@ -254,7 +254,7 @@ class Host:
                 self._count(event)
 
     def _count(self, event: dict[str, Any]) -> None:
-        """Count the tokens of one answer."""
+        """Count the tokens of one model answer."""
         self.turns += count_of(event.get("turns")) or 1
         for name in self.used:
             self.used[name] += count_of(event.get(name))
@@ -265,7 +265,7 @@ class Host:
         self._send({"number": count_of(event.get("number")), "text": text})
 
     def _send(self, what: dict[str, Any]) -> None:
-        """Send a message; a driver that has exited is noticed at the next read."""
+        """Send a message; if the driver has exited, the next read reports that."""
         assert self._pipe is not None
         try:
             self._pipe.send(json.dumps(what).encode())
@@ -284,7 +284,9 @@ def _parse_event(line: bytes) -> dict[str, Any]:
     try:
         event = json.loads(line)
     except ValueError as exc:
-        raise Over(FailureKind.RUNTIME_UNREADABLE, "its driver sent a message that is not an event") from exc
+        raise Over(
+            FailureKind.RUNTIME_UNREADABLE, "the SDK's driver sent a message that is not an event"
+        ) from exc
     return event if isinstance(event, dict) else {}
 
 
@@ -295,5 +297,5 @@ def _call(event: dict[str, Any]) -> Call:
 def _make_failure(event: dict[str, Any]) -> Over:
     status, why = count_of(event.get("status")), text_of(event.get("why"))[:500]
     if status:
-        return Over(by_status(status), f"the model server: {why} (HTTP {status})")
+        return Over(by_status(status), f"the model server reported: {why} (HTTP {status})")
     return Over(FailureKind(text_of(event.get("failure"))), why)

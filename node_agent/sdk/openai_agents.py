@@ -1,4 +1,4 @@
-"""Drives OpenAI's Agents SDK for one run: its loop, PanCode's tools. Run by the Python that has the SDK."""
+"""Drives OpenAI's Agents SDK for one run: its loop with PanCode's tools. Run by the Python with the SDK."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from openai.types.shared import Reasoning
 
 EARLY = "[this turn ended early]"
 RETRIES, MOST_WAIT_S = 2, 600.0
-"""The client retries calls that may succeed later; a slow server may read a long prompt for minutes."""
+"""The client retries calls that may succeed later; a slow server may take minutes to read a long prompt."""
 
 
 class NotWhole(Exception):
-    """Raised when the model's answer is incomplete; the text says why. `kind`: the failure kind."""
+    """Raised when the model's answer is incomplete; the text gives the reason. `kind`: the failure kind."""
 
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)
@@ -48,13 +48,13 @@ class NotWhole(Exception):
 
 
 def tell_used(line: Channel, read: int, details: Any, wrote: int) -> None:
-    """Report the usage of one answer. `details`: of its input; self-hosted servers may omit them."""
+    """Report one answer's token usage. `details`: of its input tokens; self-hosted servers may omit them."""
     cached = getattr(details, "cached_tokens", None) or 0
     line.tell("used", input=max(read - cached, 0), cached=cached, output=wrote)
 
 
 class Whole:
-    """A chat API stream that must be complete: otherwise the SDK would run the calls of a broken answer."""
+    """A chat API stream that must be complete; else the SDK would run the tool calls of a broken answer."""
 
     def __init__(self, stream: Any, line: Channel) -> None:
         self._stream, self._line = stream, line
@@ -69,7 +69,7 @@ class Whole:
         if finish in ("length", "content_filter") and used is not None:
             tell_used(self._line, used.prompt_tokens, used.prompt_tokens_details, used.completion_tokens)
         if finish is None:
-            raise NotWhole("model_failed", "the model server's stream broke off")
+            raise NotWhole("model_failed", "the connection to the model server was lost during an answer")
         if finish == "length":
             raise NotWhole(
                 "agent_failed", "the model's answer was cut off, so none of its tool calls was run"
@@ -82,7 +82,7 @@ class Whole:
 
 
 class Talk:
-    """The SDK's session, in a file of the run's home. A full disk loses the session, not the run."""
+    """The SDK's session, in a file of the run's home. A full disk loses the session, but not the run."""
 
     session_settings = None
 
@@ -96,11 +96,11 @@ class Talk:
         return bool(self._items)
 
     def begin(self) -> None:
-        """Record where the turn's items begin."""
+        """Record the position in the session at which the turn's items begin."""
         self._before = len(self._items)
 
     def close(self, words: str, text: str) -> None:
-        """Close a turn that ended early: append the model's text, and give each tool call a result."""
+        """Complete a turn that ended early: append the model's text, and give each tool call a result."""
         items = self._items
         if len(items) == self._before:
             items.append({"role": "user", "content": words})
@@ -135,14 +135,14 @@ class Talk:
             with new.open("w") as file:
                 json.dump({"session": self.session_id, "items": self._items}, file)
                 file.flush()
-                os.fsync(file.fileno())  # so that an interactive run's session survives a power failure
+                os.fsync(file.fileno())  # so that the session of an interactive run survives a power failure
             new.replace(self._file)
         except OSError as exc:
             sys.stderr.write(f"the session could not be stored: {exc}\n")
 
 
 def _load_session(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
-    """Return the session to continue; an unreadable one counts as missing, and the run starts a new one."""
+    """Return the id and items of the session to continue; if unreadable, of a new one with the id `fresh`."""
     if not resume:
         return fresh, []
     try:
@@ -154,13 +154,13 @@ def _load_session(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
 
 
 class ModelHooks(RunHooks):
-    """Reports the events between model calls to the host. `names`: the existing tools."""
+    """Reports the events between model calls to the other end. `names`: the existing tools."""
 
     def __init__(self, line: Channel, names: set[str]) -> None:
         self._line, self._names = line, names
 
     async def on_llm_start(self, *given: Any, **more: Any) -> None:
-        """Check the run's limits before each call: a run past a limit gets no reply."""
+        """Check the run's limits before each model call: the other end does not reply to a run beyond one."""
         await self._line.ask("asks")
 
     async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
@@ -168,12 +168,12 @@ class ModelHooks(RunHooks):
         tell_used(self._line, used.input_tokens, used.input_tokens_details, used.output_tokens)
         for item in response.output:
             if getattr(item, "type", "") == "function_call" and item.name not in self._names:
-                # The SDK reports the missing tool only to the model, so report it to the host.
+                # The SDK reports the missing tool only to the model, so report it to the other end too.
                 await self._line.ask("stray", id=item.call_id, name=item.name, arguments=item.arguments)
 
 
 def make_tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
-    """Return one of PanCode's tools: its calls are checked and run at the other end of the channel."""
+    """Return a PanCode tool for the SDK; its calls are checked and run at the other end of the channel."""
 
     async def done(context: Any, arguments: str) -> str:
         return await line.ask("call", id=context.tool_call_id, name=form["name"], arguments=arguments)
@@ -182,7 +182,7 @@ def make_tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
 
 
 def make_model(line: Channel, spec: dict[str, Any]) -> Model:
-    """Return the model: the Responses API for OpenAI's own servers, the chat API for all others."""
+    """Return the model client: the Responses API for OpenAI's own servers, the chat API for all others."""
     client = AsyncOpenAI(
         base_url=spec["url"], api_key=spec["key"] or "none", max_retries=RETRIES, timeout=MOST_WAIT_S
     )
@@ -198,7 +198,7 @@ def make_model(line: Channel, spec: dict[str, Any]) -> Model:
 
 
 def make_settings(spec: dict[str, Any]) -> ModelSettings:
-    """Return the settings: the vendor stores nothing, so the client sends the reasoning items back to it."""
+    """Return the model settings: the vendor stores nothing, so the client sends reasoning items back."""
     thinks = Reasoning(effort=spec["thinks"]) if spec["thinks"] else None
     if spec["newest"]:
         kept = ["reasoning.encrypted_content"]
@@ -209,7 +209,7 @@ def make_settings(spec: dict[str, Any]) -> ModelSettings:
 
 
 async def run(line: Channel, spec: dict[str, Any]) -> None:
-    """Run turn after turn until the host sends no more."""
+    """Run turn after turn until the other end sends no more."""
     line.listen()
     set_tracing_disabled(True)
     talk = Talk(spec["file"], spec["resume"], spec["fresh"])
@@ -228,7 +228,7 @@ async def run(line: Channel, spec: dict[str, Any]) -> None:
 
 
 async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: str) -> dict[str, Any]:
-    """Return the result of a turn, which the host may have cancelled."""
+    """Run a turn and return its result; the other end may cancel the turn."""
     config = RunConfig(
         tracing_disabled=True,
         tool_not_found_behavior="return_error_to_model",
@@ -260,7 +260,7 @@ async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: 
 
 
 def main() -> None:
-    """Run until the host ends this process or sends no more turns."""
+    """Run until the other end ends this process or sends no more turns."""
     line = Channel()
     asyncio.run(run(line, line.first()))
     os._exit(0)

@@ -1,8 +1,8 @@
 """PanCode's program for a run on an SDK: `python -I -S program.py PACKAGE LIBRARIES SPEC NAME DRIVER`.
 
-It checks and runs every tool call, and reports events in the native worker's stream. NAME on PATH leads to
-the environment whose Python runs DRIVER, a file in this folder. The model's key goes to the driver through a
-pipe: it is in no argument or file, and in no environment but that of Claude's program, which needs it there.
+It checks and runs every tool call, and reports events in the native worker's format. NAME on PATH leads to
+the environment whose Python runs DRIVER, a file in this folder. The driver gets the model's key through a
+pipe: the key is in no argument, file or environment, except that of Claude's program, which needs it there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from node_agent.wire.identity import TurnTerms
 
 
 def main(argv: list[str]) -> int:
-    """Run the program; return its exit status."""
+    """Run the program and return its exit status."""
     CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock, heartbeat = SystemClock(), WorkerHeartbeat(pause)
@@ -71,9 +71,9 @@ def main(argv: list[str]) -> int:
 
 
 def _run_interactive(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple[str, Over | None]:
-    """Return the last answer of an interactive run, and why the run ended."""
+    """Run the turns of an interactive run. Return the last answer, and the reason for the end."""
     from node_agent.native.interactive_run import (
-        InteractiveRun,  # imports the receipt and cryptography modules, so only if needed
+        InteractiveRun,  # imports the receipt and cryptography modules, so load it only if needed
     )
 
     equipped.box.heartbeat = host.heartbeat
@@ -85,7 +85,7 @@ def _run_interactive(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple
 def _make_first_event(
     spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: int
 ) -> dict[str, Any]:
-    """Return the driver's spec. Takes the key and the server out of the environment for it."""
+    """Return the driver's spec. Moves the key and the server's address from the environment into the spec."""
     env = {name: os.environ[name] for name in spec.hidden if name in os.environ}
     url, key = os.environ.get(spec.url_name, "") or spec.url, os.environ.get(spec.key_name, "")
     for name in spec.hidden:
@@ -111,7 +111,7 @@ def _make_first_event(
 
 
 def _start_driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start the driver. Raises Over if its environment does not exist."""
+    """Start the driver. Raises Over if the Python environment does not exist."""
     environment = found_environment(name, env.get("PATH", os.defpath))
     if environment is None:
         words = f"no link named {name} on PATH leads into a Python environment; see `pancode agents runtimes`"

@@ -1,10 +1,10 @@
 """Decides whether a step exceeds its limits of time, output, memory, processes and threads, or disk.
 
-With a control group for the step, the kernel enforces the limits and counts refusals in the group's files.
+If the step has a control group, the kernel enforces the limits and counts refusals in the group's files.
 Otherwise the step's processes are measured, more often when they are close to a limit.
 
-Kernel disk quotas need root. So the free space is checked each second, which is cheap, and the files are
-counted after it has fallen, and from time to time. Standard library only: the shim imports this.
+Disk quotas of the kernel need root. So the free space is checked each second, which is cheap; files are
+counted when it has fallen, and from time to time. Standard library only: the shim imports this.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ LOOK_MS, NEAR_MS, NAMELESS_MS = 1_000, 100, 4_000
 checks of the files that they hold open, which are many."""
 MEMORY, PROCESSES = "memory", "processes"
 FAIR_GAME = 500
-"""Makes the kernel end an attempt's processes first when the node has no memory left."""
+"""The value that makes the kernel end an attempt's processes first when the node has no memory left."""
 _SCORE = "/proc/self/oom_score_adj"
 _OWN_OOM = (b"oom", b"oom_kill")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_THREADS, _RESIDENT = 17, 21  # fields of /proc/PID/stat, counted from the state
+_THREADS, _RESIDENT = 17, 21  # fields of /proc/PID/stat, counted from the state field
 
 
 class StepLimits:
-    """Decides when a step must end, and why. None: no such limit."""
+    """Decides when a step must end, and for which limit. None: no such limit."""
 
     def __init__(self, plan: dict[str, Any], wall_deadline: int | None, patience: str = "") -> None:
-        """`patience`: while this file exists, a user's answer is pending and the idle limit is suspended."""
+        """`patience`: a file; while it exists, a user's answer is pending and the idle limit is suspended."""
         self.wall_deadline, self._patience = wall_deadline, patience
         self.idle_ms: int | None = plan["idle_ms"]
         self.output_bytes: int | None = plan["output_bytes"]
@@ -44,7 +44,7 @@ class StepLimits:
         self._size, self._grown = 0, now
 
     def broken(self, now: int, size: int) -> str:
-        """Return the exceeded limit: `wall`, `idle`, `output`, or an empty string."""
+        """Return the exceeded limit: `wall`, `idle` or `output`; else empty. `size`: bytes of output."""
         if size != self._size:
             self._size, self._grown = size, now
         if self.wall_deadline is not None and now >= self.wall_deadline:
@@ -59,13 +59,13 @@ class StepLimits:
         return ""
 
     def at_the_end(self, size: int) -> str:
-        """Return `output` if the step exceeded that limit since the last check, else `none`."""
+        """Return `output` if the step's `size` bytes passed that limit since the last check, else `none`."""
         return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
 
 
 class Consumption:
     """One step's use of memory and processes. Create it before the start, to exclude earlier steps' refusals.
-    `members`: its processes; `scope`: the folder of its control group, or empty."""
+    `members`: the step's processes; `scope`: the folder of its control group, or empty."""
 
     def __init__(
         self, limits: dict[str, Any], members: Callable[[], Iterable[process.Proc]], scope: str
@@ -79,11 +79,11 @@ class Consumption:
         self._before = {what: self._read_counters(what) for what in self._by_kernel}
 
     def start(self, now: int) -> None:
-        """Begin measuring. Kernel refusals already count since the object was created."""
+        """Begin measuring. Refusals by the kernel count from the creation of this object."""
         self._next = now + NEAR_MS
 
     def over(self, now: int) -> str:
-        """Return the exceeded limit: `memory`, `processes`, or an empty string."""
+        """Return the exceeded limit: `memory` or `processes`; empty if there is none."""
         refusal = self.refused()
         if refusal or now < self._next:
             return refusal
@@ -93,7 +93,7 @@ class Consumption:
         if memory is None and processes is None:
             return ""
         pids = [pid for pid, _ in self._members()]
-        # Each thread counts as a process; shared memory counts for each process.
+        # Each thread counts as a process; shared memory counts once for each process.
         threads = resident = 0
         for pid in pids:
             fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
@@ -103,7 +103,7 @@ class Consumption:
         files = 0 if memory is None else self._measure_files(pids, now)
         if processes is not None and threads >= processes:
             return PROCESSES
-        # The first sum counts shared pages once per process; so the second, which is expensive, decides.
+        # The first sum counts shared pages once per process, so the second sum, which is expensive, decides.
         resident += files
         if memory is not None and resident > memory and _measure_shared(pids, files) > memory:
             return MEMORY
@@ -112,13 +112,13 @@ class Consumption:
         return ""
 
     def _measure_files(self, pids: list[int], now: int) -> int:
-        """Return the bytes in files that exist only in memory."""
+        """Return the bytes in files of these processes that exist only in memory."""
         if now >= self._next_nameless:
             self._nameless, self._next_nameless = memory_files.measure_nameless(pids), now + NAMELESS_MS
         return memory_files.in_folders(pids) + self._nameless
 
     def refused(self) -> str:
-        """Return the limit at which the kernel has refused something since the start; empty if none."""
+        """Return the limit at which the kernel has refused a request since the start; empty if none."""
         for what, enforced in self._by_kernel.items():
             counts = zip(self._read_counters(what), self._before[what], strict=True)
             if (
@@ -130,23 +130,23 @@ class Consumption:
         return ""
 
     def _read_counters(self, what: str) -> tuple[int, ...]:
-        """Return the counters that rise when the group's own limit is reached. `oom_kill` alone also counts a
-        process that ended because the node, or a parent group, had no memory."""
+        """Return the counters that rise at the group's own limit. `oom_kill` alone would also count a process
+        that ended because the node, or a parent group, had no memory."""
         name, keys = ("memory.events", _OWN_OOM) if what == MEMORY else ("pids.events", (b"max",))
         text = _read(f"{self._scope}/{name}") if self._by_kernel[what] else b""
         counts = dict(line.split()[:2] for line in text.splitlines())
         return tuple(int(counts.get(key, 0)) for key in keys)
 
     def _is_full(self) -> bool:
-        """Whether the group reached its process limit: older kernels also count a parent group's refusals."""
+        """Whether the group itself reached its process limit: older kernels also count parents' refusals."""
         most, had = _read(f"{self._scope}/pids.max"), _read(f"{self._scope}/pids.peak")
         had = had or _read(f"{self._scope}/pids.current")  # `pids.peak` exists since Linux 6.1
         return most.strip().isdigit() and had.strip().isdigit() and int(had) >= int(most)
 
 
 class FairGame:
-    """Makes the kernel end the processes started within it first when the node has no memory left. Every user
-    may raise this value for a process, and lower it to its previous value."""
+    """Makes the kernel end the processes started in this context first when the node has no memory left.
+    Every user may raise this value of a process, and lower it to its previous value."""
 
     def __enter__(self) -> None:
         self._before = _read(_SCORE).strip()
@@ -160,24 +160,24 @@ class FairGame:
     def _set(score: bytes) -> None:
         try:
             fd = os.open(_SCORE, os.O_WRONLY | os.O_CLOEXEC)
-        except OSError:  # not writable here
+        except OSError:  # the value cannot be written here
             return
         try:
             os.write(fd, score)
-        except OSError:  # lower than the minimum that an administrator set: keep the value
+        except OSError:  # the old value is below the minimum that an administrator set: keep the raised value
             return
         finally:
             os.close(fd)
 
 
 def _is_set(path: str) -> bool:
-    """Whether the kernel enforces a limit here: the controller exists, and a limit is set."""
+    """Whether the kernel enforces the limit in this file: the controller exists, and a limit is set."""
     return path[:1] == "/" and _read(path).strip() not in (b"", b"max")
 
 
 def _measure_shared(pids: Iterable[int], files: int) -> int:
-    """Return the bytes in memory, with a shared page divided among the processes that share it. Mapped memory
-    files may also be in `files`: only the larger of the two numbers counts."""
+    """Return the bytes in memory, with each shared page divided among the processes that share it. Mapped
+    memory files may also be in `files`, so only the larger of the two numbers counts."""
     total = mapped = 0
     for pid in pids:
         fields = {
@@ -189,7 +189,7 @@ def _measure_shared(pids: Iterable[int], files: int) -> int:
 
 
 def _measure_process(pid: int) -> int:
-    """Return all memory of a process that hides its shared part, which may be deliberate."""
+    """Return all memory of a process whose shared part cannot be read; it may hide that part deliberately."""
     fields = _read(f"/proc/{pid}/statm").split()
     return int(fields[1]) * _PAGE if len(fields) > 2 else 0
 
@@ -205,12 +205,12 @@ def _read(path: str) -> bytes:
 DISK = "disk"
 CALM_MS = 30_000
 SHARE = 50
-"""Counting may use one part in this many of the time."""
+"""Counting may use one part in this many of the elapsed time."""
 _BLOCK = 512
 
 
 class Filling:
-    """The disk use of a phase. `folders`: those it writes; `members`: its processes; `now`: milliseconds."""
+    """Measures the disk use of a phase. `folders`: those it writes; `members`: its processes; `now`: ms."""
 
     def __init__(
         self,
@@ -224,12 +224,12 @@ class Filling:
         self._used = self._free = self._began = self._next = self._calm = 0
 
     def start(self) -> None:
-        """Begin measuring. The first count includes the files of earlier phases."""
+        """Begin measuring. The first count includes files of earlier phases."""
         self._free, self._began = self._read_free(), self._now()
         self._next, self._calm = self._began + LOOK_MS, self._began + CALM_MS
 
     def over(self) -> bool:
-        """Whether the phase must end because of its disk use; counts only when a count is due."""
+        """Whether the phase must end because of its disk use. Files are counted only when a count is due."""
         now = self._now()
         if self._limit is None or now < self._next:
             return False
@@ -237,7 +237,7 @@ class Filling:
         return (now >= self._calm or self._has_fallen()) and self._count_disk(now)
 
     def ended(self) -> bool:
-        """Whether a finished phase exceeded its limit. A brief one is counted only if free space fell."""
+        """Whether a finished phase exceeded its limit. Brief phases' files count only if free space fell."""
         if self._limit is None:
             return False
         now = self._now()
@@ -250,7 +250,7 @@ class Filling:
     def _count_disk(self, began: int) -> bool:
         before, self._free = self._free, self._read_free()
         self._used = measure_used(self._folders, [pid for pid, _ in self._members()])
-        if before - self._free > 2 * self._used:  # most of it is in folders that could not be read
+        if before - self._free > 2 * self._used:  # most of the data is in folders that could not be read
             self._used = measure_used(self._folders, [pid for pid, _ in self._members()], opening=True)
         took = self._now() - began
         self._next, self._calm = began + LOOK_MS + SHARE * took, began + CALM_MS + SHARE * took
@@ -266,7 +266,7 @@ class Filling:
 
 def measure_used(folders: Iterable[str], pids: Iterable[int], opening: bool = False) -> int:
     """Return the bytes on the disk of each file once, and of unnamed files that these processes hold open.
-    `opening`: first open the folders that their owner has closed."""
+    `opening`: first make folders readable that their owner has made unreadable."""
     from pathlib import Path
 
     from node_agent.files.walk import walk_tree  # imported here, as a phase that writes little never needs it
@@ -276,7 +276,7 @@ def measure_used(folders: Iterable[str], pids: Iterable[int], opening: bool = Fa
         try:
             for one in walk_tree(Path(folder), opening):
                 _add(files, one.name, one.at)
-        except OSError:  # moved away during the walk: the next count includes it
+        except OSError:  # moved away while folders were read: the next count includes it
             continue
     devices = {device for device, _ in files}
     for pid in pids:
@@ -297,5 +297,5 @@ def _add(files: dict[tuple[int, int], int], name: str, at: int | None, only: set
 def _open_files(pid: int) -> list[str]:
     try:
         return [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
-    except OSError:  # the process has ended or is not readable
+    except OSError:  # the process has ended or cannot be read
         return []

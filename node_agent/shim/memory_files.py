@@ -1,7 +1,7 @@
 """Measures files that exist only in memory, whether a process has mapped them or not.
 
-These are the files of a sandbox's own /tmp and the like, and unnamed files (memfd) that a process has open.
-Standard library only: the shim imports this.
+These are files in a sandbox's own /tmp and similar folders, and unnamed files (memfd) that a process has
+open. Standard library only: the shim imports this.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _BLOCK = 512
 
 
 def in_folders(pids: Iterable[int]) -> int:
-    """Return the bytes in the memory folders of these processes' sandboxes; each sandbox counts once. A
-    program with its own sandbox, such as Codex, sees the node's /tmp in it, which is not counted."""
+    """Return the bytes in the memory folders of these processes' sandboxes; each sandbox counts once. The
+    /tmp of a program with its own sandbox, such as Codex, is the node's, which is not counted."""
     sandboxed: dict[str, int] = {}
     for pid in pids:
         sandboxed.setdefault(_read_namespace(pid), pid)
     for none in ("", _read_namespace("self")):
         sandboxed.pop(none, None)
-    if not sandboxed:  # no sandbox: skip reading the node's own mounts
+    if not sandboxed:  # the process has no sandbox: skip reading the node's own mounts
         return 0
     counted = {device for device, _ in _list_mounts("self")}
     total = 0
@@ -45,7 +45,7 @@ def measure_nameless(pids: Iterable[int]) -> int:
     for pid in pids:
         try:
             numbers = os.listdir(f"/proc/{pid}/fd")
-        except OSError:  # the process has ended or is not readable
+        except OSError:  # the process has ended or cannot be read
             continue
         for number in numbers:
             path = f"/proc/{pid}/fd/{number}"
@@ -59,7 +59,7 @@ def measure_nameless(pids: Iterable[int]) -> int:
 
 
 def _read_namespace(pid: int | str) -> str:
-    """Return the process's pid namespace, which differs from this one only in a sandbox. Empty if unknown."""
+    """Return a process's pid namespace; it differs from our own only in a sandbox. Empty if unknown."""
     try:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:

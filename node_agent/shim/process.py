@@ -1,5 +1,5 @@
 """Identifies processes (boot id, pid, start time), and finds and kills those of one attempt. Standard library
-only, with few imports: the shim loads this at every start."""
+only, with few imports, since the shim loads this module at every start."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
 AGENT_ONLY = "PANCODE_AGENT_ONLY"
-"""The key in a plan's environment with the names of variables that set-up and gates do not get. No program
-sees it."""
+"""The key in a plan's environment with the names of variables that set-up and gates do not get. Removed
+before a program starts."""
 MARKER = "PANCODE_ATTEMPT"
 """The environment variable that every process of an attempt inherits."""
 SCOPE = "PANCODE_SCOPE"
-"""The key in a shim's own environment with the name of its systemd scope. No program sees it."""
+"""The key in a shim's own environment with the name of its systemd scope. Removed before a program starts."""
 
 Proc = tuple[int, int]
-"""(pid, start time in clock ticks since boot): unique for each process of one boot."""
+"""(pid, start time in clock ticks since boot): unique among the processes of one boot."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _KEYCTL, _JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 
 
 class Stat:
-    """The needed fields of one line of /proc/PID/stat."""
+    """The fields of a line of /proc/PID/stat that PanCode needs."""
 
     __slots__ = ("pid", "ppid", "start", "state")
 
     def __init__(self, pid: int, line: bytes) -> None:
-        fields = line[line.rindex(b")") + 2 :].split()  # the name before it may contain anything, even ")"
+        # the name before these fields may contain any character, even ")"
+        fields = line[line.rindex(b")") + 2 :].split()
         self.pid = pid
         self.state = fields[0]
         self.ppid = int(fields[1])
@@ -50,14 +51,14 @@ _boot = ""
 
 
 def boot_id() -> str:
-    """Return this boot's identity, which changes at each start of the node."""
+    """Return this boot's id, which changes each time the node boots."""
     global _boot
     _boot = _boot or _read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
     return _boot
 
 
 def read_stat(pid: int) -> Stat | None:
-    """Return the kernel's line on `pid`, also for a zombie; None if there is no such process."""
+    """Return the kernel's fields for `pid`, also for a zombie; None if there is no such process."""
     try:
         return Stat(pid, _read(f"/proc/{pid}/stat", whole=False))
     except (OSError, ValueError, IndexError):
@@ -65,7 +66,7 @@ def read_stat(pid: int) -> Stat | None:
 
 
 def is_alive(boot: str, pid: int, start: int) -> bool:
-    """Whether exactly this process still runs. False for a zombie or another boot's process."""
+    """Whether exactly this process still runs. False for a zombie or a process of another boot."""
     if boot != boot_id():
         return False
     found = read_stat(pid)
@@ -73,21 +74,21 @@ def is_alive(boot: str, pid: int, start: int) -> bool:
 
 
 def become_reaper() -> bool:
-    """Make orphans below this process its children, not init's: none leaves the tree. False if refused."""
+    """Make orphaned descendants children of this process, not init. Return False if the kernel refuses."""
     return _call_libc("prctl", (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
 
 
 def leave_keyring() -> bool:
-    """Give this process, and those that it starts from now on, an empty session keyring. False if refused.
-    The login's keyring may contain its owner's tickets, and a run could leave keys there for the next run."""
+    """Give this process, and those it starts later, an empty session keyring. False if the kernel refuses.
+    The login's keyring may contain its owner's tickets, and a run could leave keys for the next run."""
     number = _KEYCTL.get(os.uname().machine)
     return number is not None and _call_libc("syscall", (number, _JOIN_SESSION_KEYRING, None)) > 0
 
 
 def _call_libc(name: str, words: tuple[int | None, ...]) -> int:
-    """Call a function of the C library; return -1 if it is missing or failed."""
+    """Call a function of the C library. Return -1 if the function is missing or failed."""
     try:
-        import _ctypes  # `ctypes` itself would cost 2 ms more at each start
+        import _ctypes  # importing `ctypes` itself would cost 2 ms more at each start
     except ImportError:
         return -1
     try:
@@ -99,7 +100,7 @@ def _call_libc(name: str, words: tuple[int | None, ...]) -> int:
 
 
 def folder_of(lines: bytes) -> str:
-    """Return a control group's folder from /proc/PID/cgroup; empty without cgroup version 2."""
+    """Return a control group's folder from the lines of /proc/PID/cgroup; empty without cgroup version 2."""
     for line in lines.splitlines():
         if line.startswith(b"0::/"):
             return "/sys/fs/cgroup" + os.fsdecode(line[3:])
@@ -107,7 +108,7 @@ def folder_of(lines: bytes) -> str:
 
 
 def control_group() -> str:
-    """Return this process's control group folder; empty if there is none or it cannot be read."""
+    """Return the folder of this process's control group; empty if there is none or it cannot be read."""
     try:
         folder = folder_of(_read("/proc/self/cgroup"))
     except OSError:
@@ -116,23 +117,23 @@ def control_group() -> str:
 
 
 def own_scope() -> str:
-    """Return the control group made for this process and those it starts; empty if there is none."""
+    """Return the folder of the control group made for this process and those it starts; empty if none."""
     name = os.environ.get(SCOPE)
     folder = control_group() if name else ""
     return folder if name and folder.endswith(f"/{name}") else ""
 
 
 class Birth:
-    """The start of this process, as its pid: lets a search skip hundreds of older processes."""
+    """The start of this process: its pid, with which a search can skip hundreds of older processes."""
 
     def __init__(self) -> None:
         self._pid, self._forks = os.getpid(), _count_forks()
 
     def since(self) -> tuple[int, int]:
-        """Return the first and the last pid assigned since the start; from 0 on when that is not certain.
+        """Return the first and last pid assigned since the start; (0, sys.maxsize) if the range is uncertain.
 
-        The kernel assigns pids in a circle: the range is certain while less than half a circle was assigned
-        and the last pid is the greater one.
+        The kernel assigns pids in a circle: the range is certain while less than half the circle was assigned
+        and the last pid is not below the first.
         """
         count = _count_forks() - self._forks
         last, most = _read_number("/proc/loadavg", -1), _read_number("/proc/sys/kernel/pid_max", 0)
@@ -162,7 +163,7 @@ def find_members(
     """Return live processes that carry the marker, descend from `root`, or are in one of the control groups.
 
     Their descendants are included. `since`: processes started before this tick cannot carry the marker and
-    are not examined closely; nor are those older than `birth`. This process itself is never included.
+    are not examined closely, and neither are those older than `birth`. This process itself is never included.
     """
     found = {entry.pid: entry for entry in _yield_processes(birth)}
     wanted = {marker.encode()}
@@ -177,13 +178,13 @@ def find_members(
 
 
 def find_marked(markers: Collection[str]) -> set[str]:
-    """Return the markers that a living process carries, in one scan of all processes."""
+    """Return those of the markers that a living process carries, in one scan of all processes."""
     wanted = {marker.encode() for marker in markers}
     return {found.decode() for entry in _yield_processes(None) if (found := _find_marker(entry.pid, wanted))}
 
 
 def is_inside(pid: int) -> bool:
-    """Whether the process is in a pid namespace below this one, as in a sandbox."""
+    """Whether the process is in a pid namespace below this process's, as in a sandbox."""
     try:
         lines = _read(f"/proc/{pid}/status").splitlines()
     except OSError:
@@ -192,7 +193,7 @@ def is_inside(pid: int) -> bool:
 
 
 def signal_exact(proc: Proc, number: int) -> bool:
-    """Send a signal to exactly this process, never to a later owner of its pid; False if not delivered."""
+    """Send a signal to exactly this process, never to a later one with its pid. False if not delivered."""
     pid, start = proc
     fd = open_pidfd(pid)
     try:
@@ -212,7 +213,7 @@ def signal_exact(proc: Proc, number: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int | None:
-    """Return a pidfd; None before Linux 5.3, if a filter forbids it, or in a Python built without it."""
+    """Return a pidfd. None before Linux 5.3, if a filter forbids it, or if this Python lacks the call."""
     try:
         return os.pidfd_open(pid)
     except (OSError, AttributeError):
@@ -232,7 +233,7 @@ def _list_group_pids(folder: str) -> set[int]:
 
 def _yield_processes(birth: Birth | None) -> Iterator[Stat]:
     names = os.listdir("/proc")
-    # Read after the listing, so that the range covers all listed processes.
+    # Read this after the listing, so that the range covers all listed processes.
     first, last = birth.since() if birth else (0, sys.maxsize)
     for name in names:
         if name.isdigit() and first <= int(name) <= last:
@@ -242,25 +243,26 @@ def _yield_processes(birth: Birth | None) -> Iterator[Stat]:
 
 
 def _find_marker(pid: int, markers: Collection[bytes]) -> bytes:
-    """Return the one of these markers that the process carries; empty if none."""
+    """Return the marker that the process carries, out of `markers`; empty if there is none."""
     start = f"{MARKER}=".encode()
     try:
         words = _read(f"/proc/{pid}/environ").split(b"\0")
         found = [word[len(start) :] for word in words if word.startswith(start)]
-    except PermissionError:  # another user's process, or a protected one of this user that contains a key
-        # It must belong to this user and have a path of that attempt among its arguments.
+    # a process of another user, or a protected process of this user that contains a key
+    except PermissionError:
+        # The process must belong to this user and have a path of that attempt among its arguments.
         try:
             words = _read(f"/proc/{pid}/cmdline").split(b"\0") if _find_owner(pid) == os.getuid() else []
         except (OSError, ValueError, IndexError):
             return b""
         found = [part for word in words for part in word.split(b"/")]
-    except OSError:  # ended
+    except OSError:  # the process has ended
         return b""
     return next((one for one in found if one in markers), b"")
 
 
 def _find_owner(pid: int) -> int:
-    """Return the owner, also of a protected process whose files in /proc belong to root."""
+    """Return the process's owner, also for a protected process, whose files in /proc belong to root."""
     return int(_read(f"/proc/{pid}/status").partition(b"\nUid:")[2].split(None, 1)[0])
 
 

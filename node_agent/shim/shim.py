@@ -2,9 +2,9 @@
 
 Standard library only; started as `python3 -I -S .../shim/shim.py FOLDER`, needs nothing installed.
 
-It writes `spawned` (its identity; exclusive, durable) before it executes anything, then `records`, and as the
-last record there how the phase ended. It signs nothing and reads only its plan. SIGTERM to it is a request to
-stop, SIGUSR1 a hint to look for the `stop` file, SIGINT and SIGHUP are ignored.
+The shim writes `spawned` (its identity; exclusive, durable) before it executes anything, then `records`,
+whose last record tells how the phase ended. It signs nothing and reads only its plan. SIGTERM to the shim is
+a request to stop, SIGUSR1 a hint to look for the `stop` file; SIGINT and SIGHUP are ignored.
 
 Exit status: 0 the exit record is written · 65 the plan cannot be read · 73 another shim had this folder,
 nothing was done · 74 the folder cannot be written. stdout: one line, `spawned` on success, else the error.
@@ -33,9 +33,10 @@ ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
 PLAN, SPAWNED, RECORDS, STOP = "plan.json", "spawned", "records", step.STOP_FILE
 PATIENCE = "patience"
 """While this file exists, a user's answer is pending and the idle limit does not apply."""
-LOG = "shim.log"  # the shim's own messages: empty unless it failed
-STEP_BYTES, START_BYTES = 4096, 1024  # per step in `records`: both of its records, and the first one alone
-EXIT_BYTES = 4096  # after them, the exit record; and as much again for each step
+LOG = "shim.log"  # the shim's own messages: empty unless the shim failed
+# bytes per step in `records`: for both of the step's records, and for the first one alone
+STEP_BYTES, START_BYTES = 4096, 1024
+EXIT_BYTES = 4096  # bytes for the exit record after them, and as many again for each step
 PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on", "below"}
 STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled", "wall", "calls", "joins"}
 
@@ -51,12 +52,12 @@ class KernelClock:
 
 
 def reserve_space(folder: str, steps: int) -> None:
-    """Reserve the disk space of every record of a phase; existing ones stay. OSError if the disk is full."""
+    """Reserve space for all records of a phase; existing ones stay. Raises OSError if the disk is full."""
     preallocate(f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES)
 
 
 def exit_offset(size: int) -> int:
-    """Return the offset of the exit record in a records file of this size."""
+    """Return the offset of the exit record in a records file of `size` bytes."""
     return max(0, size - EXIT_BYTES) // 2
 
 
@@ -71,10 +72,11 @@ class Phase:
         self.began = (clock.wall_ms(), clock.mono_ms())
 
     def run(self) -> dict[str, Any]:
-        """Run all steps, then a last sweep; return the exit record, also after an internal error."""
+        """Run all steps, end remaining processes; return the exit record, also after an internal error."""
         try:
             ended, reason = self._run_steps()
-        except Exception as exc:  # on any error, the tree must be swept and the end recorded
+        # on any error, remaining processes must be ended and the phase's end recorded
+        except Exception as exc:
             ended, reason = "error", f"{type(exc).__name__}: {exc}"[:500]
         self._sweep_processes(thorough=True)
         if self.left:
@@ -156,19 +158,20 @@ class Phase:
 
 
 def main(argv: list[str]) -> int:
-    """Run a shim from start to end; return its exit status."""
+    """Run a shim from start to end and return its exit status."""
     folder = os.path.abspath(argv[1])
-    # detach: own session, and only three open files
+    # detach: a session of its own, and only three open files
     os.umask(0o077)
     os.chdir("/")
-    if os.getpgid(0) != os.getpid():  # otherwise it leads a session, or a shell's job, which cannot change
+    # otherwise this process already leads a session or a shell's job, and cannot create a session
+    if os.getpgid(0) != os.getpid():
         os.setsid()
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
             _close(int(name))
     _to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
     reaper = process.become_reaper()
-    # Signals are blocked and fetched one by one, so that no handler interrupts this code.
+    # Signals are blocked and fetched one by one, so that no signal handler interrupts this code.
     signal.pthread_sigmask(signal.SIG_SETMASK, (*step.WAKE, signal.SIGINT, signal.SIGHUP))
     try:
         with open(f"{folder}/{PLAN}", "rb") as file:
@@ -191,9 +194,9 @@ def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> i
     _to_null(0, 1)
     record = Phase(folder, plan, KernelClock(), reaper).run()
     try:
-        if not os.path.lexists(f"{folder}/{SPAWNED}"):  # a program of the phase may have deleted it
+        if not os.path.lexists(f"{folder}/{SPAWNED}"):  # a program of the phase may have deleted the file
             create_exclusive(f"{folder}/{SPAWNED}", identity)
-        reserve_space(folder, len(plan["steps"]))  # likewise for the record's space
+        reserve_space(folder, len(plan["steps"]))  # likewise for the reserved space of the record
         write_framed(f"{folder}/{RECORDS}", to_json(record), len(plan["steps"]) * STEP_BYTES)
     except (OSError, ValueError) as exc:
         return _report_failure(folder, NO_SPACE, f"exit record: {exc}")
@@ -201,14 +204,15 @@ def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> i
 
 
 def _check_version(plan: Any) -> dict[str, Any]:
-    """Return the plan if its fields are known; the runner that wrote it has checked its content."""
+    """Return the plan if its fields are known; the runner that wrote the plan has checked its content."""
     if not isinstance(plan, dict) or {"below", *plan} != PLAN_FIELDS:
         raise ValueError("the plan has missing or unknown fields")
     if any({"walled", "wall", "calls", "joins", *spec} != STEP_FIELDS for spec in plan["steps"]):
         raise ValueError("a step has missing or unknown fields")
     if not isinstance(plan["env"], dict):
         raise ValueError("the plan's environment was already removed")
-    plan.setdefault("below", "")  # a plan of an earlier version, as below: the run outlived an upgrade
+    # a plan of an earlier version, as below: its run continued during an upgrade
+    plan.setdefault("below", "")
     for spec in plan["steps"]:
         spec.setdefault("walled", False)
         spec.setdefault("wall", [])
@@ -253,12 +257,12 @@ def _to_null(*fds: int) -> None:
 def _tell(fd: int, text: str) -> None:
     try:
         os.write(fd, text.encode("utf-8", "replace"))
-    except OSError:  # the reader has gone, which is no reason to stop the work
+    except OSError:  # the reader has closed the pipe, which is no reason to stop the work
         return
 
 
 def _report_failure(folder: str, status: int, why: str) -> int:
-    """Report the failure on stdout, where the starter reads it, and in a file for later."""
+    """Report the failure on stdout, where the starter reads it, and in a file for later. Return `status`."""
     _tell(1, f"shim: {why}\n")
     try:
         fd = os.open(f"{folder}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -1,5 +1,5 @@
-"""The files of a phase's folder: the plan that the runner writes, the records that the shim writes. Standard
-library only, and pure, so that the attempt's decision logic may import it."""
+"""The files of a phase's folder: the plan that the runner writes, and the records that the shim writes.
+Standard library only and without input or output, so that the attempt's decision logic may import it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SpoolError(ValueError):
 
 
 class RunnerError(Exception):
-    """Raised when a phase cannot be started, checked, stopped or swept. `disk_full`: only for a full disk."""
+    """Raised if a phase cannot be started, checked, stopped or fully ended. `disk_full`: the disk is full."""
 
     def __init__(self, message: str, disk_full: bool = False) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class StepKind(StrEnum):
 
 
 class StepEndedBy(StrEnum):
-    """Why a step ended: by itself (`none`), by a request to stop, or by a limit."""
+    """The cause of a step's end: the step itself (`none`), a request to stop, or a limit."""
 
     NONE = "none"
     STOP = "stop"
@@ -49,7 +49,7 @@ class StepEndedBy(StrEnum):
 
 
 class PhaseEnd(StrEnum):
-    """How a phase ended: every step exited with 0, one did not, a stop, or an internal error of the shim."""
+    """Why a phase ended: every step exited with 0, one did not, a stop, or an internal error of the shim."""
 
     DONE = "done"
     FAILED = "failed"
@@ -100,7 +100,7 @@ def _check_environment(value: object) -> dict[str, str]:
 
 @cache
 def _fields_of(kind: Any) -> dict[str, str]:
-    """Return the fields by name, each with its annotation as written."""
+    """Return each field of the record class with its annotation as written."""
     return {field.name: str(field.type) for field in dataclasses.fields(kind)}
 
 
@@ -117,11 +117,11 @@ _LATER: dict[str, dict[str, object]] = {
     "Step": {"walled": False, "wall": (), "calls": "", "joins": ""},
     "PhaseLimits": {"memory_bytes": None, "processes": None, "disk_bytes": None},
 }
-"""The defaults for fields that earlier versions did not write, since a run may outlive an upgrade."""
+"""The defaults of fields that earlier versions did not write, since a run may continue during an upgrade."""
 
 
 class _Record:
-    """Converts to and from JSON, strictly: exactly the declared fields, each of its type."""
+    """Converts to and from JSON strictly: exactly the declared fields, each of its declared type."""
 
     def to_dict(self) -> dict[str, Any]:
         return {name: _to_plain(getattr(self, name)) for name in self.__dataclass_fields__}  # type: ignore[attr-defined]
@@ -131,7 +131,7 @@ class _Record:
 
     @classmethod
     def from_dict(cls, raw: object) -> Self:
-        """Return the record of this object. Raises SpoolError."""
+        """Return the record that this JSON object describes. Raises SpoolError."""
         fields = _fields_of(cast("type", cls))
         if isinstance(raw, Mapping):
             raw = {**_LATER.get(cls.__name__, {}), **raw}
@@ -156,9 +156,9 @@ class _Record:
 class Step(_Record):
     """One program to run. `stdin` None: /dev/null. Paths are absolute; output is appended.
 
-    `walled`: the command builds a sandbox around the program, and reports on descriptor 3 whether that ran.
-    `wall`: the arguments before `argv` that build it. `calls`: a file opened for it on descriptor 4.
-    `joins`: the log to which standard error is copied during the step; afterwards its own file is removed.
+    `walled`: the command builds a sandbox around the program; descriptor 3 reports whether the program ran.
+    `wall`: the arguments before `argv` that build the sandbox. `calls`: a file opened as descriptor 4.
+    `joins`: the log to which standard error is copied during the step; then the step's own file is removed.
     """
 
     name: str
@@ -189,8 +189,8 @@ class Step(_Record):
 class PhaseLimits(_Record):
     """The limits of a phase; None: no limit. `wall_ms` applies to the whole phase, the others to each step.
 
-    `memory_bytes` and `processes` (threads included) are for all processes that run at once. `disk_bytes`: in
-    the plan's folder and its HOME, including files that earlier phases left there.
+    `memory_bytes` and `processes` (threads included) count all processes that run at once. `disk_bytes`
+    counts the plan's folder and its HOME, including files that earlier phases left there.
     """
 
     wall_ms: int | None = None
@@ -208,7 +208,7 @@ class PhaseLimits(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Grace(_Record):
-    """The milliseconds that a stopped process tree has after SIGINT, and then after SIGTERM."""
+    """The milliseconds that the processes of a stopped step get after SIGINT, and then after SIGTERM."""
 
     int_ms: int = 15_000
     term_ms: int = 15_000
@@ -221,9 +221,9 @@ class Grace(_Record):
 class PhasePlan(_Record):
     """One phase of one attempt. The environment is exactly `env` and the marker (PANCODE_ATTEMPT).
 
-    `below`: the folder below `cwd` in which the steps begin; its path must not contain a symbolic link.
+    `below`: the folder below `cwd` in which the steps begin; the path must not contain a symbolic link.
 
-    `env` may contain secrets: `Runner.forget` removes them from the disk once no phase needs them again.
+    `env` may contain secrets: `Runner.forget` removes them from the disk when no phase needs them any more.
     """
 
     id: str
@@ -248,13 +248,13 @@ class PhasePlan(_Record):
             )
 
     def without_secrets(self) -> dict[str, Any]:
-        """Return the form on disk, with only the names of `env`. It cannot be read as a plan again."""
+        """Return the form for the disk, with only the names of `env`. It cannot be read as a plan again."""
         return {**self.to_dict(), "env": sorted(self.env)}
 
 
 @dataclass(frozen=True, slots=True)
 class Spawned(_Record):
-    """The shim process of this folder: written before anything is executed."""
+    """The shim process of this folder, written before anything is executed."""
 
     boot: str
     pid: int
@@ -274,7 +274,7 @@ class StepStart(_Record):
 @dataclass(frozen=True, slots=True)
 class ExecError(_Record):
     """Why a step did not start. `what`: exec, cwd, below, stdin, stdout, stderr, wall; `errno`: ENOENT...
-    `wall`: the sandbox itself failed; `path` is its message, and the process had been started."""
+    With `wall` the sandbox itself failed: `path` is its error message, and its process had started."""
 
     what: str
     errno: str
@@ -283,10 +283,10 @@ class ExecError(_Record):
 
 @dataclass(frozen=True, slots=True)
 class StepRecord(_Record):
-    """The end of one step: `exit_code`, `signal`, or `exec_error` (then it never ran, and pid is 0).
+    """The end of one step: `exit_code`, `signal`, or `exec_error` (then the program never ran, and pid is 0).
 
-    `cpu_ms` and `max_rss_kb` cover every process that was reaped below the step; `swept` counts the processes
-    that had to be killed after its end.
+    `cpu_ms` and `max_rss_kb` cover every process that was reaped below the step; `swept` is the number of
+    processes that had to be killed after the step's end.
     """
 
     index: int
@@ -315,10 +315,10 @@ class StepRecord(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ExitRecord(_Record):
-    """The end of a phase. Steps that are not listed never ran. `left`: processes that survived SIGKILL.
+    """The end of a phase. Steps that are not listed never ran. `left`: the processes that survived SIGKILL.
 
-    `reaper` False: the kernel refused to make the shim a subreaper, so a process that left the tree and
-    dropped the marker may have escaped.
+    `reaper` False: the kernel refused to make the shim a subreaper, so a process that detached from its
+    parent and removed the marker may have escaped.
     """
 
     id: str
@@ -338,7 +338,7 @@ class ExitRecord(_Record):
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """No shim has taken the folder: nothing was executed."""
+    """No shim has started in the folder: nothing was executed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +352,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The phase has ended. `rebooted`: in an earlier boot, so files that it wrote may be lost."""
+    """The phase has ended. `rebooted`: it ended before the last boot, so files that it wrote may be lost."""
 
     record: ExitRecord
     rebooted: bool = False
@@ -360,8 +360,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """A shim took the folder and ended without an exit record. Its processes may still run: sweep.
-    `rebooted`: the node has rebooted since. `steps`: those that had ended before."""
+    """A shim started in the folder and ended without an exit record. Its processes may still run and must be
+    ended. `rebooted`: the node has booted since. `steps`: the steps that had ended before."""
 
     reason: str
     rebooted: bool = False
@@ -399,4 +399,4 @@ _PARSE: dict[str, Callable[[Any], Any]] = {
     "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _check_items(value))),
     "tuple[StepRecord, ...]": lambda value: tuple(map(StepRecord.from_dict, _check_items(value))),
 }
-"""The reader of a field, by the field's annotation as written."""
+"""The function that reads a field, by the field's annotation as written."""

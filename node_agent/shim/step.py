@@ -1,5 +1,5 @@
-"""Runs one step of a phase: starts its process, watches its limits, ends it, leaves no process alive.
-Standard library only, with few imports: the shim loads this at every start."""
+"""Runs one step of a phase: starts its process, watches its limits, ends it, and leaves no process alive.
+Standard library only, with few imports, since the shim loads this module at every start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
 POLL_MS = 100
-SWEEP_MS = 10_000  # after this time the remaining processes are reported
+SWEEP_MS = 10_000  # after this time, processes that still run are reported
 FADE_MS = 500
 CROWD = 30
 WAKE = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM)
@@ -44,7 +44,7 @@ class CannotStart(Exception):
 
 
 class Keeper:
-    """Owns every process of one phase: reaps, signals and sweeps them, and receives the request to stop."""
+    """Owns every process of one phase: reaps, signals and kills them, and receives the request to stop."""
 
     def __init__(self, clock: Ticks, folder: str, marker: str, reaper: bool) -> None:
         self.clock, self.marker, self.reaper = clock, marker, reaper
@@ -71,7 +71,7 @@ class Keeper:
             self._terminated = True
 
     def reap(self) -> bool:
-        """Reap every ended child; False if none is left, which with a subreaper proves the tree empty."""
+        """Reap ended children. False: no child is left, which for a subreaper proves no process is left."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -84,15 +84,15 @@ class Keeper:
             self.max_rss_kb = max(self.max_rss_kb, usage.ru_maxrss)
 
     def empty(self, thorough: bool = False) -> bool:
-        """Whether the tree is empty; a subreaper without children is enough, unless `thorough`, which also
-        searches by marker and scope."""
+        """Whether no process is left. For a subreaper, having no children is enough, unless `thorough`, which
+        also searches by marker and scope."""
         return not self.reap() and ((self.reaper and not thorough) or not self.members())
 
     def members(self) -> list[process.Proc]:
         return process.find_members(self.marker, os.getpid(), self._since, self._groups, self._birth)
 
     def strike(self, number: int, leader: int, sandboxed: bool) -> None:
-        """Signal the leader's whole group at once, then each process that left it; wake stopped processes.
+        """Signal the leader's process group at once, then each process outside it; continue stopped ones.
 
         With a sandbox, only processes inside it get the signal: ending the outer ones would kill all others.
         """
@@ -102,11 +102,12 @@ class Keeper:
                     process.signal_exact(proc, number)
                     process.signal_exact(proc, signal.SIGCONT)
             return
-        group = leader if leader not in self.ended else 0  # not reaped, so its pid cannot have been reused
+        # the leader is not reaped, so its pid cannot have been reused
+        group = leader if leader not in self.ended else 0
         for each in (number, signal.SIGCONT) if group else ():
             try:
                 os.killpg(group, each)
-            except OSError:  # another user's process: the sweep will report it
+            except OSError:  # another user's process: `sweep` will report it
                 break
         for proc in self.members():
             if not group or _find_group(proc[0]) != group:
@@ -114,7 +115,7 @@ class Keeper:
                 process.signal_exact(proc, signal.SIGCONT)
 
     def end(self, leader: int, grace: dict[str, int], sandboxed: bool = False) -> None:
-        """Send SIGINT, then SIGTERM, to the whole tree, with a grace period each. The sweep sends SIGKILL."""
+        """Send SIGINT, then SIGTERM, to all processes, each with a grace period. `sweep` sends SIGKILL."""
         for number, ms in ((signal.SIGINT, grace["int_ms"]), (signal.SIGTERM, grace["term_ms"])):
             if self.empty():
                 return
@@ -122,15 +123,15 @@ class Keeper:
             self._await_empty(self.clock.mono_ms() + ms)
 
     def fell(self, leader: int) -> None:
-        """Kill the step's group without grace, as it would use more. A sandbox's processes end first."""
+        """Kill the step's group without grace, in which it could use more. Sandboxed processes end first."""
         if leader not in self.ended:
             try:
                 os.killpg(leader, signal.SIGKILL)
-            except OSError:  # another user's process: the sweep will report it
+            except OSError:  # another user's process: `sweep` will report it
                 return
 
     def sweep(self, thorough: bool) -> tuple[int, int]:
-        """Send SIGKILL until the tree is empty; return how many were killed, and how many survived."""
+        """Send SIGKILL until no process is left; return how many were killed, and how many survived."""
         struck: set[process.Proc] = set()
         deadline = self.clock.mono_ms() + SWEEP_MS
         while not self.empty(thorough):
@@ -146,16 +147,16 @@ class Keeper:
         return len(struck), 0
 
     def _fell_groups(self, crowd: list[process.Proc]) -> None:
-        """Kill whole groups at once: new processes start faster than they are killed one by one. All members
-        of these groups belong to the step."""
+        """Kill whole process groups at once, since new processes may start faster than they can be killed one
+        by one. All members of these groups belong to the step."""
         for group in {_find_group(pid) for pid, _ in crowd} - {0, os.getpgid(0)}:
             try:
                 os.killpg(group, signal.SIGKILL)
-            except OSError:  # already empty
+            except OSError:  # the group is already empty
                 continue
 
     def fade(self) -> None:
-        """Wait briefly for processes that a sandbox ends after its program, as they are not leftovers."""
+        """Wait briefly for processes that a sandbox ends after its program: they are not leftovers."""
         self._await_empty(self.clock.mono_ms() + FADE_MS)
 
     def _await_empty(self, deadline: int) -> None:
@@ -195,12 +196,12 @@ class StepRun:
                 self.pid = self._execute()
         finally:
             os.chdir("/")
-        found = process.read_stat(self.pid)  # a zombie is still listed: only this process reaps it
+        found = process.read_stat(self.pid)  # a zombie is still listed, since only this process reaps it
         self.start_ticks = found.start if found else 0
         return {"index": self.index, "name": self.spec["name"], "pid": self.pid, "start": self.start_ticks}
 
     def _enter(self) -> None:
-        """Enter the plan's folder and `below`. CannotStart if an earlier phase put a symbolic link there."""
+        """Enter the plan's folder and `below`. Raises CannotStart if an earlier phase put a symlink there."""
         cwd, below = self.plan["cwd"], self.plan["below"]
         try:
             os.chdir(cwd)
@@ -217,7 +218,7 @@ class StepRun:
             raise CannotStart("below", below, exc) from exc
 
     def watch(self, step: limits.StepLimits) -> str:
-        """Wait for the step's end, or end it; return the cause: none, stop, or a limit's name."""
+        """Wait for the step or end it at a limit or stop; return the cause: none, stop, or a limit's name."""
         keeper, clock = self.keeper, self.keeper.clock
         step.start(clock.mono_ms())
         self.taking.start(clock.mono_ms())
@@ -240,11 +241,11 @@ class StepRun:
             keeper.pause(POLL_MS)
 
     def written(self) -> list[int]:
-        """Return the bytes that the step has added to its stdout and stderr."""
+        """Return the bytes that the step has added to its stdout and to its stderr."""
         return [now - before for now, before in zip(self._read_sizes(), self._before, strict=True)]
 
     def result(self) -> tuple[int | None, int | None]:
-        """Return (exit code, signal): one of them, or neither if the process could not be reaped."""
+        """Return (exit code, signal): one of them is set, or neither if the process could not be reaped."""
         status = self.keeper.ended.get(self.pid)
         if status is None:
             return None, None
@@ -253,7 +254,7 @@ class StepRun:
         return os.WEXITSTATUS(status), None
 
     def sandbox_error(self) -> dict[str, str] | None:
-        """Return the sandbox's own error, if it ended without reporting the program's status; else None."""
+        """Return the sandbox's own error if it ended without reporting the program's status; else None."""
         if not self.spec["walled"] or self.result()[0] in (0, None):
             return None
         if b'"exit-code"' in os.pread(self._files[3], STATUS_BYTES, 0):
@@ -275,8 +276,8 @@ class StepRun:
         self._files = []
 
     def _join(self) -> None:
-        """Copy what the step has written since the last call to the log that it joins. A process can reopen
-        and truncate its own output by its descriptor, but not that of earlier steps."""
+        """Copy the step's new output to the log that it joins. A process can reopen and truncate its own
+        output by its descriptor, but not that of earlier steps."""
         end = self._read_sizes()[1] if self._log >= 0 else 0
         while self._copied < end and (data := os.pread(self._files[2], COPY_BYTES, self._copied)):
             self._copied += os.write(self._log, data)
@@ -312,7 +313,7 @@ class StepRun:
         return env if self.spec["kind"] == "agent" else {k: v for k, v in env.items() if k not in own}
 
     def _execute(self) -> int:
-        """Execute the program. A failed exec raises CannotStart, so that 127 is always the agent's code."""
+        """Execute the program. Raises CannotStart if exec fails, so that status 127 is always the agent's."""
         argv = [_encode_text(arg) for arg in (*self.spec["wall"], *self.spec["argv"])]
         env = {_encode_text(name): _encode_text(value) for name, value in self._make_environment().items()}
         env[process.MARKER.encode()] = _encode_text(self.plan["marker"])
@@ -322,13 +323,14 @@ class StepRun:
         for path in _list_candidates(argv[0], env):
             try:
                 return _spawn_process(path, argv, env, self._files)
-            except OSError as exc:  # as a shell: go on along PATH, prefer a refusal to "not found"
+            # as a shell does: try each folder of PATH; "permission denied" precedes "not found"
+            except OSError as exc:
                 failed = exc if failed.errno == errno.ENOENT else failed
         raise CannotStart("exec", os.fsdecode(argv[0]), failed)
 
 
 def _open_file(path: str, flags: int) -> int:
-    """Open a plain file safely: an earlier step may have put a link there, or a pipe, which blocks."""
+    """Open a regular file safely: an earlier step may have put a link there, or a pipe, which would block."""
     fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if not stat.S_ISREG(os.fstat(fd).st_mode) and path != os.devnull:
         os.close(fd)
@@ -338,20 +340,20 @@ def _open_file(path: str, flags: int) -> int:
 
 
 def _list_candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:
-    """Return the candidates for argv[0]: itself if it has a slash, else in absolute folders of the PATH."""
+    """Return possible paths of argv[0]: itself if it has a slash, else those in PATH's absolute folders."""
     if b"/" in name:
         return [name]
     return [folder + b"/" + name for folder in env.get(b"PATH", b"").split(b":") if folder.startswith(b"/")]
 
 
 def _spawn_process(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
-    """Start a process in its own session with `files` as 0, 1, 2, ... OSError if it cannot be executed."""
+    """Start `path` in a new session with `files` as 0, 1, 2, ... Raises OSError if it cannot be executed."""
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)]
     try:
         return os.posix_spawn(
             path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTS
         )
-    except NotImplementedError:  # a Python built for a C library from before 2018 lacks setsid here
+    except NotImplementedError:  # a Python built for a C library from before 2018 lacks setsid for this call
         return _fork_exec(path, argv, env, files)
 
 
@@ -372,7 +374,7 @@ def _fork_exec(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: l
         finally:
             os._exit(127)
     os.close(failed)
-    number_text = os.read(reader, 16)  # empty once exec has closed the other end
+    number_text = os.read(reader, 16)  # the pipe is empty once exec has closed the other end
     os.close(reader)
     if number_text:
         os.waitpid(pid, 0)

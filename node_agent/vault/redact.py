@@ -1,7 +1,7 @@
-"""Removes the values of secrets from outgoing data, however a stream is split into pieces. Pure.
+"""Removes secret values from outgoing data, however a stream is split into pieces. No input or output.
 
-A value is found as it is, as encoded in JSON (also JSON within JSON) and in URLs, in hex, and in base64 at
-any offset; the last two also across line breaks, as `base64` and `xxd -p` write long values.
+A value is found in plain form, as encoded in JSON (also JSON within JSON) and in URLs, in hex, and in base64
+at any offset; hex and base64 also across line breaks, as `base64` and `xxd -p` write long values.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from functools import lru_cache
 from urllib.parse import quote
 
 SHORTEST = 8
-"""A shorter value is not hidden: it looks like ordinary text, as the `ollama` of a server without keys."""
+"""A shorter value is not hidden: it looks like ordinary text, such as the key `ollama` of a local server."""
 SHORTEST_LINE = 16
-"""The shortest line of a multi-line value, such as a private key, that is also searched for separately."""
+"""The shortest line of a multi-line value, such as a private key, that is also hidden when alone."""
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^@]*$")
 _BREAK = rb"(?:\r?\n|\\{1,4}(?:r\\{1,4})?n)"
@@ -27,24 +27,24 @@ _HALF_BREAK = re.compile(rb"(?:\r|\\{1,4}(?:r\\{0,4})?)\Z")
 _SHORTEST_LINE_OF_CODE, _LONGEST_BREAK = 48, 10
 _LOOK = 40
 _HEAD = 8
-"""How many characters of a spelling are searched for first; no coded spelling is shorter."""
+"""How many first characters of an encoded value are searched for; no encoded value is shorter."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable's value must be hidden, by its name, although it was not declared a secret."""
+    """Whether the name suggests that the value must be hidden although it was not declared a secret."""
     return _NAMES.search(name) is not None
 
 
 def secret_values(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the values that can and should be hidden: long enough, and not a URL without a password."""
+    """Return the values to hide by name: those that are long enough and are not a URL without a password."""
     return {n: v for n, v in given.items() if len(v) >= SHORTEST and not _ADDRESS.match(v)}
 
 
 class Redactor:
-    """Hides values in one stream. Memory is bounded by one piece and the longest value."""
+    """Hides secret values in one stream. Memory is bounded by one piece and the longest value."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        """`secrets`: name to value; the name is shown instead of the value."""
+        """`secrets`: values by name; the name replaces the value."""
         self._all = _compile_secrets(tuple(sorted(secret_values(secrets).items())))
         self._held = b""
 
@@ -54,11 +54,11 @@ class Redactor:
         return not self._all.plain
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return the text that may be shown now. The start of a possible value waits for the next piece."""
+        """Return the data that may be shown now. A possible start of a value waits for the next piece."""
         return self._take(self._held + chunk, ended=False)
 
     def close(self) -> bytes:
-        """Return the rest of the text."""
+        """Return the rest of the data."""
         return self._take(self._held, ended=True)
 
     def _take(self, data: bytes, ended: bool) -> bytes:
@@ -70,13 +70,14 @@ class Redactor:
         while (match := next_of(at)) is not None and match.start < hold:
             shown += [data[at : match.start], match.shown]
             at = match.end
-            if at > hold:  # checked only then: after each match of a long piece it would take quadratic time
+            # checked only then: a check after each match in a long piece would take quadratic time
+            if at > hold:
                 hold = self._doubtful(data, at)
         self._held = b"" if ended else data[hold:]
         return b"".join([*shown, data[at:hold]])
 
     def _doubtful(self, data: bytes, at: int) -> int:
-        """Return the start of a possible value whose end has not arrived yet."""
+        """Return the position of a possible value whose end has not arrived yet."""
         for start in range(max(at, len(data) - self._all.longest + 1), len(data)):
             if data[start : start + 2] in self._all.begins and self._all.may_begin(data[start:]):
                 return start
@@ -84,7 +85,7 @@ class Redactor:
 
 
 def redact_text(text: str, secrets: Mapping[str, str]) -> str:
-    """Return the text with the secrets' values replaced."""
+    """Return the text with each secret value replaced by its name."""
     redactor = Redactor(secrets)
     if redactor.is_idle:
         return text
@@ -93,7 +94,7 @@ def redact_text(text: str, secrets: Mapping[str, str]) -> str:
 
 
 def found_in(data: bytes, secrets: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the secrets whose values are in the data, in any spelling."""
+    """Return the names of the secrets whose values are in the data, in any encoding."""
 
     def has(some: Mapping[str, str]) -> bool:
         redactor = Redactor(some)
@@ -103,7 +104,7 @@ def found_in(data: bytes, secrets: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _join_lines(rest: bytes) -> bytes:
-    """Return the text as one line, without a line break that begins at its end."""
+    """Return the text without line breaks, also without the first half of one at its end."""
     return _HALF_BREAK.sub(b"", _BREAKS.sub(b"", rest))
 
 
@@ -118,8 +119,8 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class _Spelled:
-    """Every spelling, with its replacement. `coded`: the spellings that may contain line breaks, by their
-    first characters.
+    """Every encoding of the secret values, with its replacement. `coded`: the encodings that may contain line
+    breaks, which are found by their first characters.
 
     A pattern that allows a break at every position would take seconds to compile for a private key.
     """
@@ -134,7 +135,7 @@ class _Spelled:
     longest: int
 
     def may_begin(self, rest: bytes) -> bool:
-        """Whether more of the stream could complete a value that begins at its end."""
+        """Whether `rest`, the end of a piece, is the beginning of a value that later data could complete."""
         likely = [v for v in self.coded if v.startswith(_join_lines(rest[:_LOOK]))]
         whole = _join_lines(rest) if likely else b""
         return any(len(rest) < len(v) and v.startswith(rest) for v in self.plain) or any(
@@ -142,12 +143,12 @@ class _Spelled:
         )
 
     def find(self, data: bytes, at: int) -> _Match | None:
-        """Return the next match of `plain`."""
+        """Return the next match of an encoding in `plain`."""
         found = self.pattern.search(data, at)
         return found and _Match(found.start(), found.end(), self.plain[found[0]])
 
     def find_coded(self, data: bytes, at: int) -> _Match | None:
-        """Return the next match of `coded`, the longest at its position."""
+        """Return the next match of an encoding in `coded`, the longest one at its position."""
         while (head := self.heads.search(data, at)) is not None:
             start = head.start()
             for value in self.by_head[_BREAKS.sub(b"", head[0])]:
@@ -159,7 +160,7 @@ class _Spelled:
 
 
 class _Next:
-    """Finds the next value of either kind in one piece; the result of each kind's search is reused."""
+    """Finds the next value in one piece, of `plain` or `coded`; the search result of each is reused."""
 
     def __init__(self, spelled: _Spelled, data: bytes) -> None:
         self._ways, self._data = (spelled.find, spelled.find_coded), data
@@ -175,7 +176,7 @@ class _Next:
 
 
 def _end_of(value: bytes, data: bytes, at: int) -> int:
-    """Return the end of the value that begins at `at`, skipping line breaks; 0 if it is not there."""
+    """Return the end of the value that begins at `at`, skipping line breaks; 0 if the value is not there."""
     for byte in value:
         while data[at : at + 1] != bytes((byte,)):
             line = _BREAKS.match(data, at)
@@ -233,8 +234,8 @@ def _yield_coded(value: str) -> Iterable[bytes]:
 
 
 def _in_json(value: str) -> Iterable[str]:
-    """Yield the spellings in JSON, with and without non-ASCII letters, with `/` and with `\\/`, also as JSON
-    in JSON."""
+    """Yield the value as JSON writes it, with and without non-ASCII letters, with `/` and with `\\/`, also as
+    JSON in JSON."""
     once = [json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)]
     once += [one.replace("/", "\\/") for one in once]
     yield from once
@@ -252,7 +253,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def _in_base64(plain: bytes) -> Iterable[bytes]:
-    """Yield the base64 part that does not depend on the surroundings, at each of the three offsets."""
+    """Yield, for each of three offsets, the value's base64 text that does not depend on surrounding data."""
     for offset in range(3):
         whole = base64.b64encode(b"\0" * offset + plain)
         first = (0, 2, 3)[offset]

@@ -1,6 +1,6 @@
-"""The node's secrets by name: from `secrets.json` or the files that it names, else from the environment.
+"""The node's secrets by name: from `secrets.json` or the sources that it names, else from the environment.
 
-A value there is a string, or an object with one of: `env` (a variable), `file` (a path), `command` (an
+A value in that file is a string, or an object with one of: `env` (a variable), `file` (a path), `command` (an
 argument list), `credential` (the name of one that systemd gives the node agent).
 """
 
@@ -21,7 +21,7 @@ from node_agent.wire.node import MOST_VARIABLE_CHARS, MOST_VARIABLES, NodeProble
 FRESH_MS = 60_000
 """How long a value from another source is reused: a command may be slow, or query its own server."""
 LOOK_MS = 20
-"""The shortest time between two checks of the owner's files: preparing a run reads about ten values."""
+"""The shortest time between two checks of the owner's files, since preparing a run reads about ten values."""
 COMMAND_S = 10
 MOST_BYTES = 1 << 20
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -32,12 +32,12 @@ NO_TOKENS: Mapping[str, Path] = {}
 
 
 class NoValue(Exception):
-    """Raised when a value is missing; the message names the source and never a value."""
+    """Raised when a secret has no value; the message names the source and never a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class VaultValues:
-    """The content of the owner's file. `missing`: name to reason, as shown to users."""
+    """The values from the owner's file. `missing`: names without a value, with the reason shown to users."""
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class VaultValues:
 
 
 def read_stamp(path: Path) -> tuple[int, ...] | None:
-    """Return a stamp that differs after each change of a file; empty if unreadable, None if it is missing."""
+    """Return a stamp that changes with each change of a file; empty if it is unreadable, None if missing."""
     try:
         seen = os.stat(path)
     except OSError:
@@ -54,13 +54,13 @@ def read_stamp(path: Path) -> tuple[int, ...] | None:
 
 
 class Vault:
-    """The node's values by name. Thread-safe. Reads its file after a change, other sources at most once a
-    minute."""
+    """The node's secrets by name. Thread-safe. Reads the owner's file after a change, other sources at most
+    once a minute."""
 
     def __init__(
         self, path: Path, environ: Mapping[str, str], clock: Clock, tokens: Mapping[str, Path] = NO_TOKENS
     ) -> None:
-        """`tokens`: the files written by logins, by name; the owner's file takes precedence."""
+        """`tokens`: the files that logins wrote, by name; the owner's file takes precedence."""
         self._path, self._environ, self._clock, self._tokens = path, environ, clock, tokens
         self._lock = threading.Lock()
         self._seen: object = ()
@@ -69,17 +69,17 @@ class Vault:
         self._told = self._read_states()
 
     def values(self) -> Mapping[str, str]:
-        """Return the value of every name that has one now."""
+        """Return the present value of every name that has one."""
         return {**self._environ, **self._look().values}
 
     def names(self) -> tuple[str, ...] | None:
-        """Return the names that have a value now, for a heartbeat; None: more than a heartbeat carries."""
+        """Return the names that have a value now, for a heartbeat; None if too many for a heartbeat."""
         names = tuple(sorted(self.values()))
         fit = len(names) <= MOST_VARIABLES and sum(map(len, names)) <= MOST_VARIABLE_CHARS
         return names if fit else None
 
     def owned(self) -> frozenset[str]:
-        """Return the names in the owner's file: all of their values are secrets."""
+        """Return the names in the owner's file, whose values are all secrets."""
         found = self._look()
         return frozenset({*found.values, *found.missing})
 
@@ -88,11 +88,11 @@ class Vault:
         return self._look().missing.get(name, "")
 
     def trouble(self) -> str:
-        """Return why the owner's file is not used; empty if it can be read."""
+        """Return the reason why the owner's file is not used; empty if the file can be read."""
         return self._look().trouble
 
     def news(self) -> bool:
-        """Whether the owner's file or a login's has changed since the last call; if so, read them again."""
+        """Whether the owner's file or a login's file has changed since the last call; if so, reread them."""
         last, self._told = self._told, self._read_states()
         if last == self._told:
             return False
@@ -104,7 +104,7 @@ class Vault:
         return [read_stamp(path) for path in (self._path, *self._tokens.values())]
 
     def problems(self) -> tuple[NodeProblem, ...]:
-        """Return the problems of the file and its sources."""
+        """Return the problems of the owner's file and of its sources."""
         found = self._look()
         lines = [found.trouble] if found.trouble else []
         lines += [f"secret {name}: {why}" for name, why in found.missing.items()]
@@ -133,7 +133,7 @@ class Vault:
         return VaultValues(values, missing, found.trouble), elsewhere
 
     def _read(self, there: bool) -> tuple[VaultValues, bool]:
-        """Return (the values, whether some of them come from other sources)."""
+        """Return the file's values, and whether some of them come from other sources."""
         if not there:
             return VaultValues(), False
         try:
@@ -160,7 +160,7 @@ class Vault:
         ((kind, where),) = source.items()
         value = kinds[kind](where)
         if not value or "\0" in value:
-            raise NoValue(f"its {kind} returned no text")
+            raise NoValue(f"the source `{kind}` returned no text")
         return value
 
     def _read_variable(self, name: object) -> str:
@@ -177,9 +177,9 @@ class Vault:
         return _read_file(f"{folder}/{name}")
 
     def _run_command(self, argv: object) -> str:
-        """Return the command's output. Its error output is not shown: it might quote the value."""
+        """Return the command's output. Its error output is not shown, since it might quote the value."""
         if not isinstance(argv, list) or not argv or not all(isinstance(word, str) and word for word in argv):
-            raise NoValue("its command is not a list of strings")
+            raise NoValue("the value of `command` is not a list of strings")
         try:
             done = subprocess.run(
                 argv, env=dict(self._environ), stdin=subprocess.DEVNULL, capture_output=True,
@@ -195,7 +195,7 @@ class Vault:
 
 
 def read_secrets(path: Path) -> dict[str, Any]:
-    """Return the owner's file content. NoValue gives the line of a syntax error, without quoting it."""
+    """Return the owner's file content. Raises NoValue with a syntax error's line, without quoting it."""
     try:
         raw = json.loads(path.read_bytes())
     except json.JSONDecodeError as exc:
@@ -220,7 +220,7 @@ def _read_file(path: object) -> str:
 
 
 def _text(data: bytes) -> str:
-    """Return the text without the final line break that editors and commands add. NoValue if not UTF-8."""
+    """Return the text without the final line break of editors and commands. Raises NoValue if not UTF-8."""
     try:
         return data.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as exc:

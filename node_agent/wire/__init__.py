@@ -1,1 +1,1 @@
-"""The wire contract: the messages between the coordinator and a node, and nothing else."""
+"""The wire contract: the messages between the coordinator and a node."""

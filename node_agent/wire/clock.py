@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import Protocol
 
-# No vowels and no look-alikes: an id can be read aloud and typed from a screen, and never spells a word.
+# No vowels or similar characters: an id can be read aloud and typed from a screen, and never spells a word.
 ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
 
 
@@ -17,20 +17,20 @@ class Clock(Protocol):
         """Return Unix time. It may jump, so it is for users and records only."""
 
     def boot_ms(self) -> int:
-        """Return milliseconds since boot, including sleep (CLOCK_BOOTTIME). For fleet time and liveness."""
+        """Return milliseconds since boot, including sleep (CLOCK_BOOTTIME), for fleet time and liveness."""
 
     def mono_ms(self) -> int:
-        """Return milliseconds since some point, without sleep (CLOCK_MONOTONIC). For time limits of runs."""
+        """Return milliseconds since some moment, without sleep (CLOCK_MONOTONIC), for time limits of runs."""
 
 
 class Ids(Protocol):
-    """The source of randomness."""
+    """A source of random ids."""
 
     def token(self, nbytes: int) -> str:
-        """Return a random hexadecimal text of 2 x `nbytes` characters."""
+        """Return random hexadecimal text of 2 x `nbytes` characters."""
 
     def short(self, length: int) -> str:
-        """Return a random text of `length` characters of ALPHABET."""
+        """Return random text of `length` characters of ALPHABET."""
 
 
 class SystemClock:
@@ -47,7 +47,7 @@ class SystemClock:
 
 
 class SystemIds:
-    """The operating system's randomness."""
+    """Random ids from the operating system's randomness."""
 
     def token(self, nbytes: int) -> str:
         return secrets.token_hex(nbytes)

@@ -1,4 +1,4 @@
-"""Control messages: what the coordinator sends to a node besides jobs, each signed and numbered."""
+"""Control messages: what the coordinator sends to a node besides jobs. Each is signed and numbered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from node_agent.wire.signing import Message, PublicKey, Signature, WireRefusal, 
 
 
 class StopControl(WireModel):
-    """Stop the run of this lease on the node, and refuse its leases that arrive later."""
+    """Stop the run of this lease on the node, and refuse leases of the run that arrive later."""
 
     kind: Literal["stop"] = "stop"
     identity: AttemptId
@@ -34,7 +34,7 @@ class StopControl(WireModel):
 
 
 class TakeBack(WireModel):
-    """Refuse a job that has not begun (TAKEN_BACK), to run it elsewhere. One that has begun continues."""
+    """Refuse a job that has not begun (TAKEN_BACK), to run it elsewhere. A job that has begun continues."""
 
     kind: Literal["take_back"] = "take_back"
     identity: AttemptId
@@ -42,7 +42,7 @@ class TakeBack(WireModel):
 
 
 class Tombstone(WireModel):
-    """All leases of the run up to this one are void: end each of them, but retain its evidence."""
+    """All leases of the run up to this one are void: end their attempts, but retain the evidence."""
 
     kind: Literal["tombstone"] = "tombstone"
     run: RunId
@@ -51,9 +51,9 @@ class Tombstone(WireModel):
 
 
 class SetSlots(WireModel):
-    """Set the number of attempts that may run at once from now on. A running attempt is not ended for it.
+    """Set the number of attempts that may run at once from now on. No running attempt is ended for this.
 
-    `least`: an overloaded node may reduce its attempts to this number itself; None: it always takes `slots`.
+    `least`: an overloaded node may reduce the number to this value itself; None: it always uses `slots`.
     """
 
     kind: Literal["slots"] = "slots"
@@ -70,7 +70,7 @@ class Drain(WireModel):
 
 
 class Revoke(WireModel):
-    """The node no longer belongs to the fleet: start nothing, end nothing, and clean up on request."""
+    """The node no longer belongs to the fleet: start and end no attempts, and clean up on request."""
 
     kind: Literal["revoke"] = "revoke"
     reason: str
@@ -86,8 +86,8 @@ class Acknowledge(WireModel):
 
 
 class Orphaned(WireModel):
-    """No job of the coordinator matches the receipt: it is stored, not accepted, and the node may delete it.
-    The message contains no signature over the receipt, so that it cannot pass for an acceptance."""
+    """The receipt matches no job of the coordinator: it is stored but not accepted, and the node may delete
+    it. The message contains no signature over the receipt, so it cannot be mistaken for an acceptance."""
 
     kind: Literal["orphaned"] = "orphaned"
     identity: AttemptId
@@ -104,7 +104,7 @@ class Reject(WireModel):
 
 
 class Resend(WireModel):
-    """The coordinator lacks bytes that the receipt names: send them again, then the receipt."""
+    """The coordinator lacks bytes that the receipt names: send those bytes again, and then the receipt."""
 
     kind: Literal["resend"] = "resend"
     identity: AttemptId
@@ -113,8 +113,8 @@ class Resend(WireModel):
 
 
 class Examine(WireModel):
-    """Test a model of an endpoint of the node. The node reports `ask` among its requested tests, and the
-    model's passport.
+    """Test a model at an endpoint of the node. The node reports the request's id `ask` and the model's
+    passport, which is the test's result.
 
     `again`: test the model even if it already has a passport. After `start_by` no test begins.
     """
@@ -128,8 +128,8 @@ class Examine(WireModel):
 
 
 class UserMessage(WireModel):
-    """A user's message for a run in progress. Its program gets it with the next model call, if it accepts
-    messages; an interactive run that waits for a message begins a turn with it.
+    """A user's message for a run in progress. The run's program gets it with its next model call, if it
+    accepts messages; an interactive run that waits for a message begins a turn with it.
 
     Each number counts once in an attempt. A run that has ended gets no message.
     """
@@ -143,10 +143,9 @@ class UserMessage(WireModel):
 
 class TurnControl(WireModel):
     """`cancel`: end turn `number` of an interactive run, and wait for a message again. `rest`: suspend the
-    interactive run after that turn. `give_way`: as `rest`, because a run needs the slot and not at a user's
-    request.
+    interactive run after that turn. `give_way`: like `rest`, but because another run needs the slot.
 
-    An interactive run's turns count from 1. A turn that has not begun is cancelled when it begins; one that
+    Turns of an interactive run count from 1. A turn that has not begun is cancelled when it begins; one that
     has ended is not changed. `rest` takes effect at once if the run waits for a message after turn `number`,
     else at the end of the current turn.
     """
@@ -158,8 +157,8 @@ class TurnControl(WireModel):
 
 
 class UserAnswers(WireModel):
-    """A user's approval or denial of a waiting call. `whole`: it applies to every call that matches the same
-    rule."""
+    """A user's approval or denial of a waiting call. `whole`: the answer applies to every call that matches
+    the same rule."""
 
     kind: Literal["person_answers"] = "person_answers"
     identity: AttemptId
@@ -191,7 +190,7 @@ class CallAnswer(Message):
 
     @classmethod
     def signed_for(cls, data: bytes, identity: AttemptId, key: PublicKey) -> CallAnswer | None:
-        """Return the answer if the node has signed it for this attempt; None for any other data."""
+        """Return the answer if the node has signed it for this attempt; None for other data."""
         try:
             answer = open_as(cls, parse_envelope(data), {key.keyid: key})
         except WireRefusal:
@@ -220,8 +219,8 @@ ControlBody = Annotated[
 
 
 class Control(Message):
-    """One numbered control message for one node. Numbers only grow; a message with an old number has no
-    effect."""
+    """One numbered control message for one node. Numbers only grow; a message with a number already seen has
+    no effect."""
 
     fleet: FleetId
     node: NodeTag
@@ -231,7 +230,7 @@ class Control(Message):
 
 
 class CoordinatorHeartbeat(Message):
-    """The coordinator's heartbeat for one node, every 5 s: fleet time, cursors and standing settings."""
+    """The coordinator's heartbeat for one node, every 5 s: fleet time, cursors and lasting settings."""
 
     PAYLOAD = "beat"
 
@@ -242,6 +241,6 @@ class CoordinatorHeartbeat(Message):
     answers: str | None = None
     """The newest nonce that the coordinator has received from the node."""
     cursors: dict[str, Count]
-    """The highest applied event number by attempt identity, for the open leases."""
+    """The highest event number that the coordinator has applied, by attempt, for the open leases."""
     control_floor: Count
     """All control messages up to this number are settled and will not be sent again."""

@@ -1,4 +1,4 @@
-"""Describes model servers for coordinator and node: models, passports, vendors, sampling, context advice."""
+"""Describes model servers for coordinator and node: models, passports (test results), vendors and advice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from node_agent.wire.model import Count, Few, Lasted, Line, Name, Real, Share, T
 
 
 class Sampling(WireModel):
-    """The sampling settings of a model; None: the model server's own."""
+    """The sampling settings of a model. None: the model server's own value."""
 
     temperature: Annotated[Share, Field(ge=0, le=2)] | None = None
     top_p: Annotated[Share, Field(gt=0, le=1)] | None = None
@@ -36,7 +36,7 @@ VENDOR_VARIABLES: Mapping[str, tuple[str, str]] = {
         "openrouter": "OPENROUTER",
     }.items()
 } | {"google": ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL")}
-"""The variables of each vendor: key, then address; in order of preference if no vendor is named."""
+"""The variables of each vendor: key, then address. Vendors are in order of preference if none is named."""
 OTHER_NAMES: Mapping[str, str] = {"openai-codex": "openai"}
 
 
@@ -46,7 +46,7 @@ AskId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 
 
 class ExamCheck(StrEnum):
-    """The checks of a model's test, in their order; each check requires the ones before it."""
+    """The checks in a model's test, in order; each check requires that the ones before it passed."""
 
     ANSWERS = "answers"
     CONTEXT = "context"
@@ -55,7 +55,7 @@ class ExamCheck(StrEnum):
 
 
 class Grade(StrEnum):
-    """The result of a check. `unknown`: the test was inconclusive; `words` give the reason."""
+    """The result of a check. `unknown`: the check was inconclusive, for the reason in `words`."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -72,8 +72,8 @@ class CheckFact(WireModel):
 
 
 class PassportFact(WireModel):
-    """The test results of a model on its server at `taken_ms` of the node's wall clock. `ctx`: the context in
-    tokens that a call really gets; `tok_s`: generated tokens per second."""
+    """The passport of a model: the results of its test on its server at `taken_ms` of the node's wall clock.
+    `ctx`: the context in tokens that a call really gets; `tok_s`: generated tokens per second."""
 
     taken_ms: WallMillis
     took_ms: Lasted
@@ -87,7 +87,7 @@ class PassportFact(WireModel):
 
 
 class AskState(StrEnum):
-    """The progress of a test. `given up`: abandoned without a result; `words` give the reason."""
+    """The progress of a model's test. `given up`: abandoned without a result, for the reason in `words`."""
 
     WAITING = "waiting"
     TESTING = "testing"
@@ -111,7 +111,7 @@ Word = Annotated[str, Text(200, least=1)]
 
 
 class Dialect(StrEnum):
-    """The kind of a server, recognized by the form of its answers; OPENAI: any server with OpenAI's API."""
+    """The kind of a model server, known by the form of its answers. OPENAI: any other with OpenAI's API."""
 
     OLLAMA = "ollama"
     LMSTUDIO = "lmstudio"
@@ -130,7 +130,7 @@ class Residence(StrEnum):
 
 
 class Health(StrEnum):
-    """The health of a server. `wedged`: the server reports that it is healthy, but makes no progress."""
+    """The health of a model server. `wedged`: it reports that it is healthy, but makes no progress."""
 
     OK = "ok"
     NEEDS_KEY = "needs a key"
@@ -163,9 +163,9 @@ REMOVED_RUNTIMES: Mapping[str, str] = {
 }
 """Runtimes that were removed, and their replacements. Stored runs and older nodes still name them."""
 OTHER_HELD = "command rules apply only where it asks before it acts; only the sandbox enforces the rest"
-"""For users: such a program may ask about each command, or only about those that it considers dangerous."""
+"""For users: a program of the owner's choice may ask about every command, or only about dangerous ones."""
 OTHERS = r"^[a-z0-9][a-z0-9._-]{0,60}$"
-"""The pattern of such a runtime's name after the prefix."""
+"""The pattern of the name of a program of the owner's choice, after the prefix."""
 
 
 def is_other(runtime: str) -> bool:
@@ -174,15 +174,15 @@ def is_other(runtime: str) -> bool:
 
 
 def wire_of(runtime: str) -> ModelWire | None:
-    """Return the API that a runtime uses at an endpoint; None if it cannot use endpoints."""
+    """Return the API that the runtime uses at an endpoint; None if the runtime cannot use endpoints."""
     return ModelWire.CHAT if is_other(runtime) else RUNTIME_WIRES.get(runtime)
 
 
 class ModelFact(WireModel):
-    """A model of an endpoint. None: unknown.
+    """A model at an endpoint. None: unknown.
 
-    `ctx_usable`: tokens that a call gets now; `ctx_max`: tokens that the model was trained for. `size` and
-    `vram` are bytes. `remote`: the server calls the model on the internet, which costs money.
+    `ctx_usable`: the tokens that a call gets now; `ctx_max`: the tokens for which the model was trained.
+    `size` and `vram` are bytes. `remote`: the server forwards calls to the internet, which costs money.
     """
 
     id: Word
@@ -202,7 +202,7 @@ class ModelFact(WireModel):
     remote: bool = False
     digest: Word | None = None
     passport: PassportFact | None = None
-    """The model's passport; None: it has not been tested in its present state."""
+    """The model's passport; None: the model has not been tested in its present state."""
 
 
 _ENDINGS = {Dialect.OLLAMA: ":latest", Dialect.LLAMACPP: ".gguf"}
@@ -212,7 +212,7 @@ class EndpointFact(WireModel):
     """A model server. `name`: as in `NAME/MODEL`; `at`: host:port; `slots`: the calls that it serves at once.
 
     `fix`: how to repair bad health. `age_ms`: time since the last check. `free`: calls cost nothing.
-    `waiting`: the calls in the server's queue, from all clients; None: the server does not report it.
+    `waiting`: the calls of all clients in the server's queue; None: the server does not report it.
     """
 
     name: Word
@@ -230,7 +230,7 @@ class EndpointFact(WireModel):
     age_ms: Lasted = 0
     models: Annotated[tuple[ModelFact, ...], Few(500)] = ()
     more: Count = 0
-    """The number of models that are omitted here, so that a heartbeat stays small."""
+    """The number of models that are omitted from `models`, so that a heartbeat stays small."""
 
     def model(self, name: str) -> ModelFact | None:
         """Return the model with this id. `name` may omit the tag `latest` (Ollama) or the ending `.gguf`
@@ -243,12 +243,12 @@ _TROUBLED = re.compile(r"endpoint (\S+) \(")
 
 
 def format_trouble(name: str, at: str, words: str) -> str:
-    """Return the text of a node's problem with a server that its owner lists but that it cannot use."""
+    """Return the text of a node's problem with a model server that its owner lists but it cannot use."""
     return f"endpoint {name} ({at}) {words}"
 
 
 def troubled_name(what: str) -> str | None:
-    """Return the server's name in a text of `format_trouble`; None for any other problem."""
+    """Return the server's name from a text that `format_trouble` made; None for any other problem."""
     found = _TROUBLED.match(what)
     return found[1] if found else None
 
@@ -260,7 +260,7 @@ SETTINGS = {
     Dialect.VLLM: "--max-model-len {tokens}",
     Dialect.SGLANG: "--context-length {tokens}",
 }
-"""The setting of each kind of server for more context, as users write it."""
+"""The setting that gives each kind of server more context, in the form in which users enter it."""
 _SERVERS = {
     Dialect.OLLAMA: "Ollama with ",
     Dialect.LLAMACPP: "llama-server (its slots share the context) with ",
@@ -271,14 +271,14 @@ _SERVERS = {
 
 
 def widen_any(tokens: int) -> str:
-    """Return the settings for a context of `tokens` if the kind of server is unknown: one per kind."""
+    """Return each server kind's settings for a context of `tokens`, for use when the kind is unknown."""
     settings = (name + SETTINGS[dialect].format(tokens=tokens) for dialect, name in _SERVERS.items())
     return "; ".join(settings)
 
 
 def advise_widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> str:
-    """Return the setting that gives a call `wanted` tokens, or as many as the model supports; suggest another
-    model if that is less than `least`."""
+    """Return how to give a call `wanted` tokens of context, or as many as the model supports. If that is less
+    than `least`, suggest another model."""
     if model.ctx_max is not None and model.ctx_max < least:
         return f"use another model: {model.id} supports at most {model.ctx_max} tokens"
     tokens, name = min(wanted, model.ctx_max or wanted), shlex.quote(model.id)
@@ -301,13 +301,13 @@ def advise_widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: i
         case Dialect.VLLM | Dialect.SGLANG:
             return f"start {_SERVERS[endpoint.dialect]}{setting}"
         case Dialect.OPENAI:
-            return f"set the model's context to {tokens} tokens where its server is started"
+            return f"set the model's context to {tokens} tokens where the model server is started"
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A host on which to look for model servers. `port` None: the usual ports. `name` None: its endpoints are
-    named after their kinds."""
+    """A host on which to search for model servers. `port` None: the usual ports. `name` None: the endpoints
+    found are named after the kinds of their servers."""
 
     name: str | None
     host: str
@@ -315,7 +315,7 @@ class Machine:
 
 
 def machine_of(text: str) -> Machine:
-    """Return the host that this text names. ValueError, with the right form, if it names none."""
+    """Return the host that this text names. Raises ValueError with the right form if it names none."""
     name, equals, address = text.strip().rpartition("=")
     host, port = _split(address.strip())
     if not _is_host(host) or (equals and not _is_name(name)):
@@ -335,7 +335,7 @@ def is_address(host: str) -> bool:
 
 
 def _split(address: str) -> tuple[str, int | None]:
-    """Return the host and port in the text; the host is empty if it is missing or the port is invalid."""
+    """Return the host and port in `address`; the host is empty if it is missing or the port is invalid."""
     if address.startswith("["):
         host, _, rest = address[1:].partition("]")
         port = rest.removeprefix(":")

@@ -33,7 +33,7 @@ class Revoked(model.WireModel):
 
 
 class Marked(model.WireModel):
-    """The attempt has reached this mark in the node's journal."""
+    """The attempt has reached the journal mark `mark` on the node."""
 
     kind: Literal["marked"] = "marked"
     mark: Mark
@@ -41,14 +41,14 @@ class Marked(model.WireModel):
 
 
 class Interrupting(model.WireModel):
-    """The node has read a stop or tombstone and is ending the processes."""
+    """The node has read a stop or tombstone, and is ending the attempt's processes."""
 
     kind: Literal["interrupting"] = "interrupting"
     reason: model.Words
 
 
 class Progress(model.WireModel):
-    """Live usage as the runtime reports it: the totals of this attempt so far."""
+    """Live usage as the runtime reports it: the attempt's totals so far."""
 
     kind: Literal["progress"] = "progress"
     input_tokens: model.Tokens
@@ -60,7 +60,7 @@ class Progress(model.WireModel):
 
 
 class Finding(model.WireModel):
-    """A fact for users: salvaged work, a runtime's false claim, a gate that changed files."""
+    """A fact for users, such as salvaged work, a runtime's false claim, or a gate that changed files."""
 
     kind: Literal["finding"] = "finding"
     level: Literal["info", "warning", "error"]
@@ -83,7 +83,7 @@ class UserAsked(model.WireModel):
 
 
 class Turned(model.WireModel):
-    """A turn of an interactive run has ended or was lost. `bytes`: the length of the stream `out` then."""
+    """A turn of an interactive run ended or was lost. `bytes`: the length of stream `out` at that time."""
 
     kind: Literal["turned"] = "turned"
     turn: TurnRecord
@@ -91,8 +91,8 @@ class Turned(model.WireModel):
 
 
 class FleetAsked(model.WireModel):
-    """An orchestrator calls a tool of the fleet, and waits for the answer. `number`: counts its calls in this
-    attempt, from 1; the same number means the same call. `arguments`: JSON."""
+    """An orchestrator calls a fleet tool and waits for the answer. `number` counts its calls in this attempt,
+    from 1; the same number means the same call. `arguments`: JSON."""
 
     kind: Literal["fleet_asked"] = "fleet_asked"
     number: model.Number
@@ -130,6 +130,6 @@ class Events(Message):
 
 
 def events_of(fleet: str, node: str, texts: Sequence[str]) -> bytes:
-    """Return the canonical bytes of `Events`; `texts` are the canonical texts of the events."""
+    """Return the canonical bytes of an `Events` message; `texts` are the canonical texts of its events."""
     rest = model.canonical_json({"fleet": fleet, "node": node, "v": WIRE_VERSION})
     return b'{"events":[%s],%s' % (",".join(texts).encode(), rest[1:])

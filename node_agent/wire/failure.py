@@ -8,7 +8,7 @@ from enum import StrEnum
 
 class Outcome(StrEnum):
     """The end of an attempt or a run. An outcome never changes again, except for `lost`
-    (docs/explanation/states.md)."""
+    (docs/reference/states.md)."""
 
     DONE = "done"
     ERROR = "error"
@@ -73,7 +73,7 @@ class FailureKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class FailureRule:
     """The meaning of one failure kind. `agent`: the failure counts against the agent's record. `node`: it
-    counts for the node's breaker. `elsewhere`: another node may succeed where this node never will."""
+    counts for the node's circuit breaker. `elsewhere`: another node may succeed where this one never will."""
 
     outcome: Outcome
     agent: bool
@@ -148,7 +148,7 @@ def by_status(status: int) -> FailureKind:
 
 
 class JobRefusal(StrEnum):
-    """The reason why a node does not start a job. A refusal frees its slot and does not count as an
+    """The reason why a node does not start a job. A refusal frees the slot and does not count as an
     attempt."""
 
     BAD_ENVELOPE = "bad_envelope"
@@ -182,9 +182,9 @@ REBINDABLE: frozenset[JobRefusal] = frozenset(
         JobRefusal.TAKEN_BACK,
     }
 )
-"""Refusals after which the same attempt may be bound again; the others need a user's attention."""
+"""Refusals after which the same attempt may be bound to a node again; the others need a user's attention."""
 
 ELSEWHERE: frozenset[JobRefusal] = frozenset({JobRefusal.CEILING, JobRefusal.RUNTIME_MISSING})
-"""Refusals that another node may not raise: the attempt is bound again, to another node."""
+"""Refusals that another node might not raise: the attempt is bound to another node."""
 NODE_STATES: frozenset[JobRefusal] = frozenset({JobRefusal.DISK_FULL, JobRefusal.DRAINING})
 """Refusals due to the node's present state: the run waits, and the refusal does not count as a failure."""

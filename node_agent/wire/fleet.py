@@ -1,4 +1,4 @@
-"""The fleet's own tools on a node: definitions offered to an orchestrator, its calls, and their answers."""
+"""The fleet tools on a node: their definitions for an orchestrator, its calls, and the answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from node_agent.wire.model import Text, WireModel
 
 MOST_FLEET_TOOLS = 40
 MOST_ARGUMENTS, MOST_FLEET_ANSWER = 20_000, 30_000
-"""The most characters of a call's arguments, as JSON, and of its answer."""
+"""The most characters of a call's JSON arguments, and of an answer."""
 MOST_FLEET_CALLS = 2_000
 """The most calls of fleet tools in one attempt; later calls are refused."""
 MOST_OPEN_FLEET_CALLS = 16
@@ -26,7 +26,7 @@ def is_fleet_tool_name(text: str) -> bool:
 
 
 class FleetTool(WireModel):
-    """One fleet tool, as described to the model."""
+    """One fleet tool, as it is described to the model."""
 
     name: FleetToolName
     description: Annotated[str, Text(2_000)]
@@ -35,19 +35,19 @@ class FleetTool(WireModel):
 
 
 class FleetTerms(WireModel):
-    """The fleet tools of one interactive run. Any other tool is not offered, and calls of it are refused."""
+    """The fleet tools of one interactive run. Other tools are not offered, and calls of them are refused."""
 
     tools: tuple[FleetTool, ...] = Field(min_length=1, max_length=MOST_FLEET_TOOLS)
 
 
 class LaidFleetAnswer(WireModel):
-    """A sealed answer to a call, as stored in the run's home. `ok` False: the call was refused, or failed."""
+    """A sealed answer to a call, as stored in the run's home. `ok` False: the call was refused or failed."""
 
     ok: bool
     text: str
 
 
 def fleet_answer_file(number: int) -> str:
-    """Return the name of the answer's file, in the folder of users' messages. It is sealed with the negative
-    number, so that a user's message cannot pass for an answer, nor an answer for a message."""
+    """Return the name of the file for the answer to call `number`, in the folder of users' messages. It is
+    sealed with the negative number, so that no message can pass for an answer, or the reverse."""
     return f"fleet-{number}"

@@ -1,4 +1,4 @@
-"""The git refs of a run, and git commands that run no program of the repository. Pure, no IO."""
+"""The git refs of a run, and git commands that run no program of the repository. No input or output."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _STREAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,119}")
 
 AT_ONCE = 1 << 16
-"""The bytes of a log that a node may send directly after its request, before the depot has agreed."""
+"""The bytes of a log that a node may send directly after its request, before the git depot agrees."""
 
 
 def snap_ref(run: str) -> str:
-    """Return the ref of the commit with the user's files at the dispatch."""
+    """Return the ref of the commit that contains the user's files at the time of the dispatch."""
     return f"refs/pancode/snap/{checked_run(run)}"
 
 
 def base_ref(run: str) -> str:
-    """Return the ref of the user's own commit at the dispatch."""
+    """Return the ref of the user's own commit at the time of the dispatch."""
     return f"refs/pancode/base/{checked_run(run)}"
 
 
 def store_ref(commit: str) -> str:
-    """Return the ref in a node's mirror for a commit where runs began, so that later fetches can skip it."""
+    """Return a node mirror's ref for a commit where runs began, so that later fetches can skip it."""
     return f"refs/pancode/stores/{checked_object(commit)}"
 
 
 def result_prefix(run: str) -> str:
-    """Return the prefix of all result refs of a run; each attempt and lease has one ref."""
+    """Return the prefix of all result refs of a run; each attempt with its lease has one ref."""
     return f"refs/pancode/{checked_run(run)}/"
 
 
@@ -44,22 +44,22 @@ def salvage_ref(identity: AttemptId) -> str:
 
 
 def checked_run(run: str) -> str:
-    """Return `run`; ValueError if it is not a run's id."""
+    """Return `run`; raises ValueError if it is not a run's id."""
     return _check_text(_RUN, run, "a run id")
 
 
 def checked_repo(repo: str) -> str:
-    """Return `repo`; ValueError if it is not a repository's id."""
+    """Return `repo`; raises ValueError if it is not a repository's id."""
     return _check_text(_REPO, repo, "a repository id")
 
 
 def checked_object(oid: str) -> str:
-    """Return `oid`; ValueError if it is not a full object id."""
+    """Return `oid`; raises ValueError if it is not a full object id."""
     return _check_text(_OBJECT, oid, "an object id")
 
 
 def checked_stream(name: str) -> str:
-    """Return `name`; ValueError unless it is one plain file name (no slash, no leading dot or dash)."""
+    """Return `name`. Raises ValueError unless it is a plain file name (no slash, no leading dot or dash)."""
     return _check_text(_STREAM, name, "a stream's name")
 
 
@@ -88,7 +88,7 @@ SAFE_CONFIG: dict[str, str] = {
     "core.splitIndex": "false",
     "core.safecrlf": "false",
     "core.logAllRefUpdates": "false",
-    # Referenced objects must survive a power failure; `batch` syncs many loose objects at the cost of one.
+    # Referenced objects must survive a power failure; `batch` syncs many loose objects with a single sync.
     "core.fsync": "all",
     "core.fsyncMethod": "batch",
     "protocol.allow": "never",
@@ -115,7 +115,7 @@ DRIVER_KEYS = r"^(filter|diff|merge)\..*\.(clean|smudge|process|required|textcon
 class GitCall:
     """One call of git. `stdin`: bytes, or a file to read; `stdout`: a file to write, instead of memory.
 
-    `keep_fds` are file descriptors that the process inherits. After `timeout_s` its whole process group is
+    `keep_fds` are file descriptors that the process inherits. After `timeout_s` the whole process group is
     killed.
     """
 
@@ -147,7 +147,7 @@ class GitDone:
 def git_env(
     outer: Mapping[str, str], config: Mapping[str, str] | None = None, more: Iterable[tuple[str, str]] = ()
 ) -> dict[str, str]:
-    """Return a hardened git's environment. `config` overrides SAFE_CONFIG, `more` adds multi-valued keys."""
+    """Return hardened git's environment. `config` overrides SAFE_CONFIG; `more` adds multi-valued keys."""
     env = {name: outer[name] for name in INHERITED if name in outer}
     env |= {
         "HOME": "/nonexistent",
@@ -167,7 +167,7 @@ def git_env(
 
 
 def with_config(env: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return `env` with `pairs` added after the git configuration that it already contains."""
+    """Return `env` with `pairs` appended to the git configuration that it already contains."""
     count = int(env.get("GIT_CONFIG_COUNT", "0"))
     grown = dict(env)
     for number, (key, value) in enumerate(pairs, start=count):
@@ -178,7 +178,7 @@ def with_config(env: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> dic
 
 
 def stamp_env(name: str, email: str, date_ms: int) -> dict[str, str]:
-    """Return the variables for author and committer; the same arguments give the same commit id."""
+    """Return the variables for author and committer; equal arguments lead to equal commit ids."""
     # Without the @, git reads a small number as a day or a year.
     date = f"@{date_ms // 1000} +0000"
     roles = ("AUTHOR", "COMMITTER")
@@ -192,20 +192,20 @@ def _clean_name(text: str) -> str:
 
 
 def neutral_drivers(names: bytes) -> dict[str, str]:
-    """Return the configuration that disables every filter, diff and merge program of the repository."""
+    """Return configuration that disables all filter, diff and merge programs that the repository names."""
     keys = [key.decode("utf-8", "surrogateescape") for key in split_nul(names)]
     return {key: "false" if key.endswith(".required") else "" for key in keys}
 
 
 def filter_names(names: bytes) -> frozenset[str]:
-    """Return the names of the filters that have a program; `names` is the same list of keys."""
+    """Return the names of filters with a program. `names`: the output of `git config --null --name-only`."""
     keys = (key.decode("utf-8", "surrogateescape") for key in split_nul(names))
     parts = (key.split(".") for key in keys)
     return frozenset(".".join(p[1:-1]) for p in parts if p[0] == "filter" and p[-1] in _PROGRAMS)
 
 
 def repository_config(object_format: str, *, bare: bool = True) -> str:
-    """Return the `config` file of a PanCode repository; it is written again before each use."""
+    """Return the text of a PanCode repository's `config` file, which is written again before each use."""
     version = "1" if object_format == "sha256" else "0"
     lines = [
         "[core]",
@@ -213,7 +213,7 @@ def repository_config(object_format: str, *, bare: bool = True) -> str:
         "\tfilemode = true",
         f"\tbare = {str(bare).lower()}",
     ]
-    # Without the threshold, serving 200 MB of binaries takes 22 s of delta search instead of 1.6 s.
+    # Without this threshold, serving 200 MB of binaries takes 22 s of delta search instead of 1.6 s.
     lines += [
         "\tbigFileThreshold = 1m",
         "[gc]",
@@ -229,7 +229,7 @@ def repository_config(object_format: str, *, bare: bool = True) -> str:
 
 
 def split_nul(raw: bytes) -> list[bytes]:
-    """Return the items of a NUL-terminated list."""
+    """Return the items of a list in which NUL ends each item."""
     return [item for item in raw.split(b"\0") if item]
 
 
@@ -238,7 +238,7 @@ def join_nul(names: Iterable[bytes]) -> bytes:
 
 
 def decode_path(name: bytes) -> str:
-    """Return a file name for users and JSON: UTF-8, other bytes as \\xNN."""
+    """Return a file name for users and JSON: UTF-8, with other bytes as \\xNN."""
     return name.decode("utf-8", "backslashreplace")
 
 
@@ -250,7 +250,7 @@ def list_parents(name: bytes) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of `diff-tree --raw -z --no-renames --no-abbrev`; mode 000000 means absent."""
+    """One line of `diff-tree --raw -z --no-renames --no-abbrev`. Mode 000000 means an absent file."""
 
     old_mode: str
     new_mode: str

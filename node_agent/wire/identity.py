@@ -1,4 +1,4 @@
-"""The identity of an attempt, its progress marks, and the authentication of users' messages for it."""
+"""The identity of an attempt, its progress marks, and the authentication of users' messages to it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from node_agent.wire.model import Millis, Name, Number, RunId, WireModel
 _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15})")
 LAST_ATTEMPT = 999_999_999
 ATTEMPT = "PANCODE_ATTEMPT"
-"""The variable that every process of an attempt has; its value is the attempt's identity."""
+"""The variable with the attempt's identity, which every process of the attempt has."""
 MESSAGES_KEY = "words.key"
 """The file in the run's home with the attempt's secret. The worker removes it before anything else runs. The
 secret is in no variable, because a sandbox's first process shows its environment to all inside it."""
 SEAL = 64 + 1
-"""The length of the seal before the message: hexadecimal digits and a line break."""
+"""The length of the seal that precedes the message: hexadecimal digits and a line break."""
 
 
 def messages_in(attempt: str) -> str:
-    """Return the name of the folder below a run's home with users' messages to this attempt: one file per
-    message, named by number."""
+    """Return the name of the folder, below a run's home, with users' messages to this attempt. Each message
+    is a file named by its number."""
     return f"words-{attempt}"
 
 
 def seal_text(secret: str, number: int, text: str) -> str:
-    """Return the content of a message file, sealed with the attempt's secret; valid for this number only."""
+    """Return a message file's content, sealed with the attempt's secret and valid for this number only."""
     return f"{_seal(secret, number, text.encode())}\n{text}"
 
 
 def unseal_text(secret: str, number: int, data: bytes) -> str | None:
-    """Return the message; None if its seal does not match the secret and number, or there is no secret."""
+    """Return the message; None if there is no secret, or if the seal does not match the secret and number."""
     seal, text = data[: SEAL - 1], data[SEAL:]
     good = hmac.compare_digest(seal, _seal(secret, number, text).encode())
     return text.decode("utf-8", "replace") if secret and good else None
@@ -47,22 +47,22 @@ def _seal(secret: str, number: int, text: bytes) -> str:
 
 class TurnTerms(WireModel):
     """The terms of an interactive run, whose program waits for a user's message after each answer. The job's
-    task is the message of turn 1, and `by` is the name of the user who wrote it."""
+    task is the message of turn 1; `by` is the name of the user who wrote it."""
 
     idle_ms: int = Field(gt=0)
-    """The wait for a message after which the program ends and the interactive run is suspended."""
+    """How long the program waits for a message before it ends and the interactive run is suspended."""
     turn_ms: int = Field(gt=0)
-    """The longest turn; the program ends a longer turn and waits for a message again."""
+    """The longest time for a turn; the program ends a longer turn and waits for a message again."""
     by: Name = ""
     story: str = ""
     """The first message and last answer of the previous interactive run, for the model only. Used only if the
     program resumes no session: the job names none, or the node no longer has it."""
     mode: Name = ""
-    """The mode of a program of the owner's own choice, by the program's name for it; empty: its default."""
+    """The mode of a program of the owner's own choice, as the program names it; empty: its default."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the JSON form without an empty `mode`: an older node agent refuses a job with this unknown
+        """Return the JSON form without an empty `mode`, since an older node agent refuses a job with this
         field."""
         values: dict[str, Any] = write(self)
         return {name: value for name, value in values.items() if value or name != "mode"}
@@ -76,14 +76,14 @@ class LaidMessage(WireModel):
 
 
 def turn_control_file(what: str, number: int) -> str:
-    """Return the name of the file, in the messages' folder, that cancels turn `number` of an interactive run,
-    or ends the interactive run after it. The file's sealed content is `what`."""
+    """Return the name of the file, in the folder of messages, that cancels turn `number` of an interactive
+    run or ends the run after that turn. The file's sealed content is `what`."""
     return f"{what}-{number}"
 
 
 class AttemptId(WireModel):
-    """(run, attempt, lease). Within a run the lease only grows: by one, or to the first number of a later
-    epoch."""
+    """(run, attempt, lease). Within a run the lease number only grows: by one, or to the first number of a
+    later epoch."""
 
     run: RunId
     attempt: int = Field(ge=1, le=LAST_ATTEMPT)
@@ -94,7 +94,7 @@ class AttemptId(WireModel):
 
     @classmethod
     def parse(cls, text: str) -> AttemptId:
-        """Return the identity in a text `RUN.ATTEMPT.LEASE`; ValueError for any other text."""
+        """Return the identity in a text `RUN.ATTEMPT.LEASE`. Raises ValueError for any other text."""
         match = _SPELLED.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is not an attempt's identity")
@@ -107,7 +107,7 @@ class AttemptId(WireModel):
 
 
 class ApprovalChannel(WireModel):
-    """The folder for one attempt's questions. `key`: the node's public key; the node signs the answers."""
+    """The folder for an attempt's approval requests. `key`: the node's public key; the node signs answers."""
 
     home: str
     identity: AttemptId
@@ -121,7 +121,7 @@ def calls_in(attempt: str) -> str:
 
 
 class Mark(StrEnum):
-    """The marks of an attempt. Each is written and synced before the next step begins."""
+    """The progress marks of an attempt. Each mark is written and synced before the next step begins."""
 
     HELD = "held"
     ACCEPTED = "accepted"

@@ -1,4 +1,4 @@
-"""The job: the signed statement on which a node acts; and checks for the checkout folders that it names."""
+"""The job: the signed statement that tells a node what to do, and checks for the folders that it names."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from node_agent.wire.skill import MOST_SKILLS, JobSkill
 MAX_FOLDERS, MAX_LENGTH = 16, 200
 MAX_REPORTS = 8
 MAX_PLACE = 4000
-"""The most characters of a place: a path in the user's repository, with any characters valid in paths."""
+"""The most characters of a place: a path in the user's repository, with any character valid in paths."""
 
 
 def checked_folder(text: str) -> str:
-    """Return `text` if it names a folder below the checkout's top; else ValueError with the reason."""
+    """Return `text` if it names a folder below the checkout's top; else raise ValueError with the reason."""
     if not text.isprintable() or not 0 < len(text) <= MAX_LENGTH:
         raise ValueError(f"a folder's name must have 1 to {MAX_LENGTH} printable characters")
     parts = text.split("/")
@@ -54,9 +54,9 @@ def checked_folder(text: str) -> str:
 
 
 def checked_place(text: str) -> str:
-    """Return `text` if it is a run's folder below the checkout's top, or empty (the top); else ValueError."""
+    """Return `text` if it is a run's folder below the checkout, or empty (the top); else raise ValueError."""
     if len(text) > MAX_PLACE or "\0" in text:
-        raise ValueError(f"a place must have at most {MAX_PLACE} characters, and no NUL")
+        raise ValueError(f"the folder of a run must have at most {MAX_PLACE} characters, and no NUL")
     parts = text.split("/")
     if text and not {"", ".", ".."}.isdisjoint(parts):
         raise ValueError(
@@ -68,14 +68,14 @@ def checked_place(text: str) -> str:
 
 
 def checked_report(text: str) -> str:
-    """Return `text` if it can name a file that a gate writes below the checkout's top; else ValueError."""
+    """Return `text` if it can name a file that a gate writes below the checkout; else raise ValueError."""
     if not 0 < len(text) <= MAX_LENGTH or not text.isprintable():
         raise ValueError(f"the name of a report must have 1 to {MAX_LENGTH} printable characters")
     return checked_place(text)
 
 
 def checked_reports(files: tuple[str, ...]) -> tuple[str, ...]:
-    """Return these names; ValueError for an invalid name, too many names, or a duplicate."""
+    """Return these names; raises ValueError for an invalid name, too many names, or a duplicate."""
     if len(files) > MAX_REPORTS:
         raise ValueError(f"a run may have at most {MAX_REPORTS} reports")
     if len(set(files)) < len(files):
@@ -93,7 +93,7 @@ def _check_apart(folders: tuple[str, ...]) -> tuple[str, ...]:
 Folder = Annotated[str, AfterValidator(checked_folder)]
 Place = Annotated[str, AfterValidator(checked_place)]
 Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_check_apart)]
-"""Folders of which none is inside another."""
+"""Folders, none of which is inside another."""
 ReportFiles = Annotated[tuple[str, ...], AfterValidator(checked_reports)]
 """The result files that the gates write."""
 
@@ -116,14 +116,14 @@ class Reasoning(StrEnum):
 
 
 class AgentSpec(WireModel):
-    """The definition of the agent for this run."""
+    """The agent's definition for this run."""
 
     name: str
     prompt: str
     tools: tuple[str, ...]
     read_only: bool
     sampling: Sampling | None = None
-    """Only for a runtime that can set sampling; other runtimes do not get these values."""
+    """Sampling settings, only for a runtime that can apply them; other runtimes do not get these values."""
 
 
 class Workspace(WireModel):
@@ -134,14 +134,14 @@ class Workspace(WireModel):
     base: CommitId | None = None
     """The user's own commit; None for an unborn branch."""
     snapshot: CommitId | None = None
-    """The commit with the working tree at the dispatch."""
+    """The commit that contains the working tree at the time of the dispatch."""
     object_format: Literal["sha1", "sha256"] = "sha1"
     folder: Place = ""
     """The agent's folder below the checkout's top. Set-up and gates begin at the top itself."""
 
 
 class Gate(WireModel):
-    """A verification gate: an argument list whose exit status 0 means passed."""
+    """A verification gate: a command as an argument list. Exit status 0 means that the gate passed."""
 
     name: str
     argv: Argv = Field(min_length=1)
@@ -158,16 +158,16 @@ class Limits(WireModel):
     requests: int | None = Field(default=None, gt=0)
     """The most model calls; the node's model gateway enforces this limit."""
     wrap_up: bool = False
-    """The gateway lets one last, short call through when a limit of tokens, dollars or calls is reached."""
+    """Whether the gateway allows one last, short call when a limit of tokens, dollars or calls is reached."""
     memory_bytes: int | None = Field(default=None, gt=0)
-    """The memory of all processes together. For memory, processes and disk the node's owner sets the
-    maximum."""
+    """The most memory for all processes together. For memory, processes and disk the node's owner sets an
+    upper bound."""
     processes: int | None = Field(default=None, gt=0)
     """The most processes, threads included."""
     disk_bytes: int | None = Field(default=None, gt=0)
     """The bytes of checkout and home together, up to the maximum that the node's owner sets."""
     turns: int | None = Field(default=None, gt=0)
-    """The most answers of the model, counted by the runtime, or else by the gateway."""
+    """The most model answers, counted by the runtime, or else by the gateway."""
 
 
 _SESSION = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$"
@@ -175,12 +175,12 @@ SessionName = Annotated[str, Field(pattern=_SESSION)]
 
 
 def is_session(name: str) -> bool:
-    """Whether the text can be a session's name. A program would read a leading `-` as an option."""
+    """Whether the text can be a session's name. No leading `-`, which a program would read as an option."""
     return re.fullmatch(_SESSION[1:-1], name) is not None
 
 
 class Resumed(WireModel):
-    """The session of an earlier run to continue, by its program's name for it, on the node that stores it."""
+    """An earlier run's session to continue, as the runtime's program names it, on the node that stores it."""
 
     run: RunId
     session: SessionName
@@ -190,7 +190,7 @@ BoardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class BoardEntry(WireModel):
-    """One value on the board that the workers of one workflow share."""
+    """One entry of the board, the values that the workers of one workflow share."""
 
     namespace: BoardName
     key: BoardName
@@ -198,7 +198,7 @@ class BoardEntry(WireModel):
 
 
 class Job(Message):
-    """The binding of one attempt to one node."""
+    """The job: it binds one attempt to one node."""
 
     PAYLOAD = "order"
     fleet: FleetId
@@ -206,7 +206,7 @@ class Job(Message):
     identity: AttemptId
     node: NodeTag
     issued_wall_ms: WallMillis
-    """The coordinator's wall clock, for the dates of commits made for this job."""
+    """The coordinator's wall time, for the dates of commits made for this job."""
     start_by: FleetTime
     agent: AgentSpec
     task: str
@@ -226,35 +226,35 @@ class Job(Message):
     workspace: Workspace
     setup: tuple[Argv, ...] = ()
     cache: Folders = ()
-    """Folders below the checkout's top that `setup` makes and the node may store for later attempts."""
+    """Folders below the checkout's top that `setup` creates and the node may store for later attempts."""
     cache_key: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=MAX_FOLDERS)] = ()
-    """Patterns of the files that decide whether stored folders are restored; empty: every file decides."""
+    """Patterns of the files that decide whether stored folders can be restored; empty: every file decides."""
     gates: tuple[Gate, ...] = ()
     score: Argv | None = Field(default=None, min_length=1)
-    """A command to run after the gates. The last line of its output is a number; higher is better."""
+    """A command to run after the gates. The last line of its output must be a number; higher is better."""
     reports: ReportFiles = ()
-    """JUnit files that the gates write; their results go into the receipt."""
+    """JUnit files that the gates write and whose results go into the receipt."""
     limits: Limits
     env: tuple[str, ...] = ()
     """The names of the node's variables that the agent may see."""
     secrets: tuple[SecretName, ...] = ()
     skills: Annotated[tuple[JobSkill, ...], Field(max_length=MOST_SKILLS)] = ()
-    """The skills to write where the program looks for them. Only for a runtime that reads skills."""
+    """Skills to write into the folder where the program looks for them; only if the runtime reads skills."""
     depth: Count = 0
     resume: Resumed | None = None
-    """The session to continue; None: a new one."""
+    """The session to continue; None: start a new one."""
     board: Annotated[tuple[BoardEntry, ...] | None, Field(max_length=200)] = None
     """The board of the workflow, as files in the workspace; None: no board."""
     answer: Annotated[str, Text(MAX_ANSWER)] | None = None
     """A user's answer to the question that ended the previous run; only for a user's own program."""
     turns: TurnTerms | None = None
-    """Set for an interactive run; None: a headless run. Only for a runtime that takes turns."""
+    """The terms of an interactive run; None: a headless run. Only for a runtime that takes turns."""
     fleet_tools: FleetTerms | None = None
-    """The fleet tools that the agent, an orchestrator in an interactive run, may call; None: it may call
-    none."""
+    """The fleet tools that the agent, an orchestrator in an interactive run, may call; None: no fleet
+    tools."""
     ahead: bool = False
     """Whether the node may hold the job until one of its slots is free, even without contact to the
-    coordinator. Then `start_by` is the time by which the node must have received the job."""
+    coordinator. If so, `start_by` is the time by which the node must have received the job."""
     gpus: Annotated[tuple[Annotated[str, Text(200)], ...] | None, Field(max_length=MOST_GPUS)] = None
     """The UUIDs of the GPUs reserved for this run; empty: none. None: all GPUs that no other run has
     reserved."""
@@ -262,8 +262,8 @@ class Job(Message):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the JSON form without unset `ahead`, `skills` and `gpus`: an older node agent refuses a job
-        with unknown fields."""
+        """Return the JSON form without unset `ahead`, `skills` and `gpus`, since an older node agent refuses
+        a job with unknown fields."""
         values: dict[str, Any] = write(self)
         absent: dict[str, Any] = {"gpus": None, "ahead": False, "skills": []}
         return {name: value for name, value in values.items() if name not in absent or value != absent[name]}

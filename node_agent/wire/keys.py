@@ -1,4 +1,4 @@
-"""Every name in Redis, the version of the wire contract, and the names of a direct link's destinations."""
+"""Every name in Redis, the version of the wire contract, and the protocol names of a direct link."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from node_agent.wire.identity import AttemptId
 
 WIRE_VERSION = 1
 ENTRY = "node_agent.agent.worker.entry"
-"""The function that every RQ job names. Nothing imports it by this name; it is a label for RQ's tools."""
+"""The function that every RQ job names. No code calls it by this name: it is a label for RQ's tools."""
 
 
 def node_queue(tag: str) -> str:
-    """Return the name of the RQ queue that one node reads."""
+    """Return the name of the RQ queue that this node reads."""
     return f"node.{tag}"
 
 
 def pool_queue(requirement: str) -> str:
-    """Return the name of the RQ queue that shows admitted work waiting for a binding (tickets)."""
+    """Return the name of the RQ queue that shows admitted work (tickets) that waits for a node."""
     return f"pool.{requirement}"
 
 
 def job_id(tag: str, identity: AttemptId) -> str:
-    """Return the RQ job id of a job; such an id may have only letters, digits, `-` and `_`."""
+    """Return the RQ id of a job; such an id may contain only letters, digits, `-` and `_`."""
     return f"{tag}_{identity.run}_{identity.attempt}_{identity.lease}"
 
 
 def job_owner(job: str) -> tuple[str, AttemptId] | None:
-    """Return the node's tag and the identity in an id made by `job_id`; None for any other id."""
+    """Return the node's tag and the attempt in an id that `job_id` made; None for any other id."""
     tag, _, rest = job.partition("_")
     try:
         return tag, AttemptId.parse(rest.replace("_", "."))
@@ -34,7 +34,7 @@ def job_owner(job: str) -> tuple[str, AttemptId] | None:
 
 
 def ticket_id(run: str, attempt: int) -> str:
-    """Return the RQ job id of a ticket."""
+    """Return the RQ id of a ticket, which stands for an attempt that waits for a node."""
     return f"ticket_{run}_{attempt}"
 
 
@@ -64,7 +64,7 @@ def coordinator_heartbeat_key(tag: str) -> str:
 
 
 def hint_channel(tag: str) -> str:
-    """Return the name of the pub/sub channel whose messages only signal the node to read its queues."""
+    """Return the name of the pub/sub channel whose messages only tell the node to read its queues."""
     return f"pancode:hint:{tag}"
 
 
@@ -73,8 +73,8 @@ UP_HINT = "pancode:hint:up"
 
 
 PROTOCOL = "pancode-"
-"""The prefix of the protocol names negotiated in TLS, so that one port serves both destinations."""
+"""The prefix of the protocol names negotiated in TLS, by which one port serves both Redis and git."""
 OTHER_SERVER = "the server there is not a"
 """Begins a node's error about a server that is not ours; the coordinator gives its fix by it."""
 WATCHED = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 40_000))
-"""Socket options, set if the system has them: a lost peer is detected within 40 s, as with a tunnel."""
+"""Socket options, set where the system has them, which detect a lost peer within 40 s, as with a tunnel."""

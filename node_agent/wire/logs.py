@@ -1,5 +1,5 @@
-"""The log of the coordinator and of the node agent: JSON lines, or plain lines in a terminal; one line for
-each stage of a job."""
+"""The log of the coordinator and of the node agent: JSON lines, or plain lines in a terminal, with one line
+for each stage of a job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EVERY = "*"
 
 
 class JobStage(StrEnum):
-    """The stages of a job in both logs."""
+    """The stages of a job, with the same names in both logs."""
 
     ACCEPTED = "accepted"
     STARTED = "started"
@@ -41,7 +41,7 @@ STAGES: dict[str, JobStage] = {
     Mark.REFUSED: JobStage.REFUSED,
     Mark.REJECTED: JobStage.REJECTED,
 }
-"""The stages that begin with a mark of the node's journal. Delivered: the coordinator has the results."""
+"""The stages that begin with a mark in the node's journal. Delivered: the coordinator has the results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ class PlainFormatter(logging.Formatter):
 
 
 def levels_of(text: str) -> tuple[dict[str, int], list[str]]:
-    """Return the level of each logger (`*`: all others), and the invalid parts. The text is like `info` or
-    `warning,pancode.orders=info`."""
+    """Return the level of each logger (`*`: all others), and the invalid parts of `text`, which is a list
+    such as `info` or `warning,pancode.orders=info`."""
     found, wrong = {_EVERY: logging.INFO}, []
     for word in filter(None, (part.strip() for part in text.split(","))):
         name, _, level = word.rpartition("=")
@@ -111,7 +111,7 @@ def levels_of(text: str) -> tuple[dict[str, int], list[str]]:
 
 
 def set_up(levels: str, stream: TextIO) -> None:
-    """Write the log of this process to `stream`. `levels`: the text of PANCODE_LOG."""
+    """Write this process's log to `stream`. `levels`: the value of PANCODE_LOG."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PlainFormatter() if stream.isatty() else JsonFormatter())
     found, wrong = levels_of(levels)

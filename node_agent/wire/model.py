@@ -1,7 +1,7 @@
-"""The base of every message: frozen, strict, with canonical bytes; and its bounded types.
+"""The base of every message (frozen, strict, with canonical bytes), and its bounded types.
 
-The writer of a message truncates a value that is out of bounds, and the reader refuses it. So a message with
-too much content still arrives, and readers never need to check a value's range.
+The writer of a message truncates a value that is out of bounds, and the reader refuses such a value. So a
+message with too much content still arrives, and readers never need to check a value's range.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError, core_schema
 Schema = core_schema.CoreSchema
 YEAR_3000_MS = 32_503_680_000_000
 MOST_TOKENS = 10**12
-"""The limit of tokens for one attempt: a thousand times the tokens of a model's busiest day."""
+"""The most tokens for one attempt: a thousand times the tokens of a model's busiest day."""
 MOST_LASTED_MS = 10 * 366 * 86_400_000
 """Ten years."""
 MOST_REAL = 1e12
@@ -28,7 +28,7 @@ MOST_USD = Decimal("9" * _USD_DIGITS + "." + "9" * _USD_PLACES)
 
 
 def _make_write_schema(read: Schema, fit: Callable[[Any], Any]) -> Schema:
-    """Return the schema for writing: JSON must fit as it is, but a Python value is first made to fit."""
+    """Return the schema for writing: JSON must be within bounds; `fit` first adapts Python values to them."""
     return core_schema.json_or_python_schema(read, core_schema.no_info_before_validator_function(fit, read))
 
 
@@ -61,7 +61,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Few:
-    """A tuple of at most `most` items; the rest is omitted. `chars`: the limit for all its texts together."""
+    """A tuple of at most `most` items; others are dropped. `chars`: the limit for all its texts together."""
 
     most: int
     chars: int | None = None
@@ -91,7 +91,7 @@ class Few:
 
 @dataclass(frozen=True, slots=True)
 class WholeNumber:
-    """A whole number in this range. A larger number is reduced to `most`."""
+    """A whole number from 0 or `least` to `most`. A larger number is reduced to `most`."""
 
     most: int
     least: int = 0
@@ -128,7 +128,7 @@ class _Money:
 
 
 Usd = Annotated[Decimal, _Money()]
-"""Money in US dollars, a decimal string on the wire; `books` adds it exactly."""
+"""Money in US dollars, a decimal string on the wire, so that sums are exact."""
 Tokens = Annotated[int, WholeNumber(MOST_TOKENS)]
 WallMillis = Annotated[int, WholeNumber(YEAR_3000_MS)]
 """Unix time in milliseconds; every value is a valid date."""
@@ -143,7 +143,7 @@ Words = Annotated[str, Text(4_000)]
 
 
 class WireModel(BaseModel):
-    """A value whose canonical bytes are the same on both sides."""
+    """A value with canonical bytes, which are the same for the coordinator and the node."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -155,15 +155,15 @@ class WireModel(BaseModel):
     )
 
     def canonical(self) -> bytes:
-        """Return the only encoding that is signed: sorted keys, no spaces, UTF-8."""
+        """Return the encoding that is signed: JSON with sorted keys, no spaces, UTF-8."""
         return canonical_json(self.model_dump(mode="json"))
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the canonical bytes of plain JSON data; ValueError for NaN and infinities.
+    """Return the canonical bytes of plain JSON data. Raises ValueError for NaN and infinities.
 
-    A lone surrogate (half of a model's emoji) is encoded as `?`: it is not valid UTF-8, so a message with it
-    could never be verified.
+    A lone surrogate (half of a model's emoji) is encoded as `?`: it is not valid UTF-8, so a message that
+    contains one could never be verified.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "replace")
@@ -193,14 +193,14 @@ MOST = 2**53 - 1
 Count = Annotated[int, WholeNumber(MOST)]
 Millis = Annotated[int, Field(ge=0, le=MOST)]
 Number = Annotated[int, Field(ge=1, le=MOST)]
-"""A number that counts from 1: an epoch, a lease, a message."""
+"""A number that counts from 1, such as of an epoch, a lease or a message."""
 Status = Annotated[int, Field(ge=-MOST, le=MOST)]
 """The exit status of a process, as its system reports it."""
 
 
 class FleetTime(WireModel):
     """(epoch, milliseconds of the coordinator's boot clock). The epoch grows at each start of the
-    coordinator. Times of different epochs cannot be subtracted."""
+    coordinator, and times of different epochs cannot be subtracted."""
 
     epoch: Number
     ms: Millis

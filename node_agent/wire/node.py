@@ -1,5 +1,5 @@
-"""A node's statements about itself: facts, heartbeat, the inventory of its journal, its hello to the
-depot."""
+"""What a node reports about itself: facts, heartbeat, the inventory of its journal, and its request to the
+git depot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from node_agent.wire.signing import Message
 
 
 class Flag(StrEnum):
-    """The abilities of a runtime. The node provides some of those that a runtime lacks."""
+    """The abilities of a runtime. If a runtime lacks one, the node may provide it."""
 
     STREAM = "stream"
     USAGE = "usage"
@@ -29,7 +29,7 @@ class Flag(StrEnum):
 
 
 class LoggedIn(StrEnum):
-    """How a runtime's model calls are paid for on a node."""
+    """How a runtime logs in to its model server on a node, which decides how its calls are paid for."""
 
     KEY = "key"
     SUBSCRIPTION = "subscription"
@@ -38,7 +38,7 @@ class LoggedIn(StrEnum):
 
 MOST_PROBLEMS, MOST_ASKS = 100, 200
 HOME_LAYOUT = 4
-"""The layout version of a node's home; `node_agent/machine/home.py` describes each earlier layout."""
+"""The layout version of a node agent's home; `node_agent/machine/home.py` describes each earlier layout."""
 
 
 TOOL_FOLDERS = (
@@ -51,14 +51,14 @@ TOOL_FOLDERS = (
         ".asdf/shims",
     ),
 )
-"""Folders below a user's home where installers put programs, and which a service's PATH lacks."""
+"""Folders below a user's home where installers put programs, and which the PATH of a service lacks."""
 
 
 class RuntimeFact(model.WireModel):
-    """A runtime found on the node. `can`: its abilities. State `looking`: not known yet.
+    """A runtime found on the node. `can`: its abilities. State `looking`: the check has not finished yet.
 
     `login`: a key or server behind the model gateway, which meters it; a vendor's subscription, which is not
-    metered; or anything else.
+    metered; or another kind.
     """
 
     name: model.Name
@@ -66,15 +66,15 @@ class RuntimeFact(model.WireModel):
     state: Literal["ok", "missing", "not_logged_in", "unknown_version", "too_old", "looking"]
     fix: model.Line = ""
     no_turns: model.Line = ""
-    """What the runtime lacks on the node to take turns, with the command that installs it."""
+    """What the runtime needs on the node before it can take turns, with the command that installs it."""
     can: Annotated[tuple[Flag, ...], model.Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER
     brought: Literal["", "newest", "chosen"] = ""
-    """Installed by `node install`: as its newest version, or one that the owner chose; empty: other means."""
+    """The version that `node install` installed: newest or owner's choice; empty: installed otherwise."""
 
 
 class ProblemCode(StrEnum):
-    """Which problem it is, if PanCode reacts to it; OTHER: it is only shown."""
+    """The kind of a problem to which PanCode reacts; OTHER: the problem is only shown."""
 
     OTHER = "other"
     NO_SANDBOX = "no_sandbox"
@@ -84,11 +84,11 @@ class ProblemCode(StrEnum):
 
 
 FORGED = frozenset({ProblemCode.FORGED_JOB, ProblemCode.FORGED_CONTROL, ProblemCode.FORGED_HEARTBEAT})
-"""The problems of a message in the coordinator's name that the coordinator did not sign."""
+"""The codes for a message in the coordinator's name that the coordinator did not sign."""
 
 
 class NodeProblem(model.WireModel):
-    """A problem of the node, and the command that fixes it."""
+    """A problem of the node, with the command that fixes it."""
 
     what: model.Line
     fix: model.Line = ""
@@ -101,7 +101,7 @@ def no_sandbox(why: str, fix: str = "") -> NodeProblem:
 
 
 class Allowed(model.WireModel):
-    """The limits set by the node's owner. None: no such limit. `closed`: why the node allows nothing."""
+    """Limits that the node's owner sets. None: no such limit. `closed`: why the node allows no runs."""
 
     safety: Safety = Safety.FULL_AUTO
     repositories: Annotated[tuple[model.RepoId, ...], model.Few(1_000)] | None = None
@@ -109,7 +109,7 @@ class Allowed(model.WireModel):
     closed: model.Line = ""
 
     def beyond(self, safety: Safety, runtime: str, repo: str | None) -> str:
-        """Return the owner's limit that a run exceeds, as text; empty if none, as far as is known."""
+        """Return, as text, the owner's limit that a run exceeds; empty if no known limit is exceeded."""
         if self.closed:
             return self.closed
         if SAFETY_RANK[safety] > SAFETY_RANK[self.safety]:
@@ -122,7 +122,7 @@ class Allowed(model.WireModel):
 
 
 class RoomFact(model.WireModel):
-    """The disk space in bytes that a folder of the node's home takes."""
+    """The disk space in bytes that one folder of the node agent's home takes."""
 
     what: model.Name
     bytes: model.Count
@@ -132,10 +132,10 @@ MOST_GPUS = 32
 
 
 class GpuFact(model.WireModel):
-    """A GPU of the node. `memory`: its total, in bytes. Only NVIDIA's GPUs can be assigned to runs."""
+    """A GPU of the node. `memory`: its total memory in bytes. Only NVIDIA's GPUs can be assigned to runs."""
 
     index: model.Count
-    """The GPU's number, as counted by its driver."""
+    """The GPU's number, as the driver counts."""
     uuid: model.Name
     name: model.Name
     memory: model.Count
@@ -144,23 +144,23 @@ class GpuFact(model.WireModel):
 
 
 class GpuLoad(model.WireModel):
-    """The changing figures of a GPU. None: unknown."""
+    """The present load of a GPU. None: unknown."""
 
     uuid: model.Name
     memory_free: model.Count | None = None
     busy: Annotated[int, model.WholeNumber(100)] | None = None
-    """Its use in percent during the last second."""
+    """The use of the GPU in percent during the last second."""
     unknown_since_ms: model.WallMillis | None = None
-    """The time since when its driver has not responded; None: it responds."""
+    """The time since when the GPU's driver has not responded; None: the driver responds."""
     holder: AttemptId | None = None
-    """The attempt that has reserved it."""
+    """The attempt that has reserved the GPU."""
 
 
 MOST_VARIABLES, MOST_VARIABLE_CHARS = 300, 8_000
 
 
 class NodeFacts(model.WireModel):
-    """The facts about the node. Sizes are in bytes."""
+    """The facts about a node. Sizes are in bytes."""
 
     hostname: model.Name
     os: model.Name
@@ -169,11 +169,11 @@ class NodeFacts(model.WireModel):
     cpus: model.Count
     memory: model.Count
     memory_free: model.Count | None = None
-    """The memory that a program can get without swapping others out; None: unknown."""
+    """The memory that a program can get without swapping out other programs; None: unknown."""
     disk_free: model.Count
     load_1m: model.Real
     heat: model.Real | None = None
-    """The temperature of the node's hottest sensor in degrees Celsius; None: no sensor is readable."""
+    """The temperature of the node's hottest sensor, in degrees Celsius; None: no sensor is readable."""
     isolation: Isolation
     runtimes: Annotated[tuple[RuntimeFact, ...], model.Few(64)]
     endpoints: Annotated[tuple[EndpointFact, ...], model.Few(32)] = ()
@@ -181,7 +181,7 @@ class NodeFacts(model.WireModel):
     """The requested tests of models."""
     problems: Annotated[tuple[NodeProblem, ...], model.Few(MOST_PROBLEMS)] = ()
     shut: NodeProblem | None = None
-    """The reason why the node can take no work now, such as a full disk; the node then requests no job."""
+    """The reason why the node can take no work now, such as a full disk; the node then requests no jobs."""
     allows: Allowed = Allowed()
     repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
     """The repositories of which the node has a copy, the most recently used first."""
@@ -189,10 +189,10 @@ class NodeFacts(model.WireModel):
     """Repositories for which it has stored folders that set-up made, at some commit."""
     gpus: Annotated[tuple[GpuFact, ...], model.Few(MOST_GPUS)] = ()
     room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
-    """What fills its disk, the largest first, followed by `work/ID` of attempts; empty: not measured yet."""
+    """Folders that fill the disk, the largest first, then `work/ID` of attempts; empty: not measured yet."""
     variables: Annotated[tuple[model.Name, ...], model.Few(MOST_VARIABLES)] | None = None
     """The names, never the values, of the node's variables and secrets that have a value now. None: not
-    reported, by an older node agent or because there are too many."""
+    reported, because the node agent is older or there are too many."""
     wall_ms: model.WallMillis
 
     @model_serializer(mode="wrap")
@@ -208,16 +208,16 @@ MOST_HELD = 256
 
 
 class Ask(model.WireModel):
-    """The node's free capacity. It is valid for 15 s of the coordinator's clock."""
+    """The node's free capacity. The statement is valid for 15 s of the coordinator's clock."""
 
     seq: model.Number
     slots: Annotated[int, model.WholeNumber(MOST_SLOTS)]
     why: model.Line = ""
-    """Why it has fewer slots than the node's owner allows."""
+    """The reason why the node has fewer slots than its owner allows."""
     open: Annotated[tuple[AttemptId, ...], model.Few(1_000)]
     """The leases that occupy a slot on the node."""
     ahead: Annotated[int, model.WholeNumber(MOST_HELD)] = 0
-    """The most jobs that the node holds until a slot is free; 0: none, as with an older node agent."""
+    """The most jobs that the node holds until a slot is free; 0: none, as for an older node agent."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -227,24 +227,24 @@ class Ask(model.WireModel):
 
 
 class Signs(model.WireModel):
-    """Signs of life of a running agent: the age of each in milliseconds, without sleep; None: no sign yet."""
+    """Signs of life of a running agent: milliseconds since each sign, without sleep; None: no sign yet."""
 
     identity: AttemptId
     output_ms: model.Lasted
     """The time since the agent's program last wrote output."""
     cpu_ms: model.Lasted | None = None
-    """The time since its processes last used a tenth of a core between two checks."""
+    """The time since the agent's processes last used a tenth of a core between two checks."""
     files_ms: model.Lasted | None = None
-    """The time since a file of the agent's workspace last changed."""
+    """The time since a file in the agent's workspace last changed."""
     model_ms: model.Lasted | None = None
     """The time since a model was last seen active: a call was open, or bytes were moving."""
     pause_ms: model.Lasted = 0
-    """The remaining time for which the model server has requested no calls."""
+    """The remaining time for which the model server has requested that no call be sent."""
 
 
 class Heartbeat(Message):
-    """The node's heartbeat, every 5 s. `echo`: the newest coordinator heartbeat that the node has seen; its
-    age shows whether the node is alive."""
+    """The node's heartbeat, every 5 s. `echo`: the newest coordinator heartbeat that the node has received;
+    its age shows whether the node is alive."""
 
     fleet: model.FleetId
     node: model.NodeTag
@@ -254,10 +254,10 @@ class Heartbeat(Message):
     seq: model.Number
     boot_ms: model.Millis
     nonce: model.Name
-    """New at each start and each reconnection; the coordinator's heartbeat answers it."""
+    """A random value, new at each start and each reconnection, which the coordinator's heartbeat returns."""
     echo: model.FleetTime | None = None
     epoch_seen: model.Count
-    """The highest epoch from which the node has ever accepted a message."""
+    """The highest epoch of the messages that the node has ever accepted."""
     control_seen: model.Count
     ask: Ask
     draining: bool = False
@@ -289,10 +289,10 @@ class JournalEntry(model.WireModel):
 
 
 class Inventory(Message):
-    """All attempts in the journal that are not final, and the final ones of this epoch.
+    """All attempts in the journal that are not final, and those of this epoch that are.
 
-    It accounts for every lease whose job had to begin before `at`: if such a lease is not in the list, the
-    node has not accepted it and never will.
+    The inventory accounts for every lease whose job had to begin before `at`: if such a lease is not listed,
+    the node has not accepted it and never will.
     """
 
     fleet: model.FleetId
@@ -308,7 +308,7 @@ Verb = Literal["fetch", "push", "log"]
 
 
 class Hello(Message):
-    """The opening of a stream, signed with the server's nonce: valid for one stream, one lease, one verb."""
+    """The opening of a stream, signed with the server's nonce; valid for one stream, one lease, one verb."""
 
     fleet: model.FleetId
     node: model.NodeTag

@@ -1,4 +1,4 @@
-"""Modes, safety levels and action classes: the permissions of a run, as one table and one typed policy."""
+"""Modes, safety levels and action classes: the permissions of a run, as one table and one policy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from node_agent.wire.model import WireModel
 MOST_RULES = 200
 """The maximum number of path rules, and of command rules, in one policy."""
 BUILT_IN = "built-in"
-"""The origin of a rule that no file contains."""
+"""The source of a rule that is in no file."""
 MOST_PATTERN = 300
 MOST_REASON = 300
 
 
 class Mode(StrEnum):
-    """The user's mode of work: the outer of the two permission checks."""
+    """The user's mode of work, which is the outer of the two permission checks."""
 
     ADMIN = "admin"
     PLAN = "plan"
@@ -27,7 +27,7 @@ class Mode(StrEnum):
 
 
 class Safety(StrEnum):
-    """The freedom of a run: the inner of the two permission checks."""
+    """The safety level of a run, which is the inner of the two permission checks."""
 
     SUGGEST = "suggest"
     AUTO_EDIT = "auto-edit"
@@ -54,12 +54,12 @@ class ActionClass(StrEnum):
 
 
 class Enforcement(StrEnum):
-    """The part that enforces a rule of the policy."""
+    """The component that enforces a rule of the policy."""
 
     SANDBOX = "sandbox"
     RUNTIME = "runtime flag"
     ASKED = "asked before"
-    """The agent's program checks the policy before each command, by a hook or itself."""
+    """The agent's program checks the policy before each command, itself or by a hook."""
     CHECKED = "checked after"
     """Nothing enforces the rule during the agent's work; the node checks the result against it."""
     TOLD_ONLY = "told only"
@@ -72,7 +72,7 @@ class Isolation(StrEnum):
     NONE = "none"
     SANDBOX = "sandbox"
     LANDLOCK = "landlock"
-    """A weaker protection: it keeps a run from other files, but rules that need isolation refuse it."""
+    """A weaker protection: it keeps a run from other files; runs whose rules need isolation are refused."""
     OWN_UID = "own uid"
 
 
@@ -85,7 +85,7 @@ ALLOWED: dict[Safety, frozenset[ActionClass]] = {
     Safety.AUTO_EDIT: _AUTO_EDIT,
     Safety.FULL_AUTO: _FULL_AUTO,
 }
-"""The actions that each safety level allows; an action in no level is never allowed."""
+"""The actions that each safety level allows; an action that no level lists is never allowed."""
 
 MODE_DISPATCHES: frozenset[Mode] = frozenset({Mode.ADMIN, Mode.BUILD, Mode.REVIEW})
 MODE_WRITES: frozenset[Mode] = frozenset({Mode.BUILD})
@@ -96,18 +96,18 @@ MODE_HANDS_ON: dict[Mode, frozenset[Mode]] = {
     Mode.BUILD: frozenset({Mode.BUILD, Mode.REVIEW}),
     Mode.REVIEW: frozenset({Mode.REVIEW}),
 }
-"""The modes that a run of each mode may give to the runs that it dispatches; never a wider one."""
+"""The modes that a run may give to the runs that it dispatches, by its own mode; never a wider one."""
 
 
 def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool, depth: int) -> bool:
-    """Whether a run is a user's own command about the node itself, which a sandbox would hide from it.
+    """Whether a run is a user's own command about the node itself, which a sandbox would hide from the run.
     `writes`: whether mode, level and agent let the run write. `depth`: 0 for a run that a user dispatched."""
     own = runtime == "shell" and workspace == "none" and depth == 0
     return own and writes and safety is Safety.AUTO_EDIT
 
 
 class PathAccess(StrEnum):
-    """The access to a path that a rule still allows."""
+    """The access to a path that a rule leaves."""
 
     NONE = "none"
     READ = "read"
@@ -119,7 +119,7 @@ Reason = Annotated[str, Field(max_length=MOST_REASON)]
 
 
 class PathRule(WireModel):
-    """The access to the paths that a pattern covers. `policy/patterns.py` does the matching."""
+    """The access to the paths that match a pattern (`policy/patterns.py`)."""
 
     pattern: Pattern
     access: PathAccess
@@ -129,10 +129,10 @@ class PathRule(WireModel):
 
 
 class CommandRule(WireModel):
-    """A run must not execute a shell command that matches this regular expression (RE2).
+    """Forbids a run to execute a shell command that matches this regular expression (RE2).
 
-    `ask`: the run waits for a user's decision; if the program cannot wait, the rule denies. `classes`: the
-    rule applies to every command of these classes instead, and its pattern is only its name.
+    `ask`: the run waits for a user's decision instead; if its program cannot wait, the rule denies.
+    `classes`: the rule applies to every command of these classes, and its pattern is only its name.
     """
 
     pattern: Pattern
@@ -143,14 +143,14 @@ class CommandRule(WireModel):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the JSON form without unset `ask` and `classes`: an older node agent refuses a job with
-        these unknown fields."""
+        """Return the JSON form without unset `ask` and `classes`, since an older node agent refuses a job
+        with these fields."""
         values: dict[str, Any] = write(self)
         return {name: value for name, value in values.items() if value or name not in ("ask", "classes")}
 
 
 def rule_words(rule: PathRule | CommandRule) -> str:
-    """Return the rule as text for users: its pattern, its location in a file, its reason."""
+    """Return the rule as text for users: its pattern, its file and line, and its reason."""
     kind = f"{rule.access}: " if isinstance(rule, PathRule) else "ask: " if rule.ask else "command: "
     where = f" ({rule.origin})" if rule.origin else ""
     return f"rule {kind}{rule.pattern}{where}" + (f": {rule.reason}" if rule.reason else "")
@@ -159,8 +159,8 @@ def rule_words(rule: PathRule | CommandRule) -> str:
 class NetworkAccess(StrEnum):
     """The network that the phases of a run may reach; the sandbox enforces it.
 
-    `none`: nothing. `gateway`: an agent program reaches its model through the node's gateway; set-up, gates
-    and a user's own program reach nothing. `machine`: those three reach everything that the node reaches.
+    `none`: no network. `gateway`: an agent program reaches its model through the node's gateway; set-up,
+    gates and a user's own program have none. `machine`: those three reach everything that the node reaches.
     """
 
     NONE = "none"
@@ -172,14 +172,14 @@ _WIDTH = {access: width for width, access in enumerate(NetworkAccess)}
 
 
 def find_narrowest(*networks: NetworkAccess | None) -> NetworkAccess:
-    """Return the strictest of these networks; the node's own if none is given."""
+    """Return the strictest of these networks; the node's full network (`machine`) if none is given."""
     return min(
         (one for one in networks if one is not None), key=_WIDTH.__getitem__, default=NetworkAccess.MACHINE
     )
 
 
 class Rules(WireModel):
-    """Users' rules. A rule can only forbid, so that more rules are never less strict."""
+    """The users' rules. A rule can only forbid, so additional rules never allow more."""
 
     network: NetworkAccess | None = None
 
@@ -218,8 +218,8 @@ def compile_policy(
     rules: Rules = NO_RULES,
     sandboxed: bool = False,
 ) -> Policy:
-    """Return the policy: the level's allowed action classes, sorted, and the rules. A run without write
-    access gets only the reading classes."""
+    """Return the policy: the action classes that the level allows, sorted, and the rules. A run without write
+    access gets only the classes that read."""
     writes = mode in MODE_WRITES and not read_only
     return Policy(
         allowed=tuple(sorted(ALLOWED[safety] if writes else _ALWAYS)),
@@ -242,10 +242,10 @@ Command = Annotated[str, Field(min_length=1, max_length=MOST_COMMAND)]
 
 
 class CallAsked(WireModel):
-    """An approval request for a call: a command, and the pattern of the rule that requires approval. Any
-    program of the run may write one.
+    """An approval request for a call: a command, and the pattern of the rule that requires approval.
 
-    So it is not trusted: the answer contains the command and the pattern that the user saw.
+    Any program of the run may write such a request, so it is not trusted: the answer contains the command and
+    the pattern that the user saw.
     """
 
     call: CallId
@@ -270,9 +270,9 @@ _UNASKED = frozenset(
         "yolo",
     }
 )
-"""The modes in which a program asks no user, or lets a model decide. The names are without separators."""
+"""Modes in which a program asks no user for approval, or lets a model decide. Names have no separators."""
 
 
 def is_bypass_mode(mode: str) -> bool:
-    """Whether a program's own mode of this name would bypass the policy."""
+    """Whether a mode of this name in a program would bypass the policy."""
     return "".join(filter(str.isalnum, mode.rpartition("#")[2])).lower() in _UNASKED

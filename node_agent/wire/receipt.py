@@ -45,11 +45,11 @@ MOST_STEPS = 64
 """The most gates of a job, and the most set-up commands: as many as a node runs in one phase."""
 MOST_ARGUMENTS = 100_000
 Ordered = Annotated[str, Field(max_length=MAX_TASK_BYTES)]
-"""A text that comes from the job."""
+"""A text that the job contains."""
 Names = Annotated[tuple[Annotated[str, Text(4_096)], ...], Few(500, chars=64_000)]
 """A list of file names."""
 CostSource = Literal["reported", "metered", "assumed", "priced", "local", "unknown"]
-"""`assumed`: metered, plus the assumed cost of calls whose end was not recorded."""
+"""How the cost is known. `assumed`: metered, plus an assumed cost for calls whose end was not recorded."""
 
 
 class Usage(WireModel):
@@ -62,14 +62,14 @@ class Usage(WireModel):
     cost_source: CostSource = "unknown"
     turns: Count = 0
     agent_ms: Lasted = 0
-    """How long the agent's process ran, without the node's sleep."""
+    """How long the agent's process ran, without the time in which the node slept."""
 
 
 class ModelCalls(WireModel):
     """The calls through the node's model gateway.
 
-    `unread`: answers that did not report all their tokens, so that the count is too low. `wrap_up`: the last
-    call, let through after a limit; also counted in `requests`.
+    `unread`: answers that did not report all their tokens, so that the token count is too low. `wrap_up`: the
+    last call, allowed after a limit was reached; also counted in `requests`.
     """
 
     requests: Count = 0
@@ -78,14 +78,14 @@ class ModelCalls(WireModel):
     unread: Count = 0
     wrap_up: Count = Field(default=0, le=1)
     subscription: bool = False
-    """Whether the vendor's own login was used, unmetered: `requests` counts connections, and only bytes are
-    known."""
+    """Whether the vendor's own login was used, which is not metered: `requests` counts connections, and only
+    bytes are known."""
     sent_bytes: Count = 0
     received_bytes: Count = 0
     waited_ms: Lasted = 0
     """The time that all calls together waited for a free slot of the job's endpoint."""
     retry_ms: Lasted = 0
-    """The pause that the server requested when it refused the last calls; 0: none."""
+    """The pause that the model server requested when it refused the last calls; 0: none."""
 
 
 Score = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
@@ -102,7 +102,7 @@ class GateResult(WireModel):
     signal: Count | None = None
     duration_ms: Lasted
     judged: bool = True
-    """False: a limit of the run ended the gate, so its result is unknown."""
+    """False: a limit of the run ended the gate, so the gate's result is unknown."""
     changed: Names = ()
     """Files that the gate itself changed. They are reported but never committed."""
 
@@ -110,13 +110,13 @@ class GateResult(WireModel):
 MOST_RESULTS = 50
 """The most results listed in one report."""
 ReportForm = Literal["junit", "sarif", "unknown"]
-"""Only receipts of older versions contain `sarif`."""
+"""Formats of report files. Only receipts of older versions contain `sarif`."""
 ReportLevel = Literal["error", "failed", "warning", "note", "none", "passed", "skipped"]
-"""JUnit has error, failed, passed and skipped; the others occur in older receipts."""
+"""Levels of results. JUnit has error, failed, passed and skipped; the others occur in older receipts."""
 
 
 class ReportResult(WireModel):
-    """One result that needs attention: a failed test, or a finding. An empty string means unknown."""
+    """One result that needs attention: a failed test, or an analysis finding. Empty string: unknown."""
 
     level: ReportLevel
     rule: Name = ""
@@ -133,14 +133,14 @@ class GateReport(WireModel):
     form: ReportForm
     tool: Name = ""
     counts: Annotated[dict[Name, Count], Field(max_length=7)]
-    """The counts of all results in the file."""
+    """The number of results in the file at each level."""
     results: Annotated[tuple[ReportResult, ...], Few(MOST_RESULTS)] = ()
     """The worst results first. Passed and skipped tests are only counted."""
     unread: Line = ""
 
 
 class Served(WireModel):
-    """The model server used, as the node last saw it before the agent began. None: unknown."""
+    """The model server used, in the state that the node last saw before the agent began. None: unknown."""
 
     endpoint: Name
     engine: Dialect
@@ -165,10 +165,10 @@ class Enforced(WireModel):
 
 
 class Exposed(WireModel):
-    """A file of the result that contains the value of a secret. Lists the secret's name, never its value.
+    """A file of the result that contains the value of a secret. Names the secret, but never its value.
 
-    `passing`: only an intermediate commit has the value. `secret` empty: the search failed, for the reason in
-    `file`.
+    `passing`: only an intermediate commit contains the value. `secret` empty: the search failed, for the
+    reason in `file`.
     """
 
     secret: Words
@@ -177,7 +177,7 @@ class Exposed(WireModel):
 
 
 class UserQuestion(WireModel):
-    """The agent's question to a user; without the answer the agent cannot continue. `choices`: possible
+    """The agent's question to a user, without whose answer the agent cannot continue. `choices`: possible
     answers."""
 
     question: Annotated[str, Text(2_000, least=1)]
@@ -185,8 +185,8 @@ class UserQuestion(WireModel):
 
 
 class TurnStop(StrEnum):
-    """The reason why a turn of an interactive run ended. `failed`: no answer; the turn's `why` gives the
-    reason. `lost`: the program ended during the turn."""
+    """The reason why a turn of an interactive run ended. `failed`: the program gave no answer, for the reason
+    in the turn's `why`. `lost`: the program ended during the turn."""
 
     END_TURN = "end_turn"
     CANCELLED = "cancelled"
@@ -198,7 +198,7 @@ class TurnStop(StrEnum):
 
 class SuspendReason(StrEnum):
     """The reason why an interactive run was suspended: no message came, a limit is near, a user requested it,
-    its output stream reached its maximum, or a run needed its slot."""
+    the output stream reached its maximum, or another run needed the slot."""
 
     IDLE = "idle"
     CAP = "cap"
@@ -212,7 +212,7 @@ MOST_TURN_MESSAGES, MOST_TURNS = 100, 10_000
 
 
 class TurnMessage(WireModel):
-    """A user's message in a turn, as a digest. `number`: the message's number; 0: the job's task."""
+    """A user's message in a turn, as a digest. `number`: the message's number, or 0 for the job's task."""
 
     number: Count
     by: Name = ""
@@ -220,11 +220,11 @@ class TurnMessage(WireModel):
 
     @classmethod
     def of(cls, number: int, by: str, text: str) -> Self:
-        """Return the receipt's record of this message: its number, its user, and its digest."""
+        """Return the receipt's record of this message: its number, the user who wrote it, and its digest."""
         return cls(number=number, by=by, sha256=_hash_text(text))
 
     def are(self, by: str, text: str) -> bool:
-        """Whether the record is of this text by this user."""
+        """Whether this record is that of the text `text` by the user `by`."""
         return (self.by, self.sha256) == (by, _hash_text(text))
 
 
@@ -233,14 +233,14 @@ def _hash_text(text: str) -> str:
 
 
 class TurnRecord(WireModel):
-    """One turn of an interactive run. `words`: first the message that began it, then those sent during it."""
+    """One turn of an interactive run. `words`: the message that began the turn, then those sent during it."""
 
     number: Number
     words: Annotated[tuple[TurnMessage, ...], Field(min_length=1, max_length=MOST_TURN_MESSAGES)]
     stop: TurnStop
     why: Line = ""
     usage: Usage
-    """The usage of this turn alone: tokens as its program counts them, and the increase of the attempt's cost
+    """The usage of this turn alone: tokens as the program counts them, and the increase of the attempt's cost
     until the node noticed the turn's end."""
     began_wall_ms: WallMillis | None = None
     ended_wall_ms: WallMillis | None = None
@@ -248,7 +248,7 @@ class TurnRecord(WireModel):
 
 
 class Claims(WireModel):
-    """The predicate of the receipt: what the node attests."""
+    """The predicate of the receipt, which is what the node attests."""
 
     fleet: FleetId
     epoch: Number
@@ -261,7 +261,7 @@ class Claims(WireModel):
     runtime_version: Name | None = None
     model: Name | None = None
     served: Served | None = None
-    """The model server used; None: none of the fleet's own."""
+    """The model server used; None: not one of the fleet's own servers."""
     agent: Name
     prompt_digest: Digest
     mode: Mode
@@ -274,19 +274,19 @@ class Claims(WireModel):
     exit_code: Status | None = None
     signal: Count | None = None
     usage: Usage
-    """The usage as counted by the gateway if there was one, else by the runtime."""
+    """The usage as the gateway counted it if there was one, else as the runtime reported it."""
     claimed: Usage | None = None
     """The runtime's own figures, if the gateway counted the usage."""
     calls: ModelCalls | None = None
     resets_ms: Lasted = 0
-    """From the agent's end until its login's usage limit resets, as its program reported; 0: not reported."""
+    """Time from the agent's end until its login's usage limit resets, as the program said; 0: unknown."""
     session: Name | None = None
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
     score: Score | None = None
-    """The result of the job's score command. None: no command, or no result (a finding gives the reason)."""
+    """The result of the job's score command. None: no command, or no result for the reason in a finding."""
     reports: Annotated[tuple[GateReport, ...], Field(max_length=MAX_REPORTS)] = ()
-    """The content of the report files that the gates should write; () when no gate ran."""
+    """The contents of the report files that the gates should write; () when no gate ran."""
     started_wall_ms: WallMillis | None = None
     finished_wall_ms: WallMillis
     at: FleetTime | None = None
@@ -299,15 +299,15 @@ class Claims(WireModel):
     answer: Words = ""
     """The agent's final text, truncated to 4,000 characters."""
     question: UserQuestion | None = None
-    """Only for an attempt that ended as `blocked`."""
+    """The agent's question to a user, only for an attempt that ended as `blocked`."""
     turns: Annotated[tuple[TurnRecord, ...], Field(max_length=MOST_TURNS)] = ()
     """The turns of an interactive run, in order."""
     rests: SuspendReason | None = None
     """The reason why an interactive run was suspended; None: it was not suspended."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
-    """The values that the run wrote on its workflow's board."""
+    """The values that the run wrote to its workflow's board."""
     skills: Annotated[tuple[SkillMark, ...], Field(max_length=MOST_SKILLS)] = ()
-    """The skills that the agent's program was given."""
+    """The skills that the agent's program could read."""
     proposed: Annotated[tuple[ProposedTool, ...], Field(max_length=MOST_TOOLS)] = ()
     """The tools that the run proposes for the project; they are not part of the result."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
@@ -327,7 +327,7 @@ class Subject(WireModel):
 
 
 class Receipt(Signed):
-    """An in-toto Statement v1 with PanCode's predicate. `predicateType` contains the version."""
+    """An in-toto Statement v1 with PanCode's predicate, whose version is part of `predicateType`."""
 
     VERSION = ("predicateType", PREDICATE_TYPE)
     statement_type: StatementType = Field(default=STATEMENT_TYPE, alias="_type")
@@ -337,7 +337,7 @@ class Receipt(Signed):
 
     @model_validator(mode="after")
     def _about_what_it_claims(self) -> Receipt:
-        """Check the subjects against the claims, since other readers of in-toto use only the subjects."""
+        """Check that the subjects match the claims, since other readers of in-toto use only the subjects."""
         if self.subject != _make_subjects(self.predicate):
             raise ValueError("the subjects must be the commit and the blobs of the claims")
         return self

@@ -1,4 +1,4 @@
-"""DSSE envelopes with Ed25519: signing, verifying, and the reasons for refusing an envelope."""
+"""DSSE envelopes with Ed25519: signing, verification, and the reasons for which an envelope is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RefusalCode(StrEnum):
 
 
 class WireRefusal(Exception):
-    """Raised for a refused envelope or message; `code` is the reason's code, `detail` a sentence."""
+    """Raised for a refused envelope or message. `code`: the reason's code; `detail`: a sentence for users."""
 
     def __init__(self, code: RefusalCode, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -54,33 +54,33 @@ class Signature(WireModel):
 
 
 class Envelope(WireModel):
-    """A DSSE envelope: type, payload (base64) and signatures over both."""
+    """A DSSE envelope: a payload type, the payload (base64), and signatures over both."""
 
     payloadType: str = Field(max_length=128)
     payload: str
     signatures: tuple[Signature, ...] = Field(max_length=4)
 
     def body(self) -> bytes:
-        """Return the payload's bytes; WireRefusal(MALFORMED) if it is not base64."""
+        """Return the payload's bytes. Raises WireRefusal(MALFORMED) if the payload is not base64."""
         try:
             return base64.b64decode(self.payload, validate=True)
         except ValueError as exc:  # binascii.Error is a subclass; non-ASCII text raises a plain ValueError
             raise WireRefusal(RefusalCode.MALFORMED, "payload is not base64") from exc
 
     def digest(self) -> str:
-        """Return the SHA-256 of type and payload, which does not depend on the signers."""
+        """Return the SHA-256 of payload type and payload, which does not depend on the signers."""
         return hashlib.sha256(encode_pae(self.payloadType, self.body())).hexdigest()
 
 
 def encode_pae(payload_type: str, payload: bytes) -> bytes:
-    """Return the pre-authentication encoding of DSSE v1."""
+    """Return the pre-authentication encoding of DSSE v1, which is what is signed."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
 @dataclass(frozen=True)
 class PublicKey:
-    """An Ed25519 public key and its ids."""
+    """An Ed25519 public key and the ids derived from it."""
 
     raw: bytes
 
@@ -95,7 +95,7 @@ class PublicKey:
 
     @cached_property
     def tag(self) -> str:
-        """Return the first 10 digits of the key id: a node's name on the wire."""
+        """Return the first 10 digits of the key id, which are a node's name on the wire."""
         return self.keyid[:10]
 
     def pem(self) -> str:
@@ -109,7 +109,7 @@ class PublicKey:
 
     @classmethod
     def parse(cls, text: str) -> PublicKey:
-        """Return the key from a line of `text()`; ValueError for any other text."""
+        """Return the key from a line that `text` made. Raises ValueError for any other text."""
         kind, _, data = text.strip().partition(" ")
         if kind != "ed25519":
             raise ValueError("not an ed25519 public key line")
@@ -148,7 +148,7 @@ class SigningKey:
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:
-        """Return the key from a line of `text()`; ValueError for any other text."""
+        """Return the key from a line that `text` made. Raises ValueError for any other text."""
         kind, _, data = text.strip().partition(" ")
         if kind != "ed25519-seed":
             raise ValueError("not an ed25519 private key line")
@@ -173,7 +173,7 @@ class SigningKey:
         )
 
     def secret(self, subject: str) -> str:
-        """Return the same secret for the same subject; it reveals nothing about the key or other secrets."""
+        """Return the fixed secret for `subject`; it reveals nothing about the key or other secrets."""
         return hmac.new(self._seed, b"pancode secret\n" + subject.encode(), hashlib.sha256).hexdigest()
 
     def _mark(self, payload_type: str, payload: bytes) -> Signature:
@@ -182,7 +182,7 @@ class SigningKey:
 
 
 class Signed(WireModel):
-    """A value that is signed as a whole. `VERSION`: the field and number of the current version."""
+    """A value that is signed as a whole. `VERSION`: the name of its version field and the current version."""
 
     VERSION: ClassVar[tuple[str, object]]
     PAYLOAD: ClassVar[str] = ""
@@ -196,7 +196,7 @@ class Signed(WireModel):
 
 
 class Message(Signed):
-    """A signed message of PanCode; its first field is the version."""
+    """A signed message of PanCode. Its first field is the version."""
 
     VERSION = ("v", WIRE_VERSION)
     v: int = Field(default=WIRE_VERSION, ge=0, le=MOST)
@@ -206,7 +206,7 @@ M = TypeVar("M", bound=Signed)
 
 
 def parse_envelope(data: bytes | str) -> Envelope:
-    """Return the envelope in these untrusted bytes; WireRefusal(MALFORMED) if they are not an envelope."""
+    """Return the envelope in untrusted bytes. Raises WireRefusal(MALFORMED) if they are not an envelope."""
     if len(data) > MAX_ENVELOPE_BYTES:
         raise WireRefusal(RefusalCode.MALFORMED, f"envelope is larger than {MAX_ENVELOPE_BYTES} bytes")
     try:
@@ -218,13 +218,13 @@ def parse_envelope(data: bytes | str) -> Envelope:
 
 
 def verify_envelope(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
-    """Return which of `keys` (by key id) signed the envelope; WireRefusal UNSIGNED, UNKNOWN_KEY or
-    TAMPERED."""
+    """Return the key, out of `keys` (by key id), that signed the envelope. Raises WireRefusal with UNSIGNED,
+    UNKNOWN_KEY or TAMPERED."""
     return _verify_payload(envelope, keys)[0]
 
 
 def _verify_payload(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[PublicKey, bytes]:
-    """Return the signer and the payload; WireRefusal as `verify_envelope`."""
+    """Return the signer and the payload. Raises WireRefusal as `verify_envelope` does."""
     if not envelope.signatures:
         raise WireRefusal(RefusalCode.UNSIGNED, "no signature")
     known = [(s, keys[s.keyid]) for s in envelope.signatures if s.keyid in keys]
@@ -242,7 +242,7 @@ def _verify_payload(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[
 
 
 def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) -> M:
-    """Verify the envelope and return its message; raise WireRefusal for any mismatch."""
+    """Verify the envelope and return its message. Raises WireRefusal for any mismatch."""
     if envelope.payloadType != kind.payload_type():
         raise WireRefusal(
             RefusalCode.WRONG_TYPE, f"payload type is {envelope.payloadType}, must be {kind.payload_type()}"
@@ -251,8 +251,8 @@ def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) ->
 
 
 def parse_message(kind: type[M], body: bytes) -> M:
-    """Return the message in unverified bytes. For invalid bytes raise WireRefusal: for a wrong version first,
-    then for a wrong field."""
+    """Return the message in bytes that are not verified. Raises WireRefusal for invalid bytes: for a wrong
+    version first, then for a wrong field."""
     try:
         message = kind.model_validate_json(body)
     except (ValidationError, RecursionError):
@@ -264,20 +264,20 @@ def parse_message(kind: type[M], body: bytes) -> M:
 
 
 def _refuse_twice(data: bytes | str) -> None:
-    """Raise WireRefusal for JSON with a duplicate key, as another reader may read the other value."""
+    """Raise WireRefusal for JSON with a duplicate key, since another reader may use the other value."""
     try:
         json.loads(data, object_pairs_hook=_check_unique_keys)
     except (ValueError, RecursionError) as exc:
-        raise WireRefusal(RefusalCode.MALFORMED, f"its JSON is invalid: {exc}"[:300]) from exc
+        raise WireRefusal(RefusalCode.MALFORMED, f"the message's JSON is invalid: {exc}"[:300]) from exc
 
 
 def _check_unique_keys(pairs: list[tuple[str, object]]) -> None:
     if len(pairs) != len({name for name, _ in pairs}):
-        raise ValueError("a key occurs twice")
+        raise ValueError("a key occurs twice in one object")
 
 
 def _refuse_message(kind: type[M], body: bytes) -> M:
-    """Raise the WireRefusal for bytes that are no message of this version, or no message at all."""
+    """Parse refused bytes to raise WireRefusal with the reason: wrong version, or invalid message."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as exc:
@@ -308,5 +308,5 @@ _MOST_PATH = 200
 
 def _format_first(exc: ValidationError) -> str:
     error = exc.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(p) for p in error["loc"])[:_MOST_PATH]  # field names come from the sender
+    path = ".".join(str(p) for p in error["loc"])[:_MOST_PATH]  # the sender chose the names of the fields
     return f"{path}: {error['msg']}" if path else str(error["msg"])

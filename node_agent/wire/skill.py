@@ -1,4 +1,4 @@
-"""A skill in a job: instructions that agent programs read, by name and digest, with its packed files."""
+"""A skill in a job: instructions that agent programs read, by name and digest, with packed files."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from pydantic import Field
 from node_agent.wire.model import Digest, WireModel
 
 MOST_PACKED, MOST_UNPACKED = 131_072, 32 << 20
-"""The most characters of all packed skills of one job; the most bytes of one unpacked skill, in JSON."""
+"""The most characters of all packed skills of one job, and the most bytes of one unpacked skill, in JSON."""
 MOST_SKILLS = 100
 SkillName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 TOOLS: Final = ".pancode/tools"
-"""Where a run proposes tools. As a skill's place: a tool that a user approved for the project."""
+"""The folder where a run proposes tools. As a skill's place: a tool that a user approved for the project."""
 SkillPlace = Literal["", ".pancode/skills", ".agents/skills", ".claude/skills", ".pancode/tools"]
-"""The folder of the repository that also contains the skill's files; empty: it is not from the repository."""
+"""The repository folder that also contains the skill's files; empty: it is not from the repository."""
 ABOUT = "tool.json"
 """The file of a tool with its description (`about`), the schema of its `input`, and its `seconds`."""
 TOOL = "tool-"
 """The prefix of stored tools' names in jobs, receipts and programs, to avoid clashes with other tools."""
 MOST_TOOLS, MOST_TOOL, MOST_TOOL_FILES = 2, 16_384, 20
-"""The most tools that an attempt may propose; the most characters of a packed one; the most files of one."""
+"""The most tools that an attempt may propose, most characters of a packed tool, and most files of a tool."""
 Files = Mapping[str, tuple[bytes, bool]]
 """A skill's files: path below the skill -> (content, whether the file is executable)."""
 
 
 _PROMPTS = (".md", ".mdc", ".mdx", ".markdown", ".txt", ".toml")
 _ARGUMENTS = rb"(?:\$\w+(?:\[\w*\])?|\$\{[^}\n!`]*\})*"
-"""Placeholders that a program fills in before it looks for commands; the value may be empty."""
+"""Placeholders that a program replaces before it searches for commands; the value may be empty."""
 _COMMAND = re.compile(rb"`%b`%b`%b(?=!)|!(?=%b`)" % ((_ARGUMENTS,) * 4))
 """Matches the start of a command of Claude Code or OpenCode: !`...` in a line, ```! as a block. It matches
-more than these programs run, so that differences in how they parse a text do not matter."""
+more than these programs run, so that differences between their parsers do not matter."""
 
 
 def commands_in(path: str, data: bytes) -> list[str]:
@@ -50,31 +50,31 @@ def commands_in(path: str, data: bytes) -> list[str]:
 
 
 def without_commands(path: str, data: bytes) -> bytes:
-    """Return the file with a space after each command marker, so that programs read the command as text."""
+    """Return the file with a space after each command marker, so that programs treat the command as text."""
     return _COMMAND.sub(rb"\g<0> ", data) if path.lower().endswith(_PROMPTS) else data
 
 
 class SkillMark(WireModel):
-    """The name of a skill and the digest of its bytes."""
+    """A skill's name and the digest of its bytes."""
 
     name: SkillName
     digest: Digest
 
 
 class ProposedTool(SkillMark):
-    """A tool that a run proposes and that is not approved yet. Its files are packed as a skill's are."""
+    """A tool that a run proposes and no user has approved yet. Its files are packed like a skill's."""
 
     packed: Annotated[str, Field(max_length=MOST_TOOL)]
 
 
 class JobSkill(SkillMark):
-    """A skill of a run. `packed`: its files, as packed by `pack_files`."""
+    """A skill of a run. `packed`: the skill's files, as packed by `pack_files`."""
 
     place: SkillPlace = ""
     packed: Annotated[str, Field(max_length=MOST_PACKED)]
 
     def files(self) -> dict[str, bytes]:
-        """Return the content of each file by its path below the skill; ValueError for a wrong digest."""
+        """Return each file's content by its path below the skill. Raises ValueError for a wrong digest."""
         try:
             unpacker = zlib.decompressobj()
             text = unpacker.decompress(base64.b64decode(self.packed, validate=True), MOST_UNPACKED)
@@ -90,17 +90,17 @@ class JobSkill(SkillMark):
 
 
 def mark_executable(files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
-    """Return a tool's files; those that begin with `#!` are marked executable."""
+    """Return a tool's files, each with whether it is executable, which is so if it begins with `#!`."""
     return {path: (data, data.startswith(b"#!")) for path, data in files.items()}
 
 
 def digest_of(files: Files) -> str:
-    """Return one digest for a whole skill, also used to compare copies of skills."""
+    """Return one digest for a whole skill, by which copies of skills are compared."""
     lines = [[path, hashlib.sha256(files[path][0]).hexdigest(), files[path][1]] for path in sorted(files)]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
 def pack_files(files: Files) -> str:
-    """Return the files packed into one string, which is the same for the same files."""
+    """Return the files packed into one string; equal files lead to an equal string."""
     plain = {path: [files[path][0].decode("latin-1"), files[path][1]] for path in sorted(files)}
     return base64.b64encode(zlib.compress(json.dumps(plain).encode(), 9)).decode("ascii")

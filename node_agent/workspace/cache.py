@@ -1,4 +1,4 @@
-"""Stores folders by key: an entry is complete or absent, is copied in and out, and can be recreated."""
+"""Stores copies of folders by key. An entry is either complete or absent, and it can always be recreated."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _HEAD, _WHOLE = 2 << 10, 64 << 10
 _POINTERS = (b".pth", b".egg-link")
 _POINTER_NAMES = (b"direct_url.json", b"activate", b"activate.csh", b"activate.fish", b"activate.nu")
 _FINDER = b"__editable__"
-"""The name prefix of the module by which an editable install finds its source."""
+"""The name prefix of the module by which an editable install finds its source code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The contents of a folder. `digest`: of names, modes, sizes, times and link targets. `bound`: the files
-    and links that contain the path `home`; in a copy, they must contain the copy's path instead."""
+    """The contents of a folder. `digest`: over names, modes, sizes, times and link targets. `bound`: the
+    files and links that contain the path `home`; in a copy, they must contain the copy's path instead."""
 
     digest: str
     size: int
@@ -42,7 +42,7 @@ class Contents:
 
 
 def contents_of(folder: Path, home: bytes | None = None) -> Contents:
-    """Read a folder's contents; follows no link. OSError: unreadable; ValueError: a pipe, socket, device."""
+    """Read a folder; follow no links. Raises OSError if unreadable, ValueError for a pipe, socket, device."""
     seen, size, bound = hashlib.sha256(), 0, list[str]()
     for path, state in _walk_below(os.fsencode(folder)):
         name = path[len(os.fsencode(folder)) + 1 :]
@@ -55,8 +55,8 @@ def contents_of(folder: Path, home: bytes | None = None) -> Contents:
 
 
 def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> None:
-    """Replace the old path by the final one in the bound files and links of a copy that is not in use yet.
-    OSError, ValueError: the copy differs from the examined folder."""
+    """Replace the path `old` by `new` in the files and links `bound` of a copy that is not in use yet. Raises
+    OSError or ValueError if the copy differs from the folder that was read."""
     for name in bound:
         path = os.path.join(os.fsencode(folder), os.fsencode(name))
         if os.path.islink(path):
@@ -65,7 +65,8 @@ def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> 
             os.symlink(target, path)
             continue
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "r+b") as file:  # in place: keeps the file's mode, sets a new time
+        # written in place: this keeps the file's mode and sets a new time
+        with os.fdopen(handle, "r+b") as file:
             text = file.read()
             file.seek(0)
             file.write(text.replace(old, new))
@@ -73,7 +74,7 @@ def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> 
 
 
 def _walk_below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield everything in the folder, in an order that depends only on names. OSError: a path is too long."""
+    """Yield everything in the folder, in an order only by names. Raises OSError if a path is too long."""
     left = _list_folder(folder)
     while left:
         entry = left.pop()
@@ -102,7 +103,7 @@ def _describe_file(name: bytes, state: os.stat_result) -> bytes:
 
 
 def _names_place(path: bytes, state: os.stat_result, target: bytes, home: bytes) -> bool:
-    """Whether a link or file contains the path, in the ways that installers use: links, `#!`, path files."""
+    """Whether a link or file contains the path `home`, as installers write it: in links, `#!`, path files."""
     if target or not stat.S_ISREG(state.st_mode):
         return home in target
     name = os.path.basename(path)
@@ -114,7 +115,7 @@ def _names_place(path: bytes, state: os.stat_result, target: bytes, home: bytes)
         return home in _first_bytes(path, _WHOLE)
     if not state.st_mode & 0o111:
         return False
-    # for a path too long for `#!`, an installer writes `exec` in the second line
+    # if the path is too long for `#!`, an installer writes `exec` in the second line
     head = _first_bytes(path, _HEAD)
     return head.startswith(b"#!") and any(home in line for line in head.split(b"\n")[:2])
 
@@ -132,7 +133,7 @@ _COPY_S = 900.0
 
 @dataclass(frozen=True, slots=True)
 class CachedFolder:
-    """An entry: the attempt that made it, its size, and its folders with the digests of their contents."""
+    """A cache entry: the attempt that made it, its size, and its folders with their contents' digests."""
 
     maker: str
     size: int
@@ -140,10 +141,10 @@ class CachedFolder:
 
 
 class Cache:
-    """Entries below `root`, one folder per key. A folder `new-*` is garbage unless a call is using it.
+    """Stored folders below `root`, one entry per key. A folder `new-*` is garbage unless a call is using it.
 
-    One node agent uses the cache, with several threads. A run with the same uid can write to it, as to the
-    whole home: comparing a copy with the stored digest detects damage, but not an attack.
+    One node agent uses the cache, with several threads. A run with the same user id can write to the cache,
+    as to the whole home, so comparing a copy with the stored digest detects damage, but not an attack.
     """
 
     def __init__(self, root: Path, reserve: int = 0, bound: KeepBound = KEEP.set_ups) -> None:
@@ -156,11 +157,12 @@ class Cache:
     def fetch(
         self, key: str, folders: Iterable[str], move: Callable[[str, Mapping[str, Path]], None]
     ) -> CachedFolder | None:
-        """Call `move` with the maker and copies of its folders. None: no complete entry, or no disk space."""
+        """Call `move` with maker and copies; return the entry. None: no complete entry, or no disk space."""
         with self._hold_entry(key):
             kept = self._read_about(key)
             if kept is not None and set(kept.folders) != set(folders):
-                kept = None  # the list is in a file that others of this user can write: distrust it
+                # the list is in a file that other processes of this user can write, so it is not trusted
+                kept = None
             if kept is not None and not self.has_room(kept.size):
                 return None
             if kept is not None and self._fetch_copy(key, kept, move):
@@ -187,7 +189,7 @@ class Cache:
     def put(
         self, key: str, maker: str, folders: Mapping[str, tuple[Path, Contents]], repository: str = ""
     ) -> None:
-        """Store copies of these folders, unless the key exists. StepFailed or OSError: nothing was stored."""
+        """Store folder copies unless the key exists. Raises StepFailed or OSError if nothing was stored."""
         size = sum(seen.size for _, seen in folders.values())
         with self._make_fresh() as fresh:
             for number, (path, seen) in enumerate(folders.values()):
@@ -214,13 +216,13 @@ class Cache:
         sync_folder(self._root)
 
     def has_room(self, size: int) -> bool:
-        """Whether the disk's reserve stays free after `size` more bytes."""
+        """Whether the disk's reserve stays free if `size` more bytes are written."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         seen = os.statvfs(self._root)
         return seen.f_bavail * seen.f_frsize - size >= self._reserve
 
     def trim(self, now_ms: int) -> None:
-        """Delete entries that are too old or too many, and leftovers of crashes; all if the disk is low."""
+        """Delete entries too old or too many, and leftovers of crashes; all entries if disk space is low."""
         if not self._root.is_dir():
             return
         entries, room = self._list_keys(), self.has_room(0)
@@ -231,7 +233,7 @@ class Cache:
         for path in self._root.glob(f"{_NEW}*"):
             self._sweep_folder(path)
 
-    # -- inside
+    # -- internal parts
 
     def _list_keys(self) -> list[str]:
         """Return the keys, the most recently used first."""
@@ -261,7 +263,7 @@ class Cache:
 
     @contextmanager
     def _make_fresh(self) -> Iterator[Path]:
-        """Provide a folder for this call alone: a `cp` that outlives its node agent affects no later call."""
+        """Yield a new folder for this call, so that a `cp` outliving its node agent affects no later call."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock:
             path = Path(tempfile.mkdtemp(prefix=_NEW, dir=self._root))
@@ -274,7 +276,7 @@ class Cache:
             self._sweep_folder(path)
 
     def _drop(self, name: str) -> None:
-        """Move the entry away atomically, unless it is being copied; then erase it."""
+        """Move the entry away atomically, unless the entry is being copied; then erase it."""
         if not os.path.lexists(self._root / name):
             return
         with self._make_fresh() as fresh, self._lock, suppress(FileNotFoundError):
@@ -285,12 +287,12 @@ class Cache:
         with self._lock:
             if self._used[path.name]:
                 return
-        with suppress(OSError, StepFailed):  # the next call tries again
+        with suppress(OSError, StepFailed):  # the next call of `trim` tries again
             erase(path)
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder faithfully; may share disk blocks, but never an inode. StepFailed."""
+    """Copy a folder faithfully; the copy may share disk blocks, but never an inode. Raises StepFailed."""
     if not real_folder(source):
         raise WorkspaceFailure(f"{source} no longer exists, or is not a folder")
     _run("cp", "-a", "--reflink=auto", "-T", "--", str(source), str(target))

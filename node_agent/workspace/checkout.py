@@ -1,6 +1,6 @@
-"""Makes an attempt's own checkout: its git dir is outside the tree; it shares nothing that it could corrupt.
+"""Creates an attempt's own checkout: the git dir is outside the tree; nothing it could corrupt is shared.
 
-It reuses the checkout of a finished attempt of the same repository, if there is one: only files unchanged
+The checkout of a finished attempt of the same repository is reused if there is one: only files unchanged
 since git wrote them stay, and the rest is removed and written again.
 """
 
@@ -45,10 +45,10 @@ _SUBMODULE = 0o160000
 
 
 class Index:
-    """The bytes of one git index, version 2. WorkspaceFailure for any other version.
+    """The bytes of one git index, version 2. Raises WorkspaceFailure for any other version.
 
     An entry is identified by its offset in the bytes: a large repository has 100,000 entries, and an object
-    for each would cost more memory than the index itself.
+    for each would need more memory than the index itself.
     """
 
     def __init__(self, data: bytes, object_format: ObjectFormat) -> None:
@@ -74,7 +74,7 @@ class Index:
         return slice(begin, begin + length if length < _LONG_NAME else self._data.index(b"\0", begin))
 
     def __iter__(self) -> Iterator[tuple[bytes, int]]:
-        """Yield each path with its entry."""
+        """Yield each path with the offset of its entry."""
         return ((bytes(self._data[self._name(entry)]), entry) for entry in self._entries)
 
     def _read_mode(self, entry: int) -> int:
@@ -84,31 +84,31 @@ class Index:
         return self._read_mode(entry) == _SUBMODULE
 
     def is_same(self, entry: int, seen: os.stat_result) -> bool:
-        """Whether this file is unchanged since git wrote it. The kernel sets the time of the last change
-        (ctime), also for a change of mode, attributes or hard links, and no program can set it back."""
+        """Whether this file is unchanged since git wrote it. Its change time (ctime) shows this: the kernel
+        also sets it for a change of mode, attributes or hard links, and no program can set it back."""
         return self._data[entry : entry + _STAT.size] == _stamp(self._read_mode(entry), seen)
 
     def note(self, entry: int, seen: os.stat_result | None) -> None:
-        """Record the file's present state; None: it is missing, or not as git wrote it."""
+        """Record the file's present state; None: the file is missing, or differs from what git wrote."""
         mode = self._read_mode(entry)
         stamp = _NEVER[:_MODE_AT] + mode.to_bytes(4, "big") + _NEVER[_MODE_AT + 4 :]
         self._data[entry : entry + _STAT.size] = stamp if seen is None else _stamp(mode, seen)
 
     def attributes(self) -> dict[bytes, bytes]:
-        """Return the .gitattributes files, which decide the bytes that a checkout writes for an object."""
+        """Return the .gitattributes files, which decide which bytes a checkout writes for an object."""
         names = (b".gitattributes", b"/.gitattributes")
         found = ((path, at + _STAT.size) for path, at in self if path == names[0] or path.endswith(names[1]))
         return {path: bytes(self._data[oid : oid + _OID_BYTES[self._format]]) for path, oid in found}
 
     def data(self) -> bytes:
-        """Return the index's bytes with their checksum."""
+        """Return the bytes of the index with their checksum."""
         size = _OID_BYTES[self._format]
         self._data[-size:] = hashlib.new(self._format, memoryview(self._data)[:-size]).digest()
         return bytes(self._data)
 
 
 def _stamp(mode: int, seen: os.stat_result) -> bytes:
-    """Return the stat fields as git packs them: times, device, inode, mode, uid, gid, size; lower 32 bits."""
+    """Return stat fields as git packs them: times, device, inode, mode, uid, gid, size; low 32 bits each."""
     return _STAT.pack(
         seen.st_ctime_ns // _BILLION & _WORD,
         seen.st_ctime_ns % _BILLION,
@@ -124,14 +124,14 @@ def _stamp(mode: int, seen: os.stat_result) -> bytes:
 
 
 MOST_KEPT = 4
-"""The most checkouts that a node stores for reuse by later attempts."""
+"""The most checkouts that a node stores for later attempts."""
 TICK_S, TICKS = 0.002, 25
 """How long, and how often, to wait for the file system's clock, which older kernels advance every 1-10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptCheckout:
-    """The facts about a checkout that stay in this process's memory, where no agent can change them."""
+    """The facts about a checkout that are only in this process's memory, where no agent can change them."""
 
     repo: str
     object_format: ObjectFormat
@@ -144,7 +144,7 @@ class KeptCheckout:
 
 
 class WarmCheckouts:
-    """Cleaned checkouts under `root`. Thread-safe. `trim` erases leftovers of an earlier node agent."""
+    """Cleaned checkouts under `root`. Thread-safe. `trim` erases the leftovers of an earlier node agent."""
 
     def __init__(
         self,
@@ -158,12 +158,12 @@ class WarmCheckouts:
         self._known: dict[Path, KeptCheckout] = {}
         """The checkouts of running attempts, by the attempt's folder."""
         self._waiting: dict[Path, KeptCheckout] = {}
-        """The stored checkouts, by the folder below `root`, the oldest first."""
+        """The stored checkouts by their folder below `root`, the oldest first."""
         self._busy: set[Path] = set()
         """Folders below `root` that a call is using."""
 
     def remember(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> None:
-        """Record how git left the attempt's checkout. Called before any process of the attempt starts."""
+        """Record how git left the attempt's checkout. Call before any process of the attempt starts."""
         data = (places.git / "index").read_bytes()
         places.index.write_bytes(data)
         mode = os.stat(places.git / "refs").st_mode
@@ -174,8 +174,8 @@ class WarmCheckouts:
                 )
 
     def give(self, places: AttemptFolders, owner: int) -> None:
-        """Change the owner of the checkout to that user; unchanged files are recorded in their new state.
-        Call only while no process of the attempt is running."""
+        """Give the checkout to the user `owner`, and record the new state of unchanged files. Call only while
+        no process of the attempt is running."""
         with self._lock:
             kept = self._known.pop(places.folder, None)
         if kept is None or not self._give_checkout(places, kept, owner):
@@ -202,8 +202,8 @@ class WarmCheckouts:
         return True
 
     def keep(self, places: AttemptFolders) -> bool:
-        """Clean the checkout and store it. False: that is impossible; the caller removes what is left of it.
-        Call only while no process of the attempt is running."""
+        """Clean the checkout and store it for later attempts. False: that is impossible, and the caller
+        removes the rest. Call only while no process of the attempt is running."""
         there = self._root / places.folder.name
         with self._lock:
             kept = self._known.pop(places.folder, None)
@@ -235,8 +235,8 @@ class WarmCheckouts:
         return False
 
     def take(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> Index | None:
-        """Move the repository's newest stored checkout to the attempt's tree; return its index, or None if
-        there is none. `read-tree --reset -u` with that index writes what is missing or differs."""
+        """Move the repository's newest stored checkout to the attempt's tree. Return its index, or None if
+        there is no checkout. `read-tree --reset -u` with that index writes what is missing or differs."""
         wanted = repo, object_format
         with self._lock:
             fitting = [at for at, one in self._waiting.items() if (one.repo, one.object_format) == wanted]
@@ -250,12 +250,12 @@ class WarmCheckouts:
             except (OSError, StepFailed):
                 return None
             finally:
-                with suppress(OSError, StepFailed):  # `trim` tries again
+                with suppress(OSError, StepFailed):  # `trim` tries to erase it again
                     erase(there)
 
     def date_as_new(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> None:
-        """Set each file's time to now, as in a new checkout: `make` compares it with the files of set-up.
-        Called before any process of the attempt starts."""
+        """Set each file's time to now, as in a new checkout, since `make` compares it with the times of
+        set-up's files. Call before any process of the attempt starts."""
         index = Index((places.git / "index").read_bytes(), object_format)
         for path, entry in index:
             if not index.is_submodule(entry):
@@ -266,8 +266,8 @@ class WarmCheckouts:
         self.remember(places, repo, object_format)
 
     def trim(self, now_ms: int) -> None:
-        """Erase checkouts that are too old or too large together, all if the disk is low, and leftovers of
-        crashes."""
+        """Erase checkouts that are too old or together too large, and leftovers of crashes; erase all
+        checkouts if disk space is low."""
         has_room = self._has_room()
         with self._lock:
             waiting = [*self._waiting]
@@ -280,7 +280,7 @@ class WarmCheckouts:
             names = os.listdir(self._root) if self._root.is_dir() else []
             gone = {self._root / name for name in names} - self._waiting.keys() - self._busy
         for path in gone:
-            with suppress(OSError, StepFailed):  # the next call tries again
+            with suppress(OSError, StepFailed):  # the next call of `trim` tries again
                 erase(path)
 
     @contextmanager
@@ -295,11 +295,11 @@ class WarmCheckouts:
 
 
 def _moved_back(there: Path, places: AttemptFolders, kept: KeptCheckout) -> Index:
-    """Move a checkout back if its folders are unchanged, so nothing was added. Git detects changed files."""
+    """Move a stored checkout back if its folders are unchanged (nothing added). Git finds changed files."""
     index = _load_trusted(there / "index", kept)
     if _hash_folders(there / "tree", index) != kept.folders:
         raise WorkspaceFailure("a stored checkout was modified")
-    os.rename(there / "tree", places.tree)  # replaces an empty folder
+    os.rename(there / "tree", places.tree)  # this replaces an empty folder
     return index
 
 
@@ -315,7 +315,7 @@ def _load_trusted(path: Path, kept: KeptCheckout) -> Index:
 
 
 def _clock_moved(path: Path) -> bool:
-    """Wait until a new change would get a later time than all writes so far. False: it takes too long."""
+    """Wait until a new change would get a later time than all writes so far. False if that takes too long."""
     before = os.stat(path).st_ctime_ns
     for _ in range(TICKS):
         os.utime(path)
@@ -333,7 +333,7 @@ def _note_all(tree: Path, index: Index, entries: Mapping[bytes, int]) -> None:
 def _remove_changed(tree: Path, index: Index, kept: KeptCheckout) -> None:
     """Remove everything that git did not write or that has changed, and mark in the index what is missing.
 
-    The node agent owns the remaining files again. OSError or WorkspaceFailure if the tree cannot be cleaned.
+    The node agent owns the remaining files again. Raises OSError or WorkspaceFailure if cleaning fails.
     """
     folders, missing, there = _list_folders(index), dict(index), dict[bytes, int]()
     _must_be_plain(str(tree), stat.S_IFDIR | 0o700, kept.owner)
@@ -362,23 +362,23 @@ def _is_untouched(one: WalkedName, entry: int | None, index: Index) -> bool:
 
 
 def _list_folders(index: Index) -> set[bytes]:
-    """Return the folders of the checkout; for a submodule only its own folder, which is empty."""
+    """Return the folders that the checkout should contain; for a submodule only its own, empty folder."""
     found = {folder for path, _ in index for folder in list_parents(path)}
     return found | {path for path, entry in index if index.is_submodule(entry)}
 
 
 def _hash_folders(tree: Path, index: Index) -> str:
-    """Return a digest that changes when a folder's mode changes, or an entry is added or removed."""
+    """Return a digest that changes when a folder's mode changes, or when an entry is added or removed."""
     top, digest = os.fsencode(tree), hashlib.sha256()
     for folder in (b"", *sorted(_list_folders(index))):
-        with suppress(FileNotFoundError):  # removed after all its files were removed
+        with suppress(FileNotFoundError):  # git removed the folder after all its files were removed
             seen = os.lstat(top + b"/" + folder)
             digest.update(b"%s\0%d %d %d\0" % (folder, seen.st_ino, seen.st_ctime_ns, seen.st_mode))
     return digest.hexdigest()
 
 
 def _must_be_plain(folder: str, mode: int, owner: int) -> None:
-    """Raise WorkspaceFailure unless the folder is as git makes it: mode, owner, no ACLs or attributes."""
+    """Raise WorkspaceFailure unless a folder is as git made it: mode, owner, no ACL or extended attribute."""
     seen = os.lstat(folder)
     if (seen.st_mode, seen.st_uid) != (mode, owner):
         raise WorkspaceFailure("a folder of the checkout has a changed mode or owner")
@@ -387,19 +387,19 @@ def _must_be_plain(folder: str, mode: int, owner: int) -> None:
         raise WorkspaceFailure("a folder of the checkout has extended attributes")
 
 
-# Not `git worktree`, where an agent could write configuration and hooks of every other checkout.
+# Not `git worktree`, with which an agent could write the configuration and hooks of every other checkout.
 _AGENT_CONFIG = (
     "[user]\n\tname = PanCode agent\n\temail = agent@pancode.invalid\n[advice]\n\tdetachedHead = false\n"
 )
 _NO_SYNC = ("-c", "core.fsync=none")
 """Git need not sync here: after a power failure the attempt's folder is made again."""
 _READ_TREE = (*_NO_SYNC, "read-tree", "--reset", "-u")
-"""Writes the files that differ from the index; unlike `checkout`, it fails if an object is missing."""
+"""Writes the files that differ from the index. Unlike `checkout`, it fails if an object is missing."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Checkouts:
-    """Makes checkouts; each call may be repeated after a crash at any point."""
+    """Creates checkouts for attempts; each call may be repeated after a crash at any point."""
 
     def __init__(self, home: WorkspaceFolders, mirrors: Mirrors, warm: WarmCheckouts) -> None:
         self._home = home
@@ -409,7 +409,7 @@ class Checkouts:
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """Return the folder in which the agent works. A folder left incomplete by a crash is made again."""
         places = self._home.places(identity)
-        if workspace.kind == "none":  # making an empty folder is as fast as checking it
+        if workspace.kind == "none":  # creating an empty folder is as fast as checking it
             self._make(identity, workspace, places)
             return places.tree
         # After a power failure files may be empty, so `ready` contains the job's workspace and the boot id.
@@ -422,7 +422,7 @@ class Checkouts:
             self._make(identity, workspace, places)
         except WorkspaceFailure:
             if workspace.repo is None or any(other != identity for other in self._home.attempts()):
-                raise  # another attempt borrows objects from the mirror
+                raise  # another attempt borrows objects from this mirror
             if self._mirrors.sound(workspace.repo):
                 self._mirrors.drop_stores(workspace.repo)
             else:
@@ -453,17 +453,17 @@ class Checkouts:
         if not self._reuse_checkout(places, workspace):
             NodeGit(places.git, places.tree).must(*_READ_TREE, commit)
         self._warm.remember(places, repo_id, object_format)
-        # Written last: until then, git commands in the tree find no repository there.
+        # Written last: until then, git commands in the tree find no repository.
         (places.tree / ".git").write_text(f"gitdir: {places.git.resolve()}\n")
 
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Fetch the attempt's snapshot into the mirror, if it has one."""
+        """Fetch the attempt's snapshot into the mirror, if the workspace has one."""
         if workspace.kind == "git":
             repo_id, commit = _split_workspace(workspace)
             self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
 
     def _reuse_checkout(self, places: AttemptFolders, workspace: Workspace) -> bool:
-        """Whether a stored checkout was updated to the snapshot; False: the tree is empty."""
+        """Update a stored checkout to the snapshot; return whether this worked. If not, the tree is empty."""
         repo_id, commit = _split_workspace(workspace)
         before = self._warm.take(places, repo_id, workspace.object_format)
         if before is None:
@@ -472,11 +472,11 @@ class Checkouts:
         try:
             index.write_bytes(before.data())
             attributes = before.attributes()
-            del before  # takes megabytes for a large repository
+            del before  # the index takes megabytes for a large repository
             NodeGit(places.git, places.tree).must(*_READ_TREE, commit)
             now = Index(index.read_bytes(), workspace.object_format)
             if now.attributes() == attributes:
-                return True  # otherwise the same objects may have to be written with other bytes
+                return True  # otherwise git might have to write other bytes for the same objects
         except WorkspaceFailure:
             pass
         index.unlink()
@@ -485,7 +485,7 @@ class Checkouts:
         return False
 
     def date_as_new(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Set the times of the checkout's files to now. Called before any process of the attempt starts."""
+        """Set the times of the checkout's files to now. Call before any process of the attempt starts."""
         self._warm.date_as_new(
             self._home.places(identity), _split_workspace(workspace)[0], workspace.object_format
         )

@@ -1,4 +1,4 @@
-"""The node's access to the depot: opens an authenticated stream, fetches, pushes results, sends logs."""
+"""The node's access to the git depot: opens an authenticated stream, fetches, pushes, and sends logs."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ LINE_MAX = 16 * 1024
 Address = Path | tuple[str, int] | Secure
 """A unix socket; host and port, if sshd forbids forwarding sockets; or the coordinator by TLS."""
 SignHello = Callable[[str, Verb, AttemptId], bytes]
-"""(nonce, verb, identity) -> the signed hello, one line without its line break."""
+"""Makes a signed hello: (nonce, verb, identity) -> one line without its line break."""
 
 
 @dataclass(frozen=True, slots=True)
 class DepotAccess:
-    """The depot's address (None: no link), the signing key, and the timeout of its replies (seconds)."""
+    """The git depot's address (None: no link), the function that signs, and the reply timeout in seconds."""
 
     address: Callable[[], Address | None]
     sign: SignHello
     patience_s: float = 30.0
 
     def open(self, verb: Verb, identity: AttemptId) -> socket.socket:
-        """Open a stream that the depot granted. DepotUnavailable: try again later; DepotRefused: final."""
+        """Open a stream that the depot grants. Raises DepotUnavailable (retry) or DepotRefused (final)."""
         peer, nonce = self.greet()
         try:
             send_data(peer, self.sign(nonce, verb, identity) + b"\n")
@@ -58,14 +58,14 @@ class DepotAccess:
         return peer
 
     def greet(self) -> tuple[socket.socket, str]:
-        """Connect; return the connection and the nonce that the depot sends first. DepotUnavailable."""
+        """Connect; return the connection and the nonce the depot sends first. Raises DepotUnavailable."""
         address = self.address()
         if address is None:
-            raise DepotUnavailable("no link to the coordinator is connected")
+            raise DepotUnavailable("the node has no link to the coordinator")
         try:
             peer = self._connect(address)
         except OSError as exc:
-            raise DepotUnavailable(f"cannot reach the depot: {exc}") from exc
+            raise DepotUnavailable(f"cannot reach the coordinator's git depot: {exc}") from exc
         try:
             nonce = read_line(peer).get("nonce")
             if not isinstance(nonce, str):
@@ -90,29 +90,29 @@ class DepotAccess:
 
 
 def read_line(peer: socket.socket) -> Mapping[str, Any]:
-    """Read one JSON object and no further byte: the rest is for git. DepotUnavailable if the stream ends."""
+    """Read one JSON object and no more: the rest is for git. Raises DepotUnavailable if the stream ends."""
     seen = b""
     try:
         while not seen.endswith(b"\n") and len(seen) < LINE_MAX:
             byte = peer.recv(1)
             if not byte:
-                raise DepotUnavailable("the depot closed the stream")
+                raise DepotUnavailable("the coordinator's git depot closed the stream")
             seen += byte
         answer = json.loads(seen)
     except (OSError, ValueError) as exc:
-        raise DepotUnavailable(f"no answer from the depot: {exc}") from exc
+        raise DepotUnavailable(f"no answer from the coordinator's git depot: {exc}") from exc
     if not isinstance(answer, dict):
         raise DepotUnavailable(f"{OTHER_SERVER} depot")
     return answer
 
 
 def must_agree(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the answer if the depot agrees. Otherwise raise DepotUnavailable or DepotRefused."""
+    """Return the answer if the depot agrees; otherwise raise DepotUnavailable or DepotRefused."""
     if answer.get("ok") is True:
         return answer
     why = str(answer.get("why"))
     if answer.get("retry") is True:
-        raise DepotUnavailable(f"the depot cannot do this now: {why}")
+        raise DepotUnavailable(f"the coordinator's git depot cannot serve this request now: {why}")
     raise DepotRefused(f"the depot refused: {why}")
 
 
@@ -120,11 +120,11 @@ def send_data(peer: socket.socket, data: bytes | memoryview) -> None:
     try:
         peer.sendall(data)
     except OSError as exc:
-        raise DepotUnavailable(f"the stream to the depot broke off: {exc}") from exc
+        raise DepotUnavailable(f"the stream to the coordinator's git depot broke off: {exc}") from exc
 
 
 def send_request(peer: socket.socket, **request: object) -> Mapping[str, Any]:
-    """Send one request; return its answer, checked by `must_agree`."""
+    """Send one request and return the answer, checked by `must_agree`."""
     send_data(peer, _request(**request))
     return must_agree(read_line(peer))
 
@@ -141,7 +141,7 @@ def hang_up(peer: socket.socket) -> None:
 
 CHUNK = 1 << 18
 MOST_LOGS = 64
-"""The most log streams that stay open; the depot closes one after two minutes without data."""
+"""The most log streams that stay open; the git depot closes a stream after two minutes without data."""
 GIT_S = 4 * 3600.0
 _BROKEN_STREAM = (
     "hung up",
@@ -157,7 +157,7 @@ _BROKEN_STREAM = (
 
 @dataclass(frozen=True, slots=True)
 class _OpenLog:
-    """A stream that stays open: its address, and the sizes of the logs that were sent over it."""
+    """A log stream that stays open: its address, and the sent size of each log."""
 
     address: Address | None
     peer: socket.socket
@@ -165,7 +165,7 @@ class _OpenLog:
 
 
 class DepotClient:
-    """The node's client of the depot: `Transport` for git, `DepotLink` for logs. Calls may be repeated."""
+    """The node's git depot client: `Transport` for git, `DepotLink` for logs. Calls may be repeated."""
 
     def __init__(self, listener: DepotAccess, git_s: float = GIT_S) -> None:
         self._listener = listener
@@ -174,8 +174,8 @@ class DepotClient:
         self._logs: dict[AttemptId, _OpenLog] = {}
 
     def fetch(self, identity: AttemptId, repository: Path, ref: str) -> None:
-        """Fetch the depot's `ref` into the same ref of a local bare repository."""
-        # The user's history may fail fsck checks; the job's signature already names the commit.
+        """Fetch the git depot's `ref` into the same ref of a local bare repository."""
+        # The user's history may fail fsck checks; the signed job already names the commit.
         with self._open_stream("fetch", identity) as peer:
             options = ("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--update-shallow")
             done = self._run_git(repository, peer, (*options, f"fd::{peer.fileno()}", f"+{ref}:{ref}"))
@@ -193,7 +193,7 @@ class DepotClient:
             raise _push_failed(done.err + "\n" + done.text())
 
     def _run_git(self, repository: Path, peer: socket.socket, args: tuple[str, ...]) -> GitDone:
-        """Run git directly on the open stream, without a helper program or a secret in its environment."""
+        """Run git on the open stream `peer`, without a helper program or a secret in git's environment."""
         peer.setblocking(True)
         config = {"protocol.fd.allow": "always", "fetch.fsckObjects": "false"}
         env = git_env(os.environ, config) | {"GIT_DIR": str(repository)}
@@ -203,7 +203,7 @@ class DepotClient:
             raise DepotUnavailable(str(exc)) from exc
 
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
-        """Send the missing bytes of a finished file; return its size and digest if the depot has it all."""
+        """Send the missing bytes of a finished file. Return its size and digest if the depot has it all."""
         with self._lock:
             log = self._logs.pop(identity, None)
         if log is not None:
@@ -213,7 +213,9 @@ class DepotClient:
             size, sha256 = _hash_file(file)
             stored = send_request(peer, op="digest", name=name)
         if (stored.get("size"), stored.get("sha256")) != (size, sha256):
-            raise DepotRefused(f"the depot's copy of {name} differs: {stored.get('size')} of {size} bytes")
+            raise DepotRefused(
+                f"the git depot's copy of {name} differs: {stored.get('size')} of {size} bytes"
+            )
         return Blob(name=name, size=size, sha256=sha256)
 
     def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
@@ -227,7 +229,7 @@ class DepotClient:
                 self._sent_on(identity, name, file)
 
     def _sent_on(self, identity: AttemptId, name: str, file: IO[bytes]) -> bool:
-        """Whether the log was sent over the open stream; False: none is open, as after an idle time."""
+        """Send the log over the open stream; return True. False: no stream is open, as after an idle time."""
         with self._lock:
             log = self._logs.pop(identity, None)
         if log is None:
@@ -239,7 +241,7 @@ class DepotClient:
         except BaseException as exc:
             hang_up(log.peer)
             if isinstance(exc, DepotUnavailable) and log.sizes:
-                return False  # a new stream reports which bytes arrived
+                return False  # a new stream reports which bytes have arrived
             raise
         self._keep(identity, log)
         return True
@@ -252,7 +254,7 @@ class DepotClient:
             hang_up(one.peer)
 
     def close_others(self, live: Collection[AttemptId]) -> None:
-        """Close the streams that stayed open for attempts other than these."""
+        """Close the streams of attempts that are not in `live`."""
         with self._lock:
             old = [self._logs.pop(identity) for identity in self._logs.keys() - set(live)]
         for one in old:
@@ -269,7 +271,7 @@ class DepotClient:
 
 def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | None = None) -> int:
     """Send the file from the depot's size to its present size, and return the latter. `stored`: the depot's
-    size, if this stream knows it; then a small rest is sent without asking first."""
+    size, if this stream knows it; a short rest is then sent without asking the depot first."""
     known = stored is not None
     if stored is None:
         size = send_request(peer, op="size", name=name).get("size")
@@ -290,7 +292,7 @@ def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | Non
         while rest > 0:
             chunk = file.read(min(CHUNK, rest))
             if not chunk:
-                raise WorkspaceFailure(f"{file.name} was truncated while it was sent")
+                raise WorkspaceFailure(f"{file.name} was truncated while it was being sent")
             send_data(peer, chunk)
             rest -= len(chunk)
         must_agree(read_line(peer))
@@ -308,7 +310,7 @@ def _hash_file(file: IO[bytes]) -> tuple[int, str]:
 
 @contextmanager
 def _open_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file of the node agent; fails for a symbolic link."""
+    """Open a file of the node agent; raises OSError for a symbolic link."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as exc:
@@ -319,9 +321,9 @@ def _open_file(path: Path) -> Iterator[IO[bytes]]:
 
 def _fetch_failed(err: str) -> Exception:
     if "find remote ref" in err:
-        return DepotRefused(f"the depot does not offer the run's snapshot: {err}")
+        return DepotRefused(f"the coordinator's git depot does not offer the run's snapshot: {err}")
     if any(words in err for words in _BROKEN_STREAM):
-        return DepotUnavailable(f"the stream to the depot broke off: {err}")
+        return DepotUnavailable(f"the stream to the coordinator's git depot broke off: {err}")
     return from_words("git fetch failed", err)
 
 
@@ -329,7 +331,9 @@ def _push_failed(err: str) -> Exception:
     if any(line.startswith("remote:") and is_full(line) for line in err.splitlines()):
         return DepotUnavailable(f"the depot's disk is full: {err.strip()}")
     if "rejected]" in err or "maximum allowed size" in err or "fsck error" in err:
-        return DepotRefused(f"the depot refused the push: {err.strip()}", FailureKind.RESULT_REFUSED)
+        return DepotRefused(
+            f"the coordinator's git depot refused the push: {err.strip()}", FailureKind.RESULT_REFUSED
+        )
     if any(words in err for words in _BROKEN_STREAM):
-        return DepotUnavailable(f"the stream to the depot broke off: {err.strip()}")
+        return DepotUnavailable(f"the stream to the coordinator's git depot broke off: {err.strip()}")
     return from_words("git push failed", err.strip())

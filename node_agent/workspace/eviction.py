@@ -1,5 +1,5 @@
-"""Selects which stored folders of a kind to delete: those unused for too long, or exceeding the size. Pure,
-except for measuring folders."""
+"""Selects the stored folders of one kind to delete: those unused for too long, and those beyond the size
+limit. No input or output, except for measuring folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class KeptFolder:
-    """`used_ms`: the time of its last use. `size`: bytes on the disk. `stays`: it is in use."""
+    """A stored folder. `used_ms`: time of its last use. `size`: bytes on the disk. `stays`: it is in use."""
 
     name: str
     used_ms: int
@@ -26,8 +26,8 @@ class KeptFolder:
 
 
 def select_evicted(kept: Iterable[KeptFolder], bound: KeepBound, now_ms: int) -> dict[str, int]:
-    """Return what to delete, with the time of its last use: first what is too old, then the least recently
-    used until the rest fits. Folders in use count toward the size."""
+    """Return the folders to delete, with the time of their last use: those that are too old, then the least
+    recently used until the rest fits. Folders in use count toward the size."""
     rows = sorted(kept, key=lambda one: one.used_ms)
     left, gone = sum(one.size for one in rows), dict[str, int]()
     for one in rows:
@@ -39,7 +39,7 @@ def select_evicted(kept: Iterable[KeptFolder], bound: KeepBound, now_ms: int) ->
 
 
 def used_ms(folder: Path) -> int:
-    """Return when the folder was last used; 0 if it does not exist."""
+    """Return the time when the folder was last used; 0 if it does not exist."""
     try:
         return os.stat(folder).st_mtime_ns // 1_000_000
     except FileNotFoundError:
@@ -47,10 +47,10 @@ def used_ms(folder: Path) -> int:
 
 
 def measure_folder(folder: Path, bound: KeepBound) -> int:
-    """Return the folder's size on disk; 0 without a size limit, as measuring reads all names."""
+    """Return the folder's size on disk; 0 if `bound` has no size limit, since measuring reads all names."""
     size = 0
     if bound.size is not None:
-        with suppress(OSError):  # erased concurrently
+        with suppress(OSError):  # erased by another process at the same time
             for one in walk_tree(folder):
                 size += os.stat(one.name, dir_fd=one.at, follow_symlinks=False).st_blocks * _BLOCK
     return size

@@ -1,4 +1,4 @@
-"""Paths of an attempt's files on a node; reads and removes safely whatever an agent has put there."""
+"""Paths of an attempt's files on a node, and functions to safely read and remove what an agent put there."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class AttemptFolders:
 
     @property
     def store(self) -> Path:
-        """A file with the name of the object folder that `git` borrows from."""
+        """A file that names the object folder from which `git` borrows."""
         return self.folder / "store"
 
     @property
     def index(self) -> Path:
-        """The index that git wrote with the checkout; it shows later which files are unchanged."""
+        """The index that git wrote with the checkout, which later shows which files are unchanged."""
         return self.folder / "index"
 
     @property
@@ -75,24 +75,24 @@ class AttemptFolders:
 
 
 class WorkspaceFolders:
-    """The workspaces' part of the node's home folder."""
+    """The folders for workspaces in the node agent's home."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def places(self, identity: AttemptId) -> AttemptFolders:
-        """Return the attempt's folders; an attempt that continues a session uses the earlier one's."""
+        """Return the attempt's folders; if it continues a session, those of the earlier attempt."""
         return AttemptFolders(self.root / "work" / self._read_claims().get(str(identity), str(identity)))
 
     def take_place(self, identity: AttemptId, name: str) -> bool:
-        """Give the attempt the folder of an earlier attempt. False while that folder exists. Idempotent."""
+        """Let the attempt use an earlier one's folder `name`. False while that still exists. Idempotent."""
         mine, place = str(identity), self.root / "work" / name
         with lock_file(self._given / ".lock"):
             claims = self._read_claims()
             others = [one for one, of in claims.items() if of == name and one != mine]
             if os.path.lexists(place):
                 return claims.get(mine) == name and not others
-            for one in others:  # their files have been removed
+            for one in others:  # the attempts whose files have been removed
                 (self._given / one).unlink()
             if claims.get(mine) != name:
                 os.symlink(name, self._given / mine)
@@ -100,12 +100,12 @@ class WorkspaceFolders:
             return True
 
     def leave_place(self, identity: AttemptId) -> None:
-        """Give up the attempt's folder, whose files have been removed. Idempotent."""
+        """Remove the link to the attempt's folder, whose files have been removed. Idempotent."""
         (self._given / str(identity)).unlink(missing_ok=True)
 
     @property
     def _given(self) -> Path:
-        """The folder of links: attempt -> the earlier attempt whose folder it uses."""
+        """The folder of links, each from an attempt to the earlier attempt whose folder it uses."""
         return self.root / "work" / ".given"
 
     def _read_claims(self) -> dict[str, str]:
@@ -120,19 +120,19 @@ class WorkspaceFolders:
 
     @property
     def cache(self) -> Path:
-        """The folder with results of set-ups, stored for later attempts."""
+        """The folder with stored results of set-ups, for later attempts."""
         return self.root / "cache"
 
     @property
     def warm(self) -> Path:
-        """The folder with checkouts for reuse by later attempts, on the attempts' file system."""
+        """The folder with stored checkouts for later attempts, on the same file system as the attempts."""
         return self.root / "work" / ".warm"
 
     def salvage(self, identity: AttemptId) -> Path:
         return self.root / "salvage" / str(identity)
 
     def attempts(self) -> tuple[AttemptId, ...]:
-        """Return every attempt that has a folder, by name."""
+        """Return every attempt that has a folder, ordered by name."""
         found, has = [], {place: name for name, place in self._read_claims().items()}
         with suppress(FileNotFoundError):
             for name in sorted(os.listdir(self.root / "work")):
@@ -143,7 +143,7 @@ class WorkspaceFolders:
 
 @contextmanager
 def lock_file(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`, which is created if missing."""
+    """Hold an exclusive lock on the file `path`, which is created if it is missing."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -154,7 +154,7 @@ def lock_file(path: Path) -> Iterator[None]:
 
 
 def real_folder(path: Path) -> bool:
-    """Whether `path` itself is a folder, and not a link to one."""
+    """Whether `path` itself is a folder, and not a symbolic link to one."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except FileNotFoundError:
@@ -167,7 +167,7 @@ def must_be_folder(path: Path) -> None:
 
 
 def must_hold(tree: Path, below: str) -> None:
-    """Raise StepFailed if the tree lacks this folder, or its path contains a link, which may lead outside."""
+    """Raise StepFailed if the tree lacks folder `below`, or its path has a link, which may lead outside."""
     path = tree
     for part in below.split("/") if below else ():
         path /= part
@@ -179,14 +179,14 @@ def must_hold(tree: Path, below: str) -> None:
 
 
 def erase(path: Path) -> None:
-    """Remove a folder (or link, or file) and its content, whatever its modes; follows no link. Idempotent."""
+    """Remove a folder, link or file and its content, whatever its modes; follow no links. Idempotent."""
     if not os.path.lexists(path):
         return
     if not real_folder(path):
         path.unlink()
         return
     for one in walk_tree(path, opening=True):
-        with suppress(OSError):  # remove the others anyway; a failure is reported at the end
+        with suppress(OSError):  # remove the others anyway; a failure is raised at the end
             if one.is_folder:
                 os.rmdir(one.name, dir_fd=one.at)
             else:
@@ -198,8 +198,8 @@ def erase(path: Path) -> None:
 
 
 def write_below(folder: Path, name: str, data: bytes) -> None:
-    """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads outside. A
-    name that ends with a slash makes a folder. A file that begins with `#!` is made executable."""
+    """Write an owner-only file at the relative `name` below `folder`. Raises ValueError if it leads outside.
+    A name ending with a slash creates a folder. A file that begins with `#!` is made executable."""
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
         raise ValueError(f"{name!r} is not a relative name below a folder")
@@ -218,7 +218,7 @@ def write_below(folder: Path, name: str, data: bytes) -> None:
 
 
 def change_owner(path: Path, owner: int) -> None:
-    """Make `owner` the owner of a folder and its content, if the folder exists; follows no link."""
+    """Make `owner` the owner of a folder and its content; follow no links. The folder may be missing."""
     if not real_folder(path):
         return
     os.chown(path, owner, owner, follow_symlinks=False)
@@ -227,14 +227,14 @@ def change_owner(path: Path, owner: int) -> None:
 
 
 def open_to_readers(path: Path) -> None:
-    """Make this folder readable for all users who can reach it; the folders above it stay closed."""
+    """Make this folder readable for all users who can reach it; the folders above it are not changed."""
     _add_mode(str(path), 0o055)
     for one in walk_tree(path):
         _add_mode(one.name, 0o055 if one.is_folder else 0o044, one.at)
 
 
 def make_readable(tree: Path) -> None:
-    """Make files readable again that an agent made unreadable; changes no file's executable bit."""
+    """Make files readable that an agent made unreadable; no file's executable bit changes."""
     for one in walk_tree(tree, opening=True):
         if not one.is_folder:
             _add_mode(one.name, 0o400, one.at)
@@ -250,11 +250,11 @@ def _add_mode(path: str, bits: int, at: int | None = None) -> None:
 GUIDE = "AGENTS.md"
 MOST_GUIDE = 32 << 10
 MOST_LISTED = 300
-"""The most files of a board that are read."""
+"""The most files that are read from a board."""
 
 
 def read_guide(tree: Path) -> Guide | None:
-    """Return AGENTS.md, or None if it is missing. Follows no link and does not block on a pipe."""
+    """Return AGENTS.md, or None if it is missing, without following links or blocking on a pipe."""
     path = tree / GUIDE
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -269,13 +269,13 @@ def read_guide(tree: Path) -> Guide | None:
         data = file.read(MOST_GUIDE + 1)
     if len(data) <= MOST_GUIDE:
         return Guide(data.decode("utf-8", "replace"))
-    finding = f"{GUIDE} is larger than {MOST_GUIDE >> 10} KB: the agent was given only the beginning"
+    finding = f"{GUIDE} is larger than {MOST_GUIDE >> 10} KB: the agent got only the beginning"
     return Guide(data[:MOST_GUIDE].decode("utf-8", "ignore"), (finding,))
 
 
 def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str], bool]) -> bytes | None:
     """Move the agent's question out of the tree, from its start folder or the top, and return its content.
-    None if there is no question. A tracked file is not the agent's question."""
+    None if there is no question. A tracked file does not count as a question."""
     names = dict.fromkeys((f"{folder}/{QUESTION}" if folder else QUESTION, QUESTION))
     for name in () if places.question.is_file() else names:
         if _is_plain(places.tree, name) and not is_tracked(name):
@@ -290,7 +290,7 @@ def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str
 
 
 def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
-    """Write the board's files. OSError if the repository has another file at the board's path."""
+    """Write the board's files. Raises OSError if the repository has another file at the board's path."""
     for name, data in files.items():
         path = tree
         for part in Path(name).parts[:-1]:
@@ -302,8 +302,8 @@ def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
 
 
 def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dict[str, bytes]:
-    """Move the agent's board out of the tree; return its files by `NAMESPACE/KEY`. A tracked board stays.
-    Afterwards no result contains files of the board's path, even if they could not be moved."""
+    """Move the agent's board out of the tree, and return its files by `NAMESPACE/KEY`. A tracked board stays.
+    Afterwards no result contains files at the board's path, even if they could not be moved."""
     kept = places.folder / "board"
     kept.mkdir(mode=0o700, exist_ok=True)
     if not any(kept.iterdir()) and not _move_folder(places.tree, BOARD, kept, is_tracked):
@@ -319,12 +319,12 @@ def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dic
 
 
 def _move_folder(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], bool]) -> bool:
-    """Move the agent's folder `name` out of the tree; False if it is missing or the repository's own."""
+    """Move the agent's folder `name` out of the tree. False if it is missing or the repository's own."""
     above, folder = (tree / name).parent, tree / name
     if not real_folder(above) or not real_folder(folder) or is_tracked(name):
         return False
     for one in (above, folder):
-        with suppress(OSError):  # the agent may have made them inaccessible
+        with suppress(OSError):  # the agent may have made the files inaccessible
             os.chmod(one, 0o700)
     os.rename(folder, kept)
     with suppress(OSError):
@@ -335,8 +335,8 @@ def _move_folder(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], 
 def take_tools(
     places: AttemptFolders, is_tracked: Callable[[str], bool]
 ) -> dict[str, dict[str, bytes] | str]:
-    """Move the tools that a run proposes out of the tree; return by name their files, or why they failed. The
-    repository's own tools stay. No link is followed."""
+    """Move the tools that a run proposes out of the tree. Return, by name, a tool's files or the reason why
+    it is unusable. The repository's own tools stay. No link is followed."""
     kept = places.folder / "tools"
     if not kept.is_dir() and not _move_folder(places.tree, TOOLS, kept, is_tracked):
         return {}
@@ -364,7 +364,7 @@ def _tool_in(folder: Path) -> dict[str, bytes] | str:
 
 
 def is_left_out(places: AttemptFolders, name: bytes) -> bool:
-    """Whether this file belongs to a moved board or to proposed tools; no result contains such files."""
+    """Whether this file belongs to a moved board or to proposed tools, which no result contains."""
     taken = {BOARD: "board", TOOLS: "tools"}
     return any(
         name.startswith(os.fsencode(f"{place}/")) and (places.folder / kept).is_dir()
@@ -373,7 +373,7 @@ def is_left_out(places: AttemptFolders, name: bytes) -> bool:
 
 
 def clear_reports(tree: Path, names: Iterable[str]) -> None:
-    """Remove files and links of these names. A name behind a link stays, and is not read later."""
+    """Remove the files and links with these names. A file behind a link stays, and is not read later."""
     for name in names:
         path = tree / name
         if all(real_folder(tree.joinpath(*Path(name).parts[:n])) for n in range(len(Path(name).parts))):
@@ -384,7 +384,8 @@ def clear_reports(tree: Path, names: Iterable[str]) -> None:
 def _remove_any(path: Path) -> None:
     try:
         os.unlink(path)
-    except PermissionError:  # the agent may have closed its folder; some systems raise this for a folder, too
+    # the agent may have made the parent folder inaccessible; some systems raise this error for a folder, too
+    except PermissionError:
         if real_folder(path):
             return
         os.chmod(path.parent, 0o700)
@@ -392,7 +393,7 @@ def _remove_any(path: Path) -> None:
 
 
 def read_reports(tree: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """Return the content of those that are regular files, up to one byte over the limit for each."""
+    """Return the contents of the regular files among these names, each up to one byte over the limit."""
     found: dict[str, bytes] = {}
     for name in names:
         if _is_plain(tree, name):
@@ -402,7 +403,7 @@ def read_reports(tree: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def _is_plain(tree: Path, name: str) -> bool:
-    """Whether this is a regular file and its path contains no link."""
+    """Whether this is a regular file whose path contains no link."""
     path, parts = tree, Path(name).parts
     for part in parts[:-1]:
         path = path / part

@@ -1,4 +1,4 @@
-"""Runs git on a node, in a hardened environment and with timeouts; also this package's errors."""
+"""Runs git on a node in a hardened environment with timeouts; defines the errors of this package."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ class GitTimeout(WorkspaceFailure):
 
 
 class DepotUnavailable(LinkDown):
-    """Raised when the depot cannot be reached now, or the stream broke off: try again later."""
+    """Raised when the git depot cannot be reached now, or the stream broke off: try again later."""
 
 
 class DepotRefused(StepFailed):
-    """Raised when the depot refused a request; the same request will be refused again."""
+    """Raised when the git depot refused a request; the same request will be refused again."""
 
     def __init__(self, message: str, kind: FailureKind = FailureKind.DEPOT) -> None:
         super().__init__(kind, message)
 
 
 def is_full(err: str) -> bool:
-    """Whether this git error is about a full disk."""
+    """Whether this error output of git is about a full disk."""
     return any(words in err for words in _FULL)
 
 
 def from_words(what: str, err: str) -> WorkspaceFailure:
-    """Return the failure for git's error output."""
+    """Return the failure of the operation `what` for git's error output."""
     return WorkspaceFailure(
         f"{what}: {err}", FailureKind.DISK_FULL if is_full(err) else FailureKind.WORKSPACE
     )
 
 
 def from_os(what: str, exc: OSError) -> WorkspaceFailure:
-    """Return the failure for an error of the operating system."""
+    """Return the failure of the operation `what` for an error of the operating system."""
     return from_words(what, exc.strerror or str(exc))
 
 
 @contextmanager
 def translate_os_errors(what: str) -> Iterator[None]:
-    """Turn an error of the operating system into a WorkspaceFailure."""
+    """Turn an error of the operating system into a WorkspaceFailure of the operation `what`."""
     try:
         yield
     except OSError as exc:
@@ -69,7 +69,7 @@ ERR_KEPT = 2000
 
 
 def run_git(call: GitCall) -> GitDone:
-    """Run one git command; a bad exit status is not an error. WorkspaceFailure: timeout, or git not found."""
+    """Run a git command; a bad exit status is no error. Raises WorkspaceFailure on timeout or without git."""
     with ExitStack() as stack:
         source = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
         target = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
@@ -107,7 +107,7 @@ def _finish(process: subprocess.Popen[bytes], call: GitCall, feed: bytes | None)
 
 
 class NodeGit:
-    """One repository, optionally with a working tree, used with one hardened environment."""
+    """One repository, optionally with a working tree, used with one hardened git environment."""
 
     def __init__(
         self,
@@ -126,11 +126,11 @@ class NodeGit:
         return GitCall(args, self.env, self.cwd, timeout_s=self.patience_s)
 
     def ask(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
-        """Run git; a bad exit status is not an error."""
+        """Run git and return the result; a bad exit status raises nothing."""
         return run_git(replace(self.call(*args), stdin=stdin, stdout=stdout))
 
     def must(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
-        """Run git; WorkspaceFailure for a bad exit status."""
+        """Run git and return the result. Raises WorkspaceFailure for a bad exit status."""
         done = self.ask(*args, stdin=stdin, stdout=stdout)
         if not done.ok:
             raise from_words(f"git {args[0]} failed with exit status {done.status}", done.err)
@@ -140,5 +140,5 @@ class NodeGit:
         return self.must(*args).text()
 
     def commit_at(self, name: str) -> str | None:
-        """Return the commit that a name resolves to, or None."""
+        """Return the commit to which a name resolves, or None."""
         return self.ask("rev-parse", "-q", "--verify", f"{name}^{{commit}}").text() or None

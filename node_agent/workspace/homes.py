@@ -31,13 +31,13 @@ from node_agent.workspace import folders
 from node_agent.workspace.git import WorkspaceFailure, translate_os_errors
 
 KEPT = "home.json"
-"""The file in the attempt's folder with the launch's files; no process of the attempt can write it."""
+"""The file in the attempt's folder that records launch files; no process of the attempt can write it."""
 PLACEHOLDER = ".keep"
-"""An empty file that makes its folder exist."""
+"""The name of an empty file that makes its folder exist."""
 LENT = "login.json"
 """The file in the attempt's folder with the agent's own files, its login; no sandbox shows it."""
 MOST_NAMES = 2_000
-"""The most names of a folder that are read, as every program of the run may write there."""
+"""The most names that are read in one folder, since every program of the run may write there."""
 
 
 def store_files(places: folders.AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -> None:
@@ -47,7 +47,7 @@ def store_files(places: folders.AttemptFolders, files: Mapping[str, bytes], name
 
 
 def laid_in(home: str) -> tuple[str, ...]:
-    """Return the files that a launch wrote to this home of an attempt, without a login."""
+    """Return the files, without a login, that a launch wrote to this home of an attempt."""
     try:
         names = json.loads(Path(home).with_name(KEPT).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -56,7 +56,7 @@ def laid_in(home: str) -> tuple[str, ...]:
 
 
 def lend_login(places: folders.AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:
-    """Write the login now, or (`later`) remove one written too early. Call before any process. Idempotent."""
+    """Write login files, or (`later`) remove too early ones. Call before any process starts. Idempotent."""
     if not files:
         return
     store_files(places, files, LENT)
@@ -68,7 +68,7 @@ def lend_login(places: folders.AttemptFolders, files: Mapping[str, bytes], later
 
 
 def take_back(places: folders.AttemptFolders) -> None:
-    """Remove the login and its topmost folders, where the program may have made copies. Idempotent."""
+    """Remove the login's files and topmost folders, where the program may have made copies. Idempotent."""
     for top in {Path(name).parts[0] for name in _read_stored(places, LENT)}:
         folders.must_be_folder(places.home)
         folders.erase(places.home / top)
@@ -76,8 +76,8 @@ def take_back(places: folders.AttemptFolders) -> None:
 
 
 def restore_files(places: folders.AttemptFolders) -> None:
-    """Restore the launch's files and the login, and remove all else below their topmost folders, where the
-    program might read another setting.
+    """Restore the launch's files and the login, and remove all other files below their topmost folders, where
+    the program might read another setting.
 
     Leftover links are removed, never followed. If an older node agent stored no record, nothing changes.
     """
@@ -104,7 +104,7 @@ def _read_stored(places: folders.AttemptFolders, name: str) -> dict[str, str]:
 
 
 def write_file(home: Path, folder: str, name: str, data: bytes) -> None:
-    """Write a file below the agent's home, for the home's owner. Idempotent. OSError."""
+    """Write a file below the agent's home, for the home's owner. Idempotent. Raises OSError."""
     at = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         owner = os.fstat(at).st_uid
@@ -121,7 +121,7 @@ def write_file(home: Path, folder: str, name: str, data: bytes) -> None:
 
 
 def _write(name: str, data: bytes, owner: int, at: int) -> None:
-    """Write the file atomically: a reader never sees a part of it."""
+    """Write the file atomically, so that a reader never sees a part of it."""
     fresh = f".{name}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(fresh, dir_fd=at)
@@ -138,31 +138,31 @@ def _give_to_owner(name: str, owner: int, at: int) -> None:
 
 
 class HomeCalls:
-    """The CallsPort of a real node."""
+    """The CallsPort of a real node, with the approval requests as files in a run's home."""
 
     def __init__(self, root: Path) -> None:
         self._home = folders.WorkspaceFolders(root)
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
-        """Return the open approval requests, ordered by name. Skips unreadable files."""
+        """Return the open approval requests, ordered by name. Unreadable files are skipped."""
         with self._open_folder(identity) as (at, names):
             stems = sorted(name.removesuffix(ASKED) for name in names if name.endswith(ASKED))
             read = (_read(at, stem) for stem in stems if f"{stem}{ANSWERED}" not in names)
             return tuple(one for one in read if one is not None)
 
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
-        """Return the content of the answer files, unordered; any program of the run may have written one."""
+        """Return the answer files' contents, unordered; any program of the run may have written one."""
         with self._open_folder(identity) as (at, names):
             return tuple(_read_bytes(at, name) for name in names if name.endswith(ANSWERED))
 
-    @translate_os_errors("cannot write the answer to a call")
+    @translate_os_errors("cannot write the answer to an approval request")
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
-        """Write the answer atomically."""
+        """Write the answer to an approval request atomically."""
         home = self._home.places(identity).home
         write_file(home, calls_in(str(identity)), f"{call}{ANSWERED}", data)
 
     def patience(self, phase: Path, waits: bool) -> None:
-        """Set or remove the mark that a user's answer is pending: a file that the agent cannot reach."""
+        """Set or remove the file that marks a pending user's answer; the agent cannot reach this file."""
         with contextlib.suppress(OSError):
             if waits:
                 (phase / PATIENCE).touch(mode=0o600)
@@ -171,7 +171,7 @@ class HomeCalls:
 
     @contextlib.contextmanager
     def _open_folder(self, identity: AttemptId) -> Iterator[tuple[int, frozenset[str]]]:
-        """Yield the open folder of calls and the names in it; no names if it cannot be read."""
+        """Yield the open folder of approval requests and the names in it; no names if it is unreadable."""
         with contextlib.ExitStack() as opened:
             try:
                 folder = self._home.places(identity).home / calls_in(str(identity))
@@ -194,7 +194,7 @@ def _read(at: int, stem: str) -> CallAsked | None:
 
 
 def _read_bytes(at: int, name: str) -> bytes:
-    """Return the content of a regular file, without blocking; empty for anything else."""
+    """Return the content of a regular file without blocking; empty for any other kind of file."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
     except OSError:
@@ -215,20 +215,20 @@ _FACTS, _BEFORE = "session.json", "resumed.json"
 
 
 class KeptSessions:
-    """The Sessions port: one session per run that reported one, its newest attempt's, in `<home>/sessions`.
+    """The Sessions port: the newest session of each run that reported one, stored in `<home>/sessions`.
 
-    For a chain of interactive runs the newest two are stored. As users come back to interactive runs, their
+    For a chain of interactive runs the newest two are stored. As users come back to interactive runs, these
     sessions are deleted only to make room for each other.
 
     A conversation contains paths, and some programs store it by path. So an attempt that continues a session
-        uses the earlier attempt's folder. `names`: the parts of a home that are a runtime's session.
+    uses the earlier attempt's folder. `names`: the parts of a home that are a runtime's session.
     """
 
     def __init__(
         self, home: Path, names: Callable[[str], Sequence[str]], bound: KeepBound = KEEP.sessions
     ) -> None:
-        """`bound.size`: for all interactive runs' sessions together; beyond it the least recently used one is
-        deleted."""
+        """`bound.size`: the limit for the sessions of all interactive runs together; beyond it, those used
+        longest ago are deleted."""
         self._home, self._names, self._bound = folders.WorkspaceFolders(home), names, bound
         self._root = home / "sessions"
 
@@ -237,7 +237,7 @@ class KeptSessions:
         try:
             return self._keep(job, session, used, names) if names and session is not None else ""
         except (OSError, WorkspaceFailure) as failed:
-            return f"its session was not stored: {failed}"[:500]
+            return f"the run's session was not stored: {failed}"[:500]
 
     def _keep(self, job: Job, session: str, used: Usage, names: Sequence[str]) -> str:
         places, run = self._home.places(job.identity), job.identity.run
@@ -247,7 +247,7 @@ class KeptSessions:
             return ""
         if size > MOST_BYTES or len(found) > MOST_FILES:
             many = f"more than {MOST_FILES}" if len(found) > MOST_FILES else str(len(found))
-            return f"its session was not stored: it has {size >> 20} MiB in {many} files"
+            return f"the run's session was not stored: it has {size >> 20} MiB in {many} files"
         before = job.resume.run if job.turns is not None and job.resume is not None else ""
         kept = self._list_kept()
         new = self._root / f".{run}"
@@ -272,14 +272,15 @@ class KeptSessions:
             sync_folder(self._root)
         runs = [name for name, one in kept.items() if "talked" not in one and name != run]
         over = runs[: max(0, len(runs) + (job.turns is None) - MOST_SESSIONS)]
-        older = kept.get(before, {}).get("before")  # kept until now, as a lost run restarts from it
+        # stored until now, since a lost run restarts from this session
+        older = kept.get(before, {}).get("before")
         for name in (*over, *([older] if older else ())):
             folders.erase(self._root / name)
         return "" if job.turns is None else self._made_room(size, run, before)
 
     def _made_room(self, size: int, run: str, before: str) -> str:
-        """Delete other interactive runs' sessions, the least recently used first, until this one fits; return
-        a message that names them."""
+        """Delete other interactive runs' sessions, the least recently used first, until a session of `size`
+        bytes fits. Return a message that names them."""
         kept = self._list_kept()
         sizes = {name: one["talked"] for name, one in kept.items() if "talked" in one}
         others = [name for name in sizes if name not in (run, before)]
@@ -293,7 +294,7 @@ class KeptSessions:
             return ""
         names = ", ".join(gone)
         bound = f"this node stores at most {most >> 20} MiB of sessions"
-        words = f"{bound}, so it deleted those used longest ago: {names}"
+        words = f"{bound}, so it deleted those used longest ago, of runs {names}"
         return f"{words}; their next interactive runs start with a summary instead of their memory"[:500]
 
     @translate_os_errors("cannot continue the session of an earlier run")
@@ -303,10 +304,10 @@ class KeptSessions:
         run, facts = job.resume.run, self._facts_for(job)
         if (
             not facts and job.turns is not None
-        ):  # it begins with the job's summary of the old run, and reports that
+        ):  # the run begins with the job's summary of the old run, and reports that
             return
         if not facts:
-            kept = f"it stores the newest {MOST_SESSIONS} sessions, up to {MOST_BYTES >> 20} MiB each, "
+            kept = f"a node stores the newest {MOST_SESSIONS} sessions, up to {MOST_BYTES >> 20} MiB each, "
             kept += f"for {self._bound.age_ms // DAY_MS} days"
             words = (
                 f"the session of {run} is not on this node ({kept}); to start without it: pancode runs retry "
@@ -314,7 +315,7 @@ class KeptSessions:
             )
             raise StepFailed(FailureKind.CANNOT_START, words)
         if not self._home.take_place(job.identity, str(facts["place"])):
-            raise NotYet(f"the folder of {run} still has files")
+            raise NotYet(f"the folder of {run} still contains files")
 
     @translate_os_errors("cannot restore the session of an earlier run")
     def put_back(self, job: Job) -> None:
@@ -328,7 +329,7 @@ class KeptSessions:
             _copy(kept / "home" / name, places.home / name)
         before = self._read_facts(kept / _FACTS).get("used")
         folders.write_below(places.folder, _BEFORE, json.dumps(before).encode())
-        os.utime(kept)  # marks it as used now
+        os.utime(kept)  # marks the session as used now
         owner = os.lstat(places.home).st_uid
         for top in tops if owner != os.geteuid() else ():
             folders.change_owner(places.home / top, owner)
@@ -379,7 +380,7 @@ def _add_usage(one: Usage, other: Usage) -> Usage:
 
 
 def files_below(top: Path, names: Sequence[str], most: int | None = None) -> Iterator[str]:
-    """Yield the regular files at or below these names; links, and files behind links, are left out. OSError
+    """Yield the regular files at or below these names, without links and files behind links. Raises OSError
     for a folder with more than `most` names."""
     for name in names:
         path, parts = top, Path(name).parts

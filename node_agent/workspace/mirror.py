@@ -1,7 +1,7 @@
 """Keeps a node's copy of each repository, and gives an attempt only the git objects of its own snapshot.
 
-The objects that the base commit reaches are packed once and shared by all attempts that begin there; a later
-base adds only the new objects to the packs of an earlier one.
+The objects that the base commit reaches are packed once and shared by all attempts that begin at that commit;
+for a later base commit only the new objects are added to an earlier pack.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from node_agent.workspace.folders import WorkspaceFolders, erase, lock_file
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 STORES = "stores"
-"""The folder of a mirror with its stores of objects; each store is named after its commit."""
+"""The folder of a mirror with its object stores, each named after its commit."""
 MOST_STORES, MOST_PACKS = 4, 24
 PACK_MS = 7 * DAY_MS
 SALVAGE = "refs/pancode/salvage"
@@ -38,7 +38,7 @@ def _store(git: NodeGit, base: str) -> Path:
         os.utime(target)
         return target
     every.mkdir(mode=0o700, exist_ok=True)
-    for left in every.glob(f"{_NEW}*"):  # left by a killed process: only this one has the lock now
+    for left in every.glob(f"{_NEW}*"):  # left by a killed process: only this process has the lock now
         erase(left)
     fresh = Path(tempfile.mkdtemp(prefix=_NEW, dir=every))
     packs = fresh / "pack"
@@ -49,12 +49,12 @@ def _store(git: NodeGit, base: str) -> Path:
     revs = f"{base}\n" + (f"^{before.name}\n" if before else "")
     git.must(*_PACK, str(packs / "pack"), stdin=revs.encode())
     os.rename(fresh, target)
-    git.must("update-ref", store_ref(base), base)  # so that a later fetch need not transfer it again
+    git.must("update-ref", store_ref(base), base)  # so that a later fetch need not transfer the commit again
     return target
 
 
 def _find_earlier(git: NodeGit, every: Path, base: str) -> Path | None:
-    """Return the newest store of an ancestor of `base`, all of whose objects are reachable from `base`."""
+    """Return the newest store of an ancestor of `base`, whose objects `base` can therefore all reach."""
     for one in _list_newest(every)[:MOST_STORES]:
         few = len(list((one / "pack").glob("*.pack"))) < MOST_PACKS
         if few and git.ask("merge-base", "--is-ancestor", one.name, base).ok:
@@ -63,7 +63,7 @@ def _find_earlier(git: NodeGit, every: Path, base: str) -> Path | None:
 
 
 def trim_stores(mirror: Path, keep: int = MOST_STORES) -> None:
-    """Delete all stores but the newest. Call only while no attempt borrows from them."""
+    """Delete all stores but the newest `keep`. Call only while no attempt borrows objects from them."""
     for one in _list_newest(mirror / STORES)[keep:]:
         NodeGit(mirror).ask("update-ref", "-d", store_ref(one.name))
         erase(one)
@@ -79,25 +79,25 @@ def _has_salvage(mirror: Path) -> bool:
 
 
 def _is_due(mirror: Path, now_ms: int) -> bool:
-    """Whether packing is worthwhile: there are many packs, or the last packing was a week ago."""
+    """Whether packing the mirror is worthwhile: there are many packs, or the last packing was a week ago."""
     packed = mirror / "packed-refs"
     age_ms = now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else PACK_MS + 1
     return age_ms > PACK_MS or len(list((mirror / "objects/pack").glob("*.pack"))) > MOST_PACKS
 
 
 class Transport(Protocol):
-    """The transport of git objects between this node and the depot. Both may be repeated after any failure.
-    DepotUnavailable: try again later; DepotRefused: permanent."""
+    """The transport of git objects between this node and the coordinator's git depot. Calls may be repeated
+    after any failure. Raises DepotUnavailable (try again later) or DepotRefused (permanent)."""
 
     def fetch(self, identity: AttemptId, repository: Path, ref: str) -> None:
-        """Fetch the depot's `ref` into the same ref of a local bare repository."""
+        """Fetch the git depot's `ref` into the same ref of a local bare repository."""
 
     def push(self, identity: AttemptId, repository: Path, commit: str) -> None:
-        """Push `commit` of a local repository to the attempt's own ref in the depot."""
+        """Push `commit` of a local repository to the attempt's own ref in the git depot."""
 
 
 def make_bare(path: Path, object_format: str) -> None:
-    """Make a bare repository at `path`, without a template and with PanCode's configuration. Idempotent."""
+    """Create a bare repository at `path`, without a template and with PanCode's configuration. Idempotent."""
     if not (path / "HEAD").exists():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         NodeGit(path).must("init", "-q", "--bare", "--template=", f"--object-format={object_format}")
@@ -114,7 +114,7 @@ def reset_config(path: Path, object_format: str) -> None:
 
 
 def borrow_objects(path: Path, mirror: Path) -> None:
-    """Let the repository at `path` read the mirror's objects, with the same shallow history."""
+    """Let the repository at `path` read the objects of `mirror`, with the same shallow history."""
     (path / "objects" / "info").mkdir(exist_ok=True)
     (path / "objects" / "info" / "alternates").write_text(f"{mirror.resolve() / 'objects'}\n")
     with suppress(FileNotFoundError):
@@ -122,7 +122,7 @@ def borrow_objects(path: Path, mirror: Path) -> None:
 
 
 def _drop_locks(path: Path) -> None:
-    """Remove the lock files of a killed git, which would block any later git. Requires the mirror's lock."""
+    """Remove a killed git's lock files, which would block any later git. Requires the mirror's lock."""
     for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):
         lock.unlink(missing_ok=True)
 
@@ -134,11 +134,11 @@ class Mirrors:
         self._home, self._transport, self._bound = home, transport, bound
 
     def bring(self, identity: AttemptId, repo_id: str, commit: str, object_format: str) -> Path:
-        """Return the mirror with the attempt's snapshot in it; fetch the snapshot only if it is missing."""
+        """Return the mirror with the attempt's snapshot; fetch the snapshot only if it is missing."""
         path, ref = self._home.mirror(repo_id), snap_ref(identity.run)
         with self._lock_mirror(repo_id):
             make_bare(path, object_format)
-            os.utime(path)  # marks it as used now
+            os.utime(path)  # marks the mirror as used now
             git = NodeGit(path)
             if git.commit_at(ref) != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
                 _drop_locks(path)
@@ -149,10 +149,10 @@ class Mirrors:
         return path
 
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:
-        """Give an attempt's new repository its snapshot's objects; return the store from which it borrows."""
+        """Give an attempt's new repository its snapshot's objects. Return the store from which it borrows."""
         with self._lock_mirror(repo_id):
-            # A snapshot without a parent is packed completely into the repository, which then borrows
-            # nothing.
+            # A snapshot without a parent is packed completely into the repository, which then borrows no
+            # objects.
             mirror = self._home.mirror(repo_id)
             git = NodeGit(mirror)
             with suppress(FileNotFoundError):
@@ -160,7 +160,7 @@ class Mirrors:
             parents = git.text("rev-list", "--max-count=1", "--parents", snapshot).split()[1:]
             store = _store(git, parents[0]) if parents else None
             pack = git_dir / "objects" / "pack" / "pack"
-            # No sync is needed, as the attempt's folder is made again after a power failure.
+            # No sync is needed, since the attempt's folder is created again after a power failure.
             revs = f"{snapshot}\n" + "".join(f"^{one}\n" for one in parents[:1])
             git.must("-c", "core.fsync=none", *_PACK, str(pack), stdin=revs.encode())
             if store is not None:
@@ -169,7 +169,7 @@ class Mirrors:
             return store
 
     def drop_stores(self, repo_id: str) -> None:
-        """Delete the stores, so that they are made again. Call only while no attempt borrows from them."""
+        """Delete the repository's stores, to be made again. Call only while no attempt borrows from them."""
         with self._lock_mirror(repo_id):
             trim_stores(self._home.mirror(repo_id), keep=0)
 
@@ -179,13 +179,13 @@ class Mirrors:
         return not path.is_dir() or NodeGit(path).ask("fsck", "--full", "--no-dangling").ok
 
     def renew(self, repo_id: str) -> None:
-        """Delete a broken mirror; the next `bring` fetches all of it again."""
+        """Delete a broken mirror; the next `bring` fetches the repository again."""
         with self._lock_mirror(repo_id):
             erase(self._home.mirror(repo_id))
 
     def release(self, repo_id: str, run: str, is_wanted: Callable[[], bool]) -> None:
-        """Delete a run's snapshot ref, unless an attempt of the run still needs it. A mirror that is no
-        longer a repository has no such ref: `bring` repairs it, and clean-up continues."""
+        """Delete a run's snapshot ref, unless an attempt of the run still needs it. A broken mirror, which
+        has no such ref, is not an error: `bring` repairs it, and clean-up continues."""
         path = self._home.mirror(repo_id)
         if path.is_dir():
             with self._lock_mirror(repo_id):
@@ -197,10 +197,10 @@ class Mirrors:
                     git.must("update-ref", "-d", snap_ref(run))
 
     def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:
-        """Delete mirrors that are unused for too long, or too large together. `is_idle`: pack the others that
-        are due.
+        """Delete mirrors that are unused for too long or together too large. `is_idle`: also pack other
+        mirrors for which packing is due.
 
-        `borrowed`: the stores of existing and future checkouts. Mirrors with salvaged results stay.
+        `borrowed`: the stores that existing and future checkouts use. Mirrors with salvaged results stay.
         """
         every, lent = self._home.root / "mirrors", [path.resolve() for path in borrowed]
         found = sorted(path for path in every.iterdir() if path.is_dir()) if every.is_dir() else []
@@ -214,7 +214,8 @@ class Mirrors:
             with self._lock_mirror(path.name):
                 if path.name in used:
                     continue
-                if gone.get(path.name) == used_ms(path) and not _has_salvage(path):  # still unused
+                # the mirror is still unused
+                if gone.get(path.name) == used_ms(path) and not _has_salvage(path):
                     erase(path)
                 elif is_idle and _is_due(path, now_ms):
                     trim_stores(path)

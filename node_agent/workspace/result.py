@@ -1,5 +1,5 @@
-"""Builds the result commit from the files in the tree, and compares it with the snapshot. It ignores
-everything that the agent has configured, and leaves out the files that come from set-up."""
+"""Builds the result commit from the files in the tree, and compares it with the snapshot. Ignores every
+setting of the agent, and leaves out the files that come from set-up."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ NO_WORKSPACE = "none"
 _ABSENT_ = "000000"
 
 Entry = tuple[str, str]
-"""Mode and object id of a file."""
+"""The mode and object id of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The checkout after set-up: for each changed path, its entry in the snapshot and now (None: absent).
-    `head`: the HEAD commit of the agent's repository; `nested`: the repositories inside the tree."""
+    """The state of the checkout after set-up: for each changed path, its entry in the snapshot and now (None:
+    absent). `head`: the HEAD commit of the agent's repository; `nested`: the repositories inside the tree."""
 
     head: str | None = None
     changes: Mapping[bytes, tuple[Entry | None, Entry | None]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class WithoutSetUp:
 
 
 def changes_of(raw: list[Change]) -> dict[bytes, tuple[Entry | None, Entry | None]]:
-    """Return the changes in a raw diff from the snapshot to the files after set-up."""
+    """Return the changes in a raw diff from the snapshot to the files after set-up, by path."""
     return {one.path: (_make_entry(one.old_mode, one.old), _make_entry(one.new_mode, one.new)) for one in raw}
 
 
@@ -68,12 +68,12 @@ def _make_entry(mode: str, oid: str) -> Entry | None:
 
 
 def as_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> frozenset[bytes]:
-    """Return the paths that only set-up changed. `files`: every file that exists now."""
+    """Return the paths that only set-up has changed. `files`: every file that exists now."""
     return frozenset(path for path, (_, left) in baseline.changes.items() if files.get(path) == left)
 
 
 def without_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> WithoutSetUp:
-    """Return the patch that removes set-up's changes from the result, where the agent's changes allow it."""
+    """Return how to undo set-up's changes in the result, where the agent's changes allow that."""
     untouched = as_set_up(baseline, files)
     staying = files.keys() - untouched
     folders = {folder for path in staying for folder in list_parents(path)}
@@ -89,7 +89,7 @@ def without_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> WithoutS
 
 
 def keep_baseline(baseline: Baseline, path: Path) -> str:
-    """Write the baseline to a file; return its name, the digest of the written bytes."""
+    """Write the baseline to a file. Return its name, which is the digest of the written bytes."""
     data = json.dumps(
         {
             "head": baseline.head,
@@ -108,7 +108,7 @@ def keep_baseline(baseline: Baseline, path: Path) -> str:
 
 
 def read_baseline(path: Path, name: str) -> Baseline:
-    """Read the baseline of that name. WorkspaceFailure for other bytes: an agent with this uid may write."""
+    """Read the baseline. Raises WorkspaceFailure if the bytes differ: an agent with this uid may write it."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -144,12 +144,13 @@ class TreeOddities:
 
 
 def without_pipes(tree: Path) -> TreeOddities:
-    """Remove pipes that git would read. Makes closed folders accessible, as git must read them, too."""
+    """Remove pipes that git would read. Make closed folders accessible, since git must read them, too."""
     removed, strays = list[str](), list[str]()
     for one in walk_tree(tree, opening=True):
         if one.name in _READ and _may_block(one.name, one.at):
             removed += _remove_entry(one, one.name)
-        elif one.name == ".git" and one.way:  # the one at the top is PanCode's, which its git ignores
+        # the `.git` file at the top is PanCode's, and PanCode's own git ignores it
+        elif one.name == ".git" and one.way:
             removed += _clean_repository(one)
             if not one.is_folder and _leads_to(one) == one.name and not _is_folder_link(one):
                 strays.append(decode_path(os.fsencode("/".join((*one.way, one.name)))))
@@ -157,12 +158,12 @@ def without_pipes(tree: Path) -> TreeOddities:
 
 
 def has_pipe(repository: Path) -> bool:
-    """Whether git may block on a pipe or device in this repository, which should contain only files."""
+    """Whether git may block on a pipe or device in this repository, which should have only regular files."""
     return any(not one.is_folder and _may_block(one.name, one.at) for one in walk_tree(repository))
 
 
 def _clean_repository(one: WalkedName) -> list[str]:
-    """Remove what would block git in a repository here; for one elsewhere, remove the link to it."""
+    """Remove what would block git in a repository here; for a repository elsewhere, the link to it."""
     there = ".git" if one.is_folder else _leads_to(one)
     waiting = [name for name in _OF_A_REPOSITORY if _may_block(os.path.join(there, name), one.at)]
     if one.is_folder:
@@ -178,10 +179,10 @@ def _is_folder_link(one: WalkedName) -> bool:
 
 
 def _leads_to(one: WalkedName) -> str:
-    """Return the repository to which a `.git` file or link points; else the path itself."""
+    """Return the repository to which a `.git` file points; for other files their own path."""
     try:
         handle = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=one.at)
-    except OSError:  # a symbolic link: the caller follows it, as git does
+    except OSError:  # this is a symbolic link, which the caller follows as git does
         return one.name
     with os.fdopen(handle, "rb") as file:
         content = file.read(_MOST) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
@@ -189,16 +190,16 @@ def _leads_to(one: WalkedName) -> str:
 
 
 def _may_block(path: str, at: int) -> bool:
-    """Whether opening the path may block or never end: a pipe, a device, or a link to one."""
+    """Whether opening the path may block or never end, as for a pipe, a device, or a link to one."""
     try:
         mode = os.stat(path, dir_fd=at).st_mode
-    except (OSError, ValueError):  # it cannot be opened
+    except (OSError, ValueError):  # git cannot open the path either
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _remove_entry(one: WalkedName, path: str) -> list[str]:
-    with suppress(OSError):  # then git's time limit ends it
+    with suppress(OSError):  # git's time limit ends the command in that case
         os.unlink(path, dir_fd=one.at)
     name = "/".join((*one.way, path))[:200]
     return [f"{name}: removed, as it was a pipe or device where git expects a file"]
@@ -206,8 +207,8 @@ def _remove_entry(one: WalkedName, path: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The agent's history. `tip`: the commit to build on; the snapshot if the agent made no commit. `based`:
-    whether the snapshot is among the tip's ancestors."""
+    """The agent's history. `tip`: the commit on which to build, or the snapshot if the agent made no commit.
+    `based`: whether the snapshot is an ancestor of `tip`."""
 
     tip: str
     based: bool
@@ -217,13 +218,13 @@ class History:
 def adopt_history(
     places: AttemptFolders, out: NodeGit, snapshot: str, began_at: str | None = None
 ) -> History:
-    """Copy the agent's history into `out`, with all objects checked. Never fails: then only the files remain.
-    `began_at`: HEAD after set-up, at which the agent has not made a commit yet, either."""
+    """Copy the agent's history into `out`, with all objects checked. Never fails: after an error only the
+    files are used. `began_at`: HEAD after set-up; if it is unchanged, the agent has made no commit."""
     head, warning = head_of(places.git)
     if head is None or head in (snapshot, began_at):
         return History(snapshot, True, warning)
     try:
-        # copies objects as a pack file, so that no link made by the agent is followed later
+        # copies objects as a pack file, so that git later follows no link that the agent made
         pack = places.out / "agent.pack"
         try:
             revs = f"{head}\n^{snapshot}\n".encode()
@@ -257,12 +258,12 @@ def head_of(git_dir: Path) -> tuple[str | None, str | None]:
 _ABSENT, _LINK, _MODULE = "000000", "120000", "160000"
 _RAW_DIFF = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id")
 MOST_TARGET = 4096
-"""The most bytes of a link's target; the kernel accepts no longer one."""
+"""The most bytes of a link's target; the kernel accepts no longer target."""
 
 
 def all_changes(git: NodeGit, tree: Path, ends: tuple[str, str], tip: str) -> tuple[FileChange, ...]:
-    """Return the changes between both ends and, marked `passing`, those of the agent's commits that the end
-    no longer shows. `tip`: the agent's newest commit, or the snapshot if it made none."""
+    """Return the changes between both ends, and, marked `passing`, changes by the agent's commits that the
+    second end no longer shows. `tip`: the agent's newest commit, or the snapshot if it made none."""
     snapshot, commit = ends
     last = _file_changes(git, tree, _list_changes(git, snapshot, commit))
     if tip == snapshot:
@@ -279,7 +280,7 @@ def _list_changes(git: NodeGit, old: str, new: str) -> list[Change]:
 
 
 def _on_the_way(git: NodeGit, snapshot: str, tip: str) -> list[Change]:
-    """Return the changes of each commit against each parent; of a root commit against the snapshot."""
+    """Return each commit's changes against each of its parents; for a root commit, against the snapshot."""
     new = (tip, f"^{snapshot}")
     commits = git.must("rev-list", *new).out
     found = list(parse_raw_diff(git.must(*_RAW_DIFF, "-m", "--stdin", stdin=commits).out))
@@ -316,7 +317,7 @@ def _file_kind(mode: str) -> str:
 
 
 def _read_targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
-    """Return the targets of links, by object; without those too long to be valid, which an agent can make."""
+    """Return link targets by object id, without those too long to be valid, which an agent can make."""
     stdin = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
     if not stdin:
         return {}
@@ -333,7 +334,7 @@ def _read_targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
 
 
 def _place(tree: Path, path: str, target: bytes) -> str:
-    """Return the link's target, normalized by name alone: relative to the tree's top, or absolute."""
+    """Return the link's target, normalized by name only: relative to the tree's top, or absolute."""
     place = posixpath.normpath(posixpath.join(posixpath.dirname(path), decode_path(target)))
     if not place.startswith("/"):
         return place
@@ -342,7 +343,7 @@ def _place(tree: Path, path: str, target: bytes) -> str:
 
 
 MOST_BYTES = 256 << 20
-"""The most bytes of all changed files together that are searched for secrets."""
+"""The most bytes of all changed files together for which secrets are searched."""
 MOST_FOUND = 20
 
 
@@ -351,9 +352,9 @@ def find_exposed(
 ) -> list[tuple[str, str]]:
     """Return (name of the secret, file) for each value in a changed file that the file did not have before.
 
-    A link's target counts as its content, and a new file's name as part of the file. `commits`: the snapshot,
-    the result. `on_the_way`: include the changes, author and message of each commit between them, which a
-    landing may keep. WorkspaceFailure if there are too many bytes to search.
+    A link's target counts as its content, and a new file's name as part of the file. `commits`: the snapshot
+    and the result. `on_the_way`: include the changes, author and message of each commit between them, which a
+    landing may keep. Raises WorkspaceFailure if there are too many bytes to search.
     """
     if not secret_values(hidden):
         return []
@@ -382,7 +383,7 @@ def find_exposed(
 def _find_secrets(
     out: NodeGit, folder: Path, oids: list[str], hidden: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return the names of the secrets in each of these objects, with one object in memory at a time."""
+    """Return the names of the secrets in each of these objects. Only one object is in memory at a time."""
     stdin = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
     sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=stdin).text().split()
     if sum(int(size) for size in sizes) > MOST_BYTES:
@@ -403,26 +404,26 @@ def _read_batch(place: Path) -> Iterator[tuple[str, bytes]]:
 
 
 _LIKE_GIT = re.compile(rb"(^|/)(\.[^/]*g[^/]*i[^/]*t|git~)", re.IGNORECASE)
-"""Names that git may refuse; only these are checked with git."""
+"""Matches names that git may refuse; only these names are checked with git."""
 MAX_FILE = 100 << 20
-"""The most bytes of a new or changed file; a larger one is left out of the result and reported."""
+"""The most bytes of a new or changed file; a larger file is left out of the result and reported."""
 AUTHOR = ("PanCode", "result@pancode.invalid")
 """The author of the commit with the files that an agent left uncommitted."""
 PATIENCE_S = 300.0
-"""Seconds for one git command over an agent's tree, in case the agent found a way to delay it."""
+"""The most seconds for one git command over an agent's tree, in case the agent found a way to delay git."""
 MOST_NESTED = 1_000
-"""The most repositories inside a tree whose files are taken into the result."""
+"""The most repositories inside a tree whose files become part of the result."""
 MAX_LISTED = 200
-"""The most ignored files that are listed."""
+"""The most ignored files that a message lists."""
 _SUBMODULES = re.compile(rb"(?<![^\0])160000 [^\t\0]*\t([^\0]+)")
-"""Finds submodules in the raw list of all files, which is too long to split in a large repository."""
+"""Finds submodules in the raw list of all files, which is too long to be split in a large repository."""
 _UPDATE = ("update-index", "-z", "--add", "--remove", "--replace")
 _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
 
 @dataclass(frozen=True, slots=True)
 class ResultCommit(AttemptResult):
-    """The port's Result, and the names left out of it: ignored files, and repositories inside the tree. An
+    """The port's Result, and the names that it lacks: ignored files, and repositories inside the tree. An
     `empty` result with `ignored`, `nested` or `warnings` must not be shown as "nothing done"."""
 
     ignored: tuple[str, ...] = ()
@@ -431,7 +432,7 @@ class ResultCommit(AttemptResult):
 
 @dataclass(frozen=True, slots=True)
 class _Leftovers:
-    """The agent's uncommitted files: those to hash, and those that are left out."""
+    """The agent's uncommitted files: those that enter the result (`names`), and those that are left out."""
 
     names: tuple[bytes, ...]
     gone: tuple[bytes, ...]
@@ -450,8 +451,8 @@ def build_commit(
     stamp: CommitStamp,
     before: Baseline | None = None,
 ) -> ResultCommit:
-    """Return the commit with the files: the agent's HEAD if it has them all, else a new commit on top of it.
-    `before`: the state after set-up, which is not the agent's work."""
+    """Return the commit with the files: the agent's HEAD if it contains them all, else a new commit on top of
+    HEAD. `before`: the state after set-up, which is not the agent's work."""
     index, odd_names = fresh_index(places, history.tip, places.out / "result.index")
     known = before.nested if before is not None else frozenset[bytes]()
     left = _with_nested(places, index, _find_leftovers(places, index), snapshot, known)
@@ -486,7 +487,7 @@ def build_commit(
 
 
 def survey_changes(places: AttemptFolders, snapshot: str) -> Baseline:
-    """Return how the files differ from the snapshot now, including large ones. Stores no content of them."""
+    """Return how the files now differ from the snapshot, including large files. Stores no file contents."""
     index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
     left = _find_leftovers(places, index)
     every = replace(left, names=(*left.names, *left.large), large=())
@@ -498,18 +499,19 @@ def survey_changes(places: AttemptFolders, snapshot: str) -> Baseline:
 
 
 def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
-    """Return the files that differ from the index, except those that are as set-up left them."""
+    """Return the files that differ from the index, except those in the state in which set-up left them."""
     names = list_touched(index)
     if before is None:
         return names
     of_set_up = [name for name in names if name in before.changes]
-    index.ask(*_UPDATE, "--info-only", "--stdin", stdin=join_nul(of_set_up))  # otherwise they seem changed
+    # otherwise these files seem changed
+    index.ask(*_UPDATE, "--info-only", "--stdin", stdin=join_nul(of_set_up))
     same = (as_set_up(before, _list_entries(index)) if before.changes else frozenset()) | before.nested
     return tuple(name for name in names if name not in same)
 
 
 def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
-    """Restore the files that only set-up has changed; return a message on those that cannot be restored."""
+    """Restore files that only set-up has changed. Return a message about those that cannot be restored."""
     back = without_set_up(before, _list_entries(index))
     gone = [path for path, entry in back.entries.items() if entry is None]
     lines = [f"{entry[0]} {entry[1]}\t".encode() + path for path, entry in back.entries.items() if entry]
@@ -518,7 +520,9 @@ def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
     if not back.blocked:
         return None
     names = ", ".join(map(decode_path, back.blocked[:10]))
-    return f"{names}: changed by set-up but left in the result, as the agent's files prevent restoring them"
+    return (
+        f"{names}: changed by set-up but left in the result, because the agent's files prevent restoring them"
+    )
 
 
 def _list_entries(index: NodeGit) -> dict[bytes, Entry]:
@@ -529,8 +533,8 @@ def _list_entries(index: NodeGit) -> dict[bytes, Entry]:
 
 
 def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeGit, TreeOddities]:
-    """Return git for the agent's tree with a new index of `commit`, with every file compared by content. Also
-    return what `without_pipes` has found in the tree."""
+    """Return git for the agent's tree with a new index of `commit`, which compares every file by content, and
+    the findings of `without_pipes` in the tree."""
     found = without_pipes(places.tree)
     for leftover in (index, index.with_name(f"{index.name}.lock")):
         leftover.unlink(missing_ok=True)
@@ -541,9 +545,9 @@ def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeG
 
 
 def list_touched(index: NodeGit) -> tuple[bytes, ...]:
-    """Return files that differ from the index: changed, deleted, new and not ignored (folders end with /)."""
+    """Return files that differ from the index: changed, deleted, or new, not ignored (folders end with /)."""
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out))
-    # new files; closed folders are made readable, as git would silently skip their files
+    # new files; closed folders are made readable first, since git would silently skip their files
     seen = index.must("ls-files", "-z", "-o", "--exclude-standard")
     if "could not open directory" in seen.err:
         make_readable(index.cwd)
@@ -553,7 +557,7 @@ def list_touched(index: NodeGit) -> tuple[bytes, ...]:
 
 
 def changed_between(git: NodeGit, old: str, new: str) -> tuple[str, ...]:
-    """Return the names of files that differ between two commits."""
+    """Return the names of the files that differ between two commits."""
     raw = git.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new).out
     return tuple(decode_path(change.path) for change in parse_raw_diff(raw))
 
@@ -578,8 +582,8 @@ def _find_leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
 def _with_nested(
     places: AttemptFolders, index: NodeGit, left: _Leftovers, snapshot: str, known: frozenset[bytes]
 ) -> _Leftovers:
-    """Add the files of the repositories that the agent has made inside the tree, without their history.
-    `known`: those that set-up made. A submodule of the snapshot remains one."""
+    """Add the files of repositories that the agent made inside the tree, without their history. `known`: the
+    repositories that set-up made. A submodule of the snapshot remains a submodule."""
     in_snapshot = index.must("ls-tree", "-r", "-z", snapshot).out if left.links else b""
     submodules = {found[1] for found in _SUBMODULES.finditer(in_snapshot)}
     made = [name for name in left.nested if name not in known]
@@ -588,7 +592,7 @@ def _with_nested(
     while made and len(opened) < MOST_NESTED:
         folder = made.pop()
         inside = NodeGit(index.git_dir, places.tree / os.fsdecode(folder), patience_s=PATIENCE_S)
-        inside.env["GIT_INDEX_FILE"] = str(index.git_dir / "nested.index")  # a new index: every file is new
+        inside.env["GIT_INDEX_FILE"] = str(index.git_dir / "nested.index")  # in a new index every file is new
         names = [folder + name for name in list_touched(inside)]
         made += [name for name in names if name.endswith(b"/")]
         files += [name for name in names if not name.endswith(b"/") and not is_left_out(places, name)]
@@ -605,14 +609,14 @@ def _with_nested(
 
 
 def _by_size(tree: Path, names: Iterable[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """Return the files that a result takes, and those that are too large for it."""
+    """Return the files small enough for a result, and those that are too large."""
     every = tuple(names)
     large = tuple(name for name in every if _measure_size(tree, name) > MAX_FILE)
     return tuple(name for name in every if name not in large), large
 
 
 def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers, strays: Iterable[str]) -> str | None:
-    """Return a message on names that git silently omits, as some system reads them as `.git`."""
+    """Return a message about names that git silently omits because some systems read them as `.git`."""
     root = os.fsencode(tree)
     like = [
         name for name in left.names if _LIKE_GIT.search(name) and os.path.lexists(os.path.join(root, name))
@@ -626,18 +630,18 @@ def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers, strays: Iterab
 
 
 def _is_filled(tree: Path, name: bytes) -> bool:
-    """Whether a submodule's folder, empty in a new checkout, has files. Git does not check this."""
+    """Whether a submodule's folder, empty in a new checkout, contains files. Git does not check this."""
     folder = os.path.join(os.fsencode(tree), name)
     if os.path.islink(folder) or not os.path.isdir(folder):
         return False
     try:
         return bool(os.listdir(folder))
     except OSError:
-        return True  # the agent made it inaccessible, so assume content
+        return True  # the agent made the folder inaccessible, so assume that it contains files
 
 
 def _beyond_links(tree: Path, names: list[bytes]) -> tuple[bytes, ...]:
-    """Return names below a path that is now a symbolic link: git would follow it, but the result must not."""
+    """Return names below a path that is now a symlink, which git would follow but the result must not."""
     root, folders = os.fsencode(tree), {folder for name in names for folder in list_parents(name)}
     links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
     return tuple(name for name in names if links.intersection(list_parents(name)))
@@ -652,7 +656,7 @@ def _measure_size(tree: Path, name: bytes) -> int:
 
 
 def _stage(places: AttemptFolders, index: NodeGit, left: _Leftovers, *flags: str) -> str | None:
-    """Hash the leftovers, even if files or attributes are unusable; return a warning about the attributes."""
+    """Stage the leftovers, even if files or attributes are unusable. Return a warning on the attributes."""
     options, names = (*_UPDATE, *flags, "--stdin"), join_nul(left.names)
     warning = None
     index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(left.gone))
@@ -662,7 +666,8 @@ def _stage(places: AttemptFolders, index: NodeGit, left: _Leftovers, *flags: str
         done = index.ask(*options, stdin=names)
         if not done.ok:
             warning = (
-                f"the tree's git attributes could not be applied, so files are taken unchanged: {done.err}"
+                "the tree's git attributes could not be applied, so files are committed unchanged: "
+                f"{done.err}"
             )[:500]
             attributes.parent.mkdir(exist_ok=True)
             attributes.write_text(_IGNORE_PROGRAM_ATTRIBUTES)
@@ -677,14 +682,14 @@ def _tree_of(git: NodeGit, commit: str) -> str:
 def _find_kind(
     snapshot: str, commit: str, old_tree: str, tree: str
 ) -> Literal["change", "no_change", "empty"]:
-    """Return `change`, or for equal trees `no_change` (with commits) or `empty` (without)."""
+    """Return `change` if the trees differ; else `no_change` (with commits) or `empty` (without commits)."""
     if tree != old_tree:
         return "change"
     return "empty" if commit == snapshot else "no_change"
 
 
 def _format_missing(left: _Leftovers, known: frozenset[bytes], refused: str | None) -> tuple[str, ...]:
-    """Return messages on the agent's files that the result lacks; `known`: folders made by set-up."""
+    """Return messages about agent files that the result lacks. `known`: the repositories set-up made."""
     nested = tuple(name for name in left.nested if name not in known)
     links = tuple(name for name in left.links if name + b"/" not in known)
     words = _leftover_warnings(replace(left, nested=nested, links=links, opened=()))
@@ -702,7 +707,7 @@ def _leftover_warnings(left: _Leftovers) -> tuple[str, ...]:
 
 
 def _only_ignored(names: list[bytes]) -> tuple[str, ...]:
-    """Return a message on ignored files, for an empty result only: elsewhere it would list build folders."""
+    """Return a message about ignored files, for an empty result only: others would list build folders."""
     return (f"{such_as(list(map(decode_path, names)))}: ignored by git, not in the result",) if names else ()
 
 

@@ -1,4 +1,4 @@
-"""Restores the result of an earlier set-up, or stores this one, by a key of everything it depends on."""
+"""Restores an earlier set-up's result, or stores this one's, by a key of everything on which it depends."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 
 class NotCached(Exception):
-    """Raised when set-up's result cannot be cached, so that it runs; the message gives users the reason."""
+    """Raised when set-up's result cannot be cached, so that set-up runs. The message tells users why."""
 
 
 def machine_facts() -> str:
-    """Return the facts about this node on which compiled files depend."""
+    """Return the facts about this node that affect compiled files."""
     libc = "-".join(part for part in platform.libc_ver() if part)
     return f"{platform.system()} {platform.machine()} {libc} python {platform.python_version()}"
 
 
 def key_of(job: Job, git: NodeGit, env: Mapping[str, str], on: str) -> str:
-    """Return the SHA-256 over repository, set-up, folders, files, programs, variables and node facts.
+    """Return the SHA-256 over repository, set-up, folders, files, programs, variables and node facts `on`.
 
-    The files are the snapshot's whole tree, or those that the repository's `cache.key` names. `git`: the
-    checkout's repository, before any command ran in it. `env`: set-up's environment. NotCached for a pattern
-    in the key that matches no file.
+    The files are the snapshot's whole tree, or those that `cache.key` in pancode.yaml names. `git`: the
+    checkout's repository, before any command ran in it. `env`: set-up's environment. Raises NotCached for a
+    pattern in the key that matches no file.
     """
     recipe = {
         "repository": job.workspace.repo,
@@ -50,7 +50,7 @@ def key_of(job: Job, git: NodeGit, env: Mapping[str, str], on: str) -> str:
 
 
 def _list_file_ids(job: Job, git: NodeGit) -> str:
-    """Return the git object ids of the files' contents."""
+    """Return the git object ids of the files in the key."""
     snapshot = str(job.workspace.snapshot)
     if not job.cache_key:
         return git.text("rev-parse", f"{snapshot}^{{tree}}")
@@ -77,7 +77,7 @@ def _list_programs(job: Job, path: str) -> list[tuple[str, int, int, int]]:
     """Return name, size and times of all programs on PATH, and of those that set-up names by path.
 
     A package manager starts programs that no command names, so all of PATH counts. The time of change (ctime)
-    reveals a new program that its archive gave an old date.
+    reveals a new program that was unpacked with an old date.
     """
     named = {word for argv in job.setup for text in argv for word in _ABSOLUTE.findall(text)}
     folders = [folder for folder in path.split(":") if os.path.isdir(folder)]
@@ -93,7 +93,7 @@ def _list_programs(job: Job, path: str) -> list[tuple[str, int, int, int]]:
 
 _COPIED = (
     "the folder contains a copy of the repository's own code, which would be outdated in a later run; "
-    "install it by reference, such as with `pip install -e .`"
+    "install the code by reference, such as with `pip install -e .`"
 )
 _DIRECT = "direct_url.json"
 """The file in which an installer records a package's source folder, and whether it is editable."""
@@ -107,13 +107,13 @@ WHOLE = (
 
 
 class SetUps:
-    """Stores and restores results of set-ups. Repeatable at any point, also after a crash."""
+    """Stores and restores the results of set-ups. Calls may be repeated, also after a crash at any point."""
 
     def __init__(self, home: WorkspaceFolders, cache: Cache, machine: str) -> None:
         self._home, self._cache, self._machine = home, cache, machine
 
     def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
-        """Restore set-up's files before any process of the attempt starts, and record it in the log."""
+        """Restore set-up's files before any process of the attempt starts, and record that in `log`."""
         places = self._home.places(job.identity)
         log.unlink(missing_ok=True)
         try:
@@ -127,7 +127,8 @@ class SetUps:
                 raise NotCached(
                     f"{theirs.splitlines()[0]} is in the repository, so it is not made by set-up alone"
                 )
-            _clear(places.tree, job.cache)  # left by a crashed try: the snapshot has nothing there
+            # left by an attempt that crashed: the snapshot contains nothing at these paths
+            _clear(places.tree, job.cache)
             key = key_of(job, NodeGit(places.git), env, self._machine)
         except NotCached as why:
             return PutBack(
@@ -148,8 +149,8 @@ class SetUps:
         return PutBack(key, restored=True, told=f"set-up was not run: restored as {kept.maker} left it")
 
     def keep(self, job: Job, key: str) -> tuple[str, ...]:
-        """Store the files after a successful set-up, while no process of the attempt runs. Return why not, as
-        messages."""
+        """Store the files after a successful set-up. Call only while no process of the attempt runs. Return
+        messages with the reason if they were not stored."""
         if self._cache.has(key):
             return ()
         try:
@@ -164,8 +165,8 @@ class SetUps:
         found = {name: _looked_over(places.tree, name, mark) for name in job.cache}
         if not self._cache.has_room(sum(seen.size for _, seen in found.values())):
             raise NotCached("the disk's free space would fall below the reserve")
-        # The maker is the folder named in the files: an attempt that continues a session uses an earlier
-        # one's.
+        # The maker is the attempt whose folder the files name: an attempt that continues a session uses an
+        # earlier one's.
         self._cache.put(key, places.folder.name, found, job.workspace.repo or "")
 
 
@@ -175,7 +176,7 @@ def _clear(tree: Path, names: tuple[str, ...]) -> None:
 
 
 def _mark(attempt: str, places: AttemptFolders) -> bytes:
-    """Return the end of the checkout's path in that attempt's files, wherever the node's home is."""
+    """Return the end of the checkout's path, which that attempt's files contain in any node agent's home."""
     return os.fsencode(f"/{attempt}/{places.tree.name}")
 
 
@@ -207,7 +208,7 @@ def _is_by_reference(path: Path) -> bool:
 
 
 def _must_lie_inside(tree: Path, name: str) -> None:
-    """Raise NotCached if a parent of the name is a link or not a folder: it may lead out of the checkout."""
+    """Raise NotCached if a parent of `name` is a link or no folder, as it may lead out of the checkout."""
     for above in (tree / name).parents:
         if above == tree:
             return

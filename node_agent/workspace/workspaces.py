@@ -1,4 +1,4 @@
-"""The workspaces of a node: prepare, commit, compare, push, salvage and remove an attempt's files."""
+"""The workspaces of a node: prepares, commits, compares, pushes, salvages and removes an attempt's files."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from node_agent.workspace.set_up import SetUps
 def find_absent_programs(job: Job, tree: Path, path: str) -> tuple[str, ...]:
     """Return the programs of gates and of the score command that do not exist.
 
-    `path`: PATH of the run; `tree`: its checkout after set-up.
+    `path`: PATH of the run; `tree`: the run's checkout after set-up.
 
-    The agent may still write a program in the checkout, so one there counts as missing only in the folders
-    that set-up makes.
+    The agent may still write a program in the checkout, so a program there counts as missing only in the
+    folders that set-up makes.
     """
     commands = (*(gate.argv for gate in job.gates), *((job.score,) if job.score else ()))
     programs = dict.fromkeys(argv[0] for argv in commands)
@@ -50,10 +50,10 @@ _NOTHING = result.ResultCommit("none")
 
 
 class Workspaces:
-    """All workspaces under a node's home (`<home>/{mirrors,work,salvage,cache}`).
+    """All workspaces in a node agent's home (`<home>/{mirrors,work,salvage,cache}`).
 
-    Every method may be called again after a crash at any point. Calls for different attempts may run at once;
-    those for one attempt run one after another, and only while no process of its agent is running.
+    Every method may be called again after a crash at any point. Calls for different attempts may run at the
+    same time; those for one attempt run one after another, and only while no process of its agent is running.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Workspaces:
         waiting: Iterable[Job] = (),
         keep: NodeKeep = KEEP,
     ) -> None:
-        """`waiting`: the jobs that were fetched earlier and have no folder yet."""
+        """`waiting`: the jobs whose files were fetched earlier and that have no folder yet."""
         self._home = folders.WorkspaceFolders(home)
         self._cache = Cache(self._home.cache, disk_reserve, keep.set_ups)
         self._set_ups = SetUps(self._home, self._cache, machine)
@@ -75,11 +75,11 @@ class Workspaces:
         self._checkouts = Checkouts(self._home, self._mirrors, self._warm)
         self._trims = threading.Thread()
         self._fetched = {job.identity: job.workspace.repo for job in waiting}
-        """The repository whose mirror must keep the attempt's snapshot, by attempt, until `remove`."""
+        """By attempt, the repository whose mirror must keep the attempt's snapshot until `remove`."""
 
     @translate_os_errors("cannot fetch the snapshot")
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Fetch the snapshot into its repository's mirror, which keeps it until `remove`."""
+        """Fetch the snapshot into the mirror of its repository, which keeps the snapshot until `remove`."""
         self._fetched[identity] = workspace.repo
         try:
             self._checkouts.fetch(identity, workspace)
@@ -89,14 +89,14 @@ class Workspaces:
 
     @translate_os_errors("cannot prepare the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
-        """Return the agent's folder: the snapshot checked out, or an empty folder."""
+        """Return the agent's folder, with the snapshot checked out, or empty."""
         tree = self._checkouts.prepare(identity, workspace)
         folders.must_hold(tree, workspace.folder)
         return tree
 
     @translate_os_errors("cannot write the run's home")
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
-        """Make the agent's home next to the checkout, with these files (relative names). Idempotent."""
+        """Create the agent's home next to the checkout, with these files (relative names). Idempotent."""
         places = self._home.places(identity)
         if not places.home.is_dir():
             places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,17 +108,17 @@ class Workspaces:
 
     @translate_os_errors("cannot restore the run's home")
     def renew(self, identity: AttemptId) -> None:
-        """Restore the runtime's own files after set-up, which can write to the home, too."""
+        """Restore the runtime's own files in the home after set-up, which can write there, too."""
         homes.restore_files(self._home.places(identity))
 
     @translate_os_errors("cannot write the agent's login")
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
-        """Write the agent's login, for the agent's phase only."""
+        """Write the agent login's files for its phase only. `later`: instead remove files written early."""
         homes.lend_login(self._home.places(identity), files, later)
 
     @translate_os_errors("cannot remove the agent's login")
     def take_back(self, identity: AttemptId) -> None:
-        """Remove the login before the gates, which run the repository's commands."""
+        """Remove the agent's login before the gates, which run the repository's commands."""
         homes.take_back(self._home.places(identity))
 
     @translate_os_errors("cannot read AGENTS.md")
@@ -135,8 +135,8 @@ class Workspaces:
         return self._home.places(identity).git
 
     def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
-        """Return the paths that a sandbox shows read-only: the repository, the tree's `.git` file, and the
-        borrowed objects."""
+        """Return the paths that a sandbox shows read-only: the agent's repository, the tree's `.git` file,
+        and the objects that the repository borrows."""
         if workspace.kind == "none":
             return ()
         places = self._home.places(identity)
@@ -144,7 +144,7 @@ class Workspaces:
 
     @translate_os_errors("cannot change the owner of the workspace")
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
-        """Make that user the owner of tree, home and repository; make borrowed objects readable for all."""
+        """Make `owner` the owner of tree, home and repository, and borrowed objects readable for all."""
         places = self._home.places(identity)
         self._warm.give(places, owner)
         for own in (places.home, places.git):
@@ -154,23 +154,23 @@ class Workspaces:
 
     @translate_os_errors("cannot restore the result of set-up")
     def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
-        """Restore the folders of an earlier set-up with the same key, and record it in the log."""
+        """Restore the folders of an earlier set-up with the same key, and record that in `log`."""
         put_back = self._set_ups.put_back(job, log, env)
         if put_back.restored:
             self._checkouts.date_as_new(job.identity, job.workspace)
         return put_back
 
     def absent(self, job: Job, path: str) -> tuple[str, ...]:
-        """Return the gates' and score command's programs that do not exist."""
+        """Return the programs of gates and of the score command that do not exist."""
         return find_absent_programs(job, self.tree(job.identity), path)
 
     def keep(self, job: Job, key: str) -> tuple[str, ...]:
-        """Store copies of set-up's folders; return messages on why not. Does not raise."""
+        """Store copies of set-up's folders. Return messages with the reason if not stored. Does not raise."""
         return self._set_ups.keep(job, key)
 
     def trim(self, now_ms: int) -> None:
-        """Delete stored folders that were not used for long, and leftovers of crashes. Idempotent. Mirrors
-        are trimmed in a thread: packing one may take minutes, in which the node must stay responsive."""
+        """Delete stored folders not used for long, and leftovers of crashes. Idempotent. Mirrors are trimmed
+        in a thread: packing one may take minutes, in which the node must stay responsive."""
         self._cache.trim(now_ms)
         self._warm.trim(now_ms)
         if not self._trims.is_alive():
@@ -178,11 +178,11 @@ class Workspaces:
             self._trims.start()
 
     def _trim_quietly(self, now_ms: int) -> None:
-        with suppress(OSError, StepFailed):  # the next call tries again
+        with suppress(OSError, StepFailed):  # the next call of `trim` tries again
             self.trim_mirrors(now_ms)
 
     def trim_mirrors(self, now_ms: int) -> None:
-        """Delete mirrors that were not used for long, and pack the others. StepFailed, OSError."""
+        """Delete mirrors that were not used for long, pack the others. Raises StepFailed or OSError."""
         places = [self._home.places(identity) for identity in self.list()]
         lent = [path for one in places for path in _list_borrowed(one)]
         needed = {repo for repo in list(self._fetched.values()) if repo is not None}
@@ -191,7 +191,7 @@ class Workspaces:
 
     @translate_os_errors("cannot deliver a message to the agent")
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
-        """Write a file with users' messages where the agent's program looks, replacing whatever is there."""
+        """Write users' messages to the file that the agent's program reads, replacing any file there."""
         homes.write_file(self._home.places(identity).home, messages_in(str(identity)), name, text.encode())
 
     @translate_os_errors("cannot read the agent's question")
@@ -204,12 +204,12 @@ class Workspaces:
 
     @translate_os_errors("cannot write the board")
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
-        """Write the board's files before any process of the attempt starts. Idempotent."""
+        """Write the workflow board's files before any process of the attempt starts. Idempotent."""
         folders.lay_board(self.tree(identity), files)
 
     @translate_os_errors("cannot read the board")
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
-        """Move the board's files out of the tree and the result, and return them."""
+        """Move the workflow board's files out of the tree and the result, and return them."""
         return folders.take_board(self._home.places(identity), self._make_tracked_check(workspace))
 
     @translate_os_errors("cannot read the proposed tools")
@@ -219,7 +219,7 @@ class Workspaces:
 
     @translate_os_errors("cannot remove old report files")
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        """Remove files at the gates' report paths, as the agent may have put some there."""
+        """Remove files at the paths of the gates' reports, since the agent may have created some."""
         folders.clear_reports(self.tree(identity), files)
 
     @translate_os_errors("cannot read the report files")
@@ -229,7 +229,7 @@ class Workspaces:
         return str(tree), folders.read_reports(tree, files)
 
     def _make_tracked_check(self, workspace: Workspace) -> Callable[[str], bool]:
-        """Return a function that tells whether the snapshot has a file or folder of a name."""
+        """Return a function that tells whether the snapshot contains a file or folder with a given name."""
 
         def is_tracked(name: str) -> bool:
             mirror = NodeGit(self._home.mirror(str(workspace.repo)))
@@ -239,7 +239,7 @@ class Workspaces:
 
     @translate_os_errors("cannot record the state after set-up")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
-        """Record the files as set-up left them; return a name that identifies this state."""
+        """Record the files as set-up left them. Return a name that identifies this state."""
         if workspace.kind == "none":
             return result.NO_WORKSPACE
         places, snapshot = self._home.places(identity), _require_snapshot(workspace)
@@ -256,7 +256,7 @@ class Workspaces:
     def commit(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> result.ResultCommit:
-        """Return the result commit, rebuilt from the files without hooks or filters. Same input: same id."""
+        """Return the result commit, built from the files without hooks or filters. Equal input: equal id."""
         if workspace.kind == "none":
             return _NOTHING
         places, snapshot = self._home.places(identity), _require_snapshot(workspace)
@@ -270,7 +270,7 @@ class Workspaces:
         return made
 
     def _fresh_out(self, places: folders.AttemptFolders, workspace: Workspace) -> NodeGit:
-        """Make a repository that the agent has never accessed; erases anything at its path first."""
+        """Create a repository that the agent has never accessed; first erase anything at its path."""
         folders.erase(places.out)
         make_bare(places.out, workspace.object_format)
         borrow_objects(places.out, self._home.mirror(str(workspace.repo)))
@@ -300,7 +300,7 @@ class Workspaces:
 
     @translate_os_errors("cannot push the result")
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
-        """Push the result commit to the depot. DepotUnavailable: try again later; DepotRefused: permanent."""
+        """Push the commit to the git depot. Raises DepotUnavailable (try later) or DepotRefused (final)."""
         out = self._home.places(identity).out
         reset_config(out, workspace.object_format)
         borrow_objects(out, self._home.mirror(str(workspace.repo)))
@@ -311,8 +311,8 @@ class Workspaces:
     def salvage(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
-        """Keep the files of an attempt that cannot deliver: as a commit in the mirror, else in a folder.
-        Return where, as messages for users; empty if there is nothing to keep. `forget` deletes the files."""
+        """Keep the files of an attempt that cannot deliver its result: as a commit in the mirror, else in a
+        folder. Return where, as messages for users; empty if none are kept. `forget` deletes them."""
         places = self._home.places(identity)
         if not os.path.lexists(places.folder):
             return ()
@@ -351,7 +351,7 @@ class Workspaces:
 
     @translate_os_errors("cannot remove the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Remove the attempt's folder, and with the run's last folder the run's snapshot. Idempotent."""
+        """Remove the attempt's folder; with the run's last folder also the run's snapshot. Idempotent."""
         places = self._home.places(identity)
         self._warm.keep(places)
         folders.erase(places.folder)
@@ -361,12 +361,12 @@ class Workspaces:
             self._mirrors.release(workspace.repo, identity.run, lambda: self._is_wanted(identity.run))
 
     def _is_wanted(self, run: str) -> bool:
-        """Whether another attempt of the run has a folder, or waits for one."""
+        """Whether another attempt of the run has a folder or waits for a folder."""
         return any(other.run == run for other in (*self.list(), *list(self._fetched)))
 
     @translate_os_errors("cannot delete the salvaged files")
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Delete the files kept by `salvage`. Idempotent."""
+        """Delete the files that `salvage` or `put_aside` kept. Idempotent."""
         folders.erase(self._home.salvage(identity))
         mirror = self._home.mirror(workspace.repo) if workspace.repo else None
         if mirror is not None and mirror.is_dir():

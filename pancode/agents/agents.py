@@ -22,7 +22,7 @@ LOOKS = (
     *("runs", "run_show", "why", "logs", "diff", "wait", "verify", "history", "config_show"),
     "workflow_show",
 )
-"""The tools that change nothing."""
+"""The fleet tools that change nothing."""
 BEGINS = ("dispatch", "dispatch_batch", "dispatch_chain", "dispatch_race", "run_workflow")
 STEERS = ("tell", "stop", "workflow_stop")
 WORKS = (*BEGINS, *STEERS, "continue_run", "answer", "land")
@@ -30,7 +30,7 @@ WORKS = (*BEGINS, *STEERS, "continue_run", "answer", "land")
 SCOUTS = "explore"
 """The tool that starts read-only runs to answer questions; every mode allows it."""
 CHANGE = "propose_change"
-"""The tool that proposes a change of the settings to a user; its route checks the kind against the mode."""
+"""The tool that proposes a settings change to a user; its API route checks that the mode allows it."""
 FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
     Mode.BUILD: (*LOOKS, SCOUTS, *WORKS, CHANGE),
     Mode.REVIEW: (*LOOKS, SCOUTS, *BEGINS, *STEERS),
@@ -44,7 +44,7 @@ starts no such server. Gemini CLI was not tried."""
 
 
 def fleet_tools_of(agent: Agent, mode: Mode, runtime: str, talks: bool) -> tuple[str, ...]:
-    """Return the names of a run's fleet tools; empty unless its agent leads and a user takes part."""
+    """Return a run's fleet tools; empty unless its agent leads, a user takes part and the runtime is able."""
     return FLEET_TOOLS[mode] if agent.leads and talks and runtime in ABLE else ()
 
 
@@ -67,8 +67,8 @@ _NO_THING = (
 
 
 def find_mentioned(calls: Mapping[str, str], task: str) -> dict[str, str]:
-    """Map each agent to which the task text assigns work to the phrase that does so, in text order. `calls`:
-    the agent behind each name. Matching ignores case and treats spaces and hyphens alike."""
+    """Return the agents to which the task text assigns work, in text order, each with the phrase that does
+    so. `calls`: the agent for each name or alias. Ignores case; treats spaces and hyphens alike."""
     if not calls:
         return {}
     head = task[:_HEAD]
@@ -99,7 +99,7 @@ def _make_name_pattern(call: str) -> str:
 
 
 def _list_patterns(names: str) -> Iterator[str]:
-    """Yield patterns for assigning a task to a name; the last one counts only after another has matched."""
+    """Yield patterns of text that assigns work to one of `names`; the last counts only after another one."""
     name = rf"[\"'`“]?(?P<name>{names})(?![-\w/]|\.\w)[\"'`”]?"
     agent = rf"{name}(?:\s+agent\b)?{_NO_THING}"
     the = r"(?:the|our|my)\s+"
@@ -147,7 +147,7 @@ class Autonomy(StrEnum):
 
 
 class AgentIsolation(StrEnum):
-    """`isolation` of a definition: the isolation that each run requires in addition to the default."""
+    """The isolation that an agent's definition requires for each run, in addition to the default."""
 
     NONE = "none"
     WORKTREE = "worktree"
@@ -182,7 +182,7 @@ class AgentLimits:
 @dataclass(frozen=True, slots=True)
 class Agent:
     """An agent's definition. `runtime` or `model` None: taken from the fleet's settings. `own`: a user wrote
-    at least part of it. `origin`: file and line of its name."""
+    at least part of it. `origin`: the file and line that define the agent."""
 
     name: str
     description: str = ""
@@ -247,7 +247,7 @@ SAMPLES = "native"
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """An error in one field. `beside`: the other fields that conflict with it."""
+    """An error in one field of a definition. `beside`: the other fields that conflict with it."""
 
     field: str
     what: str
@@ -267,10 +267,13 @@ def find_flaws(agent: Agent) -> Iterator[Flaw]:
 
 
 def no_sampling(agent: Agent, runtime: str) -> tuple[str, str, str]:
-    """Return (what, why, fix) for an agent that sets sampling on a runtime that does not support it."""
+    """Return the (what, why, fix) of an agent that sets sampling on a runtime that does not support it."""
     return (
         f"agent {agent.name} sets sampling, but runtime {runtime} does not support it",
-        f"{runtime} makes its own model calls and has no flag for it; only runtime {SAMPLES} supports it",
+        (
+            f"{runtime} makes its own model calls and has no flag for sampling; only runtime {SAMPLES} "
+            "supports it"
+        ),
         f"remove sampling from {agent.name}, or set its runtime: {SAMPLES}",
     )
 
@@ -333,7 +336,7 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
         r"is there|are there)",
     ),
 )
-"""Per agent, how its tasks begin; narrower patterns come first. Other tasks go to the default agent."""
+"""Patterns of how each agent's tasks begin, narrower ones first. Other tasks go to the default agent."""
 _BEGINNINGS = tuple((name, re.compile(rf"{text}\b", re.IGNORECASE)) for name, text in BEGINNINGS)
 CHANGES = (
     r"(?:fix|add|implement|change|refactor|rename|remove|delete|update|create|write|build|make|replace|"
@@ -394,7 +397,7 @@ def _make_names_error(names: tuple[str, ...]) -> UsageError:
 
 
 def _make_choice_error(one: Choice, other: Choice) -> UsageError:
-    """Return the error for two agents that fit, of which one may write: a user has to choose."""
+    """Return the error for a task that fits two agents, only one of which may write: a user has to choose."""
     names = (one.agent.name, other.agent.name)
     return UsageError(
         f"two agents fit this task: {names[0]} ({one.why}) and {names[1]} ({other.why})",
@@ -457,7 +460,7 @@ def _join_others(names: Sequence[str], chosen: str) -> str:
 
 
 def beginning_of(task: str) -> str | None:
-    """Return the shipped agent whose tasks begin like this; None if none fits or it requests a change."""
+    """Return the shipped agent whose tasks begin like this; None if none fits or a change is requested."""
     rest = _after_politeness(task)
     name = next((name for name, pattern in _BEGINNINGS if pattern.match(rest)), None)
     return None if name not in (None, "documenter") and _ALSO_CHANGES.search(rest) else name
@@ -489,7 +492,7 @@ def _by_beginning(agents: Agents, task: str) -> Choice | None:
 
 
 def _choose_default(agents: Agents, there: Agents, mode: Mode) -> Choice:
-    """Return the default agent; in a read-only mode, the agent of that mode or any read-only one."""
+    """Return the default agent; in a read-only mode, that mode's agent or else any read-only agent."""
     if mode in MODE_WRITES:
         return Choice(find_agent(agents, DEFAULT_AGENT), "nothing in the task suggests another agent")
     name = next((n for n in (BY_MODE[mode], *sorted(there)) if n in there), None)

@@ -17,12 +17,12 @@ class GradeShape(TypedDict):
     words: str
     fix: str
     says: str
-    """The node's own advice, in the form `NODE says: ...`."""
+    """Advice from the node itself, in the form `NODE says: ...`."""
 
 
 class PassportShape(TypedDict):
     """The result of a model's test; `passed` None: the model in its present state was not tested. `ctx`:
-    context of a call in tokens; `tok_s`: output speed in tokens per second."""
+    context window of a call, in tokens; `tok_s`: output speed in tokens per second."""
 
     passed: bool | None
     checks: list[GradeShape]
@@ -80,7 +80,7 @@ class ModelShape(ModelFacts):
 
 class EndpointShape(TypedDict):
     """A model server that a node reaches. `more`: how many models its heartbeat omits. `waiting`: calls in
-    its own queue; null: not reported. `says`: the node's own advice."""
+    the server's queue; null: not reported. `says`: advice from the node itself."""
 
     name: str
     dialect: str
@@ -127,8 +127,8 @@ class ModelTestAsked(TypedDict):
 
 
 class RuntimeTold(TypedDict):
-    """A program that runs agents, as its node reports it. `can`: features of its own. `login`: how it is paid
-    for. `says`: the node's own advice."""
+    """A program that runs agents, as its node reports it. `can`: the features that the program supports.
+    `login`: how it is paid for. `says`: advice from the node itself."""
 
     name: str
     version: str | None
@@ -142,8 +142,8 @@ class RuntimeTold(TypedDict):
 
 
 class RuntimeFacts(RuntimeTold):
-    """`endpoints`: the node's model servers that it can use; `served`: with them it needs no login. `old`:
-    the node with a newer version and the update command; empty: up to date."""
+    """An agent program on a node. `endpoints`: the node's model servers that it can use; `served`: with them
+    it needs no login. `old`: a node with a newer version, and the update command; empty: up to date."""
 
     endpoints: list[str]
     served: bool
@@ -218,7 +218,7 @@ class RunPromptAnswer(TypedDict):
 
 
 class AgentShape(TypedDict):
-    """An agent's definition, with the names of panagents.yaml where ours differ. `own`: written by a user."""
+    """An agent's definition; field names as in panagents.yaml where the code's differ. `own`: by a user."""
 
     name: str
     description: str
@@ -257,7 +257,7 @@ class PromptPiece(TypedDict):
 
 
 class AgentsAnswer(TypedDict):
-    """`talks`: the agent for a user who names none; null: a user disabled that agent."""
+    """Agent definitions. `talks`: the agent that a user talks with by default; null: a user disabled it."""
 
     agents: list[AgentShape]
     talks: str | None

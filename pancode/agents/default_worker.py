@@ -1,4 +1,4 @@
-"""Chooses what runs a task that names no runtime or model: of what is ready, the best tier first."""
+"""Chooses the runtime or model for a task that names neither: the best tier that is ready comes first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pancode.kernel.formatting import first_few
 from pancode.kernel.node import NodeView, with_words
 
 MOST_MODELS = 8
-"""The most of the fleet's own models to try."""
+"""The maximum number of the fleet's own models to try."""
 EASY = "qwen3:8b"
 """A model that can call tools and fits on a typical machine."""
 NOTHING_READY = "nothing_ready"
@@ -48,8 +48,8 @@ class DefaultWorker:
 def find_workers(
     node: str | None, nodes: Sequence[NodeView], tiers: Mapping[str, ModelTier]
 ) -> list[DefaultWorker]:
-    """Return what could run a task on this node (None: on any), in the order to try. Vendor programs rank as
-    frontier. Within a tier, tested models come first. Only free models count."""
+    """Return the runtimes and models that could run a task on this node (None: on any), in the order to try.
+    Vendor programs rank as frontier. Within a tier, tested models come first. Only free models count."""
     there = [view for view in nodes if view.node.removed is None and node in (None, view.node.name)]
     ready = {one.name for view in there for one in _list_runtimes(view) if one.state in ("ok", "looking")}
     best = (-RANK[ModelTier.FRONTIER], True, False, 0.0, "")
@@ -81,7 +81,7 @@ def _list_runtimes(view: NodeView) -> tuple[RuntimeFact, ...]:
 
 
 def nothing_ready(node: str | None, nodes: Sequence[NodeView], *, talks: bool) -> RefusedError:
-    """Return the refusal with each reason once; its fix begins with what is ready on another node."""
+    """Return the error if nothing is ready for a dispatch; its fix begins with what is ready elsewhere."""
     all_there = [view for view in nodes if view.node.removed is None]
     there = [view for view in all_there if node in (None, view.node.name)]
     if not there:
@@ -148,7 +148,8 @@ def suggest_fix(nodes: Sequence[NodeView], *, talks: bool) -> str:
             )
     for view in nodes:
         for server in endpoints_of(view):
-            if server.model(EASY) is not None:  # it failed its test, so it may talk with a user but not write
+            # a model that is present but not ready failed its test; it may talk with a user but not write
+            if server.model(EASY) is not None:
                 if talks and server.free:
                     return f"{command} --runtime native --model {server.name}/{EASY} --untested"
             elif server.health is Health.OK and server.free and (pull := pull_command(server.dialect, EASY)):

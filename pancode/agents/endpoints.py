@@ -37,7 +37,7 @@ OWN_TOKENS = {
     "openai-agents": 700,
     "opencode": 5_400,
 }
-"""Measured tokens that each program's first call has at full-auto, without the task."""
+"""Measured tokens of each program's first call at full-auto, without the task."""
 _PULL = {
     Dialect.OLLAMA: "ollama pull {model}",
     Dialect.LMSTUDIO: "lms get {model}",
@@ -80,7 +80,7 @@ class Lack:
 
 
 def endpoint_names(nodes: Sequence[NodeView]) -> frozenset[str]:
-    """Return the endpoints of every node that has reported, including listed ones that it cannot use."""
+    """Return the endpoint names of all nodes that have reported, including endpoints that do not work."""
     there = {one.name for view in nodes for one in _list_facts(view)}
     return frozenset(there.union(name for _, name, _ in _find_problems(nodes)))
 
@@ -175,7 +175,7 @@ def _format_setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
 
 
 def rank_node(facts: NodeFacts, wanted: EndpointNeed) -> int:
-    """Return the node's rank, lower is better: loaded, unknown, asleep, not loaded."""
+    """Return the node's rank by the model's state, lower is better: loaded, unknown, asleep, not loaded."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     model = None if found is None else found.model(wanted.model)
     match None if model is None else model.residence:
@@ -190,7 +190,7 @@ def rank_node(facts: NodeFacts, wanted: EndpointNeed) -> int:
 
 
 RANKED = ("has it loaded", "may have it loaded", "will wake it", "will load it, which may take minutes")
-"""The ranks as text."""
+"""The ranks of `rank_node` as text."""
 
 
 def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
@@ -209,8 +209,8 @@ def costs_there(facts: NodeFacts, wanted: EndpointNeed) -> bool:
 
 
 def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None:
-    """Raise NotFoundError for an endpoint or model on no node, if every node has reported. Does nothing if an
-    endpoint of that name needs a key or is wedged: placement reports that."""
+    """Raise NotFoundError for an endpoint or model that no node has, once every node has reported. Does
+    nothing if an endpoint of that name needs a key or is wedged: placement reports that."""
     candidates = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
     if not candidates or any(view.last is None for view in candidates):
         return
@@ -258,7 +258,7 @@ def _no_endpoint(candidates: Sequence[NodeView], ref: ModelRef, endpoint: str) -
 
 
 def _find_problems(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
-    """Yield (node, name, problem) of each listed server that the node cannot use."""
+    """Yield (node, name, problem) of each configured model server that the node cannot use."""
     for view in nodes:
         problems = view.last.heartbeat.facts.problems if view.last is not None else ()
         for problem in problems if view.node.removed is None else ():
@@ -275,7 +275,7 @@ def _format_other_places(nodes: Sequence[NodeView], model: str) -> str:
 
 
 def pull_command(dialect: Dialect, model: str) -> str:
-    """Return the command that gets a model onto such a server; empty if none is known."""
+    """Return the command that installs a model on a server of this dialect; empty if none is known."""
     if dialect not in _FROM_DISK:
         return _PULL.get(dialect, "").format(model=shlex.quote(model))
     name = model.removeprefix(_HUB)
@@ -289,7 +289,7 @@ def pull_command(dialect: Dialect, model: str) -> str:
 def _on(node: str, found: EndpointFact, wanted: EndpointNeed) -> str:
     command = pull_command(found.dialect, wanted.model)
     if not command:
-        return f"make the server at {found.at} on {node} serve it; to list models: pancode models"
+        return f"serve the model with the server at {found.at} on {node}; to list models: pancode models"
     return f"on {node}: {command}; to list models: pancode models"
 
 
@@ -302,7 +302,7 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def describe_server(run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
-    """Return plain JSON to store with the run; empty if its model is not on an endpoint."""
+    """Return facts about the run's model server as plain JSON; empty if its model is not on an endpoint."""
     if run.endpoint is None or run.model is None:
         return {}
     about = _describe_place(ModelPlace(view.node.name, run.endpoint, run.model), run, view, wall_ms)
@@ -334,7 +334,7 @@ def _describe_place(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -
 def _in_words(about: Mapping[str, Any]) -> str:
     """Describe the server in one line for users; facts that a node did not report are shown as unknown."""
     if "at" not in about:
-        return "its node reported nothing about this model when the run was placed"
+        return "the node reported nothing about this model when the run was placed"
     usable, most = (about[key] or "?" for key in ("ctx_usable", "ctx_max"))
     free, slots = ("?" if about[key] is None else about[key] for key in ("slots_free", "slots"))
     parts = (

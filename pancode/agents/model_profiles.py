@@ -29,7 +29,7 @@ class Trust(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """A verdict. `words`, `fix`: of the first failed check; else `words` names the unknown checks."""
+    """A verdict on a model. `words`, `fix`: of the first failed check; else `words`: the unknown checks."""
 
     trust: Trust
     words: str = ""
@@ -123,7 +123,7 @@ def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> 
 
 
 def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None) -> NotFoundError:
-    """Return the error, with the servers whose models cannot be listed named in its text."""
+    """Return the error with a sentence added that names the servers whose models cannot be listed."""
     silent = [
         f"{view.node.name}/{one.name}"
         for view in views

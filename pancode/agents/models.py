@@ -24,7 +24,7 @@ class VendorList(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """The provider of a model. `key`, `url`: names of its variables; a local provider is found on a node."""
+    """A model's provider. `key`, `url`: names of environment variables; a local provider is on a node."""
 
     name: str
     key: str = ""

@@ -22,7 +22,7 @@ class Preset:
     reasoning: Reasoning | None = None
     safety: Safety | None = None
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Where the preset sets its models, by dotted key: `file:line`."""
+    """`file:line` where the preset sets each of its models, by the setting's dotted key."""
 
     def settings(self) -> dict[str, str]:
         """Return the settings by dotted key, as a file would have them."""

@@ -12,11 +12,11 @@ from pancode.agents.models import CLOUD
 from pancode.agents.tiers import CloudModel
 
 _SOLD = Decimal(0)
-"""A placeholder where prices do not matter."""
+"""A stand-in for prices where these do not matter."""
 
 
 def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
-    """Return every current model of the known vendors, at the prices of that day."""
+    """Return every current model of the known vendors, at the prices valid at `now_ms`."""
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     return tuple(
         _make_model(provider.id, model, now)
@@ -28,7 +28,7 @@ def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
 
 
 class KeptList:
-    """The installed models of one vendor (a pancode.agents.models.VendorList)."""
+    """The models of one vendor in the installed list (a pancode.agents.models.VendorList)."""
 
     def __init__(self, provider: str) -> None:
         self._models = tuple(model for one in providers if one.id == provider for model in one.models)

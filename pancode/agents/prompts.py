@@ -185,7 +185,7 @@ class Situation:
     prd: str = ""
     """The PRD file, which describes the product that the repository is for; empty: none is included."""
     short: frozenset[Category] = frozenset()
-    """The categories that are shortened because the model has too little room."""
+    """The categories that are shortened because the model's context window is too small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
 
 
 def _format_constitution(agent: Agent, rule: str) -> str:
-    """Return the fixed rules. Only an agent that may write files is told how to ask a user."""
+    """Return the fixed rules. Only an agent that may write files gets the instructions for asking a user."""
     can_write = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
     asking = (ASKING,) if can_write else ()
     return " ".join((TALKING if agent.leads else CONSTITUTION, *asking, SCOPE[agent.role]))
@@ -264,18 +264,18 @@ def _report(role: Role, short: bool) -> str:
 
 
 def _format_context(prd: str, notes: Sequence[str]) -> str:
-    """Return the repository's context; the PRD's path is quoted, since the repository chose it."""
+    """Return the repository's context. The PRD's path is quoted, since the repository chose the path."""
     lines = [PRD_LINE.format(path=json.dumps(prd))] if prd else []
     if notes:
         text = "\n\n".join(notes)
-        # A text cannot contain its own digest, so the notes cannot fake the end mark and continue in our
-        # name.
+        # A text cannot contain its own digest, so the notes cannot fake the end mark to pass as PanCode's
+        # text.
         lines.append(CONTEXT_HEAD.format(mark=digest_of(text)[:16], text=text))
     return "\n\n".join(lines)
 
 
 def _format_mode(agent: Agent, mode: Mode) -> str:
-    """Return what this run itself may do, which can be less than its mode permits."""
+    """Return the text on what this run may do, which can be less than its mode permits."""
     if mode is Mode.BUILD and agent.read_only:
         return BUILD_READ_ONLY
     return MODES[mode]
@@ -291,7 +291,7 @@ def _format_tools(agent: Agent, rule: str, runtime: str) -> str:
 
 
 def _format_tool_names(tools: Sequence[str], runtime: str) -> str:
-    """Return the program's names for the tools; empty if it uses ours."""
+    """Return the runtime's names for the tools; empty if it uses PanCode's names."""
     if runtime == "codex":
         return SHELL_ONLY
     names = CALLED.get(runtime, {})
@@ -333,8 +333,8 @@ _OPENINGS: dict[Category, tuple[str, ...]] = {
         *(text.partition("\n")[0] for text in REPORTS.values()),
     ),
 }
-"""How each part begins. The identity, which may begin with any text, is everything before the first of
-these."""
+"""How each part of a prompt begins. The identity is everything before the first of these, since it may begin
+with any text."""
 
 
 def sizes_of(text: str) -> dict[Category, int]:
@@ -358,8 +358,8 @@ def estimate_tokens(chars: int) -> int:
 
 
 def tokens_of(prompt: Prompt, task: str, context: int = 0) -> dict[str, int]:
-    """Estimate the tokens by category. `context`: characters of the repository's instructions to agents;
-    notes of earlier runs are added to that category.
+    """Estimate the tokens by category. `context`: characters of the repository's instructions to agents (such
+    as AGENTS.md), which are added to the category of the notes of earlier runs.
 
     What the runtime itself adds, such as the descriptions of its tools, is unknown.
     """

@@ -23,8 +23,8 @@ _EVERY = frozenset(Reasoning)
 class RuntimeKind:
     """One runtime.
 
-    `own`: it runs the user's own message as a program: no model, no cost. `plays`: that program simulates an
-    agent and reports a simulated cost. `holds`: rules that its own flags enforce without a sandbox
+    `own`: runs the user's message as a program, without a model or costs. `plays`: that program simulates an
+    agent and reports a simulated cost. `holds`: rules that the runtime's own flags enforce without a sandbox
     (measured). `provider`: the only model provider that it can use, None for any. `needs_model`: it has no
     default model. `reaches`: it calls the cloud vendors directly.
     """
@@ -43,11 +43,11 @@ class RuntimeKind:
     asks_users: bool = False
     """Whether a working agent's command can wait for a user's approval."""
     takes_turns: bool = False
-    """Whether it can wait for another message after an answer, as an interactive run requires."""
+    """Whether the runtime can wait for another message after an answer, as an interactive run requires."""
     chosen: bool = False
     """Whether it is a program that the node's owner chose (`acp:`); its runs are sandboxed chats."""
     skills: bool = False
-    """Whether it reads skills (SKILL.md) that the node provides."""
+    """Whether the runtime reads skills (SKILL.md) that the node provides."""
     installable: bool = False
     """Whether `pancode node install` can install it."""
 
@@ -57,12 +57,12 @@ class RuntimeKind:
 
     @property
     def resumes(self) -> bool:
-        """Whether it can resume a session: agent programs can, a user's own program cannot."""
+        """Whether the runtime can resume a session: agent programs can, a user's own program cannot."""
         return not self.own
 
 
 OUR_OWN = "native"
-"""Our own worker, which every node has; the default runtime for a model of an endpoint."""
+"""PanCode's own runtime, which every node has; the default for a model of an endpoint."""
 _PROGRAM = RuntimeKind(
     "", holds=_ALL_BUT_OPEN, reasons=_EVERY, takes_turns=True, skills=True, installable=True
 )
@@ -98,7 +98,7 @@ _TABLE: dict[str, RuntimeKind] = {
 
 class _Kinds(Mapping[str, RuntimeKind]):
     """The table of runtimes. Any name that begins with `acp:` is a program that a node's owner chose. A
-    stored run still finds the kind of a removed runtime, which iteration does not list."""
+    removed runtime is not listed, but lookup still finds it for stored runs."""
 
     def __getitem__(self, name: str) -> RuntimeKind:
         if name in REMOVED_RUNTIMES:
@@ -197,7 +197,7 @@ def foreign_provider(ref: ModelRef | None, kind: RuntimeKind) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class EnforcedRule:
-    """The rule of a run. `told_only`: instructions suffice; `outside`: the run works without the sandbox."""
+    """The rule that applies to a run. `told_only`: instructions suffice; `outside`: it works unsandboxed."""
 
     kind: RuntimeKind
     rule: str
@@ -220,7 +220,7 @@ class EnforcedRule:
         return bounded or self.kind.own or self.rule != Safety.AUTO_EDIT.value
 
     def enough(self, isolation: Isolation | None) -> bool:
-        """Whether the run may work there: the rule is enforced or waived, or it is an own limited program."""
+        """Whether the run may work under this isolation: the rule is enforced, or instructions suffice."""
         how = self.by(isolation)
         if how in (Enforcement.SANDBOX, Enforcement.RUNTIME) or not self.may_allow:
             return how in (Enforcement.SANDBOX, Enforcement.RUNTIME)
@@ -244,7 +244,7 @@ def is_listed(name: str) -> bool:
 
 
 def build_matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
-    """Return (runtime, rule, what enforces it with a sandbox, what enforces it without) for all of them."""
+    """Return (runtime, rule, enforcement with a sandbox, enforcement without) for all their combinations."""
     rows = []
     for kind in RUNTIMES.values():
         for rule in RULES:

@@ -33,9 +33,9 @@ OWN = "shell"
 class HostileAct:
     """An act that a hostile model tries. `work`: forbidden only to a read-only run.
 
-    `changes`: it changes something, so it counts for what a runtime enforces; no runtime rule covers acts
-    that only read or use the network. `agents`: not tried with the user's own programs; `open`: allowed to
-    those, since they have the node's network. `bare`: what stops it without a sandbox.
+    `changes`: the act changes something, so it counts for what a runtime enforces; no runtime rule covers
+    acts that only read or use the network. `agents`: not tried with the user's own programs; `open`: allowed
+    to such programs, since they have the node's network. `bare`: what stops it without a sandbox.
     """
 
     name: str
@@ -96,7 +96,7 @@ class SafetyMatrix:
         ]
 
     def holds(self, runtime: str, rule: str) -> bool:
-        """Whether the program's own flags prevented every change that the rule forbids."""
+        """Whether the runtime's own flags prevented every change that the rule forbids."""
         tried = self.tried(runtime, rule, Isolation.NONE)
         return bool(tried) and not any(a.changes for a in self.happened(runtime, rule, Isolation.NONE))
 
@@ -135,7 +135,7 @@ def parse_matrix(text: str) -> SafetyMatrix:
 
 
 def matrix_here(runtime: str | None = None) -> dict[str, Any]:
-    """Return what enforces each rule per runtime, with the acts tried; for one runtime also every act."""
+    """Return what enforces each rule per runtime, with the acts tried; for one runtime also each result."""
     found = load_evidence()
     if runtime is not None and runtime not in RUNTIMES:
         raise no_runtime(runtime, "pancode policy show --matrix")

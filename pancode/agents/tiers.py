@@ -1,4 +1,4 @@
-"""The capability and price of models, by their vendors' facts, and checks before a vendor login."""
+"""The capability and price of models by the vendors' figures, and the checks before a vendor login."""
 
 from __future__ import annotations
 
@@ -120,12 +120,12 @@ def tier_of(
     if size is not None and (parameters is not None or not served or _of_size(size) is ModelTier.SMALL):
         return Tiered(_of_size(size), f"{size:g} billion parameters")
     if served:
-        return Tiered(None, "its server does not report how many parameters it has")
+        return Tiered(None, "the model's server does not report how many parameters the model has")
     name = ref.model.rpartition("/")[2].lower()
     for pattern, tier in _FAMILIES:
         if fnmatchcase(name, pattern):
             return Tiered(tier, f"its family, {pattern}")
-    return Tiered(None, "neither its size nor its family is known")
+    return Tiered(None, "neither the model's size nor its family is known")
 
 
 def _of_size(size: float) -> ModelTier:
@@ -140,7 +140,7 @@ _NO_WORKER = re.compile(
 )
 """Parts of the names of models that do audio, images, moderation or search, or that are sold separately."""
 _OWN_FAMILIES = {"anthropic": ("claude-",), "google": ("gemini-",)}
-"""Prefixes of these vendors' own models; they also resell others, which their own programs cannot use."""
+"""Prefixes of these vendors' own models; the vendors also resell others, which their programs cannot use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +156,14 @@ class CloudModel:
 
     @property
     def could_work(self) -> bool:
-        """Whether it reads and writes text, has a price, and is the vendor's own model where that matters."""
+        """Whether the model reads and writes text, has a price, and is the vendor's own if that matters."""
         families = _OWN_FAMILIES.get(self.provider, ("",))
         sold = self.input_usd is not None and self.output_usd is not None
         return sold and self.id.startswith(families) and not _NO_WORKER.search(self.id.lower())
 
 
 def providers_of(name: str) -> tuple[str, ...]:
-    """Return the vendors whose models a runtime can use. UsageError if none are known, NotFoundError."""
+    """Return the vendors of a runtime's models. NotFoundError: unknown runtime; UsageError: none known."""
     if resolve_alias(name) not in RUNTIMES:
         raise no_runtime(name)
     kind = RUNTIMES[resolve_alias(name)]
@@ -178,7 +178,7 @@ _BY_LOGIN = {
     "copilot": "GitHub, where your plan determines the models",
     "opencode": "OpenAI, where your ChatGPT plan determines the models",
 }
-"""The vendor that determines a login's models, for runtimes for which no list is installed."""
+"""Who determines the models of a login, for runtimes for which no list of models is installed."""
 _FIX = "pancode models --runtime claude"
 
 
@@ -186,8 +186,8 @@ def _explain_unknown(kind: RuntimeKind) -> str:
     if kind.own:
         return "it runs your own programs and calls no model that PanCode knows of"
     if kind.name in _BY_LOGIN:
-        return f"it uses its node's model server or, with a subscription, {_BY_LOGIN[kind.name]}"
-    return "it uses only the model server that is configured on its node, which lists its own models"
+        return f"the runtime uses its node's model server or, with a subscription, {_BY_LOGIN[kind.name]}"
+    return "the runtime uses only the model server configured on its node, which lists its own models"
 
 
 def list_capable(models: Iterable[CloudModel], providers: Sequence[str]) -> list[CloudModel]:
@@ -197,8 +197,8 @@ def list_capable(models: Iterable[CloudModel], providers: Sequence[str]) -> list
 
 
 def check_login(node: Mapping[str, Any], runtime: str) -> None:
-    """Raise NotFoundError for an unknown runtime, or one that the node reports as missing. A node that has
-    not reported yet decides itself when the login starts."""
+    """Raise NotFoundError for a runtime that is unknown or that the node reports as missing. If the node has
+    not reported yet, it checks the runtime itself when the login starts."""
     if runtime not in RUNTIMES:
         raise no_runtime(runtime)
     fact = next((one for one in node["runtimes"] if one["name"] == runtime), None)
@@ -208,6 +208,6 @@ def check_login(node: Mapping[str, Any], runtime: str) -> None:
             why=with_words("the node agent did not find it in PATH", fact["says"]),
             fix=f"pancode node install {node['name']} {runtime}"
             if RUNTIMES[runtime].installable
-            else f"install it there; for details: pancode node show {node['name']}",
+            else f"install it on the node; for details: pancode node show {node['name']}",
             code="runtime_missing",
         )

@@ -28,7 +28,7 @@ FLAG = "--from"
 def move_ledger(
     home: Path, environ: Mapping[str, str], source: str, password_file: str | None
 ) -> dict[str, Any]:
-    """Move the ledger. `source`: `file` or a PostgreSQL address. AlreadyRunningError; errors of the move."""
+    """Move the ledger to the configured place. `source`: `file` or a PostgreSQL URL. AlreadyRunningError."""
     # Only a move imports the database libraries.
     from pancode.store.move import kept_as, move, place_of
     from pancode.store.postgres import database_of
@@ -60,7 +60,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def users_file(user: str, password_file: str, known: str | None) -> str:
-    """Return the users file. `known`: the existing one, `-` for standard input. UsageError, ConfigError."""
+    """Return the Redis users file. `known`: the existing file, `-` for stdin. UsageError, ConfigError."""
     if not _NAME.fullmatch(user) or user == "default" or user.startswith(USER_PREFIX):
         raise UsageError(
             f"{user!r} is not a valid coordinator user",
@@ -83,7 +83,7 @@ def _read(path: str, option: str) -> str:
 
 
 COMMANDS = ("info", "--help", "--version")
-"""RQ's read-only commands; the others write, or run the function that a job names."""
+"""The read-only commands of RQ; RQ's others write to Redis, or run the function that a job names."""
 
 
 def count_jobs(home: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:

@@ -47,14 +47,14 @@ def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
 
 
 def database_in(loaded: Loaded) -> Database | None:
-    """Return the PostgreSQL that the settings name; None: a file. ConfigError for an invalid address."""
+    """Return the configured PostgreSQL database; None: the ledger is a file. ConfigError: invalid address."""
     url = loaded.settings.ledger.url
     password = loaded.settings.ledger.password_file
     return None if url is None else database_of(url, loaded.origin("ledger.url"), password)
 
 
 def redis_in(loaded: Loaded) -> RedisAccess | None:
-    """Return the Redis that the settings name; None: our own. ConfigError as in `access_from_url`."""
+    """Return the configured Redis; None: PanCode starts its own. ConfigError for an invalid address."""
     redis = loaded.settings.redis
     if redis.url is None:
         return None
@@ -63,7 +63,7 @@ def redis_in(loaded: Loaded) -> RedisAccess | None:
 
 
 def _not_inside(home: Home, database: Database | None) -> None:
-    """Raise InsideRunError inside a run of this fleet: the coordinator would end with that run."""
+    """Raise InsideRunError if called inside a run of this fleet: the coordinator would end with that run."""
     attempts = process_attempts.attempts_of(os.getpid(), process_attempts.start_of(os.getpid()))
     if not attempts or not (home.epoch if database else home.ledger).exists():
         return
@@ -77,7 +77,7 @@ def _not_inside(home: Home, database: Database | None) -> None:
 
 
 def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> CoordinatorSettings:
-    """Return the owner's choices. `read`: rereads the files, for settings that may change at run time."""
+    """Return the coordinator's settings. `read`: rereads the files for settings that change at run time."""
     return CoordinatorSettings(
         rules=rules_of(settings),
         slots=settings.nodes.slots,
@@ -89,7 +89,7 @@ def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> Co
 
 
 def rules_of(settings: Settings) -> ControlSettings:
-    """Return the control plane's intervals and ceiling, before scaling."""
+    """Return the control plane's intervals and budget ceiling, before the test scaling of times."""
     timing = settings.timing
     return ControlSettings(
         ceiling_usd=settings.budget.ceiling,

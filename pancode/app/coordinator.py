@@ -84,7 +84,7 @@ P = TypeVar("P")
 
 
 def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids: Ids) -> DepotServer:
-    """Return the depot server for nodes on this socket; it logs refusals and broken streams."""
+    """Return the server on this socket that gives nodes the depot; it logs refusals and broken streams."""
 
     def judge(line: bytes, nonce: str) -> Grant | Refusal:
         verdict = authorize(core, line, nonce)
@@ -106,7 +106,7 @@ def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids:
 
 
 def forge_settings(own: FileSurroundings) -> Mapping[str, ForgeAccess]:
-    """Return the forges' settings by host, from the user's current files, never from a repository's."""
+    """Return the settings of git forges by host, from the user's current files, never from a repository's."""
     return {host.lower(): one.access() for host, one in own.loaded().settings.forge.items()}
 
 
@@ -115,7 +115,7 @@ def forges_of(own: FileSurroundings, secrets: KeptSecrets) -> HttpForges:
 
 
 class OutgoingParts:
-    """What sends messages to external services. `sending`: the thread; `rules`: reread on each call."""
+    """The parts that send messages to external services. `sending`: the thread; `rules`: reread per call."""
 
     def __init__(self, own: FileSurroundings, secrets: KeptSecrets, core: Core) -> None:
         self._own, self.secrets = own, secrets
@@ -130,20 +130,22 @@ class OutgoingParts:
         ]
 
     def rules(self) -> NotifyRules:
-        """Return the current rules of notices from the files. ConfigError names file and key."""
+        """Return the current rules for notifications from the files. ConfigError names file and key."""
         settings = self._own.loaded().settings
         return settings.notify.routes(is_open=settings.api.listen is not None)
 
 
 PATH_LIMIT = 104
 OPEN_S = 30
-SQUATTER = "another process holds the coordinator's lock name, so a second copy of this home is not detected"
+SQUATTER = (
+    "another process has taken the coordinator's lock name, so a second copy of this home is not detected"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorSettings:
-    """The owner's choices. `redis` None: our own Valkey; `database` None: a file in the home. `time_factor`
-    scales deadlines (tests)."""
+    """The owner's settings. `redis` None: PanCode starts its own Valkey; `database` None: a file in the home.
+    `time_factor` scales deadlines (tests)."""
 
     rules: ControlSettings = ControlSettings()
     slots: int = 4
@@ -165,7 +167,7 @@ class CoordinatorSettings:
 
 class Coordinator:
     """All parts of one `pancode serve`: the CoordinatorApi of pancode.interfaces.http.context. Call `start`
-    once and `stop` once; both raise what went wrong."""
+    once and `stop` once; both raise the errors of the parts."""
 
     def __init__(
         self, home: Home, settings: CoordinatorSettings, environ: Mapping[str, str], service: UserService
@@ -254,7 +256,7 @@ class Coordinator:
         )
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
-        """Return the settings for one call; without arguments, shared ones that reread changed files."""
+        """Return the settings for one call; without arguments, shared settings that reread changed files."""
         if not callers and preset is None:
             return self._around
         return FileSurroundings(
@@ -286,7 +288,7 @@ class Coordinator:
         return [*closed, *self._outgoing.shown()]
 
     def start(self) -> None:
-        """Clean up after a killed coordinator, start the epoch, then admit nodes."""
+        """Clean up after a coordinator that was killed, begin a new epoch, then admit nodes."""
         self.depot.depot.repair()
         self.depot.depot.forget_unused(self._clock.wall_ms())
         self.core.former.update(self.home.former_keys())
@@ -294,7 +296,7 @@ class Coordinator:
         if self._own.instead_of:
             self.core.live.record_trust(
                 "error",
-                "the previous coordinator key was given up as lost",
+                "the previous coordinator key was lost and has been given up",
                 old=self._own.instead_of,
                 new=self.key.public.tag,
             )
@@ -312,7 +314,7 @@ class Coordinator:
             one.start()
 
     def _look_at_config(self) -> None:
-        """Record changed settings; others report a file that cannot be read."""
+        """Record changed settings; a file that cannot be read is ignored here, as other parts report it."""
         with suppress(PancodeError):
             self._config.look()
 
@@ -344,7 +346,7 @@ class Coordinator:
         if self.settings.redis is None:
             self.valkey.start_or_adopt(__version__)
         self.fleet.admit_all()
-        return "" if alive else "our own Redis had stopped and was restarted"
+        return "" if alive else "PanCode's own Redis server had stopped and was restarted"
 
     def stop(self, stop_valkey: bool) -> None:
         """Stop threads, links, depot, bus and ledger, and Valkey if requested. Node agents continue."""
@@ -426,7 +428,7 @@ def redis_end(access: RedisAccess) -> End:
 
 
 def _scale_timing(factor: float) -> tuple[SshTiming, Backoff]:
-    """Return the SSH intervals, scaled; never shorter than a busy node needs to answer."""
+    """Return the SSH intervals, scaled, but not shorter than a busy node needs to answer."""
     normal, again = SshTiming(), Backoff()
     timing = SshTiming(keepalive_s=max(1.0, normal.keepalive_s * factor))
     last = max(1.0, again.last_s * factor)
@@ -434,7 +436,7 @@ def _scale_timing(factor: float) -> tuple[SshTiming, Backoff]:
 
 
 def _socket_path(root: Path, name: str) -> Path:
-    """Return the socket's path: in the home, or in a short folder of ours if the home's path is too long."""
+    """Return the socket's path: in the home, or in a short folder in /tmp if the home's path is too long."""
     path = root / name
     if len(os.fsencode(path)) < PATH_LIMIT:
         return path

@@ -1,4 +1,4 @@
-"""`pancode fleet demo`: runs six acts with a temporary fleet, checks each, and removes everything."""
+"""`pancode fleet demo`: runs six acts with a temporary fleet, checks each act, and removes everything."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class DemoCheck:
 
 
 class DemoReport:
-    """Narrates the demo and records its checks. `write` takes text; it may raise OSError."""
+    """Narrates the demo and records its checks. `write` prints a text; it may raise OSError."""
 
     def __init__(self, write: Write, clock: Clock) -> None:
         self._write, self._clock = write, clock
@@ -118,7 +118,7 @@ class DemoReport:
         self.say(f"\n{self._act}. {title}  [{self.seconds:.0f} s]")
 
     def tell(self, text: str) -> None:
-        """Print a sentence of the current act."""
+        """Print a sentence about the current act."""
         self.say(indent(text, "   "))
 
     def command(self, shown: str, output: str = "") -> None:
@@ -136,7 +136,7 @@ class DemoReport:
 
 
 class Demo:
-    """A demo: its stage, its report, and its runs by purpose."""
+    """A demo: its stage (the temporary fleet), its report, and its runs by purpose."""
 
     def __init__(self, stage: Stage, report: DemoReport) -> None:
         self.stage, self.report = stage, report
@@ -154,7 +154,7 @@ class Demo:
         return done
 
     def dispatch(self, name: str, shown: str, *words: str) -> CommandDone:
-        """Dispatch a run, and store its id under that name."""
+        """Dispatch a run, and store the run's id under `name`."""
         done = self.command(f"dispatch {shown}", "dispatch", *words)
         newest = str(self.stage.client.get(path_of("runs", "last"))["run"])
         if newest in self.runs.values():
@@ -268,9 +268,7 @@ class Demo:
         """Check that the restarted agent delivers its result exactly once."""
         stage, report = self.stage, self.report
         done = stage.pancode("fleet", "up", DOOMED)
-        report.command(
-            f"pancode fleet up {DOOMED}   # with systemd user services, this happens automatically"
-        )
+        report.command(f"pancode fleet up {DOOMED}   # with systemd user services, the restart is automatic")
         report.check("the node agent runs again", done.code == 0, done.both)
         stage.until(lambda: self.show("long")["outcome"] is not None, 60)
         run = self.show("long")
@@ -278,10 +276,12 @@ class Demo:
         report.tell(f"{run['run']}: {run['outcome'] or run['state']}, changed {changed}")
         rows = [r for r in stage.client.get("/v1/receipts", limit=20)["receipts"] if r["run"] == run["run"]]
         once = run["outcome"] == "done" and len(rows) == 1 and len(run["attempts"]) == 1
-        report.check("its finished work was delivered: one attempt, one receipt", once, run)
+        report.check("the finished work was delivered: one attempt, one receipt", once, run)
         ticks = self._stored_ticks()
         whole = ticks == [str(tick) for tick in range(1, TICKS + 1)]
-        report.check("its log is complete: nothing missing or repeated, despite the outage", whole, ticks)
+        report.check(
+            "the run's log is complete: nothing missing or repeated, despite the outage", whole, ticks
+        )
 
     def prove(self) -> None:
         """Check that every receipt verifies, and that an altered one does not."""
@@ -349,7 +349,7 @@ class Demo:
         return True
 
     def take_away(self, whole: bool) -> None:
-        """Remove everything, ignoring SIGINT meanwhile; the terminal may be gone."""
+        """Remove everything, ignoring SIGINT meanwhile; the terminal may already be closed."""
         stage, report = self.stage, self.report
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -360,7 +360,7 @@ class Demo:
             problems += stage.sweep()
             with suppress(OSError):
                 if whole:
-                    text = "each node was removed as by pancode node rm, and left nothing behind"
+                    text = "each node was removed as by pancode node rm, and nothing remains on it"
                     report.check(text, polite, "; ".join(problems))
                 report.check("no process of the demo is left", not stage.processes(), stage.processes())
                 report.check(f"{stage.root} is gone", not stage.root.exists())

@@ -32,7 +32,7 @@ LOOK_S = 0.05
 LOOKS, CALM_LOOKS = 100, 6
 """The maximum number of checks for running processes, and how many in a row must find none."""
 COMMAND_S = 120
-# Not passed on: settings of other fleets, the user's keys, session bus and git configuration.
+# Other fleets' settings and the user's keys, session bus and git configuration are not passed on.
 _DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_", "DBUS_")
 _SETTINGS = f"timing: {{factor: {FACTOR}}}\nredis: {{url: null}}\nledger: {{url: null}}\n"
 _LONGEST = 40
@@ -134,10 +134,10 @@ class Stage:
         return int((self.node_home(node) / "run/agent.pid").read_text().split()[0])
 
     def processes(self, place: Path | None = None) -> dict[int, str]:
-        """Return pid and command line of live processes with their HOME in that place (None: in the demo).
+        """Return pid and command line of live processes with their HOME in `place` (None: in the demo).
 
-        The fleet's processes have their HOME there; a user's own processes do not. Redis overwrites its
-        environment with its title, so it is recognized by the socket path in the title.
+        The fleet's processes have their HOME in the demo's folder; a user's own processes do not. Redis
+        overwrites its environment with its title, so it is recognized by the socket path in the title.
         """
         where, found = f"{place or self.root}/", dict[int, str]()
         for one in psutil.process_iter(["cmdline", "environ"]):
@@ -177,8 +177,8 @@ class Stage:
     def sweep(self) -> list[str]:
         """Kill remaining processes and delete the folder; return the killed processes' command lines.
 
-        One empty check is not enough: a process during exec briefly has no command line or environment, and a
-        new one may be missing from the list.
+        One check that finds no process is not enough: a process during exec briefly has no command line or
+        environment, and a new process may be missing from the list.
         """
         ended: list[str] = []
         calm = 0

@@ -125,7 +125,7 @@ class Opening:
     log: str
     read: Callable[[Loaded], NodeListener | ListenAddress | None]
     needs: Callable[[Path], object] = lambda home: None
-    """Checks its other prerequisites. PancodeError."""
+    """Checks what else the listener requires. PancodeError."""
 
 
 def _check_certificates(home: Path) -> None:
@@ -144,7 +144,7 @@ def _place(listener: ApiListener | None) -> ListenAddress | None:
 
 
 def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
-    """Check whether the coordinator listens there, or could at its start. Sends nothing."""
+    """Check whether the coordinator listens at the address, or could when it starts. Sends nothing."""
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
@@ -172,7 +172,7 @@ def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check
 
 
 def _check_running(of: Opening, home: Path, place: ListenAddress) -> Check:
-    # first the coordinator's own problem with that address: another program may answer there
+    # first the coordinator's own error for that address: another program may answer there
     closed = (try_get(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
     problem = next((one for one in closed if f" at {place}" in one["what"]), None)
     if problem is not None:
@@ -181,7 +181,7 @@ def _check_running(of: Opening, home: Path, place: ListenAddress) -> Check:
     if not wrong:
         return pass_check(of.what, f"open at {place} ({place.origin})")
     log = f"grep '{of.log}' {home}/run/coordinator.log"
-    fix = f"if it was set after the start: pancode fleet down, then pancode fleet up; else check: {log}"
+    fix = f"if you set it after the start: pancode fleet down, then pancode fleet up; otherwise check: {log}"
     return fail_check(
         of.what, "error", f"the coordinator does not answer at {place} ({place.origin}): {wrong}", fix
     )
@@ -196,7 +196,7 @@ def _explain_refusal(place: ListenAddress) -> str:
 
 
 def _at_rest(of: Opening, place: ListenAddress) -> Check:
-    """Check the address, while no coordinator runs, by briefly listening there."""
+    """Check the address, while no coordinator runs, by briefly listening at it."""
     try:
         listening_at(place).close()
     except OSError as exc:
@@ -209,7 +209,7 @@ PING_S = 5.0
 
 
 def run_checks(home: Path, environ: Mapping[str, str]) -> list[Check]:
-    """Run all checks: `{"what", "ok", "level", "detail", "fix"}`; `level` error or warning. Read-only."""
+    """Run all checks: `{"what", "ok", "level", "detail", "fix"}`; `level`: error or warning. Read-only."""
     looks: tuple[Callable[[], Check], ...] = (
         _check_python,
         lambda: _check_program("git", "error", "install git"),
@@ -289,7 +289,7 @@ def _check_settings(home: Path, environ: Mapping[str, str]) -> Check:
             "settings",
             "warning",
             "; ".join(loaded.warnings),
-            "remove it, correct its name, or set the key that it requires",
+            "remove the setting, correct its name, or set the key that it requires",
         )
     if loaded.settings.telemetry.endpoint is not None and find_spec("opentelemetry") is None:
         words = "telemetry.endpoint is set, but OpenTelemetry is not installed: no traces are sent"
@@ -325,7 +325,7 @@ def _check_backup(home: Path) -> Check:
         return pass_check("key backup", "no key yet")
     if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:
         return pass_check("key backup", f"confirmed by you: {marker}")
-    lost = "without this key, you must trust every node again, and old receipts cannot be verified"
+    lost = "without the key you must trust every node again, and old receipts cannot be verified"
     return fail_check("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {marker}")
 
 
@@ -400,7 +400,7 @@ def _check_coordinator(home: Path) -> Check:
 
 
 def node_homes(home: Path, environ: Mapping[str, str]) -> list[Path]:
-    """Return the homes of this machine's node agents: the default place, and those a coordinator reports."""
+    """Return the homes of this machine's node agents: the default one, and those a coordinator reports."""
     user = Path(environ.get("HOME") or Path.home())
     found = set(user.glob(".pancode-node/f-*"))
     fleet = (try_get(home, "/v1/fleet", PING_S) or {}) if holder_of(home) is not None else {}
@@ -419,7 +419,7 @@ def _check_secrets(homes: Sequence[Path]) -> Check:
             broken = (
                 ""
                 if isinstance(json.loads(path.read_bytes()), dict)
-                else "it must be a JSON object that maps names to values"
+                else "the file must be a JSON object that maps names to values"
             )
         except json.JSONDecodeError as exc:
             broken = f"line {exc.lineno}, column {exc.colno}: {exc.msg}"
@@ -428,17 +428,17 @@ def _check_secrets(homes: Sequence[Path]) -> Check:
         if broken:
             fix = f'correct {path}: {{"NAME": "value"}}; until then no run here gets a key from it'
             return fail_check("secrets", "error", f"{path}: {broken}", fix)
-    return pass_check("secrets", ", ".join(map(str, files)) or "no secrets.json here")
+    return pass_check("secrets", ", ".join(map(str, files)) or "no secrets.json on this machine")
 
 
 def _check_deliveries(home: Path) -> Check:
-    """Check for failed deliveries of notices."""
+    """Check for notifications that could not be delivered."""
     runs = holder_of(home) is not None
     return check_notices(runs, try_get(home, "/v1/notify", PING_S) if runs else None)
 
 
 def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
-    """Check the coordinator's answer. `runs`: whether one runs; bad settings may keep it from answering."""
+    """Check the coordinator's answer. `runs`: a coordinator runs, though bad settings may keep it silent."""
     if answer is None:
         why = "the coordinator does not answer" if runs else "no coordinator is running"
         return pass_check("notices", f"not known: {why}")

@@ -1,4 +1,4 @@
-"""The features on top of the engine: what they add to runs, in call order, and what state they have."""
+"""The features on top of the engine: what they add to runs, in order of calls, and what state they have."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Part(LandingFollower, Protocol):
 
     @property
     def threads(self) -> tuple[BackgroundThread, ...]:
-        """The threads that the coordinator starts and stops."""
+        """The threads of the features, which the coordinator starts and stops."""
 
 
 MakePart: TypeAlias = Callable[

@@ -18,15 +18,15 @@ from pancode.store.postgres import Database
 
 
 class LedgerLostError(UnavailableError):
-    """The ledger is gone, but other files of the fleet remain."""
+    """The ledger is missing or empty, but other files of the fleet remain."""
 
     code = "ledger_lost"
     retryable = False
 
 
 def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
-    """Return the fleet's id, which is created with the first ledger and never changes. LedgerLostError if the
-    ledger is empty but the home had a fleet; ConfigError if the ledger was moved."""
+    """Return the fleet's id, which is created with the first ledger and never changes. Raises LedgerLostError
+    if the ledger is empty but the home had a fleet; ConfigError if the ledger was moved."""
     with ledger.transaction() as tx:
         moved = tx.get(Setting, MOVED)
         if moved is not None:
@@ -63,7 +63,7 @@ class KeyLostError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
-    """The coordinator's key. `instead_of`: the tag of the key that a user reported as lost."""
+    """The coordinator's key. `instead_of`: the tag of the former key, which a user reported as lost."""
 
     key: SigningKey
     instead_of: str = ""
@@ -72,10 +72,10 @@ class OwnKey:
 def own_key(
     ledger: SqlLedger, home: Home, database: Database | None, found: SigningKey, wall_ms: int
 ) -> OwnKey:
-    """Return the key that this ledger's fleet trusts: `found`, or the new one of an interrupted rotation.
+    """Return the key that this ledger's fleet trusts: `found`, or the new key of an interrupted rotation.
 
-    `found`: the key in the home, or a new one if there is none. KeyLostError, or ConfigError if the ledger
-    belongs to another home.
+    `found`: the key in the home, or a new key if the home has none. Raises KeyLostError, or ConfigError if
+    the ledger belongs to another home.
     """
     with ledger.transaction() as tx:
         known = tx.get(Setting, CURRENT)
@@ -110,7 +110,7 @@ def _make_key_error(home: Home, database: Database | None, old: PublicKey) -> Co
     if there is not None and database is not None:
         return ConfigError(
             f"the ledger at {database.place} belongs to another fleet",
-            why="it was created with the key of another coordinator, which its nodes trust",
+            why="the database was created with the key of another coordinator, which its nodes trust",
             fix=f"use the home of that fleet (PANCODE_HOME), or set {database.origin} to another database",
             code="ledger_of_another",
         )

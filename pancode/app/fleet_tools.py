@@ -1,4 +1,4 @@
-"""Executes an orchestrator's fleet calls: the tools' API routes, with the rights of its run."""
+"""Executes the fleet tool calls of orchestrator runs, by the tools' API routes, with that run's rights."""
 
 from __future__ import annotations
 
@@ -45,32 +45,32 @@ log = logging.getLogger("pancode.fleet_calls")
 AGAIN_S = 5.0
 """Seconds until a call that is currently impossible is retried."""
 MOST_AT_ONCE, MOST_OF_ONE = 32, 8
-"""The most concurrent calls: in total, and per interactive run, so that one cannot block all others."""
+"""The most concurrent calls: in total, and per interactive run, so that one run cannot block all others."""
 LAND, ANSWER = "POST /v1/runs/{run}/land", "POST /v1/runs/{run}/answer"
 CONTINUE, TELL = "POST /v1/runs/{run}/continue", "POST /v1/runs/{run}/tell"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """The name of a workflow that a run requests; it is never used as a path."""
 DISPATCH = "dispatch"
 SELDOM = ("node", "gpus", "gpu_memory", "runtime", "workspace", "ask", "concurrency")
-"""Arguments that only `dispatch` offers to a run."""
+"""Arguments that a run may use with `dispatch`, but with no other tool."""
 UNSAID = ("minimum", "maximum", "minItems", "maxItems")
-"""Limits omitted from the offered schema; a refusal states them."""
+"""Limits that the schema omits; the error for exceeding one states it."""
 FORCED = ("cwd", "project")
-"""Arguments that a run cannot choose: it works on its own project."""
+"""Arguments that a run cannot choose, since it works on its own project."""
 HERE: dict[str, dict[str, Any]] = {
     "workspace": {
         "enum": ["git", "none"],
         "description": "git: the repository with its uncommitted changes; none: an empty directory",
     }
 }
-"""Arguments with fewer options for a run than for a user, such as no workspace of a user."""
+"""Arguments with fewer options for a run than for a user, who may, for example, name a workspace."""
 NOWHERE = "/"
 """The folder of a run without a project, used instead of the coordinator's own folder."""
 CUT = "\n[truncated: {} characters in total]"
 
 
 def list_tools() -> dict[str, FleetTool]:
-    """Return every tool in its shortest form, as a job offers it: all of them must fit in a window of
+    """Return every tool in the shortest form, as a job offers it: all tools must fit in a context window of
     possibly only 8,000 tokens. Each argument is described only once."""
     seen: set[str] = set()
     return {name: _make_fleet_tool(tool, seen) for name, tool in BY_NAME.items()}
@@ -86,7 +86,7 @@ def _make_fleet_tool(tool: McpTool, seen: set[str]) -> FleetTool:
 
 
 def _shorten_fields(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[str]) -> dict[str, Any]:
-    """Return the fields, and those of a list's items, without descriptions that were already given."""
+    """Return the fields, including those of a list's items, without descriptions that are in `seen`."""
     made = {}
     for name, field in fields.items():
         if name in hidden:
@@ -103,7 +103,7 @@ def _shorten_fields(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[
 
 
 class FleetCalls(FeedThread):
-    """Executes the fleet calls of runs, each in its own thread, so that a long call does not delay others. A
+    """Executes the fleet tool calls of runs, each in its own thread, so that a long call delays no other. A
     call is an action in the ledger and outlives the process; its idempotency key prevents a second start."""
 
     def __init__(self, context: ApiContext) -> None:
@@ -146,7 +146,7 @@ class FleetCalls(FeedThread):
         return len(self._at_work) >= MOST_AT_ONCE or of_one >= MOST_OF_ONE
 
     def _do(self, action: Action, progress: CallProgress) -> None:
-        """Execute the call and answer it in any case, unless it is retried: its program is waiting."""
+        """Execute the call and answer it, unless it will be retried; the run's program awaits the answer."""
         try:
             ok, text = self._answer(action, progress)
             with unit_of_work(self._core) as work:
@@ -183,7 +183,7 @@ class FleetCalls(FeedThread):
 def carried_out(
     context: ApiContext, run: Run, arguments: Mapping[str, object], progress: CallProgress
 ) -> tuple[bool, str]:
-    """Return whether the call succeeded, and the model's answer. UnavailableError, CancelledCall: retry."""
+    """Return (success, text for the model) of a fleet tool call. UnavailableError, CancelledCall: retry."""
     name = str(arguments["tool"])
     identity = AttemptId(run=run.id, attempt=run.attempt, lease=int(str(arguments["fence"])))
     client = RunClient(context, run, f"fleet:{identity}:{arguments['number']}")
@@ -203,10 +203,10 @@ SHOWS_ENDS = ("wait", "run_show", "explore")
 
 
 def ended_in(tool: str, text: str) -> set[str]:
-    """Return the runs that have ended, according to this answer of a tool."""
+    """Return the ids of the runs that have ended, according to this answer of a tool."""
     try:
         found = json.loads(text) if tool in SHOWS_ENDS else {}
-    except ValueError:  # it is truncated, possibly before that part
+    except ValueError:  # the answer is truncated, possibly before that part
         return set()
     rows = [found, *found.get("scouts", ())]
     over = {RunState.ENDED.value, "answered", "failed"}
@@ -214,7 +214,7 @@ def ended_in(tool: str, text: str) -> set[str]:
 
 
 def _complete_arguments(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:
-    """Return the call's arguments, with those added that the run cannot choose. ParamsError."""
+    """Return the call's arguments with those added that the run cannot choose. Raises ParamsError."""
     try:
         given = json.loads(arguments)
     except ValueError:
@@ -235,8 +235,8 @@ def _complete_arguments(tool: McpTool, run: Run, arguments: str) -> dict[str, An
 
 
 class RunClient(Client):
-    """The API's client inside the coordinator, with one run's rights: only what that run is offered. `key`:
-    the idempotency key of the one request that changes something."""
+    """The API's client inside the coordinator, limited to one run's rights and to the tools it is offered.
+    `key`: the idempotency key of the one request that changes something."""
 
     def __init__(self, context: ApiContext, run: Run, key: str) -> None:
         super().__init__(Path(str(context.facts["home"])), starts=False)
@@ -273,8 +273,8 @@ class RunClient(Client):
         return self._act_once(verb, call)
 
     def _act_once(self, verb: Verb, call: ApiCall) -> Any:
-        """Execute the request once per key, on every route: a call may be repeated after a kill of a node
-        agent or a coordinator."""
+        """Execute the request once per key, on every route: a call may be repeated after a node agent or a
+        coordinator was killed."""
         if verb.takes_key and verb.name != LAND:
             return verb.answered(self._context, call)
         route = f"{verb.method} {verb.path.format(**call.path)}"
@@ -300,7 +300,7 @@ class RunClient(Client):
         return workflow.id
 
     def _must_be_its_own(self, verb: Verb, other: Run) -> None:
-        """Raise InsideRunError for a run of another session, or for a question that is not about the task."""
+        """Raise InsideRunError for a run of another session, or a wait that only a user may end."""
         if Caller.of(other).charged_to != payer_of(self._run):
             refuse_act(self._context.core, self._run, f"{verb.name} for {other.id}, which it did not start")
         waits = kind_of(other) if still_waits(self._context.core, other) else None
@@ -313,7 +313,7 @@ class RunClient(Client):
 
 
 def propose_landing(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
-    """Request a user's approval to land the change. Idempotent. UsageError, WorkspaceError."""
+    """Request a user's approval to land the change of `run`. Idempotent. UsageError, WorkspaceError."""
     with unit_of_work(context.core) as work:
         now = work.tx.get(Run, run.id) or run
         work.signal(now, LandingProposed(by))
@@ -330,7 +330,7 @@ def _list_routes() -> list[tuple[Verb, re.Pattern[str]]]:
 
 
 def _verb_of(method: str, path: str) -> tuple[Verb, dict[str, str]]:
-    """Return the route for this path, and the parameters in the path."""
+    """Return the route for this method and path, and the parameters in the path."""
     for verb, pattern in _list_routes():
         found = pattern.fullmatch(path) if verb.method == method else None
         if found is not None:
@@ -346,7 +346,7 @@ class _Closed:
 
 
 class _Answered:
-    """The answer in the form of an HTTP response that the client can read."""
+    """An answer of the API in the form of an HTTP response that the client can read."""
 
     def __init__(self, response: Response) -> None:
         self.status, self.headers = response.status_code, response.headers

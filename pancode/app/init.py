@@ -1,4 +1,4 @@
-"""Writes the user's configuration files into the home, and proposes a repository's; never overwrites."""
+"""Writes the user's configuration files into the home and proposes a repository's file; never overwrites."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def find_missing(home: Path) -> list[str]:
 
 
 def _write(path: Path) -> bool:
-    """Write the complete file or nothing, never over an existing one; return whether it was written."""
+    """Write the whole file or nothing, and never over an existing file; return whether it was written."""
     text = _HEAD[path.name] + _comment_lines(shipped_text(_SOURCE[path.name]))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)
@@ -70,7 +70,7 @@ def _comment_lines(text: str) -> str:
 
 def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, Any] | None:
     """Return `{"path", "text", "written"}` for the enclosing repository; None if nothing can be proposed.
-    `text` is None if the file exists. `write` gets path and text and decides whether to write."""
+    `text` is None if the file exists. `write` gets path and text, and decides whether to write."""
     top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
     if top is None:
         return None
@@ -94,7 +94,7 @@ def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, 
 
 
 def _read_content(path: Path) -> str:
-    """Return the text of a file whose content matters; "" for the others, which only have to exist."""
+    """Return the text of a file whose content matters; "" for files of which only the existence counts."""
     if path.name not in READ:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""This home's coordinator as a service: the environment that it needs, and when it cannot be one."""
+"""This home's coordinator as a service: the environment that the service needs, and when it cannot exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARGV = (sys.executable, "-m", "pancode", "serve", "--child")
 
 
 def kept_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the service: settings, and PATH to find git and ssh."""
+    """Return the variables that the service needs: settings, and PATH to find git and ssh."""
     kept = {name: environ[name] for name in sorted((*VARIABLES, LOG)) if environ.get(name)}
     return {**kept, "PATH": environ["PATH"]} if "PATH" in environ else kept
 
@@ -25,7 +25,7 @@ def kept_of(environ: Mapping[str, str]) -> dict[str, str]:
 def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None = None) -> CoordinatorUnit:
     """Return the home's unit. `user`: name and uid for a system unit, to reach that user's own manager."""
     kept = kept_of(environ)
-    # otherwise a node agent on this machine would be our child instead of its own service
+    # otherwise a node agent on this machine would be a child of this process instead of its own service
     if user is not None:
         kept["XDG_RUNTIME_DIR"] = f"/run/user/{user[1]}"
     return CoordinatorUnit(root, ARGV, kept, user[0] if user else None)
@@ -33,7 +33,7 @@ def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None
 
 def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> str:
     """Return why the coordinator cannot be a service: a password is only in variables and is never written.
-    `urls`: of Redis and of the database; None: our own. Empty: it can be one."""
+    `urls`: of Redis and of the database; None: PanCode's own. Empty result: it can be a service."""
     redis_url, database_url = urls
     secret = [
         name

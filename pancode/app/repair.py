@@ -21,14 +21,14 @@ from pancode.kernel.errors import PancodeError, WorkspaceError
 
 ASK_S = 5.0
 _PRIVATE = ("key", "secrets", "receipts", "ledger.db", "settings.json")
-"""Parts of the coordinator's home that only its owner may read; _OF_NODE: those of a node's home."""
+"""Parts of the coordinator's home that only its owner may read; _OF_NODE: the same for a node's home."""
 _OF_NODE = ("key", "secrets.json", "prices.json")
 _SOCKETS = ("api.sock", "depot.sock")
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A problem and its repair (`act`), which is given as a command if there is one."""
+    """A problem (`wrong`) and its repair; `act`: the command or sentence that describes the repair."""
 
     wrong: str
     act: str
@@ -37,7 +37,7 @@ class Repair:
 
 
 def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Repair]:
-    """Yield each repair that would help now; the next one is determined after the previous one ended."""
+    """Yield each repair that would help now; the next is determined after the previous one was handled."""
     for path in (home, *_walk_paths(home, _PRIVATE)):
         yield from _open_to_others(path)
     for node in node_homes(home, environ):
@@ -76,7 +76,7 @@ def _walk_paths(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _open_to_others(path: Path) -> Iterator[Repair]:
-    """Yield a repair if other users may read or write our file; symbolic links are ignored."""
+    """Yield a repair if users other than the owner may read or write the file; symbolic links are ignored."""
     try:
         state = path.lstat()
     except OSError:
@@ -89,9 +89,9 @@ def _open_to_others(path: Path) -> Iterator[Repair]:
 
 
 def _left_checkouts(node: Path) -> Iterator[Repair]:
-    """Yield a repair for each checkout of an attempt that is not in the node's journal. Some attempts work in
-    the checkout of an earlier one, with a link in their own name."""
-    # In this order: an attempt gets its journal entry, then its link, then its checkout, possibly meanwhile.
+    """Yield a repair for each checkout of an attempt that is not in the node's journal. An attempt may work
+    in the checkout of an earlier attempt, to which a link with its own name points."""
+    # Order matters: an attempt gets its journal entry, then its link, then its checkout, perhaps just now.
     folders = sorted((node / "work").glob("r-*"))
     placed = [
         (link.name, os.readlink(link)) for link in (node / "work/.given").glob("r-*") if link.is_symlink()
@@ -100,7 +100,7 @@ def _left_checkouts(node: Path) -> Iterator[Repair]:
     known |= {place for name, place in placed if name in known}
     for folder in folders:
         if folder.name not in known:
-            wrong = f"{folder} is the checkout of a run that its node agent does not know"
+            wrong = f"{folder} is the checkout of a run that the node agent does not know"
             wrong += "; whatever exists only there will be deleted"
             yield Repair(wrong, f"rm -r {folder}", partial(_erase_folder, folder))
 
@@ -131,5 +131,6 @@ def _run(*words: str) -> None:
     done = subprocess.run([sys.executable, "-m", "pancode", *words], stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise WorkspaceError(
-            f"pancode {' '.join(words)} failed with exit status {done.returncode}", fix="see its error above"
+            f"pancode {' '.join(words)} failed with exit status {done.returncode}",
+            fix="the error of this command is above",
         )

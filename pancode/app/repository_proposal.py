@@ -14,7 +14,7 @@ LOOKED_AT = (
     *("package.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"),
     *("Cargo.toml", "go.mod", "Makefile"),
 )
-"""Files at the root of a repository that are considered; lock files only by their existence."""
+"""Files at the root of a repository that are considered; of lock files only the existence counts."""
 READ = ("pyproject.toml", "requirements.txt", "requirements-dev.txt", "tox.ini", "package.json", "Makefile")
 _TARGET = re.compile(r"^(check|test):", re.MULTILINE)
 _NO_TEST = "no test specified"
@@ -66,7 +66,7 @@ _ABOUT = {
 
 
 def propose_settings(files: Mapping[str, str]) -> Proposal:
-    """Propose settings from the existing files of LOOKED_AT, name to content; empty if none helps."""
+    """Propose settings from the existing files of LOOKED_AT (name to content); empty if no file helps."""
     found = Proposal()
     for kind in (_propose_python, _propose_node, _propose_rust, _propose_go):
         found = found.together(kind(files))

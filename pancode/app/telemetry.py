@@ -17,8 +17,8 @@ log = logging.getLogger("pancode.telemetry")
 
 
 def tracing_of(root: Path, environ: Mapping[str, str], core: Core) -> tuple[Tracing, ...]:
-    """Return the threads that send traces; empty, without importing OpenTelemetry, if no endpoint is set. A
-    missing OpenTelemetry stops nothing: log, audit and `doctor` report it. ConfigError for bad settings."""
+    """Return the threads that send traces; empty, without importing OpenTelemetry, if no endpoint is set. If
+    OpenTelemetry is missing, only log, audit and `doctor` report it. ConfigError for bad settings."""
     telemetry = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings.telemetry
     if telemetry.endpoint is None:
         return ()

@@ -29,7 +29,7 @@ class Whose:
 
     @classmethod
     def of(cls, name: str | None) -> Whose:
-        """Return the unit's user: the named one, else who called sudo, else the caller. UsageError."""
+        """Return the unit's user: the named one, else who called sudo, else the caller. Raises UsageError."""
         try:
             wanted = name or os.environ.get("SUDO_USER")
             found = pwd.getpwnam(wanted) if wanted else pwd.getpwuid(os.getuid())
@@ -62,7 +62,7 @@ def node_text(node_home: Path, python: str, system: Whose | None) -> str:
 
 
 def home_for(environ: Mapping[str, str], system: Whose | None) -> Path:
-    """Return the coordinator's home: from the environment, else that of the unit's user."""
+    """Return the coordinator's home: from the environment, else the default home of the unit's user."""
     return Home.of(environ if system is None else {**environ, "HOME": str(system.home)}).root
 
 
@@ -72,12 +72,15 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
         raise UsageError(
             f"{root} has no fleet yet",
             why="a service never creates a fleet: a missing home, as of an unmounted disk, is an error",
-            fix="once, as the user of the service: pancode admin serve --background",
+            fix="as the user of the service, run once: pancode admin serve --background",
         )
     settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
     never = only_in_environ((settings.redis.url, settings.ledger.url), environ)
     if never:
-        raise ConfigError(never, fix="put it in a file: redis.password_file, ledger.password_file")
+        raise ConfigError(
+            never,
+            fix="put the password in a file and name that file: redis.password_file or ledger.password_file",
+        )
     if system is None:
         service = service_of(root, (None, None), environ)
         before = service.seen()

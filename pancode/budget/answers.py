@@ -26,7 +26,7 @@ class ScopeShape(TypedDict):
 
 
 class BudgetShape(TypedDict):
-    """The books. `runs`: admitted today. `notes`: ceilings from a file that currently have no effect."""
+    """The books. `runs`: admitted today. `notes`: ceilings from a file that are without effect at present."""
 
     scopes: list[ScopeShape]
     estimate_next_usd: str
@@ -35,7 +35,7 @@ class BudgetShape(TypedDict):
 
 
 class WorkerNow(TypedDict):
-    """A run on which a worker is working now."""
+    """A run that is being worked on now."""
 
     run: str
     stage: str
@@ -44,7 +44,7 @@ class WorkerNow(TypedDict):
 
 
 class WorkerShape(TypedDict):
-    """One agent on one runtime and node. `done`, `stopped`: of its last `runs`, which cost `usd`."""
+    """One agent on one runtime and node. `done`, `stopped`: counts in its last `runs`, which cost `usd`."""
 
     agent: str
     runtime: str
@@ -88,8 +88,8 @@ class TrackRecordRow(TypedDict):
 
 
 class CostRow(TypedDict):
-    """The total cost of a group of runs. `key` null: the runs that lack the property. `disputed_usd`: what
-    nodes claim beyond the limits of their jobs; it is not part of `usd`."""
+    """The total cost of a group of runs. `key` null: the runs that have no value for the property.
+    `disputed_usd`: what nodes claim beyond the limits of their jobs; it is not part of `usd`."""
 
     key: str | None
     runs: int
@@ -102,7 +102,7 @@ class CostRow(TypedDict):
 
 
 class CostTable(TypedDict):
-    """`by`: the property; `left_out`: number of omitted rows; `total`: of all runs, including those."""
+    """`by`: the property; `left_out`: number of omitted rows; `total`: of all runs, omitted rows included."""
 
     by: str
     since: str | None

@@ -14,11 +14,11 @@ from pancode.kernel.records import Balance, BookEntry, EntryKind, Run
 from pancode.kernel.values import EXACT, replace
 
 PERIODS = ("week", "month")
-"""Periods whose balances are computed from days; nothing is booked in them, which saves rows per dispatch."""
+"""Periods whose balances are sums of days; nothing is booked in them, which saves rows per dispatch."""
 
 
 def scope_of(period: str, wall_ms: int, tz: tzinfo | None = None) -> str:
-    """Return the period of the coordinator's local day: `week:2026-W47` or `month:2026-11`."""
+    """Return the scope of the period with the coordinator's local day: `week:2026-W47`, `month:2026-11`."""
     day = datetime.fromtimestamp(wall_ms / 1000, UTC).astimezone(tz).date()
     year, week, _ = day.isocalendar()
     return f"week:{year}-W{week:02}" if period == "week" else f"month:{day:%Y-%m}"
@@ -29,7 +29,7 @@ def is_period(scope: str) -> bool:
 
 
 def days_of(scope: str) -> list[str]:
-    """Return the scopes of the period's days, in order."""
+    """Return the scopes of the days in this week or month, in order."""
     period, _, name = scope.partition(":")
     if period == "week":
         year, _, week = name.partition("-W")
@@ -63,7 +63,7 @@ ZERO = Decimal(0)
 MOST_SUM = 2**63 - 1
 """The largest value of a column. Larger sums are capped to it, so that no receipt is refused for them."""
 DISPUTED = "disputed_usd"
-"""The usage key, in the ledger, of what was claimed beyond the job's limit; the cost excludes it."""
+"""The usage key, in the ledger, of the amount claimed beyond the job's limit; the cost excludes it."""
 NewId = Callable[[], str]
 _SIGN = {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}
 MINUTE_MS = 60_000
@@ -72,7 +72,7 @@ _SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The attempt of an entry; `lease` is 0 before the attempt is bound."""
+    """The run, attempt and lease of a book entry; `lease` is 0 before the attempt is bound to a node."""
 
     run: str
     attempt: int
@@ -115,8 +115,8 @@ NO_CEILING = Ceilings()
 
 @dataclass(frozen=True, slots=True)
 class BudgetScope:
-    """One scope of the books with its balance and its ceilings. `is_booked` False: it has no entries, because
-    its balance is the sum of other scopes."""
+    """A budget scope with its balance and its ceilings. `is_booked` False: it has no entries of its own,
+    because its balance is the sum of other scopes."""
 
     balance: Balance
     ceilings: Ceilings
@@ -188,7 +188,7 @@ def repo_scope(project: str) -> str:
 
 
 def counted_usd(balance: Balance) -> Decimal:
-    """Return the USD that count against the ceiling; for a session, including disputed claims."""
+    """Return the USD that count against the ceiling; for a session, disputed claims are included."""
     beyond = balance.disputed_usd if is_session(balance.scope) else ZERO
     return add_amounts(balance.spent_usd, balance.reserved_usd, beyond)
 
@@ -199,7 +199,7 @@ def with_room(ceiling: Decimal | None, balance: Balance, usd: Decimal) -> Decima
 
 
 def in_words(balance: Balance) -> str:
-    """Return the USD that count against the ceiling, itemized as text."""
+    """Format the USD that count against the ceiling, itemized."""
     parts = {"spent": balance.spent_usd, "reserved": balance.reserved_usd}
     if is_session(balance.scope) and balance.disputed_usd:
         parts["disputed"] = balance.disputed_usd
@@ -222,7 +222,7 @@ def is_over(balance: Balance, ceilings: Ceilings) -> bool:
 
 
 def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
-    """Return why a reservation is refused, with the numbers; empty if it is granted. A reservation of 0 in a
+    """Return why a reservation is refused, with the numbers; empty if it fits. A reservation of 0 in a
     currency is never refused for that currency."""
     if (
         amount.usd
@@ -263,8 +263,8 @@ def reserve_amount(scopes: Iterable[str], account: Account, due: Amount, stamp: 
 def raise_reserved(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
-    """Return entries that raise the attempt's reservation to `usd` where it is lower. One settlement ends
-    both."""
+    """Return entries that raise the attempt's reservation to `usd` in scopes where it is lower. Settling the
+    attempt ends both entries."""
     more = find_reserved(entries, account.attempt).items()
     return [
         _make_entry(EntryKind.RESERVE, scope, account, subtract_amount(usd, reserved), stamp)
@@ -279,7 +279,7 @@ def estimate_of(run: Run) -> Amount:
 
 
 def used_by(usage: object) -> Amount:
-    """Return tokens and time of a usage from the ledger (plain JSON); 0 for missing values."""
+    """Return the tokens and time of a usage as stored in the ledger (plain JSON); 0 for missing values."""
     if not isinstance(usage, Mapping):
         return Amount()
     read, written, ms = (int(usage.get(name) or 0) for name in ("input_tokens", "output_tokens", "agent_ms"))
@@ -294,7 +294,7 @@ def format_minutes(ms: int) -> str:
 def release_reserved(
     entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str, only: str | None = None
 ) -> list[BookEntry]:
-    """Return entries that release the attempt's reservations unspent; `only`: in that scope alone."""
+    """Return entries that release the attempt's reservations unspent; `only`: in that scope only."""
     reserved = find_reserved(entries, account.attempt)
     due = {scope: usd for scope, usd in reserved.items() if only in (None, scope)}
     back = [one for scope, usd in due.items() for one in _make_releases(entries, account, scope, usd, stamp)]
@@ -306,8 +306,8 @@ def lower_reserved(
 ) -> list[BookEntry]:
     """Return entries that undo `raise_reserved`: only `usd` stays reserved.
 
-    If `usd` is 0 and no reservation of 0 is open, 0 is reserved again; because the account's lease is not 0,
-    that reservation does not count as a run.
+    If `usd` is 0 and no reservation of 0 is open, a new reservation of 0 is made; because the account's lease
+    is not 0, it does not count as a run.
     """
     more = {scope: due for scope, due in find_reserved(entries, account.attempt).items() if due > usd}
     back = [
@@ -351,7 +351,7 @@ def settle_lost(
 
 
 def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
-    """Return the runs of unknown cost among one scope's entries, by their first entry."""
+    """Return the runs of unknown cost among one scope's entries, in the order of their first entries."""
     known = {(e.run, e.attempt) for e in entries if e.source == "unknown" and e.kind is EntryKind.RELEASE}
     unknown = [e for e in entries if e.kind is EntryKind.UNKNOWN and (e.run, e.attempt) not in known]
     return tuple(dict.fromkeys(e.run for e in unknown))
@@ -368,8 +368,8 @@ def sum_reserved(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
 def settle_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Return entries that replace an unknown attempt's reservation with its usage, from a user or late
-    receipt. Amounts that were already booked are not booked again. `spent.usd` must be known."""
+    """Return entries that replace the reservation of an attempt of unknown cost with its usage, from a user
+    or a late receipt. Amounts already booked are not booked again. `spent.usd` must be known."""
     if spent.usd is None:
         raise ValueError("cannot settle with an unknown cost")
     made: list[BookEntry] = []
@@ -385,7 +385,7 @@ def settle_unknown(
 
 
 def _subtract_booked(spent: Spent, booked: Sequence[BookEntry]) -> tuple[Decimal, Spent]:
-    """Return what was used beyond these entries: the USD, which may be negative, and the rest."""
+    """Return the part of `spent` that is not in these entries: the USD (maybe negative) and the rest."""
     usd = subtract_amount(spent.usd or ZERO, add_amounts(*(e.usd for e in booked if e.kind in _SPENDS)))
     tokens = max(0, spent.tokens - sum(e.tokens for e in booked))
     return usd, replace(
@@ -400,7 +400,7 @@ def book_dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stam
 
 
 def find_disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
-    """Return the runs with an unsettled disputed claim among one scope's entries, with its USD."""
+    """Return the USD of unsettled disputed claims among one scope's entries, by run."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.kind is EntryKind.DISPUTED:
@@ -446,8 +446,8 @@ def add_unknown(
 def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
     """Return entries for the usage of an attempt's second lease, in the scopes of its reservation.
 
-    This happens if two nodes ran the attempt, or if one ran it that seemed never to have started. Returns
-    nothing if this lease is already booked, a user has stated the cost, or reservations are still unsettled.
+    This happens if two nodes ran the attempt, or if a node ran it although it seemed never to have started.
+    Empty if this lease is already booked, a user has set the cost, or reservations are still unsettled.
     """
     mine = [e for e in entries if e.attempt == account.attempt]
     booked = {e.lease for e in mine if e.kind in _SPENDS}
@@ -461,8 +461,8 @@ def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, sta
 
 
 def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
-    """Return entries for a late receipt of an attempt that counted as free, less what was already booked when
-    its node was lost."""
+    """Return entries for a late receipt of an attempt that was counted as free, minus what was already booked
+    when its node was lost."""
     booked: dict[str, list[BookEntry]] = {}
     for entry in entries:
         if entry.lease == account.lease and entry.kind in _SPENDS and entry.source == "local":
@@ -476,15 +476,15 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
 
 
 OVER, SUSPENDED = (
-    "the day on which it was admitted is over",
-    "its session is suspended, and its cost is unknown",
+    "the day on which the run was admitted is over",
+    "the session is suspended, and the cost is unknown",
 )
 
 
 def release_unknown(
     entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp, note: str = OVER
 ) -> list[BookEntry]:
-    """Return entries that release an unknown cost's reservation in a scope whose period is over; the cost
+    """Return entries that release an unknown cost's reservation in one scope, whose period is over; the cost
     stays unknown."""
     reserved = _sum_reserved(entries, account.attempt).get(scope, ZERO)
     back = _make_releases(entries, account, scope, reserved, stamp)
@@ -501,7 +501,7 @@ def lapse_all(entries: Sequence[BookEntry], account: Account, stamp: Stamp, note
 
 
 def sum_used(entries: Iterable[BookEntry], before: int) -> Decimal:
-    """Return the USD of earlier attempts; an unknown cost counts as its reservation."""
+    """Return the USD used by attempts before this one; an unknown cost counts as its reservation."""
     mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
     return add_amounts(*(_apply_sign(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
 
@@ -539,8 +539,7 @@ def sum_entries(scope: str, entries: Iterable[BookEntry]) -> Balance:
 
 
 def _add_used(balance: Balance, entry: BookEntry) -> dict[str, int]:
-    """Return the new sums of tokens and time, capped at `MOST_SUM`. They never shrink, so order is
-    irrelevant."""
+    """Return the new sums of tokens and time, capped at `MOST_SUM`; they never shrink, in any order."""
     tokens, ms = balance.tokens + entry.tokens, balance.agent_ms + entry.agent_ms
     return {"tokens": min(tokens, MOST_SUM), "agent_ms": min(ms, MOST_SUM)}
 
@@ -563,10 +562,10 @@ def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
 
 
 def find_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
-    """Return the reserved USD by scope with an open reservation (also of 0 USD), except unknown costs.
+    """Return the USD reserved by scope, where a reservation is open (also of 0 USD) and the cost is known.
 
-    The order of entries does not matter: a scope is open if more USD, or more reservations of 0 USD, were
-    reserved than released.
+    The order of entries does not matter: a reservation is open if more USD, or more reservations of 0 USD,
+    were reserved than released.
     """
     zeros, unknown = _open_zeros(entries, attempt), set(_unknown_scopes(entries, attempt))
     sums = _sum_reserved(entries, attempt).items()
@@ -585,7 +584,7 @@ def _open_zeros(entries: Sequence[BookEntry], attempt: int) -> dict[str, int]:
 def _make_releases(
     entries: Sequence[BookEntry], account: Account, scope: str, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
-    """Return entries that release the attempt's reservations in the scope: `usd`, and each one of 0 USD."""
+    """Return entries that release the attempt's reservations in the scope: `usd`, and all those of 0 USD."""
     first = _release_reserved(_make_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries)
     zeros = _open_zeros(entries, account.attempt).get(scope, 0) - (0 if usd else 1)
     return [first, *(_make_entry(EntryKind.RELEASE, scope, account, ZERO, stamp) for _ in range(zeros))]
@@ -605,8 +604,8 @@ def _sum_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decim
 def _release_reserved(
     entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, spent: Spent | None = None
 ) -> BookEntry:
-    """Return the entry, extended to release the attempt's reserved tokens and time; `most`: at most these.
-    `spent`: the usage of an attempt of unknown cost; amounts that it lacks stay reserved."""
+    """Return the entry with the release of the attempt's reserved tokens and time added; `most`: no more than
+    this. `spent`: the usage of an attempt of unknown cost; amounts missing from it stay reserved."""
     mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
     tokens, ms = sum(e.reserved_tokens for e in mine), sum(e.reserved_ms for e in mine)
     if spent is not None:

@@ -11,15 +11,15 @@ from pancode.budget import books
 
 BY = ("run", "session", "workflow", "agent", "model", "runtime", "node", "repository", "day")
 SCOPE_OF: Mapping[str, str] = {"day": "day:", "node": "node:", "workflow": "workflow:", "session": "session:"}
-"""Properties that may have several values per run, or none: each value has a scope in the books."""
+"""Properties of which a run may have several values or none; each value is a scope in the books."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
-    """The total cost of a group of runs. `key` None: the runs that lack the property.
+    """The total cost of a group of runs. `key` None: the runs that have no value for the property.
 
-    `unknown`: how many runs have an unknown cost, which is not in `usd`. `disputed` is not in `usd` either:
-    what nodes claim beyond the limits of their jobs.
+    `unknown`: how many runs have an unknown cost, which is not in `usd`. `disputed`: what nodes claim beyond
+    the limits of their jobs, which is not in `usd` either.
     """
 
     key: str | None
@@ -60,7 +60,7 @@ class CostLine:
 
 
 def group_lines(lines: Iterable[CostLine], key_of: Callable[[str | None], str | None]) -> list[CostLine]:
-    """Return the lines, adding up those with the same new key."""
+    """Return the lines with keys replaced by `key_of`, adding up those that get the same key."""
     same: dict[str | None, list[CostLine]] = {}
     for line in lines:
         same.setdefault(key_of(line.key), []).append(line)
@@ -84,8 +84,8 @@ def _add_lines(key: str | None, lines: Sequence[CostLine]) -> CostLine:
 
 
 def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
-    """Return the lines, plus one for runs that lack the property, if any, so that the sums stay complete. A
-    run with two values, such as one retried on another node, is in both lines."""
+    """Return the lines, plus one for runs without a value of the property, if any, so that the sums are
+    complete. A run with two values, such as one retried on another node, is in both lines."""
     left = everything.less(sum_lines(lines))
     runs, tokens, ms, unknown = (max(0, n) for n in (left.runs, left.tokens, left.agent_ms, left.unknown))
     rest = CostLine(None, runs, left.usd, tokens, ms, unknown, max(books.ZERO, left.disputed))

@@ -1,4 +1,4 @@
-"""Routes about money: budgets, costs and workers; also the inbox and reports."""
+"""Routes about money: budgets, costs and workers; also the inbox, the brief and reports."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _budget_scope(scope: str) -> tuple[str, str]:
 def _resolve_scope(context: ApiContext, kind: str, name: str) -> str:
     """Return the scope as named in the books: a session by any of its runs, a repository by any folder in it.
 
-    NotFoundError for a run that is not a session.
+    NotFoundError for a run that does not belong to a session.
     """
     if kind == "session" and name:
         return session_scope(get_session(context.core, name)["session"])
@@ -116,7 +116,7 @@ def _reset_ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
 
 @Verb(SETTLE, SettleBody, "budget settle", pokes=True, right=SETTLES)
 def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
-    """Set an unknown cost."""
+    """Set an unknown or disputed cost."""
     body: SettleBody = call.body
     run = get_run(context.core, body.run)
     settled = settle_by_hand(context.core, run.id, body.usd, body.by)
@@ -164,14 +164,14 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
 
 @Verb(NOW, command="status", query=("by", "since"))
 def _now(context: ApiContext, call: ApiCall) -> NowAnswer:
-    """What a user sees first: what needs them, what works, what is in trouble, what has ended."""
+    """Show what a user needs first: what waits for them, what works, what is in trouble, what has ended."""
     found, by = list_inbox(context.core), call.query.get("by", "api")
     return see_now(context.core, found, by, _budget(context, call), call.query.get("since"))
 
 
 @Verb(BRIEFING, command="status", query=("by", "since"))
 def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
-    """Show what happened since the last look."""
+    """Show what happened since the user last looked."""
     context.coordinator.code.look_for_reverts()
     return make_brief(
         context.core, list_inbox(context.core), call.query.get("by", "api"), call.query.get("since")

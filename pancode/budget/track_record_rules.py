@@ -46,7 +46,7 @@ class WorkKey:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedWork:
-    """What a run is expected to need, and the evidence as text. `usd` None: no cost is known."""
+    """What a run is expected to need, and the evidence for it as text. `usd` None: the cost is unknown."""
 
     usd: Decimal | None
     amount: Amount
@@ -55,8 +55,8 @@ class ExpectedWork:
 
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
-    """The record of runs. `good`: successful; `landed`: not reverted since; `reverted`: undone later.
-    `unknown`: number of costs not included in `usd`. `paid`: number of runs with a known cost above 0."""
+    """The record of runs. `good`: successful; `landed`: landed, not reverted; `reverted`: undone later.
+    `unknown`: number of costs not in `usd`. `paid`: number of runs with a known cost above 0."""
 
     runs: int = 0
     good: int = 0
@@ -104,7 +104,7 @@ class TrackRecord:
 
     @property
     def words(self) -> str:
-        """The deciding numbers, for `pancode why`."""
+        """Return the numbers that decided, for `pancode why`."""
         low, high = self.interval
         return f"{self.good} of {self.runs} succeeded, rate {self.rate:.2f} ({low:.2f} to {high:.2f})"
 
@@ -116,7 +116,7 @@ def kind_of(task: str) -> str:
 
 
 SIZES = ((300, "small"), (1_500, "medium"))
-"""The maximum characters of a task of each size; longer ones are large."""
+"""The maximum characters of a task of each size; tasks longer than these are large."""
 LARGE = "large"
 
 
@@ -127,7 +127,7 @@ def size_of(task: str) -> str:
 
 
 def record_of(row: EndedRun) -> TrackRecord | None:
-    """Return the record of one ended run; None: it does not count. A reverted change is not good."""
+    """Return the record of one ended run; None: the run does not count. A reverted change is not good."""
     if not row.counts:
         return None
     good = int(row.outcome is Outcome.DONE and not row.reverted)
@@ -153,8 +153,8 @@ def sum_records(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey,
 def choose_name(
     names: Sequence[str], records: Mapping[str, TrackRecord], draw: float, explore: float = EXPLORE
 ) -> tuple[str, str]:
-    """Choose a name; return it and the reason. `draw`: 0 to 1; below `explore` the least tried name wins.
-    Otherwise the best smoothed rate wins; ties go to the name with fewer runs, then to the first."""
+    """Choose a name; return it and the reason. `draw`: random, 0 to 1; below `explore` the least tried name
+    wins. Otherwise the best smoothed rate wins; ties go to the name with fewer runs, then to the first."""
     known = {name: records.get(name, TrackRecord()) for name in names}
     least = min(names, key=lambda name: (known[name].runs, name))
     if draw < explore:
@@ -165,7 +165,7 @@ def choose_name(
 
 Sums = Mapping[WorkKey, TrackRecord]
 ENOUGH = 3
-"""The number of runs that is enough evidence, so that no wider group of runs is used."""
+"""The number of runs that counts as enough evidence; with fewer runs, a wider group of runs is used."""
 
 
 WorkerKind = tuple[str, str, str]
@@ -187,8 +187,8 @@ def group_records(records: Sums, by: str, **equal: str | None) -> dict[str | Non
 
 
 def of_agents(records: Sums, task: str, repository: str | None) -> dict[str, TrackRecord]:
-    """Return records by agent for this kind of task, from the narrowest group with enough runs: this size
-    here, any size here, this size anywhere, or all."""
+    """Return records by agent for this kind of task, from the narrowest group with enough runs: this size in
+    this repository, any size there, this size anywhere, or all."""
     kind, size = kind_of(task), size_of(task)
     here = {"kind": kind, "repository": repository}
     ways = ({**here, "size": size}, here, {"kind": kind, "size": size}, {"kind": kind})
@@ -198,7 +198,7 @@ def of_agents(records: Sums, task: str, repository: str | None) -> dict[str, Tra
 
 def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) -> dict[str, TrackRecord]:
     """Return records by requested model for this kind of task, from the narrowest group with enough runs:
-    this agent at this size, this agent, or all agents. `names`: requested to bare name."""
+    this agent at this size, this agent, or all agents. `names`: bare model name for each requested one."""
     kind = kind_of(task)
     own = {"kind": kind, "agent": agent}
     ways = ({**own, "size": size_of(task)}, own, {"kind": kind})
@@ -207,7 +207,7 @@ def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) ->
 
 
 def _choose_narrowest(groups: Sequence[Mapping[str | None, TrackRecord]], name: str | None) -> TrackRecord:
-    """Return the first of these records with enough runs, else the widest."""
+    """Return the record of `name` from the first group where it has enough runs, else from the widest."""
     known = (group[name] for group in groups[:-1] if _has_enough(group.get(name)))
     return next(known, groups[-1].get(name, TrackRecord()))
 
@@ -237,9 +237,9 @@ def of_nodes(records: Sums, agent: str, runtime: str, kind: str) -> dict[str, Tr
 
 
 def poor_nodes(records: Mapping[str, TrackRecord], names: list[str]) -> dict[str, str]:
-    """Return the nodes that are significantly worse at this work than the best one, each with the numbers.
+    """Return the nodes that are significantly worse at this work than the best node, each with the numbers.
 
-    Significantly: the node's confidence interval is entirely below the best one's, which excludes newcomers.
+    Significantly: its confidence interval is entirely below the best node's, so new nodes are never included.
     """
     known = {name: records.get(name, TrackRecord()) for name in names}
     best = max(known, key=lambda name: (known[name].interval[0], name), default=None)
@@ -257,7 +257,7 @@ def poor_nodes(records: Mapping[str, TrackRecord], names: list[str]) -> dict[str
 def poor_of(
     run: Run, names: list[str], records: Mapping[WorkerKind, Mapping[str, TrackRecord]]
 ) -> dict[str, str]:
-    """Return `poor_nodes` for the work of this run; empty for a run that explores."""
+    """Return `poor_nodes` for the work of this run; empty for a run that explores (`is_exploring`)."""
     known = records.get(worker_kind(run)) if run.judges is None else None
     return {} if not known or is_exploring(run) else poor_nodes(known, names)
 
@@ -279,7 +279,7 @@ def is_exploring(run: Run) -> bool:
 def estimate_work(
     records: Sums, agent: str, runtime: str, model: str | None, task: str
 ) -> ExpectedWork | None:
-    """Return the averages of such runs, of this kind of task if there are enough. None: no such run."""
+    """Return the averages of comparable runs, of this kind of task if there are enough; None: no such run."""
     of_worker = {"agent": agent, "runtime": runtime, "model": model}
     kind = kind_of(task)
     narrow = group_records(records, "kind", **of_worker, kind=kind).get(kind)

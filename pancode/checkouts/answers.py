@@ -8,8 +8,8 @@ from pancode.kernel.route import Route
 
 
 class CheckoutAnswer(TypedDict):
-    """The coordinator's copy of a checkout. `top`: the copy's folder; `commit`: the present files, on top of
-    the commit `head` of `branch`; `filled`: the files as last sent; null: nothing was sent yet."""
+    """The coordinator's copy of a checkout. `top`: the copy's folder; `commit`: the copy's present files, on
+    top of the commit `head` of `branch`; `filled`: the files as last sent; null: nothing was sent yet."""
 
     top: str
     commit: str | None

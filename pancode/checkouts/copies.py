@@ -1,5 +1,5 @@
 """Copies of checkouts from other machines: real repositories, where work begins and lands as in any other. A
-client's command sends its files here before it requests work, and fetches what has landed here."""
+client's command sends its files to the copy before it requests work, and fetches what has landed there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _INDEX = "pancode-index"
 
 @dataclass(frozen=True, slots=True)
 class CopyState:
-    """The state of a copy. `commit`: its files, on top of `head`; `filled`: as last filled. None: never."""
+    """The state of a copy. `commit`: its files, on top of `head`; `filled`: as last filled; None: never."""
 
     top: Path
     commit: str | None = None
@@ -48,7 +48,7 @@ def place_of(home: Path, copy: str) -> Path:
     if not _COPY.fullmatch(copy):
         raise GitRefusal(
             f"{copy[:100]} is not a copy of a checkout",
-            fix="install the same version of PanCode on both nodes",
+            fix="install the same version of PanCode on this machine and on the coordinator's machine",
         )
     return home / FOLDER / copy
 
@@ -75,14 +75,14 @@ def serve_git(home: Path, copy: str, service: str) -> socket.socket:
 
 
 class CheckoutCopies:
-    """The copies under `home`, the coordinator's. Only one command or landing writes to a copy at a time."""
+    """The copies in the coordinator's home. Only one command or landing writes to a copy at a time."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
 
     @translate_os_errors("the copy of a checkout")
     def state(self, copy: str, object_format: str) -> CopyState:
-        """Return the state of a copy, creating it if missing; the ref HERE names its files."""
+        """Return the state of a copy, creating the copy if missing; sets the ref HERE to the copy's files."""
         top = place_of(self._home, copy)
         top.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock_tree(top, is_never_called_off):

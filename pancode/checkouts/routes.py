@@ -16,14 +16,14 @@ Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 
 
 class CheckoutBody(ActBody):
-    """`object_format`: that of the checkout's repository."""
+    """A request for a copy. `object_format`: the hash format of the checkout's repository."""
 
     object_format: Literal["sha1", "sha256"] = "sha1"
 
 
 class FilesBody(ActBody):
-    """`commit`: the checkout's files, already sent by git; `head` and `branch`: the checkout's. `before`: the
-    copy's files as the caller knows them; other files are not overwritten."""
+    """The files for a copy. `commit`: the checkout's files, already sent by git; `head` and `branch`: the
+    checkout's. `before`: the copy's files as the caller knows them; other files are not overwritten."""
 
     commit: Commit
     before: Commit | None = None

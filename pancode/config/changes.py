@@ -1,4 +1,4 @@
-"""Configuration changes that a user makes by a command or approves: made, recorded, undone."""
+"""Configuration changes that a user makes by a command or approves: made, recorded and undone here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AskedChange:
-    """One requested change. `value` None: the value is removed."""
+    """One requested change. `value` None: remove the value."""
 
     kind: ChangeKind
     target: str
@@ -50,15 +50,15 @@ class AskedChange:
 
 @dataclass(frozen=True, slots=True)
 class ChangeEffect:
-    """The effect of a change: `old` and `new`, the effective values before and after, and the change that
-    undoes it."""
+    """The effect of a change: the effective values before (`old`) and after (`new`), and the change that
+    undoes it (`back`)."""
 
     change: AskedChange
     old: SettingSaid
     new: SettingSaid
     back: AskedChange
     after: str | None
-    """The value after the change; later shows whether it was changed again."""
+    """The value after the change, to find out later whether it was changed again."""
     notes: tuple[str, ...] = ()
 
     def shape(self) -> ChangeAnswer:
@@ -75,7 +75,7 @@ class ChangeEffect:
 
 def must_be_agreed(what: str, before: Safety, after: Safety, approved: bool, command: str) -> None:
     """Raise RefusedError if the safety level rises without a user's approval. `command`: the command that
-    makes the change when `--yes` is added."""
+    makes the change, to which the error adds `--yes`."""
     if not approved and SAFETY_RANK[after] > SAFETY_RANK[before]:
         raise RefusedError(
             f"this change raises the safety level of {what} from {before} to {after}",
@@ -117,7 +117,7 @@ class SettingMaker:
         if done.wins:
             notes.append(f"{done.wins} takes precedence: {change.target} stays {done.now.value}")
         if done.at_start:
-            notes.append("it takes effect at the coordinator's next start: pancode fleet down")
+            notes.append("the change takes effect at the coordinator's next start: pancode fleet down")
         if change.target in FOR_NEW_NODES:
             notes.append(FOR_NEW_NODES[change.target])
         back = AskedChange(change.kind, change.target, done.before)
@@ -126,8 +126,8 @@ class SettingMaker:
 
 @hold_lock
 def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) -> ChangeEffect:
-    """Make the change; `undo_last` can undo it. Raises the errors of its kind. The undo is recorded first, so
-    that no change lacks one if the process is killed after the write."""
+    """Make the change so that `undo_last` can undo it. Raises the errors of its maker. The undo is recorded
+    first, so that it exists even if the process is killed after the write."""
     effect = makers[change.kind].look(change)
     back = effect.back
     with unit_of_work(core) as work:
@@ -147,7 +147,7 @@ def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) 
 
 @hold_lock
 def undo_last(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
-    """Undo the last change. NotFoundError if there is none, RefusedError if its value was changed since."""
+    """Undo the last change. NotFoundError if there is none; RefusedError if the value was changed since."""
     with core.ports.ledger.transaction() as tx:
         history = _list_changes(tx)
     gone: list[str] = []
@@ -166,7 +166,7 @@ def undo_last(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
             work.audit("config", "info", "setting taken back", None, by=by, **_make_detail(effect))
     if effect is None:
         raise RefusedError(
-            f"{back.target} changed in the meantime; it was not undone",
+            f"{back.target} changed in the meantime, so the last change was not undone",
             why=f"it is now {now or 'nothing'}, but the last change set it to {then or 'nothing'}",
             fix="pancode config show --origin; to undo the change before it: pancode config undo",
             code="changed",
@@ -187,7 +187,7 @@ def _is_as_before(makers: ChangeMakers, kept: ConfigChange) -> bool:
 def _read_current(maker: ChangeMaker, back: AskedChange) -> str | None:
     try:
         return maker.look(back).back.value
-    except NotFoundError:  # it was removed by hand
+    except NotFoundError:  # the target was removed by hand
         return None
 
 
@@ -196,7 +196,7 @@ def _list_changes(tx: Transaction) -> list[ConfigChange]:
 
 
 def _keep_changes(work: Work, before: list[ConfigChange], after: list[ConfigChange]) -> None:
-    """Store exactly these changes."""
+    """Replace the stored changes `before` by `after`."""
     for one in before:
         if one not in after:
             work.tx.delete(ConfigChange, one.number)

@@ -24,13 +24,13 @@ Yes = Annotated[bool, option("Approve a higher safety level.", "-y", "--yes")]
 @verb("config show", "pancode config show --origin", "pancode config show budget")
 def show(
     *,
-    word: Annotated[str, Argument(help="Show only settings whose name contains this.")] = "",
+    word: Annotated[str, Argument(help="Show only settings whose name contains this text.")] = "",
     origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False,
     face: Json,
 ) -> None:
-    """Show every setting in effect in this folder; of a remote coordinator, those in effect there.
+    """Show every setting in effect in this folder; with a remote coordinator, those in effect on its machine.
 
-    Later ones override earlier ones: built in < /etc/pancode < your home < the repository < `config set` <
+    Later sources override earlier ones: built in < /etc/pancode < your home < the repository < `config set` <
     the project < PANCODE_ variables < a preset < flags.
     """
     rows, warnings = _load_settings(face)
@@ -40,7 +40,7 @@ def show(
     for row in rows:
         if row["key"] in FOR_NEW_NODES and row["origin"] != BUILT_IN:
             face.note(f"note: {FOR_NEW_NODES[row['key']]}")
-    face.show({"settings": rows}, lambda: format_rows(rows, columns, "no setting's name contains this"))
+    face.show({"settings": rows}, lambda: format_rows(rows, columns, "no setting's name contains this text"))
 
 
 def _load_settings(face: Face) -> tuple[list[answers.SettingShape], list[str]]:
@@ -72,7 +72,7 @@ def set_(
 ) -> None:
     """Set one setting for the whole fleet, overriding all files; `config undo` undoes it.
 
-    PANCODE_ variables, presets and flags take precedence, which the answer reports. Rules of a pansafety.yaml
+    PANCODE_ variables, presets and flags take precedence; the output reports it. Rules of a pansafety.yaml
     always apply. Some settings have their own commands: pancode budget set, config use, agents set, node set.
     """
     body = {"key": key, "value": value, "by": find_user(), "yes": approve}
@@ -97,7 +97,7 @@ def unset(key: Key, *, approve: Yes = False, face: Json) -> None:
 
 @verb("config undo", "pancode config undo")
 def undo(face: Json) -> None:
-    """Undo the last change, unless its value was changed since; repeat to undo earlier ones."""
+    """Undo the last change, unless the value was changed again since; repeat to undo earlier changes."""
     _tell(face, face.post(answers.UNDO))
 
 
@@ -126,7 +126,7 @@ def show_presets(
     if name is None:
         return face.show(answer, lambda: format_rows(answer["presets"], _COLUMNS))
     preset = answer["presets"][0]
-    # None leaves a setting unchanged.
+    # A field that is None leaves its setting unchanged.
     words: dict[object, str] = {None: "-", True: "yes", False: "no"}
     facts = {key: words.get(value, value) for key, value in preset.items() if value != ""}
     return face.show(preset, lambda: escape_lines(f"{key:<13} {value}" for key, value in facts.items()))

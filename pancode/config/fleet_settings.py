@@ -1,4 +1,4 @@
-"""Writes durable settings of the whole fleet: paused, draining, breakers, the applied preset."""
+"""Writes lasting settings of the whole fleet: paused queues, draining nodes, breakers, the applied preset."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pancode.runs.unit_of_work import unit_of_work
 
 @hold_lock
 def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> None:
-    """Pause a queue, or (reason None) resume it. No name: every queue of the fleet. `name`: a pool, a node,
-    or the queue of either. NotFoundError."""
+    """Pause a queue, or (reason None) resume it. `name`: a pool, a node, or the queue of either; None: every
+    queue of the fleet. NotFoundError."""
     if name is None:
         return put_setting(core, PAUSED, reason, by)
     with core.ports.ledger.transaction() as tx:
@@ -29,8 +29,8 @@ def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> No
 
 
 def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -> list[str]:
-    """Drain these nodes, or (reason None) end that; no names: also admit no runs in the whole fleet. Returns
-    the names of these nodes."""
+    """Drain these nodes, or (reason None) stop draining them. No names: all nodes, and no runs are admitted
+    to the fleet. Returns the names of the nodes."""
     if not names:
         put_setting(core, "draining", reason, by)
     meant = list(names) or inventory.list_names(core)
@@ -41,7 +41,7 @@ def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -
 
 @hold_lock
 def reset_breaker(core: Core, name: str, by: str) -> None:
-    """Close a breaker, so that earlier failures no longer count. NotFoundError."""
+    """Close a circuit breaker, so that earlier failures no longer count. NotFoundError."""
     known = breaker_service.list_resettable(core)
     if name not in known:
         raise not_found("breaker", name, known, "pancode admin breakers")

@@ -42,7 +42,7 @@ def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, A
 
 
 def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -> dict[str, Any]:
-    """Return whether a run in this folder may do this, and which rules or level forbid it."""
+    """Return whether a run in this folder may do `deed`, and which rules or which level forbid it."""
     around = FileSurroundings(home, environ)
     project = around.project_of(str(cwd))
     level = _parse_level(deed.level) if deed.level else around.defaults(project).safety

@@ -27,6 +27,6 @@ def settings_here(
 
 
 def unset_here(home: Path, key: str, environ: Mapping[str, str]) -> ChangeAnswer:
-    """Do `POST /v1/config/unset` without a coordinator; the next one records the change at its start."""
+    """Do what `POST /v1/config/unset` does, without a coordinator; the next one to start records it."""
     change = AskedChange(ChangeKind.SETTING, key, None)
     return SettingMaker(KeptSettings(home, environ)).make(change, "").shape()

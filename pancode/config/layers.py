@@ -18,7 +18,7 @@ from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import find_nearest
 
 Words = tuple[str, str]
-"""Why a value is wrong, and the fix."""
+"""The reason why a value is wrong, and the fix."""
 _FORMS = {
     r"^[a-z0-9][a-z0-9_-]{0,63}$": "it must be a name of at most 64 lowercase letters, digits, - and _",
     r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "it must be the name of a variable: letters, digits and _",
@@ -36,11 +36,11 @@ _KINDS = {
     "dict": "it must contain keys with values",
     "mapping": "it must contain keys with values",
 }
-"""What is expected, by the first word of Pydantic's error type."""
+"""What is expected, by the first part of Pydantic's error type."""
 
 
 def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
-    """Return why the value is wrong, and the fix. `known`: valid keys, if it should be a group."""
+    """Return why the value is wrong, and the fix. `known`: the valid keys, if a group of keys is expected."""
     key, value = path.rpartition(".")[2], error["input"]
     match error["type"]:
         case "tuple_type" | "list_type":
@@ -67,7 +67,7 @@ def _explain_choice(value: object, path: str, about: Mapping[str, Any]) -> Words
 
 
 def _format_bounds(kind: str, about: Mapping[str, Any]) -> str:
-    """Describe the limits of the number or text; empty for an error type without a description."""
+    """Describe the limits of a number or text; empty if this type of error has no description."""
     match kind:
         case "greater_than":
             return f"it must be more than {about['gt']}"
@@ -116,7 +116,7 @@ class Folded:
     origins: dict[str, str] = field(default_factory=dict)
 
     def origin(self, path: str) -> str:
-        """Return the origin of `path`, else that of its nearest group, for error messages."""
+        """Return the origin of `path`, or else of the nearest group around it, for error messages."""
         while path and path not in self.origins:
             path = path.rpartition(".")[0]
         return self.origins.get(path, BUILT_IN)
@@ -149,7 +149,7 @@ def _fold_into(
 
 
 def file_layer(document: Document) -> Layer:
-    """Return the layer of the machine's or user's file."""
+    """Return the layer of a settings file of the machine or the user."""
     return Layer(document.data, document)
 
 
@@ -160,7 +160,8 @@ def project_layer(document: Document) -> Layer:
             raise ConfigError(
                 f"{document.at(path)}: a repository may not set {path}",
                 why=(
-                    f"it may only set {', '.join(PROJECT_KEYS)}; everything else belongs in your own settings"
+                    f"a repository may set only {', '.join(PROJECT_KEYS)}; everything else belongs in "
+                    "your own settings"
                 ),
                 fix=_where_it_may_stand(path),
             )
@@ -184,7 +185,7 @@ def _list_leaves(data: Mapping[str, object], path: str = "") -> list[str]:
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """Return the layer of non-empty variables. ConfigError for an invalid value."""
+    """Return the layer of the PANCODE_ variables that are not empty. ConfigError for an invalid value."""
     data: dict[str, object] = {}
     named: dict[str, str] = {}
     for name, (path, make) in VARIABLES.items():
@@ -222,10 +223,10 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def parse_model(kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]) -> M:
-    """Return the model. Raises ConfigError about the first error, with the number of others in its `why`."""
+    """Return the model. Raises ConfigError for the first error; its `why` has the number of other errors."""
 
     def line(error: ErrorDetails) -> int:
-        """Return the line number in an origin such as `/home/me/pancode.yaml:4`; 0 if it has none."""
+        """Return the line number in the error's origin, such as `/home/me/pancode.yaml:4`; 0 if none."""
         last = origin(_path_of(error)).rpartition(":")[2]
         return int(last) if last.isdigit() else 0
 
@@ -266,7 +267,7 @@ def _config_error(
     reason, fix = words_of(error, path, _list_keys(kind, (*error["loc"], "")))
     if place.rpartition(":")[0].endswith(f"/{CHOSEN}"):
         fix = f"pancode config unset {path}"
-    if place.startswith("PANCODE_"):  # a variable, not a line of a file
+    if place.startswith("PANCODE_"):  # the origin is a variable, not a line of a file
         fix = f"correct the variable {place}, or: unset {place}"
     return ConfigError(f"{place}: {path}:{shown} is not valid", why=f"{reason}{others}", fix=fix)
 
@@ -276,7 +277,7 @@ def _path_of(error: ErrorDetails) -> str:
 
 
 def _explain_group(kind: type[BaseModel], key: str) -> str:
-    """Return a hint about the group of a misplaced key, as when only its own `#` was removed."""
+    """Return a hint about the group of a misplaced key, as when only the key's own `#` was removed."""
     groups = [
         name
         for name in _list_keys(kind, ())
@@ -285,8 +286,8 @@ def _explain_group(kind: type[BaseModel], key: str) -> str:
     if not groups:
         return ""
     return (
-        f"write it under {' or '.join(f'`{name}:`' for name in groups)}, indented, without # in front of "
-        "that line"
+        f"write the key under {' or '.join(f'`{name}:`' for name in groups)}, indented, without # in front "
+        "of that line"
     )
 
 

@@ -19,7 +19,7 @@ from pancode.kernel.errors import ConfigError
 
 
 def read_node_listener(loaded: Loaded) -> NodeListener | None:
-    """Return the address for direct nodes; None: disabled. ConfigError for an invalid address."""
+    """Return the address for nodes that connect without a tunnel; None: disabled. ConfigError if invalid."""
     direct = loaded.settings.direct
     named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
     listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
@@ -44,7 +44,9 @@ def read_api_listener(loaded: Loaded) -> ApiListener | None:
     if (cert is None) != (key is None):
         missing = "api.tls.key" if key is None else "api.tls.cert"
         why = "TLS requires a certificate and its key"
-        raise ConfigError(f"{missing} is not set", why=why, fix=f"set it to the PEM file: {missing}: /path")
+        raise ConfigError(
+            f"{missing} is not set", why=why, fix=f"set it to the path of the PEM file: {missing}: /path"
+        )
     if cert is None and not place.is_local:
         raise ConfigError(
             f"{place.origin} opens the API to other nodes without TLS: {place}",

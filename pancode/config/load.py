@@ -82,7 +82,7 @@ def _list_marks(field: FieldInfo) -> Iterator[object]:
 
 
 def _marks_in(hint: Any) -> Iterator[object]:
-    """Yield the annotations of a type, including those inside `X | None`."""
+    """Yield the annotations of a type hint, including those inside `X | None`."""
     if get_origin(hint) is Annotated:
         yield from get_args(hint)[1:]
     for part in get_args(hint):
@@ -131,11 +131,11 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     preset: Preset | None = None
     raised: str = ""
-    """A warning that the preset allows more than the settings below it; empty: it does not."""
+    """A warning that the preset allows more than the settings that it overrides; empty: it does not."""
     outranked: Mapping[str, str] = field(default_factory=dict)
     """By key, as text: the variables of this command that the preset overrides."""
     project: NamedProject | None = None
-    """The named project of the repository; None: it has none."""
+    """The named project of the repository; None: the repository has no named project."""
 
     def defaults(self) -> Defaults:
         """Return the settings in the form used to resolve dispatches."""
@@ -153,7 +153,7 @@ class Loaded:
         return self.folded.origins.get(path, BUILT_IN)
 
     def _project_says(self) -> str:
-        """Describe what the project sets and nothing overrides."""
+        """Describe the settings of the project that nothing overrides."""
         if self.project is None:
             return ""
         name = f"project {self.project.name}"
@@ -176,7 +176,7 @@ class Loaded:
         ]
 
     def whole_rows(self) -> list[tuple[str, str, str]]:
-        """Return the same with passwords: only to detect changes, never for output."""
+        """Return the same rows as `rows`, but with passwords: only to detect changes, never for output."""
         return [
             (path, format_with_passwords(v, field), self.origin(path))
             for path, v, field in _list_fields(self.settings)
@@ -199,7 +199,7 @@ def load(
     preset: str | None = None,
     kept: Document | None = None,
 ) -> Loaded:
-    """Return all layers as one; ConfigError names the invalid file and line, variable or preset.
+    """Return all layers merged; ConfigError names the invalid file and line, variable or preset.
 
     `callers`: values from one command's variables, by dotted path. `preset`: that of this call; None: the
     applied one, or the environment's. NotFoundError for an unknown preset. `kept`: replaces settings.json, to
@@ -240,7 +240,7 @@ def _fold_settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Fol
     for key in _URLS:
         _resolve_url(key, folded, environ)
     settings = parse_model(Settings, folded.data, folded.origin)
-    # otherwise a node would be declared lost before it is suspect or unreachable
+    # if the deadlines were not in order, a node would be declared lost before it is suspect or unreachable
     steps = ("beat", "ask", "suspect", "unreachable", "lost")
     values = [getattr(settings.timing, step) for step in steps]
     for (earlier, low), (later, high) in zip(
@@ -257,7 +257,7 @@ def _fold_settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Fol
 
 
 def _idle_files(settings: Settings, folded: Folded) -> list[str]:
-    """Return a warning for each file setting of a server whose URL is not set."""
+    """Return a warning for each setting, such as a password file, of a server whose URL is not set."""
     sentences = []
     for key in _URLS:
         group = getattr(settings, key.partition(".")[0])
@@ -280,7 +280,7 @@ def _list_outranked(values: Mapping[str, object], preset: Preset | None) -> dict
 
 
 def _resolve_url(key: str, folded: Folded, environ: Mapping[str, str]) -> None:
-    """Fill in the secrets that a URL refers to as ${VARIABLE}; refuse a literal password in a file."""
+    """Fill in the secrets that a URL refers to as ${VARIABLE}; ConfigError for a literal password."""
     group = folded.data.get(key.partition(".")[0])
     url = group.get("url") if isinstance(group, dict) else None
     if not isinstance(group, dict) or not isinstance(url, str):

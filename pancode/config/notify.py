@@ -15,7 +15,7 @@ USUAL: tuple[NoticeKind, ...] = ("waits", "ended_badly", "budget", "node_lost", 
 
 @dataclass(frozen=True, slots=True)
 class NoticeRoute:
-    """A rule for who gets which notices. `to`: names of channels; the other tuples: empty means all."""
+    """A rule for which notices go where. `to`: names of channels; in the other fields, empty means all."""
 
     to: tuple[str, ...]
     kinds: tuple[str, ...] = USUAL
@@ -61,7 +61,7 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class NotifyRules:
-    """The settings of notices. `channels`: channel name to the name of the secret with its address."""
+    """The settings of notices. `channels`: the secret that contains a channel's address, by channel."""
 
     channels: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[NoticeRoute, ...] = ()
@@ -82,5 +82,5 @@ class NotifyRules:
         return now_ms if until is None else until
 
     def unknown_channels(self) -> tuple[str, ...]:
-        """Return the channels that rules name, but settings do not define."""
+        """Return the channels that rules name but the settings do not define."""
         return tuple(dict.fromkeys(n for route in self.routes for n in route.to if n not in self.channels))

@@ -20,7 +20,7 @@ _Word = Annotated[str, Field(min_length=1)]
 
 
 class LabelSettings(BaseModel):
-    """What a label of an issue selects; may be written as one text: `agent=fixer budget=3`."""
+    """The choices that a label of an issue makes; may be written as one text: `agent=fixer budget=3`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     agent: _Word | None = None
@@ -39,7 +39,7 @@ class LabelSettings(BaseModel):
 
 
 class ProjectSettings(BaseModel):
-    """A named repository. Omitted fields follow the other settings."""
+    """A named repository. Omitted fields are taken from the other settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     path: FilePath
@@ -70,7 +70,7 @@ class ProjectSettings(BaseModel):
 
 
 def address_of(project: str) -> str:
-    """Return the address of the repository's `origin` without login and scheme; empty if it has none."""
+    """Return the address of the remote `origin` without login and scheme; empty if there is no `origin`."""
     try:
         done = Git(Path(project), safe_env()).ask("remote", "get-url", "--", "origin")
     except (GitFailure, GitRefusal, OSError):
@@ -84,8 +84,8 @@ def address_of(project: str) -> str:
 
 
 def prd_of(top: str, named: str) -> str:
-    """Return the path of the PRD, which describes the product that the repository is for; empty: none.
-    `named` takes precedence."""
+    """Return the path of the PRD, which describes the product that the repository is for; empty: no PRD.
+    `named`: the configured path, which takes precedence."""
     for path in (named, *PRDS):
         folder, name = os.path.split(path)
         try:
@@ -99,7 +99,7 @@ def prd_of(top: str, named: str) -> str:
 
 
 def is_in_snapshot(top: str, path: str) -> bool:
-    """Whether a snapshot would include the file: git does not ignore it, and it is not beyond a link."""
+    """Whether a snapshot would include the file: git does not ignore it, and no folder above it is a link."""
     try:
         git = Git(Path(top), safe_env())
         return bool(git.ask("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", path).out)
@@ -109,7 +109,7 @@ def is_in_snapshot(top: str, path: str) -> bool:
 
 def project_at(raw: object, top: Path) -> NamedProject | None:
     """Return the project of a repository: by its folder, else by its remote's address. `raw`: the settings as
-    written; invalid entries are skipped, since they are reported elsewhere."""
+    written; invalid entries are skipped, since other code reports them."""
     rows = raw.items() if isinstance(raw, Mapping) else ()
     return project_among([one for name, project in rows if (one := _read(name, project)) is not None], top)
 

@@ -1,4 +1,4 @@
-"""Routes of presets and the configuration: settings with their origins, and a user's changes."""
+"""Routes of presets and the configuration: settings with their origins, and changes by a user."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _shape(preset: Preset, origin: str, applied: bool) -> PresetShape:
 def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     """Apply a preset.
 
-    The coordinator stores it separately from the user's files; it applies to every later dispatch.
+    The coordinator stores its name separately from the user's files; it applies to every later dispatch.
     """
     body: PresetBody = call.body
     around = context.coordinator.around({})
@@ -148,7 +148,7 @@ def _set(context: ApiContext, call: ApiCall) -> ChangeAnswer:
 
 @Verb(UNSET_SETTING, SettingBody, "config unset", pokes=True, right=SETS_UP)
 def _unset_setting(context: ApiContext, call: ApiCall) -> ChangeAnswer:
-    """Remove a value that was set."""
+    """Remove a value that `config set` has set."""
     body: SettingBody = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, None)
     return _apply_change(context, change, body, f"pancode config unset {body.key}")

@@ -47,7 +47,7 @@ def _check_api_url(text: str) -> str:
     if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable():
         raise SecretShownError("the URL of an API must have the form https://git.example.org/api/v1")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(parts.hostname)):
-        raise ValueError("tokens are only sent over https://, except to this machine itself")
+        raise ValueError("tokens are sent only over https://, except to an API on this machine")
     return text
 
 
@@ -59,7 +59,7 @@ def _is_here(host: str) -> bool:
 
 
 class ForgeSettings(BaseModel):
-    """A forge. `token`: `secret:NAME`. Without `url`, the API's usual HTTPS address on the host is used."""
+    """A git forge. `token`: `secret:NAME`. Without `url`, the usual HTTPS address of its API is used."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -119,7 +119,7 @@ class NotifyChannel(_Part):
 
 
 class NotifyRule(_Part):
-    """Which notices go to which channels; an omitted field means all."""
+    """A rule for which notices go to which channels; an omitted field means all."""
 
     to: units.Texts
     kinds: Annotated[tuple[NoticeKind, ...], Field(strict=False)] = USUAL
@@ -129,9 +129,9 @@ class NotifyRule(_Part):
 
 
 class Notify(_Part):
-    """Notices to users. Without rules every channel gets all but `ended_well`.
+    """Notices to users. Without rules every channel gets all kinds of notices but `ended_well`.
 
-    `quiet`: hours in which only the kinds in `urgent` are sent; others follow afterwards. `console`: the
+    `quiet`: hours in which only the kinds in `urgent` are sent; others are sent afterwards. `console`: the
     address of the web console, for links. `answers`: include a link to answer questions, if `console` uses
     HTTPS or is on this machine, and `api.listen` is set.
     """
@@ -160,7 +160,7 @@ class Notify(_Part):
 
 
 def _is_private(console: str | None) -> bool:
-    """Whether nobody can read the traffic to the console."""
+    """Whether the traffic to the console cannot be read by others."""
     parts = urlsplit(console or "")
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
@@ -206,7 +206,7 @@ class Budget(Part):
 
 class SessionSettings(Part):
     """The cost limits of an interactive run, and of all interactive runs of one session; None: no limit.
-    `tell`: an orchestrator's session automatically learns how the runs that it started ended."""
+    `tell`: an orchestrator's session is notified when the runs that it started end."""
 
     sitting_usd: Annotated[units.Money, Field(gt=0)] = Decimal(2)
     max_usd: units.Money | None = None
@@ -251,7 +251,7 @@ HEALTH = HealthRules()
 
 
 class HealthSettings(Part):
-    """Monitoring of working agents: it warns, reminds a silent agent once, then asks; it stops nothing."""
+    """Monitoring of working agents: warns, reminds a silent agent once, then asks a user; stops nothing."""
 
     look: units.Duration = HEALTH.look_ms
     warn: units.Duration = HEALTH.warn_ms
@@ -272,9 +272,9 @@ KEEP = KeepRules()
 
 
 class KeepSettings(Part):
-    """How long commits and logs of an ended, no longer needed run are kept; receipts are always kept.
+    """How long the commits and logs of an ended run are kept once not needed; receipts are always kept.
 
-    `undecided`: commits without a decision; None: kept until there is one. `sessions`: an unused session
+    `undecided`: commits without a user's decision; None: kept until then. `sessions`: an unused session
     counts as ended after this time. `logs_size`: of all logs; beyond it the oldest are deleted. Cleanup runs
     daily, and with `pancode admin gc`.
     """
@@ -291,8 +291,8 @@ class KeepSettings(Part):
 
 
 class Models(Part):
-    """Models by role; None: the runtime's default. `tiers`: the owner's corrections, by pattern. `machines`:
-    addresses of model servers that the node on this machine checks."""
+    """Models by role; None: the runtime's default. `tiers`: the owner's corrections of tiers, by model
+    pattern. `machines`: addresses of model servers that the node on this machine checks."""
 
     orchestrator: ModelName | None = None
     worker: ModelName | None = None
@@ -310,10 +310,10 @@ class Records(Part):
 
 
 class NodeKeepSettings(Part):
-    """How long a node keeps data for later runs after its last use, and the maximum size.
+    """How long a node keeps data for later runs after its last use, and the maximum size of the data.
 
     `mirrors`: copies of repositories. `checkouts`: of ended runs, for reuse. `set_ups`: folders that setup
-    created. `sessions`: agents' session data; the size is that of conversations. A size of None: no limit.
+    created. `sessions`: agents' session data; its size is that of the conversations. Size None: no limit.
     """
 
     mirrors: units.Duration = _OF_NODES.mirrors.age_ms
@@ -339,7 +339,7 @@ class Nodes(Part):
     """The defaults of a new node, and the limits of each node's data on the coordinator.
 
     `least`: how many slots a strained node uses; None: always all. `ahead`: how many jobs per slot may wait
-    on a node; `ahead_usd`: the most that such a run without a limit may cost.
+    on a node; `ahead_usd`: the most that a waiting run without a limit of its own may cost.
     """
 
     slots: int = Field(default=4, ge=1, le=256)
@@ -360,7 +360,7 @@ class ApiTls(Part):
 
 
 class ApiListenerSettings(Part):
-    """Where the API is available over TCP to clients with a token. By default nowhere. `hosts`: host names
+    """Where the API is available over TCP to clients with a token; by default it is not. `hosts`: host names
     that requests may use, besides its address and this machine's names."""
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
@@ -369,14 +369,14 @@ class ApiListenerSettings(Part):
 
 
 class LedgerPlace(Part):
-    """The ledger's place: without a URL, a file in the home. The password is read at each connection."""
+    """The ledger's place: without a URL, a file in the home. The password file is read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(postgresql|postgres)://")
     password_file: units.FilePath | None = None
 
 
 class Redis(Part):
-    """The bus. Without a URL, the coordinator runs its own Valkey. The files are read at each connection."""
+    """Redis. Without a URL, the coordinator runs its own Valkey. The files are read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
     password_file: units.FilePath | None = None
@@ -386,8 +386,8 @@ class Redis(Part):
 
 
 class DirectLinks(Part):
-    """The address where nodes reach Redis and the depot by TLS without a tunnel. By default disabled.
-    `advertise`: the address that nodes use instead, if a port is forwarded from there."""
+    """The address at which nodes reach Redis and the depot by TLS without a tunnel; by default disabled.
+    `advertise`: the address that nodes use instead, such as that of a forwarded port."""
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
     advertise: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
@@ -402,14 +402,14 @@ class Metrics(Part):
 
 
 class Land(Part):
-    """How a change becomes commits on a branch."""
+    """How a landed change becomes commits on a branch."""
 
     how: Annotated[How, Field(strict=False)] = How.SQUASH
 
 
 class SetUpCache(Part):
-    """What a node caches of the results of setup. `key`: patterns of the files that setup depends on; empty:
-    all files."""
+    """The results of setup that a node caches. `key`: patterns of the files that setup depends on; empty: all
+    files."""
 
     folders: units.FolderNames = ()
     key: units.Texts = ()
@@ -423,12 +423,12 @@ Cached = Annotated[
     Annotated[units.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],
     Discriminator(_choose_form),
 ]
-"""Only folders, or folders with a key."""
+"""Either only folders, or folders with a key."""
 
 
 class Allow(Part):
-    """What a repository may request from nodes besides its own files. Only the owner sets this. `files`:
-    untracked files that are sent although their names usually indicate secrets."""
+    """The things that a repository may request from nodes besides its own files. Only the owner sets this.
+    `files`: untracked files that are sent although their names usually indicate secrets."""
 
     env: units.Names = ()
     secrets: units.Names = ()
@@ -436,7 +436,7 @@ class Allow(Part):
 
 
 class Timing(Part):
-    """Deadlines for silent nodes, and intervals of reports. `factor` scales all of them."""
+    """Deadlines for silent nodes, and intervals of reports. `factor`: multiplies all of them."""
 
     factor: float = Field(default=1.0, gt=0, le=10)
     beat: units.Duration = 5_000
@@ -543,7 +543,7 @@ class Settings(Part):
         )
 
     def project(self) -> Project:
-        """Return the repository's part in the form for dispatches. ConfigError for a forbidden name."""
+        """Return the repository's own settings in the form for dispatches. ConfigError: forbidden name."""
         self._check_allowed("env", self.env, self.allow.env)
         self._check_allowed("secrets", self.secrets, self.allow.secrets)
         cache = self.cache if isinstance(self.cache, SetUpCache) else SetUpCache(folders=self.cache)

@@ -14,7 +14,7 @@ from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
 
 MOST_TEXT = 64_000
 """Maximum length of one value, in characters."""
-_EXAMPLE = "write it as in pancode.yaml: 15m, true, [a, b], or in quotes"
+_EXAMPLE = "write the value as in pancode.yaml: 15m, true, [a, b], or in quotes"
 
 
 def read_kept(home: Path) -> Document:
@@ -28,13 +28,12 @@ def read_kept(home: Path) -> Document:
 
 
 def kept_layer(document: Document) -> Layer:
-    """Return the layer. Raise ConfigError for a key that belongs to a repository: it would override
-    pancode.yaml."""
+    """Return the layer. ConfigError for a key that only a repository's pancode.yaml may set."""
     for key in OWN_OF_PROJECT:
         if key in document.data:
             raise ConfigError(
                 f"{document.at(key)}: {CHOSEN} must not set {key}",
-                why="it would override the gates and preferences of every repository",
+                why="the key would override the gates and preferences of every repository",
                 fix=f"pancode config unset {key}",
             )
     return file_layer(document)
@@ -43,10 +42,10 @@ def kept_layer(document: Document) -> Layer:
 def value_of(key: str, text: str) -> object:
     """Parse a value as in a settings file. Raise UsageError unless the text is exactly one value."""
     if len(text) > MOST_TEXT:
-        why = f"it has {len(text)} characters; the maximum is {MOST_TEXT}"
+        why = f"the value has {len(text)} characters; the maximum is {MOST_TEXT}"
         raise UsageError(f"the value of {key} is too long", why=why, fix=_EXAMPLE, code="bad_value")
     if not text.strip() or not text.isprintable():
-        why = "it must be one line without control characters"
+        why = "the value must be one line without control characters"
         raise UsageError(f"{text[:80]!r} is not a valid value", why=why, fix=_EXAMPLE, code="bad_value")
     try:
         read = parse_document(f"value: {text}", "the value").data
@@ -68,7 +67,7 @@ def text_at(document: Document, key: str) -> str | None:
 
 
 def remove_key(document: Document, key: str) -> dict[str, object]:
-    """Return the data without the key, which may be an unknown one. Raise NotFoundError if it is not set."""
+    """Return the data without the key, which may be unknown. NotFoundError if the file does not set it."""
     if not any(known == key for known in document.lines):
         there = ", ".join(list_keys(document.data)) or "nothing"
         fix = "pancode config show --origin"
@@ -95,7 +94,7 @@ def list_keys(data: Mapping[str, object], path: str = "") -> Iterator[str]:
 
 
 def document_of(data: dict[str, object], home: Path) -> tuple[Document, str]:
-    """Return the file with this data, and its text. Raise UsageError for a value that cannot be stored."""
+    """Return the file with this data, and its text. UsageError for a value that cannot be stored."""
     place = str(home / CHOSEN)
     try:
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -20,7 +20,7 @@ from pancode.runs.project_rules import project_name
 from pancode.runs.user_environment import SettingChange, SettingSaid
 
 BY_VERB = {"budget.ceiling": "pancode budget set"}
-"""Keys that have their own command, whose value takes precedence over any file."""
+"""Keys with a command of their own; a value set by that command takes precedence over any file."""
 AT_START = (
     *("sessions.max_usd", "timing", "health", "keep", "nodes"),
     *("redis", "direct", "metrics", "api", "ledger", "telemetry"),
@@ -39,7 +39,7 @@ class KeptSettings:
         self._lock = Lock()
 
     def look(self, key: str, text: str | None) -> SettingChange:
-        """Return what a change would do, without writing it. `text` None: the key is removed."""
+        """Return what a change would do, without writing it. `text` None: remove the key."""
         return self._decide_change(key, text)[0]
 
     def change(self, key: str, text: str | None) -> SettingChange:
@@ -73,8 +73,7 @@ class KeptSettings:
         return SettingChange(key, text_at(document, key), text_at(after, key), was, now, wins, start), file
 
     def _require_fit(self, after: Document, key: str, text: str, readable: bool) -> SettingSaid:
-        """Return the new value. Raise UsageError if it is invalid; ConfigError if the file was already
-        faulty."""
+        """Return the new value. UsageError if it is invalid; ConfigError if the file was already invalid."""
         try:
             return _find_setting(self._load(after), key)
         except ConfigError as wrong:
@@ -88,7 +87,7 @@ class KeptSettings:
         return load(self._places, self._environ, kept=kept)
 
     def _read_value(self, kept: Document, key: str) -> SettingSaid:
-        """Return the value even if the file has other faults: faulty keys are left out one by one."""
+        """Return the key's value even if the file has errors: invalid keys are left out one by one."""
         try:
             return _find_setting(self._load(kept), key)
         except ConfigError as wrong:
@@ -106,10 +105,10 @@ def _must_be_ours(key: str) -> None:
     keys, shown = setting_keys(), key[:80]
     if key in BY_VERB:
         fix = f"{BY_VERB[key]} ..."
-        why = "it takes precedence over any file"
+        why = "a value set by that command takes precedence over any file"
         raise RefusedError(f"{key} has its own command", why=why, fix=fix, code="not_here")
     if key in OWN_OF_PROJECT:
-        why = "it would override the gates and preferences of every repository"
+        why = "the key would override the gates and preferences of every repository"
         fix = f"set {key}: in the pancode.yaml of the repository"
         raise RefusedError(f"{CHOSEN} must not set {key}", why=why, fix=fix, code="not_yours")
     if key.partition(".")[0] == BY_NAME and key != BY_NAME:

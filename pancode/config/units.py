@@ -15,13 +15,13 @@ from pancode.kernel.names import find_nearest, label_word
 from pancode.kernel.shell_words import split_words
 from pancode.runs.options import MOST_BYTES, MOST_MS, is_gpu_count
 
-# Match up to the last `@`, so that a password that should have been encoded is hidden completely.
+# Match up to the last `@`, so that a password with an unencoded `@` is hidden completely.
 _USER = re.compile(r"(?<=//)([^:/@]*:)(.+)(?=@)")
 _QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
 
 
 class SecretShownError(ValueError):
-    """A secret was given where only its name is allowed; the error does not repeat the value."""
+    """A secret was given where only its name is allowed; the error's text does not contain the secret."""
 
 
 def find_passwords(url: str) -> list[str]:
@@ -122,7 +122,7 @@ def as_tuple(value: object) -> object:
 
 
 def _split_command(value: object) -> object:
-    """Split a text as a shell does; a list is already an argument list."""
+    """Split a text as a shell does; return a list, which is already an argument list, unchanged."""
     if not isinstance(value, str):
         return as_tuple(value)
     try:
@@ -138,7 +138,7 @@ Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
 """A size in bytes."""
 GpuCount = Annotated[str, BeforeValidator(gpu_count)]
-"""A number of GPUs, or `all` of a node."""
+"""A number of GPUs, or `all` GPUs of a node."""
 Money = Annotated[Decimal, BeforeValidator(amount_usd)]
 """An amount in USD."""
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]

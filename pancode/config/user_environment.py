@@ -45,7 +45,7 @@ rules."""
 
 @dataclass(frozen=True, slots=True)
 class LoadedRules:
-    """All rules in force, each file at its strictest interpretation. `files`: the files that were read."""
+    """All rules in force; a file with several meanings counts with the strictest. `files`: the files read."""
 
     rules: Rules
     files: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ FindSkills = Callable[[Path, Path | None, tuple[str, ...]], GivenSkills]
 
 
 def find_none(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSkills:
-    """Return no skills: for callers that give none to their runs."""
+    """Return no skills: for callers whose runs get none."""
     return NO_SKILLS
 
 
@@ -147,14 +147,14 @@ class FileSurroundings:
         return known[1]
 
     def _list_files(self, project: str | None) -> tuple[ConfigPlaces, list[str]]:
-        """Return the files that settings are read from, found in one search, as each dispatch checks all of
-        them."""
+        """Return the files that settings are read from, found in one search, since every dispatch checks them
+        all."""
         known = self._watched.get(project)
         if known is None:
             places = replace(self._places, project=Path(project) if project is not None else None)
             files = [places.machine, places.home / FILE, *([places.project / FILE] if places.project else [])]
             files += [places.home / one for one in (CHOSEN, PRESETS_FILE, APPLIED)]
-            # contains the remote's address
+            # this file contains the address of the remote
             files += [places.project / ".git" / "config"] if places.project else []
             known = self._watched[project] = places, list(map(str, files))
         return known
@@ -169,21 +169,21 @@ class FileSurroundings:
         return address_of(project)
 
     def prd(self, project: str, named: str) -> str:
-        """Return the PRD, the file that describes what the repository is to become; empty if there is
-        none."""
+        """Return the path of the PRD, the file that describes what the repository is to become; empty: no
+        PRD."""
         return prd_of(project, named)
 
     def prd_for_agents(self, project: str) -> str:
-        """Return the PRD if agents may be told of it: it is in the snapshot, and not a README used as a
-        fallback."""
+        """Return the path of the PRD if agents may see it: it is in the snapshot, and is not merely a
+        README."""
         known = self.loaded(project).project
         found = "" if known is None else prd_of(project, known.prd)
         only_readme = known is not None and is_readme(found) and found != known.prd
         return found if found and not only_readme and is_in_snapshot(project, found) else ""
 
     def agents(self, project: str | None) -> Agents:
-        """Return the shipped agents and the user's. A repository cannot define any, as it does not act for
-        the owner."""
+        """Return the shipped and the user's agents. A repository cannot define any, since it is not the
+        owner."""
         loaded = self.loaded(project)
         home = self._places.home
         files = [os.path.join(home, AGENTS_FILE), *map(str, prompt_files(home))]
@@ -215,8 +215,7 @@ class FileSurroundings:
         return loaded if project is None else replace(loaded, guide_chars=_guide_chars(Path(project)))
 
     def loaded_rules(self, project: str | None) -> LoadedRules:
-        """Return the safety rules in force for a project, or without one, and the files that they were read
-        from."""
+        """Return the safety rules for a project, or (None) without one, and the files that they come from."""
         home, top = self._places.home, Path(project) if project is not None else None
         files = list(map(str, (*rule_files(home), *(rule_files(top) if top is not None else ()))))
         now = (files, _stamp(files))
@@ -227,11 +226,11 @@ class FileSurroundings:
         return known[1]
 
     def rules(self, project: str | None) -> Rules:
-        """Return the safety rules in force for a project, or without one."""
+        """Return the safety rules in force for a project; None: those without a project."""
         return self.loaded_rules(project).rules
 
     def skills(self, project: str | None, names: tuple[str, ...]) -> GivenSkills:
-        """Return the skills that a run is given. A folder of the project that is a link is ignored."""
+        """Return the skills of these names for a run. A folder of the project that is a link is ignored."""
         counts = project is not None and self.loaded(project).settings.skills.project
         top = Path(project) if counts and project is not None else None
         return self._find_skills(self._places.home, top, names)
@@ -245,7 +244,7 @@ class FileSurroundings:
         return self.loaded().settings.dispatch.max_depth
 
     def origins(self, project: str | None) -> dict[str, SettingSaid]:
-        """Return every setting by its key."""
+        """Return every setting's value and origin, by key."""
         return {key: SettingSaid(value, origin) for key, value, origin in self.loaded(project).rows()}
 
     def project_of(self, folder: str) -> str | None:
@@ -268,7 +267,7 @@ class FileSurroundings:
         return os.path.relpath(here, top) if here != top and is_inside(here, top) else ""
 
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
-        """Return each path that the task names; empty without a project."""
+        """Return facts about each path that the task names; empty without a project."""
         if project is None:
             return ()
         home = self._environ.get("HOME") or str(Path.home())
@@ -282,8 +281,7 @@ class FileSurroundings:
 
 
 def _find_path(word: str, cwd: str, project: str, home: str) -> PathFact | None:
-    """Return the path; None for a web route, i.e. an absolute path that does not exist, in no known
-    folder."""
+    """Return facts about the path; None for a web route: an absolute path in no existing folder."""
     path = resolve_path(word, cwd, home)
     if not os.path.lexists(path) and os.path.lexists(resolve_path(word, project, home)):
         path = resolve_path(word, project, home)  # relative to the top of the project
@@ -295,7 +293,7 @@ def _find_path(word: str, cwd: str, project: str, home: str) -> PathFact | None:
 
 
 def _guide_chars(project: Path) -> int:
-    """Return how many bytes of its instruction file a run is given."""
+    """Return how many bytes of the project's instruction file a run gets."""
     try:
         return min((project / GUIDE).stat().st_size, MOST_GUIDE)
     except OSError:

@@ -60,10 +60,10 @@ FOR_NEW_NODES = {
         "nodes.least": "pancode node set NAME --slots LEAST-MOST",
     }.items()
 }
-"""By setting that a node keeps as it was when the node was added: a sentence that explains this."""
+"""For each setting that a node keeps as it was when the node was added: a sentence that explains this."""
 
 BUILT_IN = "built-in"
-"""The origin of a value that nobody has set."""
+"""The origin of a value that is not set anywhere."""
 
 PER_DISPATCH = (
     *("PANCODE_SAFETY", "PANCODE_DEFAULT_AGENT", "PANCODE_REASONING", "PANCODE_PER_RUN_BUDGET"),
@@ -95,7 +95,7 @@ LIMITING = (
 
 @dataclass(frozen=True, slots=True)
 class UnknownVariable:
-    """A PANCODE_ variable that nothing reads, and the variable that was probably meant."""
+    """A PANCODE_ variable that PanCode does not read, and the variable that was probably meant (`near`)."""
 
     name: str
     near: str | None
@@ -122,7 +122,8 @@ def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
 
 
 def _find_similar(name: str) -> str | None:
-    from difflib import get_close_matches  # imported only for an unknown variable, as each command checks
+    # imported only here, since every command makes this check and few find an unknown variable
+    from difflib import get_close_matches
 
     words = {known.removeprefix(_PREFIX): known for known in (*VARIABLES, *PLACES)}
     near = get_close_matches(name.removeprefix(_PREFIX), words, n=1, cutoff=0.6)

@@ -18,8 +18,7 @@ from pancode.kernel.names import not_found
 def models_of(
     runtime: str, tier: str | None, home: Path, environ: Mapping[str, str], now_ms: int
 ) -> list[dict[str, Any]]:
-    """Return a row for each cloud model; NotFoundError, with the nearest name, for an unknown runtime or
-    tier."""
+    """Return a row for each cloud model. NotFoundError, with the nearest name: unknown runtime or tier."""
     if tier is not None and tier not in list(ModelTier):
         raise not_found("tier", tier, ModelTier, "--tier small, mid or frontier")
     overrides = load(ConfigPlaces(home), environ, preset=NO_PRESET).settings.models.tiers

@@ -17,11 +17,11 @@ MOST_NAMED = 100
 Rows = Callable[[], Sequence[tuple[str, str, str]]]
 """Reads (key, value including passwords, source) of each setting; the source is `FILE:LINE`, or a name."""
 _Seen = dict[str, list[str]]
-"""A keyed digest of the value, and the source, of each key that is set."""
+"""For each key that is set: a keyed digest of the value, and the source."""
 
 
 class ConfigWatch:
-    """Compares the settings with those last seen, also before a restart. No value is stored. `secret`: known
+    """Compares the settings with those last seen, even before a restart. No value is stored. `secret`: known
     only to this coordinator, so that a password cannot be guessed from its digest in the ledger."""
 
     def __init__(self, core: Core, rows: Rows, secret: str) -> None:

@@ -1,4 +1,4 @@
-"""Values for operations on nodes: the request, the progress of each step, the result."""
+"""Values for operations on nodes: the request, the progress of each step, and the result."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class NodeChange:
     slots: int | None = None
     least: int | None = None
     gpus: GpuRule | None = None
-    """Which runs get its GPUs; None: unchanged."""
+    """Which runs get the node's GPUs; None: unchanged."""
     labels: Mapping[str, str] = field(default_factory=dict)
     unlabel: tuple[str, ...] = ()
 
@@ -99,6 +99,6 @@ class NodeResult:
     """Whether a node agent of this fleet was already installed."""
 
     def news(self) -> NodeResult:
-        """Return the result without notes that have no fix, unless this is the node's first bring-up."""
+        """Return the result; without notes that have no fix, unless this is the node's first bring-up."""
         problems = tuple(p for p in self.problems if not self.again or p.get("weight") != "note" or p["fix"])
         return replace(self, problems=problems)

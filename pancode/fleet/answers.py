@@ -12,8 +12,8 @@ from pancode.runs.answers import BreakerShape, HandoverShape
 
 
 class ProblemShape(TypedDict):
-    """A problem that a user should fix. `says`: the node's own advice; `code`: its subject, if code acts on
-    it. `weight`: `note` if the node works nevertheless."""
+    """A problem that a user should fix. `says`: advice from the node itself; `code`: identifies the problem
+    for callers. `weight`: `note` if the node works nevertheless."""
 
     what: str
     fix: str
@@ -47,8 +47,8 @@ class DiskPartShape(TypedDict):
 
 
 class GpuShape(TypedDict):
-    """A GPU of a node. Memory in bytes, `busy` in percent; null: not known. `unknown_since`: since when its
-    driver does not respond. `holder`: the run that uses it exclusively."""
+    """A GPU of a node. Memory in bytes, `busy` in percent; null: not known. `unknown_since`: when its driver
+    stopped responding. `holder`: the run that uses the GPU exclusively."""
 
     index: int
     uuid: str
@@ -77,14 +77,14 @@ class NodeShape(TypedDict):
     clock_skew_s: float | None
     disk_free: int | None
     disk_most: DiskPartShape | None
-    """Which PanCode files use the most of a disk with less than 1 GiB free; null: more is free, or not
+    """The PanCode files that use the most of a disk with less than 1 GiB free; null: more is free, or not
     known."""
     linked: bool
     """Whether the link to the node is up, even if the node agent sends nothing through it."""
     isolation: str | None
     gpus: list[GpuShape]
     gpu_rule: str
-    """Which runs get the GPUs: all, asked, or none."""
+    """Which runs get the GPUs: `all`, `asked` (only runs that request them), or `none`."""
     gpu_labels: dict[str, str]
     """The labels that the GPUs give the node, in addition to its own."""
     problems: list[ProblemShape]
@@ -111,7 +111,7 @@ class TargetShape(TypedDict):
 
 
 class ReachShape(TypedDict):
-    """How a node is reached. `pins`: accepted host keys by place. `local`: it is the coordinator's machine.
+    """How a node is reached. `pins`: accepted host keys by address. `local`: it is the coordinator's machine.
     `installed_home`: null before the first bring-up. `is_twin`: it is in the fleet under another name."""
 
     target: TargetShape
@@ -211,8 +211,8 @@ class RunningShape(ProcessShape):
 
 
 class CoordinatorShape(RunningShape):
-    """The coordinator. `refused_envelopes`: by reason, how many messages failed verification. `clock`: a note
-    that its own clock is wrong."""
+    """The coordinator. `refused_envelopes`: how many messages failed verification, by reason. `clock`: a note
+    that the coordinator's clock is wrong."""
 
     fleet: str
     epoch: int
@@ -253,15 +253,15 @@ class RoomRow(TypedDict):
 
 
 class KeptFilesRow(TypedDict):
-    """How many old runs have retained files, and why."""
+    """How many old runs have files that are retained, and why they are retained."""
 
     runs: int
     why: str
 
 
 class CollectAnswer(TypedDict):
-    """`changes`, `logs`: the number of runs whose changes or logs are deleted. `young`: runs not old enough
-    yet. `freed`: bytes; the space of commits is freed two weeks later."""
+    """The result of a garbage collection. `changes`, `logs`: number of runs whose changes or logs are
+    deleted. `young`: runs not old enough yet. `freed`: bytes; space of commits is freed two weeks later."""
 
     changes: int
     logs: int
@@ -272,7 +272,7 @@ class CollectAnswer(TypedDict):
 
 
 class QuestionShape(TypedDict):
-    """A question to the user before a node is added. `value`: what an approval must repeat."""
+    """A question to the user before a node is added. `value`: the text that an approval must repeat."""
 
     kind: str
     text: str
@@ -294,7 +294,7 @@ class LoginAnswer(TypedDict):
 
 
 class ProgramsAnswer(TypedDict):
-    """`target`: as for a login."""
+    """`target`: how to reach the node, as in LoginAnswer."""
 
     node: str
     runtimes: list[str]
@@ -322,7 +322,7 @@ class StoppingAnswer(TypedDict):
 
 
 class PingAnswer(TypedDict):
-    """The version; callers that are allowed to see them also get the other fields."""
+    """The version; callers with the right to see them also get the other fields."""
 
     version: str
     pid: NotRequired[int]

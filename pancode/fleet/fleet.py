@@ -74,10 +74,10 @@ class ClockVerdict:
 
 
 def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: float) -> ClockVerdict:
-    """Find wrong clocks. `skews`: each node's clock minus ours, in seconds; `here`: nodes on our machine.
+    """Find wrong clocks. `skews`: each node's clock minus the coordinator's, in seconds; `here`: nodes on the
+    coordinator's machine; `ahead_s`: how far in the future the newest run was queued.
 
-    `ahead_s`: how far in the future our newest run was queued. Our clock alone does not prove a node's wrong:
-    if all others differ from ours in one direction, ours is wrong; of two clocks, either may be.
+    If all other nodes differ in one direction, the coordinator's clock is wrong; of two, either may be.
     """
     others = {name: skew for name, skew in skews.items() if name not in here}
     wrong = [skew for skew in others.values() if abs(skew) > SKEW_S]
@@ -88,7 +88,7 @@ def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: flo
         return ClockVerdict(_make_own_trouble(true, len(others), ahead_s), _make_skew_problems(off))
     if against:
         ((name, skew),) = others.items()
-        what = f"its clock and the coordinator's differ by {skew:+.0f} s; either may be wrong"
+        what = f"the node's clock and the coordinator's differ by {skew:+.0f} s; either may be wrong"
         fix = f"compare `date -u` on both machines with a third clock, then set the wrong one ({_SET})"
         return ClockVerdict(
             None, {**_make_skew_problems(_select_skewed(skews, here)), name: {"what": what, "fix": fix}}
@@ -108,9 +108,12 @@ def _make_skew_problems(off: Mapping[str, float]) -> dict[str, ProblemShape]:
 
 
 def _make_own_trouble(true_s: float, nodes: int, ahead_s: float) -> TroubleShape:
-    why = f"the clocks of {count_noun(nodes, 'node')} differ from it in the same direction"
+    why = f"the clocks of {count_noun(nodes, 'node')} differ from the coordinator's in the same direction"
     if nodes == 1:
-        why = f"the only node differs from it, and our newest run was queued {ahead_s:.0f} s in its future"
+        why = (
+            f"the only node's clock differs, and the newest run was queued {ahead_s:.0f} s ahead of the "
+            "coordinator's"
+        )
     what = f"the clock of the coordinator's machine is {-true_s:+.0f} s off"
     return {"what": what, "why": why, "fix": f"set the clock of this machine ({_SET})"}
 
@@ -119,7 +122,7 @@ SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def sandbox_lines(name: str, facts: NodeFacts) -> list[CheckLine]:
-    """Return what the node's sandbox enforces, why it is not a better one, other problems, and the disk."""
+    """Return lines on what the node's sandbox enforces, why it does not enforce more, and the node's disk."""
     lacks = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
     lines = [
         _make_check_line(
@@ -141,7 +144,7 @@ def _make_check_line(node: str, problem: NodeProblem, *, ok: bool = True) -> Che
 
 
 def _make_problem(problem: NodeProblem) -> ProblemShape:
-    """Return a problem that a node reported: its advice is in `says`, and `fix` is empty."""
+    """Return a problem that a node reported: the node's advice is in `says`, and `fix` is empty."""
     return {"what": problem.what, "fix": "", "says": problem.fix, "code": problem.code.value}
 
 
@@ -155,7 +158,7 @@ def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) 
         runtimes = [
             r for r in heartbeat.facts.runtimes if r.state in ("not_logged_in", "unknown_version", "too_old")
         ]
-        runtimes = [r for r in runtimes if r.name != OUR_OWN]  # it was not installed there by a user
+        runtimes = [r for r in runtimes if r.name != OUR_OWN]  # a user did not install it there
         runtimes = [r for r in runtimes if not is_served(heartbeat.facts, r)]
         found += separate_advice(
             [{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes]
@@ -165,11 +168,11 @@ def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) 
 
 
 def _other_version(name: str, version: str) -> list[ProblemShape]:
-    """Return the problem of a node agent of another version; if it is newer, our process may be outdated."""
+    """Return the problem of a node agent of another version; if newer, this process may be outdated."""
     if version == __version__:
         return []
-    what = f"its node agent has PanCode {version}, the coordinator {__version__}"
-    newer = f"; to use {version} instead, install it here, then: pancode fleet down"
+    what = f"its node agent has PanCode {version}, the coordinator has {__version__}"
+    newer = f"; to use {version} instead, install it on this machine, then: pancode fleet down"
     fix = f"pancode fleet up {name}{newer if _release(version) > _release(__version__) else ''}"
     return [{"what": what, "fix": fix}]
 
@@ -181,7 +184,7 @@ def _release(version: str) -> list[int]:
 
 
 def is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
-    """Whether a runtime without a vendor and login can use one of the node's model servers."""
+    """Whether a runtime without its own vendor and login can use one of the node's model servers."""
     kind = RUNTIMES.get(fact.name)
     if fact.state != "not_logged_in" or kind is None or kind.provider is not None:
         return False
@@ -211,7 +214,7 @@ def list_nodes(core: Core) -> list[NodeShape]:
 
 
 def get_fleet(core: Core, process: RunningShape) -> FleetShape:
-    """Return the coordinator and its nodes. `process`: what only the coordinator's process knows."""
+    """Return the coordinator and its nodes. `process`: facts that only the coordinator's process knows."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
         clocks = _judge_node_clocks(core, tx, views)
@@ -302,8 +305,8 @@ def _make_target(data: Mapping[str, Any]) -> TargetShape:
 
 
 def check_sandboxes(core: Core, names: Sequence[str]) -> list[CheckLine]:
-    """Return lines of `fleet doctor` for these nodes (default: all): what the sandbox enforces, and its gaps.
-    A node that has not reported is omitted, as another line shows that."""
+    """Return lines of `fleet doctor` for these nodes (default: all): what the sandbox enforces and what it
+    does not. A node that has not reported is omitted, since another line shows that."""
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
     lines = list[CheckLine]()
@@ -332,7 +335,7 @@ def must_exist(core: Core, names: Sequence[str]) -> None:
 
 
 def known_node(tx: Transaction, name: str) -> Node:
-    """Return the node of that name; NotFoundError with the nearest name."""
+    """Return the node with this name; NotFoundError with the nearest name."""
     found = tx.get(Node, name)
     if found is None or found.removed == NodeState.REMOVED:
         names = [n.name for n in tx.find(Node) if n.removed is None]
@@ -344,8 +347,8 @@ NewestPrograms = Mapping[str, tuple[list[int], str]]
 
 
 def newest_of(views: Sequence[NodeView]) -> NewestPrograms:
-    """By agent program: the newest version on a node of the fleet, as numbers, and `NODE has VERSION`. No
-    package index is queried. Versions that are not plain numbers are skipped, as is our own worker."""
+    """Return each agent program's newest version on a node of the fleet, as numbers, and `NODE has VERSION`.
+    No package index is queried. PanCode's own runtime and versions that are not plain numbers are skipped."""
     found = dict[str, tuple[list[int], str]]()
     for view in views:
         there = view.last.heartbeat.facts.runtimes if view.last is not None and not view.node.removed else ()
@@ -438,8 +441,8 @@ def false_labels(view: NodeView) -> list[ProblemShape]:
 
 
 def _make_slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
-    """Return its slots. The heartbeat reports how many it accepts now if its owner lets it reduce them under
-    load; with a `hurry`, it opens no more than the minimum."""
+    """Return the node's slots. With bounds, its heartbeat reports how many slots it uses now; with a `hurry`
+    (the day's budget is spent too fast), only the minimum is opened."""
     total, ask = view.node.slots, view.last.heartbeat.ask if view.last is not None else None
     if ask is None or view.node.least is None:
         return {"used": used, "total": total, "now": total, "why": ""}
@@ -449,7 +452,7 @@ def _make_slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
 
 def _make_runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestPrograms) -> RuntimeFacts:
     """Return the runtime with the node's own model servers that it can use without a login; `old`: a node
-    with a newer version, and the install command. A chosen version is never old."""
+    with a newer version, and the install command. A version that a user chose is never old."""
     mine, (rank, where) = _parse_version(fact), newest.get(fact.name, ([], ""))
     hint = "" if fact.brought else " (or update it as it was installed)"
     is_old = bool(mine) and mine < rank and fact.brought != "chosen"
@@ -464,12 +467,12 @@ def _make_runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: Newest
 
 
 def _settle_state(state: NodeState, used: int) -> NodeState:
-    """Return the state to show: while our ledger has a run on the node, it is not drained yet."""
+    """Return the state to show: while the ledger has a run on the node, the node is not drained yet."""
     return NodeState.DRAINING if state is NodeState.DRAINED and used else state
 
 
 def _find_since(core: Core, view: NodeView) -> str:
-    """Return since when the node has its state, as this coordinator observed; a new state begins now."""
+    """Return the time since which the node has its state, as this coordinator observed it."""
     seen = core.live.outages.shown
     state, noted = seen.get(view.node.name, (None, 0))
     if state is not view.state:
@@ -499,10 +502,10 @@ def _judge_node_clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -
 
 
 def _find_skew(core: Core, view: NodeView, heartbeat: Heartbeat | None) -> float | None:
-    """Return the node's wall clock minus ours, in seconds; None while it is not known.
+    """Return the node's wall clock minus the coordinator's, in seconds; None while it is not known.
 
-    It is measured at the bring-up. A heartbeat is only accurate to the age of the heartbeat that it echoes;
-    it corrects a measurement that can no longer be true.
+    The difference is measured at the bring-up. A heartbeat is only accurate to the age of the heartbeat that
+    it echoes; it corrects a measurement that can no longer be true.
     """
     probed = view.node.facts.get("clock_skew_ms")
     measured = round(probed / 1000, 1) if isinstance(probed, int) else None
@@ -514,7 +517,7 @@ def _find_skew(core: Core, view: NodeView, heartbeat: Heartbeat | None) -> float
 
 
 def _passed_over(core: Core, name: str) -> list[ProblemShape]:
-    """Return the node's recent refusals as problems, which its own report may not show yet."""
+    """Return the node's recent refusals of jobs as problems, which its own report may not show yet."""
     return [{"what": shun.why, "fix": shun.fix} for shun in breaker_service.of_node(core, name)]
 
 

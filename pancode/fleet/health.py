@@ -1,4 +1,4 @@
-"""Shows the health of agents and nodes: one state of each, and why."""
+"""Shows the health of agents and nodes: the state of each, and the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
 
 
 def get_health(core: Core) -> HealthShape:
-    """Return the health of all agents that have work, and of all nodes."""
+    """Return the health of all agents that are working, and of all nodes."""
     with core.ports.ledger.transaction() as tx:
         agents = [_agent_shape(tx, run, health) for run, health in healths_of(core, tx, not_ended(tx))]
         removed = {node.name for node in tx.find(Node) if node.removed is not None}

@@ -24,7 +24,7 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 
 @hold_lock
 def add(core: Core, node: Node) -> None:
-    """Add a node; ConflictError if the name is used by a node that was not removed."""
+    """Add a node; ConflictError if a node that was not removed has the name."""
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
         if known is not None and known.removed is None:
@@ -39,7 +39,7 @@ def add(core: Core, node: Node) -> None:
 
 
 def enrol(core: Core, name: str, public_key: str) -> Node:
-    """Enroll the public key in the node's key file, read over SSH. A changed key is recorded."""
+    """Record the node's public key, which was read from its key file over SSH. A changed key is audited."""
     key = PublicKey.parse(public_key)
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
@@ -61,10 +61,10 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
 
 
 def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
-    """Raise ConflictError if another node has this key: removal under one name would end the other."""
+    """Raise ConflictError if another node has this key, since removing one would remove the other."""
     for other in tx.find(Node, {"tag": key.tag}):
         if other.name != node.name and other.removed != NodeState.REMOVED:
-            why = f"its node home contains the key of {other.name} ({key.tag})"
+            why = f"the node's home contains the key of {other.name} ({key.tag})"
             raise _same_machine(node.name, other.name, why)
 
 
@@ -78,8 +78,8 @@ def _same_machine(name: str, other: str, why: str) -> ConflictError:
 
 
 def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
-    """Raise ConflictError if the node home found on `name` is that of `other`. Either they are one computer
-    under two names, by the host key, or both share the home, or it was copied."""
+    """Raise ConflictError if the node home found on `name` is that of `other`. Either both names mean one
+    computer (by the host key), or the two computers share the home, or it was copied."""
     with core.ports.ledger.transaction() as tx:
         node, twin = _require_node(tx, name), tx.get(Node, other)
     if twin is None or twin.removed is not None:
@@ -90,7 +90,7 @@ def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
         raise _same_machine(name, other, why)
     raise ConflictError(
         f"{name} and {other} use the same node home",
-        why=f"{home} there was set up for {other}: both hosts share the directory, or it was copied",
+        why=f"{home} there was set up for {other}: either both hosts share the directory, or it was copied",
         fix=(
             f"if it is shared: pancode node rm {name}, then pancode node add {name} --node-home PATH, with a "
             f"separate directory; if it was copied: rm -r {home} there, then pancode fleet up {name}"
@@ -107,8 +107,8 @@ def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
 
 
 def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
-    """Set the owner's slots and labels for a node; runs already on it stay there. NotFoundError for a label
-    that it does not have, UsageError for one that is both set and removed."""
+    """Set the owner's slots and labels for a node; runs already on it stay there. NotFoundError for removing
+    a label that it does not have, UsageError for a label that is both set and removed."""
     both = sorted(set(wanted.labels) & set(wanted.unlabel))
     if both:
         raise UsageError(f"label {both[0]} cannot be both set and removed", fix="omit one of the two")
@@ -135,7 +135,7 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
 
 
 def note_act(core: Core, name: str, what: str, by: str, outcome: str | None, **about: object) -> None:
-    """Record what a user does on a node and, with `outcome`, how it ended."""
+    """Record in the audit log what a user does on a node and, with `outcome`, how it ended."""
     ended = {} if outcome is None else {"outcome": outcome}
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
@@ -150,7 +150,7 @@ def _store_change(work: Work, node: Node, changed: Node) -> Node:
 
 
 def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
-    """Start nothing new on the node (`reason`), or take it back into service (None)."""
+    """Drain the node for this reason, so that nothing new starts on it, or (None) end the draining."""
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
         changed = replace(node, draining=reason)
@@ -163,7 +163,7 @@ def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
 
 
 def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
-    """Give the node no new work although it remains in the fleet (`reason`), or give it work again (None)."""
+    """Pause the node for this reason, so that it gets no new work, or (None) give it work again."""
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
         what = "node paused" if reason is not None else "node resumed"
@@ -172,7 +172,7 @@ def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
 
 
 def revoke(core: Core, name: str) -> Node:
-    """Remove the node from the fleet: no runs are assigned; its messages are accepted until it is cleaned."""
+    """Remove the node from the fleet: it gets no runs; its messages are accepted until it is cleaned."""
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
         changed = replace(node, removed=NodeState.NOT_CLEANED.value)
@@ -184,7 +184,7 @@ def revoke(core: Core, name: str) -> Node:
 
 @hold_lock
 def forget(core: Core, name: str) -> None:
-    """Forget a node that was verifiably cleaned: its open leases are given up, its key is no longer
+    """Forget a node that was cleaned and checked: its open leases are given up, and its key is not
     trusted."""
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
@@ -215,18 +215,18 @@ def _part_with(work: Work, node: Node, why: str) -> None:
 
 
 def put_link(core: Core, name: str, trying: bool, why: str = "", fix: str = "") -> None:
-    """Record whether we try to reach a node: while we do not, none of its runs is given up as lost."""
+    """Record whether the coordinator tries to reach a node; while not, none of its runs counts as lost."""
     core.note_reaching(name, lambda r: replace(r, trying=trying, why=why, fix=fix))
 
 
 def count_link_state(core: Core, name: str, up: bool, broken: bool) -> None:
-    """Count for the metrics that the link is up, or (`broken`) that it failed. Called by one thread only."""
+    """Count in the metrics that the link is up, or (`broken`) that it failed. Called by one thread only."""
     links = core.live.links.counts
     links[name] = links.get(name, Linked()).became(up, broken)
 
 
 def put_halted(core: Core, name: str, halted: bool) -> None:
-    """Record whether a user has halted the node agent; like `put_link`, not stored across a restart."""
+    """Record whether a user has stopped the node agent; as in `put_link`, not kept across a restart."""
     core.note_reaching(name, lambda r: replace(r, halted=halted))
 
 
@@ -235,7 +235,7 @@ def put_halted(core: Core, name: str, halted: bool) -> None:
 
 @hold_lock
 def get_view(core: Core, name: str) -> NodeView:
-    """Return the view of a node that decisions use now, even if it was removed. NotFoundError."""
+    """Return the view of a node that decisions use now, even of a removed node. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, name)
         if node is None:
@@ -250,7 +250,7 @@ def list_names(core: Core) -> list[str]:
 
 
 def busy_runs(core: Core, names: Sequence[str]) -> list[str]:
-    """Return the runs that may be running on these nodes; no names: on any."""
+    """Return the runs that may be running on these nodes; without names: on any node."""
     with core.ports.ledger.transaction() as tx:
         return sorted({lease.run for lease in open_leases(tx) if not names or lease.node in names})
 

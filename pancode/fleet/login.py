@@ -1,4 +1,4 @@
-"""Opens a vendor's login or a shell on a node in this terminal, sets a secret or installs programs there."""
+"""Opens a vendor's login or a shell on a node in this terminal, sets a secret there or installs programs."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[
     if not at_terminal():
         raise UsageError(
             "a login needs a terminal",
-            why="its questions must be answered interactively",
-            fix="run it in a terminal, without a pipe",
+            why="the login's questions must be answered interactively",
+            fix="run the command in a terminal, without a pipe",
         )
     if reach.installed_home is None:
         raise UnavailableError(f"node {name} has never been started", fix=f"pancode fleet up {name}")
@@ -85,7 +85,7 @@ def open_shell(target: Mapping[str, Any], folder: str, session: str, environ: Ma
 def _run_attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """Run the command with this terminal; return its exit status."""
     if reach.local:
-        # The terminal already exists: Ctrl-C is for the login, and we wait for how the login handles it.
+        # The terminal already exists: Ctrl-C goes to the login, and this process waits for how it reacts.
         process = subprocess.Popen(argv, env=dict(environ_of(reach, environ)))
         while True:
             try:
@@ -97,13 +97,13 @@ def _run_attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str
 
 
 def describe_remotes(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """Return what a user's own ssh, and remote editors, need to connect."""
+    """Return what a user's own ssh and remote editors need to connect to the node."""
     reach = Reach.made_of(target)
     if reach.local:
         return {"host": None, "ssh": f"cd {shlex.quote(folder)}", "code": shlex.join(["code", folder])}
     place = target_of(reach)
     host = f"[{place.host}]" if ":" in place.host else place.host
-    named = place.alias != place.host  # the rest is in the user's SSH configuration
+    named = place.alias != place.host  # the other settings are in the user's SSH configuration
     address = place.alias if named else f"{place.user}@{host}:{place.port}"
     there = f'cd {shlex.quote(folder)} && exec "$SHELL"'
     return {
@@ -132,7 +132,7 @@ def change_programs(
     name: str, target: Mapping[str, Any], words: tuple[str, ...], environ: Mapping[str, str]
 ) -> tuple[bool, str]:
     """Install agent programs on a node for its user, or remove them; return whether all succeeded, and the
-    node's message. `words`: arguments of its verb `install`."""
+    node's message. `words`: arguments of the node agent's verb `install`."""
     status, out, err = _on(name, target, ("install", *words), b"", PROGRAMS_S, environ)
     output = f"{out.decode('utf-8', 'replace')}{err.decode('utf-8', 'replace') if status else ''}"
     return status == 0, output
@@ -146,8 +146,8 @@ def _on(
     most_s: float,
     environ: Mapping[str, str],
 ) -> tuple[int, bytes, bytes]:
-    """Return status, output and errors of the node agent's verb. UnavailableError if no node agent runs
-    there."""
+    """Return exit status, output and errors of a verb of the node agent. UnavailableError if no node agent
+    runs there."""
     reach = Reach.made_of(target)
     if reach.installed_home is None:
         raise UnavailableError(f"node {name} has never been started", fix=f"pancode fleet up {name}")
@@ -180,7 +180,7 @@ async def _run_with_input(
 
 
 async def session_to(reach: Reach, environ: Mapping[str, str]) -> Session:
-    """Open a connection with the user's keys and agent, and the fleet's own key."""
+    """Open a connection to the node with the user's keys and SSH agent, and the fleet's own key."""
     home = Home.of(environ)
     agent = environ.get("SSH_AUTH_SOCK")
     target = target_of(reach)

@@ -18,7 +18,7 @@ from pancode.runs.views import format_optional_iso
 
 
 def passport_shape(passport: PassportFact | None) -> PassportShape:
-    """Return the results of a test; empty ones for a model that was not tested."""
+    """Return the results of a model's test; empty results for a model that was not tested."""
     if passport is None:
         return PassportShape(passed=None, checks=[], ctx=None, tok_s=None, taken_at=None)
     checks = [
@@ -36,7 +36,7 @@ def passport_shape(passport: PassportFact | None) -> PassportShape:
 
 @dataclass(frozen=True, slots=True)
 class ModelFilter:
-    """Which models are requested. None: of every node, of every tier."""
+    """Which models are requested. `node`, `tier` None: of every node, of every tier."""
 
     node: str | None
     tier: str | None

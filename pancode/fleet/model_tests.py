@@ -22,7 +22,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 class ExamShape(PassportShape):
-    """A test of a model on a node. `state`: done or given up; `words`: the reason."""
+    """A test of a model on a node. `state`: done or given up; `words`: the reason if given up."""
 
     node: str
     endpoint: str
@@ -50,13 +50,13 @@ class NotTested(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class ExamRequest:
-    """A test that was requested from a node. `at_ms`: when, by the coordinator's boot clock."""
+    """A test requested from a node. `at_ms`: the time of the request, by the coordinator's boot clock."""
 
     place: ModelPlace
     id: str
     at_ms: int
     before_ms: int | None = None
-    """When the model's current passport was made; None: it has none."""
+    """When the model's last test result (passport) was made; None: it has none."""
 
 
 @hold_lock
@@ -76,7 +76,7 @@ def run_test(
     pause: Callable[[float], bool],
 ) -> ExamShape:
     """Have a node test a model and wait for the end. `act`: sends the request to the node at once. `pause`
-    sleeps; it returns True when the coordinator stops, which raises UnavailableError."""
+    sleeps, and returns True when the coordinator stops, which raises UnavailableError."""
     progress(ProgressLine(place.node, place.model, "started", describe_wait(core, place)))
     try:
         request = request_test(core, place, again)
@@ -112,8 +112,8 @@ def wait_for_test(
 ) -> ExamShape:
     """Wait until the node reports the end of the test. `pause`: sleeps, True when the coordinator stops.
 
-    NotTested if the node does not begin it, restarts during it, or stops reporting; UnavailableError when the
-    coordinator stops.
+    NotTested if the node does not begin the test, restarts during it, or stops reporting; UnavailableError
+    when the coordinator stops.
     """
     place, reported, begun_in = request.place, "", ""
     while True:
@@ -162,7 +162,7 @@ def _list_views(core: Core) -> Sequence[NodeView]:
 
 
 def _read_fact(core: Core, request: ExamRequest) -> tuple[AskFact | None, str]:
-    """Return the node's report on the test, and its agent's session: a new session has no older tests."""
+    """Return the node's report on the test, and the node agent's session; a new one has no older tests."""
     with core.lock, core.ports.ledger.transaction() as tx:
         node = tx.get(Node, request.place.node)
         last = core.view_of(node).last if node is not None else None

@@ -1,4 +1,4 @@
-"""Network addresses: the one where this machine listens, and how another one is reached."""
+"""Network addresses: those where this machine listens, and how nodes are reached."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class ListenAddress:
     port: int
     origin: str
     names: tuple[str, ...] = ()
-    """Names, in addition to its address, that the Host header of an HTTP request may have."""
+    """Names, in addition to the address, that the Host header of an HTTP request may have."""
 
     @property
     def is_local(self) -> bool:
         """Whether only programs on this machine can reach the address."""
         try:
             return ip_address(self.host).is_loopback
-        except ValueError:  # a host name
+        except ValueError:  # the address is a host name
             return self.host.lower() == "localhost"
 
     def is_called(self, host: str) -> bool:
-        """Return whether a request with this Host header is meant for us.
+        """Return whether a request with this Host header is meant for this listener.
 
         A foreign web page can point its own name to this machine and read the response (DNS rebinding). That
         works only with a name, so every IP address is accepted.
@@ -66,15 +66,15 @@ class ApiListener:
 
 @dataclass(frozen=True, slots=True)
 class NodeListener:
-    """`place`: where we listen; `shown`: where nodes connect, which a router may forward to `place`."""
+    """The address for nodes: this machine listens at `place`; nodes connect to `shown`, a forwarded port."""
 
     place: ListenAddress
     shown: ListenAddress
 
 
 def make_node_listener(place: ListenAddress | None, shown: ListenAddress | None) -> NodeListener | None:
-    """Return the listener; None: no direct nodes. ConfigError if nodes would be sent to a port without a
-    listener."""
+    """Return the listener; None: no direct nodes. ConfigError if `shown` is set, but this machine does not
+    listen."""
     if place is not None:
         return NodeListener(place, shown or place)
     if shown is None:
@@ -91,9 +91,9 @@ def place_of(text: str, origin: str) -> ListenAddress:
     address, as nodes cannot connect to it."""
     place = _read(text, origin)
     if place is None:
-        raise _make_config_error(text, origin, "it must be HOST:PORT")
+        raise _make_config_error(text, origin, "the address must be HOST:PORT")
     if not place.host.isascii():
-        raise _make_config_error(text, origin, "a certificate accepts such a name only as xn--...")
+        raise _make_config_error(text, origin, "a certificate accepts an international name only as xn--...")
     if _is_every(place.host):
         raise _make_config_error(text, origin, "nodes cannot connect to a wildcard address")
     return place
@@ -105,19 +105,19 @@ def figures_place_of(text: str, origin: str) -> ListenAddress:
     if place is None:
         raise ConfigError(
             f"{origin} is not a valid address for metrics: {text}",
-            why="it must be HOST:PORT",
+            why="the address must be HOST:PORT",
             fix="set one of this machine's addresses and a port: metrics.listen: 127.0.0.1:9464",
         )
     return place
 
 
 def api_place_of(text: str, origin: str) -> ListenAddress:
-    """Parse the address where the API listens over TCP; port 0: any free one. ConfigError."""
+    """Parse the address where the API listens over TCP; port 0 means any free port. ConfigError."""
     place = _read(text, origin, least=0)
     if place is None:
         raise ConfigError(
             f"{origin} is not a valid address for the API: {text}",
-            why="it must be HOST:PORT",
+            why="the address must be HOST:PORT",
             fix="set an address of this machine and a port: api.listen: 127.0.0.1:7433",
         )
     return place
@@ -134,7 +134,7 @@ def _read(text: str, origin: str, least: int = 1) -> ListenAddress | None:
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)
-    except ValueError:  # a host name
+    except ValueError:  # the address is a host name
         return False
     return True
 
@@ -142,7 +142,7 @@ def _is_address(host: str) -> bool:
 def _is_every(host: str) -> bool:
     try:
         return ip_address(host).is_unspecified
-    except ValueError:  # a host name
+    except ValueError:  # the address is a host name
         return False
 
 
@@ -158,13 +158,13 @@ def _make_config_error(text: str, origin: str, why: str) -> ConfigError:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The value of `Node.target`, plain JSON. Only the SSH adapter reads `target` and `pins`."""
+    """How a node is reached: the value of `Node.target`, plain JSON. SSH code reads `target` and `pins`."""
 
     target: Mapping[str, Any]
     pins: Mapping[str, str] = field(default_factory=dict)
     """The accepted host keys in known_hosts format, by host and port."""
     local: bool = False
-    """Whether the node is this machine, reached through our own SSH server."""
+    """Whether the node is this machine, reached through PanCode's own SSH server."""
     local_home: str | None = None
     """HOME of that server's commands; None: the user's HOME."""
     node_home: str | None = None
@@ -174,12 +174,12 @@ class Reach:
     is_twin: bool = False
     """Whether the computer is in the fleet under another name, so that its files belong to that node."""
     fleet_key: bool = False
-    """Whether the owner wants the fleet's key there, so that the link can reconnect while no user is
+    """Whether the owner wants the fleet's key on the node, so that the link can reconnect while no user is
     present."""
     halted: bool = False
-    """Whether a user has halted its node agent: only a user can start it again."""
+    """Whether a user has stopped the node agent: then only a user can start it again."""
     direct: bool = False
-    """Whether it reaches Redis and the depot by TLS; SSH then carries only commands and files."""
+    """Whether the node reaches Redis and the depot by TLS; SSH then carries only commands and files."""
 
     def data(self) -> dict[str, object]:
         """Return the value in the form of the ledger's row."""

@@ -1,4 +1,4 @@
-"""Routes of nodes: status, bring-up with its steps as they happen, drain, trust, removal."""
+"""Routes of nodes: status, bring-up with progress events, drain, trust, removal."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _take_down(context: ApiContext, call: ApiCall) -> EventStream:
                 why=(
                     f"{listed}: they continue without the coordinator, and deliver when the fleet is up again"
                 ),
-                fix="pancode fleet down --now, or wait for them, or pancode runs stop RUN",
+                fix="pancode fleet down --now, or wait until they end, or pancode runs stop RUN",
                 code="runs_in_flight",
             )
 
@@ -96,7 +96,7 @@ def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
 
 @Verb(answers.HANDOVER, bodies.ActBody, "admin handover", pokes=True, right=OPERATES)
 def _hand_over(context: ApiContext, call: ApiCall) -> HandoverShape:
-    """Hand over all runs that may wait on nodes; return which stay here, and why."""
+    """Hand over all runs that may wait on nodes; return which runs stay on the coordinator, and why."""
     return hand_over(context.core)
 
 
@@ -177,7 +177,7 @@ def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
 
 @Verb(answers.LOGIN, bodies.LoginBody, "node login", right=SETS_UP)
 def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
-    """Record that a login is opened on the node."""
+    """Record that a user opens a login on the node."""
     body: bodies.LoginBody = call.body
     found = get_node(context.core, call.path["node"])
     if body.outcome is None:
@@ -189,7 +189,7 @@ def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
 
 @Verb(answers.PROGRAMS, bodies.ProgramsBody, "node install", right=SETS_UP)
 def _note_programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
-    """Record that programs are installed on the node."""
+    """Record that a user installs programs on the node."""
     body: bodies.ProgramsBody = call.body
     found = get_node(context.core, call.path["node"])
     what = f"programs: {body.act} {'begun' if body.outcome is None else 'ended'}"

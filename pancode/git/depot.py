@@ -1,4 +1,4 @@
-"""Keeps one bare repository per project, with all its objects; runs fetch from it and push to it."""
+"""Keeps one bare repository per project with all the project's objects; runs fetch from it and push to it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GC = "gc"
 
 @dataclass(frozen=True, slots=True)
 class ResultCheck:
-    """Whether a delivered commit is valid, and if not, why."""
+    """The result of checking a delivered commit: whether the commit is valid, and if not, why."""
 
     ok: bool
     why: str = ""
@@ -52,7 +52,7 @@ class Depot:
         return self.root / f"{checked_repo(repo_id)}.git"
 
     def git(self, repo_id: str, **variables: str) -> Git:
-        """Return hardened git for a repository of the depot; GitRefusal if the depot does not have it."""
+        """Return hardened git for a repository of the depot. Raises GitRefusal if it is not there."""
         path = self.path(repo_id)
         if not path.is_dir():
             raise GitRefusal(
@@ -61,7 +61,7 @@ class Depot:
         return Git(path, safe_env() | {"GIT_DIR": str(path)} | variables)
 
     def ensure(self, repo_id: str, object_format: str = "sha1") -> Path:
-        """Return the repository's path; create it if missing. Idempotent; safe for concurrent processes."""
+        """Return the path; create the repository if missing. Idempotent; safe for concurrent processes."""
         path = self.path(repo_id)
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.is_dir():
@@ -94,8 +94,8 @@ class Depot:
             os.close(file)
 
     def repair(self) -> None:
-        """Remove what killed processes left. Only at the coordinator's start, before the depot is used. Stale
-        git lock files would block every later change; temporary folders only take space."""
+        """Remove the lock files and temporary folders that killed processes left. Only at the coordinator's
+        start, before the depot is used. A stale git lock file would block every later change."""
         for pattern in (".new-*", "*.git/pancode-*"):
             for leftover in self.root.glob(pattern):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -103,8 +103,8 @@ class Depot:
             lock.unlink(missing_ok=True)
 
     def forget_unused(self, now_ms: int) -> None:
-        """Remove repositories in which no run has a ref, and whose refs have not changed for two weeks. Only
-        at the coordinator's start, before the depot is used."""
+        """Remove repositories in which no run has a ref and whose refs have not changed for two weeks. Call
+        it only at the coordinator's start, before the depot is used."""
         for repo_id in self.repositories():
             with suppress(GitFailure):
                 if 2 * COLLECT_MS < self._since_packed(repo_id, now_ms) < NEVER_MS and not self.runs(repo_id):
@@ -116,7 +116,7 @@ class Depot:
         return now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else NEVER_MS
 
     def known_bases(self, repo_id: str) -> tuple[str, ...]:
-        """Return the commits whose whole history is in the depot."""
+        """Return the repository's base commits: the depot has the whole history of each."""
         listed = self.git(repo_id).text("for-each-ref", "--format=%(objectname)", "refs/pancode/base")
         return tuple(dict.fromkeys(listed.split()))
 
@@ -125,7 +125,7 @@ class Depot:
         return self.git(repo_id).ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() or None
 
     def has_commit(self, repo_id: str, commit: str) -> bool:
-        """Whether the depot has this repository and the repository this commit."""
+        """Whether the depot has this repository and the repository has this commit."""
         named = f"{checked_object(commit)}^{{commit}}"
         return self.path(repo_id).is_dir() and self.git(repo_id).ask("cat-file", "-e", named).ok
 
@@ -136,7 +136,7 @@ class Depot:
     def verify_result(
         self, repo_id: str, identity: AttemptId, commit: str, snapshot: str | None = None
     ) -> ResultCheck:
-        """Check that the attempt pushed `commit`, complete and built on `snapshot` (None: the run's own)."""
+        """Check that the attempt pushed `commit` with all objects, built on `snapshot` (None: the run's)."""
         git, snap = self.git(repo_id), self.commit_at(repo_id, snapshot or snap_ref(identity.run))
         if self.result_at(repo_id, identity) != checked_object(commit):
             return ResultCheck(False, f"{identity.ref} is not at {commit}")
@@ -145,20 +145,22 @@ class Depot:
         if not git.ask("merge-base", "--is-ancestor", snap, commit).ok:
             return ResultCheck(False, f"{commit} is not built on the run's snapshot {snap}")
         whole = git.ask("rev-list", "--objects", "--quiet", commit, f"^{snap}")
-        return ResultCheck(whole.ok, "" if whole.ok else f"objects of {commit} are missing: {whole.err}")
+        return ResultCheck(
+            whole.ok, "" if whole.ok else (f"objects of commit {commit} are missing: {whole.err}")
+        )
 
     def repositories(self) -> tuple[str, ...]:
         """Return the ids of all repositories in the depot."""
         return tuple(sorted(path.name.removesuffix(".git") for path in self.root.glob("p-*.git")))
 
     def runs(self, repo_id: str) -> frozenset[str]:
-        """Return the runs for which the repository has refs."""
+        """Return the ids of the runs that have refs in the repository."""
         listed = self.git(repo_id).text("for-each-ref", "--format=%(refname)", "refs/pancode")
         parts = (ref.split("/") for ref in listed.split())
         return frozenset(part[3] if part[2] in _KINDS else part[2] for part in parts)
 
     def drop(self, repo_id: str, runs: Iterable[str]) -> None:
-        """Delete the refs of these runs; a later `collect` removes their objects. Idempotent."""
+        """Delete the refs of these runs; a later `collect` removes the objects. Idempotent."""
         git = self.git(repo_id)
         refs = [ref for run in runs for ref in (result_prefix(run), snap_ref(run), base_ref(run))]
         listed = git.text("for-each-ref", "--format=%(refname)", *refs) if refs else ""

@@ -1,4 +1,4 @@
-"""Serves the depot on a unix socket: nonce, signed hello, grant, then git or a log. One thread per stream."""
+"""Serves the depot on a unix socket, one thread per stream: nonce, signed hello, grant, then git or log."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ GB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one stream may do. `repo_id` and the refs: for fetch and push; `max_bytes`: what a node may send.
+    """What a stream may do. `repo_id` and the refs: for fetch and push; `max_bytes`: what a node may send.
 
-    `read_refs`: the visible refs (the run's snapshot; a push sees it too, or it would resend the whole base).
+    `read_refs`: the visible refs (the run's snapshot; a push sees it too, or the node would resend the whole
+    base).
     `write_ref`: the only ref that a push may create.
     """
 
@@ -45,7 +46,7 @@ class Grant:
 
 
 def grant_for(verb: Verb, identity: AttemptId, repo_id: str | None, max_bytes: int = GB) -> Grant | Refusal:
-    """Return an attempt's grant: read its run's snapshot, write its own ref, append to its own logs."""
+    """Return an attempt's grant: to read its run's snapshot, write its own ref, or append to its own logs."""
     if verb == "log":
         return Grant(verb, identity, max_bytes=max_bytes)
     if repo_id is None:
@@ -56,15 +57,15 @@ def grant_for(verb: Verb, identity: AttemptId, repo_id: str | None, max_bytes: i
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refused stream; the node gets `why`. `retry`: the same hello may be granted later."""
+    """A refused stream. `why`: sent to the node; `retry`: whether the same hello may succeed later."""
 
     why: str
     retry: bool = False
 
 
 def serve_env(grant: Grant, hooks: str) -> dict[str, str]:
-    """Return the environment of git for one grant; settings travel here, so no file can get out of date.
-    Protocol v0 only: protocol v2 serves every object of the depot by its id, even from hidden refs."""
+    """Return the environment in which git serves one grant. It holds the settings, so no file can get out of
+    date. Protocol v0 only: v2 serves every object of the depot by its id, even from hidden refs."""
     settings = {
         "core.hooksPath": hooks,
         "core.bigFileThreshold": "1m",
@@ -110,8 +111,8 @@ _DRAIN_IDLE_S = 5.0
 
 
 def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limit_s: float) -> str:
-    """Run git on the socket until it ends. Return '' or what went wrong. Git reads and writes the socket
-    itself. If the peer disappears, git and its children are ended."""
+    """Run git on the socket until git exits. Return '' or what went wrong. Git reads and writes the socket
+    directly. If the peer disconnects, git and its children are ended."""
     program = "upload-pack" if grant.verb == "fetch" else "receive-pack"
     path = depot.path(grant.repo_id)
     peer.setblocking(True)
@@ -142,7 +143,7 @@ def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limi
 
 
 def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int) -> bool:
-    """Whether the process exits by itself before the time limit, while the peer is connected."""
+    """Return whether the process exits by itself: before the time limit, and while the peer is connected."""
     pidfd = os.pidfd_open(process.pid)
     try:
         poll = select.poll()
@@ -164,8 +165,8 @@ def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int)
 
 
 def _drain(peer: socket.socket, most: int) -> None:
-    """Read what a refused sender still sends: closing with unread bytes would discard the refusal. The sender
-    would then see a broken stream, and send everything again."""
+    """Read and discard up to `most` bytes from a refused sender. Closing with unread bytes would discard the
+    refusal; the sender would see a broken stream and send everything again."""
     with suppress(OSError):
         peer.shutdown(socket.SHUT_WR)
         peer.settimeout(_DRAIN_IDLE_S)
@@ -185,12 +186,12 @@ Answer = dict[str, Any]
 
 
 class BadRequest(Exception):
-    """The node violated the protocol, so the stream ends."""
+    """A protocol violation by the node; it ends the stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One granted stream. Requests follow each other until the node closes it.
+    """One granted stream. The node sends requests one after another until it closes the stream.
 
     log:      {"op":"size","name"} -> {"ok":true,"size"}
               {"op":"append","name","offset","length"} -> {"ok":true,"go":true}, bytes -> {"ok":true,"size"}
@@ -204,7 +205,7 @@ class Conversation:
     file: BufferedRWPair
 
     def serve(self) -> None:
-        """Serve until the node closes the stream or is idle for long. BadRequest, TornStream, OSError."""
+        """Serve until the node closes the stream or is idle too long. BadRequest, TornStream, OSError."""
         while (request := self._read_request()) is not None:
             try:
                 self._say(self._find_handler(request)(request))
@@ -214,7 +215,7 @@ class Conversation:
     def _read_request(self) -> Ask | None:
         try:
             return read_line(self.file)
-        except TimeoutError:  # a quiet interactive run: its node connects again
+        except TimeoutError:  # an interactive run may be quiet for long: its node then connects again
             return None
 
     def _find_handler(self, request: Ask) -> Callable[[Ask], Answer]:
@@ -261,7 +262,7 @@ class Conversation:
 
 
 def read_line(file: BufferedRWPair) -> Ask | None:
-    """Return the JSON object on one line, or None at the end. BadRequest for anything else."""
+    """Return the JSON object on one line, or None at the end of input. BadRequest for anything else."""
     line = file.readline(LINE_MAX)
     if not line:
         return None
@@ -293,11 +294,11 @@ def _count(request: Ask, key: str) -> int:
     return value
 
 
-FULL = "the coordinator's disk is full: free some space there; the node retries by itself"
+FULL = "the coordinator's disk is full: free some space there; the node then retries by itself"
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
 _AGAIN_S = 0.5
 Authorize = Callable[[bytes, str], Grant | Refusal]
-"""Decides what the stream may do, from (hello line, nonce). Runs in the stream's thread; never raises."""
+"""Decides from hello line and nonce what the stream may do. Runs in the stream's thread; never raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +311,7 @@ class StreamEnd:
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Seconds for the hello, an idle log stream and a git stream; number of simultaneous streams."""
+    """The limits: seconds for the hello, an idle log stream and a git stream; number of open streams."""
 
     hello_s: float = 10.0
     idle_s: float = 120.0
@@ -320,7 +321,7 @@ class ServerLimits:
 
 @dataclass(frozen=True, slots=True)
 class DepotParts:
-    """What the server is built from."""
+    """The objects and callbacks from which the server is built."""
 
     depot: Depot
     streams: LogStreams
@@ -328,11 +329,11 @@ class DepotParts:
     ids: Ids
     ended: Callable[[StreamEnd], None] = lambda end: None
     held_up: Callable[[Grant, str], None] = lambda grant, why: None
-    """Called when a grant is refused for now and the node will retry."""
+    """Called when a stream is refused for now and the node will retry."""
 
 
 class DepotServer:
-    """Serves nodes until `stop`. Memory does not grow with what is sent."""
+    """Serves nodes until `stop` is called. Memory use does not grow with the amount that nodes send."""
 
     def __init__(self, path: Path, parts: DepotParts, limits: ServerLimits | None = None) -> None:
         self._path = path
@@ -347,7 +348,7 @@ class DepotServer:
     def start(self) -> None:
         """Start listening. An existing socket file is replaced: the coordinator's lock proves it stale."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # the depot's one hook, in a separate folder outside every repository
+        # the only hook of the depot, in a separate folder outside every repository
         folder = self._parts.depot.root / "hooks"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = folder / ".pre-receive.new"
@@ -358,7 +359,7 @@ class DepotServer:
         self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self._path))
-        # Set the mode before listen: until then, no client can connect.
+        # Set the mode of the socket before listen: until then, no client can connect.
         self._path.chmod(0o600)
         listener.listen(64)
         self._ended.clear()
@@ -433,7 +434,7 @@ class DepotServer:
             self._parts.ended(StreamEnd(grant, problem))
 
     def _greet_peer(self, peer: socket.socket) -> Grant | None:
-        """Send the nonce, read the hello, answer it. The node sends nothing more before the answer."""
+        """Send the nonce, read and answer the hello; None if refused. Until then the node sends no more."""
         peer.settimeout(self._limits.hello_s)
         nonce = self._parts.ids.token(32)
         peer.sendall(_format_line({"nonce": nonce}))

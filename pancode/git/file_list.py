@@ -1,4 +1,4 @@
-"""Decides which files of a working tree go into a snapshot and which trees are refused; handles filters."""
+"""Decides which files of a working tree go into a snapshot and which trees are refused; finds git filters."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _BLOCK = 1 << 20
 
 
 def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Map each of these files with an active git filter (one that runs a program, or Git LFS) to its filter.
-    Git's attributes are read from all four places: the tree, the repository, the user, the machine."""
+    """Map each file that has an active git filter (one that runs a program, or Git LFS) to the filter. Git's
+    attributes are read from all four places: the tree, the repository, the user, the machine."""
     stdin = join_nul(names)
     own = with_config(git.env, [("core.attributesFile", project.attributes)])
     seen = Git(git.cwd, {**own, "GIT_ATTR_NOSYSTEM": "0"})
@@ -48,7 +48,7 @@ def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[
 
 
 def read_pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
-    """Map each file whose blob is a Git LFS pointer to its SHA-256. `specs`: git's names of the blobs."""
+    """Map each file whose blob is a Git LFS pointer to the pointer's SHA-256. `specs`: blob names for git."""
     plain = {name: spec for name, spec in specs.items() if b"\n" not in spec}
     stdin = b"".join(spec + b"\n" for spec in plain.values())
     sizes = git.must("cat-file", "--batch-check=%(objectsize)", stdin=stdin).out.splitlines()
@@ -66,14 +66,14 @@ def read_pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
 
 
 def kept_pointers(project: GitProject, index: Git, names: Iterable[bytes]) -> dict[bytes, str]:
-    """Map each of these files under Git LFS to the SHA-256 of its pointer in the index."""
+    """Map each of these files under Git LFS to the SHA-256 in its pointer in the index."""
     own = project.git.having(GIT_INDEX_FILE=index.env["GIT_INDEX_FILE"])
     under = [name for name, value in find_filters(project, index, names).items() if value == LFS]
     return read_pointers(own, {name: b":" + name for name in under})
 
 
 def find_unchanged(project: GitProject, index: Git, names: Iterable[bytes]) -> set[bytes]:
-    """Return the Git LFS files of which only the time changed: the content matches the index's pointer."""
+    """Return the Git LFS files with only a changed time: their content matches the pointer in the index."""
     top = os.fsencode(project.top)
     kept = kept_pointers(project, index, names)
     return {name for name, digest in kept.items() if _hash_file(os.path.join(top, name)) == digest}
@@ -90,10 +90,10 @@ def _hash_file(path: bytes) -> str:
 def unless_filtered(
     project: GitProject, depot: Git, changes: tuple[Change, ...], made: tuple[str, str | None]
 ) -> None:
-    """Raise GitRefusal if a commit would contain the raw content of a filtered file, as the run saw it.
+    """Raise GitRefusal if a commit would contain the raw content of a file that a git filter must convert.
 
-    `changes`: of the whole landing. `made`: its last commit (empty if there is only one) and the tip on which
-    it lands.
+    `changes`: those of the whole landing. `made`: the last commit of the landing (empty if there is only one)
+    and the tip on which it lands.
     """
     commit, tip = made
     blobs = {(one.path, one.new) for one in changes if one.new_mode.startswith("100")}
@@ -139,7 +139,7 @@ def is_private(name: bytes) -> bool:
 
 
 def find_withheld(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[bytes, ...]:
-    """Return the untracked files that must not travel. `allowed`: patterns of full paths or of names."""
+    """Return the untracked files that must not be sent. `allowed`: patterns of full paths or file names."""
     patterns = tuple(allowed)
     return tuple(name for name in untracked if is_private(name) and not _is_allowed(name, patterns))
 
@@ -157,24 +157,24 @@ MB = 1 << 20
 NOT_SENT = "untracked, not sent because such names usually contain secrets; see: pancode dispatch -h"
 SENT = "untracked, sent as you allowed, though files with such names usually contain secrets"
 SHOWN = 10
-"""How many paths a warning lists; it only counts the others."""
+"""How many paths a warning lists; the other paths are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListingLimits:
-    """Sizes in bytes: one newly hashed file, and all untracked files together."""
+    """The most bytes that a snapshot may add: per newly hashed file, and for all untracked files together."""
 
     file: int = 100 * MB
     untracked: int = 1024 * MB
     skip_large_untracked: bool = False
     """Leave large untracked files out instead of refusing (a landing does not merge them anyway)."""
     allowed: tuple[str, ...] = ()
-    """Patterns of untracked files that travel although such names usually mean secrets."""
+    """Patterns of untracked files that are sent although such names usually mean secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A snapshot's files: `names` are hashed again (sorted), `untracked` unknown to git, `gone` removed."""
+    """A snapshot's files. `names`: to hash again, sorted; `untracked`: unknown to git; `gone`: removed."""
 
     names: tuple[bytes, ...]
     gone: tuple[bytes, ...]
@@ -184,7 +184,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """The parts of git's index that matter here."""
+    """The entries of git's index that need special care: unmerged files, submodule links and hidden edits."""
 
     unmerged: frozenset[bytes]
     links: frozenset[bytes]
@@ -212,12 +212,12 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     top = os.fsencode(project.top)
     hidden = [name for name in entries.hidden if os.path.lexists(os.path.join(top, name))]
     cases = (
-        (sorted(entries.unmerged), "in conflict: travels with its conflict markers"),
+        (sorted(entries.unmerged), "in conflict: sent with its conflict markers"),
         (hidden, "marked assume-unchanged or skip-worktree: local edits do not travel"),
         (sorted(entries.links), f"a submodule: its files do not travel; {_CLONED}"),
-        (dirty, "a submodule at another commit than recorded: the recorded commit travels"),
-        (nested, "a nested git repository: does not travel"),
-        (raw, "under Git LFS and changed: its raw bytes travel, not a pointer"),
+        (dirty, "a submodule at another commit than recorded: the recorded commit is sent"),
+        (nested, "a nested git repository: not sent"),
+        (raw, "under Git LFS and changed: its raw bytes are sent, not a pointer"),
     )
     warnings += [
         *[f"{format_first(names)}: {text}" for names, text in cases if names],
@@ -250,7 +250,7 @@ def hidden_names(raw: bytes) -> tuple[bytes, ...]:
 def _within_limits(
     project: GitProject, changed: set[bytes], untracked: tuple[bytes, ...], limits: ListingLimits
 ) -> tuple[bytes, ...]:
-    """Return the untracked files that may travel."""
+    """Return the untracked files that may be sent. Raises GitRefusal if files exceed the limits."""
     sizes = {name: _measure_file(project, name) for name in untracked}
     large = {name for name, size in sizes.items() if size > limits.file}
     if limits.skip_large_untracked:
@@ -286,7 +286,7 @@ def _measure_file(project: GitProject, name: bytes) -> int:
 
 
 def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
-    """Return the names below what is now a symbolic link: git would follow it, but those files are gone."""
+    """Return the names below what is now a symbolic link: git would follow it, but the files are removed."""
     root, every = os.fsencode(top), list(names)
     folders = {folder for name in every for folder in list_parents(name)}
     links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
@@ -294,8 +294,8 @@ def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
 
 
 def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Return the changed files under Git LFS; refuse a changed file under another filter with a program.
-    PanCode's git runs no filter, so a file that an encryption filter protects would travel in plain text."""
+    """Return the changed files under Git LFS; GitRefusal for one under another filter program. PanCode's git
+    runs no filter: a file protected by an encryption filter would be sent in plain text."""
     under = find_filters(project, index, names)
     closed = tuple(path for path, value in under.items() if value != LFS)
     if closed:
@@ -313,7 +313,7 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
 
 
 def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[str]:
-    """Return the warnings about Git LFS: the contents stay here, and the run gets pointers."""
+    """Return the warnings about Git LFS files whose contents are not sent: the run gets pointers."""
     names = [name for name in split_nul(index.must("ls-files", "-z", "-c").out) if name not in changed]
     files = (project.attributes, str(project.common_dir / "info" / "attributes"))
     if not any(name.endswith(b".gitattributes") for name in names) and not any(map(os.path.isfile, files)):
@@ -327,7 +327,7 @@ _CLONED = 'a run that needs them has setup: ["git clone URL PATH"] in pancode.ya
 
 
 def _list_closed_folders(err: str) -> list[str]:
-    """Return a warning for each folder that git could not read, so that none is left out silently."""
+    """Return a warning for each folder that git could not read, so that no folder is left out silently."""
     lines = (line.partition("could not open directory ")[2] for line in err.splitlines())
     return [f"{line}: the folder's files do not travel" for line in lines if line]
 

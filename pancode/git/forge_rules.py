@@ -1,4 +1,4 @@
-"""Decides which forge a remote belongs to: its kind, its API, its repository, the name of its token."""
+"""Decides to which forge a remote belongs: the forge's kind, API, repository and the name of its token."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ForgeAccess:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRepository:
-    """A repository of a forge, without a login. `port`: of its web pages, if the address has one."""
+    """A repository on a forge, without login data. `port`: of the forge's web pages, if in the address."""
 
     host: str
     owner: str
@@ -65,7 +65,7 @@ class RemoteRepository:
 
 @dataclass(frozen=True, slots=True)
 class ForgePlace:
-    """Everything that a request needs except the token."""
+    """What a request needs except the token itself: the forge, API address, token name and repository."""
 
     kind: ForgeKind
     api: str
@@ -75,7 +75,7 @@ class ForgePlace:
 
 @dataclass(frozen=True, slots=True)
 class TrackerPlace:
-    """Where a project's issues are. `repository`: on a forge; for Linear, its `name` is the team's key."""
+    """The place of a project's issues. `repository`: on a forge; for Linear, its `name` is the team's key."""
 
     kind: TrackerKind
     repository: RemoteRepository
@@ -86,7 +86,7 @@ class TrackerPlace:
 
 
 def repository_of(url: str) -> RemoteRepository:
-    """Parse a remote's address, without its login. UsageError for a folder, and if it is not on a forge."""
+    """Parse a remote's address; drop login data. Raises UsageError if it is not a repository on a forge."""
     parts = _split_url(url.strip())
     scp = _SCP.fullmatch(url.strip()) if parts is None else None
     host, path = (parts.hostname or "", parts.path) if parts else (scp[1], scp[2]) if scp else ("", "")
@@ -95,7 +95,7 @@ def repository_of(url: str) -> RemoteRepository:
     if not host or len(words) < 2 or bad:
         raise UsageError(
             "this remote is not a repository on a forge",
-            why="its address has no host, or no owner and repository",
+            why="the address has no host, or no owner and repository",
             fix="push to a remote such as https://HOST/OWNER/REPOSITORY.git, or omit --pull-request",
             code="no_forge",
         )
@@ -125,7 +125,7 @@ def _split_url(url: str) -> SplitResult | None:
 def place_of(
     repository: RemoteRepository, hosts: Mapping[str, ForgeAccess], kind: ForgeKind | None = None
 ) -> ForgePlace:
-    """Return the forge's place. ConfigError: no token set for its host; UsageError: its kind is unknown."""
+    """Return the forge's place. ConfigError if its host has no token, UsageError if its kind is unknown."""
     host = repository.host
     access = hosts.get(host)
     if access is None:

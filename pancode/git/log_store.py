@@ -19,7 +19,7 @@ from pancode.kernel.host.files import sync_folder
 
 CHUNK = 1 << 18
 MOST_LOGS = 64
-"""The most log files of one attempt; nodes usually write a few."""
+"""The most log files of one attempt; nodes usually send only a few."""
 KEEP_FREE = 256 << 20
 """Bytes of disk that logs must leave free, because the ledger and receipts are written there too."""
 Read = Callable[[int], bytes]
@@ -27,7 +27,7 @@ Read = Callable[[int], bytes]
 
 
 class StreamRefused(Exception):
-    """A refused append to a log. `size`: the bytes of that log that are stored."""
+    """A refused append to a log. `size`: how many bytes of that log are stored."""
 
     def __init__(self, why: str, size: int) -> None:
         super().__init__(why)
@@ -35,7 +35,7 @@ class StreamRefused(Exception):
 
 
 class TornStream(Exception):
-    """The sender disconnected before all bytes came; the received bytes are stored."""
+    """A disconnect of the sender before all bytes came; the received bytes are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class LogStreams:
     home: Path
     keep_free: int = KEEP_FREE
     listeners: list[Callable[[str], None]] = field(default_factory=list, compare=False)
-    """Called with the run whose logs have grown; a listener must not block."""
+    """Called with the id of a run whose logs have grown; a callback must not block."""
 
     def log(self, identity: AttemptId, name: str) -> Path:
         """Return the path of a log; ValueError for a name that is not a plain file name."""
@@ -69,14 +69,14 @@ class LogStreams:
             return b""
 
     def names(self, identity: AttemptId) -> list[str]:
-        """Return the names of an attempt's logs of which at least a part has arrived."""
+        """Return the names of an attempt's logs of which at least a part is stored."""
         folder = self.log(identity, "out").parent
         if not folder.is_dir():
             return []
         return sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
 
     def others(self, identity: AttemptId, name: str) -> int:
-        """Return the bytes of all other logs of the attempt; StreamRefused if it may have no more logs."""
+        """Return the size of all the attempt's other logs. StreamRefused at the maximum number of logs."""
         folder = self.log(identity, name).parent
         with suppress(FileNotFoundError):
             sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)}
@@ -86,7 +86,7 @@ class LogStreams:
         return 0
 
     def full(self) -> str:
-        """Return why no more streams are accepted; empty while they are."""
+        """Return why no more streams are accepted (the disk is full); empty while streams are accepted."""
         try:
             self.must_have_room(0)
         except OSError as exc:
@@ -102,10 +102,10 @@ class LogStreams:
             raise OSError(errno.ENOSPC, f"{free}, and {format_bytes(self.keep_free)} must stay free")
 
     def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
-        """Store `length` bytes at `offset` and return the new size; durable when it returns.
+        """Store `length` bytes at `offset` and return the new size; the bytes are then synced to disk.
 
-        Bytes that are already stored must be equal, so a repeated call is not an error. StreamRefused: a gap
-        or a difference; TornStream: fewer bytes came (those are stored).
+        Bytes that are already stored must be equal, so a repeated call is not an error. Raises StreamRefused
+        for a gap or a difference, TornStream if fewer bytes came (those are stored).
         """
         with self._open(identity, name) as file:
             stored = os.fstat(file).st_size
@@ -148,7 +148,7 @@ class LogStreams:
         return _known_digest(path) if path.is_file() else (0, hashlib.sha256().hexdigest())
 
     def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether this log is stored completely, by its size and digest."""
+        """Whether this log is stored completely, which its size and digest show."""
         with suppress(ValueError):
             if self.size(identity, name) == size and self.digest(identity, name) == (size, sha256):
                 return size > 0 or self.log(identity, name).is_file()
@@ -174,7 +174,7 @@ def _read_chunks(length: int, read: Read) -> Iterator[bytes]:
 
 
 def _known_digest(path: Path) -> tuple[int, str]:
-    """Return `digest_of` from a cache: a node may name the same gigabyte in every receipt that it sends."""
+    """Return `digest_of` from a cache, as a node may name the same gigabyte in every receipt it sends."""
     state = path.stat()
     return _digest_once(path, state.st_ino, state.st_size, state.st_mtime_ns)
 

@@ -19,19 +19,19 @@ BATCH = 10_000
 """How many files one git process takes: while it writes a pack, git searches it slowly for each new
 object."""
 MANY = 1_000
-"""From this number of files on, objects are written as one pack, which needs to sync only two files."""
-# Git streams files above the threshold (0: all) straight into one pack. As a loose object, each file costs a
-# creation, a sync and a rename, and takes ten times as long. Files that git converts (line ends) stay loose
+"""From this number of files on, objects are written as one pack: then only two files must be synced."""
+# Git streams files above the threshold (0: all) straight into one pack. A loose object costs a creation, a
+# sync and a rename per file, which takes ten times as long. Files that git converts (line ends) stay loose
 # regardless.
 _PACKED = ("-c", "core.bigFileThreshold=0")
-# zlib takes 256 KB for each object, and glibc returns it to the kernel at once, which takes most of the
-# remaining time.
+# zlib takes 256 KB for each object, and glibc returns that memory to the kernel at once, which takes most of
+# the remaining time.
 _KEPT = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 20)}
 
 
 def hash_files(git: Git, listing: Listing, progress: Progress = ignore_progress) -> None:
-    """Update the index of `git` to the listing, and write the objects. GitRefusal: a file is unreadable. Not
-    `git add -A`: it fails on a nested repository without commits, and runs programs of submodules."""
+    """Update the index of `git` to the listing; write the objects. GitRefusal if a file is unreadable. Not
+    `git add -A`: it fails on a nested repository without commits, and runs submodules' programs."""
     packed = _PACKED if len(listing.names) >= MANY else ()
     git = git.having(**_KEPT) if packed else git
     try:
@@ -45,13 +45,14 @@ def hash_files(git: Git, listing: Listing, progress: Progress = ignore_progress)
         raise GitRefusal(
             "cannot read a file of the working tree",
             why=exc.err,
-            fix="correct the file's permissions or encoding, or ignore it, then dispatch again",
+            fix="correct the file's permissions or encoding, or add the file to .gitignore, then dispatch "
+            "again",
         ) from exc
 
 
 def make_reader(project: GitProject, depot_path: Path) -> Git:
     """Return git that reads the user's objects and writes into the depot. pack-objects makes its temporary
-    pack in GIT_OBJECT_DIRECTORY: even for reading it must be the depot's."""
+    pack in GIT_OBJECT_DIRECTORY, so even for reading that must be the depot's folder."""
     return project.git.having(
         GIT_OBJECT_DIRECTORY=str(depot_path / "objects"),
         GIT_ALTERNATE_OBJECT_DIRECTORIES=_quote_path(project.objects),
@@ -59,8 +60,8 @@ def make_reader(project: GitProject, depot_path: Path) -> Git:
 
 
 def make_writer(project: GitProject, depot_path: Path, index: Path) -> Git:
-    """Return git that hashes the user's files into the depot, through PanCode's own index. No alternates: git
-    would refresh the mtime of objects that it finds there, in the user's repository."""
+    """Return git that hashes the user's files into the depot through PanCode's own index. It has no
+    alternates: git would refresh the mtime of objects that it finds there, in the user's repository."""
     return project.git.having(GIT_INDEX_FILE=str(index), GIT_OBJECT_DIRECTORY=str(depot_path / "objects"))
 
 
@@ -74,15 +75,15 @@ def _quote_path(path: Path) -> str:
 
 
 def import_tip(project: GitProject, depot: Depot, tip: str | None) -> None:
-    """Import another of the user's commits, like `import_base`; does nothing if the depot has all of it."""
+    """Import the user's commit `tip`, like `import_base`; does nothing if the depot has its whole history."""
     command = ("rev-list", "--objects", "--quiet", str(tip), "--not", "--glob=refs/pancode/base")
     if tip and not depot.git(project.repo_id).ask(*command).ok:
         import_base(replace(project, head=tip), depot)
 
 
 def import_base(project: GitProject, depot: Depot) -> None:
-    """Pack the history of the user's HEAD into the depot. Idempotent; does nothing on an unborn branch. Not
-    `git fetch PATH`: it takes 16-22 s for 200 MB, and drops the hardened settings."""
+    """Pack the history of the user's HEAD into the depot. Idempotent; does nothing on an unborn branch. Does
+    not use `git fetch PATH`, which takes 16-22 s for 200 MB and drops the hardened settings."""
     path, head, known = depot.path(project.repo_id), project.head, depot.known_bases(project.repo_id)
     if head is None or head in known:
         return
@@ -97,14 +98,14 @@ def import_base(project: GitProject, depot: Depot) -> None:
 
 
 def _same_cuts(project: GitProject, path: Path) -> bool:
-    """Whether the depot's history is shallow only where the user's is; else known commits lack ancestors."""
+    """Whether the depot's history is shallow only where the user's is; if not, the depot lacks ancestors."""
     cuts = path / "shallow"
     ours = set(cuts.read_text().split()) if cuts.exists() else set()
     return ours <= (set(project.shallow_file.read_text().split()) if project.shallow else set())
 
 
 def _find_present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
-    """Return which of the depot's commits the user's repository has; checks only the newest 200."""
+    """Return those of the given commits that the user's repository has; checks only the last 200."""
     stdin = "".join(f"{oid}\n" for oid in oids[-200:]).encode()
     answers = project.git.must("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin).text()
     pairs = (line.split(" ") for line in answers.splitlines())
@@ -118,7 +119,7 @@ def _pack(git: Git, path: Path, stdin: str, *options: str) -> None:
 
 
 def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
-    """Import staged blobs that are neither committed nor in a file: only these can still be missing."""
+    """Import staged blobs that are neither committed nor in a file; only such blobs can still be missing."""
     path = depot.path(project.repo_id)
     git = Git(path, safe_env() | {"GIT_DIR": str(path)})
     try:
@@ -138,8 +139,8 @@ def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
 
 
 def _find_missing(git: Git, tree: str, head: str | None) -> list[str]:
-    """Return the objects of the tree (without those of `head`) that the depot lacks. `rev-list` may miss an
-    object that a garbage collection has just repacked; `cat-file` looks again."""
+    """Return the objects of the tree (without those of `head`) that the depot lacks. `rev-list` may report an
+    object as missing that a garbage collection has just repacked, so `cat-file` checks again."""
     seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{head}"] if head else [])]
     lines = git.must(*seen).out.decode("utf-8", "replace").splitlines()
     named = [line[1:] for line in lines if line.startswith("?")]
@@ -160,7 +161,9 @@ def _make_read_error(project: GitProject, exc: GitFailure) -> GitRefusal:
             why=exc.err.splitlines()[0] if exc.err else "",
             fix="fetch them: git fetch --refetch --no-filter, then dispatch again",
         )
-    return GitRefusal("cannot read the repository's objects", why=exc.err, fix="check with: git fsck")
+    return GitRefusal(
+        "cannot read the repository's objects", why=exc.err, fix="check the repository: git fsck"
+    )
 
 
 def _import_shallow(project: GitProject, depot: Depot) -> None:
@@ -180,13 +183,13 @@ def _import_shallow(project: GitProject, depot: Depot) -> None:
 
 
 MOST_READ = 1 << 20
-"""The most bytes of a file that are read."""
+"""The most bytes that are read of a file."""
 MOST_PATH = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An entry of a tree. `size`: in bytes."""
+    """A git tree's entry. `size`: in bytes."""
 
     oid: str
     is_link: bool
@@ -201,7 +204,7 @@ class TreeFiles:
         self._listed: dict[str, dict[str, _Entry | None]] = {}
 
     def read(self, path: str) -> bytes | None:
-        """Return the content of a file or the target of a link; for a file above MOST_READ, its object id."""
+        """Return a file's content, a link's target, or the object id of a file over MOST_READ; else None."""
         entry = self._find_entry(path)
         if entry is None:
             return None
@@ -227,6 +230,6 @@ class TreeFiles:
         return frozenset(self._listed[folder])
 
     def _find_entry(self, path: str) -> _Entry | None:
-        """Return the entry; None for a folder, a submodule, or if there is none."""
+        """Return the entry of a file or link; None for a folder, a submodule or a missing path."""
         folder, name = posixpath.split(path)
         return self._listed[folder][name] if name in self.names(folder) else None

@@ -23,7 +23,7 @@ def head_of(repo: str, branch: str) -> str:
         raise NotFoundError(
             f"cannot read branch {branch} from {repo}",
             why=done.err or "git reports no commit for it",
-            fix=f"git ls-remote {repo} {ref}",
+            fix=f"check with: git ls-remote {repo} {ref}",
             code="branch_not_found",
         )
     return commit[0]
@@ -61,14 +61,14 @@ def users_git(cwd: Path, config: Mapping[str, str] | None = None) -> Git:
 
 
 def push_addresses(project: Path, remote: str) -> list[str]:
-    """Return the address that `git push` uses, and the one without URL rewriting; empty: no such remote."""
+    """Return the address that `git push` uses and the one before URL rewriting; empty if no such remote."""
     command = ("remote", "get-url", "--push", "--", remote)
     both = (users_git(project), Git(project, safe_env()))
     return [done.text() for done in (git.ask(*command) for git in both) if done.ok and done.text()]
 
 
 def http_setting(url: str, key: str) -> str:
-    """Return the `http` setting for that URL from the user's own git files; empty: not set."""
+    """Return the `http` setting for that URL from the user's own git files; empty if not set."""
     git = users_git(Path("/"))
     kind = ("--type=path",) if key == "sslCAInfo" else ()
     return git.ask("config", *kind, "--get-urlmatch", f"http.{key}", url).text()

@@ -43,7 +43,7 @@ class GitProject:
     """The user's identity from git's settings, where set: `user.name`, then `user.email`."""
     signing: tuple[tuple[str, str], ...] | None
     """Git's signing settings if git is configured to sign each commit, else None. A setting that names a
-    program counts only in the user's own files."""
+    program is used only if it is in the user's own files."""
     env: Mapping[str, str]
     repo_id: str
 
@@ -53,7 +53,7 @@ class GitProject:
 
     @property
     def git(self) -> Git:
-        """Return hardened git on the user's repository; it only reads, unless the caller changes that."""
+        """Return hardened git on the user's repository; read-only unless the caller adds write settings."""
         return Git(self.top, self.env)
 
 
@@ -69,8 +69,8 @@ _ASKED = (
 def open_project(
     path: Path, environ: Mapping[str, str] | None = None, repo_id: str | None = None
 ) -> GitProject:
-    """Inspect the repository around `path`. GitRefusal if there is none that may be used. `repo_id`: pass it
-    if known; computing it walks the whole history."""
+    """Read the facts of the repository around `path`. GitRefusal if there is none that may be used.
+    `repo_id`: pass the id if known, because computing it walks the whole history."""
     folder = path.resolve()
     if not folder.is_dir():
         raise GitRefusal(f"{path} is not a directory", fix="give a directory inside a git repository")
@@ -104,8 +104,8 @@ def open_project(
 
 
 def _read_facts(seen: Git, folder: Path) -> list[bytes]:
-    """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if there is none. One
-    git process answers all, or several if a path contains a line break or HEAD has no commit yet."""
+    """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if it does not exist.
+    One git process answers all, or several if a path contains a line break or HEAD has no commit yet."""
     command = ("rev-parse", "--path-format=absolute")
     words = [word for question in _ASKED for word in question.split()]
     done = seen.ask(*command, *words, "HEAD^{commit}", "--abbrev-ref=loose", "HEAD")
@@ -121,8 +121,8 @@ def _read_facts(seen: Git, folder: Path) -> list[bytes]:
 
 
 def _read_settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
-    """Return the relevant settings as (whether it is the user's own and not the repository's, key, value).
-    Reading them runs no program."""
+    """Return the relevant settings as (whether the user's own files set it, not the repository's, key,
+    value). Reading them runs no program."""
     command = ("config", "--show-scope", "--null", "--get-regexp", _SETTINGS)
     done = run_git(GitCall(command, _users_env(environ), folder))
     if done.status not in (0, 1):
@@ -160,7 +160,7 @@ def _config_home(environ: Mapping[str, str]) -> str:
 
 
 def _select_drivers(keys: Iterable[bytes]) -> bytes:
-    """Return the keys in the form that `neutral_drivers` takes."""
+    """Return the keys of filter drivers in the form that `neutral_drivers` takes."""
     return b"\0".join(key for key in keys if key.startswith((b"filter.", b"diff.", b"merge.")))
 
 
@@ -174,7 +174,7 @@ def _check_top(around: bytes, folder: Path) -> Path:
     if top != folder and top not in folder.parents:
         raise GitRefusal(
             f"the working tree of the repository at {folder} is in {top}",
-            why="its configuration sets core.worktree",
+            why="the repository's configuration sets core.worktree",
             fix="dispatch from inside the working tree",
             paths=(str(top),),
         )
@@ -190,7 +190,9 @@ def _no_tree(folder: Path, err: str) -> GitRefusal:
         )
     if "must be run in a work tree" in err:
         return GitRefusal(
-            f"{folder} is a bare repository", why="it has no working tree", fix="use a clone of it"
+            f"{folder} is a bare repository",
+            why="a bare repository has no working tree",
+            fix="use a clone of the repository",
         )
     return GitRefusal(
         f"{folder} is not in a git repository", why=err.splitlines()[0] if err else "", fix=_NO_GIT_FIX
@@ -198,8 +200,8 @@ def _no_tree(folder: Path, err: str) -> GitRefusal:
 
 
 def _repo_id(git: Git, common_dir: bytes, head: str, object_format: str) -> str:
-    """Return a hash of a repository's git folder, history and object format, equal for all its worktrees. It
-    is a hash so that no path appears in a name that is sent to nodes."""
+    """Return a hash of a repository's git folder, history and object format, equal for all its worktrees. The
+    id is a hash so that no path appears in a name that is sent to nodes."""
     root = git.text("rev-list", "--first-parent", "--max-parents=0", head) if head else ""
     seed = b"\0".join((object_format.encode(), common_dir, root.encode()))
     return "p-" + hashlib.sha256(seed).hexdigest()[:24]
@@ -214,7 +216,7 @@ def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) -> UserSettings:
     excludes = values.get(b"core.excludesfile", b"")
-    if excludes.startswith((b"~", b"%")):  # from the user's home, or from git's own folder
+    if excludes.startswith((b"~", b"%")):  # of the user, or of git itself
         # An invalid GIT_DIR keeps git from reading the settings of the repository around us.
         env = _users_env(environ) | {"GIT_DIR": "/dev/null/none"}
         command = ("config", "--type=path", "--get", "core.excludesFile")

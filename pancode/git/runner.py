@@ -15,8 +15,8 @@ from pancode.kernel.errors import WorkspaceError
 
 
 class GitRefusal(WorkspaceError):
-    """The project cannot be transferred or landed as it is; the user can repair it. `why`: the evidence;
-    `fix`: what to do; `paths`: the files concerned (for users)."""
+    """A project that cannot be transferred or landed as it is; the user can correct it. `why`: the evidence;
+    `fix`: what to do; `paths`: the files concerned, to show to users."""
 
     def __init__(self, message: str, why: str = "", fix: str = "", paths: tuple[str, ...] = ()) -> None:
         super().__init__(message, why=why, fix=fix)
@@ -24,28 +24,30 @@ class GitRefusal(WorkspaceError):
 
 
 class GitFailure(WorkspaceError):
-    """A git process failed in an unexpected way; `err` is the end of its standard error."""
+    """An unexpected failure of a git process; `err` is the end of its standard error."""
 
     def __init__(self, args: tuple[str, ...], status: int, err: str) -> None:
-        super().__init__(f"git {' '.join(args[:3])}: exit {status}: {err}", fix="check with: git fsck")
+        super().__init__(
+            f"git {' '.join(args[:3])}: exit {status}: {err}", fix="check the repository: git fsck"
+        )
         self.git_args = args
         self.status = status
         self.err = err
 
 
 class GitMissing(GitRefusal):
-    """The git program is not on PATH."""
+    """The error that the git program is not on PATH."""
 
 
 @contextmanager
 def translate_os_errors(what: str) -> Iterator[None]:
-    """Turn an OSError into a GitRefusal."""
+    """Turn an OSError in the block into a GitRefusal with the message `what`."""
     try:
         yield
     except OSError as exc:
         name = str(exc.filename) if exc.filename else ""
         why = f"{exc.strerror or exc}{': ' if name else ''}{name}"
-        raise GitRefusal(f"{what} failed", why, "check space and permissions: df, ls -ld") from exc
+        raise GitRefusal(f"{what} failed", why, "check free space and permissions: df, ls -ld") from exc
 
 
 ERR_KEPT = 2000
@@ -53,12 +55,12 @@ ERR_KEPT = 2000
 
 
 def safe_env(config: Mapping[str, str] | None = None, more: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
-    """Return a hardened environment from this process's own; add GIT_DIR and the like to it."""
+    """Return a hardened copy of this process's environment, with `more` (such as GIT_DIR) added."""
     return git_env(os.environ, config, more)
 
 
 def run_git(call: GitCall) -> GitDone:
-    """Run git once. GitFailure for a timeout, GitMissing without git; a nonzero exit does not raise."""
+    """Run git once. Raises GitFailure at a timeout, GitMissing without git; a nonzero exit does not raise."""
     with ExitStack() as stack:
         reader = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
         writer = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
@@ -82,7 +84,7 @@ def run_git(call: GitCall) -> GitDone:
             out, err = process.communicate(feed, call.timeout_s)
         except subprocess.TimeoutExpired as exc:
             raise GitFailure(
-                call.args, -signal.SIGKILL, f"it did not finish within {call.timeout_s:g} s"
+                call.args, -signal.SIGKILL, f"git did not finish within {call.timeout_s:g} s"
             ) from exc
         finally:
             end_group(process)
@@ -101,7 +103,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def must_git(call: GitCall) -> GitDone:
-    """Run git like run_git, but raise GitFailure for a nonzero exit status."""
+    """Run git like run_git, but raise GitFailure for a nonzero exit status too."""
     done = run_git(call)
     if not done.ok:
         raise GitFailure(call.args, done.status, done.err)

@@ -22,7 +22,7 @@ from pancode.kernel.ports import Progress, ignore_progress
 
 @dataclass(frozen=True, slots=True)
 class SnapshotOptions:
-    """`now_ms`: wall time for the commit's date. `environ`: where the user's own git settings are found.
+    """Snapshot options. `now_ms`: wall time for the commit's date. `environ`: where git finds its settings.
 
     `folder`: where the run starts, relative to the top; it must exist. `progress`: called with the progress.
     """
@@ -36,7 +36,8 @@ class SnapshotOptions:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot. `untracked` and `warnings` are for users. `base_commit` is None on an unborn branch."""
+    """A commit of the working tree in the depot. `untracked` and `warnings` are for users. `base_commit` is
+    None on an unborn branch."""
 
     repo_id: str
     base_commit: str | None
@@ -66,7 +67,7 @@ class Preview:
 def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOptions) -> Snapshot:
     """Commit the current tree around `project` into the depot, under the run's own refs.
 
-    GitRefusal (with paths and fix) for what cannot or must not travel. A second call for the same run moves
+    GitRefusal (with paths and fix) for what cannot or must not be sent. A second call for the same run moves
     its refs to a new snapshot.
     """
     checked_run(run)
@@ -103,7 +104,7 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
 
 @translate_os_errors("reading the working tree")
 def tree_now(project: Path, depot: Depot, options: SnapshotOptions) -> str:
-    """Return the tree that take_snapshot would commit, with the same refusals; creates no ref."""
+    """Return the id of the tree that take_snapshot would commit, with the same refusals; creates no ref."""
     seen = open_project(project, options.environ)
     path = depot.ensure(seen.repo_id, seen.object_format)
     import_base(seen, depot)
@@ -114,7 +115,7 @@ def tree_now(project: Path, depot: Depot, options: SnapshotOptions) -> str:
 
 @translate_os_errors("reading the working tree")
 def preview_snapshot(project: Path, options: SnapshotOptions) -> Preview:
-    """Preview take_snapshot, with the same refusals; writes nothing but a temporary index."""
+    """Return the snapshot a dispatch would take, with the same refusals; writes only a temporary index."""
     seen = open_project(project, options.environ)
     with index_copy(seen) as index:
         git = seen.git.having(GIT_INDEX_FILE=str(index))
@@ -148,13 +149,13 @@ def _no_folder(project: GitProject, folder: str) -> GitRefusal:
     return GitRefusal(
         what,
         why="git does not store empty directories, and ignored files are not copied",
-        fix=f"add a file to it that is not ignored, or: {top}",
+        fix=f"add a file to it that is not ignored, or run from the top: {top}",
     )
 
 
 @contextmanager
 def index_copy(project: GitProject, depot_path: Path | None = None) -> Iterator[Path]:
-    """Yield a copy of the user's index in a temporary folder (mtime kept, or git would miss racy edits)."""
+    """Yield a copy of the index in a temporary folder (mtime kept, or git would miss very recent edits)."""
     with tempfile.TemporaryDirectory(
         prefix="pancode-index-", dir=depot_path, ignore_cleanup_errors=True
     ) as folder:
@@ -171,7 +172,7 @@ def capture_tree(
     limits: ListingLimits,
     progress: Progress = ignore_progress,
 ) -> tuple[str, Listing]:
-    """Write the working tree into the depot through `index`; return the tree and the listed files."""
+    """Write the working tree into the depot through `index`; return the tree's id and the listed files."""
     git = make_writer(project, depot.path(project.repo_id), index)
     listing = list_tree(project, git, limits)
     hash_files(git, listing, progress)

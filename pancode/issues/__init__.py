@@ -1,1 +1,1 @@
-"""Issues of trackers: reading them, working on them in runs, and reporting progress to the tracker."""
+"""Issues of trackers: reads them, works on them in runs, and reports progress to the tracker."""

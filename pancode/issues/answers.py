@@ -1,4 +1,4 @@
-"""The API's answers about issues of trackers, and the work on them."""
+"""The API's answers about issues of trackers and about the work on issues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 
 
 class IssueWorkShape(TypedDict):
-    """The work on an issue. `state`: as reported to the tracker; `trouble`: why reporting failed."""
+    """The work on an issue. `state`: as reported to the tracker; `trouble`: why a report to it failed."""
 
     issue: str
     title: str
@@ -55,8 +55,8 @@ class IssueWorksAnswer(TypedDict):
 
 
 class PlanAnswer(TypedDict):
-    """Where a plan is made. `task`: the planner's task; `run`: the planning session, empty before it begins;
-    `file`: where the plan is stored."""
+    """The place of a plan. `task`: the planner's task; `run`: the planning session, empty before it begins;
+    `file`: the file for the plan."""
 
     workspace: str
     file: str

@@ -1,4 +1,4 @@
-"""Starts work on issues automatically: those with a project's label, of users who may start work."""
+"""Starts work automatically on issues with the project's label, from users who may start work."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pancode.runs.user_environment import Surroundings
 log = logging.getLogger("pancode.trackers")
 LOOK_S = 120.0
 MOST_OPEN, MOST_AT_ONCE = 100, 3
-"""How many open labelled issues to check, and to start per check: a flood of them may be a mistake."""
+"""The most open labelled issues to check, and to start per check; a flood of them may be a mistake."""
 
 
 def may_begin(issue: Issue, project: NamedProject) -> bool:
-    """Whether the issue's label and users allow the work; its text is untrusted and does not count."""
+    """Whether the issue's state, label and users allow work to start; its untrusted text does not count."""
     people = {one.lower() for one in project.work_people}
     of = issue.accounts if issue.accounts is not None else issue.assignees or (issue.author,)
     labels = {one.lower() for one in issue.labels}
@@ -31,7 +31,7 @@ def may_begin(issue: Issue, project: NamedProject) -> bool:
 
 
 class IssueWatch(PeriodicThread):
-    """Checks the trackers of projects for labelled issues, and starts work on each at most once."""
+    """A thread that checks projects' trackers for labelled issues, and starts work on each at most once."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class IssueWatch(PeriodicThread):
         super().__init__("issues", look_s)
         self._core, self._around, self._trackers = core, around, trackers
         self._told: dict[str, str] = {}
-        """The last problem by project or issue, so that each is logged once."""
+        """The last problem of each project or issue, so that the same problem is logged once."""
 
     def look(self) -> None:
         """Check each tracker once."""
@@ -63,10 +63,11 @@ class IssueWatch(PeriodicThread):
         for issue in self._select_new(found, project):
             try:
                 start_work(self._core, around, project, issue, request_from({}, TRACKER))
-            except PancodeError as error:  # for example a budget ceiling: the next check tries again
+            # the reason may be a budget ceiling, for example; the next check tries again
+            except PancodeError as error:
                 self._log_trouble(issue.ref, error)
             except Exception:
-                log.exception("%s could not be started", issue.ref)
+                log.exception("work on issue %s could not be started", issue.ref)
             else:
                 self._told.pop(issue.ref, None)
 

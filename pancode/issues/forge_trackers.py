@@ -1,4 +1,4 @@
-"""Implements the Trackers port for GitHub, GitLab and Linear, with their own terms for states."""
+"""Implements the Trackers port for GitHub, GitLab and Linear, each with its own names of states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, open_
 
 MOST_COMMENTS = 100
 PAGE, MOST_PAGES = 100, 10
-"""Rows per page that a tracker returns, and how many pages are requested."""
+"""Rows per page of a tracker's answer, and the most pages that are requested."""
 ASK_S = 10.0
 _LINEAR = "https://api.linear.app/graphql"
 _VARIABLE = {
@@ -28,13 +28,13 @@ _VARIABLE = {
     TrackerKind.LINEAR: "LINEAR_API_KEY",
 }
 _VARIABLE_HOST = {TrackerKind.GITHUB: "github.com", TrackerKind.GITLAB: "gitlab.com"}
-"""The host that a variable's token is for, unless `GITLAB_HOST` names another; no other host gets the
-token."""
+"""The host that gets the token from the environment variable; `GITLAB_HOST` may name another for GitLab. No
+other host gets that token."""
 _LOGIN = {
     TrackerKind.GITHUB: ("gh", "auth", "token", "--hostname"),
     TrackerKind.GITLAB: ("glab", "config", "get", "token", "--host"),
 }
-"""The commands of gh and glab that print a login's token; the host is appended."""
+"""The commands of gh and glab that print the token of a login; the host is appended to the command."""
 
 
 class HttpTrackers:
@@ -47,12 +47,12 @@ class HttpTrackers:
         environ: Mapping[str, str],
         clock: Clock,
     ) -> None:
-        """`read`: reads the forges' settings, by host; `environ`: the coordinator's variables."""
+        """`read`: returns the forges' settings, by host; `environ`: the coordinator's environment."""
         self._read, self._secret, self._environ, self._clock = read, secret, environ, clock
         self._known: dict[str, KnownAnswers] = {}
-        """Cached answers, by token."""
+        """Cached answers of trackers, by token."""
         self._limits: dict[str, tuple[int, UnavailableError]] = {}
-        """When the forge accepts requests with a token again, and the error that said so."""
+        """When a forge accepts requests with a token again, and the error that reported it, by token."""
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
         try:
@@ -74,7 +74,7 @@ class HttpTrackers:
             after: object = None
             for _ in range(MOST_PAGES):
                 page, after = speaks.issues(client, place, prefix, label, after)
-                for one in page:  # an issue that changes meanwhile appears twice
+                for one in page:  # an issue that changes between two pages appears on both
                     if not label or label.lower() in (name.lower() for name in one.labels):
                         found[one.ref] = one
                 if after is None or len(found) >= most:
@@ -91,7 +91,8 @@ class HttpTrackers:
 
         def upsert(client: ForgeClient, speaks: Any) -> str:
             def changed(one: str) -> bool:
-                with suppress(NotFoundError, RefusedError):  # it was deleted, or belongs to another account
+                # the comment was deleted, or belongs to another account
+                with suppress(NotFoundError, RefusedError):
                     speaks.write(client, place, issue, one, text)
                     return True
                 return False
@@ -109,7 +110,7 @@ class HttpTrackers:
     def _call_tracker(self, place: TrackerPlace, act: Callable[[ForgeClient, Any], Any]) -> Any:
         place, token = self._open_place(place)
         speaks: Any = _DIALECTS[place.kind]
-        fix = f"check forge.{place.repository.host}.url"
+        fix = f"check the setting forge.{place.repository.host}.url in pancode.yaml"
         known, now = self._known.setdefault(token, {}), self._clock.mono_ms()
         until, limit = self._limits.get(token, (0, None))
         if limit is not None and now < until:
@@ -143,7 +144,7 @@ class HttpTrackers:
             return replace(place, api=api, token=_LOGIN[place.kind][0]), value
         raise ConfigError(
             f"no token is set for {host}",
-            why=f"{variable} is for {own}, and no login was found"
+            why=f"{variable} is only for {own}, and no login was found"
             if value
             else f"{variable} is not set for the coordinator, and no login was found",
             fix=f"pancode config secret tracker, and in pancode.yaml of your PANCODE_HOME: "
@@ -174,8 +175,8 @@ def _next_page(rows: Sequence[object], page: int) -> int | None:
 def _select_own(
     rows: Sequence[Mapping[str, Any]], by: str, ways: Sequence[Callable[[], Any]]
 ) -> list[tuple[str, str]]:
-    """Return the comments of the token's account; another account may copy PanCode's mark. `ways`: each
-    requests the account's id; the first that is permitted counts. Without one, no comments."""
+    """Return only the token account's comments, as another account may copy PanCode's mark. `ways`: functions
+    that request the account's id; the first permitted one counts. If none is, return none."""
     for way in ways:
         with suppress(NotFoundError, RefusedError):
             me = way()
@@ -184,14 +185,14 @@ def _select_own(
 
 
 def _by_labels(closed: bool, reason: str, labels: Sequence[str]) -> IssueState:
-    """Return the state of an issue whose tracker knows only open and closed."""
+    """Return the state of an issue from its labels, for a tracker whose only states are open and closed."""
     if closed:
         return IssueState.CLOSED if reason == "not_planned" else IssueState.DONE
     return next((state for state in reversed(LABELS) if state.value in labels), IssueState.OPEN)
 
 
 class GitHubIssues:
-    """GitHub (docs.github.com/rest/issues): issues are open or closed; other states are labels."""
+    """GitHub's issues (docs.github.com/rest/issues), which are open or closed; other states are labels."""
 
     headers = staticmethod(github.make_headers)
 
@@ -207,7 +208,7 @@ class GitHubIssues:
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
     ) -> tuple[list[Issue], int | None]:
-        """Return one page of issues, and the next page's number. The query may leave out the label."""
+        """Return one page of issues and the next page's number. A label with a comma is not in the query."""
         page, only = after or 1, {"labels": label} if label and "," not in label else {}
         rows = client.get(
             self._make_issues_url(place), state="open", sort="updated", per_page=PAGE, page=page, **only
@@ -235,7 +236,7 @@ class GitHubIssues:
 
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
         rows = client.get(f"{self._make_issues_url(place)}/{issue.id}/comments", per_page=MOST_COMMENTS)
-        # An app's token may not send the first request.
+        # The token of a GitHub app may not send the first request.
         return _select_own(
             rows, "user", (lambda: client.get("/user")["id"], lambda: github.read_viewer(client))
         )
@@ -249,7 +250,7 @@ class GitHubIssues:
 
 
 class GitLabIssues:
-    """GitLab (docs.gitlab.com/api/issues): issues are opened or closed; other states are labels."""
+    """GitLab's issues (docs.gitlab.com/api/issues), which are opened or closed; other states are labels."""
 
     headers = staticmethod(gitlab.make_headers)
 
@@ -262,7 +263,8 @@ class GitLabIssues:
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
     ) -> tuple[list[Issue], int | None]:
-        page = after or 1  # GitLab's label filter is case-sensitive, and users vary the case
+        # the query has no label: GitLab's filter is case-sensitive, and users vary the case
+        page = after or 1
         rows = client.get(
             self._make_issues_url(place), state="opened", order_by="updated_at", per_page=PAGE, page=page
         )
@@ -302,13 +304,13 @@ _TYPES = {"completed": IssueState.DONE, "canceled": IssueState.CLOSED}
 
 
 class LinearIssues:
-    """Linear's GraphQL: each team has its own states, of a few types."""
+    """The issues of Linear's GraphQL API, where each team has its own states, each of one of a few types."""
 
     def headers(self, token: str) -> dict[str, str]:
         return {"authorization": token}
 
     def _ask(self, client: ForgeClient, query: str, **variables: object) -> Mapping[str, Any]:
-        """Return the answer's `data`. RefusedError with Linear's text, because its errors have status 200."""
+        """Return the answer's `data`. RefusedError with Linear's text for an error (status 200 as well)."""
         reply = client.post("", {"query": query, "variables": variables})
         if reply.get("errors"):
             why = str(reply["errors"][0].get("message"))[:200]
@@ -362,8 +364,8 @@ class LinearIssues:
         word = "review" if state is IssueState.REVIEW else "progress"
         named = [row for row in fit if word in str(row["name"]).lower()]
         if not fit:
-            what = f"team {place.repository.name} has no state of type {kind}"
-            raise RefusedError(what, fix="add one in Linear", code=REFUSED)
+            what = f"Linear's team {place.repository.name} has no state of type {kind}"
+            raise RefusedError(what, fix="add a state of that type in Linear", code=REFUSED)
         change = (
             "mutation($id: String!, $to: String!) { issueUpdate(id: $id, input: {stateId: $to}) { success } }"
         )

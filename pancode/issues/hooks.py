@@ -1,4 +1,4 @@
-"""The coordinator's part for issues: the trackers, and the threads that check and update them."""
+"""The coordinator's part for issues: the trackers, and the threads that check and update the trackers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.runs.user_environment import Around
 
 
 class IssueTracking:
-    """The trackers of all projects, for the routes of issues and for the time after a landing."""
+    """The trackers of all projects, for the API routes of issues and for updates after a landing."""
 
     def __init__(self, core: Core, around: Around, trackers: Trackers) -> None:
         self.trackers, self._core = trackers, core
@@ -27,7 +27,7 @@ class IssueTracking:
         self.threads = (self._watch, self._news)
 
     def hurry(self) -> None:
-        """Check the issues of all projects very soon, before the next regular check."""
+        """Make the next check of all projects' issues happen very soon."""
         self._watch.hurry()
         self._news.hurry()
 

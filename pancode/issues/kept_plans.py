@@ -1,4 +1,4 @@
-"""The plans that users have kept, and whether the file in a repository is one of them."""
+"""Records the plans that users have kept, and checks whether a file in a repository is one of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_READ = 1 << 20
 
 
 def record_plan(core: Core, name: str, files: Mapping[str, str], by: str) -> None:
-    """Record that a user keeps these files as the plan of a workspace."""
+    """Record that a user has approved these files as the plan of a workspace."""
     plan, questions = (
         hashlib.sha256(files[path].encode()).hexdigest() for path in (plan_file(name), questions_file(name))
     )
@@ -23,10 +23,10 @@ def record_plan(core: Core, name: str, files: Mapping[str, str], by: str) -> Non
 
 
 def is_plan_kept(core: Core, project: str, name: str) -> bool:
-    """Whether a run in the workspace of that name may be told to carry out its plan.
+    """Whether a run in the workspace of that name may be instructed to carry out the plan there.
 
-    A user must have kept it, and no other text (by an agent or from an untrusted branch) may have replaced
-    it. A missing file counts as kept, because it is still being written.
+    A user must have kept the plan, and its text must not have changed since (an agent or an untrusted branch
+    could have replaced it). A missing file counts as kept, because it is still being written.
     """
     with core.ports.ledger.transaction() as tx:
         kept, workspace = tx.get(KeptPlan, name), tx.get(KeptWorkspace, name)

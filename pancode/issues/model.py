@@ -1,4 +1,4 @@
-"""An issue of a tracker, its tracker, and the task for its run. Pure, except for the port."""
+"""Defines an issue, its tracker, and the task for the run that works on it. Pure, except for the port."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class IssueState(StrEnum):
 
 OVER = (IssueState.DONE, IssueState.CLOSED)
 LABELS = (IssueState.PROGRESS, IssueState.REVIEW)
-"""The states that are labels in a tracker with only open and closed."""
+"""The states that are labels in a tracker whose only states are open and closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One issue as its tracker returns it. Its text is untrusted. `id`: the tracker's own id for it.
+    """One issue as its tracker returns it. Its text is untrusted. `id`: the tracker's own id of the issue.
 
-    `accounts`: the assigned accounts, else the author's, if `assignees` and `author` are freely chosen names;
-    None: these are account names already.
+    `accounts`: the accounts of the assigned users, else of the author, for a tracker where `assignees` and
+    `author` are freely chosen names; None if these are account names already.
     """
 
     ref: str
@@ -59,10 +59,10 @@ class Issue:
 
 
 class Trackers(Protocol):
-    """Trackers over the network. Each call may take seconds, and no lock is held meanwhile.
+    """Port to trackers over the network. Each call may take seconds; callers hold no lock meanwhile.
 
-    ConfigError without a token; NotFoundError, RefusedError, UnavailableError with the tracker's text. After
-    a tracker reports a rate limit, no caller sends requests until the time that it names.
+    Raises ConfigError without a token; NotFoundError, RefusedError or UnavailableError with the tracker's
+    text. After a tracker reports a rate limit, no requests are sent until the time that it names.
     """
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
@@ -75,10 +75,10 @@ class Trackers(Protocol):
         """Put the issue into this state. Idempotent."""
 
     def comment(self, place: TrackerPlace, issue: Issue, text: str, known: str) -> str:
-        """Create or change PanCode's one comment; return the tracker's id of it. Idempotent.
+        """Create or change PanCode's one comment on the issue; return its id in the tracker. Idempotent.
 
         `known`: that id; if empty, find the comment by its first line among those of the token's account. If
-        it may not be changed, leave it and create another.
+        the comment may not be changed, leave it and create another.
         """
 
 
@@ -99,12 +99,12 @@ def tracker_of(text: str) -> TrackerPlace:
 
 
 def _no_tracker(text: str) -> UsageError:
-    fix = "--tracker github:OWNER/REPO, gitlab:[HOST/]GROUP/REPO or linear:TEAM"
+    fix = "use --tracker github:OWNER/REPO, gitlab:[HOST/]GROUP/REPO or linear:TEAM"
     return UsageError(f"{text[:80]!r} is not a tracker", fix=fix, code="bad_value")
 
 
 def place_of(project: NamedProject) -> TrackerPlace:
-    """Return the tracker of this project. UsageError if it has none."""
+    """Return the tracker of this project. Raises UsageError if the project has none."""
     if not project.tracker:
         fix = f"pancode project add --name {project.name} --tracker github:OWNER/REPO"
         raise UsageError(f"project {project.name} has no tracker", fix=fix, code="no_tracker")
@@ -112,7 +112,7 @@ def place_of(project: NamedProject) -> TrackerPlace:
 
 
 def must_name_accounts(project: NamedProject) -> None:
-    """Raise UsageError if a user who may start work has a name that anyone in the tracker can choose."""
+    """Raise UsageError if a user who may start work has a name that anyone in the tracker could choose."""
     named = [one for one in project.work_people if "@" not in one]
     if named and project.tracker and place_of(project).kind is TrackerKind.LINEAR:
         raise UsageError(
@@ -124,12 +124,12 @@ def must_name_accounts(project: NamedProject) -> None:
 
 
 def read_wait_s(error: PancodeError) -> float:
-    """Return the seconds until the tracker accepts requests again; 0 if it names no time."""
+    """Return the seconds until the tracker accepts requests again; 0 if the error names no time."""
     return float(error.details.get("wait_s", 0))
 
 
 def number_of(ref: str) -> int:
-    """Return the number in a reference such as MIN-123. NotFoundError for any other text."""
+    """Return the number in a reference such as MIN-123. Raises NotFoundError for any other text."""
     match = ISSUE.fullmatch(ref)
     if match is None:
         raise not_found("issue", ref, (), "pancode issues ls")
@@ -137,7 +137,7 @@ def number_of(ref: str) -> int:
 
 
 def task_of(issue: Issue, has_plan: bool) -> str:
-    """Return the task for a run that works on the issue. `has_plan`: a user has kept a plan for it."""
+    """Return the task for a run that works on the issue. `has_plan`: a user has kept a plan for the issue."""
     plan = f"Carry out the plan in {plan_file(issue.ref.lower())}. " if has_plan else ""
     return (
         f"Work on issue {issue.ref}.\n\n"
@@ -150,20 +150,20 @@ _REST = "\n[the rest is in the tracker]"
 
 
 def shorten_text(text: str, most: int = MOST_TEXT) -> str:
-    """Return the text, cut at `most` characters with a note that there is more."""
+    """Return the text; if longer than `most` characters, cut it there and append a note."""
     return text if len(text) <= most else f"{text[:most]}{_REST}"
 
 
 def words_of(issue: Issue) -> str:
-    """Return the text that an agent gets of the issue, to detect a change of it."""
+    """Return the part of the issue's text that an agent gets, to detect when that part changes."""
     return f"{issue.title[:MOST_TITLE]}\n{issue.text[:MOST_TEXT]}"
 
 
 def mark_untrusted(issue: Issue, most: int = MOST_TEXT) -> str:
-    """Return the issue's untrusted text between marks, as material and not as instructions. `most`:
-    characters of its text. A text cannot contain its own digest, so none can forge the end mark."""
+    """Return the issue's untrusted text between marks, as material and not as instructions. `most`: the most
+    characters of text. The mark is a digest of the text, so the text cannot contain a forged end mark."""
     by = f"\n(by {escape_line(issue.author)[:MOST_TITLE]})" if issue.author else ""
-    # this spells out invisible characters
+    # format_block spells out invisible characters
     shown = reveal_invisible(shorten_text(issue.text, most).replace("\r\n", "\n"))
     text = f"{escape_line(issue.title)[:MOST_TITLE]}{by}\n\n{shorten_text(shown, most + len(_REST))}"
     mark = digest_of(text)[:16]

@@ -1,4 +1,4 @@
-"""Plans: a conversation with a planner in a workspace, and its two files for the agent that builds there."""
+"""Plans: talks with a planner in a workspace, and the two files it writes for the agent that builds there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ The work:
 
 @dataclass(frozen=True, slots=True)
 class PlanPlace:
-    """Where a plan is made. `run`: the newest run of its planning session; empty: it has not begun."""
+    """The place of a plan. `run`: the newest run of its planning session; empty: it has not begun."""
 
     workspace: str
     file: str
@@ -95,14 +95,14 @@ def ensure_workspace(
 
 
 def _find_talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
-    """Return the workspace's newest run, if that is a planning session."""
+    """Return the workspace's newest run if that run is part of a planning session, else None."""
     runs = runs_in(tx, workspace)
     return runs[-1] if runs and runs[-1].takes_turns and runs[-1].agent == PLANNER else None
 
 
 def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
     """Return the files of the planner's last plan, by path. `questions`: the conversation, as Markdown.
-    UsageError if the last answer is not a plan."""
+    Raises UsageError if the planner's last answer is not a plan."""
     with core.ports.ledger.transaction() as tx:
         run = _find_talk(tx, get_workspace_row(tx, name))
         plan = "" if run is None else whole_answer(core, tx, run).strip()
@@ -110,14 +110,14 @@ def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
         raise UsageError(
             f"the newest answer in {name} is not a plan",
             why=f"a plan must have the heading {STEPS} and at most {MOST_PLAN} characters",
-            fix=f'ask for it there: pancode issue plan {name}; then: "write the whole plan"',
+            fix=f'return to the planner: pancode issue plan {name}; then send: "write the whole plan"',
             code="no_plan",
         )
     return {plan_file(name): f"{plan}\n", questions_file(name): f"{questions}\n"}
 
 
 def request_keeping(core: Core, name: str, files: Mapping[str, str], by: str) -> DispatchRequest:
-    """Return the request for a script that writes the files of a plan into its workspace."""
+    """Return the request for a run of a script that writes the files of a plan into its workspace."""
     end = f"END_{core.ports.ids.token(8)}"
     writes = "".join(f"cat >{path} <<'{end}'\n{text}{end}\n" for path, text in files.items())
     script = f"# keeps the plan of {name}\nset -eu\nmkdir -p docs\n{writes}"

@@ -1,4 +1,4 @@
-"""The draft of a project's requirements document (PRD): the task of the run that writes it, and its text."""
+"""A project's draft requirements document (PRD): the drafting run's task, and the draft in its answer."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def draft_task() -> str:
 
 
 def read_draft(core: Core, project: NamedProject, text: str) -> str:
-    """Return the document in the answer of this run, with one line end at its end. UsageError for a run that
-    is not a draft of this project, has no answer yet, or has no whole document in its answer.
+    """Return the document in this run's answer, with one line end at its end. UsageError for a run that is
+    not a draft of this project, has no answer yet, or has no whole document in its answer.
 
-    `text`: a run as a user names it; `last`: the last one of this project.
+    `text`: the name of a run as a user gives it; `last`: the last run of this project.
     """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, f"{LAST}@{project.path}" if text == LAST else text)
         answer = whole_answer(core, tx, run)
-    fix = f"pancode project prd {project.name}"
+    fix = f"make a new draft: pancode project prd {project.name}"
     if not run.task.startswith(_ORDER.rstrip()) or run.project != project.path:
         raise UsageError(f"{run.id} did not write the PRD of {project.name}", fix=fix, code="no_draft")
     found = _DRAFT.search(answer)
     if found is None or not found[1].strip() or len(found[1]) > MOST_DRAFT:
         what = f"the answer of {run.id} has no whole draft"
-        why = f"it must be between the lines {_FROM!r} and {_TO!r}, at most {MOST_DRAFT} characters"
+        why = f"the draft must be between the lines {_FROM!r} and {_TO!r}, at most {MOST_DRAFT} characters"
         raise UsageError(what, why=why, fix=f"try again: {fix}", code="no_draft")
     return f"{found[1].strip()}\n"

@@ -1,4 +1,4 @@
-"""Routes for issues in trackers: read them, and have an agent work on one."""
+"""API routes for issues in trackers: list them, have an agent work on one, and plan the work."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MOST_WORK = 20_000
 
 
 class WorkOnIssueBody(ActBody, CallerSettings):
-    """An issue to work on, in a separate workspace. Omitted fields have the project's values."""
+    """An issue to work on in a separate workspace. Omitted fields get the project's values."""
 
     issue: Annotated[str, Field(max_length=64)]
     """The issue's reference, such as SHOP-12."""
@@ -62,8 +62,8 @@ class WorkOnIssueBody(ActBody, CallerSettings):
 
 
 class PlanBody(ActBody):
-    """Work to plan. `what`: an issue, a plan's name, or the task as text. `goes_on`: continue the plan that
-    is in the repository around `cwd`."""
+    """A request to plan work. `what`: an issue, a plan's name, or the task as text. `goes_on`: continue the
+    plan that is in the repository around `cwd`."""
 
     what: Annotated[str, Field(min_length=1, max_length=MOST_WORK)]
     cwd: Annotated[str, Field(max_length=4_096)] | None = None
@@ -72,35 +72,38 @@ class PlanBody(ActBody):
 
 
 class KeepPlanBody(ActBody):
-    """`questions`: the conversation that led to the plan, as Markdown."""
+    """A request to keep a plan. `questions`: the conversation that led to the plan, as Markdown."""
 
     questions: Annotated[str, Field(max_length=MOST_QUESTIONS)] = ""
 
 
 @Verb(ISSUES, command="issue ls", query=("project", "cwd"))
 def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
-    """The open issues of a project, from its tracker."""
+    """List the open issues of a project, from its tracker."""
     project = _find_project(context, call)
     found = context.coordinator.part(IssueTracking).trackers.issues(place_of(project), project.prefix, MOST)
     return {"project": project.name, "issues": [_shape(one) for one in found]}
 
 
 def _find_project(context: ApiContext, call: ApiCall) -> NamedProject:
-    """Return the named project, or that of the repository around the user's folder; else UsageError."""
+    """Return the named project, or that of the repository around the user's folder. UsageError if none."""
     around = context.coordinator.around({})
     if named := call.query.get("project"):
         return find_project(around.projects(), named)
     top = context.project_of(call.query.get("cwd"))
     here = None if top is None else project_among(tuple(around.projects().values()), Path(top))
     if here is None:
-        fix = "--project NAME (see pancode project ls), or: pancode project add . --tracker github:OWNER/REPO"
+        fix = (
+            "use --project NAME (see pancode project ls), or: pancode project add . --tracker "
+            "github:OWNER/REPO"
+        )
         raise UsageError("this directory does not belong to a project", fix=fix, code="no_project")
     return here
 
 
 @Verb(ISSUE, command="issue show")
 def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
-    """One issue, from its tracker."""
+    """Show one issue, from its tracker."""
     around = context.coordinator.around({})
     project, issue = fetch_issue(around, context.coordinator.part(IssueTracking).trackers, call.path["issue"])
     return {**_shape(issue), "project": project.name, "text": shorten_text(issue.text)}
@@ -120,19 +123,19 @@ def _shape(one: Issue) -> IssueShape:
 
 @Verb(WORKS, command="issue ls")
 def _works(context: ApiContext, call: ApiCall) -> IssueWorksAnswer:
-    """The work on issues."""
+    """List the work on issues."""
     return {"works": list_work(context.core)}
 
 
 @Verb(WORK_RUN, command="tell")
 def _newest(context: ApiContext, call: ApiCall) -> RunShape:
-    """The newest run that works on an issue."""
+    """Show the newest run that works on an issue."""
     return get_run_shape(context.core, find_newest_run(context.core, call.path["issue"]).id)
 
 
 @Verb(WORK, WorkOnIssueBody, "issue work", pokes=True, right=DISPATCHES)
 def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
-    """Have an agent work on an issue; with `dry_run` only check admission.
+    """Have an agent work on an issue; with `dry_run`, only check admission.
 
     The issue is read before anything is created, and the tracker is updated as the run progresses.
     """
@@ -154,7 +157,7 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
 
 @Verb(PLAN, PlanBody, "issue plan", right=DISPATCHES)
 def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
-    """The workspace and the task of a conversation with a planner."""
+    """Return the workspace and the task for a conversation with a planner."""
     body: PlanBody = call.body
     around, trackers = context.coordinator.around({}), context.coordinator.part(IssueTracking).trackers
     top = partial(context.top_of, body.cwd)
@@ -164,9 +167,9 @@ def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
 
 @Verb(KEEP_PLAN, KeepPlanBody, "issue plan", pokes=True, right=DISPATCHES)
 def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """Write a plan into its workspace, as a run.
+    """Write a plan into its workspace, by a run there.
 
-    It is a run in the workspace, so that the next run there has the plan, and a landing includes it.
+    The run makes the plan part of the workspace: the next run there has the plan, and a landing includes it.
     """
     body: KeepPlanBody = call.body
     around = context.coordinator.around({})

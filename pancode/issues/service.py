@@ -1,4 +1,4 @@
-"""Work on issues: begun in a separate workspace, listed, and stored until the tracker knows its end."""
+"""Work on issues: begins it in a separate workspace, lists it, stores it until the tracker shows its end."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def open_works(tx: Transaction) -> list[IssueWork]:
 
 
 def known_to_runs(one: IssueWork, issue: Issue) -> IssueWork:
-    """Return the work with the issue's current text as the one that its runs know."""
+    """Return the work with the issue's current text recorded as the text that its runs have."""
     return replace(one, text=words_of(issue), title=issue.title[:MOST_TITLE])
 
 
 def is_begun(core: Core, tx: Transaction, workspace: str) -> bool:
-    """Whether work on the issue was begun, and not by a coordinator that was killed before its run was
+    """Whether work on the issue has begun. False if the coordinator was killed before the work's run was
     queued."""
     one = work_in(tx, workspace)
     if one is None:
@@ -57,8 +57,8 @@ def is_begun(core: Core, tx: Transaction, workspace: str) -> bool:
 
 
 def record_work(core: Core, done: IssueWork, before: IssueWork) -> None:
-    """Record the changed fields of the work, unless it was deleted meanwhile; other writers may have changed
-    the other fields."""
+    """Record those fields that differ between `before` and `done`, as other writers may have changed the
+    others. Does nothing if the work was deleted meanwhile."""
     with unit_of_work(core) as work:
         there = work_in(work.tx, done.workspace)
         if there is not None:
@@ -68,8 +68,8 @@ def record_work(core: Core, done: IssueWork, before: IssueWork) -> None:
 
 
 def forget_work(core: Core, workspace: str, run: str | None = None) -> None:
-    """Delete the work of a workspace that is gone, so that the tracker gets no more updates. `run`: only if
-    this is still its newest run, so that a newer start of the work is kept."""
+    """Delete the work of a removed workspace, so that the tracker gets no more updates. `run`: delete only if
+    this is still the work's newest run, so that a newer start of the work is kept."""
     with unit_of_work(core) as work:
         there = work_in(work.tx, workspace)
         if there is not None and run in (None, there.run):
@@ -86,7 +86,7 @@ def end_work(core: Core, over: IssueWork) -> None:
 
 
 def closed_issue(core: Core, run: Run) -> str:
-    """Return the run's issue in the form that closes it when the pull request is merged; empty: none."""
+    """Return the reference with which a merged pull request closes the run's issue; empty: no issue."""
     there = _find_work(core, run)
     if there is None:
         return ""
@@ -101,13 +101,13 @@ def note_pull(core: Core, run: Run, url: str) -> None:
 
 
 def _find_work(core: Core, run: Run) -> IssueWork | None:
-    """Return the issue work that the run belongs to, or None."""
+    """Return the work on an issue to which the run belongs, or None."""
     with core.ports.ledger.transaction() as tx:
         return work_in(tx, Lineage.of(run).in_workspace)
 
 
 def fetch_issue(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
-    """Return the issue's project, and the issue's current state in its tracker."""
+    """Return the project of an issue, and the issue as its tracker returns it now."""
     number_of(ref)
     project = find_project(around.projects(), ref)
     return project, trackers.issue(place_of(project), ref.upper())
@@ -116,10 +116,10 @@ def fetch_issue(around: Surroundings, trackers: Trackers, ref: str) -> tuple[Nam
 def by_labels(
     issue: Issue, request: DispatchRequest, project: NamedProject, most: Decimal | None
 ) -> tuple[DispatchRequest, tuple[str, ...]]:
-    """Return the request with the options that the issue's labels may choose, and notes about them.
+    """Return the request with the options that the issue's labels choose, and warnings about ignored labels.
 
-    Options set in the request have precedence. `most`: the maximum cost of a run there; a label with a higher
-    budget is ignored. RefusedError if two labels contradict each other.
+    Options set in the request have precedence. `most`: the most that a run there may cost; a label with a
+    higher budget is ignored. RefusedError if two labels contradict each other.
     """
     there, reasons = {one.lower() for one in issue.labels}, list[str]()
     rules = {label: rule for label, rule in sorted(project.labels.items()) if label.lower() in there}
@@ -134,9 +134,10 @@ def by_labels(
         if len(set(chosen.values())) > 1:
             names, values = " and ".join(chosen), " and ".join(map(str, chosen.values()))
             fix = (
-                f"remove one of them from {issue.ref}, or set it: pancode issue work {issue.ref} --{what} ..."
+                f"remove one of the labels from {issue.ref}, or set the value: pancode issue work "
+                f"{issue.ref} --{what} ..."
             )
-            why = f"they choose different values of {what}: {values}"
+            why = f"the labels choose different values of {what}: {values}"
             raise RefusedError(f"labels {names} contradict each other", why=why, fix=fix, code="labels")
         for label, one in list(chosen.items())[:1]:
             request = replace(request, **{what: one})
@@ -147,8 +148,8 @@ def by_labels(
 def make_request(
     core: Core, issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
 ) -> tuple[DispatchRequest, tuple[str, ...]]:
-    """Return the request with the issue as its task, and notes on what its labels have chosen. The issue's
-    text chooses no option. RefusedError like `by_labels`."""
+    """Return the request with the issue as its task, and notes on what the issue's labels have chosen. The
+    issue's text chooses no option. Raises RefusedError like `by_labels`."""
     request, reasons = by_labels(issue, request, project, around.defaults(project.path).per_run_usd)
     agent = request.agent or project.agent or around.defaults(project.path).agent or DEFAULT_AGENT
     task = task_of(issue, is_plan_kept(core, project.path, issue.ref.lower()))
@@ -160,14 +161,17 @@ def begin_work(
 ) -> IssueWork:
     """Return the work on this issue; create it and its workspace if missing, for the run with this id.
 
-    ConflictError for a closed issue, or if the workspace's name is taken. NotFoundError if its repository is
-    gone.
+    Raises ConflictError for a closed issue, or if the workspace's name is taken; NotFoundError if the
+    project's repository no longer exists.
     """
     name = issue.ref.lower()
     if issue.state in OVER:
         what = f"{issue.ref} is {issue.state}"
         raise ConflictError(
-            what, why=f"its tracker reports this state: {issue.url}", fix="reopen it there first", code="over"
+            what,
+            why=f"the tracker reports this state: {issue.url}",
+            fix="reopen the issue in its tracker first",
+            code="over",
         )
     if around.project_of(project.path) is None:
         raise moved_project_error(project.name, project.path)
@@ -195,8 +199,8 @@ def start_work(
     issue: Issue,
     request: DispatchRequest,
 ) -> tuple[str, Dispatched]:
-    """Return this issue's workspace, and the run that works on it. Raises like `begin_work` and admission.
-    The choices of its labels are warnings, and appear in the timeline of the run."""
+    """Start work; return this issue's workspace and the run that works on it. Raises like `begin_work` and
+    admission. What the issue's labels chose becomes a warning and an entry in the run's timeline."""
     run, (chosen, reasons) = new_id(core), make_request(core, issue, request, around, project)
     there = begin_work(core, around, project, issue, request, run)
     name = there.workspace
@@ -220,7 +224,7 @@ def start_work(
 
 
 def list_work(core: Core) -> list[IssueWorkShape]:
-    """Return all open work on issues and the newest ended work, newest first."""
+    """Return all open work on issues and the most recently ended work, newest first."""
     with core.ports.ledger.transaction() as tx:
         ended = tx.find(IssueWork, {"ended": True}, order="began_ms", descending=True, limit=MOST_ENDED)
         found = [_shape(one, runs_of(tx, one)[1]) for one in (*open_works(tx), *ended)]
@@ -228,19 +232,19 @@ def list_work(core: Core) -> list[IssueWorkShape]:
 
 
 def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
-    """Return the workspace of the work, and its runs, newest last. None: a user has removed the workspace."""
+    """Return the workspace of the work, None if a user removed it, and its runs, newest last."""
     line = find_workspace(tx, one.workspace)
     return line, [] if line is None else runs_in(tx, line)
 
 
 def find_newest_run(core: Core, ref: str) -> Run:
-    """Return the newest run that works on this issue. NotFoundError if there is none."""
+    """Return the newest run that works on this issue. Raises NotFoundError if there is none."""
     with core.ports.ledger.transaction() as tx:
         there = work_in(tx, ref.lower())
         runs = [] if there is None else runs_of(tx, there)[1]
         if not runs:
             names = [one.ref for one in open_works(tx)]
-            raise not_found("issue being worked on", ref, names, f"pancode issue work {ref.upper()}")
+            raise not_found("work on issue", ref, names, f"start work: pancode issue work {ref.upper()}")
     return runs[-1]
 
 

@@ -39,12 +39,12 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 
 MARK = "<!-- pancode: the work on this issue -->"
-"""The first line of PanCode's comment, which identifies it."""
+"""The first line of PanCode's comment on an issue, which identifies the comment."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssueProgress:
-    """What the tracker should show. `state` None: no work has begun, so nothing is changed."""
+    """The progress that the tracker should show. `state` None: no work has begun, so it is not changed."""
 
     state: IssueState | None
     text: str
@@ -55,14 +55,14 @@ class IssueProgress:
 
 
 def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgress:
-    """Return the progress of an issue's work. `runs`: of its workspace, newest last; `branch`: its branch.
-    `pull`: the address of its pull request; empty: none was opened."""
+    """Return the progress of the work on an issue. `runs`: of its workspace, newest last; `branch`: its
+    branch; `pull`: the address of its pull request, empty if none was opened."""
     if not runs:
         return IssueProgress(None, "")
     last = runs[-1]
     who = f"agent {last.agent} of PanCode" if last.agent else "PanCode"
     if last.state is not RunState.ENDED:
-        return IssueProgress(IssueState.PROGRESS, f"Run {last.id}: {who} works on this.")
+        return IssueProgress(IssueState.PROGRESS, f"Run {last.id}: {who} works on this issue.")
     if is_blocked(last):
         return IssueProgress(IssueState.PROGRESS, f"Run {last.id}: {who} waits for a user's answer.")
     done = next((run for run in reversed(runs) if run.landed is not None), None)
@@ -104,21 +104,21 @@ def _format_receipt(run: Run) -> str:
 
 
 def is_change_due(now: IssueState, wanted: IssueState) -> bool:
-    """Whether to change the issue's state. A closed issue is never reopened."""
+    """Whether to change the issue's state in its tracker. A closed issue is never reopened."""
     return now is not wanted and now not in OVER
 
 
 MOST_TOLD = 10_000
-"""The most characters of an issue's text in a message to its agent, as messages have a limit."""
+"""The most characters of an issue's text in a message to its agent, as messages have a maximum length."""
 AGAIN_S, LOOK_S = 30.0, 120.0
-"""Seconds until the next check: after a tracker failed, and while the issue's run is active."""
+"""Seconds until the next check of an issue: after its tracker failed, and while its run is active."""
 MERGE_S = 900.0
 """Seconds between two checks of an issue with an open pull request."""
 TOLD_LOOKS, TOLD_LOOK_S = 100, 0.1
-"""How often, and at which interval in seconds, a landing checks whether its tracker was updated."""
+"""How many times a landing checks whether its tracker was updated, and the seconds between two checks."""
 DROPPED = "dropped"
 """The landing status of a change that a user has rejected."""
-CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
+CHANGED = "The issue {} has changed in its tracker. Its text is now:\n{}"
 
 
 NEWS = frozenset(
@@ -134,7 +134,7 @@ NEWS = frozenset(
 
 
 def is_over(work: IssueWork, runs: Sequence[Run]) -> bool:
-    """Whether nothing is left to do: the issue is closed, and its change has landed or was dropped."""
+    """Whether nothing is left to do, because the issue is closed and its change has landed or was dropped."""
     if work.state not in OVER or not runs or runs[-1].state is not RunState.ENDED or is_blocked(runs[-1]):
         return False
     last = runs[-1]
@@ -142,8 +142,8 @@ def is_over(work: IssueWork, runs: Sequence[Run]) -> bool:
 
 
 class TrackerNews(FeedThread):
-    """Updates trackers. After a coordinator is killed, the next one makes the missing updates. PanCode finds
-    its own comments in the tracker again, so nothing is written twice."""
+    """A thread that updates trackers. After a coordinator is killed, the next one makes the missing updates.
+    PanCode finds its own comments in the tracker again, so it writes nothing twice."""
 
     def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers) -> None:
         super().__init__(core, "trackers", AGAIN_S, NEWS, only_with=(IssueWork, {"ended": False}))
@@ -157,7 +157,7 @@ class TrackerNews(FeedThread):
         self.wake()
 
     def after_landing(self, run: Run) -> str:
-        """Wait until the tracker shows that the run has landed; return what it shows, or empty (no issue)."""
+        """Wait until the tracker shows that the run has landed; return a text about it, empty if no issue."""
         ref = ""
         for _ in range(TOLD_LOOKS):
             with self._core.ports.ledger.transaction() as tx:
@@ -175,7 +175,7 @@ class TrackerNews(FeedThread):
         return f"{ref} is not updated yet; see: pancode work status"
 
     def run_pass(self) -> float | None:
-        """Send what is new. Return the seconds until the next check; None: only after an event."""
+        """Send what has changed. Return the seconds until the next check; None: it follows an event."""
         if self._hurried:
             self._hurried = False
             soon = self._core.ports.clock.mono_ms() + int(SOON_S * 1000)
@@ -230,12 +230,12 @@ class TrackerNews(FeedThread):
             comment = self._trackers.comment(place, issue, news.comment, one.comment)
             state = issue.state if issue.state in OVER else news.state
             one = replace(one, state=str(state), said=news.text, comment=comment)
-        elif issue.state in OVER:  # its pull request was merged, or a user has closed it
+        elif issue.state in OVER:  # the issue's pull request was merged, or a user has closed the issue
             one = replace(one, state=str(issue.state))
         return replace(self._notify_change(one, issue, runs), trouble="")
 
     def _notify_change(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
-        """Tell the active run, once, that the issue's text has changed; else leave that to the next run."""
+        """Notify the active run once that the issue's text changed; if none, the next run gets the text."""
         done = known_to_runs(one, issue)
         if done == one or issue.state in OVER or not runs:
             return one

@@ -16,38 +16,38 @@ from pancode.kernel.errors import ConfigError
 MOST_BYTES = 1_000_000
 MOST_VALUES = 20_000
 _NO_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""PyYAML's errors for text that looks like a date or number but is not valid, such as 2026-13-45."""
+"""The errors that PyYAML raises for a date or number that is not valid, such as 2026-13-45."""
 _QUOTES = "put it in quotes if it is text"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file's content. `lines`: line number by dotted path, counted from 1."""
+    """One file's content. `lines`: the line number of each key, by its dotted path, counted from 1."""
 
     place: str
     data: dict[str, object] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
 
     def at(self, path: str) -> str:
-        """Return `file:line` of the path, or of the nearest key above it."""
+        """Return `file:line` of the key at this path, or of the nearest key above it."""
         while path and path not in self.lines:
             path = path.rpartition(".")[0]
         return f"{self.place}:{self.lines[path]}" if path else self.place
 
 
 def read_document(path: Path) -> Document | None:
-    """Read the file; None if it does not exist. ConfigError with file:line if it cannot be read or parsed,
-    and for a link to a missing file."""
+    """Read the file; None if it does not exist. Raises ConfigError with file:line if the file cannot be read
+    or parsed, and for a link to a missing file."""
     try:
         raw = bytes_of(path, MOST_BYTES)
     except FileNotFoundError as exc:
         if not path.is_symlink():
             return None
-        # The link shows that settings were meant to apply, so do not ignore it.
+        # The link shows that settings were meant to apply, so it is an error and not a missing file.
         raise ConfigError(
             f"{path} is a link to a missing file",
-            why=f"it points to {os.readlink(path)}",
-            fix=f"restore that file, or: rm {path}",
+            why=f"the link points to {os.readlink(path)}",
+            fix=f"restore the missing file, or remove the link: rm {path}",
         ) from exc
     except OSError as exc:
         raise ConfigError(f"cannot read {path}", why=str(exc), fix=f"ls -l {path}") from exc
@@ -61,7 +61,7 @@ def read_document(path: Path) -> Document | None:
 
 
 def bytes_of(path: Path, most: int) -> bytes:
-    """Read at most `most` + 1 bytes: a file may be a link to an endless device or pipe."""
+    """Read at most `most` + 1 bytes, because a file may be a link to an endless device or pipe."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -70,8 +70,8 @@ def bytes_of(path: Path, most: int) -> bytes:
 
 
 def parse_document(text: str, place: str, list_key: str = "") -> Document:
-    """Parse a text whose top is a mapping, or empty. ConfigError with `place`:line otherwise. `list_key`: a
-    list at the top becomes the value of this key."""
+    """Parse a text whose top level is a mapping or empty. Raises ConfigError with `place`:line for other
+    text. `list_key`: a list at the top level becomes the value of this key."""
     try:
         return _parse(text, place, list_key)
     except yaml.MarkedYAMLError as exc:
@@ -81,7 +81,8 @@ def parse_document(text: str, place: str, list_key: str = "") -> Document:
             f"{place}:{line}: not valid YAML", why=str(exc.problem), fix=_look(place, line)
         ) from exc
     except yaml.YAMLError as exc:
-        line = text[: getattr(exc, "position", 0)].count("\n") + 1  # for a character that YAML does not allow
+        # raised for a character that YAML does not allow
+        line = text[: getattr(exc, "position", 0)].count("\n") + 1
         raise ConfigError(f"{place}:{line}: not valid YAML", why=str(exc), fix=_look(place, line)) from exc
     except RecursionError:
         raise ConfigError(f"{place}:1: nested too deeply", fix=_look(place, 1)) from None
@@ -131,7 +132,9 @@ class _Reader:
     def value(self, node: yaml.Node, path: str) -> object:
         self._values += 1
         if self._values > MOST_VALUES:
-            raise _make_error(self._place, node, f"more than {MOST_VALUES} values", "remove some values")
+            raise _make_error(
+                self._place, node, f"the file has more than {MOST_VALUES} values", "remove some values"
+            )
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -139,7 +142,9 @@ class _Reader:
         try:
             return self._loader.construct_object(node)
         except _NO_VALUE as exc:
-            raise _make_error(self._place, node, f"{path}: {node.value!r} cannot be read", _QUOTES) from exc
+            raise _make_error(
+                self._place, node, f"{path}: the value {node.value!r} cannot be read", _QUOTES
+            ) from exc
 
     def _read_item(self, node: yaml.Node, path: str) -> object:
         self.lines[path] = node.start_mark.line + 1
@@ -151,4 +156,4 @@ def _make_error(place: str, node: yaml.Node, what: str, fix: str) -> ConfigError
 
 
 def _look(place: str, line: int) -> str:
-    return f"check line {line} of {place}: indent with spaces, quote text with : or # in it"
+    return f"check line {line} of {place}: indent with spaces, and quote text that contains : or #"

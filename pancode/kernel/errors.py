@@ -19,7 +19,7 @@ from typing import Any, Self
 
 
 class ExitCode(IntEnum):
-    """The meaning of a command's exit status; printed by `pancode help exit-codes`."""
+    """The exit statuses of commands; `pancode help exit-codes` prints their meaning."""
 
     DONE = 0
     INTERNAL = 1
@@ -55,7 +55,7 @@ RULES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as data: the API sends it, and `--json` prints it."""
+    """An error as data, as the API sends it and `--json` prints it."""
 
     code: str
     message: str
@@ -64,11 +64,11 @@ class Problem:
     exit_code: int
     retryable: bool
     details: Mapping[str, str] = field(default_factory=dict)
-    """The subjects of the code, for programs."""
+    """The things that the error is about, such as a node's name, by field, for programs."""
 
 
 class PancodeError(Exception):
-    """PanCode itself failed."""
+    """A failure of PanCode itself, and the base class of all its errors."""
 
     code = "internal"
     exit_code = ExitCode.INTERNAL
@@ -83,7 +83,7 @@ class PancodeError(Exception):
         code: str = "",
         details: Mapping[str, str] | None = None,
     ) -> None:
-        """`message` says what happened, `why` the evidence, `fix` the command that repairs it."""
+        """`message` says what happened, `why` the evidence, and `fix` the command that repairs it."""
         super().__init__(message or type(self).__doc__ or "")
         self.why = why
         self.fix = fix
@@ -92,18 +92,18 @@ class PancodeError(Exception):
             self.code = code
 
     def because(self, *more: str) -> Self:
-        """Add reasons to this error, and return it."""
+        """Add reasons to this error and return the error."""
         self.why = "; ".join(filter(None, (self.why, *more)))
         return self
 
     @property
     def words(self) -> str:
-        """Return message and reason on one line, for a status, a log or a timeline."""
+        """Return the message and the reason on one line, for a status, a log or a timeline."""
         return "; ".join(filter(None, (str(self), self.why)))
 
     @property
     def is_rule(self) -> bool:
-        """Whether a rule refused. The fix is then a user's decision, and is not given to programs."""
+        """Whether a rule refused the request. The fix is a user's decision, so programs do not get it."""
         return self.exit_code is ExitCode.REFUSED or self.code in RULES
 
     def problem(self) -> Problem:
@@ -112,35 +112,35 @@ class PancodeError(Exception):
 
 
 class UsageError(PancodeError):
-    """The arguments are not valid."""
+    """Invalid arguments."""
 
     code = "usage"
     exit_code = ExitCode.USAGE
 
 
 class ConfigError(PancodeError):
-    """A configuration file or variable is not valid."""
+    """An invalid configuration file or variable."""
 
     code = "config"
     exit_code = ExitCode.CONFIG
 
 
 class NotFoundError(PancodeError):
-    """Something that was named does not exist."""
+    """A name of something that does not exist."""
 
     code = "not_found"
     exit_code = ExitCode.NOT_FOUND
 
 
 class RefusedError(PancodeError):
-    """An admission gate refused."""
+    """A refusal by an admission gate."""
 
     code = "refused"
     exit_code = ExitCode.REFUSED
 
 
 class UnavailableError(PancodeError):
-    """The coordinator, Redis or a node cannot be used now."""
+    """A coordinator, Redis or node that cannot be used now."""
 
     code = "unavailable"
     exit_code = ExitCode.UNAVAILABLE
@@ -148,14 +148,14 @@ class UnavailableError(PancodeError):
 
 
 class WorkspaceError(PancodeError):
-    """A snapshot, diff or landing cannot be done."""
+    """A snapshot, diff or landing that cannot be done."""
 
     code = "workspace"
     exit_code = ExitCode.WORKSPACE
 
 
 class ConflictError(PancodeError):
-    """Two operations collided, and the later one failed."""
+    """A collision of two operations, of which the later one failed."""
 
     code = "conflict"
     retryable = True
@@ -170,12 +170,12 @@ def with_fix(words: str, fix: str) -> str:
 
 
 def without_fix(text: str) -> str:
-    """Return a text made by `with_fix` without the fix."""
+    """Return a text made by `with_fix`, without its fix."""
     return text.partition(_FIX)[0]
 
 
 class ApiError(PancodeError):
-    """A refusal by the coordinator: its code, why, fix and exit status."""
+    """A refusal by the coordinator, with its code, reason, fix and exit status."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Facets of a run: facts that only some runs have, each facet a typed view of keys in the column `terms`."""
+"""Facets of a run: facts that only some runs have; a facet is a typed view of keys in the column `terms`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.kernel.values import make_value, replace
 
 
 class Faceted(Protocol):
-    """A row with facets in its column `terms`: a run."""
+    """A row whose column `terms` contains facets, which means a run."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -24,15 +24,15 @@ R = TypeVar("R", bound=Faceted)
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """Base of all facets, whose fields are keys of `terms`, each with a default.
+    """Base class of all facets, whose fields are keys of `terms`, each with a default.
 
     A run has a key only if the value is not the default. A field is plain JSON, a tuple, or a dataclass of
-    such values. Each key belongs to one facet, defined next to the rules that read it.
+    such values. Each key belongs to one facet, which is defined next to the rules that read it.
     """
 
     @classmethod
     def of(cls, run: Faceted) -> Self:
-        """Return the run's facet; fields that the run does not have get their defaults."""
+        """Return this facet of the run; fields that the run does not have get their defaults."""
         none: Self
         terms, (parts, none) = run.terms, _list_readers(cls)
         if terms.keys().isdisjoint(parts):
@@ -41,13 +41,13 @@ class Facet:
         return make_value(cls, tuple(found))
 
     def on(self, run: R) -> R:
-        """Return the run with this facet in place of its current one."""
+        """Return the run with this facet in place of the one it has."""
         others = {key: value for key, value in run.terms.items() if key not in _list_readers(type(self))[0]}
         return replace(run, terms={**others, **dump_facets((self,))})
 
 
 def dump_facets(facets: Iterable[Facet]) -> dict[str, object]:
-    """Return the column `terms` of a new run with these facets."""
+    """Return the value of the column `terms` for a new run with these facets."""
     every = (
         (one, key, default) for one in facets for key, (_, default) in _list_readers(type(one))[0].items()
     )
@@ -61,7 +61,7 @@ _KNOWN: dict[type[Facet], tuple[Mapping[str, tuple[_Read, object]], Any]] = {}
 
 
 def _list_readers(kind: type[Facet]) -> tuple[Mapping[str, tuple[_Read, object]], Any]:
-    """Return reader and default by key, and the facet with only defaults."""
+    """Return the reader function and the default of each key, and the facet with only defaults."""
     if kind not in _KNOWN:
         hints, none = get_type_hints(kind), kind()
         _KNOWN[kind] = {name: (_make_reader(hints[name]), getattr(none, name)) for name in hints}, none
@@ -90,21 +90,21 @@ def _dump_value(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Judging(Facet):
-    """A run that judges the result of another run, whose gates it runs."""
+    """The terms of a run that judges the result of another run by running the gates on it."""
 
     judges: str | None = None
-    """The run whose merged tree the gates check."""
+    """The run whose merged tree the gates of this run check."""
     verifies: bool = False
-    """Whether it verifies that run's result."""
+    """Whether this run verifies the result of that run."""
     not_on: tuple[str, ...] = ()
-    """Nodes that may not take this run, because it judges their own result."""
+    """Nodes that may not take this run, because they produced the result that it judges."""
     unchanged: bool = False
     """Whether it runs the gates on that run's base tree, without its change."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnTaking(Facet):
-    """An interactive run: after each answer, its program waits for a message."""
+    """The terms of an interactive run, whose program waits for a message after each answer."""
 
     turns: Mapping[str, Any] = field(default_factory=dict)
     """`idle_ms`, `turn_ms`, `mode` and `by`, as TurnTerms; empty: the run takes no turns."""
@@ -120,10 +120,10 @@ class OwnSession:
 
 @dataclass(frozen=True, slots=True)
 class LeftWork:
-    """What an attempt left when its provider refused it: its commit, changed files and findings."""
+    """The commit, changed files and findings that an attempt left when its provider refused it."""
 
     after: int
-    """The number of the attempt."""
+    """The number of the attempt that left this work."""
     commit: str
     files: tuple[str, ...]
     findings: tuple[str, ...]
@@ -131,16 +131,16 @@ class LeftWork:
 
 @dataclass(frozen=True, slots=True)
 class NextAttempt(Facet):
-    """What the run's next attempt gets in addition to its task and snapshot."""
+    """Additional input of a run's next attempt, besides its task and snapshot."""
 
     resume: Mapping[str, str] = field(default_factory=dict)
-    """The session that the run began with: run, session."""
+    """The session with which the run began, under the keys `run` and `session`."""
     own_session: OwnSession | None = None
-    """The session of an earlier attempt, which the next one resumes."""
+    """The session of an earlier attempt, which the next attempt resumes."""
     preface: str = ""
     """The text before the task in the run's next attempts."""
     went_on: tuple[LeftWork, ...] = ()
-    """What attempts left when their provider refused them, oldest first. Later attempts begin there."""
+    """The work of attempts that their provider refused, oldest first. Later attempts continue from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,32 +148,32 @@ class Caller(Facet):
     """The origin of the run's request, and who pays for the run."""
 
     charged_to: str = ""
-    """The session that also pays for the run, because it contains the run, or one of its runs dispatched
-    it."""
+    """The session that also pays for the run, because the run is part of it, or one of its runs dispatched
+    the run."""
     named_usd: str = ""
-    """The named budget for the run, if an orchestrator's session may pay it."""
+    """The budget in USD that the caller named for the run, if an orchestrator's session may pay it."""
     preset: str = ""
-    """The preset that the run's caller named; it also applies to what the run dispatches."""
+    """The preset that the run's caller named; it also applies to all that the run dispatches."""
     caller_settings: Mapping[str, str] = field(default_factory=dict)
-    """The session caller's variables, as settings; they also apply to what the run dispatches."""
+    """The session caller's PANCODE_ variables, as settings; they apply to all that the run dispatches too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage(Facet):
-    """What the run continues from."""
+    """The earlier runs and results from which a run continues."""
 
     continues: str | None = None
     """The run that this one continues from."""
     begins: str = ""
-    """The run from whose result this one begins."""
+    """The run from whose result this run begins."""
     takes: tuple[str, ...] = ()
-    """All runs from whose results this one begins, if there are several."""
+    """All runs from whose results this run begins, if there are several."""
     carries: bool = False
     """Whether the run continues from a change that had not landed, which becomes part of its own change."""
     origin: str = ""
-    """The snapshot at which the workflow's first step began, or the user's side of a conflict."""
+    """The snapshot at which the first step of the workflow began, or the user's side of a conflict."""
     resolves: Mapping[str, Any] = field(default_factory=dict)
-    """The conflict that the run resolves: run, origin, marked, files, way, trailers; as in
+    """The conflict that the run resolves, with the keys run, origin, marked, files, way and trailers, as in
     DispatchRequest."""
     recovers: bool = False
     """Whether the run recovers the run that it continues from, or whose work it repeats."""
@@ -185,12 +185,12 @@ class Lineage(Facet):
 
 @dataclass(frozen=True, slots=True)
 class Provision(Facet):
-    """What the run's agent gets in addition to its task."""
+    """Additional input of a run's agent, besides its task."""
 
     walled: bool = False
     """Whether the run's agent definition requires a sandbox."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
-    """Wire form of node_agent.wire.endpoint.Sampling, from the definition of the run's agent."""
+    """The agent definition's sampling settings, in the wire form of node_agent.wire.endpoint.Sampling."""
     cache_key: tuple[str, ...] = ()
     """Patterns of files whose change invalidates the setup's cached results; empty: all files."""
     allowed_files: tuple[str, ...] = ()
@@ -207,7 +207,7 @@ class Provision(Facet):
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice(Facet):
-    """How the run's model was chosen, and where it is available."""
+    """How a run's model was chosen, and the nodes where it is available."""
 
     free: bool = False
     """Whether, at dispatch, the run's model was free on every node that could take the run."""
@@ -216,42 +216,42 @@ class ModelChoice(Facet):
     model_from: str = ""
     """Where the choice of the run's model came from, as text."""
     served: Mapping[str, Any] = field(default_factory=dict)
-    """The model server when the run was placed, as the node reported it."""
+    """The model server as the node reported it when the run was placed there."""
     other: Mapping[str, Any] = field(default_factory=dict)
-    """The run's fields for another provider, as admission approved them."""
+    """The values of the run's fields if it moves to another provider, as admission approved them."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateTerms(Facet):
-    """How the run's result is judged."""
+    """The terms by which the run's result is judged."""
 
     reports: tuple[str, ...] | None = None
     """Files in which the run's gates write their reports."""
     score: tuple[str, ...] = ()
-    """The command that rates the run's result with a number."""
+    """The command that rates the run's result with a number, as arguments."""
     verify_retries: int | None = None
     """The maximum number of new attempts after a failed gate."""
     verify_on: str | None = None
-    """The node that verifies the run's result, or `other`."""
+    """The node that verifies the run's result; `other`: any other node."""
     check_first: bool = False
     """Whether the run begins only once its gates have passed on the unchanged tree."""
 
 
 @dataclass(frozen=True, slots=True)
 class LandingTerms(Facet):
-    """Whether the run's change lands automatically."""
+    """The terms by which the run's change lands automatically."""
 
     lands: bool = False
     """Whether the settings at dispatch land the run's result, alone or as its workflow's result."""
     land_verified: bool = False
     """Whether the change lands only once another node has verified the result."""
     autonomy: str = ""
-    """`supervised` or `confirmatory`: a user is asked before the run's change lands."""
+    """The landing's oversight, `supervised` or `confirmatory`: a user is asked before the change lands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A user's approval before a run starts. `whole`: also for all its later attempts."""
+    """A user's approval before a run starts. `whole`: it also covers all later attempts of the run."""
 
     by: str
     at_ms: int
@@ -260,26 +260,26 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Approvals(Facet):
-    """What a user decides before the run starts, and about calls of its agent."""
+    """The decisions that a user makes before the run starts and about calls of the run's agent."""
 
     asks: str = ""
-    """Why a user decides before the run starts."""
+    """The reason why a user must approve the run before it starts."""
     approved: Approval | None = None
     objections: tuple[str, ...] = ()
-    """The objections of admission gates that a user must overrule."""
+    """The objections of admission gates to the run that a user must overrule."""
     calls: tuple[Mapping[str, Any], ...] = ()
-    """Calls of the agent that a user was asked about, oldest first; a call's number is its position, from 1
-    on."""
+    """Calls of the agent about which a user was asked, oldest first; a call's number is its position, counted
+    from 1."""
     permits: tuple[str, ...] = ()
     """The patterns of the rules that a user has allowed for the rest of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Messages(Facet):
-    """Messages of users to the run."""
+    """The messages of users to the run."""
 
     told: int = 0
-    """The number of users' messages to the run, each stored as a row."""
+    """The number of users' messages to the run; each message is stored as a row."""
     answers: str = ""
     """A user's answer to the question of the run that this one continues."""
     program: str = ""
@@ -288,44 +288,44 @@ class Messages(Facet):
 
 @dataclass(frozen=True, slots=True)
 class EndedTurn:
-    """A turn that has ended: how, when, and what it used."""
+    """How and when a turn ended, and what it used."""
 
     number: int
     stop: str
     why: str
     at_ms: int
     tokens: int | None = None
-    """None: an older version recorded the turn."""
+    """None if an older version recorded the turn."""
     cost_usd: str | None = None
     cost_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTurn(Facet):
-    """A run's facts as an interactive run of a session."""
+    """The facts about a run that is an interactive run of a session."""
 
     turn: EndedTurn | None = None
     """The newest turn that has ended."""
     story: str = ""
-    """The session so far, for an interactive run whose program has no memory of it."""
+    """The session so far as text, for an interactive run whose program has no memory of the session."""
     rounds: int = 0
-    """For an unattended session: how many interactive runs, including this one, take one turn each while
-    gates fail."""
+    """For an unattended session: how many interactive runs, with this one, may each take one turn while gates
+    fail."""
     more_usd: str = ""
     """The additional USD to ask the user for if the cap ends a turn of the run; empty: it is suspended."""
     by_itself: bool = False
     """Whether this interactive run began without a request, because messages were left in an open session."""
     past_cap: bool = False
-    """Whether a user's approval has raised the session's cap by the amount in its question."""
+    """Whether a user's approval has raised the session's cap by the amount named in the question."""
     gives_way: str = ""
-    """The run that needs this interactive run's slot, so that this one was asked to suspend."""
+    """The run that needs the slot of this interactive run, which was therefore asked to suspend."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetLead(Facet):
-    """The fleet tools of an orchestrator's interactive run."""
+    """The fleet tools that an orchestrator's interactive run may use."""
 
     fleet: tuple[str, ...] = ()
-    """The names of the tools that it may use."""
+    """The names of the tools that the run may use."""
     refused_calls: int = 0
-    """How many of its calls of such tools were refused, according to the audit log."""
+    """How many of the run's calls of fleet tools were refused, according to the audit log."""

@@ -1,4 +1,4 @@
-"""The rows other than runs and nodes: workflows, schedules, webhooks, requests, tokens, ended runs."""
+"""Ledger rows other than runs and nodes: workflows, schedules, requests, tokens, ended runs and others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.kernel.states import WorkflowKind, WorkflowState, WorkflowStepState
 
 @dataclass(frozen=True, slots=True)
 class AuditAnchor(Record):
-    """The digest of an audit entry, signed with the fleet's key, which reveals a rewritten chain."""
+    """A signed digest of an audit entry. The fleet's key signs it, so that a rewritten chain is noticed."""
 
     TABLE: ClassVar = Table("anchors", ("number",))
     number: int
@@ -27,8 +27,8 @@ class AuditAnchor(Record):
 class KeptWorkspace(Record):
     """The facts of a workspace that its runs do not record.
 
-    `first`: its first run, from which the others continue; empty: none yet. `last`: its newest; empty: not
-    recorded. `node` None: any node. `saved`: after a repair, the run whose files that first run begins with;
+    `first`: its first run, from which the others continue; empty: no run yet. `last`: its newest; empty: not
+    recorded. `node` None: any node. `saved`: after a repair, the run with whose files the first run begins;
     empty: a snapshot. `ended`: its issue is closed; the next run in the workspace reopens it.
     """
 
@@ -47,11 +47,11 @@ class KeptWorkspace(Record):
 
 @dataclass(frozen=True, slots=True)
 class IssueWork(Record):
-    """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was last told.
+    """The work on one issue. `workspace`: where its runs are; `said`: what was last reported to the tracker.
 
     `state`: the issue's state as reported to the tracker; `text`: the issue's text as its runs know it;
     `pull`: the address of its pull request; `comment`: the tracker's id of PanCode's comment; `trouble`: why
-    the tracker could not be updated. `run`: its newest run, chosen before that is queued, in this `epoch`: a
+    the tracker could not be updated. `run`: its newest run, recorded before it is queued, in this `epoch`: a
     coordinator that is killed in between leaves a record without its run. `tracker`: its kind. `ended`: the
     issue is closed, and its change has landed or was dropped.
     """
@@ -80,9 +80,9 @@ class IssueWork(Record):
 class StoredTool(Record):
     """A tool that agents have made. `place`: the run that proposes it, or the project that keeps it.
 
-    `trial`: the newest run that tried it, or empty. `by`: who kept it. `packed`: the files of a kept tool,
-    and `digest`: their digest; a proposal's files are in `StoredToolFiles`, as every inbox query reads this
-    row. `signed`: the coordinator's signature that it was kept. `problem`: why it cannot be tried.
+    `trial`: the newest run that tried the tool, or empty. `by`: who kept it. `packed`: the files of a kept
+    tool, and `digest`: their digest; a proposal's files are in `StoredToolFiles`, as every inbox query reads
+    this row. `signed`: the coordinator's signature that it was kept. `problem`: why it cannot be tried.
     """
 
     TABLE: ClassVar = Table("made_tools", ("place", "name"), ("kept,at_ms",))
@@ -102,7 +102,7 @@ class StoredTool(Record):
 
 @dataclass(frozen=True, slots=True)
 class StoredToolFiles(Record):
-    """The files of a proposed tool. They do not change."""
+    """The files of a proposed tool; they never change."""
 
     TABLE: ClassVar = Table("made_tool_files", ("run", "name"))
     run: str
@@ -113,7 +113,7 @@ class StoredToolFiles(Record):
 @dataclass(frozen=True, slots=True)
 class ConfigProposal(Record):
     """A change of the configuration that waits for a user. `value` None: the setting is removed. `old` and
-    `new`: the effective values before and after. `by`: who requests it; `run`: from which run."""
+    `new`: the effective values before and after. `by`: who requests it; `run`: the run that sent it."""
 
     TABLE: ClassVar = Table("config_proposals", ("id",), ("at_ms",))
     id: str
@@ -131,7 +131,7 @@ class ConfigProposal(Record):
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange(Record):
-    """The change that reverts a configuration change, and the value that was set."""
+    """A record of a configuration change: the change that reverts it, and the value that was set."""
 
     TABLE: ClassVar = Table("config_changes", ("number",))
     number: int
@@ -143,7 +143,7 @@ class ConfigChange(Record):
 
 @dataclass(frozen=True, slots=True)
 class KeptPlan(Record):
-    """The newest plan that a user has kept in a workspace. `plan`, `questions`: SHA-256 of both files."""
+    """The newest plan that a user has kept in a workspace. `plan`, `questions`: SHA-256 of its two files."""
 
     TABLE: ClassVar = Table("plans", ("workspace",))
     workspace: str
@@ -155,8 +155,8 @@ class KeptPlan(Record):
 
 @dataclass(frozen=True, slots=True)
 class EndedRun(Record):
-    """An ended run, as counted by costs, track records, workers and briefs. Written together with the run
-    itself."""
+    """The row of an ended run for costs, track records, workers and briefs. It is written together with the
+    run."""
 
     TABLE: ClassVar = Table("ended_runs", ("run",), ("ended_ms", "last_ms"))
     run: str
@@ -171,7 +171,7 @@ class EndedRun(Record):
     outcome: Outcome
     started: bool
     counts: bool
-    """Whether the run is evidence about its agent: its receipt was accepted, and nothing else is at fault."""
+    """Whether the run is evidence about its agent: receipt accepted, and nothing but the agent at fault."""
     judges: bool
     """Whether the run only ran the gates on another run's result."""
     landed: bool
@@ -180,7 +180,7 @@ class EndedRun(Record):
     """Whether the run needs a user's attention, according to its own row."""
     retry_of: str | None
     ms: int
-    """Milliseconds from the run's first start to its end."""
+    """Milliseconds between the run's first start and its end."""
     usd: Decimal
     """USD booked for all attempts of the run; `tokens` and `agent_ms` also cover all attempts."""
     tokens: int
@@ -188,7 +188,7 @@ class EndedRun(Record):
     unknown: bool
     """Whether the cost of an attempt is unknown."""
     first_ms: int | None
-    """When the first cost was booked for the run, and `last_ms` the last; None: it cost nothing."""
+    """When the first cost was booked for the run, and `last_ms` the last; None: the run cost nothing."""
     last_ms: int | None
     size: str = ""
     """The size of the run's task; empty: unknown."""
@@ -196,7 +196,7 @@ class EndedRun(Record):
 
 @dataclass(frozen=True, slots=True)
 class RunNote(Record):
-    """What a run in a repository or a lane decided, did and left open, from its accepted receipt."""
+    """A note on what a run in a repository or lane decided, did and left open, from its accepted receipt."""
 
     TABLE: ClassVar = Table("notes", ("run",), ("project,at_ms", "at_ms"))
     run: str
@@ -211,7 +211,7 @@ class RunNote(Record):
     task: str
     """The run's task, shortened."""
     parts: dict[str, str] = field(default_factory=dict, hash=False)
-    """The report's parts, by their names in the report form."""
+    """The parts of the run's report, by their names in the report form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class Workflow(Record):
     kind: WorkflowKind
     name: str
     input: str
-    """The text that `$INPUT` stands for."""
+    """The text that replaces `$INPUT` in tasks."""
     cwd: str | None
     concurrency: int | None = None
     """How many of the workflow's runs may work at once; None: no limit besides the fleet's slots."""
@@ -237,7 +237,7 @@ class Workflow(Record):
     race: dict[str, object] = field(default_factory=dict)
     """`by`: first, score or smallest; `score`: the command. Empty: the workflow is not a race."""
     caller: dict[str, object] = field(default_factory=dict)
-    """The caller's own settings and preset for dispatching later steps, and whether the result lands."""
+    """The caller's settings and preset for the dispatch of later steps, and whether the result lands."""
     state: WorkflowState = WorkflowState.RUNNING
     reason: str = ""
     winner: str | None = None
@@ -251,8 +251,8 @@ class Workflow(Record):
     """The values that the workers share, by `NAMESPACE/KEY`, each with the run and step that wrote it, and
     when."""
     lane: dict[str, object] = field(default_factory=dict)
-    """For a lane: `defaults` of its items, `goes_on` after a failed item, `paused` and by whom, `stands`: the
-    `run` of the item at which it waits for a user, and `what` it waits for."""
+    """For a lane: `defaults` of its items, `goes_on` after a failed item, `paused` and by whom, and `stands`:
+    the `run` of the item at which it waits for a user, and `what` it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,13 +269,13 @@ class WorkflowStep(Record):
     files: tuple[str, ...] = ()
     """Names and patterns of files of the step's result that later steps may use."""
     until: dict[str, object] = field(default_factory=dict)
-    """`field` and `equals`: the verdict that ends the rounds of the step. Empty: one round."""
+    """`field` and `equals`: the verdict with which the step stops repeating. Empty: the step runs once."""
     most: int = 1
-    """The most rounds of the step."""
+    """The most repetitions of the step."""
     verdict: dict[str, object] = field(default_factory=dict)
     """`file` and `schema`: the JSON file that the step's run must write, and its allowed content."""
     back_to: str | None = None
-    """The step with which another round begins; None: this one."""
+    """The step with which each repetition begins; None: this step."""
     state: WorkflowStepState = WorkflowStepState.WAITING
     round: int = 1
     run: str | None = None
@@ -283,11 +283,11 @@ class WorkflowStep(Record):
     """The ids of all runs of the step, oldest first."""
     reason: str = ""
     outputs: dict[str, object] = field(default_factory=dict)
-    """The step's existing outputs: `of` (the run), `files`, `verdict`, `score`, `conflict`."""
+    """The outputs of the step that exist so far: `of` (the run), `files`, `verdict`, `score`, `conflict`."""
     started_ms: int | None = None
     finished_ms: int | None = None
     lost: str | None = None
-    """The step's lost run, which may still work: its result is used if it arrives, unless it was replaced."""
+    """The step's lost run, which may still work. Its result is used, unless another run has replaced it."""
     begins_ms: int | None = None
     """The earliest start of the step, because a circuit breaker is open or a ceiling has no room."""
     item: dict[str, object] = field(default_factory=dict)
@@ -304,7 +304,7 @@ class FiringState(StrEnum):
     """The firing has the id of its run or workflow, which may not exist yet."""
     BEGUN = "begun"
     REFUSED = "refused"
-    """Admission refused the work, or it could not be resolved."""
+    """Admission refused the work, or the request was not valid."""
     FAILED = "failed"
     """PanCode itself failed."""
     SKIPPED = "skipped"
@@ -319,11 +319,11 @@ class Schedule(Record):
     created_ms: int
     created_by: str
     trigger: dict[str, object]
-    """`kind`: cron, at, event or push; and the terms of that kind."""
+    """`kind`: cron, at, event or push; and the settings of that kind."""
     work: dict[str, object]
     """What begins: a dispatch or a workflow, with the caller's settings and preset."""
     missed: str = "once"
-    """once, none, all: how many of the times missed while no coordinator ran fire later."""
+    """Which of the times missed while no coordinator ran fire later: once, none or all."""
     overlap: bool = False
     """Whether a firing may begin while the last one still runs."""
     paused: str | None = None
@@ -333,14 +333,14 @@ class Schedule(Record):
     next_ms: int | None = None
     """When the schedule fires next; None: never by time."""
     mark: str = ""
-    """The newest event or push that was handled."""
+    """The newest event or push that the schedule has handled."""
     trouble: str = ""
     """Why the schedule's repository could not be read; empty: it could."""
 
 
 @dataclass(frozen=True, slots=True)
 class Firing(Record):
-    """One firing of a schedule. No two have the same key: a time, event, commit or call."""
+    """One firing of a schedule. Its key, a time, event, commit or call, is unique among firings."""
 
     TABLE: ClassVar = Table("firings", ("schedule", "key"), ("schedule,at_ms", "state", "run", "workflow"))
     schedule: str
@@ -354,16 +354,16 @@ class Firing(Record):
     reason: str = ""
     fix: str = ""
     cause: dict[str, object] = field(default_factory=dict)
-    """The event, commit or user that caused the firing; empty: its time came."""
+    """The event, commit or user that caused the firing; empty: a time of the schedule."""
     depth: int = 0
-    """How many event firings led to this one."""
+    """The length of the chain of event firings that led to this firing."""
     late: bool = False
     """Whether the firing replaces one that was missed while no coordinator ran."""
     done_ms: int | None = None
 
 
 class DeliveryState(StrEnum):
-    """The states of a delivery; the last two are final."""
+    """The states of a delivery; the last two (sent, failed) are final."""
 
     WAITING = "waiting"
     SENT = "sent"
@@ -372,7 +372,7 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook(Record):
-    """An address to which an earlier version sent signed events. No code reads it: its table stays until a
+    """An address to which an earlier version sent signed events. No code uses it; its table exists until a
     migration drops it."""
 
     TABLE: ClassVar = Table("webhooks", ("name",))
@@ -385,14 +385,14 @@ class Webhook(Record):
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Record):
-    """One message to one target; written in the transaction after its event, and stored until long after its
-    end."""
+    """One message to one target. It is written in the transaction that follows its event, and stored until
+    long after its delivery has ended."""
 
     TABLE: ClassVar = Table("deliveries", ("id",), ("target,created_ms", "state"))
     id: str
-    """The target and the event's number, so that no delivery is duplicated."""
+    """Made of the target and the event's number, so that no delivery is duplicated."""
     target: str
-    """`notify:CHANNEL`; an earlier version also had `webhook:NAME`."""
+    """`notify:CHANNEL`; rows of an earlier version may have `webhook:NAME`."""
     created_ms: int
     kind: str
     body: dict[str, object]
@@ -407,25 +407,25 @@ class Delivery(Record):
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest(Record):
-    """A request with an idempotency key: written before it begins, and again with its answer."""
+    """A request with an idempotency key. The row is written before it begins, and again with its answer."""
 
     TABLE: ClassVar = Table("keyed_requests", ("who", "key"), ("created_ms",))
     who: str
-    """The owner (`socket`), a token (`token:DIGEST`) or a run (`run:ID`)."""
+    """The sender: the owner (`socket`), a token (`token:DIGEST`) or a run (`run:ID`)."""
     key: str
     route: str
     digest: str
     """SHA-256 of the body, hexadecimal."""
     created_ms: int
     status: int | None = None
-    """The HTTP status of the answer; None: no answer yet, or it was never stored."""
+    """The HTTP status of the answer; None: no answer is stored."""
     answer: str = ""
     """The answer's JSON as it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiToken(Record):
-    """An API token. Its secret is shown once and stored nowhere."""
+    """An API token. Its secret is shown once and never stored."""
 
     TABLE: ClassVar = Table("tokens", ("name",), ("digest",))
     name: str

@@ -1,4 +1,4 @@
-"""Formats untrusted text, money, sizes, counts and durations so that they can be read anywhere."""
+"""Formats untrusted text, money, sizes, counts and durations for terminals, pages and messages."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _WARN = {
 BLANK = frozenset(
     map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, 0xFFA0))
 ) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
-"""Letters and marks that are invisible although their category is that of visible ones."""
+"""Letters and marks that are invisible although their Unicode category is that of visible characters."""
 
 HIDING = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
-"""Categories of characters that are invisible or reverse text; keep equal to `words.js` of the console."""
+"""Unicode categories of invisible or text-reversing characters; must equal the web console's `words.js`."""
 
 _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 GLYPHS = {
@@ -43,13 +43,13 @@ GLYPHS = {
     "!": "error timeout stalled infra broken over policy_violation budget_exceeded",
     "◌": "unknown lost suspect unreachable new",
 }  # fmt: skip
-"""The shape of each state. All are one cell wide."""
+"""The symbol of each state. Every symbol is one terminal cell wide."""
 _GLYPHS = {word.replace("_", " "): glyph for glyph, words in GLYPHS.items() for word in words.split()}
 _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
 
 def pip_install(*packages: str) -> str:
-    """Return the command that adds packages to PanCode's environment; PanCode itself is on no index."""
+    """Return the command that adds packages to PanCode's environment; PanCode is on no package index."""
     return shlex.join((sys.executable, "-m", "pip", "install", *packages))
 
 
@@ -68,7 +68,7 @@ def _reveal_char(char: str) -> str:
 
 
 def escape_text(text: str, indent: str = "") -> str:
-    """Return the whole text for a user who approves it: line ends stay, other controls are shown as text."""
+    """Return the whole text for a user who approves it: line ends stay, other controls become visible."""
     return "\n".join(indent + "".join(map(_escape_char, one)) for one in text.split("\n"))
 
 
@@ -90,7 +90,7 @@ def measure_width(text: str) -> int:
 
 
 def clip_columns(text: str, columns: int) -> str:
-    """Return at most this many columns of the text, with `...` where it was cut."""
+    """Return the text cut to at most this many columns, with `...` at the cut."""
     if measure_width(text) <= columns:
         return text
     kept, room = "", columns - 3
@@ -103,7 +103,7 @@ def clip_columns(text: str, columns: int) -> str:
 
 
 def format_usd(text: str | None) -> str:
-    """Format an amount of USD: with cents, and below a dollar with four digits; `unknown` for None."""
+    """Format an amount of USD with cents, or below one dollar with four digits; `unknown` for None."""
     if text is None:
         return "unknown"
     amount, sign = abs(float(text)), "-" if text.startswith("-") else ""
@@ -132,13 +132,13 @@ def format_bytes(number: int | None) -> str:
 
 
 def disk_of(node: Mapping[str, Any]) -> str:
-    """Format the free bytes of a node's disk; if it is low, also the largest use by PanCode."""
+    """Format the free bytes of a node's disk; if the disk is low, also what of PanCode uses most of it."""
     free, most = format_bytes(node["disk_free"]), node["disk_most"]
     return free if most is None else f"{free}, {escape_line(most['what'])} {format_bytes(most['bytes'])}"
 
 
 def format_gpus(node: Mapping[str, Any]) -> str:
-    """Format the GPUs of a node: 1x H100 80G, 78G free; with the number reserved, or if unknown, that."""
+    """Format a node's GPUs, such as `1x H100 80G, 78G free`, with the numbers reserved and unknown."""
     gpus = node.get("gpus", ())
     kinds = Counter((escape_line(one["short"]), format_bytes(one["memory"]).replace(" ", "")) for one in gpus)
     words = [f"{many}x {name} {memory}" for (name, memory), many in kinds.items()]
@@ -154,7 +154,7 @@ def format_gpus(node: Mapping[str, Any]) -> str:
 
 
 def format_tokens(number: int | None) -> str:
-    """Format the tokens of a context: 32k, 4k, 900; "" if unknown."""
+    """Format a context size in tokens: 32k, 4k, 900; "" if unknown."""
     if number is None:
         return ""
     return f"{number // 1024}k" if number >= 1024 else str(number)
@@ -172,7 +172,7 @@ def format_seconds(seconds: float) -> str:
 
 
 STATUSES = {"verify_failed": "gate_failed", "interrupted": "stopped"}
-"""Outcome to the status that every interface shows, if they differ."""
+"""The status that every interface shows for an outcome, if the two differ."""
 
 
 def format_outcome(outcome: str) -> str:
@@ -186,7 +186,7 @@ def format_status(run: Mapping[str, Any]) -> str:
 
 
 def format_title(task: str) -> str:
-    """Return the first line of a task that says something, by which its run is named."""
+    """Return the first line of a task that has text in it; interfaces show it as the run's title."""
     lines = (line.strip().lstrip("#").strip() for line in task.splitlines())
     return next((line for line in lines if line and not line.startswith("!")), "")
 
@@ -200,14 +200,14 @@ def cost_of(run: Mapping[str, Any]) -> str:
 
 
 def slots_of(node: Mapping[str, Any]) -> str:
-    """Format the used slots of a node: 1/4; if it takes fewer runs now: 1/2 of 4."""
+    """Format the used slots of a node as `1/4`; if the node takes fewer runs now, as `1/2 of 4`."""
     slots = node["slots"]
     now, total = slots.get("now", slots["total"]), slots["total"]
     return f"{slots['used']}/{total}" if now >= total else f"{slots['used']}/{now} of {total}"
 
 
 def gate_state(gate: Mapping[str, Any]) -> str:
-    """Return how a gate ended: passed, not judged, or failed with its exit status."""
+    """Return how a gate ended: passed, not judged, or failed with an exit status."""
     if gate["passed"]:
         return "passed"
     if not gate.get("judged", True):
@@ -217,17 +217,17 @@ def gate_state(gate: Mapping[str, Any]) -> str:
 
 
 def style_of(word: str) -> str:
-    """Return the color of a state or verdict; empty: none."""
+    """Return the color of a state or verdict; empty if it has none."""
     return next((colour for words, colour in _TONES if word in words), "")
 
 
 def draw_glyph(state: str) -> str:
-    """Return the shape of a state; `·` for one without a shape."""
+    """Return the symbol of a state; `·` for a state without a symbol."""
     return _GLYPHS.get(state.replace("_", " "), "·")
 
 
 def diff_style(line: str) -> str:
-    """Return the style of a line of a diff; empty: none."""
+    """Return the style of a line of a diff; empty if it has none."""
     return next((style for start, style in _OF_DIFF.items() if line.startswith(start)), "")
 
 
@@ -238,25 +238,25 @@ def format_ordinal(number: int) -> str:
 
 
 def count_noun(number: int, noun: str) -> str:
-    """Return the number and the noun, whose plural takes an s."""
+    """Return the number and the noun, with an s for the plural."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def format_to_do(needs: int, changes: int, verified: int) -> str:
-    """Return what waits for the user: `2 things need you, 15 changes to review, 13 verified`; "": nothing."""
+    """Return what waits for a user ("": nothing): `2 things need you, 15 changes to review, 13 verified`."""
     parts = [f"{count_noun(needs, 'thing')} need{'s' * (needs == 1)} you"] if needs else []
     parts += [f"{count_noun(changes, 'change')} to review"] if changes else []
     return ", ".join([*parts, *([f"{verified} verified"] if verified else [])])
 
 
 def first_few(names: Sequence[str], most: int, between: str = ", ") -> str:
-    """Return at most `most` of the names, and how many more there are."""
+    """Return at most `most` of the names as text, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{between.join(names[:most])}{more}"
 
 
 def zone_of(name: str) -> tzinfo:
-    """Return the time zone with this name. UsageError for an unknown one."""
+    """Return the time zone with this name. Raises UsageError for an unknown name."""
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError) as exc:

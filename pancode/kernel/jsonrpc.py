@@ -1,4 +1,4 @@
-"""Reads and writes JSON-RPC 2.0 on two streams: one message per line, limited in size, thread-safe."""
+"""Reads and writes JSON-RPC 2.0 on two streams: one message per line, of limited size; thread-safe."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def standard_input() -> IO[str]:
 
 
 class JsonRpcLines:
-    """JSON-RPC messages on the two streams of one peer, one per line."""
+    """A connection to one peer on two streams, with one JSON-RPC message per line."""
 
     def __init__(self, source: IO[str], sink: IO[str]) -> None:
         self._source, self._sink = source, sink
         self._writing = threading.Lock()
 
     def messages(self) -> Iterator[Json]:
-        """Yield each request, notification and answer until the input ends; refuse anything else."""
+        """Yield each request, notification and answer until the input ends; answer others with an error."""
         while line := self._source.readline(MOST_LINE):
             if not line.endswith("\n") and len(line) >= MOST_LINE:
                 while (rest := self._source.readline(MOST_LINE)) and not rest.endswith("\n"):
@@ -47,7 +47,7 @@ class JsonRpcLines:
             return None
         if isinstance(message, dict):
             if isinstance(message.get("method"), str):
-                # the parameters of a request must be an object; anything else counts as no parameters
+                # the parameters of a request must be an object; any other value counts as no parameters
                 params = message.get("params")
                 return {**message, "params": params if isinstance(params, dict) else {}}
             if "result" in message or "error" in message:
@@ -68,5 +68,5 @@ class JsonRpcLines:
         self.send({"id": number, "error": error})
 
     def close(self) -> None:
-        """Block all further writes: Python aborts if it exits while a thread writes."""
+        """Block all further writes, because Python aborts if it exits while a thread writes."""
         self._writing.acquire()

@@ -1,4 +1,4 @@
-"""Guesses the name that a user meant, and finds the run for a prefix."""
+"""Checks and guesses names: the name that a user meant, the run for a prefix, and reserved names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LAST = "last"
 ORCHESTRATOR = "panos"
 """The agent of a chat if the user names none."""
 FLEET = "the fleet"
-"""The sender of messages that report to an orchestrator how its runs ended."""
+"""The sender of messages that inform an orchestrator how its runs ended."""
 GATES = "the gates"
 """The sender of messages about failed gates."""
 TRACKER = "the tracker"
@@ -21,7 +21,7 @@ TRACKER = "the tracker"
 HEALTH_WATCH = "pancode health"
 """The sender of messages to an agent that shows no activity."""
 OWN_NAMES = (FLEET, GATES, TRACKER, HEALTH_WATCH)
-"""The senders of messages that no user has sent; no user may have such a name."""
+"""The senders of messages that do not come from a user; no user may have such a name."""
 PLANNER = "planner"
 KEY_LOST = "key/LOST"
 """A file in the home that says: the key of this fleet is lost for good, so create another one."""
@@ -32,28 +32,28 @@ case."""
 
 
 def plan_file(name: str) -> str:
-    """Return the path of a plan in the repository, by the name of its workspace."""
+    """Return the path of a plan in the repository. `name`: the name of the plan's workspace."""
     return f"docs/{name}-plan.md"
 
 
 def questions_file(name: str) -> str:
-    """Return the path in the repository of the conversation that led to a plan."""
+    """Return the path, in the repository, of the conversation that led to a plan."""
     return f"docs/{name}-plan.questions.md"
 
 
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 RUNNING = "running"
-"""The name for the newest active run."""
+"""The name that means the newest run."""
 OF_AGENT = "agent:"
 """Prefix of an agent's name: means that agent's only active run, and never a run of the same name."""
 _SHOWN = 8
 _BEGUN = 3
-"""From this many letters on, the unique beginning of a name matches it."""
+"""The number of letters from which on the unique beginning of a name matches that name."""
 
 
 def find_nearest(word: str, names: Iterable[str]) -> str | None:
-    """Return the name that the word was probably meant to be, or None."""
+    """Return the one of these names that `word` was probably meant to be, or None."""
     by_lower = {name.lower(): name for name in names}
     begun = [name for name in by_lower if len(word) >= _BEGUN and name.startswith(word.lower())]
     same = [name for name in by_lower if sorted(name) == sorted(word.lower())]  # two letters were swapped
@@ -63,19 +63,19 @@ def find_nearest(word: str, names: Iterable[str]) -> str | None:
 
 
 def clean_user_name(text: str) -> str:
-    """Return the name; ValueError for a name that PanCode itself uses as a sender."""
+    """Return the user's name. Raises ValueError for a name that PanCode itself uses as a sender."""
     if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:
         raise ValueError(f"{text!r} is reserved for PanCode's own messages")
     return text
 
 
 def is_readme(path: str) -> bool:
-    """Whether the file is a README, which is only a substitute for a PRD."""
+    """Whether the file is a README, which serves as the requirements only if there is no PRD."""
     return path.lower() == README.lower()
 
 
 def node_name(text: str) -> str:
-    """Return a node's name; ValueError for one that is not valid in tables, paths or command lines."""
+    """Return a node's name. ValueError for a name not valid in tables, paths or command lines."""
     if not _NODE.fullmatch(text) or len(text) > LONGEST_WORD:
         raise ValueError(
             f"{text[:80]!r} is not a valid name: use 1 to {LONGEST_WORD} letters, digits and . _ - "
@@ -85,7 +85,7 @@ def node_name(text: str) -> str:
 
 
 def label_word(text: str) -> str:
-    """Return the key or value of a label; ValueError for spaces, control characters, `=` and `,`."""
+    """Return the key or value of a label. Raises ValueError for spaces, control characters, `=` and `,`."""
     if not text or len(text) > LONGEST_WORD or not text.isprintable() or set(text) & set(" =,"):
         raise ValueError(
             f"{text[:80]!r} is not valid in a label: use 1 to {LONGEST_WORD} characters, without "
@@ -95,7 +95,7 @@ def label_word(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a reason as tables show it; ValueError for more than one line. Empty: no reason."""
+    """Return a reason as tables show it; empty means no reason. Raises ValueError for more than one line."""
     if not text:
         return text
     if not text.strip() or not text.isprintable() or len(text) > LONGEST_LINE:
@@ -108,7 +108,7 @@ def one_line(text: str) -> str:
 
 def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundError:
     """Return an error with the nearest name, or with all names if none is near. `fix`: the command that lists
-    them."""
+    the names."""
     known, details = sorted(names), dict[str, str]()
     near = find_nearest(word, known)
     if near is not None:
@@ -123,8 +123,8 @@ def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundE
 
 
 def pick_run(text: str, newest_first: Sequence[str]) -> str:
-    """Return the run's id from its id, an unambiguous prefix (with or without `r-`), or `last`. NotFoundError
-    if there is none, UsageError with the candidates if there are several."""
+    """Return the run's id for its id, an unambiguous prefix (with or without `r-`), or `last`. NotFoundError
+    if no run matches, UsageError with the candidates if several do."""
     fix = "pancode runs"
     if text == LAST:
         if not newest_first:
@@ -139,7 +139,7 @@ def pick_run(text: str, newest_first: Sequence[str]) -> str:
         raise UsageError(
             f"{text!r} matches {len(found)} runs",
             why=listed,
-            fix="type more of the id",
+            fix="type more characters of the run id",
             code="run_ambiguous",
         )
     if not found:

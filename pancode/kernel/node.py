@@ -1,4 +1,4 @@
-"""A node as the fleet knows it: its state from its heartbeats, its advice, its isolation, its link. Advice
+"""A node as the fleet knows it: its state from its heartbeats, its advice, its isolation and its link. Advice
 from a node is only quoted and never used as a `fix`, because users follow a `fix`."""
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pancode.kernel.values import replace
 
 M = TypeVar("M", bound=WireModel)
 MOST_CHARS = 300
-"""The most characters of a node's text inside a sentence of the coordinator."""
+"""The most characters of a text from a node inside a sentence of the coordinator."""
 
 
 def quote_advice(facts: M, node: str) -> M:
-    """Return a node's facts with each advice in them, at any depth, in the form `NODE says: ...`."""
+    """Return a node's facts in which each advice, at any depth, has the form `NODE says: ...`."""
     changed: dict[str, Any] = {}
     for name in type(facts).model_fields:
         value = getattr(facts, name)
@@ -40,18 +40,18 @@ def _quote_value(value: Any, node: str) -> Any:
 
 
 def in_a_sentence(words: str) -> str:
-    """Return a node's text for use in PanCode's sentence: short, on one line, without control characters."""
+    """Return a node's text for use inside PanCode's sentence: short, on one line, no control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
     return line if len(line) <= MOST_CHARS else f"{line[:MOST_CHARS]} ..."
 
 
 def with_words(why: str, says: str) -> str:
-    """Return PanCode's reason, followed by what the node reports about it."""
+    """Return PanCode's reason, followed by what the node itself reports as the reason."""
     return f"{why} ({says})" if says else why
 
 
 def separate_advice(data: Any) -> Any:
-    """Return a node's report as plain JSON, with its advice in `says` and an empty `fix`."""
+    """Return a node's report as plain JSON in which the node's advice is moved from `fix` to `says`."""
     if isinstance(data, list):
         return [separate_advice(one) for one in data]
     if not isinstance(data, dict):
@@ -72,17 +72,17 @@ NOT_KNOWN = "unknown: the node has not reported"
 
 
 def describe_isolation(isolation: str | None) -> str:
-    """Return what the isolation in a node's facts enforces, as text; None: no facts yet."""
+    """Return as text what the isolation in a node's facts keeps from a run; None: not reported."""
     return NOT_KNOWN if isolation is None else HOLDS[Isolation(isolation)]
 
 
 SHORT_DISK = 1 << 30
-"""A disk with fewer free bytes is reported as low, with what fills it."""
+"""The free bytes below which a disk is reported as low, together with what uses most of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """Whether a link is up, and how often it broke since the coordinator started."""
+    """The state of a link: whether it is up, and how often it broke since the coordinator started."""
 
     up: bool = False
     breaks: int = 0
@@ -93,7 +93,7 @@ class Linked:
 
 
 class NodeState(StrEnum):
-    """The state in `fleet status`. A silent node is not given up before `lost`."""
+    """The state of a node in `fleet status`. The runs of a silent node are not given up before `lost`."""
 
     NEW = "new"
     ONLINE = "online"
@@ -110,7 +110,7 @@ class NodeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A period in which the coordinator slept, was frozen, could not reach its own Redis, or did not try."""
+    """A period in which the coordinator could not hear nodes: asleep, frozen, without Redis or not trying."""
 
     start_ms: int
     length_ms: int
@@ -126,20 +126,20 @@ KEPT_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Reaching:
-    """Whether the coordinator tries to reach a node, and when it did not: silence then loses no run."""
+    """Whether the coordinator tries to reach a node, and past gaps in this; silence in a gap loses no run."""
 
     trying: bool = True
     """False: its link is stopped, which only a user can repair (a changed host key, a refused login)."""
     halted: bool = False
-    """Whether a user has halted its node agent; only a user starts it again."""
+    """Whether a user has halted the node agent; only a user starts it again."""
     shut_out: bool = False
-    """Whether the node is shut out of Redis for filling it; only a user can readmit it."""
+    """Whether the node has no access to Redis because it filled it; only a user can restore the access."""
     heard_ms: int = 0
-    """The coordinator's boot clock at the node's last echo before it was shut out."""
+    """The coordinator's boot clock at the node's last echo before it lost access to Redis."""
     why: str = ""
     fix: str = ""
     since_ms: int = 0
-    """When the current gap began."""
+    """When the current gap began, if there is one."""
     past: tuple[Gap, ...] = ()
 
     @property
@@ -147,7 +147,7 @@ class Reaching:
         return self.halted or self.shut_out or not self.trying
 
     def became(self, after: Reaching, now_ms: int) -> Reaching:
-        """Return the new state, which is `after` with the gaps kept."""
+        """Return the new state `after`, with the past gaps kept."""
         if after.idle == self.idle:
             return after
         if after.idle:
@@ -161,7 +161,7 @@ class Reaching:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """The limits of a node's silence, in milliseconds of waking time."""
+    """How long a node may be silent until each next state, in milliseconds of waking time."""
 
     ask_ms: int = 15_000
     suspect_ms: int = 30_000
@@ -180,33 +180,33 @@ class LastHeartbeat:
 
     heartbeat: Heartbeat
     inventoried: str = ""
-    """The nonce of the connection for which the node's inventory has arrived."""
+    """The nonce of the connection on which the node's inventory has arrived."""
     echo_ms: int | None = None
     """The coordinator's boot clock at its newest heartbeat that the node has echoed, since the coordinator's
     start.
 
     It is kept after a heartbeat without an echo (from a node agent that restarted) and after a change of the
-    epoch: neither makes a node silent that was just heard.
+    epoch, as neither makes a node silent that was just heard.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node as decisions see it."""
+    """The state of a node that decisions about it use."""
 
     node: Node
     state: NodeState
     silent_ms: int | None
-    """Waking time since the newest echoed heartbeat was sent; None if nothing was heard in this epoch."""
+    """Waking ms since the newest echoed heartbeat was sent; None if nothing was heard in this epoch."""
     last: LastHeartbeat | None
     answers: bool
-    """Whether its request for work is still valid, so that work may be bound to it."""
+    """Whether the node's request for work is still valid, so that work may be bound to the node."""
     given_up: bool = False
-    """Whether it was silent for the whole deadline, regardless of its shown state: its runs are lost."""
+    """Whether the node was silent for the whole deadline, whatever state is shown; its runs are lost."""
 
 
 def gpu_labels(facts: NodeFacts | None) -> dict[str, str]:
-    """Return the labels that follow from a node's GPUs."""
+    """Return the labels that a node gets because of its GPUs; empty without facts or GPUs."""
     gpus = () if facts is None else facts.gpus
     if not gpus:
         return {}
@@ -241,13 +241,13 @@ _GPU_SIZE = re.compile(r"\d+GB")
 
 
 def labels_of(view: NodeView) -> dict[str, str]:
-    """Return the node's labels: those of its GPUs, overridden by those of its owner."""
+    """Return the node's labels: those from its GPUs, overridden by those that its owner has set."""
     facts = view.last.heartbeat.facts if view.last is not None else None
     return {**gpu_labels(facts), **view.node.labels}
 
 
 def has_label(view: NodeView, key: str, value: str) -> bool:
-    """Whether the node has the label, set by its owner or from its GPUs."""
+    """Whether the node has the label, from its owner or from its GPUs."""
     facts = view.last.heartbeat.facts if view.last is not None else None
     return value in (view.node.labels.get(key), gpu_labels(facts).get(key))
 
@@ -256,7 +256,7 @@ USER_PREFIX = "node-"
 
 
 def node_user(tag: str) -> str:
-    """Return the name of a node's Redis user."""
+    """Return the name of the Redis user of the node with this tag."""
     return f"{USER_PREFIX}{tag}"
 
 
@@ -274,7 +274,7 @@ def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
 def measure_silence(
     newest: LastHeartbeat | None, epoch: int, now_ms: int, started_ms: int, gaps: Sequence[Gap]
 ) -> tuple[int, bool]:
-    """Return for how many waking ms nothing was heard, and whether anything was since the start."""
+    """Return the waking ms since the node was last heard, and whether it was heard since `started_ms`."""
     echo = newest.heartbeat.echo if newest else None
     last = newest.echo_ms if newest else None
     if last is None and echo is not None and echo.epoch == epoch:
@@ -285,7 +285,7 @@ def measure_silence(
 
 
 def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlines) -> NodeState:
-    """Return the node's shown state, except `halted` and `lost`; a silent node's drain is not shown."""
+    """Return the node's state to show, before `halted` and `lost` apply; a silent node's drain is hidden."""
     if node.removed is not None:
         return NodeState.REMOVED if node.removed == NodeState.REMOVED else NodeState.NOT_CLEANED
     if node.tag is None:
@@ -305,14 +305,14 @@ _SETTLED = (NodeState.NEW, NodeState.REMOVED, NodeState.NOT_CLEANED)
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The periods in which the coordinator has listened since its start."""
+    """The time since the coordinator's start, and the gaps in which it did not listen."""
 
     started_ms: int
     gaps: tuple[Gap, ...] = ()
     last_ms: int = 0
 
     def known_until(self, now_ms: int) -> int:
-        """Return until when silence is known: the last check, as we may have been frozen since."""
+        """Return until when silence is known: the last check, as this process may have been frozen since."""
         return min(now_ms, self.last_ms or now_ms)
 
     def looked(self, now_ms: int, tolerance_ms: int, reached: bool) -> Listening:
@@ -336,10 +336,10 @@ def build_view(
     limits: Deadlines,
     reaching: Reaching = REACHED,
 ) -> NodeView:
-    """Return one node as decisions see it, from facts of one moment."""
+    """Return the view of one node on which decisions are based, from facts of one moment."""
     began_ms = max(watch.started_ms, reaching.heard_ms)
     silent_ms, ever = measure_silence(newest, now.epoch, now.ms, began_ms, watch.gaps)
-    # Binding work depends on how long the node was silent; giving up, on how long it could have been heard.
+    # Binding work depends on how long the node was silent; giving up runs, on how long it could be heard.
     looked_ms, gaps = watch.known_until(now.ms), (*watch.gaps, *reaching.gaps(now.ms))
     missed_ms, _ = measure_silence(newest, now.epoch, looked_ms, began_ms, gaps)
     busy = bool(newest and newest.heartbeat.ask.open)
@@ -357,13 +357,13 @@ def build_view(
 
 
 def skew_ms(theirs: int, before: int, after: int) -> int:
-    """Return the smallest certain error of a clock that was read between two readings of ours. The time of
-    the request and its answer is not an error."""
+    """Return the least error, in ms, that another clock must have if it was read between two readings of this
+    clock. The time that the request and the answer take is not an error."""
     return min(max(0, theirs - after), theirs - before)
 
 
 def skew_within(known: float | None, low: float, high: float) -> float | None:
-    """Return an earlier clock error, corrected by newer facts; None while neither shows an error."""
+    """Return an earlier clock error, corrected by newer bounds; None while there is no sign of an error."""
     if known is None and low <= 0 <= high:
         return None
     return round(min(max(known or 0.0, low), high), 1)

@@ -1,4 +1,4 @@
-"""Reads one page of a list, newest first, starting after a row; new rows do not shift later pages."""
+"""Reads one page of a list, newest row first, after a given row; new rows do not shift later pages."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 CHUNK = 500
 ListPlace = tuple[str | int, ...]
-"""The place of a row in a list: the value that orders it, and its key."""
+"""The place of a row in a list: the value by which the list is ordered, and the row's key."""
 
 MOST_ROWS = 10_000
-"""The maximum number of rows of a list."""
+"""The maximum number of rows in one page of a list."""
 MOST_WORKFLOWS = 1_000
-"""The maximum number of workflows of a list."""
+"""The maximum number of workflows in one page of a list."""
 RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
 """The filters of a list of runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListPage(Generic[T]):
-    """Rows of a list. `last`: the place after which more may follow; None: the list ends here."""
+    """Rows of a list. `last`: the place after which more rows may follow; None: the list ends here."""
 
     rows: list[T]
     last: ListPlace | None
@@ -33,8 +33,8 @@ class ListPage(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ListSearch(Generic[R]):
-    """What to search. `order`: a field with a number in every row; rows older than `since` end the list.
-    `fits` None: all rows match. `most`: how many rows to examine per page, which may be short; None: all."""
+    """What to search for. `order`: a field with a number in every row; rows older than `since` end the list.
+    `fits` None: all match. `most`: rows to examine per page, so pages may be short; None: all."""
 
     kind: type[R]
     order: str
@@ -62,7 +62,7 @@ def read_page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPla
 
 
 def _read_rows(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> Iterator[R]:
-    """Yield the rows, reading no more than needed if all match."""
+    """Yield the rows after this place; if all rows match, read no more than the page needs."""
     size = limit + 1 if search.fits is None else CHUNK
     while True:
         rows = tx.find(

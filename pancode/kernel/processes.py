@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """The identity of one process, for finding it later or knowing that it has ended."""
+    """The identity of one process, with which it can be found later or known to have ended."""
 
     boot: str
     pid: int
@@ -20,7 +20,7 @@ class ProcessId:
         return cls(boot_id(), os.getpid(), start_of(os.getpid()))
 
     def alive(self) -> bool:
-        """Whether exactly that process still runs, not another one with the same pid."""
+        """Whether exactly this process still runs, and not another with the same pid."""
         return self.boot == boot_id() and self.started == start_of(self.pid) != ""
 
 
@@ -28,15 +28,15 @@ def boot_id() -> str:
     """Return an id that differs after every boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # for macOS
+    except OSError:  # on macOS, which has no such file
         import psutil
 
         return str(int(psutil.boot_time()))
 
 
 def start_of(pid: int) -> str:
-    """Return the start time of the process from its system; "" if it has ended or is a zombie. On Linux it is
-    in kernel ticks, because psutil converts them to a time of day, which moves with the clock."""
+    """Return the start time of the process from the operating system; "" if it has ended or is a zombie. On
+    Linux it is in kernel ticks, because psutil converts them to a time of day, which moves with the clock."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return "" if fields[0] in (b"Z", b"X") else fields[19].decode()

@@ -48,7 +48,7 @@ from pancode.kernel.states import WorkflowStepState as WorkflowStepState
 
 @dataclass(frozen=True, slots=True)
 class Setting(Record):
-    """One durable setting of the fleet (epoch, pauses, ceilings); `value` is plain JSON."""
+    """One durable value of the fleet (epoch, pauses, ceilings); `value` is plain JSON."""
 
     TABLE: ClassVar = Table("settings", ("name",))
     name: str
@@ -59,7 +59,7 @@ class Setting(Record):
 
 @dataclass(frozen=True, slots=True)
 class Node(Record):
-    """A node of the inventory."""
+    """A node in the inventory of the fleet."""
 
     TABLE: ClassVar = Table("nodes", ("name",), ("tag",))
     name: str
@@ -83,19 +83,19 @@ class Node(Record):
     """Id of the coordinator's key that signs messages to the node; None: the current key."""
     facts: dict[str, object] = field(default_factory=dict)
     least: int | None = None
-    """The fewest runs at once that the node takes under load; None: always as many as its slots."""
+    """The fewest runs at once that the node takes under load; None: as many as its slots."""
     gpus: GpuRule = GpuRule.ALL
     """Which runs get the node's GPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Record):
-    """A resolved request of a user, and its progress."""
+    """A user's request with all settings resolved, and the progress of its work."""
 
     TABLE: ClassVar = Table(
         "runs", ("id",), ("state,created_ms", "created_ms", "parent", "workflow", "session,place")
     )
-    # Who requested it, and its predecessors.
+    # Who requested the run, and the run's predecessors.
     id: str
     created_ms: int
     created_by: str
@@ -106,18 +106,18 @@ class Run(Record):
     trace: str
     retry_of: str | None = None
     workflow: str | None = None
-    """The workflow that the run belongs to; None: it was dispatched by itself."""
+    """The workflow to which the run belongs; None: the run belongs to no workflow."""
     step: str | None = None
     """The name of the run's step in its workflow."""
     session: str = ""
     """The first run of the chain in which each run continues from the previous one; a chain of interactive
     runs is a session. Empty: the run was not admitted separately."""
     place: int = 1
-    """The run's place in that chain, from 1 on."""
+    """The run's place in that chain, counted from 1."""
     terms: dict[str, object] = field(default_factory=dict)
-    """Facts that only some runs have, as plain JSON; only `Facet` reads it."""
+    """Facts that only some runs have, as plain JSON; only the class `Facet` reads this column."""
 
-    # The agent's task.
+    # The task of the run's agent.
     task: str
     argv: tuple[str, ...] | None
     agent: str
@@ -133,52 +133,51 @@ class Run(Record):
     land: bool = False
     """Whether the run's change lands automatically when the run is done."""
 
-    # The place of its work.
+    # Where the run works.
     node: str | None
     """The name of the node that the run is pinned to."""
     require: dict[str, str]
     project: str | None
     """Absolute path of the user's repository; None for `--workspace none`."""
     workspace: dict[str, object]
-    """Wire form of node_agent.wire.job.Workspace."""
+    """The run's workspace, in the wire form of node_agent.wire.job.Workspace."""
     gpus: str | None = None
-    """How many GPUs the run reserves while it works, or `all` of its node; None: it requests none."""
+    """How many GPUs the run reserves while it works; `all`: all of its node; None: it requests none."""
     gpu_memory: int | None = None
-    """The minimum bytes of memory of each of them."""
+    """The minimum memory, in bytes, of each reserved GPU."""
 
-    # Its model, program and environment.
+    # The run's model, program and environment.
     runtime: str
     model: str | None
-    """The model's name as the runtime knows it."""
+    """The model's name as the runtime uses it."""
     asked_model: str | None = None
     """The model's name as requested, with node and provider."""
     reasoning: Reasoning | None = None
     endpoint: str | None = None
-    """The model server of the run's model, as nodes call it; None: the runtime's own vendor."""
+    """The model server of the run's model, as nodes call it; None: the vendor of the runtime."""
     context: int | None = None
-    """The minimum tokens of the run's first call, as far as known in advance; None: no endpoint."""
+    """The least tokens of the run's first call, as far as known in advance; None: no endpoint."""
     untested: bool = False
-    """Whether the run's model needs no passport, by its dispatcher's choice."""
+    """Whether the run's model needs no passport because the dispatching user chose that."""
     setup: tuple[tuple[str, ...], ...]
     cache: tuple[str, ...]
     env: tuple[str, ...]
     secrets: tuple[str, ...]
 
-    # Its limits and estimates.
+    # The run's limits and estimates.
     limits: dict[str, object]
     max_attempts: int | None
     """The most attempts; None: one, and one more after a failure of PanCode's own."""
     on_lost: str
-    """`ask` (default) or `retry`."""
+    """What happens if the run is lost: `ask` (default) or `retry`."""
     estimate_usd: Decimal
     estimate_tokens: int = 0
     estimate_ms: int = 0
     """Estimated milliseconds of the agent's time."""
 
-    # Its progress.
+    # The run's progress.
     epoch: int = 0
-    """The epoch in which the run was admitted; a later epoch numbers the messages that it signs
-    separately."""
+    """The epoch in which the run was admitted."""
     state: RunState = RunState.PENDING
     reason: str = "queued"
     waits: WaitReason | None = WaitReason.QUEUED
@@ -190,7 +189,7 @@ class Run(Record):
     started_ms: int | None = None
     retry_at_ms: int | None = None
 
-    # How it ended.
+    # How the run ended.
     finished_ms: int | None = None
     outcome: Outcome | None = None
     failure: FailureKind | None = None
@@ -208,7 +207,7 @@ class Run(Record):
 
     @property
     def judges(self) -> str | None:
-        """Return the run whose landing's gates this run runs; None: this run does its own work."""
+        """Return the run whose change this run checks with gates before it lands; None if there is none."""
         return Judging.of(self).judges
 
     @property
@@ -218,23 +217,23 @@ class Run(Record):
 
     @property
     def resumes(self) -> Mapping[str, str]:
-        """Return the session that the next attempt resumes: run, session; empty: none. The run's own session
-        has precedence over the one that the run began with."""
+        """Return the session that the next attempt resumes (keys: run, session); empty: none. A session of
+        the run itself has precedence over the session with which the run began."""
         facet = NextAttempt.of(self)
         own = facet.own_session
         return facet.resume if own is None else {"run": self.id, "session": own.session}
 
     @property
     def resumes_on(self) -> str | None:
-        """Return the node that stores the run's own session, or None."""
+        """Return the node that stores a session of the run itself, or None."""
         own = NextAttempt.of(self).own_session
         return None if own is None else own.node
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRow(Record):
-    """A chain of interactive runs that users talk with; the newest interactive run's own facts are in its
-    run."""
+    """A chain of interactive runs that users talk with. Facts about the newest interactive run are in the row
+    of that run."""
 
     TABLE: ClassVar = Table("sessions", ("id",), ("newest_ms",))
     id: str
@@ -248,38 +247,38 @@ class SessionRow(Record):
     """Mode, level, model, effort and program mode for the next interactive run."""
     safety: Safety
     model: str | None
-    """The model as requested; None: the agent's own."""
+    """The model as requested; None: the agent's own model."""
     reasoning: Reasoning | None
     program_mode: str
-    """The program's own name of its mode; empty: its default."""
+    """The program's own name of its mode; empty: the program's default."""
     on_cap: str
-    """What follows when a cap ends a turn: rest (suspend) or ask."""
+    """What happens when a cap ends a turn: `rest` (suspend the session) or `ask` (the user)."""
     ceiling: Decimal | None = None
-    """The most USD that the session may cost, set by a user; None: the settings' ceiling."""
+    """The most USD that the session may cost, set by a user; None: the ceiling from the settings."""
     chosen_by: str | None = None
-    """The user who has chosen terms that differ from those of the newest interactive run, or None."""
+    """The user who chose other terms than those of the newest interactive run; None: no user did."""
     closed_by: str | None = None
     """The user who has ended the session; a later message still begins another interactive run."""
     news: tuple[str, ...] = ()
     """News since the session's last message, such as a user's refusal, as text for its agent."""
     points: tuple[dict[str, object], ...] = ()
-    """The session's checkpoints, oldest first: name, run, by, at_ms."""
+    """The session's checkpoints, oldest first, with the keys name, run, by and at_ms."""
     restored: dict[str, object] = field(default_factory=dict)
-    """The point that a user went back to, until the next interactive run begins: name, run, and the
+    """The checkpoint to which a user went back, until the next interactive run begins: name, run, and the
     conversation `told`."""
     backs: dict[str, str] = field(default_factory=dict)
-    """Where users went back: interactive run after which they did, to the run from whose end the next one
+    """Where users went back, by the interactive run after which they did: the run from whose end the next run
     begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage(Record):
-    """One message of a user to a run; in a session, to its interactive run of that time."""
+    """One message of a user to a run; in a session, to the interactive run that was the newest then."""
 
     TABLE: ClassVar = Table("words", ("run", "number"))
     run: str
     number: int
-    """The number of the message in its run, from 1 on; the node gives its agent each number once."""
+    """The number of the message in its run, from 1; the node passes each number to its agent only once."""
     at_ms: int
     by: str
     text: str
@@ -294,7 +293,7 @@ class StoredMessage(Record):
 
 @dataclass(frozen=True, slots=True)
 class Attempt(Record):
-    """One try of a run."""
+    """One attempt to carry out a run."""
 
     TABLE: ClassVar = Table("attempts", ("run", "attempt"), ("run",))
     run: str
@@ -306,12 +305,12 @@ class Attempt(Record):
     reason: str = ""
     finished_ms: int | None = None
     usage: dict[str, object] = field(default_factory=dict)
-    """The last signed usage: input_tokens, output_tokens, cost_usd, cost_source ..."""
+    """The last usage that the node signed: input_tokens, output_tokens, cost_usd, cost_source ..."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease(Record):
-    """One binding of an attempt to a node: from the signed job until the node's signed end closes it."""
+    """One binding of an attempt to a node, from the signed job until the node's signed end closes it."""
 
     TABLE: ClassVar = Table("fences", ("run", "lease"), ("node", "state", "tag"))
     run: str
@@ -320,7 +319,7 @@ class Lease(Record):
     node: str
     tag: str
     job: str
-    """The signed envelope: JSON, with exactly the bytes that were pushed."""
+    """The signed envelope of the job: JSON, with exactly the bytes that were sent."""
     digest: str
     start_by_epoch: int
     start_by_ms: int
@@ -328,7 +327,7 @@ class Lease(Record):
     state: LeaseState = LeaseState.OFFERED
     mark: str = ""
     cursor: int = 0
-    """The number of the highest applied event."""
+    """The number of the newest event of the lease that was applied."""
     stop_sent: bool = False
     """Whether a stop was sent to the node."""
     closed: Closed | None = None
@@ -337,8 +336,8 @@ class Lease(Record):
     ahead: bool = False
     """Whether the job was sent ahead, to wait on the node until a slot is free."""
     provider: str = ""
-    """The provider of the run's model, by its breaker's name; rate limits at the lease's end count for its
-    login."""
+    """The provider of the run's model, by its circuit breaker's name; rate limits at the lease's end count
+    for this provider's login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,13 +353,13 @@ class GpuHold(Record):
 
 @dataclass(frozen=True, slots=True)
 class BookEntry(Record):
-    """An entry in the books. Never changed, never deleted."""
+    """An entry in the books. It is never changed or deleted."""
 
     TABLE: ClassVar = Table("entries", ("id",), ("run", "scope,kind,source"))
     id: str
     at_ms: int
     scope: str
-    """The scope, such as `day:2026-11-20` or `node:gpubox`."""
+    """The budget scope, such as `day:2026-11-20` or `node:gpubox`."""
     kind: EntryKind
     run: str
     attempt: int
@@ -371,13 +370,13 @@ class BookEntry(Record):
     source: str = ""
     note: str = ""
     reserved_tokens: int = 0
-    """How many more tokens (if negative: fewer) are reserved; for USD, the entry's kind says that."""
+    """How many more tokens are reserved (negative: fewer). Reserved USD follow from the entry's `kind`."""
     reserved_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Balance(Record):
-    """The running sums of one scope; they always equal the sum of its entries."""
+    """The running sums of one budget scope; they always equal the sums of its entries."""
 
     TABLE: ClassVar = Table("balances", ("scope",))
     scope: str
@@ -390,7 +389,7 @@ class Balance(Record):
     reserved_tokens: int = 0
     reserved_ms: int = 0
     disputed_usd: Decimal = Decimal(0)
-    """The USD that nodes have claimed beyond the limits of their jobs; no ceiling counts it."""
+    """The USD that nodes have claimed beyond the limits of their jobs; they count towards no ceiling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +401,7 @@ class Decision(Record):
     number: int
     at_ms: int
     kind: str
-    """One of: gate, placement, wait, retry, stop, land, settle."""
+    """The kind of decision: gate, placement, wait, retry, stop, land or settle."""
     what: str
     verdict: str
     detail: str
@@ -421,12 +420,12 @@ class Audit(Record):
     detail: dict[str, object]
     run: str | None = None
     previous: str = ""
-    """Digest of the previous entry; empty: this is the first entry."""
+    """Digest of the previous entry; empty for the first entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent(Record):
-    """An event of the feed, for all its readers. `number` increases; only the newest are kept."""
+    """An event of the coordinator's event feed. `number` increases; only the newest events are stored."""
 
     TABLE: ClassVar = Table("feed", ("number",))
     number: int
@@ -439,7 +438,7 @@ class FeedEvent(Record):
 
 @dataclass(frozen=True, slots=True)
 class Action(Record):
-    """An action that follows from a run; stored until it is done, and not begun before `at_ms`."""
+    """An action that a run's progress requires; stored until it is done, and not begun before `at_ms`."""
 
     TABLE: ClassVar = Table("actions", ("id",), ("run",))
     id: str
@@ -454,7 +453,7 @@ class Action(Record):
 
 @dataclass(frozen=True, slots=True)
 class StoredReceipt(Record):
-    """An archived receipt, countersigned."""
+    """A countersigned receipt that was archived."""
 
     TABLE: ClassVar = Table("receipts", ("digest",), ("run", "tag"))
     digest: str
@@ -470,14 +469,14 @@ class StoredReceipt(Record):
 
 @dataclass(frozen=True, slots=True)
 class KnownKey(Record):
-    """A public key that signs or has signed for this fleet. Never deleted: old receipts need it."""
+    """A public key that signs or has signed for this fleet. Never deleted, because old receipts need it."""
 
     TABLE: ClassVar = Table("keys", ("keyid", "name"), ("role",))
     keyid: str
     name: str
     """The node's name; for a coordinator's key, the fleet's name."""
     role: str
-    """`node` or `coordinator`."""
+    """The key's owner: `node` or `coordinator`."""
     public: str
     from_ms: int
     until_ms: int | None = None
@@ -486,7 +485,7 @@ class KnownKey(Record):
 
 @dataclass(frozen=True, slots=True)
 class ControlMessage(Record):
-    """A signed control message, kept until the node has acknowledged it."""
+    """A signed control message, stored until the node has acknowledged it."""
 
     TABLE: ClassVar = Table("controls", ("tag", "seq"), ("tag",))
     tag: str

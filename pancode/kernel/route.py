@@ -11,7 +11,7 @@ A = TypeVar("A")
 
 
 def check_name(text: str) -> str:
-    """Return a name that a user typed. UsageError for an empty one, which must not mean `any`."""
+    """Return a name that a user typed. Raises UsageError for an empty name, which must not mean `any`."""
     if not text:
         raise UsageError("the name is empty", fix="give a name; a run: pancode runs")
     if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
@@ -20,12 +20,12 @@ def check_name(text: str) -> str:
 
 
 class Route(str, Generic[A]):
-    """`METHOD /v1/PATH`, with `{name}` for each part that a caller fills in. `A`: the type of the answer.
-    Handler and client use the same constant, so that the type checker compares their keys."""
+    """An API route: `METHOD /v1/PATH`, with `{name}` for each part that a caller fills in. `A`: the answer's
+    type. Handler and client use the same constant, so that the type checker compares their keys."""
 
     def at(self, *names: str) -> Route[A]:
-        """Return the route with its parts filled in, in order; each is quoted, so it stays one part.
-        UsageError for an empty part."""
+        """Return the route with its parts filled in, in order. Each part is quoted, so that it stays one
+        part. Raises UsageError for an empty part."""
         method, _, path = self.partition(" ")
         left = list(names)
         parts = [
@@ -35,5 +35,5 @@ class Route(str, Generic[A]):
 
 
 def path_in(route: str) -> str:
-    """Return the path of a route, or the path itself."""
+    """Return the path in a text `METHOD PATH`, or the text itself if it is only a path."""
     return route.partition(" ")[2] if isinstance(route, Route) else route

@@ -1,4 +1,4 @@
-"""Changes or removes existing rows: reads them, calls a pure function, writes the result."""
+"""Changes or removes existing rows: reads them, calls a pure function and writes the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def edit_row(tx: Transaction, kind: type[R], *key: str | int, change: Callable[[
 def take_controls(
     tx: Transaction, tag: str | None, fits: Callable[[ControlMessage], bool] = lambda _: True
 ) -> list[ControlMessage]:
-    """Remove and return the matching control messages of one node, or (None) of all."""
+    """Remove and return the matching control messages of one node, or of all nodes (`tag` None)."""
     where = None if tag is None else {"tag": tag}
     removed = [message for message in tx.find(ControlMessage, where) if fits(message)]
     for message in removed:

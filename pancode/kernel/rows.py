@@ -1,4 +1,4 @@
-"""The base of every row of the ledger, and the skills of a run."""
+"""The base class of every ledger row, and the skills of a run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from node_agent.wire.skill import JobSkill
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The table of a record: its name, the fields of its key, and the indexed fields. An index
-    `state,created_ms` serves a look-up by `state`, ordered by `created_ms`."""
+    """The table of a record: its name, its key fields and its indexed fields. An index `state,created_ms`
+    serves a look-up by `state`, ordered by `created_ms`."""
 
     name: str
     key: tuple[str, ...]
@@ -19,7 +19,7 @@ class Table:
 
 
 class Record:
-    """Base of all rows. Fields: str, int, bool, Decimal, StrEnum, None, or plain JSON (dict, list, tuple)."""
+    """Base class of rows. Fields: str, int, bool, Decimal, StrEnum, None, plain JSON (dict, list, tuple)."""
 
     __slots__ = ()
     TABLE: ClassVar[Table]

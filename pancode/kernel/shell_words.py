@@ -1,4 +1,4 @@
-"""Splits a command line into an argument list like a shell, without any other shell feature."""
+"""Splits a command line into an argument list as a shell does, without the shell's other features."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def split_words(text: str, where: str) -> tuple[str, ...]:
-    """Split the text into at least one word. UsageError for an operator, expansion, open quote, or nothing.
-    `where`: the flag or key for the message. What a shell would do silently is an error here."""
+    """Split the text into at least one argument. UsageError for an operator, expansion, open quote or
+    nothing. `where`: the flag or key to name. What a shell would silently interpret is an error here."""
     words = _split(text.strip(" \t\n"), where)
     if not words or not words[0]:
         raise UsageError(f"{where} is empty", fix="give a command, for example: pytest -q")
@@ -34,7 +34,7 @@ def split_words(text: str, where: str) -> tuple[str, ...]:
 def _split(text: str, where: str) -> tuple[str, ...]:
     if "\0" in text:
         raise UsageError(
-            f"{where}: cannot parse {text!r}", why="it contains a NUL character", fix="remove it"
+            f"{where}: cannot parse {text!r}", why="the text contains a NUL character", fix="remove it"
         )
     words: list[str] = []
     word: str | None = None
@@ -43,19 +43,23 @@ def _split(text: str, where: str) -> tuple[str, ...]:
             words += [] if word is None else [word]
             word = None
             continue
-        if token == "\\\n":  # the line continues
+        if token == "\\\n":  # an escaped line end: the command continues on the next line
             continue
         acting = _find_effect(token, word is None)
         if acting:
             raise _needs_a_shell(text, where, acting)
         if token in ("'", '"', "\\"):
-            raise UsageError(f"{where}: cannot parse {text!r}", why=f"{token} is not closed", fix="close it")
+            raise UsageError(
+                f"{where}: cannot parse {text!r}",
+                why=f"the quote or escape {token} is not closed",
+                fix="close it",
+            )
         word = (word or "") + _unquote_token(token)
     return tuple(words if word is None else [*words, word])
 
 
 def _find_effect(token: str, at_start: bool) -> str:
-    """Return what a shell would do with the token besides passing it on; empty: nothing."""
+    """Return how a shell would interpret the token, such as "an operator"; empty if it is plain text."""
     if len(token) > 1 and token[0] == '"':
         # Between double quotes, a shell still expands variables, but operators are plain text.
         found = next((char for char in re.sub(r"\\.", "", token, flags=re.DOTALL) if char in _IN_QUOTES), "")
@@ -68,7 +72,7 @@ def _find_effect(token: str, at_start: bool) -> str:
 
 
 def _unquote_token(token: str) -> str:
-    """Return the token without its quotes and escapes, by the shell's rules."""
+    """Return the token without quotes and escapes, as a shell would remove them."""
     if len(token) == 1:
         return token
     if token[0] == "'":

@@ -1,4 +1,4 @@
-"""Checks the signature of a webhook for a schedule (Standard Webhooks or a forge) or of a tracker."""
+"""Checks the signatures of webhooks: for a schedule (Standard Webhooks or a forge), and of issue trackers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from node_agent.wire.clock import Ids
 from pancode.kernel.visitors import AccessError
 
 WITHIN_MS = 5 * 60_000
-"""The greatest allowed difference between a call's time and this clock, in milliseconds."""
+"""The greatest allowed difference between the time in a call and this clock, in milliseconds."""
 MOST_BYTES = 1024 * 1024
 MOST_A_MINUTE = 30
-"""The most calls of a schedule per minute: within twice `WITHIN_MS`, fewer than the stored firings."""
+"""The most calls of a schedule per minute; stored firings cover twice `WITHIN_MS`, to recognize repeats."""
 FORGES, DELIVERY = "x-hub-signature-256", "x-github-delivery"
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 GITLAB, LINEAR = "x-gitlab-token", "linear-signature"
@@ -27,7 +27,7 @@ _MOST_ID, _MOST_SIGNATURES = 200, 10
 
 
 def secret_of(key: bytes) -> str:
-    """Return the key as a secret in the form of Standard Webhooks."""
+    """Return the key as a secret in the text form of Standard Webhooks."""
     return PREFIX + b64encode(key).decode()
 
 
@@ -35,12 +35,12 @@ _NOBODY = secret_of(bytes(KEY_BYTES))
 
 
 def fresh_secret(ids: Ids) -> str:
-    """Return a new secret, for the sender's signature and the check here."""
+    """Return a new secret, with which the sender signs and this fleet checks the signature."""
     return secret_of(bytes.fromhex(ids.token(KEY_BYTES)))
 
 
 def compute_signature(secret: str, message_id: str, at_s: int, body: bytes) -> str:
-    """Return the correct `webhook-signature` by Standard Webhooks, version 1 (HMAC-SHA256)."""
+    """Return the correct value of `webhook-signature` by Standard Webhooks, version 1 (HMAC-SHA256)."""
     key = b64decode(secret.removeprefix(PREFIX))
     signed = hmac.new(key, f"{message_id}.{at_s}.".encode() + body, sha256)
     return f"v1,{b64encode(signed.digest()).decode()}"
@@ -48,7 +48,7 @@ def compute_signature(secret: str, message_id: str, at_s: int, body: bytes) -> s
 
 @dataclass(frozen=True, slots=True)
 class HookCall:
-    """A request as received; header names in lower case."""
+    """A webhook request as received; header names in lower case."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -56,7 +56,7 @@ class HookCall:
 
 @dataclass(frozen=True, slots=True)
 class ProvenCall:
-    """A call whose sender knows the secret. `key`: the same if the call is repeated. `id`: for users."""
+    """A call whose sender knows the secret. `key`: equal if a call is repeated. `id`: its id, for users."""
 
     key: str
     id: str
@@ -64,7 +64,7 @@ class ProvenCall:
 
 
 def verify_call(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
-    """Return a correctly signed call. AccessError; does not reveal a missing schedule (`secret` None)."""
+    """Return a correctly signed call. AccessError hides whether the schedule exists (`secret` None: no)."""
     if STANDARD[2] in call.headers:
         message, at, signatures = (call.headers.get(name, "") for name in STANDARD)
         plain = message.isascii() and message.isprintable() and 0 < len(message) <= _MOST_ID
@@ -83,7 +83,7 @@ def verify_call(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
             )
         return ProvenCall(f"webhook:{_hash_data(message.encode())}", message)
     if FORGES in call.headers:
-        # A forge's signature covers no time and no id, so the same body is the same call.
+        # A forge's signature covers no time and no id, so an equal body counts as the same call.
         signed = hmac.new((secret or _NOBODY).encode(), call.body, sha256).hexdigest()
         if not _is_same(call.headers[FORGES], f"sha256={signed}") or secret is None:
             raise _make_sign_error()
@@ -92,7 +92,7 @@ def verify_call(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
         return ProvenCall(f"webhook:{_hash_data(call.body)}", shown[:_MOST_ID], is_ping)
     raise AccessError(
         "the webhook is not signed",
-        why=f"it has neither the header {STANDARD[2]} nor {FORGES}",
+        why=f"the request has neither the header {STANDARD[2]} nor {FORGES}",
         fix="give the sender the secret that `pancode schedule add` printed",
         code="unsigned",
     )
@@ -111,7 +111,7 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
     if not {FORGES, GITLAB, LINEAR} & call.headers.keys():
         raise AccessError(
             "the webhook is not signed",
-            why=f"it has none of the headers {FORGES}, {GITLAB} and {LINEAR}",
+            why=f"the request has none of the headers {FORGES}, {GITLAB} and {LINEAR}",
             fix="give the tracker the secret that `pancode project webhook NAME` shows",
             code="unsigned",
         )
@@ -145,7 +145,7 @@ def too_many() -> AccessError:
     return AccessError(
         "too many webhooks for one schedule",
         why=f"more than {MOST_A_MINUTE} within a minute",
-        fix="send it again in a minute",
+        fix="send the webhook again in a minute",
         code="too_many_webhooks",
     )
 

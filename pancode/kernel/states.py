@@ -1,4 +1,4 @@
-"""The states and kinds of the ledger's rows."""
+"""Defines the states and kinds of the ledger's rows."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from enum import StrEnum
 
 
 class LandRule(StrEnum):
-    """The results that land without a user's `pancode land`."""
+    """Which results land without a user's `pancode land`."""
 
     ASK = "ask"
     """Only results of a dispatch, workflow or schedule with --land."""
     NEVER = "never"
     WHEN_VERIFIED = "when-verified"
-    """Also each result whose gates have passed; on two nodes, if `dispatch.verify_on` requires it."""
+    """Also each result whose gates have passed, on two nodes if `dispatch.verify_on` requires it."""
 
 
 class GpuRule(StrEnum):
-    """The runs that get the GPUs of a node."""
+    """Which runs get the GPUs of a node."""
 
     ALL = "all"
-    """Every run gets those that no other run has reserved."""
+    """Every run gets the GPUs that no other run has reserved."""
     ASKED = "asked"
-    """Only runs that request one."""
+    """Only runs that request a GPU get GPUs."""
     NONE = "none"
 
 
@@ -45,7 +45,7 @@ class LeaseState(StrEnum):
 
 
 class Closed(StrEnum):
-    """The end of a lease: closed by the node's signed message, or given up as lost."""
+    """How a lease ended: closed by the node's signed message, or given up as lost."""
 
     RECEIPT = "receipt"
     REFUSED = "refused"
@@ -57,7 +57,7 @@ class Closed(StrEnum):
 
 
 class WaitReason(StrEnum):
-    """Why a run does not continue now; the run's `reason` has the text for users."""
+    """Why a run does not continue now. The run's `reason` contains the text for users."""
 
     QUEUED = "queued"
     NO_NODE = "no_node"
@@ -70,7 +70,7 @@ class WaitReason(StrEnum):
     RETRY = "retry"
     RETURNED = "returned"
     HANDED = "handed"
-    """The run's job waits on a node, which begins it when a slot is free."""
+    """The run's job waits on a node, which starts the job when a slot is free."""
     OLDER_ATTEMPT = "older_attempt"
     DEPOT = "depot"
     FORGOTTEN = "forgotten"
@@ -82,15 +82,15 @@ class WaitReason(StrEnum):
 
     @property
     def is_held(self) -> bool:
-        """Whether the run may begin only after someone other than a node acts."""
+        """Whether the run waits for its workflow, a user or the check of its gates, and not for a node."""
         return self in (self.WORKFLOW, self.USER, self.GATES)
 
 
 class EntryKind(StrEnum):
-    """The kind of an entry in the books. hold +reserved; release -reserved; spend +spent; correct ±spent;
-    unknown: the reservation stays.
+    """The kind of an entry in the books. hold: adds the reserved amount; release: subtracts it; spend: adds
+    the spent amount; correct: changes it; unknown: the reservation stays.
 
-    disputed ±claimed: above the job's limit, and not counted by any ceiling until a user decides.
+    disputed: changes the amount claimed above the job's limit; no ceiling counts it until a user decides.
     """
 
     RESERVE = "hold"
@@ -102,11 +102,11 @@ class EntryKind(StrEnum):
 
 
 class ActionKind(StrEnum):
-    """The kind of an action that follows from a run."""
+    """The kind of an action that a run's progress requires."""
 
     LAND = "land"
     USER = "person"
-    """A user must answer, approve or deny; nothing follows automatically."""
+    """A user must answer, approve or deny; the coordinator does nothing by itself."""
     ADVANCE = "advance"
     """The run's workflow is updated."""
     GO_ON = "go_on"
@@ -114,15 +114,15 @@ class ActionKind(StrEnum):
     VERIFY = "verify"
     """Another node runs the gates on the result."""
     CHECK_GATES = "check_gates"
-    """The gates run on the unchanged tree, or their verdict is reported."""
+    """The gates run on the unchanged tree, and their verdict is reported."""
     FLEET = "fleet"
-    """A fleet tool is called, as an active orchestrator has requested."""
+    """A fleet tool is called, as the active run of an orchestrator has requested."""
     TELL = "tell"
-    """An orchestrator's session is told how the runs that it began ended; one action per session."""
+    """A message tells an orchestrator's session how the runs that it began ended; one action per session."""
 
 
 class WorkflowKind(StrEnum):
-    """The command that made a workflow; all kinds follow the same rules."""
+    """The command that created a workflow. All kinds follow the same rules."""
 
     BATCH = "batch"
     CHAIN = "chain"
@@ -139,7 +139,7 @@ class WorkflowState(StrEnum):
     STOPPING = "stopping"
     DONE = "done"
     PARTIAL = "partial"
-    """Some tasks of a batch are done, others are not."""
+    """Some tasks of a batch are done, and others are not."""
     FAILED = "failed"
     STOPPED = "stopped"
 
@@ -148,7 +148,7 @@ class WorkflowStepState(StrEnum):
     """The states of a workflow's step; the last five are final."""
 
     WAITING = "waiting"
-    """The step waits for steps that it needs, or for a free place."""
+    """The step waits for steps that it needs, or until fewer runs of the workflow work."""
     STARTING = "starting"
     """The step has the id of its run, which may not exist yet."""
     RUNNING = "running"
@@ -157,7 +157,7 @@ class WorkflowStepState(StrEnum):
     REFUSED = "refused"
     """The step's dispatch did not pass admission."""
     SKIPPED = "skipped"
-    """The step never began: a step that it needs failed, or the workflow was stopped."""
+    """The step never began, because a step that it needs failed or the workflow was stopped."""
     STOPPED = "stopped"
 
     @property
@@ -167,7 +167,7 @@ class WorkflowStepState(StrEnum):
 
 
 class EventKind(StrEnum):
-    """The kind of an event of the feed."""
+    """The kind of an event in the coordinator's event feed."""
 
     RUN_QUEUED = "run.queued"
     RUN_WAITS = "run.waits"
@@ -194,7 +194,7 @@ class EventKind(StrEnum):
 
 
 class SessionState(StrEnum):
-    """The current state of a session, in the words that interfaces show."""
+    """The current state of a session, as interfaces show it."""
 
     WAITS_FOR_SLOT = "waits for a slot"
     STARTS = "starts"
@@ -206,13 +206,13 @@ class SessionState(StrEnum):
     SUSPENDED = "rests"
     """No program runs and no slot is used: the next message begins the next interactive run."""
     TURN_LOST = "turn lost"
-    """The session's program ended within a turn: a user decides whether to send the message again."""
+    """The session's program ended within a turn; a user decides whether to send the message again."""
     ENDED = "ended"
     """A user has ended the session, or it is a run without turns."""
 
 
 class How(StrEnum):
-    """How a change becomes commits on a branch."""
+    """How a run's change becomes commits on a branch."""
 
     SQUASH = "squash"
     """One commit with the whole change."""

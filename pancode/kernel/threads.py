@@ -1,7 +1,7 @@
-"""The threads that a coordinator cannot work without: the process exits when one dies, when memory runs out,
-or when no thread can be started any more.
+"""The threads without which a coordinator cannot work. The process exits when one of them dies, when memory
+runs out, or when the system cannot start a thread.
 
-The service manager, or the next command, starts it again; its state is in the ledger and in Redis.
+The service manager or the next command starts the coordinator again; its state is in the ledger and in Redis.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ log = logging.getLogger("pancode.threads")
 
 
 class BackgroundThread(Protocol):
-    """A thread of the coordinator that works on its own."""
+    """A background thread of the coordinator."""
 
     def start(self) -> None:
         """Start the thread; called once, before any request is answered."""
 
     def stop(self) -> None:
-        """Stop the thread; after the return it writes nothing. Idempotent."""
+        """Stop the thread; after this returns, the thread writes nothing. Idempotent."""
 
 
 class EssentialThread(threading.Thread):
@@ -41,7 +41,7 @@ SOON_S = 2.0
 
 
 class PeriodicThread(ABC):
-    """Checks something every `every_s`. A check that fails is logged, and does not stop later ones."""
+    """A thread that checks something every `every_s`. A failed check is logged; later checks still follow."""
 
     def __init__(self, name: str, every_s: float) -> None:
         self._name, self._every_s = name, every_s
@@ -52,17 +52,17 @@ class PeriodicThread(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop without waiting for a current check: the next start does what it has not finished."""
+        """Stop without waiting for a check in progress; after the next start, a check does what is left."""
         self._stopping.set()
         self._asked.set()
 
     def hurry(self) -> None:
-        """Check within `SOON_S`; calls until then share that check."""
+        """Make the next check happen within `SOON_S`; calls until then share that check."""
         self._asked.set()
 
     @abstractmethod
     def look(self) -> object:
-        """Check once."""
+        """Make one check."""
 
     def _run_passes(self) -> None:
         while True:
@@ -80,7 +80,7 @@ class PeriodicThread(ABC):
 
 
 def end_with_them() -> None:
-    """From now on, exit this process when an essential thread dies, because it serves as a coordinator."""
+    """From now on, exit this process when an essential thread dies, because the process is a coordinator."""
     _ends.set()
     told, start = threading.excepthook, threading.Thread.start
 
@@ -96,8 +96,7 @@ def end_with_them() -> None:
         try:
             start(self)
         except RuntimeError as error:
-            # The thread was not running before, and the process is not exiting: the system cannot start a
-            # thread.
+            # The thread never ran, and the process is not exiting, so the system cannot start a thread.
             if self.ident is None and not sys.is_finalizing():
                 _end(threading.current_thread().name, type(error))
             raise
@@ -107,7 +106,7 @@ def end_with_them() -> None:
 
 
 def end_process_on_memory_error(loop: Any) -> None:
-    """Exit the process if a callback runs out of memory; an event loop would survive the failed callback."""
+    """Exit the process if an event loop's callback runs out of memory; the loop itself would continue."""
     loop.set_exception_handler(_handle_exception)
 
 
@@ -119,13 +118,13 @@ def _handle_exception(loop: Any, context: dict[str, Any]) -> None:
 
 
 def ran_out() -> None:
-    """Exit the process because memory ran out: a thread that continues without it would hang."""
+    """Exit the process because memory ran out; a thread that continued without memory would hang."""
     if _ends.is_set():
         _end(threading.current_thread().name, MemoryError)
 
 
 def _end(thread: str, kind: type[BaseException]) -> None:
-    """Exit the process at once: an orderly stop would need memory, and threads that have ended."""
+    """Exit the process at once: an orderly stop would need memory, and threads that have already ended."""
     words = (
         f"the coordinator exits, and the next command starts it: its thread {thread} died of {kind.__name__}"
     )

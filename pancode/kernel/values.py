@@ -1,4 +1,4 @@
-"""Copies of frozen values, like `dataclasses.replace` but fast for many fields; and exact sums."""
+"""Copies frozen values, like `dataclasses.replace` but fast for many fields; also computes exact sums."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
-"""For exact sums: Decimal's default context rounds at 28 digits, so large sums would not match their
-entries."""
+"""A context for exact sums. Decimal's default context rounds at 28 digits, so large sums would not match
+their entries."""
 
 T = TypeVar("T")
 _Put = Callable[[Any, Any], None]
 
 
 if TYPE_CHECKING:
-    from dataclasses import replace as replace  # the original, because the type checker knows its fields
+    # type checkers use the original function, because they know its fields
+    from dataclasses import replace as replace
 else:
 
     def replace(value: Any, /, **changes: object) -> Any:
-        """Copy a dataclass with slots that validates nothing on creation. TypeError for an unknown field."""
+        """Copy a dataclass that has slots and validates nothing on creation. TypeError for unknown fields."""
         kind = type(value)
         get, puts, by_name = _make_accessors(kind)
         copy = kind.__new__(kind)
@@ -48,7 +49,7 @@ def make_value(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
 def _make_accessors(
     kind: Any,
 ) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[_Put, ...], Mapping[str, _Put]]:
-    """Return a reader of all fields, and a setter for each field's slot that bypasses the frozen class."""
+    """Return a reader of all fields, and a setter for each field that also works on a frozen object."""
     if hasattr(kind, "__post_init__"):
         raise TypeError(f"{kind.__name__} validates itself on creation: use dataclasses.replace")
     names = tuple(field.name for field in fields(kind))

@@ -1,4 +1,4 @@
-"""Callers of the API with a token, and the rights of tokens."""
+"""Callers of the API who use a token, and the rights of tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AccessScope(StrEnum):
-    """The rights of a token. Each scope allows reading; `admin` allows everything."""
+    """The rights of a token. Each scope also allows reading; `admin` allows everything."""
 
     READ = "read"
     ANSWER = "answer"
@@ -29,7 +29,7 @@ class AccessScope(StrEnum):
 
 
 class Risk(StrEnum):
-    """The possible effect of a request, from harmless to irreversible."""
+    """The greatest possible effect of a request, from harmless to irreversible."""
 
     LOOKS = "looks"
     ACTS = "acts"
@@ -46,29 +46,29 @@ def has_scope(scopes: Iterable[str], needed: AccessScope) -> bool:
 
 
 PREFIX = "pct_"
-"""The prefix of each secret, so that scanners of files and logs find it."""
+"""The prefix of each secret, with which scanners of files and logs recognize secrets."""
 SECRET_BYTES = 32
 USED_MS = 60_000
 """The minimum time between two writes of a token's last use, in milliseconds."""
 CODE_MS = 60_000
 """How long a one-time code is valid, in milliseconds."""
 BY = "token "
-"""Precedes a token's name where its requests record the caller."""
+"""The prefix before a token's name where its requests record the caller."""
 WEB = "web-"
-"""The prefix of the name of a token that a browser got for a code."""
+"""The prefix of the names of tokens that browsers got for one-time codes."""
 NOTICE = "notice-"
-"""The prefix of the name of a token in a notice's link."""
+"""The prefix of the names of tokens in the links of notices."""
 
 
 class AccessError(RefusedError):
-    """A caller over TCP is refused, or may not send this request."""
+    """A refusal of a caller over TCP, or of a request that the caller may not send."""
 
     code = "no_token"
 
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token to create. `lasts_ms` None: it never expires. `item`: its inbox item, or that item's run."""
+    """A new token. `lasts_ms` None: it never expires. `item`: its only inbox item, or that item's run."""
 
     name: str
     scopes: tuple[AccessScope, ...]
@@ -78,7 +78,7 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True)
 class WebCode:
-    """The token for a one-time code, and the code's end, by the coordinator's boot clock."""
+    """The token that a one-time code gives, and when the code expires, by the coordinator's boot clock."""
 
     until_ms: int
     wanted: NewToken
@@ -87,7 +87,7 @@ class WebCode:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A caller over TCP. `token` None: the caller sent none."""
+    """A caller over TCP. `token` None: the caller sent no token."""
 
     token: ApiToken | None = None
 
@@ -101,7 +101,7 @@ def hash_secret(secret: str) -> str:
 
 
 def check_token(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
-    """Return the token with this secret, if it is valid. AccessError."""
+    """Return the token with this secret. Raises AccessError if the token is unknown or not valid."""
     make = "pancode admin tokens --create NAME --allow read"
     if found is None or not hmac.compare_digest(found.digest, hash_secret(secret)):
         why = "no token has this secret; it may have been revoked"
@@ -113,27 +113,28 @@ def check_token(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
 
 def invalid_code() -> AccessError:
     """Return the error for a code that was never issued, or has expired."""
-    why = f"a code can be used once, within {CODE_MS // 1000} s"
+    why = f"a code can be used only once, within {CODE_MS // 1000} s"
     return AccessError("this code is not valid", why=why, fix="pancode web", code="unknown_code")
 
 
 def used_code(session: str) -> AccessError:
-    """Return the error for a code that already opened this session, perhaps for a stranger with the link."""
+    """Return the error for a code that was already used to open this session, perhaps by a stranger."""
     return AccessError(
         "this code was already used",
-        why=f"it opened session {session}; if that was not you, someone else has your permissions there",
-        fix=f"revoke it: pancode admin tokens --revoke {session}; then: pancode web",
+        why=f"the code opened session {session}; if that was not you, someone else has your permissions "
+        "there",
+        fix=f"revoke that session: pancode admin tokens --revoke {session}; then open yours: pancode web",
         code="used_code",
         details={"session": session},
     )
 
 
 def must_allow(token: ApiToken, needed: AccessScope, what: str, without: str = "") -> None:
-    """Raise AccessError if the token lacks the scope. `without`: what the caller can do instead."""
+    """Raise AccessError if the token lacks the scope. `without`: an alternative to put before the fix."""
     if not has_scope(token.scopes, needed):
         raise AccessError(
             f"token {token.name} is not allowed to request {what}",
-            why=f"it needs the scope {needed}; the token has {', '.join(token.scopes)}",
+            why=f"the request needs the scope {needed}; the token has {', '.join(token.scopes)}",
             fix=f"{without}pancode admin tokens --create NAME --allow {needed}",
             code="wrong_scope",
             details={"scope": needed.value},
@@ -141,12 +142,12 @@ def must_allow(token: ApiToken, needed: AccessScope, what: str, without: str = "
 
 
 _ASKER: ContextVar[ApiToken | None] = ContextVar("asker", default=None)
-"""The token of the request that this thread serves; None: the owner's request, or none."""
+"""The token of the request that this thread serves; None: the request of the owner, or no request."""
 
 
 @contextmanager
 def set_asker(token: ApiToken | None) -> Iterator[None]:
-    """Act for this token inside the block, on any route; use cases check it with `is_allowed`."""
+    """Make this token the current caller's inside the block; `is_allowed` then checks its rights."""
     before = _ASKER.set(token)
     try:
         yield
@@ -164,34 +165,36 @@ def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
     """Raise AccessError if the current caller may not land (`lands`) or give an approval (`says_yes`)."""
     token = _ASKER.get()
     if token is not None and lands:
-        must_allow(token, AccessScope.OPERATE, f"{what} of what lands its change", "without land; or: ")
+        must_allow(
+            token, AccessScope.OPERATE, f"{what} of work that lands its change", "omit the field land; or: "
+        )
     if token is not None and says_yes:
-        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "without yes; or: ")
+        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "omit the field yes; or: ")
 
 
 def token_behind(created_by: str) -> str | None:
-    """Return the name of the token that created it, or None."""
+    """Return the name of the token in a `created_by` value; None if a user created the object."""
     return created_by.removeprefix(BY) if created_by.startswith(BY) else None
 
 
 def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int) -> bool:
-    """Whether this token, found by its name, existed when something was made, and is still valid."""
+    """Whether this token, found by its name, existed when the object was made and is still valid."""
     return token is not None and not is_over(token, now_ms) and token.created_ms <= made_ms
 
 
 def must_be_its_item(token: ApiToken, run: str, what: str) -> None:
-    """Raise AccessError if a token for one inbox item is used for another run. `run` empty: for none."""
+    """Raise AccessError if a token for one inbox item is used for another run: `run` (empty: for no run)."""
     if token.item is not None and run != token.run:
         raise AccessError(
             f"token {token.name} is not allowed to request {what}",
-            why=f"it may only answer the requests of {token.run}",
+            why=f"the token may only answer the requests of {token.run}",
             fix="pancode inbox",
             code="wrong_item",
         )
 
 
 def narrow_token(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewToken:
-    """Return the wanted token, expiring no later than the caller's. AccessError for scopes that it lacks."""
+    """Return the token, expiring no later than the caller's. AccessError for scopes that the caller lacks."""
     if asker is None:
         return wanted
     for scope in wanted.scopes:
@@ -206,7 +209,7 @@ def narrow_token(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewTo
 def must_be_free(known: Iterable[ApiToken], name: str, now_ms: int) -> None:
     """Raise ConflictError if a valid token has this name."""
     if any(token.name == name and not is_over(token, now_ms) for token in known):
-        fix = f"choose another name, or: pancode admin tokens --revoke {name}"
+        fix = f"choose another name, or revoke the token: pancode admin tokens --revoke {name}"
         raise ConflictError(f"token {name} already exists", fix=fix, code="token_exists")
 
 

@@ -1,4 +1,4 @@
-"""The API's answers about landings."""
+"""The types of the API's answers about landings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pancode.runs.answers import LandingShape, QueuedAnswer, RunShape
 
 
 class LandingRow(TypedDict):
-    """A waiting or current landing. `place`: how many of its repository are before it. `branch` null: it
-    changes the files."""
+    """A waiting or current landing. `place`: how many landings of the same repository are before it. `branch`
+    null: it changes the user's files."""
 
     run: str
     project: str | None
@@ -25,7 +25,7 @@ class LandingRow(TypedDict):
 
 
 class LandAnswer(LandingShape):
-    """How a landing ended, or its place in the queue. `tracker`: what its issue now shows."""
+    """How a landing ended, or its place in the queue. `tracker`: what the run's issue now shows."""
 
     run: str
     tracker: NotRequired[str]
@@ -33,7 +33,7 @@ class LandAnswer(LandingShape):
 
 
 class CalledOffRow(LandingShape):
-    """How a canceled landing ended. `queued`: it had not begun."""
+    """How a canceled landing ended. `queued`: the landing had not begun."""
 
     queued: NotRequired[bool]
 

@@ -1,4 +1,4 @@
-"""Has another node run the gates on a result, in a signed run without an agent whose receipt counts."""
+"""Has another node run the gates on a result, in a signed run without an agent; its receipt is evidence."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 def request_check(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
-    """Request a verification for a user; `again`: even if the result is disputed. RefusedError for the
-    result; UsageError, NotFoundError for the node."""
+    """Request a verification for a user; `again`: even if the result is disputed. Raises RefusedError if the
+    result cannot be verified, UsageError or NotFoundError for the node."""
     with unit_of_work(core) as work:
         names = [view.node.name for view in core.views(work.tx) if view.node.removed is None]
         check_verifier(on, names, str(run.result.get("node") or ""))
         found = work.tx.get(Run, run.id) or run
         if any(one.node == on for one in list_verdicts(found)):
-            fix = f"pancode runs verify {run.id} --again, or --on another node"
+            fix = f"verify on another node, or again: pancode runs verify {run.id} --again"
             raise UsageError(f"{on} has already verified {run.id}", fix=fix, code="judged_already")
         return work.signal(found, VerificationAsked(on, by, again))
 
 
 class Verifications:
-    """A pancode.runs.follow_on_actions.Doer that begins verifications, and records their verdicts."""
+    """A pancode.runs.follow_on_actions.Doer that begins verifications and records their verdicts."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Begin a due verification, or record a finished one. UnavailableError: the depot is full."""
+        """Begin a due verification, or record a finished one. UnavailableError if the depot is full."""
         with self._core.ports.ledger.transaction() as tx:
             found = tx.get(Run, run)
             seen = read_verified(found) if found is not None else None
@@ -60,14 +60,14 @@ class Verifications:
         elif other is not None and seen.waits:
             self._signal_run(run, VerificationOver(judge_result(found, other)))
         elif other is not None and other.outcome is not None and seen.receipt is None:
-            # it was lost, and has returned
+            # the verifying run was lost and has returned
             self._signal_run(run, VerificationOver(judge_result(found, other)))
         else:
             self._begin(found)
 
     def give_up(self, run: str, error: Exception) -> None:
-        """Record that the verification failed unexpectedly."""
-        why = f"it could not be verified: {type(error).__name__}: {error}"
+        """Record that the verification failed because of an unexpected error."""
+        why = f"the result could not be verified: {type(error).__name__}: {error}"
         self._signal_run(run, VerificationOver(VerifiedResult(ResultTrust.PARTLY, why)))
 
     def _begin(self, run: Run) -> None:
@@ -76,15 +76,15 @@ class Verifications:
         except UnavailableError:
             raise
         except PancodeError as error:
-            why = f"it cannot be verified: {error}{f': {error.why}' if error.why else ''}"
+            why = f"the result cannot be verified: {error}{f': {error.why}' if error.why else ''}"
             queued = VerificationOver(VerifiedResult(ResultTrust.PARTLY, why))
         if queued is not None:
             self._signal_run(run.id, queued)
 
     def _queue_run(self, run: Run) -> VerificationOver | None:
-        """Queue the verifying run; return a VerificationOver if no other node can ever take it."""
+        """Queue the verifying run. Return a VerificationOver if no other node can ever take it, else None."""
         core, commit, own = self._core, result_at(run), passed_on(run)
-        assert commit is not None  # otherwise no verification would have been requested
+        assert commit is not None  # the run has gates; otherwise no verification would have been requested
         on, required = str(GateTerms.of(run).verify_on), load_gates(core, run)
         with unit_of_work(core) as work:
             other = replace(

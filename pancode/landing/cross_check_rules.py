@@ -1,4 +1,4 @@
-"""The verification of a result on another node: its request, begin and end."""
+"""The verification of a result on another node: how it is requested, begins and ends."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pancode.runs.receipts.trust import (
 
 
 def begin_check(made: Changes) -> Changes:
-    """When a run settles, start the verification of its result by another node."""
-    made = _put(made, make_waiting(made.run, "another node is to run its gates"))
+    """Start the verification of a settled run's result by another node."""
+    made = _put(made, make_waiting(made.run, "another node will run the gates"))
     return made.follow(ActionKind.VERIFY, made.run.created_by)
 
 
 def judge_next(made: Changes) -> Changes:
-    """Update the run that this verifying run judges, because the verifying run has ended."""
+    """Update the run whose result this verifying run judges, because the verifying run has ended."""
     run, judging = made.run, Judging.of(made.run)
     if not judging.verifies or judging.judges is None:
         return made
@@ -37,30 +37,31 @@ def judge_next(made: Changes) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class VerificationAsked(Signal):
-    """A user requests a verification. `on`: a node's name, or `other`. `again`: even if disputed."""
+    """A user's signal to verify a result. `on`: a node's name, or `other`. `again`: even if disputed."""
 
     on: str
     by: str
     again: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Start the verification of an existing result, as a user requested. RefusedError if it is not
-        possible, or the result is disputed."""
+        """Start the verification of an existing result. Raises RefusedError if that is not possible, or if
+        the result is disputed."""
         seen = read_verified(made.run)
         if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
             why = "the run is not done" if seen is None else seen.why
             raise RefusedError(
                 f"cannot verify {made.run.id} now",
                 why=why,
-                fix=f"pancode runs show {made.run.id}",
+                fix=f"see the run: pancode runs show {made.run.id}",
                 code="not_verifiable",
             )
         if seen.state is ResultTrust.DISPUTED and not self.again:
             again = f"pancode runs verify {made.run.id} --again"
             raise RefusedError(
                 f"{made.run.id} is disputed",
-                why=f"{seen.why}; repeating the check until a node agrees proves nothing",
-                fix=f"pancode runs show {seen.run}; if that node was wrong, use another node: {again}",
+                why=f"{seen.why}; a check that is repeated until a node agrees proves nothing",
+                fix=f"see the check: pancode runs show {seen.run}; if that node was wrong, use another node: "
+                f"{again}",
                 code="disputed",
             )
         made = made.put(replace(GateTerms.of(made.run), verify_on=self.on).on(made.run)).record(
@@ -71,7 +72,7 @@ class VerificationAsked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class VerificationBegun(Signal):
-    """The run that verifies the result on another node is queued."""
+    """The signal that the run that verifies the result on another node is queued."""
 
     run: str
     on: str
@@ -82,18 +83,18 @@ class VerificationBegun(Signal):
         known = read_verified(made.run)
         if known is not None and known.run == self.run:
             return made
-        made = _put(made, make_waiting(made.run, f"{self.run} runs its gates on another node", self.run))
+        made = _put(made, make_waiting(made.run, f"{self.run} runs the gates on another node", self.run))
         return made.tell("verify", self.run, "begun", f"on {self.on}")
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationOver(Signal):
-    """The verification has ended, or is not possible."""
+    """The signal that the verification has ended or is not possible."""
 
     seen: VerifiedResult
 
     def apply(self, made: Changes) -> Changes:
-        """Record the verdict; then start a landing that waited for it."""
+        """Record the verdict, then start the landing if one waited for it."""
         made, seen = (
             made.done(made.case.action(ActionKind.VERIFY)),
             update_trust(list_verdicts(made.run), self.seen),

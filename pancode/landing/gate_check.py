@@ -1,4 +1,4 @@
-"""Runs a run's gates on the unchanged tree, in parallel to it, when its repository first uses them."""
+"""Runs a run's gates on the unchanged tree, in parallel to the run, when its repository first uses them."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ WORKS_MS, WAITS_MS = 2_000, 15_000
 
 
 def read_known(tx: Transaction, run: Run) -> dict[tuple[str, ...], str]:
-    """Return the known gates of the run's repository: the commit on which each fails; empty: it passed."""
+    """Return the known gates of the run's repository, each with the commit where it fails; empty: passed."""
     row = tx.get(Setting, f"gates:{run.project}")
     rows = row.value if row is not None and isinstance(row.value, list) else []
     return {tuple(argv): fails_on for argv, fails_on in rows}
 
 
 def has_new_gate(tx: Transaction, run: Run) -> bool:
-    """Whether, for one of the run's gates, it is unknown if it passes without the run's change."""
+    """Whether one of the run's gates was never run on a tree without the run's change."""
     known = read_known(tx, run) if run.gates else {}
     return any(known.get(argv_of(gate)) not in ("", _base_of(run)) for gate in run.gates)
 
@@ -68,7 +68,7 @@ def _base_of(run: Run) -> str:
 
 
 def is_checkable(run: Run) -> bool:
-    """Whether the run begins with only a snapshot of its repository, so that any node can check it."""
+    """Whether the run begins with only a snapshot of its repository, so that any node can check its gates."""
     begins = Lineage.of(run)
     others = (begins.continues, begins.begins, begins.takes, begins.resolves, begins.in_workspace, run.judges)
     is_alone = not any(others) and not run.takes_turns and not run.holds_gpus
@@ -76,14 +76,15 @@ def is_checkable(run: Run) -> bool:
 
 
 def wait_for_check(work: Work, joining: Joining) -> Run:
-    """Make a new run wait for the check of its gates, if a user wants it. UsageError if not possible."""
+    """Make a new run wait for the check of its gates, if its user wants it. UsageError if not possible."""
     run = joining.run
     if not GateTerms.of(run).check_first:
         return run
     if not is_checkable(run) or run.waits is WaitReason.WORKFLOW or Approvals.of(run).asks:
         raise UsageError(
-            f"the gates of {run.id} cannot be checked first",
-            why="this requires a run that starts at once, only on files of a repository, without GPUs",
+            f"the gates of {run.id} cannot be checked before it starts",
+            why="--check-gates-first requires a run that starts at once, only on files of a repository, "
+            "without GPUs",
             fix="leave out --check-gates-first",
             code="uncheckable_gates",
         )
@@ -92,7 +93,7 @@ def wait_for_check(work: Work, joining: Joining) -> Run:
 
 
 def check_new_gates(tx: Transaction, made: Changes) -> Changes:
-    """Start a check of a placed run's new gates, in parallel to it. Idempotent."""
+    """Start a check of those gates of a placed run that are new, at the same time as the run. Idempotent."""
     run = made.run
     is_due = is_checkable(run) and has_new_gate(tx, run) and tx.get(Action, action_id(run.id)) is None
     return made.add(make_action(run, made.now.ms)) if is_due else made
@@ -104,7 +105,7 @@ def make_action(run: Run, at_ms: int) -> Action:
 
 
 def action_id(run: str) -> str:
-    """Return the id of this action."""
+    """Return the id of the action that checks the gates of this run."""
     return f"gates:{run}"
 
 
@@ -123,21 +124,23 @@ def mark_failed_gates(tx: Transaction, made: Changes) -> Changes:
     reason = f"{run.reason}; {ALREADY}" if failed[0] in already else run.reason
     made = made.put(replace(run, reason=reason, result={**run.result, "gates": marked}))
     for one in already:
-        made = made.tell("gate", str(one["name"]), "already fails", "it also fails on the unchanged tree")
+        made = made.tell(
+            "gate", str(one["name"]), "already fails", "the gate also fails on the unchanged tree"
+        )
     return made
 
 
 @dataclass(frozen=True, slots=True)
 class GatesChecked(Signal):
-    """The check of the run's gates on the unchanged tree has ended, or is not possible. `check`: the run that
-    has checked them, or `gates`; `failure`: why it failed, or None."""
+    """The signal that the check of the run's gates on the unchanged tree has ended or is not possible.
+    `check`: the run that has checked the gates, or `gates`; `failure`: why the check failed, or None."""
 
     check: str
     failure: FailureKind | None
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Start or end a run that has waited for the check."""
+        """If the run waits for the check, start it or, if the check failed, end it."""
         made = made.tell("gate", self.check, "checked", f"gates on the unchanged tree: {self.why}")
         if made.run.state is not RunState.PENDING or made.run.waits is not WaitReason.GATES:
             return made
@@ -155,7 +158,7 @@ class GateChecks:
         self._core = core
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Begin the check, report its verdict, or try again later. UnavailableError: the depot is full."""
+        """Begin the check, report its verdict, or try again later. UnavailableError if the depot is full."""
         try:
             with unit_of_work(self._core) as work:
                 found, action = work.tx.get(Run, run), work.tx.get(Action, action_id(run))
@@ -176,7 +179,7 @@ class GateChecks:
 
 
 def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> None:
-    """Begin the check of the run's gates, stop it while it is not needed, or report its verdict."""
+    """Begin the check of the run's gates, stop the check while it is not needed, or report its verdict."""
     is_first = GateTerms.of(run).check_first
     if check is not None and check.state is not RunState.ENDED:
         is_unneeded = has_waiting_work(work) or not has_new_gate(work.tx, run)
@@ -194,7 +197,7 @@ def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> Non
 
 
 def begin_check(work: Work, run: Run, is_first: bool) -> Run | None:
-    """Queue the check, listed after its run; None if the repository has an active check, or work waits."""
+    """KEEP"""
     core, tx = work.core, work.tx
     commit, gates = str(run.workspace["snapshot"]), require_gates((run,))
     check = replace(
@@ -210,13 +213,13 @@ def begin_check(work: Work, run: Run, is_first: bool) -> Run | None:
     if not is_first and (has_waiting_work(work) or not has_free_slot(work, check)):
         return None
     admit_at_commit(work, Judging(run.id, unchanged=True).on(check))
-    work.tell(run.id, "gate", check.id, "begun", "its gates run on the unchanged tree")
+    work.tell(run.id, "gate", check.id, "begun", "the gates run on the unchanged tree")
     work.after(partial(reconcile.act_now, core))
     return check
 
 
 def end_check(work: Work, run: Run, *verdict: GatesChecked) -> None:
-    """Report the verdict to the run, if its check was made; mark its gates by what is known."""
+    """Report the verdict to the run if there is one, and mark the run's gates that are known to fail."""
     work.tx.delete(Action, action_id(run.id))
     work.signal(run, *verdict)
     work.after(partial(reconcile.act_now, work.core))

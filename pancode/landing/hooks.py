@@ -1,5 +1,5 @@
-"""Follow-up actions when a run changes: its landing, its verification, a user's approval, or the check of its
-gates on the unchanged tree."""
+"""Adds the actions that follow when a run changes: its landing, its verification, a user's approval, and the
+check of its gates on the unchanged tree."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
         return made
     if made.run.judges is not None:
         made = cross_check_rules.judge_next(made)
-    if made.run.result.get("receipt") is None:  # it was settled without a receipt, so it has no change
+    if made.run.result.get("receipt") is None:  # the run was settled without a receipt, so it has no change
         return made
     if needs_approval(made.run):
         made = waits.open_question(made)
@@ -50,13 +50,13 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
 
 
 def needs_approval(run: Run) -> bool:
-    """Whether a user must approve the change of a run that has just ended, as its agent may not land it."""
+    """Whether a user must approve the change of a run that has just ended: its agent may not land it."""
     is_asked = run.landed is None and bool(LandingTerms.of(run).autonomy)
     return run.outcome is Outcome.DONE and has_change(run) and is_asked
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
-    """Return why the run's files stay: its change waits to be landed or to be decided on; None: no need."""
+    """Return why the run's files must be kept (change not landed or decided on yet); None if not needed."""
     if any(one.kind is ActionKind.LAND for one in tx.find(Action, {"run": run.id})):
         return FilesNeed.LANDING
     decided = not is_open(run, run.project or "") or not is_the_result(tx, run)
@@ -64,7 +64,7 @@ def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the thread that lets other nodes verify results and that checks gates on unchanged trees."""
+    """Make the thread that has other nodes verify results and has gates checked on unchanged trees."""
     checks, verifications = GateChecks(core), Verifications(core)
     return (FollowOn(core, {ActionKind.VERIFY: verifications, ActionKind.CHECK_GATES: checks}),)
 

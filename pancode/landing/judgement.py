@@ -1,4 +1,4 @@
-"""Judges a landing through the port of repositories: its gates on the merged tree, and where they ran."""
+"""Judges a landing, using the repositories port: if its gates pass on the merged tree and where they ran."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ HISTORY = 200
 
 
 class Repositories(Protocol):
-    """The users' repositories. Raises WorkspaceError for whatever fails; the user's files and branches then
-    stay as they were."""
+    """Port to the users' repositories. Raises WorkspaceError for every failure; the user's files and branches
+    do not change then."""
 
     def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
         """Merge the result into the files around `project`, as uncommitted edits. Idempotent: a change that
-        is already there is `nothing to land`. It can be called off until the first write."""
+        is already there gives `nothing to land`. `off` can stop the landing until its first write."""
 
     def onto_branch(
         self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
     ) -> LandReport:
-        """Commit the result on a branch; files, index and other branches stay. Idempotent as `into_files`."""
+        """Commit the result on a branch; files, index, other branches stay. Idempotent like `into_files`."""
 
     def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
-        """Return both sides of a conflict as a commit in the depot. Without files, there is no conflict."""
+        """Return both sides of a conflict as a commit in the depot. No listed files means no conflict."""
 
     def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
-        """Return those of `files`, which conflict in the commit `marked`, that `result` has not settled."""
+        """Return those of `files`, in conflict in the commit `marked`, that `result` has not resolved."""
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
-        """Return a commit of a tree of the depot; equal input returns the same commit."""
+        """Return a commit of a tree of the depot; equal input gives the same commit."""
 
     def files_of(self, repo: str, tree: str) -> FileTree:
         """Return the files of a tree of the depot."""
 
     def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
-        """Make a commit of the depot the snapshot of a run, so that a node may fetch it. Idempotent."""
+        """Make a commit of the depot the snapshot of a run, so that nodes can fetch it. Idempotent."""
 
 
 _FRESH: dict[str, Any] = {
@@ -79,19 +79,19 @@ _FRESH: dict[str, Any] = {
     for one in fields(Run)
     if one.default is not MISSING or one.default_factory is not MISSING
 }
-"""The fields of a run before it has any result."""
+"""The values of a run's fields before the run has any result."""
 _OF_A_MODEL = ("tokens", "usd", "requests", "wrap_up", "turns")
 
 
 def reserve_run_id(core: Core) -> str:
-    """Make an id for the run that will judge a landing."""
+    """Return an id for the run that will judge a landing."""
     with core.lock:
         return new_id(core)
 
 
 def find_judging_run(core: Core, run: Run, snapshot: str, required: RequiredGates) -> str | None:
-    """Return the run that judged or judges this very tree with these gates, also for an earlier
-    coordinator."""
+    """Return the id of a run that has judged or now judges exactly this tree with these gates, even one that
+    an earlier coordinator began; None if there is none."""
     with core.ports.ledger.transaction() as tx:
         found = tx.find(Run, order="created_ms", descending=True, limit=HISTORY)
     commands = [one.argv for one in required.gates]
@@ -103,7 +103,7 @@ def find_judging_run(core: Core, run: Run, snapshot: str, required: RequiredGate
 
 
 def begin_judging(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
-    """Queue a run that does only the required set-up and gates; raises RefusedError without budget. It
+    """Queue a run that does only the required set-up and gates. Raises RefusedError without budget. The run
     prefers the node of the original run, where the set-up is cached."""
     judging = judging_run(core, run, gate_id, snapshot, by, required)
     with core.lock, unit_of_work(core) as work:
@@ -113,12 +113,12 @@ def begin_judging(core: Core, run: Run, gate_id: str, snapshot: str, by: str, re
 
 
 def load_gates(core: Core, run: Run) -> RequiredGates:
-    """Return the gates of the run's whole change. Opens a transaction."""
+    """Return the gates of all runs that made the run's change. Opens a transaction."""
     return require_gates(change_of(core, run))
 
 
 def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
-    """Return a run like `run`, with the required set-up and gates, at another commit and without an agent."""
+    """Return a run like `run` at another commit, with only the required set-up and gates and no agent."""
     without = ", ".join(one.text for one in required.left_out)
     limits = {name: None if name in _OF_A_MODEL else value for name, value in run.limits.items()}
     return replace(
@@ -168,7 +168,7 @@ def _at_home(core: Core, tx: Transaction, run: Run, judging: Run) -> str | None:
 
 
 def find_ended(core: Core, gate_id: str) -> Run | None:
-    """Return the judging run once it has ended; None: it continues."""
+    """Return the judging run if it has ended; None while it continues."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, gate_id)
     return found if found is not None and found.state is RunState.ENDED else None
@@ -180,8 +180,8 @@ LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LandingJudge:
-    """Judges one landing. `off`: whether it was called off meanwhile; `prd_of`: the file of a project that
-    its agents are told to read."""
+    """Judges one landing. `off`: returns whether the landing was called off; `prd_of`: returns the
+    requirements file of a project that its agents must read."""
 
     core: Core
     repositories: Repositories
@@ -198,17 +198,17 @@ class LandingJudge:
             *self._find_deciding(merged, made_by),
         )
         if held:
-            return LandingGates(False, "a user must approve it first", held)
+            return LandingGates(False, "a user must approve the change first", held)
         required = require_gates(made_by, self.way.without_gates)
         gates = self._judge_gates(merged, required)
         if not gates.ok or not required.left_out or not self.way.gates:
             return gates
         without = ", ".join(one.text for one in required.left_out)
-        return replace(gates, detail=f"{gates.detail}; left out, as {self.way.by} wanted: {without}")
+        return replace(gates, detail=f"{gates.detail}; left out, as {self.way.by} requested: {without}")
 
     def _judge_gates(self, merged: Merged, required: RequiredGates) -> LandingGates:
         if not self.way.gates:
-            return LandingGates(True, "its gates were left out, as a user requested")
+            return LandingGates(True, "the gates were left out, as a user requested")
         if not required.gates:
             return LandingGates(True, "no gates")
         node = trusted_on(self.run) if merged.tested else ""
@@ -238,7 +238,7 @@ class LandingJudge:
         )
         prd = self.prd_of(str(self.run.project))
         reasons = why_they_decide(ChangedTree(merged.files, before, after, prd), commands)
-        with self.core.ports.ledger.transaction() as tx:  # `plan keep` was the approval of such a text
+        with self.core.ports.ledger.transaction() as tx:  # a user already approved this text with `plan keep`
             kept = {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
         return [
             Conflict(decode_path(os.fsencode(name)), why, "--with-commands")
@@ -247,7 +247,7 @@ class LandingJudge:
         ]
 
     def _find_bad_ends(self, made_by: Sequence[Run]) -> list[Conflict]:
-        """Return conflicts for the change's runs that broke rules, regardless of how the newest one ended."""
+        """Return a conflict for each run of the change that ended badly, however the newest one ended."""
         spoiled = () if self.way.anyway else spoiled_by(made_by, self.way.gates)
         return [Conflict(run.id, f"it ended {run.outcome}: {run.reason}", "--anyway") for run in spoiled]
 
@@ -263,7 +263,7 @@ class LandingJudge:
 
     def _make_secret_conflict(self, run: Run, row: Mapping[str, Any]) -> Conflict:
         secret, file, flag = row["secret"], str(row["file"]), "--with-secret"
-        if not secret:  # the node could not search, and the row contains the reason
+        if not secret:  # the node could not search for secrets, and the row contains the reason
             return Conflict(run.id, file, flag)
         if row.get("passing"):
             return Conflict(
@@ -271,7 +271,7 @@ class LandingJudge:
             )
         if run.id == self.run.id:
             return Conflict(file, f"contains the secret {secret}", flag)
-        why = f"{run.id} wrote the secret {secret} into it, and it may still be there"
+        why = f"{run.id} wrote the secret {secret} into the file, and it may still be there"
         return Conflict(file, why, flag)
 
     def _await_gates(self, gate_id: str, required: RequiredGates) -> LandingGates:
@@ -303,5 +303,5 @@ class LandingJudge:
 
 
 def rows_of(found: object) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of a list in a run's result."""
+    """Return the rows of a list in a run's result; empty if `found` is not a list."""
     return found if isinstance(found, list | tuple) else ()

@@ -1,4 +1,4 @@
-"""The values of a landing: the change, how it is landed, the verdict of its gates, how it ended."""
+"""The values of a landing: the change, how it lands, the verdict of its gates, and how it ended."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class LandWay:
     with_commands: bool = False
     with_secret: bool = False
     how: How = How.SQUASH
-    """How the change becomes commits; only with `branch`."""
+    """How the change becomes commits; used only with `branch`."""
     approves: bool = False
-    """Whether this answers an item of the inbox; if that item no longer waits, nothing is landed."""
+    """Whether the landing answers an item of the inbox; if that item no longer waits, nothing is landed."""
     anyway: bool = False
     without_gates: tuple[str, ...] = ()
 
     @property
     def says_yes(self) -> bool:
-        """Whether it contains a user's approval of anything that would prevent the landing."""
+        """Whether the value contains a user's approval of anything that would prevent the landing."""
         leaves_out = not self.gates or bool(self.without_gates)
         return self.with_commands or self.with_secret or self.anyway or leaves_out
 
     def without_yes(self) -> LandWay:
-        """Return a copy without any approval."""
+        """Return a copy without any approvals."""
         return replace(
             self, gates=True, without_gates=(), with_commands=False, with_secret=False, anyway=False
         )
@@ -61,7 +61,7 @@ class LandWay:
 
 @dataclass(frozen=True, slots=True)
 class RequiredGate:
-    """A gate that a landing requires. `run`: the newest run of the change that requires it."""
+    """A gate that a landing requires. `run`: the newest run of the change that requires the gate."""
 
     argv: tuple[str, ...]
     name: str
@@ -69,7 +69,7 @@ class RequiredGate:
 
     @property
     def text(self) -> str:
-        """Return the command as a user types it."""
+        """Return the gate's command as a user types it."""
         return shlex.join(self.argv)
 
     def is_named(self, text: str) -> bool:
@@ -92,7 +92,7 @@ class RequiredGates:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A file that prevents a landing, and why. `flag`: the option that approves it nevertheless."""
+    """A file that prevents a landing, and the reason. `flag`: the option that lands the file nevertheless."""
 
     path: str
     why: str
@@ -100,23 +100,23 @@ class Conflict:
 
 
 class LandStatus(StrEnum):
-    """How a landing ended. Only `landed` changed the tree."""
+    """How a landing ended. Only with `landed` has the tree changed."""
 
     LANDED = "landed"
     NOTHING = "nothing to land"
     CONFLICT = "conflict"
     GATE_FAILED = "gate failed"
     HELD = "held"
-    """A user must approve it first."""
+    """A user must approve the change first."""
     CALLED_OFF = "called off"
 
 
 @dataclass(frozen=True, slots=True)
 class LandingGates:
-    """The gates' verdict on the merged files. `held`: files that need a user's approval first.
+    """The verdict of the gates on the merged files. `held`: files that need a user's approval first.
 
     `run`: the run that ran the gates again on the merged files; None: no gate ran again. `failed`: the texts
-    of the gates that failed there; if none is known to have failed, of the gates of older runs.
+    of the gates that failed there; if none of them is known to have failed, the gates of older runs.
     """
 
     ok: bool
@@ -129,7 +129,7 @@ class LandingGates:
 @dataclass(frozen=True, slots=True)
 class LandRequest:
     """A result to land, its snapshot, and the depot's repository that contains both. `environ`: the
-    environment with the user's own git settings (None: the coordinator's)."""
+    environment with the user's own git settings (None: the coordinator's environment)."""
 
     repo_id: str
     snapshot_commit: str
@@ -138,15 +138,15 @@ class LandRequest:
     allowed: tuple[str, ...] = ()
     """Patterns of untracked files that were sent although their names usually mean secrets."""
     base: str | None = None
-    """The user's commit at the time of the dispatch; None: there was none."""
+    """The user's commit at the time of the dispatch; None: there was no commit."""
     run: str = ""
-    """The run with the change."""
+    """The run that made the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnBranch:
-    """How to commit on a branch: its name, the message, the wall time of the date, and each commit's
-    trailers."""
+    """How to commit on a branch: the branch's name, the message, the wall time for the date, and the trailers
+    of each commit."""
 
     name: str
     message: str
@@ -157,8 +157,8 @@ class OnBranch:
 
 @dataclass(frozen=True, slots=True)
 class LandReport:
-    """How a landing ended. `files`: written or deleted; `conflicts`: the files that prevented it, and why.
-    `recovered`: an earlier landing was interrupted, and was completed first."""
+    """How a landing ended. `files`: files written or deleted; `conflicts`: files that prevented it, and why.
+    `recovered`: how an earlier, interrupted landing was repaired first; None: there was none."""
 
     status: LandStatus
     files: tuple[str, ...] = ()
@@ -171,16 +171,16 @@ class LandReport:
     commit: str = field(default="", compare=False)
     """The new commit of a landing on a branch; else empty, because nothing is committed."""
     already: str = field(default="", compare=False)
-    """Where the change was found, if it had landed before."""
+    """Where the change was found if it had landed before; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
     """The merged files as a tree of the depot. `files`: those that the landing would change, named as on
-    disk; `before`: the tree that it changes.
+    disk; `before`: the tree without the change.
 
-    `tested`: whether the tree equals that of the run's result. `commit`: the commit made of it on a branch;
-    empty: none.
+    `tested`: whether the merged tree equals that of the run's result. `commit`: the commit that was made of
+    the tree, for a branch; else empty.
     """
 
     before: str
@@ -192,7 +192,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class ConflictState:
-    """Both sides of a conflict as a commit of the depot with conflict markers; `ours` is the user's side."""
+    """Both sides of a conflict as a depot commit with conflict markers. `ours`: commit of the user's side."""
 
     commit: str
     ours: str
@@ -201,7 +201,7 @@ class ConflictState:
 
 
 Gates = Callable[[Merged], LandingGates]
-"""Judges the merged files of a landing."""
+"""A function that judges the merged files of a landing."""
 
 CalledOff = Callable[[], bool]
 """Whether a user has called the landing off; checked repeatedly until the files are written."""

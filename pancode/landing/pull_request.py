@@ -1,4 +1,4 @@
-"""The pull request of a run that landed on a branch: its commit message, its text, how it is opened."""
+"""The pull request of a run that landed on a branch: its commit message, its text, and how it is opened."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
 
 
 def message_of(run: Run, text: str) -> str:
-    """Return the commit message that the user wrote, else the first line of the task."""
+    """Return the commit message that the user wrote, or else the first line of the run's task."""
     lines = run.task.strip().splitlines() or [run.id]
     return text.strip() or lines[0][:_TITLE]
 
 
 def trailers_of(run: Run) -> tuple[str, ...]:
-    """Return the trailers of a change: its run, its agent, and the digest of the receipt that proves it."""
+    """Return trailers of a run's change: the run, the agent, and the digest of the receipt that proves it."""
     receipt = run.result.get("receipt")
     proof = (f"{RECEIPT}: {receipt}",) if isinstance(receipt, str) and receipt else ()
     return (f"{RUN}: {run.id}", f"{AGENT}: {run.agent}", *proof)
 
 
 def with_trailers(message: str, trailers: tuple[str, ...]) -> str:
-    """Return the message with these trailers added; lines that imitate PanCode's trailers are removed."""
+    """Return the message with these trailers; lines in it that imitate PanCode's trailers are removed."""
     kept = [line for line in message.strip().splitlines() if not _OURS.match(line)]
     text = "".join(one for one in "\n".join(kept) if one in "\n\t" or unicodedata.category(one) != "Cc")
     text = text.strip()
@@ -62,7 +62,7 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class OpenedPull:
-    """An open pull request. `fresh`: it was opened now. `number`: within its repository."""
+    """An open pull request. `fresh`: whether this call opened it. `number`: its number in its repository."""
 
     url: str
     number: int
@@ -72,8 +72,8 @@ class OpenedPull:
 
 @dataclass(frozen=True, slots=True)
 class PullAsked:
-    """A user's request for a pull request. `remote`: its name in the repository; `kind` None: by the
-    settings."""
+    """A user's request for a pull request. `remote`: the remote's name in the repository; `kind`: the forge's
+    kind; None: from the settings."""
 
     by: str
     remote: str
@@ -81,12 +81,12 @@ class PullAsked:
     message: str = ""
     kind: ForgeKind | None = None
     closes: str = ""
-    """The issue that merging closes, in its tracker's form; empty: none."""
+    """The issue that a merge of the pull request closes, as its tracker writes it; empty: no issue."""
 
 
 def pull_request(run: Run, request: PullAsked, cost: str) -> PullRequest:
     """Return the pull request for a run. `cost`: as text. The title is the first line of the commit's
-    message, else of the task."""
+    message, or else of the task."""
     # Only nonempty lines count, each shortened and without control characters.
     lines = [
         cut_text(escape_line(line).strip(), _WORD)
@@ -124,12 +124,12 @@ def cut_text(text: str, most: int) -> str:
 
 
 def format_code(text: str) -> str:
-    """Return one line as Markdown code, so that no forge interprets a mention, a command or markup in it."""
+    """Return a line as Markdown code, so that a forge interprets no mentions, commands or markup in it."""
     return f"`{cut_text(escape_line(text), _WORD).replace('`', chr(39)).strip() or '-'}`"
 
 
 def format_code_block(text: str) -> str:
-    """Return several lines as a Markdown code block, whose delimiter is longer than any in the text."""
+    """Return several lines as a Markdown code block, with a delimiter longer than any in the text."""
     kept = "\n".join(escape_line(line) for line in cut_text(text.strip(), _ANSWER).splitlines())
     lease = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
     return f"{lease}text\n{kept}\n{lease}"
@@ -170,39 +170,39 @@ def _format_proof(run: str, *, has: bool) -> list[str]:
 
 
 class Forges(Protocol):
-    """Forges, and the user's settings for them. Each call may take seconds and cannot be called off."""
+    """Port to forges and the user's settings for them. A call may take seconds and cannot be interrupted."""
 
     def hosts(self) -> Mapping[str, ForgeAccess]:
-        """Return the settings by host, as currently in the files. Raises ConfigError."""
+        """Return the forges' settings by host, as the files contain them now. Raises ConfigError."""
 
     def remote(self, project: str, name: str) -> str:
         """Return the address to which this repository pushes. Raises NotFoundError if the remote does not
         exist."""
 
     def check(self, place: ForgePlace) -> None:
-        """Raise ConfigError or NotFoundError if the place's token is missing, with the command to store
-        one."""
+        """Raise ConfigError or NotFoundError if the place's token is missing; the error names the command
+        that stores a token."""
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
-        """Open a pull request. Idempotent: an open one of this branch is returned. Raises ConfigError,
-        RefusedError, NotFoundError, UnavailableError by the forge's answer, with the fix."""
+        """Open a pull request. Idempotent: if one is open for this branch, return that. Raises ConfigError,
+        RefusedError, NotFoundError or UnavailableError, depending on the forge's answer, with the fix."""
 
 
 class LandingFollower(Protocol):
-    """A feature that a landing also concerns, such as the issue on which the run works."""
+    """A feature that takes part in landings, such as the one for the issue on which a run works."""
 
     def closed_by_pull(self, run: Run) -> str:
-        """Return the issue that merging the run's pull request closes, in its tracker's form; empty: none."""
+        """Return the issue (in its tracker's notation) that merging the pull request closes; empty: none."""
 
     def note_pull(self, run: Run, url: str) -> None:
-        """Record the open pull request of the run."""
+        """Record that this pull request of the run is open."""
 
     def describe_landing(self, run: Run) -> str:
-        """Return what other services show of a landed run; empty: nothing. May take seconds."""
+        """Return a text on what other services show of a landed run, or an empty text. May take seconds."""
 
 
 def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
-    """Return where a pull request of this run would be opened. Raises the errors that are known in advance: a
+    """Return where a pull request of this run would be opened. Raises the errors that can be known before: a
     missing remote, an unknown forge, no token."""
     place = place_of(repository_of(forges.remote(run.project or "", remote)), forges.hosts(), kind)
     forges.check(place)
@@ -210,7 +210,7 @@ def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | No
 
 
 def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) -> PullRequestShape:
-    """Open a pull request; WorkspaceError if the run has not landed; errors of `Forges`. Takes no lock."""
+    """Open a pull request. WorkspaceError if the run has not landed; also `Forges` errors. Takes no lock."""
     if run.project is None or (run.landed is None and run.landing.get("status") != NOTHING):
         fix = f"pancode land {run.id} --push {request.remote} {request.branch} --pull-request"
         raise WorkspaceError(f"{run.id} has not landed", why=run.reason, fix=fix, code="not_landed")

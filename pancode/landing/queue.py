@@ -1,4 +1,4 @@
-"""The queue of landings of each repository: requested, ordered, listed, carried out; changes to review."""
+"""Queue of each repository's landings: requests, orders, lists, executes them; lists changes to review."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NOTED = ("status", "files", "gate", "commit", "made")
 
 
 class LandingWish:
-    """A requested landing: calling it returns whether the landing still waits."""
+    """A requested landing. A call of this object returns whether the landing still waits."""
 
     def __init__(self, core: Core, action: Action) -> None:
         self._core, self._asked = core, action
@@ -49,23 +49,23 @@ class LandingWish:
         return is_still_waiting(self._core, self._asked)
 
     def writes(self, report: Mapping[str, Any]) -> None:
-        """Record how the landing ends if the following write completes. Idempotent.
+        """Record the landing's result in advance, in case the coordinator dies after the write. Idempotent.
 
-        Raises UnavailableError if it is not recorded; then nothing may be written. If the coordinator dies
-        after the write, the next try finds no change, and knows by this record that it was landed.
+        Raises UnavailableError if the record cannot be stored; then nothing may be written. After such a
+        death, the next try finds no change in the tree, and knows by this record that it was landed.
         """
         noted = {name: report[name] for name in _NOTED}
         _signal_run(self._core, self._asked.run, LandingWrites(noted, self._asked.id))
 
 
 Land = Callable[[Run, LandWay, LandingWish], dict[str, Any]]
-"""Lands a run, gates included. It calls the LandingWish as late as possible, and its `writes` before it
-writes. Raises PancodeError with its code if the run cannot be landed."""
+"""Lands a run, gates included. It calls the LandingWish as late as possible, and `writes` before it changes
+anything. Raises PancodeError with its code if the run cannot be landed."""
 
 
 def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
-    """Queue a run's landing for a user. WorkspaceError before its end; AccessError if a token may not land.
-    UsageError: the change has no such gate to leave out."""
+    """Queue a run's landing for a user. Raises WorkspaceError before the run's end, AccessError if the user's
+    token may not land, and UsageError if the change has no such gate to leave out."""
     must_ask(f"the landing of {run_id}", lands=not way.approves, says_yes=way.says_yes)
     if way.without_gates:
         with core.ports.ledger.transaction() as tx:
@@ -73,7 +73,7 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
         must_have_gates(run_id, change_of(core, named) if named is not None else (), way.without_gates)
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
-        assert run is not None  # the caller has looked it up, and runs are never deleted
+        assert run is not None  # the caller has already found this run, and runs are never deleted
         work.signal(run, LandingAsked(way))
         action = work.case(run).action(ActionKind.LAND)
     assert action is not None
@@ -98,8 +98,8 @@ def repo_of(action: Action) -> str:
 
 
 def way_of(run: Run, action: Action) -> LandWay:
-    """Return how to land: as a user requested, as for the run whose conflict was settled, or as for a
-    dispatch. A settlement of a conflict was written after those approvals, so none of them apply to it."""
+    """Return how to land: as a user requested, as for the run whose conflict was resolved, or as for a
+    dispatch. A resolution is newer than approvals of the conflicting change: these do not apply to it."""
     if by_hand(action):
         return LandWay.of_row(action.detail)
     if resolves := Lineage.of(run).resolves:
@@ -108,12 +108,12 @@ def way_of(run: Run, action: Action) -> LandWay:
 
 
 def call_off(core: Core, run_id: str, why: str) -> bool:
-    """Call off the run's landing; False: none was waiting."""
+    """Call off the run's landing; return False if none was waiting."""
     return _signal_run(core, run_id, CalledOff(why))
 
 
 def is_still_waiting(core: Core, action: Action) -> bool:
-    """Whether the landing still waits; if it is an approval, also whether its inbox item still waits."""
+    """Whether the landing still waits; if it answers an inbox item, also whether that item still waits."""
     with core.ports.ledger.transaction() as tx:
         mine = tx.find(Action, {"run": action.run})
     waits = any(one.id == action.id for one in mine)
@@ -121,16 +121,16 @@ def is_still_waiting(core: Core, action: Action) -> bool:
 
 
 def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], bool]) -> None:
-    """Land one run and record how it ended; if the coordinator's end interrupts it, it stays queued.
+    """Land one run and record how it ended. If the coordinator stops, an interrupted landing stays queued.
 
-    Raises UnavailableError if nothing can be recorded now: it stays queued, but the tree may already have the
-    change.
+    Raises UnavailableError if nothing can be recorded now: the landing stays queued, but the tree may already
+    have the change.
     """
     with core.ports.ledger.transaction() as tx:
         run, there = tx.get(Run, action.run), tx.get(Action, action.id)
     if run is None or there is None or stopping():
         return
-    if run.landed is not None and not by_hand(action):  # a user has landed it meanwhile
+    if run.landed is not None and not by_hand(action):  # a user has landed the change meanwhile
         _end_landing(core, action, {"status": LANDED, "commit": run.landed})
         return
     way = way_of(run, action)
@@ -145,7 +145,8 @@ def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], boo
     if report["status"] == CALLED_OFF and stopping():
         return
     noted = there.detail.get(WRITES)
-    if report["status"] == NOTHING and isinstance(noted, dict):  # an earlier try has written the change
+    # an earlier try has already written the change
+    if report["status"] == NOTHING and isinstance(noted, dict):
         report = {**report, **noted, "why": ""}
     if report["status"] != LANDED:
         _end_landing(core, action, report)
@@ -158,16 +159,16 @@ def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], boo
 
 
 def _with_it(work: Work, by: Run, report: Mapping[str, Any], way: LandWay) -> None:
-    """Record that the run whose conflict was settled by this one, if any, has landed, too."""
+    """If this run resolved another run's conflict, record that the other run's change has landed, too."""
     resolves = Lineage.of(by).resolves
     old = work.tx.get(Run, str(resolves["run"])) if resolves else None
     if old is not None and old.landed is None:
-        updated = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
+        updated = {**report, "gate": {"detail": f"resolved and judged in {by.id}"}}
         work.signal(old, make_landed(updated, way), LandingOver(updated, by=way.by))
 
 
 def make_landed(report: Mapping[str, Any], way: LandWay) -> Landed:
-    """Return the record of a landing for `runs show` and `why`: who requested it and what they approved."""
+    """Return a landing's record for `runs show` and `why`: who requested it and what that user approved."""
     flags = tuple(name for name in ("with_commands", "with_secret", "anyway") if getattr(way, name))
     flags += tuple(f"without_gate {text}" for text in way.without_gates)
     gates, files = str((report.get("gate") or {}).get("detail", "")), len(report["files"])
@@ -175,7 +176,7 @@ def make_landed(report: Mapping[str, Any], way: LandWay) -> Landed:
 
 
 def give_up(core: Core, action: Action, error: Exception) -> None:
-    """Record that a landing failed unexpectedly, so that it is not retried automatically."""
+    """Record that a landing failed with an unexpected error, so that it is not retried automatically."""
     look = f"see the coordinator's log and: pancode diff {action.run}"
     why = f"{type(error).__name__}: {error}"
     report = {"status": FAILED, "why": why, "fix": f"{look}; then: pancode land {action.run}"}
@@ -191,7 +192,7 @@ def _end_of(action: Action, report: Mapping[str, Any]) -> LandingOver:
 
 
 def _signal_run(core: Core, run_id: str, *signals: Signal) -> bool:
-    """Whether the signals changed the run."""
+    """Apply the signals to the run; return whether they changed it."""
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         return run is not None and work.signal(run, *signals) != run
@@ -204,8 +205,8 @@ LOOK_S = 0.5
 
 
 class LandingQueue(FeedThread):
-    """One thread for each repository with landings; the feed wakes the thread that starts them. `cut_short`:
-    interrupts the landing of a run; returns when it no longer writes anything."""
+    """One thread per repository with landings; feed events wake the thread that starts these. `cut_short`:
+    interrupts a run's landing; returns when the landing no longer writes anything."""
 
     def __init__(
         self, core: Core, land: Land, cut_short: Callable[[str], object], again_s: float = AGAIN_S
@@ -226,7 +227,7 @@ class LandingQueue(FeedThread):
                 lane.join(JOIN_S)
 
     def place(self, action: Action) -> int:
-        """Return how many landings of the same repository come before it; 0: it is next."""
+        """Return how many landings of the same repository are before this landing; 0: it is next."""
         mine = [one.id for one in list_waiting(self._core) if repo_of(one) == repo_of(action)]
         return mine.index(action.id) if action.id in mine else 0
 
@@ -235,8 +236,8 @@ class LandingQueue(FeedThread):
         return [action.id for action in list(self._now.values())]
 
     def ended(self, action: Action) -> dict[str, Any]:
-        """Wait for the end of a landing and return how it ended; `waiting` if the coordinator stops first."""
-        # locked also while looking it up: the end may be notified between the look and the wait
+        """Wait until a landing ends; return how it ended, or `waiting` if the coordinator stops first."""
+        # hold the lock also for the look-up: the landing's end may be notified between look-up and wait
         with self._over:
             while not self._stopping.is_set():
                 with self._core.ports.ledger.transaction() as tx:
@@ -277,7 +278,7 @@ class LandingQueue(FeedThread):
         except MemoryError:
             raise
         except Exception:
-            log.exception("the landings of %s could not be read or marked as failed", repo)
+            log.exception("the landings of repository %s could not be read or marked as failed", repo)
             self._stopping.wait(self._again_s)
         finally:
             with self._lock:
@@ -289,7 +290,7 @@ class LandingQueue(FeedThread):
         try:
             carry_out(self._core, action, self._land, self._stopping.is_set)
         except UnavailableError as error:
-            log.warning("the landing of %s waits: %s: %s", action.run, error, error.why)
+            log.warning("the landing of %s is delayed: %s: %s", action.run, error, error.why)
             return False
         except MemoryError:
             raise
@@ -304,12 +305,12 @@ class LandingQueue(FeedThread):
 
 
 NEWEST = 500
-"""How many ended runs are searched if no repository is named."""
+"""How many ended runs are searched for changes to review if no repository is named."""
 FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
 
 
 def landing_rows(core: Core, under_way: Collection[str]) -> list[LandingRow]:
-    """Return each requested landing that is not finished, in order; `place` 0: it is next."""
+    """Return each unfinished landing in order; `place`: how many of its repository are before it."""
     rows, before = list[LandingRow](), Counter[str]()
     for action in list_waiting(core):
         with core.ports.ledger.transaction() as tx:
@@ -334,15 +335,15 @@ def landing_rows(core: Core, under_way: Collection[str]) -> list[LandingRow]:
 
 
 def list_before(core: Core, run: Run, under_way: Collection[str]) -> list[LandingRow]:
-    """Return the landings of the same repository before this run's, or before the place that it would get."""
+    """Return the repository's landings before this run's, or before the place it would get if queued now."""
     rows = [row for row in landing_rows(core, under_way) if row["project"] == run.project]
     mine = next((number for number, row in enumerate(rows) if row["run"] == run.id), len(rows))
     return rows[:mine]
 
 
 def to_review(core: Core, project: str | None) -> list[RunShape]:
-    """Return ended runs whose change is not decided on; oldest first. `project` None: of every repository,
-    among the newest runs only."""
+    """Return ended runs with a change on which no user has decided, oldest first. `project` None: of every
+    repository, but only among the newest runs."""
     if project is not None:
         return _list_runs(core, lambda run: is_open(run, project))
     return _list_runs(core, lambda run: is_open(run, run.project or ""), NEWEST)
@@ -351,8 +352,8 @@ def to_review(core: Core, project: str | None) -> list[RunShape]:
 def list_landable(core: Core, project: str) -> list[RunShape]:
     """Return runs of this repository that are done, passed their gates, and have not landed; oldest first.
 
-    Omitted: runs that another run continues from, that lost a race, that are not the result of their workflow
-    (its last step that changes files), that a user has denied, and that wait to be landed.
+    Omitted: runs that another run continues, that lost a race, that are not the result of their workflow (its
+    last step that changes files), whose change a user has denied, and that already wait to be landed.
     """
     return _list_runs(core, lambda run: is_green(run, project))
 
@@ -368,7 +369,7 @@ def _list_runs(core: Core, fits: Callable[[Run], bool], newest: int | None = Non
 
 
 def report_of(ended: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a landing ended. Raises WorkspaceError if it was refused."""
+    """Return how a landing ended. Raises WorkspaceError if the landing was refused."""
     if ended["status"] not in FINE:
         status, why = str(ended["status"]), str(ended.get("why", ""))
         error = str(ended.get("error") or f"not landed: {status}")

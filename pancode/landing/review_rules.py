@@ -1,4 +1,4 @@
-"""Decides which ended runs need a user outside of the inbox, with the text and the command to show."""
+"""Decides which ended runs need a user though not in the inbox, with the text and command to show."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pancode.workflows.results import is_the_result
 
 _TASK = 70
 _FINDS: dict[Outcome, tuple[str, str]] = {
-    Outcome.LOST: ("is lost with its node", "pancode runs retry {run}"),
+    Outcome.LOST: ("is lost because its node no longer reports", "pancode runs retry {run}"),
     Outcome.INFRA: ("failed, but not because of the agent", "pancode runs retry {run}"),
     Outcome.VERIFY_FAILED: ("did not pass its gates", "pancode runs show {run}"),
 }
 
 
 def review_of(tx: Transaction, run: Run) -> BriefLine | None:
-    """Return why a user should decide on the run; None: no decision is needed. Only a workflow's result and a
-    race's winner count."""
+    """Return why a user should decide on the run; None if no decision is needed. Of a workflow or a race,
+    only the result or the winner counts."""
     if not is_left(run) or not (is_at_fault(run) or is_the_result(tx, run)):
         return None
     seen = read_verified(run)
@@ -38,5 +38,5 @@ def line_of(run: Run, words: str, command: str) -> BriefLine:
 
 
 def task_of(run: Run) -> str:
-    """Return the first line of the run's task, which names it."""
+    """Return the first line of the run's task, which lists show as the run's title."""
     return format_title(run.task or " ".join(run.argv or ()))[:_TASK]

@@ -1,4 +1,4 @@
-"""Routes of changes: their diff, verification by another node, landings and their queues."""
+"""Routes for changes: diffs, verification by another node, landings and their queues."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from pancode.sessions.session import find_newest_interactive_run, get_suspended
 
 
 class PullRequestBody(ActBody):
-    """`remote`: the remote's name in the repository. `forge` None: as the settings say."""
+    """Options of a pull request. `remote`: name of the git remote. `forge` None: as in the settings."""
 
     remote: Annotated[Line, Field(min_length=1, max_length=200)]
     branch: Annotated[Line, Field(min_length=1, max_length=200)]
@@ -63,7 +63,7 @@ def _get_suspended_run(context: ApiContext, call: ApiCall) -> Run:
 
 @Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
 def _diff(context: ApiContext, call: ApiCall) -> Octets:
-    """The run's change."""
+    """Return the run's change as a diff."""
     change = context.coordinator.code.diff(get_suspended(context.core, call.path["run"]), call.flag("stat"))
     return Octets(change)
 
@@ -71,15 +71,16 @@ def _diff(context: ApiContext, call: ApiCall) -> Octets:
 def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
     """Raise WorkspaceError if the landing would write into another repository than the user's current one.
 
-    A user outside of any repository must name the run: `last` may be anybody's.
+    Outside of a repository, the user must name the run, as `last` may be another user's run.
     """
     here = context.coordinator.around({}).project_of(call.folder) if call.folder else None
     named = not call.path["run"].startswith(LAST)
     if run.project not in (None, here) and Path(call.folder).is_relative_to(str(run.project)):
         raise WorkspaceError(
             f"{run.project}, the repository of {run.id}, is no longer a git repository",
-            why=f"the current directory is in it, but git finds {here or 'no repository'} there",
-            fix=f"restore it, or save the change as a patch: pancode diff {run.id} > change.patch",
+            why=f"the current directory is inside that path, but git finds {here or 'no repository'} there",
+            fix=f"restore the repository, or save the change as a patch: pancode diff {run.id} > "
+            "change.patch",
             code="no_repository",
         )
     if not call.folder or run.project in (None, here) or (here is None and named):
@@ -94,7 +95,7 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
 
 @Verb(JUDGE, VerifyBody, "runs verify", pokes=True, right=DISPATCHES)
 def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
-    """Run the gates of the run on another node."""
+    """Have another node run the gates of the run."""
     body: VerifyBody = call.body
     token = None if call.visitor is None else call.visitor.token
     if body.again and token is not None:
@@ -106,7 +107,7 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
 
 @Verb(LANDINGS, command="land", query=("before",))
 def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
-    """The waiting landings, in order."""
+    """Return the waiting landings, in order."""
     named = call.query.get("before")
     before = find_newest_interactive_run(context.core, named) if named else None
     return {"landings": context.coordinator.code.landings(before)}
@@ -114,20 +115,20 @@ def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
 
 @Verb(GREEN, command="land", query=("folder",))
 def _green(context: ApiContext, call: ApiCall) -> GreenAnswer:
-    """The runs of a repository that are done, passed their gates and have not landed."""
+    """Return the runs of a repository that are done, passed their gates and have not landed."""
     return {"runs": list_landable(context.core, _find_project(context, call))}
 
 
 @Verb(REVIEW, command="inbox review", query=("folder",))
 def _review(context: ApiContext, call: ApiCall) -> GreenAnswer:
-    """The changes that wait for a decision, here or everywhere."""
+    """Return the changes that wait for a decision, in one repository or in all."""
     project = _find_project(context, call) if "folder" in call.query else None
     return {"runs": to_review(context.core, project)}
 
 
 @Verb(LAND, LandBody, "land", right=LANDS, starts=True)
 def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
-    """Land the run; answers when the landing has ended."""
+    """Land the run; answer when the landing has ended."""
     body: LandBody = call.body
     run = _get_suspended_run(context, call)
     if not body.elsewhere:
@@ -135,7 +136,7 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     if body.pull_to:
         context.coordinator.check_pull(run, body.pull_to, body.forge)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
-        # those gates would fail again
+        # The landing would run the failed gates again, and they would fail again.
         without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""
         raise WorkspaceError(
             f"{run.id} failed: {run.outcome}",
@@ -162,7 +163,7 @@ def _find_project(context: ApiContext, call: ApiCall) -> str:
 
 @Verb(RESOLVE, LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
 def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """Start a run that settles the run's conflict, and land it."""
+    """Start a run that resolves the run's merge conflict and lands the result."""
     body: LandBody = call.body
     run, around = _get_suspended_run(context, call), context.coordinator.around({})
     if not body.elsewhere:
@@ -173,7 +174,7 @@ def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 
 @Verb(PULL_REQUEST, PullRequestBody, "land", right=LANDS)
 def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
-    """Open a pull request of a change that has landed and is pushed."""
+    """Open a pull request for a change that has landed and is pushed."""
     body: PullRequestBody = call.body
     request = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
     return context.coordinator.pull_request(_get_suspended_run(context, call), request)
@@ -181,15 +182,15 @@ def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
 
 @Verb(DROP, ReasonBody, "inbox review", right=OPERATES)
 def _drop(context: ApiContext, call: ApiCall) -> RunShape:
-    """Drop the run's change."""
+    """Discard the run's change."""
     run = _find_run(context, call)
-    context.coordinator.code.call_off(run)  # the one that is being written now
+    context.coordinator.code.call_off(run)  # End a landing that is being written now.
     drop_change(context.core, run.id, call.body.by)
     return get_run_shape(context.core, run.id)
 
 
 @Verb(CALL_OFF, ReasonBody, right=OPERATES)
 def _call_off(context: ApiContext, call: ApiCall) -> CalledOffAnswer:
-    """Call a landing off."""
+    """Call off a landing of the run."""
     run = _find_run(context, call)
     return {"run": run.id, "landings": context.coordinator.code.call_off(run)}

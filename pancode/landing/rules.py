@@ -1,4 +1,4 @@
-"""Rules for the landing of a run: requested at dispatch or by a user, called off, ended."""
+"""Rules for the landing of a run: how it is requested, called off and ended."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def after_verification(made: Changes) -> Changes:
         return made
     if seen.state is not ResultTrust.DISPUTED:
         return queue_landing(made)
-    fix = f"pancode runs show {seen.run}; if you trust it nevertheless: pancode runs land {run.id}"
+    fix = f"see: pancode runs show {seen.run}; to land it nevertheless: pancode runs land {run.id}"
     return _write_report(made, {"status": str(seen.state), "why": seen.why, "fix": fix})
 
 
@@ -63,25 +63,25 @@ def queue_landing(made: Changes) -> Changes:
 
 
 def _place(run: Run) -> dict[str, object]:
-    """Return the queue in which the landing waits: one for each repository."""
+    """Return the key of the landing queue of the run's repository."""
     return {"repo": str(run.workspace.get("repo", ""))}
 
 
 @dataclass(frozen=True, slots=True)
 class LandingAsked(Signal):
-    """A user requests that the change is landed in this way."""
+    """A user's request to land the change."""
 
     way: LandWay
 
     def apply(self, made: Changes) -> Changes:
-        """Queue a landing for a user, in place of a waiting one. WorkspaceError before the run ends."""
+        """Queue a landing for a user, replacing a waiting one. WorkspaceError if the run has not ended."""
         run, waits = made.run, made.case.action(ActionKind.LAND)
         if run.state is not RunState.ENDED:
             raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
         if self.way.approves:
             must_wait(run, made.case.action(ActionKind.USER), ItemKind.LANDING)
         row = {**_place(run), **self.way.to_row()}
-        if waits is not None and WRITES in waits.detail:  # It may already have been written.
+        if waits is not None and WRITES in waits.detail:  # The landing may already have written the change.
             row[WRITES] = waits.detail[WRITES]
         if waits is not None and waits.detail == row:
             return made
@@ -97,7 +97,7 @@ class LandingAsked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LandingProposed(Signal):
-    """An orchestrator proposes to land the change, so a user must approve it."""
+    """An orchestrator's proposal to land the change, which a user must approve."""
 
     by: str
 
@@ -134,7 +134,7 @@ class LandingProposed(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LandingDue(Signal):
-    """The workflow has completed, so the change in the run's result is landed automatically."""
+    """The end of a workflow, after which the change in the run's result is landed automatically."""
 
     def apply(self, made: Changes) -> Changes:
         """Land the run for its workflow, as `--land` of a dispatch does. Idempotent. If another node must
@@ -150,7 +150,7 @@ class LandingDue(Signal):
 
 
 def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:
-    """Return the runs of a change, newest first, whose bad ends need a user's approval before landing.
+    """Return the runs of a change, newest first, whose failures a user must approve before landing.
 
     Work that an older run left unfinished counts as finished by the newer ones. A policy violation remains
     part of the change. A failed gate counts until the same gate has passed in a newer run or, with
@@ -169,7 +169,7 @@ def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:
 
 
 def require_gates(made_by: Sequence[Run], without: Collection[str] = ()) -> RequiredGates:
-    """Return the gates of all runs of a change, except those that a user withdraws by their text.
+    """Return the gates of all runs of a change, except those that a user withdraws by naming their text.
 
     `made_by`: newest first, as are the returned gates. The setup is that of the newest run, and of each older
     run with a gate that no newer run has.
@@ -216,7 +216,8 @@ def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
         fix = f"continue it in a run with gates{place}"
     raise WorkspaceError(
         f"{run.id} was not landed: no other node verified it",
-        why=f"dispatch.land: when-verified{of} requires it; {seen.why if seen is not None else 'not done'}",
+        why=f"dispatch.land: when-verified{of} requires verification; "
+        f"{seen.why if seen is not None else 'not done'}",
         fix=f"{fix}; or set dispatch.land to ask and dispatch the task again",
         code="not_verified",
     )
@@ -229,23 +230,23 @@ def argv_of(gate: Mapping[str, object]) -> tuple[str, ...]:
 
 
 WRITES = "writes"
-"""In the row of a waiting landing: its final report if the write that was about to begin completed."""
+"""Key in the row of a waiting landing: the report that applies if the write under way completed."""
 
 
 def by_hand(action: Action) -> bool:
-    """Whether a user, and not the dispatch, requested this landing."""
+    """Whether a user requested this landing after the dispatch."""
     return "by" in action.detail
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Signal):
-    """A user discards the change."""
+    """A user's decision to discard the change."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Drop a change that a user does not want: lists no longer offer it. Idempotent. Its commit stays in
-        the depot, and `land` can still land it. WorkspaceError before the run ends."""
+        """Mark the change as discarded, so lists no longer offer it. Idempotent. Its commit remains stored,
+        and `land` can still land it. WorkspaceError if the run has not ended."""
         run = made.run
         if run.state is not RunState.ENDED:
             raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs stop {run.id}")
@@ -260,12 +261,12 @@ class Dropped(Signal):
 
 @dataclass(frozen=True, slots=True)
 class CalledOff(Signal):
-    """A user calls off the landing of the change."""
+    """A request to call off the landing of the change."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Call off the waiting landing, if any. A landing that has begun records its end itself."""
+        """Call off the waiting landing, if any. A landing under way records its end itself."""
         waits, run = made.case.action(ActionKind.LAND), made.run
         if waits is None and run.land and not run.landing and is_waiting(run):
             return _write_report(made, _make_off_report(made, self.why))
@@ -276,7 +277,7 @@ class CalledOff(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LandingWrites(Signal):
-    """The landing of this action is about to be written; `report`: its end if the write completes."""
+    """Signal that the landing of `action` is about to be written; `report` applies if the write completes."""
 
     report: Mapping[str, Any]
     action: str
@@ -291,22 +292,24 @@ class LandingWrites(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LandingOver(Signal):
-    """The landing in the queue has ended."""
+    """The end of a queued landing."""
 
     report: Mapping[str, Any]
-    """The landing's status, why, fix, files, tree, branch, commit and gate, as far as known."""
+    """Status, why, fix, files, tree, branch, commit and gate of the landing, as far as known."""
     action: str = ""
     """The action that requested the landing; empty: the waiting landing."""
     by: str = ""
     """The user who requested the landing by hand; empty: the dispatch requested it."""
 
     def apply(self, made: Changes) -> Changes:
-        """Record the end of the landing, unless it was called off before and so already has one."""
+        """Record the end of the landing, unless it was called off and so already has an end."""
         waits, report = made.case.action(ActionKind.LAND), self.report
         if self.action and waits is not None and waits.id != self.action:
             return _record_report(made, report, self.by)  # Another landing was requested meanwhile.
         if waits is None and report["status"] == CALLED_OFF:
-            return made  # Calling it off, denying it or dropping it has already recorded the end.
+            # The end was already recorded when the landing was called off or denied, or the change was
+            # dropped.
+            return made
         made = made.done(waits)
         made = people.open_question(made) if report["status"] == HELD and not self.by else made
         return _write_report(made, report, self.by)
@@ -314,7 +317,7 @@ class LandingOver(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Landed(Signal):
-    """The change has been written to its owner's files."""
+    """Signal that the change has been written to its owner's files."""
 
     by: str
     commit: str
@@ -337,7 +340,7 @@ class Landed(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Reverted(Signal):
-    """A later commit of the owner's repository has reverted the landed change."""
+    """Signal that a later commit of the owner's repository has reverted the landed change."""
 
     commit: str
 

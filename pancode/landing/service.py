@@ -45,7 +45,7 @@ from pancode.workflows.results import change_begins, change_of
 
 
 class Landing:
-    """One landing. `ended`: its report; empty while it is under way and if it ended with an error."""
+    """One landing. `ended`: its report; empty while the landing is under way or if an error ended it."""
 
     def __init__(self) -> None:
         self.off = threading.Event()
@@ -54,7 +54,7 @@ class Landing:
 
 
 class Landings:
-    """The landings that are under way, by run; thread-safe."""
+    """The landings under way, by run; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -76,7 +76,7 @@ class Landings:
             landing.over.set()
 
     def call_off(self, run: str, wait_s: float) -> list[CalledOffRow]:
-        """Call off this run's landings, await their ends and return their reports; empty: none."""
+        """Call off this run's landings, wait until they end and return their reports; empty: no landing."""
         with self._lock:
             meant = list(self._under_way.get(run, ()))
         for landing in meant:
@@ -144,14 +144,14 @@ OFF_S = 60.0
 
 
 class Lander:
-    """Implements `queue.Land`; keeps the landings that are under way."""
+    """Implements `queue.Land` and tracks the landings that are under way."""
 
     def __init__(self, core: Core, repositories: Repositories, prd_of: Callable[[str], str]) -> None:
         self._core, self._repositories, self._prd_of = core, repositories, prd_of
         self._landings = Landings()
 
     def land(self, run: Run, way: LandWay, wanted: LandingWish) -> dict[str, Any]:
-        """Land the run and return the report to show. WorkspaceError if it may not be landed."""
+        """Land the run and return the report for the user. WorkspaceError if the run may not be landed."""
         must_be_verified(run, change_of(self._core, run))
         request = self.request_of(run)
         self._must_be_settled(run, request)
@@ -168,12 +168,12 @@ class Lander:
         return landing.ended
 
     def request_of(self, run: Run) -> LandRequest:
-        """Return what to land of the run. WorkspaceError if it changed nothing."""
+        """Return the landing request for the run's change. WorkspaceError if the run changed nothing."""
         repo, snapshot, commit = commits_of(self._core, run)
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} made no changes", why=f"it ended {run.outcome}: {run.reason}")
         base = run.workspace.get("base")
-        # The allowed files are those of the dispatch: a change held back then is not part of it now.
+        # Use the files allowed at dispatch: what was held back then is still not part of the change.
         return LandRequest(
             repo,
             snapshot,
@@ -185,7 +185,7 @@ class Lander:
         )
 
     def conflict(self, run: Run, branch: str) -> ConflictState:
-        """Return both sides of the run's conflict; without files if its change would merge cleanly."""
+        """Return both sides of the run's conflict; without files if the change would merge cleanly."""
         return self._repositories.conflict(str(run.project), self.request_of(run), branch)
 
     def _must_be_settled(self, run: Run, request: LandRequest) -> None:
@@ -216,24 +216,24 @@ class Lander:
             return self._repositories.into_files(project, request, judge, off)
         message, settles = message_of(run, way.message), Lineage.of(run).resolves
         how, trailers = way.how, trailers_of(run)
-        if settles:  # Its first commit contains conflict markers.
+        if settles:  # The first commit of this run contains conflict markers.
             how, trailers = How.SQUASH, (*trailers, *map(str, settles["trailers"]))
         target = OnBranch(way.branch, message, self._core.wall_ms(), how, trailers)
         return self._repositories.onto_branch(project, request, target, judge, off)
 
     def call_off(self, run: Run) -> list[CalledOffRow]:
-        """Remove the queued landing, so that none begins later, and then call off those under way."""
+        """Remove the queued landing, so that it cannot begin, and call off the landings under way."""
         waited = call_off(self._core, run.id, "called off before it was landed")
         ended = self._landings.call_off(run.id, OFF_S)
         return ended or ([{"status": CALLED_OFF, "queued": True}] if waited else [])
 
     def cut_short(self, run_id: str) -> None:
-        """End the landing under way; its request remains, and the next coordinator lands it."""
+        """End the landing under way; its request remains queued for the next coordinator."""
         self._landings.call_off(run_id, OFF_S)
 
 
 def wrap_gates(judge: Gates, request: LandRequest, wanted: LandingWish) -> Gates:
-    """Return the same gates; when they pass, the report is stored before the change is written."""
+    """Return the gates wrapped so that, when they pass, the report is stored before the change is written."""
 
     def gates(merged: Merged) -> LandingGates:
         gate = judge(merged)
@@ -247,7 +247,7 @@ def wrap_gates(judge: Gates, request: LandRequest, wanted: LandingWish) -> Gates
 
 
 def dump_report(report: LandReport, result: str) -> dict[str, Any]:
-    """Return the report as it is shown."""
+    """Return the report in the form of the API."""
     shape = {**asdict(report), "status": report.status.value}
     if report.already:
         shape["why"] = report.already
@@ -255,7 +255,7 @@ def dump_report(report: LandReport, result: str) -> dict[str, Any]:
 
 
 def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
-    """Return the change's repository, base and result; WorkspaceError if there can be none.
+    """Return the change's repository, base and result; WorkspaceError if the run cannot have a change.
 
     The base is that of the first run in the chain that this run continues. If the run itself changed nothing,
     the result is that of the run before it.
@@ -270,7 +270,7 @@ def _own_commits(run: Run) -> tuple[str, str, str | None]:
     if run.workspace.get("kind") != "git" or not isinstance(repo, str) or not isinstance(snapshot, str):
         raise WorkspaceError(
             f"{run.id} has no change to land: it worked in an empty directory",
-            why="it ran with --workspace none",
+            why="the run used --workspace none",
             fix=f"see its answer and files: pancode runs show {run.id}; to work in a repository: pancode "
             "dispatch TASK",
         )
@@ -290,7 +290,7 @@ def _make_refusal_error(run: Run, report: LandReport) -> WorkspaceError:
     which = "these gates" if len(failed) > 1 else "this gate"
     one = f"without {which}: pancode land {run.id} {' '.join(failed)}; " if failed else ""
     fixes = {
-        LandStatus.GATE_FAILED: f"{look}; {one}without its gates: pancode land --no-gates {run.id}",
+        LandStatus.GATE_FAILED: f"{look}; {one}without any gates: pancode land --no-gates {run.id}",
         LandStatus.HELD: f"{look}; then: pancode land {' '.join(flags)} {run.id}",
     }
     details = {"yes": " ".join(flags), "held": str(len({one.path for one in report.conflicts}))}
@@ -304,7 +304,7 @@ def _make_refusal_error(run: Run, report: LandReport) -> WorkspaceError:
 
 
 def resolve_conflict(core: Core, lander: Lander, around: Surroundings, run: Run, way: LandWay) -> Dispatched:
-    """Dispatch the run that resolves the conflict; the usual ten admission gates apply. UsageError if nothing
+    """Dispatch the run that resolves the conflict, through all admission gates. UsageError if nothing
     conflicts; AccessError, RefusedError and others as for any dispatch."""
     must_ask(f"the landing of {run.id}", lands=True, says_yes=way.says_yes)
     state = lander.conflict(run, way.branch)

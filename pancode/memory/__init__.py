@@ -1,1 +1,1 @@
-"""What earlier runs leave for later ones: notes, history, scouts."""
+"""Memory: what earlier runs leave for later ones, which is notes, history and answers of scouts."""

@@ -1,4 +1,4 @@
-"""Notes of runs and answers of scouts, in the form of the API."""
+"""Notes of runs and answers of scouts, as the API returns them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pancode.kernel.route import Route
 
 
 class NoteShape(TypedDict):
-    """What a run decided, did and left open. `source`: origin and age, as text; `parts`: by their names in
-    the run's report."""
+    """The note of a run: what it decided, did and left open. `source`: origin and age, as text; `parts`: text
+    by name of the part in the run's report."""
 
     run: str
     agent: str
@@ -24,7 +24,7 @@ class NoteShape(TypedDict):
 
 
 class ScoutShape(TypedDict):
-    """A question and what a scout has found. `state`: answered, under way, failed, refused.
+    """A question and what a scout has found. `state`: answered, under way, failed or refused.
 
     `earlier`: an earlier scout answered it for exactly these files, `age` ago (text). `cut`: the answer was
     longer than its depth allows. `reason`: the state of the run, or why it failed, as text.
@@ -44,7 +44,7 @@ class ScoutShape(TypedDict):
 
 
 class HistoryAnswer(TypedDict):
-    """Notes of runs. `repository` null: they are from all repositories, or from a lane without one."""
+    """Notes of runs. `repository` null: notes of all repositories, or of a lane without a repository."""
 
     repository: str | None
     notes: list[NoteShape]
@@ -57,7 +57,7 @@ class ForgottenAnswer(TypedDict):
 
 
 class RememberedShape(TypedDict):
-    """A note in the form that a new run gets: as material, with its source and age."""
+    """A note as a new run gets it: marked as material, with its source and age."""
 
     run: str
     text: str
@@ -65,7 +65,7 @@ class RememberedShape(TypedDict):
 
 
 class RememberedAnswer(TypedDict):
-    """The notes of earlier runs that a new run in this place would get. `budget`, `used`: tokens."""
+    """The notes of earlier runs that a new run in a given place would get. `budget`, `used`: in tokens."""
 
     repository: str | None
     workspace: str | None
@@ -76,7 +76,7 @@ class RememberedAnswer(TypedDict):
 
 
 class ExploreAnswer(TypedDict):
-    """One row for each question, in the order of the questions."""
+    """The answers of scouts: one row for each question, in the order of the questions."""
 
     scouts: list[ScoutShape]
 

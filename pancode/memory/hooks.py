@@ -1,4 +1,4 @@
-"""What memory adds to runs: notes of earlier runs in the prompt, and a note when a run completes."""
+"""Memory's part in runs: notes of earlier runs in the prompt, and a stored note when a run completes."""
 
 from __future__ import annotations
 

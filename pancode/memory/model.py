@@ -1,4 +1,4 @@
-"""Notes of runs: what a run leaves for later ones, and which notes a new run gets."""
+"""Notes of runs: their parts, their form in prompts, and which of them a new run gets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STEM = 4
 
 
 def rank_notes(notes: Sequence[RunNote], query: str) -> list[RunNote]:
-    """Return the notes that share a word with the query: rare shared words first, then newer notes."""
+    """Return the notes that share a word with the query, first those with rare words, then newer notes."""
     texts = [_split_words(_text(note)) for note in notes]
     common = Counter(word for words in texts for word in words)
     wanted = _split_words(query)
@@ -31,7 +31,7 @@ def rank_notes(notes: Sequence[RunNote], query: str) -> list[RunNote]:
 
 
 class Nearness(StrEnum):
-    """How a note is related to a new run, such as by its lane; nearer notes come first."""
+    """How a note is related to a new run; notes of closer relations come first."""
 
     LANE = "in this lane"
     WORKSPACE = "in this workspace"
@@ -41,8 +41,8 @@ NOWHERE: Mapping[str, Nearness] = {}
 
 
 def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = NOWHERE) -> list[RunNote]:
-    """Sort the notes for a new run: of its lane, of its workspace, fitting its task, the rest. Those of a
-    lane or a workspace come newest first. `near`: the relation to the new run, by run."""
+    """Return the notes in the order for a new run: of its lane, of its workspace, fitting its task, the rest.
+    Those of a lane or a workspace come newest first. `near`: the note's relation to the new run, by run."""
     newest = sorted(notes, key=lambda note: (-note.at_ms, note.run))
     lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
     others = [note for note in newest if note.run not in near]
@@ -70,11 +70,11 @@ def _text(note: RunNote) -> str:
 
 
 PARTS = frozenset(name for role in Role for name in report_names(role))
-"""The names of the parts in all forms of reports."""
+"""The names of the parts of reports, old and new forms included."""
 FIRST = ("SCOPE", "REPORT")
-"""The parts with which a report begins."""
+"""The names of parts with which a report can begin."""
 MOST_PART, MOST_TASK, MOST_LEFT = 700, 200, 2_000
-"""The most characters of a part, of a task, and of an answer without a report that is passed on."""
+"""The most characters of a part, of a task, and of an answer without a report, that a note can have."""
 BRIEFLY = ("DECIDED", "OPEN")
 _NAMED = re.compile(
     rf"^[ \t>#*_-]*({'|'.join(sorted(PARTS, key=len, reverse=True))})[ \t]*[*_]*:[ \t]*[*_]*(.*)$"
@@ -83,13 +83,13 @@ _NOTHING = {"", "-", "none", "nothing", "n/a"}
 
 
 def parts_of(answer: str) -> dict[str, str]:
-    """Return the parts of the report at the end of an answer, by name; empty: it has no report. Each part is
-    clipped, and invisible characters are made visible."""
+    """Return the parts of the report at the end of an answer, by name; empty: the answer has no report. Each
+    part is clipped, and invisible characters are made visible."""
     found: list[tuple[str, list[str]]] = []
     for line in answer.splitlines():
         named = _NAMED.match(line)
         if named is not None and named[1] in FIRST:
-            found = []  # Text before this was not a report, or an older one.
+            found = []  # The text before this line is not part of the report, or is an older report.
         if named is not None:
             found.append((named[1], [named[2]]))
         elif found:
@@ -107,7 +107,7 @@ def limit_text(text: str, most: int) -> str:
 
 
 def left_by(answer: str, most: int) -> dict[str, str]:
-    """Return the end of an answer without a report as its only part, as the end matters most."""
+    """Return the end of an answer without a report, at most `most` characters, as the only part of a note."""
     text = reveal_invisible(answer.strip())
     return {"REPORT": text if len(text) <= most else f"...{text[3 - most :].lstrip()}"} if text else {}
 
@@ -124,7 +124,7 @@ def source_of(note: RunNote, landed: bool, now_ms: int, near: Nearness | None = 
 def format_note(
     note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None, brief: bool = False
 ) -> str:
-    """Return the note as a later run gets it. `brief`: only decisions and open points, if any."""
+    """Return the note as the text for a later run. `brief`: only decisions and open points, if any."""
     parts = {name: text for name, text in note.parts.items() if name in BRIEFLY} if brief else {}
     lines = (f"{name}: {text}" for name, text in (parts or note.parts).items())
     return "\n".join((source_of(note, landed, now_ms, near), *lines))

@@ -1,4 +1,4 @@
-"""Routes for notes of runs, and for scouts that are sent out with questions."""
+"""Routes for notes of runs and for questions to scouts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from pancode.runs.routes.runs import resolve_request
 
 
 class ExploreBody(ActBody, CallerSettings):
-    """Questions about the repository around `cwd`. `again`: ask even if the answer is known."""
+    """Questions about the repository around `cwd`. `again`: ask even if an answer is known."""
 
     questions: tuple[Annotated[str, Field(min_length=1, max_length=MOST_QUESTION)], ...] = Field(
         min_length=1, max_length=MOST_QUESTIONS
@@ -66,7 +66,7 @@ class ExploreBody(ActBody, CallerSettings):
 
 
 class ForgetBody(ActBody):
-    """Notes to delete. `before`: all older ones too, here (`cwd`) or `everywhere`."""
+    """Which notes to delete. `before`: all older than this, in the repository of `cwd` or `everywhere`."""
 
     runs: tuple[Name, ...] = Field(default=(), max_length=1_000)
     before: Name | None = None
@@ -105,7 +105,7 @@ def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
 
 
 def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
-    """Return the place that the caller names; NotFoundError if it does not exist."""
+    """Return the lane, workspace or repository that the caller names; NotFoundError if it does not exist."""
     lane, workspace = call.query.get("lane") or "", call.query.get("workspace") or ""
     return find_place(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
 
@@ -132,7 +132,7 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
 
 @Verb(EXPLORE, ExploreBody, "workflow explore", pokes=True, for_runs=True, right=DISPATCHES)
 def _send_scouts(context: ApiContext, call: ApiCall) -> ExploreAnswer:
-    """Send scouts out with questions; questions with a known answer are answered at once."""
+    """Start scouts for questions; return known answers at once."""
     body: ExploreBody = call.body
     request, parent, around = resolve_request(context, call)
     expedition = Expedition(body.questions, body.look, body.again)

@@ -1,4 +1,4 @@
-"""Decides what the prompt of a scout contains, and which resources it may use for its question."""
+"""Rules for scouts: the prompt, the limits, and when an earlier answer can be used again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Depth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScoutCaps:
-    """`calls`: model calls before the final, short answer. `tokens`: the most that is passed on of it."""
+    """The limits of a scout. `calls`: model calls before the answer. `tokens`: most tokens of the answer."""
 
     calls: int
     tokens: int
@@ -50,7 +50,7 @@ _RANK = list(Depth)
 
 
 def normalize_question(question: str) -> str:
-    """Return the question in a form for comparison: spaces, line ends and case do not matter."""
+    """Return the question in a form for comparison, without differences of spaces, line ends and case."""
     return " ".join(question.split()).casefold()
 
 
@@ -84,8 +84,8 @@ def as_scout(request: DispatchRequest, question: str, depth: Depth) -> DispatchR
 
 @dataclass(frozen=True, slots=True)
 class ScoutGround:
-    """What a question is about: the file tree, and the folder from which it is asked ("": the top). `named`:
-    the model, runtime and node that the request names; empty: any."""
+    """What a question is about: the file tree, and the folder from which it is asked (`""`: the top folder).
+    `named`: the model, runtime and node that the request names; empty: any."""
 
     tree: str
     folder: str
@@ -93,7 +93,7 @@ class ScoutGround:
 
 
 def has_answer(scouts: Mapping[str, str], ground: ScoutGround, question: str, depth: Depth) -> bool:
-    """Whether a scout has answered this question from this folder about these files, at least as deep."""
+    """Whether a scout has answered this question from this folder about these files, at least this deep."""
     deep = _RANK.index(Depth(scouts[DEPTH])) >= _RANK.index(depth)
     here = (scouts.get(TREE), scouts.get(FOLDER, "")) == (ground.tree, ground.folder)
     same = here and ground.named in ("", scouts.get(NAMED))
@@ -101,7 +101,7 @@ def has_answer(scouts: Mapping[str, str], ground: ScoutGround, question: str, de
 
 
 def handed_on(answer: str, depth: Depth) -> tuple[str, bool]:
-    """Return the answer, limited to its depth's tokens, and whether it was cut."""
+    """Return the answer, cut to the token limit of its depth, and whether it was cut."""
     caps = CAPS[depth]
     if len(answer) <= caps.chars:
         return answer, False

@@ -1,4 +1,4 @@
-"""Sends scouts out with questions about a repository; known answers for the same files come at once."""
+"""Starts scouts for questions about a repository; reuses known answers for the same files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ANSWERED, UNDER_WAY, FAILED, REFUSED = "answered", "under way", "failed", "refus
 
 @dataclass(frozen=True, slots=True)
 class Expedition:
-    """Questions about a repository. `again`: ask again even if the answer is already known."""
+    """Questions about a repository, with options. `again`: ask even if an answer is known."""
 
     questions: tuple[str, ...]
     depth: Depth = Depth.MEDIUM
@@ -50,7 +50,7 @@ def explore(
     core: Core, around: Surroundings, request: DispatchRequest, parent: str | None, expedition: Expedition
 ) -> list[ScoutShape]:
     """Return one row for each question, in order: its answer if known for exactly these files, else the run
-    that searches for it. `request`: who asks, from where, and with which options.
+    that searches for it. `request`: who asks, from which folder, and with which options.
 
     A refused question has the refusal in its row; if all are refused, PancodeError is raised.
     """
@@ -75,7 +75,7 @@ def explore(
             begun = dispatch_run(core, around, as_scout(request, question, expedition.depth), parent)
         except PancodeError as refused:
             if refused.code == MODEL_UNTESTED:
-                raise  # The caller has the model tested, and then asks all questions again.
+                raise  # The caller has the model tested first, and then asks all questions again.
             refusals.append(refused)
             found.append(_make_refused_row(question, expedition.depth, refused))
         else:
@@ -88,7 +88,7 @@ def explore(
 def _find_known(
     core: Core, project: str, ground: ScoutGround, question: str, depth: Depth
 ) -> ScoutShape | None:
-    """Return the answer from an accepted receipt, else the run searching for it; None: neither."""
+    """Return the answer in an accepted receipt, else the run that searches for one; None if neither."""
     with core.ports.ledger.transaction() as tx:
         for run in _list_scouts(tx, project):
             if has_answer(Provision.of(run).scouts, ground, question, depth):
@@ -97,8 +97,8 @@ def _find_known(
 
 
 def _list_scouts(tx: Transaction, project: str) -> Iterator[Run]:
-    """Yield the repository's scouts that left a note, newest first; then the scouts that are under way. A
-    scout whose note a user has deleted (`history forget`) is left out."""
+    """Yield the repository's scouts that left a note, newest first, then the scouts under way. A scout whose
+    note a user has deleted (`history forget`) is left out."""
     notes = tx.find(RunNote, {"project": project}, order="at_ms", descending=True, limit=LOOKED_AT)
     runs = [tx.get(Run, note.run) for note in notes if note.agent == SCOUT]
     runs += not_ended(tx)
@@ -106,7 +106,7 @@ def _list_scouts(tx: Transaction, project: str) -> Iterator[Run]:
 
 
 def get_scout(core: Core, text: str) -> ScoutShape:
-    """Return what the scout with this name has found so far. NotFoundError for any other run."""
+    """Return what the scout with this id or name has found so far. NotFoundError for any other run."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
     if not Provision.of(run).scouts:

@@ -1,4 +1,4 @@
-"""Store what runs decided, did and left open, pass it to later runs, and delete it on request."""
+"""Stores what runs decided, did and left open, passes it to later runs, and deletes it on request."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ _COMPILED = tuple((words, re.compile(shape)) for words, shape in _SHAPES)
 
 
 def secret_in(text: str) -> str:
-    """Return what kind of secret the text seems to contain; empty: none known. It may err both ways. A name
-    followed by a value counts only if the value has a digit, as most secrets and few words do."""
+    """Return what kind of secret the text seems to contain; empty: none found. Errors are possible both ways.
+    A name followed by a value counts only if the value has a digit, as most secrets and few words do."""
     return next((words for words, shape in _COMPILED if shape.search(text)), "")
 
 
@@ -73,8 +73,8 @@ LOOKED_AT = 2_000
 
 
 def store_note(work: Work, claims: Claims) -> None:
-    """Store the note of a run, in the transaction that accepts its receipt. Not stored: work that was not
-    completed, a user's own command, and a run that has neither a repository nor a lane.
+    """Store the note of a run, in the transaction that accepts its receipt. No note is stored for work that
+    did not complete, a user's own command, or a run that has neither a repository nor a lane.
 
     A note that seems to contain a secret is not stored; the run's timeline records that.
     """
@@ -88,16 +88,20 @@ def store_note(work: Work, claims: Claims) -> None:
     has_answer = claims.outcome is Outcome.DONE or (scouts and claims.failure is FailureKind.REQUEST_LIMIT)
     answer = claimed_answer(work.core, claims) if has_answer else ""
     parts = parts_of(answer)
-    if scouts and answer.strip() and not parts:  # its one answer is the report
+    if scouts and answer.strip() and not parts:  # The scout's only answer is its report.
         parts = {"REPORT": limit_text(reveal_invisible(answer.strip()), MOST_PART)}
-    elif not parts and (lane or Lineage.of(run).in_workspace):  # the next run there gets all of it
+    elif not parts and (lane or Lineage.of(run).in_workspace):  # The next run there gets all of the report.
         parts = left_by(answer, MOST_LEFT)
     if parts:
         _write(work, run, claims, parts)
 
 
 def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
-    secret = "a secret of its node" if claims.exposed else secret_in("\n".join((run.task, *parts.values())))
+    secret = (
+        ("a secret of the run's node")
+        if claims.exposed
+        else secret_in("\n".join((run.task, *parts.values())))
+    )
     if secret:
         work.tell(run.id, "history", "note", "not kept", f"it seems to contain {secret}")
         return
@@ -108,13 +112,13 @@ def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
 
 
 def lane_of(tx: Transaction, run: Run) -> str:
-    """Return the id of the lane to which the run belongs as an item; empty: none."""
+    """Return the id of the lane that has the run as an item; empty: no lane."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     return workflow.id if workflow is not None and workflow.kind is WorkflowKind.LANE else ""
 
 
 def _leaves_notes(runtime: str) -> bool:
-    """Whether runs of this runtime leave notes: it is an agent, or a program that acts as one."""
+    """Whether runs of this runtime leave notes, because it is an agent or a program that acts as an agent."""
     kind = RUNTIMES[runtime]
     return kind.plays or not kind.own
 
@@ -122,8 +126,8 @@ def _leaves_notes(runtime: str) -> bool:
 def find_place(
     core: Core, project_of: Callable[[str | None], str | None], lane: str, workspace: str, cwd: str | None
 ) -> WorkPlace:
-    """Return the place of a lane's item, of a run in the workspace, or of a run dispatched in this folder.
-    NotFoundError. `lane`, `workspace`: by name; empty: none."""
+    """Return the place of a lane's item, of a run in the workspace, or of a run dispatched in folder `cwd`.
+    `lane`, `workspace`: by name; empty: none. NotFoundError if the name is unknown."""
     with core.ports.ledger.transaction() as tx:
         row = find_lane(tx, lane) if lane else None
         kept = tx.get(KeptWorkspace, workspace) if workspace else None
@@ -166,9 +170,9 @@ def _note(tx: Transaction, text: str) -> RunNote:
 
 def _why_none(run: Run) -> str:
     if not _leaves_notes(run.runtime) or (run.project is None and run.workflow is None):
-        return "only an agent's work in a repository or a lane leaves one"
+        return "only an agent's work in a repository or a lane leaves a note"
     if run.outcome is not Outcome.DONE:
-        return f"only completed work leaves one; its state is {run.outcome or run.state}"
+        return f"only completed work leaves a note; the run's state is {run.outcome or run.state}"
     return (
         "its answer did not end with the required report, or seemed to contain a secret, or the note was "
         "forgotten"
@@ -177,7 +181,7 @@ def _why_none(run: Run) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Which notes to delete: of these runs, and those older than a time in `project` (None: all)."""
+    """Which notes to delete: those of `runs`, and those older than a time in `project` (None: all)."""
 
     runs: Sequence[str] = ()
     before: str | None = None
@@ -188,7 +192,7 @@ def delete_notes(core: Core, request: Forgotten, by: str) -> list[str]:
     """Delete notes and return their runs. On UsageError or NotFoundError, nothing is deleted."""
     if not request.runs and request.before is None:
         fix = "name runs or a time, as in: pancode history forget --before 30d"
-        raise UsageError("no runs or time to forget were given", fix=fix, code="bad_value")
+        raise UsageError("neither runs nor a time were given", fix=fix, code="bad_value")
     with unit_of_work(core) as work:
         gone = _select_notes(work.tx, request, core.wall_ms())
         for run in gone:
@@ -230,7 +234,7 @@ NOTES_LOOKED_AT, MOST_NOTES = 200, 12
 
 @dataclass(frozen=True, slots=True)
 class WorkPlace:
-    """Where a run works, which decides whose notes it gets. `project`: repository; `lane`: its id."""
+    """Where a run works, which decides what notes it gets. `project`: its repository; `lane`: lane id."""
 
     project: str | None
     workspace: str = ""
@@ -238,7 +242,7 @@ class WorkPlace:
 
 
 def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict[str, Nearness]:
-    """Return, by run, its relation to this place: the same lane or the same workspace."""
+    """Return the relation of notes to this place (same lane or same workspace), by run."""
     if not place.workspace and not place.lane:
         return {}
     found: dict[str, Nearness] = {}
@@ -251,7 +255,7 @@ def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict
 
 
 def notes_at(tx: Transaction, place: WorkPlace, limit: int) -> list[RunNote]:
-    """Return the repository's notes, and the lane's notes that have no repository; newest first."""
+    """Return the notes of the place's repository, and its lane's without a repository; newest first."""
     newest: dict[str, Any] = {"order": "at_ms", "descending": True, "limit": limit}
     found = [] if place.project is None else tx.find(RunNote, {"project": place.project}, **newest)
     if not place.lane:
@@ -264,8 +268,8 @@ def notes_at(tx: Transaction, place: WorkPlace, limit: int) -> list[RunNote]:
 def recall_notes(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[GivenNote, ...]:
     """Return notes in this order: of the same lane and workspace, then what fits the task, then the newest.
 
-    The previous run's note in the lane or workspace is complete. For the others, and if the rest is too long,
-    only decisions and open points are included. What still does not fit is left out.
+    The previous run's note in the lane or workspace is complete. The other notes, and that one if it is too
+    long, have only decisions and open points. Notes that exceed `tokens` are left out.
     """
     if not tokens:
         return ()
@@ -288,7 +292,7 @@ def recall_notes(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[
 def give_notes(
     core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
 ) -> PromptParts:
-    """Return the notes of earlier runs that fit the request."""
+    """Return the notes of earlier runs that fit the request, as parts of its prompt."""
     place = WorkPlace(request.repository, request.in_workspace, request.lane)
     tokens = around.defaults(request.project).history_tokens
     return PromptParts(notes=recall_notes(core, place, as_task(request).task, tokens))

@@ -1,1 +1,1 @@
-"""Reports to the outside world: notices, webhooks, traces."""
+"""Reports to other systems: notices, webhooks and traces."""

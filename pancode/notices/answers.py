@@ -1,4 +1,4 @@
-"""The JSON of notices on which interfaces may rely. Additions only."""
+"""JSON shapes of notices. Clients rely on them, so keys are only added."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pancode.kernel.route import Route
 
 
 class DeliveryShape(TypedDict):
-    """One message to one target. `status`: the last reply of the target."""
+    """A delivery: one message to one target. `status`: the target's last reply."""
 
     delivery: str
     target: str
@@ -22,7 +22,7 @@ class DeliveryShape(TypedDict):
 
 
 class ChannelShape(TypedDict):
-    """A channel of notices. `trouble`: why its last message was not delivered; empty: none is known."""
+    """A channel of notices. `trouble`: why its last message was not delivered; empty: no known trouble."""
 
     channel: str
     secret: str
@@ -36,7 +36,7 @@ class ChannelsAnswer(TypedDict):
     channels: list[ChannelShape]
     troubles: list[str]
     unknown_channels: list[str]
-    """Channels that a rule names but the settings do not have."""
+    """Channels that a rule names but the settings do not define."""
 
 
 class DeliveriesAnswer(TypedDict):

@@ -1,4 +1,4 @@
-"""Decides which of the waiting deliveries to send now: limited retries, and digests. Pure functions."""
+"""Decides which waiting deliveries to send now, with limited retries and digests. Pure functions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NOTIFY = "notify:"
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What to send now (several in one tuple are one message), and when to check again."""
+    """Deliveries to send now (those in one inner tuple form one message), and the time of the next check."""
 
     now: tuple[tuple[Delivery, ...], ...] = ()
     again_ms: int | None = None
 
 
 def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) -> Sending:
-    """Return what to send. `waiting`: of one channel, oldest first. `sent_ms`: of its last messages."""
+    """Return what to send. `waiting`: of one channel, oldest first. `sent_ms`: times of its last messages."""
     due = [one for one in waiting if one.due_ms <= now_ms]
     later = min((one.due_ms for one in waiting if one.due_ms > now_ms), default=None)
     recent = sorted(ms for ms in sent_ms if now_ms - ms < A_MINUTE and ms <= now_ms)
@@ -40,17 +40,17 @@ def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) ->
 
 
 def again_ms(tries: int) -> int | None:
-    """Return how many milliseconds to wait after this many tries; None: the delivery has failed."""
+    """Return the milliseconds to wait after this many tries; None: the delivery has failed."""
     return NOTICE_AGAIN_MS[tries - 1] if tries <= len(NOTICE_AGAIN_MS) else None
 
 
 def delay_target(planned: Sending, until_ms: int, now_ms: int) -> Sending:
-    """Return the plan; an unreachable target and its deliveries are postponed until then."""
+    """Return the plan; while the target is unreachable (until `until_ms`), nothing is sent to it."""
     if until_ms <= now_ms or not planned.now:
         return planned
     return Sending((), until_ms if planned.again_ms is None else min(until_ms, planned.again_ms))
 
 
 def too_old(waiting: Sequence[Delivery]) -> Sequence[Delivery]:
-    """Return the deliveries to drop for newer ones. `waiting`: of one target, oldest first."""
+    """Return the oldest deliveries above the limit, to be dropped. `waiting`: of one target, oldest first."""
     return waiting[:-MOST_WAITING]

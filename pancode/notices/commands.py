@@ -33,14 +33,17 @@ def notify(
 ) -> int:
     """Show every channel with its kinds of notices, and the result of its last message.
 
-    Channels are ntfy, mail, Slack and other services of Apprise; pancode.yaml defines them.
+    A channel is an ntfy topic, a mail address, Slack or another service of Apprise, defined in pancode.yaml.
     """
     if tests + log != (channel is not None):
-        raise UsageError("CHANNEL requires one of --test and --log", fix="pancode admin notify --log CHANNEL")
+        raise UsageError(
+            "with CHANNEL, exactly one of --test and --log is required",
+            fix="pancode admin notify --log CHANNEL",
+        )
     client = face.client()
     if tests:
         now = made = face.post(TEST_NOTICE, {"channel": channel})
-        for _ in range(PATIENCE):  # until the delivery's first try has ended
+        for _ in range(PATIENCE):  # Wait until the first try of the delivery has ended.
             found = client.get(DELIVERIES, target=made["target"], limit=50)["deliveries"]
             now = next((one for one in found if one["delivery"] == made["delivery"]), now)
             if now["state"] != "waiting" or now["tries"]:
@@ -74,8 +77,8 @@ _CHANNELS: Columns = {
 def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     """Store the Apprise URL of a channel, read from standard input or a hidden prompt.
 
-    It is a file in PANCODE_HOME/secrets that only you can read; pancode.yaml refers to it as secret:NAME. The
-    token of a forge is stored in the same way.
+    The secret is a file in PANCODE_HOME/secrets that only you can read; pancode.yaml refers to it as
+    secret:NAME. The token of a forge is stored in the same way.
     """
     from pancode.fleet.ssh.home import Home
     from pancode.notices.delivery.sender import KeptSecrets

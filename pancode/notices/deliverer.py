@@ -1,5 +1,5 @@
-"""The thread that delivers notices: one try at a time for each channel, with a pause after a failed one. So a
-slow or unreachable channel blocks one of the few threads for one try only, which has a deadline."""
+"""The thread that delivers notices. Each channel has one try at a time, with a deadline, and a pause after a
+failure, so that a slow or unreachable channel blocks one of the few threads for one try only."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ BY = "the end of its question"
 def with_link(
     core: Core, tokens: TokensPort, rules: NotifyRules, notice: Mapping[str, Any], channel: str
 ) -> Mapping[str, Any]:
-    """Return the notice with its link; unchanged if it asks nothing, links are off, or nothing waits now. The
-    link is made when the notice is sent, so no row contains its secret."""
+    """Return the notice with its answer link; unchanged if it asks nothing, links are off, or nothing waits
+    now. The link is made when the notice is sent, so that its secret is never stored."""
     run = notice.get(ASKS)
     if not run or not rules.answers or rules.console is None:
         return notice
@@ -48,7 +48,7 @@ def with_link(
 
 
 def forget_answered(core: Core, tokens: TokensPort, events: Iterable[FeedEvent] | None) -> None:
-    """Revoke the links of answered questions. `events` None: the feed no longer has all of them."""
+    """Revoke the links of answered questions. `events` None: some events are missing, so check all links."""
     if events is not None and all(event.kind is not EventKind.INBOX_ANSWERED for event in events):
         return
     with core.ports.ledger.transaction() as tx:
@@ -58,7 +58,7 @@ def forget_answered(core: Core, tokens: TokensPort, events: Iterable[FeedEvent] 
         if token.item not in waiting:
             try:
                 tokens.revoke(core, token.name, BY)
-            except NotFoundError:  # It has been revoked meanwhile.
+            except NotFoundError:  # The link has been revoked meanwhile.
                 continue
 
 
@@ -67,7 +67,7 @@ BEHIND = 500
 
 
 class FeedFollower:
-    """Makes deliveries of events. Deliveries and the position in the feed are committed together."""
+    """Turns events into deliveries. Deliveries and the position in the feed are committed together."""
 
     def __init__(self, core: Core, tokens: TokensPort) -> None:
         self._core, self._tokens = core, tokens
@@ -76,7 +76,7 @@ class FeedFollower:
         """By channel, the newest event when the channel was first seen; it gets the events after that."""
 
     def follow(self, rules: NotifyRules) -> None:
-        """Make deliveries of the events since the last call."""
+        """Make deliveries for the events since the last call."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             known = rows.read_cursor(tx) if self._read is None else self._read
@@ -93,14 +93,14 @@ class FeedFollower:
                 rows.add_deliveries(work, last or 0, found)
                 rows.put_channels(work, now)
         self._since = now
-        # Else only in memory: a restart reads these events again, and channels added by then do not get them.
+        # Otherwise only memory has the position: a restart repeats these events, but not for newer channels.
         self._read = last
 
 
 def _make_deliveries(
     core: Core, tx: Transaction, event: FeedEvent, rules: NotifyRules, since: Mapping[str, int]
 ) -> list[Delivery]:
-    """Return the deliveries for an event. `since`: by channel, the event after which it begins."""
+    """Return the deliveries for an event. `since`: the event after which a channel begins, by channel."""
     occasion = occasion_of(event)
     if occasion is None or occasion not in KIND_OF:
         return []
@@ -120,8 +120,8 @@ LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20
 
 
 class Outgoing(FeedThread):
-    """Sends deliveries. `run_pass` makes them and begins tries, each of which ends by itself. A killed try is
-    repeated, so the notice may arrive twice."""
+    """Sends deliveries. `run_pass` makes deliveries and starts tries, each with a time limit. A killed try is
+    repeated, so a notice can arrive twice."""
 
     def __init__(self, core: Core, port: OutgoingPort, tokens: TokensPort) -> None:
         super().__init__(core, "outgoing", LOOK_S, occasions.KINDS | {EventKind.INBOX_ANSWERED})
@@ -142,7 +142,7 @@ class Outgoing(FeedThread):
         self._join()
 
     def run_pass(self, *, here: bool = False) -> float:
-        """Run a pass; return the seconds until the next. `here`: this thread makes the tries."""
+        """Run a pass; return the seconds until the next. `here`: make the tries in this thread."""
         try:
             rules = self._port.rules()
         except ConfigError as error:
@@ -181,7 +181,7 @@ class Outgoing(FeedThread):
             self._tries.submit(self._deliver, target, batch, rules)
 
     def _deliver(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> None:
-        """Make one try. Other deliveries of this target wait for the next pass, behind other targets."""
+        """Make one try. Other deliveries to this target wait for the next pass, after other targets."""
         try:
             sent = self._try_delivery(target, batch, rules)
             with unit_of_work(self._core) as work:

@@ -1,4 +1,4 @@
-"""Routes for notices: the channels, a test, and what was sent."""
+"""Routes for notices: the channels, a test, and sent messages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _test(context: ApiContext, call: ApiCall) -> DeliveryShape:
 
 @Verb(DELIVERIES, command="admin notify", query=("target", "limit"))
 def _deliveries(context: ApiContext, call: ApiCall) -> DeliveriesAnswer:
-    """Return what was sent to a target."""
+    """Return the messages sent to a target."""
     target = call.query.get("target")
     if not target:
         raise UsageError("the request has no target", fix="target=notify:CHANNEL", code="bad_value")

@@ -17,31 +17,31 @@ from pancode.runs.unit_of_work import Work
 
 
 class OutgoingPort(Protocol):
-    """The settings and secrets of notices, and the sender. Each send takes at most half a minute."""
+    """Settings and secrets of notices, and a sender. Each call of `notify` takes at most half a minute."""
 
     def rules(self) -> NotifyRules:
-        """Return the settings of notices from the current files. ConfigError names file and key."""
+        """Return the settings of notices from the current files. ConfigError names the file and the key."""
 
     def secret(self, name: str) -> str:
-        """Return a stored secret by its name. NotFoundError with the command that stores it."""
+        """Return a stored secret by its name. NotFoundError names the command that stores it."""
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
-        """Send one notice to an Apprise URL. UnavailableError, whose text does not contain the URL."""
+        """Send one notice to an Apprise URL. UnavailableError on failure; its text never has the URL."""
 
 
 class TokensPort(Protocol):
     """The tokens in the links of notices."""
 
     def create(self, core: Core, wanted: NewToken, by: str) -> Mapping[str, object]:
-        """Make a token; return it, its secret as `token`. UsageError if its item no longer waits."""
+        """Create a token; return it with its secret as `token`. UsageError if its item no longer waits."""
 
     def revoke(self, core: Core, name: str, by: str) -> object:
-        """Revoke the token. NotFoundError if there is none."""
+        """Revoke the token. NotFoundError if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTry:
-    """The result of a try. `final`: another try would end the same way."""
+    """The result of a try to deliver. `final`: a retry would end the same way."""
 
     ok: bool
     status: str
@@ -49,9 +49,9 @@ class DeliveryTry:
 
 
 MARK = "outgoing"
-"""The setting with the number of the newest event that was processed."""
+"""Name of the setting with the number of the newest processed event."""
 CHANNELS = "outgoing.channels"
-"""The setting with, by channel, the newest event when the channel was first seen."""
+"""Name of the setting with the newest event when a channel was first seen, by channel."""
 KEPT = 300
 """How many ended deliveries of each target are retained, newest first."""
 
@@ -62,7 +62,7 @@ def read_cursor(tx: Transaction) -> int | None:
 
 
 def channels_since(tx: Transaction) -> dict[str, int]:
-    """Return, by channel, the newest event when the channel was first seen in the settings."""
+    """Return the newest event when a channel was first seen in the settings, by channel."""
     known = tx.get(Setting, CHANNELS)
     return dict(known.value) if known is not None and isinstance(known.value, dict) else {}
 
@@ -73,7 +73,7 @@ def put_channels(work: Work, since: dict[str, int]) -> None:
 
 
 def add_deliveries(work: Work, number: int, new: Sequence[Delivery]) -> None:
-    """Add deliveries and the position in the feed in one transaction, so none is lost or doubled."""
+    """Add deliveries and the position in the feed in one transaction, so no delivery is lost or doubled."""
     work.tx.put(Setting(MARK, number, work.core.wall_ms(), "coordinator"))
     for one in new:
         if work.tx.get(Delivery, one.id) is None:
@@ -96,7 +96,7 @@ def list_newest(tx: Transaction, target: str, count: int) -> list[Delivery]:
 
 
 def record_attempt(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
-    """Record how a try of these deliveries ended; a final failure also goes to the audit."""
+    """Record how a try of these deliveries ended; write a final failure to the audit too."""
     now = work.core.wall_ms()
     for one in batch:
         known = work.tx.get(Delivery, one.id)
@@ -121,7 +121,7 @@ def _record(work: Work, one: Delivery) -> None:
 
 
 def _drop_waiting(work: Work, target: str) -> None:
-    """Drop a target's oldest deliveries above the limit; all are marked failed, one is audited."""
+    """Drop a target's oldest deliveries above the limit: mark all as failed, and write one audit entry."""
     mine = work.tx.find(Delivery, {"target": target, "state": DeliveryState.WAITING}, order="created_ms")
     dropped = [
         replace(

@@ -1,4 +1,4 @@
-"""Composes notices: what, why, the command, a link. Bounded plain text, without task or code."""
+"""Composes notices: what happened, why, the command and a link. Short plain text without task or code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pancode.runs import occasions
 
 TITLE, BODY, WHY = 100, 300, 160
 ASKS = "asks"
-"""The key in a notice's row for the run that asks."""
+"""The key, in the row of a notice, of the run that asks the user."""
 _ANSWERABLE = ("question", "permission")
-"""The kinds that a notice's link can answer: other decisions need more than its short page."""
+"""The kinds that the link of a notice can answer; other decisions need more than its short page."""
 MANY = 8
 """The most lines in a digest."""
 KIND_OF: Mapping[str, str] = {
@@ -31,7 +31,7 @@ KIND_OF: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One message to a user."""
+    """One notice to a user."""
 
     kind: str
     title: str
@@ -46,7 +46,7 @@ class Notice:
 
 
 def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console: str | None) -> Notice:
-    """Return the notice for an event that a user waits for."""
+    """Return the notice for an event that concerns the user."""
     what, why, command, page = _make_parts(event, occasion, facts)
     body = "\n".join(filter(None, (strip_unprintable(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
@@ -57,7 +57,7 @@ def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console
 
 
 def combine_notices(notices: Sequence[Mapping[str, object]]) -> Notice:
-    """Return several notices as one."""
+    """Combine several notices into one."""
     lines = [f"- {one['title']}" for one in notices[:MANY]]
     lines += [f"and {len(notices) - MANY} more"] if len(notices) > MANY else []
     body = "\n".join([*lines, "pancode inbox; pancode brief"])
@@ -87,7 +87,7 @@ def _make_parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tu
             what = f"{flow} {data.get('name')}: {data.get('state')}"
             return what, str(data.get("reason", "")), f"pancode workflow show {flow}", f"workflows/{flow}"
         case occasions.NODE_LOST:
-            why = f"it was {data.get('was')}; its runs wait or will be declared lost"
+            why = f"the node was {data.get('was')}; its runs wait or will be declared lost"
             command = f"pancode node show {event.node}"
             return f"{event.node} is {data.get('state')}", why, command, f"machines/{event.node}"
         case occasions.BUDGET:

@@ -1,4 +1,4 @@
-"""Channels and deliveries, in the form of the API."""
+"""Channels and deliveries, in the form that the API returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOKED = 50
 
 
 def list_channels(core: Core, rules: NotifyRules) -> list[ChannelShape]:
-    """Return all channels of the settings, by name."""
+    """Return all channels of the settings, sorted by name."""
     with core.ports.ledger.transaction() as tx:
         return [_make_channel(tx, name, rules) for name in sorted(rules.channels)]
 
@@ -32,7 +32,7 @@ def list_deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> 
 
 
 def list_failures(core: Core, rules: NotifyRules) -> list[str]:
-    """Return one line for each channel whose last message was not delivered, and for each unknown channel."""
+    """Return one line for each channel whose last message failed, and for each unknown channel in a rule."""
     lines = [f"notices to {c['channel']}: {c['trouble']}" for c in list_channels(core, rules) if c["trouble"]]
     return lines + [f"a notice rule names the unknown channel {one}" for one in rules.unknown_channels()]
 

@@ -1,1 +1,1 @@
-"""What waits for a user, and the user's answers."""
+"""The inbox: what waits for a user, and the user's answers."""

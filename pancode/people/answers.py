@@ -1,4 +1,4 @@
-"""What waits for a user, and what users answer, in the form of the API."""
+"""Shapes of inbox items and users' answers, as the API returns them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pancode.runs.answers import BriefLine, InboxShape, QueuedAnswer, RunShape
 
 
 class ToldAnswer(TypedDict):
-    """`delivered`: how the message reached the run; null: not yet. `sent`: it is in transit to the run."""
+    """The state of a message. `delivered`: how it reached the run; null: not yet. `sent`: in transit."""
 
     run: str
     state: str
@@ -18,7 +18,7 @@ class ToldAnswer(TypedDict):
 
 
 class InboxAnswer(TypedDict):
-    """`also`: what else waits for a user, besides questions; `by` names the user whose last visit counts."""
+    """The inbox. `also`: what waits besides questions; `by`: the user since whose last visit it counts."""
 
     items: list[InboxShape]
     also: list[BriefLine]

@@ -1,4 +1,4 @@
-"""Applies a change of the configuration as its own command does: one maker for each kind."""
+"""Applies configuration changes as the commands for them do, with one maker for each kind of change."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pancode.runs.user_environment import ChosenSettings, OwnAgentsFile, Setting
 
 NONE, PRESET, OWN_AGENTS = "none", "preset", "panagents.yaml"
 MOST_USD, LEAST_EXPONENT = 10**9, -9
-"""The bounds of an amount; with a smaller exponent, the written-out number could be gigabytes of zeros."""
+"""The largest amount and the smallest exponent; a smaller one could write out gigabytes of zeros."""
 
 
 class BudgetMaker:
-    """Changes budget ceilings in dollars. `scope`: maps a user's name of a scope to its id; NotFoundError."""
+    """Changes budget ceilings in dollars. `scope`: returns the id of a scope by its name; NotFoundError."""
 
     def __init__(self, core: Core, scope: Callable[[str], str]) -> None:
         self._core, self._scope = core, scope
@@ -49,7 +49,7 @@ class BudgetMaker:
         return effect
 
     def _by_hand(self, tx: Transaction, scope: str) -> str | None:
-        """Return the ceiling that a user set for this scope; None: none."""
+        """Return the ceiling that a user set for this scope; None if no user set one."""
         session = tx.get(SessionRow, scope.partition(":")[2]) if is_session(scope) else None
         if session is not None:
             found: object = session.ceiling
@@ -60,7 +60,7 @@ class BudgetMaker:
 
 
 def _parse_usd(text: str | None) -> Decimal | None:
-    """Return the amount; UsageError for an invalid one."""
+    """Parse an amount in USD; UsageError if it is invalid."""
     if text is None:
         return None
     try:
@@ -80,7 +80,7 @@ def _text(usd: Decimal | None) -> str:
 
 
 class PresetMaker:
-    """Changes the preset of dispatches that name none. `keep`: sets it, and returns the previous one."""
+    """Changes the preset of dispatches that name none. `keep`: stores it and returns the previous one."""
 
     def __init__(self, core: Core, around: Surroundings, keep: Callable[[str | None], str | None]) -> None:
         self._core, self._around, self._keep = core, around, keep
@@ -104,7 +104,7 @@ class PresetMaker:
 
 
 class AgentMaker:
-    """Changes fields of one agent in the user's own file."""
+    """Changes fields of one agent in the user's own agents file."""
 
     def __init__(self, own: OwnAgentsFile) -> None:
         self._own = own
@@ -127,7 +127,7 @@ class AgentMaker:
 
 
 class AgentsFileMaker:
-    """Restores the whole file of the user's own agents."""
+    """Restores an earlier text of the user's own agents file."""
 
     def __init__(self, own: OwnAgentsFile) -> None:
         self._own = own

@@ -1,4 +1,4 @@
-"""Configuration changes that a model proposes: an inbox item that only a user can approve."""
+"""Configuration changes that a model proposes, as inbox items that only a user can approve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.runs.life.inbox import InboxItem, ItemKind
 from pancode.runs.unit_of_work import unit_of_work
 
 PREFIX = "c-"
-"""The prefix of a proposed change's id, which the inbox shows in place of a run."""
+"""The prefix of a proposed change's id, which the inbox shows instead of a run."""
 MOST_OPEN, MOST_OF_A_RUN = 20, 5
 MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
     Mode.ADMIN: tuple(kind for kind in changes.ChangeKind if kind is not changes.ChangeKind.AGENTS_FILE),
@@ -33,14 +33,14 @@ MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
 def propose_change(
     core: Core, makers: changes.ChangeMakers, change: changes.AskedChange, why: str, by: str, run: Run | None
 ) -> dict[str, Any]:
-    """Store the change for approval by a user; return it with its id. The errors of its kind; RefusedError.
-    `run`: the run that proposes it. A change that already waits is not added again."""
+    """Store the change for approval by a user; return it with its id. Raises RefusedError, or an error of the
+    change's kind. `run`: the run that proposes it. A change that already waits is not added again."""
     if change.kind is changes.ChangeKind.AGENTS_FILE:
-        why = "this kind only undoes an earlier change of an agent"
+        why = "this kind of change only undoes an earlier change of an agent"
         raise UsageError(f"{change.kind} cannot be proposed", why=why, code="bad_value")
     if change.kind is changes.ChangeKind.SESSION:
         if run is None or not run.takes_turns:
-            why = "a session can propose another level only for itself; a user sets it directly"
+            why = "a session can propose this change only for itself; a user sets it directly"
             fix = "pancode sessions"
             raise UsageError("only a session can propose this change", why=why, fix=fix, code="bad_value")
         change = replace(change, target=f"{run.session}.{change.target}")
@@ -72,8 +72,8 @@ def propose_change(
 
 @hold_lock
 def approve_change(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> changes.ChangeEffect:
-    """Make the change with this id. NotFoundError; RefusedError if its effect has changed meanwhile. After an
-    error it still waits."""
+    """Make the change with this id. NotFoundError; RefusedError if its effect differs by now. After an error,
+    the change still waits."""
     with core.ports.ledger.transaction() as tx:
         row = _find_proposal(tx, name)
     change = _change_of(row)
@@ -92,7 +92,7 @@ def approve_change(core: Core, makers: changes.ChangeMakers, name: str, by: str)
 
 @hold_lock
 def deny_change(core: Core, name: str, by: str) -> tuple[str | None, str]:
-    """Deny the change; return the run that proposed it, and a description of the change. NotFoundError."""
+    """Deny the change; return its run (None: no run proposed it) and its description. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         row = _find_proposal(tx, name)
     _close(core, row, by, "change denied")
@@ -100,12 +100,12 @@ def deny_change(core: Core, name: str, by: str) -> tuple[str | None, str]:
 
 
 def list_proposed(tx: Transaction) -> list[InboxItem]:
-    """Return all changes that wait, oldest first."""
+    """Return all proposed changes that wait, oldest first."""
     return [_make_item(row) for row in _list_waiting(tx)]
 
 
 def proposed_by(tx: Transaction, runs: Collection[str]) -> InboxItem | None:
-    """Return the oldest waiting change that one of these runs proposed; None: none."""
+    """Return the oldest waiting change that one of these runs proposed, or None."""
     rows = _list_waiting(tx)
     return next((_make_item(row) for row in rows if row.run in runs), None)
 
@@ -132,7 +132,7 @@ def _change_of(row: ConfigProposal) -> changes.AskedChange:
 
 
 def _make_item(row: ConfigProposal) -> InboxItem:
-    """Describe the exact change first; the proposer's text comes last, and cannot imitate the change."""
+    """Return a proposal's inbox item: the exact change, then the proposer's text, which cannot imitate it."""
     hidden = row.kind == changes.ChangeKind.SETTING and row.value not in (None, row.new)
     written = f" (settings.json will contain {row.value})" if hidden else ""
     what = f"{_in_words(row)}{written}"
@@ -151,7 +151,7 @@ def _must_have_room(rows: list[ConfigProposal], run: Run | None) -> None:
     if len(rows) >= MOST_OPEN or own >= MOST_OF_A_RUN:
         raise RefusedError(
             "too many changes are already waiting for approval",
-            why=f"{len(rows)} are waiting, {own} of them from this run",
+            why=f"{len(rows)} changes are waiting, {own} of them from this run",
             fix="pancode inbox",
             code="too_many",
         )

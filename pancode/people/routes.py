@@ -1,4 +1,4 @@
-"""Routes for users' decisions: what waits for them, answers, approvals, continued runs."""
+"""Routes for users' decisions: the inbox, answers, approvals, messages and continued runs."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
 
 
 class ApproveBody(ActBody):
-    """`with_commands`, `with_secret`, `anyway`: exactly the flags that the inbox has shown (`yes`).
+    """An approval. `with_commands`, `with_secret`, `anyway`: exactly the flags that the inbox shows (`yes`).
 
-    `call`: the number of the call that the inbox has shown; required if a call waits. `plan`: the digest of
-    the plan that the inbox has shown; refused if the plan has changed since.
+    `call`: the number of the call in the inbox; required if a call waits. `plan`: the digest of the plan in
+    the inbox; the approval is refused if the plan has changed since.
     """
 
     call: CallNumber = None
@@ -72,14 +72,14 @@ class ApproveBody(ActBody):
 
 
 class DenyBody(ActBody):
-    """`text`: a message for the agent whose call is denied; `call`: as for an approval."""
+    """A denial. `text`: a message for the agent whose call is denied; `call`: as for an approval."""
 
     text: Annotated[str, Field(max_length=MOST_NO)] = ""
     call: CallNumber = None
 
 
 def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
-    """Whether this message may begin a run that lands; in a session its newest run decides."""
+    """Whether this message may begin a run that lands; in a session, the session's newest run decides."""
     run = get_run(context.core, call.path["run"])
     return is_session_landing(context.core, run.id) if run.takes_turns else lands_again(context, call)
 
@@ -94,23 +94,23 @@ def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
     lands=_may_land_next,
 )
 def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """Continue from a run's result in a new run.
+    """Continue from a run's result in a new run, and return the new run.
 
-    Return the next run; for a session, send it the message, whatever it is doing now.
+    For a session: send it the message, in any state, and return the run that gets it.
     """
     body: ContinueBody = call.body
     core, around = context.core, context.coordinator.around({})
     old = get_run(core, call.path["run"])
     if old.takes_turns:
         if call.inside is not None:
-            refuse_act(core, call.inside, f"talking in session {old.id}")
+            refuse_act(core, call.inside, f"sending a message to session {old.id}")
         done = send_message(core, around, old.id, body.text or GO_ON, body.by)
         return describe_queued(done.begun or Dispatched(done.run, ()))
     return describe_queued(continue_run(core, around, old, body.text, call.inside or body.by))
 
 
 def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
-    """Whether this message may begin a run that lands: only a message to a session can begin one here."""
+    """Whether this message may begin a run that lands; of all messages, only one to a session can."""
     run = get_run(context.core, call.path["run"])
     return run.takes_turns and is_session_landing(context.core, run.id)
 
@@ -138,7 +138,7 @@ def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 def _approve_item(context: ApiContext, call: ApiCall) -> Object:
     """Approve what a run waits for.
 
-    Start a run that waits for it, continue one that ended for a permission; else land the change.
+    Start a run that waits to start, continue a run that ended for a permission, or else land the change.
     """
     body: ApproveBody = call.body
     core, whole = context.core, body.scope == "run"
@@ -147,7 +147,8 @@ def _approve_item(context: ApiContext, call: ApiCall) -> Object:
         effect = approve_change(core, change_makers(context), call.path["run"], body.by)
         return {"run": call.path["run"], "approved": "once", "change": effect.shape()}
     run = get_run(core, call.path["run"])
-    if body.plan or (body.call is None and may_start(core, run)):  # A plan's digest approves only a start.
+    # The digest of a plan can only approve the start of a run.
+    if body.plan or (body.call is None and may_start(core, run)):
         approve_start(core, run.id, body.by, whole, body.plan or "")
         return {**get_run_shape(core, run.id), "approved": body.scope}
     if body.call is not None or waits_for_call(core, run):
@@ -164,14 +165,14 @@ def _approve_item(context: ApiContext, call: ApiCall) -> Object:
 
 
 def _must_set_up(call: ApiCall) -> None:
-    """Raise AccessError if the caller may not make this change of the configuration directly."""
+    """Raise AccessError if the caller's token may not change the configuration."""
     token = None if call.visitor is None else call.visitor.token
     if token is not None:
         must_allow(token, SETS_UP.scope, "a change of the configuration")
 
 
 def _land_run(context: ApiContext, run: Run, body: ApproveBody) -> Object:
-    """Land the run, if the user approves exactly what holds it and no one denies it meanwhile."""
+    """Land the run if the approval has exactly the flags that are needed and no user denies it meanwhile."""
     must_be_approvable(context.core, run, body.yes())
     way = LandWay(
         body.by,
@@ -182,7 +183,7 @@ def _land_run(context: ApiContext, run: Run, body: ApproveBody) -> Object:
     )
     done = context.coordinator.code.land(run, way)
     if done["status"] != LandStatus.LANDED and get_run(context.core, run.id).landed is not None:
-        why = "another user or command landed it first"
+        why = "another user or command landed the change first"
         raise RefusedError(
             f"{run.id} was already landed", why=why, fix=f"pancode why {run.id}", code="approved"
         )
@@ -214,7 +215,7 @@ def _deny_item(context: ApiContext, call: ApiCall) -> RunShape:
         return get_run_shape(core, run.id)
     landing = kind_of(run) is ItemKind.LANDING and still_waits(core, run)
     if landing:
-        context.coordinator.code.call_off(run)  # Another user may just have approved it.
+        context.coordinator.code.call_off(run)  # Another user may just have approved the landing.
     deny_run(core, run.id, body.by)
     if landing and (session := Caller.of(run).charged_to):
         turn_down(core, session, f"to land the change of {run.id}", body.by)
@@ -225,7 +226,7 @@ def _deny_item(context: ApiContext, call: ApiCall) -> RunShape:
 def _tell(context: ApiContext, call: ApiCall) -> ToldAnswer:
     """Send a message to a run's agent.
 
-    A session gets it, whatever it is doing now; any other run stores what its agent cannot get.
+    A session gets it in any state; for any other run, a message that its agent cannot get now is stored.
     """
     body: TellBody = call.body
     run = get_run(context.core, call.path["run"])

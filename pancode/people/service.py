@@ -1,4 +1,4 @@
-"""The inbox: list what waits for a user; answer, approve and deny it."""
+"""The inbox: lists what waits for a user; answers, approves and denies it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ PERMITTED = {
     False: "Yes, this once. Ask again before anything else of this kind.",
     True: "Yes, and so is everything of the same kind in the rest of this work.",
 }
-"""The reply to an agent when a user permits something; True: also for the rest of its work."""
+"""The reply to an agent when a user approves something; key True: also for the rest of its work."""
 
 
 def list_inbox(core: Core) -> list[InboxShape]:
-    """Return everything that waits for a user, oldest first."""
+    """Return all inbox items that wait for a user, oldest first."""
     with core.ports.ledger.transaction() as tx:
         waiting = [action for action in tx.find(Action) if action.kind is ActionKind.USER]
         found = [(tx.get(Run, action.run), action) for action in waiting]
@@ -60,8 +60,8 @@ def answer_run(
     program: str = "",
     inside: Run | None = None,
 ) -> Dispatched:
-    """Continue a blocked run with the answer. UsageError; RefusedError if it has been answered already.
-    `program`: the program that answers; empty: a user does. `inside`: the run from which the answer comes."""
+    """Continue a blocked run with the answer. UsageError; RefusedError if the run was already answered.
+    `program`: the program that answers; empty: a user answers. `inside`: the run that sends the answer."""
     must_be_free(run)
     must_wait(run, _find_item(core, run), *_ASKING)
     words = answer_of(run, reply)
@@ -75,7 +75,7 @@ def must_be_approvable(core: Core, run: Run, flags: Iterable[str]) -> None:
 
 
 def may_start(core: Core, run: Run) -> bool:
-    """Whether an approval starts the run, which waits for one before it begins."""
+    """Whether the run waits for approval before it begins, so that an approval starts it."""
     return _find_item(core, run) is not None and kind_of(run) in BEFORE_START
 
 
@@ -83,11 +83,11 @@ def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "")
     """Approve the start of a run. UsageError if the run does not wait; RefusedError if it cannot start now.
 
     `plan`: the digest of the plan that the user has seen; RefusedError if the plan has changed, or if the run
-    waits for something else by now.
+    now waits for something else.
     """
     with unit_of_work(core) as work:
         run, draining = work.tx.get(Run, run_id), work.tx.get(Setting, "draining")
-        assert run is not None  # as in `_signal`
+        assert run is not None  # The caller has found the run, and runs are never deleted.
         must_be_seen(run, open_item(tuple(work.tx.find(Action, {"run": run_id}))), plan)
         if draining is not None:
             raise RefusedError(
@@ -100,8 +100,8 @@ def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "")
 
 
 def permit_run(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
-    """Continue a run that ended because a user had to permit something, with that permission. A session that
-    reached its ceiling continues with a ceiling raised by what that needs."""
+    """Continue a run that ended because it needed a permission, which the user now gives. A session that
+    ended at its budget ceiling continues with a ceiling raised by the required amount."""
     must_be_free(run)
     must_wait(run, _find_item(core, run), ItemKind.PERMISSION)
     if is_cut_by_cap(run):
@@ -111,12 +111,12 @@ def permit_run(core: Core, around: Surroundings, run: Run, by: str, whole: bool)
 
 
 def still_waits(core: Core, run: Run) -> bool:
-    """Whether the run's item still waits: it was not answered, approved or denied."""
+    """Whether the run's inbox item still waits: it was not answered, approved or denied."""
     return _find_item(core, run) is not None
 
 
 def deny_run(core: Core, run_id: str, by: str) -> Run:
-    """Deny the run's item; nothing is started, continued or landed. UsageError if nothing waits."""
+    """Deny the run's inbox item; nothing is started, continued or landed. UsageError if nothing waits."""
     return _signal_run(core, run_id, Declined(by))
 
 
@@ -126,19 +126,19 @@ def waits_for_call(core: Core, run: Run) -> bool:
 
 
 def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
-    """Decide a tool call that waits. UsageError if none waits; RefusedError if another call waits."""
+    """Apply a user's decision to a tool call. UsageError if none waits, RefusedError if another waits."""
     return _signal_run(core, run_id, decision)
 
 
 def leave_message(core: Core, run_id: str, text: str, by: str) -> Run:
-    """Store a message for the run: for its start or its continuation. UsageError if it accepts none."""
+    """Store a message for the run's start or continuation. UsageError if the run accepts no messages."""
     return _signal_run(core, run_id, ToldByUser(text, by))
 
 
 def _signal_run(core: Core, run_id: str, signal: Signal) -> Run:
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
-        assert run is not None  # The caller has looked it up, and runs are never deleted.
+        assert run is not None  # The caller has found the run, and runs are never deleted.
         return work.signal(run, signal)
 
 

@@ -1,1 +1,1 @@
-"""Redis and RQ as the coordinator uses them; `queue.RedisBus` implements the port."""
+"""Redis and RQ as the coordinator uses them; `queue.RedisBus` implements the `Bus` port."""

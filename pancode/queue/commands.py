@@ -1,4 +1,4 @@
-"""`pancode admin redis`: prints the users' file for your own Redis or Valkey."""
+"""`pancode admin redis`: prints the users' file for a Redis or Valkey server of your own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from pancode.interfaces.cli.parameters import Json, option, verb
     "pancode admin redis --password-file ~/redis/password --known users.acl",
 )
 def print_users(
-    password_file: Annotated[str, option("The file with the user's password; - is standard input.", "FILE")],
+    password_file: Annotated[
+        str, option("The file with the password of the coordinator's user; - is standard input.", "FILE")
+    ],
     *,
     user: Annotated[str, option("The name of the coordinator's user.")] = "pancode",
     known: Annotated[
-        str | None, option("Keep the other users of this file; - is standard input.", "FILE")
+        str | None, option("Keep the other users of this users' file; - is standard input.", "FILE")
     ] = None,
     face: Json,
 ) -> None:

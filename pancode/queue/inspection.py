@@ -1,4 +1,4 @@
-"""Reads Redis as a read-only user: our own counts, or RQ's own `info`."""
+"""Reads Redis as a read-only user: prints PanCode's own counts, or RQ's `info`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RIGHTS = "on resetkeys ~rq:* resetchannels -@all +@read +@connection -@dangerou
 WORD_CAP = 100
 """The most characters shown of a text that a node has written about itself."""
 OPTIONS = frozenset({"url", "config", "path", "serializer", "interval"})
-"""The options of RQ's `info` that are refused: PanCode sets the Redis and the classes; no polling."""
+"""Options of RQ's `info` that are refused: PanCode sets the Redis and the classes, and does not poll."""
 REGISTRIES = (("started", "wip"), ("finished", "finished"), ("failed", "failed"))
 
 
@@ -40,7 +40,7 @@ def open_read_access(access: RedisAccess, ids: Ids) -> Iterator[RedisAccess]:
 
 
 def read_counts(access: RedisAccess) -> dict[str, list[dict[str, Any]]]:
-    """Return the queues and workers that RQ's tools would show, as numbers only: no job is read."""
+    """Return the queues and workers that RQ's tools would show, as counts only; no job is read."""
     with closing(connect(access)) as reader:
         client: Any = reader
         queues = sorted(key.decode() for key in client.smembers("rq:queues"))
@@ -80,14 +80,14 @@ def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
         why = f"exit status {exc.code}"
         raise UnavailableError("RQ's info exited early", why=why, fix="pancode doctor") from exc
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
-        why = f"a node can write arbitrary data; {type(exc).__name__}: {exc}"[:300]
+        why = f"a node can write arbitrary data to Redis; {type(exc).__name__}: {exc}"[:300]
         raise UnavailableError(
             "RQ cannot read the data in Redis", why=why, fix="pancode admin queue"
         ) from exc
 
 
 def _make_cli_config(access: RedisAccess) -> Any:
-    """Return a replacement for RQ's choice of the Redis and of the classes that read it."""
+    """Return a substitute for RQ's CLI configuration, with PanCode's Redis and safe classes."""
     from rq.cli.helpers import CliConfig
 
     class Configured(CliConfig):

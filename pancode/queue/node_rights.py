@@ -1,4 +1,4 @@
-"""A node's rights in Redis: read its queue, controls and heartbeat; write its own data; nothing else."""
+"""A node's rights in Redis: read its queue, controls and heartbeat; write its own data; nothing more."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ JOB_KEYS = ("job", "execution", "executions", "results")
 
 
 def worker_key(tag: str) -> str:
-    """Return the key of the hash by which RQ's tools know a node."""
+    """Return the key of the hash that represents a node as a worker in RQ's tools."""
     return f"rq:worker:{tag}"
 
 
 def node_rules(tag: str, password: str) -> list[str]:
-    """Return the arguments of ACL SETUSER, which replace all rights; the server keeps only a digest."""
+    """Return the arguments of ACL SETUSER, which replace all rights of a node; Redis stores only a digest."""
     jobs = [f"~rq:{kind}:{keys.job_prefix(tag)}*" for kind in JOB_KEYS]
     return [
         "reset",
@@ -32,7 +32,7 @@ def node_rules(tag: str, password: str) -> list[str]:
 
 
 def _list_selectors(tag: str) -> list[str]:
-    """Return the ACL selectors, each of which permits some commands on some keys."""
+    """Return the ACL selectors of a node; each permits some commands on some keys."""
     queue = keys.node_queue(tag)
     registries = " ".join(f"~rq:{kind}:{queue}" for kind in ("wip", "finished", "failed"))
     return [
@@ -55,7 +55,7 @@ def _allow_commands(commands: str) -> list[str]:
 
 
 def node_keys(tag: str) -> list[str]:
-    """Return the keys of a node, except for its jobs, whose names it chose."""
+    """Return the keys of a node, except those of its jobs, whose names the node chose."""
     queue = keys.node_queue(tag)
     return [
         f"rq:queue:{queue}",

@@ -9,9 +9,9 @@ from pancode.kernel.quota import RedisUsage
 from pancode.queue.node_rights import JOB_KEYS
 
 STEP = 1_000
-"""How many keys one step scans: Redis serves other clients between two steps."""
+"""How many keys one step scans; Redis serves other clients between two steps."""
 
-# Exact sizes: with sampling, a node could put small values where the samples are taken.
+# Measure exact sizes: with sampling, a node could put small values where the samples are taken.
 WEIGH = """
 local found, sums = redis.call('SCAN', ARGV[1], 'COUNT', ARGV[2]), {}
 local hex = string.rep('%x', 10)
@@ -56,7 +56,7 @@ return found[1]
 
 
 def remove_jobs(client: Any, tag: str) -> None:
-    """Remove all jobs of a node and what belongs to them; the node chose their number and names."""
+    """Remove all jobs of a node and their other keys, in steps, as the node chose their number and names."""
     step, cursor = client.register_script(SWEEP), b"0"
     while True:
         cursor = step(args=[cursor, STEP, tag, *JOB_KEYS])
@@ -65,7 +65,7 @@ def remove_jobs(client: Any, tag: str) -> None:
 
 
 def measure_usage(client: Any) -> dict[str, RedisUsage]:
-    """Return the usage of each tag in Redis. A key may count twice while the server enlarges its table."""
+    """Return the usage of Redis by node tag. A key may count twice while the server enlarges its table."""
     step = client.register_script(WEIGH)
     found: dict[str, RedisUsage] = {}
     cursor = b"0"
@@ -75,7 +75,7 @@ def measure_usage(client: Any) -> dict[str, RedisUsage]:
             _add(found, sums[at].decode(), RedisUsage(int(sums[at + 1]), int(sums[at + 2])))
         if cursor == b"0":
             break
-    # (tag, bytes) of each connection of a node's user: its buffers, and its self-chosen name
+    # (tag, bytes) of each connection of a node's user: its buffers and its name, which the node chose
     clients = client.client_list()
     mine = [one for one in clients if str(one.get("user", "")).startswith(USER_PREFIX)]
     connected = [

@@ -1,4 +1,4 @@
-"""The coordinator's end of the bus on Redis: RQ's queues for jobs and tickets, streams for the rest."""
+"""The coordinator's side of the Redis bus: RQ's queues for jobs and tickets, streams for other messages."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from pancode.queue.valkey.faults import translate_redis_errors
 
 
 def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
-    """Return at most `limit` messages, from each node in turn and in its order; none crowds out others. A
-    node gets no more than its share of a pass."""
+    """Return at most `limit` messages, one from each node in turn, in the order of each stream. So no node
+    can crowd out the others or get more than its share of a pass."""
     batch: list[UpMessage] = []
     streams = [_take_share(stream) for stream in streams]
     for position in range(max((len(stream) for stream in streams), default=0)):
@@ -53,7 +53,7 @@ def _take_share(stream: Sequence[UpMessage]) -> Sequence[UpMessage]:
 
 
 TICKET_FUNCTION = "pancode.ticket"
-"""The function that a ticket names; it does not exist, so a foreign worker fails harmlessly."""
+"""The function that a ticket names; it does not exist, so that it fails harmlessly in a foreign worker."""
 TICKET_FAILED_S = 24 * 3600
 TEXT_CAP = 200
 EVER = -1
@@ -66,7 +66,7 @@ def format_rq_time(wall_ms: int) -> str:
 
 
 def enqueue_job(client: Any, pipe: Any, tag: str, identity: AttemptId, envelope: str) -> None:
-    """Enqueue the RQ job for a job; its only argument is the envelope."""
+    """Enqueue the RQ job of a job envelope, its only argument."""
     JsonQueue(keys.node_queue(tag), client).enqueue_call(
         keys.ENTRY,
         [envelope],
@@ -80,11 +80,11 @@ def enqueue_job(client: Any, pipe: Any, tag: str, identity: AttemptId, envelope:
 
 
 CLOSED_CALL = zlib.compress(json.dumps([keys.ENTRY, None, ["closed"], {}]).encode())
-"""Replaces a large call in a closed RQ job, which RQ's tools list for a week but nothing reads."""
+"""Replaces a large call in a closed RQ job, which RQ's tools list for a week although it is not used."""
 
 
 def result_entry(ok: bool, reason: str) -> dict[str, str]:
-    """Return an entry of RQ's result stream: 1 is success, 2 is a failure with a text."""
+    """Return an entry of RQ's result stream: type 1 is success, 2 is a failure with a reason."""
     if ok:
         encoded = b64encode(json.dumps(reason or "done").encode()).decode()
         return {"type": "1", "worker_name": "", "return_value": encoded}
@@ -97,30 +97,30 @@ NODE_PREFIX = keys.node_queue("")
 HEARTBEAT_CAP = 256 * 1024
 BLOCK_MS = 5_000
 FEW = 4
-"""How many messages of each node are read first."""
+"""How many messages of each node the first read returns."""
 CHUNK = 100
 """How many jobs are closed in one round trip, so that one node's jobs do not delay others for long."""
 PAGE = 200
 ODD = {
-    2: "in Redis, its job counter was not a number",
-    3: "in Redis, its registry named a job of another node",
+    2: "in Redis, the node's job counter was not a number",
+    3: "in Redis, the node's registry named a job of another node",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class BusIntervals:
-    """Times and sizes; the defaults are those of the product."""
+    """Times and sizes of the bus."""
 
     claim_lease_ms: int = 30_000
-    """Milliseconds after its claim during which a job is not pushed again."""
+    """Milliseconds after a job's claim during which it is not pushed again."""
     keep_closed_s: int = 7 * 24 * 3600
     keep_closed: int = 200
-    """How many closed jobs RQ's tools can still list, per node and registry."""
+    """How many closed jobs remain visible in RQ's tools, per node and registry."""
     down_cap: int = 1_000
 
 
 class RedisBus:
-    """Implements `pancode.kernel.ports.Bus`. Thread-safe; connects when needed."""
+    """Implements `pancode.kernel.ports.Bus` on Redis. Thread-safe; connects when needed."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class RedisBus:
 
     @contextmanager
     def _open_pipeline(self, operation: str) -> Iterator[Any]:
-        """Yield a pipeline without transaction; `execute` returns the answers."""
+        """Yield a Redis pipeline without transaction; `execute` returns the replies."""
         with self._use_redis(operation) as client, client.pipeline(transaction=False) as pipe:
             yield pipe
 
@@ -165,7 +165,7 @@ class RedisBus:
     # -- jobs and tickets ---------------------------------------------------------------------------------
 
     def push_jobs(self, jobs: Sequence[Offer]) -> None:
-        """Push jobs in two steps. After a crash a job may be in no queue; it is then offered again."""
+        """Push jobs in two steps. After a crash in between, a job may be in no queue; it is pushed again."""
         if not jobs:
             return
         with self._pushing:
@@ -178,7 +178,7 @@ class RedisBus:
                 pipe.execute()
 
     def _free_offers(self, jobs: Sequence[Offer]) -> list[Offer]:
-        """Return the offers not claimed or closed just now; remove their traces of earlier executions."""
+        """Return the jobs not claimed or closed just now; remove Redis keys of their earlier executions."""
         now, lease = self._clock.wall_ms(), self._intervals.claim_lease_ms
         between = format_rq_time(now - lease), format_rq_time(now + lease)
         with self._open_pipeline("push_jobs") as pipe:
@@ -199,7 +199,7 @@ class RedisBus:
         return odd
 
     def _make_close_args(self, over: JobToClose) -> list[Any]:
-        """Return the script's arguments to close a job; RQ does not parse it: a node may have written it."""
+        """Return the script's arguments to close a job, without parsing it, as a node may have written it."""
         tag, intervals = over.tag, self._intervals
         head = [keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed"]
         kept = [
@@ -229,7 +229,7 @@ class RedisBus:
                 client.zrem(JsonQueue(keys.node_queue(tag), client).started_job_registry.key, *entries)
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
-        """Make the pool queues show these tickets; only changes are written, as no one else writes there."""
+        """Make the pool queues contain exactly these tickets; write only differences, as sole writer."""
         wanted: dict[str, dict[str, Ticket]] = {}
         for ticket in tickets:
             wanted.setdefault(ticket.queue, {})[keys.ticket_id(ticket.run, ticket.attempt)] = ticket
@@ -271,7 +271,7 @@ class RedisBus:
             for tag, envelope in envelopes.items():
                 pipe.set(keys.coordinator_heartbeat_key(tag), envelope)
                 pipe.publish(keys.hint_channel(tag), "1")
-                # RQ finds its workers by these two sets, which all nodes share: no node may write them.
+                # RQ finds its workers in these two sets, which all nodes share, so no node may write to them.
                 pipe.sadd(WORKERS_BY_QUEUE_KEY % keys.node_queue(tag), worker_key(tag))
             pipe.sadd(REDIS_WORKER_KEYS, *map(worker_key, envelopes))
             pipe.execute()
@@ -279,7 +279,7 @@ class RedisBus:
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         if not tags:
             return {}
-        # A node writes this: a text longer than any heartbeat is cut, and then rejected.
+        # A node writes this text. A text longer than any heartbeat is cut, and then rejected.
         with self._open_pipeline("heartbeats") as pipe:
             for tag in tags:
                 pipe.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
@@ -307,7 +307,7 @@ class RedisBus:
         return take_fairly([found[tag] for tag in tags], limit)
 
     def _read(self, after: dict[str, str], count: int, block: int | None) -> dict[str, list[UpMessage]]:
-        """Return up to `count` messages of each node after an entry."""
+        """Return up to `count` messages of each node after entry `after`. `block`: milliseconds to wait."""
         tags = {keys.up_stream(tag).encode(): tag for tag in after}
         with self._use_redis("read_up") as client:
             found = client.xread(dict(zip(tags, after.values(), strict=True)), count, block)
@@ -360,7 +360,7 @@ class RedisBus:
         try:
             client.execute_command("ACL", "SAVE")
         except raised.ResponseError as exc:
-            # An external server may have no users' file; nodes are admitted again at each start of the fleet.
+            # An external server may have no users' file; nodes get users again at each start of the fleet.
             if "ACL file" not in str(exc):
                 raise
 
@@ -370,14 +370,14 @@ def _has_room(messages: list[UpMessage]) -> bool:
 
 
 def _clamp_block(wait_ms: int) -> int | None:
-    """Return the wait for Redis' BLOCK; never 0, which would mean forever."""
+    """Return the milliseconds to wait for Redis' BLOCK; never 0, as 0 means forever."""
     return min(wait_ms, BLOCK_MS) if wait_ms > 0 else None
 
 
 def _read_queues(
     client: Any, prefixes: tuple[str, ...]
 ) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """Return each queue's name, waiting ids and running entries, which a node may have written."""
+    """Return each queue's name, waiting ids and running entries; a node may have written these."""
     queues = sorted((q for q in JsonQueue.all(client) if q.name.startswith(prefixes)), key=lambda q: q.name)
     with client.pipeline(transaction=False) as pipe:
         for queue in queues:
@@ -389,13 +389,13 @@ def _read_queues(
 
 
 def _show(client: Any, pipe: Any, queue: JsonQueue, shown: Sequence[str], wanted: dict[str, Ticket]) -> None:
-    """Make the queue show exactly these tickets in this order; those in `shown` already have their jobs."""
+    """Make the queue contain exactly these tickets in this order; those in `shown` already have RQ jobs."""
     pipe.delete(queue.key)
     for job, ticket in wanted.items():
         if job in shown:
             queue.push_job_id(job, pipeline=pipe)
         else:
-            # The job of a ticket only describes what waits; it cannot do anything.
+            # The RQ job of a ticket only describes waiting work; it cannot be executed.
             text = " ".join(ticket.task.split())[:TEXT_CAP]
             JsonQueue(ticket.queue, client).enqueue_call(
                 TICKET_FUNCTION,

@@ -29,7 +29,7 @@ def make_harmless() -> None:
     rq.serializers.SERIALIZER_ALIASES["pickle"] = JSONSerializer
     _replace("resolve_serializer", _only_json)
     vars(rq.job)["import_attribute"] = _not_imported
-    # RQ "cleans" a registry when it reads it: it fetches jobs, calls their callbacks, and moves them.
+    # RQ "cleans" a registry when it reads it: it fetches jobs, calls their callbacks and moves the jobs.
     _replace("clean_registries", _do_nothing)
     _replace("clean_worker_registry", _do_nothing)
     for registry in _list_registries(rq.registry.BaseRegistry):
@@ -37,7 +37,7 @@ def make_harmless() -> None:
 
 
 def _replace(name: str, ours: Any) -> None:
-    """Replace the name in each of RQ's modules that has a copy of it."""
+    """Replace this function in each of RQ's modules that has a copy of it."""
     for module in [m for n, m in sys.modules.items() if n == "rq" or n.startswith("rq.")]:
         if hasattr(module, name):
             setattr(module, name, ours)
@@ -56,4 +56,4 @@ def _not_imported(name: str) -> Any:
 
 
 def _do_nothing(*_args: Any, **_options: Any) -> None:
-    """Do nothing, in place of RQ's functions that change data while reading."""
+    """Replace RQ's functions that change data while reading."""

@@ -1,5 +1,5 @@
-"""The atomic steps of the coordinator, in Lua. Only the coordinator's user can run them with effect. Keys are
-derived from job ids here instead of declared as KEYS, as Redis is not a cluster."""
+"""The atomic steps of the coordinator, in Lua; only the coordinator's Redis user has the rights they need.
+Keys are derived from job ids instead of declared as KEYS, as Redis is not a cluster."""
 
 from __future__ import annotations
 

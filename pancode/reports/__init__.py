@@ -1,1 +1,1 @@
-"""What a user reads about costs, figures, the audit and the timeline of a run."""
+"""Reports for users: costs, metrics, the audit and the timeline of a run."""

@@ -1,4 +1,4 @@
-"""The brief, the audit, figures and the timeline of a run, in the form of the API."""
+"""The brief, the audit, metrics and the timeline of a run, as the API returns them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DecisionShape(TypedDict):
 
 
 class WhyShape(TypedDict):
-    """Every decision about one run, in order; `now`: what it waits for or how it ended."""
+    """Every decision about one run, in order. `now`: what the run waits for, or how it ended."""
 
     run: str
     now: str
@@ -47,7 +47,7 @@ class AuditVerdictShape(TypedDict):
     entry: int | None
     why: str
     anchored: int
-    """The last entry that is covered by a signature with the fleet's key; 0: none."""
+    """The number of the last audit entry covered by a signature with the fleet's key; 0: none."""
 
 
 class AuditRow(TypedDict):
@@ -62,7 +62,7 @@ class AuditRow(TypedDict):
 
 class BriefShape(TypedDict):
     """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: what waits for a user;
-    `held`: runs that have not begun, a line for each reason."""
+    `held`: runs that have not begun, one line for each reason."""
 
     by: str
     since: str
@@ -79,10 +79,10 @@ class BriefShape(TypedDict):
 
 
 class NeedShape(TypedDict):
-    """One thing that needs the user. `kind`: as of the inbox; of what is broken its status, or `broken`.
+    """An item that needs the user. `kind`: that of the inbox item; for a problem, its status or `broken`.
 
-    `title`: the first line of the task. `words`: the question, or what happened. `approves`: all that a yes
-    approves; empty: it is no approval. `item`: what an answer needs; null: only `command` helps.
+    `title`: the first line of the task. `words`: the question, or what happened. `approves`: everything that
+    an approval covers; empty: not an approval. `item`: the inbox item to answer; null: use `command`.
     """
 
     kind: str
@@ -97,7 +97,7 @@ class NeedShape(TypedDict):
 
 
 class ReviewShape(TypedDict):
-    """The changes that wait to be looked at; of `verified` the gates have passed. `command`: the queue."""
+    """The number of changes to review; `verified`: those whose gates passed. `command` lists them."""
 
     changes: int
     verified: int
@@ -113,7 +113,7 @@ class NodeTrouble(TypedDict):
 
 
 class EndedShape(TypedDict):
-    """What has ended since the user's last look: how many of each state, and the newest of them."""
+    """The runs that ended since the user's last visit: their number by state, and the newest ones."""
 
     since: str
     count: int
@@ -122,7 +122,7 @@ class EndedShape(TypedDict):
 
 
 class MoneyShape(TypedDict):
-    """`over`: the ceilings that are passed. `notes`: costs that are unknown or disputed."""
+    """Costs. `over`: budget scopes above their ceilings. `notes`: costs that are unknown or disputed."""
 
     day: ScopeShape | None
     over: list[ScopeShape]
@@ -130,15 +130,15 @@ class MoneyShape(TypedDict):
 
 
 class WorkingRun(RunShape):
-    """A run that has not ended. `limit_usd`: its own limit, if it has one."""
+    """A run that has not ended. `limit_usd`: the run's own cost limit; null: none."""
 
     limit_usd: str | None
 
 
 class NowAnswer(TypedDict):
-    """What a user sees first. A run is in one of the lists only. `working`: without the `chats`, which wait
-    for a message of the user; `waiting`: the next runs that have not begun, of `waiting_count`; `nodes`:
-    those in trouble."""
+    """What a user sees first. Each run is in only one of the lists. `working`: active runs, except `chats`,
+    which wait for a message of the user; `waiting`: the next runs to begin, of `waiting_count` in all;
+    `nodes`: those with problems."""
 
     as_of: str
     needs: list[NeedShape]
@@ -153,7 +153,7 @@ class NowAnswer(TypedDict):
 
 
 class ReportShape(TypedDict):
-    """A brief of a longer period, with the cost of each day and each repository."""
+    """A brief of a longer period, with the cost by day and by repository."""
 
     brief: BriefShape
     by_day: list[CostRow]
@@ -174,7 +174,7 @@ class FiguresAnswer(TypedDict):
 class AuditAnswer(TypedDict):
     audit: list[AuditRow]
     next: str | None
-    """The cursor of the next page; None: this is the last page."""
+    """The cursor of the next page; None on the last page."""
 
 
 class LookedAnswer(TypedDict):

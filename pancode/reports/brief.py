@@ -1,4 +1,4 @@
-"""Summarizes the time since a user's last visit: runs, waits, landings, cost; and records the visit."""
+"""Summarizes the time since a user's last visit (runs, waits, landings and cost) and records the visit."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from pancode.workflows import lane_service
 LOOKED = "looked:"
 """The prefix of the setting with the time of a user's last visit; the user's name follows."""
 FIRST_MS = 24 * 3_600_000
-"""The period of a user's first brief."""
+"""Milliseconds that a user's first brief covers."""
 _MOST_ROWS = 100
 _NEWEST, _SHOWN, _EVENTS, _WORDS = 5_000, 20, 5_000, 160
 _LOOKED_AT = 3 * _SHOWN
-"""How many of the newest ended runs are read to show a few: some of them only evaluate another run."""
+"""How many of the newest ended runs are read; more than are shown, as some only evaluate other runs."""
 _WAITING = 100
 """How many runs that need a user are listed individually."""
 
@@ -40,8 +40,8 @@ _WAITING = 100
 def make_brief(
     core: Core, inbox: list[InboxShape], by: str, since: str | None, costs: CostTable | None = None
 ) -> BriefShape:
-    """Return a brief. `inbox`: all that waits for a user. `since` None: since the last visit. UsageError.
-    `costs`: by agent since then, if already known."""
+    """Return a brief. `inbox`: all that waits for a user. `since` None: since the last visit. UsageError for
+    a bad time. `costs`: by agent since then, if already known."""
     until = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
         begin = last_look(tx, by, until) if since is None else since_ms(core, since)
@@ -74,7 +74,7 @@ def make_brief(
 
 
 def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
-    """Return what waits for a user besides the questions in the inbox. The brief uses the same lines, so that
+    """Return what waits for a user besides the questions in the inbox. The brief has the same lines, so that
     all interfaces agree on whether anything waits."""
     with core.ports.ledger.transaction() as tx:
         return _list_also(core, tx, inbox, last_look(tx, by, core.wall_ms()), _open(tx))
@@ -86,7 +86,8 @@ def _list_also(
     """Return stopped lanes, results that no user has seen, tools, schedules, costs and nodes. `open_`: the
     runs that have not ended, by state."""
     again = {run.retry_of for runs in open_.values() for run in runs}
-    stand = list(islice(lane_service.list_inbox_items(tx), _SHOWN))  # each line already covers its run
+    # Each of these lines already covers its run.
+    stand = list(islice(lane_service.list_inbox_items(tx), _SHOWN))
     left = _list_unseen(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_make_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
@@ -134,7 +135,7 @@ def _format_outcome(tx: Transaction, run: Run) -> str:
 
 
 def _list_inbox(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
-    """Yield everything in the inbox, regardless of its age."""
+    """Yield a line for each item in the inbox, however old it is."""
     for item in inbox:
         run = tx.get(Run, item["run"])
         if run is not None:
@@ -143,8 +144,8 @@ def _list_inbox(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]
 
 
 def _list_held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[BriefLine]:
-    """Yield the runs that have not begun, in order; those with the same reason share one line. `asked`: runs
-    to leave out, because a user has to decide on them."""
+    """Yield the runs that have not begun, in order; those with the same reason share one line. `waiting`:
+    runs to leave out, because a user has to decide on them."""
     by_reason = dict[str, list[Run]]()
     for run in in_order(pending):
         if run.waits is not None and run.id not in waiting:
@@ -172,8 +173,8 @@ def ends_since(tx: Transaction, begin: int) -> dict[str, int]:
 
 
 def _list_unseen(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
-    """Return the runs that no user has handled, newest first. A change or a lost run remains until a user
-    decides on it; another failure only if it ended since `begin`."""
+    """Return ended runs that need a user, newest first. One with a change or a lost one remains until a user
+    decides on it; one with another failure is included only if it ended since `begin`."""
     rows = Grouping(("ended_ms", "run", "outcome"), among={"left": (True,)}, largest=("ended_ms", _NEWEST))
     newest = sorted((one.key for one in tx.tally(EndedRun, rows)), reverse=True)
     keeps = (Outcome.DONE, Outcome.LOST)
@@ -205,7 +206,7 @@ def _list_unknown(runs: int) -> Iterator[BriefLine]:
 
 
 def _make_disputed(run: str, usd: Decimal) -> BriefLine:
-    words = f"its node reports ${usd:.2f} above its job's limit; no budget counts that until you settle it"
+    words = f"the node reports ${usd:.2f} above the job's limit; no budget counts this until you settle it"
     command = f"pancode budget settle {run} --usd X"
     return {"run": run, "what": words, "task": "", "command": command, "kind": "money"}
 

@@ -1,4 +1,4 @@
-"""The budget as a user reads it: the ceilings, what was spent, what is reserved, what is unknown."""
+"""The budget report: the ceilings, and which costs are spent, reserved or unknown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pancode.runs.views import format_iso
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The configured ceiling of the day and where it is set, and the estimate for the next run."""
+    """The configured daily ceiling, the setting that defines it, and the estimate for the next run."""
 
     ceiling: Decimal
     origin: str
@@ -30,7 +30,7 @@ class Configured:
 
 
 def report_budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:
-    """Return today's budget, then nodes and agents; `everything`: also past days, workflows and sessions."""
+    """Return budgets of today, nodes and agents; `everything`: also of past days, workflows and sessions."""
     today = books.day_scope(core.wall_ms(), core.tz)
     with core.ports.ledger.transaction() as tx:
         known = {balance.scope: balance for balance in tx.find(Balance)}
@@ -57,12 +57,12 @@ def report_budget(core: Core, configured: Configured, everything: bool = False) 
 
 
 def format_decimal(amount: Decimal) -> str:
-    """Return a decimal string without an exponent."""
+    """Return the decimal as a string without an exponent."""
     return f"{amount:f}"
 
 
 def _list_notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
-    """Return notes where a ceiling in a file is not the one in force."""
+    """Return a note for each ceiling in a file that differs from the ceiling in force."""
     note = f"{configured.origin} sets {format_decimal(configured.ceiling)} USD per day"
     if core.ceiling_set(tx, "day:") is not None:
         same = core.ceiling(tx, "day:") == configured.ceiling

@@ -1,4 +1,4 @@
-"""Sums the cost of runs by one of their properties: `pancode cost`. The sums match the budget accounts."""
+"""Sums the cost of runs by one property (`pancode cost`). The sums match the budget accounts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Keys = tuple[str | None, ...]
 
 
 def report_cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str] = _ALL) -> CostTable:
-    """Return the cost, most expensive first, at most `limit` rows; the total is of all runs.
+    """Return the cost by property `by`, most expensive first, at most `limit` rows; the total is of all runs.
 
     `only`: of runs with this agent or repository, or that ended on this node. NotFoundError for an unknown
     property; UsageError for `only` by day, workflow or session.
@@ -112,7 +112,7 @@ def _fits_filter(tx: Transaction, run_id: str, only: Mapping[str, str]) -> bool:
 def _of_runs(
     tx: Transaction, fields: Sequence[str], since_ms: int, only: Mapping[str, str]
 ) -> dict[str, list[CostLine]]:
-    """Return the cost by each of these properties, with one read of the ended runs' rows."""
+    """Return the costs grouped by each of these properties, with one read of the ended runs' rows."""
     if not fields:
         return {}
     least = ("first_ms", max(1, since_ms))
@@ -128,7 +128,7 @@ def _of_runs(
 def _entry_by_entry(
     tx: Transaction, fields: Sequence[str], since_ms: int, only: Mapping[str, str]
 ) -> Iterator[tuple[_Keys, CostLine]]:
-    """Yield runs with entries both before and after that time, and those that wait for another attempt."""
+    """Yield the costs of runs with entries before and after that time, and of retried runs not yet ended."""
     if since_ms:
         names = tuple(dict.fromkeys(("run", *fields)))
         least, below = ("last_ms", since_ms), ("first_ms", since_ms)
@@ -146,7 +146,7 @@ def _entry_by_entry(
 
 
 def _of_one(tx: Transaction, run: str, since_ms: int) -> CostLine:
-    """Return what one run has cost since then, summed from its entries."""
+    """Return what one run has cost since that time, summed from its entries."""
     entries = [e for e in tx.find(BookEntry, {"run": run}) if e.kind.value in _SPENT and e.at_ms >= since_ms]
     mine = [e for e in entries if books.is_day(e.scope)]
     usd = books.add_amounts(*(e.usd for e in mine))
@@ -154,7 +154,7 @@ def _of_one(tx: Transaction, run: str, since_ms: int) -> CostLine:
 
 
 def _of_books(tx: Transaction, by: str, since_ms: int) -> list[CostLine]:
-    """Return the cost by a property with several values per run: each value has its own budget scope."""
+    """Return the cost by a property with several values per run; each value has its own budget scope."""
     prefix = costs.SCOPE_OF[by]
     grouping = Grouping(
         by=("scope",),
@@ -174,14 +174,14 @@ def _make_line(group: Grouped, key: str | None) -> CostLine:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """What a user must settle for a run: days of attempts with unknown cost, and disputed claims by day."""
+    """What a user must settle for a run: days with attempts of unknown cost, and disputed amounts by day."""
 
     unknown: set[str] = field(default_factory=set)
     disputed: dict[str, Decimal] = field(default_factory=dict)
 
 
 def disputed_runs(tx: Transaction) -> dict[str, Decimal]:
-    """Return the runs, of any time, with unsettled claims above their jobs' limits, and the amounts."""
+    """Return the disputed amounts, which nodes reported above their jobs' limits, by run and of any time."""
     found = ((run, one) for run, one in _list_unsettled(tx, 0).items() if one.disputed)
     return {run: books.add_amounts(*one.disputed.values()) for run, one in found}
 
@@ -231,7 +231,7 @@ def _with_unsettled(
 
 
 def _read_values(tx: Transaction, by: str, runs: Sequence[str]) -> dict[str, Sequence[str | None]]:
-    """Return the property's values for these runs, as far as their rows in EndedRun have it."""
+    """Return the values of the property for these runs, as far as their EndedRun rows have them."""
     if by in ("run", *_NOT_OF_ONE):
         return {}
     parts = (runs[first : first + _ASKED_AT_ONCE] for first in range(0, len(runs), _ASKED_AT_ONCE))

@@ -1,4 +1,4 @@
-"""The fleet's metrics for monitoring: one catalog, and the current value of each."""
+"""The fleet's metrics for monitoring: the catalog of metrics, and their current values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IN_WORDS = str.maketrans({"\\": "\\\\", "\n": "\\n"})
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The meaning of one metric. A counter grows until a coordinator restarts or a ledger is restored."""
+    """The definition of one metric. A counter grows until a coordinator restarts or a ledger is restored."""
 
     kind: Literal["gauge", "counter"]
     what: str
@@ -34,7 +34,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One current value of a metric; a metric of unknown value has no sample."""
+    """One current value of a metric; a metric whose value is unknown has no sample."""
 
     name: str
     value: float
@@ -60,11 +60,11 @@ def _format_line(sample: Sample) -> str:
 
 
 def _format_number(value: float) -> str:
-    """Return whole numbers without a point, others so that they parse back exactly."""
+    """Format whole numbers without a decimal point, and others so that they parse back to the same value."""
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
-_USD = "USD booked as spent, of all time; decreases after a correction"
+_USD = "USD booked as spent, all-time; decreases after a correction"
 FIGURES: Mapping[str, Figure] = {
     "pancode_build_info": Figure(
         "gauge", "always 1; the labels are the version and the fleet", ("version", "fleet")
@@ -75,54 +75,60 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_draining": Figure("gauge", "1 while the fleet starts nothing new"),
     "pancode_epoch": Figure("gauge", "increases by one with each start of the coordinator"),
     "pancode_nodes": Figure("gauge", "nodes in each state", ("state",)),
-    "pancode_node_up": Figure("gauge", "1 while its heartbeats arrive", ("node",)),
+    "pancode_node_up": Figure("gauge", "1 while the node's heartbeats arrive", ("node",)),
     "pancode_node_info": Figure(
         "gauge", "always 1; the labels describe the node", ("node", "state", "version", "isolation")
     ),
     "pancode_node_silent_seconds": Figure(
-        "gauge", "seconds without its heartbeat, while the coordinator was awake", ("node",)
+        "gauge", "seconds without a heartbeat of the node, while the coordinator was awake", ("node",)
     ),
     "pancode_node_link_up": Figure(
-        "gauge", "1 while its SSH link is up; way is its path to Redis: ssh or direct", ("node", "way")
+        "gauge", "1 while the node's SSH link is up; way is its path to Redis: ssh or direct", ("node", "way")
     ),
     "pancode_node_link_breaks_total": Figure(
-        "counter", "how often its link broke since the coordinator started", ("node",)
+        "counter", "how often the node's SSH link broke since the coordinator started", ("node",)
     ),
-    "pancode_node_slots": Figure("gauge", "runs that it may execute at once", ("node",)),
+    "pancode_node_slots": Figure("gauge", "runs that the node may execute at once", ("node",)),
     "pancode_node_slots_used": Figure("gauge", "slots that are in use by runs", ("node",)),
-    "pancode_node_problems": Figure("gauge", "problems that `fleet status` shows for it", ("node",)),
-    "pancode_node_disk_free_bytes": Figure("gauge", "free disk space where its runs work", ("node",)),
+    "pancode_node_problems": Figure("gauge", "problems of the node that `fleet status` shows", ("node",)),
+    "pancode_node_disk_free_bytes": Figure("gauge", "free disk space where the node's runs work", ("node",)),
     "pancode_node_gpu_memory_bytes": Figure("gauge", "memory of a GPU", ("node", "gpu", "name")),
     "pancode_node_gpu_memory_free_bytes": Figure(
         "gauge", "free memory of a GPU; absent while its driver does not answer", ("node", "gpu", "name")
     ),
     "pancode_node_gpu_busy_ratio": Figure(
-        "gauge", "the share of the last second in which the GPU computed", ("node", "gpu", "name")
+        "gauge", "share of the last second in which the GPU computed", ("node", "gpu", "name")
     ),
     "pancode_node_gpu_held": Figure(
         "gauge", "1 while a run has exclusive use of the GPU", ("node", "gpu", "name")
     ),
-    "pancode_node_clock_skew_seconds": Figure("gauge", "its wall clock minus the coordinator's", ("node",)),
+    "pancode_node_clock_skew_seconds": Figure(
+        "gauge", "wall clock of the node minus that of the coordinator", ("node",)
+    ),
     "pancode_node_tokens_total": Figure("counter", "tokens that its runs used, input and output", ("node",)),
     "pancode_node_busy_seconds_total": Figure("counter", "working time of agents on the node", ("node",)),
     "pancode_node_cost_usd": Figure("gauge", _USD, ("node",)),
-    "pancode_agent_runs_total": Figure("counter", "runs that were admitted", ("agent",)),
+    "pancode_agent_runs_total": Figure("counter", "runs of the agent that were admitted", ("agent",)),
     "pancode_agent_tokens_total": Figure(
         "counter", "tokens that its runs used, input and output", ("agent",)
     ),
-    "pancode_agent_busy_seconds_total": Figure("counter", "working time of its runs", ("agent",)),
+    "pancode_agent_busy_seconds_total": Figure("counter", "working time of the agent's runs", ("agent",)),
     "pancode_agent_cost_usd": Figure("gauge", _USD, ("agent",)),
     "pancode_runs": Figure("gauge", "runs that have not ended", ("state",)),
     "pancode_runs_ended_total": Figure(
         "counter", "runs that have ended since the coordinator started", ("outcome", "runtime", "node")
     ),
     "pancode_queue_waiting": Figure("gauge", "runs that wait in the queue", ("queue", "node")),
-    "pancode_queue_oldest_seconds": Figure("gauge", "how long its oldest run has waited", ("queue", "node")),
+    "pancode_queue_oldest_seconds": Figure(
+        "gauge", "how long the oldest run in the queue has waited", ("queue", "node")
+    ),
     "pancode_queue_paused": Figure("gauge", "1 while the queue is paused", ("queue", "node")),
     "pancode_budget_ceiling_usd": Figure("gauge", "today's budget ceiling"),
     "pancode_budget_spent_usd": Figure("gauge", "today's cost so far"),
     "pancode_budget_held_usd": Figure("gauge", "what is reserved for runs that have not ended"),
-    "pancode_budget_disputed_usd": Figure("gauge", "what nodes report today above the limits of their jobs"),
+    "pancode_budget_disputed_usd": Figure(
+        "gauge", "USD that nodes report today above the limits of their jobs"
+    ),
     "pancode_budget_unknown_runs": Figure("gauge", "today's runs of unknown cost"),
     "pancode_refused_envelopes_total": Figure(
         "counter", "signed envelopes rejected since the coordinator started", ("node", "what", "code")
@@ -141,7 +147,7 @@ _OPEN = tuple(state for state in RunState if state is not RunState.ENDED)
 
 
 def collect_samples(core: Core, coordinator: RunningShape, process: Mapping[str, float]) -> list[Sample]:
-    """Return all current samples. `coordinator`: its state; `process`: of our own process, by name."""
+    """Return all current samples. `coordinator`: its state; `process`: metrics of its process, by name."""
     with core.ports.ledger.transaction() as tx:
         mine = [
             *_measure_contacts(core, tx),
@@ -197,7 +203,7 @@ def _measure_nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
 
 
 def _measure_contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
-    """Yield each node's last heartbeat and link; a node that was never brought up has no link yet."""
+    """Yield each node's last heartbeat and SSH link; a node that was never brought up has no link yet."""
     for view in core.views(tx):
         if view.state is NodeState.REMOVED:
             continue
@@ -225,7 +231,7 @@ def _measure_runs(tx: Transaction) -> Iterator[Sample]:
 
 
 def _measure_money(core: Core, tx: Transaction) -> Iterator[Sample]:
-    """Yield today's budget, and the all-time sums for nodes and agents, which are never reset."""
+    """Yield samples of today's budget, and all-time sums of nodes and agents, which are never reset."""
     today = books.day_scope(core.wall_ms(), core.tz)
     day, ceiling = tx.get(Balance, today) or Balance(today), core.ceiling(tx, today)
     if ceiling is not None:

@@ -1,5 +1,5 @@
-"""Arranges what a user sees first: what needs them, what to review, what works, which node is in trouble,
-what has ended, and the money."""
+"""Arranges what a user sees first: what needs them, what to review, working runs, nodes with problems, what
+has ended, and costs."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _NOT_BEGUN = ("waiting", "placed")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """State at one moment. `also`: what waits for a user besides the questions. `known`: the runs of both,
-    by id. `runs`: those that have not ended; `unlisted`: how many more wait. `ends`: the number of runs
-    that ended since `since`, by outcome. `landed`: the number of landings since then. `sick`: by node,
-    why it accepts no work."""
+    """The state at one moment. `also`: what waits for a user besides questions. `known`: the runs of both, by
+    id. `runs`: those that have not ended; `unlisted`: how many more wait. `ends`: number of runs that ended
+    since `since`, by outcome. `landed`: number of landings since then. `sick`: why a node accepts no work, by
+    node."""
 
     now: str
     since: str
@@ -60,7 +60,7 @@ class Snapshot:
 
 
 def arrange_now(seen: Snapshot) -> NowAnswer:
-    """Return the answer. Each run is in one list only: a run that needs the user is not in `working`."""
+    """Return the arranged state. Each run is in one list only: one needing the user is not in `working`."""
     needed = {item["run"] for item in seen.items}
     rest = [run for run in seen.runs if run["run"] not in needed]
     waiting = [run for run in rest if run["status"] in _NOT_BEGUN]
@@ -79,7 +79,7 @@ def arrange_now(seen: Snapshot) -> NowAnswer:
 
 
 def list_needs(seen: Snapshot) -> list[NeedShape]:
-    """Return the questions, then the approvals, then what is broken; each oldest first."""
+    """Return the questions, then the approvals, then the problems; each oldest first."""
     questions = [item for item in seen.items if item["kind"] in _ASKS]
     approvals = [item for item in seen.items if item["kind"] not in _ASKS]
     broken = [line for line in seen.also if line.get("kind", "broken") == "broken"]
@@ -90,7 +90,7 @@ def list_needs(seen: Snapshot) -> list[NeedShape]:
 
 
 def need_of_item(item: InboxShape, run: RunShape | None) -> NeedShape:
-    """Return an inbox item with everything that an approval of it covers."""
+    """Return what the user must decide for an inbox item, with everything that an approval covers."""
     plan = item["plan"] or {}
     approves = str(plan.get("task", "")) if item["kind"] in BEFORE_START else item["words"]
     task = str(plan.get("task") or (run["task"] if run is not None else ""))
@@ -122,7 +122,7 @@ def need_of_line(line: BriefLine, run: RunShape | None) -> NeedShape:
 
 
 def count_reviews(seen: Snapshot) -> ReviewShape:
-    """Return the number of changes to review, and of those whose gates passed."""
+    """Return the number of changes to review, and how many of them passed their gates."""
     names = [line["run"] for line in seen.also if line.get("kind") == "review" and line["run"]]
     trusts = [seen.known[name]["verification"] for name in names if name in seen.known]
     return {
@@ -149,7 +149,7 @@ def list_troubles(nodes: Sequence[NodeShape], sick: Mapping[str, str]) -> list[N
 
 
 def count_ends(seen: Snapshot) -> EndedShape:
-    """Return what has ended; `runs` omits those that are already under needs or review."""
+    """Return what has ended; `runs` omits those that need the user or a review."""
     shown = {*(item["run"] for item in seen.items), *(line["run"] for line in seen.also)}
     states = {STATUSES.get(outcome, outcome): count for outcome, count in seen.ends.items()}
     runs = [run for run in seen.ended if run["run"] not in shown]
@@ -171,7 +171,7 @@ def see_now(
     core: Core, inbox: list[InboxShape], by: str, budget: BudgetShape, left: str | None = None
 ) -> NowAnswer:
     """Read the state once and arrange it. `inbox`: all questions; `by`: the user whose last visit counts.
-    `left`: the time of that visit; None: as recorded. UsageError."""
+    `left`: the time of that visit; None: as recorded. UsageError if it is not a time."""
     also, nodes = also_waits(core, inbox, by), list_nodes(core)
     with core.ports.ledger.transaction() as tx:
         since = last_look(tx, by, core.wall_ms()) if left is None else since_ms(core, left)

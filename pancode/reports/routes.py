@@ -1,4 +1,4 @@
-"""Routes of reports: the feed as server-sent events, circuit breakers, the fleet's metrics."""
+"""Routes of reports: the feed as server-sent events, circuit breakers, and the fleet's metrics."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Wanted:
 
     @classmethod
     def of(cls, context: ApiContext, call: ApiCall) -> Wanted:
-        """Read the filter. `kind` is one, several with commas, or the part before a dot. NotFoundError."""
+        """Read the filter. `kind`: one or several kinds (comma), or the part before a dot. NotFoundError."""
         kinds = tuple(filter(None, call.query.get("kind", "").split(",")))
         every = sorted({*(kind.value for kind in EventKind), *(k.value.partition(".")[0] for k in EventKind)})
         for kind in kinds:
@@ -62,7 +62,7 @@ class Wanted:
 
 @Verb("GET /v1/events", command="audit", query=("kind", "run", "node", "workflow", "since", "tail", "end"))
 def events(context: ApiContext, call: ApiCall) -> EventStream:
-    """Stream all events."""
+    """Stream the events that match the filter."""
     wanted, tail = Wanted.of(context, call), call.number("tail", 0, context.core.feed.most)
     since = call.last_event or call.query.get("since", "")
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
@@ -75,7 +75,7 @@ def events(context: ApiContext, call: ApiCall) -> EventStream:
 async def _stream_events(
     context: ApiContext, wanted: Wanted, begin: tuple[int | None, int], ends: bool
 ) -> AsyncIterator[str]:
-    """Yield events. `begin`: after which one, else how many of the newest. `reset`: some may be missing."""
+    """Yield events. `begin`: after which event, else how many of the newest first; `ends`: then stop."""
     feed, (since, tail) = context.core.feed, begin
     place, found = _find_begin(context, wanted, tail) if since is None else (since, [])
     while True:
@@ -96,7 +96,7 @@ async def _stream_events(
 
 
 def _find_begin(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
-    """Return the newest event's number, and up to `tail` matching events."""
+    """Return the newest event's number, and up to `tail` of the newest matching events."""
     known = context.core.feed.newest(context.core.feed.most)
     fitting = [one for one in known if wanted.fits(one)]
     return (known[-1].number if known else 0), fitting[max(0, len(fitting) - tail) :]
@@ -117,7 +117,7 @@ def _breakers(context: ApiContext, call: ApiCall) -> BreakersAnswer:
 
 @Verb(RESET_BREAKER, BreakerBody, "admin breakers", right=OPERATES)
 def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
-    """Close a circuit breaker."""
+    """Close a circuit breaker, so that it blocks no dispatch."""
     body: BreakerBody = call.body
     reset_breaker(context.core, body.name, body.by)
     return _breakers(context, call)
@@ -132,7 +132,7 @@ def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
 
 
 def figures_app(context: ApiContext) -> Starlette:
-    """Return a read-only application with one page; its error pages contain no internal text."""
+    """Return a read-only web application with the metrics; its error pages contain no internal text."""
 
     place = context.coordinator.figures_at
 

@@ -1,4 +1,4 @@
-"""Reads the timeline of a run and the audit: `why` and `audit`."""
+"""Reads the timeline of a run (`pancode why`) and the audit (`pancode audit`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AuditFilter:
     level: str | None = None
     run: str | None = None
     by: str | None = None
-    """The user who did what the entry records."""
+    """The user whose action the entry records."""
 
 
 LEVELS = ("info", "warning", "error")
@@ -66,7 +66,7 @@ def list_audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | N
 
 
 def audit_verdict(core: Core) -> AuditVerdictShape:
-    """Check that every entry is as it was written, and none is missing before the newest."""
+    """Check that every audit entry is unchanged, and that none is missing before the newest."""
     with core.ports.ledger.transaction() as tx:
         keys = {name: known.key for name, known in keyring.read_trusted_keys(tx).coordinators.items()}
         anchors = {row.number: _signed_head(core, row, keys) for row in tx.find(AuditAnchor)}
@@ -77,7 +77,7 @@ def audit_verdict(core: Core) -> AuditVerdictShape:
 
 
 def verify_audit(core: Core) -> AuditVerdictShape:
-    """Return `audit_verdict`; a broken chain is also recorded in the audit, which triggers notices."""
+    """Return `audit_verdict`; also record a broken chain in the audit, which sends notices."""
     found = audit_verdict(core)
     if found["entry"] is not None:
         with unit_of_work(core) as work:
@@ -88,7 +88,7 @@ def verify_audit(core: Core) -> AuditVerdictShape:
 
 
 def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) -> str | None:
-    """Return the digest that a key of this fleet signed for that entry; None: no valid signature."""
+    """Return the digest that a key of this fleet signed for the audit entry; None: no valid signature."""
     try:
         envelope = parse_envelope(row.envelope)
         verify_envelope(envelope, keys)
@@ -130,7 +130,7 @@ def _format_state(run: Run) -> str:
 
 
 def _format_wait(run: Run) -> str:
-    """Return how long the run's model calls waited for a slot, as text, according to its receipt."""
+    """Return how long the run's model calls waited for a slot, as text, by its receipt; empty: no wait."""
     calls = run.result.get("calls")
     ms = calls.get("waited_ms") if isinstance(calls, dict) else None
     if not ms:

@@ -1,4 +1,4 @@
-"""Track records: who did which kind of work how well, from accepted receipts only."""
+"""Track records: how well agents do each kind of work, from accepted receipts only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.runs.core import Core
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
-    """Return records, the best smoothed rate first. `rankings`: grouped only by agent, model and runtime."""
+    """Return track records, best smoothed rate first. `rankings`: only by agent, model and runtime."""
     known = read_records(core).items()
     found = sum_records(
         (_reduce_key(key) if rankings else replace(key, node=None), record) for key, record in known

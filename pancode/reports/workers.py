@@ -1,4 +1,4 @@
-"""Workers: each agent on each runtime and node, its current work, and the results of its last runs."""
+"""Workers (each agent on each runtime and node), their current work, and the results of their last runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.runs.core import Core
 from pancode.runs.views import run_shape
 
 LOOKED_AT = 2_000
-"""How many of the newest runs the workers' numbers are based on."""
+"""How many of the newest runs the workers' statistics cover."""
 _Key = tuple[str, str, str | None]
 
 
@@ -40,7 +40,7 @@ def list_workers(core: Core) -> list[WorkerShape]:
         for run in active:
             _at_work(core, tx, found, run)
         for row in newest:
-            # A run that never reached a node says nothing about a worker.
+            # A run that never reached a node is not counted for a worker.
             if row.node is None or not row.started or row.judges:
                 continue
             tally = found.setdefault((row.agent, row.runtime, row.node), _Tally())
@@ -59,7 +59,7 @@ def _find_in_state(tx: Transaction, state: RunState) -> list[Run]:
 
 
 def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
-    """Add the run to its worker; while it waits for a node, that is a worker without a node."""
+    """Add an active run to its worker; a run that waits for a node belongs to a worker without a node."""
     shape = run_shape(core, tx, run)
     found.setdefault((run.agent, run.runtime, shape["node"]), _Tally()).now.append(
         WorkerNow(run=run.id, stage=shape["stage"], since=shape["started_at"], task=shape["task"])

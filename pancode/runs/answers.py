@@ -1,4 +1,4 @@
-"""The JSON of a run for scripts: what it is, what it used, how far it is verified. Additions only."""
+"""JSON shapes of a run: its state, usage and verification. Clients rely on them, so keys are only added."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 class VerdictOfNode(TypedDict):
-    """Another node's verdict on a result. `state`: verified or disputed; `receipt`: its signed evidence."""
+    """Another node's verdict on a result. `state`: verified or disputed; `receipt`: the signed evidence."""
 
     state: str
     why: str
@@ -23,8 +23,8 @@ class VerdictOfNode(TypedDict):
 
 
 class VerificationShape(VerdictOfNode):
-    """`state`: verified (gates passed on two nodes), partly (only on its own), unverified (it has no gates)
-    or disputed (they failed on the other one). `run`, `node`, `receipt`: those of the other node.
+    """A result's verification. `state`: verified (gates passed on two nodes), partly (only on its own node),
+    unverified (no gates) or disputed (failed on the other node). `run`, `node`, `receipt`: of the other node.
 
     `waits`: another node has not yet answered. `earlier`: the previous verdicts, oldest first.
     """
@@ -34,7 +34,7 @@ class VerificationShape(VerdictOfNode):
 
 class LandingShape(TypedDict, total=False):
     """The result of the landing: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ...
-    `recovered`: an earlier, interrupted landing was completed first. `how`: the form of its commits."""
+    `recovered`: an earlier, interrupted landing was completed first. `how`: how its commits are arranged."""
 
     status: str
     why: str
@@ -55,8 +55,8 @@ class LandingShape(TypedDict, total=False):
 
 
 class UsageShape(TypedDict):
-    """The usage of a run; `cost_usd` is a decimal string, None while unknown. `disputed_usd`: what the node
-    reports above the limit of its job; not included in `cost_usd`."""
+    """The usage of a run. `cost_usd`: a decimal string, None while unknown. `disputed_usd`: what the node
+    reports above the job's limit; not included in `cost_usd`."""
 
     input_tokens: int
     output_tokens: int
@@ -66,7 +66,7 @@ class UsageShape(TypedDict):
 
 
 class CallsShape(TypedDict):
-    """The calls through the node's model gateway; `unread` answers did not report all their tokens."""
+    """Model calls through the node's gateway. `unread`: answers that did not report all their tokens."""
 
     requests: int
     failed: int
@@ -82,8 +82,8 @@ class CallsShape(TypedDict):
 class RunShape(TypedDict):
     """A run as `runs`, `runs show` and `dispatch --wait` show it. Times are ISO 8601 UTC.
 
-    `status`: the one status that every interface shows. `stage`: how far the run is. `waits`: what it waits
-    for; null: nothing. `reason`: the same as text.
+    `status`: the one status that every interface shows. `stage`: how far the run is. `waits`: what the run
+    waits for, as a code; null: nothing. `reason`: the same as text.
     """
 
     run: str
@@ -124,7 +124,7 @@ class RunShape(TypedDict):
 
 
 class GateResultShape(TypedDict):
-    """How a gate of a run ended, as in the receipt."""
+    """How a gate of a run ended, as recorded in the receipt."""
 
     name: str
     argv: list[str]
@@ -139,7 +139,7 @@ class GateResultShape(TypedDict):
 
 
 class AttemptShape(TypedDict):
-    """One attempt of a run, and what it used."""
+    """One attempt of a run, with its usage."""
 
     attempt: int
     outcome: str | None
@@ -153,7 +153,7 @@ class AttemptShape(TypedDict):
 
 
 class LeaseShape(TypedDict):
-    """The binding of an attempt to a node. `stop`: `asked` if the node has not confirmed it."""
+    """The lease of an attempt on a node. `stop`: `asked` if a stop is requested but not confirmed."""
 
     attempt: int
     fence: int
@@ -168,7 +168,7 @@ class LeaseShape(TypedDict):
 
 
 class ToldShape(TypedDict):
-    """A user's message to a run. `delivered`: how; empty: not yet. `for_next`: for the next run."""
+    """A user's message to a run. `delivered`: how; empty: not yet. `for_next`: kept for the next run."""
 
     by: str
     at_ms: int
@@ -180,7 +180,7 @@ class ToldShape(TypedDict):
 
 
 class RunWaits(TypedDict):
-    """What a run waits for from a user: its kind, the command that answers, the choices."""
+    """The user action for which a run waits: its kind, the command that answers, and the choices."""
 
     kind: str
     command: str
@@ -188,7 +188,7 @@ class RunWaits(TypedDict):
 
 
 class RunDetail(RunShape):
-    """What `runs show` shows: all other facts about one run."""
+    """The full details of a run, as `runs show` shows them."""
 
     argv: list[str] | None
     mode: str
@@ -197,20 +197,20 @@ class RunDetail(RunShape):
     isolation: str | None
     priority: int
     gpus: str | None
-    """How many GPUs it requests, or `all`; null: none."""
+    """How many GPUs the run requests, or `all`; null: none."""
     gpu_memory: int | None
     """The least memory of each GPU, in bytes."""
     project: str | None
     workspace: Json
     folder: str | None
     in_workspace: str | None
-    """The workspace by whose name the run was dispatched."""
+    """The name of the workspace with which the run was dispatched."""
     setup: list[list[str]]
     cache: list[str]
     verify: list[str]
     gates: list[GateResultShape]
     reports: list[Json]
-    """The report files of the run's gates; as in the receipt."""
+    """The report files of the run's gates, as recorded in the receipt."""
     skills: list[str]
     """The names of the run's skills; the receipt has their digests."""
     limits: Json
@@ -223,12 +223,11 @@ class RunDetail(RunShape):
     attempts: list[AttemptShape]
     fences: list[LeaseShape]
     chain: list[str]
-    """The runs that this one continues, newest first."""
+    """The runs that this run continues, newest first."""
     told: list[ToldShape]
-    """Users' messages: by, at, text, and how each was delivered: `with its task`, a run; empty: not yet."""
+    """Users' messages: by, at, text, and how each was delivered: `with its task` or a run; empty: not yet."""
     answered: str
-    """Who answered the question that the run continues from, as text; empty: it does not continue from
-    one."""
+    """Who answered the question from which the run continues; empty: the run continues from no question."""
     session: str
     """`same`: the run continues the conversation of the previous run; else `new`."""
     model_from: str | None
@@ -236,11 +235,11 @@ class RunDetail(RunShape):
     inbox: RunWaits | None
     """What the run waits for from a user: its kind, the command that answers, the choices."""
     served: Json | None
-    """The run's model server: node, endpoint, model, context, slots and test at placement."""
+    """The run's model server at placement: node, endpoint, model, context, slots and test."""
 
 
 class HandedRun(TypedDict):
-    """A run that waits on a node for a slot. `there`: the node has confirmed that it has the job."""
+    """A run that waits on a node for a free slot. `there`: the node has confirmed that it has the job."""
 
     run: str
     node: str
@@ -249,7 +248,7 @@ class HandedRun(TypedDict):
 
 
 class StayingRun(TypedDict):
-    """A run that waits for its coordinator, and why."""
+    """A run that cannot begin without its coordinator, and the reason."""
 
     run: str
     why: str
@@ -257,7 +256,7 @@ class StayingRun(TypedDict):
 
 
 class LaterSteps(TypedDict):
-    """How many steps, or items of a lane, begin only when the coordinator is back. `name`: empty for none."""
+    """How many steps or lane items of a workflow begin once the coordinator is back. `name`: its name."""
 
     workflow: str
     name: str
@@ -265,7 +264,7 @@ class LaterSteps(TypedDict):
 
 
 class HandoverShape(TypedDict):
-    """What continues without the coordinator, and what does not. `at_work`: the number of begun runs."""
+    """What continues without the coordinator, and what does not. `at_work`: number of active runs."""
 
     at_work: int
     handed: list[HandedRun]
@@ -276,7 +275,7 @@ class HandoverShape(TypedDict):
 class RunsAnswer(TypedDict):
     runs: list[RunShape]
     next: str | None
-    """The cursor of the next page; None: this is the last page."""
+    """The cursor of the next page; None on the last page."""
 
 
 class SnapshotShape(TypedDict):
@@ -299,7 +298,7 @@ class StreamsAnswer(TypedDict):
 
 
 class TailsAnswer(TypedDict):
-    """The end of the output of each run that is under way."""
+    """The end of the output of each active run."""
 
     tails: dict[str, str]
 
@@ -328,8 +327,8 @@ class CheckShape(TypedDict):
 
 
 class VerdictShape(TypedDict):
-    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that was made. For the chain of a
-    node, `run` is the node's name, and the verdict PASS, BROKEN or NOT_FOUND."""
+    """The verdict on a receipt: PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check. For the
+    chain of a node, `run` is the node's name, and the verdict PASS, BROKEN or NOT_FOUND."""
 
     run: str
     verdict: str
@@ -351,7 +350,7 @@ class ReceiptRow(TypedDict):
 class ReceiptsAnswer(TypedDict):
     receipts: list[ReceiptRow]
     next: str | None
-    """The cursor of the next page; None: this is the last page."""
+    """The cursor of the next page; None on the last page."""
 
 
 class ReceiptDetail(ReceiptRow):
@@ -376,7 +375,7 @@ class KeyShape(KeyTimes):
 
 
 class UsedKey(KeyShape):
-    """`nodes`: those for which the coordinator's key is used."""
+    """A key in use. `nodes`: those for which the coordinator's key is used."""
 
     nodes: list[str]
 
@@ -386,7 +385,7 @@ class KeysAnswer(TypedDict):
 
 
 class ExportAnswer(TypedDict):
-    """All keys, including old ones, and a named run's signed envelope."""
+    """All keys, including old ones, and the signed envelope of a run if one was named."""
 
     format: str
     fleet: str
@@ -403,10 +402,10 @@ class BreakerShape(TypedDict):
 
 
 class HealthRow(TypedDict):
-    """The health of an agent with work (`run`), or of a node. `gravity`: well, warning, or user (a user
-    should act).
+    """The health of a working agent (`run`) or of a node. `gravity`: well, warning, or user (a user should
+    act).
 
-    `since`: the newest sign of its work; `until`: the end of a rate limit; `command`: what to do.
+    `since`: the newest sign of work; `until`: the end of a rate limit; `command`: the command to run.
     """
 
     who: str
@@ -421,7 +420,7 @@ class HealthRow(TypedDict):
 
 
 class HealthShape(TypedDict):
-    """The health of the fleet. `well`: nothing in it needs a user."""
+    """The health of the fleet. `well`: nothing in the fleet needs a user."""
 
     well: bool
     agents: list[HealthRow]
@@ -449,7 +448,7 @@ class QueueShape(TypedDict):
 
 
 class QueuesShape(TypedDict):
-    """The queues and their jobs. `paused`: why no run of the fleet leaves a queue."""
+    """The queues and their jobs. `paused`: why all queues of the fleet are paused; null: they are not."""
 
     paused: str | None
     queues: list[QueueShape]
@@ -466,7 +465,7 @@ class Queued(TypedDict):
 
 
 WOULD_WAIT = "it would wait: "
-"""The prefix of the warning about a run that no node can begin now."""
+"""The prefix of the warning that no node can begin the run now."""
 
 
 class QueuedAnswer(Queued):
@@ -478,7 +477,7 @@ class QueuedAnswer(Queued):
 
 
 class GateShape(TypedDict):
-    """One of the ten gates of admission."""
+    """The verdict of one of the ten admission gates."""
 
     gate: str
     passed: bool
@@ -488,7 +487,7 @@ class GateShape(TypedDict):
 
 
 class NodeFitShape(TypedDict):
-    """Whether a node can take a run, and why not."""
+    """Whether a node can take a run; if not, the reason."""
 
     node: str
     fits: bool
@@ -499,7 +498,7 @@ class NodeFitShape(TypedDict):
 
 
 class PreviewShape(TypedDict):
-    """Which files of a repository would be sent."""
+    """The files of a repository that would be sent."""
 
     branch: str | None
     head: str | None
@@ -511,8 +510,8 @@ class PreviewShape(TypedDict):
 class DryRunReport(TypedDict):
     """The verdicts of the gates, and the run that would be queued.
 
-    `asks`: why a user must approve it first. `untested`: models to be tested before it begins, at a cost if
-    `costly_test`. `notes_of`: runs whose notes it gets. `network`: what each phase may reach.
+    `asks`: why a user must approve the run first. `untested`: models to be tested before it begins, at a cost
+    if `costly_test`. `notes_of`: runs whose notes it gets. `network`: what each phase may reach.
     """
 
     dry_run: bool
@@ -549,30 +548,30 @@ class DryRunReport(TypedDict):
 
 
 class DryRunAnswer(DryRunReport):
-    """The answer of `--dry-run`. `snapshot` null: no repository would be sent."""
+    """The answer of `--dry-run`. `snapshot` null: no files would be sent."""
 
     snapshot: PreviewShape | None
 
 
 class BriefLine(TypedDict):
-    """One item of a brief, and the command that continues with it."""
+    """One item of a brief, with the command for its next step."""
 
     run: str | None
     what: str
     task: str
     command: str
     outcome: NotRequired[str]
-    """The outcome of a run that waits for a user."""
+    """The outcome of a run if the run waits for a user."""
     kind: NotRequired[str]
-    """What it is about, where it is not broken: `review` (a change), `node`, `money`."""
+    """The kind of item if it is not a problem: `review` (a change), `node` or `money`."""
 
 
 class InboxShape(TypedDict):
     """One item that waits for a user; `kind` as in `ItemKind`; `command` answers it.
 
-    `yes`: the flags that its approval must include. `plan`: of a run that has not begun: what it will do, the
-    estimate, the `objections` of gates that an approval lifts, and the `digest` that it names. `call`: the
-    number of the waiting call. `whole`: what an approval for the rest of the run allows, if that is a rule.
+    `yes`: the flags that its approval must include. `plan`: for a run that has not begun, what it will do,
+    the estimate, the `objections` of gates that an approval lifts, and the `digest` to state in it. `call`:
+    the number of the waiting call. `whole`: what an approval for the rest of the run allows, if possible.
     """
 
     id: str
@@ -591,7 +590,7 @@ class InboxShape(TypedDict):
 RUNS = Route[RunsAnswer]("GET /v1/runs")
 DISPATCH = Route[QueuedAnswer | DryRunAnswer]("POST /v1/runs")
 QUEUE, DRY_RUN = Route[QueuedAnswer](DISPATCH), Route[DryRunAnswer](DISPATCH)
-"""It returns the first; if the body has `dry_run`, the second."""
+"""The route returns the first type, or the second if the body has `dry_run`."""
 SNAPSHOTS = Route[SnapshotsAnswer]("GET /v1/snapshots")
 TAILS = Route[TailsAnswer]("GET /v1/tails")
 RUN = Route[RunDetail]("GET /v1/runs/{run}")

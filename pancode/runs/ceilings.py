@@ -1,4 +1,4 @@
-"""Changes that a user makes to budgets: ceilings, and the cost of attempts of unknown cost."""
+"""Budget changes by a user: ceilings, and the settlement of attempts of unknown cost."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 
 
 def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:
-    """Set a scope's ceiling in each given currency; the others remain.
+    """Set a scope's ceiling in each given currency; its other ceilings remain.
 
-    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME`, `repo:PATH`, `session` (the default of
-    every session) or `session:RUN`, with its first run. What is already spent remains spent.
+    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME`, `repo:PATH`, `session` (the default of all
+    sessions) or `session:RUN` (RUN is the session's first run). Costs so far still count.
     """
     if any(amount is not None and amount < 0 for amount in (ceilings.usd, ceilings.tokens, ceilings.ms)):
         raise UsageError("a ceiling must not be negative", fix="pancode budget set 10")
@@ -47,23 +47,23 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
 
 
 def _find_session(work: Work, scope: str) -> SessionRow | None:
-    """Return the session of this scope; None: it is not the scope of a session."""
+    """Return the session of this scope; None if it is another kind of scope."""
     return work.tx.get(SessionRow, scope.partition(":")[2]) if books.is_session(scope) else None
 
 
 def cap_session(work: Work, session: SessionRow, usd: Decimal | None, by: str) -> None:
-    """Set the session's ceiling from now on; None: that of the settings. Idempotent."""
+    """Set the session's ceiling from now on; None: use the setting's ceiling. Idempotent."""
     if session.ceiling != usd:
         work.tx.put(replace(session, ceiling=usd))
         now, old = ("unset" if one is None else f"{one:f}" for one in (usd, session.ceiling))
-        work.tell(session.id, "user", "ceiling of its session", now, f"by {by}; it was {old}")
+        work.tell(session.id, "user", "ceiling of its session", now, f"by {by}; the ceiling was {old}")
 
 
 def unset_ceiling(
     core: Core, scope: str, by: str, prefixes: tuple[str, ...] = (CEILING, WORK_CEILING)
 ) -> None:
-    """Remove the ceiling that a user set: the configured one applies again, or none. NotFoundError.
-    `prefixes`: CEILING for dollars, WORK_CEILING for tokens and time, or both."""
+    """Remove the ceiling that a user set, so that the configured one applies, if any. NotFoundError if none
+    is set. `prefixes`: CEILING for dollars, WORK_CEILING for tokens and time, or both."""
     with unit_of_work(core) as work:
         found = [core.ceiling_set(work.tx, scope, prefix) for prefix in prefixes]
         there = [setting for setting in found if setting is not None and setting.name.endswith(scope)]

@@ -1,4 +1,4 @@
-"""Shared by every use case: the ports, the fleet's identity and time, in-memory state, and the budget."""
+"""State shared by all use cases: ports, the fleet's identity and time, in-memory state, and the budget."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Unread(Exception):
-    """A decision needs this vendor's list, which has not been read: the caller must release the lock."""
+    """Raised if a decision needs a vendor's unread list; the caller must release the lock and read it."""
 
     def __init__(self, vendor: str) -> None:
         super().__init__(vendor)
@@ -43,11 +43,12 @@ class Unread(Exception):
 
 
 class Lists(Mapping[str, VendorList]):
-    """The vendors' lists for decisions: a list that has not been read raises `Unread`."""
+    """The vendors' model lists for decisions. Access to a list that has not been read raises `Unread`."""
 
     def __init__(self, kept: Mapping[str, VendorList]) -> None:
         self._kept = kept
-        self._names = tuple(kept)  # Checking whether `kept` contains a list may read it.
+        # Copy the names, as checking whether `kept` contains a list may read that list.
+        self._names = tuple(kept)
         self._read: dict[str, VendorList] = {}
 
     def __getitem__(self, vendor: str) -> VendorList:
@@ -64,13 +65,13 @@ class Lists(Mapping[str, VendorList]):
         return len(self._names)
 
     def read(self, vendor: str) -> None:
-        """Read the vendor's list, so that it is available from now on. May take a moment."""
+        """Read the vendor's list, so that it is available from now on. This may take a moment."""
         self._read[vendor] = self._kept[vendor]
 
 
 def decide_locked(lists: Lists, lock: AbstractContextManager[object], decide: Callable[[], T]) -> T:
-    """Return the decision, made under the lock, which is released to read a missing list. `decide` reads
-    lists before it changes anything, and is called again after each missing one."""
+    """Return the decision, made under the lock, which is released while a missing list is read. `decide`
+    reads lists before it changes anything, and is called again after each missing list."""
     while True:
         try:
             with lock:
@@ -101,7 +102,7 @@ class Ports:
     clock: Clock
     ids: Ids
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
-    """The lists of each vendor's models; the first read of a vendor may take a moment."""
+    """The model list of each vendor; the first read of a list may take a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +121,25 @@ class ControlSettings:
     retry_pause_ms: int = 10_000
     quota_look_ms: int = 1_000
     look_ms: int = 1_000
-    """The shortest interval between checks of heartbeats and states, as messages wake the pass more often."""
+    """The least interval between checks of heartbeats and states, although messages trigger more passes."""
     rest_ms: int = 45_000
     """How long a node that refused because of its own state gets no offers; then its heartbeat shows the
     state."""
     shun_ms: int = 600_000
-    """How long a node is not offered a run again that it could not take, but perhaps another node could."""
+    """How long a run is not offered again to a node that could not take it, although another might."""
     gives_way_ms: int = 30_000
     """How long a session must have waited for a message before it is suspended for a run that needs its slot;
     that run suspends no other session for the same time."""
     ahead: int = 8
-    """How many jobs may wait on a node per slot; 0: none, all wait at the coordinator."""
+    """How many jobs per slot may wait on a node; 0: all wait at the coordinator."""
     ahead_usd: Decimal = Decimal(2)
-    """The most USD that a run without a limit may cost after it was handed to a node."""
+    """The most USD that a run without its own limit may cost once a node has it."""
     node_quota: int = 64 * 2**20
     """How many bytes one node may store in Redis."""
     health: HealthRules = HealthRules()
     keep: KeepRules = KeepRules()
     evidence: ForeignReceipts = ForeignReceipts()
-    """How many receipts that settle nothing, and how many bytes of them, are stored per node and day."""
+    """The most receipts without effect, and the most bytes of them, stored per node and day."""
 
     def scale(self, factor: float) -> ControlSettings:
         """Return the settings with all times multiplied by one factor (tests)."""
@@ -148,7 +149,7 @@ class ControlSettings:
 
 
 class Core:
-    """The shared state of the use cases, one per coordinator. Thread-safe; `lock` serializes writes."""
+    """The shared state of the use cases; one per coordinator. Thread-safe; `lock` serializes writes."""
 
     tz: tzinfo | None = None
     """The time zone of the budget's day; None: the system's time zone."""
@@ -161,7 +162,7 @@ class Core:
         self.lists = Lists(ports.vendors)
         self.key = key
         self.former: dict[str, SigningKey] = {}
-        """Replaced keys by id, each kept as long as some node knows no newer one."""
+        """Replaced signing keys by id, each kept until all nodes know a newer one."""
         self.fleet = fleet
         self.rules = rules
         self.features = features
@@ -172,7 +173,7 @@ class Core:
         self.feed = Feed()
         self.live = Live(Heartbeats(Listening(started_ms=start, last_ms=start)))
         self.fleet_tools: Mapping[str, FleetTool] = {}
-        """The tools that orchestrators may get, by name; empty if nothing implements them."""
+        """The tools that orchestrators may get, by name; empty if they are not implemented."""
 
     def now(self) -> FleetTime:
         """Return the fleet time."""
@@ -182,10 +183,10 @@ class Core:
         return self.ports.clock.wall_ms()
 
     def raise_epoch(self, above: int, tx: Transaction) -> int:
-        """Store and return a new epoch; call `enter` once it is durable: nothing is signed in it before.
+        """Store and return a new epoch above the given one; call `enter` only when it is durable.
 
-        If only the ledger, perhaps an old copy, has the last epoch, the clock limits how many epochs there
-        can have been.
+        If only the ledger has the last epoch, and may be an old copy, the new one is higher than any that can
+        have existed since PanCode's first release.
         """
         stored, kept = tx.get(records.Setting, "epoch"), self.ports.epochs.last()
         last = stored.value if stored is not None and isinstance(stored.value, int) else 0
@@ -196,11 +197,11 @@ class Core:
         return epoch
 
     def most_epochs(self) -> int:
-        """Return the largest possible epoch: PanCode's age in seconds, as no one starts it more often."""
+        """Return the largest possible epoch: seconds since PanCode's first release, one start per second."""
         return max(0, self.wall_ms() - FIRST_START_MS) // 1_000
 
     def enter(self, epoch: int) -> None:
-        """Sign everything in this epoch from now on; it is also stored outside the ledger."""
+        """Use this epoch for all signatures from now on, and store it outside the ledger, too."""
         self.ports.epochs.keep(epoch)
         self.epoch = epoch
         self.live.new_epoch(epoch)
@@ -220,7 +221,7 @@ class Core:
     # -- nodes ---------------------------------------------------------------------------------
 
     def view_of(self, node: records.Node, now: FleetTime | None = None) -> NodeView:
-        """Return the current view of the node for decisions."""
+        """Return the current view of the node on which decisions are based."""
         last = self.live.contacts.last_heartbeats.get(node.tag) if node.tag else None
         if last is not None and node.tag is not None:
             inventory = self.live.journals.inventories.get(node.tag)
@@ -230,11 +231,11 @@ class Core:
         return build_view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
 
     def reaching(self, name: str) -> Reaching:
-        """Return whether the coordinator tries to reach that node, and the periods in which it did not."""
+        """Return whether the coordinator tries to reach that node, and when it did not."""
         return self.live.links.reaching.get(name, REACHED)
 
     def note_reaching(self, name: str, edit: Callable[[Reaching], Reaching]) -> None:
-        """Change the state of reaching a node, without waiting for a pass, as the links' thread calls it."""
+        """Change the state of reaching a node at once, outside of a pass; the links' thread calls this."""
         with self._reaching_lock:
             known = self.reaching(name)
             self.live.links.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
@@ -251,7 +252,7 @@ class Core:
     # -- budget --------------------------------------------------------------------------------
 
     def ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
-        """Return a scope's ceiling: set by the owner, else the default for days and sessions, else None."""
+        """Return a scope's ceiling: set by the owner, else the default of days and sessions, else None."""
         setting = self.ceiling_set(tx, scope)
         if setting is not None:
             return Decimal(str(setting.value))
@@ -259,7 +260,7 @@ class Core:
         return {"day": self.rules.ceiling_usd, "session": self.rules.session_usd}.get(kind)
 
     def budget_hurry(self, tx: Transaction) -> str:
-        """Return why no more slots are opened, as the day's budget is spent too fast; empty: they may be."""
+        """Return why no more slots are opened (the day's budget is spent too fast); empty: they may be."""
         day, now_ms = books.day_scope(self.wall_ms(), self.tz), self.ports.clock.boot_ms()
         spent, ceiling = (
             (tx.get(records.Balance, day) or records.Balance(day)).spent_usd,
@@ -286,8 +287,8 @@ class Core:
         return books.Ceilings(usd, limits.get("tokens"), limits.get("ms"))
 
     def _own_ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
-        """Return the ceiling that a user set for this session. Else, if its budget lacks its first run
-        (headless, or from before session budgets), return what is left of that run's limit."""
+        """Return the ceiling that a user set for this session. If the session's first run is not booked in
+        its budget (as for headless runs), return what is left of that run's limit instead."""
         name = scope.partition(":")[2]
         session, first = tx.get(records.SessionRow, name), tx.get(records.Run, name)
         if first is None or (session is not None and session.ceiling is not None):
@@ -299,7 +300,7 @@ class Core:
         return max(books.subtract_amount(Decimal(str(usd)), spent), books.ZERO)
 
     def ceilings_set(self, tx: Transaction) -> set[str]:
-        """Return the scopes, or kinds of scopes, whose ceiling a user set."""
+        """Return the scopes, or kinds of scopes, for which a user set a ceiling."""
         names = [str(name) for (name,) in tx.starting(records.Setting, "ceiling", 10_000)]
         return {name.removeprefix(CEILING).removeprefix(WORK_CEILING) for name in names}
 
@@ -314,8 +315,8 @@ class Core:
         return books.sum_balances(scope, (balance for balance in known if balance is not None))
 
     def budget_scopes(self, tx: Transaction, run: records.Run) -> list[BudgetScope]:
-        """Return the scopes in which an attempt of this run reserves from its admission on; then week and
-        month.
+        """Return the scopes in which an attempt of this run reserves money once it is admitted; week and
+        month are last.
 
         What an interactive run dispatches is paid from that run's reservation: it is booked in the session,
         and the session's ceiling does not refuse it. An orchestrator reserves only for its own model, so the
@@ -344,7 +345,7 @@ class Core:
         return [BudgetScope(balance, self.ceilings(tx, balance.scope), is_booked=False) for balance in sums]
 
     def find_limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[BudgetScope]:
-        """Return the changed balances that may have a ceiling; with today's also the week's and month's."""
+        """Return changed balances that may have a ceiling; with today's also the week's and month's."""
         kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
         always = {*kinds, "day", "session"}
         found = [b for b in changed if {b.scope, b.scope.partition(":")[0]} & always]
@@ -368,7 +369,7 @@ def open_leases(tx: Transaction, **where: object) -> list[records.Lease]:
 
 
 def hold_lock(act: Callable[Concatenate[Core, P], R]) -> Callable[Concatenate[Core, P], R]:
-    """Hold the lock during a use case of several steps, so that nothing else writes between them."""
+    """Decorate a use case of several steps to hold the lock, so that nothing else writes in between."""
 
     @wraps(act)
     def alone(core: Core, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,5 +1,5 @@
-"""Decides which depot stream a node may open: from its signed hello and the ledger, never from Redis. Also
-records why a run waits to deliver its result."""
+"""Decides which depot stream a node may open, from the node's signed hello and the ledger, never from Redis.
+Also records why a run waits to deliver its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 @dataclass(frozen=True, slots=True)
 class StreamGrant:
-    """Permission to open one stream, for one lease and verb. `repo` is empty without a git workspace."""
+    """Permission to open one stream, for one lease and one verb. `repo`: empty without a git workspace."""
 
     verb: Verb
     identity: AttemptId
@@ -26,13 +26,13 @@ class StreamGrant:
 
 @dataclass(frozen=True, slots=True)
 class StreamDenial:
-    """A refused stream; the node gets `why`."""
+    """Refusal of a stream; `why` is sent to the node."""
 
     why: str
 
 
 def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial:
-    """Judge one hello; it never raises, whatever a stranger sends."""
+    """Decide on the hello message of one stream. Never raises an error, whatever the sender wrote."""
     try:
         envelope = parse_envelope(line)
         claimed = parse_message(Hello, envelope.body())
@@ -52,7 +52,7 @@ def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial
         lease = tx.get(Lease, hello.identity.run, hello.identity.lease)
         if run is None or lease is None or lease.tag != node.tag or lease.attempt != hello.identity.attempt:
             return StreamDenial(f"{hello.identity} is not an attempt of this node")
-        # Reading ends with the lease; delivering ends with the receipt, so a lost lease may still deliver.
+        # A lease may read until it ends and deliver until the receipt, so a lost lease may still deliver.
         if lease.receipt is not None:
             return StreamDenial(f"{hello.identity} has been settled")
         git = run.workspace.get("kind") == "git"
@@ -64,7 +64,7 @@ def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial
 
 
 def note_wait(core: Core, run_id: str, why: str) -> None:
-    """Record once why a run's result cannot be accepted now; the reason remains until something happens."""
+    """Record, once, why a run's result cannot be accepted now; the reason remains until the next event."""
     with core.lock, unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         if run is not None and run.state is not RunState.ENDED:

@@ -1,4 +1,4 @@
-"""Takes one run through the coordinator: planned, snapshot taken, judged again, budget reserved, queued."""
+"""Takes one run through dispatch: plan, take its snapshot, judge again, reserve the budget, queue."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from pancode.runs.views import is_taken, must_have_no_next
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """The queued run, with what the user should know about it."""
+    """The queued run, with notes for the user."""
 
     run: Run
     warnings: tuple[str, ...]
     chosen: str = ""
-    """Why this agent was chosen, if no one named it."""
+    """Why this agent was chosen; empty: it was named."""
 
 
 # -- the steps of a dispatch, in order
@@ -51,27 +51,27 @@ def dispatch_run(
     parent: str | None = None,
     run_id: str | None = None,
 ) -> Dispatched:
-    """Queue the run, or raise the first gate's refusal. No lock is held while the snapshot is taken.
-    `run_id`: the id for the run; None: a new one."""
+    """Queue the run, or raise the refusal of the first gate that refuses. No lock is held while the snapshot
+    is taken. `run_id`: the id for the run; None: a new one."""
     make = prepare_plan(core, around, request, parent)
 
     def begin() -> tuple[Plan, str, Dispatched | None]:
         plan, run = must_pass(core, make()), run_id or new_id(core)
-        # Without a project there is nothing to wait for: it is queued under the same lock as its verdicts.
+        # A run without a project needs no snapshot, so it is queued under the same lock as its verdicts.
         return plan, run, _queue(core, plan, run) if plan.project is None else None
 
     plan, run, done = decide_locked(core.lists, core.lock, begin)
     if done is not None:
         return done
     plan = lay_inputs(core, add_snapshot(core, plan, run), run)
-    # A snapshot may take long: meanwhile the fleet may drain, budget may be spent, and nodes may go away.
+    # A snapshot may take long; meanwhile the fleet may drain, budget be spent, and nodes become unavailable.
     done = decide_locked(core.lists, core.lock, lambda: _queue(core, judge_again(core, plan), run))
     waits = (WAITS_TO_LAND,) if request.land and not plan.request.land else ()
     return replace(done, warnings=(*done.warnings, *waits))
 
 
 def make_plan(core: Core, around: Surroundings, request: DispatchRequest) -> Plan:
-    """Return the plan if all gates let it pass now; else raise the first refusal. Nothing is queued."""
+    """Return the plan if all gates let the run pass now; else raise the first refusal. Nothing is queued."""
     make = prepare_plan(core, around, request)
     return decide_locked(core.lists, core.lock, lambda: must_pass(core, make()))
 
@@ -84,7 +84,7 @@ def dry_run(
     later: bool = False,
 ) -> Plan:
     """Return the plan with all ten verdicts, and change nothing. PancodeError if the request cannot be
-    resolved. `later`: it begins later."""
+    resolved. `later`: the run begins later."""
     return decide_locked(core.lists, nullcontext(), prepare_plan(core, around, request, parent, later))
 
 
@@ -127,7 +127,7 @@ def under_way(core: Core) -> list[UnderWay]:
 
 
 def lay_inputs(core: Core, plan: Plan, run: str) -> Plan:
-    """Return the plan with what features add to the run's checkout, each on top of the previous snapshot."""
+    """Return the plan with files that features add to the checkout, each on top of the last snapshot."""
     for hook in core.features.inputs:
         laid = hook.act(core, plan, run) if hook.concerns(plan) else None
         if laid is not None:
@@ -136,7 +136,7 @@ def lay_inputs(core: Core, plan: Plan, run: str) -> Plan:
 
 
 def _queue(core: Core, plan: Plan, run_id: str) -> Dispatched:
-    """Queue the run under the lock under which the gates ran."""
+    """Queue the run under the lock under which the gates judged it."""
     # Writes the verdicts, the reservation, the run, the end of the run that it replaces, and a job if a slot
     # is free, in one commit: all or nothing. Each commit waits for the disk, so a second one would delay the
     # start on an idle fleet.
@@ -156,7 +156,7 @@ def new_id(core: Core) -> str:
 
 
 def new_id_in(core: Core, tx: Transaction) -> str:
-    """Return an id that no run has; it is reserved only when its run is written."""
+    """Return an id that no run has; it is taken only when a run with it is written."""
     while True:
         fresh = f"r-{core.ports.ids.short(6)}"
         if tx.get(Run, fresh) is None:
@@ -164,12 +164,12 @@ def new_id_in(core: Core, tx: Transaction) -> str:
 
 
 def run_of(core: Core, plan: Plan, run_id: str) -> Run:
-    """Return the run to be queued."""
+    """Return the run of the plan, as it is queued."""
     return plan.run(run_id, core.wall_ms(), core.ports.ids.token(8), plan.place)
 
 
 def put_in_queue(work: Work, run: Run, plan: Plan, budget: Decimal | None = None) -> Run:
-    """Record what was decided about the run and admit it, inside a transaction; no job is made."""
+    """Record the decisions on the run and admit it, inside a transaction; no job is made."""
     for verdict in plan.verdicts:
         word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a user"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
@@ -181,35 +181,35 @@ def put_in_queue(work: Work, run: Run, plan: Plan, budget: Decimal | None = None
 
 
 def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
-    """Queue the run in this transaction; RefusedError with the numbers if a ceiling has no room for it.
-    `budget`: what a new session may cost.
+    """Queue the run in this transaction; RefusedError with the amounts if a ceiling has no room for the run.
+    `budget`: the ceiling of a new session.
 
-    A refusal rolls the transaction back, so no earlier run is given up.
+    A refusal rolls the transaction back, so that no earlier run is given up.
     """
     tx, lineage = work.tx, Lineage.of(run)
     old = tx.get(Run, lineage.continues) if lineage.continues is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
-    # The retry of a headless run begins its own chain; that of an interactive run is its session's next run.
+    # The retry of a headless run begins a new chain; that of an interactive run is its session's next run.
     run = in_chain(run, old or (replaced if run.takes_turns else None))
     if lineage.recovers and (recovered := old or replaced) is not None:
-        must_have_no_next(tx, recovered)  # Another recovery may have been faster.
+        must_have_no_next(tx, recovered)  # Another recovery of the same run may have been faster.
     joining = Joining(run, old, replaced, budget)
     for hook in work.core.features.join:
         if hook.concerns(joining):
             joining = replace(joining, run=hook.act(work, joining))
-    # Runs queued earlier in this transaction already use part of what is left of the parent's budget.
+    # Runs queued earlier in this transaction already use part of the parent's remaining budget.
     run = within_parent(work.core, tx, joining.run)
     admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
-    # The old run is read again: a feature, or its replacement, may have changed it.
+    # Read the old run again, as a feature or the new run's admission may have changed it.
     if lineage.continues is not None and (old := tx.get(Run, lineage.continues)) is not None:
         _record_next(work, old, run)
     return admitted
 
 
 def in_chain(run: Run, old: Run | None) -> Run:
-    """Return the run with its session and place after the old one. It begins a new session if another run
+    """Return the run with its session and place after the old run. It begins a new session if another run
     already continues the old one, or if it is the first interactive run in another run's files."""
     if old is None or list_next_runs(old) or run.session not in ("", old.session):
         return replace(run, session=run.id, place=1)
@@ -217,13 +217,13 @@ def in_chain(run: Run, old: Run | None) -> Run:
 
 
 def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
-    """Return the signal that begins the run: admitted with its reservation, or waiting for approval."""
+    """Return the signal with which the run begins: admitted with its reservation, or waiting for approval."""
     return AskedFirst() if Approvals.of(run).asks else Admitted(work.core.budget_scopes(work.tx, run))
 
 
 def _record_next(work: Work, old: Run, run: Run) -> None:
-    """Record that the run continues the old one. In a workspace a lost old run is given up: its late result
-    would be a second one."""
+    """Record that the run continues the old one. In a workspace, a lost old run is given up, so that it
+    cannot deliver a second result later."""
     stays, messages = bool(Lineage.of(run).in_workspace), Messages.of(run)
     if stays:
         old = work.signal(old, GivenUp(run.id))
@@ -233,7 +233,7 @@ def _record_next(work: Work, old: Run, run: Run) -> None:
 
 
 def describe_queued(done: Dispatched) -> QueuedAnswer:
-    """Return the answer about the queued run: its state, its workflow, and warnings."""
+    """Return the API answer for the queued run: its state, its workflow, and warnings."""
     run = done.run
     answer: QueuedAnswer = {
         "run": run.id,

@@ -1,4 +1,4 @@
-"""The extension points of the engine: functions that features register for the steps of a run."""
+"""Extension points of the engine: functions that features register for the steps of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from pancode.runs.request import DispatchRequest, PromptParts
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Around, Surroundings
 
-if TYPE_CHECKING:  # `Core` contains the features, and their functions take a `Core` or a `Work`.
+# Avoid an import cycle: `Core` contains the features, whose functions take a `Core` or a `Work`.
+if TYPE_CHECKING:
     from pancode.runs.admission.plan import LaidInput, Plan
     from pancode.runs.core import Core
     from pancode.runs.unit_of_work import Work
@@ -29,22 +30,22 @@ F = TypeVar("F")
 
 @dataclass(frozen=True, slots=True)
 class Hook(Generic[S, F]):
-    """A function of a feature. `concerns`: whether it is called for this request, run or change; it is an
-    `attrgetter` that decides only by the value, so that no file of an unused feature is imported."""
+    """A function of a feature. `concerns`: whether to call it for a request, run or change. This is an
+    `attrgetter` that looks only at the value, so that no file of an unused feature is imported."""
 
     concerns: Callable[[S], bool]
     act: F
 
 
 def accept_all(value: object) -> bool:
-    """Return true, to call the function for every value."""
+    """Accept every value, for a function that is always called."""
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """A run that is about to be admitted, with the runs that it follows. `budget`: the ceiling of a new
-    session."""
+    """A run that is about to be admitted, with the runs that it continues and replaces. `budget`: the ceiling
+    of a new session."""
 
     run: Run
     continued: Run | None = None
@@ -58,7 +59,7 @@ class Joining:
 
     @property
     def follows_step(self) -> bool:
-        """Whether one of these runs belongs to a workflow."""
+        """Whether the run continues or replaces a run of a workflow."""
         return any(run is not None and run.workflow is not None for run in (self.continued, self.replaced))
 
 
@@ -77,13 +78,13 @@ MakeThreads: TypeAlias = "Callable[[Core, Around], Iterable[BackgroundThread]]"
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The functions that features register, each in the order of its calls. The engine knows no feature:
+    """The functions that features register, each in calling order. The engine does not know the features:
     `pancode.app.features` lists them all, and passes this value to `Core`."""
 
     complete: tuple[Hook[DispatchRequest, CompleteRequest], ...] = ()
     """Complete a request; with the flag it is only judged now, and begins later."""
     prompt_parts: tuple[Hook[DispatchRequest, GiveParts], ...] = ()
-    """Return what an agent gets besides its task; the names are those of its skills."""
+    """Return additions to an agent's prompt; the names are those of the agent's skills."""
     inputs: tuple[Hook[Plan, LayInput], ...] = ()
     """Add files to the checkout of the run with this id; None: there are none."""
     join: tuple[Hook[Joining, JoinRun], ...] = ()
@@ -91,21 +92,21 @@ class Features:
     changed: tuple[Hook[Changes, AddChanges], ...] = ()
     """Add changes to those already decided for a run, in the transaction that writes them."""
     accepted: tuple[Hook[Claims, AcceptReceipt], ...] = ()
-    """Store data from an accepted receipt, in the transaction that accepts it."""
+    """Store data from a receipt, in the transaction that accepts the receipt."""
     ordered: tuple[Hook[Run, CompleteJob], ...] = ()
-    """Return the run with the data that its job carries for a feature."""
+    """Return the run, completed by the data of a feature that the run's job includes."""
     needs: tuple[FindNeed, ...] = ()
-    """Return why the files of an ended run are retained, or None."""
+    """Return why the files of an ended run are retained; None: no reason."""
     brief: tuple[FindLines, ...] = ()
     """Return lines for a user's brief since that time, in Unix milliseconds."""
     revoked: tuple[FollowRevoked, ...] = ()
-    """Pause what a revoked token, by its name, has created; return the names of that."""
+    """Pause what a revoked token has created; return the names of what was paused."""
     threads: tuple[MakeThreads, ...] = ()
-    """Return the threads of a feature that the coordinator starts and stops."""
+    """Return threads of a feature, which the coordinator starts and stops."""
 
 
 def join_features(*features: Features) -> Features:
-    """Return the functions of all these features, in the order of the features."""
+    """Return one value with the functions of all these features, in the order of the features."""
     together = {
         one.name: tuple(function for feature in features for function in getattr(feature, one.name))
         for one in fields(Features)

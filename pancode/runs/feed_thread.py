@@ -1,4 +1,4 @@
-"""A background thread of the coordinator that runs a pass on an event, on an action, or after some time."""
+"""A background thread of the coordinator that runs passes, triggered by an event, an action or a timeout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOIN_S = 30
 
 
 class FeedThread(ABC):
-    """A thread that acts on events and actions. Started once, stopped once. A failed pass is logged."""
+    """A thread that reacts to events and actions. Can be started and stopped once; logs failed passes."""
 
     def __init__(
         self,
@@ -28,9 +28,9 @@ class FeedThread(ABC):
         actions: Collection[ActionKind] = (),
         only_with: tuple[type[Record], Mapping[str, object]] | None = None,
     ) -> None:
-        """`again_s`: seconds from a failed pass until the next one. `kinds`: of the events that trigger a
-        pass; None: all. `actions`: of the follow-on actions that trigger one. `only_with`: a pass is run only
-        while the ledger has such a row."""
+        """`again_s`: seconds from a failed pass until the next one. `kinds`: kinds of events that trigger a
+        pass; None: all. `actions`: kinds of follow-on actions that trigger a pass. `only_with`: passes are
+        run only while the ledger has a row of this type with these values."""
         self._core, self._again_s, self._only_with = core, again_s, only_with
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = EssentialThread(self._run_turns, name)
@@ -41,7 +41,7 @@ class FeedThread(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread; return when no write is under way any more. Idempotent."""
+        """Stop the thread; return when no write is in progress any more. Idempotent."""
         self._end()
         self._join()
 
@@ -51,15 +51,15 @@ class FeedThread(ABC):
 
     @abstractmethod
     def run_pass(self) -> float | None:
-        """Act, and return the seconds until the next pass; None: only an event or an action triggers it."""
+        """Run a pass; return the seconds until the next; None: only an event or an action triggers it."""
 
     def _wait_turn(self) -> float:
-        """Wait `again_s` before the next pass; only a stop ends the wait early."""
+        """Wait at least `again_s` before the next pass; only a stop ends this wait early."""
         self._stopping.wait(self._again_s)
         return 0.0
 
     def _end(self) -> None:
-        """Begin no further pass."""
+        """Prevent further passes."""
         self._stopping.set()
         self._woken.set()
 

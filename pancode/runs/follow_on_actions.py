@@ -1,5 +1,5 @@
-"""Carries out the follow-up actions of a run's end: durable, one after the other, until done. Kinds that
-could delay each other have one thread each."""
+"""Carries out the follow-on actions after a run: durably, one after the other, until done. Kinds of actions
+that could delay each other have a thread each."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from pancode.runs.feed_thread import FeedThread
 
 log = logging.getLogger("pancode.followon")
 AGAIN_S = 15.0
-"""Seconds before a failed or unrecorded action is tried again."""
+"""Seconds before an action that failed or was not recorded is tried again."""
 AHEAD_MS = 3_600_000
-"""The longest delay in milliseconds: a later action is due at once, as the wall clock was set back."""
+"""The longest delay of an action in milliseconds; one due later is done at once (the clock was set back)."""
 
 
 class Doer(Protocol):
     """Carries out the actions of one kind."""
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Do the action, and record that it is done. UnavailableError: it is tried again later. `stopping`:
-        whether the coordinator ends; interrupted work remains to be done."""
+        """Carry out the action, and record that it is done. UnavailableError: it is tried again later.
+        `stopping`: whether the coordinator is ending; interrupted work remains to be done."""
 
     def give_up(self, run: str, error: Exception) -> None:
-        """Record that the action is not tried again, after an unexpected error."""
+        """Record that the action is not tried again because of an unexpected error."""
 
 
 class FollowOn(FeedThread):
-    """One thread that carries out actions, woken by the feed."""
+    """A thread that carries out actions; events of the feed trigger its passes."""
 
     def __init__(self, core: Core, doers: Mapping[ActionKind, Doer], again_s: float = AGAIN_S) -> None:
-        # A message that a session cannot get now is sent at the next event, such as the end of a turn.
+        # A message that a session cannot get now is sent after the next event, such as the end of a turn.
         kinds = None if ActionKind.TELL in doers else frozenset[EventKind]()
         super().__init__(core, "follow-on " + ",".join(doers), again_s, kinds, doers)
         self._doers = doers
         self._next_s: float | None = None
-        """Seconds until the first of the delayed actions is due; None: none."""
+        """Seconds until the first of the delayed actions is due; None: no action is delayed."""
 
     def run_pass(self) -> float | None:
         return self._next_s if self._run_pass() else self._wait_turn()
 
     def _run_pass(self) -> bool:
-        """Carry out what is due; return whether all of it is done."""
+        """Carry out all actions that are due; return whether all of them are done."""
         due, later = self._split(self._list_mine())
         left = [action for action in due if not self._carry_out_next(action)]
         if due:

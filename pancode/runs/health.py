@@ -1,4 +1,4 @@
-"""The health watch: judges each agent's health, warns once, then asks a user; it stops nothing."""
+"""The health watch: judges each agent's health, sends one reminder, then asks a user; it stops no agent."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from pancode.runs.views import HEARD, newest_lease, words_of
 
 
 def check_runs(core: Core) -> None:
-    """Check all active runs, if due; report to their timelines, the feed and the inbox."""
+    """Check all active runs if a check is due; report to their timelines, the feed and the inbox."""
     boot, watch, rules = core.ports.clock.boot_ms(), core.live.health, core.rules.health
     if boot < watch.due_ms:
         return
@@ -81,19 +81,19 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
 def _tell(work: Work, run: Run, quiet: str) -> bool:
     try:
         work.signal(run, ToldByUser(WORDS.format(quiet=quiet), HEALTH_WATCH))
-    except UsageError:  # It already has too many undelivered messages.
+    except UsageError:  # The run already has too many undelivered messages.
         return False
     return True
 
 
 def command_for(run: Run, health: AgentHealth) -> str:
-    """Return the suggested command: view the logs on a warning, or stop what is stuck."""
+    """Return the suggested command: show the logs after a warning, or stop a stuck run."""
     verb = "stop" if health.state is HealthState.STUCK else "logs"
     return f"pancode runs {verb} {run.id}"
 
 
 def _pause_when_many_fail(core: Core) -> None:
-    """Pause the fleet if several agents or nodes failed within a minute: a user decides."""
+    """Pause the fleet if several agents or nodes failed within a minute, so that a user decides."""
     seen, most = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms), core.rules.health.failures
     failed = failed_together(seen, core.live.health.paused_ms)
     with core.ports.ledger.transaction() as tx:
@@ -109,7 +109,7 @@ def _pause_when_many_fail(core: Core) -> None:
 
 
 def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
-    """Yield the watch's items for the inbox: what is stuck, and the fleet that it has paused."""
+    """Yield the health watch's inbox items: stuck agents, and the fleet if the watch has paused it."""
     for run, health in healths_of(core, tx, tx.find(Run, {"state": RunState.RUNNING})):
         if health.state is HealthState.STUCK:
             task = " ".join((run.task or " ".join(run.argv or ())).split())[:70]
@@ -122,13 +122,13 @@ def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
 
 
 def words_about(core: Core, tx: Transaction, run: Run) -> str:
-    """Return the signs of life of an active run, for its timeline; empty: none."""
+    """Return the health state of an active run with the reason, for its timeline; empty: unknown."""
     health = _find_health(core, tx, run)
     return "" if health is None or health.since_ms is None else f"{health.state.value}: {health.why}"
 
 
 def healths_of(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tuple[Run, AgentHealth]]:
-    """Yield the runs whose agents have a health state, with that state."""
+    """Yield the runs for which a health state is known, with that state."""
     for run in runs:
         health = None if run.judges is not None else _find_health(core, tx, run)
         if health is not None:
@@ -136,9 +136,9 @@ def healths_of(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tup
 
 
 def _find_health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
-    """Return the health of the run's agent; None: the run has ended, or waits for reasons unrelated to
+    """Return the health of the run's agent; None if the run has ended, or waits for a reason unrelated to
     health."""
-    # When a run that waits for its provider is tried again.
+    # This is the time at which a run that waits for its provider is tried again.
     before = tx.get(Attempt, run.id, run.attempt - 1) if run.retry_at_ms is not None else None
     busy = before is not None and before.failure is FailureKind.MODEL_BUSY
     limited = run.retry_at_ms if busy and run.state is RunState.PENDING else None

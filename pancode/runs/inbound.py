@@ -1,4 +1,4 @@
-"""Reads the messages of nodes and their journals: none is used before its signature is verified."""
+"""Reads the messages and journals of nodes; none is used before its signature is verified."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
 LEASES_AHEAD = 100_000
-"""How far above the newest lease an event's number may be; one beyond was never signed, and would use up the
-run's numbers."""
-_FORGOTTEN = "the node's journal no longer knows this attempt"
+"""How far above the newest lease an event's lease number may be. A higher number was never signed, and would
+use up the run's lease numbers."""
+_FORGOTTEN = "the node's journal no longer has this attempt"
 
 
 def accept_journal(core: Core, node: Node, inventory: Inventory) -> None:
-    """Process a node's whole journal: free offers that the node never took, and allow new ones."""
+    """Process a node's whole journal: release jobs that the node never took, and allow new ones."""
     if inventory.fleet != core.fleet or inventory.node != node.tag or inventory.at.epoch != core.epoch:
         return
     named = {str(entry.identity): entry for entry in inventory.entries}
@@ -79,15 +79,15 @@ def _has_accepted(entry: JournalEntry, lease: Lease) -> bool:
 
 
 def _knows_lease(entry: JournalEntry, lease: Lease) -> bool:
-    """Whether the journal accounts for the lease. A refusal under a used number does not count: the journal
-    was started anew on an empty disk and refused the repeated job, or it is false."""
+    """Whether the journal accounts for the lease. A refusal under a used event number does not count: either
+    a new journal was begun on an empty disk and the repeated job was refused, or the journal is false."""
     if entry.job != lease.digest or entry.mark in _ANSWERED:
         return False
     return entry.mark is not Mark.REFUSED or entry.last_event > lease.cursor
 
 
 def _doubt_attempt(work: Work, lease: Lease) -> None:
-    """Doubt an attempt that the node accepted, but whose journal no longer has it, or has it as answered. A
+    """Mark an attempt as doubted: the node accepted it, but its journal lacks it or has it as answered, so a
     disk or a ledger was lost. If the journal says so for the whole deadline, the attempt is lost."""
     core, key = work.core, str(identity_of(lease))
     since = core.live.journals.doubted.get(key, core.ports.clock.boot_ms())
@@ -100,7 +100,7 @@ def _doubt_attempt(work: Work, lease: Lease) -> None:
 
 
 def _note_stray(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]) -> None:
-    """Record an attempt that this ledger does not know, of a run that it knows: the ledger was restored."""
+    """Record an attempt that this ledger lacks although it has the run, as the ledger was restored."""
     core, number = work.core, entry.identity.lease
     run = work.tx.get(Run, entry.identity.run)
     lease = work.tx.get(Lease, entry.identity.run, number)
@@ -130,7 +130,7 @@ class SignedMessage:
 
 
 def take_in(core: Core, limit: int) -> int:
-    """Read what nodes wrote, apply it durably, then drop it; return the number of messages."""
+    """Read messages of nodes, apply them durably, then remove them; return the number of messages."""
     nodes = core.enrolled()
     received = core.ports.bus.read_up(list(nodes), limit, 0)
     messages = [
@@ -155,7 +155,7 @@ def _note_floods(core: Core, received: Sequence[UpMessage]) -> None:
 
 
 def _verify_message(core: Core, node: Node, message: UpMessage) -> SignedMessage | None:
-    """Return the message if its signature is valid; else None: it is dropped and the audit records it."""
+    """Return the message if its signature is valid; else record it in the audit and return None."""
     try:
         return SignedMessage(node, _open_message(core, parse_envelope(message.data), node))
     except WireRefusal as refusal:
@@ -183,7 +183,7 @@ def _open_message(core: Core, envelope: Envelope, node: Node) -> NodeMessage:
 
 
 def _apply_together(core: Core, messages: Sequence[SignedMessage]) -> None:
-    """Apply events and receipts in one commit; if one of them cannot be applied, each by itself."""
+    """Apply events and receipts in one commit; if one of them cannot be applied, apply each separately."""
     try:
         proofs = Proofs.of(
             core, [message.content for message in messages if isinstance(message.content, Letter)]
@@ -197,7 +197,7 @@ def _apply_together(core: Core, messages: Sequence[SignedMessage]) -> None:
                         settle_receipt(work, message.content, proofs)
                     case Unreadable():
                         turn_down(work, message.content)
-            if proofs.kept:  # archived before the commit that refers to it
+            if proofs.kept:  # Receipts are archived before the commit that refers to them.
                 core.ports.archive.store(proofs.kept)
     except _UNFIT:
         if len(messages) == 1:
@@ -206,8 +206,8 @@ def _apply_together(core: Core, messages: Sequence[SignedMessage]) -> None:
 
 
 def _apply_each(core: Core, messages: Sequence[SignedMessage]) -> None:
-    """Apply each message by itself. One that cannot be applied is recorded and dropped: it must not block
-    others."""
+    """Apply each message separately. A message that cannot be applied is recorded and dropped, so that it
+    does not block others."""
     for message in messages:
         try:
             if isinstance(message.content, Inventory):
@@ -219,8 +219,8 @@ def _apply_each(core: Core, messages: Sequence[SignedMessage]) -> None:
 
 
 def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
-    """Return the envelope with only the node's own signature: no foreign signature is archived. The signature
-    is a valid one by one of `keys`."""
+    """Return the envelope with only the signature of the node, made with one of `keys`, so that no other
+    signature is archived."""
     own = next(s for s in envelope.signatures if s.keyid in keys)
     return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
 
@@ -233,7 +233,7 @@ def _apply_events(work: Work, node: Node, batch: Events) -> None:
         if case is None:
             continue
         if not _is_its_own(node, case.lease):
-            # Another node's lease; a node with a new key may still have messages about leases of its old key.
+            # Another node's lease; but a node with a new key may still send messages on its old key's leases.
             lease = case.lease
             if lease.node != node.name and work.first(f"{node.name}:events:foreign"):
                 why = f"{lease.run} lease {lease.lease} belongs to {lease.node}"
@@ -246,5 +246,5 @@ def _apply_events(work: Work, node: Node, batch: Events) -> None:
 
 
 def _is_its_own(node: Node, lease: Lease) -> bool:
-    """Whether the lease is bound to this node; a node's messages about other leases are not accepted."""
+    """Whether the lease belongs to this node; a node's messages about other leases are not accepted."""
     return lease.tag == node.tag

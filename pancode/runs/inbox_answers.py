@@ -1,4 +1,4 @@
-"""What waits for a user, in the form that all interfaces use."""
+"""Inbox items in the form that all interfaces use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history of keys: which key signed for which node or coordinator, from when until when."""
+"""The history of keys: which key signed for which node or coordinator, and during which time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CURRENT = "coordinator_key"
 """The setting with the coordinator's public key that the nodes of this ledger's fleet obey."""
 
 _parsed = lru_cache(maxsize=1_000)(PublicKey.parse)
-"""Cached, as every message needs the same few keys."""
+"""Parsed keys are cached, as every message needs the same few keys."""
 
 
 def keys_of(node: Node) -> dict[str, PublicKey]:
-    """Return the node's enrolled key by key id; empty if there is none."""
+    """Return the node's enrolled key, by key id; empty if the node has none."""
     if node.public_key is None:
         return {}
     key = _parsed(node.public_key)
@@ -31,14 +31,14 @@ def keys_of(node: Node) -> dict[str, PublicKey]:
 
 
 def start_key(tx: Transaction, role: str, name: str, key: PublicKey, now_ms: int) -> None:
-    """Record that this key signs for that name from now on; a former key becomes current again."""
+    """Record that this key signs for `name` from now on; a former key becomes current again."""
     known = tx.get(KnownKey, key.keyid, name)
     from_ms = known.from_ms if known is not None else now_ms
     tx.put(KnownKey(key.keyid, name, role, key.text(), from_ms))
 
 
 def end_key(tx: Transaction, name: str, public: str | None, now_ms: int) -> None:
-    """Record that the key no longer signs for that name; its older signatures remain verifiable."""
+    """Record that the key no longer signs for `name`; its older signatures remain verifiable."""
     if public is not None:
         edit_row(
             tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _end_key(known, now_ms)
@@ -46,7 +46,7 @@ def end_key(tx: Transaction, name: str, public: str | None, now_ms: int) -> None
 
 
 def _end_key(known: KnownKey, now_ms: int) -> KnownKey:
-    """Return the key with its end time; an earlier end time is kept."""
+    """Return the key with this end time, unless it already has one."""
     return known if known.until_ms is not None else replace(known, until_ms=now_ms)
 
 
@@ -69,14 +69,14 @@ def _find_keys(tx: Transaction, role: str) -> dict[str, TrustedKey]:
 
 
 def list_needed_keys(tx: Transaction, node: Node) -> set[str]:
-    """Return ids of the former keys that a node must still accept for jobs that it may still take."""
+    """Return the ids of former keys that a node must still accept for jobs that it may still take."""
     offered = tx.find(Lease, {"tag": node.tag, "state": LeaseState.OFFERED}) if node.tag else []
     signed = {one.keyid for lease in offered for one in parse_envelope(lease.job).signatures}
     return signed if node.obeys is None else {node.obeys, *signed}
 
 
 def believed_by(core: Core, node: Node) -> list[PublicKey]:
-    """Return the coordinator's key, and the former ones that the node must still accept."""
+    """Return the coordinator's key, and the former keys that the node must still accept."""
     with core.ports.ledger.transaction() as tx:
         needed = list_needed_keys(tx, node)
     former = (key.public for keyid, key in core.former.items() if keyid in needed)
@@ -84,7 +84,7 @@ def believed_by(core: Core, node: Node) -> list[PublicKey]:
 
 
 def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
-    """Record for each enrolled node that it obeys this key, until it is brought up with another one."""
+    """Record for each enrolled node that it accepts this key, until it is brought up with another key."""
     for node in tx.find(Node):
         if node.public_key is not None and node.obeys is None:
             tx.put(replace(node, obeys=old.keyid))
@@ -92,7 +92,7 @@ def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
 
 @hold_lock
 def rotate_key(core: Core, fresh: SigningKey, by: str) -> None:
-    """Sign with the new key from now on; for a node that does not know it, the former key signs."""
+    """Sign with the new key from now on; for a node that does not know it yet, the former key signs."""
     old = core.key
     with unit_of_work(core) as work:
         keep_obeyed(work.tx, old.public)
@@ -107,7 +107,7 @@ def rotate_key(core: Core, fresh: SigningKey, by: str) -> None:
 
 @hold_lock
 def retire_keys(core: Core) -> tuple[str, ...]:
-    """End the former keys that no node needs any more, and return their ids; they never sign again."""
+    """End the former keys that no node needs any more, and return their ids; these keys never sign again."""
     with unit_of_work(core) as work:
         there = [node for node in work.tx.find(Node) if node.removed != NodeState.REMOVED]
         needed = {keyid for node in there for keyid in list_needed_keys(work.tx, node)}

@@ -1,4 +1,4 @@
-"""Lists of runs: filtered, and as the queues of pools and nodes."""
+"""Lists of runs: with filters, and by the queues of pools and nodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WORDS = sorted({*_ENDS, *(state.value for state in RunState if state is not Run
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of runs; None: any. `outcome` may also be a state of a run that has not ended."""
+    """A filter of runs; None: no condition. `outcome` may also be the state of a run that has not ended."""
 
     node: str | None = None
     agent: str | None = None
@@ -41,7 +41,7 @@ class Filter:
 
     @classmethod
     def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
-        """Return the filters in a request. NotFoundError, UsageError."""
+        """Return the filter described by a request's query. NotFoundError or UsageError if not valid."""
         outcome = query.get("outcome")
         if outcome is not None and outcome not in _WORDS:
             raise not_found("outcome", outcome, _WORDS, f"one of {', '.join(_WORDS)}")
@@ -61,20 +61,20 @@ class Filter:
 
 
 def list_runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> ListPage[RunShape]:
-    """Return the newest matching runs, newest first, examining MOST_ROWS rows from that place on."""
+    """Return the newest matching runs, newest first, examining MOST_ROWS rows from `after` on."""
     with core.ports.ledger.transaction() as tx:
         found = read_page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
         return ListPage([run_shape(core, tx, run) for run in found.rows], found.last)
 
 
 def since_ms(core: Core, text: str | None) -> int:
-    """Return the time that a user gives, parsed by `moment_ms`; None: 0, which includes all runs."""
+    """Return the user's time in Unix milliseconds (see `moment_ms`); None: 0, which includes all runs."""
     return 0 if text is None else max(0, moment_ms(text, core.wall_ms()))
 
 
 def moment_ms(text: str, wall_ms: int) -> int:
-    """Parse `90m`, `2h`, `3d` (that long ago), `2026-11-22` or `2026-11-22T08:30` (local unless it has a
-    zone)."""
+    """Parse `90m`, `2h`, `3d` (that long ago), `2026-11-22` or `2026-11-22T08:30` (local time unless it has a
+    zone) into Unix milliseconds."""
     span = _SPAN.fullmatch(text.strip())
     if span is not None:
         return wall_ms - int(span[1]) * _MS[span[2]]
@@ -101,7 +101,7 @@ PAUSE = "pause:"
 
 
 def list_queues(core: Core, name: str | None = None) -> QueuesShape:
-    """Return all queues, pools first; `name`: only that one (full name, a pool's requirement, or a node)."""
+    """Return all queues, pools first; `name`: one queue (its full name, a pool's requirement, or a node)."""
     with core.ports.ledger.transaction() as tx:
         leases = open_leases(tx)
         fleet = tx.get(Setting, PAUSED)
@@ -118,7 +118,7 @@ def list_queues(core: Core, name: str | None = None) -> QueuesShape:
 
 
 def put_setting(core: Core, name: str, value: object | None, by: str) -> None:
-    """Change one durable setting; None removes it."""
+    """Change one stored setting of the fleet; None removes it."""
     with unit_of_work(core) as work:
         if value is None:
             work.tx.delete(Setting, name)
@@ -128,7 +128,7 @@ def put_setting(core: Core, name: str, value: object | None, by: str) -> None:
 
 
 def pause_key(tx: Transaction, name: str) -> str:
-    """Return the setting that pauses a pool; NotFoundError for an unknown pool."""
+    """Return the name of the setting that pauses a pool; NotFoundError for an unknown pool."""
     pool = name.removeprefix("pool.")
     known = {pool_of(run) for run in tx.find(Run, {"state": RunState.PENDING})} | {"any"}
     known |= {s.name.removeprefix(PAUSE) for s in tx.find(Setting) if s.name.startswith(PAUSE)}

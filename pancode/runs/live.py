@@ -1,4 +1,4 @@
-"""The coordinator's in-memory state: what it knows only while it runs, in one small record per subject.
+"""The coordinator's in-memory state, which is lost when it ends; one small record per subject.
 
 Nothing here decides about budgets or about permission to run: a restart begins with empty records. Each
 record has one owner, the module that writes it. What belongs to a transaction is written after its commit.
@@ -26,16 +26,16 @@ from pancode.runs.placement.breakers import EndedTries, EndedTry
 from pancode.runs.placement.placement import Shun
 
 WINDOW_MS, STEP_MS = 600_000, 30_000
-"""The speed is that of the last ten minutes, updated every half minute."""
+"""The spending speed is measured over the last ten minutes and updated every half minute."""
 SOON_MS, LATER_MS = 600_000, 1_800_000
-"""If the budget would be spent within the first, slots are limited until it would last for the second."""
+"""If the budget would end within the first time, slots are limited until it would last for the second."""
 HURRY = "at the rate of the last ten minutes the day's budget would soon be used up"
 """It has no number, which would change with each update, and so would the reasons of all waiting runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetSpeed:
-    """The amounts settled in a day, by boot clock. `why`: why slots are limited; empty: they are not."""
+    """Amounts settled during a day, by boot clock. `why`: why slots are limited; empty: they are not."""
 
     day: str = ""
     seen: tuple[tuple[int, Decimal], ...] = ()
@@ -60,11 +60,11 @@ def update_speed(
 
 
 MOST = 5_000
-"""How many of the newest events are kept, in the ledger and in memory."""
+"""How many of the newest events are stored, in the ledger and in memory."""
 
 
 class Feed:
-    """The newest events; loaded at the start, extended after each commit. Thread-safe."""
+    """The newest events, loaded at the start and extended after each commit. Thread-safe."""
 
     most = MOST
 
@@ -79,7 +79,7 @@ class Feed:
             self._events = tx.find(FeedEvent, order="number")
 
     def listen(self, listener: Callable[[], None], kinds: frozenset[EventKind] | None = None) -> None:
-        """Call the listener after an event of these kinds (None: of any); it must not block."""
+        """Call `listener`, which must not block, after each event of these kinds (None: of any kind)."""
         self._listeners.append((listener, kinds))
 
     def publish(self, events: Iterable[FeedEvent]) -> None:
@@ -95,29 +95,29 @@ class Feed:
 
     @property
     def last(self) -> int:
-        """Return the number of the newest event; 0: there is none."""
+        """Return the number of the newest event; 0: there are no events."""
         with self._lock:
             return self._events[-1].number if self._events else 0
 
     def oldest(self, count: int) -> list[FeedEvent]:
-        """Return the oldest events, which are pruned next."""
+        """Return the oldest events, which are pruned first."""
         with self._lock:
             return self._events[:count]
 
     def beyond(self, more: int) -> int:
-        """Return by how many the limit is exceeded once `more` events are added."""
+        """Return how many events exceed the limit once `more` events are added."""
         return len(self) + more - MOST
 
     def __len__(self) -> int:
         return len(self._events)
 
     def newest(self, count: int) -> list[FeedEvent]:
-        """Return the newest events in the order in which they happened."""
+        """Return the newest events, oldest first."""
         with self._lock:
             return self._events[max(0, len(self._events) - count) :]
 
     def since(self, number: int) -> list[FeedEvent] | None:
-        """Return all events after this number; None: the number is no longer known, so events may be missing.
+        """Return all events after this number; None if this number is too old, so that events may be missing.
 
         Each epoch begins with higher numbers, so a number from before a restore of the ledger is not known.
         """
@@ -131,14 +131,14 @@ class Feed:
 
 
 LOOKED_AT = 5_000
-"""How many of the newest ended runs count: models and agents change, so older evidence says little."""
+"""How many of the newest ended runs are evaluated; models and agents change, so older ones mean little."""
 
 
 class RecentRuns:
-    """The newest ended runs, and the sums of their records. One owner writes; `sums` returns a copy."""
+    """The newest ended runs, and the sums of their records. One module writes; `sums` returns a copy."""
 
     def __init__(self, rows: Iterable[EndedRun], most: int = LOOKED_AT) -> None:
-        """`rows`: oldest first."""
+        """`rows`: the ended runs, oldest first. `most`: how many are kept."""
         self._most, self._rows = most, dict[str, EndedRun]()
         self._sums: dict[WorkKey, TrackRecord] = {}
         for row in rows:
@@ -149,7 +149,7 @@ class RecentRuns:
         return dict(self._sums)
 
     def note(self, row: EndedRun) -> None:
-        """Add an ended run, or replace it if more is known now."""
+        """Add an ended run, or replace its row if more is known now."""
         self._add(self._rows.get(row.run), sign=-1)
         self._rows[row.run] = row
         self._add(row, sign=1)
@@ -170,13 +170,13 @@ class RecentRuns:
 
 @dataclass
 class Contacts:
-    """The last heartbeat of each node, by tag. Owner: `heartbeats`."""
+    """Contacts with nodes, such as the last heartbeat of each. Written by `heartbeats`."""
 
     last_heartbeats: dict[str, LastHeartbeat] = field(default_factory=dict)
     subscriptions: dict[str, frozenset[str]] = field(default_factory=dict)
     """By node name: its runtimes whose login is a subscription, according to its last heartbeat."""
     raw: dict[str, bytes] = field(default_factory=dict)
-    """The last heartbeat envelope, so that the same bytes are not verified again."""
+    """The last heartbeat envelope by tag; the same bytes are not verified again."""
     first_epoch: int = 0
     """The epoch in which this coordinator process began; echoes of its epochs use its boot clock."""
     echoed_ms: dict[str, int] = field(default_factory=dict)
@@ -184,7 +184,7 @@ class Contacts:
     met: set[str] = field(default_factory=set)
     """Nodes that have echoed a heartbeat of the coordinator in the current epoch."""
     raised: dict[str, int] = field(default_factory=dict)
-    """By node: how often it caused the epoch to be raised."""
+    """How often a node caused the epoch to be raised, by node."""
     sessions: dict[str, dict[str, int]] = field(default_factory=dict)
     """By tag and session: the boot clock when the session first echoed a heartbeat that was sent after the
     other sessions were heard."""
@@ -192,55 +192,55 @@ class Contacts:
     """By node: attempts whose end it has reported since its last heartbeat, and when the report arrived."""
 
     def forget(self, tag: str) -> None:
-        """Forget the node's last heartbeat: it is no longer stored in Redis."""
+        """Forget the node's last heartbeat, which is no longer stored in Redis."""
         self.last_heartbeats.pop(tag, None)
         self.raw.pop(tag, None)
 
 
 @dataclass
 class Heartbeats:
-    """The coordinator's own heartbeats. Owner: `liveness`."""
+    """The coordinator's own heartbeats. Written by `liveness`."""
 
     watch: Listening
     sent: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
-    """The boot clock at each of the latest heartbeats of the current epoch."""
+    """The boot-clock times of the latest heartbeats in the current epoch."""
     seq: int = 0
     last_ms: int = -1
 
     def due_now(self) -> None:
-        """Send the next heartbeat in this pass."""
+        """Make the next heartbeat due, so that it is sent in this pass."""
         self.last_ms = -1
 
 
 @dataclass
 class Outages:
-    """The last reported states of nodes. Owner: `liveness`."""
+    """The last reported states of nodes. Written by `liveness`."""
 
     states: dict[str, NodeState] = field(default_factory=dict)
     """By node: the state that was last written to the feed."""
     away: dict[str, Lease] = field(default_factory=dict)
-    """By active attempt whose node is silent: its lease."""
+    """The lease of each active attempt whose node is silent, by attempt."""
     shown: dict[str, tuple[NodeState, int]] = field(default_factory=dict)
     """By node: the state that interfaces last saw, and since when. Owner: `fleet.fleet`."""
 
 
 @dataclass
 class ControlsSent:
-    """Control messages in transit. Owner: `work` for new messages, `liveness` for sending them."""
+    """Control messages in transit. Written by `work` for new messages and by `liveness` for their sending."""
 
     issued: list[tuple[str, int]] = field(default_factory=list)
-    """Tag and number of each message created since the last sending."""
+    """Tag and number of each message created since messages were last sent."""
     sent_ms: dict[str, int] = field(default_factory=dict)
     """By message or answer: the boot clock when it was last sent."""
     seen: dict[str, int] = field(default_factory=dict)
     """By tag: the last message number that the node had seen when all messages were last examined."""
     due_ms: int = 0
-    """The boot clock at which all waiting messages are examined again."""
+    """The boot-clock time at which all waiting messages are examined next."""
 
 
 @dataclass
 class Journals:
-    """The differences between nodes' journals and the ledger. Owner: `journals`."""
+    """Differences between nodes' journals and the ledger. Written by `journals`."""
 
     inventories: dict[str, tuple[FleetTime, str]] = field(default_factory=dict)
     """By tag: time and nonce of the newest inventory, which may come before the heartbeat."""
@@ -252,20 +252,20 @@ class Journals:
     """By run: the highest lease that some node's journal names but this ledger does not know."""
 
     def forget_stray(self, run: str, tag: str) -> None:
-        """Forget that attempt: it has ended."""
+        """Forget the node's lease of this run that the ledger lacks, because its attempt has ended."""
         self.strays.get(run, {}).pop(tag, None)
 
 
 @dataclass
 class Binding:
-    """Runs that wait, and jobs that are pushed. Owner: `bind`."""
+    """Runs that wait, and jobs that were pushed to Redis. Written by `bind`."""
 
     pushed_ms: dict[str, int] = field(default_factory=dict)
     """By identity: the boot clock when the job was last pushed."""
     waiting: int = 0
-    """The number of waiting runs at the last count."""
+    """The number of waiting runs when they were last counted."""
     explained_ms: int = -1_000_000
-    """The boot clock when the waiting runs' reasons were last refreshed."""
+    """The boot-clock time when the reasons of waiting runs were last updated."""
     speed: BudgetSpeed = BudgetSpeed()
     """How fast the day's budget is spent."""
     given_way: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -273,80 +273,80 @@ class Binding:
     handed_ms: int = 0
     """The issue time of the newest job that was handed over ahead."""
     recalled: dict[str, str] = field(default_factory=dict)
-    """By recalled attempt that waits on a node, with its mark at that time: the node with a free slot for it,
-    or empty."""
+    """By recalled attempt that waits on a node, and its mark then: the node with a free slot for it, or
+    empty."""
     recalled_ms: int = -1_000_000
-    """The boot clock when the jobs that wait on nodes were last examined."""
+    """The boot-clock time when the jobs that wait on nodes were last examined."""
     givers_ms: int = -1_000_000
-    """The boot clock when a session to suspend was last searched for."""
+    """The boot-clock time when a session to suspend was last searched for."""
     tickets: object = None
-    """The state of the queue that the tickets show."""
+    """The state of the queue from which the current tickets were made."""
     shown: int = 0
-    """The number of shown tickets."""
+    """The number of tickets shown in Redis."""
     shown_ms: int = 0
-    """The boot clock when the tickets were last shown."""
+    """The boot-clock time when the tickets were last written."""
 
 
 @dataclass
 class RedisUse:
-    """The fill level of Redis, and the nodes that are excluded from it. Owner: `trust.quota`."""
+    """The usage of Redis, and the nodes that are excluded from it. Written by `trust.quota`."""
 
     looked_ms: int = -1
     weighed: int = 0
-    """Bytes in Redis when all keys were last measured, or the lowest value since then."""
+    """Bytes in use when all keys were last measured, or the lowest value since then."""
     shut_out: set[str] = field(default_factory=set)
     """Tags of quarantined nodes that this coordinator process has expelled from Redis."""
 
 
 @dataclass
 class Sweep:
-    """The jobs in Redis that must still be closed. Owner: `tidy`; `work` adds closed leases."""
+    """The jobs in Redis that must still be closed. Written by `tidy`; `work` adds closed leases."""
 
     closed: list[AttemptId] = field(default_factory=list)
-    """Leases that were closed since the last sweep."""
+    """The leases closed since the last cleanup."""
     left: list[str] = field(default_factory=list)
-    """Tags whose names in Redis must still be examined, one tag in each pass."""
+    """Tags of nodes whose keys in Redis must still be examined, one tag in each pass."""
     due_ms: int = 0
-    """The boot clock when the next examination of all tags begins."""
+    """The boot-clock time when the next examination of all tags begins."""
     pages: dict[str, int] = field(default_factory=dict)
     """By tag: where the next page of the node's started jobs begins."""
 
 
 @dataclass
 class PassedOver:
-    """Nodes that get no offers for some time. Owner: `passed_over`."""
+    """Nodes that get no jobs for some time. Written by `passed_over`."""
 
     resting: dict[str, Shun] = field(default_factory=dict)
-    """By node: why it gets no offers."""
+    """Reason why a node gets no jobs, by node."""
     shunned: dict[str, dict[str, Shun]] = field(default_factory=dict)
     """By run and node: why the node is not offered the run."""
 
 
 @dataclass
 class Answers:
-    """Receipts and jobs that are sent to a node again. Each field names its owner."""
+    """Receipts and jobs that are sent or requested again. Each field names the module that writes it."""
 
     requests: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By receipt: the boot clock when missing bytes were first requested; how often since. `settle`."""
     over: dict[str, deque[tuple[Lease, int]]] = field(default_factory=dict)
-    """By tag: ended jobs that could still start, and how often the node was notified. `reminding`."""
+    """By tag: ended jobs that could still start, and how often the node was notified. Set by `reminding`."""
     given_up_ms: dict[str, int] = field(default_factory=dict)
     """By identity: the boot clock when this process gave it up as lost. Owner: `work`."""
 
 
 @dataclass
 class Tally:
-    """Counts since the start, for the metrics. Owner: `work`, and `heartbeats` for messages of nodes."""
+    """Counts since the start, for metrics. Written by `work`, and `heartbeats` for messages of nodes."""
 
     refusals: dict[str, int] = field(default_factory=dict)
-    """The number of rejected envelopes, by reason."""
+    """The number of rejected envelopes, by node, kind and reason."""
     ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """The number of ended runs by outcome, runtime and node (empty: no node had the run)."""
 
 
 @dataclass
 class LinkStates:
-    """The state of the SSH links, by node. Owner: the links' own thread, through `fleet.inventory`."""
+    """The state of the SSH links, by node. Written by the thread of the links, through `fleet.inventory`."""
 
     reaching: dict[str, Reaching] = field(default_factory=dict)
     """Whether the coordinator tries to reach the node; true for nodes not listed here."""
@@ -355,26 +355,26 @@ class LinkStates:
 
 @dataclass
 class Visits:
-    """Callers over TCP. Owner: `access`."""
+    """Logins and requests of callers over TCP. Written by `access`."""
 
     codes: dict[str, WebCode] = field(default_factory=dict)
-    """By the code's digest: codes that have not been exchanged for a token."""
+    """Codes that have not been exchanged for a token, by the digest of the code."""
     used: dict[str, str] = field(default_factory=dict)
     """By the code's digest: the token for which it was exchanged; only the newest."""
     failed_ms: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
-    """The boot clock at each of the latest failed tries."""
+    """The boot-clock times of the latest failed logins."""
     at_work: set[tuple[str, str]] = field(default_factory=set)
     """Caller and key of each request that is in progress."""
 
 
 @dataclass
 class HealthWatch:
-    """The health watch over agents. Owner: `runs.health`."""
+    """The state of the health watch, which observes agents. Written by `runs.health`."""
 
     due_ms: int = 0
-    """The boot clock of the next check."""
+    """The boot-clock time of the next check."""
     paused_ms: int = 0
-    """When the watch last paused the fleet; earlier failures no longer count."""
+    """The boot-clock time when the watch last paused the fleet; earlier failures no longer count."""
 
 
 @dataclass
@@ -398,34 +398,34 @@ class Live:
     floods: dict[str, Flood] = field(default_factory=dict)
     """By tag: a node that sends more than passes can process. Owner: `inbound`."""
     to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
-    """Level, text and details of trust entries from other threads. `reconcile` writes them."""
+    """Level, text and details of audit entries on trust from other threads; `reconcile` writes them."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By run whose snapshot is being taken: project, files done, number of files. Owner: `snapshots`."""
     ended_tries: list[EndedTry] = field(default_factory=list)
-    """The newest attempts that ended, oldest first. Owner: `breakers`."""
+    """The newest ended attempts, oldest first. Written by `breakers`."""
     breaker_resets: dict[str, int] = field(default_factory=dict)
-    """By breaker: when a user reset it. Owner: `breakers`."""
+    """When a user reset a breaker, by breaker. Written by `breakers`."""
     recent: RecentRuns | None = None
     """The newest ended runs with their records; None: not yet read. `account.track_records`, `work`."""
     unknown_runs: tuple[str, int, tuple[str, ...]] | None = None
     """A scope, the count of its runs of unknown cost, and these runs. `dispatch`; `work` clears it."""
     day: str = ""
-    """The day on which reservations of earlier days were last checked. Owner: `expiry`."""
+    """The day on which reservations of earlier days were last checked. Written by `expiry`."""
 
     def ended(self, now_ms: int, retry_pause_ms: int) -> EndedTries:
-        """Return the newest ended attempts, on which breakers decide; `retry_pause_ms` scales pauses."""
+        """Return the newest ended attempts for the breakers; `retry_pause_ms`: the unit of their pauses."""
         return EndedTries(tuple(self.ended_tries), dict(self.breaker_resets), now_ms, retry_pause_ms / 10_000)
 
     def record_trust(self, level: str, what: str, **detail: object) -> None:
-        """Record a trust entry from any thread: the next pass writes it."""
+        """Queue an audit entry about trust, from any thread; the next pass writes it."""
         self.to_record.put((level, what, detail))
 
     def forget_unknown(self) -> None:
-        """Clear the runs of unknown cost, as they have changed."""
+        """Clear the stored runs of unknown cost, because they have changed."""
         self.unknown_runs = None
 
     def new_epoch(self, epoch: int) -> None:
-        """Begin an epoch: earlier echoes no longer count, and a first heartbeat is due."""
+        """Begin an epoch: earlier echoes no longer count, and its first heartbeat is due."""
         self.contacts.first_epoch = self.contacts.first_epoch or epoch
         self.contacts.met.clear()
         self.heartbeats.sent.clear()

@@ -1,4 +1,4 @@
-"""Reads a run's stored log by byte offset: which attempt, the next bytes, whether more may come."""
+"""Reads a run's stored log by byte offset: chooses the attempt, reads bytes, and reports if more may come."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pancode.runs.views import find_run, format_optional_iso
 PIECE = 64 * 1024
 OUT = "out"
 STREAMS = (OUT, "err", "setup", "gates.log", "answer", "score")
-"""Every stream that a node uploads; any other name would read as an empty stream."""
+"""All streams that a node uploads; any other name would look like an empty stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """The position of a reader. `attempt` is `ATTEMPT.LEASE`; empty: the successful one, else the newest.
+    """A reader's position in a log. `attempt`: `ATTEMPT.LEASE`; empty: the successful one, else the newest.
     `last`: begin at most this many bytes before the end, regardless of `offset`; 0: at `offset`."""
 
     stream: str = OUT
@@ -32,7 +32,7 @@ class LogPlace:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> LogPlace:
-        """Return the place in a log that a request names; UsageError for an invalid number of bytes."""
+        """Return the position that a request's query describes; UsageError for an invalid number of bytes."""
         numbers = []
         for name in ("offset", "last"):
             text = query.get(name, "0")
@@ -48,8 +48,8 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """The bytes read. `more`: read on at once; `end`: nothing follows; `complete`: no bytes were lost.
-    `before`: of the end of a log, the number of lines that end before it."""
+    """Bytes of a log. `place`: where the next ones begin; `more`: read on at once; `end`: nothing follows;
+    `complete`: no bytes were lost. `before`: number of lines before them, if only a log's end is read."""
 
     data: bytes
     place: LogPlace
@@ -70,7 +70,7 @@ def read_on(streams: Streams, run: str, place: LogPlace) -> LogPiece:
 
 
 def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPiece:
-    """Return the next bytes from this place, or the place in the next attempt, or the end."""
+    """Return the next bytes from this place; at an attempt's end, the next attempt's place, or the end."""
     if not place.last and (known := read_on(streams, text, place)).data:
         return known
     with core.ports.ledger.transaction() as tx:
@@ -80,8 +80,9 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
     if gone is not None:
         raise NotFoundError(
             f"the logs of {run.id} were deleted",
-            why=f"they were deleted at {format_optional_iso(gone)} by the retention setting keep.logs",
-            fix=f"its receipt and answer remain: pancode runs show {run.id}",
+            why=f"they were deleted at {format_optional_iso(gone)} because of the retention setting "
+            "keep.logs",
+            fix=f"the run's receipt and answer remain: pancode runs show {run.id}",
             code="files_gone",
         )
     if not leases:
@@ -104,7 +105,7 @@ MOST_TAIL = 4_000
 
 
 def read_tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
-    """Return the last bytes of output of each active run that has written something."""
+    """Return the last bytes of output of each active run that has output, as text by run."""
     with core.ports.ledger.transaction() as tx:
         leases = open_leases(tx)
     found = {}
@@ -116,7 +117,7 @@ def read_tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
 
 
 def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]]:
-    """Return the streams of which some part has arrived, by attempt."""
+    """Return the names of the streams that have arrived at least in part, by attempt."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         leases = tx.find(Lease, {"run": run.id})
@@ -125,7 +126,7 @@ def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]
 
 
 def _find_attempt(run: Run, leases: list[Lease], attempt: str) -> Lease:
-    """Return the named attempt; without a name, the successful one, else the newest."""
+    """Return the lease of the named attempt; without a name, of the successful one, else of the newest."""
     by_name = {f"{f.attempt}.{f.lease}": f for f in leases}
     if attempt in by_name:
         return by_name[attempt]
@@ -148,7 +149,7 @@ def _read(streams: Streams, identity: AttemptId, place: LogPlace) -> bytes:
 
 
 def _find_next(run: Run, lease: Lease, leases: list[Lease], here: LogPlace) -> LogPiece:
-    """Return what follows this closed attempt's log: a later attempt, a wait for one, or the end."""
+    """Return what follows this closed attempt's log: another attempt's log, a wait for one, or the end."""
     later = [f for f in leases if f.lease > lease.lease]
     if later:
         step = LogPlace(here.stream, f"{later[0].attempt}.{later[0].lease}", 0)

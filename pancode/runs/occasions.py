@@ -1,4 +1,4 @@
-"""Decides which feed events are occasions for waiting users; schedules and notices use them."""
+"""Decides which feed events users may be waiting for (occasions); schedules and notices use them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _NEITHER = ("stopped", "interrupted", "superseded", "blocked")
 
 
 def occasion_of(event: FeedEvent) -> str | None:
-    """Return the occasion that this event is for waiting users; None: it is none."""
+    """Return which occasion, such as a failed run, the event is; None: users do not wait for it."""
     data = event.data
     match event.kind:
         case EventKind.RUN_ENDED:
-            # A run that evaluates another one is not independent work, so it must not trigger anything again.
+            # A run that evaluates another run is not independent work, so its end must not trigger anything.
             return None if data.get("judges") else _of_end(str(data.get("outcome")), Outcome.DONE)
         case EventKind.INBOX_ITEM | EventKind.FLEET_PAUSED:
             return RUN_WAITS
@@ -62,7 +62,7 @@ def _of_end(word: str, done: str) -> str | None:
 
 
 def facts_of(tx: Transaction, event: FeedEvent) -> dict[str, str]:
-    """Return the facts of an event: `agent`, `node`, `repo`, `outcome` and `workflow`, as far as known."""
+    """Return what is known of an event's `agent`, `node`, `repo`, `outcome` and `workflow`."""
     run = None if event.run is None else tx.get(Run, event.run)
     workflow = event.data.get("workflow") or (None if run is None else run.workflow)
     row = tx.get(Workflow, str(workflow)) if workflow else None
@@ -77,7 +77,7 @@ def facts_of(tx: Transaction, event: FeedEvent) -> dict[str, str]:
 
 
 def is_matching(where: Mapping[str, str], facts: Mapping[str, str]) -> bool:
-    """Whether the facts match the wanted ones. A repository is given by its path, or by its folder's name."""
+    """Whether the facts match `where`. A repository is given by its path, or by its folder's name."""
     known = {**facts}
     if "/" not in where.get("repo", "/"):
         known["repo"] = facts.get("repo", "").rpartition("/")[2]

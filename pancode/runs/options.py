@@ -1,7 +1,7 @@
 """The options of a dispatch, each declared once: the command line, the API and file formats derive from it.
 
-Standard library only, since `pancode dispatch` starts without pydantic. Each interface looks up the name of
-an option's type (`Money`) in its own table of parsers.
+Standard library only, so that `pancode dispatch` starts without loading pydantic. Each interface looks up the
+name of an option's type (such as `Money`) in its own table of parsers.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ ALL_GPUS = "all"
 
 
 def is_gpu_count(value: object) -> bool:
-    """Whether it is a number of GPUs, from 1, or the word for all GPUs of a node."""
+    """Whether the value is a number of GPUs, at least 1, or `all`, which means all GPUs of a node."""
     text = str(value)
     return text == ALL_GPUS or (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0)
 
 
 WHO, WHERE, LIMITS, GATES = "Who works", "Where", "Limits", "Gates and landing"
 ALONE, TASKS, STEPS = ("dispatch",), ("dispatch", "batch", "race"), ("dispatch", "batch", "race", "chain")
-"""The commands that have an option; `schedule add` has those of `dispatch`."""
+"""The commands that have an option; `schedule add` has the same options as `dispatch`."""
 EVERY = (*STEPS, "chat")
 MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
-"""The longest duration and the largest size that a user may give."""
+"""The longest duration in milliseconds, and the largest size in bytes, that a user may give."""
 _BOUNDS = {"Count": (1, 10**9), "Duration": (1, MOST_MS), "Size": (1, MOST_BYTES)}
 _SPOKEN = {MOST_MS: "365d", MOST_BYTES: "1048576GiB"}
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option of a dispatch."""
+    """The declaration of one option of a dispatch."""
 
     name: str
     """The option's key in the API, and in a request."""
@@ -76,19 +76,19 @@ class Option:
     words: tuple[str, ...] = ()
     """The only allowed values; empty: any."""
     complete: str = ""
-    """The function of `interfaces/cli/completions.py` that completes it."""
+    """The function of `interfaces/cli/completions.py` that completes the option's value."""
     commands: tuple[str, ...] = EVERY
     kept: str | None = None
     """The path of its value in a run or its facet `GateTerms`, for `runs retry`; None: its name; empty: it is
     computed there."""
     is_common: bool = False
-    """Whether the short help includes it."""
+    """Whether the short help includes the option."""
     tool: str = ""
-    """The description for models; empty: no tool of the MCP server has the option."""
+    """The description for models that use the MCP server; empty: none of its tools has the option."""
 
     @property
     def word(self) -> str:
-        """Return the option's key in workflow files, and its parameter on the command line."""
+        """Return the option's name in workflow files, also its parameter name on the command line."""
         return self.key or self.name
 
     @property
@@ -97,7 +97,7 @@ class Option:
 
     @property
     def bounds(self) -> tuple[int, int] | None:
-        """Return the least and the most allowed number; None: the option is not a number."""
+        """Return the lowest and the highest allowed number; None: the option is not a number."""
         if self.kind not in _BOUNDS:
             return None
         least, most = _BOUNDS[self.kind]
@@ -105,7 +105,7 @@ class Option:
 
     @property
     def most_spoken(self) -> str:
-        """Return the most allowed number, as a user would write it."""
+        """Return the highest allowed number, as a user would write it."""
         most = self.bounds[1] if self.bounds is not None else 0
         return _SPOKEN.get(most, f"{most}")
 
@@ -122,7 +122,7 @@ _limit, _gate = partial(option, commands=ALONE), partial(option, under=GATES, co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOptions:
-    """How a task is to be done. None: not given, so the default of the agent, project or fleet applies."""
+    """How to carry out a task. None: not given, so the default of the agent, project or fleet applies."""
 
     agent: Name | None = _who(
         "Agent definition (default: chosen by the task; see pancode agents).",
@@ -145,14 +145,16 @@ class WorkOptions:
         tool="GPUs for its exclusive use: N or all",
     )
     gpu_memory: Size | None = _where(
-        "Require at least this much memory for each of its GPUs; one GPU if --gpus is omitted.",
+        "Require at least this much memory on each reserved GPU; reserves one GPU if --gpus is omitted.",
         "S",
         example="24g",
         tool="least bytes of memory per GPU",
     )
     mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="complete_modes")
     safety: Safety | None = _who(
-        "auto-edit (default) or full-auto; suggest starts no run.", "S", complete="complete_levels"
+        "auto-edit (default) or full-auto; with suggest, no run can be started.",
+        "S",
+        complete="complete_levels",
     )
     model: ModelName | None = _who(
         "Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.",
@@ -166,7 +168,7 @@ class WorkOptions:
         "Reasoning effort: off, minimal, low, medium, high or xhigh (default: the runtime's own).", "L"
     )
     runtime: RuntimeName | None = _who(
-        "Program that runs it; shell runs TASK as a script.",
+        "Program that carries out the run; shell runs TASK as a script.",
         "R",
         complete="runtimes",
         tool="program: claude, codex, gemini, opencode, copilot, native, shell ...",
@@ -180,14 +182,14 @@ class WorkOptions:
         "batch or race, a workspace of the user by its name (see workspaces)",
     )
     budget: Money | None = option(
-        "The most USD that the run may cost with all its attempts, or the session.",
+        "The most USD that the run may cost in all its attempts; for a chat, the session.",
         "USD",
         kept="limits.usd",
-        tool="most that a run may cost in USD: 0.75",
+        tool="most USD that a run may cost: 0.75",
         is_common=True,
     )
     timeout_ms: Duration | None = option(
-        "Run at most this long.",
+        "Let the run last at most this long.",
         "D",
         example="15m",
         key="timeout",
@@ -195,20 +197,24 @@ class WorkOptions:
         is_common=True,
     )
     idle_timeout_ms: Duration | None = _limit(
-        "Run at most this long without a sign of life.",
+        "Let the run continue at most this long without a sign of life.",
         "D",
         example="5m",
         key="idle_timeout",
         kept="limits.idle_ms",
     )
     max_turns: Count | None = _limit(
-        "Allow at most this many answers of its model.", "N", kept="limits.turns"
+        "Allow at most this many answers of the run's model.", "N", kept="limits.turns"
     )
     max_requests: Count | None = _limit(
-        "Allow at most this many model calls per attempt.", "N", kept="limits.requests"
+        "Allow at most this many model calls in each attempt.", "N", kept="limits.requests"
     )
     max_tokens: Count | None = option(
-        "Allow at most this many tokens per attempt.", "N", most=10**12, kept="", commands=(*ALONE, "chat")
+        "Allow at most this many tokens in each attempt.",
+        "N",
+        most=10**12,
+        kept="",
+        commands=(*ALONE, "chat"),
     )
     max_output: Size | None = _limit(
         "Allow at most this much output.", "S", example="64MiB", kept="limits.output_bytes"
@@ -220,44 +226,50 @@ class WorkOptions:
         "Allow at most this many processes.", "N", least=32, most=2**22, kept="limits.processes"
     )
     max_disk: Size | None = _limit(
-        "Allow at most this much disk space in its checkout and home.",
+        "Allow at most this much disk space in the run's checkout and home.",
         "S",
         least=64 * 2**20,
         kept="limits.disk_bytes",
     )
     wrap_up: bool | None = _limit(
-        "At a limit of tokens, dollars or calls, allow one last, short answer (turns: native only).",
+        "When a limit of tokens, dollars or calls is reached, allow one last, short answer (limit of "
+        "turns: native only).",
         flags=("--wrap-up/--no-wrap-up",),
         kept="limits.wrap_up",
     )
     verify: Commands | None = _gate(
-        "Gate: a command that must exit with 0 afterwards; may be repeated.",
+        "Gate: a command that must exit with status 0 after the agent's work; may be repeated.",
         "CMD",
         commands=(*TASKS, "chat"),
         kept="",
         tool="commands that must pass before a run counts as done, such as: pytest -q",
         is_common=True,
     )
-    """None: the project's gates; empty: no gates."""
+    """None: the project's gates apply; empty: no gates."""
     reports: Paths | None = _gate(
-        "JUnit file that a gate writes, for the receipt; may be repeated.",
+        "JUnit file that a gate writes, to be included in the receipt; may be repeated.",
         "FILE",
         flags=("--report",),
         kept="GateTerms.reports",
     )
-    """None: the project's report files, if it uses the project's gates."""
+    """None: the project's report files apply, if the run uses the project's gates."""
     priority: Count = _where(
-        "Priority; a higher one is served first.", "P", default=0, least=-1000, most=1000, commands=STEPS
+        "Priority; runs with a higher number begin first.",
+        "P",
+        default=0,
+        least=-1000,
+        most=1000,
+        commands=STEPS,
     )
     attempts: Count | None = option(
-        "Most attempts after any failure (default: by its cause; see the reference page on failures).",
+        "The most attempts after any failures (default: by the cause; see the reference page on failures).",
         "N",
         most=10,
         kept="max_attempts",
         commands=STEPS,
     )
     verify_retries: Count | None = _gate(
-        "Retries after a failed gate, with its output (default: 1 for agents that write, else 0).",
+        "How often a failed gate may be retried with its output (default: 1 for agents that write, else 0).",
         "N",
         least=0,
         most=9,
@@ -270,7 +282,7 @@ class WorkOptions:
         kept="GateTerms.verify_on",
     )
     check_gates_first: bool = _gate(
-        "Begin only if the gates pass on the unchanged tree.",
+        "Begin only if the gates already pass on the unchanged tree.",
         default=False,
         kept="GateTerms.check_first",
         commands=ALONE,
@@ -285,25 +297,27 @@ class WorkOptions:
         "What happens if the node is lost.", "ask|retry", words=("ask", "retry"), commands=STEPS
     )
     told_only: bool = _who(
-        "Accept that unenforceable rules are only stated in the agent's prompt.",
+        "Accept that rules which cannot be enforced are only stated in the agent's prompt.",
         default=False,
         flags=("--allow-told-only", "--told-only"),
     )
     secret_files: bool = _where(
-        "Also send untracked files that are excluded because of their names, such as .env and *.pem.",
+        "Also send untracked files that are normally excluded because of their names, such as .env and "
+        "*.pem.",
         default=False,
         key="with_secret_files",
         kept="",
     )
     show: Name | None = _where(
-        "Give it the change of a run or of commits (A..B; A: since then) as .pancode/inputs/show.diff.",
+        "Give the run the change of another run, or of commits (A..B, or A for those since A), as "
+        ".pancode/inputs/show.diff.",
         "RUN|RANGE",
         kept="",
         commands=ALONE,
     )
-    untested: bool = _who("Use a local model without its test.", default=False)
+    untested: bool = _who("Use a local model that has not passed its test.", default=False)
     land: bool = option(
-        "Land the change when the run is done, even if no one waits for it.",
+        "Land the change when the run is done, even if nobody waits for the result.",
         default=False,
         kept="",
         commands=ALONE,
@@ -311,7 +325,8 @@ class WorkOptions:
         is_common=True,
     )
     ask: bool = option(
-        "Require a user's approval before it starts, also as an exception from a budget or rule.",
+        "Require a user's approval before the run starts; this can also grant an exception from a "
+        "budget or rule.",
         default=False,
         kept="",
         commands=STEPS,

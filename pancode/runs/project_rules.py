@@ -1,4 +1,4 @@
-"""Projects: repositories with a name and defaults; resolves a name or an issue to one of them."""
+"""Projects: repositories with a name and defaults. Finds the project for a name or an issue."""
 
 from __future__ import annotations
 
@@ -19,34 +19,33 @@ SETTING_OF = {
     "budget": "budget.per_run",
     "verify": "verify",
 }
-"""The setting for each default that a project may have."""
+"""The setting that each default of a project replaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRule:
-    """What a label of an issue chooses for the work on it; None: it does not choose this."""
+    """What an issue's label chooses for the work on the issue; a field is None if not chosen."""
 
     agent: str | None = None
     node: str | None = None
     budget: Decimal | None = None
-    """The budget of a run in USD; it cannot exceed the general limit of a run there."""
+    """The budget of a run in USD; it cannot exceed the project's general limit for a run."""
 
     def said(self) -> dict[str, str]:
-        """Return what it chooses, in the form of settings and interfaces."""
+        """Return the choices of the label, as settings and interfaces write them."""
         return {name: f"{one}" for name, one in asdict(self).items() if one is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class NamedProject:
-    """One project. `path`: its repository on the coordinator's computer; `remote`: the URL of that
-    repository, by which a clone of it is the same project. None: the project does not set the field.
+    """One project. `path`: its repository on the coordinator's computer; `remote`: that repository's URL, by
+    which a clone is recognized as the same project. None: the project does not set the field.
 
-    `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear. `tracker`: where
-    its issues are, as `github:OWNER/REPO`. Work on an open issue with the label `work_label` begins
-    automatically if one of `work_people`, by their logins there (Linear: addresses), is its assignee or
-    author; without both settings it never does. `labels`: what each label of an issue chooses; other labels
-    choose nothing. `prd`: the file below its top folder that describes the product; empty: it is searched
-    for.
+    `prefix`: for example MIN, as in the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
+    `tracker`: where its issues are, as `github:OWNER/REPO`. Work on an open issue with the label `work_label`
+    begins automatically if one of `work_people`, by their logins there (Linear: addresses), is its assignee
+    or author; without both settings it never does. `labels`: what a label of an issue chooses, by label.
+    `prd`: the file below the project's top folder that describes the product; empty: PanCode searches for it.
     """
 
     name: str
@@ -68,21 +67,23 @@ class NamedProject:
 
 
 def project_name(text: str) -> str:
-    """Return the name; UsageError if no key of the settings can have it."""
+    """Return the text as a project name; UsageError if it cannot be a key of the settings."""
     if _NAME.fullmatch(text) is None:
-        why = "it must have 1 to 63 lowercase letters, digits, _ and -, and start with a letter or a digit"
+        why = (
+            "a name must have 1 to 63 lowercase letters, digits, _ and -, and start with a letter or a digit"
+        )
         what = f"{text[:80]!r} is not a valid project name"
         raise UsageError(what, why=why, fix="--name shop", code="bad_value")
     return text
 
 
 def name_for(folder: str) -> str:
-    """Return a project name derived from a folder's name; UsageError if there is none."""
+    """Return a project name derived from a folder's name; UsageError if no name can be derived."""
     return project_name(re.sub(r"[^a-z0-9_-]+", "-", folder.lower()).strip("-_")[:63])
 
 
 def find_project(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
-    """Return the project with this name, this issue, or this name or id in Linear. NotFoundError."""
+    """Return the project that has this name or issue, or this name or id in Linear. NotFoundError."""
     if text in projects:
         return projects[text]
     issue = _ISSUE.fullmatch(text)
@@ -105,18 +106,19 @@ def moved_project_error(text: str, path: str) -> NotFoundError:
 
 
 def must_be_the_same(old: NamedProject | None, path: str) -> None:
-    """Raise UsageError if a folder's name equals a known project's, which the user did not name: that project
-    would lose its folder."""
+    """Raise UsageError if a name derived from a folder belongs to a known project with another folder, which
+    would be replaced."""
     if old is not None and old.path != path:
         raise UsageError(
             f"project {old.name} already exists at {old.path}",
-            fix=f"pancode project add {shlex.quote(path)} --name OTHER, or to move it: --name {old.name}",
+            fix=f"use pancode project add {shlex.quote(path)} --name OTHER; or, to move the project: --name "
+            f"{old.name}",
             code="project_taken",
         )
 
 
 def must_be_alone(projects: Mapping[str, NamedProject], new: NamedProject) -> None:
-    """Raise UsageError if another project already has its repository, prefix or id."""
+    """Raise UsageError if another project already has the new project's repository, prefix or id."""
     for one in projects.values():
         if one.name == new.name:
             continue

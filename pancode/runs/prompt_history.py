@@ -1,4 +1,4 @@
-"""The prompt that a run was given, and the program for which an agent's prompt is compiled."""
+"""The prompt that a run was given; and the runtime for which an agent's prompt is shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.runs.views import find_run
 
 
 def read_prompt(core: Core, text: str) -> RunPromptAnswer:
-    """Return the prompt of a run, as it was dispatched. Raises NotFoundError for a user's own program."""
+    """Return the prompt of a run as it was dispatched. NotFoundError for a user's own program."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
     if RUNTIMES[run.runtime].own:
@@ -27,8 +27,8 @@ def read_prompt(core: Core, text: str) -> RunPromptAnswer:
 def program_for(
     core: Core, model: str | None, named: str | None, usual: str | None, tiers: Mapping[str, ModelTier]
 ) -> tuple[str, int | None]:
-    """Return the runtime that a model requires, if none is named, and the model's window, if known. `usual`:
-    the runtime of the agent or the settings; None: whichever is ready."""
+    """Return the named runtime, else the one that the model requires; and the model's context window, if
+    known. `usual`: the runtime of the agent or the settings; None: any that is ready."""
     with core.ports.ledger.transaction() as tx:
         nodes = core.views(tx)
     if model is None and not named and not usual:

@@ -1,4 +1,4 @@
-"""The coordinator's pass: read nodes' messages, decide, send, clean up; and how an epoch begins."""
+"""The reconcile pass: read nodes' messages, decide, send and clean up; and how an epoch begins."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from pancode.runs.placement import breaker_service
 from pancode.runs.unit_of_work import ALERT, unit_of_work
 
 RESERVATIONS_REPAIRED = "holds_repaired"
-"""The setting that records that `repair_reservations` was done."""
+"""Name of the setting that records that `repair_reservations` was done."""
 LAPSED = "lapsed"
-"""The setting that records the last day for which `lapse_reserved` was done."""
+"""Name of the setting with the last day for which `lapse_reserved` was done."""
 
 
 def repair_reservations(core: Core) -> None:
-    """Release, once for a ledger, what ended runs still reserve on nodes. Earlier versions left such a
-    reservation if a node returned a job and the run reserved 0 USD."""
+    """Release, once per ledger, reservations of ended runs in the scopes of nodes. Earlier versions left such
+    a reservation if a node returned a job and the run reserved 0 USD."""
     with unit_of_work(core) as work:
         if work.tx.get(Setting, RESERVATIONS_REPAIRED) is not None:
             return
@@ -60,14 +60,14 @@ def repair_reservations(core: Core) -> None:
 
 
 def lapse_reserved(core: Core) -> None:
-    """Once a day, release reservations of unknown costs of earlier days from scopes that are not days. A
-    day's own balance ends with the day. The cost stays unknown until it is reported, and is booked then."""
+    """Once a day, release the reservations of earlier days' unknown costs in all scopes except days, whose
+    balance ends with the day. These costs remain unknown until they are reported and booked."""
     today = books.day_scope(core.wall_ms(), core.tz)
     if core.live.day == today:
         return
     repair_reservations(core)
     with unit_of_work(core) as work:
-        # all balances, unless this was done today
+        # Read all balances, unless this was already done today.
         done = work.tx.get(Setting, LAPSED)
         balances = [] if done is not None and done.value == today else work.tx.find(Balance)
         for balance in balances:
@@ -86,7 +86,7 @@ def lapse_reserved(core: Core) -> None:
                                 entries, books.Account(run, attempt), balance.scope, work.core.stamp()
                             )
                         )
-        # those of past days, weeks and months
+        # Delete the settings of past days, weeks and months.
         now = {today, *core.period_scopes()}
         for kind in ("day", *PERIODS):
             for (name,) in work.tx.starting(Setting, f"{ALERT}{kind}:", 1_000):
@@ -98,12 +98,12 @@ def lapse_reserved(core: Core) -> None:
 
 
 EVERY_MS = 60_000
-NOT_ITS_OWN = "in Redis, it marked a job as started that is not its own"
+NOT_ITS_OWN = "in Redis, the node marked a job as started that is not its own"
 
 
 def close_jobs(core: Core) -> None:
-    """Close the jobs of closed leases: those of the last pass now, and all remaining ones once a minute. A
-    node can write anything into its own registry, so the ledger decides which jobs are finished."""
+    """Close the jobs of closed leases in Redis: those of the last pass now, all others once a minute. The
+    ledger decides which jobs are finished, as a node can write anything into its own registry."""
     if core.live.sweep.closed:
         with core.ports.ledger.transaction() as tx:
             over = _list_closed(core, tx)
@@ -123,11 +123,11 @@ def close_jobs(core: Core) -> None:
 
 
 def _find_due_tag(core: Core) -> str | None:
-    """Return the next tag whose names this sweep checks; a sweep begins each minute. None: none is left."""
+    """Return the next node tag whose jobs are checked; a check begins each minute. None: all are done."""
     boot, sweep = core.ports.clock.boot_ms(), core.live.sweep
     if not sweep.left and boot >= sweep.due_ms:
-        # The tags of all node keys, also of former ones: a node with a new key leaves the jobs of its old key
-        # behind.
+        # Check the tags of all node keys, including former ones: a node with a new key leaves jobs of its old
+        # key behind.
         with core.ports.ledger.transaction() as tx:
             known = keyring.node_tags(tx)
         nodes = core.enrolled()
@@ -141,7 +141,7 @@ def _close(core: Core, over: list[JobToClose]) -> None:
 
 
 def _blame_nodes(core: Core, odd: dict[str, str]) -> None:
-    """Quarantine the nodes of these tags: only a node itself can have written such names."""
+    """Quarantine the nodes of these tags: only a node itself can write such data. `odd`: reason by tag."""
     if not odd:
         return
     nodes = core.enrolled()
@@ -159,13 +159,13 @@ def _job_of(tag: str, identity: AttemptId, lease: Lease | None) -> JobToClose:
 
 
 def _list_closed(core: Core, tx: Transaction) -> list[JobToClose]:
-    """Return the jobs of leases that are closed in the ledger: the commit that closed one may have failed."""
+    """Return the jobs of leases that are closed in the ledger; those whose commit failed are left out."""
     found = [(identity, tx.get(Lease, identity.run, identity.lease)) for identity in core.live.sweep.closed]
     return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is LeaseState.CLOSED]
 
 
 def _find_over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
-    """Return the page's jobs whose lease is closed or unknown here, and entries that are not a job of this
+    """Return the page's jobs whose lease is closed or unknown, and its entries that are no jobs of this
     tag."""
     over, strange = [], []
     for entry in (*(job.encode() for job in page.waiting), *page.started):
@@ -185,7 +185,7 @@ def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> JobToClose | No
 
 
 def start_epoch(core: Core) -> None:
-    """Begin a new epoch, in which every node is sent its settings again; nothing is signed before."""
+    """Begin a new epoch and send every node its settings again; nothing is signed before it is stored."""
     with core.lock:
         with unit_of_work(core) as work:
             seen = max((n.epoch_seen for n in work.tx.find(Node)), default=0)
@@ -201,7 +201,7 @@ def start_epoch(core: Core) -> None:
 
 
 def wait_for_messages(core: Core, wait_ms: int) -> bool:
-    """Wait until a node has written or the time is over, without blocking others; return whether one has
+    """Wait until a node has written or the time is over, without holding the lock; return whether one has
     written."""
     with core.ports.ledger.transaction() as tx:
         tags = [n.tag for n in tx.find(Node) if n.tag is not None]
@@ -209,8 +209,8 @@ def wait_for_messages(core: Core, wait_ms: int) -> bool:
 
 
 def run_pass(core: Core, woken: bool = False) -> int:
-    """Run one pass; return how many messages arrived. Raises UnavailableError while Redis is unusable.
-    `woken`: a message caused this pass, so all nodes are checked only if that is due."""
+    """Run one pass; return how many messages arrived. UnavailableError while Redis is unusable. `woken`: a
+    message caused this pass, so all nodes are checked only if that is due."""
     with core.lock:
         looks = (
             not woken or core.ports.clock.boot_ms() - core.live.heartbeats.watch.last_ms >= core.rules.look_ms
@@ -229,7 +229,7 @@ def run_pass(core: Core, woken: bool = False) -> int:
             health.check_runs(core)
         act_now(core)
         liveness.send_heartbeats(core)
-        # Other threads may have left records to write.
+        # Other threads may have left records to be written.
         waiting = core.live.to_record
         while not waiting.empty():
             level, what, detail = waiting.get()
@@ -241,10 +241,10 @@ def run_pass(core: Core, woken: bool = False) -> int:
 
 
 def act_now(core: Core) -> None:
-    """Decide and send to nodes: the part of a pass that acts on a change made here."""
+    """Decide and send to nodes, without reading messages, so that a user's change takes effect at once."""
     with core.lock:
         bind.bind_runs(core)
-        # before any offer: a node that is back in service must be notified before it gets work
+        # Do this before pushing jobs: a node that is back in service must be notified before it gets work.
         liveness.flush_controls(core)
         bind.push_offers(core)
         bind.show_tickets(core)

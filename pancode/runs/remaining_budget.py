@@ -1,4 +1,4 @@
-"""The rest of a run's limit for its children, and of a session's ceiling for its runs."""
+"""What remains of a run's limit for its children, and of a session's ceiling for its runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pancode.runs.views import hands_now, not_ended, words_of
 
 
 def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
-    """Return the session's ceiling and books, open runs' limits reserved; an empty `session` is a new one.
-    Without a ceiling, its open runs are not read."""
+    """Return the session's budget scope, in which open runs reserve their limits; `session` empty: a new
+    session. Without a ceiling, open runs are not read."""
     (budget_scope,) = core.read_scopes(tx, [books.session_scope(session)])
     reserves = session and budget_scope.ceilings.usd is not None
     balance = _reserve_limits(tx, budget_scope.balance) if reserves else budget_scope.balance
@@ -35,12 +35,14 @@ def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
     return ScopeView(balance, budget_scope.ceilings, tuple(map(_SETTLE.format, unsettled)))
 
 
-_SETTLE = "enter what {0} cost: pancode budget settle {0} --usd X (later: its model's price in prices.json)"
+_SETTLE = (
+    "enter what {0} cost: pancode budget settle {0} --usd X (in future: add its model's price to prices.json)"
+)
 
 
 def scope_view(tx: Transaction, budget_scope: BudgetScope, due: books.Amount) -> ScopeView:
-    """Return a scope of the budget. If it has no room, include what frees its reservations: settling a run of
-    unknown cost, or suspending an interactive run that waits for a message."""
+    """Return a view of a budget scope. If it lacks room for `due`, include how to free reservations: by
+    settling a run of unknown cost, or by suspending an interactive run that waits for a message."""
     if books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, due):
         return ScopeView(budget_scope.balance, budget_scope.ceilings)
     entries, frees = tx.find(BookEntry, {"scope": budget_scope.balance.scope}, order=None), []
@@ -55,8 +57,8 @@ def scope_view(tx: Transaction, budget_scope: BudgetScope, due: books.Amount) ->
 
 
 def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
-    """Return the books of the session that pays: an interactive run's, or that of an orchestrator's child;
-    None: no session pays. A new session has its ceiling in the request."""
+    """Return the budget scope of the session that pays, which is that of an interactive run or of an
+    orchestrator's child; None: no session pays. The ceiling of a new session is in the request."""
     by_ceiling = above is not None and above.leads
     name = request.session if request.turns else request.charged_to if by_ceiling else ""
     if not request.turns and not name:
@@ -64,7 +66,7 @@ def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> Sc
     with core.ports.ledger.transaction() as tx:
         view = session_view(core, tx, name)
         usd = view.ceilings.usd
-        if request.past_cap:  # the ceiling as it will be once this is queued
+        if request.past_cap:  # Use the ceiling as it will be after this request is queued.
             usd = books.with_room(usd, view.balance, find_cap_request(tx, request.continues))
     new = not name and request.budget is not None
     ceilings = books.Ceilings(request.budget) if new else replace(view.ceilings, usd=usd)
@@ -72,23 +74,23 @@ def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> Sc
 
 
 def find_cap_request(tx: Transaction, before: str | None) -> Decimal:
-    """Return the USD that the earlier run's question requested when its cap was reached."""
+    """Return the USD that the earlier run asked to add when it reached its cost cap."""
     old = tx.get(Run, before) if before is not None else None
     return Decimal((old and SessionTurn.of(old).more_usd) or "0")
 
 
 def find_least(*amounts: Decimal | None) -> Decimal | None:
-    """Return the least of these limits; None: there is none."""
+    """Return the lowest of these limits; None: there is no limit."""
     return min((usd for usd in amounts if usd is not None), default=None)
 
 
 def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
-    """Return what the run's limit leaves for children, after its own cost and theirs, actual or possible;
-    None: no limit.
+    """Return the USD of the run's limit that remain for its children, after the actual or possible cost of
+    the run and its other children; None: no limit.
 
-    The result is at most the rest of the parent above, including this run's share there. An orchestrator's
-    limit is for its own model: its children have their own limits, and its session has a ceiling for all of
-    them.
+    The result is at most what remains of the run's parent, including this run's share there. An
+    orchestrator's limit is for its own model: its children have their own limits, and its session has a
+    ceiling for all of them.
     """
     limit = limit_usd(run)
     if limit is None or is_orchestrator(run):
@@ -103,8 +105,8 @@ def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
 
 
 def _sum_committed(tx: Transaction, run: Run) -> Decimal:
-    """Return the run's cost so far, with the budgets of its children. The reservation of a running attempt is
-    not spent: the children are paid from it."""
+    """Return the run's cost so far plus the budgets of its children. The reservation of the run's active
+    attempt is not included, as the children are paid from it."""
     entries = tx.find(BookEntry, {"run": run.id})
     if run.state is RunState.ENDED:
         spent = books.sum_used(entries, run.attempt + 1)
@@ -115,8 +117,8 @@ def _sum_committed(tx: Transaction, run: Run) -> Decimal:
 
 
 def _claim(run: Run, committed: Decimal) -> Decimal:
-    """Return the amount to reserve for a child: its whole limit until it has ended, whatever its estimate.
-    The user's own programs cost nothing unless the user states what they may cost."""
+    """Return the amount to count for a child run: its whole limit until it has ended, even if its estimate is
+    lower. A user's own program counts 0 unless the user sets its budget."""
     if run.state is RunState.ENDED:
         return committed
     limit = None if RUNTIMES[run.runtime].own else limit_usd(run)
@@ -124,7 +126,7 @@ def _claim(run: Run, committed: Decimal) -> Decimal:
 
 
 def _reserve_limits(tx: Transaction, balance: Balance) -> Balance:
-    """Return a session's books as if each open run that its orchestrator has started reserved its whole
+    """Return the session's balance as if each open run that its orchestrator started reserved its whole
     limit. Such a run reserves its estimate, and may cost more. Its own children are paid from its limit."""
     session, more = balance.scope.partition(":")[2], books.ZERO
     for run in not_ended(tx):
@@ -137,20 +139,20 @@ def _reserve_limits(tx: Transaction, balance: Balance) -> Balance:
 
 
 def _is_led(tx: Transaction, run: Run) -> bool:
-    """Whether only the run's own limit applies: an orchestrator has started it, or its parent has ended."""
+    """Whether only the run's own limit applies, as an orchestrator started it or its parent has ended."""
     above = tx.get(Run, run.parent) if run.parent is not None else None
     return above is None or is_orchestrator(above) or above.state is RunState.ENDED
 
 
 def _sum_booked(tx: Transaction, run: Run, scope: str) -> Decimal:
-    """Return what the books of this scope contain for the run and its children."""
+    """Return the USD that are booked in this scope for the run and its children."""
     mine = [entry for entry in tx.find(BookEntry, {"run": run.id}) if entry.scope == scope]
     counted = (_sum_booked(tx, child, scope) for child in tx.find(Run, {"parent": run.id}))
     return sum(counted, books.counted_usd(books.sum_entries(scope, mine)))
 
 
 def _find_reported(tx: Transaction, run: Run) -> Decimal:
-    """Return the latest cost of the running attempt that its node has reported."""
+    """Return the latest cost that the node has reported for the run's active attempt."""
     attempt = tx.get(Attempt, run.id, run.attempt)
     return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
 
@@ -162,9 +164,9 @@ def limit_usd(run: Run) -> Decimal | None:
 
 
 def within_parent(core: Core, tx: Transaction, run: Run) -> Run:
-    """Return the run with its limit cut to what its parent has left. Runs queued earlier in this transaction
-    are already counted. Raises RefusedError if nothing is left."""
-    # a user's own program may be free of charge
+    """Return the run with its limit reduced to what its parent has left; runs queued earlier in this
+    transaction already count. RefusedError if nothing is left."""
+    # A user's own program may cost nothing.
     costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0
     parent = tx.get(Run, run.parent) if run.parent is not None and costs else None
     if parent is None:
@@ -178,9 +180,8 @@ def within_parent(core: Core, tx: Transaction, run: Run) -> Run:
 
 
 def _within_session(core: Core, tx: Transaction, run: Run) -> Run:
-    """Cut the limit of a run that an orchestrator starts to what its session has left. A run without a budget
-    of its own could take all of that, so it gets half of it or its estimate, and the next run can begin, too.
-    """
+    """Reduce the limit of a run that an orchestrator starts to what its session has left. A run without a
+    budget of its own gets only half of that, or its estimate, so that another run can begin, too."""
     view = session_view(core, tx, payer_of(run))
     limit, left, named = limit_usd(run), view.left, Caller.of(run).named_usd
     if left is None:
@@ -202,7 +203,7 @@ def _cap_run(run: Run, usd: Decimal) -> Run:
 
 
 def parent_of(core: Core, run_id: str) -> Parent:
-    """Return what a run that dispatches may do, and what it has left. Raises NotFoundError."""
+    """Return the rights of a run that dispatches others, and its remaining budget. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         run = tx.get(Run, run_id)
         if run is None:

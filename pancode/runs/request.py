@@ -1,4 +1,4 @@
-"""A request for work from any interface, with its expectations and the snapshot that it begins from."""
+"""A request for work from any interface, and the data for its admission, such as the fleet's settings."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ M = TypeVar("M", bound=BaseModel)
 FILES = ("git", "none")
 """Allowed values of `--workspace` besides the name of a workspace."""
 TAKEN = "workspace_taken"
-"""The code of the refusal while somebody works in the workspace."""
+"""The error code of a refusal because another run is using the workspace."""
 
 
 def workspace_in(value: object) -> str | None:
-    """Return the name of the requested workspace; None: none is requested by name."""
+    """Return the name of the requested workspace; None: no workspace is requested by name."""
     return str(value) if value and value not in FILES else None
 
 
 @dataclass(frozen=True, slots=True)
 class PathFact:
-    """A path that the task names: its location with links resolved, and whether it exists."""
+    """A path that the task names, its location with links resolved, and whether it exists."""
 
     word: str
     path: str
@@ -50,7 +50,7 @@ class PathFact:
 
 @dataclass(frozen=True, slots=True)
 class ScopeView:
-    """One scope of the budget."""
+    """A budget scope with its balance and its ceilings."""
 
     balance: Balance
     ceilings: Ceilings = NO_CEILING
@@ -59,15 +59,15 @@ class ScopeView:
 
     @property
     def left(self) -> Decimal | None:
-        """Return what the scope's ceiling leaves in USD; None: it has no ceiling."""
+        """Return what remains of the scope's ceiling in USD; None: it has no ceiling."""
         usd = self.ceilings.usd
         return None if usd is None else max(subtract_amount(usd, counted_usd(self.balance)), ZERO)
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The run that requests this one, and what it may pass on. A run can only restrict its children
-    further."""
+    """The run that requests this one, with the rights that it may pass on. A run can only restrict its
+    children further."""
 
     run: str
     mode: Mode
@@ -75,28 +75,28 @@ class Parent:
     read_only: bool
     depth: int = 0
     unheld: bool = False
-    """Whether nothing enforces the run's rule, as its owner allowed: a user's own program, or a prompt-only
-    rule."""
+    """Whether nothing enforces the parent run's rules, as its owner allowed: it is a user's own program, or
+    has rules only in its prompt."""
     usd_left: Decimal | None = None
-    """The rest of the run's own limit, less the shares of its children; None: it has no limit."""
+    """What remains of the parent run's limit after the shares of its children; None: it has no limit."""
     walled: bool = False
-    """Whether the run works only in a sandbox."""
+    """Whether the parent run may only be executed in a sandbox."""
     session: str = ""
-    """The session whose books also count the run's children; empty: none."""
+    """The session to which costs of the run's children are also charged; empty: none."""
     rules: Rules = NO_RULES
     """The rules of the run: they also apply to its children, whatever the files there contain now."""
     leads: bool = False
-    """Whether the run is an orchestrator's interactive run: its session's ceiling counts for its children."""
+    """Whether the run is an orchestrator's interactive one: its session's ceiling applies to its children."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionView:
-    """Everything besides the resolution that a gate may use."""
+    """The facts that gates may use in addition to the resolved request."""
 
     scopes: tuple[ScopeView, ...]
-    """The scopes in the order of their reservations: the day first."""
+    """The budget scopes, in the order in which they reserve: the day first."""
     session: ScopeView | None = None
-    """The scope of the session that pays for the run; None: no session pays."""
+    """The budget scope of the session that pays for the run; None: no session pays."""
     max_depth: int = 2
     draining: str | None = None
     """Why the whole fleet accepts no work; None: it accepts work."""
@@ -105,11 +105,11 @@ class AdmissionView:
     """Today's runs whose cost is not known yet."""
     parent: Parent | None = None
     ended: EndedTries = EndedTries()
-    """The newest attempts that ended, on which the loop breaker decides."""
+    """The newest ended attempts, from which the loop breaker decides."""
 
 
 PickModel = Callable[[str, Sequence[str], str], tuple[str, str]]
-"""Chooses one of these models for an agent's task; returns it with the numbers behind the choice."""
+"""Chooses one of several models for an agent's task; returns it with the numbers behind the choice."""
 Expect = Callable[[str, str, str | None, str], ExpectedWork | None]
 """Returns the expected usage by agent, runtime, model and task, as far as it is known."""
 Figure = Callable[[str, str, str | None, str], str]
@@ -118,10 +118,10 @@ Figure = Callable[[str, str, str | None, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """A commit of the depot as the beginning of a run's workspace.
+    """A commit of the depot at which a run's workspace begins.
 
-    `run`: the run whose result it is. `base`: the user's commit at the first dispatch. `carries`: that result
-    has a change that was not landed, and the new run continues with it.
+    `run`: the run whose result it is. `base`: the user's commit at the first dispatch. `carries`: the result
+    has a change that was not landed, with which the new run continues.
     """
 
     run: str
@@ -134,87 +134,86 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class DispatchRequest(WorkOptions):
-    """One dispatch as requested, with its options. `argv` (runtime shell only) replaces `task`. `depth`: 0
-    from a user, the parent's depth plus 1 from a run."""
+    """A dispatch as requested, with its options. `argv` (runtime shell only) replaces `task`. `depth`: 0 for
+    a user's dispatch, the parent's depth plus 1 for that of a run."""
 
     task: str
     created_by: str
     argv: tuple[str, ...] | None = None
     score: str | None = None
-    """A command that gives the run's result a number."""
+    """A command that computes a number for the run's result."""
     depth: int = 0
     project: str | None = None
-    """The absolute path of the top of the user's repository; None outside of one."""
+    """The absolute path of the top folder of the user's repository; None outside of one."""
     repo: str | None = None
-    """The project's name in jobs; known once its snapshot was taken."""
+    """The project's name in jobs, known once the snapshot was taken."""
     cwd: str | None = None
     of_project: str = ""
     """A project's name, or an issue of it: the run works in its repository, wherever `cwd` is."""
     in_workspace: str = ""
-    """The workspace in which the run is the next one; empty: none."""
+    """The workspace in which this is the next run; empty: none."""
     lane: str = ""
-    """The workflow of the lane to which this item belongs; empty: none."""
+    """The workflow id of the lane to which this item belongs; empty: none."""
     folder: str = ""
     """The folder, relative to the project's top, in which the run begins."""
     retry_of: str | None = None
     recovers: bool = False
-    """Whether a recovery has started it: nothing else may continue the old run or repeat its work."""
+    """Whether a recovery started the run, in which case no other run may continue or repeat the old run."""
     in_step: bool = False
-    """Whether it takes over the workflow step of the run that it retries."""
+    """Whether the run takes over the workflow step of the run that it retries."""
     parent: str | None = None
-    """The run that requests it from inside; None: no run does."""
+    """The run that sent this request; None: no run did."""
     charged_to: str = ""
-    """The session whose books also count it, without being an interactive run; empty: none."""
+    """The session also charged with the run's cost, though not as its interactive run; empty: none."""
     preset: str = ""
-    """The preset of its caller, which also applies to what the run dispatches; empty: the applied one."""
+    """The preset of the caller, which also applies to what the run dispatches; empty: the preset in use."""
     caller_settings: Mapping[str, str] = field(default_factory=dict)
-    """The variables of a session's caller, as settings, which also apply to what the session dispatches."""
+    """Settings from a session caller's environment variables; they also apply to what it dispatches."""
     resume: Mapping[str, str] = field(default_factory=dict)
     """The `run` and `session` that it continues, on the requested node; empty: a new session."""
     begins: Beginning | None = None
-    """The commit at which its workspace begins; None: a snapshot of the working tree."""
+    """The commit at which the workspace begins; None: a snapshot of the working tree."""
     continues: str | None = None
     """The run that it continues from."""
     turns: Mapping[str, Any] = field(default_factory=dict)
-    """The terms of an interactive run: `idle_ms`, `turn_ms`, `mode`, as TurnTerms has them; empty: a headless
+    """The terms of an interactive run, `idle_ms`, `turn_ms` and `mode`, as in TurnTerms; empty: a headless
     run."""
     on_cap: str = ""
-    """`rest` or `ask`: what happens if the interactive run's cap cuts a turn; empty: as the settings say."""
+    """What happens if the cost cap cuts an interactive run's turn: `rest` or `ask`; empty: see settings."""
     rounds: int = 0
-    """If unattended: how many interactive runs, including this one, take one turn each until the gates
-    pass."""
+    """For an unattended session: how many interactive runs, including this one, may take one turn each until
+    the gates pass."""
     session: str = ""
     """The first run of the interactive run's session; empty: the interactive run begins a new one."""
     story: str = ""
-    """The session so far, for a program that does not store it."""
+    """The text of the session so far, for a program that does not store sessions."""
     before: Mapping[str, str] = field(default_factory=dict)
-    """What the prompt says, as material, of the run whose work it recovers: `run` and `text`; empty:
+    """The `run` whose work is recovered, and the `text` about it that the prompt includes as material; empty:
     nothing."""
     resolves: Mapping[str, object] = field(default_factory=dict)
-    """The conflict that it settles: `run`, `origin` (a commit without the change), `marked` (one with both
-    sides), `files`, `way`, `trailers`."""
+    """The conflict to resolve: `run`, `origin` (a commit without the change), `marked` (one with both sides),
+    `files`, `way` and `trailers`."""
     answers: str | None = None
-    """A user's answer to the old run's question, which can then not be answered again."""
+    """A user's answer to the old run's question; the question can then not be answered again."""
     program: str = ""
     """The program that answered instead of a user; empty: a user answered."""
     by_itself: bool = False
-    """Whether nobody requested this interactive run: it starts for unanswered messages, unless its session is
-    ended."""
+    """Whether no user requested this interactive run: it starts for unanswered messages, unless its session
+    was ended."""
     past_cap: bool = False
     """Whether a user has approved the question of the cap: the session's ceiling makes room for it."""
     walled: bool = False
     """Whether the run that requests it works only in a sandbox, so that this one does, too."""
     confirmed: bool = False
-    """Whether a user has approved this very dispatch."""
+    """Whether a user has approved exactly this dispatch."""
     scouts: Mapping[str, str] = field(default_factory=dict)
-    """The question that it answers as a scout: `question`, `depth`, and the `tree` that it reads."""
+    """The question that a scout answers: `question`, `depth`, and the `tree` (files) to read."""
     most_usd: Decimal | None = None
-    """What is left of the requesting run's own limit, or of its session's ceiling; None: there is no
-    limit."""
+    """What remains of the requesting run's limit, or of its session's ceiling; None: there is no limit."""
 
     @property
     def repository(self) -> str | None:
-        """Return the repository of which the run gets a checkout; None: it works in an empty folder."""
+        """Return the repository of which the run gets a checkout; None: the run works in an empty folder."""
         return self.project if self.workspace in (None, "git") else None
 
     @property
@@ -224,33 +223,33 @@ class DispatchRequest(WorkOptions):
 
     @property
     def continues_in_workspace(self) -> bool:
-        """Whether the run continues from another one in a workspace."""
+        """Whether the run continues from another run in a workspace."""
         return bool(self.in_workspace and self.continues)
 
     @property
     def repeats(self) -> bool:
-        """Whether the run recovers another one by repeating its work."""
+        """Whether the run recovers another run by repeating its work."""
         return self.recovers and self.retry_of is not None
 
     @property
     def takes_ask(self) -> bool:
-        """Whether its command has `--ask`: not a chat, a scout, an issue, or a continuation of a run."""
+        """Whether the request's command has `--ask`; chats, scouts, issues and continued runs do not."""
         continues = bool(self.retry_of or (self.continues and not self.in_workspace))
         return not (self.turns or self.scouts or continues or self.is_of_issue)
 
     @property
     def is_of_issue(self) -> bool:
-        """Whether its task is an issue of a tracker, not text of the user."""
+        """Whether the task is an issue of a tracker, and not a text of the user."""
         return bool(self.of_project and self.in_workspace)
 
     @property
     def is_answer(self) -> bool:
-        """Whether it only answers a run's question to a user."""
+        """Whether the request only answers a run's question to a user."""
         return self.answers is not None or self.past_cap
 
     @property
     def is_again(self) -> bool:
-        """Whether it was made from an earlier run's request, and includes that run's approval."""
+        """Whether the request was made from that of an earlier run, including that run's approval."""
         earlier = (self.retry_of, self.continues)
         return (
             self.is_answer or self.recovers or bool(self.resolves) or any(one is not None for one in earlier)
@@ -271,11 +270,11 @@ _TYPED: Mapping[str, Callable[[Any], object]] = {
 }
 """By the type of an option: the function that reads its value from plain JSON."""
 _FORMER = {"max_attempts": "attempts"}
-"""Former names of options in older rows, each with its new name."""
+"""The current name of each renamed option, by the former name in older rows."""
 
 
 def dump_request(request: DispatchRequest) -> dict[str, object]:
-    """Return the request as plain JSON, without `created_by`."""
+    """Return the request as JSON values, without `created_by`."""
     values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
     return {name: _dump_value(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
@@ -289,7 +288,7 @@ def _dump_value(value: object) -> object:
 
 
 def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
-    """Return the request from data written by `dump_request` or from values that are already typed."""
+    """Return the request from data of `dump_request`, or from values that are already typed."""
     named = {_FORMER.get(name, name): value for name, value in data.items()}
     values: dict[str, Any] = {name: _parse_value(name, value) for name, value in named.items()}
     return DispatchRequest(**{"task": "", **values, "created_by": by})
@@ -303,10 +302,10 @@ def _parse_value(name: str, value: object) -> object:
 
 
 def with_options(types: Mapping[str, Any], *, in_file: bool = False) -> Callable[[type[M]], type[M]]:
-    """Add the options to a model that reads requests. `types`: a reader for each type of an option.
+    """Return a decorator that adds options to a request model. `types`: the annotation for each option type.
 
-    In a file an option's key is its flag, and its bounds are checked when it is read. In a request they are
-    only declared here and checked later (`check_options`), with errors that name the flag.
+    In a file, an option's key is its name on the command line, and bounds are checked on reading. In a
+    request they are only declared and checked later (`check_options`), with errors that name the flag.
     """
 
     def made(model: type[M]) -> type[M]:
@@ -337,18 +336,18 @@ def _add_bounds(one: Option, read: Any, *, in_file: bool) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The fleet's settings for options that a request may omit. Milliseconds, bytes, USD."""
+    """The fleet's settings for options that a request may omit; in milliseconds, bytes and USD."""
 
     agent: str | None = None
-    """The default agent; None: chosen by the task."""
+    """The default agent; None: the agent is chosen by the task."""
     runtime: str | None = None
-    """The default runtime; None: whichever is ready."""
+    """The default runtime; None: any that is ready."""
     model: str | None = None
-    """The workers' model."""
+    """The default model of workers."""
     scout_model: str | None = None
     """The model of agents that only read and should be fast; None: the workers' model."""
     reasoning: Reasoning | None = None
-    """The level of reasoning; None: the runtime's own."""
+    """The reasoning level; None: the runtime's own default."""
     mode: Mode = Mode.BUILD
     safety: Safety = Safety.AUTO_EDIT
     wall_ms: int = 3_600_000
@@ -364,7 +363,7 @@ class Defaults:
     sitting_usd: Decimal = Decimal(2)
     """The most that one interactive run of a session may cost; all of it is reserved."""
     on_cap: str = "rest"
-    """What an interactive run does if its cap has cut a turn: rest or ask."""
+    """What happens if the cost cap cuts a turn of an interactive run: rest or ask."""
     notifies: bool = True
     """Whether an orchestrator is notified automatically of the results of the runs that it started."""
     estimate_usd: Decimal = Decimal("0.75")
@@ -375,38 +374,38 @@ class Defaults:
     land_how: str = "squash"
     verify_on: str | None = None
     land: LandRule = LandRule.ASK
-    """Which results are landed without a user's `pancode land`."""
+    """Which results are landed without the command `pancode land` of a user."""
     network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
-    """The widest network access of runs, by mode."""
+    """The least restrictive network access that runs may have, by mode."""
     raised: str = ""
-    """A text that says that a preset raised `safety` above the settings without it."""
+    """A warning that a preset raised `safety` above the level in the other settings; empty: it did not."""
     outranked: Mapping[str, str] = field(default_factory=dict)
-    """The variables of this one command that a preset overrides, as text, by key."""
+    """Environment variables of this command that a preset overrides, as text, by key of the setting."""
     origins: Mapping[str, str] = field(default_factory=dict)
-    """Where each model's setting is written, by key."""
+    """The file or variable in which the setting of a model is written, by key of the setting."""
     tiers: Mapping[str, ModelTier] = field(default_factory=dict)
-    """The owner's corrections of models' tiers, by pattern."""
+    """The owner's corrections of models' tiers, by pattern of the model name."""
     allowed_files: tuple[str, ...] = ()
-    """Patterns of untracked files that are sent although their names usually mean secrets."""
+    """Patterns of untracked files that are sent although their names usually indicate secrets."""
     models: tuple[str, ...] = ()
-    """Models among which the records choose for agents that name none."""
+    """Models among which track records choose, for agents that do not name a model."""
     explore: float = EXPLORE
-    """The share of dispatches that try the least-tried candidate."""
+    """The share of dispatches that try the least-tried candidate, from 0 to 1."""
     strict_tiers: bool = False
-    """Whether a model below its agent's tier is refused instead of only causing a warning."""
+    """Whether a model below its agent's tier causes a refusal instead of a warning."""
     history_tokens: int = 800
-    """The most tokens of notes of earlier runs in a prompt."""
+    """The most tokens that notes of earlier runs may have in a prompt."""
     require: Mapping[str, str] = field(default_factory=dict)
-    """Labels that a node must have to accept a dispatch."""
+    """Labels that a node must have to get a dispatch."""
     gpus: str | None = None
-    """How many GPUs a run gets if its dispatch and agent name none, or `all`; None: none."""
+    """How many GPUs (or `all`) a run gets if neither dispatch nor agent state a number; None: none."""
     gpu_memory: int | None = None
     project_says: str = ""
-    """The project that sets some of these settings, and which ones, as text; empty: none does."""
+    """Text naming the project that sets some of these settings, and those settings; empty: none does."""
 
 
 def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:
-    """Return the variables that a preset overrides, as text; without those that a flag sets anyway."""
+    """Return, as text, the variables that a preset overrides, except those that an option replaces anyway."""
     flags = {
         "models.worker": request.model,
         "models.scout": request.model,
@@ -418,7 +417,7 @@ def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ..
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """The repository's own pancode.yaml. Commands are argument lists."""
+    """The settings of the repository's own pancode.yaml. Commands are argument lists."""
 
     setup: tuple[tuple[str, ...], ...] = ()
     cache: tuple[str, ...] = ()
@@ -427,16 +426,16 @@ class Project:
     """Patterns of the files that decide whether the cache may be used; empty: all files."""
     verify: tuple[tuple[str, ...], ...] = ()
     reports: tuple[str, ...] = ()
-    """The files into which the gates write reports."""
+    """Paths of the report files that the gates write."""
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     guide_chars: int = 0
-    """The number of characters of AGENTS.md that an agent is given."""
+    """How many characters of AGENTS.md an agent is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenNote:
-    """A note of an earlier run in the repository, as it is given to a new run."""
+    """A note of an earlier run, as a new run gets it."""
 
     run: str
     text: str
@@ -444,12 +443,12 @@ class GivenNote:
 
 @dataclass(frozen=True, slots=True)
 class PromptParts:
-    """What an agent is given besides its task."""
+    """The parts of an agent's prompt besides its task."""
 
     notes: tuple[GivenNote, ...] = ()
     """Notes of earlier runs."""
     prd: str = ""
-    """The file that describes the project's goals; empty: the run has none in its checkout."""
+    """The file that describes the project's goals; empty: the run's checkout has no such file."""
     skills: GivenSkills = NO_SKILLS
 
     def __add__(self, more: PromptParts) -> PromptParts:
@@ -462,21 +461,21 @@ NO_PARTS = PromptParts()
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The choices that a dispatch has now."""
+    """The agents, models, nodes and settings from which a dispatch can choose now."""
 
     agents: Agents
     nodes: tuple[NodeView, ...]
     defaults: Defaults = Defaults()
     project: Project = Project()
     expect: Expect | None = None
-    """Returns what such runs have needed; None: unknown."""
+    """Returns what similar runs have used; None: unknown."""
     figure: Figure | None = None
-    """Returns how well a worker does such tasks; None: no records are stored."""
+    """Returns, as text, how well a worker does such tasks; None: there are no records."""
     pick: Pick | None = None
-    """Chooses by records between agents that fit a task equally; called only if needed."""
+    """Chooses by track records between agents that fit a task equally; called only if needed."""
     pick_model: PickModel | None = None
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
-    """The vendors' lists by provider; each is read at its first use."""
+    """The model list of each vendor, by provider; each is read when it is first used."""
     rules: Rules = NO_RULES
     parts: Callable[[tuple[str, ...]], PromptParts] = lambda skills: NO_PARTS
     """Returns what features add to the prompt of an agent with these skills; evaluated when called."""

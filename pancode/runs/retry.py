@@ -1,4 +1,4 @@
-"""`runs retry`: dispatches the same request again, through the same ten gates, on the current files."""
+"""Dispatches a run's request again on the current files, through the same ten gates (`runs retry`)."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def dispatch_again(
 ) -> Dispatched:
     """Dispatch the run's work again. UsageError if the old run has not ended.
 
-    A lost run is given up for good. The retry of a workflow step's run takes over the step, and the workflow
-    continues; UsageError if it cannot. `alone`: it stays outside the workflow. `resume`: it continues the
-    session on its node; UsageError if there is no session. `recovers`: it is the only recovery, RefusedError
-    if there already is one; if the old run continued another run, so does this one. `before`: as in the
-    request.
+    A lost run is given up permanently. The retry of a run of a workflow step becomes the step's run, and the
+    workflow continues; UsageError if it cannot. `alone`: the new run stays outside the workflow. `resume`:
+    the new run continues the session on its node; UsageError if there is no session. `recovers`: the new run
+    must be the only recovery, RefusedError if there already is one; if the old run continued another run, the
+    new one does too. `before`: as in DispatchRequest.
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
@@ -72,7 +72,7 @@ def dispatch_again(
         again = continue_request(old, request, "", is_reachable(core, old), left=left)
         request = replace(unpin_request(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
-        # The files of the beginning contain other steps' results.
+        # The step's starting files contain the results of other steps.
         begins = same_files(old) if Lineage.of(old).origin else None
         request = replace(request, in_step=True, begins=begins)
     elif recovers and Lineage.of(old).begins and not old.takes_turns:
@@ -83,7 +83,7 @@ def dispatch_again(
 
 
 def same_files(old: Run) -> Beginning | None:
-    """Return the beginning with the old run's files, or None if it had no repository."""
+    """Return a beginning with the files that the old run started from; None without a repository."""
     place, snapshot = old.workspace, old.workspace.get("snapshot")
     if place.get("kind") != "git" or snapshot is None:
         return None
@@ -94,14 +94,14 @@ def same_files(old: Run) -> Beginning | None:
 
 
 def _must_not_be_interactive(old: Run) -> None:
-    """Raise UsageError for an interactive run that is not lost: messages continue a session, a retry repeats.
+    """Raise UsageError for an interactive run unless lost, as a retry would repeat the session's first turn.
 
-    The retry of a lost interactive run is its session's next run: it has the session's context and gets the
-    messages again.
+    The retry of a lost interactive run is the next run of its session: it has the session's context and gets
+    the messages again.
     """
     if old.takes_turns and old.outcome is not Outcome.LOST:
         raise UsageError(
-            f"{old.id} is part of a session; a retry would repeat its first turn",
+            f"{old.id} is part of a session, and a retry would repeat its first turn",
             fix=f'continue the session: pancode attach {old.id} "..."',
             code="is_interactive",
         )
@@ -110,8 +110,8 @@ def _must_not_be_interactive(old: Run) -> None:
 def is_reachable(core: Core, old: Run) -> bool:
     """Whether the run's node accepts work now and can run the model that the user has chosen since.
 
-    Also for an interactive run whose node is away or busy, as the program's memory is there and only the node
-    can report it gone. Not for a lost run: its next run starts elsewhere.
+    An interactive run's node also counts while it is away or busy, as it has the program's memory and only it
+    can report that memory lost. The node of a lost run does not, as the next run starts on another node.
     """
     name = old.result.get("node") or old.node
     with core.ports.ledger.transaction() as tx:
@@ -122,8 +122,8 @@ def is_reachable(core: Core, old: Run) -> bool:
 
 
 def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) -> bool:
-    """Whether the next interactive run's model is available on this run's node, which has the program's
-    memory; a run on another node starts from a summary."""
+    """Whether the model of the next interactive run is available on the old run's node, which has the
+    program's memory; on another node the next run would start from a summary."""
     model, name = None if session is None else session.model, old.result.get("node") or old.node
     if model is None or model == old.asked_model:
         return True
@@ -136,8 +136,8 @@ def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) 
 
 
 def unpin_request(core: Core, request: DispatchRequest) -> DispatchRequest:
-    """Return the next interactive run's request, unpinned from a node that left the fleet or lacks its model.
-    It then starts on another node, from a summary."""
+    """Return the next interactive run's request, unpinned from a node that left the fleet or lacks the model.
+    An unpinned run starts on another node, from a summary."""
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, request.node) if request.node is not None else None
         nodes = core.views(tx)
@@ -165,7 +165,7 @@ def _must_be_no_settling(old: Run) -> None:
 
 
 def add_session(old: Run, request: DispatchRequest) -> DispatchRequest:
-    """Return the request with the old run's session, pinned to its node. UsageError if it has none."""
+    """Return the request with the old run's session, pinned to its node. UsageError without a session."""
     session, node = old.result.get("session"), old.result.get("node")
     kept = RUNTIMES[old.runtime].resumes
     if session is None or node is None or not kept:
@@ -180,12 +180,12 @@ def add_session(old: Run, request: DispatchRequest) -> DispatchRequest:
 
 
 def _folder_of(run: Run) -> str:
-    """Return the folder relative to the project's top; empty for the top itself."""
+    """Return the run's folder relative to the top of its project; empty for the top."""
     return str(run.workspace.get("folder") or "")
 
 
 def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> None:
-    """Raise WorkspaceError if the old folder is no longer below the project's top."""
+    """Raise WorkspaceError if the old run's folder is no longer below the project's top."""
     folder, cwd, top = _folder_of(old), request.cwd, request.project
     if folder and cwd is not None and top is not None and not around.below(cwd, top):
         raise WorkspaceError(
@@ -197,20 +197,20 @@ def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> 
 
 
 def _place_of(run: Run) -> str | None:
-    """Return the absolute folder of the old request."""
+    """Return the absolute path of the folder that the old run was requested in; None without a project."""
     folder = _folder_of(run)
     return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 
 def make_request(core: Core, run: Run, by: str) -> DispatchRequest:
-    """Return the request of `request_of`; for an interactive run, with the user's later choices."""
+    """Return the request like `request_of`; for an interactive run, with the user's later choices too."""
     with core.ports.ledger.transaction() as tx:
         return request_of(run, by, session_of(tx, run))
 
 
 def request_of(run: Run, by: str, session: SessionRow | None = None) -> DispatchRequest:
-    """Return the parts of the old request that define the work; the user's configuration may have changed.
-    `session`: the session of an interactive run, with what the user has chosen for its next run."""
+    """Return a request: the old one's parts that define the work, the rest from the user's current
+    configuration. `session`: an interactive run's session, with the user's choices for its next run."""
     own, caller, score = RUNTIMES[run.runtime].own, Caller.of(run), GateTerms.of(run).score
     limits: dict[str, Any] = run.limits
     gates: list[dict[str, Any]] = list(run.gates)
@@ -230,7 +230,8 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         cwd=_place_of(run),
         answers=(Messages.of(run).answers or None) if own else None,
         land=run.land and run.landed is None,
-        budget=None if run.takes_turns else request.budget,  # The ceiling belongs to its session.
+        # An interactive run's ceiling belongs to its session.
+        budget=None if run.takes_turns else request.budget,
         on_cap="" if session is None else session.on_cap,
         rounds=_count_rounds(run),
         session=run.session if run.takes_turns else "",
@@ -238,7 +239,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         preset=caller.preset,
         caller_settings=caller.caller_settings,
         walled=needs_sandbox(run),
-        confirmed=True,  # A user confirmed it by naming this run; a run may not.
+        confirmed=True,  # By naming this run, the user confirmed the request; a run cannot confirm one.
         retry_of=run.id,
         ask=bool(Approvals.of(run).asks),
         **_next_terms(run, session),
@@ -256,17 +257,18 @@ def in_request(run: Run, terms: InteractiveTerms, turns: Mapping[str, Any]) -> d
     body = terms.as_json()
     by_mode = run.agent == ORCHESTRATOR and run.reasoning is level_of_mode(run.mode, RUNTIMES[run.runtime])
     if by_mode and terms.reasoning is run.reasoning:
-        body["reasoning"] = None  # The level was derived from the mode, so it is dropped with that mode.
+        # The safety level was derived from the mode, so it is dropped if the mode is.
+        body["reasoning"] = None
     return {"turns": {**turns, "mode": body.pop("program_mode")}, **body}
 
 
 def _count_rounds(run: Run) -> int:
-    """Return how many interactive runs may follow without a user; 0 once the gates have passed."""
+    """Return how many more interactive runs may follow without a user's message; 0 once gates have passed."""
     return 0 if run.outcome is Outcome.DONE else max(0, SessionTurn.of(run).rounds - 1)
 
 
 def _find_turns(run: Run) -> Mapping[str, Any]:
-    """Return the run's turn settings; those of the last run without a user get the usual idle time."""
+    """Return the run's turn settings; the last run allowed without a user's message gets usual idle time."""
     turns = TurnTaking.of(run).turns
     return {**turns, "idle_ms": IDLE_MS} if SessionTurn.of(run).rounds and not _count_rounds(run) else turns
 
@@ -279,4 +281,4 @@ def _find_value(run: Run, one: Option) -> object:
     if one.bounds is None or not isinstance(value, int):
         return value
     least, most = one.bounds
-    return min(max(value, least), most)  # An older version allowed larger values.
+    return min(max(value, least), most)  # An older version allowed values outside these bounds.

@@ -1,8 +1,8 @@
-"""Caches nodes and the waiting runs' facts, as every pass reads all of them and writes only a few.
+"""Caches the nodes and the facts of waiting runs, as every pass reads all of them and writes only a few.
 
 A written row is read again by its key, even if the write was rolled back, so the cache is never ahead of the
-ledger. This requires that no other process writes to the ledger. When the ledger's server was unavailable,
-everything is read again, since another coordinator may have used it meanwhile.
+ledger. This requires that no other process writes to the ledger. After an outage of the ledger's server,
+everything is read again, since another coordinator may have used the ledger meanwhile.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ R = TypeVar("R", bound=Record)
 
 
 class KeptRows:
-    """A pancode.kernel.ports.Ledger around another one: one open transaction, nodes in memory."""
+    """Wrapper of a pancode.kernel.ports.Ledger: allows one transaction at a time and caches the nodes."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._lock = ledger, threading.RLock()
         self._nodes: dict[str, Node] | None = None
-        """The nodes by name, in the ledger's order; None: not read yet."""
+        """The nodes by name, in the ledger's order; None if not read yet."""
         self._waiting: WaitingRuns | None = None
         self._written: dict[type[Record], set[str]] = {Node: set(), Run: set()}
         """Keys of the rows that may have changed in the ledger since they were read."""
@@ -65,7 +65,7 @@ class KeptRows:
         self._actions.add(kind)
 
     def wrote(self, kind: type[Record], key: str) -> None:
-        """Note that the row was written: it is read again until a transaction does not write it."""
+        """Note that the row was written: it is read again until a transaction ends without writing it."""
         if kind in self._written:
             self._mine[kind].add(key)
             self._written[kind].add(key)
@@ -88,7 +88,7 @@ class KeptRows:
         return self._nodes
 
     def waiting(self, tx: Transaction) -> WaitingRuns:
-        """Return the waiting runs as this transaction sees them; the next call may change it."""
+        """Return the waiting runs as this transaction sees them; the next call may change the result."""
         if self._waiting is None:
             waiting = WaitingRuns()
             for run in tx.find(Run, {"state": RunState.PENDING}):

@@ -11,7 +11,7 @@ from pancode.runs.views import get_run
 
 
 def stop_run(core: Core, run_id: str, reason: str) -> Run:
-    """Request a run's end and return the run. If it has ended, cancel its landing."""
+    """Request the run's end and return the run; if the run has already ended, cancel its landing."""
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         if run is None:
@@ -21,7 +21,7 @@ def stop_run(core: Core, run_id: str, reason: str) -> Run:
 
 @hold_lock
 def stop_waiting(core: Core, text: str, reason: str) -> Run:
-    """Take the run with this name out of the queue. UsageError if a node already has it."""
+    """Take the run that this text names out of the queue. UsageError if a node already has it."""
     run = get_run(core, text)
     if run.state is not RunState.PENDING:
         raise UsageError(

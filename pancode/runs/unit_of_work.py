@@ -51,7 +51,7 @@ each message is stored until the node has seen it."""
 
 
 def remember_job(core: Core, lease: Lease) -> None:
-    """Remember a finished job that its node could still start; none from before our next start can."""
+    """Remember a finished job that its node could still start, so that a tombstone can prevent the start."""
     if lease.closed in _ANSWERED:
         over = core.live.answers.over.setdefault(lease.tag, deque())
         over.append((lease, 0))
@@ -60,7 +60,7 @@ def remember_job(core: Core, lease: Lease) -> None:
 
 
 def list_tombstones(core: Core, heartbeat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
-    """Return tombstones, for a node's new session, of finished jobs that could still start."""
+    """Return tombstones, for a node's new session, of finished jobs that the node could still start."""
     over = core.live.answers.over.get(heartbeat.node)
     if not over or last.session == heartbeat.session:
         return []
@@ -87,8 +87,8 @@ class Alert:
 
 
 def alert_of(balance: records.Balance, ceilings: Ceilings) -> Alert | None:
-    """Return the alert for the currency with the least room, once 80 % is spent or reserved; never for a
-    ceiling of 0."""
+    """Return the alert for the unit (USD or tokens) with the largest used share, once 80 % of its ceiling is
+    spent or reserved; never for a ceiling of 0."""
     found = [
         (share, used, most) for share, used, most in _list_shares(balance, ceilings) if share >= ALERT_AT
     ]
@@ -101,8 +101,8 @@ def alert_of(balance: records.Balance, ceilings: Ceilings) -> Alert | None:
 def _list_shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
     shares = []
     if ceilings.usd:
-        # An interactive run reserves its maximum cost and rarely needs it, so a session's alert counts only
-        # what is spent.
+        # An interactive run reserves its maximum cost and rarely needs it, so a session's alert ignores
+        # reserved money.
         reserved = balance.reserved_usd if books.is_session(balance.scope) else books.ZERO
         used = subtract_amount(counted_usd(balance), reserved)
         shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
@@ -120,15 +120,15 @@ def _list_shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Dec
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """The verdict. `misfit`: the number of the first entry that does not fit; `why`: the reason. `head`: the
-    newest digest; whoever noted it can detect later that the newest entries were removed."""
+    """The result of verifying the audit. `misfit`: number of the first entry that does not fit; `why`: the
+    reason. `head`: the newest digest; a copy reveals later whether the newest entries were removed."""
 
     entries: int
     head: str
     misfit: int | None = None
     why: str = ""
     anchored: int = 0
-    """The newest entry up to which signatures of the fleet's key confirm the chain; 0: none."""
+    """The newest entry that is confirmed by signatures of the fleet's key; 0 if none is."""
 
 
 def digest_of(entry: records.Audit) -> str:
@@ -139,7 +139,7 @@ def digest_of(entry: records.Audit) -> str:
 
 
 ANCHOR_EVERY, ANCHOR_TYPE = 20, "application/vnd.pancode.audit-anchor+json"
-"""How many entries lie between two digests signed with the fleet's key, and the type of the signed
+"""The number of entries from one digest signed with the fleet's key to the next, and the type of the signed
 content."""
 
 
@@ -157,15 +157,15 @@ def anchor_payload(fleet: str, entry: records.Audit) -> bytes:
 def judge_audit(
     entries: Iterable[records.Audit], anchors: Mapping[int, str | None] | None = None
 ) -> AuditVerdict:
-    """Verify all entries in order from the first. `anchors`: valid signed digests by entry. A rewritten chain
-    is consistent in itself, but does not match the digests that the fleet's key signed."""
+    """Verify all entries in order from the first. `anchors`: valid signed digests by entry number; only they
+    reveal a chain that was rewritten consistently."""
     known, count, head, anchored = anchors or {}, 0, "", 0
     for entry in entries:
         if entry.number != count + 1:
             why = f"entry {count + 1} is missing"
             return AuditVerdict(count, head, entry.number, why, anchored)
         if entry.previous != head:
-            before = f"entry {count} was changed" if count else "an entry before it was removed"
+            before = f"entry {count} was changed" if count else "an entry before this one was removed"
             why = f"{before}, or this entry was replaced"
             return AuditVerdict(count, head, entry.number, why, anchored)
         count, head = count + 1, digest_of(entry)
@@ -180,9 +180,9 @@ def judge_audit(
 
 
 SPENT = (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN)
-"""Kinds of entries that record spending."""
+"""Kinds of ledger entries that record spending."""
 FAULTS = (Outcome.LOST, Outcome.INFRA, Outcome.VERIFY_FAILED)
-"""Outcomes that a user should see."""
+"""Outcomes of runs that a user should see."""
 
 
 def ended_run(
@@ -223,8 +223,8 @@ def ended_run(
 
 
 def _counts_in_record(run: records.Run) -> bool:
-    """Whether the run counts in track records: not if it asked a question, was stopped by a user, or failed
-    through PanCode, a node or a model server."""
+    """Whether the run counts in track records; it does not if it asked a question, was stopped by a user, or
+    failed because of PanCode, a node or a model server."""
     proven = run.result.get("receipt") is not None and run.judges is None
     return proven and (run.outcome is Outcome.DONE or _is_agents_fault(run.failure))
 
@@ -234,14 +234,15 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
 
 
 def is_left(run: records.Run) -> bool:
-    """Whether a user should see the run's end or decide on its change, which no later run has."""
-    if run.judges is not None or list_next_runs(run):  # A run that continues from it has its change.
+    """Whether a user should still see the run's end or decide on its change, which no later run has."""
+    # A run that continues from this one contains its change.
+    if run.judges is not None or list_next_runs(run):
         return False
     return is_at_fault(run) or _is_unlanded(run)
 
 
 def is_at_fault(run: records.Run) -> bool:
-    """Whether a user should see the run's end, with or without a change."""
+    """Whether the run ended in a way that a user should see, whether or not it has a change."""
     seen = read_verified(run)
     return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
 
@@ -252,11 +253,11 @@ def _is_unlanded(run: records.Run) -> bool:
 
 
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
-"""How many entries nodes may add to a run's timeline, and how many characters each may have."""
+"""The maximum number of entries that nodes may add to a run's timeline, and of characters in each."""
 
 
 class Work:
-    """One transaction, and the updates of memory after its commit; a failed commit updates nothing."""
+    """A transaction, and the updates of memory after its commit; a failed commit leaves memory unchanged."""
 
     def __init__(self, core: Core, tx: Transaction) -> None:
         self.core, self.tx = core, tx
@@ -304,7 +305,7 @@ class Work:
             self.apply(decide(case, *signals))
 
     def apply(self, changes: Changes) -> records.Run:
-        """Write the decided changes and those that features add; update memory after the commit."""
+        """Write the decided changes and those that features add; memory is updated after the commit."""
         for hook in self.core.features.changed:
             changes = hook.act(self.tx, changes) if hook.concerns(changes) else changes
         for row in changes.new:
@@ -364,7 +365,7 @@ class Work:
                 self._warn_user(alert)
 
     def _warn_user(self, alert: Alert) -> None:
-        """Warn the user, once per ceiling of a budget scope."""
+        """Warn the user, once for each ceiling of a budget scope."""
         name = f"{ALERT}{alert.scope}"
         known = self.tx.get(records.Setting, name)
         if known is not None and known.value == alert.ceiling:
@@ -379,13 +380,13 @@ class Work:
         last = self.tx.find(records.Decision, {"run": run}, order="number", descending=True, limit=1)
         number = last[0].number + 1 if last else 1
         if kind == "node" and number > MOST_TOLD:
-            return  # A node can send any number of entries, but the ledger is shared.
+            return  # A node can send any number of entries, but all runs share the ledger.
         self.tx.insert(
             records.Decision(run, number, self.core.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS])
         )
 
     def audit(self, domain: Domain, level: str, what: str, run: str | None = None, **detail: object) -> None:
-        """Add an entry to the audit, and an event to the feed."""
+        """Add an entry to the audit log, and an event to the feed."""
         self._record([AuditLine(domain, level, what, run, detail)])
         node = detail.get("node")
         data: dict[str, object] = {"domain": domain, "level": level, "what": what}
@@ -404,7 +405,7 @@ class Work:
                 self.tx.put(records.AuditAnchor(number, signed.model_dump_json()))
 
     def happened(self, event: Happened) -> None:
-        """Add an event to the feed and drop the oldest one if it is full. Numbers are never reused."""
+        """Add an event to the feed; a full feed drops its oldest event. Event numbers are never reused."""
         feed, tx = self.core.feed, self.tx
         last = self._events[-1:] or tx.find(records.FeedEvent, order="number", descending=True, limit=1)
         number = max(last[0].number if last else 0, self.core.epoch * NUMBERS_IN_AN_EPOCH) + 1
@@ -416,7 +417,7 @@ class Work:
             tx.delete(records.FeedEvent, feed.oldest(beyond)[-1].number)
 
     def send(self, name: str, body: ControlBody) -> None:
-        """Sign and store the next control message for a node; do nothing for a node without a key."""
+        """Sign and store the next control message for node `name`; do nothing for a node without a key."""
         node = self.tx.get(records.Node, name)
         if node is None or node.tag is None:
             return
@@ -436,7 +437,7 @@ class Work:
         self._after.append(note)
 
     def once(self, key: str, within_ms: int) -> bool:
-        """Whether to report this now: it was not reported within that time or this transaction."""
+        """Whether to report `key` now: it was reported neither within that time nor in this transaction."""
         boot, sent = self.core.ports.clock.boot_ms(), self.core.live.outbox.sent_ms
         if key in self._seen_keys or (key in sent and boot - sent[key] < within_ms):
             return False
@@ -445,7 +446,7 @@ class Work:
         return True
 
     def first(self, key: str) -> bool:
-        """Count the refusal; return whether it is the first of its kind."""
+        """Count the refusal with this key, and return whether it is the first one."""
         refusals = self.core.live.tally.refusals
         is_first = key not in refusals and key not in self._seen_keys
         self._seen_keys.add(key)
@@ -481,7 +482,7 @@ class Work:
 
 @contextmanager
 def unit_of_work(core: Core) -> Iterator[Work]:
-    """Open the ledger's only transaction; update memory after its commit."""
+    """Open the ledger's only transaction; after its commit, update memory."""
     with core.lock:
         with core.ports.ledger.transaction() as tx:
             work = Work(core, tx)

@@ -17,16 +17,16 @@ from pancode.runs.request import Defaults, PathFact, Project
 
 
 class Streams(Protocol):
-    """Delivered logs."""
+    """The logs that nodes have delivered."""
 
     def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether the whole log has arrived and matches its digest."""
 
     def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Return up to `limit` bytes from `offset`; empty if there are none (yet)."""
+        """Return up to `limit` bytes from `offset`; empty if none has arrived yet."""
 
     def size(self, identity: AttemptId, name: str) -> int:
-        """Return the stored bytes of a log; 0 if there is none."""
+        """Return how many bytes of a log are stored; 0 if none."""
 
     def names(self, identity: AttemptId) -> list[str]:
         """Return the names of an attempt's streams of which at least a part has arrived."""
@@ -44,8 +44,8 @@ class SettingSaid:
 class SettingChange:
     """A change of one key of settings.json.
 
-    `before`, `after`: its value in that file before and after; None: not set. `was`, `now`: its effective
-    value before and after. `wins`: the origin that overrides the file; empty if none does.
+    `before`, `after`: its value in that file before and after; None: not set. `was`, `now`: the effective
+    value before and after. `wins`: the origin of a value that overrides the file's; empty if none does.
     """
 
     key: str
@@ -70,8 +70,8 @@ class ChosenSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AgentsChange:
-    """A change of the user's own agents. `before`, `after`: the whole file; None: it did not exist. `was`,
-    `now`: the agent's definition before and after, on one line."""
+    """A change of the user's own agents. `before`, `after`: the text of the agents file; None: it did not
+    exist. `was`, `now`: the agent's definition before and after, on one line."""
 
     file: str
     before: str | None
@@ -111,48 +111,48 @@ class Surroundings(Protocol):
     """The user's configuration and folders at the time of the call."""
 
     def project_of(self, folder: str) -> str | None:
-        """Return the top of the git repository that contains the folder, absolute; None if in none."""
+        """Return the absolute top of the git repository that contains the folder; None if there is none."""
 
     def below(self, folder: str, project: str) -> str:
-        """Return the folder relative to the project's top, links followed; empty unless below it."""
+        """Return the folder relative to the project's top, with links resolved; empty if not below it."""
 
     def projects(self) -> Mapping[str, NamedProject]:
-        """Return all projects by name. ConfigError names the file and key."""
+        """Return all projects by name. ConfigError names the file and the key at fault."""
 
     def address_of(self, project: str) -> str:
-        """Return the repository remote's address, without login and scheme; empty if it has none."""
+        """Return the address of the repository's remote, without login and scheme; empty without a remote."""
 
     def prd(self, project: str, named: str) -> str:
-        """Return the PRD, the file that describes what the repository is to become: `named`, else the first
-        of PRDS that exists; empty if there is none."""
+        """Return the path of the PRD (the file that describes the intended product): `named`, else the first
+        of PRDS that exists; empty if none does."""
 
     def prd_for_agents(self, project: str) -> str:
-        """Return the PRD if agents get it: the repository is a project of the user, a snapshot has the file,
-        and it is not a README that no one named."""
+        """Return the PRD's path if agents get it: the repository is a project of the user, a snapshot
+        contains the file, and it is not a README that the user did not name."""
 
     def agents(self, project: str | None) -> Agents:
         """Return the agent definitions: built-in, the user's and the project's."""
 
     def defaults(self, project: str | None) -> Defaults:
-        """Return the defaults of a request. ConfigError names the file and key."""
+        """Return the default values of a request. ConfigError names the file and the key at fault."""
 
     def project(self, project: str | None) -> Project:
-        """Return the repository's own pancode.yaml. ConfigError names the file and key."""
+        """Return the repository's own pancode.yaml. ConfigError names the file and the key at fault."""
 
     def rules(self, project: str | None) -> Rules:
-        """Safety rules: built-in, the user's, the project's. ConfigError names file, line and rule."""
+        """Return the safety rules: built-in, user's and project's. ConfigError names file, line and rule."""
 
     def skills(self, project: str | None, names: tuple[str, ...]) -> GivenSkills:
-        """Return the skills that a run gets: these and its project's, as `given` of pancode.skills."""
+        """Return the skills a run gets: `names` and its project's skills, like pancode.skills.given."""
 
     def tiers(self, project: str | None) -> dict[str, ModelTier]:
-        """Return the owner's corrections of models' tiers, by pattern."""
+        """Return the model tiers that the user has corrected, by model pattern."""
 
     def max_depth(self) -> int:
         """Return the maximum nesting depth of runs."""
 
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
-        """Return each path that the task names: its place, links followed, and whether it exists."""
+        """Return each path in the task's text, with its place (links resolved) and whether it exists."""
 
     def presets(self) -> NamedPresets:
         """Return the shipped presets and the user's. ConfigError names the file, line and key."""
@@ -161,10 +161,10 @@ class Surroundings(Protocol):
         """Return the name of the applied preset, or None."""
 
     def origins(self, project: str | None) -> dict[str, SettingSaid]:
-        """Return every setting by its key."""
+        """Return every setting, with its value and origin, by key."""
 
 
 class Around(Protocol):
-    """Reads the surroundings of a dispatch from files, given a caller's settings and preset."""
+    """Reads a dispatch's surroundings from files, given the caller's settings and preset."""
 
     def __call__(self, callers: Mapping[str, object], preset: str | None = None, /) -> Surroundings: ...

@@ -1,4 +1,4 @@
-"""Runs as JSON, in the shapes that scripts rely on, and the lookup of a run by a user's text."""
+"""Converts runs to the JSON shapes that scripts rely on, and finds the run that a user's text names."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def get_run(core: Core, text: str) -> records.Run:
 
 
 def newer_elsewhere(core: Core, folder: str) -> str:
-    """Return a note that the last run in this folder is not the newest of all; empty if it is."""
+    """Return a note if the last run in this folder is not the newest run of all; empty if it is."""
     with core.ports.ledger.transaction() as tx:
         here, newest = _find_last_run(tx, folder), _find_last_run(tx, "")
     if here is None or newest is None or here.id == newest.id:
@@ -67,11 +67,11 @@ def newer_elsewhere(core: Core, folder: str) -> str:
 
 
 def find_run(tx: Transaction, text: str) -> records.Run:
-    """Return the run that an id, an unambiguous prefix, an agent's name, `last` or `running` names.
+    """Return the run that the text names: an id, an unambiguous prefix, an agent's name, `last` or `running`.
 
-    `last@FOLDER`: the last run of that folder. `running@RUN`: the newest running one that this run's session
-    started. An agent's name means its only run that has not ended; `agent:NAME` never means anything else.
-    NotFoundError with the nearest id, UsageError that lists the candidates.
+    `last@FOLDER`: the last run of that folder. `running@RUN`: the newest running run that the session of RUN
+    started. An agent's name means the agent's only run that has not ended; `agent:NAME` is always an agent's
+    name. NotFoundError names the nearest id; UsageError lists the candidates.
     """
     exact = tx.get(records.Run, text)
     if exact is not None:
@@ -93,7 +93,7 @@ def find_run(tx: Transaction, text: str) -> records.Run:
     if ids:
         return _find_picked(tx, text, ids)
     newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
-    # If it is not an agent's name, the error suggests the nearest id.
+    # If the text is not an agent's name, the error suggests the nearest id.
     return _of_agent(tx, text, newest) or _find_picked(tx, text, [run.id for run in newest])
 
 
@@ -105,8 +105,8 @@ def not_ended(tx: Transaction) -> Iterator[records.Run]:
 
 
 def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records.Run | None:
-    """Return the agent's only run that has not ended; None if no known run belongs to such an agent.
-    UsageError lists several such runs, NotFoundError lists the ended ones."""
+    """Return the agent's only run that has not ended; None if no known run belongs to this agent. UsageError
+    lists several such runs; NotFoundError lists the agent's ended runs."""
     mine = (run for run in not_ended(tx) if run.agent == agent and run.judges is None)
     found = sorted(mine, key=lambda run: run.created_ms, reverse=True)
     if len(found) == 1:
@@ -124,14 +124,14 @@ def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records
 
 
 def _in_short(run: records.Run) -> str:
-    """Return the run's outcome or state, and the beginning of its task."""
+    """Return the run's outcome or state, followed by the beginning of its task."""
     task = " ".join((run.task or " ".join(run.argv or ())).split())
     return f"({run.outcome or run.state}: {task[:_TASK]}{'...' if len(task) > _TASK else ''})"
 
 
 def _find_last_run(tx: Transaction, folder: str) -> records.Run | None:
-    """Return the newest run of the folder's repository, or the newest of all if it has none. Verifying runs
-    come last, because no user requested them."""
+    """Return the newest run of the folder's repository; without a repository, the newest of all. Verifying
+    runs are chosen last, because no user requested them."""
     runs: list[records.Run] = []
     for most in _PAGES if folder else _PAGES[:1]:
         newest = tx.find(records.Run, order="created_ms", descending=True, limit=most)
@@ -150,36 +150,33 @@ def is_in(folder: str, project: str) -> bool:
 
 
 def _find_running(tx: Transaction, of: str) -> records.Run:
-    """Return the running run that started last; NotFoundError names runs that are not running. `of`: only
-    runs that this run's session started."""
+    """Return the running run that started last; NotFoundError names runs that are not running. `of`: consider
+    only the runs that the session of this run started."""
     found = tx.find(records.Run, {"state": records.RunState.RUNNING})
     if of:
         session = find_run(tx, of).session
         parents = {run.id: tx.get(records.Run, run.parent) for run in found if run.parent}
         found = [run for run in found if (by := parents.get(run.id)) and by.session == session]
         if not found:
-            fix = (
-                "list what it has started: pancode sessions show --tasks RUN; to stop the run you talk to: "
-                "/stop"
-            )
+            fix = "list its runs: pancode sessions show --tasks RUN; to stop the run you talk to: /stop"
             raise NotFoundError("no run that this session started is running", fix=fix, code="run_not_found")
     if found:
         return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
     others = (records.RunState.INTERRUPTING, records.RunState.COLLECTING, records.RunState.PENDING)
     there = [run for state in others for run in tx.find(records.Run, {"state": state}, limit=_SHOWN)][:_SHOWN]
     why = "; ".join(f"{run.id} is {run.state}: {run.reason}" for run in there)
-    fix = "use the id of one of them: pancode runs stop RUN" if there else "pancode runs"
+    fix = "use the id of one of these runs: pancode runs stop RUN" if there else "pancode runs"
     raise NotFoundError("no run is running", why=why, fix=fix, code="run_not_found")
 
 
 def _find_picked(tx: Transaction, text: str, ids: list[str]) -> records.Run:
     found = tx.get(records.Run, pick_run(text, ids))
-    assert found is not None  # The id was read in this transaction.
+    assert found is not None  # The run's id was read in this transaction.
     return found
 
 
 def attempts_of(tx: Transaction, run: records.Run) -> list[records.Attempt]:
-    """Return the attempts, oldest first; read by key, because lists of runs call this for each run."""
+    """Return the run's attempts, oldest first; read by key, as lists of runs call this for each run."""
     found = (tx.get(records.Attempt, run.id, number) for number in range(1, run.attempt + 1))
     return [attempt for attempt in found if attempt is not None]
 
@@ -205,7 +202,7 @@ def walk_previous(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
 
 
 def session_of(tx: Transaction, run: records.Run) -> records.SessionRow | None:
-    """Return the session of this interactive run; None if the run takes no turns."""
+    """Return the session of this run; None if the run is not interactive."""
     return tx.get(records.SessionRow, run.session) if run.takes_turns else None
 
 
@@ -220,8 +217,8 @@ def chain_of(tx: Transaction, run: records.Run) -> list[records.Run]:
 
 
 def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
-    """Return the mode and level that limit the runs it dispatches, at most those of its session's newest
-    interactive run. A user's choice for the next run can only narrow them, and does so at once."""
+    """Return the mode and safety level that limit the runs that this run dispatches: at most its own, those
+    of its session's newest interactive run, and those that the user has chosen for the next run."""
     hands, session = (run.mode, run.safety), session_of(tx, run)
     if session is None:
         return hands
@@ -232,7 +229,7 @@ def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
 
 
 def is_taken(tx: Transaction, old: records.Run) -> bool:
-    """Whether the run's question is open or the run that answers it works; only one continues it."""
+    """Whether the run's question is open or a run that answers it is active; only one may continue it."""
     if not is_blocked(old):
         return False
     newest = tx.get(records.Run, list_next_runs(old)[-1]) if list_next_runs(old) else None
@@ -263,7 +260,7 @@ def was_stopped(tx: Transaction, run: records.Run) -> bool:
 
 
 def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str, records.Run]:
-    """Return, by id, each step's newest run and the step's earlier runs that it continues."""
+    """Return each step's newest run and the earlier runs that it continues, by id."""
     found = dict[str, records.Run]()
     for step in steps:
         newest = tx.get(records.Run, step.run) if step.run is not None else None
@@ -283,7 +280,7 @@ HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
 
 
 def format_optional_iso(ms: int | None) -> str | None:
-    """Return the time in ISO 8601, UTC, with milliseconds; None for None or a time out of range."""
+    """Return the time in ISO 8601, UTC, with milliseconds; None if `ms` is None or out of range."""
     if ms is None:
         return None
     try:
@@ -299,7 +296,7 @@ def format_iso(ms: int) -> str:
 
 
 def get_run_shape(core: Core, text: str) -> RunShape:
-    """Return one run's entry, as in the list of runs."""
+    """Return the run's entry as in the list of runs."""
     with core.ports.ledger.transaction() as tx:
         return run_shape(core, tx, find_run(tx, text))
 
@@ -313,7 +310,7 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
         chain, words = [old.id for old in walk_previous(tx, run)], words_of(tx, run)
         shape = run_shape(core, tx, run)
         waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
-        # If the result lacks files, the node has kept the checkout: give the command that copies it.
+        # If the result lacks files, the node kept the checkout, so the note has the command that copies it.
         copied = list[str]()
         if attempts and attempts[-1].failure is FailureKind.INCOMPLETE_RESULT and leases:
             node = tx.get(records.Node, leases[-1].node)
@@ -334,8 +331,8 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:
-    """Return usage as stored in the ledger; before a node reports, 0 tokens at an unknown cost. Without a
-    receipt no source is recorded: an amount counts as reported, but zero as unknown."""
+    """Return the usage stored in the ledger; before a node reports, 0 tokens and an unknown cost. Without a
+    receipt, the source of a non-zero amount is `reported`, that of zero is `unknown`."""
     cost = usage.get("cost_usd")
     source = str(usage.get("cost_source") or ("reported" if cost and Decimal(str(cost)) else "unknown"))
     return {
@@ -361,7 +358,7 @@ def node_of(tx: Transaction, run: records.Run) -> str | None:
 
 
 def in_line(tx: Transaction, run: records.Run, lease: records.Lease) -> str:
-    """Return why the run waits; if it waits on a node, with its place in that node's queue."""
+    """Return the reason why the run waits, with its place in the queue if it waits on a node."""
     if run.waits is not records.WaitReason.HANDED:
         return run.reason
     open_ = (records.LeaseState.OFFERED, records.LeaseState.ACCEPTED)
@@ -372,9 +369,9 @@ def in_line(tx: Transaction, run: records.Run, lease: records.Lease) -> str:
 
 
 def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool, is_idle: bool = False) -> str:
-    """The word for a run in every interface: its stage, `unknown` while its node is not heard, or its end.
+    """Return the run's status as shown everywhere: its stage, `unknown` while its node is silent, or outcome.
 
-    `is_idle`: an interactive run, which has answered everything and waits for the user's message.
+    `is_idle`: the run is interactive, has answered everything and waits for the user's message.
     """
     if run.state is not records.RunState.ENDED:
         idle = is_idle and stage is RunStage.RUNNING
@@ -461,7 +458,7 @@ def _trust(run: records.Run) -> list[str]:
 
 
 def _not_landed(run: records.Run) -> list[str]:
-    """Return a note on a requested landing that waits or failed, so that it is not overlooked."""
+    """Return a note if a requested landing waits or failed, so that the user notices."""
     landing = landing_of(run)
     if landing is None or landing["status"] in (LANDED, NOTHING):
         return []
@@ -469,7 +466,7 @@ def _not_landed(run: records.Run) -> list[str]:
 
 
 def unknown_since(core: Core, tx: Transaction, lease: records.Lease) -> list[str]:
-    """Return `unknown since T`, a note (not a state) on a running run whose node is silent."""
+    """Return the note `unknown since T` for a running run whose node is silent."""
     node = tx.get(records.Node, lease.node)
     view = core.view_of(node) if node is not None else None
     if view is None or view.state in HEARD:
@@ -481,18 +478,18 @@ def unknown_since(core: Core, tx: Transaction, lease: records.Lease) -> list[str
         else format_iso(max(core.wall_ms() - quiet, lease.bound_ms))
     )
     why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
-    return [f"unknown since {since}: {lease.node} is {view.state}{why or ', it sends no heartbeats'}"]
+    return [f"unknown since {since}: node {lease.node} is {view.state}{why or ', it sends no heartbeats'}"]
 
 
 def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:
-    """Return notes on lost leases that may still run: listed by their node, or end not confirmed."""
+    """Return notes on lost leases that may still run: listed by the node, or their end not confirmed."""
     notes = []
     for lease in tx.find(records.Lease, {"run": run.id}):
         if not _is_lost(lease):
             continue
         which = "" if lease.lease == run.lease else f"attempt {lease.attempt} "
-        # Whether the node still lists the lease in a heartbeat that echoes one of ours sent after the lease
-        # was given up.
+        # Whether the node still lists the lease in a heartbeat that answers one that we sent after giving up
+        # the lease.
         contacts, identity = core.live.contacts, identity_of(lease)
         last, echoed = contacts.last_heartbeats.get(lease.tag), contacts.echoed_ms.get(lease.tag)
         since = core.live.answers.given_up_ms.get(str(identity), 0)

@@ -1,7 +1,7 @@
-"""The waiting runs in memory: their order and requirements; a run's row is read when it is placed.
+"""Keeps the order and requirements of waiting runs in memory; a run's row is read only to place the run.
 
 Runs with the same requirements wait for the same reason, as free slots only decrease during a pass. So only
-the first run of such a group is tried, and the next one only while they are being placed.
+the first run of such a group is tried, and the next one only if the first was placed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WaitingRun:
 
 
 class WaitingRuns:
-    """All pending runs. `changes` counts the changes of what is shown of them."""
+    """All pending runs. `changes` counts the changes of what the queue shows of them."""
 
     def __init__(self) -> None:
         self.all: dict[str, WaitingRun] = {}
@@ -44,7 +44,7 @@ class WaitingRuns:
         self._wishes: dict[object, list[Place]] = {}
 
     def note(self, run: str, row: Run | None) -> None:
-        """Store the run's current row; None removes the run."""
+        """Store the run's current row; None, or a run that is no longer pending, removes it."""
         known = self.all.get(run)
         fresh = _make_entry(row) if row is not None and row.state is RunState.PENDING else None
         if known == fresh:
@@ -65,7 +65,7 @@ class WaitingRuns:
         return sorted((one for id, one in self.all.items() if id not in without), key=lambda one: one.place)
 
     def groups(self, fits: Callable[[WaitingRun], bool], alone: Set[str]) -> list[Iterator[WaitingRun]]:
-        """Return the fitting runs in order, grouped by requirements; each of `alone` is a group."""
+        """Return the fitting runs, in order, grouped by requirements; each of `alone` is a separate group."""
         groups = [self._yield_group(places, fits, alone) for places in self._wishes.values()]
         one_by_one = [one for run in alone if (one := self.all.get(run)) is not None and fits(one)]
         return [*groups, *(iter([one]) for one in one_by_one)]
@@ -79,7 +79,7 @@ class WaitingRuns:
                 yield one
 
     def unexplained(self, wish: object, why: str, alone: Container[str], most: int) -> list[str]:
-        """Return up to `most` runs with this wish whose recorded reason is not `why`."""
+        """Return up to `most` runs with requirements `wish` whose recorded reason to wait is not `why`."""
         found: list[str] = []
         for *_, run in self._wishes.get(wish, ()):
             if len(found) >= most:
@@ -91,7 +91,7 @@ class WaitingRuns:
 
 
 def in_turn(groups: list[Iterator[WaitingRun]], in_vain: Container[object]) -> Iterator[WaitingRun]:
-    """Yield the runs of all groups in order; a group ends once its wish is among those `in_vain`."""
+    """Yield the runs of all groups in order; a group ends once its requirements are known to be `in_vain`."""
     heads = [(one.place, number, one) for number, group in enumerate(groups) if (one := next(group, None))]
     heapify(heads)
     while heads:
@@ -103,7 +103,7 @@ def in_turn(groups: list[Iterator[WaitingRun]], in_vain: Container[object]) -> I
 
 
 def _make_entry(run: Run) -> WaitingRun:
-    """Return the run's entry; a later attempt is a separate group, with its reservation and pause."""
+    """Return the run's entry; a retried run gets a separate group, as it has a reservation and a delay."""
     own = run.id if run.attempt > 1 or run.retry_at_ms is not None else ""
     ticket = Ticket(f"pool.{pool_of(run)}", run.id, run.attempt, run.task[:200], run.agent, run.priority)
     return WaitingRun(

@@ -10,7 +10,7 @@ from pancode.kernel.route import Route
 
 
 class FiringShape(TypedDict):
-    """One firing of a schedule. `key`: its time, event, commit or call; `cause`: the same, or a user."""
+    """One firing. `key`: the time, event, commit or call that caused it; `cause`: the same, or a user."""
 
     key: str
     due_at: str
@@ -25,11 +25,11 @@ class FiringShape(TypedDict):
 
 
 class ScheduleShape(TypedDict):
-    """Work that starts automatically. `next`: its next five times as text; `running`: its run or workflow.
+    """Work that starts automatically. `next`: next five times as text; `running`: active run or workflow.
 
-    `url`: the address of its webhook, if it has one; `secret`: the webhook's secret, only returned when it is
-    created. `trigger`, `words`: what fires it. `task`: what it starts. `trouble`: why its branch cannot be
-    read.
+    `url`: the address of its webhook, if any; `secret`: the webhook's secret, only returned at its creation.
+    `trigger`, `words`: what fires it, as JSON and as text. `task`: what it starts. `trouble`: why its branch
+    cannot be read.
     """
 
     schedule: str

@@ -30,20 +30,20 @@ At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or wit
 _ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
 _ON_PUSH = "Start when this branch gets a new head; REPO is a directory or an https address."
 _WHERE = "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated."
-_CHAIN = "Start this workflow; TASK is its input."
+_CHAIN = "Start this workflow, with TASK as its input."
 Batch = Annotated[
     str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
 ]
 _MISSED = "For times missed while no coordinator ran: start once for all, not at all, or once for each."
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
-DryRun = Annotated[bool, option("Show the next times; write nothing.", "--dry-run")]
+DryRun = Annotated[bool, option("Show the next times without creating the schedule.", "--dry-run")]
 
 
 def format_schedules(found: list[answers.ScheduleShape]) -> str:
     none = "no schedules yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
     below = []
     for one in found:
-        # The address that fires the schedule, or why it has none.
+        # The address that fires the schedule, or the reason why there is none.
         lines = [f"POST {one['url']}"] if one["url"] else one["warnings"]
         below.append([f"  {escape_line(line)}" for line in (*lines, *_format_problems(one))])
     return format_rows(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
@@ -158,7 +158,9 @@ def add(
     total: workflow_options.Total = None,
     concurrency: workflow_options.Concurrency = None,
     missed: Annotated[Literal["once", "none", "all"], option(_MISSED)] = "once",
-    overlap: Annotated[bool, option("Start even if its last run is still running.", "--overlap")] = False,
+    overlap: Annotated[
+        bool, option("Start even if the schedule's last run is still running.", "--overlap")
+    ] = False,
     zone: Zone = None,
     dry_run: DryRun = False,
     yes: options.Yes = False,
@@ -167,10 +169,10 @@ def add(
 ) -> None:
     """Dispatch TASK or start a workflow at times of --cron, once --at a time, on an event or on a push.
 
-    It takes the options of pancode dispatch. A workflow's files are read now; the repository you are in, the
-    gates and the budget apply as they are at each firing. Unless --overlap is given, it never starts while
-    its last run is still running. In TASK, $RUN is the event's run and $COMMIT the push's commit. With --on
-    webhook, a signed request starts the work; its secret is shown now and never again.
+    The options of pancode dispatch apply. A workflow's files are read now; the current repository, its gates
+    and the budget apply as they are at each firing. Unless --overlap is given, no run starts while the last
+    one is still running. In TASK, $RUN is the event's run and $COMMIT the push's commit. With --on webhook, a
+    signed request starts the work; its secret is shown only now.
     """
     body: dict[str, Any] = {"name": name, "cron": cron, "at": at, "on": on, "where": dict(where)}
     body |= {"missed": missed, "overlap": overlap, "dry_run": dry_run}
@@ -181,7 +183,7 @@ def add(
 
 
 def _resolve_repo(word: str) -> str:
-    """Return the repository as an address, or an absolute directory of the coordinator's computer."""
+    """Return the repository as an address, or as an absolute directory on the coordinator's computer."""
     if word.startswith(_HTTPS):
         return word
     place = Path(word).expanduser()
@@ -221,7 +223,7 @@ def show(name: Name, face: Json) -> None:
 def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
-    """Stop firing until the schedule is resumed; runs that are running continue."""
+    """Stop the schedule from firing until it is resumed; its active runs continue."""
     _show(face, face.post(answers.PAUSE_SCHEDULE.at(name), {"reason": reason}))
 
 
@@ -233,7 +235,7 @@ def resume(name: Name, face: Json) -> None:
 
 @verb("schedule run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
-    """Fire now, even if the schedule is paused; its times do not change."""
+    """Fire the schedule now, even if it is paused; its times do not change."""
     _show(face, face.post(answers.RUN_SCHEDULE.at(name), works=True))
 
 

@@ -1,4 +1,4 @@
-"""Looks at watched branches every half minute, in its own thread because a git server may be slow."""
+"""Checks heads of watched branches every half minute, in its own thread as a git server may be slow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PushWatch(PeriodicThread):
         self._core, self._scheduler, self._head_of = core, scheduler, head_of
 
     def look(self) -> None:
-        """Look once at each watched branch."""
+        """Read the head of each watched branch once."""
         with self._core.ports.ledger.transaction() as tx:
             schedules = tx.find(Schedule)
         for schedule in schedules:

@@ -1,4 +1,4 @@
-"""The threads of schedules: one starts due work, one watches branches."""
+"""The threads of schedules: one starts due work, and one watches branches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.schedules.views import brief_lines
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the scheduler, and the thread that reports pushes to it."""
+    """Return the scheduler and the thread that reports pushes to it."""
     scheduler = Scheduler(core, around)
     return scheduler, PushWatch(core, scheduler, head_of)
 

@@ -12,9 +12,9 @@ from pancode.runs.occasions import OCCASIONS
 from pancode.schedules.times import CronTimes, format_time
 
 WEBHOOK = "webhook"
-"""The trigger's value for a signed request from outside, in place of an event's name."""
+"""The trigger's value for a signed request from outside, where other triggers have an event's name."""
 FILTERS = ("agent", "node", "repo", "outcome", "workflow")
-"""The facts by which a schedule can filter events."""
+"""The fields of an event by which a schedule can filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def first_ms(trigger: Trigger, now_ms: int) -> int | None:
 
 
 def on_event(occasion: str, where: Mapping[str, str]) -> OnEvent:
-    """Return the trigger. UsageError for an unknown event or filter, as it would never fire."""
+    """Return this event's trigger. UsageError for an unknown event or filter, which would never match."""
     if occasion not in OCCASIONS:
         raise _make_unknown_error("event", occasion, (*OCCASIONS, WEBHOOK))
     for key in where:

@@ -1,4 +1,4 @@
-"""A schedule as a user or a program requests it."""
+"""A schedule as a user or a program requests it, before validation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AskedSchedule:
 
 
 def wanted_trigger(request: AskedSchedule, now_ms: int) -> Trigger:
-    """Return the trigger. UsageError unless exactly one is given, or if it can never fire."""
+    """Return the requested trigger. UsageError unless there is exactly one, or if it can never fire."""
     given = [one for one in (request.cron, request.at, request.on, request.push) if one is not None]
     if len(given) != 1:
         what = "does not define when it fires" if not given else "defines more than one trigger"
@@ -80,8 +80,8 @@ def _check_name(name: str) -> None:
         raise UsageError(
             f"{name[:80]!r} is not a valid name for a schedule on a webhook",
             why=(
-                f"its secret has the same name, which must have at most {MOST_HOOK_NAME} characters "
-                "and no dot"
+                f"the webhook's secret has the same name, so use at most {MOST_HOOK_NAME} characters and no "
+                "dot"
             ),
             fix="pancode schedule add on-push --on webhook ...",
             code="bad_name",

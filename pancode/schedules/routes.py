@@ -1,4 +1,4 @@
-"""Routes of schedules: add, show, pause, resume, fire, remove; and the webhook that fires one."""
+"""Routes of schedules: add, show, pause, resume, fire and remove them; and the webhook that fires one."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ Words = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ScheduleBody(Body):
-    """When, one of `cron`, `at`, `on` and `on_push`; and what, one of `dispatch` and `workflow`.
+    """A schedule to add: trigger (`cron`, `at`, `on` or `on_push`) and work (`dispatch` or `workflow`).
 
-    `cron`: five fields, or @daily. `at`: once, such as 2026-12-24 08:00. `on`: an event, or `webhook`.
-    `on_push`: repository and branch. `where`: which events of `on` match. `zone`: of cron and at.
-    `missed`: how to treat times that passed while no coordinator ran. `overlap`: start even if its last
+    `cron`: five fields, or @daily. `at`: one time, such as 2026-12-24 08:00. `on`: an event, or `webhook`.
+    `on_push`: repository and branch. `where`: filters for the events of `on`. `zone`: the zone of cron and
+    at.
+    `missed`: how to treat times that passed while the coordinator was down. `overlap`: start even if the last
     run has not ended.
     """
 
@@ -85,7 +86,7 @@ class ScheduleBody(Body):
         )
 
     def without_yes(self) -> ScheduleBody:
-        """Return it without approvals: a token's request has no user who approves each firing."""
+        """Return the body without approvals, as no user approves each firing of a token's schedule."""
         parts = {"dispatch": self.dispatch, "workflow": self.workflow}
         kept = {
             name: part.model_copy(update={"yes": False}) for name, part in parts.items() if part is not None
@@ -97,7 +98,7 @@ class ScheduleBody(Body):
         if work is None or (self.dispatch is not None and self.workflow is not None):
             raise UsageError(
                 "a schedule must start one dispatch or one workflow",
-                fix="give either dispatch or workflow",
+                fix="give either dispatch or workflow, not both",
                 code="bad_value",
             )
         caller = {"settings": dict(work.settings), "preset": work.preset}
@@ -175,7 +176,7 @@ CLOSED = (
 
 
 def add_address(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
-    """Return the schedule, with its webhook's address if it has one and the API is open."""
+    """Return the schedule with its webhook's address, or with a warning if the API is not open over TCP."""
     if shown["trigger"]["kind"] != WEBHOOK:
         return shown
     base = context.public_base()
@@ -195,7 +196,7 @@ def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
 
 @Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED)
 def _receive_webhook(context: ApiContext, call: ApiCall) -> HookShape:
-    """Start a schedule's work on a signed webhook from outside."""
+    """Start the schedule's work when a signed webhook arrives."""
     body: SignedBody = call.body
     core, name = context.core, call.path["schedule"]
     secret = secret_for(core, name, context.coordinator.kept_secret)

@@ -12,11 +12,11 @@ from pancode.schedules.model import AtTime, OnPush, OnWebhook, trigger_of
 from pancode.schedules.times import CronTimes, format_minute
 
 LATE_MS = 120_000
-"""A firing at most this many milliseconds after its time was not missed."""
+"""A firing that is at most this many milliseconds late does not count as missed."""
 MOST_MISSED = 100
 """How many missed times are caught up at most: the newest ones."""
 MOST_DEPTH = 3
-"""How many firings on events may cause each other in a chain; any further one is skipped."""
+"""The maximum length of a chain of firings that cause each other; the next firing is skipped."""
 NEWER = "a newer commit was pushed before this firing started"
 NEWER_CALL = "a newer webhook arrived before this firing started"
 
@@ -31,14 +31,14 @@ class ScheduleView:
     running: str | None = None
     """The schedule's run or workflow that has not ended, or None."""
     fired: Collection[str] = ()
-    """Keys of past firings that could become due again."""
+    """Keys of past firings whose times could come again."""
     called: tuple[Firing, ...] = ()
     """Firings caused by events, pushes or a user, not by a clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The schedule after the decision, and the firings that are new or changed."""
+    """A decision: the new state of the schedule, and the firings that are new or changed."""
 
     schedule: Schedule
     firings: tuple[Firing, ...] = field(default=())
@@ -49,13 +49,13 @@ def decide(view: ScheduleView) -> Decided:
     # A paused schedule skips events and pushes, but not a user's request.
     kept = [one for one in view.called if one.key not in view.fired]
     due = [*[one for one in kept if view.schedule.paused is None or "by" in one.cause], *_list_due(view)]
-    # After a clock was set back, its times come again; the key keeps each from firing twice.
+    # After a clock was set back, the same times come again; the firing's key prevents a second firing.
     schedule = replace(view.schedule, seen_ms=view.now_ms, next_ms=_find_next_ms(view))
-    # A firing starts, waits, or is skipped because another one runs.
+    # A firing starts, waits, or is skipped because another one is active.
     changed: list[Firing] = []
     trigger = trigger_of(view.schedule.trigger)
     gathers = isinstance(trigger, OnPush | OnWebhook)
-    """Whether only the newest of the firings that arrive while one runs is kept."""
+    """Whether only the newest of the firings that arrive during another one is kept."""
     waiting = [one for one in (*view.open, *due) if one.state is FiringState.WAITING]
     changed += [one for one in due if one.state is not FiringState.WAITING]
     if gathers and len(waiting) > 1:
@@ -69,7 +69,7 @@ def decide(view: ScheduleView) -> Decided:
         if busy is None or view.schedule.overlap:
             changed.append(replace(one, state=FiringState.STARTING))
             busy = "the previous firing"
-        elif one.late or gathers:  # It starts when the other one has ended.
+        elif one.late or gathers:  # The waiting firing starts when the active one has ended.
             changed += [one] if one in due else []
         else:
             why = f"{busy} has not ended; use --overlap to allow both at the same time"
@@ -99,9 +99,9 @@ def _list_due(view: ScheduleView) -> list[Firing]:
             return [*(_make_firing(view, ms, late=True) for ms in missed), *made]
         case "none":
             return [*_left_out(view, missed, "--missed none"), *made]
-    if not missed or on_time:  # The firing that is on time also covers the missed ones.
-        return [*_left_out(view, missed, "the next firing covers it"), *made]
-    why = "" if len(missed) == 1 else f"covers {count_noun(len(missed), 'time')} that were missed"
+    if not missed or on_time:  # The firing that is on time also makes up for the missed ones.
+        return [*_left_out(view, missed, "the next firing makes up for it"), *made]
+    why = "" if len(missed) == 1 else f"makes up for {count_noun(len(missed), 'time')} that were missed"
     return [replace(_make_firing(view, missed[-1], late=True), reason=why)]
 
 
@@ -138,7 +138,7 @@ def _end_firing(firing: Firing, state: FiringState, reason: str, now_ms: int) ->
 
 
 def too_deep(schedule: str, depth: int, chain: Collection[str]) -> str | None:
-    """Return why an event that these schedules led to does not fire this one, or None if it does."""
+    """Return why an event caused by the schedules in `chain` must not fire this schedule; None if it may."""
     if schedule in chain:
         return "a run of this schedule caused the event"
     if depth > MOST_DEPTH:

@@ -44,7 +44,7 @@ def _make_firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firin
         cause={"event": event.number, "kind": event.kind.value, "run": event.run},
         depth=depth,
     )
-    # For a refused firing, the event itself names the schedule.
+    # The event of a refused firing itself contains the schedule's name.
     own = event.data.get("schedule")
     why = too_deep(schedule.name, depth, {one.schedule for one in behind} | ({str(own)} if own else set()))
     if why is None:
@@ -53,11 +53,11 @@ def _make_firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firin
 
 
 def _find_causes(tx: Transaction, event: FeedEvent) -> list[Firing]:
-    """Return the firings that caused an event: named by it, or those that started its run or workflow or the
-    ones that these continue from."""
+    """Return the firings that caused an event: the one that the event names, and those that started its run
+    or workflow, or the earlier ones from which these continue."""
     found: list[Firing] = []
     schedule, key = event.data.get("schedule"), event.data.get("key")
-    if schedule and key:  # The event itself says this; the row may have been deleted since.
+    if schedule and key:  # The event contains all facts; the firing's row may have been deleted since.
         depth = int(str(event.data.get("depth") or 0))
         found.append(Firing(str(schedule), str(key), event.at_ms, depth=depth))
     workflow: str | None = str(event.data.get("workflow") or "")
@@ -71,7 +71,7 @@ def _find_causes(tx: Transaction, event: FeedEvent) -> list[Firing]:
 
 
 def _find_origins(tx: Transaction, name: str) -> list[Firing]:
-    """Return the firings that started this run, else those of its nearest predecessors."""
+    """Return the firings that started this run; if none did, those that started its nearest predecessors."""
     found: list[Firing] = []
     names, seen = [name], {name}
     while names and len(seen) <= _BEFORE:
@@ -88,25 +88,25 @@ def _find_origins(tx: Transaction, name: str) -> list[Firing]:
 
 
 def _list_earlier(run: Run) -> list[str]:
-    """Return the names of the runs that led directly to this run."""
+    """Return the ids of the runs that led directly to this run, such as its parent."""
     lineage = Lineage.of(run)
     known = (run.parent, run.judges, lineage.continues, run.retry_of, lineage.resolves.get("run"))
     return [str(one) for one in known if one]
 
 
 class FiringStarter:
-    """Starts the work of firings; one per coordinator. Gates and budget apply at the time of the firing."""
+    """Starts the work of firings; one per coordinator. Gates and budgets apply when the firing starts."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def start(self, schedule: Schedule, firing: Firing) -> None:
-        """Start the run or workflow, or record why it could not. UnavailableError: try again later."""
+        """Start the run or workflow, or record why not. UnavailableError if the caller must retry later."""
         try:
             if not self._is_there(firing):
                 with self._core.ports.ledger.transaction() as tx:
                     rows.must_have_its_token(tx, schedule, self._core.wall_ms())
-                # Only ids and commits replace the placeholders of a task, so no text of a stranger enters it.
+                # Only ids and commits replace a task's placeholders, so no outsider's text enters the task.
                 found = {RUN_PLACE: firing.cause.get("run"), COMMIT_PLACE: firing.cause.get("commit")}
                 wanted = work_of(schedule.work, schedule.name).about(
                     {place: str(value) for place, value in found.items() if value}
@@ -134,7 +134,7 @@ class FiringStarter:
             return firing.run is not None and tx.get(Run, firing.run) is not None
 
     def _end(self, firing: Firing, state: FiringState, reason: str = "", fix: str = "") -> None:
-        """End the firing. If its work did not start, remove the reserved run or workflow id."""
+        """End the firing; if its work did not start, remove the reserved id of the run or workflow."""
         begun = state is FiringState.BEGUN
         over = replace(
             firing,
@@ -151,8 +151,8 @@ class FiringStarter:
 
 log = logging.getLogger("pancode.schedule")
 LOOK_S = 15.0
-"""The longest wait in seconds; short, because a wait does not notice that the computer slept or its clock was
-set."""
+"""The longest wait in seconds. It is short, because a wait does not notice that the computer slept or its
+clock was set."""
 
 Watched = tuple[str, str, str, int]
 """A schedule, its repository and branch, and its creation time, as a later schedule may reuse its name."""
@@ -165,7 +165,7 @@ class Scheduler(FeedThread):
         super().__init__(core, "schedules", LOOK_S, occasions.KINDS, only_with=(Schedule, {}))
         self._starter = FiringStarter(core, around)
         self.heads: dict[Watched, str] = {}
-        """For each schedule on a push, the last known head of its branch. Written by `PushWatch`."""
+        """The last known head of the watched branch, for each schedule on a push. Written by `PushWatch`."""
 
     def run_pass(self) -> float:
         """Decide on each schedule and start due work; return the seconds until the next pass."""
@@ -199,11 +199,11 @@ class Scheduler(FeedThread):
         return any(one.schedule == schedule.name for one in waiting)
 
     def _list_called(self, tx: Transaction, schedule: Schedule) -> tuple[Schedule, list[Firing]]:
-        """Return the firings that events or a push cause, and the schedule with its new position."""
+        """Return the schedule with its new feed position, and the firings that events or a push cause."""
         trigger = trigger_of(schedule.trigger)
         if isinstance(trigger, OnEvent):
             since = self._core.feed.since(int(schedule.mark or 0))
-            if since is None:  # More events happened than the feed keeps.
+            if since is None:  # More events happened than the feed can hold.
                 return replace(schedule, mark=str(self._core.feed.last)), []
             found = [_make_firing(tx, schedule, event) for event in since if _is_wanted(tx, event, trigger)]
             if found or len(since) > BEHIND:

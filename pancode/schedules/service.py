@@ -28,8 +28,8 @@ MOST = 500
 def plan_schedule(
     core: Core, around: Surroundings, request: AskedSchedule, head_of: HeadOf
 ) -> tuple[Schedule, tuple[str, ...]]:
-    """Return the schedule's row, and warnings of what its gates would refuse now; they apply at each firing.
-    UsageError; RefusedError for a workflow file that needs approval."""
+    """Return the schedule's row, and warnings about gates that would refuse its work now; gates apply at each
+    firing. UsageError for invalid values; RefusedError for a workflow file that needs approval."""
     if not NAME.fullmatch(request.name):
         raise UsageError(
             f"{request.name[:80]!r} is not a valid schedule name",
@@ -85,7 +85,7 @@ def pause_schedule(core: Core, name: str, reason: str, by: str) -> None:
 
 
 def resume_schedule(core: Core, name: str, by: str) -> None:
-    """Resume; times during the pause are not missed. Idempotent. RefusedError: its token is invalid."""
+    """Resume; paused times are not missed. Idempotent. RefusedError if the token that made it is invalid."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         if schedule.paused is None:
@@ -97,7 +97,7 @@ def resume_schedule(core: Core, name: str, by: str) -> None:
 
 
 def fire_now(core: Core, name: str, by: str) -> str:
-    """Fire now, even if paused; return the firing's key. ConflictError while its last firing runs."""
+    """Fire now, even if it is paused; return the firing's key. ConflictError while its last firing runs."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         view = rows.load_view(core, work.tx, schedule)
@@ -105,13 +105,13 @@ def fire_now(core: Core, name: str, by: str) -> str:
         if busy is not None and not schedule.overlap:
             raise ConflictError(
                 f"{name} is already running: {busy}",
-                why="it was created without --overlap",
+                why="the schedule was created without --overlap",
                 fix=f"wait for its end, or stop it: pancode runs stop {busy}",
                 code="still_runs",
             )
         now = core.wall_ms()
         firing = Firing(name, f"by hand {now}", now, cause={"by": by})
-        # Its times stay unchanged: only the requested firing is decided.
+        # The schedule's times do not change: only the requested firing is decided.
         made = decide(replace(view, schedule=replace(schedule, seen_ms=now), called=(firing,)))
         rows.write_changes(work, replace(made, schedule=schedule))
         _write_audit(work, "schedule fired manually", name, by)
@@ -127,7 +127,7 @@ def remove_schedule(core: Core, name: str, by: str) -> None:
 
 
 def is_schedule_landing(core: Core, name: str) -> bool:
-    """Whether the work that the schedule starts lands its change. NotFoundError."""
+    """Whether the work that the schedule starts lands its change. NotFoundError for an unknown schedule."""
     with core.ports.ledger.transaction() as tx:
         return work_of(rows.find(tx, name).work, name).lands
 
@@ -137,11 +137,11 @@ def _write_audit(work: Work, what: str, name: str, by: str) -> None:
 
 
 def _list_refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
-    """Return what gates would refuse now, as text. PancodeError for work that cannot be resolved."""
+    """Return refusals that gates would give now, as text. PancodeError for work that cannot be resolved."""
     if work.plan is not None:
         judged = [one for _, one in plan_dry(core, around, work.plan)]
     else:
         assert work.request is not None
         judged = [dry_run(core, around, work.request, later=True)]
     refused = (first_refused(one.verdicts) for one in judged)
-    return [f"it would be refused now: {one.words}" for one in refused if one is not None]
+    return [f"this work would be refused now: {one.words}" for one in refused if one is not None]

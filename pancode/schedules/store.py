@@ -26,7 +26,7 @@ TOLD = (FiringState.REFUSED, FiringState.FAILED)
 
 
 def find(tx: Transaction, name: str) -> Schedule:
-    """Return the schedule. NotFoundError with the nearest name."""
+    """Return the schedule. NotFoundError suggests the nearest name."""
     found = tx.get(Schedule, name)
     if found is None:
         raise not_found("schedule", name, [one.name for one in tx.find(Schedule)], "pancode schedule ls")
@@ -39,7 +39,7 @@ def list_newest(tx: Transaction, name: str, count: int) -> list[Firing]:
 
 
 def load_view(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[Firing] = ()) -> ScheduleView:
-    """Return the schedule's current state."""
+    """Return the schedule's current state. `called`: firings caused by events, a push or a user."""
     known = list_newest(tx, schedule.name, KEPT)
     under_way = [one for one in reversed(known) if one.state in _UNDER_WAY]
     return ScheduleView(
@@ -53,7 +53,7 @@ def load_view(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[
 
 
 def find_running(tx: Transaction, known: Sequence[Firing]) -> str | None:
-    """Return the run or workflow of these firings that has not ended, or None."""
+    """Return the id of a run or workflow of these firings that has not ended, or None."""
     begun = (one for one in known if one.state is FiringState.BEGUN)
     return next((found for one in begun if (found := _open(tx, one)) is not None), None)
 
@@ -77,7 +77,7 @@ def write_changes(work: Work, made: Decided) -> None:
 
 
 def _with_id(work: Work, schedule: Schedule, firing: Firing) -> Firing:
-    """Assign the id of the firing's run before the run exists, so that a crash starts nothing twice."""
+    """Assign an id to the firing's run before the run exists, so that a crash cannot start it twice."""
     if schedule.work["kind"] == "workflow":
         return replace(firing, workflow=workflow_rows.new_id(work.core, work.tx))
     return replace(firing, run=new_id_in(work.core, work.tx))
@@ -115,7 +115,7 @@ def count_schedules(work: Work) -> int:
 
 
 def end_firing(work: Work, over: Firing) -> None:
-    """Record that a firing has ended; if its schedule was removed since, there is no row to update."""
+    """Record that a firing has ended; if its schedule was removed meanwhile, only publish the event."""
     if work.tx.get(Firing, over.schedule, over.key) is not None:
         work.tx.put(over)
     publish_firing(work, over)

@@ -1,4 +1,4 @@
-"""Parses cron expressions and times of day in a zone, and computes their times. Pure."""
+"""Parses cron expressions and times of day in a zone, and computes the times at which they fire. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS: Mapping[str, str] = {
     "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
 }
-"""Names that users may write instead of the five fields; `@annually` and `@reboot` are not supported."""
+"""Names that users may write instead of five cron fields; `@annually` and `@reboot` are not supported."""
 FIELDS = 5
 _LONGEST = 200
 _LOCAL = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{1,2}:\d{2})(?::\d{2})?")
@@ -50,14 +50,14 @@ class CronTimes:
             CronSim(fields, _to_local_time(now_ms, zone_of(zone)))
         except CronSimError as exc:
             if _fits_another_month(fields):
-                raise _make_never_error(text, "none of its months has such a day") from exc
+                raise _make_never_error(text, "none of the months in the expression has such a day") from exc
             raise _make_format_error(text, str(exc)) from exc
         if made.after(now_ms) is None:
-            raise _make_never_error(text, "no day of the next fifty years matches it")
+            raise _make_never_error(text, "no day of the next fifty years matches the expression")
         return made
 
     def after(self, ms: int) -> int | None:
-        """Return the first time after this moment, or None."""
+        """Return the expression's first time after this moment, or None."""
         return next(iter(self.next(ms, 1)), None)
 
     def next(self, ms: int, count: int) -> list[int]:
@@ -66,7 +66,7 @@ class CronTimes:
         return [_to_ms(one) for one in islice(times, count)]
 
     def between(self, after_ms: int, until_ms: int, most: int) -> list[int]:
-        """Return the newest times after the first moment and up to the second, at most `most`."""
+        """Return the newest `most` times after `after_ms` and up to `until_ms`."""
         found: list[int] = []
         start = _to_local_time(until_ms + 60_000, zone_of(self.zone))
         for one in CronSim(self.fields, start, reverse=True):
@@ -84,8 +84,8 @@ class CronTimes:
 
 
 def read_at(words: str, zone: str, now_ms: int) -> int:
-    """Parse a moment: `2026-12-24 08:00` or `08:00` in the zone, or with a UTC offset. UsageError. A time
-    that the clocks skip does not exist; a time that they repeat means its first occurrence."""
+    """Parse a moment, such as `2026-12-24 08:00` or `08:00` in the zone, or with a UTC offset. UsageError if
+    invalid, past, or skipped by the clocks; a time that the clocks repeat means its first occurrence."""
     text, tz = words.strip(), zone_of(zone)
     now = _to_local_time(now_ms, tz)
     if _TODAY.fullmatch(text):
@@ -114,7 +114,7 @@ def format_time(ms: int, zone: str) -> str:
 
 
 def format_minute(ms: int) -> str:
-    """Return the key of a firing: the minute in UTC, which no change of summer time repeats."""
+    """Return the key of a firing: the minute in UTC, which is unique even when clocks are set back."""
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%MZ}"
 
 
@@ -123,7 +123,7 @@ def _in_zone(text: str, tz: tzinfo, words: str) -> datetime:
         naive = datetime.fromisoformat(text.replace("T", " ")).replace(tzinfo=tz)
     except ValueError as exc:
         found = _LOCAL.fullmatch(text)
-        if found is None or len(found[2]) > 4:  # Users write 8:00 without a leading zero.
+        if found is None or len(found[2]) > 4:  # Accepts 8:00, as users omit the leading zero.
             raise _no_time(words, str(exc)) from exc
         return _in_zone(f"{found[1]} 0{found[2]}", tz, words)
     if naive.astimezone(UTC).astimezone(tz).replace(tzinfo=None) != naive.replace(tzinfo=None):
@@ -155,7 +155,7 @@ def _to_ms(at: datetime) -> int:
 
 
 def _fits_another_month(fields: str) -> bool:
-    """Whether the expression never matches only because of its month, as in `0 0 31 2 *`."""
+    """Whether the expression matches no time only because of its month, as in `0 0 31 2 *`."""
     minute, hour, day, _, weekday = fields.split()
     try:
         CronSim(f"{minute} {hour} {day} * {weekday}", datetime(2026, 1, 1, tzinfo=UTC))

@@ -24,19 +24,19 @@ def list_schedules(core: Core) -> list[ScheduleShape]:
 
 
 def get_schedule(core: Core, name: str, warnings: tuple[str, ...] = ()) -> ScheduleShape:
-    """Return one schedule with its last firings. NotFoundError."""
+    """Return one schedule with its last firings. NotFoundError for an unknown name."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(core, tx, rows.find(tx, name), FIRINGS), "warnings": list(warnings)}
 
 
 def preview_schedule(core: Core, schedule: Schedule, warnings: tuple[str, ...]) -> ScheduleShape:
-    """Return the shape of a schedule that has not been written."""
+    """Return a schedule that is not stored yet, as the API would show it."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(core, tx, schedule, 0), "warnings": list(warnings)}
 
 
 def brief_lines(core: Core, tx: Transaction, since_ms: int) -> list[BriefLine]:
-    """Return a line on each schedule's newest firing that was refused or failed since then."""
+    """Return a line for each schedule whose newest firing since then was refused or failed."""
     found: list[BriefLine] = []
     for schedule in tx.find(Schedule):
         bad = [one for one in rows.list_newest(tx, schedule.name, FIRINGS) if one.state in rows.TOLD]

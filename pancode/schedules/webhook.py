@@ -1,4 +1,4 @@
-"""Accepts a signed webhook: writes its firing once, even if repeated, which wakes the scheduler."""
+"""Accepts a signed webhook: stores its firing once, even if it is sent again, and so wakes the scheduler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.schedules.rules import Decided, decide
 
 
 class HookShape(TypedDict):
-    """The result of a signed webhook. `why`: why it starts nothing; empty if it starts work."""
+    """The result of a signed webhook. `why`: the reason why no work starts; empty if work starts."""
 
     schedule: str
     taken: bool
@@ -33,7 +33,7 @@ SecretOf = Callable[[str], str]
 
 
 def accept_call(core: Core, name: str, sure: ProvenCall) -> HookShape:
-    """Return the result of a call with a valid signature. AccessError if there are too many calls."""
+    """Return the result of a call with a valid signature. AccessError if calls come too often."""
     if sure.is_ping:
         return {"schedule": name, "taken": False, "why": PING}
     with unit_of_work(core) as work:
@@ -41,7 +41,7 @@ def accept_call(core: Core, name: str, sure: ProvenCall) -> HookShape:
 
 
 def secret_for(core: Core, name: str, secret_of: SecretOf) -> str | None:
-    """Return the key that signs calls of this schedule, or None if it has none."""
+    """Return the secret that signs this schedule's calls, or None if the schedule has none."""
     with core.ports.ledger.transaction() as tx:
         schedule = tx.get(Schedule, name)
     if schedule is None or not isinstance(trigger_of(schedule.trigger), OnWebhook):
@@ -63,7 +63,8 @@ def _fire_schedule(work: Work, schedule: Schedule, sure: ProvenCall) -> HookShap
         raise too_many()
     firing = Firing(name, sure.key, now, cause={"kind": "webhook", "webhook": sure.id})
     work.audit("schedule", "info", "called by a webhook", None, schedule=name, webhook=sure.id)
-    if schedule.paused is not None:  # It is written anyway, so that a repeated webhook does not fire later.
+    # The firing is written anyway, so that a repeated webhook does not fire later.
+    if schedule.paused is not None:
         left = replace(firing, state=FiringState.SKIPPED, reason=schedule.paused, done_ms=now)
         rows.write_changes(work, Decided(schedule, (left,)))
         return {"schedule": name, "taken": False, "why": schedule.paused}

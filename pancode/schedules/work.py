@@ -13,9 +13,9 @@ from pancode.runs.request import DispatchRequest, dump_request, request_from
 from pancode.workflows.model import StepPlan, WorkflowPlan
 
 BY = "schedule:"
-"""The prefix of a schedule's name when the schedule is the author of runs."""
+"""The prefix of a schedule's name in the field that records who dispatched a run."""
 RUN_PLACE, COMMIT_PLACE = "$RUN", "$COMMIT"
-"""Placeholders in a task: for the id of the event's run, and for the commit of the push."""
+"""Placeholders in a task: the id of the event's run, and the commit of the push."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class PlannedWork:
         return bool(self.caller.get("land")) or any(one is not None and one.land for one in requests)
 
     def words(self) -> str:
-        """Return the work as shown in a table: the task, or the workflow."""
+        """Return the work as a table shows it: the task, or the workflow's name."""
         if self.plan is not None:
             return f"{self.plan.kind} {self.plan.name}" + (f": {self.plan.input}" if self.plan.input else "")
         assert self.request is not None
         return self.request.task if self.request.argv is None else " ".join(self.request.argv)
 
     def about(self, places: Mapping[str, str]) -> PlannedWork:
-        """Return the work with `$RUN` and `$COMMIT` replaced; their values have no blanks or quotes."""
+        """Return the work with these values, which have no blanks or quotes, for `$RUN` and `$COMMIT`."""
         if self.plan is not None:
             return replace(self, plan=replace(self.plan, input=_fill_places(self.plan.input, places)))
         assert self.request is not None
@@ -55,7 +55,7 @@ class PlannedWork:
 
 
 def work_of(row: Mapping[str, Any], schedule: str) -> PlannedWork:
-    """Return the work that `row` describes, with this schedule as its author."""
+    """Return the work that `row` describes, recorded as dispatched by this schedule."""
     by = f"{BY}{schedule}"
     if row["kind"] == "run":
         return PlannedWork(request=request_from(row["request"], by), caller=row["caller"])

@@ -17,8 +17,8 @@ from pancode.runs.answers import (
 
 
 class InteractiveRunShape(TypedDict):
-    """One run of a session. `turns`: how many have ended. `begins`: the interactive run that it continues
-    from, the previous one or an earlier one that a user restored; null: it is the first."""
+    """One interactive run of a session. `turns`: how many turns have ended. `begins`: the interactive run
+    from which it continues, the previous one or an earlier one that a user restored; null for the first."""
 
     run: str
     begins: str | None
@@ -32,9 +32,9 @@ class InteractiveRunShape(TypedDict):
 
 
 class AskedShape(TypedDict):
-    """The open question. `call`: the number that an answer names; null: the whole run. `plan`: the digest
-    that an approval names for a run that has not started; null: it has. `whole`: what an approval for the
-    rest of the run allows, if it is a rule. `yes`: the flags that an approval requires."""
+    """A run's open question. `call`: the number of the call that an answer names; null: the whole run.
+    `plan`: the digest that an approval names for a run not yet started; null: it has. `whole`: the rule that
+    an approval for the rest of the run adds; empty: none. `yes`: flags that an approval requires."""
 
     run: str
     kind: str
@@ -48,9 +48,9 @@ class AskedShape(TypedDict):
 
 
 class SessionMoney(TypedDict):
-    """Amounts in dollars; null: no such limit. `ceiling`: for all interactive runs; `left`: its rest after
+    """Amounts in dollars; null: no such limit. `ceiling`: for all interactive runs; `left`: the ceiling less
     spending and reservations for unknown costs; `sitting`: the most that the newest interactive run may cost.
-    `runs`: the cost of the runs that an orchestrator started, not included in `usage`; null: not an
+    `runs`: the cost of the runs that an orchestrator started, which `usage` excludes; null if it is not an
     orchestrator."""
 
     ceiling_usd: str | None
@@ -60,8 +60,8 @@ class SessionMoney(TypedDict):
 
 
 class NextTerms(TypedDict):
-    """The terms of a session's next interactive run, and who chose them. `memory`: whether it keeps its
-    program's memory; false: its model is on another node, so its agent gets a summary instead."""
+    """The terms of a session's next interactive run, and who chose them. `memory`: whether the run keeps its
+    program's memory; false if its model is on another node, where the agent gets a summary instead."""
 
     mode: str
     safety: str
@@ -73,16 +73,16 @@ class NextTerms(TypedDict):
 
 
 class SessionShape(TypedDict):
-    """A session. `run`: its newest run; `waiting`: messages that no turn got; `takes_turns`: whether that run
-    is interactive. `heard`: false while a program of it runs on a node that sends no heartbeats.
+    """A session. `run`: its newest run; `waiting`: messages that no turn received; `takes_turns`: whether
+    that run is interactive. `heard`: false while one of its programs runs on a node that sends no heartbeats.
 
-    `mode`, `safety`, `model`, `reasoning`, `program_mode` (the program's own name): of that run;
-    `next`: of the next interactive run, if a user chose others.
+    `mode`, `safety`, `model`, `reasoning`, `program_mode` (the program's own name for the mode): of that run;
+    `next`: those of the next interactive run, if a user chose others.
 
     `last_words`: the beginnings of a user's newest messages.
 
     `turn`: the last ended turn of that run: number, stop, why, tokens, cost_usd and cost_source (`metered` by
-    its node's gateway, `reported` by the program ...). `goes_on`: the next run starts automatically.
+    the node's gateway, `reported` by the program ...). `goes_on`: whether the next run starts automatically.
     """
 
     session: str
@@ -116,7 +116,7 @@ class SessionShape(TypedDict):
 
 
 class InteractiveRunVerdict(TypedDict):
-    """The verdict on one interactive run. `receipt`: its digest; null if there is none, as while it runs."""
+    """The verification result of one interactive run. `receipt`: its receipt's digest; null while none."""
 
     run: str
     state: str
@@ -127,14 +127,14 @@ class InteractiveRunVerdict(TypedDict):
 
 
 class SessionVerdictShape(VerdictShape):
-    """The verdict on all interactive runs of a session, oldest first; BROKEN if one does not continue the
-    previous one. For a run without a session: its own verdict, and no interactive runs."""
+    """The verification result of all interactive runs of a session, oldest first; BROKEN if a run does not
+    continue the previous one. For a run without a session: its own result, and no interactive runs."""
 
     interactive_runs: list[InteractiveRunVerdict]
 
 
 class CheckpointShape(TypedDict):
-    """A named point of a session: the interactive run that ended there. `commit` null: no files."""
+    """A named point of a session: the interactive run that ended there. `commit`: its files; null: none."""
 
     name: str
     run: str
@@ -144,8 +144,8 @@ class CheckpointShape(TypedDict):
 
 
 class CheckpointsShape(TypedDict):
-    """A session's checkpoints, oldest first. `next`: the one where its next message continues; null: it
-    continues after the newest interactive run."""
+    """A session's checkpoints, oldest first. `next`: the checkpoint from which the next message continues;
+    null: it continues from the newest interactive run."""
 
     session: str
     next: str | None
@@ -169,9 +169,9 @@ class WindowPart(TypedDict):
 class ContextShape(TypedDict):
     """The context window of the model of a session's newest run, in tokens; null: unknown.
 
-    `used`: the tokens of the last call and its answer, counted by the model server; `left`: of `window`.
-    `parts`: estimates for the prompt; its `turns` are the rest of `used`. `compacted`: how the conversation
-    was last shortened; empty if the end of the output shows nothing.
+    `used`: tokens of the last call and its answer, counted by the model server; `left`: the rest of `window`.
+    `parts`: estimates for the prompt; its `turns` are the remainder of `used`. `compacted`: how the
+    conversation was last shortened; empty if the end of the output does not show it.
     """
 
     session: str
@@ -190,8 +190,8 @@ class SessionsAnswer(TypedDict):
 
 
 class SaidAnswer(TypedDict):
-    """`how` the message reaches an agent: `begins` (in the next run), `sent`, `with its task`, `kept`.
-    `number`: its number in this run, as in the run's output; 0: it is part of the task."""
+    """A sent message. `how`: when the agent gets it: `begins` (in the next run), `sent`, `with its task`,
+    `kept`. `number`: its number in this run's output; 0: it is part of the task."""
 
     run: str
     state: str

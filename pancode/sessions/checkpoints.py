@@ -25,13 +25,13 @@ from pancode.sessions.transcript import TalkRecord, build_conversation, format_m
 
 MOST_POINTS = 100
 MOST_INTERACTIVE_RUNS, MOST_TOLD = 20, 12_000
-"""How many interactive runs before a checkpoint are read for the agent that continues there, and how many
-characters from their end it gets."""
+"""How many interactive runs before a restored checkpoint the agent that continues there gets to read, and the
+maximum number of characters, counted from the end."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
 def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
-    """Name the point after the newest interactive run. `name` empty: the next number. UsageError."""
+    """Create a checkpoint after the newest interactive run; empty `name`: the next number. UsageError."""
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
         row = require_suspended(session)
@@ -64,10 +64,10 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
 
 
 def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: str) -> CheckpointsShape:
-    """Let the next message continue at this point. Later interactive runs and their checkpoints are kept.
+    """Make the next message continue from this checkpoint; later interactive runs and checkpoints are kept.
 
-    The agent does not remember the conversation until then, so it gets it from our records. UsageError,
-    NotFoundError.
+    The next run's agent does not remember the conversation before the checkpoint, so it gets the end of it
+    from the coordinator's records. UsageError, NotFoundError.
     """
     notice = _read_end(core, streams, text, name)
     with unit_of_work(core) as work:
@@ -83,7 +83,7 @@ def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: s
 
 
 def _run_at(row: SessionRow, name: str) -> str:
-    """Return the interactive run of the checkpoint. NotFoundError."""
+    """Return the id of the checkpoint's interactive run. NotFoundError for an unknown checkpoint."""
     for one in row.points:
         if one["name"] == name:
             return str(one["run"])
@@ -92,14 +92,13 @@ def _run_at(row: SessionRow, name: str) -> str:
 
 
 def _read_end(core: Core, streams: Streams, text: str, name: str) -> str:
-    """Return the end of the conversation until the checkpoint; its runs have ended, so it no longer
-    changes."""
+    """Return the end of the conversation before the checkpoint; its runs have ended, so the text is final."""
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
         row = require_suspended(session)
         run, shown = _run_at(row, name), describe_session(core, tx, session)
     if run == row.run:
-        return ""  # The agent remembers all of it.
+        return ""  # The agent remembers the whole conversation.
     way = way_to(shown["interactive_runs"], run)[-MOST_INTERACTIVE_RUNS:]
     return format_markdown(build_conversation(shown, _Records(core, streams), way))[-MOST_TOLD:]
 
@@ -111,7 +110,8 @@ class _Records:
         self._core, self._streams = core, streams
 
     def output(self, run: str) -> Iterator[tuple[str, bytes]]:
-        with contextlib.suppress(NotFoundError):  # Logs are pruned after some time; task and answer stay.
+        # Logs are pruned after some time; the task and the answer remain.
+        with contextlib.suppress(NotFoundError):
             piece = read_log(self._core, self._streams, run, LogPlace())
             while piece.data or piece.more:
                 yield piece.place.attempt, piece.data
@@ -131,7 +131,7 @@ class _Records:
 
 
 def _must_wait_for_message(session: SessionChain, name: str) -> None:
-    """Raise UsageError if the next run starts by itself: its messages refer to the current state."""
+    """Raise UsageError if the next run starts automatically, as its messages refer to the current state."""
     if session.continues:
         raise UsageError(
             f"session {session.id} is about to continue by itself",
@@ -149,8 +149,8 @@ def list_checkpoints(core: Core, text: str) -> CheckpointsShape:
 
 
 def require_suspended(session: SessionChain) -> SessionRow:
-    """Return the session's row. UsageError if the newest run is not interactive or has not ended, so that it
-    has no files yet."""
+    """Return the session's row. UsageError if its newest run is not interactive, or has not ended and so has
+    no files."""
     run = session.newest
     if session.row is None:
         fix = f"pancode runs continue {run.id}"

@@ -1,7 +1,7 @@
-"""Reports the results of the runs that an orchestrator's session started, in a message of the fleet.
+"""Sends an orchestrator's session a message from the fleet with the results of the runs that it started.
 
-One message covers all results so far. It is composed at delivery, in the transaction that removes its runs
-from the unreported ones.
+One message covers all results so far. It is composed at delivery, in the same transaction that marks its runs
+as reported.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _HELD = f"{MOST_IN_A_ROW} fleet messages came in a row, so the next one was dela
 
 
 class Tidings:
-    """Sends sessions the results of the runs that they started; durable, as one action each."""
+    """Sends sessions the results of the runs that they started. Each pending message is a durable action."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def do(self, session: str, stopping: Callable[[], bool]) -> None:
-        """Send the session one message. What cannot be sent now is tried again at the feed's next event."""
+        """Send the session one message. If it cannot be sent now, try again at the feed's next event."""
         with self._core.ports.ledger.transaction() as tx:
             row = tx.get(SessionRow, session)
             run = None if row is None else tx.get(Run, row.run)
@@ -78,8 +78,8 @@ class Tidings:
 
 
 def send_update(work: Work, action: Action, session: SessionChain, notifies: bool) -> None:
-    """Send one message on all runs of the action if the session may get it now. `tells`: the setting; False:
-    the runs are dropped."""
+    """Send one message about all runs of the action, if the session may get it now. `notifies`: the setting;
+    if False, the results are dropped."""
     found = runs_in(work.tx, action)
     lines = [line for run in found if (line := line_of(work.tx, run))]
     if not notifies or not lines:
@@ -95,7 +95,8 @@ def send_update(work: Work, action: Action, session: SessionChain, notifies: boo
         text = _WORD.format(lines="\n".join(shown), last=_LAST if number == MOST_IN_A_ROW else "")
         work.tx.delete(Action, action.id)
         work.signal(session.newest, ToldByFleet(text))
-    elif row is not None and f"({_HELD})" not in row.news:  # The message itself follows the user's next turn.
+    # The delayed message itself follows the user's next turn.
+    elif row is not None and f"({_HELD})" not in row.news:
         work.tx.put(replace(row, news=more_news(row.news, _HELD)))
         work.tell(row.run, "fleet", "runs that it started", "not reported yet", _HELD)
 
@@ -105,7 +106,7 @@ def runs_in(tx: Transaction, action: Action) -> list[Run]:
 
 
 def line_of(tx: Transaction, run: Run) -> str:
-    """Return a line on the run, without text of its agent; empty if it no longer waits for a user."""
+    """Return a line about the run, without its agent's text; empty if still open and waiting for no user."""
     item = open_item(tuple(tx.find(Action, {"run": run.id})))
     question = None if item is None else item_of(run, item)
     how, review = "it has not ended", None
@@ -125,7 +126,7 @@ def line_of(tx: Transaction, run: Run) -> str:
 
 
 def is_midway(tx: Transaction, run: Run) -> bool:
-    """Whether the run is a finished step of an unfinished workflow, which alone needs no message."""
+    """Whether the run is a finished step of an unfinished workflow; a step alone is not worth a message."""
     workflow = None if run.workflow is None else tx.get(Workflow, run.workflow)
     if workflow is None or workflow.kind is WorkflowKind.LANE or run.outcome is not Outcome.DONE:
         return False
@@ -133,7 +134,7 @@ def is_midway(tx: Transaction, run: Run) -> bool:
 
 
 def is_left_alone(run: Run, row: SessionRow) -> bool:
-    """Whether a user or its cap ended or suspended it: then only a user's message continues it."""
+    """Whether a user or a limit ended or suspended the run, so that only a user's message continues it."""
     if row.closed_by or row.chosen_by or run.stop_asked is not None or not is_orchestrator(run):
         return True
     if stop_of(run) in (TurnStop.CANCELLED, TurnStop.LIMIT):
@@ -143,7 +144,7 @@ def is_left_alone(run: Run, row: SessionRow) -> bool:
 
 
 def may_hear(tx: Transaction, session: SessionChain) -> bool:
-    """Whether the session waits for a message and the fleet is not paused; users' messages go first."""
+    """Whether the session waits for a message and the fleet is not paused; users' messages come first."""
     run, row = session.newest, session.row
     if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
         return False
@@ -158,7 +159,7 @@ def may_hear(tx: Transaction, session: SessionChain) -> bool:
 
 
 def in_a_row(tx: Transaction, session: SessionChain) -> int:
-    """Return how many messages of the fleet came since the last message of a user."""
+    """Return how many fleet messages the session got since the last message of a user."""
     count = 0
     for run in reversed(session.runs):
         for word in reversed(words_of(tx, run)):

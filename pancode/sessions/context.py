@@ -1,4 +1,4 @@
-"""The use of a session's context window by category: prompt, project, conversation, and the rest."""
+"""The use of a session's context window by category, such as prompt, project rules and conversation."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ CATEGORIES: Mapping[str, tuple[Category, ...]] = {
     "history": (Category.CONTEXT,),
     "report": (Category.REPORT,),
 }
-"""The categories of a prompt's parts, by the names shown to users."""
+"""The categories of a prompt's parts, by the name that users see."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToldWindow:
-    """Facts from our own worker's output; None: not in the output, or another program wrote it."""
+    """Window facts from the output of PanCode's own worker; None: missing, or another program wrote it."""
 
     window: int | None = None
     used: int | None = None
@@ -44,7 +44,7 @@ class ToldWindow:
 
 
 def get_context(core: Core, around: Surroundings, streams: Streams, text: str) -> ContextShape:
-    """Return the window of a session's newest run. UsageError for a program without a model."""
+    """Return the context window of a session's newest run. UsageError for a program without a model."""
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
         nodes = core.views(tx)
@@ -73,8 +73,8 @@ def get_context(core: Core, around: Surroundings, streams: Streams, text: str) -
 
 
 def window_parts(run: Run, guide: int | None, tools: int, used: int | None) -> list[WindowPart]:
-    """Return the categories in the window's order. `guide`: characters of AGENTS.md; `tools`: characters of
-    the fleet's tools, sent with each call of the model; `used`: tokens in total."""
+    """Return the tokens by category, in the window's order. `guide`: characters of AGENTS.md; `tools`:
+    characters of the fleet's tools, sent with each model call; `used`: tokens in total."""
     sizes = sizes_of(run.prompt)
     sizes[Category.TOOLS] = sizes.get(Category.TOOLS, 0) + tools
     parts: dict[str, int | None] = {"program": OWN_TOKENS.get(run.runtime)}
@@ -87,7 +87,7 @@ def window_parts(run: Run, guide: int | None, tools: int, used: int | None) -> l
 
 
 def _measure_guide(run: Run, around: Surroundings) -> int | None:
-    """Return the current size of the project's AGENTS.md in characters, or None if it is unreadable."""
+    """Return the current size of the project's AGENTS.md in characters; None if it cannot be read."""
     if run.project is None or run.workspace.get("kind") != "git":
         return 0
     try:
@@ -110,8 +110,8 @@ def _read_told(run: Run, lease: Lease | None, streams: Streams) -> ToldWindow:
 
 
 def read_window(begun: Mapping[str, Any], newest: list[dict[str, Any]], whole: bool) -> ToldWindow:
-    """Read the window from a worker's first event and its newest ones. `whole`: they are complete. Counts are
-    cumulative, so the last call is the difference of the last two."""
+    """Return the window's facts from a worker's first event and its newest ones. `whole`: `newest` has all
+    events. Counts are cumulative, so the last call is the difference of the last two counts."""
     window = _count(begun.get("context")) if begun.get("context_known") is True else None
     counts = [one for one in newest if one.get("type") == "usage"]
     shortened = [str(one.get("text", "")) for one in newest if one.get("type") == "compacted"]

@@ -1,4 +1,4 @@
-"""Decides on an orchestrator's call of a fleet tool: an action to carry out, or a refusal."""
+"""Decides on an orchestrator's call of a fleet tool: carries it out as an action, or refuses it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MOST_REFUSALS_TOLD = 50
 
 
 def take_calls(tx: Transaction, made: Changes) -> Changes:
-    """Handle the fleet tool calls among the node's events that the engine leaves to features."""
+    """Handle the fleet tool calls among the node's events, which the engine leaves to features."""
     for body in made.left:
         made = _take_call(made, body) if isinstance(body, FleetAsked) else made
     return made
 
 
 def _take_call(made: Changes, body: FleetAsked) -> Changes:
-    """Turn an orchestrator's tool call into an action or a refusal. A repeated call is dropped."""
+    """Turn an orchestrator's tool call into an action or a refusal. A repeated call is ignored."""
     run = made.run
     if not made.case.newest or run.state is not RunState.RUNNING:
         return made
@@ -43,7 +43,7 @@ def _take_call(made: Changes, body: FleetAsked) -> Changes:
 
 
 def _audit_refusal(made: Changes, detail: dict[str, object], why: str) -> Changes:
-    """Audit a refused call; only a run's first refusals, so that a program cannot flood the audit."""
+    """Audit a refused call, but only a run's first ones, so that a program cannot flood the audit."""
     lead = FleetLead.of(made.run)
     count = lead.refused_calls + 1
     if count > MOST_REFUSALS_TOLD:
@@ -54,12 +54,12 @@ def _audit_refusal(made: Changes, detail: dict[str, object], why: str) -> Change
 
 
 def is_call(action: Action, lease: Lease, number: int) -> bool:
-    """Whether the action is this call of the lease."""
+    """Whether the action belongs to the call with this number under this lease."""
     return (action.detail.get("fence"), action.detail.get("number")) == (lease.lease, number)
 
 
 def _find_refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
-    """Return why the call is refused, as text; empty: it is not refused."""
+    """Return the reason why the call is refused; empty if it is not."""
     offered = FleetLead.of(made.run).fleet
     if body.tool not in offered:
         return f"{body.tool} is not a tool of this interactive run; its tools: {', '.join(offered) or 'none'}"
@@ -68,20 +68,20 @@ def _find_refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
             f"this interactive run has made {MOST_FLEET_CALLS} calls, the maximum; the next run can make more"
         )
     if waiting >= MOST_OPEN_FLEET_CALLS:
-        return f"{waiting} calls of this interactive run wait for answers; call again when one has arrived"
+        return f"{waiting} calls of this interactive run wait for answers; call again after the next answer"
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetAnswered(Signal):
-    """A call of an orchestrator was carried out or refused. `action`: that call's action."""
+    """The signal that an orchestrator's call was carried out or refused. `action`: the call's action."""
 
     action: str
     ok: bool
     text: str
 
     def apply(self, made: Changes) -> Changes:
-        """Finish the call and send its answer if the program still runs. Idempotent."""
+        """Finish the call, and send its answer if the program still runs. Idempotent."""
         action = next((one for one in made.case.actions if one.id == self.action), None)
         if action is None:
             return made

@@ -1,4 +1,4 @@
-"""What sessions add to runs: their rows, orchestrators' calls, and reports to them on their runs."""
+"""What sessions add to runs: session rows, orchestrators' calls, and reports on the runs they started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.sessions.store import join_session
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the threads that start the next interactive runs and that report to orchestrators."""
+    """Return the threads that start the next interactive runs and that report to orchestrators."""
     return (
         FollowOn(core, {ActionKind.GO_ON: GoingOn(core, around)}),
         FollowOn(core, {ActionKind.TELL: Tidings(core, around)}),

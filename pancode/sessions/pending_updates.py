@@ -1,4 +1,4 @@
-"""Stores the runs that an orchestrator's session has not been notified of: one action per session."""
+"""Stores runs whose results an orchestrator's session has not been sent yet: one action per session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.inbox import ItemKind, kind_of
 
 PAUSE_MS = 3_000
-"""Runs that end within this many milliseconds after the first unreported one are reported together."""
+"""Runs that end within this many milliseconds after the first unreported one are reported with it."""
 
 
 def find_pending(tx: Transaction, session: str) -> Action | None:
@@ -26,7 +26,7 @@ def runs_of(action: Action) -> list[str]:
 
 
 def add_update(tx: Transaction, made: Changes) -> Changes:
-    """Record that an agent must be notified of a run that has just ended or asks a user."""
+    """Record that a session must be notified of a run that has just ended or waits for a user."""
     owed = update_with(tx, made)
     if owed is not None:
         tx.put(owed)  # The session's row may already exist.
@@ -37,7 +37,7 @@ def update_with(tx: Transaction, made: Changes) -> Action | None:
     """Return the session's pending update with this run added; None if no session must be notified."""
     run, action = made.run, made.case.action(ActionKind.USER)
     is_new = action is not None and action != made.before.action(ActionKind.USER)
-    if is_new and kind_of(run) is ItemKind.LANDING:  # A waiting change is reported with the run's end.
+    if is_new and kind_of(run) is ItemKind.LANDING:  # A waiting change is reported when the run ends.
         is_new = False
     if run.parent is None or run.judges is not None or not (made.ended or is_new):
         return None
@@ -53,7 +53,7 @@ def update_with(tx: Transaction, made: Changes) -> Action | None:
 
 
 def mark_seen(tx: Transaction, session: str, runs: Collection[str]) -> None:
-    """Record that the agent has seen how these runs ended, so it is not notified again. Idempotent."""
+    """Record that the agent has seen how these runs ended, so that it is not notified of them. Idempotent."""
     known = find_pending(tx, session) if runs else None
     left = [] if known is None else [one for one in runs_of(known) if one not in runs]
     if known is not None and left:

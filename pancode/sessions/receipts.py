@@ -1,4 +1,4 @@
-"""Verifies the receipts of a session's interactive runs and that each continues the previous one."""
+"""Verifies the receipts of a session's interactive runs, and that each run continues the previous one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN
 
 
 def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
-    """Return one verdict on all interactive runs of a session, named by any of its runs; of another run its
-    receipt's verdict.
+    """Return one verification result for all interactive runs of the session that any of its runs names; for
+    a run without a session, the result for its receipt.
 
     BROKEN: an interactive run that worked has no receipt or does not continue the previous one, or its
     receipt contains messages that no user sent. A running one has no receipt yet and is listed as such.
@@ -92,8 +92,8 @@ def _check_receipt(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckSha
 
 
 def _check_links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
-    """Check, from signed data, that each interactive run has the previous one's files and a memory of this
-    session."""
+    """Check, from signed data, that each interactive run started with the previous one's files and a memory
+    of this session."""
     left: str | None = None
     lefts: dict[str, str | None] = {}
     for number, run in enumerate(runs):
@@ -101,7 +101,7 @@ def _check_links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         with core.ports.ledger.transaction() as tx:
             lease = tx.get(Lease, run, found["fence"]) if found is not None else None
         if found is None or lease is None or found["statement"] is None:
-            continue  # This run's own check has failed.
+            continue  # The run's own check has already failed.
         job = json.loads(parse_envelope(lease.job).body())
         begins, memory = job["workspace"]["snapshot"], (job["resume"] or {}).get("run")
         if number:
@@ -114,7 +114,7 @@ def _check_links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
 
 
 def _check_messages(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
-    """Check that users' messages in the signed turns match the ledger's number, name and text."""
+    """Check that users' messages in the signed turns have the ledger's number, author and text."""
     for name in runs:
         found = _find_receipt(core, name)
         with core.ports.ledger.transaction() as tx:
@@ -129,13 +129,13 @@ def _check_messages(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         known |= {one.number: TurnMessage.of(one.number, name_of(one.by), one.text) for one in words}
         signed = [TurnMessage.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
         false = [str(one.number) for one in signed if known.get(one.number) != one]
-        others = f"messages {', '.join(false)} differ from what users sent"
+        others = f"messages {', '.join(false)} differ from those that users sent"
         detail = others if false else f"{len(signed)} of them"
-        yield {"what": f"the messages in {name} are what users sent", "ok": not false, "detail": detail}
+        yield {"what": f"the messages in {name} are those that users sent", "ok": not false, "detail": detail}
 
 
 def _find_base_run(core: Core, run: str) -> str:
-    """Return the run at whose files this one started: the previous one or a restored checkpoint's."""
+    """Return the run whose files this one started with: the previous run, or a restored checkpoint's."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, run)
     return "" if found is None else Lineage.of(found).begins

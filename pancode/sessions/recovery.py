@@ -1,4 +1,4 @@
-"""Recovers runs that ended badly: repeats them if their node failed, else continues their work."""
+"""Recovers runs that ended badly: repeats the work if the node failed, else continues it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _WRITES = frozenset(
     {"content", "contents", "old_string", "oldString", "old_str", "new_str", "new_string", "diff", "edits"}
 )
 _WRITING = frozenset({"write", "edit", "add", "update", "delete"})
-"""In the streams of agent programs: the keys of the path that a call writes, and the keys, tools and kinds of
-change that mark a write."""
+"""Names in the output of agent programs: the keys of the path that a call writes, and the keys, tools and
+kinds of change that mark a write."""
 
 
 def last_acts(log: bytes) -> tuple[list[str], list[str]]:
-    """Return the last commands and the last written files, newest last, each once, shortened. `log`: the end
-    of a program's output; lines that are not JSON are skipped. Its text is untrusted."""
+    """Return the last commands and the last written files, newest last, without duplicates, shortened. `log`:
+    the end of a program's output; lines that are not JSON are skipped. The returned text is untrusted."""
     acts, files = dict[str, None](), dict[str, None]()
     for line in log.splitlines():
         try:
@@ -56,7 +56,7 @@ def last_acts(log: bytes) -> tuple[list[str], list[str]]:
 
 
 def _yield_calls(value: Any, depth: int) -> Iterator[tuple[str, str]]:
-    """Yield each command and each written path, at any depth up to the limit."""
+    """Yield each command and each written path in the value, at any depth up to the limit."""
     if depth > _DEEPEST:
         return
     if isinstance(value, list):
@@ -91,7 +91,7 @@ _TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "user", "person"), 8
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A run to recover, and how: repeated or continued."""
+    """A run to recover, and how: its work is repeated or continued."""
 
     run: Run
 
@@ -101,7 +101,7 @@ class Recovery:
 
     @property
     def words(self) -> str:
-        return "its work is repeated" if self.again else "a new run continues from its files"
+        return "the run's work is repeated" if self.again else "a new run continues from the run's files"
 
     def told(self, next_run: str | None = None, error: str | None = None) -> RecoveredShape:
         """Return the recovery in the API's shape."""
@@ -115,8 +115,8 @@ class Recovery:
 
 
 def plan_recovery(core: Core, text: str | None) -> list[Recovery]:
-    """Return the recovery of a run, of an agent's newest run that ended badly, or (None) of all such runs of
-    the last day, oldest first.
+    """Return the recovery of the run that the text names, or of an agent's newest run that ended badly; for
+    None, of all such runs of the last day, oldest first.
 
     NotFoundError, UsageError and RefusedError for a run that cannot be recovered.
     """
@@ -137,8 +137,8 @@ def plan_recovery(core: Core, text: str | None) -> list[Recovery]:
 
 
 def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
-    """Return the last day's runs that ended badly and were not continued, without steps, children and
-    interactive runs."""
+    """Return the runs of the last day that ended badly and were not continued; without steps of workflows,
+    child runs and interactive runs."""
     newest = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
     tried = {run.retry_of for run in newest}
     since = core.wall_ms() - DAY_MS
@@ -155,7 +155,7 @@ def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
 
 
 def _count_recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
-    """Return how many times in a row the work was recovered without a run that worked for long."""
+    """Return how many times in a row the work was recovered without a run of sufficient length in between."""
     count, at = 0, run
     while (lineage := Lineage.of(at)).recovers and count < rules.failures:
         if (at.finished_ms or 0) - (at.started_ms or at.finished_ms or 0) >= rules.stable_ms:
@@ -177,16 +177,16 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
     if run.outcome in (*AGAIN, *ON) and not stopped:
         if (times := _count_recoveries(tx, run, rules)) >= rules.failures:
             what = f"{run.id} is not recovered again: its work was already recovered {times} times in a row"
-            fix = f'see: pancode why {run.id}; then: pancode runs continue {run.id} "..."'
+            fix = f'find the cause: pancode why {run.id}; then: pancode runs continue {run.id} "..."'
             raise RefusedError(what, why=run.reason, fix=fix, code="recovered_often")
         return
     ways = {
-        Outcome.DONE: ("it ended successfully", f'pancode runs continue {run.id} "..."'),
+        Outcome.DONE: ("the run ended successfully", f'pancode runs continue {run.id} "..."'),
         Outcome.BLOCKED: ("it waits for a user", f'pancode answer {run.id} "..."'),
-        Outcome.BUDGET_EXCEEDED: ("its budget is used up", f"pancode runs continue {run.id}"),
+        Outcome.BUDGET_EXCEEDED: ("the run's budget is used up", f"pancode runs continue {run.id}"),
         Outcome.INTERRUPTED: (run.reason or "it was stopped", f"pancode runs continue {run.id}"),
     }
-    usual = (run.reason, f"pancode why {run.id}; then: pancode runs continue {run.id}")
+    usual = (run.reason, f"find the cause: pancode why {run.id}; then: pancode runs continue {run.id}")
     why, fix = ways.get(run.outcome, usual) if run.outcome is not None else usual
     if stopped and run.outcome in (*AGAIN, *ON):
         # A lost run has no result to continue from.
@@ -197,8 +197,8 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
 
 
 def _describe_crash(core: Core, old: Run) -> dict[str, str]:
-    """Return what the next run is told about the failed one, as untrusted material from its node and agent.
-    Empty for a program that cannot read it."""
+    """Return a description of the failed run for the next one, as untrusted text from its node and agent.
+    Empty if the next run's program cannot read it."""
     if RUNTIMES[old.runtime].own or old.takes_turns:
         return {}
     with core.ports.ledger.transaction() as tx:
@@ -211,7 +211,7 @@ def _describe_crash(core: Core, old: Run) -> dict[str, str]:
         rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
         if rows:
             parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
-    if lease is not None:  # If the node is lost, the log is all that is left.
+    if lease is not None:  # If the node is lost, only the log remains.
         log = core.ports.depot.blob_part(identity_of(lease), "out", -MOST_BYTES, MOST_BYTES)
         acts, files = last_acts(log)
         seen = [f"It ran last: {'; '.join(acts)}"] if acts else []
@@ -223,10 +223,11 @@ def _describe_crash(core: Core, old: Run) -> dict[str, str]:
 
 
 def recover_run(core: Core, around: Surroundings, one: Recovery, by: str) -> RecoveredShape:
-    """Dispatch the new run, or return why it was refused; a refusal does not affect other runs."""
+    """Dispatch the new run, or return why it was refused; a refusal does not prevent other recoveries."""
     try:
         with core.ports.ledger.transaction() as tx:
-            now = Recovery(find_run(tx, one.run.id))  # It may have been continued or have succeeded since.
+            # The run may have been continued or have succeeded since.
+            now = Recovery(find_run(tx, one.run.id))
             _must_be_recoverable(tx, now.run, core.rules.health)
         if now.again:
             return one.told(

@@ -1,4 +1,4 @@
-"""Routes of sessions: start one, send messages, control its turn, end it, and follow its stream."""
+"""Routes of sessions: start one, send messages, control its turn, end it, and follow its output stream."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
 class SessionBody(WorkBody, CallerSettings):
     """The first interactive run, as a dispatch; `task` is the message of turn 1. Times in milliseconds.
 
-    `idle_ms`: without a message for so long, it is suspended; `turn_ms`: the longest time of a turn.
+    `idle_ms`: time without a message after which it is suspended; `turn_ms`: the longest time of a turn.
     """
 
     by: By = "api"
@@ -77,14 +77,14 @@ class SessionBody(WorkBody, CallerSettings):
     idle_ms: Duration = None
     turn_ms: Duration = None
     on_cap: Literal["rest", "ask"] | None = None
-    """What happens when an interactive run's cap ends a turn: suspend it, or ask a user. None: as in the
-    settings."""
+    """What happens when an interactive run's budget cap ends a turn: suspend it or ask a user. None: as in
+    the settings."""
     until_verified: bool = False
     """Suspend after each turn and continue automatically until the gates pass or the ceiling is reached."""
     yes: bool = False
     """A user has approved this dispatch."""
     dry_run: bool = False
-    """Only preview what would start, also without a message."""
+    """Only preview what would start; a message is not required."""
 
     def request(self) -> DispatchRequest:
         turns = {"idle_ms": AT_ONCE_MS if self.until_verified else self.idle_ms, "turn_ms": self.turn_ms}
@@ -101,9 +101,9 @@ class SessionBody(WorkBody, CallerSettings):
 
 
 class TurnBody(ActBody):
-    """`cancel`: end the current turn. `rest`: suspend the interactive run after it.
+    """`cancel`: end the current turn. `rest`: suspend the interactive run after the current turn.
 
-    `turn`: cancel only the turn with this number; without it, the current one.
+    `turn`: cancel only the turn with this number; if omitted, the current one.
     """
 
     what: Literal["cancel", "rest"]
@@ -111,7 +111,7 @@ class TurnBody(ActBody):
 
 
 class TermsBody(ActBody):
-    """The terms of the session's next interactive run; omitted ones stay. `yes`: approval of a higher level.
+    """The terms of the session's next interactive run; omitted ones stay. `yes` approves a higher level.
 
     `program_mode`: a mode of the agent program, by the program's own name; empty: its default.
     """
@@ -145,7 +145,7 @@ class RestoreBody(ActBody):
 
 @Verb(CHAT, SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
 def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
-    """Start a session: a chain of runs that take turns."""
+    """Start a session: a chain of interactive runs."""
     body: SessionBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
     request = complete_request(context.core, around, body.request())
@@ -190,7 +190,7 @@ def _send_message(context: ApiContext, call: ApiCall) -> SaidAnswer:
 
 @Verb(TURN, TurnBody, "sessions rest", pokes=True, right=TELLS)
 def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
-    """Cancel a session's turn, or suspend the session after it."""
+    """Cancel a session's current turn, or suspend the session after that turn."""
     body: TurnBody = call.body
     return get_session(
         context.core, end_turn(context.core, call.path["run"], body.what, body.by, body.turn).id
@@ -208,14 +208,14 @@ def _change_terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
 
 @Verb(END, ActBody, "sessions end", pokes=True, right=TELLS)
 def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
-    """End a session; the next message starts it again."""
+    """End a session; a later message starts its next run."""
     body: ActBody = call.body
     return get_session(context.core, end_session(context.core, call.path["run"], body.by).id)
 
 
 @Verb(SESSION_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
-    """Verify a session's receipts and that they form a chain."""
+    """Verify that a session's receipts are valid and form a chain."""
     return verify_session(context.core, call.path["run"], context.coordinator.streams)
 
 
@@ -234,7 +234,7 @@ def _name_point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
 
 @Verb(RESTORE, RestoreBody, "sessions restore", right=TELLS)
 def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
-    """Let a session's next message continue at a checkpoint."""
+    """Make a session's next message continue from a checkpoint."""
     body: RestoreBody = call.body
     return checkpoints.restore_checkpoint(
         context.core, context.coordinator.streams, call.path["run"], body.name, body.by
@@ -256,17 +256,17 @@ def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
 
 @Verb("GET /v1/sessions/{run}/stream", command="sessions attach", query=("since", "attempt"))
 def _stream(context: ApiContext, call: ApiCall) -> EventStream:
-    """Stream a session's output from `RUN:BYTE` on, and its state."""
+    """Stream a session's output from `RUN:BYTE` on, and the changes of its state."""
     place = place_in(context.core, call.path["run"], call.query, call.last_event)
     return make_event_stream(_yield_events(context, place))
 
 
 async def _yield_events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str]:
-    """Yield `log` with bytes, their run and the next byte's offset; `session` on each change of it; `end`.
+    """Yield events: `log` (bytes, their run, the next byte's offset), `session` (a changed state), `end`.
 
     A client that reconnects with the last offset misses and repeats nothing. `end` comes when a session has
-    ended and everything was sent. The bytes that belong to a state precede it: the state is read first, and
-    sent last. The ledger is read after a bell and every `QUIET_S`; new output is read without it.
+    ended and all was sent. Output precedes the state it belongs to: the state is read first and sent last.
+    The ledger is read after each notification (`bell`) and every `QUIET_S`, not for new output.
     """
     core, streams = context.core, context.coordinator.streams
     last: shapes.SessionShape | None = None
@@ -299,7 +299,8 @@ async def _yield_events(context: ApiContext, place: SessionPlace) -> AsyncIterat
                 yield format_event("end", {"run": place.run, "next": place.offset})
                 return
             if quiet >= QUIET_S:
-                looked, quiet = -1, 0.0  # Read the ledger next time, whatever the bell's count is.
+                # Read the ledger in the next iteration, whatever the bell's count is.
+                looked, quiet = -1, 0.0
                 yield ": still here\n\n"
             quiet += LOOK_S
             await ear.wait(LOOK_S)

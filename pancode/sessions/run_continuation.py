@@ -1,4 +1,4 @@
-"""`runs continue`: a new run continues from an old one's result, in its session if that is kept."""
+"""`runs continue`: a new run continues from an old one's result, in its session if the session is kept."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def continue_run(
 ) -> Dispatched:
     """Dispatch the next run, through the same ten gates. UsageError; RefusedError if another was faster.
 
-    `by`: a user, or a requesting run: then the next run is its child, with at most its rights and budget and
+    `by`: a user, or a requesting run: the next run is then its child, with at most its rights and budget and
     without a user's approval. `session`: the next run is an interactive run of this session, if its program
     takes turns.
     """
     must_have_ended(old)
     with core.ports.ledger.transaction() as tx:
         if is_taken(tx, old):
-            # Check this before paying for a snapshot; it is checked again when the run is queued.
+            # Check this before a snapshot, which takes time; it is checked again when the run is queued.
             must_be_free(old)
     inside = by if isinstance(by, Run) else None
     again = make_request(core, old, str(by) if inside is None else inside.id)
@@ -57,8 +57,8 @@ def continue_run(
 def make_next_request(
     core: Core, old: Run, again: DispatchRequest, remark: str, answers: str | None = None, program: str = ""
 ) -> DispatchRequest:
-    """Return the request for the run after the old one. In a session it starts at the restored checkpoint, if
-    any, and gets the news since the last message."""
+    """Return the request for the run after the old one. In a session, it starts at the restored checkpoint,
+    if any, and includes the session's news since the last message."""
     with core.ports.ledger.transaction() as tx:
         left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
         if session is not None:
@@ -69,8 +69,8 @@ def make_next_request(
 
 
 def _list_news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
-    """Return the session's news. After a lost turn they name the runs that the orchestrator started in it,
-    because its memory may lack them and it would start them again."""
+    """Return the session's news. After a lost turn, these name the runs that the orchestrator started in that
+    turn, because its memory may lack them and it would start them again."""
     if not is_orchestrator(old) or not is_turn_lost(old):
         return session.news
     found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
@@ -90,10 +90,10 @@ def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
 
 
 def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = False) -> Dispatched:
-    """Start the next interactive run with the undelivered messages. RefusedError if its session was ended.
+    """Start the next interactive run with the undelivered messages. RefusedError if the session was ended.
 
-    `past_cap`: a user approved continuing past the cap and the session's ceiling allows it; UsageError if
-    that question is no longer open.
+    `past_cap`: a user approved continuing past the cap, and the session's ceiling allows it; UsageError if
+    the question about the cap is no longer open.
     """
     again = replace(make_request(core, old, by), by_itself=not past_cap, past_cap=past_cap)
     return dispatch_run(core, around, make_next_request(core, old, again, ""))

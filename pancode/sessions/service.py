@@ -1,4 +1,4 @@
-"""The operations of users on sessions: start one, send messages, cancel a turn, suspend, end."""
+"""Users' operations on sessions: start one, send messages, cancel a turn, suspend and end it."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from pancode.sessions.run_continuation import continue_run, go_on
 from pancode.sessions.session import load_chain
 
 TRIES = 3
-"""How often a message is tried, because another user may start the next interactive run at the same
+"""How often sending a message is tried, because another user may start the next interactive run at the same
 moment."""
 MOST_OF_A_NO = 160
-"""How many characters of a denied request are sent to its agent."""
+"""How many characters of a denied request are sent to the agent that made it."""
 
 
 def begin_session(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
     """Start a session's first interactive run, through the same ten gates; its task is the first message.
 
     The agent defaults to that of the settings, else builder; model and program to ones that are ready, named
-    in the answer. UsageError: no message. RefusedError: no agent could answer.
+    in the result. UsageError without a message; RefusedError if no agent could answer.
     """
     if not request.task.strip():
         fix = 'pancode chat "..."'
@@ -53,14 +53,14 @@ def begin_session(core: Core, around: Surroundings, request: DispatchRequest) ->
 
 
 def judge_session(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[Plan, str]:
-    """Preview `begin_session` without starting it; return the ten verdicts and what was chosen."""
+    """Preview `begin_session` without starting it; return the plan with gate results, and what was chosen."""
     request, chosen = _settle_request(around, replace(request, task=request.task.strip() or "Hello."))
     plan = dry_run(core, around, request)
     return plan, "; ".join(filter(None, (chosen, plan.chosen)))
 
 
 def _settle_request(around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
-    """Return the request as an interactive run, and a text on why its agent was chosen, if it was."""
+    """Return the request as one for an interactive run, and the reason for the agent if PanCode chose it."""
     project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
     settings = around.defaults(project).agent
     chosen = (
@@ -72,14 +72,14 @@ def _settle_request(around: Surroundings, request: DispatchRequest) -> tuple[Dis
     )
     agent = request.agent or settings or DEFAULT_AGENT
     if project is None and request.workspace is None and find_agent(around.agents(None), agent).leads:
-        request = replace(request, workspace="none")  # It changes no files, so it needs none.
+        request = replace(request, workspace="none")  # The agent changes no files, so it needs no workspace.
     return as_interactive_run(replace(request, agent=agent)), chosen
 
 
 @dataclass(frozen=True, slots=True)
 class SentMessage:
-    """The run that has the message. `how` it reaches the agent; `begun`: the new run with its warnings.
-    `number`: the message's number in its run; 0: it is part of the task."""
+    """The run that gets a message. `how`: the way it reaches the agent; `begun`: the new run with its
+    warnings. `number`: the message's number in the run; 0: it is part of the task."""
 
     run: Run
     how: Literal["begins", "sent", "with its task", "kept"]
@@ -91,7 +91,7 @@ def send_message(
     core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
 ) -> SentMessage:
     """Send a user's message to a session or any run: into its task, to its running agent, or to the next run.
-    UsageError for a run that takes none; a dispatch's errors if the next run is started."""
+    UsageError for a run that takes no messages; the errors of a dispatch if the next run is started."""
     for tried in range(TRIES):
         with unit_of_work(core) as work:
             session = load_chain(work.tx, text)
@@ -111,7 +111,7 @@ def send_message(
 
 
 def find_sent_message(core: Core, run: Run) -> SentMessage:
-    """Return how the newest message to this run reaches its agent."""
+    """Return how the newest message to this run reaches the agent."""
     with core.ports.ledger.transaction() as tx:
         last = tx.get(StoredMessage, run.id, Messages.of(run).told)
     if last is None or last.laid:
@@ -123,7 +123,7 @@ def find_sent_message(core: Core, run: Run) -> SentMessage:
 
 
 def turn_down(core: Core, asker: str, what: str, by: str) -> None:
-    """Report a user's denial with the session's next message; it does not start a turn."""
+    """Add a user's denial to the session's next message; the denial alone does not start a turn."""
     with unit_of_work(core) as work:
         row = load_chain(work.tx, asker).row
         if row is not None:
@@ -133,7 +133,7 @@ def turn_down(core: Core, asker: str, what: str, by: str) -> None:
 
 
 def is_session_landing(core: Core, text: str) -> bool:
-    """Whether a message may start a run that was to land its change and has not."""
+    """Whether a message may start another run after one that was to land its change and has not landed it."""
     with core.ports.ledger.transaction() as tx:
         run = load_chain(tx, text).newest
     return run.land and run.landed is None
@@ -142,15 +142,15 @@ def is_session_landing(core: Core, text: str) -> bool:
 def end_turn(
     core: Core, text: str, what: Literal["cancel", "rest"], by: str, number: int | None = None
 ) -> Run:
-    """Cancel a turn (None: the current one), or suspend the interactive run after it; an ended turn is left
-    alone. UsageError if no program takes turns."""
+    """Cancel a turn (None: the current one), or suspend the interactive run after that turn; do nothing if
+    the turn has ended. UsageError if the run is not interactive."""
     with unit_of_work(core) as work:
         return work.signal(load_chain(work.tx, text).newest, TurnAsked(what, by, number))
 
 
 def end_session(core: Core, text: str, by: str) -> Run:
-    """End the session: suspend its interactive run now; one that has not started is stopped. Idempotent. Its
-    results are kept, and the next message starts another run. UsageError for a run without turns."""
+    """End the session: suspend its interactive run now, or stop it if it has not started. Idempotent. Results
+    are kept, and the next message starts another run. UsageError for a run that is not interactive."""
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
         old = run = session.newest
@@ -165,14 +165,14 @@ def end_session(core: Core, text: str, by: str) -> Run:
 
 
 class GoingOn:
-    """Starts the next interactive run with messages that came too late for the last; durable, as an
-    action."""
+    """Starts the next interactive run with messages that came too late for the last one. Each start is a
+    durable action."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Start the interactive run once: if another user was faster, that run has the messages."""
+        """Start the next interactive run; if another user was faster, that user's run gets the messages."""
         with self._core.ports.ledger.transaction() as tx:
             old = tx.get(Run, run)
             assert old is not None  # Runs are never deleted.
@@ -202,5 +202,5 @@ class GoingOn:
                     "continue",
                     "next interactive run",
                     "not begun",
-                    f"{why}; its messages are kept for the next ones",
+                    f"{why}; its messages are kept for the next run",
                 )

@@ -1,4 +1,4 @@
-"""A session: its chain of runs, how it is found, and the state that interfaces show."""
+"""A session: its chain of runs, how the chain is found, and the state that interfaces show."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class SessionChain:
 
     runs: tuple[records.Run, ...]
     row: records.SessionRow | None
-    """The session's row; None: its newest run does not take turns."""
+    """The session's row; None if its newest run is not interactive."""
     words: tuple[records.StoredMessage, ...]
     """The messages that users have sent to the newest run."""
     lease: records.Lease | None
@@ -63,7 +63,7 @@ class SessionChain:
     continues: bool
     """Whether the next run starts automatically, with messages that came too late for the newest one."""
     proposed: InboxItem | None = None
-    """A request of the session outside of its turn: to change the configuration or land a change."""
+    """A request that the session made outside of its turn: to change the configuration or land a change."""
 
     @property
     def id(self) -> str:
@@ -76,7 +76,7 @@ class SessionChain:
 
     @property
     def item(self) -> InboxItem | None:
-        """Return the question that waits for a user; a change that waits for landing is none."""
+        """Return the question that waits for a user; None if none, or if only a change waits for landing."""
         item = None if self.proposal is None else item_of(self.newest, self.proposal)
         return self.proposed if item is None or item.kind is ItemKind.LANDING else item
 
@@ -106,10 +106,10 @@ class SessionChain:
 
 
 def load_chain(tx: Transaction, text: str) -> SessionChain:
-    """Return the session named by a run's id, a prefix of it, or `last`. NotFoundError; UsageError lists
-    several.
+    """Return the session named by a run's id, a prefix of it, or `last`. NotFoundError; UsageError if the
+    text is ambiguous.
 
-    A run that takes no turns also counts as a session, with the earlier and later runs of its chain.
+    A run that is not interactive also counts as a session, with the earlier and later runs of its chain.
     """
     return of_run(tx, _find_run(tx, text))
 
@@ -128,7 +128,7 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
 
 
 def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
-    """Return the oldest landing that the session has requested and that still waits, or None."""
+    """Return the oldest landing that the session has requested and that is still undecided, or None."""
     actions = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.USER]
     for action in sorted(actions, key=lambda one: (one.at_ms, one.id)):
         run = tx.get(records.Run, action.run)
@@ -140,8 +140,8 @@ def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
 
 
 def find_newest_interactive_run(core: Core, text: str) -> records.Run:
-    """Return the run that the text names, as `find_run` does; for a session its newest interactive run, which
-    has the whole change."""
+    """Return the run that the text names, as `find_run` does; for a session, its newest interactive run,
+    which contains the whole change."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         newest = chain_of(tx, run)[-1]
@@ -149,12 +149,12 @@ def find_newest_interactive_run(core: Core, text: str) -> records.Run:
 
 
 NOT_SUSPENDED = "not_at_rest"
-"""The code of an error that suspending the session resolves; `run` in its details is the session."""
+"""The code of an error that disappears when the session is suspended; `run` in its details is the session."""
 
 
 def get_suspended(core: Core, text: str) -> records.Run:
-    """Return the run as `find_newest_interactive_run` does. WorkspaceError for an interactive run with a
-    repository that has not ended, as it has no change yet."""
+    """Return the run as `find_newest_interactive_run` does. WorkspaceError for an interactive run that has a
+    repository and has not ended, as it has no change yet."""
     run = find_newest_interactive_run(core, text)
     if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
         return run
@@ -172,12 +172,12 @@ def _find_run(tx: Transaction, text: str) -> records.Run:
         return find_run(tx, text)
     found = _list_newest(tx, 1)
     if not found:
-        raise not_found("session", LAST, [], "start one: pancode chat")
+        raise not_found("session", LAST, [], "start a session: pancode chat")
     return found[0]
 
 
 def _list_newest(tx: Transaction, limit: int) -> list[records.Run]:
-    """Return each session's newest interactive run, the most recently active session first."""
+    """Return each session's newest interactive run; the session that was active last comes first."""
     rows = tx.find(records.SessionRow, order="newest_ms", descending=True, limit=limit)
     return [run for row in rows if (run := tx.get(records.Run, row.run)) is not None]
 
@@ -242,13 +242,13 @@ _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
 def _describe_money(
     core: Core, tx: Transaction, session: SessionChain, attempts: list[records.Attempt]
 ) -> shapes.SessionMoney:
-    """Return what may be spent and what is left, as for a dispatch; but the running interactive run counts
-    with what its node reported, not with its whole reservation."""
+    """Return the amounts that may be spent and that are left, as for a dispatch; but the running interactive
+    run counts with the cost that its node reported, not with its whole reservation."""
     run, now = session.newest, attempts[-1] if attempts else None
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
     if run.takes_turns and run.state is not records.RunState.ENDED and now is not None and now.run == run.id:
-        # An interactive run from before sessions had books has no reservation there.
+        # An interactive run from before sessions had a budget scope has no reservation there.
         due = min(now.reserved_usd, view.balance.reserved_usd)
         used = books.add_amounts(books.subtract_amount(used, due), books.known_cost(now.usage) or books.ZERO)
     ceiling, interactive_run = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
@@ -262,7 +262,7 @@ def _describe_money(
 
 
 def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
-    """Return the booked cost of the runs that an orchestrator has started, without its own runs."""
+    """Return the booked cost of runs that an orchestrator's session started, without the session's own."""
     of_it: dict[str, tuple[str | int | None, ...]] = {
         "scope": (books.session_scope(session.id),),
         "kind": (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN),

@@ -1,4 +1,4 @@
-"""Updates a session's row when its next interactive run joins: its title, terms and ceiling."""
+"""Updates a session's row when its next interactive run is added: its title, terms and ceiling."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ MOST_TITLE = 200
 
 def join_session(work: Work, joining: Joining) -> Run:
     """Record the run as its session's newest interactive run; if a user approved continuing past the cap,
-    raise the ceiling to make room for it. RefusedError."""
+    raise the ceiling by the amount that the run needs. RefusedError."""
     tx, run = work.tx, joining.run
     session = _with_interactive_run(session_of(tx, run), run, chain_of(tx, run), joining.budget)
     tx.put(session)
-    if SessionTurn.of(run).past_cap:  # Raise it by as much as the previous run's question named.
+    # Raise the ceiling by the amount that the previous run's question named.
+    if SessionTurn.of(run).past_cap:
         view = session_view(work.core, tx, run.session)
         usd = books.with_room(
             view.ceilings.usd, view.balance, find_cap_request(tx, Lineage.of(run).continues)
@@ -37,7 +38,7 @@ def join_session(work: Work, joining: Joining) -> Run:
 def _with_interactive_run(
     known: SessionRow | None, run: Run, before: list[Run], budget: Decimal | None
 ) -> SessionRow:
-    """Return the session with this interactive run. RefusedError if it starts automatically and a user has
+    """Return the session with this run added. RefusedError if the run starts automatically and a user has
     ended the session."""
     on_cap = "ask" if SessionTurn.of(run).more_usd else "rest"
     now = {"run": run.id, "newest_ms": run.created_ms, "on_cap": on_cap, **terms_of(run).as_json()}
@@ -46,7 +47,7 @@ def _with_interactive_run(
         title = line_of(first.task or " ".join(first.argv or ()))
         return SessionRow(id=first.id, title=title, ceiling=None if before else budget, **now)
     if SessionTurn.of(run).by_itself:
-        must_be_open(known)  # A user may have ended it since the undelivered messages were read.
+        must_be_open(known)  # A user may have ended the session since the undelivered messages were read.
     return replace(known, **now, chosen_by=None, closed_by=None, news=(), restored={})
 
 

@@ -20,7 +20,7 @@ _MARK = re.compile(r"([A-Za-z0-9-]{1,64}):([0-9]{1,15})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class SessionPlace:
-    """A reader's position. `attempt` is `ATTEMPT.LEASE`; empty: the successful one, or the newest."""
+    """A reader's position. `attempt` is `ATTEMPT.LEASE`; empty: the successful attempt, else the newest."""
 
     run: str
     attempt: str = ""
@@ -34,7 +34,7 @@ class SessionPlace:
 
 @dataclass(frozen=True, slots=True)
 class SessionPiece:
-    """The bytes read, and the place after them. `more`: read again at once; `end`: nothing follows."""
+    """The bytes read, and the position after them. `more`: read again at once; `end`: no output follows."""
 
     data: bytes
     place: SessionPlace
@@ -43,7 +43,7 @@ class SessionPiece:
 
 
 def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = "") -> SessionPlace:
-    """Return a client's position: after its last event, or at the session's start. UsageError."""
+    """Return a client's position: after its last event, or at the session's start. UsageError if invalid."""
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
     since = last_event or query.get("since", "")
@@ -66,7 +66,7 @@ def read_on(streams: Streams, place: SessionPlace) -> SessionPiece:
 
 
 def read_piece(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:
-    """Return the next bytes from this place, the next attempt's or run's place, or the end."""
+    """Return the next bytes from this position, the position in the next attempt or run, or the end."""
     piece = read_log(core, streams, place.run, LogPlace(OUT, place.attempt, place.offset))
     here = SessionPlace(place.run, piece.place.attempt, piece.place.offset)
     if not piece.end:

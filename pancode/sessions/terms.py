@@ -1,4 +1,4 @@
-"""Changes a session's mode, level or model from its next interactive run on; a higher level needs
+"""Changes a session's mode, level or model from its next interactive run on; a higher level requires
 approval."""
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def set_terms(
 ) -> Run:
     """Set the terms of the session's next interactive run; a running one is suspended after its turn.
 
-    `change`: some of the fields of InteractiveTerms; the others stay. RefusedError `needs_yes` for a higher
-    level without approval, or from a gate that would refuse such a run. UsageError for a run that takes no
-    turns, a mode that its program does not have, and a mode in which it never asks.
+    `change`: the fields of InteractiveTerms to change. RefusedError `needs_yes` for a higher level without
+    approval, or from a gate that would refuse such a run. UsageError for a run that is not interactive, a
+    mode that its program does not have, and a mode in which the program never requests approval.
     """
     for _ in range(TRIES):
         with core.ports.ledger.transaction() as tx:
@@ -49,7 +49,8 @@ def set_terms(
         with unit_of_work(core) as work:
             now = load_chain(work.tx, text)
             newest, row = now.newest, now.row
-            if newest.id == run.id and row and read_terms(row) == before:  # Only change what was agreed to.
+            # Only change the terms that the user agreed to.
+            if newest.id == run.id and row and read_terms(row) == before:
                 return newest if terms == before else work.signal(newest, TermsAsked(terms, by))
     raise RefusedError(
         f"the settings of {text} changed in the meantime",
@@ -60,7 +61,7 @@ def set_terms(
 
 
 def wanted_of(session: SessionChain) -> InteractiveTerms:
-    """Return the terms of the session's next interactive run. UsageError for a run without turns."""
+    """Return the terms of the session's next interactive run. UsageError if the run is not interactive."""
     run = session.newest
     if session.row is None:
         fix = f"pancode runs show {run.id}"
@@ -71,7 +72,7 @@ def wanted_of(session: SessionChain) -> InteractiveTerms:
 def _must_begin(
     core: Core, around: Surroundings, session: SessionChain, terms: InteractiveTerms, by: str
 ) -> None:
-    """Raise UsageError if no interactive run can follow, and RefusedError if a gate would refuse it."""
+    """Raise UsageError if no interactive run can follow, and RefusedError if a gate would refuse one."""
     run = session.newest
     _must_have(run, terms.program_mode)
     if terms == terms_of(run):
@@ -86,29 +87,29 @@ def _must_begin(
 
 
 def _must_have(run: Run, mode: str) -> None:
-    """Raise UsageError if the program has no modes of its own, or never asks in this mode."""
+    """Raise UsageError if the program has no modes of its own, or never requests approval in this mode."""
     if mode and not RUNTIMES[run.runtime].chosen:
         raise UsageError(
             f"{run.runtime} has no modes that can be set",
-            why="the session's mode and safety level decide what it may do",
+            why="the session's mode and safety level decide what the program may do",
             fix=f"pancode sessions set {run.id} --mode plan; modes: admin, plan, build, review",
             code="no_program_mode",
         )
     if is_bypass_mode(mode):
         raise UsageError(
             f"mode {mode} cannot be chosen",
-            why="in this mode the program asks for no approval, so nothing would be checked",
+            why="in this mode the program never requests approval, so nothing would be checked",
             fix=f"pancode sessions show {run.id}",
             code="forbidden_program_mode",
         )
 
 
 FIELDS: Mapping[str, type[Safety] | type[Mode]] = {"safety": Safety, "mode": Mode}
-"""The settings of itself that a session may request a user to change, with their values."""
+"""The settings of a session that its agent may ask a user to change, with their values."""
 
 
 class SessionMaker:
-    """Changes one session's level or mode from its next message on; the target is `RUN.FIELD`."""
+    """Changes one session's level or mode from its next message on; the target is named `RUN.FIELD`."""
 
     def __init__(self, core: Core, around: Surroundings) -> None:
         self._core, self._around = core, around
@@ -117,7 +118,7 @@ class SessionMaker:
         name, _, field = change.target.rpartition(".")
         if change.value not in list(map(str, FIELDS.get(field, ()))):
             raise UsageError(
-                f"a session has no {field[:80]} {str(change.value)[:80]!r}",
+                f"a session has no setting {field[:80]} with the value {str(change.value)[:80]!r}",
                 why="; ".join(f"{name}: {', '.join(values)}" for name, values in FIELDS.items()),
                 fix=f"pancode sessions show {name}",
                 code="bad_value",
@@ -132,7 +133,7 @@ class SessionMaker:
     def make(self, change: AskedChange, by: str) -> ChangeEffect:
         effect = self.look(change)
         name, _, field = change.target.rpartition(".")
-        # The user approved the card, which shows the level, or undoes their own change.
+        # The user approved the card, which shows the level, or undoes a change that they made.
         set_terms(
             self._core, self._around, name, {field: FIELDS[field](str(change.value))}, by, approved=True
         )

@@ -15,7 +15,7 @@ from pancode.sessions.conversation.model import HeardMessage, Said, SessionTalk,
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 """Lines of untrusted text that look like Markdown headings."""
 STOPS = frozenset({"cancelled", "refusal", "limit", "failed", "lost"})
-"""The abnormal ends of a turn; a copy, so that commands need not import the wire's enum."""
+"""The abnormal ends of a turn; a copy, so that commands need not import the enum of the wire protocol."""
 _SAY = ("person", "fleet")
 """The authors whose messages an agent gets."""
 
@@ -26,7 +26,7 @@ class CalledTool(TypedDict):
 
 
 class TalkMessage(TypedDict):
-    """A message. `role`: user, fleet, agent or note; `calls`: the agent's calls before its text."""
+    """A message. `role`: user, fleet, agent or note; `calls`: the calls the agent made before this text."""
 
     run: str
     role: str
@@ -45,7 +45,7 @@ class TalkShape(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class TalkRecord:
-    """A run's record: its requester, its task, its agent, and its answer; "" if it has none."""
+    """A run's record: who requested it, its task, its agent, and its answer; "" if it has none."""
 
     by: str
     task: str
@@ -54,14 +54,14 @@ class TalkRecord:
 
 
 class TalkSource(Protocol):
-    """Facts on a session's runs. Every method may be called repeatedly and changes nothing."""
+    """A source of facts about a session's runs. Its methods change nothing and may be called repeatedly."""
 
     def output(self, run: str) -> Iterable[tuple[str, bytes]]:
-        """Yield the stored output in pieces, each with its attempt; nothing if none is stored."""
+        """Yield the stored output in pieces, each with its attempt; nothing if no output is stored."""
 
     def words(self, run: str) -> Mapping[int, tuple[str, str]] | None:
-        """Return author and text of the run's messages by number, where 0 is the task; None: the output
-        itself is trusted."""
+        """Return the author and text of the run's messages by number, where 0 is the task; None means that
+        the messages in the output are trusted."""
 
     def record(self, run: str) -> TalkRecord:
         """Return the run's record."""
@@ -77,7 +77,7 @@ def build_conversation(
         run, begins = interactive_run["run"], interactive_run["begins"]
         talk.run = run
         if last not in (None, begins):
-            words = f"a user went back to the end of {begins}; everything after it is undone"
+            words = f"a user returned to the end of {begins}; everything after it is undone"
             talk.add("note", "pancode", words)
         last = run
         talk.read(shape["runtime"])
@@ -104,7 +104,7 @@ class _Talk:
         self._talk = SessionTalk()
 
     def read(self, runtime: str) -> None:
-        """Read the current run's output; if it has no messages, use its recorded task and answer."""
+        """Read the current run's output; if the output has no messages, use the recorded task and answer."""
         before, known = len(self.messages), self._source.words(self.run)
         begun: dict[int, CalledTool] = {}
         for attempt, data in self._source.output(self.run):
@@ -122,7 +122,7 @@ class _Talk:
                         self.add_call(part, begun)
                     case Turn() if part.ending and known is None:
                         self.add("note", "pancode", part.ending, part.at_ms)
-                    # The reason comes from the output, so it is left out.
+                    # The reason is the program's own text, so it is left out.
                     case Turn(stop=stop) if part.ending and stop in STOPS:
                         self.add("note", "pancode", f"turn {part.number} ended: {stop}", part.at_ms)
         if all(one["role"] not in _SAY for one in self.messages[before:]):
@@ -138,7 +138,7 @@ class _Talk:
         )
 
     def add_call(self, call: TalkCall, begun: dict[int, CalledTool]) -> None:
-        """Add a call that starts; at its end, note what it has started. `begun`: running calls."""
+        """Add a call that starts, or note what an ended one has started. `begun`: running calls by number."""
         if call.state == "running":
             begun[call.number] = {"tool": call.tool, "about": call.about}
             self._find_agent_message(calls=True)["calls"].append(begun[call.number])
@@ -146,7 +146,7 @@ class _Talk:
             begun.pop(call.number)["about"] = call.about
 
     def _find_agent_message(self, calls: bool = False) -> TalkMessage:
-        """Return the agent's current message: calls, then text. A call after text starts a new one."""
+        """Return the agent's current message: calls, then text. A call after text starts a new message."""
         last = self.messages[-1] if self.messages else None
         if last is None or last["role"] != "agent" or (calls and last["text"]):
             self.add("agent", self._agent, "")
@@ -154,7 +154,7 @@ class _Talk:
 
 
 def format_markdown(talk: TalkShape) -> str:
-    """Return the conversation for readers. No line of a message can imitate our headings."""
+    """Return the conversation as Markdown. No line of a message can imitate our headings."""
     shape = talk["session"]
     model = f", {shape['model']}" if shape["model"] else ""
     about = f"Session {shape['session']}: agent {shape['agent']}, {shape['runtime']}{model}."

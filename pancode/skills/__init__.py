@@ -1,1 +1,1 @@
-"""Skills (SKILL.md): their sources, their validity, and their copies for agent programs."""
+"""Skills (SKILL.md): their sources, validation and assignment, and their copies for programs."""

@@ -12,8 +12,8 @@ class ToolShape(TypedDict):
     """A tool of a project. `state`: proposed, not sound, on trial, cut short, failed, tried, kept, or changed
     since it was kept.
 
-    `digest`: of the files as given to a run. `by`: the user who kept it. `problem`: why it cannot be tried or
-    kept.
+    `digest`: the digest of the files that runs get. `by`: the user who kept the tool. `problem`: why it
+    cannot be tried or kept.
     """
 
     name: str
@@ -29,7 +29,7 @@ class ToolShape(TypedDict):
 
 
 class ToolDetail(ToolShape):
-    """A tool with its `files`, by path."""
+    """A tool with its files. `files`: their contents by path."""
 
     files: dict[str, str]
 

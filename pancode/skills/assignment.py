@@ -24,8 +24,8 @@ NOT_AGREED = "not_agreed"
 
 
 def find_skills(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSkills:
-    """Return the skills that a run gets: those of these names, and those of the project at `top`. A folder of
-    the project that is a link is not read."""
+    """Return the skills that a run gets: those with these names, and those of the project at `top`. Project
+    folders that are links are not read."""
     places = []
     for one in list_sources(home, top):
         if one.origin != PROJECT or top is None:
@@ -43,10 +43,10 @@ def find_skills(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSk
 def assign_skills(
     wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collection[str]
 ) -> GivenSkills:
-    """Return the named skills, and as many of the project's as there is room for.
+    """Return the named skills, and as many of the project's skills as fit.
 
     `unagreed`: unapproved skills that permit or run something. NotFoundError, RefusedError or ConfigError for
-    a named skill that cannot be given; such a skill of the project is left out.
+    a named skill that cannot be assigned; a project's skill that cannot be assigned is left out.
     """
     first, flags = [find_skill(found, name) for name in dict.fromkeys(wanted)], list[str]()
     others = [one for one in found if one.source.origin == PROJECT and one.skill.name not in wanted]
@@ -92,7 +92,7 @@ def _list_files(skill: Skill) -> dict[str, tuple[bytes, bool]]:
 
 
 def _place(found: FoundSkill) -> SkillPlace:
-    """Return the skill's folder in the repository; "" if it is from elsewhere."""
+    """Return the skill's folder in the repository; "" if the skill is not from the repository."""
     if found.source.origin != PROJECT:
         return ""
     return next(place for place in PROJECT_FOLDERS if found.source.folder.match(f"*/{place}"))

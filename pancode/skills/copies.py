@@ -1,7 +1,7 @@
 """Manages copies of skills in the folders of agent programs on one node, as a stand-alone program.
 
-Here it is called as a function. On a node, that node's Python reads this file and a request from standard
-input, so it only uses the standard library.
+On this computer, this module is called as a function. On a node, that node's Python reads this file and a
+request from standard input, so the file only uses the standard library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 STATE = ".pancode-skills"
 """The folder below the home with the manifest and the backups made by `--force`."""
 STAGE = ".pancode-skills.tmp"
-"""The place of unfinished copies: next to a folder of skills, so that no program lists half a skill."""
+"""The name of unfinished copies, next to the folder of skills, so that no program lists half a skill."""
 IGNORED = ("__pycache__", ".DS_Store")
 """Names of files that programs leave in a folder; they do not count as changes."""
 MOST_READ = 8 << 20
@@ -38,7 +38,7 @@ def mark_of(data: bytes, executable: bool) -> FileMark:
 
 
 def tree_hash(marks: dict[str, FileMark]) -> str:
-    """Return one hash for a whole skill."""
+    """Return one hash for a whole skill, from the marks of its files by path."""
     lines = [[path, *marks[path]] for path in sorted(marks)]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
@@ -46,7 +46,7 @@ def tree_hash(marks: dict[str, FileMark]) -> str:
 def decide_copy(found: str, wanted: str | None, known: list[str] | None, force: bool) -> tuple[str, str]:
     """Return the state of one copy and the action: `write`, `remove`, `forget` or none.
 
-    `found`: the tree's hash, or NONE, LINK, OTHER. `known`: hashes that we have written there, or None.
+    `found`: the hash of the copy, or NONE, LINK, OTHER. `known`: hashes that we have written there, or None.
     `force`: also overwrite a user's own files, but never a link.
     """
     if found in (LINK, OTHER):
@@ -67,11 +67,11 @@ def decide_copy(found: str, wanted: str | None, known: list[str] | None, force: 
 def act(home: Path, body: Json) -> Json:
     """Carry out a request below this home. The answer has `rows`, or `need`, or `error`.
 
-    `act`: status, sync, remove, restore or backups. `folders`: key to folder below the home. `skills`: name
-    to path to mark. `files`: for folders in which a copy is one file, key to name to mark. `held`: names to
-    leave alone. `names`: only these. `blobs`: SHA-256 to base64; a sync that lacks some changes nothing and
-    returns those it needs. `owner`: the owner of the copies, whose removal removes them. `time`: the name of
-    the backups.
+    `act`: status, sync, remove, restore or backups. `folders`: folders below the home, by key. `skills`: each
+    file's FileMark, by skill and path. `files`: the marks of single-file copies, by folder key and name.
+    `held`: names to leave alone. `names`: the only names to handle. `blobs`: file contents in base64, by
+    SHA-256; a sync that lacks some changes nothing and returns those it needs. `owner`: the copies' owner; a
+    removal removes only that owner's. `time`: the name of the backups.
     """
     try:
         return Copies(home, body).answer()
@@ -123,7 +123,7 @@ class Copies:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock this home for one request, and remove what a killed one left unfinished."""
+        """Lock this home for one request, and remove the unfinished files of a killed one."""
         if self.state.is_symlink():
             raise ValueError(f"{self.state} is a link; move it away")
         lock = self.lock()
@@ -137,7 +137,7 @@ class Copies:
             os.close(lock)
 
     def lock(self) -> int:
-        """Return the lock of the current folder: a removal may delete the one that others wait for."""
+        """Open and lock the current folder's lock; retry if a removal deleted the folder meanwhile."""
         while True:
             self.state.mkdir(mode=0o700, exist_ok=True)
             with suppress(FileNotFoundError):
@@ -178,13 +178,13 @@ class Copies:
     # -- existing copies ---------------------------------------------------------------------------
 
     def wanted_in(self, folder: str) -> dict[str, dict[str, FileMark]]:
-        """Return name to path to mark; a copy that is a single file has an empty path."""
+        """Return the wanted file marks by name and path; a copy that is a single file has an empty path."""
         if folder in self.files:
             return {name: {"": mark} for name, mark in self.files[folder].items()}
         return self.wanted
 
     def plan(self) -> list[Json]:
-        """Return a row for each copy that exists or should exist, with the action."""
+        """Return a row with the action for each copy that exists or should exist."""
         rows = []
         names, held = self.asked.get("names"), set(self.asked.get("held", ()))
         for folder, place in self.folders.items():
@@ -194,7 +194,7 @@ class Copies:
                     continue
                 others = name not in there and known[name]["owner"] != self.asked.get("owner")
                 if others and self.asked["act"] != "remove":
-                    continue  # The owner of that copy has its source and removes it.
+                    continue  # The owner of this copy has its source and removes the copy.
                 wanted = tree_hash(there[name]) if name in there else None
                 found, marks = self.found(f"{place}/{_check_part(name)}", folder in self.files)
                 hashes = known[name]["hashes"] if name in known else None
@@ -212,7 +212,7 @@ class Copies:
         return rows
 
     def found(self, place: str, as_file: bool) -> tuple[str, dict[str, FileMark]]:
-        """Return hash and files of this place; links are not followed. `as_file`: a copy is one file."""
+        """Return the hash and files of this place; do not follow links. `as_file`: the copy is one file."""
         if self.is_beyond_link(place):
             return LINK, {}
         path = self.home / place
@@ -243,10 +243,10 @@ class Copies:
             return {"need": need}
         for row in rows:
             if row["state"] == "same" and self.hashes(row) and self.hashes(row) != [row["found"]]:
-                self.note(row, [row["found"]])  # A user has written the same content there.
+                self.note(row, [row["found"]])  # A user wrote the same content there before.
                 self.save()
         if any(row["do"] for row in rows):
-            # Record it before writing, so that a copy made by a killed sync is known as ours.
+            # Record the copy before writing it, so that a copy made by a killed sync is known as ours.
             for row in writes:
                 wanted = self.wanted_in(row["folder"])[row["skill"]]
                 self.note(row, [*self.hashes(row), tree_hash(wanted)])
@@ -257,7 +257,7 @@ class Copies:
         return {"rows": [_check_row(row) for row in rows]}
 
     def remove(self) -> Json:
-        """Remove this owner's copies; one that a user changed stays and becomes the user's."""
+        """Remove this owner's copies; a copy that a user changed is kept and becomes the user's."""
         owner = self.asked.get("owner")
         rows = self.plan()
         if owner is not None:
@@ -276,7 +276,7 @@ class Copies:
         return {"rows": [_check_row(row) for row in rows], "left": left}
 
     def carry_out(self, row: Json) -> None:
-        """Carry out one row. An error is recorded in the row, and the other rows continue."""
+        """Carry out one row; an error is recorded in the row and does not stop the other rows."""
         place, name = self.folders[row["folder"]], row["skill"]
         try:
             if row["do"] and row["state"] in ("changed", "unknown"):
@@ -303,7 +303,7 @@ class Copies:
         self.replace(place, name, new)
 
     def replace(self, place: str, name: str, new: Path | None) -> None:
-        """Replace the old folder by the new one; after a crash it may be absent until the next sync."""
+        """Replace the old folder with the new one; after a crash it may be absent until the next sync."""
         target, old = self.home / place / name, self.stage(place) / f"{name}.old"
         old.parent.mkdir(exist_ok=True)
         if target.exists():
@@ -330,7 +330,7 @@ class Copies:
         return time
 
     def backups(self) -> Iterator[Json]:
-        """Yield the requested backups: `which` is a time; `folders` and `names` as in `act`."""
+        """Yield the requested backups: `which` is a backup's time; `folders` and `names` as in `act`."""
         names, which = self.asked.get("names"), self.asked.get("which")
         for kept in sorted((self.state / "backups").glob("*/*/*")):
             folder, time = kept.parent.name, kept.parent.parent.name
@@ -339,7 +339,7 @@ class Copies:
                 yield {"time": time, "folder": folder, "skill": kept.name}
 
     def restored(self, row: Json) -> Json:
-        """Restore the backup as a user's copy; back up what it replaces unless that is our copy."""
+        """Restore the backup as a user's copy; what it replaces is backed up unless it is our copy."""
         folder, name = row["folder"], row["skill"]
         place = self.folders[folder]
         found, _ = self.found(f"{place}/{name}", folder in self.files)
@@ -363,7 +363,7 @@ class Copies:
         return (self.home / place).parent / STAGE
 
     def make_folder(self, place: str) -> None:
-        """Make the folder. Each created part is recorded first, so that a removal deletes it."""
+        """Create the folder; each created parent is recorded first, so that a removal deletes it."""
         path = self.home
         for part in place.split("/"):
             path = path / part
@@ -389,7 +389,7 @@ def _check_row(row: Json) -> Json:
 
 
 def _walk_tree(top: Path) -> Iterator[tuple[str, FileMark]]:
-    """Yield path and mark of all files there. Only regular files that are not very large are read."""
+    """Yield the path and mark of each regular file below `top` that is not too large."""
     waiting = [top]
     while waiting:
         for entry in os.scandir(waiting.pop()):
@@ -427,14 +427,14 @@ def _remove(place: Path) -> None:
 
 
 def _check_part(name: str) -> str:
-    """Return the name if it is a single, not hidden part of a path. ValueError."""
+    """Return the name if it is a single path component that is not hidden; else raise ValueError."""
     if not name or name.startswith(".") or "/" in name or "\0" in name:
         raise ValueError(f"{name!r} is not a valid skill name")
     return name
 
 
 def _check_path(path: str) -> str:
-    """Return the path if it stays below its skill. ValueError."""
+    """Return the path if it stays within its skill; else raise ValueError."""
     if "\0" in path or path.startswith("/") or not set(path.split("/")).isdisjoint({"", ".", ".."}):
         raise ValueError(f"{path!r} is not a valid path within a skill")
     return path
@@ -460,7 +460,7 @@ def _remove_folder(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:
-        return  # It contains files of others.
+        return  # The folder contains files that PanCode did not create.
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Builds the requests for `copies.act` and reads its answers: one row per copy, counts by program."""
+"""Builds the requests for `copies.act` and summarizes its answers, which have one row per copy."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ TOOLS: dict[str, str] = {
     "cursor": ".agents/skills",
     "antigravity": ".gemini/antigravity/skills",
 }
-"""From a program to the folder below the home where it looks for skills. OpenCode reads both."""
+"""The folder below the home where each program looks for skills; OpenCode also reads .claude/skills."""
 KEYS: dict[str, str] = {
     ".claude/skills": "claude",
     ".agents/skills": "agents",
     ".gemini/antigravity/skills": "antigravity",
 }
-"""From a folder to its name in the manifest and in backups."""
+"""The name of each folder in the manifest and in backups."""
 
 
 def find_skill_folders(tools: Sequence[str]) -> dict[str, str]:
-    """Return name to folder, for these programs or, without any, for all. NotFoundError."""
+    """Return the skill folders by name for these programs, or for all if `tools` is empty. NotFoundError."""
     for tool in tools:
         if tool not in TOOLS:
             raise not_found("tool", tool, list(TOOLS), f"one of: {', '.join(TOOLS)}")
@@ -52,12 +52,12 @@ LEFT: dict[str, str] = {
     "unknown": "not ours, so kept; to overwrite it after a backup: --force",
     "link": "a link is in the way, and links are not followed; remove it first",
 }
-"""Why a copy was left alone, by its state."""
+"""The reason why a copy was left alone, by its state."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkillsAsked:
-    """A request on copies of skills. No tools or names: all. `which`: a backup's time; None: any.
+    """A request about copies of skills. Empty tools or names mean all. `which`: a backup's time; None: any.
 
     `found`: the wanted skills, for status and sync. `owner`: the fleet that owns these copies; None: this
     computer's user.
@@ -75,7 +75,7 @@ class SkillsAsked:
     """Slash commands and agent definitions; ignored if skills are named."""
 
     def request(self, need: Sequence[str] = ()) -> Json:
-        """Return the request for `copies.act`, with these hashes' bytes, without invalid skills."""
+        """Return the `copies.act` request, without invalid skills. `need`: hashes of the bytes to include."""
         sound = [one.skill for one in self.found if one.skill.is_sound]
         definitions = [one for one in self.files if one.is_sound]
         every = [file for one in (*sound, *definitions) for file in one.files.values()] if need else []
@@ -99,7 +99,7 @@ class SkillsAsked:
 
 
 def count_copies(rows: Sequence[Mapping[str, Any]], tools: Sequence[str] = ()) -> dict[str, dict[str, int]]:
-    """Return program to state to number of copies, for one node."""
+    """Return one node's number of copies, by program and state."""
     counts = {
         key: Counter(row["state"] for row in rows if row["folder"] == key)
         for key in find_skill_folders(tools)

@@ -17,13 +17,13 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "agents": {"claude": ".claude/agents", "qwen": ".qwen/agents"},
 }
-"""Kind to program to folder below the home. Only programs that read Claude Code's Markdown format: others do
-not start if an agent's `tools` is text."""
+"""Folders below the home, by kind and program. Only programs that read Claude Code's Markdown format are
+listed: others do not start if an agent's `tools` is text."""
 SUFFIX = ".md"
 
 
 def read_definitions(home: Path) -> list[Skill]:
-    """Return the definitions in PANCODE_HOME, named by kind and file: `commands/fix`. Skips links."""
+    """Return definitions in PANCODE_HOME, named by kind and file, such as `commands/fix`. Skip links."""
     return [_read(kind, path) for kind in KINDS for path in sorted((home / kind).glob(f"*{SUFFIX}"))]
 
 
@@ -47,7 +47,7 @@ def _read(kind: str, path: Path) -> Skill:
 
 
 def find_folders(tools: Sequence[str]) -> dict[str, str]:
-    """Return manifest name, such as `claude-commands`, to folder below the home, for these programs."""
+    """Return these programs' definition folders below home, by manifest name such as `claude-commands`."""
     return {
         f"{tool}-{kind}": folder
         for kind, folders in KINDS.items()
@@ -57,7 +57,7 @@ def find_folders(tools: Sequence[str]) -> dict[str, str]:
 
 
 def list_wanted(found: Sequence[Skill], tools: Sequence[str]) -> dict[str, dict[str, tuple[str, bool]]]:
-    """Return, for each of these folders, the file names with their marks."""
+    """Return the file marks wanted in each of these programs' folders, by folder and file name."""
     marks = {one.name: one.marks[""] for one in found if one.is_sound}
     return {
         key: {

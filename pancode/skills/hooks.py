@@ -1,4 +1,4 @@
-"""What skills and agent-made tools add to runs: they are added to jobs, and proposals are stored."""
+"""What skills and agent-made tools add to runs: both are added to jobs, and proposed tools are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An index of skills: a file that lists the skills of others, each at a fixed commit."""
+"""An index of skills: a file that lists other people's skills, each at a fixed commit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class IndexedSkill:
-    """A skill in an index. Its texts are untrusted; hidden characters are replaced by their names."""
+    """A skill in an index. Its texts are untrusted, so hidden characters are replaced by their names."""
 
     name: str
     description: str
@@ -31,7 +31,7 @@ class IndexedSkill:
 
     @property
     def add(self) -> list[str]:
-        """Return the arguments of the command that adds the skill."""
+        """Return the arguments of the `pancode skills` command that adds this skill."""
         where = ["--path", self.path] if self.path else []
         return ["pancode", "skills", "add", self.address, "--commit", self.commit, *where]
 
@@ -41,7 +41,7 @@ class IndexedSkill:
 
 
 def read_index(text: str, where: str) -> tuple[tuple[IndexedSkill, ...], int]:
-    """Return an index's skills and the number of its invalid entries. ConfigError."""
+    """Return an index's skills and the number of its invalid entries. ConfigError if it is not an index."""
     try:
         read = yaml.safe_load(text[:MOST_TEXT])
         entries = read["skills"]
@@ -68,7 +68,7 @@ def _parse_entry(raw: object) -> IndexedSkill | None:
 
 
 def find_matching(entries: Iterable[IndexedSkill], words: str) -> list[IndexedSkill]:
-    """Return entries, by name, where each word begins a word of name or description. No words: all."""
+    """Return entries, by name, where each of `words` begins a word of name or description; no words: all."""
     terms = _WORD.findall(words.casefold())
 
     def fits(one: IndexedSkill) -> bool:

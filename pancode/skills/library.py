@@ -22,7 +22,7 @@ class KeptSkills:
         self.folder = home / "skills"
 
     def origins(self) -> dict[str, dict[str, str]]:
-        """Return name to `from`, `commit` (of a git address) and `digest`. ConfigError."""
+        """Return skills' origins by name: `from`, `commit` (of a git address) and `digest`. ConfigError."""
         file = self.folder / ORIGINS
         try:
             read = json.loads(file.read_text())
@@ -33,12 +33,12 @@ class KeptSkills:
             raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
     def not_agreed(self, skills: Iterable[Skill]) -> list[Skill]:
-        """Return skills that permit or run something and are not approved in this form. ConfigError."""
+        """Return skills that permit or run something and whose current content is unapproved. ConfigError."""
         known = self._read_agreed()
         return [one for one in skills if one.powers and known.get(one.name) != one.digest]
 
     def agree(self, skills: Iterable[Skill]) -> None:
-        """Record a user's approval of the skills in this form. ConfigError."""
+        """Record that a user approved the current content of these skills. ConfigError."""
         new = {one.name: one.digest for one in skills if one.powers}
         if new:
             make_private(self.folder)
@@ -55,8 +55,8 @@ class KeptSkills:
             raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
     def add(self, skill: Skill, origin: Mapping[str, str], *, force: bool) -> bool:
-        """Add a skill, whole or not at all; return False if the same one already exists. RefusedError for an
-        invalid one; ConflictError if its name is taken, unless `force`."""
+        """Add a skill completely or not at all; return False if the same one already exists. RefusedError if
+        the skill is invalid; ConflictError if another one has its name, unless `force`."""
         if not skill.is_sound:
             why = "; ".join(finding.what for finding in skill.findings if finding.error)
             fix = "repair it, then check: pancode config check --kind skills FOLDER"
@@ -65,7 +65,7 @@ class KeptSkills:
         if place.is_symlink():
             raise ConflictError(f"{place} is a link", fix=f"move it away: mv {place} {place}.old")
         old = self.folder / f".{skill.name}.old"
-        if old.is_dir() and not place.exists():  # A process was killed between the two renames of `_write`.
+        if old.is_dir() and not place.exists():  # A process was killed between the two renames in `_write`.
             old.rename(place)
         if place.exists():
             there = read_skill(place)
@@ -105,15 +105,15 @@ class KeptSkills:
         shutil.rmtree(old, ignore_errors=True)
 
     def must_have(self, found: FoundSkill) -> None:
-        """Raise NotFoundError if the skill is not in the home."""
+        """Raise NotFoundError if the found skill is not in the home."""
         name = found.skill.name
         if found.source.folder != self.folder:
             fix = f"pancode skills rm --copies {name}" if found.source.origin == SHIPPED else "git rm"
-            what = f"{name} is not in your home: it comes from {found.source.folder}"
+            what = f"skill {name} is not in your home: it comes from {found.source.folder}"
             raise NotFoundError(what, fix=fix, code="not_in_home")
 
     def remove(self, found: FoundSkill) -> None:
-        """Remove the skill from the home. NotFoundError if it is not there."""
+        """Remove the skill from the home. NotFoundError if it is not in the home."""
         self.must_have(found)
         name = found.skill.name
         place = self.folder / name
@@ -133,8 +133,8 @@ class KeptSkills:
 
 
 def skills_below(folder: Path, name: str = "") -> list[Skill]:
-    """Return the skill that this folder is, or those directly in it or in its `skills`. NotFoundError.
-    `name`: the skill's name, if its folder has another one."""
+    """Return the skill in this folder, or the skills directly below it or below its `skills`. NotFoundError.
+    `name`: the skill's name, if it differs from the folder's."""
     if (folder / FILE).is_file():
         return [read_skill(folder, name)]
     tops = [folder, *([] if (folder / "skills").is_symlink() else [folder / "skills"])]

@@ -26,7 +26,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s]+:|[^/\s:]+:[^\s]")
 
 
 def act_here(request: SkillsAsked, home: Path) -> dict[str, Any]:
-    """Carry out a request on the copies below this home. ConfigError with the error's text."""
+    """Carry out a request on the copies below this home. ConfigError with the text of the answer's error."""
     answer = act(home, request.request())
     if "need" in answer:
         answer = act(home, request.request(answer["need"]))
@@ -43,8 +43,8 @@ def is_address(where: str) -> bool:
 
 @contextmanager
 def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
-    """Yield a temporary folder with that commit's files below `path`. Nothing of it is run. UsageError
-    without a full commit id; NotFoundError if the commit cannot be fetched."""
+    """Yield a temporary folder with that commit's files below `path`; none of them is run. UsageError without
+    a full commit id; NotFoundError if the commit cannot be fetched."""
     if commit is None or not _COMMIT.fullmatch(commit):
         raise UsageError(
             "a skill from a git address requires the full id of the commit that you reviewed",
@@ -63,7 +63,8 @@ def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
         ):
             raise NotFoundError(
                 f"cannot read commit {commit[:12]} from {address}",
-                fix=f"git ls-remote {address}; if it needs a password, clone it and add the directory",
+                fix=f"git ls-remote {address}; if the address needs a password, clone it and add the "
+                "directory",
                 code="commit_not_found",
             )
         files = top / "files"
@@ -73,7 +74,7 @@ def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
 
 
 def find_newest_commit(address: str) -> str:
-    """Return the commit of the address's HEAD. NotFoundError."""
+    """Return the commit that HEAD has at the address. NotFoundError."""
     with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
         output = _make_git(Path(made)).call("ls-remote", "--", address, "HEAD")
         done = run_git(replace(output, timeout_s=FETCH_S))
@@ -88,7 +89,7 @@ def find_newest_commit(address: str) -> str:
 
 
 def _make_git(top: Path) -> Git:
-    """Return git for untrusted addresses: no local settings, no prompts, only the listed protocols."""
+    """Return a git for untrusted addresses: no local settings, no prompts, only the listed protocols."""
     config = {f"protocol.{name}.allow": "always" for name in _PROTOCOLS}
     config |= {"protocol.version": "2", "core.sshCommand": "ssh -o BatchMode=yes"}
     login = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
@@ -96,7 +97,7 @@ def _make_git(top: Path) -> Git:
 
 
 def _fetch_commit(git: Git, commit: str, address: str, refs: str, *options: str) -> bool:
-    """Fetch, and return whether the commit arrived."""
+    """Fetch the commit, and return whether it arrived."""
     call = git.call("fetch", "--quiet", "--no-tags", *options, "--", address, refs)
     return (
         run_git(replace(call, timeout_s=FETCH_S)).ok and git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok
@@ -104,7 +105,7 @@ def _fetch_commit(git: Git, commit: str, address: str, refs: str, *options: str)
 
 
 def _write(git: Git, commit: str, below: str, folder: Path) -> None:
-    """Write the files without git's checkout, so the repository's hooks and attributes are ignored."""
+    """Write the commit's files without git's checkout, to ignore the repository's hooks and attributes."""
     listed = git.text("ls-tree", "-r", "-z", "-l", "--full-tree", commit, *([below] if below else []))
     entries = [line.split("\t", 1) for line in listed.split("\0") if line]
     blobs = [(*about.split(), path) for about, path in entries]
@@ -112,7 +113,7 @@ def _write(git: Git, commit: str, below: str, folder: Path) -> None:
     if total > MOST_FETCHED or len(blobs) > MOST_BLOBS:
         most = f"at most {MOST_BLOBS} files and {format_bytes(MOST_FETCHED)} are allowed"
         what = f"the commit has {count_noun(len(blobs), 'file')}, {format_bytes(total)}; {most}"
-        raise UsageError(what, fix="give the directory of the skill: --path FOLDER", code="too_big")
+        raise UsageError(what, fix="name the directory of the skill: --path FOLDER", code="too_big")
     for mode, kind, digest, _, path in blobs:
         target = folder / path
         if kind != "blob" or ".." in path.split("/") or path.startswith("/"):
@@ -120,13 +121,13 @@ def _write(git: Git, commit: str, below: str, folder: Path) -> None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if mode == "120000":
-                # It is reported as a link later; its real target is not used.
+                # The link is reported later as a link; its real target is not used.
                 target.symlink_to("/dev/null/link")
                 continue
             git.must("cat-file", "blob", digest, stdout=target)
             target.chmod(0o755 if mode == "100755" else 0o644)
-        except OSError as exc:  # On a case-insensitive file system, a link may be in the way.
+        except OSError as exc:  # On a case-insensitive file system, a link may be in the way of this file.
             what = f"cannot write {path} of the commit next to its other files"
             raise UsageError(
-                what, why=str(exc), fix="clone it and add the directory", code="bad_tree"
+                what, why=str(exc), fix="clone the repository and add the directory", code="bad_tree"
             ) from exc

@@ -1,4 +1,4 @@
-"""Validates a tool that a run proposes; builds the skill and the trial script from it."""
+"""Validates a tool that a run proposes, and builds a skill and a trial script from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEYS = ("about", "input", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class SoundTool:
-    """A valid tool. `digest`: of the files as a run gets them, which the run's receipt names."""
+    """A valid tool. `digest`: the digest of the files that runs get; a run's receipt contains it."""
 
     name: str
     about: str
@@ -30,11 +30,11 @@ class SoundTool:
     seconds: int
     files: dict[str, bytes]
     tests: tuple[str, ...]
-    """Names of its test cases: `tests/NAME.in` is the input, `tests/NAME.out` the expected output."""
+    """Names of the tool's test cases: `tests/NAME.in` is the input, `tests/NAME.out` the expected output."""
 
     @property
     def laid(self) -> dict[str, tuple[bytes, bool]]:
-        """Return the tool's files, with those that make it a skill that an agent program finds."""
+        """Return the tool's files, plus the files that make it a skill that an agent program finds."""
         own = {**self.files, ABOUT: self._format_about().encode(), "SKILL.md": self._format_skill().encode()}
         return mark_executable(own)
 
@@ -60,7 +60,7 @@ class SoundTool:
         )
 
     def trial(self) -> str:
-        """Return a script that writes the tool into $HOME and runs its tests; exit 0: all passed."""
+        """Return a script that writes the tool into $HOME and runs its tests; exit status 0 if all passed."""
         mark, lines = f"END-{self.digest}", [f"# Tries the tool {self.name}.", 'tool="$HOME/tool"']
         for path, data in sorted(self.files.items()):
             lines.append(f'mkdir -p "$tool"/{shlex.quote(posixpath.dirname(path))}')
@@ -91,11 +91,11 @@ exit "$failed"
 
 
 def tool_of(name: str, digest: str, packed: str) -> SoundTool:
-    """Return the tool. UsageError if it is invalid and so cannot be kept."""
+    """Return the tool packed in `packed`. UsageError if it is invalid and so cannot be kept."""
     try:
         whole = JobSkill(name=name, digest=digest, packed=packed)
         files = {path: data for path, data in whole.files().items() if path != "SKILL.md"}
-        _require_rule(len(name) <= MOST_NAME, f"its name is longer than {MOST_NAME} characters")
+        _require_rule(len(name) <= MOST_NAME, f"the tool's name is longer than {MOST_NAME} characters")
         for path, data in files.items():
             _require_rule(data.decode("utf-8", "replace").encode() == data, f"{path} is not text")
             _require_rule(
@@ -107,8 +107,8 @@ def tool_of(name: str, digest: str, packed: str) -> SoundTool:
         plain = isinstance(about, str) and 0 < len(about) <= MOST_ABOUT and escape_line(about) == about
         _require_rule(plain, f"about must be one line of at most {MOST_ABOUT} characters")
         whole_s = isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_SECONDS
-        _require_rule(whole_s, f"seconds must be 1 to {MOST_SECONDS}")
-        _require_rule(files.get(RUN, b"").startswith(b"#!"), f"{RUN} is missing, or does not begin with #!")
+        _require_rule(whole_s, f"`seconds` must be 1 to {MOST_SECONDS}")
+        _require_rule(files.get(RUN, b"").startswith(b"#!"), f"{RUN} is missing or does not begin with #!")
         return SoundTool(
             name, str(about), _parse_schema(fields.get("input")), seconds, files, _list_tests(files)
         )
@@ -132,26 +132,27 @@ def _parse_object(data: bytes | None, path: str) -> dict[str, Any]:
 
 
 def _parse_schema(value: object) -> dict[str, Any]:
-    """Return a JSON schema of one object with simple properties, which every model server accepts."""
+    """Return the value as a schema of one object with simple properties, which every model server accepts."""
     _require_rule(
-        isinstance(value, dict) and value.get("type") == "object", "input must be a JSON schema of an object"
+        isinstance(value, dict) and value.get("type") == "object",
+        "`input` must be a JSON schema of an object",
     )
     assert isinstance(value, dict)
     properties, needs = value.get("properties", {}), value.get("required", [])
     known = value.keys() <= {"type", "properties", "required", "additionalProperties", "description"}
     _require_rule(
         known and isinstance(properties, dict) and len(properties) <= 20,
-        "input may only have type, properties, required, additionalProperties, description",
+        "`input` may only have type, properties, required, additionalProperties, description",
     )
     for name, one in properties.items():
         fits = isinstance(one, dict) and one.get("type") in _TYPES and one.keys() <= set(_FACTS)
         _require_rule(
             fits and re.fullmatch(r"\w{1,40}", name) is not None,
-            f"input: {name} is not a property with a type",
+            f"`input`: {name} is not a property with a type",
         )
     _require_rule(
         isinstance(needs, list) and all(one in properties for one in needs),
-        "required names an unknown property",
+        "`required` names an unknown property",
     )
     return {"type": "object", "properties": properties, "required": needs, "additionalProperties": False}
 
@@ -160,7 +161,7 @@ def _list_tests(files: dict[str, bytes]) -> tuple[str, ...]:
     cases = tuple(path[6:-3] for path in sorted(files) if path.startswith("tests/") and path.endswith(".in"))
     _require_rule(
         0 < len(cases) <= MOST_TESTS,
-        f"it must have 1 to {MOST_TESTS} tests: tests/NAME.in and tests/NAME.out",
+        f"the tool must have 1 to {MOST_TESTS} tests: tests/NAME.in and tests/NAME.out",
     )
     for case in cases:
         _parse_object(files[f"tests/{case}.in"], f"tests/{case}.in")

@@ -1,4 +1,4 @@
-"""The tools of projects in the ledger: proposed by runs, or kept by a user and signed."""
+"""Stores tools of projects in the ledger: those proposed by runs, and those kept by a user and signed."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from pancode.skills.made_tool_rules import SoundTool
 
 MOST = 200
 SPARE_S = 60
-"""Seconds that a trial gets in addition to the time of each test."""
+"""Seconds that a trial gets in addition to the seconds of each test."""
 PAYLOAD = "application/vnd.pancode.kept-tool+json"
 
 
 def signed_bytes(row: StoredTool) -> bytes:
-    """Return the bytes to sign; the digest in them covers the files."""
+    """Return the bytes to sign for a tool; the digest in them covers its files."""
     return json.dumps([row.project, row.name, row.digest, row.run, row.by, row.at_ms]).encode()
 
 
 def order_tool(row: StoredTool) -> JobSkill:
-    """Return the tool in the form of a job's skill."""
+    """Return the tool as a skill of a job."""
     return JobSkill(name=f"{TOOL}{row.name}", digest=row.digest, place=TOOLS, packed=row.packed)
 
 
 def put_tool(tx: Transaction, row: StoredTool) -> None:
-    """Write the row; a proposal's files only if the row has them, as they do not change."""
+    """Write the row. A proposal's files are written only if the row has them, as they never change."""
     if row.packed and not row.kept:
         tx.put(StoredToolFiles(row.run, row.name, row.packed))
     tx.put(row if row.kept else replace(row, packed=""))
@@ -51,14 +51,14 @@ def _oldest_first(found: list[StoredTool]) -> list[StoredTool]:
 
 
 def proposed_rows(tx: Transaction, run: str | None = None) -> list[StoredTool]:
-    """Return the proposed tools, of this run or of all, oldest first."""
+    """Return the tools that this run proposed, or all proposed tools if `run` is None, oldest first."""
     if run is not None:
         return _oldest_first([one for one in tx.find(StoredTool, {"place": run}) if not one.kept])
     return tx.find(StoredTool, {"kept": False}, order="at_ms")
 
 
 def load_files(tx: Transaction, row: StoredTool) -> StoredTool:
-    """Return the row with its files."""
+    """Return the row with the tool's files, which are stored separately."""
     files = None if row.packed else tx.get(StoredToolFiles, row.run, row.name)
     return row if files is None else replace(row, packed=files.packed)
 
@@ -84,7 +84,7 @@ def is_as_kept(core: Core, row: StoredTool) -> bool:
 
 def trial_request(row: StoredTool, tool: SoundTool, by: str) -> DispatchRequest:
     """Return the request for a run of the tool's tests: with limits, without network access, only in a
-    sandbox. It has a checkout, because a user's script without one runs outside of any sandbox."""
+    sandbox. It has a checkout, as a user's script without one runs outside of the sandbox."""
     return DispatchRequest(
         task=tool.trial(),
         created_by=by,
@@ -107,14 +107,14 @@ def trial_request(row: StoredTool, tool: SoundTool, by: str) -> DispatchRequest:
 def give_skills(
     core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
 ) -> PromptParts:
-    """Return the named skills, and the project's own skills and its kept tools."""
+    """Return the named skills, the project's skills and its kept tools, as parts of the request's prompt."""
     project = request.repository
     return PromptParts(skills=with_tools(core, project, around.skills(project, skills)))
 
 
 def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkills:
-    """Add the project's kept tools that there is room for. A tool that changed since a user kept it is left
-    out, with a warning."""
+    """Return the skills with those kept tools of the project that fit. A tool that changed since a user kept
+    it is left out, with a warning."""
     if project is None:
         return given
     with core.ports.ledger.transaction() as tx:
@@ -126,7 +126,7 @@ def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkil
             fix = f"pancode project tools rm {row.name}"
             left_out.append(f"tool {row.name} changed since it was kept, so it is left out: {fix}")
         elif len(row.packed) > room or len(ordered) == MOST_SKILLS:
-            left_out.append(f"tool {row.name} is left out: no room next to the skills")
+            left_out.append(f"tool {row.name} is left out: the skills leave no room for it")
         elif f"{TOOL}{row.name}" in {one.name for one in ordered}:
             left_out.append(f"tool {row.name} is left out: a skill has the same name")
         else:

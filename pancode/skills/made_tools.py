@@ -46,8 +46,8 @@ _NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSE
 
 
 def keep_proposed(work: Work, claims: Claims) -> None:
-    """Store the proposed tools of a receipt, in the transaction that accepts it; only for a run in a
-    project."""
+    """Store the tools that a run in a project proposed in its receipt, in the transaction that accepts the
+    receipt."""
     run = find_run(work.tx, claims.identity.run)
     if run.project is None:
         return
@@ -61,15 +61,15 @@ def keep_proposed(work: Work, claims: Claims) -> None:
 
 
 def list_tools(core: Core, project: str | None) -> list[ToolShape]:
-    """Return the tools of this project, or all: kept ones first, then proposed ones, newest first."""
+    """Return the tools of this project, or all if None: kept ones first, then proposed ones, newest first."""
     with core.ports.ledger.transaction() as tx:
         rows = [row for row in reversed(proposed_rows(tx)) if project in (None, row.project)]
         return [_shape(core, tx, load_files(tx, row)) for row in (*kept_rows(tx, project), *rows)]
 
 
 def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
-    """Yield the proposed tools that wait for a user: those that only need approval first, then the newest. A
-    tool on trial does not wait."""
+    """Yield the proposed tools that wait for a user: first those that only need approval, then the others,
+    newest first. A tool on trial does not wait."""
     states = [(row, _find_state(core, tx, row)) for row in reversed(proposed_rows(tx))]
     waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
     for row, state in waiting[:_MOST_ASKED]:
@@ -129,7 +129,7 @@ def _find_state(core: Core, tx: Transaction, row: StoredTool) -> str:
 
 
 def _find_problem(row: StoredTool) -> str | None:
-    """Return why the tool cannot be tried or kept, or None."""
+    """Return the reason why the tool cannot be tried or kept, or None."""
     try:
         _load_tool(row)
     except UsageError as wrong:
@@ -147,7 +147,7 @@ def _find_row(tx: Transaction, run: str, name: str) -> StoredTool:
 
 def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Dispatched:
     """Run the tool's tests on a node, without network access, only in a sandbox. UsageError for an invalid
-    tool; errors of admission. If the run proposes a new version meanwhile, that one is untried."""
+    tool; errors of admission. A version that the run proposes meanwhile stays untried."""
     with core.ports.ledger.transaction() as tx:
         row = _find_row(tx, run, name)
     tool = _load_tool(row)
@@ -160,7 +160,7 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
 
 
 def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
-    """Keep the tool: a user approves these bytes, and from now on the project's runs get it.
+    """Keep the tool: the user approves these bytes, and the project's later runs get it.
 
     UsageError for an invalid tool; RefusedError if its tests have not passed in a sandbox; ConflictError if
     its bytes differ from those that the user has seen.
@@ -173,7 +173,11 @@ def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShap
             fix = f"pancode project tools show {row.run} {name}"
             raise ConflictError(what, why=f"its digest is {tool.digest}", fix=fix, code="changed")
         if _find_state(core, work.tx, row) != "tried":
-            why = f"its newest trial is {row.trial}" if row.trial else "its tests have not been run"
+            why = (
+                (f"the tool's newest trial is {row.trial}")
+                if row.trial
+                else "the tool's tests have not been run"
+            )
             fix = f"pancode project tools try {row.run} {name}"
             raise RefusedError(f"the tests of {name} have not passed", why=why, fix=fix, code="not_tried")
         laid = tool.ordered()
@@ -197,7 +201,7 @@ def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShap
 
 
 def remove_tool(core: Core, name: str, project: str, by: str) -> None:
-    """Revoke the tool for later runs; a running one keeps its copy until it ends. NotFoundError."""
+    """Revoke the tool for later runs; a running one keeps its copy to its end. NotFoundError if unknown."""
     with unit_of_work(core) as work:
         kept = {row.name: row for row in kept_rows(work.tx, project)}
         if name not in kept:
@@ -207,7 +211,7 @@ def remove_tool(core: Core, name: str, project: str, by: str) -> None:
 
 
 def put_aside(core: Core, run: str, name: str, by: str) -> None:
-    """Dismiss the tool that this run proposes. NotFoundError."""
+    """Dismiss the tool that this run proposes. NotFoundError if it proposes no such tool."""
     with unit_of_work(core) as work:
         row = _find_row(work.tx, run, name)
         forget_tool(work.tx, row)

@@ -16,7 +16,7 @@ from pancode.skills.copies import FileMark, mark_of, tree_hash
 FILE = "SKILL.md"
 MOST_FILES, MOST_BYTES, MOST_TEXT, MOST_FRONT = 200, 4 << 20, 256 << 10, 16 << 10
 LONG_BODY = 500
-"""How many lines a skill may have without a warning, as the specification recommends."""
+"""The number of lines up to which a skill causes no warning, as the specification recommends."""
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FRONT = re.compile(r"---[ \t]*\r?\n(.*?\n)?---[ \t]*(?:\r?\n|$)(.*)", re.S)
 _KNOWN = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
@@ -25,7 +25,7 @@ POWERS = ("gives_tools", "runs")
 """Codes of findings on power: a skill lets agents use tools without asking, or a part of it runs
 automatically."""
 _EMOJI = re.compile("(?<=[^\x00-\x7f])[\ufe0f\u200d]")
-"""Two characters that join and style emoji; anywhere else they count as hidden."""
+"""Two characters that join and style emoji; elsewhere they count as hidden characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class SkillFile:
 
 @dataclass(frozen=True, slots=True)
 class SkillFinding:
-    """A problem of a skill. With an error it is given to no agent; a warning is only shown."""
+    """A problem of a skill. A skill with an error is not given to agents; a warning is only shown."""
 
     error: bool
     code: str
@@ -50,7 +50,7 @@ class SkillFinding:
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """A skill as in its source. `name`: its folder's. `files`: by path below the folder, with `/`."""
+    """A skill as in its source. `name`: the folder's name. `files`: by path below the folder, with `/`."""
 
     name: str
     files: Mapping[str, SkillFile]
@@ -62,7 +62,7 @@ class Skill:
 
     @property
     def powers(self) -> tuple[SkillFinding, ...]:
-        """Return findings on what the skill lets agents do, or makes programs run automatically."""
+        """Return the findings about what the skill lets agents do or makes programs run automatically."""
         return tuple(finding for finding in self.findings if finding.code in POWERS)
 
     @property
@@ -71,7 +71,7 @@ class Skill:
 
     @property
     def marks(self) -> dict[str, FileMark]:
-        """Return path to SHA-256 and executable flag, by which copies are compared."""
+        """Return the SHA-256 and the executable flag of each file by path; copies are compared by these."""
         return {path: mark_of(file.data, file.executable) for path, file in self.files.items()}
 
     @property
@@ -80,7 +80,7 @@ class Skill:
 
     @property
     def scripts(self) -> list[str]:
-        """Return the files that a program may run."""
+        """Return the paths of files that a program may run."""
         return sorted(p for p, file in self.files.items() if file.executable or p.startswith("scripts/"))
 
 
@@ -89,12 +89,12 @@ def make_error(code: str, what: str) -> SkillFinding:
 
 
 def is_name(text: str) -> bool:
-    """Whether it is a valid skill name: lowercase letters, digits and single hyphens, at most 64."""
+    """Whether the text is a valid skill name: at most 64 lowercase letters, digits and single hyphens."""
     return len(text) <= _LONGEST["name"] and _NAME.fullmatch(text) is not None
 
 
 def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding, ...] = ()) -> Skill:
-    """Return the checked skill with these files. `found`: what could not be read (links, sizes)."""
+    """Return the checked skill with these files. `found`: findings on unreadable files (links, sizes)."""
     findings = [*found, *_of_files(files)]
     front, body = "", ""
     if FILE not in files:
@@ -124,7 +124,7 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
 
 
 def parse_definition(name: str, file: SkillFile) -> Skill:
-    """Return a slash command or an agent definition, a single file that may lack front matter."""
+    """Return a slash command or an agent definition, which is a single file and may lack front matter."""
     findings = list(_of_files({name: file}))
     try:
         text = file.data.decode("utf-8")
@@ -183,7 +183,9 @@ def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
             f"{named[:80]!r} is not a valid name: use lowercase letters, digits and single hyphens",
         )
     if isinstance(named, str) and named != name:
-        yield make_error("other_name", f"the directory is named {name!r}, but the skill {named[:80]!r}")
+        yield make_error(
+            "other_name", f"the directory is named {name!r}, but the skill is named {named[:80]!r}"
+        )
     metadata = fields.get("metadata", {})
     if not isinstance(metadata, dict) or not all(
         isinstance(word, str | int | float | bool) for pair in metadata.items() for word in pair
@@ -192,13 +194,16 @@ def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     if not isinstance(fields.get("allowed-tools", ""), str):
         yield SkillFinding(False, "tools_not_text", "allowed-tools is not text; some programs refuse a list")
     if unknown := sorted(set(fields) - _KNOWN - {"hooks"}):
-        what = f"not in the specification; some programs use it, some refuse it: {', '.join(unknown)[:200]}"
+        what = (
+            "not in the specification; some programs use them, others refuse them: "
+            f"{', '.join(unknown)[:200]}"
+        )
         yield SkillFinding(False, "unknown_field", what)
 
 
 def _of_powers(fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     if given := fields.get("allowed-tools"):
-        what = f"it lets an agent use these without asking: {_in_short(given)}"
+        what = f"the skill lets an agent use these without approval: {_in_short(given)}"
         yield SkillFinding(False, "gives_tools", what)
     if mode := fields.get("permissionMode"):
         yield SkillFinding(
@@ -206,12 +211,12 @@ def _of_powers(fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
         )
     for key in ("hooks", "mcpServers"):
         if runs := fields.get(key):
-            what = f"it has {key}, which some programs run automatically: {_in_short(runs)}"
+            what = f"the skill has {key}, which some programs run automatically: {_in_short(runs)}"
             yield SkillFinding(False, "runs", what)
 
 
 def _in_short(value: object) -> str:
-    """Return a field's value as one line with hidden characters shown."""
+    """Return a field's value as one line, with hidden characters made visible."""
     return reveal_invisible(" ".join(str(value).split()))[:200]
 
 
@@ -233,7 +238,7 @@ def _of_commands(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
 
 
 def _of_files(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
-    """Yield an error for text that looks different to a user than to an agent: hidden or reversed."""
+    """Yield an error for text that looks different to a user and an agent: hidden or reversed characters."""
     for path, file in sorted(files.items()):
         if reveal_invisible(path) != path or not path.isprintable():
             yield make_error(

@@ -1,4 +1,4 @@
-"""Manages skill copies on a node: sends our program and a request to its Python, reads the answer."""
+"""Manages skill copies on a node: sends program and request to the node's Python and reads the answer."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ LOAD = 'import sys;r=sys.stdin.buffer;exec(compile(r.read(int(r.readline())),"sk
 
 
 def program_and(request: dict[str, Any]) -> bytes:
-    """Return the standard input for that Python."""
+    """Return the standard input for the node's Python: the program and this request."""
     program = Path(copies.__file__).read_bytes()
     return b"%d\n" % len(program) + program + json.dumps(request).encode()
 
 
 def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> dict[str, Any]:
-    """Return the program's answer. UnavailableError, RemoteFailed."""
+    """Return the answer. UnavailableError if the node has no Python, RemoteFailed if the program failed."""
     if status == NO_PYTHON:
-        raise UnavailableError(f"Python not found on {node}", fix=f"pancode fleet up {node}")
+        raise UnavailableError(f"Python not found on node {node}", fix=f"pancode fleet up {node}")
     output = stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {status}"
     try:
         answer: dict[str, Any] = json.loads(stdout)
         output = str(answer.get("error", output))
     except (ValueError, AttributeError):
         answer = {}
-    # A node may send anything: check for our format, `need` or rows of strings.
+    # A node may send anything, so check that the answer is `need` or rows of strings.
     rows, need = answer.get("rows", []), answer.get("need", [])
     is_sound = (
         ("rows" in answer or "need" in answer)
@@ -69,16 +69,16 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
         and all(isinstance(digest, str) for digest in need)
     )
     if not is_sound:
-        fix = f"check on {node}: ls -la ~/.pancode-skills"
+        fix = f"check on node {node}: ls -la ~/.pancode-skills"
         raise RemoteFailed(
-            f"cannot manage the copies of skills on {node}", status=status, why=output, fix=fix
+            f"cannot manage the copies of skills on node {node}", status=status, why=output, fix=fix
         )
     return answer
 
 
 async def exchange_copies(request: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """Send the request, and again with the bytes that the node needs; return rows and kept backups. Nothing
-    else that a node sends is passed on."""
+    """Send the request, and send it again with the bytes that the node needs; return the rows and the kept
+    backups. Nothing else that a node sends is passed on."""
     answer = await request([])
     answer = await request(answer["need"]) if "need" in answer else answer
     left = {"left": [str(one) for one in answer["left"]]} if isinstance(answer.get("left"), list) else {}
@@ -86,12 +86,12 @@ async def exchange_copies(request: Callable[[list[str]], Awaitable[dict[str, Any
 
 
 def argv_in(home: str) -> tuple[str, ...]:
-    """Return the argument list for a node with this node home."""
+    """Return the command's argument list for a node with this home."""
     return ("sh", "-c", RUN, "pancode", home, LOAD)
 
 
 async def act_on(remote: Remote, node: str, home: str, request: SkillsAsked) -> dict[str, Any]:
-    """Act in one round trip, or two if the node needs bytes. Idempotent. SshError, UnavailableError."""
+    """Act on the node in one round trip, two if it needs bytes. Idempotent. SshError, UnavailableError."""
 
     async def ask(need: list[str]) -> dict[str, Any]:
         sent = program_and(request.request(need))
@@ -102,8 +102,8 @@ async def act_on(remote: Remote, node: str, home: str, request: SkillsAsked) -> 
 
 
 async def remove_copies(fleet: str, remote: Remote, node: Node) -> tuple[str, ...]:
-    """Remove the fleet's copies of skills from a node that leaves the fleet; return those left, or why. A
-    copy that a user changed belongs to the user and stays."""
+    """Remove the fleet's copies of skills from a node that leaves the fleet; return the copies that remain,
+    or the error. A copy that a user changed belongs to the user and is kept."""
     if (await remote.run(("test", "-d", copies.STATE), ACT_S)).status != 0:
         return ()
     request = SkillsAsked("remove", owner=fleet)

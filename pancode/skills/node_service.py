@@ -20,7 +20,7 @@ def act_there(
     nodes: Mapping[str, Mapping[str, Any]], request: SkillsAsked, environ: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Carry out a request on these nodes in parallel; return each node's answer or its `problem`. `nodes`:
-    name to the node's target, as the coordinator's API returns it."""
+    the target of each node by name, as the coordinator's API returns it."""
 
     async def one(name: str, reach: Reach) -> dict[str, Any]:
         try:
@@ -46,7 +46,7 @@ def act_there(
 async def _act_locally(
     name: str, reach: Reach, request: SkillsAsked, environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Carry out a request on a node of this computer, in that node's HOME."""
+    """Carry out a request on a node that runs on this computer, in that node's HOME."""
 
     def act(need: list[str]) -> dict[str, Any]:
         sent, argv = program_and(request.request(need)), argv_in(reach.installed_home or "")
@@ -55,7 +55,9 @@ async def _act_locally(
                 argv, env=environ_of(reach, environ), input=sent, capture_output=True, timeout=ACT_S
             )
         except subprocess.TimeoutExpired as exc:
-            raise UnavailableError(f"{name} did not answer within {ACT_S:g} s", fix="pancode doctor") from exc
+            raise UnavailableError(
+                f"node {name} did not answer within {ACT_S:g} s", fix="pancode doctor"
+            ) from exc
         return answer_of(name, done.returncode, done.stdout, done.stderr)
 
     return await exchange_copies(lambda need: asyncio.to_thread(act, need))

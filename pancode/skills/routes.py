@@ -18,14 +18,14 @@ from pancode.skills.made_tools import get_tool, keep_tool, list_tools, put_aside
 
 
 class KeepToolBody(ActBody):
-    """`digest`: of the tool that the user has seen; the approval covers only these bytes."""
+    """`digest`: the digest of the tool that the user has seen; the approval covers only these bytes."""
 
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class RemoveToolBody(ActBody):
-    """`project`: a project's name; without it, the repository around `cwd`. `run`: dismiss this run's
-    proposal and remove no kept tool."""
+    """`project`: a project's name; if omitted, the repository around `cwd`. `run`: dismiss this run's
+    proposal instead of removing a kept tool."""
 
     project: Name | None = None
     cwd: Annotated[str, Field(max_length=4_096)] | None = None
@@ -33,7 +33,7 @@ class RemoveToolBody(ActBody):
 
 
 def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
-    """Return the top of the project's repository, else of the one around the folder. UsageError."""
+    """Return the top of the project's repository or, without a project, of that around `cwd`. UsageError."""
     if project is not None:
         return find_project(context.coordinator.around({}).projects(), project).path
     return context.top_of(cwd)

@@ -40,7 +40,7 @@ class SkillSource:
 
 @dataclass(frozen=True, slots=True)
 class FoundSkill:
-    """A skill and its source. `shadows`: sources whose skill of the same name it overrides."""
+    """A skill and its source. `shadows`: the sources whose skills of the same name it overrides."""
 
     skill: Skill
     source: SkillSource
@@ -73,12 +73,12 @@ def list_sources(home: Path, project: Path | None) -> list[SkillSource]:
 
 
 def skills_of(places: Sequence[SkillSource]) -> list[FoundSkill]:
-    """Return the skills of these sources by name, each from its first source. ConfigError."""
+    """Return these sources' skills, one per name, each from the first source that has it. ConfigError."""
     return choose_skills(FoundSkill(skill, place) for place in places for skill in _skills_in(place.folder))
 
 
 def choose_skills(found: Iterable[FoundSkill]) -> list[FoundSkill]:
-    """Return one skill of each name, the first one, with the sources of the others."""
+    """Return the first skill of each name, with the sources of the others."""
     first: dict[str, FoundSkill] = {}
     for one in found:
         before = first.get(one.skill.name)
@@ -97,7 +97,7 @@ def find_skill(found: Sequence[FoundSkill], name: str) -> FoundSkill:
 
 
 def _skills_in(folder: Path) -> Iterator[Skill]:
-    """Yield the skills in folders with a SKILL.md; a link yields an error finding instead."""
+    """Yield the skills in the subfolders with a SKILL.md; a link yields a skill with an error finding."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -114,7 +114,7 @@ def _skills_in(folder: Path) -> Iterator[Skill]:
 
 
 def read_skill(folder: Path, name: str = "") -> Skill:
-    """Return a folder's skill with all its findings (`name`: if it differs). ConfigError."""
+    """Return a folder's skill with all its findings. `name`: its name, if not the folder's. ConfigError."""
     files: dict[str, SkillFile] = {}
     findings: list[SkillFinding] = []
     room = MOST_BYTES

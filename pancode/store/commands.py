@@ -1,4 +1,4 @@
-"""`pancode admin ledger`: the fleet's database and its place."""
+"""`pancode admin ledger`: moves the fleet's database to another place."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def move(
     ] = None,
     face: Json,
 ) -> None:
-    """Move the fleet's ledger from PLACE to where the settings now point: everything or nothing.
+    """Move the fleet's ledger from PLACE to the place in the settings: completely or not at all.
 
     First stop the fleet (pancode fleet down) and set the new place in PANCODE_DATABASE_URL or ledger.url;
-    without them it is the file in your home. An existing ledger is never overwritten.
+    without either, the new place is the file in your home. An existing ledger is never overwritten.
     """
     from pancode.app.administration import move_ledger
 

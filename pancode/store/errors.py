@@ -22,7 +22,7 @@ class LedgerDamagedError(UnavailableError):
 def translate_database_errors(
     place: str, judge: Callable[[BaseException | None], PancodeError]
 ) -> Iterator[None]:
-    """Turn every database error in the block into a PancodeError about the ledger at `place`."""
+    """Raise every database error in the block as a PancodeError about the ledger at `place`."""
     try:
         yield
     except DBAPIError as exc:
@@ -34,7 +34,7 @@ def translate_database_errors(
 
 
 def explain_error(place: str, error: BaseException | None) -> PancodeError:
-    """Return the error for the owner, selected by SQLite's error name."""
+    """Return the error for the ledger's owner, selected by the name of SQLite's error."""
     name = getattr(error, "sqlite_errorname", None) or ""
     why = f"{name}: {error}" if name else str(error)
     for prefixes, build in _MEANINGS:
@@ -56,7 +56,7 @@ def _make_locked_error(place: str, why: str) -> PancodeError:
     return UnavailableError(
         f"the ledger at {place} is in use by another process",
         why=why,
-        fix=f"find it with: fuser -v {place}",
+        fix=f"find that process: fuser -v {place}",
         code="ledger_locked",
     )
 

@@ -1,4 +1,4 @@
-"""Checks a ledger file without changing it: integrity, schema, size."""
+"""Checks a ledger file without changing it: its integrity, schema and size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REVISIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
-    """The result of a check. `wrong`: the first fault found; empty: none."""
+    """The result of a check. `wrong`: the first fault found; empty if there is none."""
 
     revision: str
     runs: int
@@ -28,7 +28,7 @@ class LedgerReport:
 
 
 def look_at(path: Path) -> LedgerReport:
-    """Check a ledger's file. sqlite3.Error if it is not a ledger or cannot be read."""
+    """Check a ledger file and return a report. sqlite3.Error if it is not a ledger or cannot be read."""
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_S)) as ledger:
         (verdict,) = ledger.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

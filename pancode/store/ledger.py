@@ -33,7 +33,7 @@ Asked = tuple[Any, Mapping[str, Any]]
 
 
 class Statements:
-    """One table's statements: fixed ones for get, insert, put and delete, searches built on request."""
+    """One table's SQL statements: get, insert, put and delete are fixed; searches are built when needed."""
 
     def __init__(self, kind: type[Record], dialect: str) -> None:
         self.shape: RecordShape = shape_of(kind)
@@ -44,8 +44,8 @@ class Statements:
         match = and_(*(c == bindparam(n) for c, n in zip(self._keys, self._names, strict=True)))
         self.get = select(self._table).where(match)
         self.delete = delete(self._table).where(match)
-        # Both dialects have the same function, but no common base class that declares it.
-        # Import only this dialect, to save memory.
+        # Both dialects have this function, but no common base class declares it. Only this dialect is
+        # imported, to save memory.
         insert = import_module(f"sqlalchemy.dialects.{dialect}").insert
         new: Any = insert(self._table).execution_options(preserve_rowcount=True)
         self.insert = new.on_conflict_do_nothing(index_elements=self._keys)
@@ -64,7 +64,7 @@ class Statements:
         return dict(zip(self.shape.names, self.shape.to_row(record), strict=True))
 
     def starting(self, prefix: str, limit: int) -> Asked:
-        """Return a query for the keys that start with `prefix`, as a range in the key's index."""
+        """Return a query for the rows whose key starts with `prefix`, as a range in the key's index."""
         first = self._keys[0]
         query = select(*self._keys).where(first >= prefix, first < prefix + _LAST)
         return query.order_by(*self._keys).limit(limit), {}
@@ -72,7 +72,7 @@ class Statements:
     def find(
         self, where: Mapping[str, Any], order: Order, limit: int | None, after: tuple[Any, ...] | None = None
     ) -> Asked:
-        """Return a query for the rows in order; rows equal in `order` are sorted by key."""
+        """Return a query for rows sorted by `order`, then key. `after`: the place after which to start."""
         form = (
             tuple((name, value is None) for name, value in where.items()),
             order,
@@ -99,7 +99,7 @@ class Statements:
         return query.limit(bindparam("most")) if limited else query
 
     def _make_condition(self, order: Order) -> Any:
-        """Return the condition for rows after a place: by the order's value, then by key."""
+        """Return the condition for rows after a place, compared by the value of `order`, then by key."""
         by = [self._table.c[order[0]]] if order[0] is not None else []
         places = [*by, *self._keys]
         place = tuple_(*(bindparam(f"a_{n}", type_=column.type) for n, column in enumerate(places)))
@@ -120,10 +120,10 @@ _FATE = text("SELECT pg_xact_status(CAST(:number AS text)::xid8)")
 class SqlLedger:
     """A pancode.kernel.ports.Ledger on SQLite (a path) or PostgreSQL (an address).
 
-    One transaction at a time, from any thread. Opening creates the tables, or migrates older ones.
-    Errors: UnavailableError (locked, full, damaged, failing disk, server away, closed), ConfigError (no
-    permission, wrong address, or written by a newer version). After a lost connection, the next
-    transaction reconnects.
+    One transaction at a time, from any thread. Opening creates the tables, or migrates older ones. Errors:
+    UnavailableError (locked, full, damaged, failing disk, server unreachable, closed), ConfigError (no
+    permission, wrong address, or written by a newer version). After a lost connection, the next transaction
+    reconnects.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class SqlLedger:
         history: Revisions | None = None,
         sole: bool = True,
     ) -> None:
-        """Open the ledger. `sole`: the only writer; SQLite ensures that in each transaction."""
+        """Open the ledger. `sole`: no other process may write; SQLite always ensures this per transaction."""
         self._engine, self.place, self._judge = open_engine(where, busy_ms, sole)
         self._lock = threading.Lock()
         self._owner: int | None = None
@@ -151,7 +151,7 @@ class SqlLedger:
         self._statements = {kind: Statements(kind, dialect) for kind in ALL}
 
     def transaction(self) -> AbstractContextManager[SqlTransaction]:
-        """Commit on leaving, roll back on an exception. RuntimeError if this thread has one open."""
+        """Open a transaction: commit at the end, roll back on errors. RuntimeError if this thread has one."""
         return self._open_transaction()
 
     @contextmanager
@@ -175,19 +175,19 @@ class SqlLedger:
                 self._owner = None
 
     def _commit(self, connection: Connection, transaction: SqlTransaction) -> None:
-        if transaction.failed:  # PostgreSQL would silently roll back.
+        if transaction.failed:  # After a failed statement, PostgreSQL would silently roll back instead.
             raise PancodeError("a failed ledger transaction was not committed")
         number = connection.scalar(_NUMBER) if self._asks_fate and transaction.wrote else None
         try:
             connection.commit()
         except DBAPIError as exc:
-            # Data that was only read has already arrived.
+            # The transaction only read data, which has already arrived.
             if not exc.connection_invalidated or (transaction.wrote and not self._was_made(number)):
                 raise
 
     def _was_made(self, number: str | None) -> bool:
-        """Whether the transaction was committed although COMMIT's response was lost. False if unknown. Asks
-        in a new session; that session got the right to write, so the old one has ended."""
+        """Return whether the transaction was committed although the response to COMMIT was lost; False if
+        unknown. Queries a new session: as that session got the right to write, the old one has ended."""
         if number is None:
             return False
         with suppress(DBAPIError, PancodeError), self._engine.connect() as fresh:
@@ -202,7 +202,7 @@ class SqlLedger:
 
 
 def open_engine(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, str, Judge]:
-    """Return the engine, the place as text, and the function that translates its errors."""
+    """Return the engine, the place as text, and the function that translates the engine's errors."""
     if isinstance(where, Path):
         place = str(where)
         return engine_for(sqlite_url(where), busy_ms), place, partial(explain_error, place)

@@ -16,16 +16,16 @@ VERSION_TABLE = "alembic_version"
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """The newest revision, and the folders of all revisions. `folders` None: the shipped ones, whose result
-    for an empty database is known: the records' tables."""
+    """The newest schema revision, and the folders of all revisions. `folders` None: the shipped ones, whose
+    result for an empty database is known: the tables of the records."""
 
     head: str = HEAD
     folders: tuple[Path, ...] | None = None
 
 
 def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
-    """Migrate the ledger. Idempotent. ConfigError for a newer one. An older ledger file is first copied in
-    its folder."""
+    """Migrate the ledger to the newest revision. Idempotent. ConfigError for a newer ledger. An older ledger
+    file is first copied within its folder."""
     with engine.connect() as connection, connection.begin():
         found = revision_of(connection)
         if found is None and history.folders is None:
@@ -65,7 +65,7 @@ def _save_copy(engine: Engine, place: str, revision: str, history: Revisions) ->
     copy = Path(f"{place}.{revision}-before-{history.head}")
     copy.unlink(missing_ok=True)
     with engine.connect() as connection:
-        # VACUUM cannot run in a transaction and the engine opens one implicitly, so use the driver directly.
+        # VACUUM cannot run in a transaction, and the engine opens one implicitly, so use the driver directly.
         raw = connection.connection.driver_connection
         assert raw is not None
         raw.execute("VACUUM INTO ?", (str(copy),))
@@ -73,7 +73,7 @@ def _save_copy(engine: Engine, place: str, revision: str, history: Revisions) ->
 
 
 def _create(connection: Connection) -> None:
-    """Create the result of all revisions without Alembic, which would stay in memory."""
+    """Create the tables that all revisions result in, without Alembic, which would stay in memory."""
     METADATA.create_all(connection, checkfirst=False)
     column = "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
     connection.exec_driver_sql(f"CREATE TABLE {VERSION_TABLE} ({column})")

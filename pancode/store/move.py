@@ -1,4 +1,4 @@
-"""Moves a ledger between databases: copies all rows in one transaction, counts them, then commits."""
+"""Moves a ledger between databases: copies all rows in one transaction, checks their number, then commits."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Moved:
 
 
 def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
-    """Copy, count, commit, then mark the source as moved (a file is renamed).
+    """Copy all rows, check their number, commit, and mark the source as moved (a file is renamed).
 
-    NotFoundError if the source has no ledger, ConfigError if the target has one, and the errors of opening a
-    ledger, as while a coordinator uses it. After an error nothing has changed, and the move can be repeated.
+    NotFoundError if the source has no ledger, ConfigError if the target has one, and errors of opening one,
+    as while a coordinator uses it. After an error nothing has changed; the move can be repeated.
     """
     if isinstance(source, Path) and not source.exists():
         raise NotFoundError(f"no ledger found at {source}", fix="pancode doctor")
@@ -58,13 +58,13 @@ def place_of(where: Where) -> str:
 
 
 def kept_as(path: Path) -> Path:
-    """Return the name of a ledger's file after a move."""
+    """Return the name of a ledger file after it was moved."""
     return path.with_name(f"{path.name}.moved")
 
 
 @contextmanager
 def _open(where: Where) -> Iterator[Connection]:
-    """Open a transaction on this version's tables; it is rolled back unless it is committed."""
+    """Open a transaction on a ledger with this version's tables; it is rolled back unless it is committed."""
     engine, place, judge = open_engine(where, BUSY_MS, sole=True)
     try:
         with translate_database_errors(place, judge):
@@ -84,7 +84,7 @@ def _copy_table(old: Connection, new: Connection, table: Table) -> Moved:
     if before != after:
         raise PancodeError(
             f"table {table.name} has {before} rows, but {after} after the copy; nothing was moved",
-            fix="keep the ledger where it is, and report this",
+            fix="keep the ledger where it is, and report this as a bug",
         )
     return Moved(table.name, before)
 
@@ -96,7 +96,7 @@ def _check_source(old: Connection, source: str) -> None:
         )
     gone = old.execute(select(TABLES[Setting].c.value).where(TABLES[Setting].c.name == MOVED)).scalar()
     if gone is not None:
-        raise ConfigError(f"the ledger at {source} was moved to {gone}", fix="use that ledger")
+        raise ConfigError(f"the ledger at {source} was moved to {gone}", fix="use the ledger at that place")
 
 
 def _check_target(new: Connection, target: str) -> None:

@@ -1,4 +1,4 @@
-"""PostgreSQL as the ledger's place: its address, and a session with the exclusive right to write."""
+"""PostgreSQL as the ledger's place: the server's address, and a session with the exclusive right to write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A parsed address. `origin`: the variable, or the file and line, that contains it."""
+    """A parsed address. `origin`: the variable, or the file and line, where the address was set."""
 
     url: URL
     origin: str = ORIGIN
@@ -44,23 +44,26 @@ class Database:
         return self.url.set(drivername="postgresql", password=None).render_as_string()
 
     def probe(self, command: str = "select 1", database: str | None = None) -> str:
-        """Return the command line that tests this address, or runs `command` there."""
+        """Return the `psql` command line that tests this address, or that runs `command` in `database`."""
         place = self.place if database is None else Database(self.url.set(database=database)).place
         return f"psql {shlex.quote(place)} -c {shlex.quote(command)}"
 
     def by_administrator(self, command: str) -> str:
-        """Return the command line for the administrator, for what our user has no permission to do."""
+        """Return the `psql` command line with which an administrator does what our database user may not."""
         other = self.url.set(database="postgres", username="postgres")
-        return f"as its administrator: psql {shlex.quote(Database(other).place)} -c {shlex.quote(command)}"
+        return (
+            f"as the database administrator: psql {shlex.quote(Database(other).place)} -c "
+            f"{shlex.quote(command)}"
+        )
 
     def without_secret(self, text: str) -> str:
-        """Return a driver's error as one line, without the password."""
+        """Return the text of a driver's error as one line, without the password."""
         secret = self.url.password or self._read_password()
         shown = text.replace(str(secret), "***") if secret else text
         return " ".join(shown.split())[:400]
 
     def secret(self) -> str | None:
-        """Return the password in the file; None: libpq finds its own. ConfigError if unreadable."""
+        """Return the file's password; None: no file is set, so libpq finds it. ConfigError if unreadable."""
         if self.password_file is None:
             return None
         try:
@@ -81,17 +84,17 @@ class Database:
 
 
 def database_of(text: str, origin: str = ORIGIN, password_file: str | None = None) -> Database:
-    """Parse an address. ConfigError if it is not of a PostgreSQL database or the driver is missing."""
+    """Parse an address. ConfigError if it is not a PostgreSQL database's or the driver is missing."""
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as exc:
-        raise _no_address(origin, "it cannot be parsed") from exc
+        raise _no_address(origin, "the address cannot be parsed") from exc
     if url.drivername not in ("postgresql", "postgres"):
         raise _no_address(origin, f"{url.drivername} is another kind of server")
     if {"password", "sslpassword"} & set(url.query):
         raise _no_address(origin, "a password must not be in the part after the question mark")
     if not url.database:
-        raise _no_address(origin, "it does not name a database")
+        raise _no_address(origin, "the address does not name a database")
     secret = Path(password_file).expanduser() if password_file else None
     if secret is not None and url.password is not None:
         raise ConfigError(
@@ -103,7 +106,7 @@ def database_of(text: str, origin: str = ORIGIN, password_file: str | None = Non
 
 
 def engine_of(database: Database, busy_ms: int, sole: bool) -> Engine:
-    """Return an engine with one connection. `sole`: each session must get the right to write first."""
+    """Return an engine with one connection. `sole`: each session must first get the sole right to write."""
     ours = {"connect_timeout": CONNECT_S, "application_name": our_name(), **_ALIVE}
     arguments = {name: value for name, value in ours.items() if name not in database.url.query}
     try:
@@ -117,7 +120,7 @@ def engine_of(database: Database, busy_ms: int, sole: bool) -> Engine:
         )
     except ImportError as exc:
         raise ConfigError(
-            f"{database.origin} is a PostgreSQL server, but its driver is not installed",
+            f"{database.origin} names a PostgreSQL server, but the PostgreSQL driver is not installed",
             why=str(exc),
             fix=pip_install("psycopg[binary]>=3.2,<4"),
             code="ledger_driver",
@@ -128,7 +131,7 @@ def engine_of(database: Database, busy_ms: int, sole: bool) -> Engine:
 
 
 def _login(database: Database) -> dict[str, str]:
-    """Return the login; it is read for each session, so that a changed password takes effect."""
+    """Return the login parameters, read again for each session, so that a changed password takes effect."""
     secret = database.secret()
     return {} if secret is None else {"password": secret}
 
@@ -147,7 +150,8 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
             raise ConfigError(
                 f"the PostgreSQL at {database.place} is too old",
                 why=f"its version is {version}; PanCode needs {OLDEST} or newer",
-                fix=f"upgrade it, or set {database.origin} to another; {database.probe('select version()')}",
+                fix=f"upgrade it, or set {database.origin} to another server; "
+                f"{database.probe('select version()')}",
                 code="ledger_server",
             )
         encoding = connection.info.parameter_status("server_encoding")
@@ -155,13 +159,13 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
             make = f"create database {_quote_name(database)} encoding 'UTF8' template template0"
             raise ConfigError(
                 f"the database at {database.place} does not use UTF-8",
-                why=f"its encoding is {encoding}; it must be UTF8",
-                fix=f"create it again: {database.probe(make, 'postgres')}",
+                why=f"the database's encoding is {encoding}; it must be UTF8",
+                fix=f"create the database again: {database.probe(make, 'postgres')}",
                 code="ledger_server",
             )
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {int(busy_ms)}")
-            # Detect a vanished client soon, not only after the system's default of two hours.
+            # Let the server detect a vanished client soon, not only after the system's default of two hours.
             for name, seconds in (("idle", 30), ("interval", 10), ("count", 3)):
                 cursor.execute(f"SET tcp_keepalives_{name} = {seconds}")
             if sole:
@@ -173,7 +177,7 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
 
 
 def _take(database: Database, cursor: Any) -> None:
-    """Take the exclusive right to write; waits at most `lock_timeout`."""
+    """Take the exclusive right to write, waiting at most `lock_timeout`."""
     import psycopg
 
     try:
@@ -192,9 +196,9 @@ def _make_locked_error(
     end = f"; if that computer is gone: {command}" if pid else ""
     return UnavailableError(
         f"the ledger at {database.place} is in use by another coordinator",
-        why=f"{who} has it locked, session {pid}" if pid else "another session had it locked until just now",
+        why=f"{who} has it locked, session {pid}" if pid else "another session had locked it until just now",
         fix=(
-            f"stop that coordinator there: pancode fleet down; or set {database.origin} to another "
+            f"stop that coordinator on its computer: pancode fleet down; or set {database.origin} to another "
             f"database{end}"
         ),
         code="ledger_locked",
@@ -209,6 +213,7 @@ def _no_address(origin: str, why: str) -> ConfigError:
     return ConfigError(
         f"{origin} is not the address of a PostgreSQL database",
         why=why,
-        fix=f"set {origin} to postgresql://USER:PASSWORD@HOST:5432/DATABASE; without it the ledger is a file",
+        fix=f"set {origin} to postgresql://USER:PASSWORD@HOST:5432/DATABASE, or unset it to keep the ledger "
+        "in a file",
         code="ledger_url",
     )

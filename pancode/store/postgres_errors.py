@@ -11,7 +11,7 @@ _PORT = 5432
 
 
 def format_certificate_command(database: Database) -> str:
-    """Return the command that shows the server's certificate."""
+    """Return the shell command that shows the server's certificate."""
     query = {
         name: value if isinstance(value, str) else value[0] for name, value in database.url.query.items()
     }
@@ -23,7 +23,7 @@ def format_certificate_command(database: Database) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """One kind of failure, recognized by SQLSTATE or, for a failed connect, by the server's text."""
+    """One kind of failure, recognized by its SQLSTATE or, for a failed connection, by the server's text."""
 
     states: tuple[str, ...]
     words: tuple[str, ...]
@@ -48,7 +48,7 @@ _VERDICTS = (
         ("permission denied", "no pg_hba.conf entry"),
         ConfigError,
         "the PostgreSQL user at {place} lacks permissions",
-        "make our user the database's owner: {owner}; or correct {origin}; " + _TRY,
+        "make our user the owner of the database: {owner}; or correct {origin}; " + _TRY,
         "ledger_forbidden",
     ),
     _Verdict(
@@ -104,7 +104,7 @@ _VERDICTS = (
         (),
         UnavailableError,
         "another session has locked a table of the ledger at {place}",
-        "find it: {locks}",
+        "find the session: {locks}",
         "ledger_locked",
     ),
     _Verdict(
@@ -142,7 +142,7 @@ _LOCKS = "select pid, application_name, query from pg_stat_activity where datnam
 
 
 def explain_error(database: Database, error: BaseException | None) -> PancodeError:
-    """Return the error for the owner; its `why` is the server's message without a password."""
+    """Return the error for the ledger's owner; its `why` is the server's message without the password."""
     state = str(getattr(error, "sqlstate", None) or "")
     message = database.without_secret(str(error))
     verdict = _judge(state, message, type(error).__name__)
@@ -167,7 +167,7 @@ def explain_error(database: Database, error: BaseException | None) -> PancodeErr
 
 
 def _judge(state: str, message: str, kind: str) -> _Verdict:
-    """Return the kind of failure; by SQLSTATE if there is one, because the text may be localized."""
+    """Return the kind of failure, by SQLSTATE if there is one, because the server's text may be localized."""
     for verdict in _VERDICTS:
         if state.startswith(verdict.states) if state else any(word in message for word in verdict.words):
             return verdict

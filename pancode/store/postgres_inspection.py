@@ -1,4 +1,4 @@
-"""Checks a ledger in PostgreSQL without changing it: schema, size, response time."""
+"""Checks a ledger in PostgreSQL without changing it: its schema, size and response time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAY_MAKE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), f
 
 @dataclass(frozen=True, slots=True)
 class SeenThere:
-    """What was found. `revision` None: our tables do not exist; `answer_ms`: one round trip's time."""
+    """A check's result. `revision` None: our tables do not exist; `answer_ms`: the time of one round trip."""
 
     server: str
     revision: str | None
@@ -30,8 +30,8 @@ class SeenThere:
 
 
 def look_there(database: Database, clock: Clock) -> SeenThere:
-    """Check the database, also while a coordinator uses it. Raises the errors of opening a ledger, also if it
-    has no permission to create tables."""
+    """Check the database, even while a coordinator uses it. Raises the errors of opening a ledger, including
+    the one for a user that may not create tables."""
     engine = engine_of(database, BUSY_MS, sole=False)
     try:
         with closing(engine.connect()) as connection:

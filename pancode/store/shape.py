@@ -24,13 +24,13 @@ class Kind(Enum):
     INTEGER = "integer"
     BOOLEAN = "boolean"
     DECIMAL = "decimal"
-    """A Decimal as text, so that no database rounds it."""
+    """A Decimal, stored as text so that no database rounds it."""
     JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One field of a record. `encode` and `decode` never see None."""
+    """One field of a record. `encode` and `decode` are never called with None."""
 
     name: str
     kind: Kind
@@ -54,7 +54,7 @@ class RecordShape:
     values: Callable[[Record], tuple[Any, ...]]
     """The values of all fields, in order."""
     encoded: tuple[tuple[int, Convert], ...]
-    """The fields whose value in a row differs, by position, each with its conversion function."""
+    """The fields whose value in a row differs from the record's, by position, with conversion functions."""
     decoded: tuple[tuple[int, Convert], ...]
     """The same fields, with the functions that convert back."""
 
@@ -75,7 +75,7 @@ class RecordShape:
         return make_value(self.record, values)
 
     def normal(self, record: Record) -> Any:
-        """Return a copy, equal to what a ledger on disk would return."""
+        """Return a copy of the record as a ledger on disk would return it."""
         return self.from_row(self.to_row(record))
 
     def check_find(
@@ -85,7 +85,7 @@ class RecordShape:
         limit: int | None,
         after: tuple[object, ...] | None = None,
     ) -> None:
-        """Raise ValueError for a search that a ledger need not support."""
+        """Raise ValueError for a search that a ledger does not have to support."""
         for name in where:
             if name not in self.key and name not in self.looked_up:
                 raise ValueError(f"{self.name} has no index on {name}; add it to the table's indexes")
@@ -153,7 +153,7 @@ def _without_none(hint: Any) -> tuple[bool, Any]:
         return False, hint
     rest = [arg for arg in get_args(hint) if arg is not NoneType]
     if len(rest) != 1:
-        raise TypeError(f"a row cannot store {hint}")
+        raise TypeError(f"a row cannot store the type {hint}")
     return True, rest[0]
 
 
@@ -173,7 +173,7 @@ def _find_codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
             json.loads if shape is None else lambda text: () if text == "[]" else shape(json.loads(text))
         )
         return Kind.JSON, _dump, json_decoder
-    raise TypeError(f"a row cannot store {hint}")
+    raise TypeError(f"a row cannot store the type {hint}")
 
 
 def _format_money(value: Decimal) -> str:
@@ -186,11 +186,11 @@ _dump: Convert = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def _make_tuple_convert(hint: Any) -> Convert | None:
-    """Return a function that turns JSON lists into the tuples of the type hint; None if it has none."""
+    """Return a function that turns JSON lists into the tuples of the type hint; None if it has no tuples."""
     if get_origin(hint) is not tuple:
         return None
     items = get_args(hint)
     if len(items) != 2 or items[1] is not Ellipsis:
-        raise TypeError(f"a row cannot store {hint}; write tuple[X, ...]")
+        raise TypeError(f"a row cannot store the type {hint}; write tuple[X, ...]")
     inner = _make_tuple_convert(items[0])
     return tuple if inner is None else lambda value: tuple(inner(item) for item in value)

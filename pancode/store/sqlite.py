@@ -1,4 +1,4 @@
-"""Opens the SQLite database: one connection, every commit durable, readable only by its owner."""
+"""Opens the SQLite database: one connection, every commit durable, files readable only by their owner."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def sqlite_url(path: Path) -> str:
 
 
 def engine_for(url: str, busy_ms: int) -> Engine:
-    """Return an engine on a file, with one connection. `busy_ms`: longest wait for another's lock."""
+    """Return an engine on a file, with one connection. `busy_ms`: longest wait for another process's lock."""
     parsed = make_url(url)
     if parsed.database is not None:
-        # Create the file and its directory for us only; SQLite gives its side files the same mode.
+        # Only the current user may read file and directory; SQLite gives its side files the same mode.
         path = Path(parsed.database)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def engine_for(url: str, busy_ms: int) -> Engine:
 
 
 def _on_connect(connection: Any, _record: object) -> None:
-    # The driver would open transactions itself, and only before the first write; we open them explicitly.
+    # The driver would open transactions only before the first write, so we open them explicitly.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", "cache_size=-16384"):
@@ -55,5 +55,5 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    # Take the write lock at the start, so that no one changes what was read before it is written back.
+    # Take the write lock at the start, so that no other process changes what was read before the write-back.
     connection.exec_driver_sql(BEGIN)

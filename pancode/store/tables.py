@@ -1,4 +1,4 @@
-"""The SQL tables, derived from the records: a column per field, an index per field for lookups."""
+"""The SQL tables, derived from the records: a column per field, and an index per field used in lookups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeEngine
 from pancode.kernel.records import ALL, Record
 from pancode.store.shape import Kind, RecordShape, shape_of
 
-# PostgreSQL orders text by the locale unless told otherwise; the ledger's order is by code point.
+# PostgreSQL orders text by locale by default; the ledger's order is by code point.
 _TEXT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
 _TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.TEXT: _TEXT,
@@ -21,7 +21,7 @@ _TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.JSON: _TEXT,
 }
 _OLD = {"lease": "fence", "job": "order"} | {f"reserved_{u}": f"held_{u}" for u in ("usd", "tokens", "ms")}
-"""The names of columns that differ from their fields' names."""
+"""Column names that differ from the name of their field."""
 NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 
 
@@ -37,7 +37,7 @@ def _make_table(metadata: MetaData, shape: RecordShape) -> Table:
         )
         for column in shape.columns
     ]
-    # The primary key's index covers its own first part.
+    # The primary key's index already covers the first part of the key.
     indexed = [name for name in shape.record.TABLE.indexes if name != shape.key[0]]
     return Table(shape.name, metadata, *columns, *[Index(None, *name.split(",")) for name in indexed])
 

@@ -1,4 +1,4 @@
-"""The SQL that groups, counts and sums rows; sums are exact in both databases."""
+"""Builds SQL that groups, counts and sums rows; sums are exact in both databases."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ AT_ONCE = 10_000
 
 
 class ExactSum:
-    """A sum function for SQLite: amounts are texts there, and its built-in sum rounds or overflows."""
+    """A sum function for SQLite, where amounts are text and the built-in sum rounds or overflows."""
 
     def __init__(self) -> None:
         self._total, self._waiting = Decimal(0), list[str | int]()
 
     def step(self, value: str | int | None) -> None:
         if value is not None:
-            self._waiting.append(value)  # They are added in batches: one by one takes twice the time.
+            # The rows are added in batches, as adding them one by one takes twice the time.
+            self._waiting.append(value)
         if len(self._waiting) == AT_ONCE:
             self._add_up()
 
@@ -44,7 +45,7 @@ def build_query(table: Table, shape: RecordShape, grouping: Grouping, dialect: s
     """Return the SELECT for a grouping. KeyError for an unknown field."""
     columns = {column.name: column for column in shape.columns}
     by = [table.c[name] for name in grouping.by]
-    if set(shape.key) <= set(grouping.by):  # Each row is a group, so nothing must be sorted.
+    if set(shape.key) <= set(grouping.by):  # Each row is its own group, so no sorting is needed.
         rows = [table.c[name] for name in grouping.sums]
         found = select(*by, literal(1), *rows).where(*_make_conditions(table, grouping))
         if grouping.largest is None:
@@ -59,7 +60,7 @@ def build_query(table: Table, shape: RecordShape, grouping: Grouping, dialect: s
 
 
 def groups_of(shape: RecordShape, grouping: Grouping, rows: Iterable[Any]) -> list[Grouped]:
-    """Return the result's rows as groups, with values as in records. No group is empty."""
+    """Return the result's rows as groups, with values as in records; empty groups do not occur."""
     columns = {column.name: column for column in shape.columns}
     decode = [(place, columns[name].decode) for place, name in enumerate(grouping.by)]
     odd = [(place, read) for place, read in decode if read is not None]
@@ -81,7 +82,7 @@ def _make_key(values: tuple[Any, ...], odd: list[tuple[int, Any]]) -> tuple[Any,
 
 
 def _parse_number(value: Any) -> Decimal | int:
-    """Return a result's number: SQLite returns amounts as text, and sums of integers in two halves."""
+    """Return a number of a result: SQLite returns amounts as text, and sums of integers in two halves."""
     if isinstance(value, str):
         high, halved, low = value.partition(" ")
         return (int(high) << _HALF) + int(low) if halved else Decimal(value)
@@ -91,7 +92,7 @@ def _parse_number(value: Any) -> Decimal | int:
 def _make_sum(column: Any, shaped: Column, dialect: str) -> Any:
     if shaped.kind is Kind.DECIMAL:
         return getattr(func, SQLITE_SUM)(column) if dialect == "sqlite" else func.sum(cast(column, Numeric))
-    if dialect == "sqlite":  # SQLite's sum fails above 64 bits.
+    if dialect == "sqlite":  # SQLite's sum fails for values above 64 bits.
         high, low = func.sum(column.op(">>")(_HALF)), func.sum(column.op("&")((1 << _HALF) - 1))
         return cast(high, Text).concat(" ").concat(cast(low, Text))
     return func.sum(column)

@@ -1,1 +1,1 @@
-"""Batches, chains, races and lanes: their decisions, execution and display."""
+"""Batches, chains, races and lanes: how they are decided, executed and displayed."""

@@ -1,4 +1,4 @@
-"""The operations of users on a workflow: stop it, resume it where it failed, repeat it."""
+"""Users' operations on a workflow: stop it, resume it where it failed, and repeat it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pancode.workflows.service import BegunWorkflow, begin_workflow, judge_again
 
 
 def stop_workflow(core: Core, text: str, reason: str, by: str) -> Workflow:
-    """Stop the workflow and its runs, and start nothing more. Return the workflow."""
+    """Stop the workflow and its active runs, start nothing more, and return the workflow."""
     with unit_of_work(core) as work:
         workflow = rows.find_workflow(work.tx, text)
         if workflow.state is not WorkflowState.RUNNING:
@@ -39,12 +39,12 @@ def stop_workflow(core: Core, text: str, reason: str, by: str) -> Workflow:
 def resume_workflow(
     core: Core, around: Surroundings, text: str, by: str, approved: bool = False, resolve: bool = False
 ) -> Workflow:
-    """Start the steps that were not successful again; finished steps are not repeated. UsageError if there
-    are none.
+    """Start the steps that did not succeed again; finished steps are not repeated. UsageError if there are no
+    steps to start.
 
-    The steps to start are checked first, and a refusal names the step. `yes`: a user's approval for them.
-    `resolve`: add a step that resolves each conflict between results of steps. A step with an unanswered
-    question waits for the answer again, as does one whose answering run had no result.
+    All steps to start are checked first; a refusal names the step. `approved`: a user approves these steps.
+    `resolve`: for each conflict between results of steps, add a step that resolves it. A step with an
+    unanswered question waits for the answer again, as does one whose answering run had no result.
     """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
@@ -73,7 +73,7 @@ def resume_workflow(
 
 
 def _find_steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, WorkflowStep]:
-    """Return the steps by name, with the added conflict-resolving steps if requested."""
+    """Return the steps by name; with `resolve`, including new steps that resolve conflicts."""
     steps = rows.steps_of(tx, workflow.id)
     return {step.name: step for step in (insert_resolvers(workflow.id, steps) if resolve else steps)}
 
@@ -81,8 +81,8 @@ def _find_steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str,
 def retry_workflow(
     core: Core, around: Surroundings, text: str, by: str, approved: bool = False
 ) -> BegunWorkflow:
-    """Start the whole workflow again as a new one; the old one's lost runs are given up. UsageError while it
-    has not ended."""
+    """Start the whole workflow again as a new one, and give up the old one's lost runs. UsageError if the old
+    one has not ended."""
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
         steps = rows.steps_of(tx, workflow.id)
@@ -100,7 +100,7 @@ def retry_workflow(
 
 
 def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
-    """Give up lost runs that may still be running, because they are replaced and must end."""
+    """Give up lost runs that may still be running: they are replaced, so they must end."""
     with unit_of_work(core) as work:
         for step in steps:
             run = work.tx.get(Run, step.lost) if step.lost is not None else None
@@ -109,14 +109,14 @@ def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
 
 
 def confirm_step(step: WorkflowStep, approved: bool) -> WorkflowStep:
-    """Return the step with this approval, or with an earlier one if the caller may approve."""
+    """Return the step with this approval; an earlier approval also counts if the caller may approve."""
     before = bool(step.request.get("confirmed")) and is_allowed(AccessScope.ANSWER)
     return replace(step, request={**step.request, "confirmed": approved or before})
 
 
 def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
-    """Take the step's lost run back if it was found again, or ask its question again; else give it a new
-    run."""
+    """Return the step with its lost run if that was found again, or with its question open again; else with a
+    new run."""
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
     if step_replacement.asks_again(work.tx, step) is not None:
@@ -125,14 +125,14 @@ def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
 
 
 def caller_of(core: Core, text: str) -> Json:
-    """Return the settings and the preset that the workflow was started with."""
+    """Return the settings and the preset with which the workflow was started."""
     with core.ports.ledger.transaction() as tx:
         return dict(rows.find_workflow(tx, text).caller)
 
 
 def is_workflow_landing(core: Core, text: str, around: Surroundings | None = None) -> bool:
-    """Whether the change of the workflow or of one of its steps lands automatically. NotFoundError. `around`:
-    given if it continues under its owner's name, so that the owner's landing settings apply."""
+    """Whether the workflow or one of its steps lands its change automatically. NotFoundError. `around`: given
+    if the workflow continues under its owner's name, so that the owner's landing settings apply."""
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
         own = bool(workflow.caller.get("land"))
@@ -146,7 +146,8 @@ def _must_be_no_lane(workflow: Workflow) -> None:
     if workflow.kind is WorkflowKind.LANE:
         name = workflow.name
         fix = (
-            f"pancode lane show {name}; then pancode lane skip {name}, or pancode lane create --resume {name}"
+            f"see pancode lane show {name}; then pancode lane skip {name}, or pancode lane create "
+            f"--resume {name}"
         )
         raise UsageError(f"{workflow.id} is a lane", fix=fix, code="is_a_lane")
 
@@ -165,11 +166,11 @@ def _must_have_failed(workflow: Workflow) -> None:
 
 
 def _to_begin(steps: dict[str, WorkflowStep]) -> set[str]:
-    """Return the steps to start again: those not done, and all of a loop that ran out of rounds."""
+    """Return the names of steps to start again: those not done, and all of a loop that used up its rounds."""
     left = {step.name for step in steps.values() if step.state is not WorkflowStepState.DONE}
     return left | {name for name in steps if _is_begun_anew(steps, name)}
 
 
 def _is_begun_anew(steps: dict[str, WorkflowStep], name: str) -> bool:
-    """Whether the step is in a loop that ran out of rounds."""
+    """Whether the step is in a loop that used up its rounds."""
     return any(ran_out(one) and name in find_loop(steps, one) for one in steps.values())

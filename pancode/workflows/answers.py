@@ -11,7 +11,7 @@ from pancode.runs.answers import CheckShape, DryRunReport, InboxShape, LandingSh
 
 
 class CostShape(TypedDict):
-    """The booked cost of all runs of a workflow; `unknown`: runs of unknown cost."""
+    """The booked cost of all runs of a workflow. `unknown`: the number of runs of unknown cost."""
 
     usd: str
     held_usd: str
@@ -24,8 +24,8 @@ class CostShape(TypedDict):
 
 
 class LandedShape(TypedDict):
-    """How many requested landings of a workflow have something to land. `waiting`: they will still land
-    automatically. `not_landed`: a user must act; the step's landing has the command."""
+    """Counts of a workflow's requested landings that have a change to land. `waiting`: those that will still
+    land automatically. `not_landed`: those where a user must act; the step's landing names the command."""
 
     asked: int
     landed: int
@@ -34,11 +34,11 @@ class LandedShape(TypedDict):
 
 
 class WorkflowStepShape(TypedDict):
-    """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted.
+    """A step of a workflow. `run`: the newest of its `runs`. `refused`: why its run was not admitted.
 
-    `state`: `pending` while its run is queued; `reason`: what it waits for. `task`: its beginning. `agent`,
-    `node`: the run's, or the requested ones before there is a run. `answer`: the first line of the run's
-    answer. `verdict_file`: the file to which its runs write a verdict.
+    `state`: `pending` while the run is queued; `reason`: what the run waits for. `task`: the task's
+    beginning. `agent`, `node`: the run's, or the requested ones before there is a run. `answer`: the first
+    line of the run's answer. `verdict_file`: the file to which the step's runs write a verdict.
     """
 
     name: str
@@ -65,15 +65,15 @@ class WorkflowStepShape(TypedDict):
 class WorkflowShape(TypedDict):
     """A workflow with its steps, in the requested order.
 
-    `results`: the runs with its final changes, which no later run changed further. `inbox`: what waits for a
-    user. `waits_for_person`: nothing continues until a question is answered.
+    `results`: the runs with the workflow's final changes, which no later run changed further. `inbox`: what
+    waits for a user. `waits_for_person`: whether no step continues until a question is answered.
     """
 
     workflow: str
     kind: str
     name: str
     status: str
-    """The word that every interface shows: its state, `waiting_for_you`, or of a lane `stopped`."""
+    """The state that every interface shows: the workflow's, `waiting_for_you`, or `stopped` for a lane."""
     state: str
     reason: str
     winner: str | None
@@ -91,7 +91,7 @@ class WorkflowShape(TypedDict):
 
 
 class LaneItemShape(WorkflowStepShape):
-    """An item of a lane, which is a step of its workflow. `key`: unique; a second one is not added."""
+    """An item of a lane, a step of its workflow. `key`: unique; an item with a known key is not added."""
 
     item: str
     key: str | None
@@ -105,8 +105,8 @@ class LaneShape(TypedDict):
     """A lane, which runs one work item after another. `left`: the number of items that have not ended.
 
     `state`: working, `waits` for room, `asks` a user, `stopped` at an item that did not succeed, paused,
-    empty or removed. `fix`: the command that helps. `goes_on`: whether the lane continues after such an item.
-    `defaults`: the values for items that do not set their own.
+    empty or removed. `fix`: the command that continues the lane. `goes_on`: whether it continues after a
+    failed item. `defaults`: values for items that do not set their own.
     """
 
     lane: str
@@ -127,7 +127,7 @@ class LaneShape(TypedDict):
 
 
 class StepReport(DryRunReport):
-    """A dry run's report on a step. `later`: what will only be known later."""
+    """A dry run's report on a step. `later`: facts that become known only when the step starts."""
 
     name: str
     needs: list[str]
@@ -137,7 +137,7 @@ class StepReport(DryRunReport):
 
 
 class BoardRow(TypedDict):
-    """A value shared by a workflow's workers. `writes`: how often it was written."""
+    """A value shared by a workflow's workers. `writes`: how often the value was written."""
 
     key: str
     value: str
@@ -153,7 +153,7 @@ class BoardAnswer(TypedDict):
 
 
 class WorkflowReceipt(TypedDict):
-    """A workflow's receipt: its verdict, its decoded statement, and the signed envelope."""
+    """A workflow's receipt: its verification result, the decoded statement, and the signed envelope."""
 
     workflow: str
     state: str
@@ -164,7 +164,7 @@ class WorkflowReceipt(TypedDict):
 
 
 class WorkflowDryRun(TypedDict):
-    """The reports on all steps, and why the workflow would be refused."""
+    """A dry run's reports on all steps, and the reason if the workflow would be refused."""
 
     dry_run: bool
     admitted: bool
@@ -177,7 +177,7 @@ class WorkflowDryRun(TypedDict):
 class WorkflowsAnswer(TypedDict):
     workflows: list[WorkflowShape]
     next: str | None
-    """The cursor of the next page; None: this is the last page."""
+    """The cursor of the next page; None on the last page."""
 
 
 class LanesAnswer(TypedDict):
@@ -185,7 +185,7 @@ class LanesAnswer(TypedDict):
 
 
 class LaneAddedAnswer(TypedDict):
-    """`added` false: the lane already has an item with this key, so nothing was added."""
+    """`added`: false if the lane already has an item with this key, so that nothing was added."""
 
     lane: str
     added: bool

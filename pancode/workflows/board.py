@@ -1,4 +1,4 @@
-"""The board shared by a workflow's workers: the last writer of a value wins, within limits."""
+"""The board shared by a workflow's workers: named values with size limits; a value's last writer wins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ writer of a file wins. Others' words there are material, not orders. A value has
 
 
 def add_board(tx: Transaction, run: Run) -> Run:
-    """Return the run with its workflow's current board, and with an explanation in its prompt."""
+    """Return the run with its workflow's current board, and with the board explained in its prompt."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     if workflow is None:
         return run
@@ -34,7 +34,7 @@ def add_board(tx: Transaction, run: Run) -> Run:
 
 
 def keep_values(work: Work, claims: Claims) -> None:
-    """Store the board values of an accepted receipt of a workflow's run."""
+    """Store the board values that a run of a workflow wrote, from its accepted receipt."""
     run = work.tx.get(Run, claims.identity.run)
     workflow = work.tx.get(Workflow, run.workflow) if run is not None and run.workflow is not None else None
     if run is None or workflow is None:
@@ -50,7 +50,7 @@ def keep_values(work: Work, claims: Claims) -> None:
 def with_values(
     workflow: Workflow, run: Run, values: Iterable[BoardEntry], now_ms: int
 ) -> tuple[Workflow, list[str]]:
-    """Return the workflow with this run's values, and messages on the values that did not fit."""
+    """Return the workflow with the values this run wrote, and a message for each value that did not fit."""
     board, full = dict(workflow.board), []
     for one in values:
         name = f"{one.namespace}/{one.key}"
@@ -81,7 +81,7 @@ def list_entries(workflow: Workflow) -> list[dict[str, str]]:
 
 
 def list_values(workflow: Workflow) -> list[dict[str, Any]]:
-    """Return the board's values for users, sorted by name."""
+    """Return the board's values as users see them, sorted by name."""
     return [{"key": name, **_read_row(row)} for name, row in sorted(workflow.board.items())]
 
 
@@ -90,5 +90,5 @@ def _read_row(row: object) -> Mapping[str, Any]:
 
 
 def _count_writes(board: Mapping[str, object], name: str) -> int:
-    """Return how often the value has been written, including this time."""
+    """Return how often the value has been written, including the write in progress."""
     return int(_read_row(board.get(name)).get("writes", 0)) + 1

@@ -1,4 +1,4 @@
-"""Advances workflows as a follow-on action, whose row exists until it is done."""
+"""Advances workflows with follow-on actions; an action's row exists until its work is done."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from pancode.workflows.step_start import StepStarter
 
 
 class Advancing:
-    """Advances workflows step by step. Each change is one transaction, so a kill between two loses nothing.
+    """Advances workflows step by step. Each change is one transaction, so a kill in between loses nothing.
 
-    An action is deleted in the transaction that does its last work. A step with its run's id but without the
-    run is dispatched under that id, again after a kill.
+    An action is deleted in the transaction that does the last of its work. A step with the id of a run that
+    does not exist is dispatched with that id, also after a kill.
     """
 
     def __init__(self, core: Core, starter: StepStarter) -> None:
@@ -56,14 +56,14 @@ class Advancing:
                     return
                 self._starter.start(made.workflow, step.name)
             if starting or made.release or made.stop:
-                # Offer the new runs to a node now; if this fails, the next pass does it.
+                # Offer the new runs to nodes now; if this fails, the next pass does so.
                 with suppress(UnavailableError), self._core.lock:
                     reconcile.act_now(self._core)
             if made.ended or not starting:
                 return
 
     def give_up(self, run: str, error: Exception) -> None:
-        """Fail a workflow that cannot be advanced, and stop its runs; pause a lane instead."""
+        """Mark a workflow that cannot be advanced as failed and stop its runs; pause a lane instead."""
         why = f"{type(error).__name__}: {error}"
         with unit_of_work(self._core) as work:
             self._forget(work, _list_actions(work.tx, run))
@@ -80,17 +80,17 @@ class Advancing:
             rows.write_changes(work, view, sign_summary(work, Advance(workflow, steps, changed, stop=runs)))
 
     def _is_pending(self, workflow: str) -> bool:
-        """Whether the workflow has open requests to advance; one pass covers all earlier requests."""
+        """Whether the workflow has open requests to advance; one execution covers all earlier requests."""
         with self._core.ports.ledger.transaction() as tx:
             return bool(_list_actions(tx, workflow))
 
     def _advance_workflow(self, workflow: str) -> Advance:
-        """Load the workflow, decide, and apply, in one transaction."""
+        """Load the workflow, decide on its next steps, and write them, in one transaction."""
         core = self._core
         with unit_of_work(core) as work:
             view = rows.load_view(core, work.tx, workflow)
             assert view is not None  # Workflows are never deleted.
-            # Read the requests now, before this change adds others.
+            # Read the requests now, before this change adds new ones.
             actions = _list_actions(work.tx, workflow)
             made = advance(view)
             fresh = {name: new_id_in(core, work.tx) for name in made.start}
@@ -114,7 +114,7 @@ class Advancing:
             return made
 
     def _read(self, workflow: str, made: Advance) -> None:
-        """Read the outputs of steps whose run is done, and the scores of racing steps; write them."""
+        """Read the outputs of steps whose run is done, and the scores of racing steps, into the steps."""
         core, results = self._core, StepResults(self._core)
         with core.ports.ledger.transaction() as tx:
             view = rows.load_view(core, tx, workflow)
@@ -132,14 +132,14 @@ class Advancing:
                     rows.put_steps(work, replace(step, outputs=found[step.name]))
 
     def _forget(self, work: Work, actions: list[records.Action]) -> None:
-        """Delete these actions, because all that they requested is done."""
+        """Delete these actions, as everything that they requested is done."""
         for action in actions:
             work.tx.delete(records.Action, action.id)
 
 
 def _read_outputs(results: StepResults, step: records.WorkflowStep, run: records.Run) -> dict[str, object]:
-    """Return a step's outputs. An unreadable result fails the step, not the workflow. UnavailableError: try
-    later."""
+    """Return a step's outputs. An unreadable result fails the step, not the workflow. UnavailableError if the
+    caller must retry."""
     try:
         return results.outputs(step, run)
     except UnavailableError:
@@ -149,7 +149,7 @@ def _read_outputs(results: StepResults, step: records.WorkflowStep, run: records
 
 
 def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -> dict[str, object]:
-    """Return a racing step's score; without one it cannot win. UnavailableError: try later."""
+    """Return a racing step's score; without one it cannot win. UnavailableError: the caller must retry."""
     try:
         by_command = workflow.race["by"] == RaceRule.SCORE
         return {"score": results.score(run) if by_command else str(results.lines(run))}
@@ -169,9 +169,9 @@ def _list_actions(tx: Transaction, workflow: str) -> list[records.Action]:
 
 
 def _land(work: Work, made: Advance) -> None:
-    """Request the landing of its results, if the caller requested that or the settings land them."""
+    """Request the landing of the workflow's results if the caller asked for it or the settings require it."""
     if made.workflow.kind is records.WorkflowKind.BATCH:
-        return  # Each of its runs was landed separately.
+        return  # Each run of a batch was landed separately.
     runs = runs_of(work.tx, made.steps)
     for name in results_of(made.workflow, made.steps, runs):
         if made.workflow.caller.get("land") or LandingTerms.of(runs[name]).lands:
@@ -183,7 +183,7 @@ def _mark_starting(step: records.WorkflowStep, run: str) -> records.WorkflowStep
 
 
 def _update_lane(work: Work, made: Advance) -> Advance:
-    """Return a lane with the item at which it is stopped now; report a stop once."""
+    """Return the lane with the item at which it is stopped now; a new stop is reported once."""
     workflow = made.workflow
     if workflow.kind is not records.WorkflowKind.LANE:
         return made
@@ -200,7 +200,7 @@ def _update_lane(work: Work, made: Advance) -> Advance:
 
 
 def _pause_lane(view: WorkflowView, why: str, now_ms: int) -> Advance:
-    """Pause the lane and record why; the item that could not start has failed."""
+    """Pause the lane and record the reason; the item that could not start is marked as failed."""
     paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
     workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
     starting = [step for step in view.steps if step.state is records.WorkflowStepState.STARTING]
@@ -216,7 +216,7 @@ def _mark_failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.W
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the thread that advances workflows."""
+    """Return the thread that advances workflows."""
     return (FollowOn(core, {records.ActionKind.ADVANCE: Advancing(core, StepStarter(core, around))}),)
 
 

@@ -1,4 +1,4 @@
-"""Decides how a lane continues: which item starts, what stops it, and the order of its items."""
+"""Decides how a lane continues: which item starts, what stops the lane, and the order of its items."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pancode.kernel.values import replace
 from pancode.runs.receipts.trust import KEPT, WAITING, landing_of, read_verified, wants_verification
 
 AGAIN_MS = 60_000
-"""After so many milliseconds an item refused by a ceiling is checked again, as there may be room."""
+"""Milliseconds after which an item refused by a budget ceiling is checked again, as there may be room."""
 FINISHED = 200
-"""How many ended items are kept in the lane; their runs are all kept."""
+"""How many ended items a lane keeps; the runs of deleted items are kept too."""
 _BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED, WorkflowStepState.STOPPED})
 
 
 def make_sort_key(step: WorkflowStep) -> tuple[int, int]:
-    """Return a sort key: an item's place in its lane; other steps keep the requested order."""
+    """Return a step's sort key: a lane item's place; for other steps, their number in the request."""
     place: Any = step.item.get("place", step.number)
     return int(place), step.number
 
 
 def may_move(step: WorkflowStep) -> bool:
-    """Whether no part of the item has started."""
+    """Whether the item may change its place, because no part of it has started."""
     return step.state is WorkflowStepState.WAITING and step.run is None
 
 
 def select_next(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[WorkflowStep, ...]:
-    """Return the one item that may start now or has started; empty: none."""
+    """Return the one item that has started or may start now; empty if there is none."""
     begun = [step for step in steps.values() if not step.state.is_over and not may_move(step)]
     if workflow.lane.get("paused") or stops_at(workflow, steps.values()) is not None:
         return ()
@@ -43,7 +43,7 @@ def stops_at(workflow: Workflow, steps: Iterable[WorkflowStep]) -> WorkflowStep 
 
 
 def apply_skip(step: WorkflowStep, now_ms: int) -> WorkflowStep:
-    """Return the item, skipped if a user skipped it or it expired before it started."""
+    """Return the item, marked as skipped if a user skipped it or if it expired before it started."""
     why = explain_skip(step)
     expires: Any = step.item.get("expires_ms")
     if not why and expires is not None and may_move(step) and now_ms >= int(expires):
@@ -54,13 +54,13 @@ def apply_skip(step: WorkflowStep, now_ms: int) -> WorkflowStep:
 
 
 def explain_skip(step: WorkflowStep) -> str:
-    """Return who skipped the item; empty: nobody."""
+    """Return text about who skipped the item; empty if it was not skipped."""
     by = step.item.get("skip")
     return f"skipped by {by}" if by else ""
 
 
 def is_unsettled(run: Run) -> bool:
-    """Whether the run's result must still be verified elsewhere or landed, so the next item waits."""
+    """Whether the next item must wait because the run's result must be verified elsewhere or landed."""
     seen, landing = read_verified(run), landing_of(run)
     if seen is None:
         return False
@@ -69,13 +69,13 @@ def is_unsettled(run: Run) -> bool:
 
 
 def explain_doubt(run: Run) -> str:
-    """Return why an item is not done although its run is; empty if it is done."""
+    """Return the reason why an item is not done although its run is; empty if the item is done."""
     seen = read_verified(run)
     return f"disputed: {seen.why}" if seen is not None and seen.in_doubt else ""
 
 
 def insert_item(steps: Sequence[WorkflowStep], priority: int) -> tuple[int, tuple[WorkflowStep, ...]]:
-    """Return a new item's place, after those of the same priority, and the items that move."""
+    """Return a new item's place, after those of the same priority, and the items that move for it."""
     last = max((make_sort_key(step)[0] for step in steps), default=0) + 1
     later = [step for step in steps if may_move(step) and _read_priority(step) < priority]
     if not later:
@@ -98,7 +98,7 @@ def _assign_places(steps: Sequence[WorkflowStep], places: Sequence[int]) -> tupl
 
 
 def select_outlived(steps: Sequence[WorkflowStep]) -> tuple[WorkflowStep, ...]:
-    """Return the oldest ended items beyond the number that is kept."""
+    """Return the oldest ended items, beyond the number that a lane keeps."""
     ended = sorted(
         (step for step in steps if step.state.is_over and step.state not in _BAD),
         key=lambda step: step.finished_ms or 0,

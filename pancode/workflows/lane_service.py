@@ -1,4 +1,4 @@
-"""The operations of users on a lane, a workflow that stays open: add, skip and remove items."""
+"""Users' operations on a lane, which is a workflow that stays open: add, skip and remove items."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pancode.workflows.service import judged_step
 from pancode.workflows.step_start import PASSES
 
 MOST_OPEN = 1_000
-"""How many items may wait in a lane."""
+"""The maximum number of items that may wait in a lane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class AskedLane:
 
 @dataclass(frozen=True, slots=True)
 class AskedItem:
-    """A requested item. `caller`: settings and preset of the user who adds it."""
+    """A requested item. `caller`: the settings and the preset of the user who adds the item."""
 
     request: DispatchRequest
     caller: Mapping[str, Any]
@@ -108,8 +108,8 @@ def get_defaults(core: Core, name: str) -> dict[str, Any]:
 
 
 def add_item(core: Core, around: Surroundings, name: str, new_item: AskedItem) -> tuple[str, bool]:
-    """Return the item's name, and whether it is new: an item with the same key is not added again. The item
-    is checked as if it started now; a refusal that can resolve itself is ignored."""
+    """Add an item; return its name and whether it is new: the same key is not added again. The item is
+    checked as if it started now, ignoring refusals that can resolve themselves, such as a busy node."""
     by = new_item.request.created_by
     with core.ports.ledger.transaction() as tx:
         workflow = find_lane(tx, name)
@@ -168,7 +168,7 @@ def _make_item(
 
 
 def pause_lane(core: Core, name: str, by: str, reason: str) -> None:
-    """Start nothing more in the lane; its running item continues to its end. Idempotent."""
+    """Pause the lane, so that no item starts; the running item continues to its end. Idempotent."""
     with unit_of_work(core) as work:
         workflow = find_lane(work.tx, name)
         if not workflow.lane.get("paused"):
@@ -177,7 +177,7 @@ def pause_lane(core: Core, name: str, by: str, reason: str) -> None:
 
 
 def resume_lane(core: Core, name: str, by: str, budget: Decimal | None = None) -> None:
-    """Resume the lane; `budget`: its new ceiling. UsageError if an unsuccessful item stops it."""
+    """Resume the lane. `budget`: its new ceiling. UsageError if an unsuccessful item stops the lane."""
     with unit_of_work(core) as work:
         workflow = find_lane(work.tx, name)
         _change(work, workflow, {"paused": None}, "lane resumed", by, budget or workflow.budget)
@@ -190,7 +190,7 @@ def resume_lane(core: Core, name: str, by: str, budget: Decimal | None = None) -
                 code="lane_stands",
             )
         for step in steps:
-            if step.begins_ms is not None and lane.may_move(step):  # There may be room now.
+            if step.begins_ms is not None and lane.may_move(step):  # There may be room below the ceiling now.
                 work.tx.put(replace(step, begins_ms=None))
 
 
@@ -207,7 +207,7 @@ def _find_item(
     tx: Transaction, name: str, item: str | None
 ) -> tuple[Workflow, tuple[WorkflowStep, ...], WorkflowStep]:
     """Return the lane, its items, and the item with this number or key. NotFoundError. `item` None: the item
-    at which the lane is stopped, else the next one."""
+    at which the lane is stopped, or else the next one."""
     workflow = find_lane(tx, name)
     steps = rows.steps_of(tx, workflow.id)
     if item is None:
@@ -261,7 +261,7 @@ def drop_item(core: Core, name: str, item: str, by: str) -> str:
 
 
 def remove_lane(core: Core, name: str, by: str, force: bool) -> LaneShape:
-    """End the lane and stop its run. UsageError if items are left, unless `force`."""
+    """End the lane and stop its active run. UsageError if items are left, unless `force`."""
     with core.ports.ledger.transaction() as tx:
         workflow = find_lane(tx, name)
         left = [one for one in rows.steps_of(tx, workflow.id) if not one.state.is_over]
@@ -290,8 +290,8 @@ def get_lane(core: Core, name: str) -> LaneShape:
 
 
 def list_inbox_items(tx: Transaction) -> Iterator[BriefLine]:
-    """Yield, by name, the lanes that are stopped at an item, for a user to decide. `run`: that item's. It
-    reads no items, because each inbox request calls it."""
+    """Yield the lanes that are stopped at an item and need a user's decision, by name. `run`: the item's run.
+    Reads no items, because each inbox request calls this."""
     for name, workflow in sorted(_open(tx).items()):
         stands: Any = workflow.lane.get("stands")
         if stands:
@@ -358,7 +358,7 @@ def _text(value: object) -> str | None:
 def _describe_state(
     workflow: Workflow, steps: tuple[WorkflowStep, ...], waits: bool, settling: bool
 ) -> tuple[str, str, str]:
-    """Return the lane's state, the reason for it, and the command that helps."""
+    """Return the lane's state, the reason for the state, and the command that continues the lane."""
     if workflow.state is not WorkflowState.RUNNING:
         return "removed", workflow.stop_asked or workflow.reason, ""
     bad, paused = lane.stops_at(workflow, steps), workflow.lane.get("paused")
@@ -382,4 +382,4 @@ def _find_fix(workflow: Workflow, bad: WorkflowStep) -> str:
     if bad.run is None:
         return f'{skip}; then add it again: pancode lane add {workflow.name} "..."'
     again = f'pancode runs retry {bad.run}; with a message: pancode runs continue {bad.run} "..."'
-    return f"{again}; or skip it: {skip}"
+    return f"{again}; or skip the item: {skip}"

@@ -1,4 +1,4 @@
-"""A requested workflow: its file, its steps and their dependencies, and the rows that it becomes."""
+"""A requested workflow: its file, its steps with their dependencies, and the rows that it is stored as."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pancode.runs.request import DispatchRequest, dump_request, request_from, wo
 from pancode.workflows.step_work import check_places
 
 NEEDS_YES = "needs_yes"
-"""The code of a refusal that a user's approval lifts: a terminal asks, any other interface refuses."""
+"""The code of a refusal that a user's approval lifts: a terminal asks for it, other interfaces refuse."""
 SETTING = "workflow_file:"
-"""The prefix of a setting's name, followed by the digest of a file's content that a user has approved."""
+"""The prefix of a setting's name, before the digest of a file's content that a user has approved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class ProjectFile:
 
 
 def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
-    """Return why a user must approve this file. `bare`: its steps with `workspace: none`."""
+    """Return why a user must approve this file. `bare`: the names of its steps with `workspace: none`."""
     names = ", ".join(bare)
-    outside = f"step {names}: workspace none, directly on the node" if names else ""
+    outside = f"step {names} has `workspace: none`, so it runs directly on the node" if names else ""
     return tuple(filter(None, (file.words(), outside)))
 
 
@@ -58,7 +58,7 @@ def make_consent_error(file: ProjectFile, why: str) -> RefusedError:
 
 MOST_STEPS = 1_000
 IN_ORDER = frozenset({WorkflowKind.CHAIN, WorkflowKind.GRAPH})
-"""Kinds whose steps build on each other. Only in these, tasks have placeholders."""
+"""Kinds of workflows whose steps build on each other. Only in these, tasks may have placeholders."""
 
 
 class RaceRule(StrEnum):
@@ -121,7 +121,7 @@ class WorkflowPlan:
     file: ProjectFile | None = None
     """The project's file from which the plan was read; None: there is none, or it was checked before."""
     id: str | None = None
-    """The workflow's id if it was assigned before; None: a new one."""
+    """The workflow's id if it was assigned earlier; None: a new id is assigned."""
 
     def row(self, workflow: str, now_ms: int) -> Workflow:
         return Workflow(
@@ -143,7 +143,7 @@ class WorkflowPlan:
 
 
 def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> WorkflowPlan:
-    """Return the plan of an earlier workflow. If that left steps out, the plan allows it again."""
+    """Return the plan of an earlier workflow. If that workflow left steps out, the plan allows this again."""
     return WorkflowPlan(
         kind=workflow.kind,
         name=workflow.name,
@@ -207,12 +207,14 @@ def check_plan(plan: WorkflowPlan) -> None:
         )
     if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
         raise _make_plan_error(
-            "race", "only a race, and every race, must have a rule for the winner", "race: {by: first}"
+            "race",
+            "a race must have a rule for the winner, and no other workflow may have one",
+            "race: {by: first}",
         )
     if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
         raise _make_plan_error(
             "race.score",
-            "only a race by score, and each of them, must have a command",
+            "a race by score must have a score command, and no other race may have one",
             "race: {by: score, score: CMD}",
         )
 
@@ -231,27 +233,29 @@ def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
     if step.until and not step.verdict:
         raise _make_plan_error(
             f"{path}.until",
-            f"{step.name} repeats until its verdict is met, but has no verdict",
+            f"step {step.name} repeats until its verdict is met, but has no verdict",
             "verdict: {file: verdict.json, schema: {verdict: [approved, rejected]}}",
         )
     if step.until and step.until["field"] not in step.verdict["schema"]:
         raise _make_plan_error(
-            f"{path}.until", f"its verdict has no field {step.until['field']!r}", "add it to the schema"
+            f"{path}.until",
+            f"the verdict of the step has no field {step.until['field']!r}",
+            "add it to the schema",
         )
     if not step.until and (step.most > 1 or step.back_to is not None):
         raise _make_plan_error(
-            f"{path}.max", f"{step.name} has rounds but no until", "until: {field: ..., equals: ...}"
+            f"{path}.max", f"step {step.name} has rounds but no until", "until: {field: ..., equals: ...}"
         )
     if step.back_to not in (None, step.name) and step.back_to not in find_ancestors(step.name, steps):
         raise _make_plan_error(
             f"{path}.back_to",
-            f"{step.name} does not need {step.back_to}, so a round cannot start there",
-            "name a step that it needs, directly or through others",
+            f"step {step.name} does not need {step.back_to}, so a round cannot start there",
+            "name a step that this step needs, directly or through others",
         )
 
 
 def find_ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]) -> set[str]:
-    """Return all steps that this one needs, directly or through others; stops at cycles."""
+    """Return the names of steps that this one needs, directly or indirectly; a cycle is followed once."""
     needs = {step.name: step.needs for step in steps}
     found: set[str] = set()
     left = list(needs[name])
@@ -278,7 +282,7 @@ def _check_cycle(steps: Sequence[StepPlan]) -> None:
 
 
 def _find_cycle(left: Sequence[StepPlan]) -> Iterator[str]:
-    """Yield a cycle among these steps, each of which needs another one of them."""
+    """Yield the names of a cycle among these steps, each of which needs another one of them."""
     needs = {step.name: [need for need in step.needs if need in {one.name for one in left}] for step in left}
     seen: list[str] = []
     name = left[0].name
@@ -293,15 +297,15 @@ def _make_plan_error(path: str, what: str, fix: str) -> UsageError:
 
 
 def sides_of(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the needs with a result, without those that another need continues from."""
+    """Return the step's needs that have a result, without those that another need continues from."""
     needs = [need for need in _list_bases(name, steps) if need in commits]
     carried = {one for need in needs for one in _list_carried(need, steps, commits) - {need}}
     return tuple(need for need in needs if need not in carried)
 
 
 def _list_bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
-    """Return the needs from whose results a step starts. A step in a workspace starts from the files there,
-    which contain only the results of steps that also work there."""
+    """Return the needs from whose results a step starts. A step in a workspace starts from the workspace's
+    files, which contain only the results of steps that also work there."""
     there = workspace_in(steps[name].request.get("workspace"))
     needs = steps[name].needs
     return [one for one in needs if there in (None, steps[one].request.get("workspace"))]
@@ -310,8 +314,8 @@ def _list_bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
 def find_history(
     name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return, for each earlier step with a result, the steps from whose results it started. Each step comes
-    after those it started from."""
+    """Return, for each earlier step with a result, the steps from whose results it started. A step comes
+    after the steps that it started from."""
     every = tuple(steps.values())
     before = [one for one in find_ancestors(name, every) if one in commits]
     before.sort(key=lambda one: (len(find_ancestors(one, every)), one))
@@ -319,7 +323,7 @@ def find_history(
 
 
 def _list_carried(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> set[str]:
-    """Return the steps whose results are part of this one's; a step without a result passes none on."""
+    """Return the steps whose results are part of this step's; one without a result contributes none."""
     found, left = set[str](), [name]
     while left:
         one = left.pop()

@@ -1,4 +1,4 @@
-"""Steps whose agent asks a user: when they wait, which run takes over, when a question is over."""
+"""Steps whose agent asked a user: when they wait, which run takes over, when the question is obsolete."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pancode.kernel.values import replace
 from pancode.runs.life.conversation import NEXT, is_blocked, list_next_runs
 
 ANSWERED = "answered"
-"""The key in a run's result for an answer whose run failed, so that the question is asked again."""
+"""The key in an asking run's result for an answer whose run failed, so that the question is open again."""
 MOST_OF_AN_ANSWER = 200
 _WAITS = 'waits for a user: {reason} ({before}pancode answer {run} "...")'
 _STANDS = (records.WorkflowStepState.FAILED, records.WorkflowStepState.STOPPED)
 
 
 def mark_waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowStep:
-    """Return the step as waiting for a user: it takes no slot, and steps that need it also wait."""
+    """Return the step as waiting for a user: it uses no slot, and steps that need it wait too."""
     answer = str(run.result.get(ANSWERED) or "")
     answer = answer if len(answer) <= MOST_OF_AN_ANSWER else f"{answer[:MOST_OF_AN_ANSWER]} ..."
     before = f"the answer before was: {answer}; " if answer else ""
@@ -28,16 +28,16 @@ def mark_waiting(step: records.WorkflowStep, run: records.Run) -> records.Workfl
 
 
 def is_asking(step: records.WorkflowStep, questions: Collection[str]) -> bool:
-    """Whether the step waits for a user. `asked`: runs with an open question."""
+    """Whether the step waits for a user. `questions`: the runs with an open question."""
     return step.state is records.WorkflowStepState.WAITING and step.run in questions
 
 
 def is_next_run(workflow: records.Workflow, step: records.WorkflowStep, old: records.Run) -> bool:
-    """Whether a run that continues from `old` is the step's next one.
+    """Whether a run that continues from `old` becomes the step's next run.
 
-    Also for a step that still counts as running, whose run has just asked. RefusedError while its workflow is
-    being stopped. An item that stopped its lane also continues when a user continues its run; but not in a
-    workspace, because other work continues from that run too.
+    It does even if the step still counts as running because its run has only just asked. RefusedError while
+    the workflow is being stopped. An item that stopped its lane also continues when a user continues its run;
+    but not in a workspace, because other work continues from that run too.
     """
     if workflow.kind is records.WorkflowKind.LANE and step.state in _STANDS:
         mine = step.run == old.id and not list_next_runs(old) and not Lineage.of(old).in_workspace
@@ -65,13 +65,13 @@ def find_obsolete(
     after: Mapping[str, records.WorkflowStep],
     questions: Collection[str],
 ) -> tuple[tuple[str, str], ...]:
-    """Return the runs whose answer is no longer needed, with the reason: their step has ended."""
+    """Return the runs whose question is obsolete because their step has ended, each with the reason."""
     over = (after[step.name] for step in before if step.run in questions and after[step.name].state.is_over)
     return tuple((str(step.run), step.reason) for step in over)
 
 
 def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: bool) -> bool:
-    """Whether a resumed step waits for the answer again: nobody has answered or denied it."""
+    """Whether a resumed step waits for the answer again: the question was neither answered nor denied."""
     if run is None or not is_blocked(run) or list_next_runs(run):
         return False
     return is_open or step.state is not records.WorkflowStepState.FAILED
@@ -80,7 +80,7 @@ def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: boo
 def reopen_question(
     step: records.WorkflowStep, run: records.Run, old: records.Run | None
 ) -> records.Run | None:
-    """Return `old` with its question open again if `run`, which continued with the answer, failed. None:
+    """Return `old` with its question open again if `run`, which continued with the answer, failed. None if
     `run` is done or asks itself, or `old` is not a question of this step that only `run` continues."""
     if run.state is not records.RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
         return None
@@ -95,11 +95,11 @@ def reopen_question(
 
 
 def waits_for_users_only(steps: Iterable[records.WorkflowStep], questions: Collection[str]) -> bool:
-    """Whether nothing continues until a user has answered."""
+    """Whether no step continues until a user has answered."""
     every = {step.name: step for step in steps}
     left = [step for step in every.values() if not step.state.is_over]
     asking = [step for step in left if is_asking(step, questions)]
-    if asking and asking[0].item:  # Only one item runs at a time, so all others wait for it.
+    if asking and asking[0].item:  # Only one item of a lane runs at a time, so all others wait for it.
         return True
     return bool(asking) and all(is_asking(step, questions) or _needs_more(step, every) for step in left)
 

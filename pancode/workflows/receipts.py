@@ -1,4 +1,4 @@
-"""The receipt of a workflow, which names its runs' receipts: signed at its end, shown, verified."""
+"""A workflow's receipt, which lists its runs' receipts: how it is signed at the end, shown and verified."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 def build_statement(
     fleet: str, workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run], balance: Balance
 ) -> dict[str, Any]:
-    """Return the statement that the coordinator signs; its subjects are the runs' receipts."""
+    """Return the statement the coordinator signs for the workflow; its subjects are the runs' receipts."""
     step_rows = [_describe_step(step, runs) for step in steps]
     subjects = [
         {"name": run["run"], "digest": {"sha256": run["receipt"]}}
@@ -86,7 +86,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def sign_summary(work: Work, made: Advance) -> Advance:
-    """Return the workflow with its signed summary, if it has ended; else unchanged."""
+    """Return the workflow with its signed summary if it has ended; else return it unchanged."""
     if not made.ended:
         return made
     core, workflow = work.core, made.workflow
@@ -99,7 +99,7 @@ def sign_summary(work: Work, made: Advance) -> Advance:
 
 
 def get_workflow_receipt(core: Core, text: str) -> WorkflowReceipt:
-    """Return the signed summary of an ended workflow, with the checks of its signature and receipts."""
+    """Return an ended workflow's signed summary, with checks of its signature and the receipts it names."""
     with core.ports.ledger.transaction() as tx:
         workflow, keys = rows.find_workflow(tx, text), keyring.read_trusted_keys(tx)
         if workflow.receipt is None:
@@ -125,7 +125,7 @@ def get_workflow_receipt(core: Core, text: str) -> WorkflowReceipt:
 
 
 def verify_workflow(core: Core, text: str, streams: Streams) -> VerdictShape:
-    """Return PASS if the signature and all named receipts are valid and no run's receipt is left out.
+    """Return PASS if the signature and all receipts named in the summary are valid and none is missing.
     NotFoundError for an unknown workflow."""
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
@@ -158,8 +158,8 @@ def _of_run(judged: VerdictShape) -> CheckShape:
 
 
 def _check_name(run: Run, named: list[str]) -> CheckShape:
-    """Check that the statement names the run; it cannot name one that ended after the workflow, such as a
-    lost run."""
+    """Check that the statement names the run; it cannot name a run that ended after the workflow, such as a
+    lost one."""
     ok = run.id in named
     return {"what": f"{run.id} is named", "ok": ok, "detail": f"its outcome is {run.outcome}"}
 
@@ -174,7 +174,7 @@ def _check_signature(envelope: Envelope, keys: TrustedKeys) -> CheckShape:
 
 
 def _check_held(tx: Transaction, subject: Json) -> CheckShape:
-    """Check that the ledger has that receipt; `pancode receipt verify RUN` verifies it."""
+    """Check that the ledger has this receipt; `pancode receipt verify RUN` verifies the receipt itself."""
     digest = str(subject["digest"]["sha256"])
     stored = tx.get(StoredReceipt, digest)
     ok = stored is not None and stored.run == subject["name"]

@@ -1,4 +1,4 @@
-"""Reads the results of a workflow's steps: answers, files, verdicts, and which runs are to land."""
+"""Reads the results of a workflow's steps: answers, files and verdicts, and which runs must be landed."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _OPENS, _CLOSES, _BETWEEN = (b"<<<<<<<", b"|||||||"), b">>>>>>>", b"======="
 
 
 def has_markers(marked: bytes, ours: bytes, result: bytes) -> bool:
-    """Whether `result` still has a conflict marker that the merge put into `marked`; `ours`: before it. Lines
-    of seven characters that the file's owner wrote, such as underlines of headings, do not count."""
+    """Whether `result` still has a conflict marker that the merge put into `marked`; `ours`: before the
+    merge. Lines of seven such characters already in the file, such as heading underlines, do not count."""
     begun, own, left = (_count_labelled(text) for text in (marked, ours, result))
     made = set(begun) - set(own)
     if made & set(left):
@@ -53,12 +53,12 @@ def _split_lines(text: bytes) -> list[bytes]:
 
 
 def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run]) -> tuple[str, ...]:
-    """Return the runs with the results of a workflow, in the order of its steps.
+    """Return the ids of the runs with the results of a workflow, in the order of its steps.
 
-    `runs`: each step's newest run, and the step's earlier runs that it continues.
+    `runs`: each step's newest run, and the earlier runs of the step that it continues.
 
-    A race's result is the winner's. Otherwise a step's result counts if the step changed files and all later
-    steps are done without changes: the last step that changes files has all changes.
+    The result of a race is the winner's. Otherwise a step's result counts if the step changed files and all
+    steps after it are done without changing any, as the last step that changes files has all changes.
     """
     changed = {step.name for step in steps if _has_work(step, runs)}
     if workflow.race:
@@ -71,7 +71,7 @@ def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[
 
 
 def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
-    """Whether the step changed a file other than its verdict, which is about another step's work."""
+    """Whether the step changed a file other than its verdict, because a verdict is not work of its own."""
     run, verdict = runs.get(str(step.run)), step.verdict.get("file")
     while run is not None:
         files = run.result.get("files_changed")
@@ -83,11 +83,11 @@ def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
 
 
 def change_begins(core: Core, run: Run) -> str | None:
-    """Return the commit from which the run's whole change is counted, including earlier runs that it builds
-    on.
+    """Return the commit from which the run's whole change is counted, including the earlier runs that it
+    builds on.
 
-    What has landed is not counted again, nor what a restored checkpoint has undone. Composed files start at
-    their origin. None: it had no repository.
+    Changes that have landed, or that a restored checkpoint has undone, are not counted. Files composed from
+    several results are counted from their common origin. None if the run had no repository.
     """
     first = run
     with core.ports.ledger.transaction() as tx:
@@ -96,14 +96,14 @@ def change_begins(core: Core, run: Run) -> str | None:
             if old is None or old.landed is not None:
                 break
             first = old
-    # In a workflow, this is the workflow's start.
+    # In a workflow, the commit is the one from which the workflow started.
     snapshot = lineage.origin or first.workspace.get("snapshot")
     return snapshot if isinstance(snapshot, str) else None
 
 
 def change_of(core: Core, run: Run) -> tuple[Run, ...]:
-    """Return the runs whose work is in the run's change, itself first; a landing covers all of them. What has
-    landed before is left out, as is what a restored checkpoint has undone."""
+    """Return the runs whose work is in this run's change, this run first; a landing covers all of them. Work
+    that has landed or that a restored checkpoint has undone is left out."""
     found: dict[str, Run] = {}
     waiting = [run]
     with core.ports.ledger.transaction() as tx:
@@ -117,8 +117,8 @@ def change_of(core: Core, run: Run) -> tuple[Run, ...]:
 
 
 def _taken_by(tx: Transaction, run: Run) -> list[Run]:
-    """Return the runs whose results this run started from. A retry starts where the old run did, so without
-    the old run's work."""
+    """Return the runs from whose results this run started. A retry starts from the same files as the old run,
+    without the old run's work."""
     lineage = Lineage.of(run)
     names = lineage.takes or (lineage.begins,)
     olds = [old for name in names if (old := tx.get(Run, name)) is not None]
@@ -131,7 +131,7 @@ def _taken_by(tx: Transaction, run: Run) -> list[Run]:
 
 
 def is_the_result(tx: Transaction, run: Run) -> bool:
-    """Whether the run is the result of its workflow; True for a run without a workflow."""
+    """Whether the run's result is a result of its workflow; True for a run without a workflow."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     if workflow is None:
         return True
@@ -140,20 +140,20 @@ def is_the_result(tx: Transaction, run: Run) -> bool:
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
-    """Return why the run's files stay: its workflow continues. A lane never ends, so is ignored."""
+    """Return the need to keep files while the workflow continues, or None. An endless lane does not count."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     is_open = workflow is not None and not workflow.lane and workflow.state in OPEN
     return FilesNeed.WORKFLOW if is_open else None
 
 
 class StepResults:
-    """Reads results of successful runs; writes nothing."""
+    """Reads the results of successful runs, without writing anything."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     def result(self, step: WorkflowStep, run: Run, places: Iterable[TemplatePlace]) -> StepResult:
-        """Return the whole answer, the commit, and the files that a task names. WorkspaceError."""
+        """Return the whole answer, the commit, and files that a task's placeholders name. WorkspaceError."""
         names = {place.path for place in places if place.step == step.name and place.path}
         files = {name: self._text(step, run, name) for name in sorted(names)}
         with self._core.ports.ledger.transaction() as tx:
@@ -161,13 +161,13 @@ class StepResults:
         return StepResult(answer, final_commit(run) or "", files)
 
     def outputs(self, step: WorkflowStep, run: Run) -> dict[str, object]:
-        """Return the run's outputs for its step; `problem` says what is missing or wrong."""
+        """Return the run's outputs for its step; the text `problem` says what is missing or invalid."""
         depot, commit = self._core.ports.depot, final_commit(run)
         made: dict[str, object] = {"of": run.id}
         if commit is None:
             return {
                 **made,
-                "problem": "missing output: it worked in an empty directory, so no files are kept",
+                "problem": "missing output: the run worked in an empty directory, so no files are kept",
             }
         repo, problem = str(run.workspace["repo"]), ""
         if step.files:
@@ -179,7 +179,7 @@ class StepResults:
         return {**made, "problem": problem} if problem else made
 
     def _find_unsettled(self, step: WorkflowStep, run: Run, commit: str) -> str:
-        """Return a text on the first conflicting file that the step has not resolved; empty if none."""
+        """Return text on the first conflicting file that the step has not resolved; empty if none."""
         depot, repo = self._core.ports.depot, str(run.workspace["repo"])
         commits = (self._find_snapshot(run), Lineage.of(run).origin, commit)
         for name in conflict_of(step):
@@ -193,7 +193,7 @@ class StepResults:
         return ""
 
     def _read_verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
-        """Return the run's verdict. A file from before the run says nothing about its work."""
+        """Return the run's verdict, or a problem. A file from before the run is no verdict on its work."""
         depot, repo, name = self._core.ports.depot, str(run.workspace["repo"]), str(step.verdict["file"])
         data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._find_snapshot(run)
         old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None
@@ -209,8 +209,8 @@ class StepResults:
         return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
 
     def _find_snapshot(self, run: Run) -> object:
-        """Return the snapshot from which the work started; for a run that answers a question, the asking
-        run's."""
+        """Return the snapshot from which the work started; for a run that answers a question, that of the run
+        that asked."""
         with self._core.ports.ledger.transaction() as tx:
             for old in walk_previous(tx, run):
                 if (old.workflow, old.step) != (run.workflow, run.step):

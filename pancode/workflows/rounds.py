@@ -1,4 +1,4 @@
-"""Steps that start outside of a workflow's plan: rounds of a step, and steps that resolve conflicts."""
+"""Changes to a workflow's steps beyond its plan: further rounds, and added steps to resolve conflicts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pancode.workflows.model import find_ancestors
 
 NOT_APPROVED = "not approved"
 CONFLICT = "conflict"
-"""An output of a step that could not start: the files in which the results of its needs conflict."""
+"""The output of a step that could not start: the files in which the results of its needs conflict."""
 
 
 def begun_again(
     steps: Mapping[str, WorkflowStep], step: WorkflowStep, now_ms: int
 ) -> dict[str, WorkflowStep]:
-    """Start another round if this step is done and its verdict requires one; return all steps. After the last
-    round, the step has failed."""
+    """Start another round if this step is done and its verdict requires one; return all steps. If that was
+    the last round, the step fails."""
     if step.state is not WorkflowStepState.DONE or is_met(step):
         return dict(steps)
     if step.round >= step.most:
@@ -32,13 +32,13 @@ def begun_again(
 def restart_loop(
     steps: Mapping[str, WorkflowStep], step: WorkflowStep, number: int
 ) -> dict[str, WorkflowStep]:
-    """Set all steps of the loop to wait for another start."""
+    """Return all steps, with those of the loop set to wait for another start."""
     reset = {name: restart_step(steps[name], number) for name in find_loop(steps, step)}
     return {name: reset.get(name, one) for name, one in steps.items()}
 
 
 def restart_step(step: WorkflowStep, number: int) -> WorkflowStep:
-    """Set the step to wait for another start. Its outputs stay, because the next round reads them."""
+    """Return the step set to wait for another start, with its outputs, because the next round reads them."""
     return replace(
         step,
         state=WorkflowStepState.WAITING,
@@ -52,7 +52,7 @@ def restart_step(step: WorkflowStep, number: int) -> WorkflowStep:
 
 
 def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
-    """Set the step to start again in its round and keep the round's verdict; `anew`: in round 1."""
+    """Return the step set to start again in its round, with the round's verdict; `anew`: in round 1."""
     if anew:
         return replace(restart_step(step, 1), outputs={})
     is_judged = step.until and step.round > 1
@@ -61,7 +61,7 @@ def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
 
 
 def find_loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:
-    """Return the steps of this step's loop, from the start of a round to itself."""
+    """Return the names of the steps in this step's loop, from the first step of a round to this one."""
     first, every = last.back_to or last.name, tuple(steps.values())
     before = find_ancestors(last.name, every) | {last.name}
     return {name for name in before if name == first or first in find_ancestors(name, every)}
@@ -74,7 +74,7 @@ def ran_out(step: WorkflowStep) -> bool:
 
 
 def is_met(step: WorkflowStep) -> bool:
-    """Whether the step needs no further round."""
+    """Whether the step's verdict ends its rounds, so that no further round is needed."""
     if not step.until:
         return True
     verdict = step.outputs.get("verdict")
@@ -85,11 +85,11 @@ def read_verdict(step: WorkflowStep) -> str:
     """Return the step's verdict as text."""
     verdict = step.outputs.get("verdict")
     field = str(step.until.get("field"))
-    return f"{field} is {verdict.get(field)!r}" if isinstance(verdict, dict) else "it has no verdict"
+    return f"{field} is {verdict.get(field)!r}" if isinstance(verdict, dict) else "the step has no verdict"
 
 
 def judge_of(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> WorkflowStep | None:
-    """Return the step whose verdict started this one's round; None in the first round."""
+    """Return the step whose verdict started the current round of this step; None in the first round."""
     if not begins_later_round(steps, step):
         return None
     return next((one for one in _list_judges(steps, step) if one.outputs.get("verdict")), None)
@@ -101,7 +101,7 @@ def begins_later_round(steps: Mapping[str, WorkflowStep], step: WorkflowStep) ->
 
 
 def _list_judges(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[WorkflowStep]:
-    """Return the steps whose rounds start at this one."""
+    """Return the steps whose rounds start at this step."""
     return [one for one in steps.values() if one.until and (one.back_to or one.name) == step.name]
 
 
@@ -130,10 +130,10 @@ def conflict_of(step: WorkflowStep) -> tuple[str, ...]:
 
 
 def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep, ...]:
-    """Insert, before each step that could not start because of a conflict, a step that resolves it.
+    """Before each step that a conflict kept from starting, insert a step to resolve it; return all steps.
 
-    UsageError if there is no such step. Finished steps do not change: the new step starts from their results,
-    and the step that needs them continues from the new step's result.
+    UsageError if no step has a conflict. Finished steps do not change: the new step starts from their
+    results, and the step that needs them continues from the new step's result.
     """
     every = {step.name: step for step in steps}
     waiting = [step for step in every.values() if _list_conflicts(step) and not conflict_of(step)]
@@ -144,8 +144,8 @@ def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[Work
             code="no_conflict",
         )
     for step in waiting:
-        # The resolving step has the step's agent; for a command, which cannot resolve conflicts, an agent is
-        # chosen.
+        # The resolving step has the agent of the step in conflict; if that is a command, which cannot resolve
+        # conflicts, an agent is chosen.
         files = _list_conflicts(step)
         names = [f"- {name}" for name in files[:MOST_FILES]]
         names += [f"- and {len(files) - MOST_FILES} more: search for the markers"] * (len(files) > MOST_FILES)
@@ -169,6 +169,6 @@ def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[Work
 
 
 def _list_conflicts(step: WorkflowStep) -> list[str]:
-    """Return the conflicting files that kept the step from starting."""
+    """Return the files whose conflict prevented the step from starting."""
     files = step.outputs.get(CONFLICT) if step.state is WorkflowStepState.FAILED else None
     return list(map(str, files)) if isinstance(files, list | tuple) else []

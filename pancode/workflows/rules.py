@@ -1,4 +1,4 @@
-"""Decides how a workflow advances: which steps start or end, who wins, what stops, and how it ends."""
+"""Decides how a workflow advances: which steps start or end, which wins, which runs stop, how it ends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class WorkflowView:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What to write and do next. `changed`: the steps that differ from before."""
+    """The changes to write and the work to do next. `changed`: the steps that differ from before."""
 
     workflow: Workflow
     steps: tuple[WorkflowStep, ...]
@@ -51,17 +51,17 @@ class Advance:
     start: tuple[str, ...] = ()
     """Steps to dispatch."""
     release: tuple[str, ...] = ()
-    """Held-back runs that may start now."""
+    """Runs that were held back and may start now."""
     stop: tuple[tuple[str, str], ...] = ()
-    """Runs to stop, each with the reason."""
+    """The runs to stop, each with the reason."""
     collect: tuple[str, ...] = ()
     """Steps whose run is done and whose outputs must be read first."""
     measure: tuple[str, ...] = ()
-    """Steps of a race whose result must get its score first."""
+    """Steps of a race whose result needs a score first."""
     unasked: tuple[tuple[str, str], ...] = ()
     """Runs whose question no longer needs an answer, each with the reason."""
     next_ms: int | None = None
-    """When the workflow must be checked again even if nothing happens; None: never."""
+    """When the workflow must be checked again even if no event comes; None: not before the next event."""
 
     @property
     def ended(self) -> bool:
@@ -69,7 +69,7 @@ class Advance:
 
 
 def advance(view: WorkflowView) -> Advance:
-    """Return everything that follows from the current state of the runs. Pure and deterministic."""
+    """Return all changes that follow from the current state of the runs. Pure and deterministic."""
     if view.workflow.state not in OPEN:
         return Advance(view.workflow, view.steps)
     collect = tuple(step.name for step in view.steps if _to_collect(view, step))
@@ -100,7 +100,7 @@ def advance(view: WorkflowView) -> Advance:
 
 
 def _ended_run(view: WorkflowView, step: WorkflowStep) -> Run | None:
-    """Return the run whose end the step has not recorded yet, or None."""
+    """Return the step's run if it has ended and the step has not recorded that yet; else None."""
     run = view.run(step)
     if run is None or run.state is not RunState.ENDED:
         return None
@@ -119,7 +119,7 @@ def _to_collect(view: WorkflowView, step: WorkflowStep) -> bool:
 
 
 def _judge_step(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
-    """Return the step with the result of its run if that has ended."""
+    """Return the step with the result of its run, if the run has ended."""
     run = _ended_run(view, step)
     if run is None:
         return step
@@ -139,7 +139,7 @@ def _judge_step(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
 
 
 def end_step(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int) -> WorkflowStep:
-    """Return the ended step. If it was starting, its run was never written, so it is removed."""
+    """Return the ended step. If it was still starting, its run id is removed: the run was never written."""
     if step.state is WorkflowStepState.STARTING:
         step = replace(step, run=None, runs=step.runs[:-1])
     return replace(step, state=state, reason=reason, finished_ms=now_ms)
@@ -159,7 +159,7 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
     elif workflow.winner is not None:
         state, why = WorkflowStepState.STOPPED, f"{workflow.winner} won the race"
     elif bad and (workflow.fail_fast or is_in_order(workflow)):
-        state, why = WorkflowStepState.SKIPPED, f"{bad[0].name} did not succeed"
+        state, why = WorkflowStepState.SKIPPED, f"step {bad[0].name} did not succeed"
     else:
         return {**steps, **_without_needs(steps, left, view.now_ms)}
     over = (end_step(one, _find_end_state(state, one.name in asking), why, view.now_ms) for one in left)
@@ -167,14 +167,14 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
 
 
 def _find_end_state(state: WorkflowStepState, is_asking: bool) -> WorkflowStepState:
-    """Return the state of a step that ends early: one that asked a user had started, so was not skipped."""
+    """Return a step's state if it ends early: stopped if it asked a user, as it had started; else skipped."""
     return WorkflowStepState.STOPPED if is_asking else state
 
 
 def _without_needs(
     steps: Mapping[str, WorkflowStep], left: Iterable[WorkflowStep], now_ms: int
 ) -> dict[str, WorkflowStep]:
-    """Skip the steps that need a stopped or skipped step, regardless of their order."""
+    """Skip steps that directly or indirectly need a stopped or skipped one; return the changed steps."""
     over: dict[str, WorkflowStep] = {}
     waiting, found = list(left), True
     while found:
@@ -185,7 +185,7 @@ def _without_needs(
                 n for n in step.needs if now[n].state.is_over and now[n].state is not WorkflowStepState.DONE
             ]
             if missing and step.name not in over:
-                reason = f"{missing[0]} did not succeed"
+                reason = f"step {missing[0]} did not succeed"
                 over[step.name] = end_step(step, WorkflowStepState.SKIPPED, reason, now_ms)
                 found = True
     return over
@@ -194,7 +194,7 @@ def _without_needs(
 def _select_ready(
     view: WorkflowView, steps: Mapping[str, WorkflowStep]
 ) -> tuple[list[WorkflowStep], list[WorkflowStep], int | None]:
-    """Return the steps to dispatch, the steps whose held-back run may start, and the next due time."""
+    """Return steps to dispatch, steps whose held-back run may start, and the time of the next check."""
     workflow, due, now_ms = view.workflow, list[int](), view.now_ms
     started, released = list[WorkflowStep](), list[WorkflowStep]()
     if workflow.stop_asked is not None or _gave_up(workflow, steps):
@@ -219,13 +219,13 @@ def _select_ready(
 
 
 def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
-    """Return when a waiting step may start; too distant a time is ignored (the clock was set back)."""
+    """Return when a waiting step may start; ignore a time too far ahead, as the clock was set back."""
     longest, until = max(LONGEST_HOLD_MS, step.number * workflow.stagger_ms), step.begins_ms or 0
     return until if until - now_ms <= longest else 0
 
 
 def _gave_up(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> bool:
-    """Whether nothing more starts: a race is won, or a failed step ends the rest."""
+    """Whether no further step starts, because a race is won or a failed step ends the rest."""
     bad = bool(_find_bad_step(steps))
     return workflow.winner is not None or (bad and (workflow.fail_fast or is_in_order(workflow)))
 
@@ -236,7 +236,7 @@ def is_in_order(workflow: Workflow) -> bool:
 
 
 def mark_running(workflow: Workflow) -> Workflow:
-    """Return the workflow as running again."""
+    """Return the workflow in the state running."""
     return replace(
         workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
     )
@@ -254,10 +254,10 @@ def _is_ready(step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> bool:
 def _list_stops(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], view: WorkflowView
 ) -> Iterable[tuple[str, str]]:
-    """Yield the runs to stop; after a failure in a chain or graph, only those held back."""
+    """Yield the runs to stop with the reason; after a failure in a chain or graph, only held-back runs."""
     why, held_only = _why_stop(workflow, steps), False
     if not why and _gave_up(workflow, steps):
-        why, held_only = f"{_find_bad_step(steps)} did not succeed", True
+        why, held_only = f"step {_find_bad_step(steps)} did not succeed", True
     for step in steps.values():
         run, because = view.run(step), why or lane_rules.explain_skip(step)
         is_meant = step.state is WorkflowStepState.WAITING or not held_only
@@ -273,16 +273,16 @@ def _why_stop(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> str:
     if workflow.winner is not None:
         return f"{workflow.winner} won the race"
     bad = _find_bad_step(steps)
-    return f"{bad} did not succeed (fail fast)" if workflow.fail_fast and bad else ""
+    return f"step {bad} did not succeed (fail fast)" if workflow.fail_fast and bad else ""
 
 
 def _find_bad_step(steps: Mapping[str, WorkflowStep]) -> str:
-    """Return the first step that did not succeed; empty if there is none."""
+    """Return the name of the first step that did not succeed; empty if there is none."""
     return next((step.name for step in steps.values() if step.state in BAD), "")
 
 
 def _end_workflow(workflow: Workflow, steps: Mapping[str, WorkflowStep], now_ms: int) -> Workflow:
-    """End the workflow when all its steps have ended. A lane stays open until it is removed."""
+    """Return the workflow as ended if all its steps have ended. A lane stays open until it is removed."""
     if workflow.kind is WorkflowKind.LANE and workflow.stop_asked is None:
         return workflow
     if not all(step.state.is_over for step in steps.values()):
@@ -319,7 +319,7 @@ def _end(workflow: Workflow, steps: list[WorkflowStep]) -> tuple[WorkflowState, 
 def decide_winner(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
 ) -> tuple[Workflow, tuple[str, ...]]:
-    """Return the workflow, with its winner if decided, and the steps that need a score first."""
+    """Return the workflow, with its winner if decided, and the steps whose results need a score first."""
     if not workflow.race or workflow.winner is not None:
         return workflow, ()
     done = [step for step in steps.values() if step.state is WorkflowStepState.DONE]
@@ -345,7 +345,7 @@ def read_score(step: WorkflowStep) -> Decimal | None:
 
 
 def without_number(steps: Iterable[WorkflowStep]) -> str:
-    """Return the competitors without a score and why, as text."""
+    """Return text about the competitors without a score, each with the reason."""
     none = [one for one in steps if one.state is WorkflowStepState.DONE and read_score(one) is None]
     return "; ".join(f"{one.name}: {one.outputs.get('problem') or 'no score'}" for one in none)[:500]
 

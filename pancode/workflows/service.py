@@ -1,4 +1,4 @@
-"""Starts a workflow: checks its steps, requires approval of a project's file, writes it atomically."""
+"""Starts a workflow: checks its steps, requires approval of a project's file, writes all atomically."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class BegunWorkflow:
 
 @dataclass(frozen=True, slots=True)
 class ReadyStep:
-    """A step to queue now, with its plan and run; or why it is refused."""
+    """A step to queue now, with its plan and run; or the reason why it is refused."""
 
     step: StepPlan
     plan: Plan | None = None
@@ -71,7 +71,7 @@ class ReadyStep:
 
 
 def add_step_name(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeError:
-    """Add to the error the name of its step."""
+    """Return the error with the name of its step added."""
     if len(plan.steps) > 1:
         error.args = (f"step {step.name}: {error}",)
     error.details["step"] = step.name
@@ -79,7 +79,7 @@ def add_step_name(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> Pa
 
 
 def offering_partial(error: PancodeError, plan: WorkflowPlan) -> PancodeError:
-    """Add to the refusal of one of several independent steps how the others can start."""
+    """Return the error; if the step is one of several independent ones, with a fix that starts the others."""
     if isinstance(error, RefusedError) and plan.kind not in IN_ORDER and len(plan.steps) > 1:
         error.fix = "; or ".join(filter(None, (error.fix, PARTIAL)))
     return error
@@ -108,14 +108,14 @@ def commit_workflow(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
         rows.ask_to_advance(work, workflow)
         if not core.live.binding.waiting:
             bind_in(work)
-    # Each warning is shown once, however many steps it concerns.
+    # Each warning is shown once, regardless of the number of steps that it concerns.
     warnings = (one.plan.warnings for one in ready if one.plan is not None)
     return BegunWorkflow(workflow, tuple(dict.fromkeys(word for words in warnings for word in words)))
 
 
 def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
-    """Return how many agent programs start before this one on its node, or on the one with the fewest starts,
-    and count it in `before`. A user's own command starts instantly and delays no others."""
+    """Count this start in `before`, and return how many agent programs start before it on its node, or on the
+    node with the fewest starts. A user's own command starts instantly and delays no other start."""
     if one.plan is None or one.plan.runtime.own:
         return 0
     name = one.plan.request.node or min(before, key=lambda node: before[node], default="")
@@ -126,8 +126,8 @@ def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
 def _queue_step(
     work: Work, plan: WorkflowPlan, row: records.WorkflowStep, one: ReadyStep, held: bool
 ) -> records.WorkflowStep:
-    """Return the step with its run; refused if its estimate has no room and the plan leaves such steps
-    out."""
+    """Queue the step's run and return the step; mark it as refused if there is no budget for its estimate and
+    the plan allows leaving steps out."""
     if one.plan is None:
         return _refused_row(work, row, one.refused)
     batch = plan.kind is records.WorkflowKind.BATCH
@@ -154,8 +154,8 @@ def run_in(
     held: bool,
     batch: bool,
 ) -> records.Run:
-    """Return the step's run. In a batch, the settings land each result; in other workflows, they land the
-    result of the whole workflow at its end."""
+    """Return the step's run. In a batch, the settings decide on landing each result; in other workflows, on
+    landing the result of the whole workflow at its end."""
     run = replace(run_of(core, plan, run_id), workflow=row.workflow, step=row.name)
     run = run if batch else replace(run, land=plan.request.land)
     if held and run.state is records.RunState.PENDING:
@@ -170,7 +170,7 @@ def _refused_row(work: Work, row: records.WorkflowStep, error: PancodeError | No
 
 
 def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
-    """Return the step's dispatch, as far as it is known at the start."""
+    """Return the request to dispatch the step, as far as it is known when the workflow starts."""
     request = replace(step.request, created_by=plan.by, cwd=plan.cwd)
     if step.needs or plan.kind not in IN_ORDER:
         return request
@@ -180,40 +180,41 @@ def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
 def at_its_place(
     core: Core, around: Surroundings, request: DispatchRequest, cwd: str | None, later: bool = False
 ) -> DispatchRequest:
-    """Return the completed request of a step. RefusedError for a workspace of another repository than its
-    workflow's: a project's file must not affect other repositories."""
+    """Return the completed request of a step. RefusedError if its workspace belongs to another repository
+    than the workflow, as a project's file must not affect other repositories."""
     placed = complete_request(core, around, request, later)
     top = None if cwd is None else around.project_of(cwd)
     if workspace_in(request.workspace) is not None and top not in (None, placed.project):
         what = f"workspace {request.workspace} belongs to another repository than the workflow"
-        fix = f"start the workflow there: pancode -C {placed.project} ..."
+        fix = f"start the workflow in that repository: pancode -C {placed.project} ..."
         raise RefusedError(what, why=f"{placed.project}, and not {top}", fix=fix, code="other_repository")
     return placed
 
 
 def judge_again(core: Core, around: Surroundings, plan: WorkflowPlan, names: Collection[str]) -> None:
-    """Check these steps of a workflow that is to continue. PancodeError names the step."""
+    """Check these steps of a workflow before it continues. PancodeError names the step that fails."""
     for step in plan.steps:
         if step.name in names:
             judged_step(core, around, replace(plan, partial=False), step)
 
 
 def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> ReadyStep:
-    """Return the step, checked by the ten gates. PancodeError names the step; with `partial` the step
-    has it."""
+    """Return the step after checking it with the ten gates. PancodeError names the step; if the plan has
+    `partial`, the returned step contains the error instead."""
     try:
         request = at_its_place(core, around, request_of(plan, step), plan.cwd, later=bool(step.needs))
         made = make_plan(core, around, request)
         check_later(plan, step, made)
     except PancodeError as error:
         if step.needs and error.code == BREAKER_OPEN:
-            return ReadyStep(step)  # It is checked again when it starts, and then waits for the breaker.
+            # The step is checked again when it starts, and then waits for the circuit breaker.
+            return ReadyStep(step)
         return refuse_step(plan, step, error)
     return ReadyStep(step, made)
 
 
 def check_later(plan: WorkflowPlan, step: StepPlan, made: Plan) -> None:
-    """Raise RefusedError for a script with unusable placeholders or a change that may not land."""
+    """Raise RefusedError for a script with unusable placeholders or for a change that may not land."""
     if plan.caller.get("land") and made.defaults.land is LandRule.NEVER:
         raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
     if plan.kind in IN_ORDER and made.runtime.name == "shell":
@@ -221,17 +222,17 @@ def check_later(plan: WorkflowPlan, step: StepPlan, made: Plan) -> None:
 
 
 def refuse_step(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> ReadyStep:
-    """Return the step as left out if the plan says `partial`; else raise the error."""
+    """Return the step as left out if the plan has `partial`; else raise the error."""
     if plan.partial:
         return ReadyStep(step, refused=error)
     raise add_step_name(error, step, plan)
 
 
 def restrict_plan(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
-    """Return the plan as it may start: without approval of its file, all steps run only in a sandbox.
+    """Return the plan as it may start: without approval of its file, all steps may run only in a sandbox.
 
-    An approval in the plan is recorded, so that this content is not asked about again. RefusedError:
-    `needs_yes`.
+    An approval in the plan is recorded, so that it is not required again for this content. RefusedError
+    `needs_yes` if an approval is required.
     """
     file = plan.file
     if file is None or is_agreed(core, plan):
@@ -253,7 +254,7 @@ def restrict_plan(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
 def dry_objection(
     core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, Plan]]
 ) -> RefusedError | None:
-    """Return the refusal that `restrict_plan` or checking the steps would raise; write nothing."""
+    """Return the refusal that `restrict_plan` or the step check would raise, without writing anything."""
     if plan.file is None or all(step.request.confirmed for step in plan.steps) or is_agreed(core, plan):
         return None
     outside = next((step.name for step, one in judged if _is_outside(one)), None)
@@ -262,7 +263,7 @@ def dry_objection(
 
 
 def find_objection(plan: WorkflowPlan) -> RefusedError | None:
-    """Return the refusal that an approval would lift, as far as known before the steps are checked."""
+    """Return the refusal that an approval would lift, as far as it is known before the steps are checked."""
     if plan.file is None:
         return None
     bare = (step.name for step in plan.steps if step.request.workspace == "none")
@@ -271,7 +272,7 @@ def find_objection(plan: WorkflowPlan) -> RefusedError | None:
 
 
 def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
-    """Whether no approval is needed: the plan is from no file, or a user has approved this content."""
+    """Whether no approval is needed: the plan is from no file, or a user has approved the file's content."""
     if plan.file is None:
         return True
     with core.ports.ledger.transaction() as tx:
@@ -285,8 +286,8 @@ def _is_outside(plan: Plan) -> bool:
 
 
 def report_steps(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
-    """Return the reports on all steps; steps that need others are checked again when they start. The
-    estimates of the steps that start at once are reserved one after another, as in reality."""
+    """Return the reports on all steps. Steps that need others are checked again when they start. The
+    estimates of steps that start at once are reserved one after another, as in a real start."""
     judged = plan_dry(core, around, plan)
     refused = refused_holds(core, plan, judged)
     steps = [_describe_step(step, one, refused.get(step.name)) for step, one in judged]
@@ -302,13 +303,13 @@ def report_steps(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
 
 
 def _describe_step(step: StepPlan, plan: Plan, refused: PancodeError | None) -> Json:
-    """Return a step's dry-run report; `refused`: its estimate has no room after the previous steps."""
+    """Return a step's dry-run report. `refused`: the budget has no room for it after the previous steps."""
     request = step.request
     task = request.task if request.argv is None else " ".join(request.argv)
     row: Json = {"name": step.name, "needs": list(step.needs), "task": task, "node": request.node}
     row |= report_plan(plan)
     if step.needs:
-        row["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
+        row["later"] = f"the step's task and files are known when {', '.join(step.needs)} is done"
     if refused is not None:
         gate = {"passed": False, "warning": False, "words": str(refused), "fix": refused.fix}
         row["gates"] = [{**one, **gate} if one["gate"] == BUDGET else one for one in row["gates"]]
@@ -317,7 +318,7 @@ def _describe_step(step: StepPlan, plan: Plan, refused: PancodeError | None) -> 
 
 
 def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, Plan]]:
-    """Check each step's dispatch as of now without changes. PancodeError if one cannot be resolved."""
+    """Check each step's dispatch as of now; change nothing. PancodeError if a step cannot be resolved."""
     check_plan(plan)
     judged = []
     for step in plan.steps:
@@ -334,8 +335,8 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
 def refused_holds(
     core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, Plan]]
 ) -> dict[str, PancodeError]:
-    """Return, by step, the ceiling that its estimate would exceed after reserving the earlier ones. The steps
-    that start at once are admitted in a transaction that is rolled back."""
+    """Return, by step, the error for the ceiling that its estimate would exceed after those of earlier steps.
+    The steps that start at once are admitted in a transaction that is rolled back."""
     refused: dict[str, PancodeError] = {}
     with suppress(_NotKept), unit_of_work(core) as work:
         workflow = plan.row(rows.new_id(core, work.tx), core.wall_ms())
@@ -344,7 +345,7 @@ def refused_holds(
             if step.needs or not all(verdict.passed for verdict in one.verdicts):
                 continue
             row, run = step.row(workflow.id, number), new_id_in(core, work.tx)
-            # A step in a workspace starts a moment later; only its cost matters here.
+            # A step in a workspace starts a moment later, so only its cost matters here.
             alone = replace(one, request=replace(one.request, in_workspace="", continues=None))
             try:
                 admit_run(work, run_in(core, alone, row, run, held=False, batch=True))
@@ -355,14 +356,14 @@ def refused_holds(
 
 
 class _NotKept(Exception):
-    """Raised to roll the transaction back."""
+    """An exception that rolls the transaction back."""
 
 
 def begin_workflow(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:
-    """Queue the steps that need no others: all or none of them (`partial`: those that are admitted).
+    """Queue the steps that need no others: all of them or none (`partial`: those that are admitted).
 
-    All steps are checked, later ones as far as known. A refusal names its step, and nothing starts. Steps in
-    a workspace start automatically a moment later, because it can have only one writer.
+    All steps are checked, later ones as far as known. A refusal names its step, and none starts. Steps in a
+    workspace start automatically a moment later, because it can have only one writer.
     """
     check_plan(plan)
     requested, plan = plan, restrict_plan(core, plan)
@@ -379,14 +380,14 @@ def begin_workflow(core: Core, around: Surroundings, plan: WorkflowPlan) -> Begu
 def _judge_step(
     core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, before: StepPlan
 ) -> ReadyStep:
-    """Check a step. If a step of a project's file is refused only for a missing sandbox, require approval."""
+    """Check a step. If one of a project's file is refused only for lack of a sandbox, require approval."""
     try:
         one = judged_step(core, around, plan, step)
         error = one.refused
     except PancodeError as refusal:
         one, error = None, refusal
     if error is not None and plan.file is not None and step.request.walled and not before.request.walled:
-        # Without a sandbox it is refused, although it could start outside of one.
+        # The step may only run in a sandbox and so is refused, although it could run outside of one.
         assert plan.file is not None
         if judged_step(core, around, replace(plan, partial=True), before).refused is None:
             raise make_consent_error(
@@ -399,7 +400,7 @@ def _judge_step(
 
 
 def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:
-    """Return each step with its run's id and snapshot; steps with the same files share one snapshot."""
+    """Return each step with the id and snapshot of its run; steps with the same files share one snapshot."""
     known: dict[object, SnapshotTaken] = {}
     ids: set[str] = set()
     done = []
@@ -429,7 +430,7 @@ def _with_snapshot(core: Core, plan: Plan, run: str, known: dict[object, Snapsho
 
 
 def _make_run_id(core: Core, ids: set[str]) -> str:
-    """Return a run id that is new, also within this workflow."""
+    """Return a run id that is new in the ledger and among `ids`, those of this workflow."""
     with core.ports.ledger.transaction() as tx:
         while (run := new_id_in(core, tx)) in ids:
             pass
@@ -438,7 +439,7 @@ def _make_run_id(core: Core, ids: set[str]) -> str:
 
 
 def _judged_again(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:
-    """Check each step that took a snapshot again, because that may have taken long."""
+    """Check each step that took a snapshot again, because making the snapshot may have taken long."""
     done = []
     for one in ready:
         if one.plan is None or one.plan.snapshot is None:

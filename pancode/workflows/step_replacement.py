@@ -1,4 +1,4 @@
-"""Puts the answer to a step's question, or a step's retry, in the step's place if that is possible."""
+"""Makes the run with the answer to a step's question, or the step's retry, its new run if possible."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RESUME = "pancode workflow resume {workflow}"
 
 
 def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, run: Run | None) -> None:
-    """Raise UsageError if the retry of this run cannot take its step, with the command that helps."""
+    """Raise UsageError if this run's retry cannot become the step's run, with the command to use instead."""
     step = steps[str(old.step)]
     what, fix = _find_objection(workflow, steps, step, old, run)
     if what:
@@ -53,7 +53,7 @@ def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, r
 def _find_objection(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, run: Run | None
 ) -> tuple[str, str]:
-    """Return why the retry is not possible and the command that helps; both empty if it is."""
+    """Return why the retry is impossible and the command to use instead; both are empty if it is possible."""
     if workflow.kind is WorkflowKind.LANE:
         # A lane never ends, so the item that stopped it starts again.
         if workflow.state not in OPEN:
@@ -61,7 +61,7 @@ def _find_objection(
         if step.run == old.id and step.state in (WorkflowStepState.FAILED, WorkflowStepState.STOPPED):
             return "", ""
         if step.state is WorkflowStepState.SKIPPED:
-            return "it was skipped", f'add it again: pancode lane add {workflow.name} "..."'
+            return "the item was skipped", f'add it again: pancode lane add {workflow.name} "..."'
         return _object_if_open(step, old)[0], f"pancode lane show {workflow.name}"
     if workflow.state in OPEN:
         return _object_if_open(step, old)
@@ -74,16 +74,16 @@ def _find_objection(
 def _object_if_ended(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, run: Run | None
 ) -> tuple[str, str]:
-    """Return the same for a step of an ended workflow that did not succeed."""
+    """Return the same as `_find_objection`, for a step of an ended workflow that did not succeed."""
     if step.run != old.id:
         newest = f"pancode runs retry {step.run}" if step.run is not None else _RESUME
-        return f"{step.run or 'another round'} came after it", newest
+        return f"{step.run or 'another round'} came after this run", newest
     if step.lost == old.id and old.outcome is Outcome.DONE:
-        return "it was lost, but has succeeded after all", _RESUME
+        return "the run was lost, but has succeeded after all", _RESUME
     if run is not None:
         return f"{run.id} asked a question, and asks again", _RESUME
     if Lineage.of(old).continues is not None:
-        return "it continued from a question", _RESUME
+        return "the run continued from a question", _RESUME
     others = [one.name for one in steps.values() if one.state in BAD and one.name != step.name]
     if others and (workflow.fail_fast or is_in_order(workflow)):
         return f"{', '.join(others)} did not succeed either", _RESUME
@@ -110,8 +110,8 @@ def _object_if_open(step: WorkflowStep, old: Run) -> tuple[str, str]:
 
 
 def retake_step(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
-    """Return the request for a retry that takes its run's step. UsageError if it cannot: checked before
-    paying for a snapshot, and again when it is queued."""
+    """Return the request for a retry that becomes its step's run. UsageError if it cannot. This is checked
+    before making a snapshot, and again when the retry is queued."""
     with core.ports.ledger.transaction() as tx:
         old = tx.get(Run, str(request.retry_of))
         assert old is not None  # Runs are never deleted.
@@ -122,8 +122,8 @@ def retake_step(core: Core, around: Surroundings, request: DispatchRequest, late
 
 
 def take_step(work: Work, joining: Joining) -> Run:
-    """Return the run, attached to the step of the run that it continues or replaces, if it takes that place.
-    RefusedError, UsageError."""
+    """Return the run, attached to the step of the run that it continues or replaces if it becomes that step's
+    run. RefusedError, UsageError."""
     run, tx = joining.run, work.tx
     step = place_of(tx, joining.continued) if joining.continued is not None else None
     if joining.replaced is not None and Lineage.of(run).in_step:
@@ -135,7 +135,7 @@ def take_step(work: Work, joining: Joining) -> Run:
 
 
 def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
-    """Return the step that waits for a user because of this run. RefusedError if its workflow is stopping."""
+    """Return the step waiting for a user due to `old`, or None. RefusedError if its workflow is stopping."""
     workflow = tx.get(Workflow, old.workflow) if old.workflow is not None else None
     if workflow is None:
         return None
@@ -144,7 +144,7 @@ def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
 
 
 def must_take(tx: Transaction, old: Run) -> WorkflowStep:
-    """Return the step that the retry of this run takes. UsageError if it cannot."""
+    """Return the step whose run the retry of `old` becomes. UsageError if the retry cannot become its run."""
     workflow = tx.get(Workflow, str(old.workflow))
     assert workflow is not None  # Workflows are never deleted.
     steps = {step.name: step for step in step_store.steps_of(tx, workflow.id)}
@@ -160,15 +160,17 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
 
 
 def attach_run(run: Run, step: WorkflowStep, before: Run | None) -> Run:
-    """Return the new run attached to the step's workflow after `before`, held back until a slot is free."""
+    """Return the run attached to the step's workflow, replacing `before`; held back until a slot is free."""
     run = replace(
         run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=step_store.HELD
     )
     if before is None:
         return run
-    run = replace(run, land=run.land and before.land)  # In a chain, the settings land the result at the end.
+    # In a chain, the settings decide on landing the result at the end of the workflow.
+    run = replace(run, land=run.land and before.land)
     lineage, earlier = Lineage.of(run), Lineage.of(before)
-    continues = not lineage.in_step  # A retry starts where the old run did, or from the beginning.
+    # A retry starts from the same files as the old run, or from the beginning.
+    continues = not lineage.in_step
     origin = earlier.origin or (before.workspace.get("snapshot") if continues else None)
     if origin is None:
         return run
@@ -177,12 +179,12 @@ def attach_run(run: Run, step: WorkflowStep, before: Run | None) -> Run:
 
 
 def replace_run(work: Work, step: WorkflowStep, run: Run) -> None:
-    """Let the step continue with this run and advance its workflow; a retry reopens an ended one."""
+    """Make this run the step's run and advance the workflow; a retry reopens a workflow that has ended."""
     workflow = work.tx.get(Workflow, step.workflow)
     assert workflow is not None  # Workflows are never deleted.
     if Lineage.of(run).in_step:
         steps = {one.name: one for one in step_store.steps_of(work.tx, workflow.id)}
-        # Steps that need it wait to start after it; others that did not succeed stay as they are.
+        # Steps that need this one start after it; others that did not succeed do not change.
         every = tuple(steps.values())
         after = [one for one in every if step.name in find_ancestors(one.name, every)]
         later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
@@ -202,8 +204,8 @@ def reopen_workflow(work: Work, workflow: Workflow, by: str) -> Workflow:
 
 
 def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
-    """Return the run, with its new values, that waits for a user again once the step is resumed, or None. It
-    is the step's own run, or the previous one if the run with the answer failed."""
+    """Return the run that asks the user again when the step is resumed, with its new values, or None. It is
+    the step's own run, or the previous one if the run with the answer failed."""
     run = tx.get(Run, step.run) if step.run is not None else None
     if run is None:
         return None
@@ -214,19 +216,19 @@ def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
 
 
 def ask_again(work: Work, step: WorkflowStep) -> WorkflowStep:
-    """Set the step to wait with its question in the inbox again; a run lost meanwhile is given up."""
+    """Return the step as waiting, with its question in the inbox again; a run lost meanwhile is given up."""
     run, last = _find_asking(work.tx, step)
     if last is not None:
         work.signal(last, GivenUp(step.workflow))
         work.tx.put(run)
         for word in (one for one in words_of(work.tx, run) if one.laid == last.id):
-            work.tx.put(replace(word, laid=""))  # The message is stored for the next run again.
+            work.tx.put(replace(word, laid=""))  # The user's message is stored again for the next run.
     return replace(questions.mark_waiting(step, work.signal(run, AskedAgain())), run=run.id)
 
 
 def _find_asking(tx: Transaction, step: WorkflowStep) -> tuple[Run, Run | None]:
-    """Return the run that asks again, and the step's own run if it is a different one."""
+    """Return the run that asks again, and the step's own run if it is a different run."""
     run = asks_again(tx, step)
-    assert run is not None  # The caller has checked this.
+    assert run is not None  # The caller has checked that there is such a run.
     last = tx.get(Run, step.run) if step.run is not None else None
     return run, last if last is not None and last.id != run.id else None

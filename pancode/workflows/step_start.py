@@ -34,9 +34,9 @@ from pancode.workflows.service import at_its_place, run_in
 from pancode.workflows.step_work import check_script, files_front, find_places, step_work, verdict_front
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
-"""Codes of refusals that resolve themselves, for which an item of a lane waits."""
+"""Codes of refusals that resolve themselves, so that an item of a lane waits."""
 SHORTEST_HOLD_MS = 1_000
-"""The least milliseconds until a step held up by a breaker is checked again."""
+"""The minimum milliseconds until a step that waits for a circuit breaker is checked again."""
 
 
 def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
@@ -51,8 +51,8 @@ def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
 
 
 def _hold_step(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """Return the step waiting: a breaker is open or its workspace is in use. It is checked again then. An
-    item of a lane also waits for room in a budget."""
+    """Return the step as waiting until its next check, because a circuit breaker is open or its workspace is
+    in use. An item of a lane also waits for room in a budget."""
     shortest = SHORTEST_HOLD_MS if error.code == BREAKER_OPEN else AGAIN_MS
     until = max(int(error.details.get(UNTIL_MS) or 0), now_ms + shortest)
     begins_ms = min(until, now_ms + LONGEST_HOLD_MS)
@@ -65,9 +65,9 @@ def _hold_step(step: WorkflowStep, error: PancodeError, now_ms: int) -> Workflow
 
 
 def _refuse_step(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """End the step with the whole error text: it was not admitted, or has no workspace."""
+    """Return the step as ended, with the whole error text: it was not admitted or has no workspace."""
     if isinstance(error, MergeConflictError) and not step.request.get("resolves"):
-        error.fix = f"let an agent resolve it: pancode workflow resume {step.workflow} --resolve"
+        error.fix = f"let an agent resolve the conflict: pancode workflow resume {step.workflow} --resolve"
     over = replace(
         step, state=WorkflowStepState.REFUSED, reason=with_fix(error.words, error.fix), finished_ms=now_ms
     )
@@ -79,22 +79,22 @@ def _refuse_step(step: WorkflowStep, error: PancodeError, now_ms: int) -> Workfl
 
 @dataclass(frozen=True, slots=True)
 class PreparedWork:
-    """The request to dispatch, and what its run starts from."""
+    """The request to dispatch for a step, and the commits and files from which its run starts."""
 
     request: DispatchRequest
     origin: str = ""
-    """The snapshot from which the run's change is counted; empty: the run's own start."""
+    """The snapshot from which the run's change is counted; empty: the one from which the run starts."""
     takes: tuple[str, ...] = ()
-    """The runs from whose results it starts, if there are several."""
+    """The runs from whose results this run starts, if there are several."""
     runtime: str | None = None
-    """The runtime for which the task was filled in; None: any, because the task is the user's own."""
+    """The runtime for which the task was filled in; None: any, because the user wrote the whole task."""
     batch: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files that must still be added to the run's snapshot."""
 
 
 class StepPreparer:
-    """Prepares the dispatch of steps. Reads the ledger and the depot; creates only commits in it."""
+    """Prepares the dispatch of steps. It reads the ledger and depot, and writes only commits to the depot."""
 
     def __init__(self, core: Core) -> None:
         self._core, self._results = core, StepResults(core)
@@ -107,8 +107,8 @@ class StepPreparer:
         request: DispatchRequest,
         resolved: Plan,
     ) -> PreparedWork:
-        """Prepare the step's dispatch. `request` has its project. `resolved`: the plan without earlier
-        results. MergeConflictError, WorkspaceError, RefusedError."""
+        """Prepare the step's dispatch. `request` contains its project. `resolved`: the plan made without
+        results of earlier steps. MergeConflictError, WorkspaceError, RefusedError."""
         runtime = resolved.runtime
         if workflow.kind is WorkflowKind.LANE:
             return PreparedWork(replace(request, lane=workflow.id), batch=True)
@@ -121,14 +121,15 @@ class StepPreparer:
         named = tuple(find_places(request.task))
         results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
         judge = judge_of(steps, step)
-        # Files added for a step in a workspace would stay there and land, so it only gets the workspace's
-        # files.
+        # Files added for a step in a workspace would stay in the workspace and land, so the step gets only
+        # the workspace's files.
         has_files = request.project is not None and request.workspace != "none" and not request.in_workspace
-        # A script cannot read a judge's verdict in its task; it gets a file.
+        # A script cannot read a judge's verdict in its task, so it gets the verdict as a file.
         front = "" if runtime.own else verdict_front(step, judge)
         work = step_work(step, workflow.input, results, front, has_files)
         left = request.task.removeprefix(str(step.request["task"])) if request.in_workspace else ""
-        request = replace(request, task=f"{work.task}{left}")  # Keep the messages that users sent there last.
+        # Keep the last messages that users sent to that run.
+        request = replace(request, task=f"{work.task}{left}")
         if not has_files:
             return PreparedWork(request, runtime=runtime.name)
         files = {**work.files, **self._list_changes(step, runs, resolved.rules)}
@@ -140,7 +141,7 @@ class StepPreparer:
         if not sides:
             return PreparedWork(request, runtime=runtime.name, files=files)
         wanted = replace(_make_composition(step, steps, runs, sides, files), marked=bool(request.resolves))
-        # From a landing; its run would resolve a conflict with files.
+        # The request may come from a landing, whose run would resolve a conflict with files.
         request = replace(request, resolves={})
         return replace(self._compose_work(request, wanted, tuple(sides.values())), runtime=runtime.name)
 
@@ -151,7 +152,7 @@ class StepPreparer:
         return {path: patch for one in shown for path, patch in one.items()}
 
     def furnish(self, step: WorkflowStep, prepared: PreparedWork, plan: Plan) -> Plan:
-        """Return the plan of a step that continues from no result, with its files in the snapshot."""
+        """Return the plan with the step's files in the snapshot, for a step that continues from no result."""
         if plan.snapshot is None or not prepared.files:
             return plan
         depot, run = self._core.ports.depot, str(step.run)
@@ -159,7 +160,7 @@ class StepPreparer:
         return replace(plan, snapshot=laid.snapshot, inputs=(laid,))
 
     def _find_runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
-        """Return the newest run of each step; all of these steps are done."""
+        """Return the newest run of each of these steps, all of which are done."""
         with self._core.ports.ledger.transaction() as tx:
             found = {name: tx.get(Run, str(step.run)) for name, step in steps.items()}
         return {name: run for name, run in found.items() if run is not None}
@@ -167,15 +168,15 @@ class StepPreparer:
     def _find_sides(
         self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
     ) -> dict[str, Run]:
-        """Return the runs whose results the step starts from: in later rounds its own last, else its
-        needs."""
+        """Return the runs from whose results the step starts: in a later round its own last run, else the
+        runs of its needs."""
         own = self._last_done(step) if begins_later_round(steps, step) else None
         if own is not None and final_commit(own) is not None:
             return {step.name: own}
         return {name: runs[name] for name in sides_of(step.name, steps, _list_commits(runs))}
 
     def _last_done(self, step: WorkflowStep) -> Run | None:
-        """Return the step's newest successful run; a newer one of the same round may have failed."""
+        """Return the step's newest successful run; a newer run of the same round may have failed."""
         with self._core.ports.ledger.transaction() as tx:
             found = (tx.get(Run, name) for name in reversed(step.runs))
             return next((run for run in found if run is not None and run.outcome is Outcome.DONE), None)
@@ -195,7 +196,7 @@ def _list_commits(runs: Mapping[str, Run]) -> dict[str, str]:
 
 
 def _list_excluded(step: WorkflowStep) -> tuple[str, ...]:
-    """Return the file of an earlier verdict, which must not count as this run's."""
+    """Return the file with an earlier verdict, which must not count as the new run's verdict."""
     return (str(step.verdict["file"]),) if step.verdict else ()
 
 
@@ -232,8 +233,8 @@ class StepStarter:
         self._preparer = StepPreparer(core)
 
     def start(self, workflow: Workflow, name: str) -> None:
-        """Queue the run of a step that has its run's id. A refusal ends it. UnavailableError: try later.
-        Idempotent: does nothing if the step no longer waits for that run."""
+        """Queue the run of a step that has been assigned a run id. A refusal ends the step. UnavailableError
+        if the caller must retry. Idempotent: does nothing if the step no longer waits for that run."""
         with self._core.ports.ledger.transaction() as tx:
             steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
         step = steps[name]
@@ -248,21 +249,21 @@ class StepStarter:
 
     def _queue(self, workflow: Workflow, step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> None:
         core, run = self._core, str(step.run)
-        # An item of a lane is dispatched as the user who added it would.
+        # An item of a lane is dispatched with the settings of the user who added it.
         item: dict[str, Any] = dict(step.item)
         caller: dict[str, Any] = dict(item.get("caller") or workflow.caller)
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
         request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
         request = at_its_place(core, around, request, workflow.cwd)
-        # Its agent or the settings may determine the program, so it is known only after resolving.
+        # The agent or settings may determine the program, so it is known only after resolving the request.
         resolved = dry_run(core, around, request)
         prepared = self._preparer.prepare(workflow, step, steps, request, resolved)
         plan = make_plan(core, around, prepared.request)
         if plan.runtime.own and prepared.runtime not in (None, plan.runtime.name):
-            # The filled-in task determined the agent, or the settings have changed.
+            # The filled-in task led to another agent, or the settings have changed.
             raise RefusedError(
-                f"{step.name} was prepared for an agent, but is now a script",
-                why="its task may contain text from an agent, and a shell would run that text",
+                f"step {step.name} was prepared for an agent, but is now a script",
+                why="the step's task may contain text from an agent, and a shell would run that text",
                 fix="set the agent or runtime of the step",
                 code="stranger_words",
             )
@@ -277,7 +278,7 @@ class StepStarter:
         with unit_of_work(core) as work:
             now = work.tx.get(WorkflowStep, step.workflow, step.number)
             if now is None or not rows.is_starting(now, str(step.run)):
-                return  # It was stopped in the meantime.
+                return  # The step was stopped in the meantime.
             if rows.is_back(work.tx, now):
                 return rows.put_steps(work, rows.taken_back(now))
             run = run_in(core, plan, now, str(step.run), held=False, batch=prepared.batch)

@@ -1,4 +1,4 @@
-"""Reads and writes the rows of a workflow's steps, adds their events, and requests advances."""
+"""Reads and writes the rows of a workflow's steps, publishes their events, and requests workflow advances."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def step_event(step: WorkflowStep) -> Happened:
 
 
 def ask_to_advance(work: Work, workflow: Workflow, at_ms: int | None = None) -> None:
-    """Request that the workflow is advanced: now, or at that time."""
+    """Request that the workflow is advanced, now or at the time `at_ms`."""
     due = work.core.wall_ms() if at_ms is None else at_ms
     work.tx.insert(
         Action(work.core.ports.ids.token(12), ActionKind.ADVANCE, workflow.id, due, workflow.created_by)
@@ -48,7 +48,7 @@ def ask_to_advance(work: Work, workflow: Workflow, at_ms: int | None = None) -> 
 
 
 def put_steps(work: Work, *steps: WorkflowStep) -> None:
-    """Write new values of existing steps."""
+    """Write the changed rows of existing steps."""
     for step in steps:
         work.tx.put(step)
         work.happened(step_event(step))

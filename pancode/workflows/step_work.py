@@ -1,4 +1,4 @@
-"""What a step of a workflow gets and produces: its filled-in task, files for it, its outputs."""
+"""The input and output of a workflow's step: its filled-in task, the files that it gets, and its outputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TemplatePlace:
 
 
 def fill_places(text: str, value: Callable[[TemplatePlace], str]) -> str:
-    """Return the text with all placeholders replaced; the inserted values are not searched."""
+    """Return the text with placeholders replaced; placeholders in the inserted values are not replaced."""
     return _PLACE.sub(lambda found: value(_place(found)), text)
 
 
@@ -42,12 +42,12 @@ def find_places(text: str) -> Iterator[TemplatePlace]:
 
 
 def first_task(text: str, task: str) -> str:
-    """Fill in the task of a step without needs: `$INPUT` and `$ORIGINAL` are the workflow's input."""
+    """Return the filled-in task of a step without needs; `$INPUT` and `$ORIGINAL`: the workflow's input."""
     return fill_places(text, lambda place: task)
 
 
 def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
-    """Raise UsageError for an invalid placeholder. `needed`: files kept by each step it may name."""
+    """Raise UsageError for an invalid placeholder. `needed`: the files kept by each step it may name."""
     for found in _ANY.finditer(text):
         if _PLACE.fullmatch(found[0]) is None:
             raise UsageError(
@@ -59,7 +59,7 @@ def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
             raise UsageError(
                 f"{{{{ steps.{place.step}.{place.what} }}}} refers to a step that is not in needs",
                 why=f"this step needs, directly or indirectly: {known}",
-                fix=f"add {place.step} to its needs",
+                fix=f"add {place.step} to the step's needs",
                 code="bad_workflow",
             )
         kept = needed.get(place.step, ())
@@ -93,7 +93,7 @@ MOST_FILES = 200
 
 
 def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str]:
-    """Return the files that the step keeps, and a message if one is missing."""
+    """Return the paths of the files that the step keeps, and a message if a file is missing."""
     found = [name for name in names if any(is_kept(name, pattern) for pattern in step.files)]
     missing = [p for p in step.files if not any(is_kept(name, p) for name in found)]
     problem = f"missing output: {missing[0]} is not in its result" if missing else ""
@@ -103,7 +103,7 @@ def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str
 
 
 def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object], str]:
-    """Return the verdict, or why it is invalid. It is read from its file, never from prose."""
+    """Return the verdict and why it is invalid (empty: valid). Only the verdict's file counts, not prose."""
     name = str(step.verdict["file"])
     if data is None:
         return {}, f"no verdict: {name} is not in its result, or larger than {MOST_VERDICT} bytes"
@@ -130,12 +130,12 @@ def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object
 LONG = 4_000
 """How many characters of an answer are inserted into a task; a longer answer becomes a file."""
 MOST_INLINE = 500_000
-"""The same limit for a step without a workspace for files."""
+"""The same limit for a step that has no workspace to put files in."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a finished step has produced."""
+    """The output of a finished step."""
 
     answer: str = ""
     commit: str = ""
@@ -153,8 +153,8 @@ class StepWork:
 def step_work(
     step: WorkflowStep, original: str, results: Mapping[str, StepResult], front: str, has_files: bool
 ) -> StepWork:
-    """Return the step's task with all placeholders replaced. `front`: the text before it. RefusedError if a
-    text is too long for a step that works without files."""
+    """Return the step's task with all placeholders replaced. `front`: the text before the task. RefusedError
+    if a text is too long for a step that works without files."""
     files = {file_of(name): results[name].answer.encode() for name in step.needs if results[name].answer}
 
     def value(place: TemplatePlace) -> str:
@@ -173,7 +173,7 @@ def step_work(
             if len(text) <= MOST_INLINE:
                 return text
             raise RefusedError(
-                f"the answer of {name} is too long for this step: {len(text)} characters",
+                f"the answer of step {name} is too long for this step: {len(text)} characters",
                 why=f"a step without a workspace takes at most {MOST_INLINE} characters in its task",
                 fix="give the step a git workspace",
                 code="answer_too_long",
@@ -193,27 +193,27 @@ def step_work(
 
 
 def check_script(name: str, task: str, needs: Sequence[str]) -> None:
-    """Raise RefusedError if a script would contain text of others, because a shell would run it."""
+    """Raise RefusedError if a script would contain untrusted text, because a shell would run it."""
     for place in find_places(task):
         if place.what == ORIGINAL or (place.what == INPUT and not needs):
             raise RefusedError(
-                f"the workflow input would become part of the script of {name}",
-                why="anyone may have written it, for example in an issue, and a shell would run it",
-                fix=f"read {file_of(ORIGINAL)} in the script, in a step with a git workspace",
+                f"the workflow input would become part of the script of step {name}",
+                why="anyone may have written the input, for example in an issue, and a shell would run it",
+                fix=f"let the script read {file_of(ORIGINAL)}, in a step with a git workspace",
                 code="stranger_words",
             )
         if place.step and place.what != "commit" or place.what == INPUT:
             source = place.step or needs[0]
             raise RefusedError(
-                f"an answer of {source} would become part of the script of {name}",
-                why="an agent wrote it, and a shell would run it",
-                fix=f"read {file_of(source)} in the script",
+                f"an answer of step {source} would become part of the script of step {name}",
+                why="an agent wrote that answer, and a shell would run it",
+                fix=f"let the script read {file_of(source)}",
                 code="stranger_words",
             )
 
 
 def verdict_front(step: WorkflowStep, judge: WorkflowStep | None) -> str:
-    """Return the beginning of a task in a later round."""
+    """Return the text before the task in a later round: the round's number and the judge's verdict."""
     if judge is None:
         return ""
     verdict = json.dumps(judge.outputs.get("verdict"), ensure_ascii=False, indent=2)
@@ -221,7 +221,7 @@ def verdict_front(step: WorkflowStep, judge: WorkflowStep | None) -> str:
 
 
 def files_front(task: str, files: Iterable[str]) -> str:
-    """Return a text that names the step's files that its task does not mention; empty if none."""
+    """Return text that names the step's files that its task does not mention; empty if there are none."""
     unnamed = [path for path in sorted(files) if path not in task]
     if not unnamed:
         return ""

@@ -1,4 +1,4 @@
-"""Loads one workflow's rows, writes decisions about it with their events, and resolves filters."""
+"""Loads a workflow's rows, writes decisions about it with their events, and resolves filters of lists."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _LISTED = {"agent": "pancode agents", "node": "pancode node ls", "repository": "
 
 
 def resolve_filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
-    """Return the filters by agent, node, repository and workflow (as its id). `agents`: those defined in
-    files. NotFoundError for a name that nothing has and no run has had."""
+    """Return the filters by agent, node, repository and workflow (by id). `agents`: agents defined in files.
+    NotFoundError for a name that neither exists nor occurs in a past run."""
     with core.ports.ledger.transaction() as tx:
         for kind, fix in _LISTED.items():
             word = wanted.get(kind)
             now = agents if kind == "agent" else [node.name for node in tx.find(Node)]
             if word is None or (kind != "repository" and word in now):
                 continue
-            # Include the names in past runs, even if they no longer exist.
+            # Names in past runs count too, even if they no longer exist.
             found = tx.tally(EndedRun, Grouping(by=(kind,)))
             if kind != "node":  # The node of a run that has not ended still exists in the fleet.
                 found += tx.tally(Run, Grouping(by=("project" if kind == "repository" else kind,)))
@@ -67,7 +67,7 @@ def find_workflow(tx: Transaction, text: str) -> Workflow:
         raise UsageError(
             f"{text!r} matches {len(ids)} or more workflows",
             why=", ".join(ids),
-            fix="give more of the id",
+            fix="enter more characters of the id",
             code="workflow_ambiguous",
         )
     found = tx.get(Workflow, ids[0]) if ids else None
@@ -98,12 +98,12 @@ def load_view(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None
 
 
 def _is_relevant(workflow: Workflow, step: WorkflowStep) -> bool:
-    """Whether the step's run still matters; this avoids reading all runs of a large batch again."""
+    """Whether the step's run can still change the workflow; avoids rereading all runs of a large batch."""
     return not step.state.is_over or step.lost is not None or bool(workflow.race)
 
 
 def write_changes(work: Work, before: WorkflowView, made: Advance) -> None:
-    """Write the changed rows, act on the runs, and add the events."""
+    """Write the changed rows, stop or start runs as decided, and add the events."""
     tx = work.tx
     for run, signal in _list_signals(made):
         row = tx.get(Run, run)
@@ -142,7 +142,7 @@ def is_back(tx: Transaction, step: WorkflowStep) -> bool:
 
 
 def taken_back(step: WorkflowStep) -> WorkflowStep:
-    """Return the step with its lost run in place of the newer one, so no finished work is repeated."""
+    """Return the step with its lost run instead of the newer one, so that finished work is not repeated."""
     runs = step.runs[:-1] if step.state is WorkflowStepState.STARTING else step.runs
     return replace(
         step,

@@ -37,7 +37,7 @@ MOST_OF_A_LINE = 200
 
 
 def list_workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[WorkflowShape]:
-    """Return the workflows from that place on, newest first."""
+    """Return the workflows after that place, newest first."""
     with core.ports.ledger.transaction() as tx:
         found = read_page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
         questions = _find_waiting(tx)
@@ -45,7 +45,7 @@ def list_workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[
 
 
 def get_workflow(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
-    """Return one workflow. NotFoundError, UsageError."""
+    """Return one workflow. NotFoundError if it does not exist, UsageError if the text is ambiguous."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(tx, rows.find_workflow(tx, text), _find_waiting(tx)), "warnings": list(warnings)}
 
@@ -59,7 +59,7 @@ def list_board(core: Core, text: str) -> list[BoardRow]:
 
 
 def _find_waiting(tx: Transaction) -> dict[str, Action]:
-    """Return the actions that wait for a user, by run."""
+    """Return the actions that wait for a user, by run id."""
     return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.USER}
 
 
@@ -124,7 +124,7 @@ def _describe_step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run
 
 
 def _count_landed(landings: list[LandingShape]) -> LandedShape:
-    """Count the landings that have something to land: those whose run succeeded with changes."""
+    """Return the counts of landings that have something to land: their run succeeded with changes."""
     states = [one["status"] for one in landings if one["status"] not in (NOTHING, NOT_DONE)]
     landed, waiting = states.count(LANDED), states.count(WAITING)
     left = len(states) - landed - waiting
@@ -145,7 +145,7 @@ def _list_words(value: object) -> list[object]:
 
 
 def _describe_cost(tx: Transaction, workflow: Workflow) -> CostShape:
-    """Return the booked cost of all runs, including those that failed or were stopped."""
+    """Return the booked cost of all the workflow's runs, including failed and stopped ones."""
     scope = books.workflow_scope(workflow.id)
     balance = tx.get(Balance, scope) or Balance(scope)
     return {

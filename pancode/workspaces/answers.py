@@ -19,30 +19,30 @@ class WorkspaceShape(TypedDict):
     created_by: str
     used_at: str | None
     count: int
-    """The number of its runs; at most the newest 1,000 are counted."""
+    """The number of the workspace's runs; at most the newest 1,000 are counted."""
     last: str | None
     outcome: str | None
     agent: str | None
     """The agent that works there now; null: none."""
     at_node: str | None
     files: list[str]
-    """The files that its runs changed and that have not landed."""
+    """The files that the workspace's runs changed and that have not landed."""
     dirty: int | None
-    """The number of these files; null (unknown) while a run works there, or if its newest run was lost."""
+    """The number of unlanded files; null (unknown) while a run works there, or if the newest run was lost."""
     size: int | None
     """Last measured bytes of its checkout, set-up and home on the node that works there; null: not measured
     yet, or no node keeps its files now."""
     commit: str | None
     ahead: int | None
-    """Commits of its runs since the last landing. This and `behind` are null if not requested or unknown to
-    git."""
+    """The number of commits of the workspace's runs since the last landing. This and `behind` are null if not
+    requested or unknown to git."""
     behind: int | None
-    """Commits on the branch checked out in its repository since the workspace was created."""
+    """The number of commits, since the workspace was created, on the branch checked out in its repository."""
 
 
 class OpenedShape(TypedDict):
-    """The run that keeps a workspace's files for a user. `node` and `folder`: null until the files are
-    there."""
+    """The run that keeps a workspace's files on a node for a user. `node` and `folder`: null until the files
+    have arrived."""
 
     run: str
     by: str
@@ -62,7 +62,7 @@ class WorkspaceRun(TypedDict):
     run: str
     task: str
     outcome: str
-    """Its outcome, or its state if it has not ended."""
+    """The run's outcome, or its state if it has not ended."""
     landed: str | None
     talk: str | None
     """The session whose newest interactive run it is and that can be continued; null: none, or it has
@@ -112,8 +112,8 @@ class ProjectsAnswer(TypedDict):
 
 
 class PrdAnswer(TypedDict):
-    """`prd`: as in a project. `task`: the task of a run that drafts one. `text`: the named run's draft; null:
-    no run was named."""
+    """`prd`: the PRD's path, as in a project. `task`: the task of a run that drafts a PRD. `text`: the draft
+    of the named run; null if no run was named."""
 
     project: str
     path: str
@@ -124,8 +124,8 @@ class PrdAnswer(TypedDict):
 
 
 class TrackerHookAnswer(TypedDict):
-    """`url`: null if the API is not open over TCP. `secret`: only shown in this answer; null: it was given,
-    or Linear creates it."""
+    """`url`: the webhook's address; null if the API is not open over TCP. `secret`: shown only in this
+    answer; null if the user supplied it or Linear creates it."""
 
     project: str
     tracker: str

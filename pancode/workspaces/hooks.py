@@ -18,13 +18,13 @@ from pancode.workspaces.service import in_workspace
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
-    """Return why the run's files stay: a workspace that has not ended needs them."""
+    """Return the need to keep the run's files while a workspace that has not ended uses them, or None."""
     kept = tx.get(KeptWorkspace, Lineage.of(run).in_workspace)
     return None if kept is None or kept.ended else FilesNeed.WORKSPACE
 
 
 def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
-    """Repeat the newest run of a workspace there, so that it starts with the same files again."""
+    """Return the request to repeat a workspace's newest run with the files with which that run started."""
     with core.ports.ledger.transaction() as tx:
         old = tx.get(Run, request.retry_of or "")
         kept = None if old is None else tx.get(KeptWorkspace, Lineage.of(old).in_workspace)

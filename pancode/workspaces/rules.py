@@ -1,4 +1,4 @@
-"""Decides where a request that names a workspace (a line of runs) works: on its newest files."""
+"""Decides how a request that names a workspace (a series of runs) continues from its newest files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Surroundings
 
 MOST = 1_000
-"""The maximum of open workspaces, and of a workspace's newest runs that are read."""
+"""The maximum number of open workspaces, and of a workspace's newest runs that are read."""
 STAY = "# A user has this workspace open."
-"""The first line of a script that only keeps a workspace's files on a node for a user."""
+"""The first line of the script of a run that only keeps a workspace's files on a node for a user."""
 STAY_MS = 8 * 3_600_000
 STAYS = f"""\
 {STAY}
@@ -44,7 +44,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 def workspace_name(text: str) -> str:
-    """Return the name if it is valid for a workspace; else UsageError."""
+    """Return the text if it is a valid name for a workspace; else raise UsageError."""
     if _NAME.fullmatch(text) is None or text in FILES or text.endswith((".", ".lock")) or ".." in text:
         why = "use at most 63 lowercase letters, digits and . _ -; it is also part of a branch name"
         what = f"{text[:80]!r} is not a valid workspace name"
@@ -53,7 +53,7 @@ def workspace_name(text: str) -> str:
 
 
 def find_workspace(tx: Transaction, name: str) -> KeptWorkspace | None:
-    """Return the workspace of this name, open or ended, or None."""
+    """Return the workspace with this name, open or ended, or None."""
     return tx.get(KeptWorkspace, name)
 
 
@@ -63,7 +63,7 @@ def open_workspaces(tx: Transaction) -> list[KeptWorkspace]:
 
 
 def get_workspace_row(tx: Transaction, name: str) -> KeptWorkspace:
-    """Return the workspace. NotFoundError with the nearest name."""
+    """Return the workspace with this name. NotFoundError suggests the nearest name."""
     found = find_workspace(tx, name)
     if found is None:
         names = [one.name for one in open_workspaces(tx)]
@@ -73,7 +73,7 @@ def get_workspace_row(tx: Transaction, name: str) -> KeptWorkspace:
 
 def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
     """Return the workspace's newest MOST runs, oldest first. Each continues the previous one, even if a user
-    also continued that one."""
+    also continued that one outside the workspace."""
     found, run = list[Run](), tx.get(Run, workspace.last or workspace.first)
     while not workspace.last and run is not None and list_next_runs(run):
         run = tx.get(Run, list_next_runs(run)[-1])
@@ -84,14 +84,14 @@ def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
 
 
 def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
-    """Return its runs, after the run that a repair has saved."""
+    """Return the workspace's runs, preceded by the run that a repair has saved, if any."""
     saved = tx.get(Run, workspace.saved) if workspace.saved else None
     return [*([] if saved is None else [saved]), *runs_in(tx, workspace)]
 
 
 def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False) -> DispatchRequest:
-    """Return a request that names a workspace with the files of its newest run and its node. NotFoundError;
-    RefusedError while a run works there, unless the request is only checked for `later`."""
+    """Return a request that names a workspace with its node and the files of its newest run. NotFoundError;
+    RefusedError while a run works there, unless it is only checked now and starts later."""
     if (name := workspace_in(request.workspace)) is None:
         return request
     workspace = get_workspace_row(tx, name)
@@ -116,13 +116,13 @@ def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False)
 
 
 def is_stay(run: Run) -> bool:
-    """Whether the run only keeps the files on the node until a user leaves."""
+    """Whether the run only keeps a workspace's files on the node until a user leaves."""
     return run.runtime == "shell" and run.task.startswith(STAY)
 
 
 def stay_request(name: str, node: str | None, by: str) -> DispatchRequest:
-    """Return the request for a run that keeps the workspace's files for a user. It has one attempt, as
-    another would wait for a user who has left."""
+    """Return the request for a run that keeps the workspace's files for a user. The run has only one attempt,
+    as a second one would wait for a user who has left."""
     return DispatchRequest(
         task=STAYS,
         created_by=by,
@@ -136,7 +136,7 @@ def stay_request(name: str, node: str | None, by: str) -> DispatchRequest:
 
 
 def must_be_free(name: str, runs: list[Run]) -> None:
-    """Raise RefusedError while a run works there or waits for an answer: one run may write there."""
+    """Raise RefusedError while a run works in the workspace or awaits an answer: only one run may write."""
     if not runs or (runs[-1].state is RunState.ENDED and not is_blocked(runs[-1])):
         return
     last = runs[-1]
@@ -155,28 +155,31 @@ def must_be_free(name: str, runs: list[Run]) -> None:
 
 
 def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
-    """Return whether `old` is the workspace's newest run. RefusedError for an older one, as the workspace
-    would get a second line of runs."""
+    """Return whether `old` is the workspace's newest run. RefusedError for an older one, as a workspace must
+    remain a single series of runs."""
     kept = find_workspace(tx, name)
     runs = [run.id for run in runs_in(tx, kept)] if kept is not None else []
     if old in runs[:-1]:
-        what, why = f"{old} is not the newest run of workspace {name}", f"its files continue in {runs[-1]}"
-        fix = f"continue the newest: pancode runs continue {runs[-1]}"
+        what, why = (
+            f"{old} is not the newest run of workspace {name}",
+            (f"the workspace's files continue in {runs[-1]}"),
+        )
+        fix = f"continue the newest run: pancode runs continue {runs[-1]}"
         raise RefusedError(what, why=why, fix=fix, code="already_continued")
     return old in runs
 
 
 def must_go_on(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
-    """Raise RefusedError for a request that continues an older run of its workspace; checked before paying
-    for a snapshot, and again when it is queued."""
+    """Return the request, or raise RefusedError if it continues an older run of its workspace. This is
+    checked before making a snapshot, and again when the request is queued."""
     with core.ports.ledger.transaction() as tx:
         must_be_newest(tx, request.in_workspace, str(request.continues))
     return request
 
 
 def join_workspace(work: Work, joining: Joining) -> Run:
-    """Return the run as it joins its workspace, and record it as the newest. A run that continues one outside
-    of it loses the name. RefusedError if another was faster."""
+    """Return the run after recording it as its workspace's newest. A run that continues one outside the
+    workspace loses the workspace's name. RefusedError if another run was faster."""
     run, lineage = joining.run, Lineage.of(joining.run)
     name, old = lineage.in_workspace, lineage.continues
     if old is not None and not must_be_newest(work.tx, name, old):

@@ -48,18 +48,18 @@ from pancode.workspaces.rules import (
 )
 
 ANY = "any"
-"""The value that means any free node, in place of a name."""
+"""The value that means any free node, instead of a node's name."""
 MOST_ENDED = 100
-"""How many ended workspaces, the newest, are listed besides the open ones."""
+"""How many of the newest ended workspaces are listed in addition to the open ones."""
 MEASURED = 20
-"""A list counts the commits of this many most recently used workspaces, as git runs for each."""
+"""For how many of the most recently used workspaces a list counts commits, as git runs for each."""
 
 
 def in_workspace(
     core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
 ) -> DispatchRequest:
-    """Return the request with the files of the workspace that it names. Raises NotFoundError if its
-    repository is gone, as its gates would be missing, too. `later`: it is judged now and begins later."""
+    """Return the request with the files of the workspace that it names. NotFoundError if its repository is
+    missing, as the gates would be too. `later`: the request is only checked now and starts later."""
     with core.ports.ledger.transaction() as tx:
         placed = at_workspace(tx, request, later)
         last = tx.get(Run, placed.continues) if placed.in_workspace and placed.continues else None
@@ -68,7 +68,7 @@ def in_workspace(
         raise moved_repository_error(placed.in_workspace, str(placed.project))
     runtime = resolve_alias(placed.runtime or around.defaults(placed.project).runtime or OUR_OWN)
     if last is None or placed.argv is not None or runtime not in RUNTIMES or RUNTIMES[runtime].own:
-        return placed  # messages cannot be added to a script
+        return placed  # Messages cannot be added to a script.
     words = (placed.task, *(f"A user adds: {one.text}" for one in left))
     return replace(placed, task="\n\n".join(words))
 
@@ -80,13 +80,13 @@ def moved_repository_error(name: str, path: str) -> NotFoundError:
 
 
 def branch_for(name: str, title: str) -> str:
-    """Return a branch's name, as `feature/min-123-add-login`."""
+    """Return a branch name such as `feature/min-123-add-login`."""
     words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-")
     return f"feature/{name}{f'-{words}' if words else ''}"
 
 
 def create_workspace(core: Core, workspace: KeptWorkspace) -> None:
-    """Create the workspace. Raises ConflictError if its name is taken, NotFoundError for an unknown node."""
+    """Create the workspace. ConflictError if its name is taken, NotFoundError for an unknown node."""
     workspace_name(workspace.name)
     with unit_of_work(core) as work:
         there = find_workspace(work.tx, workspace.name)
@@ -98,14 +98,16 @@ def create_workspace(core: Core, workspace: KeptWorkspace) -> None:
                 code="name_taken",
             )
         if len(open_workspaces(work.tx)) >= MOST:
-            raise UsageError(f"the fleet already has {MOST} workspaces", fix="pancode workspace rm NAME")
+            raise UsageError(
+                f"the fleet already has the maximum of {MOST} workspaces", fix="pancode workspace rm NAME"
+            )
         _must_be_a_node(work.tx, workspace.node)
         work.tx.put(workspace)
         work.audit("people", "info", "workspace created", None, by=workspace.created_by, name=workspace.name)
 
 
 def create_if_missing(core: Core, wanted: KeptWorkspace) -> None:
-    """Create the workspace if it does not exist. Raises ConflictError if another repository uses its name."""
+    """Create the workspace if missing. ConflictError if a workspace of another repository has its name."""
     with core.ports.ledger.transaction() as tx:
         there = find_workspace(tx, wanted.name)
     if there is None:
@@ -125,8 +127,8 @@ def _must_be_a_node(tx: Transaction, name: str | None) -> None:
 
 
 def list_workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
-    """Return all open workspaces and the newest ended ones, the most recently used first. `measured`: count
-    the commits of the first MEASURED."""
+    """Return all open workspaces and the newest ended ones, the most recently used first. `measured`: with
+    counts of commits for the first MEASURED."""
     with core.ports.ledger.transaction() as tx:
         ended = tx.find(KeptWorkspace, {"ended": True}, order="created_ms", descending=True, limit=MOST_ENDED)
         kept = [*open_workspaces(tx), *ended]
@@ -139,7 +141,7 @@ def list_workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
 
 
 def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
-    """Fill in how many commits it is ahead and behind, outside of any transaction: git is slow."""
+    """Add the numbers of commits ahead and behind to the shape, outside any transaction, as git is slow."""
     commit = shape["commit"]
     if commit is None:
         return
@@ -151,7 +153,7 @@ def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
 
 
 def get_workspace(core: Core, around: Surroundings, name: str, measured: bool = False) -> WorkspaceAnswer:
-    """Return one workspace with its runs and problems. `measured`: also with its numbers of commits."""
+    """Return one workspace with its runs and problems. `measured`: with its counts of commits."""
     with core.ports.ledger.transaction() as tx:
         workspace = get_workspace_row(tx, name)
         runs = line_of(tx, workspace)
@@ -190,8 +192,8 @@ def _describe_opened(tx: Transaction, run: Run) -> OpenedShape | None:
 
 
 def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | None) -> None:
-    """Start a run that holds the workspace's files on a node for this user, unless one does. Raises
-    RefusedError while an agent works there, as only one may write at a time."""
+    """Start a run that keeps the workspace's files on a node for this user, unless such a run exists.
+    RefusedError while an agent works in the workspace, as only one run may write to it at a time."""
     with core.ports.ledger.transaction() as tx:
         runs = line_of(tx, get_workspace_row(tx, name))
     if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
@@ -200,8 +202,8 @@ def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | N
 
 
 def end_open_run(core: Core, name: str, by: str) -> None:
-    """End the run that holds the workspace's files for a user; the changes made there are its result. Raises
-    UsageError if nobody has it open. A run whose files have not arrived yet is stopped."""
+    """End the run that keeps the workspace's files for a user; the changes made there are its result.
+    UsageError if no user has the workspace open. A run whose files have not arrived yet is stopped."""
     with unit_of_work(core) as work:
         runs = line_of(work.tx, get_workspace_row(work.tx, name))
         if not runs or not is_stay(runs[-1]) or runs[-1].state is RunState.ENDED:
@@ -213,20 +215,20 @@ def end_open_run(core: Core, name: str, by: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """The depot lost the files of the newest run. `saved`: the newest run with a stored result; None:
-    none."""
+    """The loss of the newest run's files from the depot. `saved`: the newest run whose result is still
+    stored, or None."""
 
     run: str
     saved: str | None
 
 
 def _bound_to(tx: Transaction, workspace: KeptWorkspace) -> Node | None:
-    """Return the node that it is bound to; None: it is not bound, or that node is unknown."""
+    """Return the node to which the workspace is bound; None if it is not bound or that node is unknown."""
     return None if workspace.node is None else tx.get(Node, workspace.node)
 
 
 def _explain_lost_node(core: Core, workspace: KeptWorkspace, node: Node | None) -> str:
-    """Return why no run can begin on the node that it is bound to; empty: one can, or it is not bound."""
+    """Return why no run can start on the workspace's node; empty if one can or it has no fixed node."""
     if workspace.node is None:
         return ""
     if node is None or node.removed is not None:
@@ -255,14 +257,14 @@ def _list_problems(
 
 
 def _is_there(core: Core, run: Run) -> bool:
-    """Whether the depot has the final files of the run, or else its first ones."""
+    """Whether the depot has the run's final files or, without a result, those with which it started."""
     repo, commit = run.workspace.get("repo"), final_commit(run) or run.workspace.get("snapshot")
     return repo is None or commit is None or core.ports.depot.has_commit(str(repo), str(commit))
 
 
 def _find_loss(core: Core, runs: list[Run]) -> _Loss | None:
-    """Check with git whether the files with which the next run would begin are gone. None: they exist, or a
-    run is in progress and no check is needed."""
+    """Check with git whether the files with which the next run would start are lost. None if they exist, or
+    if a run is active and no check is needed."""
     if not runs or runs[-1].state is not RunState.ENDED or _is_there(core, runs[-1]):
         return None
     there = (run.id for run in reversed(runs) if final_commit(run) is not None and _is_there(core, run))
@@ -326,8 +328,8 @@ def _select_unlanded(runs: list[Run]) -> list[Run]:
 
 
 def remove_workspace(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
-    """Remove the workspace. Raises RefusedError while it is in use, and for unlanded work unless `force`.
-    Nothing of its runs is deleted: their results stay in the coordinator's depot."""
+    """Remove the workspace. RefusedError while it is in use, and for unlanded work unless `force`. Its runs
+    are kept: their results stay in the coordinator's depot."""
     with unit_of_work(core) as work:
         workspace = get_workspace_row(work.tx, name)
         runs = line_of(work.tx, workspace)
@@ -357,10 +359,10 @@ def _unlanded_error(name: str, run: str, branch: str, files: list[str], is_known
 def repair_workspace(
     core: Core, around: Surroundings, name: str, by: str, project: str | None, node: str | None
 ) -> None:
-    """Set another path of its repository, or another node (`any`: any), and repair what can be repaired
-    without them. Raises UsageError if there is nothing to do.
+    """Set the workspace's repository path or node (`any`: any node), and repair what can be repaired without
+    them. UsageError if there is nothing to do.
 
-    Nothing is deleted: runs whose files are gone stay in the lists.
+    Nothing is deleted: runs whose files were lost stay in the lists.
     """
     with core.ports.ledger.transaction() as tx:
         workspace = get_workspace_row(tx, name)
@@ -368,7 +370,10 @@ def repair_workspace(
     loss = _find_loss(core, runs)
     found = _list_problems(core, around, workspace, bound, loss)
     if project is None and node is None and not any(one["does"] for one in found):
-        what, why = f"nothing in {name} can be repaired automatically", "".join(one["what"] for one in found)
+        what, why = (
+            (f"nothing in workspace {name} can be repaired automatically"),
+            "".join(one["what"] for one in found),
+        )
         fix = found[0]["fix"] if found else f"pancode workspace show {name}"
         raise UsageError(what, why=why, fix=fix, code="nothing_to_repair")
     with unit_of_work(core) as work:
@@ -387,8 +392,8 @@ def repair_workspace(
 
 
 def tracker_secret(core: Core, project: str, by: str, given: str | None) -> str:
-    """Return the secret with which a project's tracker signs: the given or a new one. Recorded in the
-    audit."""
+    """Store and return the secret with which a project's tracker signs, the given one or a new one; record
+    this in the audit."""
     with unit_of_work(core) as work:
         work.audit("trust", "info", "secret of a tracker's webhook", None, by=by, project=project)
     return given or fresh_secret(core.ports.ids)

@@ -1,3 +1,3 @@
-"""The worker's tools. Each returns text for the model; an error is text too, and never ends the run."""
+"""The worker's tools. Each one returns text for the model, even for an error, which never ends the run."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tool that reads the history of the run's own checkout: commits and changes, no other git command."""
+"""The tool that reads the history of the run's own checkout: commits and changes; no other git command."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ USUAL_COMMITS, MOST_COMMITS, WAIT_S = 30, 1_000, 60
 MOST_HIDDEN = 500
 _REVISION = re.compile(r"[A-Za-z0-9_][\w./~^@{}+-]*")
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
-"""A renamed file keeps both names in the patch, so that neither can be read under the other name."""
+"""Options that list a renamed file under both names, so that neither can be read under the other name."""
 _LINE = "--format=%h %ad %an: %s"
 
 
 def read_changes(box: Box, given: Mapping[str, Any]) -> str:
-    """Return `log`: commits, newest first; `show`: one commit; `diff`: between two, or from one to the
+    """Return `log`: commits, newest first; `show`: one commit; `diff`: between two commits or from one to the
     files."""
     what, of = text_arg(given, "what"), text_arg(given, "of", "HEAD")
     if what not in KINDS:
-        raise Failed(f"the argument what must be one of {', '.join(KINDS)}")
+        raise Failed(f"the argument `what` must be one of {', '.join(KINDS)}")
     revisions = _resolve_commits(box, of)
     path = text_arg(given, "path", "")
     only = [_limit_path(box, path)] if path else []
@@ -42,7 +42,7 @@ def read_changes(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def _resolve_commits(box: Box, of: str) -> list[str]:
-    """Return the names of commits; the name of any other object would show files despite the rules."""
+    """Return the ids of commits; the name of any other object could show files despite the rules."""
     sides = re.split(r"\.{2,3}", of) if ".." in of else [of]
     if len(sides) > 2:
         raise Failed(f"{of!r} is not a range of two commits")
@@ -64,14 +64,14 @@ def _limit_path(box: Box, path: str) -> str:
 
 
 def _patch(box: Box, how: Sequence[str], revisions: Sequence[str], only: Sequence[str]) -> str:
-    """Return the change without files that the run may not read, and the number of those files."""
+    """Return the patch without files that the run may not read, and with the number of those files."""
     listed = ("-z", "--name-only", *(["--format="] if how[0] == "log" else []))
     options = [one for one in how if one != "-p"]
     names = _run_git(box, *options, *_PLAIN, *listed, *revisions, "--", *only).split("\0")
     found = dict.fromkeys(name.strip("\n") for name in names)
     hidden = [name for name in found if name and box.judge.hides(name)]
     if len(hidden) > MOST_HIDDEN:
-        raise Failed(f"safety rules hide {len(hidden)} of its files: name a path")
+        raise Failed(f"safety rules hide {len(hidden)} files of this change: name a path")
     left_out = [f":(top,exclude,literal){name}" for name in hidden]
     places = [*(only or [":(top)"] if left_out else only), *left_out]
     text = _run_git(box, *how, *_PLAIN, *revisions, "--", *places)

@@ -21,13 +21,13 @@ from node_agent.wire.clock import Clock
 
 
 class Failed(Exception):
-    """Raised when the tool did not do its work; the text tells the model what to do instead."""
+    """The error when a tool did not do its work; the text tells the model what to do instead."""
 
 
 @dataclass
 class Box:
-    """The tools of one run. `env`: for commands; `most_chars`: of one tool's answer; `changed`: files changed
-    by file tools."""
+    """The environment of one run's tools. `env`: for commands; `most_chars`: of one tool's answer; `changed`:
+    files changed by file tools."""
 
     tree: Tree
     judge: Judge
@@ -41,10 +41,10 @@ class Box:
     made: Mapping[str, MadeTool] = field(default_factory=dict)
     """The project's stored tools, by name."""
     heartbeat: Callable[[], None] | None = None
-    """Called every `BEAT_S` while a command runs. An exception from it ends the command."""
+    """Called every `BEAT_S` seconds while a command runs. An exception from it ends the command."""
 
     def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:
-        """Open the file after judging both its given name and its real one."""
+        """Open the file after checking both its given name and its real name."""
         return _open_judged(self, path, use)
 
 
@@ -57,7 +57,7 @@ def _open_judged(box: Box, path: str, use: Use) -> Iterator[Spot]:
 
 
 def text_arg(given: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """Return a text argument. Raises Failed if it is missing or not text."""
+    """Return a text argument of a tool call. Raises Failed if it is missing or not text."""
     value = given.get(name, default)
     if not isinstance(value, str):
         raise Failed(f"the argument {name} must be a string")
@@ -65,7 +65,7 @@ def text_arg(given: Mapping[str, Any], name: str, default: str | None = None) ->
 
 
 def count_arg(given: Mapping[str, Any], name: str, default: int, most: int) -> int:
-    """Return an argument that is a whole number from 1 to `most`."""
+    """Return an argument that is a whole number of at least 1, limited to `most`."""
     value = given.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Failed(f"the argument {name} must be a whole number of at least 1")
@@ -73,8 +73,8 @@ def count_arg(given: Mapping[str, Any], name: str, default: int, most: int) -> i
 
 
 def clip_middle(text: str, most: int, how: str) -> str:
-    """Return a text, shortened in the middle if too long, with a note on the missing part between the ends.
-    `how`: how to see the missing part."""
+    """Return the text; if it is too long, replace its middle by a note. `how`: how to see the missing
+    part."""
     if len(text) <= most:
         return text
     head, tail = most * 2 // 3, most // 3
@@ -83,7 +83,7 @@ def clip_middle(text: str, most: int, how: str) -> str:
 
 
 def read_all(spot: Spot, most: int) -> tuple[bytes, int]:
-    """Return (at most `most` bytes, the file's size)."""
+    """Return at most `most` bytes of the file, and the file's size."""
     fd = spot.opened(os.O_RDONLY)
     with os.fdopen(fd, "rb") as file:
         return file.read(most), os.fstat(fd).st_size
@@ -95,7 +95,7 @@ _NEAR = 3
 
 
 def read(box: Box, given: Mapping[str, Any]) -> str:
-    """Return a file or some of its lines; for a folder or a binary file only its kind."""
+    """Return a file or some of its lines; for a folder or a binary file only a note about its kind."""
     path = text_arg(given, "path")
     start, count = count_arg(given, "start", 1, 1 << 31), count_arg(given, "lines", MOST_LINES, MOST_LINES)
     with box.look(path, Use.READ) as spot:
@@ -145,10 +145,10 @@ def _create(box: Box, path: str, data: bytes) -> str:
 
 
 def edit(box: Box, given: Mapping[str, Any]) -> str:
-    """Replace a text that occurs exactly once, or every occurrence if requested."""
+    """Replace a text that occurs exactly once, or every occurrence if that is requested."""
     path, old, new = text_arg(given, "path"), text_arg(given, "old"), text_arg(given, "new")
     if not old or old == new:
-        raise Failed("old must be a non-empty text of the file, and new must differ from it")
+        raise Failed("`old` must be a non-empty text of the file, and `new` must differ from it")
     with box.look(path, Use.WRITE) as spot:
         _must_be_file(spot, path)
         data, size = read_all(spot, MOST_READ)
@@ -172,14 +172,14 @@ def edit(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def _find_nearest(text: str, old: str) -> str:
-    """Return the lines of the file most similar to the first line of the searched text."""
+    """Return the lines of the file that are most similar to the first line of the searched text."""
     wanted = next((line.strip() for line in old.splitlines() if line.strip()), "")
     lines = dict[str, int]()
     for number, line in enumerate(islice(text.splitlines(), 20_000), 1):
         lines.setdefault(line.strip()[:300], number)
     near = difflib.get_close_matches(wanted[:300], lines, _NEAR, 0.5)
     if not near:
-        return "No similar line: read the file again."
+        return "There is no similar line: read the file again."
     return "The most similar lines are: " + "; ".join(f"{lines[one]}: {one}" for one in near)
 
 
@@ -194,7 +194,7 @@ _SKIPPED = frozenset({".git"})
 
 
 def ls(box: Box, given: Mapping[str, Any]) -> str:
-    """List one folder: names, file sizes; `/` after a folder's name."""
+    """List a folder: names, with `/` after a folder's name, and file sizes."""
     path = text_arg(given, "path", ".")
     with box.look(path, Use.READ) as spot:
         if not spot.is_folder:
@@ -258,7 +258,7 @@ def grep(box: Box, given: Mapping[str, Any]) -> str:
         if len(hits) >= most:
             hits = [
                 *hits[:most],
-                f"[the first {most} lines; there may be more: narrow the pattern, path or files]",
+                f"[the first {most} lines; there may be more: use a narrower pattern, path or files]",
             ]
             break
     return clip_middle(
@@ -300,7 +300,7 @@ def _walk_files(box: Box, path: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _open_plain_file(at: int, name: str, whole: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the file; nothing for a link, a pipe or an unreadable file."""
+    """Yield the file as `_walk_files` does; nothing for a link, a pipe or an unreadable file."""
     with suppress(OSError):
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
         state = os.fstat(fd)

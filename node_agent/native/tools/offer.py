@@ -1,4 +1,4 @@
-"""The list of tools, their descriptions for a model, and the handling of the model's calls."""
+"""The list of tools, their descriptions for the model and the execution of the model's calls."""
 
 from __future__ import annotations
 
@@ -75,31 +75,31 @@ def list_forms(names: Sequence[str]) -> list[ToolForm]:
 
 
 def made_forms(made: Iterable[MadeTool]) -> list[ToolForm]:
-    """Return the forms of stored tools. Their names have a prefix that no built-in tool has."""
+    """Return the forms of stored tools, whose names have a prefix that no built-in tool has."""
     return [ToolForm(one.name, one.about, json.loads(one.form)) for one in made]
 
 
 MOST_CALLS_AT_ONCE = 32
 MOST_SHOWN = 4_000
-"""The most characters of a change, or of a command's output, in the stream."""
+"""The maximum number of characters of a change, or of a command's output, in the stream."""
 
 
 class Deeds:
-    """The actions of one run. `calls`: number of requested calls; `denied`: of refused ones."""
+    """The actions of one run. `calls`: the number of requested calls; `denied`: the number of denied ones."""
 
     def __init__(self, box: Box, voice: Voice, fleet: FleetChannel | None = None) -> None:
         self.box, self._voice, self._fleet = box, voice, fleet
         self.calls = self.denied = 0
 
     def do(self, call: Call, number: int = 0) -> Result:
-        """Carry out the call and return its result for the model. `number`: the call's position in its
+        """Execute the call and return its result for the model. `number`: the call's position in its
         answer."""
         self.calls += 1
         given = call.fields
         self._voice.tell("called", id=call.id, tool=call.name, **self._describe_call(call.name, given or {}))
         try:
             if number >= MOST_CALLS_AT_ONCE:
-                raise Failed(f"not done: at most {MOST_CALLS_AT_ONCE} calls are allowed in one answer")
+                raise Failed(f"not executed: at most {MOST_CALLS_AT_ONCE} calls are allowed in one answer")
             text, ok = self._run_tool(call.name, given)
         except (Denied, Outside) as denied:
             self.denied += 1
@@ -107,14 +107,14 @@ class Deeds:
             return Result(call.id, call.name, f"Denied: {denied}")
         except (Failed, NotFound, OSError) as failed:
             text, ok = f"Error: {failed}", False
-        except Exception as fault:  # a bug in a tool fails that call, not the run
+        except Exception as fault:  # a bug in a tool may fail only that call, not the run
             text, ok = f"Error: {type(fault).__name__}: {fault}", False
         self._voice.tell("ran", id=call.id, ok=ok, **_format_shown(call.name, given or {}, text, ok))
         return Result(call.id, call.name, text)
 
     def _run_tool(self, name: str, given: Mapping[str, Any] | None) -> tuple[str, bool]:
-        """Return the tool's text, and whether it succeeded. Raises Denied, Failed, and whatever a tool
-        raises."""
+        """Return the tool's text, and whether the tool succeeded. Raises Denied, Failed and any exception of
+        the tool."""
         made = self.box.made.get(name)
         may_ask = self._fleet is not None and made is None and self._fleet.may_ask(name, TABLE)
         fleet = self._fleet if may_ask else None
@@ -132,7 +132,7 @@ class Deeds:
         return TABLE[name](self.box, given), True
 
     def stray(self, call: Call) -> None:
-        """Report a call that the SDK refused because this run has no tool of its name."""
+        """Report a call that the SDK refused because this run has no tool with its name."""
         self.calls += 1
         self.denied += 1
         self._voice.tell(
@@ -141,8 +141,7 @@ class Deeds:
         self._voice.tell("denied", id=call.id, tool=call.name, why="this run has no tool with that name")
 
     def _describe_call(self, name: str, given: dict[str, Any]) -> dict[str, object]:
-        """Return the whole subject of the call: the reader of the stream checks it against the policy
-        again."""
+        """Return all that the call acts on: the reader of the stream checks this against the policy again."""
         command, path = given.get("command"), given.get("path")
         about: dict[str, object] = {}
         if isinstance(command, str):
@@ -160,7 +159,7 @@ class Deeds:
 
 
 def _format_shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, str]:
-    """Return what users see of a call: a command's output, or the beginning of an edit's diff."""
+    """Return the text of a call for users: a command's output, or the beginning of an edit's diff."""
     if isinstance(given.get("command"), str):
         return {"output": text[:MOST_SHOWN]}
     if not ok or name not in ("edit", "write"):
@@ -170,7 +169,7 @@ def _format_shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict
 
 
 def lines_of(text: object) -> list[str]:
-    """Return the text's lines; none for a value that is not text."""
+    """Return the lines of a text; none for a value that is not text."""
     return text.splitlines() if isinstance(text, str) else []
 
 

@@ -1,4 +1,4 @@
-"""The tool that runs commands, and the worker's child processes: a signal ends them with the worker."""
+"""The tool that runs commands, and the worker's child processes, which a signal ends with the worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from node_agent.wire.clock import Clock
 
 
 class Children:
-    """The child processes of one thread, which also runs the signal handlers."""
+    """The child processes of one thread, which must also be the thread of the signal handlers."""
 
     def __init__(self, leave: Callable[[int], object] = os._exit) -> None:
         self.alive: list[subprocess.Popen[bytes]] = []
@@ -27,7 +27,7 @@ class Children:
         self._due: int | None = None
 
     def start(self, argv: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
-        """Start a child. Signals are blocked until the child is on the list."""
+        """Start a child process. Signals are blocked until the child is on the list."""
         self._starting += 1
         try:
             process = subprocess.Popen(argv, **how)
@@ -52,7 +52,7 @@ class Children:
             signal.signal(number, lambda number, _: self.end(128 + number))
 
     def end(self, status: int) -> None:
-        """End all children and exit with this status. For a signal handler."""
+        """End all children and exit with this status. Called by a signal handler."""
         if self._starting:
             self._due = status
             return
@@ -63,26 +63,26 @@ class Children:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the group without waiting, as the signal may arrive during a wait. A child without a group is
+    """Kill the group without waiting, because the signal may arrive during a wait. A child without a group is
     skipped."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 CHILDREN = Children()
-"""The children of this worker."""
+"""The child processes of this worker."""
 
 
 USUAL_S, MOST_S = 120, 1_800
 HEAD, TAIL = 256 << 10, 256 << 10
 MOST_PRINTED = 64 << 20
-"""Bytes of output at which a command is ended: no reader needs more."""
+"""The bytes of output after which a command is ended, because no reader needs more."""
 LATE_MS = 500
-"""Milliseconds to wait for a pipe after a command's end; its child processes may keep the pipe open."""
+"""Milliseconds to wait for a pipe after a command's end, because child processes may keep it open."""
 
 
 def bash(box: Box, given: Mapping[str, Any]) -> str:
-    """Run a command; return its standard output and error, interleaved, and how it ended."""
+    """Run a command; return its output and errors, interleaved, and a note on how it ended."""
     command = text_arg(given, "command")
     wait_s = count_arg(given, "timeout_s", USUAL_S, MOST_S)
     judgement = box.judge.command(command)
@@ -95,8 +95,8 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, bool]:
-    """Run a stored tool where commands run, with its input as JSON on standard input; return its output, and
-    whether it succeeded. Raises Failed if the arguments do not match its schema."""
+    """Run a stored tool in the same way as commands, with its input as JSON on standard input; return its
+    output, and whether it succeeded. Raises Failed if the arguments do not match its schema."""
     form = json.loads(tool.form)
     wrong = [*(given.keys() - form["properties"].keys()), *(set(form.get("required", ())) - given.keys())]
     if wrong:
@@ -107,7 +107,7 @@ def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, b
         file.write(json.dumps(given).encode())
         file.seek(0)
         kept, why, status = run_command(box, [tool.run], cwd, box.env, tool.seconds, file.fileno())
-    text = clip_middle(kept.text(), box.most_chars, "request less output from it")
+    text = clip_middle(kept.text(), box.most_chars, "request less output from the tool")
     ended = f"ended after {tool.seconds} s" if why == "time" else _format_end(status, why, tool.seconds)
     return f"{text}\n[{ended}]".lstrip("\n"), not why and status == 0
 
@@ -120,8 +120,8 @@ def run_command(
     wait_s: int,
     fed: int = subprocess.DEVNULL,
 ) -> tuple[Printed, str, int]:
-    """Run a command; return its output, why it was ended, and its status. OSError if it cannot start. `fed`:
-    its input."""
+    """Run a command; return its output, the reason if it was ended, and its status. OSError if it cannot
+    start. `fed`: its input."""
     process = CHILDREN.start(
         argv, cwd=cwd, env=dict(env), stdin=fed, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
@@ -182,7 +182,7 @@ def _watch_command(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> t
 
 
 def _read_rest(fd: int, kept: Printed, clock: Clock) -> None:
-    """Read the rest of the pipe for a limited time: a process that was left behind may continue printing."""
+    """Read the rest of the pipe for a limited time: a child process that still runs may continue printing."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     until = clock.mono_ms() + LATE_MS

@@ -13,7 +13,7 @@ MOST_NAMES = 100
 
 
 def read_skill_file(box: Box, given: Mapping[str, Any]) -> str:
-    """Return the text of `file`; after the instructions, the names of the skill's other files."""
+    """Return the text of `file`; if it is the instructions, also the names of the skill's other files."""
     name, file = text_arg(given, "name"), text_arg(given, "file", INSTRUCTIONS)
     if name not in box.skills:
         raise Failed(f"this run has no skill {name!r}; it has {', '.join(box.skills) or 'none'}")

@@ -1,7 +1,7 @@
 """Decides whether a command only reads, and how a git command affects history, server and files. Pure.
 
-The answer decides whether a read-only run may run the command. So every doubtful command, such as one with an
-option that is generated while the script runs, counts as one that writes.
+The result decides whether a read-only run may run the command. So every doubtful command, such as one with an
+option that is generated while the script runs, counts as a command that writes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _REWRITING: dict[str, tuple[str, tuple[str, ...]]] = {
     "tag": ("df", ("--delete", "--force")),
     "gc": ("", ("--prune",)),
 }
-"""Verbs, with the letters and words with which they remove commits, or the only names of commits."""
+"""Git verbs, with the option letters and words that remove commits or the last names of commits."""
 _LATER_SCRIPT = {("bisect", "run"), ("submodule", "foreach")}
 
 
@@ -107,7 +107,7 @@ def _push(args: Sequence[str], known: bool) -> ActionClass:
 
 
 def _is_rewrite(verb: str, args: Sequence[str]) -> bool:
-    """Whether commits, or the only names that lead to them, are lost."""
+    """Whether the command loses commits, or the only names that lead to them."""
     letters, words = _REWRITING.get(verb, ("", ()))
     if verb == "branch" and "--delete" in args and "--force" in args:
         return True
@@ -115,7 +115,7 @@ def _is_rewrite(verb: str, args: Sequence[str]) -> bool:
 
 
 def _throws_away(verb: str, args: Sequence[str]) -> bool:
-    """Whether uncommitted work is lost."""
+    """Whether the command loses uncommitted work."""
     if verb == "checkout":
         return "--" in args or "--force" in args or _has_letter(args, "f") or "." in args
     if verb == "switch":
@@ -142,7 +142,7 @@ _PLAIN = frozenset(
     uname nproc
     """.split()
 )
-"""Programs that only read, whatever their arguments are."""
+"""Programs that only read, with any arguments."""
 _FOLDERS = ("/bin/", "/usr/bin/", "/usr/local/bin/")
 """A program in one of these folders is what its name says; one in the repository may be anything."""
 _SHELLS = frozenset("bash sh dash zsh".split())
@@ -152,8 +152,8 @@ _SCRIPT = re.compile(r"-[a-hj-z]*c")
 
 @dataclass(frozen=True, slots=True)
 class _But:
-    """The options with which an otherwise reading program writes a file or starts another program. `most`:
-    the number of operands up to which it only reads."""
+    """The options with which a program that otherwise only reads writes a file or starts another program.
+    `most`: the maximum number of operands with which the program only reads."""
 
     letters: str = ""
     longs: tuple[str, ...] = ()
@@ -190,7 +190,7 @@ _QUIET = frozenset("LANG LANGUAGE TZ COLUMNS LINES NO_COLOR CLICOLOR TERM GIT_OP
 
 
 def only_looks(name: str, words: Sequence[ShellWord]) -> bool:
-    """Whether this call only reads. Other calls that the program starts are judged separately."""
+    """Whether this call only reads. Calls of other programs that it starts are checked separately."""
     folder, _, program = name.rpartition("/")
     if folder and f"{folder}/" not in _FOLDERS:
         return False
@@ -207,7 +207,7 @@ def only_looks(name: str, words: Sequence[ShellWord]) -> bool:
 
 
 def is_quiet(variable: str) -> bool:
-    """Whether the variable changes only how output is displayed."""
+    """Whether the environment variable changes only how output is displayed."""
     return variable in _QUIET or variable.startswith("LC_")
 
 
@@ -222,7 +222,7 @@ def _is_harmless(but: _But, words: Sequence[ShellWord]) -> bool:
 
 
 def _may_be_option(word: ShellWord) -> bool:
-    """Whether the word may be an option: its text is generated while the script runs, or comes from file
+    """Whether the word may be an option, because its text is generated while the script runs or by file
     names."""
     text = word.text
     return text is None or (word.glob and text[:1] in ("*", "?", "[")) or ("{" in text and "," in text)

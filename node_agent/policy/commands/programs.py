@@ -13,7 +13,7 @@ A = ActionClass
 
 
 class Use(StrEnum):
-    """A command's use of a path."""
+    """The way in which a command uses a path."""
 
     READ = "read"
     WRITE = "write"
@@ -24,7 +24,7 @@ class Use(StrEnum):
 class Touched:
     """A path in a command. `glob`: the shell replaces the word by the paths that match it.
 
-    `sure`: the word is a path, and its use is known. Otherwise it may or may not be a path.
+    `sure`: the word is certainly a path, and its use is known. Otherwise the word may not be a path.
     """
 
     path: str
@@ -63,7 +63,7 @@ _STARTERS = {
     "zip": ("-TT", "--unzip-command"),
     "man": ("-P", "--pager", "-H"),
 }
-"""Options whose value is the name of another program to start."""
+"""Options whose value is the name of another program that the call starts."""
 _ELSEWHERE = frozenset("ssh autossh mosh rsh telnet nc ncat netcat socat".split())
 _WRITERS = frozenset("tee touch mkdir mkfifo mknod truncate chmod chown chgrp".split())
 _TO_LAST = frozenset("cp ln install rsync scp".split())
@@ -78,7 +78,7 @@ _LOOSE = ("777", "666", "a+w", "o+w", "a+rwx", "o+rwx", "+s")
 
 
 def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionClass:
-    """Return the class of a call whose arguments start no other program."""
+    """Return the class of a call whose arguments start no other program. `fed`: the call has input."""
     args = [word.text for word in words if word.text is not None]
     if program in _SYSTEM or program.startswith("mkfs"):
         return A.SYSTEM
@@ -94,7 +94,7 @@ def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionC
 
 
 def _is_hidden(program: str, args: Sequence[str], words: Sequence[ShellWord], fed: bool) -> bool:
-    """Whether the call's real work is in another language, comes from elsewhere, or happens elsewhere."""
+    """Whether the call's real work is unknown: in another language, from elsewhere or on another computer."""
     if program in _ELSEWHERE:
         return True
     starters = _STARTERS.get(program, ())
@@ -110,7 +110,7 @@ def _is_hidden(program: str, args: Sequence[str], words: Sequence[ShellWord], fe
 
 
 def _has_code(word: str, options: Sequence[str]) -> bool:
-    """Whether the word is an option with code: `-c`, `-cCODE`, or `-Bc` among other letters."""
+    """Whether the word is an option with code: `-c`, `-cCODE`, or `c` after other letters, as in `-Bc`."""
     if word in options or any(word.startswith(f"{one}=") for one in options if one.startswith("--")):
         return True
     letters = {one[1] for one in options if len(one) == 2}
@@ -122,7 +122,7 @@ def _is_operand(word: ShellWord) -> bool:
 
 
 def _has_option(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
-    """Whether one of these letters is in a bundle, or a word begins one of these long options."""
+    """Whether a word has one of these letters in a bundle, or begins one of these long options."""
     for word in args:
         if word == "--":
             return False
@@ -134,7 +134,7 @@ def _has_option(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
 
 
 def _is_loose(args: Sequence[str]) -> bool:
-    """Whether access is opened to everyone or for a whole tree, or a command runs as another user."""
+    """Whether the call opens access to everyone or in a whole tree, or runs a program as another user."""
     modes = [word for word in args if not word.startswith("--")]
     numbers = any(len(word) == 4 and word.isdigit() and word[0] in "4567" for word in modes)
     return (
@@ -145,7 +145,7 @@ def _is_loose(args: Sequence[str]) -> bool:
 
 
 def find_touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
-    """Yield the words that may be paths, with their use. A word that may not be a path is at most read."""
+    """Yield the words that may be paths, with their use. A word that may not be a path is only read."""
     ends = next((at for at, word in enumerate(words) if word.text == "--"), len(words))
     options, rest = words[:ends], words[ends + 1 :]
     files = [word for word in options if word.text and not word.text.startswith("-")]

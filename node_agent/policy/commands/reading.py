@@ -1,4 +1,4 @@
-"""Reads a whole shell script: its gravest action, its commands as plain lines, the paths that it names.
+"""Reads a whole shell script: its most serious action, its commands as plain lines, the paths that it names.
 
 A part that cannot be analyzed is `unknown`, which no level allows: a program or script that is generated
 while the script runs; code in another language; a shell with input; an alias. A named program counts as the
@@ -21,14 +21,14 @@ from node_agent.wire.policy import ActionClass
 
 A = ActionClass
 GRAVITY = (A.SYSTEM, A.GIT_DESTRUCTIVE, A.UNKNOWN, A.GIT_PUSH, A.SHELL_DESTRUCTIVE, A.FILE_DELETE, A.SHELL)
-"""The action classes, the gravest first."""
+"""The action classes, the most serious first."""
 MOST_NESTED = 8
 _COMMAND_VARIABLES = ("_COMMAND", "EDITOR", "PAGER", "ASKPASS", "GIT_SSH", "EXTERNAL_DIFF")
 _HIDING_VARIABLES = ("BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "GIT_CONFIG", "GIT_EXEC_PATH")
 _RESERVED = frozenset(
     "if then else elif fi for while until do done case esac in select function { } [[ ]] !".split()
 )
-"""The shell's reserved words; if one is in a program's position, shell and parser read the script
+"""The shell's reserved words; if one is in a program's position, the shell and the parser read the script
 differently."""
 _REWRITTEN = re.compile(r"\(\(|\$\[|\[\[|\[ [^]]*-[vR] |\$\{[^}]*[^A-Za-z0-9_}]|\bfor\s+[a-z_]*[A-Z]")
 """Arithmetic, and texts made from a variable, whose content might be run; also a loop that might set PATH."""
@@ -36,7 +36,7 @@ _EVALUATED = re.compile(r"[^\[]*\[.*?(\$+\(|`|\$\{[\s|]|@P\})", re.DOTALL)
 """A literal with a substitution after a `[`: if bash evaluates the literal as arithmetic, it runs that."""
 _NAMERS = frozenset("let declare typeset local export readonly read unset wait mapfile readarray".split())
 _NAMERS_BY_OPTION = frozenset("printf test [".split())
-"""Shell builtins that evaluate a subscript in a word, always or only with `-v` or `-R`."""
+"""Shell builtins that evaluate a subscript in a word, either always or only with `-v` or `-R`."""
 _NUMBERS = ("RANDOM", "OPTIND", "HISTCMD", "SECONDS", "LINENO")
 _HARMLESS = ("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/zero", "/dev/fd")
 _OF_SYSTEM = (
@@ -75,14 +75,14 @@ class ScriptReading:
     acts: list[CommandAction] = field(default_factory=list)
     touches: list[Touched] = field(default_factory=list)
     plain: bool = True
-    """Whether nothing in the script changes the meaning of its calls, or writes to an unknown place."""
+    """Whether nothing in the script changes the meaning of its calls or writes to an unknown place."""
     literals: list[str] = field(default_factory=list)
     sums: bool = False
-    """Whether text is evaluated somewhere as arithmetic, or as a name with a subscript."""
+    """Whether the script evaluates text as arithmetic, or as a name with a subscript."""
 
     @property
     def gravest(self) -> CommandAction:
-        """Return the gravest action; an empty one for a script that does nothing."""
+        """Return the most serious action; an empty one for a script that does nothing."""
         return min(self.acts, key=lambda act: GRAVITY.index(act.action), default=CommandAction(A.SHELL, ""))
 
     @property
@@ -97,13 +97,13 @@ class ScriptReading:
 
 
 def read_command(text: str) -> ScriptReading:
-    """Return the reading of any text; never raises."""
+    """Return the reading of a shell script or any other text; never raises."""
     reading = ScriptReading()
     _read_script(reading, text, 0)
     if reading.sums:
         for hidden in filter(_EVALUATED.match, tuple(reading.literals)):
             reading.acts.append(CommandAction(A.UNKNOWN, hidden[:500]))
-            _read_script(reading, f': "{hidden}"', 1)  # the part of it that bash runs
+            _read_script(reading, f': "{hidden}"', 1)  # the part of the text that bash runs
     return reading
 
 
@@ -125,7 +125,7 @@ def _read_script(reading: ScriptReading, text: str, depth: int) -> None:
 
 
 def _read_variable(reading: ScriptReading, name: str, value: ShellWord, depth: int) -> None:
-    """Record the class of setting a variable: some variables are commands, or name files that are run."""
+    """Record that a variable is set: some variables are commands, or name files that are run."""
     reading.sums = reading.sums or name in _NUMBERS
     traced = name == "PS4" and (value.text is None or "$(" in value.text or "`" in value.text)
     if traced or name.startswith(_HIDING_VARIABLES[4:]) or name in _HIDING_VARIABLES:
@@ -143,7 +143,7 @@ def _read_redirect(reading: ScriptReading, redirect: Redirect) -> None:
     path = redirect.target.text
     if path is None:
         reading.plain = reading.plain and not redirect.writes
-        return  # some file is written; a shell may do so, but the file is unknown
+        return  # the command writes an unknown file, which shells may do
     use = Use.WRITE if redirect.writes else Use.READ
     reading.touches.append(Touched(path, use, redirect.target.glob))
     if redirect.writes:
@@ -157,8 +157,8 @@ def _add_place(reading: ScriptReading, path: str, line: str) -> None:
 
 
 def grave_place(path: str) -> ActionClass | None:
-    """Return the class of a change to a sensitive path, such as git's own or the system's files; else
-    None."""
+    """Return the class of a change to a sensitive path, such as git's own or the system's files; None for
+    others."""
     folded = posixpath.normpath(path)
     if ".git" in folded.split("/"):
         return A.GIT_DESTRUCTIVE
@@ -192,7 +192,7 @@ def _read_words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, d
     for call in found.calls:
         _read_words(reading, call, fed, depth + 1)
     for text in found.scripts:
-        reading.literals = [one for one in reading.literals if one != text]  # it is judged as a script
+        reading.literals = [one for one in reading.literals if one != text]  # the text is checked as a script
         _read_script(reading, text, depth + 1)
     if not (found.calls or found.scripts) or program in ("find", "fd", "fdfind"):
         _touch(reading, program, words[1:], line)

@@ -28,24 +28,24 @@ _HERE = ("heredoc_redirect", "herestring_redirect")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
 _ANSI = re.compile(r"\\(x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|[0-7]{1,3}|c.|.)", re.DOTALL)
 _BEYOND = re.compile(r"[^\x00-\xff]")
-"""Letters for which the grammar's scanner reads beyond the end of C's table, which can crash it.
+"""Letters at which the grammar's scanner reads beyond the end of a C table, which can crash it.
 
 In a command they count as `_`; a rule for a path with such letters is checked on the result.
 """
 _SUM_TEST = re.compile(r"\s-(eq|ne|lt|le|gt|ge|v|R)\s")
 _REWORDS = re.compile(r"\$\{\w*[^\w}]")
-"""Tests and expansions that evaluate text as arithmetic: bash runs a `$(...)` in a subscript there, even a
-quoted one."""
+"""Tests and expansions that evaluate text as arithmetic: bash runs a `$(...)` in a subscript there, even if
+it is quoted."""
 _HEARS = ("read", "mapfile", "readarray", "command", "builtin")
-"""Shell builtins that put their input into variables, or might."""
+"""Shell builtins that store their input in variables, or may do so."""
 _KNOWN_PLACES = {"HOME": "~", "PWD": "."}
 
 
 @dataclass(frozen=True, slots=True)
 class ShellWord:
-    """One word as the program gets it. `text` None: it is generated while the script runs.
+    """One word as the program gets it. `text` None: the word is generated while the script runs.
 
-    `glob`: a shell would expand it to the matching files.
+    `glob`: whether a shell would expand the word to the matching files.
     """
 
     text: str | None
@@ -54,21 +54,21 @@ class ShellWord:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """One redirection. `op`: as written, without the number in front of it."""
+    """One redirection. `op`: the operator as written, without the number in front of it."""
 
     op: str
     target: ShellWord
 
     @property
     def writes(self) -> bool:
-        """Whether the redirection makes or changes a file."""
+        """Whether the redirection creates or changes a file."""
         number = self.target.text is not None and (self.target.text.isdigit() or self.target.text == "-")
         return ">" in self.op and not (self.op.endswith("&") and number)
 
 
 @dataclass(frozen=True, slots=True)
 class ShellCommand:
-    """One command. `sets`: the variables assigned in front of it; `fed`: its input comes from a pipe or a
+    """One command. `sets`: the variables assigned before its name; `fed`: its input comes from a pipe or a
     redirection."""
 
     words: tuple[ShellWord, ...]
@@ -79,11 +79,11 @@ class ShellCommand:
 
 @dataclass(frozen=True, slots=True)
 class ParsedScript:
-    """All calls of a script, including those in loops, functions and substitutions. `whole`: the parser
-    understood all of it.
+    """All calls of a script, including those in loops, functions and substitutions. `whole`: whether the
+    parser understood all of the script.
 
-    `literals`: the script's texts, without quotes, with `$` for a variable. `sums`: some text is evaluated as
-    arithmetic, or as a name with a subscript.
+    `literals`: the script's texts, without quotes, with `$` for a variable. `sums`: whether some text is
+    evaluated as arithmetic, or as a name with a subscript.
     """
 
     calls: tuple[ShellCommand, ...]
@@ -107,16 +107,16 @@ def parse_script(text: str) -> ParsedScript:
 def take_elsewhere(
     reader: Callable[[bytes], ParsedScript] | None, ready: Callable[[], None] | None = None
 ) -> None:
-    """Let `reader` parse scripts from now on; None: this process parses them itself.
+    """Let `reader` parse all scripts from now on; None: this process parses them itself.
 
-    It is set for the whole process, because callers must not choose which process parses.
+    The reader is set for the whole process, so that callers need not choose which process parses.
     """
     global _elsewhere, _ready
     _elsewhere, _ready = reader, ready
 
 
 def get_ready() -> None:
-    """Start the parser in advance, without waiting, as a script may come soon. Idempotent."""
+    """Start the parser in advance, without waiting, because a script may come soon. Idempotent."""
     if _ready is not None:
         _ready()
 
@@ -126,8 +126,8 @@ _ready: Callable[[], None] | None = None
 
 
 def take_apart(raw: bytes) -> ParsedScript:
-    """Parse here, in C code, the bytes that `parse_script` let through."""
-    # A new parser for each script: several threads read scripts, and two must not share one.
+    """Parse in this process, with C code, bytes that `parse_script` has checked."""
+    # a new parser for each script: several threads read scripts, and two threads must not share a parser
     from tree_sitter import Parser
 
     root = Parser(_load_language()).parse(raw).root_node
@@ -147,7 +147,7 @@ def _load_language() -> Language:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What the position of a syntax node means for the calls in it."""
+    """The position of a syntax node, as far as it affects the calls in the node."""
 
     depth: int = 0
     fed: bool = False
@@ -187,7 +187,7 @@ class _Reader:
                 self._visit_children(node, below)
 
     def _listen(self, node: Node, in_sum: bool) -> None:
-        """Record a literal, and whether text is evaluated here."""
+        """Record a literal, and whether the shell evaluates text in this node."""
         match node.type:
             case "raw_string" | "ansi_c_string" | "word" | "string_content":
                 self.literals.append("[" * in_sum + (_read_piece(node).text or _text(node)))
@@ -242,7 +242,7 @@ class _Reader:
 
 
 def _is_sum(node: Node) -> bool:
-    """Whether the node is a subscript, `$[ ]`, `(( ))`, or a `$(( ))` that the grammar takes for a
+    """Whether the node is a subscript, `$[ ]`, `(( ))` or a `$(( ))` that the grammar takes for a
     substitution."""
     if node.type in ("arithmetic_expansion", "subscript"):
         return True
@@ -251,7 +251,7 @@ def _is_sum(node: Node) -> bool:
 
 
 def _is_heard(body: Node) -> bool:
-    """Whether a here-document is the input of the shell's own `read`, a loop or a group."""
+    """Whether a here-document is the input of the shell's own `read`, of a loop or of a group."""
     statement = body.parent.parent if body.parent is not None else None
     taker = statement.child_by_field_name("body") if statement is not None else None
     name = taker.child_by_field_name("name") if taker is not None else None
@@ -307,7 +307,7 @@ def _read_word(node: Node) -> ShellWord:
 
 
 def _find_globs(text: str) -> str:
-    """Return the glob characters in the text, without those after a backslash."""
+    """Return the glob characters in the text, except those after a backslash."""
     return "".join(char for char in re.sub(r"\\.", "", text, flags=re.DOTALL) if char in "*?[")
 
 

@@ -1,4 +1,4 @@
-"""Finds the command inside a command: `env`, `xargs`, `sh -c`, `find -exec`, and similar."""
+"""Finds the command inside a command: `env`, `xargs`, `sh -c`, `find -exec` and similar."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Inside:
     """The calls that a call starts: `calls` by their words, `scripts` by their text.
 
     `own`: the class of the call itself; unknown if it runs a script that is generated at run time. `sets`:
-    the variables that it sets for those calls.
+    the variables that the call sets for the calls in it.
     """
 
     calls: tuple[tuple[ShellWord, ...], ...] = ()
@@ -63,7 +63,7 @@ _ASKS_ONLY = ("-v", "-V")
 
 
 def find_inner(program: str, words: Words, fed: bool) -> Inside | None:
-    """Return the command inside the call; None if the program starts no command from its arguments."""
+    """Return the commands inside the call; None if the program starts no command from its arguments."""
     name = program.rstrip("0123456789.") if program.startswith(("bash", "zsh", "ksh")) else program
     if name in _SHELLS:
         return _shell(words, fed)
@@ -119,7 +119,7 @@ def _read_prefix(program: str, words: Words) -> Inside:
 
 
 def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | None:
-    """Return the index at which the command begins; None if only a real run would show it."""
+    """Return the index at which the inner command begins; None if this is unknown before a real run."""
     at = 0
     while at < len(words):
         text = words[at].text
@@ -146,7 +146,7 @@ def _split(words: Words) -> Inside:
 
 
 def _find(words: Words) -> Inside:
-    """Return the commands of `-exec CMD ... ;`, which may occur several times; `-delete` is find's own
+    """Return the commands of `-exec CMD ... ;`, which may occur several times, with `-delete` as find's own
     action."""
     calls, at = [], 0
     args = [word.text for word in words]
@@ -184,12 +184,12 @@ def _read_trap(words: Words) -> Inside:
 
 
 def _read_alias(words: Words) -> Inside:
-    """Return an unknown call: an alias renames a command, and later calls of that name cannot be judged."""
+    """Return an unknown call: an alias renames a command, so later calls of that name cannot be checked."""
     return _UNKNOWN if any(word.text is None or "=" in word.text for word in words) else Inside()
 
 
 def _calls_back(words: Words) -> Inside:
-    """Handle `mapfile -C`, `compgen -C` and `-W`, `complete -C`: a word is run later, or expanded again."""
+    """Read `mapfile -C`, `compgen -C` and `-W`, `complete -C`, which run or expand a word later."""
     options = [word.text for word in words if word.text is None or word.text[:1] == "-"]
     return _UNKNOWN if any(one is None or set("CFW") & set(one) for one in options) else Inside()
 

@@ -37,8 +37,8 @@ _TOOLS = {
 """The program's tools, and the PanCode tools to which each corresponds."""
 _READ = ("Read", "Grep", "Glob")
 _WRITE = (*_READ, "Edit", "Write")
-# `--tools` limits, for sub-agents as well; `--allowedTools` would only grant. `--restricted` keeps file tools
-# inside the workspace. Without `--tools`, acceptEdits allows a plain `echo x > file` through Bash.
+# `--tools` limits the tools, also of sub-agents; `--allowedTools` would only add. `--restricted` keeps file
+# tools inside the workspace. Without `--tools`, acceptEdits allows a plain `echo x > file` through Bash.
 _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Safety.SUGGEST: (_READ, ("--permission-mode", "dontAsk", "--restricted")),
     Safety.AUTO_EDIT: (_WRITE, ("--permission-mode", "acceptEdits", "--restricted")),
@@ -49,13 +49,13 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """Return the launch; prompt in a file and task on standard input, so that no command line contains
+    """Return the launch. The prompt is in a file and the task on standard input, so that no command line has
     them."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
     files |= {**_make_settings(request, place), **skills.build_plugin(request)}
     env = quiet_env(request, base_env(request, place))
     if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
-        env["IS_SANDBOX"] = "1"  # otherwise it refuses bypassPermissions as root
+        env["IS_SANDBOX"] = "1"  # otherwise the program refuses bypassPermissions as root
     made = ProcessSpec(_make_argv(request, place), env, task_of(request), files)
     return wrap_launch(_make_way(request, place), request, place, made) if request.interactive_run else made
 
@@ -64,7 +64,7 @@ _MODES = {Safety.SUGGEST: "default", Safety.AUTO_EDIT: "acceptEdits", Safety.FUL
 
 
 def _make_way(request: LaunchRequest, place: Place) -> AcpWay:
-    """Return a headless run's flags, as the adapter passes them on; PanCode gets the program's questions."""
+    """Return a headless run's flags as the adapter forwards them; PanCode gets the program's questions."""
     level = request.safety if request.may_write else Safety.SUGGEST
     fenced, opened = is_fenced(request, place), level is Safety.FULL_AUTO
     allowed = (*_RULES[level][0], *(("Bash",) if fenced else ()))
@@ -95,7 +95,7 @@ def _has_settings(request: LaunchRequest, place: Place) -> bool:
 
 
 def _make_settings(request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """Return the hook, and the program's own switch against commands in skills, which hooks do not see."""
+    """Return the hook, and the program's own switch against commands in skills, which hooks do not get."""
     if not _has_settings(request, place):
         return {}
     tools = hooks.select_tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))

@@ -1,4 +1,4 @@
-"""Reads Claude Code's JSON stream: its actions, its usage, and whether it finished its work."""
+"""Reads Claude Code's JSON stream: its actions, its usage, and whether Claude Code finished its work."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class ClaudeParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """Return the usage from the result event; before it, from the messages so far, which undercount
-        output."""
+        """Return the usage from the result event; before it, from the messages so far, which report too
+        little output."""
         return self._tokens.usage() if self._result is None else _final_usage(self._result, self._cost_before)
 
     def _said(self) -> str:
@@ -111,7 +111,7 @@ class ClaudeParser(EventParser):
 
 
 def _find_failure(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
-    """Return the failure in a result event. Its `subtype` is "success" even if the model server refused."""
+    """Return the failure in a result event; None without one. `subtype` is "success" even after a refusal."""
     subtype = text_of(result.get("subtype"))
     if kind := _BY_SUBTYPE.get(subtype):
         return kind, _read_error(result) or subtype
@@ -142,7 +142,7 @@ def _count_uncached(tokens: dict[str, Any]) -> int:
 
 
 def _final_usage(result: dict[str, Any], cost_before: Decimal) -> Usage:
-    """Return the run's usage: `usage` is this run's, while `total_cost_usd` is the whole session's."""
+    """Return the run's usage: `usage` is that of this run, but `total_cost_usd` is that of the session."""
     tokens = dict_of(result.get("usage"))
     cost = usd_of(result.get("total_cost_usd"))
     return Usage(
@@ -156,7 +156,7 @@ def _final_usage(result: dict[str, Any], cost_before: Decimal) -> Usage:
 
 
 class _LiveTokens:
-    """Sums the messages so far; one message comes as several events, with the same id and numbers."""
+    """The sum of the messages so far. One message comes as several events with the same id and numbers."""
 
     def __init__(self) -> None:
         self.input = self.cached = self.output = self.turns = 0

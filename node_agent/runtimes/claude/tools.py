@@ -22,8 +22,8 @@ call_of = tool_table(
 
 
 def is_denied(block: dict[str, Any], meta: dict[str, Any]) -> bool:
-    """Whether a tool result states that the call was denied. A tool removed by `--tools` leaves no entry in
-    `permission_denials`, only this text."""
+    """Whether a tool result states that the call was denied. For a tool removed by `--tools` there is no
+    entry in `permission_denials`, only this text."""
     if block.get("is_error") is not True:
         return False
     if dict_of(meta.get("permission_decision")).get("decision") in ("reject", "deny"):

@@ -1,4 +1,4 @@
-"""The runtime `claude-sdk`: its abilities, and its start: rules in a file, the task on standard input."""
+"""The runtime `claude-sdk`: its abilities and its launch, with rules in a file and the task on stdin."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 enforcement = held_but_full_auto
-"""The tools are ours: the node agent's code judges and runs their calls."""
+"""The tools are PanCode's: the node agent's code checks and executes their calls."""
 RUNTIME = Runtime(
     "claude-sdk",
     replace(CAPABILITIES, tells_turns=False, reasoning=frozenset(LEVELS)),

@@ -17,7 +17,7 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 CREDENTIALS = (KEY, URL, LOGIN)
-"""Variables that log the program in or set its model server; a server without a key needs only its URL."""
+"""Variables that log in the program or set its model server; a server without a key needs only its URL."""
 VENDOR = "https://api.openai.com/v1"
 SUBSCRIPTION = "https://chatgpt.com/backend-api/codex"
 PROGRAM = Program(
@@ -36,11 +36,11 @@ PROMPT = "codex/AGENTS.md"
 READS = (".agents/skills",)
 """The folder of the repository in which the program looks for skills, regardless of its flags (measured)."""
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
-"""The program passes every level on, also to models that do not support it."""
+"""The program forwards every effort, also to models that do not support it."""
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
+    """Return the launch. The prompt is in a file and the task on standard input; no command line has them."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
     files |= {
         **hooks.build_files("codex", request, place),
@@ -48,12 +48,12 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     }
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
     kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
-    # The model server has our own name, so that the vendor's and others are reached in one measured way.
+    # the model server has our own name, so that the vendor's and others are reached in one measured way
     provider = _make_provider(env.get(URL) or VENDOR, {"env_key": KEY} if KEY in env else {})
     if kept is not None and not (KEY in env or URL in env):
         login = {f"codex/{LOGIN_FILE}": kept}
-        # A subscription uses the same provider: Codex's own one would add plugins and tools that its vendor
-        # runs.
+        # a subscription uses the same provider, because Codex's own one would add plugins and vendor-run
+        # tools
         without = {"features.apps": False, "features.plugins": False}
         provider = {**_make_provider(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
     sandboxed = place.isolation is Isolation.SANDBOX
@@ -68,7 +68,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _make_hook(request: LaunchRequest, place: Place) -> dict[str, object]:
-    """Return the hook as part of the command line, which cannot be changed; the repository's hooks stay
+    """Return the hook as part of the command line, which cannot be changed; hooks of the repository stay
     off."""
     if not hooks.has_hook(request, place):
         return {}
@@ -79,14 +79,14 @@ def _make_hook(request: LaunchRequest, place: Place) -> dict[str, object]:
 def _make_argv(request: LaunchRequest, settings: dict[str, object], sandboxed: bool) -> tuple[str, ...]:
     argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
     if _HOOK in settings:
-        # otherwise the hook would need an approval that nobody can give
+        # otherwise the hook would need an approval that no user can give
         argv.append("--dangerously-bypass-hook-trust")
     if request.model:
         argv += ["-m", request.model]
     if request.reasoning:
         argv += ["-c", f"model_reasoning_effort={json.dumps(LEVELS[request.reasoning])}"]
     own = "workspace-write" if request.may_write else "read-only"
-    # Its own sandbox cannot be built inside ours: every command would fail, but with exit status 0.
+    # Codex's own sandbox cannot be built inside ours: every command would fail, but with exit status 0.
     argv += ["-s", "danger-full-access" if sandboxed else own]
     network = request.may_write and request.safety is Safety.FULL_AUTO
     for name, value in {**settings, **_make_settings(network, request.besides)}.items():
@@ -97,7 +97,7 @@ def _make_argv(request: LaunchRequest, settings: dict[str, object], sandboxed: b
 
 
 def _format_toml(value: object) -> str:
-    """Return the value as TOML: a JSON text, number or truth value is valid TOML."""
+    """Return the value as TOML; a JSON text, number or Boolean is valid TOML."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name} = {_format_toml(one)}" for name, one in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -107,7 +107,7 @@ def _format_toml(value: object) -> str:
 
 def _make_provider(url: str, shown: dict[str, object]) -> dict[str, object]:
     values: dict[str, object] = {"name": "pancode", "base_url": url, "wire_api": "responses", **shown}
-    # By default it retries 30 times in 25 s.
+    # by default Codex retries 30 times in 25 s
     values |= {"request_max_retries": 1, "stream_max_retries": 3, "supports_websockets": False}
     return {"model_provider": "pancode", **{f"model_providers.pancode.{k}": v for k, v in values.items()}}
 
@@ -120,15 +120,15 @@ def _make_settings(network: bool, besides: tuple[str, ...]) -> dict[str, object]
         "sandbox_workspace_write.network_access": network,
         "sandbox_workspace_write.exclude_slash_tmp": True,
         **({"sandbox_workspace_write.writable_roots": besides} if besides else {}),
-        # Removes variables that look like keys from its shell's environment; the model's own is among them.
+        # this removes variables that look like keys, also the model's own, from the shell's environment
         "shell_environment_policy.ignore_default_excludes": False,
-        # AGENTS.md of the repository is added to the prompt, marked as material.
+        # AGENTS.md of the repository is added to the prompt by PanCode, marked as material
         "project_doc_max_bytes": 0,
     }
 
 
 def find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """Return how the level is enforced: by the program's own sandbox (measured with a hostile model)."""
+    """Return how the level is enforced: by PanCode's sandbox, or else by Codex's own (measured)."""
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.RUNTIME
 
 

@@ -1,5 +1,5 @@
-"""Reads the Codex CLI's JSON stream: its actions, its usage, and whether it finished its work. A patch or a
-write that its sandbox denied is reported to the model, but not in the stream."""
+"""Reads the Codex CLI's JSON stream: its actions, its usage, and whether Codex finished its work. A patch or
+a write that Codex's sandbox denied is reported to the model, but not in the stream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_ITEMS_OPEN = 1000
 _STATUS = re.compile(r"(?:unexpected status|last status:) (\d{3})\b")
 _BY_WORDS = (
     ("Missing environment variable", FailureKind.MODEL_AUTH),
-    ("auth.openai.com/oauth/token", FailureKind.MODEL_AUTH),  # its login has expired
+    ("auth.openai.com/oauth/token", FailureKind.MODEL_AUTH),  # the login has expired
     ("hit your usage limit", FailureKind.MODEL_BUSY),
     ("content_filter", FailureKind.AGENT_FAILED),
     ("context window", FailureKind.AGENT_FAILED),
@@ -27,7 +27,7 @@ _BY_WORDS = (
 
 
 class CodexParser(EventParser):
-    """One attempt's `exec --json`. The last `turn.completed` or `turn.failed` event is the terminal one."""
+    """Reads one attempt's `exec --json`. The last `turn.completed` or `turn.failed` event is final."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -38,13 +38,13 @@ class CodexParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage; known only at the end of the turn, when the stream reports it."""
+        """Return the usage; known only at the end of the turn, when the stream reports it."""
         return Usage() if self._end is None else _compute_usage(dict_of(self._end.get("usage")), self._before)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Sequence[base.Activity]:
-        """Return the activities as a sequence, as events are short and many. Items first, as nearly all
-        are."""
+        """Return the activities of an event; a sequence, because events are short and many. Items come first,
+        because most events are items."""
         kind = event.get("type")
         if kind == "item.completed":
             self._known = True
@@ -55,7 +55,7 @@ class CodexParser(EventParser):
             if call is None:
                 return ()
             status = item.get("status")
-            # detects a sandbox that cannot start: no command runs, whatever the model claims
+            # detects a sandbox that cannot start: no command runs, whatever the model reports
             if status == "completed":
                 self._ran = True
             elif status == "failed" and (output := text_of(item.get("aggregated_output"))).startswith(
@@ -131,9 +131,11 @@ class CodexParser(EventParser):
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a completed turn"
         if "output_tokens" not in dict_of(self._end.get("usage")):
-            return FailureKind.RUNTIME_UNREADABLE, "its last turn does not report its usage"
+            return FailureKind.RUNTIME_UNREADABLE, "the agent's last turn does not report its usage"
         if self._no_sandbox and not self._ran:
-            return FailureKind.RUNTIME_MISSING, f"its sandbox cannot start on this node: {self._no_sandbox}"
+            return FailureKind.RUNTIME_MISSING, (
+                f"the runtime's sandbox cannot start on this node: {self._no_sandbox}"
+            )
         return self._judge_answer(self._answer)
 
 
@@ -143,15 +145,15 @@ def _find_status(words: str) -> int | None:
 
 
 def _find_kind(words: str) -> FailureKind:
-    """Return the failure kind for the sentence in `turn.failed`; an unclear one counts as the model
-    server's."""
+    """Return the failure kind of the sentence in `turn.failed`; an unclear sentence counts as a model server
+    failure."""
     if status := _find_status(words):
         return by_status(status)
     return next((kind for part, kind in _BY_WORDS if part in words), FailureKind.MODEL_FAILED)
 
 
 def _compute_usage(tokens: dict[str, Any], before: Usage | None) -> Usage:
-    """Return the run's usage from the whole session's numbers; their input includes cached tokens."""
+    """Return the run's usage from the numbers of the whole session, whose input includes cached tokens."""
     cached = count_of(tokens.get("cached_input_tokens"))
     fresh, output = count_of(tokens.get("input_tokens")) - cached, count_of(tokens.get("output_tokens"))
     if before is not None:

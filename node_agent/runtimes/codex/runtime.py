@@ -1,4 +1,4 @@
-"""The runtime `codex`: its abilities and its parts."""
+"""The runtime `codex`: its abilities and the functions that implement it."""
 
 from __future__ import annotations
 

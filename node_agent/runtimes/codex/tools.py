@@ -14,7 +14,7 @@ from node_agent.wire.policy import ActionClass
 
 _WRAPPED = re.compile(r"""\S*sh -l?c (?:(?P<mark>['"])(?P<quoted>.*)(?P=mark)|(?P<bare>\S+))$""", re.DOTALL)
 PATH_CHARS = 4096
-"""The most characters of a path; a longer text is not a path and is not stored."""
+"""The maximum number of characters of a path; a longer text is not a path and is not stored."""
 _PLAIN = {
     "mcp_tool_call": (ActionClass.UNKNOWN, "tool"),
     "web_search": (ActionClass.NETWORK, "query"),
@@ -26,7 +26,7 @@ _PATCHED = re.compile(r"^\*\*\* (Add File|Update File|Delete File|Move to): (.+?
 
 
 def hook_call(tool: str, given: dict[str, Any]) -> ToolCall:
-    """Return the call as the program's hook receives it: a command, or a patch as a text."""
+    """Return the call as the program's hook gets it: a command, or a patch as a text."""
     text = text_of(given.get("command"))
     if tool != "apply_patch":
         return shell_call(tool, text)
@@ -60,7 +60,7 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
 
 @lru_cache(maxsize=64)
 def _make_command_call(command: str) -> ToolCall:
-    """Return the call of a command; each is reported twice, at its start and at its end."""
+    """Return the call of a command, which is reported twice, at its start and at its end."""
     return shell_call("command_execution", _unwrap_script(command))
 
 
@@ -80,6 +80,6 @@ def _change(paths: tuple[str, ...], deletes: bool) -> ToolCall:
 
 
 def _unwrap_script(command: str) -> str:
-    """Return the script inside `/bin/bash -lc '...'`: every command is reported in that form."""
+    """Return the script inside `/bin/bash -lc '...'`, the form in which every command is reported."""
     wrapped = _WRAPPED.match(command)
     return (wrapped["quoted"] or wrapped["bare"]) if wrapped else command

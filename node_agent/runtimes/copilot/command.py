@@ -16,7 +16,7 @@ from node_agent.wire.policy import Safety
 KEY, URL = "COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL"
 LOGIN = "COPILOT_GITHUB_TOKEN"
 CREDENTIALS = (KEY, URL, LOGIN)
-"""The variables that log the program in at GitHub or set its model server, which may need no key."""
+"""The variables that log in the program at GitHub or set its model server, which may need no key."""
 PROGRAM = Program(
     "copilot",
     "@github/copilot",
@@ -28,14 +28,14 @@ PROGRAM = Program(
     "permission Copilot Requests",
 )
 PROMPT = "copilot/agents/pancode.agent.md"
-"""The file of the user's own agent, which is separate from the instructions that a repository can provide."""
+"""The file that defines the user's own agent, separate from instructions that a repository can provide."""
 _FRONT = "---\nname: pancode\ndescription: The agent of this run\n---\n"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning if level is not Reasoning.OFF}
-"""The levels. The program does not pass `none` on, so the model would use its default level."""
+"""The reasoning efforts. The program does not forward `none`, so the model would use its default effort."""
 
 REPORT = "usage.json"
-# The usage is not in the stream but in a file written at the end: this appends the file to the stream as one
-# line. Signals go to the whole group, and usage that a kill drops is reported as missing.
+# The usage is not in the stream but in a file written at the end: this script appends the file to the stream
+# as one line. Signals go to the whole group, and usage that a kill drops is reported as missing.
 _WITH_REPORT = (
     'report="$1"; shift; "$@"; status=$?; '
     'test -s "$report" && echo && tr -d "\\n" < "$report" && echo; exit $status'
@@ -56,18 +56,18 @@ ACP = AcpWay(
     notices=("Info: ", "Warning: ", "Error: "),
     sums=True,
 )
-"""The hook also judges commands in this mode. The flag for an agent has no effect here, so it is an
+"""The hook also checks commands in this mode. The flag for an agent has no effect here, so it is an
 option."""
 AGENT = "pancode"
 READS = (".agents/skills", ".claude/skills")
-"""The folders of the repository in which the program looks for skills once it has its tool for skills
+"""The folders of the repository in which the program looks for skills after it has its tool for skills
 (measured). A skill adds no tool: a denied tool stays denied, and all others are allowed anyway."""
 _READ = ("view", "grep", "glob")
 _EDIT = (*_READ, "create", "edit", "str_replace_editor", "apply_patch")
 _OPEN = (*_EDIT, "bash", "write_bash", "read_bash", "stop_bash", "list_bash", "update_todo")
 _FENCED = (*_EDIT, "bash", "read_bash", "stop_bash", "list_bash")
-"""The tools without the one that types into a running command, because no rule can check its input."""
-# The available tools are named at every level: otherwise skills and sub-agents of the repository are offered,
+"""The tools, except the one that types into a running command, because no rule can check its input."""
+# The available tools are named at every level; otherwise skills and sub-agents of the repository are offered,
 # too. The rules for `.git` apply to every path to it, also by links, but not to a shell.
 _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Safety.SUGGEST: (("--deny-tool=write", "--deny-tool=shell", "--deny-tool=url"), _READ),
@@ -78,7 +78,7 @@ _OWN_REPOSITORY = ("--deny-tool=write(.git)", "--deny-tool=write(.git/**)")
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
+    """Return the launch. The prompt is in a file and the task on standard input; no command line has them."""
     own = _make_hooks(request, place)
     files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT), **own}
     denied, there = _RULES[request.safety if request.may_write else Safety.SUGGEST]
@@ -109,7 +109,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _make_hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """Return the hook's files. The hook is called for every tool; its program checks the tool's name."""
+    """Return the hook's files. The hook is called for every tool, and its program checks the tool's name."""
     if not hooks.has_hook(request, place):
         return {}
     one = {
@@ -134,8 +134,8 @@ def _make_env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the model's address. The program masks its key in all output, so no common word can replace
-    it."""
+    """Return the variables for the model server. The program masks its key in all output, so the key must not
+    be a common word."""
     given = {name: env[name] for name in CREDENTIALS if name in env}
     return {**given, "COPILOT_PROVIDER_WIRE_API": "completions"}
 

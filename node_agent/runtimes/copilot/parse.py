@@ -14,7 +14,7 @@ from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
 _NOT_IN = re.compile(rb"authenticat", re.IGNORECASE)
-"""What the program writes for users, before its stream begins, if GitHub has refused the login."""
+"""The text that the program writes for users, before its stream begins, if GitHub has refused the login."""
 _BY_TYPE = {
     "authentication": FailureKind.MODEL_AUTH,
     "authorization": FailureKind.MODEL_AUTH,
@@ -25,7 +25,7 @@ _BY_TYPE = {
 
 
 class CopilotParser(EventParser):
-    """Reads one attempt's `--output-format json`. `result` is the terminal event; its report must follow."""
+    """Reads one attempt's `--output-format json`. `result` is the final event; the report must follow."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -37,7 +37,7 @@ class CopilotParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage: the model's turns as they arrive, and the tokens from the report."""
+        """Return the usage: the model's turns as they arrive, and the tokens from the report."""
         return self._report or Usage(turns=self._turns)
 
     # ---- events
@@ -63,7 +63,7 @@ class CopilotParser(EventParser):
                 self._end = event
                 self._session = text_of(event.get("sessionId")) or self._session
             case _:
-                # The report is the line after the stream, and has no type.
+                # the report is the line after the stream, and has no type
                 if "type" not in event and "modelMetrics" in event:
                     self._report = _compute_usage(
                         dict_of(event.get("modelMetrics")), self._before, self._turns
@@ -73,7 +73,7 @@ class CopilotParser(EventParser):
         self._known = True
 
     def _read_message(self, data: dict[str, Any]) -> Iterator[base.Activity]:
-        """Yield a whole answer of the model; the pieces that came before are dropped."""
+        """Yield a whole answer of the model; its pieces, which came before, are dropped."""
         self._answered, self._error, self._end, self._report = True, None, None, None
         self._turns += 1
         self._model = text_of(data.get("model")) or self._model
@@ -99,18 +99,23 @@ class CopilotParser(EventParser):
         if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
             return (
                 FailureKind.MODEL_AUTH,
-                "access denied: its key or login is wrong, has expired, or does not include Copilot",
+                (
+                    "access to the model was denied: the key or login is wrong, has expired or does not "
+                    "include Copilot"
+                ),
             )
         if self._end is None:
             return without_end(end, self._lines, self._known, "a result event")
         if self._error is not None:
-            # Without a status, the server's answer was cut off.
+            # without a status, the server's answer was cut off
             words = text_of(self._error.get("message"), "an error without a message")
             if status := count_of(self._error.get("statusCode")):
                 return by_status(status), words
             return _BY_TYPE.get(text_of(self._error.get("errorType")), FailureKind.MODEL_FAILED), words
         if self._end.get("exitCode") != 0:
-            return FailureKind.AGENT_FAILED, f"its result reports exit status {self._end.get('exitCode')!r}"
+            return FailureKind.AGENT_FAILED, (
+                f"the program's result reports exit status {self._end.get('exitCode')!r}"
+            )
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a successful result"
         if self._report is None:
@@ -119,7 +124,7 @@ class CopilotParser(EventParser):
 
 
 def _compute_usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:
-    """Return the run's usage from the whole session's numbers; their input includes cached tokens."""
+    """Return the run's usage from the numbers of the whole session, whose input includes cached tokens."""
     spent_on = [dict_of(dict_of(model).get("usage")) for model in models.values()]
     input_tokens, cached, output = (
         total_of(*(count_of(one.get(name)) for one in spent_on))

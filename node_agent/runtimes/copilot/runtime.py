@@ -1,4 +1,4 @@
-"""The runtime `copilot`: its abilities and its parts."""
+"""The runtime `copilot`: its abilities and the functions that implement it."""
 
 from __future__ import annotations
 

@@ -34,6 +34,6 @@ call_of = tool_table(
 
 
 def is_denied(error: dict[str, Any]) -> bool:
-    """Whether a failed call was denied. A tool that is not available is one that we removed."""
+    """Whether a failed call was denied; a tool counts as denied if we have made it unavailable."""
     words, (head, tail) = text_of(error.get("message")), _MISSING
     return error.get("code") == "denied" or (words.startswith(head) and words.endswith(tail))

@@ -1,4 +1,4 @@
-"""Keeps instructions of the node's user and of the repository away from the Gemini CLI."""
+"""Prevents the Gemini CLI from using instructions of the node's user and of the repository."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from node_agent.runtimes.starting import build_guard
 GENERAL: Mapping[str, Any] = {
     "enableAutoUpdate": False,
     "enableAutoUpdateNotification": False,
-    # By default it retries for more than 100 s; this allows one retry, after some seconds.
+    # by default Gemini retries for more than 100 s; this setting allows one retry, after some seconds
     "maxAttempts": 2,
 }
-# Folder trust stays on and is skipped by a flag: so no settings of the repository, and with them no servers,
-# hooks or commands, are merged into these. If it were off, everything would be trusted.
+# Folder trust stays on and is skipped by a flag, so that no settings of the repository (servers, hooks,
+# commands) are merged into these. If it were off, everything would be trusted.
 _SETTINGS: Mapping[str, Any] = {
     "security": {
         "auth": {"selectedType": "gemini-api-key"},
@@ -35,16 +35,16 @@ _SETTINGS: Mapping[str, Any] = {
 }
 
 
-# It searches for `.gemini/.env` from the checkout up to the root of the disk, including the home of the
-# node's user. No setting stops that, and none stops it from reading the repository's GEMINI.md.
+# Gemini searches for `.gemini/.env` from the checkout up to the root of the disk, including the home of the
+# node's user. No setting stops that, or stops it from reading the repository's GEMINI.md.
 def build_isolation(
     more: Mapping[str, Any],
     by_account: bool = False,
     hooks: Mapping[str, Any] | None = None,
     skills: bool = False,
 ) -> dict[str, bytes]:
-    """Return the files, with `more` settings in them. `by_account`: the login is a Google account, not a key.
-    `hooks`: ours; there are no others. `skills`: read those of the home, but none of the repository's."""
+    """Return the settings files, with `more` settings. `by_account`: the login is a Google account, not a
+    key. `hooks`: the only hooks. `skills`: read the skills of the home, but none of the repository's."""
     read = {"skills": {"enabled": True}} if skills else {}
     theirs = (".agents/skills", ".gemini/skills") if skills else ()
     ways = {"auth": {"selectedType": "oauth-personal"}} if by_account else {}

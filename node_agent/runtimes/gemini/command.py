@@ -17,7 +17,7 @@ from node_agent.wire.policy import Safety
 KEY, URL = "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"
 LOGIN, PROJECT = "GOOGLE_CLOUD_ACCESS_TOKEN", "GOOGLE_CLOUD_PROJECT"
 CREDENTIALS = (KEY, URL, LOGIN, PROJECT)
-"""The variables that log the program in or set its model server, and the project that pays if an account has
+"""The variables that log in the program or set its model server, and the project that pays if an account has
 several. A server without a key needs only its URL."""
 PROGRAM = Program(
     "gemini",
@@ -54,7 +54,7 @@ _RUNS = f'[[rule]]\ntoolName = "{_SHELL}"\ndecision = "allow"\npriority = 100\na
 _NETWORK = ("web_fetch", "google_web_search")
 _EDIT = ("replace", "write_file")
 _LOOKS = ("read_file", "read_many_files", "list_directory")
-# A model can leave its plan mode by itself, and then no rule applies.
+# a model can leave its plan mode without permission, and then no rule applies
 _MODE_SWITCHES = ("exit_plan_mode", "enter_plan_mode")
 _RULES = {
     Safety.SUGGEST: ("plan", ("run_shell_command", *_EDIT, *_MODE_SWITCHES, *_NETWORK)),
@@ -64,7 +64,7 @@ _RULES = {
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
+    """Return the launch. The prompt is in a file and the task on standard input; no command line has them."""
     mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     denied = tuple(dict.fromkeys((*denied, *request.without(OURS))))
     fenced = is_fenced(request, place)
@@ -102,8 +102,8 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _make_chat_spec(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> ProcessSpec:
-    """Return the launch of an interactive run. Denied: sub-agents, which would not ask. Without a pattern, a
-    rule would let `cat` and `ls` run unasked. No clean-up: it would delete a resumed session as broken."""
+    """Return the launch of an interactive run. Sub-agents are denied: they do not ask. Without the pattern, a
+    rule would allow `cat` and `ls` unasked. A clean-up would delete a resumed session as broken."""
     rules = [*map(_format_deny_rule, (*denied, *_MODE_SWITCHES, "invoke_agent"))]
     tools = (_SHELL, *_EDIT, *hooks.select_tools(request, (), _LOOKS))
     rules += [f'{_format_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in tools]
@@ -124,7 +124,7 @@ def _make_chat_spec(request: LaunchRequest, place: Place, denied: tuple[str, ...
 
 
 def _make_settings(request: LaunchRequest) -> dict[str, Any]:
-    """Return this run's settings in addition to every run's: reasoning effort, number of turns."""
+    """Return this run's own settings: reasoning effort and number of turns."""
     turns = request.limits.turns
     spent = {} if turns is None else {"model": {"maxSessionTurns": turns}}
     return {**build_overrides(request.reasoning, request.model), **spent}
@@ -140,7 +140,7 @@ def _make_hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
 
 
 def _allow_skill_reads(request: LaunchRequest) -> list[str]:
-    """Return the rules for reading skills: otherwise the program asks, and below full-auto nobody answers."""
+    """Return the rules that allow reading skills, because below full-auto no user answers the program."""
     return [_format_rule("activate_skill", "allow", 500)] if request.skills else []
 
 
@@ -173,12 +173,12 @@ def _make_env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
 
 def by_account(env: Mapping[str, str]) -> bool:
-    """Whether the program is launched with a Google account; a key or another server takes precedence."""
+    """Whether the program logs in with a Google account; a key or another model server has priority."""
     return bool(env.get(LOGIN)) and not (KEY in env or URL in env)
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the address and placeholder key of the model: the program does not start without any key."""
+    """Return the model's address and placeholder key, because the program does not start without a key."""
     return {name: env[name] for name in (KEY, URL) if name in env} | {KEY: env.get(KEY, "none")}
 
 

@@ -1,5 +1,5 @@
 """Reads the Gemini CLI's JSON stream: its actions, its usage, and whether it finished its work. The usage is
-reported only at the end. A refusal by the model is reported only if it left no text."""
+reported only at the end. A refusal by the model is reported only if the model left no text."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from node_agent.wire.receipt import Usage
 
 _DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
 _NOT_IN = re.compile(rb"^ +status: 40[13],", re.MULTILINE)
-"""What the program writes for users, before its stream begins, if a Google account is refused."""
+"""The text that the program writes for users, before its stream begins, if a Google account is refused."""
 _STATUS = re.compile(r'"code":\s*(\d{3})\b')
 _BY_STATUS = {
-    41: (FailureKind.MODEL_AUTH, "it has no valid key"),
-    53: (FailureKind.TURN_LIMIT, "it reached its turn limit"),
+    41: (FailureKind.MODEL_AUTH, "the program has no valid key"),
+    53: (FailureKind.TURN_LIMIT, "the agent reached its turn limit"),
 }
-"""Exit statuses that determine the failure by themselves, if no result reports success."""
+"""Exit statuses that alone determine the failure, if no result reports success."""
 
 
 class GeminiParser(EventParser):
-    """Reads one attempt's `-o stream-json`. The last `result` event is the terminal one."""
+    """Reads one attempt's `-o stream-json`. The last `result` event is final."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -37,9 +37,9 @@ class GeminiParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage: the model's turns as they arrive, and the tokens at the end."""
+        """Return the usage: the model's turns as they arrive, and the tokens at the end."""
         stats = dict_of(self._end.get("stats")) if self._end else {}
-        # Its output number omits the model's thinking, which is billed; the total includes it.
+        # Gemini's output number omits the model's thinking, which is billed; the total includes it.
         input_tokens, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
         thought = count_of(stats.get("total_tokens")) - input_tokens
         return Usage(
@@ -86,7 +86,7 @@ class GeminiParser(EventParser):
             yield base.TextPiece(text)
 
     def _count_turn(self) -> None:
-        """Count a turn: it begins with the model's first event after the task or after its tools' results."""
+        """Count a turn, which begins with the model's first event after the task or after tool results."""
         self._turns += self._asked
         self._asked, self._answered, self._end = False, True, None
 
@@ -120,14 +120,14 @@ class GeminiParser(EventParser):
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a successful result"
         if "output_tokens" not in dict_of(self._end.get("stats")):
-            return FailureKind.RUNTIME_UNREADABLE, "its result does not report its usage"
-        if self._trouble:  # for example a detected loop, which it reports as a success
+            return FailureKind.RUNTIME_UNREADABLE, "the program's result does not report its usage"
+        if self._trouble:  # for example a detected loop, which the program reports as a success
             return FailureKind.AGENT_FAILED, self._trouble
         return self._judge_answer(self._answer)
 
 
 def _find_kind(words: str, end: base.ExitInfo) -> FailureKind:
-    """Return the failure by the server's status: from the text, or as the exit status's lowest byte."""
+    """Return the failure kind by the server's status: from the text, or the exit status's lowest byte."""
     if found := _STATUS.search(words):
         return by_status(int(found[1]))
     if end.status is not None and 400 - 256 <= end.status < 256:

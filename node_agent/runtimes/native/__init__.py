@@ -1,3 +1,3 @@
-"""The runtime `native`: our own worker, for any model server with OpenAI's chat API."""
+"""The runtime `native`: PanCode's worker, for any model server with OpenAI's chat API."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The runtime `native`, our own worker, which comes with the node agent: its abilities, and its start."""
+"""The runtime `native`, PanCode's worker, which is part of the node agent: its abilities and its launch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 enforcement = held_but_full_auto
-"""The kernel limits the worker's file tools to the checkout. Without a sandbox, only full-auto has
+"""The kernel limits the worker's file tools to the checkout. Without a sandbox, only full-auto allows
 commands."""
 
 
 def _read_probe(results: Sequence[Said]) -> RuntimeFact:
-    """Return the fact: the worker is part of the node agent, so it is always available."""
+    """Return the fact: ready if a login variable is set, else not logged in. The worker needs no install."""
     (given, _) = [*results, (None, "")][0]
     if given != 0:
         return RuntimeFact(name="native", version=VERSION, state="not_logged_in", fix=LOGIN)

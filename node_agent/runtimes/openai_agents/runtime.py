@@ -1,4 +1,4 @@
-"""The runtime `openai-agents`: its abilities, and its start by the native worker's settings and a driver."""
+"""The runtime `openai-agents`: its abilities, and its launch with the native worker's settings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PROBE = make_probe(PROGRAM, LOGINS)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """Return a launch like the native worker's, with the name of the link to the SDK."""
+    """Return a launch like the native worker's, but started through the link to the SDK's Python."""
     return launch_worker(SDK_HOST, request, place, PROGRAM.name, DRIVER)
 
 
 enforcement = held_but_full_auto
-"""The tools are ours: the node agent's code judges and runs their calls."""
+"""The tools are PanCode's: the node agent's code checks and executes their calls."""
 RUNTIME = Runtime(
     "openai-agents",
     CAPABILITIES,

@@ -19,7 +19,7 @@ from node_agent.wire.policy import Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 CREDENTIALS = (KEY, URL, LOGIN)
-"""Variables that log the program in or set its model server; a server without a key needs only its URL."""
+"""Variables that log in the program or set its model server; a server without a key needs only its URL."""
 VENDOR = "https://api.openai.com/v1"
 PROGRAM = Program(
     "opencode",
@@ -43,7 +43,7 @@ ACP = AcpWay(
 PROMPT = "prompt.md"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 
-# Tools that are not named are denied, not asked for: an "ask" would end the run there, with exit status 0.
+# tools that are not named are denied, not asked about: an "ask" would end the run, with exit status 0
 _READ: dict[str, Any] = {"*": "deny", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow"}
 _EDIT = {**_READ, "edit": {"*": "allow", ".git/*": "deny", ".git/**": "deny"}}
 _RULES = {Safety.SUGGEST: _READ, Safety.AUTO_EDIT: _EDIT, Safety.FULL_AUTO: {**_EDIT, "bash": "allow"}}
@@ -52,7 +52,7 @@ _QUIET = dict.fromkeys(
         "OPENCODE_DISABLE_AUTOUPDATE",
         "OPENCODE_DISABLE_MODELS_FETCH",
         "OPENCODE_DISABLE_LSP_DOWNLOAD",
-        "OPENCODE_DISABLE_PROJECT_CONFIG",  # nor AGENTS.md, which is in the prompt
+        "OPENCODE_DISABLE_PROJECT_CONFIG",  # nor AGENTS.md, which is already in the prompt
         "OPENCODE_DISABLE_EXTERNAL_SKILLS",  # skills of the repository, and of folders of other programs
     ),
     "1",
@@ -63,19 +63,19 @@ _OWN_PLUGINS = {"OPENCODE_DISABLE_DEFAULT_PLUGINS": "1"}
 """Switches off the built-in plugins: they only log the program in at vendors."""
 
 
-# Without these files it fetches that package from npm at every start, although --pure uses none.
+# without these files OpenCode fetches that package from npm at every start, although --pure uses none
 _LOCK = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
 _INSTALLED = {
     "config/opencode/node_modules/.keep": b"",
     "config/opencode/package-lock.json": json.dumps(_LOCK).encode(),
 }
 _FOLDERS = ("config", "data", "state", "cache")
-# named here, so that set-up cannot leave anything in them
+# named here, so that set-up cannot leave anything in these folders
 _INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
+    """Return the launch. The prompt is in a file and the task on standard input; no command line has them."""
     files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request), **_make_hooks(request, place)}
     files |= skills.lay_files(request, "config/opencode/skills")
     env = base_env(request, place)
@@ -83,8 +83,8 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if kept is not None and not (KEY in env or URL in env):
         login = {f"data/opencode/{LOGIN_FILE}": kept}
     model = f"{'openai' if login else 'pancode'}/{request.model or 'default'}"
-    # Without a title it calls the model to make one, which no event reports. Its home has no plugin but ours,
-    # which `--pure` would disable.
+    # Without a title OpenCode calls the model to make one, which no event reports. The home has no plugin but
+    # ours, which `--pure` would disable.
     pure = () if hooks.has_hook(request, place) else ("--pure",)
     argv = ["opencode", "run", "--format", "json", *pure, "--model", model, "--title", "pancode"]
     if request.resume:
@@ -97,7 +97,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     return wrap_launch(ACP.model_copy(update={"argv": (*ACP.argv, *pure)}), request, place, headless)
 
 
-# An exception denies the call: the model receives its text as the result, and the run continues.
+# an exception denies the call: the model gets the exception's text as the result, and the run continues
 _PLUGIN = """\
 import { execFile } from "node:child_process";
 const [TOOLS, [program, ...given], timeout] = ASKED;
@@ -118,7 +118,7 @@ export const Policy = async () => ({
 
 
 def _make_hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """Return the files of the hook as a plugin: the program does not support a command as a hook."""
+    """Return the hook's files as a plugin, because the program does not support a command as a hook."""
     if not hooks.has_hook(request, place):
         return {}
     tools = hooks.select_tools(request, ("bash",), ("edit", "write", "patch", "apply_patch", "read"))
@@ -143,12 +143,12 @@ def _make_settings(
     request: LaunchRequest, place: Place, env: Mapping[str, str], model: str
 ) -> dict[str, Any]:
     provider, _, name = model.partition("/")
-    # The program need not know the model.
+    # the program need not know the model
     settings = {"options": {"reasoningEffort": LEVELS[request.reasoning]}} if request.reasoning else {}
     limit = {"context": 131072, "output": 8192}
     known = {name: {"name": name, "tool_call": True, "limit": limit, **settings}}
     given = {"models": known} if provider != "pancode" else _make_provider(known, env)
-    # the tools that its level allows, and among them only the agent's own
+    # the tools that the level allows, and among them only the agent's own
     allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         allowed = {**allowed, "bash": {"*": "allow", **{f"{words}*": "deny" for words in NEVER}}}
@@ -168,13 +168,13 @@ def _make_settings(
 
 
 def _make_provider(known: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    """Return the provider; it reads key and server from the environment, as set-up and gates see these
-    settings."""
+    """Return the provider's settings. Key and server come from the environment, because set-up and gates can
+    see these settings."""
     options = {"baseURL": f"{{env:{URL}}}" if URL in env else VENDOR}
     if KEY in env:
         options["apiKey"] = f"{{env:{KEY}}}"
     return {
-        "npm": "@ai-sdk/openai-compatible",  # part of the program: nothing is downloaded
+        "npm": "@ai-sdk/openai-compatible",  # part of the program, so nothing is downloaded
         "name": "pancode",
         "options": options,
         "models": known,

@@ -1,4 +1,4 @@
-"""Reads OpenCode's JSON stream: its actions, its usage, and whether it finished its work. It has no final
+"""Reads OpenCode's JSON stream: its actions, its usage, and whether it finished its work. There is no final
 event: a run has finished if its last step finished with the reason "stop"."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BY_REASON = {"length": FailureKind.AGENT_FAILED, "unknown": FailureKind.MODEL_F
 
 
 class OpencodeParser(EventParser):
-    """Reads one attempt's `run --format json`. The end is a `step_finish` or `error` that no step follows."""
+    """Reads one attempt's `run --format json`. It ends with a `step_finish` or `error` without a next one."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -35,7 +35,7 @@ class OpencodeParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage of the steps that have finished so far."""
+        """Return the usage of the steps that have finished so far."""
         return self._usage
 
     # ---- events
@@ -61,7 +61,7 @@ class OpencodeParser(EventParser):
                 self._end = event
 
     def _read_call(self, tool: str, state: dict[str, Any]) -> Iterator[base.Activity]:
-        """Yield the activities of a call; it is reported only after its end."""
+        """Yield the activities of a call, which is reported only after its end."""
         call = call_of(tool, dict_of(state.get("input")))
         self._calls[call.action] += 1
         yield call
@@ -96,7 +96,7 @@ class OpencodeParser(EventParser):
         if self._end is None:
             return without_end(end, self._lines, self._session is not None, "the end of its last step")
         if self._end.get("type") == "error":
-            # Without a status, no model server answered.
+            # without a status, no model server answered
             error = dict_of(self._end.get("error"))
             data, name = dict_of(error.get("data")), text_of(error.get("name"), "an error without a name")
             words = f"{name}: {text_of(data.get('message'))}".rstrip(": ")
@@ -105,10 +105,10 @@ class OpencodeParser(EventParser):
             return _BY_NAME.get(name, FailureKind.MODEL_FAILED), words
         reason = text_of(dict_of(self._end.get("part")).get("reason"), "none")
         if reason != "stop":
-            words = f"{base.how_it_ended(end)}, its last step ended with the reason {reason!r}"
+            words = f"{base.how_it_ended(end)}; the agent's last step ended with the reason {reason!r}"
             return _BY_REASON.get(reason, FailureKind.NO_ANSWER), words
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a finished last step"
         if not self._has_usage:
-            return FailureKind.RUNTIME_UNREADABLE, "its last step does not report its usage"
+            return FailureKind.RUNTIME_UNREADABLE, "the agent's last step does not report its usage"
         return self._judge_answer(self._answer)

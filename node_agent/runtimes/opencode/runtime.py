@@ -1,4 +1,4 @@
-"""The runtime `opencode`: its abilities and its parts."""
+"""The runtime `opencode`: its abilities and the functions that implement it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BROUGHT = (
     *(Brought(f".opencode/{name}/*.{kind}") for name in ("plugin", "plugins") for kind in ("js", "ts")),
     *(Brought(f"{at}opencode.{kind}", "plugin") for at in ("", ".opencode/") for kind in ("json", "jsonc")),
 )
-"""The program's scan of the checkout ignores both `--pure` and the switch for a project's settings."""
+"""The program scans the checkout despite `--pure` and the switch for a project's settings."""
 RUNTIME = Runtime(
     "opencode",
     replace(

@@ -1,3 +1,3 @@
-"""The runtime `scripted`: a scripted stand-in that behaves as good and bad agents do, on command."""
+"""The runtime `scripted`: a test program that acts like good and bad agents, as its task prescribes."""
 
 from __future__ import annotations

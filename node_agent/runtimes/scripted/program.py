@@ -54,7 +54,7 @@ MARK = "#!scripted"
 
 
 class BadScript(Exception):
-    """Raised when the task does not have the documented form."""
+    """The error when the task does not have the documented form."""
 
 
 def parse_task(task: str) -> list[list[str]] | None:
@@ -105,7 +105,7 @@ BLOCK = b"x" * 99 + b"\n"
 
 
 class End(Exception):
-    """Ends the script, with its exit status and the terminal event to write, if any."""
+    """Raised to end the script, with its exit status and the final event to write, if any."""
 
     def __init__(self, code: int, status: str = "", text: str = "") -> None:
         super().__init__(text)
@@ -113,7 +113,7 @@ class End(Exception):
 
 
 class ScriptEvents:
-    """Writes the events, each as one whole line."""
+    """Writes the events, each as one complete line."""
 
     def event(self, kind: str, **fields: object) -> None:
         self.line(json.dumps({"type": kind, **fields}, ensure_ascii=False))
@@ -233,7 +233,7 @@ Act = Callable[..., None]
 
 
 class Double:
-    """Performs one script."""
+    """The scripted agent, which performs one script."""
 
     def __init__(self, voice: ScriptEvents, read_only: bool, max_usd: Decimal | None) -> None:
         self.voice, self.read_only, self.max_usd = voice, read_only, max_usd
@@ -348,7 +348,7 @@ class Double:
             if os.path.exists(path):
                 return
             time.sleep(0.05)
-        raise ValueError(f"{path} did not appear in {seconds} s")
+        raise ValueError(f"{path} did not appear within {seconds} s")
 
     def do_hang(self) -> None:
         while True:
@@ -420,12 +420,12 @@ def leave_child(seconds: float, path: str, env: dict[str, str]) -> None:
 
 
 def read_option(argv: list[str], name: str) -> str | None:
-    """Return the argument after an option, or None without that option."""
+    """Return the argument after an option; None without the option."""
     return argv[argv.index(name) + 1] if name in argv else None
 
 
 def main(argv: list[str]) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the default: the signal ends it without a message
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the default: the signal ends the process without a message
     task = sys.stdin.buffer.read().decode("utf-8", "replace")
     limit, read_only = read_option(argv, "--max-usd"), "--read-only" in argv
     voice = ScriptEvents()

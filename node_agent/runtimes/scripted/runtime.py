@@ -1,4 +1,4 @@
-"""The runtime `scripted`: its capabilities and its parts."""
+"""The runtime `scripted`: its abilities and the functions that implement it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program.py")
 
 
 def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
-    """Return the launch `python3 -I -S program.py`: no site packages, none of the user's Python settings."""
+    """Return the launch `python3 -I -S program.py`, without site packages and the user's Python settings."""
     argv = [place.python, "-I", "-S", PROGRAM]
     if not request.may_write:
         argv.append("--read-only")
@@ -36,14 +36,14 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
 
 
 def find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """Return how the rules are enforced: this program obeys --read-only, unless its script says `force`."""
+    """Return how the rules are enforced: the program obeys --read-only, unless its script uses `force`."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.RUNTIME
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
-    """Return the fact: the program comes with the node agent, so it is always installed."""
+    """Return the fact that the program is available, because it is part of the node agent."""
     return RuntimeFact(name="scripted", version="1", state="ok")
 
 
@@ -58,7 +58,7 @@ _BY_STATUS = {
 
 
 class ScriptedParser(EventParser):
-    """Reads one attempt of the scripted program; the last `result` event is the terminal one."""
+    """Reads one attempt of the scripted program; the last `result` event is final."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class ScriptedParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage that the script claims; zero before that, as it calls no model."""
+        """Return the usage that the script claims; zero before that, because the program calls no model."""
         return self._usage
 
     def _said(self) -> str:
@@ -120,7 +120,7 @@ class ScriptedParser(EventParser):
                 text_of(status), FailureKind.AGENT_FAILED
             ), text or "an error without a message"
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a successful result"
         return self._judge_answer(text)
 
 

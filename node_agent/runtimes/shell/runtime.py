@@ -1,4 +1,4 @@
-"""The runtime `shell`: its capabilities and its parts."""
+"""The runtime `shell`: its abilities and the functions that implement it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
 
 
 def find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """Return how the rules are enforced: by the sandbox, or not, since a shell enforces none itself."""
+    """Return how the rules are enforced: by the sandbox, or not, because a shell enforces no rules."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.IMPOSSIBLE
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
-    """Return the fact: any POSIX shell is enough."""
+    """Return the fact that a shell is available: any POSIX shell is enough."""
     found = bool(results) and results[0][0] == 0
     fix = "" if found else "install a POSIX shell as `sh`"
     return RuntimeFact(name="shell", state="ok" if found else "missing", fix=fix)
@@ -42,11 +42,14 @@ PROBE = base.Probe((("sh", "-c", ":"),), read_probe)
 
 
 _KEEP = base.ANSWER_CHARS * 4  # a UTF-8 character has at most four bytes
-_CANNOT_RUN = {126: "it names a program that is not executable", 127: "it names a program that was not found"}
+_CANNOT_RUN = {
+    126: "the script names a program that is not executable",
+    127: "the script names a program that was not found",
+}
 
 
 class ShellParser:
-    """A parser that keeps only the end of the output."""
+    """A parser that stores only the end of the output."""
 
     def __init__(self) -> None:
         self._tail = b""
@@ -56,12 +59,12 @@ class ShellParser:
         return base.NOTHING
 
     def feed(self, chunk: bytes) -> list[base.Activity]:
-        """Return every piece of output as text for the user who watches."""
+        """Return every piece of output as text for a user who watches the run."""
         self._tail = (self._tail + chunk[-_KEEP:])[-_KEEP:]
         return [base.TextPiece(chunk.decode("utf-8", "replace"))] if chunk else []
 
     def finish(self, end: base.ExitInfo) -> base.RuntimeVerdict:
-        """Return the verdict: success for exit 0, else the script's failure, also for a missing program."""
+        """Return the verdict: success for exit 0, else the script's failure, even for a missing program."""
         failure, reason = self._judge(end)
         answer = base.keep_end(self._tail.decode("utf-8", "replace").strip())
         return base.RuntimeVerdict(failure, reason, answer, base.NOTHING)
@@ -72,7 +75,7 @@ class ShellParser:
         if end.status == 0:
             return None, "exit 0"
         if end.status in _CANNOT_RUN:
-            words = f"the script ended with exit {end.status}: {_CANNOT_RUN[end.status]} (see its log)"
+            words = f"the script ended with exit status {end.status}: {_CANNOT_RUN[end.status]} (see its log)"
             return FailureKind.AGENT_FAILED, words
         last = [line[:COMPLAINT_CHARS] for line in read_complaints(end)[-1:]]
         return FailureKind.AGENT_FAILED, ": ".join((base.how_it_ended(end), *last))

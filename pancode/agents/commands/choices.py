@@ -23,7 +23,7 @@ from pancode.kernel.route import check_name
 def runtimes(
     *, name: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
 ) -> None:
-    """List runtimes: the nodes that have each, the fixes for other nodes, and each node's sandbox.
+    """List runtimes: the nodes that have each, how to fix it on other nodes, and each node's sandbox.
 
     With NAME, show one runtime, node by node.
     """
@@ -136,7 +136,7 @@ def check_rules(face: Face, file: str | None) -> int:
     path = None if file is None else Path(folder_here(), file).expanduser()
     answer = rules_here(home_of(os.environ), path.parent if path else Path(folder_here()), os.environ)
     if path is not None and str(path) not in answer["files"]:
-        fix = "name it pansafety.yaml, in your PANCODE_HOME or at the root of a repository"
+        fix = "name the file pansafety.yaml, in your PANCODE_HOME or at the root of a repository"
         raise UsageError(f"{file} is not a rules file in force", fix=fix)
     report = {"files": answer["files"], "warnings": answer["warnings"]}
     lines = [*(f"warning: {one}" for one in answer["warnings"]), f"{len(answer['rules'])} rules, no errors"]
@@ -166,7 +166,7 @@ def check_deed(
     read_only: Annotated[bool, option("Judge as for a read-only agent.", "--read-only")] = False,
     face: Json,
 ) -> int:
-    """Show whether a run in this folder may do COMMAND or access --path. Exit code 18 if it may not.
+    """Show whether a run in this folder may run COMMAND or access --path. Exit code 18 if it may not.
 
     Nothing is run. A command that cannot be analyzed is `unknown`, which no level allows.
     """
@@ -230,12 +230,12 @@ def _format_cell(fact: answers.NodeRuntime) -> str:
 
 
 def is_local_only(fact: answers.RuntimeFacts) -> bool:
-    """Whether the runtime works without a login there, since it uses only the node's own model servers."""
+    """Whether the runtime works without a login on that node, since it uses only the node's model servers."""
     return fact["served"]
 
 
 def by_subscription(fact: answers.RuntimeFacts) -> bool:
-    """Whether its runs use a vendor's subscription login there."""
+    """Whether the runtime's runs on that node use a vendor's subscription login."""
     return fact["login"] == "subscription"
 
 
@@ -266,7 +266,7 @@ def _need(fact: answers.NodeRuntime) -> str:
 
 
 def evidence_of(answer: dict[str, Any]) -> str:
-    """Return a table of what enforces each rule and of the breaches; for one runtime also each act."""
+    """Return what enforces each rule and how many hostile acts succeeded; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
     rows = []
     for row in answer["matrix"]:

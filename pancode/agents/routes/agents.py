@@ -38,7 +38,7 @@ def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
 
 
 def _shape(agent: Agent) -> AgentShape:
-    """Return the agent with the names of panagents.yaml where ours differ."""
+    """Return the agent's definition, with field names as in panagents.yaml where the code's differ."""
     answer: Any = asdict(agent)
     usd, sampling = agent.limits.usd, agent.sampling
     del answer["said_role"], answer["isolations"]
@@ -60,7 +60,7 @@ def _shape(agent: Agent) -> AgentShape:
 def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     """Show the prompt of an agent.
 
-    It is compiled as a dispatch from this folder would; the node adds the repository's AGENTS.md later.
+    The prompt is compiled as for a dispatch from this folder; the node adds the repository's AGENTS.md.
     """
     around, project = context.coordinator.around({}), context.project_of(call.query.get("cwd"))
     agent, defaults = find_agent(around.agents(project), call.path["agent"]), around.defaults(project)

@@ -27,7 +27,7 @@ from pancode.kernel.node import describe_isolation
 def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
     """List runtimes and the nodes that have them.
 
-    Facts as the nodes reported them, with the node of each.
+    Each fact is as its node reported it.
     """
     heard = list_nodes(context.core)
     found: dict[str, list[NodeRuntime]] = {n: [] for n in RUNTIMES if is_listed(n)}

@@ -19,7 +19,7 @@ from pancode.interfaces.client.client import FULL, Client, home_of, start_coordi
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
 HELD = 73
-"""Exit status that tells the systemd units that another coordinator has locked the home."""
+"""Exit status by which the systemd units recognize that another coordinator has locked the home."""
 
 
 @verb("admin serve", "pancode admin serve", "pancode admin serve --background")
@@ -72,7 +72,7 @@ def _as_child(stamp: int | None) -> int:
         serve_here(os.environ, make_fleet_calls, quiet=True, stamp=stamp)
     except AlreadyRunningError as there:
         sys.stderr.write(f"{there}\n")
-        # After exit status 0, systemd would restart the service, as one that ended before it was ready.
+        # With exit status 0, systemd would restart the service, as if it had ended before it was ready.
         return HELD if by_service else ExitCode.DONE
     except PancodeError as error:
         return tell_error(error, as_json=True)
@@ -143,7 +143,7 @@ def service(
 def api_stdio() -> int:
     """Forward connections to this machine's coordinator over standard input and output.
 
-    If PANCODE_COORDINATOR names this machine, commands on other machines run this through SSH.
+    Commands on other machines whose PANCODE_COORDINATOR names this machine run this through SSH.
     """
     from pancode.app.server.api_stdio import serve_stdio
 

@@ -62,8 +62,8 @@ def demo(
 ) -> int:
     """Run a whole fleet on this machine in under a minute: no root, key, model or network needed.
 
-    Two nodes over SSH and four runs. One node agent is killed during a run; receipts are verified, a change
-    is landed, costs are balanced, and everything is removed. Exit code 0 only if every check passed.
+    The demo runs four runs on two nodes over SSH and kills one node agent during a run. It verifies receipts,
+    lands a change, balances costs and removes everything. Exit code 0 only if every check passed.
     """
     from pancode.app import demo as offline
 
@@ -146,7 +146,7 @@ def _repair_all(face: Face, approved: bool) -> None:
 
 Kind = Literal["agents", "rules", "workflow", "skills"]
 _NAMES: dict[str, Kind] = {"panagents": "agents", "pansafety": "rules", "SKILL": "skills"}
-_KIND = "The kind of file (default: by its name): agents, rules, workflow or skills."
+_KIND = "The kind of file (default: derived from its name): agents, rules, workflow or skills."
 
 
 @verb(

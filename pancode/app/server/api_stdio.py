@@ -68,7 +68,7 @@ class Relay:
             self._channels.send(FrameKind.REFUSED, number, json.dumps(_dump_error(error)).encode())
             return
         connection.settimeout(None)
-        # Before OPENED: the caller sends as soon as it receives that.
+        # Done before sending OPENED, since the caller sends data as soon as it receives OPENED.
         self._channels.carry(number, connection, halves="copy" in wanted)
         self._channels.send(FrameKind.OPENED, number)
 
@@ -98,8 +98,8 @@ def _read_hello(source: int) -> dict[str, Any]:
     hello = read_line(bytes(line))
     if hello is None:
         raise UsageError(
-            "this command must be started by PanCode on another node",
-            fix="on the other node: export PANCODE_COORDINATOR=ssh://THIS-MACHINE",
+            "this command must be started by PanCode on another machine",
+            fix="on the other machine: export PANCODE_COORDINATOR=ssh://THIS-MACHINE",
             code="no_far_end",
         )
     return hello
@@ -123,7 +123,7 @@ def _collect_facts(folder: object) -> dict[str, Any]:
 
 
 def _resolve_folder(named: str) -> str:
-    """Return the absolute folder; relative ones start at the login's home, as with scp. WorkspaceError."""
+    """Return the absolute folder; a relative path starts at the login's home, as with scp. WorkspaceError."""
     found = Path.home() / Path(named).expanduser() if named.startswith("~") else Path.home() / named
     if not found.is_dir():
         raise WorkspaceError(

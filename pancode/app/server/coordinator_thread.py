@@ -21,7 +21,7 @@ BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Passes:
-    """The thread of the passes, started and stopped once. A failed pass is logged, repaired and retried."""
+    """The thread that makes the coordinator's passes. A failed pass is logged, repaired and retried."""
 
     def __init__(
         self,
@@ -29,8 +29,8 @@ class Passes:
         held: Callable[[], bool] = lambda: True,
         heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`held`: whether the home is still ours; if not, the process ends. `heartbeat`: called after each
-        pass, even a failed one, since a restart would not repair the cause."""
+        """`held`: whether the home still belongs to this process, which otherwise ends. `heartbeat`: called
+        after each pass, even a failed one, since a restart would not repair the cause."""
         self._heartbeat = heartbeat
         self._context = context
         self._held = held
@@ -72,7 +72,7 @@ class Passes:
             self._heartbeat()
 
     def _run_pass(self) -> None:
-        # A fleet without nodes never uses Redis, but should find it alive when needed.
+        # A fleet without nodes never uses Redis, but Redis should run when it is needed.
         now = self._context.core.ports.clock.mono_ms()
         if now - self._looked_ms >= LOOK_MS:
             self._looked_ms = now
@@ -105,7 +105,7 @@ class Passes:
         except PancodeError:
             return
         except Exception as error:  # for example if the home is gone; the next check detects that
-            log.error("the repair failed", exc_info=error)
+            log.error("the repair after a failed pass failed", exc_info=error)
             return
         if done:
             log.warning("%s", done)
@@ -113,6 +113,6 @@ class Passes:
 
 def pause_ms(received: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> int:
     """Return the delay before the next pass, given the last wait and the time since the last pass."""
-    if received:  # messages that follow quickly are handled together
+    if received:  # messages that arrive in quick succession are handled together
         return GATHER_MS if ended_ms < BUSY_MS else 0
     return max(0, wait_ms - listened_ms)  # without nodes the wait returned early

@@ -1,4 +1,4 @@
-"""Serves HTTP on one socket in its own thread; a port that is open to strangers has limits."""
+"""Serves HTTP on one socket in its own thread; a port that strangers can reach has limits."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from pancode.kernel.threads import EssentialThread, end_process_on_memory_error
 HEAD, NAMES, BODY = 64 * 1024, 16 * 1024, 16 * 2**20
 """Most bytes of a head, of all header names in it, of a body. Routes with lower limits refuse themselves."""
 HEAD_S, BODY_S, TAKEN_S = 10.0, 60.0, 60.0
-"""Seconds for a head, for a body, and for an unauthenticated client to read the answer."""
+"""Seconds for a request's head, for its body, and for an unauthenticated client to read the answer."""
 _PIECE = 16 * 1024
 _PIPELINED = 16
 
 
 class DirectProtocol(HttpToolsProtocol):
-    """One connection over TCP. `left` is called when it ends."""
+    """One connection over TCP. `left`: called when the connection ends."""
 
     def __init__(self, place: DirectPlace, left: Callable[[], None], **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._place, self._left = place, left
         self._timer: asyncio.TimerHandle | None = None
         self._in_head, self._refused = True, 0
-        """Whether a head is read, also between two messages; and the status of a refusal, 0 for none."""
+        """Whether a head is being read, or awaited between requests; the status of a refusal, 0 for none."""
         self._since, self._names, self._head, self._sent = 0, 0, 0, 0
         """Bytes: since the parser's last callback, of the header names, of the headers, of the body."""
 
@@ -53,7 +53,7 @@ class DirectProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser small pieces: for incomplete data, its time grows quadratically."""
+        """Pass the parser small pieces: for incomplete data, its parsing time grows quadratically."""
         self._unset_keepalive_if_required()
         if self._in_head and self._timer is None:
             self._limit(HEAD_S)
@@ -79,7 +79,7 @@ class DirectProtocol(HttpToolsProtocol):
         self._limit(HEAD_S)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:  # a trailer after the body; we do not use those
+        if not self._in_head:  # a trailer after the body, which PanCode does not use
             return
         self._names += len(name)
         self._head += len(name) + len(value)
@@ -121,7 +121,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
-        self._limit(TAKEN_S)  # closing waits until the client has read its answer
+        self._limit(TAKEN_S)  # the connection closes only after the client has read its answer
 
     def _let_in(self) -> None:
         self._place.known = True
@@ -129,7 +129,7 @@ class DirectProtocol(HttpToolsProtocol):
             self._limit(None)
 
     def _limit(self, seconds: float | None) -> None:
-        """Set a new time limit, which replaces the previous one."""
+        """Set a new time limit for the connection, which replaces the previous one; None: no limit."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
@@ -152,7 +152,7 @@ QUIET: dict[str, Any] = {
     "ws": "none",
     "loop": "asyncio",
     "lifespan": "off",
-    "log_level": "error",  # its warnings are about requests: many requests would fill the log
+    "log_level": "error",  # the server's warnings are about requests: many requests would fill the log
     "access_log": False,
     "log_config": None,
     "server_header": False,
@@ -160,14 +160,14 @@ QUIET: dict[str, Any] = {
 """The settings of all of PanCode's servers."""
 _STARTED_S = 30.0
 _AGAIN_S, _CROWDED_S, _TELL_S = 0.2, 0.002, 60.0
-"""Seconds between two attempts, between newcomers that displace others, and between two log lines."""
+"""Seconds between two attempts to accept, between displacements by new clients, and between two log lines."""
 
 
 class _Server(uvicorn.Server):
-    """A server. `heartbeat` is called by its event loop ten times a second.
+    """An HTTP server. `heartbeat` is called by its event loop ten times a second.
 
-    It accepts connections itself: asyncio limits nothing, allows a minute for a handshake, and logs a
-    megabyte per second when no file descriptor is free. `bounds`: for a port open to strangers; None: none.
+    The server accepts connections itself: asyncio limits nothing, allows a minute for a handshake, and logs a
+    megabyte per second when no file descriptor is free. `bounds`: for a port open to strangers.
     """
 
     def __init__(
@@ -243,7 +243,7 @@ class _Server(uvicorn.Server):
         return True
 
     def _begin(self, made: socket.socket, place: DirectPlace | None) -> asyncio.Task[None]:
-        """Start the connection's task; if cancelled before its first step, it closes the socket."""
+        """Start the connection's task; a task cancelled before its first step still closes the socket."""
         task = self._keep(asyncio.get_running_loop().create_task(self._connect(made, place)))
         task.add_done_callback(lambda ended: made.close() if ended.cancelled() else None)
         return task
@@ -265,7 +265,7 @@ class _Server(uvicorn.Server):
                 lambda: protocol, made, ssl=self.config.ssl, ssl_handshake_timeout=timeout
             )
         except (OSError, asyncio.CancelledError):
-            with suppress(OSError):  # during a handshake the library may still have it open
+            with suppress(OSError):  # during a handshake the library may still have the socket open
                 made.shutdown(socket.SHUT_RDWR)
             made.close()
             self._release_place(place)
@@ -283,7 +283,7 @@ class _Server(uvicorn.Server):
 
 
 class Answering:
-    """A server in a thread, started and stopped once."""
+    """An HTTP server in a thread, started and stopped once."""
 
     def __init__(
         self,
@@ -298,7 +298,7 @@ class Answering:
         self._socket: socket.socket | None = None
 
     def start(self, listening: socket.socket) -> bool:
-        """Start; return whether requests are answered now. The server takes over the socket."""
+        """Start serving; return whether requests are answered now. The server takes over the socket."""
         self._socket = listening
         self._thread = EssentialThread(self._server.run, self._name, [listening])
         self._thread.start()
@@ -314,7 +314,7 @@ class Answering:
         return self._thread is not None and self._thread.is_alive() and not self._server.should_exit
 
     def end(self) -> None:
-        """Like `stop`, without waiting; may be called from any thread."""
+        """Stop as `stop` does, but without waiting; may be called from any thread."""
         self._server.should_exit = True
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Stops what a killed coordinator left on this machine: its Valkey, which outlives it on purpose."""
+"""Stops what a killed coordinator left running on this machine: its Valkey, which outlives it on purpose."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.queue.valkey.process import read_record
 
 
 def end_left(home: Path) -> int | None:
-    """Stop a leftover Valkey; return its pid. None: none ran, or a coordinator is using it."""
+    """Stop a leftover Valkey; return its pid. None: no Valkey ran, or a coordinator is using it."""
     folder = home / "valkey"
     record = read_record(folder / "server.json")
     if record is None or not record.alive():

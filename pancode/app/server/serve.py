@@ -59,7 +59,7 @@ class PeerProtocol(HttpToolsProtocol):
 
 
 def caller_of(connection: Any) -> tuple[str, int]:
-    """Return (start, pid) of the connected process, read now because the pid may be reused later."""
+    """Return (start time, pid) of the connected process, read now because the pid may be reused later."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid: int = _CREDENTIALS.unpack(credentials)[0]
     return start_of(pid), pid
@@ -72,8 +72,8 @@ _SERVICE_LOOK_S, _SERVICE_LOOKS = 0.2, 100
 def left_to_service(root: Path, environ: Mapping[str, str], sleep: Callable[[float], None]) -> bool:
     """Whether a service has started this home's coordinator; waits up to 20 s for a service that is starting.
 
-    A coordinator started next to a starting or restarting service could be first; the service would then find
-    the home locked and give up until the next boot.
+    Without the wait, a coordinator started here could be first; the service would then find the home locked
+    and give up until the next boot.
     """
     unit = unit_of(root, environ)
     services = (service_of(root, (None, None), environ), SystemService(unit))
@@ -93,7 +93,7 @@ MakeBeside = Callable[[ApiContext], Sequence[BackgroundThread]]
 
 
 def make_no_threads(context: ApiContext) -> Sequence[BackgroundThread]:
-    """Return no threads, for a coordinator that only answers."""
+    """Return no threads, for a coordinator that only answers requests."""
     return ()
 
 
@@ -105,7 +105,7 @@ _SWITCH_S = 0.002
 """Seconds until a thread yields the interpreter, which SSH, passes and the API share, so that tunnel data
 does not wait for a pass.
 
-Not shorter, as in the node agent: waiting threads wake up this often.
+The value is not shorter, as in the node agent, because waiting threads wake up this often.
 """
 
 
@@ -121,7 +121,7 @@ class Serving:
         beside: MakeBeside = make_no_threads,
         stamp: int = 0,
     ) -> None:
-        """`stamp`: that of the known "fleet is down" mark; a newer mark prevents the start."""
+        """`stamp`: of the "fleet is down" mark that the caller has seen; a newer mark prevents the start."""
         self._root, self._stamp = root, stamp
         self._watch = watch or read_watchdog({}, clock, frozenset())
         self._make, self._beside = make, beside
@@ -130,7 +130,7 @@ class Serving:
         self._for_good = False
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve; `ready` is called once it serves. AlreadyRunningError, ConfigError, UnavailableError."""
+        """Serve until a stop; call `ready` once ready. AlreadyRunningError, ConfigError, UnavailableError."""
         lock = HomeLock(self._root)
         lock.take()
         try:
@@ -148,16 +148,16 @@ class Serving:
                 signal.signal(number, signal.SIG_DFL)
 
     def end(self, by: str) -> None:
-        """Stop, and prevent an automatic restart: a user requested it, or (`by` is "") the home is gone."""
+        """Stop, and prevent a restart: the user `by` requested it, or (`by` is "") the home was removed."""
         self._for_good = True
         if by:
-            mark_down(self._root, by)  # before any waiting caller can see that we are gone
+            mark_down(self._root, by)  # before any waiting caller can see that this process has ended
         self._stop.set()
 
     def _serve(
         self, coordinator: CoordinatorApi, ready: Callable[[], None], is_ours: Callable[[], bool]
     ) -> None:
-        """Start in order, wait, and stop in reverse order: API, passes, a final pass, Valkey."""
+        """Start all parts in order, wait, and stop in reverse order: API, passes, a final pass, Valkey."""
         try:
             coordinator.start()
             not_down_since(self._root, self._stamp)  # starting takes a while
@@ -215,16 +215,16 @@ def _make_api(context: ApiContext, heartbeat: Callable[[], None]) -> Answering:
 
 
 def listen(root: Path) -> socket.socket:
-    """Return the API's socket, accessible only to its owner. An old file there is stale: we have the lock."""
+    """Return the API's socket, accessible only to its owner. An old file is stale, as the lock was taken."""
     draft = root / f"{SOCKET}.new"
     draft.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Not by umask, which is per process: other threads would create folders without access.
+    # umask cannot do this: it applies to the process, so other threads would create folders without access
     with open_socket_path(root, draft.name) as path:
         made.bind(path)
     draft.chmod(0o600)
     made.listen(1024)
-    draft.replace(root / SOCKET)  # appears under its final name only when restricted and listening
+    draft.replace(root / SOCKET)  # the socket gets its final name only when it is restricted and listening
     return made
 
 
@@ -252,7 +252,7 @@ def serve(
 
 
 def _handled_signals(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
-    """Return SIGTERM, and the given signals that are not ignored, as background shells and nohup do."""
+    """Return SIGTERM, and those of `numbers` that are not ignored (background shells, nohup ignore some)."""
     ignored = signal.SIG_IGN
     return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))
 

@@ -24,7 +24,7 @@ class AlreadyRunningError(UnavailableError):
 
 
 class HomeLock:
-    """The right to be the coordinator of a home. The lock decides; the pid file just names the holder."""
+    """The right to be the coordinator of a home. The lock decides; the pid file only names the process."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -47,7 +47,7 @@ class HomeLock:
         draft.replace(self._root / PID)
 
     def held(self) -> bool:
-        """Whether our lock file is still the one in the home; not if the home was removed."""
+        """Whether this process's lock file is still the one in the home; not if the home was removed."""
         if self._handle is None:
             return False
         try:
@@ -65,7 +65,7 @@ class HomeLock:
 
 
 def holder_of(root: Path) -> ProcessId | None:
-    """Return the coordinator running on the home; None if none runs, even if stale files name one."""
+    """Return the coordinator that runs on the home; None if none runs, even if a stale pid file names one."""
     with suppress(OSError, ValueError, TypeError):
         known = ProcessId(**json.loads((root / PID).read_text()))
         if known.alive():
@@ -75,7 +75,7 @@ def holder_of(root: Path) -> ProcessId | None:
 
 def _make_running_error(root: Path) -> AlreadyRunningError:
     holder = holder_of(root)
-    who = f"pid {holder.pid}" if holder is not None else "its pid is not known yet"
+    who = f"pid {holder.pid}" if holder is not None else "its process id is not known yet"
     return AlreadyRunningError(
         f"a coordinator is already running for {root}, {who}",
         why="a home can have only one coordinator",

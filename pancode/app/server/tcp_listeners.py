@@ -37,8 +37,8 @@ _FIX = (
 class OpenPlace:
     """A port that opens if its setting names an address. Its failures do not stop the coordinator.
 
-    `texts`: the name of thread and log, the words for a failure, the setting. `config`: called when the port
-    is opened. `bounds`: limits of its connections.
+    `texts`: the name of its thread and log, the start of its error message, and the setting. `config`: called
+    when the port is opened. `bounds`: limits of its connections.
     """
 
     def __init__(
@@ -164,8 +164,8 @@ LOOK_TICKS = 600
 
 
 class LoopbackListener:
-    """Listens while a browser has a session: a tab would send its token to any program on this port.
-    Therefore the port number is also kept, and a new coordinator opens it again for earlier sessions."""
+    """A port on 127.0.0.1 that is open only while a browser has a session: a browser tab sends its token to
+    whatever program has the port. For the same reason a new coordinator opens the same port again."""
 
     def __init__(self, context: ApiContext, kept: Path, look_ticks: int = LOOK_TICKS) -> None:
         """`kept`: the file that stores the port number."""
@@ -175,7 +175,7 @@ class LoopbackListener:
         self._ticks, self._url = 0, ""
 
     def start(self) -> None:
-        """Open the listener if browser sessions remain, unless the settings define a listener."""
+        """Open the listener if browser sessions remain, unless the settings define an API address."""
         if self._context.coordinator.listener is None and self._kept.exists() and self._is_used():
             with suppress(OSError):
                 self.url()
@@ -197,7 +197,7 @@ class LoopbackListener:
     def _open(self) -> None:
         try:
             made = listening_at(ListenAddress(HOST, int(self._kept.read_text()), "pancode web"))
-        except (OSError, ValueError):  # not opened before, or another program has the port now
+        except (OSError, ValueError):  # never opened, or another program has the port now
             made = listening_at(ListenAddress(HOST, 0, "pancode web"))
         port = int(made.getsockname()[1])
         listener = ApiListener(ListenAddress(HOST, port, "pancode web"))
@@ -225,7 +225,7 @@ class LoopbackListener:
 
 FIGURES_BOUNDS = PlaceBounds(most=32, strangers=32, each=16)
 _KEEP_ALIVE_S = 65
-"""Seconds that an idle connection is kept: more than the usual scrape interval of one minute."""
+"""Seconds that an idle connection stays open: more than the usual scrape interval of one minute."""
 
 
 class Shown(OpenPlace):

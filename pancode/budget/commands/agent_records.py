@@ -30,7 +30,7 @@ def workers(
     """Show each agent with its current work, and how well it works.
 
     By node: agents that are working come first. The record covers the last 2,000 runs; RATE is the share that
-    is done, without those that users stopped. By kind or agent: the best come first, based on accepted
+    succeeded, without those that users stopped. By kind or agent: the best come first, based on accepted
     receipts of the newest 5,000 runs. Runs that users stopped, questions, and failures of a node, a model
     server or PanCode do not count; a run whose landed change was reverted is not good. That RATE is smoothed,
     and BETWEEN is its 95 % confidence interval, which is wide for few runs.

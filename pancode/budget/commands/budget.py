@@ -22,8 +22,8 @@ def amount_or_none(value: str) -> str:
 
 
 _SCOPE = (
-    "day (default), week, month, node:NAME, agent:NAME, repo:PATH (repo: this repository), session "
-    "(each one) or session:ID."
+    "day (default), week, month, node:NAME, agent:NAME, repo:PATH (repo: this repository), session (each "
+    "session) or session:ID."
 )
 
 
@@ -35,7 +35,7 @@ def show(
 ) -> None:
     """Show today, week and month if they have a ceiling, and each node, agent and repository.
 
-    A run starts only if spent money, reserved money and its own estimate fit under every ceiling.
+    A run starts only if money spent, money reserved and the run's estimate fit under every ceiling.
     """
     face.show_result(face.get(BUDGET, all=everything), _format_books)
 
@@ -59,7 +59,7 @@ _SPARE = ("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS")
 
 def _format_books(answer: BudgetShape) -> str:
     text = format_rows(answer["scopes"], _BOOKS, spare=_SPARE) + count_noun(answer["runs"], "run")
-    text += f" today; the next would reserve {format_usd(answer['estimate_next_usd'])}\n"
+    text += f" today; the next run would reserve {format_usd(answer['estimate_next_usd'])}\n"
     return text + escape_lines(f"note: {note}" for note in answer["notes"])
 
 
@@ -96,12 +96,14 @@ def set_(
     """Change a ceiling; it overrides all files until `none`. Money already spent is not affected.
 
     USD, tokens and minutes have separate ceilings; those not given stay unchanged. `none` removes all
-    ceilings that were set here: the configured ceiling applies again, if there is one.
+    ceilings that were set with this command: the configured ceiling applies again, if there is one.
     """
     change = {"scope": absolute_scope(scope)}
     if amount == NONE:
         if tokens is not None or minutes is not None:
-            raise UsageError("none removes all ceilings that were set there", fix="pancode budget set none")
+            raise UsageError(
+                "none removes all ceilings that were set with this command", fix="pancode budget set none"
+            )
         return face.show_result(face.post(UNSET_CEILING, change), _format_books)
     ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
     body = {name: value for name, value in ceilings.items() if value is not None}
@@ -116,9 +118,9 @@ def settle(
 ) -> None:
     """Set the cost of a run whose cost is unknown or disputed.
 
-    For an unknown cost, its reservation is released. A disputed cost is a claim beyond the limit of the job:
-    accept it with the amount that its node claims, or reject it with the amount that counts now (`pancode
-    runs show RUN`).
+    The reservation for an unknown cost is released. A cost is disputed if a node claims more than the limit
+    of its job: set the amount that the node claims, to accept it, or the amount that counts now, to reject it
+    (`pancode runs show RUN`).
     """
     answer = face.post(SETTLE, {"run": run, "usd": amount})
     face.show(answer, lambda: f"{answer['run']}  settled at {format_usd(answer['usd'])}\n")

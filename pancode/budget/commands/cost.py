@@ -58,7 +58,7 @@ def _format_csv(answer: CostTable) -> str:
     writer.writerow((answer["by"], *_FIGURES))
     for row in answer["rows"]:
         key = row["key"] or ""
-        # A spreadsheet must not interpret the cell as a formula.
+        # Escaped, so that a spreadsheet does not interpret the cell as a formula.
         cell = f"'{key}" if key.startswith(("=", "+", "-", "@")) else key
         writer.writerow((cell, *(value for name, value in row.items() if name in _FIGURES)))
     return out.getvalue()

@@ -2,7 +2,7 @@
 
 Before a command requests work, HEAD and the working tree are sent, as a dispatch would send them. Changes
 that have landed in the copy are brought back first, with the same landing as locally: merged with edits,
-completely or not at all. One that does not apply is kept as a branch here.
+completely or not at all. A change that does not apply is kept as a branch in the checkout.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pancode.landing.model import LandRequest, LandStatus
 
 FINE = (LandStatus.LANDED, LandStatus.NOTHING)
 TRIES = 3
-"""How often the files are sent again if a change landed in the copy meanwhile."""
+"""How often the files are sent again if a change lands in the copy while they are being sent."""
 NAME = "pancode-copy"
 """A file in the checkout's git folder: the name of its copy, and the checkout's path at that time."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -41,7 +41,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class OwnCheckout:
-    """A checkout and its copy there. `seen`: the repository; `depot`: the local store; `copy`: its name."""
+    """A checkout and its remote copy. `seen`: the repository; `depot`: the local store; `copy`: its name."""
 
     there: RemoteCoordinator
     client: Client
@@ -65,7 +65,7 @@ class OwnCheckout:
         return self._find_subfolder(top)
 
     def folder_there(self) -> str:
-        """Return the same folder in the copy, with the files as last sent."""
+        """Return the copy's folder for the working directory, with the files as last sent."""
         return self._find_subfolder(str(self._ask("", {"object_format": self.seen.object_format})["top"]))
 
     def _find_subfolder(self, top: str) -> str:
@@ -77,9 +77,13 @@ class OwnCheckout:
             beside = self._land_here(state)
             if self._send_files(state):
                 if beside and lands:
-                    what = f"the change landed on {self.there}, but does not apply to the files here"
+                    what = (
+                        f"the change landed on {self.there}, but does not apply to the files in this checkout"
+                    )
                     fix = f"to view it: git diff {beside}; to apply it: git merge {beside}"
-                    raise WorkspaceError(what, why="no file here was changed", fix=fix, code="not_home")
+                    raise WorkspaceError(
+                        what, why="no file in this checkout was changed", fix=fix, code="not_home"
+                    )
                 return str(state["top"])
         what = f"the files of {self.seen.top} on {self.there} changed in the meantime"
         raise UnavailableError(what, fix="run the same command again")
@@ -102,7 +106,7 @@ class OwnCheckout:
         return True
 
     def _land_here(self, state: dict[str, Any]) -> str:
-        """Land here what landed there since the last fill. Returns "", or the branch of a failed landing."""
+        """Land here what landed in the copy since the last fill. Return "" or a failed landing's branch."""
         here, filled = state["commit"], state["filled"]
         if here == filled:
             return ""
@@ -118,7 +122,7 @@ class OwnCheckout:
         return ""
 
     def _keep_branch(self, commit: str, why: str) -> str:
-        """Keep the commit as a new branch of the repository here; return its name."""
+        """Keep the commit as a new branch of the user's repository; return the branch's name."""
         name = f"pancode/from-{_UNSAFE.sub('-', str(self.there)).strip('-.')}-{commit[:8]}"
         self._import_commit(commit, f"refs/heads/{name}", "")
         away = f"a change landed on {self.there} is not in your files ({escape_line(why)})"
@@ -126,7 +130,7 @@ class OwnCheckout:
         return name
 
     def branch_home(self, name: str) -> None:
-        """Fetch a landing's commits on this branch. WorkspaceError if the branch here has other commits."""
+        """Fetch a landing's commits to this branch. WorkspaceError if the user's branch has other commits."""
         ref, theirs = f"refs/heads/{name}", f"refs/pancode/branch/{self.copy}"
         with self.depot.locked(self.seen.repo_id, "client"):
             self._run_transfer("upload-pack", "fetch", f"+{ref}:{theirs}")
@@ -134,16 +138,16 @@ class OwnCheckout:
             old = mine.ask("rev-parse", "-q", "--verify", ref).text()
             open_in = mine.text("for-each-ref", "--format=%(worktreepath)", ref)
             if old and (open_in or not self._git.ask("merge-base", "--is-ancestor", old, new).ok):
-                shown, own = escape_line(name), "the branch here has commits of its own"
+                shown, own = escape_line(name), "the branch in this checkout has commits of its own"
                 what = f"the commits for {shown} are on {self.there}, but not here"
                 why = escape_line(f"it is checked out in {open_in}" if open_in else own)
                 fix = f"land on another branch: pancode land RUN --branch OTHER-THAN-{shown}"
                 raise WorkspaceError(what, why=why, fix=fix, code="not_home")
             self._import_commit(new, ref, old)
-        self.note(f"branch {escape_line(name)} is now here, at {new[:12]}")
+        self.note(f"branch {escape_line(name)} is now in this checkout, at {new[:12]}")
 
     def _import_commit(self, commit: str, ref: str, old: str) -> None:
-        """Copy the commit with its history into the repository here, and set the ref to it."""
+        """Copy the commit with its history into the user's repository, and set the ref to it."""
         there = filter(None, (self.seen.head, old))
         have = [f"^{one}" for one in there if self._git.ask("cat-file", "-e", one).ok]
         request = "\n".join([commit, *have]) + "\n"

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def send_checkout(there: RemoteCoordinator, files: bool = True) -> str | None:
-    """Return its folder there; `files`: after sending the current files. None: not in a checkout."""
+    """Return the checkout's folder in its copy; `files`: after sending the files. None: not in a checkout."""
     found = _find_checkout(there)
     return None if found is None else found.travel() if files else found.folder_there()
 
 
 def own_checkout(client: Client, run: str) -> OwnCheckout | None:
-    """Return the checkout where the run began, if it is here; None: its files are on the coordinator's
-    machine, or in another checkout, which is noted."""
+    """Return the checkout where the run began, if it is the working directory's; None: the run's files are on
+    the coordinator's machine, or in another checkout, about which a note is printed."""
     there = remote_of(os.environ)
     if there is None or there.folder is not None:
         return None

@@ -17,7 +17,7 @@ _SHOWN = 6
 
 def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
     """Return `{"file", "agents", "disabled", "problems", "remarks"}`; problems have file and line. `path`: a
-    file, or a folder that contains a panagents.yaml. NotFoundError if it does not exist."""
+    file, or a folder that contains a panagents.yaml. NotFoundError if the path does not exist."""
     file = agents_file.file if path is None else _resolve_file(path)
     try:
         document = read_document(file)

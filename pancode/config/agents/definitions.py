@@ -25,7 +25,7 @@ MOST_BYTES = 64_000
 
 
 def prompt_files(home: Path) -> list[Path]:
-    """Return all prompt files and their folder; if one of these changes, agents are read again."""
+    """Return all prompt files and their folder; if one of them changes, agents are read again."""
     folder = home / FOLDER
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX))
@@ -43,12 +43,12 @@ def prompt_text(home: Path, name: str, where: str) -> str:
     except FileNotFoundError as exc:
         names = [file.stem for file in prompt_files(home)[1:]]
         missing = not_found("prompt", name, names, f"ls {home / FOLDER}")
-        fix = f"write it to {path}, or remove `prompt`"
+        fix = f"write the prompt to {path}, or remove `prompt`"
         raise ConfigError(f"{where}: {missing}", why=missing.why, fix=fix) from exc
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{where}: cannot read {path}", why=str(exc), fix=f"ls -l {path}") from exc
     if not text.strip() or len(raw) > MOST_BYTES:
-        size = "is empty" if not text.strip() else f"has more than {MOST_BYTES} bytes"
+        size = "is empty" if not text.strip() else f"the file has more than {MOST_BYTES} bytes"
         raise ConfigError(f"{where}: {path} {size}", fix=f"edit {path}")
     return text
 
@@ -67,7 +67,7 @@ class AgentFile(Part):
 
 @dataclass(frozen=True, slots=True)
 class LoadedAgents:
-    """All agents by name, and the origin of each of their keys."""
+    """All agents by name, and the origin of each key in their definitions."""
 
     agents: Agents
     folded: Folded
@@ -93,7 +93,7 @@ def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> L
         return found.loaded
     first, more = found.problems[0], len(found.problems) - 1
     others = (
-        f"{count_noun(more, 'more problem')} after this one: pancode config check --kind agents"
+        f"{count_noun(more, 'more problem')} after this one; for a list: pancode config check --kind agents"
         if more
         else ""
     )
@@ -104,7 +104,7 @@ def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> L
 def check_agents(
     home: Path, settings: Settings, environ: Mapping[str, str], user: Document | None
 ) -> Checked:
-    """Load the shipped agents with this file's overrides; collect all problems. `home`: has their prompts."""
+    """Load the shipped agents with this file's overrides; collect all problems. `home`: has the prompts."""
     layers = [file_layer(parse_document(shipped_text(FILE), _BUILT_IN))] + (
         [file_layer(user)] if user is not None else []
     )
@@ -127,7 +127,7 @@ def shipped_text(name: str) -> str:
 
 
 class _Reading:
-    """Reads one entry after the other; an error in one does not hide errors in others."""
+    """Reads the agents' entries one by one; an error in one entry does not hide errors in others."""
 
     def __init__(self, home: Path, folded: Folded, models: Mapping[str, str]) -> None:
         self._home, self._folded, self._models = home, folded, models
@@ -153,7 +153,7 @@ class _Reading:
             self.agents[name] = agent
 
     def _read_entry(self, name: str, written: object) -> tuple[AgentEntry | None, list[str]]:
-        """Return the readable fields, and the names of invalid ones."""
+        """Return the fields that could be read, and the names of the invalid fields."""
         file, wrong = find_problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
         self.wrong += wrong
         if file is not None or not isinstance(written, Mapping):
@@ -180,7 +180,7 @@ class _Reading:
         ]
 
     def _try_read(self, read: Callable[[], str | None], unread: list[str], field: str) -> str | None:
-        """Read what the field refers to; if it does not exist, record the problem and return None."""
+        """Read the file that the field refers to; if it is missing, record the problem and return None."""
         try:
             return read()
         except ConfigError as problem:

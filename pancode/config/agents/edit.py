@@ -16,8 +16,8 @@ STEP = 2
 
 
 def set_value(text: str, path: Path, value: object, place: str) -> str:
-    """Return the text with the value set at the path, replacing the old one or after the last sibling.
-    ConfigError if the text is not YAML, or if its form does not allow this change."""
+    """Return the text with the value set at the path: in place of the old value, or after the last sibling
+    key. ConfigError if the text is not YAML, or if its form does not allow this change."""
     parse_document(text, place)
     edited = _edit_value(text, path, value)
     # An insertion after an unterminated last line terminates it, which a block scalar then includes.
@@ -32,7 +32,7 @@ def set_value(text: str, path: Path, value: object, place: str) -> str:
 
 
 def _data_of(text: str) -> object:
-    """Return the text's data; None if it is no longer YAML."""
+    """Return the text's data; None if the text is not valid YAML, as after an edit."""
     try:
         return parse_document(text, "").data
     except ConfigError:
@@ -40,7 +40,7 @@ def _data_of(text: str) -> object:
 
 
 def with_value(data: dict[str, object], path: Path, value: object) -> dict[str, object]:
-    """Return the data with the value at the path: exactly what the edited text must parse to."""
+    """Return the data with the value at the path, which is what the edited text must parse to."""
     first, *rest = path
     if not rest:
         return {**data, first: value}
@@ -92,7 +92,7 @@ def _edit_value(text: str, path: Path, value: object) -> str:
             return _replace_value(text, node, key, _nest_value(path[depth:], value))
         key, found = next((pair for pair in node.value if pair[0].value == step), (None, None))
         if found is None:
-            # a missing key: insert it after the last one of its mapping
+            # a missing key: insert it after the last key of its mapping
             tree = _nest_value(path[depth:], value)
             if node.flow_style:
                 end = node.end_mark.index - 1
@@ -120,7 +120,7 @@ def _replace_value(text: str, node: yaml.Node | None, key: yaml.Node | None, val
         return f"{_end_line(text)}{format_block(value, 0)}"
     start, end = node.start_mark.index, _end_of(text, node)
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
-        # Remove its lines and put the value after its key: the lines may begin in the key's column.
+        # Remove the value's lines and put the new value after its key: lines may begin in the key's column.
         colon = text.index(":", key.end_mark.index) + 1
         first = text.rindex("\n", 0, start) + 1
         return f"{text[:colon]} {format_flow(value)}{text[colon:first]}{text[_line_end(text, end) :]}"
@@ -131,7 +131,7 @@ def _replace_value(text: str, node: yaml.Node | None, key: yaml.Node | None, val
 
 
 def _end_of(text: str, node: yaml.Node) -> int:
-    """Return the end of a value. For a block, the parser's end mark is too late: before the next token."""
+    """Return the end of a value. The parser's end mark of a block is too late: just before the next token."""
     if isinstance(node, yaml.MappingNode | yaml.SequenceNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end_of(text, last[1] if isinstance(last, tuple) else last)

@@ -111,7 +111,7 @@ class AgentEntry(Part):
     enabled: bool = True
 
     def run_limits(self) -> AgentLimits:
-        """Return the limits; `token_budget` and `max_turns` are other names for two of them."""
+        """Return the limits; `token_budget` and `max_turns` are other names for two of the limits."""
         limits = self.limits
         return AgentLimits(
             limits.wall,
@@ -125,7 +125,7 @@ class AgentEntry(Part):
         )
 
     def attempts(self) -> int | None:
-        """Return the number of attempts; `retry_on_failure` means 2 or 1; None: the fleet's default."""
+        """Return the number of attempts; `retry_on_failure` true: 2, false: 1; None: the fleet's default."""
         if self.retry_on_failure is None or self.max_attempts is not None:
             return self.max_attempts
         return 2 if self.retry_on_failure else 1

@@ -1,4 +1,4 @@
-"""Reads presets: the shipped ones, the user's overrides in panpresets.yaml, and which one is applied."""
+"""Reads presets: the shipped ones, the user's overrides in panpresets.yaml, and the applied preset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ APPLIED = "applied-preset.json"
 """The file in the home with the applied preset's name; only the coordinator writes it."""
 VARIABLE = "PANCODE_PRESET"
 NO_PRESET = "none"
-"""The value instead of a preset's name that means no preset for this call."""
+"""The value that, in place of a preset's name, means no preset for this call."""
 _MODELS = {"models.worker": "workerModel", "models.scout": "scoutModel"}
 """The settings that choose agents' models, with their keys in a preset."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -100,8 +100,8 @@ def read_applied(home: Path) -> str | None:
 
 
 def apply_preset(home: Path, name: str | None) -> str | None:
-    """Store which preset applies to dispatches by default, or none; return the previous one. It is stored in
-    its own file, separate from the user's. If that is unreadable, returns "unreadable"."""
+    """Store which preset applies to dispatches by default (None: no preset); return the previous one, or
+    "unreadable" if its file is damaged. The file is separate from the user's files."""
     try:
         before = read_applied(home)
     except ConfigError:
@@ -114,8 +114,8 @@ def apply_preset(home: Path, name: str | None) -> str | None:
 
 
 def in_force(home: Path, environ: Mapping[str, str], wanted: str | None) -> Preset | None:
-    """Return the preset of this call, else the applied one, else the environment's; None: none. Raises
-    NotFoundError if this call names an unknown preset, ConfigError if it was applied or set before."""
+    """Return the preset of this call, else the applied one, else the environment's; None: no preset. Unknown:
+    NotFoundError if this call names it, ConfigError if it was applied or set in the environment."""
     stands = read_applied(home) if not wanted else None
     name = wanted or stands or environ.get(VARIABLE, "").strip()
     if name in ("", NO_PRESET):
@@ -127,7 +127,9 @@ def in_force(home: Path, environ: Mapping[str, str], wanted: str | None) -> Pres
         if wanted:
             raise
         where, fix = (
-            ("it was applied", "pancode config use none") if stands else (VARIABLE, f"unset {VARIABLE}")
+            (("the preset was applied"), "pancode config use none")
+            if stands
+            else (VARIABLE, f"unset {VARIABLE}")
         )
         raise ConfigError(f"{missing} ({where})", why=missing.why, fix=fix) from missing
 

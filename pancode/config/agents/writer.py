@@ -31,7 +31,7 @@ _GROUPS: dict[str, type[BaseModel]] = {"limits": LimitsEntry, "sampling": Sampli
 _LISTS = {"tools", "runtime_args", "env", "secrets", "skills", "tags"}
 BASE, DEFAULT_BASE = "from", "builder"
 MOST_TEXT = 64_000
-"""The maximum characters of a file that an agent's proposal may change: its text is kept for undo."""
+"""The maximum characters of a file that an agent's proposal may change: the text is stored for undo."""
 Edit = tuple[tuple[str, ...], object]
 
 
@@ -55,7 +55,7 @@ class AgentsFile:
 
 
 class AgentsText:
-    """The file as read. It is only written if that adds no errors, and if nobody else has changed it."""
+    """The file as read. It is written only if that adds no errors and the file was not changed meanwhile."""
 
     def __init__(self, place: AgentsFile) -> None:
         self._place = place
@@ -65,7 +65,7 @@ class AgentsText:
         self.before = place.check(self.document)
 
     def edited(self, edits: Sequence[Edit]) -> tuple[str, Document]:
-        """Return the text with these values, and its content. ConfigError if that adds an error."""
+        """Return the text with these values, and its parsed content. ConfigError if that adds an error."""
         place, text = str(self._place.file), self.text
         for path, value in edits:
             text = set_value(text, path, value, place)
@@ -101,13 +101,13 @@ class AgentsText:
 
 
 class OwnAgents:
-    """Changes of the file, requested as one line of fields; thread-safe."""
+    """Changes to the user's agents file, requested as one line of fields; thread-safe."""
 
     def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
         self._place, self._lock = AgentsFile(home, home, environ), Lock()
 
     def look(self, name: str, text: str) -> AgentsChange:
-        """Return how the fields in this text would change an agent, or which new agent they would make."""
+        """Return how the fields in this text would change an agent, or which new agent they would create."""
         return self._decide_change(name, text)[0]
 
     def change(self, name: str, text: str) -> AgentsChange:
@@ -132,7 +132,7 @@ class OwnAgents:
 
     def _decide_change(self, name: str, text: str) -> tuple[AgentsChange, AgentsText]:
         found = kept_value(name, text)
-        fix = "write them as {from: builder, runtime: codex, limits.usd: 2}"
+        fix = "write the fields as {from: builder, runtime: codex, limits.usd: 2}"
         if not isinstance(found, dict) or not found or not all(isinstance(key, str) for key in found):
             raise UsageError(f"{text[:80]!r} is not a list of agent fields", fix=fix, code="bad_value")
         fields, file = dict(found), AgentsText(self._place)
@@ -168,7 +168,7 @@ def _find_value(checked: Checked, name: str, field: str) -> object:
 
 
 def _laid_over(entry: Json, fields: Json) -> Json:
-    """Return all fields of a new agent, as shown to a user for approval."""
+    """Return the entry with these fields set over it: all fields of a new agent, shown for approval."""
     whole = dict(entry)
     for field, value in fields.items():
         group, _, key = field.partition(".")
@@ -182,7 +182,7 @@ def entry_from(like: Agent, checked: Checked) -> Json:
     entries = checked.loaded.folded.data.get("agents")
     written = entries.get(like.name, {}) if isinstance(entries, Mapping) else {}
     return {
-        # replaced by its text in system_prompt
+        # replaced by the prompt's text in system_prompt
         **{key: value for key, value in written.items() if key != "prompt"},
         "description": like.description,
         "readonly": like.read_only,
@@ -195,18 +195,18 @@ def entry_from(like: Agent, checked: Checked) -> Json:
 
 
 def steps_of(field: str) -> tuple[str, ...]:
-    """Return the keys of a field's name. Raises UsageError, with the nearest name, for an unknown one."""
+    """Return the keys in a field's dotted name. UsageError, with the nearest name, for an unknown field."""
     names = [name for name in AgentEntry.model_fields if name != "limits"]
     names += [f"{group}.{name}" for group, kind in _GROUPS.items() for name in kind.model_fields]
     if field not in names:
         near = find_nearest(field, names)
         why = f"did you mean {near}?" if near else ""
-        raise UsageError(f"agents have no field {field!r}", why=why, fix=f"one of {', '.join(names)}")
+        raise UsageError(f"agents do not have a field {field!r}", why=why, fix=f"one of {', '.join(names)}")
     return tuple(field.split("."))
 
 
 def value_of(steps: tuple[str, ...], text: str) -> object:
-    """Parse the text as a YAML value; for text fields, return it unchanged."""
+    """Parse the text as a YAML value; for fields that contain text, return it unchanged."""
     if steps[0] in _TEXTS:
         return text
     try:

@@ -1,4 +1,4 @@
-"""Compiles a bundle's Python files once, on the coordinator, if our Python has the node's version."""
+"""Compiles a bundle's Python files once, on the coordinator, if its Python has the node's minor version."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BY_THEMSELVES = tuple(
 MOST_WORKERS = 4
 TIMEOUT_S = 300
 ROOM = 64 << 20
-"""If fewer bytes are free than this, a failed compilation is attributed to a full disk."""
+"""If fewer bytes than this are free, a failed compilation is blamed on a full disk."""
 
 
 def can_run_on(platform: NodePlatform) -> bool:
@@ -40,7 +40,7 @@ def list_paths(name: str) -> dict[str, int]:
     """Return the paths of the bytecode of `name`, each with its optimization level.
 
     The node agent and its libraries run without docstrings. Libraries are sent as bytecode only, which halves
-    the number of files. Our own sources are included for tracebacks. Programs that are started for runs are
+    the number of files. PanCode's sources are included for tracebacks. Programs that are started for runs are
     also compiled without optimization.
     """
     if not name.startswith("lib/") or not name.endswith(".py"):
@@ -53,7 +53,7 @@ def list_paths(name: str) -> dict[str, int]:
 
 
 def find_cached_path(name: str, level: int) -> str:
-    """Return the path where an interpreter of our version looks for the bytecode of `name`."""
+    """Return the path where an interpreter of this version looks for the bytecode of `name`."""
     path = PurePosixPath(name)
     tag = sys.implementation.cache_tag
     optimised = f".opt-{level}" if level else ""
@@ -103,7 +103,7 @@ def _make_compile_error(why: str, folder: Path) -> BundleError:
     if free < ROOM:
         why, fix = f"{why}; {free >> 20} MiB free at {folder}", f"free some disk space there: df -h {folder}"
     else:
-        fix = f"see {folder.parent}/run/coordinator.log"
+        fix = f"for details: {folder.parent}/run/coordinator.log"
     return BundleError("cannot compile the node bundle", why=why, fix=fix)
 
 

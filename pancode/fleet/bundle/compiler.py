@@ -15,7 +15,7 @@ Wish = tuple[str, str, str, int]
 
 
 def compile_all(wishes: Iterable[Wish]) -> None:
-    """Compile to bytecode that is not checked against its source's time, so that it can be moved."""
+    """Compile to bytecode that is not checked against its source's time, so that the files can be moved."""
     for source, target, name, level in wishes:
         py_compile.compile(
             source,

@@ -14,11 +14,11 @@ from pancode.fleet.bundle.platform import NodePlatform
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "tests", "testing", "test"})
 _SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".h", ".pxd")
 _UNUSED = re.compile(
-    # cffi's generator of C interfaces (only its compiled half is loaded), the trio event loop, WebSockets.
+    # cffi's generator of C interfaces (only cffi's compiled part is used), the trio event loop, WebSockets.
     r"cffi/|pycparser/|anyio/(?:_backends/_trio|pytest_plugin)\.py|httpx2/websockets/"
-    # RQ needs these for its command line and its calendar.
+    # RQ needs these libraries only for its command line and its calendar.
     r"|rq/cli/|click/|croniter/|dateutil/|tzdata/"
-    # The example of pynvml.
+    # Pynvml's example file.
     r"|example\.py$"
 )
 """Parts of the libraries that a node never imports."""
@@ -35,7 +35,7 @@ def is_needed(path: str) -> bool:
 
 
 def node_agent_folder() -> Path:
-    """Return the folder of our copy of the node agent, which is shipped by path and never imported."""
+    """Return the folder of the node agent's code, which is sent as files and never imported here."""
     spec = importlib.util.find_spec("node_agent")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the package node_agent is not installed next to pancode")

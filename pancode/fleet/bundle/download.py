@@ -31,7 +31,7 @@ def requirements_file() -> Path:
 
 
 def pip_command(platform: NodePlatform, requirements: Path, target: Path) -> list[str]:
-    """Return the argument list of pip: it builds nothing, and installs only what the list names."""
+    """Return pip's argument list: pip builds nothing, and installs only what the list names."""
     return [
         *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet"),
         *("--only-binary=:all:", "--require-hashes", "--no-deps", "-r", str(requirements), "-d", str(target)),
@@ -40,7 +40,7 @@ def pip_command(platform: NodePlatform, requirements: Path, target: Path) -> lis
 
 
 def fetch_libraries(platform: NodePlatform, cache: Path, requirements: Path | None = None) -> Contents:
-    """Return the libraries' files, by path in `lib/`; fetched once per platform and list. NotHere: pip's
+    """Return the libraries' files, by path in `lib/`; fetched once per platform and list. NotHere: with pip's
     output."""
     listing = requirements or requirements_file()
     stamp = hashlib.sha256(listing.read_bytes()).hexdigest()[:12]

@@ -6,7 +6,7 @@ from pancode.kernel.errors import UnavailableError
 
 
 class NotHere(Exception):
-    """This source has no libraries for that node, but another may. The text gives the reason."""
+    """This source of libraries has none for that node, but another may. The text gives the reason."""
 
 
 class BundleError(UnavailableError):

@@ -1,4 +1,4 @@
-"""Takes the node agent's libraries from our own installation, without a network, if they run on the node."""
+"""Takes the node agent's libraries from this installation, without a network, if they run on the node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOTS = (
 
 
 def collect_libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Contents:
-    """Return the libraries' files, by path in `lib/`. Raise NotHere if one would not run on the node."""
+    """Return the libraries' files, by path in `lib/`. NotHere if one of them would not run on the node."""
     out: dict[str, Path | bytes] = {}
     for distribution in resolve_requirements(platform, roots):
         name = distribution.metadata["Name"]
@@ -27,7 +27,7 @@ def collect_libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) ->
         if distribution.files is None or not tags:
             raise NotHere(f"{name} was not installed from a wheel")
         if not any(platform.accepts(tag) for tag in tags):
-            raise NotHere(f"our {name} ({tags[0]}) does not run on {platform.key}")
+            raise NotHere(f"the installed {name} ({tags[0]}) does not run on {platform.key}")
         for path in distribution.files or ():
             if is_needed(str(path)):
                 source = Path(str(distribution.locate_file(path)))
@@ -37,7 +37,7 @@ def collect_libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) ->
 
 
 def resolve_requirements(platform: NodePlatform, roots: tuple[str, ...]) -> list[metadata.Distribution]:
-    """Return the roots and all their requirements on that node, each once, by name."""
+    """Return `roots` and everything that they require on that node, each once, by name."""
     found: dict[str, metadata.Distribution] = {}
     todo = list(roots)
     while todo:
@@ -47,7 +47,7 @@ def resolve_requirements(platform: NodePlatform, roots: tuple[str, ...]) -> list
         try:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError as error:
-            raise NotHere(f"{name} is not installed here") from error
+            raise NotHere(f"{name} is not installed on the coordinator's machine") from error
         found[name] = distribution
         todo += _list_requirements(distribution, platform)
     return [found[name] for name in sorted(found)]

@@ -15,7 +15,7 @@ _PLATFORM = re.compile(r"(manylinux_(\d+)_(\d+)|manylinux2014|manylinux2010|many
 
 @dataclass(frozen=True, slots=True)
 class NodePlatform:
-    """CPython on Linux with glibc; other platforms were refused earlier."""
+    """CPython on Linux with glibc; nodes with another platform were refused earlier."""
 
     python: tuple[int, int, int]
     machine: str
@@ -27,11 +27,11 @@ class NodePlatform:
 
     @property
     def key(self) -> str:
-        """Return a name for caches, e.g. `cp311-x86_64-glibc2.36`; patch levels share it."""
+        """Return a name for caches, e.g. `cp311-x86_64-glibc2.36`; patch levels are not distinguished."""
         return f"cp3{self.minor}-{self.machine}-glibc{self.glibc[0]}.{self.glibc[1]}"
 
     def accepts(self, tag: str) -> bool:
-        """Return whether a wheel with this tag (`cp311-abi3-manylinux_2_34_x86_64`) runs here."""
+        """Return whether a wheel with this tag (`cp311-abi3-manylinux_2_34_x86_64`) runs on this platform."""
         parts = tag.split("-")
         return len(parts) == 3 and self._fits_python(parts[0], parts[1]) and self._fits_system(parts[2])
 

@@ -1,4 +1,4 @@
-"""Makes and stores bundles from our installation if it fits, else from downloads; one archive per content."""
+"""Makes and stores bundles: from this installation if it fits, else by download; one archive per content."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from pancode.fleet.bundle.platform import NodePlatform
 PYTHON = system.python_version()
 """The Python whose bytecode a bundle may contain: two patch levels may compile a file to different bytes."""
 LAST = 1
-"""How many unused archives are retained, for going back to an earlier version."""
+"""How many unused archives are retained, so that a user can go back to an earlier version."""
 Source = Callable[[NodePlatform], Contents]
 """Returns the libraries for a platform, or raises NotHere."""
 
 
 class BundleStore:
-    """The bundles in one folder. Thread-safe; a second call for a platform is fast."""
+    """The bundles in one folder. Thread-safe; a second call for the same platform is fast."""
 
     def __init__(
         self, folder: Path, sources: Sequence[Source] | None = None, agent: Path | None = None, level: int = 6
@@ -49,9 +49,9 @@ class BundleStore:
         self._made: dict[tuple[int, str], tuple[NodePlatform, Bundle]] = {}
 
     def bundle_for(self, platforms: Sequence[NodePlatform]) -> tuple[NodePlatform, Bundle]:
-        """Return the bundle for the first platform (one for each Python of the node) that a source can serve.
+        """Return the bundle for the first platform (one for each Python of the node) that has libraries.
 
-        The first source, which needs no network, is tried for all platforms before the next. Raises
+        The first source of libraries needs no network; it is tried for all platforms before the second one.
         BundleError.
         """
         with self._lock:
@@ -84,8 +84,8 @@ class BundleStore:
             with tempfile.TemporaryDirectory(prefix=".compiling-", dir=self.folder) as scratch:
                 packed = bytecode.with_bytecode(contents, Path(scratch)) if here else contents
                 pack_bundle(packed, listing, path, self._level)
-            # Archives of all versions would fill the disk: only those in use and the last one before are
-            # retained.
+            # Archives of all versions would fill the disk: only those in use and the most recent unused one
+            # are kept.
             used = {path, *(bundle.path for _, bundle in self._made.values())}
             for old in list_unused(self.folder, used)[LAST:]:
                 old.unlink(missing_ok=True)

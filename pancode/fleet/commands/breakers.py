@@ -23,7 +23,7 @@ def breakers(
     """List the circuit breakers of providers, nodes and agents; those that block something come first.
 
     A breaker opens after several failures in a row: no more runs go to that provider, node or agent. After a
-    pause it lets one run through; a success closes it.
+    pause the breaker lets one run through, and closes if that run succeeds.
     """
     if resets != (name is not None):
         raise UsageError("--reset and NAME must be given together", fix="pancode admin breakers --reset NAME")

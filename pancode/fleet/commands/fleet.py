@@ -59,7 +59,7 @@ def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json)
 def missing_programs(
     agents: list[dict[str, Any]], nodes: list[answers.NodeShape]
 ) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield an online node, a program that no online node has, and the agents that require it."""
+    """Yield (online node, program, agents) for each program that agents require and no online node has."""
     there = [one for one in nodes if one["state"] == "online"]
     found = [{fact["name"]: fact["state"] for fact in one["runtimes"]} for one in there]
     missing = dict[str, list[str]]()
@@ -74,7 +74,7 @@ def missing_programs(
 def start_nodes(
     face: Face, client: Client, nodes: list[str], link: str | None = None, *, verbose: bool = False
 ) -> answers.UpAnswer:
-    """Bring up these nodes, or all, and show the progress of each."""
+    """Bring up these nodes, or all if `nodes` is empty, and show the progress of each."""
     body = {**describe_caller(), "nodes": nodes, **({"link": link} if link else {})}
     answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body), verbose=verbose)
     return answer
@@ -101,7 +101,7 @@ def show_steps(face: Face, events: Iterator[ServerEvent], *, verbose: bool = Fal
                 elif event.kind == "result":
                     return event.data
     except KeyboardInterrupt:
-        face.note("\ndetached; the coordinator continues.  to look: pancode node ls")
+        face.note("\ndetached; the coordinator continues.  to see the nodes: pancode node ls")
         raise
     fix = "run the same command again to continue"
     raise UnavailableError("the coordinator stopped before the command was finished", fix=fix)
@@ -128,7 +128,9 @@ def _format_problems(results: list[answers.NodeResultShape]) -> str:
 @verb("node ls", "pancode node ls --watch")
 def status(
     *,
-    watch: Annotated[bool, option("Show it again after each change, until Ctrl-C.", "-w", "--watch")] = False,
+    watch: Annotated[
+        bool, option("Show the status again after each change, until Ctrl-C.", "-w", "--watch")
+    ] = False,
     face: Json,
 ) -> None:
     """Show the coordinator and every node: state, slots, labels, agent programs, models."""
@@ -193,7 +195,7 @@ def format_labels(node: answers.NodeShape) -> str:
 
 
 def format_clock_skew(node: answers.NodeShape) -> str:
-    """Return how far the node's clock differs from ours."""
+    """Format how far the node's clock differs from the coordinator's."""
     skew = node["clock_skew_s"]
     return "-" if skew is None else f"{skew:+.1f} s"
 
@@ -210,7 +212,7 @@ _NOW = "Do not ask, even if runs are in flight; they continue and deliver later.
 
 
 def endpoint_words(fact: EndpointShape) -> str:
-    """Return the server with its first model, a loaded one if any; the table shows problems below."""
+    """Format the server with its first model, preferably a loaded one; tables show its problems elsewhere."""
     if fact["health"] != "ok":
         return f"{fact['name']} {fact['health'].upper()}"
     able = [one for one in fact["models"] if not one["embedding"]]
@@ -244,8 +246,8 @@ def down(
 ) -> int:
     """Stop node agents and the coordinator (with NODES: only those node agents).
 
-    It stays down, even if a command waits or looks, until `pancode fleet up`, `serve`, `dispatch`, `runs
-    retry` or `node add`.
+    The fleet stays down, even if a command waits for or shows it, until `pancode fleet up`, `serve`,
+    `dispatch`, `runs retry` or `node add`.
     """
     client = face.client(starts=False)
     try:
@@ -262,7 +264,7 @@ def down(
 
 
 def _report_no_coordinator(face: Face, home: Place, whole: bool) -> int:
-    """Report that no coordinator runs, and stop a Valkey that a killed one left on this machine."""
+    """Report that no coordinator runs, and stop a Valkey that a killed coordinator left on this machine."""
     pid, where = None, f"on {home}"
     if isinstance(home, Path):
         from pancode.app.server.leftovers import end_left
@@ -296,7 +298,9 @@ def _shut_down(client: Client) -> None:
         if _is_away(client) and (process is None or not process.alive()):
             return
         time.sleep(0.1)
-    raise UnavailableError("the coordinator did not stop", fix=f"see {client.place}/run/coordinator.log")
+    raise UnavailableError(
+        "the coordinator did not stop", fix=f"for details: {client.place}/run/coordinator.log"
+    )
 
 
 def _is_away(client: Client) -> bool:
@@ -376,7 +380,7 @@ _HANDED: RowColumns[HandedRun] = {
 
 
 def handed_over(answer: HandoverShape) -> str:
-    """Format what continues without this machine, what stays, and what no node has confirmed yet."""
+    """Format which runs continue without this machine, which do not, and which no node has confirmed yet."""
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
     text = f"{answer['at_work']} running, {len(handed)} waiting on nodes, "
@@ -407,7 +411,7 @@ def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
 
 
 def check_nodes(face: Face, nodes: list[str]) -> int:
-    """Contact these nodes, or all; repair what bring-up can repair, list the rest with fixes."""
+    """Contact these nodes, or all; repair what bring-up can repair, and list other problems with fixes."""
     answer = face.client().post(answers.DOCTOR, {**describe_caller(), "nodes": nodes})
     columns: RowColumns[answers.CheckLine] = {
         **{"NODE": "node", "": lambda one: "ok" if one["ok"] else "NO"},

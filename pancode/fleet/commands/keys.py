@@ -1,4 +1,4 @@
-"""`pancode admin keys`: lists the keys that sign for the fleet; makes a new one for the coordinator."""
+"""`pancode admin keys`: lists the keys that sign for the fleet, and makes a new key for the coordinator."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def keys(
 
 
 def _is_meant(row: UsedKey, name: str) -> bool:
-    """Whether the key is the one named: by the first digits of its id, or by its name while it is in use."""
+    """Whether `name` means the key: the first digits of its id, or its owner's name if it is in use."""
     if len(name) >= 10 and row["keyid"].startswith(name):
         return True
     return row["until"] is None and name in (row["name"], row["role"] if row["role"] == "coordinator" else "")
 
 
 def _begun_anew(face: Face) -> KeysAnswer:
-    """Start the coordinator with a new key, requested by a file in the home: without its key it does not
-    start."""
+    """Start the coordinator with a new key; a file in the home requests this, since it cannot start
+    otherwise."""
     home = home_of(os.environ)
     with suppress(UnavailableError):
         face.client(starts=False).get(PING)

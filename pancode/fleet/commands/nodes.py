@@ -1,4 +1,4 @@
-"""`pancode node`: the inventory of nodes and their secrets; the only group that asks about a host key."""
+"""`pancode node`: the inventory of nodes and their secrets; only this group asks to confirm host keys."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node
 
 _ADD_SLOTS = "Concurrent runs (default: nodes.slots, 4); 1-8: fewer when the node is under load."
 _FLEET_KEY = (
-    "Install the fleet's restricted SSH key there (forwarding, our commands), to link while you are away."
+    "Install the fleet's restricted SSH key there (only tunnels and PanCode's commands), to link without you."
 )
 _LABELS = "A label for --require; may be repeated."
 _SET_LABELS = "Set or replace a label; may be repeated."
 _SLOTS = "Concurrent runs; 1-8: fewer when the node is under load."
-_GPUS = "Give its GPUs to every run (default), only to runs with --gpus, or to none."
+_GPUS = "Give the node's GPUs to every run (default), only to runs with --gpus, or to none."
 
 
 @verb("node add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
@@ -60,13 +60,15 @@ def add(
     name: str,
     labels: Annotated[list[Label], many(_LABELS, "--label", "KEY=VALUE", parser=parse_label)],
     *,
-    host: Annotated[str | None, option("The address, if NAME is not an alias of ~/.ssh/config.")] = None,
+    host: Annotated[
+        str | None, option("The node's address, if NAME is not an alias of ~/.ssh/config.")
+    ] = None,
     user: Annotated[str | None, option("The user name for SSH on the node.")] = None,
-    port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
+    port: Annotated[int | None, option("The port of the node's SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
     slots: Annotated[SlotBounds | None, option(_ADD_SLOTS, "N|LEAST-MOST", parser=slot_bounds)] = None,
     local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
-    local_home: Annotated[str | None, option("Another HOME for the node of --local.", "PATH")] = None,
+    local_home: Annotated[str | None, option("Another HOME for the node that --local adds.", "PATH")] = None,
     node_home: Annotated[
         str | None, option("The node agent's folder on the node, if not ~/.pancode-node/FLEET.", "PATH")
     ] = None,
@@ -75,7 +77,7 @@ def add(
     link: Link = None,
     face: Json,
 ) -> None:
-    """Add a node to the inventory; show its host key and ask once."""
+    """Add a node to the inventory; show its host key and ask once whether it is correct."""
     client = face.client(works=True)
     spec = {k: v for k, v in ctx.params.items() if k in _SPEC_FIELDS and v not in (None, False)}
     spec |= _make_bounds(slots)
@@ -111,10 +113,10 @@ def _confirm_host_key(face: Face, client: Client, spec: dict[str, Any], given: s
 
 
 def _accept_key(face: Face, questions: list[answers.QuestionShape], given: str | None) -> str | None:
-    """Return the fingerprint that the user accepts, None if there was no question; UsageError if refused."""
+    """Return the fingerprint that the user accepts; None: there was no question. UsageError: refused."""
     for question in questions if given is None else ():
         text = escape_line(question["text"])
-        look = "compare it on that node (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
+        look = "compare the fingerprint on that node (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
         fix = f"{look}, then add --accept-fingerprint {question['value']}"
         if not face.confirm(f"{text}. Is it correct?", fix):
             raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
@@ -151,10 +153,10 @@ def set_(
 
     With bounds, such as 1-8, the node accepts fewer runs while it is short of CPU or memory or too hot, while
     calls queue at a model server that its runs use, or while a provider's rate limit is nearly reached. It
-    accepts more again afterwards: pancode node ls, pancode why RUN.
+    accepts more again afterwards; to see why: pancode node ls, pancode why RUN.
 
-    Runs that have started or were offered stay where they are. An offline node learns its slots when it
-    returns, but a lower number counts at once.
+    Runs that were started on or offered to the node stay there. A node that is offline gets the change when
+    it returns, but the coordinator applies a lower number of slots at once.
     """
     wanted = {**_make_bounds(slots), "labels": dict(labels), "unlabel": list(unlabel)}
     answer = face.post(answers.SET.at(name), {**wanted, **({"gpus": gpus} if gpus else {})})
@@ -166,8 +168,13 @@ def set_(
 
 
 @verb("node rm", "pancode node rm gpubox")
-def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")] = False, face: Json) -> int:
-    """Remove every file, process, key and unit that PanCode installed, and prove it.
+def rm(
+    name: Node,
+    *,
+    yes: Annotated[bool, option("Do not ask for confirmation.", "--yes", "-y")] = False,
+    face: Json,
+) -> int:
+    """Remove every file, process, key and unit that PanCode installed on a node, and verify the removal.
 
     An offline node is revoked at once and cleaned at its next contact.
     """
@@ -194,8 +201,8 @@ def _format_removed(answer: answers.NodeResultShape) -> str:
     if "forgotten" in changed:
         return f"{removed}; that computer is in the fleet under another name, and is unchanged\n"
     if "never_reached" in changed:
-        return f"{removed}; it was never connected, so nothing of PanCode is on it\n"
-    gone = escape_lines(f"  also deleted, written by hand: {one}" for one in changed if "/" in one)
+        return f"{removed}; it was never connected, so PanCode has installed nothing there\n"
+    gone = escape_lines(f"  also deleted, although written by hand: {one}" for one in changed if "/" in one)
     return f"{removed}, nothing of PanCode is left on it\n{gone}"
 
 
@@ -206,7 +213,7 @@ def trust(
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
     face: Json,
 ) -> None:
-    """Pin a host key that has changed, after you have checked why."""
+    """Pin a node's new host key, after you have checked why the key has changed."""
     client = face.client()
     if client.get(answers.NODE.at(name))["target"]["local"]:
         fix = f"no host key is needed; start it: pancode fleet up {name}"
@@ -231,7 +238,7 @@ def login(
 
     RUNTIME is the program's name in `pancode agents runtimes`. The exit status is that of the login. After
     the login the command waits up to 5 seconds for the node to confirm it. None of the login passes through
-    the coordinator; `pancode audit` shows who opened it, where, and how it ended.
+    the coordinator; `pancode audit` shows which user opened it, on which node, and how it ended.
     """
     from pancode.fleet.login import log_in
 
@@ -239,7 +246,7 @@ def login(
     route, body = answers.LOGIN.at(name), {"by": find_user(), "runtime": runtime}
     client = face.client()
     answer = client.post(route, body)
-    outcome = "its end was not observed"
+    outcome = "the end of the login was not observed"
     try:
         status = log_in(name, answer["target"], runtime, os.environ)
         outcome = f"exit {status}"
@@ -247,7 +254,8 @@ def login(
         outcome = str(error)[:500]
         raise
     finally:
-        with contextlib.suppress(PancodeError):  # the audit already has the start, and the login has ended
+        # the audit log already has the start, and the login itself has ended
+        with contextlib.suppress(PancodeError):
             client.post(route, {**body, "outcome": outcome})
     if status == ExitCode.DONE:
         _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
@@ -271,11 +279,11 @@ def install(
 ) -> int:
     """Install agent programs on nodes, for the node's login. Run it again to update them.
 
-    Without a program it updates all programs that it has installed, except those whose version you chose.
-    Programs are installed by npm below ~/.local, or in a separate Python environment. A node without Node.js
-    first gets it from Python's package index; it is removed with the last program that needs it. `node rm`
-    removes whatever was installed this way. The command waits up to 5 seconds for the node's new report, and
-    shows what a program still needs, such as a login.
+    Without a program, the command updates all programs that it has installed, except those whose version you
+    chose. Programs are installed by npm below ~/.local, or in a separate Python environment. A node without
+    Node.js first gets Node.js from Python's package index; it is removed with the last program that needs it.
+    `node rm` removes everything installed this way. The command waits up to 5 seconds for the node's new
+    report, and shows what a program still needs, such as a login.
     """
     return _change_node_programs(face, "install", words, version)
 
@@ -287,7 +295,7 @@ def uninstall(words: Words, *, face: Json) -> int:
 
 
 def _change_node_programs(face: Face, act: str, words: list[str], version: str = "") -> int:
-    """Perform the act on each node in turn. Return ERROR if one of them did not complete it."""
+    """Install or uninstall (`act`) on each node in turn. Return ERROR if a node did not complete it."""
     from node_agent.wire.endpoint import REMOVED_RUNTIMES
     from pancode.fleet.login import change_programs
 
@@ -302,7 +310,7 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
         raise not_found("node or runtime", word, [*names, *runtimes], look)
     act = "update" if act == "install" and not wanted else act
     if not nodes or not (wanted or act == "update"):
-        fix = f"pancode node {act} gpubox claude (see pancode agents runtimes, pancode node ls)"
+        fix = f"for example: pancode node {act} gpubox claude (see pancode agents runtimes, pancode node ls)"
         raise UsageError("at least one node and one runtime are required", fix=fix)
     if version and len(wanted) > 1:
         fix = f"choose one runtime: {', '.join(wanted)}"
@@ -313,7 +321,7 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
         route, body = answers.PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
         target = client.post(route, body)["target"]
         face.note(f"{name}: {act} {' '.join(wanted) or 'all that was installed'} ...")
-        did, status = False, "its end was not observed"
+        did, status = False, "the end of the command was not observed"
         try:
             did, status = change_programs(name, target, (*wanted, *more), os.environ)
         finally:
@@ -328,7 +336,7 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
 
 
 def _tell_what_lacks(face: Face, facts: dict[str, NodeRuntime]) -> None:
-    """Print the installed programs that cannot accept a run yet, and what each needs."""
+    """Print which installed programs cannot accept a run yet, and what each program needs."""
     for name, fact in facts.items():
         if fact["state"] != "ok" and not is_local_only(fact):
             words = f"{name} on {fact['node']} is {fact['state'].replace('_', ' ')}"
@@ -374,7 +382,7 @@ def _list_reach(reach: answers.ReachShape) -> Iterator[Fact]:
     yield "Reached by", "this machine" if reach["local"] else escape_line(way)
     for place, pins in sorted(reach["pins"].items()):
         yield "Host key", escape_line(f"{place} {_make_fingerprint(pins)}")
-    yield "Home", escape_line(reach["installed_home"] or "nothing of PanCode is on it yet")
+    yield "Home", escape_line(reach["installed_home"] or "PanCode is not installed on it yet")
     yield from (("SSH config", escape_line(warning)) for warning in target["warnings"])
 
 
@@ -413,7 +421,7 @@ def _list_machine(node: answers.NodeDetail) -> Iterator[Fact]:
 
 
 def gpu_lines(node: answers.NodeShape) -> Iterator[Fact]:
-    """Yield a line for each GPU of a node, and one for which runs get them."""
+    """Yield a line for each GPU of a node, and a line that shows which runs get them."""
     for number, one in enumerate(node["gpus"]):
         known = one["memory_free"] is not None
         state = f"{format_bytes(one['memory_free'])} free" if known else "free memory unknown"
@@ -461,8 +469,8 @@ MOST = 1 << 20
 def keep_secret(node: Node, name: str, face: Json) -> None:
     """Store a value in secrets.json of NODE, under NAME, from standard input or from a hidden prompt.
 
-    The other values remain. The value goes directly to the node; the coordinator never has it. The command
-    waits up to 5 seconds for the node to report that the programs that use it are logged in.
+    The file's other values remain. The value goes directly to the node; the coordinator never has it. The
+    command waits up to 5 seconds for the node to report that the programs that use it are logged in.
     """
     from node_agent.runtimes.registry import RUNTIMES
     from pancode.fleet.login import set_secret
@@ -475,7 +483,9 @@ def keep_secret(node: Node, name: str, face: Json) -> None:
     facts = facts_after(client, answer["name"], takers, ("not_logged_in",))
     lacking = [one for one, fact in facts.items() if fact["state"] == "not_logged_in"]
     if lacking:
-        face.note(f"{answer['name']} has not confirmed yet that this is enough for {', '.join(lacking)}")
+        face.note(
+            f"{answer['name']} has not confirmed yet that the secret is enough for {', '.join(lacking)}"
+        )
     face.show({"node": answer["name"], "name": name, "said": words}, lambda: f"{answer['name']}: {words}\n")
 
 

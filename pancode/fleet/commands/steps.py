@@ -1,4 +1,4 @@
-"""`pancode admin steps`: passes the steps of bring-up and removal to another tool, one line each."""
+"""`pancode admin steps`: gives the steps of bring-up and removal to another tool, one JSON line each."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def steps(
     *,
     check: Annotated[bool, option("Change nothing, here or on the node.", "--check")] = False,
     remove: Annotated[
-        bool, option("The steps that remove everything of this fleet from the node.", "--remove")
+        bool, option("Print the steps that remove everything of this fleet from the node.", "--remove")
     ] = False,
     face: Json,
 ) -> int:
     """Pass the steps of `fleet up` as JSON to a tool with its own access to the node, such as Ansible.
 
-    An exchange of JSON lines: the command prints the probe and reads `{"output": ...}`; it prints the steps
-    and reads `{"key": ..., "changed": [...]}`; if the key is new, it prints the steps again. At last it
+    Both exchange lines of JSON: the command prints the probe and reads `{"output": ...}`; it prints the steps
+    and reads `{"key": ..., "changed": [...]}`; if the key is new, it prints the steps again. Finally it
     brings the node up over its own link as `fleet up` does, which should find nothing to do, and prints the
     result.
 
-    With --remove, `changed` is what was there: the tool sends it after checking that nothing is left. A node
-    that was removed but not cleaned is then out of the fleet.
+    With --remove, `changed` lists what the tool removed; it is sent after a check that nothing is left. A
+    node that was removed but not cleaned then leaves the fleet.
     """
     client = face.client(works=not check)
 
     def ask(**words: Any) -> dict[str, Any]:
-        """Print the coordinator's answer as a line, and return it."""
+        """Print the coordinator's answer to this request as a line, and return it."""
         body = {"by": find_user(), **words}
         answer: dict[str, Any] = client.post(path_of("nodes", name, "steps"), body)
         _say(answer)

@@ -1,1 +1,1 @@
-"""Nodes that reach Redis and the depot without a tunnel: their certificates, and the shared port."""
+"""Nodes that reach Redis and the depot without a tunnel: their certificates, and the port that they share."""

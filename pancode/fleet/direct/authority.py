@@ -27,7 +27,7 @@ from pancode.kernel.host.files import write_durable
 DAY = timedelta(days=1)
 LASTS, AUTHORITY_LASTS = 30 * DAY, 3650 * DAY
 RENEW, AUTHORITY_RENEW = 10 * DAY, 365 * DAY
-"""A certificate (of the authority) is replaced when its remaining validity is shorter than this."""
+"""A certificate of the authority is replaced when its remaining validity is shorter than this."""
 EARLIER = DAY
 """Maximum time by which a node's clock may be behind the coordinator's."""
 
@@ -50,7 +50,7 @@ class KeyPair:
             text = path.read_bytes()
             key = load_pem_private_key(text, None)
             if not isinstance(key, ec.EllipticCurvePrivateKey):
-                raise ValueError("its key was not made by this fleet")
+                raise ValueError("the file's key was not made by this fleet")
             return cls(x509.load_pem_x509_certificate(text), key)
         except FileNotFoundError:
             return None
@@ -58,7 +58,7 @@ class KeyPair:
             raise ConfigError(
                 f"cannot use {path} for direct links to nodes",
                 why=str(exc),
-                fix=f"remove it and restart the coordinator, which creates a new one (rm {path})",
+                fix=f"remove the file and restart the coordinator, which creates a new one (rm {path})",
             ) from exc
 
 
@@ -72,8 +72,8 @@ class Issued:
 
 
 class Authority:
-    """The certificate authority of direct links, in `folder`, private to the owner. For one process at a
-    time."""
+    """The certificate authority of direct links, in `folder`, which only its owner may read. Only one process
+    may use it at a time."""
 
     def __init__(self, folder: Path, fleet: str, clock: Clock) -> None:
         self._folder, self._fleet, self._clock = folder, fleet, clock
@@ -81,11 +81,11 @@ class Authority:
 
     @property
     def ca(self) -> str:
-        """Return the only certificate that nodes trust."""
+        """Return the authority's certificate, the only one that nodes trust."""
         return _dump_pem(self._load_authority().cert)
 
     def server(self, host: str) -> Path:
-        """Return the file with the coordinator's certificate for that address, renewed before it expires."""
+        """Return the file with the coordinator's certificate for that address, renewed before expiry."""
         path = self._folder / "server.pem"
         ca, found = self._load_authority(), KeyPair.read(path)
         if found is None or not self._serves_host(found, host, ca):
@@ -129,12 +129,13 @@ class Authority:
         try:
             found.cert.verify_directly_issued_by(ca.cert)
             names = found.cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except Exception:  # for any reason: it is not from this authority, or not for a server
+        # whatever the reason: the certificate is not from this authority, or not for a server
+        except Exception:
             return False
         return _name(host) in list(names) and self._is_valid_for(found, RENEW)
 
     def _is_valid_for(self, pair: KeyPair, time: timedelta) -> bool:
-        """Whether the pair is valid now and for this time; False if it was made while the clock was ahead."""
+        """Whether the pair is valid now and for `time` from now; False if made while the clock was ahead."""
         now = self._read_time()
         return pair.cert.not_valid_before_utc <= now <= pair.cert.not_valid_after_utc - time
 
@@ -173,7 +174,7 @@ def _sign_certificate(
 
 
 def key_of(der: bytes) -> PublicKey | None:
-    """Return the node's key in a certificate; None for a key of another type."""
+    """Return the node's public key in a certificate; None if the key has another type."""
     key = x509.load_der_x509_certificate(der).public_key()
     return PublicKey(key.public_bytes_raw()) if isinstance(key, Ed25519PublicKey) else None
 

@@ -36,20 +36,20 @@ class LoginError(ConnectionError):
 
 
 class OneLogin:
-    """Checks everything that a node sends after its user name, in pieces of any size; stores none of it. A
+    """Checks everything that a node sends after its user name, in pieces of any size, without storing it. A
     forbidden command is never passed on completely, so Redis does not execute it."""
 
     def __init__(self) -> None:
         self._words = 1
         """How many words of the command are still expected; initially the password."""
         self._body = 0
-        """How many bytes of the word are still expected, including its line end."""
+        """How many bytes of the argument are still expected, including its line end."""
         self._line = b""
         self._naming = False
         self._name = b""
 
     def look(self, piece: bytes) -> None:
-        """Check a piece. LoginError for a login, a protocol change, or input unlike that of Redis clients."""
+        """Check a piece. LoginError for a login, a protocol change, or input unknown from Redis clients."""
         at = 0
         while at < len(piece):
             at = self._take_body(piece, at) if self._body else self._take_head(piece, at)
@@ -76,7 +76,7 @@ class OneLogin:
         return end or len(piece)
 
     def _begin(self, head: re.Match[bytes] | None) -> None:
-        """Begin the next word or command, strictly: input that Redis might parse differently is refused."""
+        """Begin the next argument or command; strictly, since Redis might parse unusual input differently."""
         if head is None or (head[1] == b"$") != bool(self._words):
             raise LoginError("not a command in the format that Redis clients use")
         if head[1] == b"*":
@@ -104,8 +104,8 @@ class DirectNode:
 
 
 Judge = Callable[[PublicKey], DirectNode | str]
-"""Returns the node with this key, or why it may not connect. Called in a thread, also for open
-connections."""
+"""Returns the node with this key, or the reason why it may not connect. Called in a thread, and repeated for
+open connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +121,18 @@ class _RefusedError(Exception):
 
 
 class Entrance:
-    """The TLS port for nodes; `keep` opens it, and ends when cancelled. Used by one event loop."""
+    """The TLS port for nodes; `keep` opens it, and closes it when cancelled. Used by one event loop."""
 
     def __init__(self, listener: NodeListener, authority: Authority, rooms: Rooms, judge: Judge) -> None:
         self.place, self._host = listener.place, listener.shown.host
-        self.trouble = "it has not been opened yet"
+        self.trouble = "the port has not been opened yet"
         """The reason why the port is not open; empty while it is open."""
         self.fix = ""
-        """What a user can do about `trouble`, if known."""
+        """What a user can do about `trouble`; empty if unknown."""
         self.short = ""
         """The reason why some connections are refused although the port is open."""
         self.tried = asyncio.Event()
-        """Set once it is known whether the port is open."""
+        """Set as soon as it is known whether the port could be opened."""
         self._authority, self._rooms, self._judge = authority, rooms, judge
         self._inside: dict[asyncio.Task[None], PublicKey] = {}
         self._count: Counter[str] = Counter()
@@ -151,13 +151,14 @@ class Entrance:
                     context.verify_mode = ssl.CERT_REQUIRED
                     context.load_verify_locations(cadata=ca)
                     context.load_cert_chain(self._authority.server(self._host))
-                    # each connection presents its certificate, and proves that it is valid now
+                    # without session tickets: each connection must prove that its certificate is valid now
                     context.num_tickets = 0
                     context.set_alpn_protocols([PROTOCOL + "redis", PROTOCOL + "depot"])
                     async with Port(self.place, context, self._serve_peer, self._note_refusals):
                         self._note("")
                         await self._look_after(context, ca)
-                except Exception as exc:  # of any kind: nothing else would report that the listener is closed
+                # any error is caught: otherwise nothing would report that the listener is closed
+                except Exception as exc:
                     self._note(
                         _format_error(exc) or repr(exc), exc.fix if isinstance(exc, PancodeError) else ""
                     )
@@ -169,7 +170,7 @@ class Entrance:
             await asyncio.gather(*self._inside, return_exceptions=True)
 
     async def _look_after(self, context: ssl.SSLContext, ca: str) -> None:
-        """Renew the certificate; disconnect nodes that are no longer allowed. Ends when the authority
+        """Renew the certificate; disconnect nodes that are no longer allowed. Return when the authority
         changes."""
         loop = asyncio.get_running_loop()
         due = loop.time() + RENEW_S
@@ -187,7 +188,7 @@ class Entrance:
             except (
                 OSError,
                 PancodeError,
-            ) as exc:  # such as an unavailable ledger: the listener remains open
+            ) as exc:  # for example if the ledger is unavailable: the port remains open
                 self._note_trouble(_format_error(exc))
 
     def _note_trouble(self, trouble: str) -> None:
@@ -218,8 +219,8 @@ class Entrance:
             key = key_of(to_near.get_extra_info("ssl_object").getpeercert(True))
             if key is None or task is None:
                 return
-            # A node that was switched off sends nothing: without keepalive its connections would remain and
-            # be counted.
+            # A node that was switched off sends nothing: without keepalive its connections would stay and be
+            # counted.
             sock = to_near.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, value in WATCHED:
@@ -254,7 +255,7 @@ class Entrance:
             await self._refuse(key, exc, to_near)
             return
         let_in()
-        self._count[guest.name] += 1  # no await since the check, as many may connect at once
+        self._count[guest.name] += 1  # no await between check and use, since many nodes may connect at once
         try:
             await self._connect_service(guest, key, near, to_near)
         finally:
@@ -270,7 +271,7 @@ class Entrance:
                 ends: dict[str, End] = {"redis": self._rooms.redis, "depot": self._rooms.depot}
                 end = ends.get((protocol or "").removeprefix(PROTOCOL))
                 if end is None:
-                    raise _RefusedError("it does not name Redis or the depot as its destination")
+                    raise _RefusedError("the connection does not name Redis or the depot as its destination")
                 far, to_far = await connect_stream(end)
         except (_RefusedError, OSError, TimeoutError) as exc:
             await self._refuse(key, exc, to_near)
@@ -287,7 +288,7 @@ class Entrance:
                 if login != begins:
                     to_near.write(f"-WRONGPASS this certificate is that of {guest.user}\r\n".encode())
                     await to_near.drain()
-                    raise ConnectionError("the login of another node")
+                    raise ConnectionError("it tried to log in as another node")
                 to_far.write(login)
                 seen = OneLogin().look
             await run_both(copy_stream(near, to_far, seen), copy_stream(far, to_near))
@@ -298,12 +299,12 @@ class Entrance:
             await close_writer(to_far)
 
     async def _refuse(self, key: PublicKey, exc: Exception, to_near: asyncio.StreamWriter) -> None:
-        why = _format_error(exc) or "the other end did not respond in time"
+        why = _format_error(exc) or "the service did not respond in time"
         self._tell_once(key.tag, why)
         await _say(to_near, {"ok": False, "why": why})
 
     def _tell_once(self, who: str, why: str) -> None:
-        """Log a refusal only if it is new, as a node tries again every few seconds."""
+        """Log a refusal only if it is new for this client, since a node tries again every few seconds."""
         if self._logged.get(who) != why:
             self._logged[who] = why
             log.warning("direct links: %s is refused: %s", who, why)

@@ -41,7 +41,7 @@ async def copy_stream(
 
 
 async def run_both(*ways: Coroutine[Any, Any, None]) -> None:
-    """Run all until one has ended, and raise its error: this TLS cannot close a single direction."""
+    """Run all until one ends, and raise its error: this TLS library cannot close only one direction."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -54,7 +54,7 @@ async def run_both(*ways: Coroutine[Any, Any, None]) -> None:
 
 
 async def close_writer(writer: asyncio.StreamWriter) -> None:
-    """Close the writer after sending its buffer, within a time limit, unless the wait is cancelled."""
+    """Send the writer's buffer, within a time limit, and close it, even if the wait is cancelled."""
     writer.close()
     try:
         with suppress(OSError, TimeoutError):
@@ -64,7 +64,7 @@ async def close_writer(writer: asyncio.StreamWriter) -> None:
 
 
 def listening_at(place: ListenAddress) -> socket.socket:
-    """Return a socket that listens there; OSError if the address is not ours, in use or not allowed."""
+    """Return a socket that listens at `place`; OSError if the address is not local, in use or not allowed."""
     family, kind, proto, _, address = socket.getaddrinfo(
         place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -80,8 +80,7 @@ def listening_at(place: ListenAddress) -> socket.socket:
 
 
 async def next_of(listening: socket.socket) -> tuple[socket.socket, Any]:
-    """Return the next connection. The library's `sock_accept` loses one that arrives while it is
-    cancelled."""
+    """Return the next connection; unlike `sock_accept`, none is lost that arrives during a cancellation."""
     loop = asyncio.get_running_loop()
     while True:
         try:

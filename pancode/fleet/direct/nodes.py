@@ -27,8 +27,8 @@ OPEN_IT = "set direct.listen to an address of this machine (ip -brief addr) and 
 
 
 class Direct:
-    """Direct links; without a configured address nothing listens. `nodes` reads nodes with a tag from the
-    ledger."""
+    """Direct links; without a configured address nothing listens. `nodes` reads the nodes with a tag (a name
+    made from their key) from the ledger."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Direct:
         self.entrance: Entrance | None = None
 
     def furnish(self, rooms: Rooms) -> Entrance | None:
-        """Return the entrance to keep open; None if no address is configured."""
+        """Return the entrance, which the caller keeps open; None if no address is configured."""
         if self.listener is not None:
             self.entrance = Entrance(self.listener, self._authority, rooms, self.judge)
         return self.entrance
@@ -62,7 +62,7 @@ class Direct:
         return DirectNode(node.name, node_user(node.tag))
 
     def allowed(self, names: list[str]) -> None:
-        """Raise ConfigError if this machine does not accept direct nodes."""
+        """Raise ConfigError, which names these nodes, if this machine does not accept direct nodes."""
         if self.listener is None:
             raise ConfigError(
                 f"{', '.join(names)} cannot be linked directly",
@@ -72,17 +72,17 @@ class Direct:
 
     @property
     def trouble(self) -> ConnectError | None:
-        """Return why no node can connect although some should; None if there is no problem."""
+        """Return why nodes cannot connect although a port is configured; None if there is no problem."""
         if self.listener is None:
             return None
-        why = self.entrance.trouble if self.entrance is not None else "it has not been opened yet"
+        why = self.entrance.trouble if self.entrance is not None else "the port has not been opened yet"
         what = f"nodes cannot connect to {self.listener.place}, which {self.listener.place.origin} sets"
         fix = (self.entrance.fix if self.entrance is not None else "") or OPEN_IT
         return ConnectError(LinkFault.NOT_DIRECT, what, why=why, fix=fix) if why else None
 
     @property
     def troubles(self) -> list[ConnectError]:
-        """Return all problems for a user, also that some nodes are refused although the port is open."""
+        """Return all problems for a user, including that some nodes are refused although the port is open."""
         found = self.trouble
         if found is None and self.entrance is not None and self.entrance.short:
             what = f"nodes are refused at {self.entrance.place}"
@@ -90,8 +90,8 @@ class Direct:
         return [] if found is None else [found]
 
     def pass_of(self, node: Node | None) -> Pass | None:
-        """Return the node's pass for its direct link; None if it has a tunnel. ConnectError: it may not
-        connect."""
+        """Return the node's pass for its direct link; None if the node has a tunnel. ConnectError if it may
+        not connect."""
         if node is None or node.public_key is None or node.tag is None or not Reach.of(node).direct:
             return None
         if self.listener is None:

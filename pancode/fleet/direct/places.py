@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class PlaceBounds:
-    """Limits: `most` connections in all, `strangers` without a token, `each` strangers of one address."""
+    """Limits: `most` connections in all, `strangers` without a token, `each` of these from one address."""
 
     most: int
     strangers: int
@@ -23,24 +23,24 @@ class DirectPlace:
     address: str
     close: Callable[[], object] = field(default=lambda: None)
     known: bool = False
-    """Whether a valid token was received on it."""
+    """Whether the client has sent a valid token on the connection."""
     answered: bool = False
-    """Whether a complete request was received on it, so that its response is being made."""
+    """Whether a complete request was received, so that its response is being prepared."""
 
 
 class Places:
-    """The connections of a port. A stranger gives way to a new one, so idle clients cannot block the port."""
+    """The connections of a port. New ones displace those without a token, so idle clients cannot block it."""
 
     def __init__(self, bounds: PlaceBounds) -> None:
         self._bounds = bounds
         self._held: dict[DirectPlace, None] = {}
-        """The occupied places, the oldest first."""
+        """The connections in use, the oldest first."""
 
     def __len__(self) -> int:
         return len(self._held)
 
     def enter(self, address: str) -> tuple[DirectPlace | None, DirectPlace | None]:
-        """Return the new connection's place, None if it must be closed, and the place that gives way."""
+        """Return the new connection's place (None if it must be closed), and the place to close for it."""
         given = self._gives_way(address := side_of(address))
         if given is not None:
             self.leave(given)
@@ -55,8 +55,7 @@ class Places:
         self._held.pop(place, None)
 
     def _gives_way(self, address: str) -> DirectPlace | None:
-        """Return the place that gives way: the oldest without a pending response, if any; None if a place is
-        free."""
+        """Return the place to close: the oldest without a pending response; None if a place is free."""
         strangers = [one for one in self._held if not one.known]
         neighbours = [one for one in strangers if one.address == address]
         if len(neighbours) >= self._bounds.each:
@@ -67,7 +66,7 @@ class Places:
 
 
 def side_of(address: str) -> str:
-    """Return the group that an address belongs to: for IPv6 its /64, as one machine can use all of it."""
+    """Return the group that an address belongs to: for IPv6 its /64, since one computer can use all of it."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -16,7 +16,7 @@ from pancode.fleet.ssh.forward_targets import SHUT_S
 from pancode.kernel.host.open_files import is_spare, read_limit
 
 WAITING = 128
-"""How many connections may be in the handshake at once, each an open file. One more ends the oldest: a node
+"""How many connections may be in the handshake at once, each an open file. One more closes the oldest: a node
 needs only a moment, so a stranger cannot occupy all places for long."""
 HANDSHAKE_S = 10.0
 AGAIN_S = 1.0
@@ -24,7 +24,7 @@ TURNED_S = 0.05
 """Seconds between two connections that are refused, so that a flood takes no time from connected nodes."""
 _BACKLOG = 1024
 Enter = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]], Awaitable[None]]
-"""Serves one connection after the handshake, until its end; calls the last argument once it is accepted."""
+"""Serves one connection after the handshake, until its end; calls its last argument once it is accepted."""
 
 
 class Port:
@@ -73,7 +73,7 @@ class Port:
         while True:
             try:
                 sock, _ = await next_of(listening)
-            except OSError as exc:  # the client disconnected, or we have no free file descriptor
+            except OSError as exc:  # the client disconnected, or no file descriptor is free
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
                     self._short(_too_many())
                 await asyncio.sleep(AGAIN_S)
@@ -88,13 +88,13 @@ class Port:
             self._all.add(task)
             self._waiting[task] = None
             task.add_done_callback(self._forget_task)
-            # A task that is cancelled before its first step has not closed its socket.
+            # A task that was cancelled before its first step has not closed its connection's socket.
             task.add_done_callback(lambda ended, made=sock: made.close() if ended.cancelled() else None)  # type: ignore[misc]
             if len(self._waiting) > WAITING:
                 eldest = next(iter(self._waiting))
-                self._waiting.pop(eldest)  # it takes a moment to end, so it is cancelled only once
+                self._waiting.pop(eldest)  # the task takes a moment to end, so it is cancelled only once
                 eldest.cancel()
-            # Accepting never waits while there is a queue: the accepted connections must get a chance to
+            # Accepting never waits while there is a queue, but the accepted connections must get a chance to
             # start.
             await asyncio.sleep(0)
 
@@ -115,7 +115,7 @@ class Port:
                 ssl_shutdown_timeout=SHUT_S,
             )
         except (OSError, asyncio.CancelledError):
-            with suppress(OSError):  # during a handshake the library may still have it open
+            with suppress(OSError):  # during a handshake the library may still have the socket open
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
             return
@@ -128,7 +128,8 @@ def _too_many() -> str:
 
 
 def _open_listener(family: int, address: tuple[object, ...]) -> socket.socket:
-    if ip_address(str(address[0]).partition("%")[0]).is_unspecified:  # a host name or `0` may resolve to it
+    # a host name or `0` may resolve to the wildcard address
+    if ip_address(str(address[0]).partition("%")[0]).is_unspecified:
         raise OSError("nodes cannot connect to the wildcard address that it specifies")
     made = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -1,4 +1,4 @@
-"""Brings one node up over SSH, step by step, halts it, or removes everything of PanCode from it."""
+"""Brings one node up over SSH, step by step; stops its node agent; or removes all of PanCode from it."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ log = logging.getLogger("pancode.bringup")
 REACHED = "reached"
 """The key in a node's facts that records that we connected, so our files may be on the node."""
 HEARD_S, HANGS_S = 60, 30
-"""How long a node agent that was just started, or was already running, has to show that it works."""
+"""How many seconds a node agent has, after the start or when found running, to show that it works."""
 LINK_S = 30
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDefaults:
     """The owner's settings for every node. `machines`: addresses of model servers for the node on this
-    machine, as currently configured. `log`: log levels of the node agents."""
+    machine, as currently configured. `log`: the node agents' log levels."""
 
     slots: int
     time_factor: float
@@ -79,8 +79,8 @@ class NodeDefaults:
 
 
 def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = "") -> dict[str, object]:
-    """Return the content of `node.json`; the node on this machine also gets the other model servers'
-    addresses. `path`: PATH of agents, as the node's owner has set it in that file."""
+    """Return the content of `node.json`; for the node on this machine, it includes the addresses of model
+    servers. `path`: the PATH of agents, as the node's owner has set it in that file."""
     tag = node.tag or ""
     settings: dict[str, object] = {
         "fleet": fleet,
@@ -112,8 +112,8 @@ class BringUp:
         bundles: BundleStore,
         clean: Callable[[Remote, Node], Awaitable[tuple[str, ...]]],
     ) -> None:
-        """`clean`: removes from a node what features have installed, while its Python is there; returns what
-        remains, and why."""
+        """`clean`: removes from a node what features have installed, while the node's Python is still there;
+        returns what remains, and why."""
         self._clean = clean
         self.core, self.settings, self.home = core, settings, home
         self.links, self.bundles = links, bundles
@@ -151,15 +151,15 @@ class BringUp:
             return NodeResult(node.name, False, (problem_of(error, node.name),))
 
     def note_reached(self, node: Node) -> None:
-        """Record that some of our files may be on the node from now on."""
+        """Record that some of PanCode's files may be on the node from now on."""
         if not node.facts.get(REACHED):
             inventory.change(
                 self.core, node.name, lambda row: replace(row, facts={**row.facts, REACHED: True})
             )
 
     async def remove(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """Remove everything of the fleet and prove it; an unreachable node keeps its link, for later. A node
-        that was never reached is forgotten, as nothing of the fleet is on it."""
+        """Remove everything of the fleet from the node and verify that; an unreachable node keeps its link,
+        for later. A node that was never reached is forgotten, since nothing of the fleet is on it."""
         reach = Reach.of(node)
         if reach.is_twin:
             return await self._forget_node(node)
@@ -191,7 +191,7 @@ class BringUp:
         return NodeResult(node.name, True, (), (how,))
 
     async def _is_anothers(self, remote: Remote, node: Node) -> bool:
-        """Whether the home there is another node's; a node that was never brought up may not know."""
+        """Whether the node home found there belongs to another node of the fleet."""
         found = await probe_node(remote, self.core.fleet, Reach.of(node).node_home)
         done = await remote.run(("cat", f"{found.node_home}/node.json"), LINK_S)
         try:
@@ -206,7 +206,7 @@ class BringUp:
         return any(one.name != name and one.removed != NodeState.REMOVED for one in others)
 
     async def cleaned(self, node: Node) -> NodeResult:
-        """Forget a node that another tool has verifiably cleaned, and end its link; else as `remove`."""
+        """Forget a node that another tool has cleaned, and end its link; for other nodes as `remove`."""
         await self.links.leave(node.name)
         return await self._forget_node(node, "removed")
 
@@ -273,14 +273,14 @@ class BringUp:
         ]
 
     def _must_be_its_own(self, name: str, found: NodeProbe) -> None:
-        """Raise ConflictError, and remember it, if the home that was found is another node's of the fleet."""
+        """Raise ConflictError, and record it, if the node home found there belongs to another node."""
         if found.named and found.named != name:
             with self._twin_remembered(name):
                 inventory.refuse_home_of(self.core, name, found.named, found.node_home)
 
     @contextmanager
     def _twin_remembered(self, name: str) -> Iterator[None]:
-        """On a refusal mark the computer as another node's, until a bring-up finds a separate home."""
+        """On ConflictError mark the computer as another node's, until a bring-up finds a separate home."""
         try:
             yield
         except ConflictError:
@@ -297,7 +297,7 @@ class BringUp:
 
     async def _link(self, name: str, found: NodeProbe) -> bool:
         link = await self.links.keep(name, found)
-        link.poke()  # the problem that it waited for may be fixed by now
+        link.poke()  # the problem that the link waited for may be fixed by now
         state = await link.settled(LINK_S)
         if not state.up:
             fix = state.error.fix_at(name) if state.error is not None else ""
@@ -316,7 +316,7 @@ class BringUp:
         inventory.change(self.core, name, partial(change_reach, direct=False))
 
     async def _await_echo(self, name: str, fresh: bool) -> None:
-        """Wait until the node agent of this version has echoed a heartbeat (`fresh`: sent after now)."""
+        """Wait until a node agent of this version has echoed a heartbeat (`fresh`: one sent from now on)."""
         core = self.core
         after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
         loop = asyncio.get_running_loop()
@@ -344,17 +344,16 @@ class BringUp:
 
 
 def before_it_is_cleaned(error: Exception) -> str:
-    """Return what a user must do before the node is cleaned; "nothing" if it is only unreachable."""
+    """Return what a user must do before the node can be cleaned; "nothing" if it is only unreachable."""
     if isinstance(error, ConnectError) and error.permanent:
         return f"{error.fix}; then it is cleaned automatically"
     return "nothing: it is cleaned when it is reachable again"
 
 
 def problem_of(error: Exception, node: str) -> dict[str, str]:
-    """Return the problem as `fleet up` shows it; `node`: its name, for the fix. Unexpected errors are
-    logged."""
+    """Return the problem as `fleet up` shows it. `node`: for the fix. Unexpected errors are logged."""
     if not isinstance(error, PancodeError):
-        log.error("the node's own failure", exc_info=error)
+        log.error("an error on the node", exc_info=error)
         what = f"{type(error).__name__}: {error}"
         return {
             "what": what,
@@ -368,12 +367,12 @@ def problem_of(error: Exception, node: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class BringUpPlan:
-    """The target state of a node. The callables belong to the coordinator.
+    """The target state of a node. The callables are the coordinator's.
 
-    `files(public key, probe)` enrolls the key and returns the home's files. `link()` opens the tunnels, and
-    returns whether the node had lost its former ones. `heartbeat(fresh)` returns when the node agent's
-    heartbeat arrives (`fresh`: of the one started now), or raises PancodeError: UnavailableError if none
-    arrives.
+    `files(public key, probe)` enrolls the node's key and returns the home's files. `link()` opens the
+    tunnels, and returns whether the node had lost its former tunnels. `heartbeat(fresh)` returns when a
+    heartbeat of the node agent arrives (`fresh`: of the one started now), or raises PancodeError:
+    UnavailableError if no heartbeat arrives.
     """
 
     node: str
@@ -386,7 +385,7 @@ class BringUpPlan:
     wall_ms: Callable[[], int]
     node_home: str | None = None
     check: Callable[[NodeProbe], Awaitable[None]] | None = None
-    """Called before anything is changed; ConflictError if the home there is another node's."""
+    """Called before anything is changed; ConflictError if the node home there belongs to another node."""
 
 
 @dataclass
@@ -409,7 +408,7 @@ class _Steps:
         self.progress(ProgressLine(self.node, self.name.value, state, says or self.says, seconds))
 
     def done(self, changed: bool, state: ProgressState = "done") -> None:
-        """End the step. `state`: the one to report if nothing was changed."""
+        """End the step. `state`: the state to report if nothing was changed."""
         if changed:
             self.changed.append(self.name.value)
         self.end("done" if changed else state)
@@ -432,13 +431,12 @@ class _Steps:
         starting: Callable[[bool], BringUpStep],
         heartbeat: Callable[[bool], Awaitable[None]],
     ) -> None:
-        """Start the node agent; restart it if an earlier step requires that or if it runs without
-        heartbeats."""
+        """Start the node agent; restart it if an earlier step requires that or it sends no heartbeats."""
         await self.act(remote, starting(bool(steps.RESTARTING & set(self.changed))))
         if StepName.START not in self.changed:
             try:
                 await self.wait(StepName.HEARTBEAT, "receive the node agent's heartbeat", heartbeat(False))
-            except UnavailableError:  # it hangs; its attempts continue without it
+            except UnavailableError:  # the node agent hangs; its attempts continue without it
                 self.end("done", "the node agent runs but sends no heartbeat")
                 await self.act(remote, starting(True))
         if StepName.START in self.changed:
@@ -446,7 +444,7 @@ class _Steps:
 
 
 class _Stopped(Exception):
-    """The node does not meet the requirements; the problems say why."""
+    """The node does not meet the requirements; `problems` has the reasons."""
 
 
 async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> NodeResult:
@@ -482,7 +480,7 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
 
 
 def bundle_for(store: BundleStore, found: NodeProbe) -> tuple[Bundle, Python]:
-    """Return the bundle for this node, made if it is missing, and the Python that will run it."""
+    """Return the bundle for this node, made now if it is missing, and the Python that will run it."""
     fit = list_platforms(found)
     platform, bundle = store.bundle_for([p for _, p in fit])
     return bundle, next(python for python, p in fit if p == platform)
@@ -497,7 +495,7 @@ def _add_problem(known: tuple[NotReady, ...], name: StepName, error: Exception) 
 
 
 async def stop_agent(remote: Remote, plan: BringUpPlan, progress: Progress) -> bool:
-    """Stop only the node agent; return whether one was running. SshError if it does not end."""
+    """Stop only the node agent, not its runs; return whether it was running. SshError if it does not end."""
     place = NodeLocation.of(plan.fleet, await probe_node(remote, plan.fleet, plan.node_home))
     return (await _Steps(plan.node, progress).act(remote, steps.stop_step(place))).changed
 
@@ -505,12 +503,12 @@ async def stop_agent(remote: Remote, plan: BringUpPlan, progress: Progress) -> b
 async def take_out(
     remote: Remote, plan: BringUpPlan, progress: Progress, stays: Sequence[str] = ()
 ) -> NodeResult:
-    """Remove everything of this fleet from the node, then prove it; the problem names what is left there.
+    """Remove everything of this fleet from the node and verify that; the problem names what is left there.
 
     `stays`: what is already known to remain.
 
-    `changed` also names files that the node's owner had written into the node home, which are removed with
-    it. SshError if a step fails; repeatable.
+    `changed` in the result also names files that the node's owner had written into the node home, which are
+    removed with it. SshError if a step fails; repeatable.
     """
     run = _Steps(plan.node, progress)
     place = NodeLocation.of(plan.fleet, await probe_node(remote, plan.fleet, plan.node_home))

@@ -18,14 +18,14 @@ from pancode.fleet.ssh.proxy import ProxyCommand
 from pancode.fleet.ssh.target import Target
 
 Pins = Mapping[str, HostKey]
-"""The key that a server must present, by its Target.endpoint."""
+"""Returns the key that a server must present, by its Target.endpoint."""
 
 _FAMILY = {"any": 0, "inet": 2, "inet6": 10}
 
 
 @dataclass(frozen=True, slots=True)
 class SshTiming:
-    """Times in seconds. A silent link is noticed after keepalive_s x (keepalive_count + 1)."""
+    """Times in seconds. A link without traffic is noticed after keepalive_s x (keepalive_count + 1)."""
 
     connect_s: float = 10
     login_s: float = 10
@@ -36,7 +36,7 @@ class SshTiming:
 
 @dataclass(slots=True)
 class Session:
-    """A live connection; when it is lost, `lost` is done, with the reason or None."""
+    """A live connection; `lost` completes when the connection is lost, with the reason or None."""
 
     conn: asyncssh.SSHClientConnection
     lost: asyncio.Future[Exception | None]
@@ -44,7 +44,7 @@ class Session:
     proxy: ProxyCommand | None = None
 
     async def close(self) -> None:
-        """Close the connection and those that it goes through; idempotent."""
+        """Close the connection and the connections to jump hosts; idempotent."""
         for conn in [self.conn, *reversed(self.through)]:
             conn.close()
         for conn in [self.conn, *reversed(self.through)]:
@@ -58,7 +58,7 @@ class Session:
 
 
 class _Pinned(asyncssh.SSHClient):
-    """Offers the keys; remembers a refused host key, and why the connection ended."""
+    """Offers the keys of a login; remembers a refused host key, and why the connection ended."""
 
     def __init__(
         self, lost: asyncio.Future[Exception | None], proxy: ProxyCommand | None, keys: OfferedKeys
@@ -66,9 +66,9 @@ class _Pinned(asyncssh.SSHClient):
         self.lost, self.proxy, self._keys = lost, proxy, keys
         self.presented: HostKey | None = None
         self.logs_in = False
-        """The server requires a key, and has not accepted any yet."""
+        """The server requires a key, and has not accepted any of those offered so far."""
         self.prompts: tuple[str, ...] = ()
-        """The server's questions to a user at the login."""
+        """The questions to a user that the server sent during login."""
         self.agent: asyncssh.SSHAgentClient | None = None
         self._places = [self._of_files, self._of_agent]
 
@@ -89,7 +89,7 @@ class _Pinned(asyncssh.SSHClient):
         try:
             self.agent = await asyncssh.connect_agent(self._keys.agent_path)
             return await self._keys.of_agent(self.agent)
-        except (OSError, ValueError):  # the agent is gone, or it is not an SSH agent
+        except (OSError, ValueError):  # the agent has ended, or is not an SSH agent
             return []
 
     def kbdint_auth_requested(self) -> str:
@@ -98,7 +98,7 @@ class _Pinned(asyncssh.SSHClient):
     def kbdint_challenge_received(
         self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
     ) -> list[str] | None:
-        """Answer no question, as no user is present; a server may ask nothing, and decide by itself."""
+        """Answer no question, since no user is present; a server may send none and then decide by itself."""
         self.prompts += tuple(prompt.strip() for prompt, _ in prompts)
         return None if prompts else []
 
@@ -120,7 +120,7 @@ def as_host_key(key: asyncssh.SSHKey) -> HostKey:
     return HostKey.parse(key.export_public_key("openssh").decode())
 
 
-# A tunnel carries many small packets; with AES-GCM one costs a quarter of the time of ChaCha20.
+# A tunnel carries many small packets; with AES-GCM a packet takes a quarter of the time of ChaCha20.
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 
 
@@ -141,7 +141,7 @@ def _make_options(target: Target, pin: HostKey, timing: SshTiming) -> dict[str, 
         "x509_trusted_certs": None,
         "encryption_algs": _CIPHERS,
         **dict(target.algorithms),
-        "client_keys": None,  # the client offers them, see _Pinned
+        "client_keys": None,  # _Pinned offers the keys
     }
 
 
@@ -213,7 +213,7 @@ async def _dial_target(
                 LinkFault.BAD_CREDENTIALS,
                 f"cannot use the SSH settings of {target.alias}",
                 why=str(error),
-                fix=f"compare them with: ssh -G {target.alias}",
+                fix=f"compare the settings with: ssh -G {target.alias}",
             ) from error
         except asyncssh.DisconnectError as error:
             raise _make_login_error(target, keys, client, error) from error
@@ -225,7 +225,7 @@ async def _dial_target(
 
 @asynccontextmanager
 async def _open_proxy(target: Target) -> AsyncIterator[ProxyCommand | None]:
-    """Run the target's ProxyCommand during the block; end it if the block fails. The error then names the
+    """Run the target's ProxyCommand during the block, and end it if the block fails. The error then names the
     target and contains the command's output."""
     proxy = await ProxyCommand.start(target.proxy) if target.proxy else None
     try:
@@ -238,7 +238,7 @@ async def _open_proxy(target: Target) -> AsyncIterator[ProxyCommand | None]:
         if proxy is not None:
             if isinstance(error, ConnectError) and not error.permanent:
                 error.why = f"{error.why}; {await proxy.why()}"
-                error.fix = f"run the ProxyCommand by hand: {shlex.join(target.proxy)}"
+                error.fix = f"to see its error, run the ProxyCommand by hand: {shlex.join(target.proxy)}"
             await proxy.close()
         raise
 
@@ -269,7 +269,7 @@ async def open_session(
 async def presented_key(
     target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
 ) -> HostKey:
-    """Return the host key that the target presents now, to ask its owner about. Jump hosts must be pinned."""
+    """Return the host key that the target presents now, for a user to confirm. Jump hosts must be pinned."""
     timing = timing or SshTiming()
     bridge: Session | None = None
     try:

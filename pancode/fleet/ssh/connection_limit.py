@@ -11,21 +11,20 @@ import asyncssh
 from pancode.fleet.ssh.forward_targets import End, TlsEnd, connect_target
 
 MOST = 64
-"""Maximum connections of a node to one end: an agent needs about five, and one for each delivery."""
+"""Maximum connections of a node to one service: an agent needs about five, and one for each delivery."""
 
 
 class LimitedForward:
-    """One end that a node may reach, with a limit of open connections; further ones are refused."""
+    """One service that a node may reach, with a limit of open connections; more connections are refused."""
 
     def __init__(self, end: End, most: int = MOST) -> None:
         self._end, self._most = end, most
         self._open = 0
 
     async def enter(self) -> Passing:
-        """Return a session for asyncssh; ChannelOpenError if the limit is reached or the end does not
-        answer."""
+        """Return a session for asyncssh; ChannelOpenError: limit reached, or the service does not answer."""
         if self._open >= self._most:
-            words = f"{self._open} connections are open"
+            words = f"{self._open} connections are already open"
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, words)
         self._open += 1
         try:
@@ -42,7 +41,7 @@ class LimitedForward:
 
 
 class Passing(asyncssh.SSHForwarder):
-    """One connection; reports its end once, whichever side ended it."""
+    """One connection; its end is reported once, whichever side ended it."""
 
     def __init__(self, peer: asyncssh.SSHForwarder, left: Callable[[], None]) -> None:
         super().__init__(peer)
@@ -54,7 +53,7 @@ class Passing(asyncssh.SSHForwarder):
         super().connection_made(transport)
 
     def end_unless_made(self) -> None:
-        """Close the session if its connection ended before: asyncssh drops it without closing it."""
+        """Close a session whose connection has already ended: asyncssh drops it without closing it."""
         if not self._made:
             self.close()
 
@@ -66,11 +65,12 @@ class Passing(asyncssh.SSHForwarder):
 
 
 class _TlsPeer(asyncssh.SSHForwarder):
-    """A TLS peer, which cannot close one direction alone: after the node's end of input both are closed."""
+    """A TLS peer, which cannot close one direction alone: when the node ends its input, both are closed."""
 
     def write_eof(self) -> None:
         if self._transport is not None:
-            self._transport.close()  # the write buffer is still sent; then `connection_lost` ends both
+            # the write buffer is still sent; then `connection_lost` ends both directions
+            self._transport.close()
 
     def eof_received(self) -> bool:
         super().eof_received()

@@ -1,4 +1,4 @@
-"""Decides which private keys and which SSH agent a login uses; reports each one that cannot be used."""
+"""Decides which private keys and which SSH agent a login uses, and reports each key that cannot be used."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MAGIC = b"openssh-key-v1\0"
 
 @dataclass(frozen=True, slots=True)
 class SshLogin:
-    """The fleet's keys, in addition to the target's own identities; `home` contains the default keys."""
+    """The keys for logins: `keys` of the fleet, and the target's own; `home` contains the default keys."""
 
     home: str | None = None
     keys: tuple[str, ...] = ()
     """Private keys (OpenSSH PEM text) that are tried first: the fleet key, the loopback key."""
     own_only: bool = False
-    """Use only `keys`: no files of the user, no agent."""
+    """Use only `keys`: no files of the user, and no SSH agent."""
 
 
 def is_encrypted(text: str) -> bool:
@@ -45,16 +45,16 @@ def is_encrypted(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OfferedKeys:
-    """The keys of one login, explicitly named ones before others in an agent. A server counts each unknown
-    key as a failed login, and disconnects after some of them."""
+    """The keys of one login; explicitly named keys come before the agent's other keys. A server counts each
+    unknown key as a failed login, and disconnects after several."""
 
     pairs: tuple[asyncssh.SSHKeyPair, ...] = ()
     agent_path: str | None = None
     named: tuple[bytes, ...] = ()
-    """Public halves of the named identities, whose keys come first among the agent's."""
+    """Public halves of the named identities; the agent's keys with these halves come first."""
     only_named: bool = False
     lack: ConnectError | None = None
-    """The error if the server refuses and no key could be offered; login is still tried, as some need no
+    """The error if the server refuses and no key could be offered; login is still tried: some servers need no
     key."""
 
     async def of_agent(self, agent: asyncssh.SSHAgentClient) -> list[asyncssh.SSHKeyPair]:
@@ -110,7 +110,7 @@ def _default_identities(home: str | None) -> tuple[str, ...]:
 
 def _make_key_error(target: Target, named: tuple[str, ...], files: list[str]) -> ConnectError:
     if files:
-        message = f"the key {files[0]} needs a passphrase, and no SSH agent holds the key"
+        message = f"the key {files[0]} needs a passphrase, and no SSH agent has the key"
         return ConnectError(
             LinkFault.BAD_CREDENTIALS, message, fix=f'eval "$(ssh-agent)"; ssh-add {files[0]}'
         )
@@ -118,6 +118,6 @@ def _make_key_error(target: Target, named: tuple[str, ...], files: list[str]) ->
     return ConnectError(
         LinkFault.BAD_CREDENTIALS,
         f"no SSH key found to log in to {target.alias}",
-        why=f"{looked} not found, no SSH agent",
-        fix="create a key (ssh-keygen), set one (IdentityFile) in ~/.ssh/config, or start an SSH agent",
+        why=f"{looked} not found, and no SSH agent",
+        fix="create a key (ssh-keygen), name one (IdentityFile) in ~/.ssh/config, or start an SSH agent",
     )

@@ -12,7 +12,7 @@ from pancode.kernel.errors import ConfigError, UnavailableError
 
 
 class LinkFault(StrEnum):
-    """Why there is no connection to a node. The first group never recovers without a change."""
+    """The reason why there is no connection to a node. The first group never recovers without a change."""
 
     HOST_KEY_CHANGED = "host_key_changed"
     HOST_KEY_UNKNOWN = "host_key_unknown"
@@ -60,7 +60,7 @@ class TargetError(ConfigError):
 
 
 class ConnectError(SshError):
-    """There is no connection, or none that may be used."""
+    """There is no connection to the node, or only one that must not be used."""
 
     def __init__(self, fault: LinkFault, message: str, *, why: str = "", fix: str = "") -> None:
         super().__init__(message, why=why, fix=fix)
@@ -73,7 +73,7 @@ class ConnectError(SshError):
         return self.fault in PERMANENT
 
     def fix_at(self, node: str) -> str:
-        """Return the fix, with the name of the node in its commands."""
+        """Return the fix, with the node's name in its commands."""
         return self.fix.replace("NODE", node).replace("ssh HOST ", f"ssh {node} ")
 
 
@@ -101,12 +101,12 @@ class TransferFailed(SshError):
 
 _REFUSED_LOGIN = (
     "run `ssh` to this host once by hand, or set a key (IdentityFile) in ~/.ssh/config; if that key is "
-    "correct, check that its sshd_config allows this user (AllowUsers, AllowGroups), on the node: sudo sshd "
-    "-T | grep -E 'allow|deny'"
+    "correct, check that the server's sshd_config allows this user (AllowUsers, AllowGroups), on the node: "
+    "sudo sshd -T | grep -E 'allow|deny'"
 )
 
 
-_START_SSHD = "start the SSH server there (systemctl start ssh), or set its Port in ~/.ssh/config"
+_START_SSHD = "start the SSH server on the node (systemctl start ssh), or set its Port in ~/.ssh/config"
 _WAKE = "check that it is on and reachable from this network, then run the same command again"
 
 
@@ -132,7 +132,7 @@ def classify_error(error: BaseException) -> ConnectError:
         if isinstance(error, ConnectionError):
             return ConnectError(LinkFault.LOST, "the connection was lost", why=text, fix=_WAKE)
         if type(error).__name__ == "gaierror":
-            fix = "check the name, or set its address as HostName in ~/.ssh/config"
+            fix = "check the name, or set the node's address as HostName in ~/.ssh/config"
             return ConnectError(LinkFault.NAME_UNKNOWN, "cannot resolve the host name", why=text, fix=fix)
         return ConnectError(LinkFault.UNREACHABLE, "cannot reach the node", why=text, fix=_WAKE)
     if isinstance(error, asyncssh.ChannelListenError):
@@ -141,8 +141,8 @@ def classify_error(error: BaseException) -> ConnectError:
             "the node's SSH server forbids every kind of forwarding",
             why=str(error),
             # OpenSSH also refuses Unix sockets if AllowTcpForwarding is off (measured with 9.2).
-            fix="set `AllowTcpForwarding remote` (or yes) and no `DisableForwarding` in its sshd_config; "
-            "or, if it can connect to this machine: pancode fleet up NODE --link direct",
+            fix="set `AllowTcpForwarding remote` (or yes) and no `DisableForwarding` in the node's "
+            "sshd_config; or, if the node can connect to this machine: pancode fleet up NODE --link direct",
         )
     if isinstance(error, asyncssh.ConnectionLost | asyncssh.ChannelOpenError):
         return LinkLost(str(error))
@@ -153,7 +153,7 @@ def classify_error(error: BaseException) -> ConnectError:
 
 @contextmanager
 def translate_ssh_errors() -> Iterator[None]:
-    """Convert the library's errors in the block to ConnectError, including timeouts and lost links."""
+    """Convert the SSH library's errors in the block to ConnectError, including timeouts and lost links."""
     try:
         yield
     except SshError:

@@ -1,5 +1,5 @@
-"""Bring-up by another tool: the same steps as `fleet up`, as data, for one node. Each function is one turn of
-the exchange with a tool that has its own access to the node."""
+"""Bring-up by another tool: the same steps as `fleet up`, as data, for one node. Each function makes one
+message of the exchange with a tool that has its own access to the node."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pancode.runs.answers import Json
 
 
 def step_json(step: BringUpStep, again: BringUpStep | None = None) -> Json:
-    """Return the step as JSON. `again`: used instead if an earlier step changed files that the agent has
+    """Return the step as JSON. `again`: used instead if an earlier step changed files that the node agent has
     read."""
     acts = [act_json(act) for act in step.acts]
     entry: Json = {"name": step.name.value, "says": step.says, "acts": acts}
@@ -66,19 +66,19 @@ def _put_json(act: Put) -> Json:
 
 
 def _is_secret(path: str) -> bool:
-    """Whether the file must not be shown: all in the home's `key` folder except public keys."""
+    """Whether the file must not be shown: all files in the home's `key` folder except public keys."""
     return "/key/" in path and not path.endswith(".pub")
 
 
 def make_probe(bringup: BringUp, node: Node | None) -> Json:
-    """Return the probe, which another tool runs on the node as the node agent's login."""
+    """Return the probe, which another tool runs on the node as the user of the node agent."""
     home = Reach.of(node).node_home if node is not None else None
     probe = RemoteScript(PROBE, (bringup.core.fleet, home or ""), PROBE_TIMEOUT_S, PROBE)
     return {"look": act_json(probe)}
 
 
 def plan_removal(bringup: BringUp, probe: str) -> Json:
-    """Return the steps that remove everything of this fleet from that login."""
+    """Return the steps that remove everything of this fleet from the login that the probe describes."""
     fleet = bringup.core.fleet
     place = NodeLocation.of(fleet, _read_probe(probe))
     return {"steps": [step_json(step) for step in steps.remove_steps(place, format_marker(fleet))]}
@@ -99,7 +99,7 @@ def plan_steps(bringup: BringUp, node: Node, probe: str) -> Json:
 
 
 def enrol_key(bringup: BringUp, node: Node, probe: str, key: str) -> Json:
-    """Trust the key that the node has made, and return the steps after that."""
+    """Trust the key that the node has made, and return the remaining steps."""
     found = _read_probe(probe)
     _, python = bundle_for(bringup.bundles, found)
     files = bringup.enrol(node.name, key, found)
@@ -122,11 +122,13 @@ def _read_probe(probe: str) -> NodeProbe:
     try:
         return parse_probe(probe)
     except ValueError as error:
-        raise UsageError("this is not output of the probe", why=str(error), code="no_probe") from error
+        raise UsageError(
+            "the given text is not output of the probe", why=str(error), code="no_probe"
+        ) from error
 
 
 def _require_fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
-    """Return the probe; UnavailableError if a problem prevents the bring-up."""
+    """Return the parsed probe; UnavailableError if a problem prevents the bring-up."""
     if wrong := select_blocking(find_unready(found, now_ms)):
         first = wrong[0]
         raise UnavailableError(

@@ -19,7 +19,7 @@ SHUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class TlsEnd:
-    """A server that requires TLS: we add it, so the node need not. `context`: called for each connection."""
+    """A server that requires TLS; the coordinator adds it for the node. `context`: called per connection."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 async def connect_target(end: End, made: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-    """Connect to the end, with the protocol from `made`. OSError, also if no file descriptors are free."""
+    """Connect to the target, with the protocol from `made`. OSError, also if no file descriptors are free."""
     transport, speaks = await _connect_end(end, made)
     if is_spare(transport.get_extra_info("socket").fileno()):
         transport.abort()

@@ -24,7 +24,7 @@ keys."""
 
 @dataclass(frozen=True, slots=True)
 class LoopbackKeys:
-    """Private keys as OpenSSH text, made by `make_key`, stored by the coordinator: one pair for each node."""
+    """Private keys of the SSH server on this machine and of its client, as OpenSSH text: a pair per node."""
 
     host: str
     client: str
@@ -53,12 +53,12 @@ class Home:
 
     @property
     def epoch(self) -> Path:
-        """Return the file with the newest epoch, the only file that must not be restored from a backup."""
+        """Return the file with the newest epoch, the only file never to be restored from a backup."""
         return self.root / "epoch"
 
     @property
     def secrets(self) -> Path:
-        """Return the folder of channels' addresses, forges' tokens and webhooks' keys, a file for each."""
+        """Return the folder of channels' addresses, forges' tokens and webhooks' keys, one file each."""
         return self.root / "secrets"
 
     @property
@@ -83,11 +83,11 @@ class Home:
 
     @property
     def direct(self) -> Path:
-        """Return the folder of the authority for direct links, with the coordinator's own certificate."""
+        """Return the folder of direct links' certificate authority, with the coordinator's certificate."""
         return self.root / "key" / "direct"
 
     def prepare(self) -> None:
-        """Create the folder, private to the owner. ConfigError if another user owns it or it cannot be
+        """Create the home, accessible only to its owner. ConfigError if another user owns it or it cannot be
         created."""
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -133,7 +133,8 @@ class Home:
             raise ConfigError(
                 f"{path} is damaged",
                 why=str(exc),
-                fix=f"restore it from your backup; if lost: rm {path}; pancode admin keys --rotate --lost",
+                fix=f"restore the key from your backup; if it is lost: rm {path}; pancode admin keys "
+                "--rotate --lost",
             ) from exc
 
     def keep_key(self, key: SigningKey) -> None:
@@ -143,7 +144,7 @@ class Home:
         (self.root / KEY_LOST).unlink(missing_ok=True)
 
     def keep_both(self, old: SigningKey, fresh: SigningKey) -> None:
-        """Store both keys before a rotation, so that the one that the ledger names after a crash is
+        """Store both keys before a rotation: after a crash, the key that the ledger names is then
         available."""
         write_durable(self.root / FORMER / f"{old.public.keyid}.key", old.text().encode())
         write_durable(self.root / NEXT_KEY, fresh.text().encode())
@@ -162,14 +163,14 @@ class Home:
         return self._make_once(f"key/nodes/{tag}.redis", lambda: ids.token(24))
 
     def loopback_keys(self, name: str) -> LoopbackKeys:
-        """Return the host key and the client key of our own SSH server for this machine."""
+        """Return the host key and the client key of PanCode's own SSH server for this machine."""
         folder = f"key/loopback/{name}"
         return LoopbackKeys(
             self._make_once(f"{folder}.host", make_key), self._make_once(f"{folder}.client", make_key)
         )
 
     def audit_secret(self, ids: Ids) -> str:
-        """Return the key for the digests that compare settings; created at its first use."""
+        """Return the secret for the digests by which settings are compared; created at its first use."""
         return self._make_once("key/audit.secret", lambda: ids.token(32))
 
     def fleet_key(self) -> str:

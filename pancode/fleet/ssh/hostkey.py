@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HostKey:
-    """A server's public host key; `line` is the form in which a pin is stored."""
+    """A server's public host key; `line`: the text form in which a pin is stored."""
 
     algorithm: str
     blob: str
@@ -58,7 +58,7 @@ class Same:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The server presents a key other than the pinned one: reinstalled, moved, or an attacker in between."""
+    """The server presents another key than the pinned one: reinstalled, moved, or an attacker in between."""
 
     old: HostKey
     new: HostKey

@@ -1,4 +1,4 @@
-"""Reads host keys from the user's own known_hosts files."""
+"""Reads host keys from the known_hosts files of the user and the system."""
 
 from __future__ import annotations
 

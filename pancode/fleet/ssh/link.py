@@ -16,7 +16,7 @@ from pancode.fleet.ssh.tunnel import Folders, Generation, Tunnels, TunnelTargets
 
 
 class LinkKind(StrEnum):
-    """The kind of a link's state: `down` retries by itself; `stopped` waits for a user (a changed key)."""
+    """The kind of a link's state: `down` is retried; `stopped` waits for a user (a changed host key)."""
 
     CONNECTING = "connecting"
     UP = "up"
@@ -27,7 +27,7 @@ class LinkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """The current state of the link; `error` says why it is down."""
+    """The current state of a link; `error`: the reason why it is down."""
 
     kind: LinkKind
     generation: Generation | None = None
@@ -58,7 +58,7 @@ class Backoff:
     last_s: float = 10
     steady_s: float = 5
     refused_s: float = 30
-    """Seconds between tries if only a user's change helps (forbidden forwarding, unusable home)."""
+    """Seconds between tries if only a user can fix the problem (forbidden forwarding, unusable home)."""
 
 
 Dial = Callable[[], Awaitable[Session]]
@@ -66,12 +66,12 @@ Dial = Callable[[], Awaitable[Session]]
 Changed = Callable[[LinkState], None]
 
 CLOSE_AGAIN_S = 10.0
-"""Seconds until a close without effect is repeated; longer than a connection takes to close."""
+"""Seconds until a close that had no effect is repeated; longer than a connection takes to close."""
 
 
 class Link:
-    """The link to one node. `start`, then `run` and `put` while it is up; `close` ends it. All methods belong
-    to one event loop. `changed` is called there for each new state and must not block."""
+    """The link to one node. Call `start`; `run` and `put` work while the link is up; `close` ends it. All
+    methods belong to one event loop. `changed` is called there for each new state and must not block."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Link:
         self._tries = 0
 
     def start(self) -> None:
-        """Start the link; restart it if it had stopped. Idempotent while it runs."""
+        """Start the link; restart it if it had stopped. Idempotent while the link runs."""
         if self._task is None or self._task.done():
             self._tries = 0
             self._begin_anew()
@@ -108,8 +108,8 @@ class Link:
             self._changed(self.state)
 
     def poke(self) -> None:
-        """Try now instead of after the pause. Waiting callers do not get the error of an earlier try, nor of
-        a current one that began with old settings."""
+        """Try now instead of after the pause. Waiting callers do not get errors of earlier tries, nor of a
+        current try that began with old settings."""
         if self.state.kind is LinkKind.DOWN:
             self._begin_anew()
         if not self.state.up:
@@ -142,11 +142,11 @@ class Link:
         return self.state
 
     async def repair(self) -> tuple[str, ...]:
-        """Check that the node still has its end of the tunnels, and reopen them if not; return what was
-        missing.
+        """Check that the node still has its end of the tunnels, and reopen tunnels that it lost; return the
+        names of those.
 
-        On failure it raises ConnectError and reconnects; but a tunnel continues if the direct link that
-        should replace it does not work.
+        On failure the method raises ConnectError and reconnects; but a tunnel continues if the direct link
+        that should replace it does not work.
         """
         async with self._mending:
             remote, tunnels, generation = self.remote(), self._tunnels, self.state.generation
@@ -161,7 +161,7 @@ class Link:
                 raise
             if missing:
                 if self._remote is not remote:
-                    raise LinkLost("the connection ended while its tunnels were being reopened")
+                    raise LinkLost("the connection ended while the tunnels were being reopened")
                 await self._set_state(LinkState(LinkKind.UP, fresh))
             return missing
 
@@ -176,7 +176,7 @@ class Link:
         await self.remote().put(path, source, mode)
 
     def remote(self) -> Remote:
-        """Return the live connection; LinkLost if there is none."""
+        """Return the live connection; LinkLost if the link is not up."""
         if self._remote is None:
             raise LinkLost(self.state.why or f"the link to {self.name} is {self.state.kind}")
         return self._remote
@@ -200,7 +200,7 @@ class Link:
             base = (
                 b.refused_s if error.fault in SLOW else min(b.first_s * 2 ** min(self._tries, 20), b.last_s)
             )
-            # Vary by name and try, so that many nodes behind one switch do not reconnect at the same time.
+            # The pause varies by name and try, so that nodes behind one switch do not reconnect all at once.
             pause = base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
             self._tries += 1
             await self._set_state(LinkState(LinkKind.DOWN, error=error, retry_in_s=pause))
@@ -214,7 +214,7 @@ class Link:
             remote = Remote(session)
             self._tunnels = Tunnels(remote, self.where, self.ends)
             return await self._live(session, remote, await self._tunnels.open())
-        except Exception as error:  # for any error: a link must never end unnoticed
+        except Exception as error:  # any error is caught: a link must never end unnoticed
             return classify_error(error)
         finally:
             self._remote = self._tunnels = None

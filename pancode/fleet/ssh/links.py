@@ -41,21 +41,21 @@ _OTHERS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA", OT
 async def must_reach_coordinator(
     remote: Remote, fleet: str, node_home: str | None, pointer: str, by: Pass
 ) -> None:
-    """Raise ConnectError, with all that fixes it, if the node cannot reach the coordinator directly."""
+    """Raise ConnectError, with all possible fixes, if the node cannot reach the coordinator directly."""
     found = await probe_node(remote, fleet, node_home)
     fit = list_pythons(found)
     if not found.current or not fit:
-        raise _make_direct_error(by, "no node agent is installed there", f"pancode fleet up {by.node}")
+        raise _make_direct_error(by, "no node agent is installed on the node", f"pancode fleet up {by.node}")
     argv = NodeLocation.of(fleet, found).command(fit[0].path, "reach", "--offered", "--json")
     check_trial(await remote.run(argv, TRY_S, pointer.encode()), by)
 
 
 def check_trial(done: Completed, by: Pass) -> None:
-    """Read the result of the trial connection; ConnectError if it failed."""
+    """Read the result of the node's trial connection to the coordinator; ConnectError if it failed."""
     if done.status == 0:
         return
     if done.status == _UNKNOWN_VERB:
-        raise _make_direct_error(by, "its node agent has an older version", f"pancode fleet up {by.node}")
+        raise _make_direct_error(by, "the node agent has an older version", f"pancode fleet up {by.node}")
     try:
         result = json.loads(done.text)
         redis, depot, wall_ms = str(result["redis"]), str(result["depot"]), int(result["wall_ms"])
@@ -71,7 +71,7 @@ def check_trial(done: Completed, by: Pass) -> None:
 
 
 def _find_fix(words: str, wall_ms: int, by: Pass) -> str:
-    look = f"check from there: openssl s_client -connect {by.address} </dev/null"
+    look = f"check from that node: openssl s_client -connect {by.address} </dev/null"
     if any(one in words for one in _DATES):
         if abs(wall_ms - by.issued_ms) > SKEW_MS:
             clock = datetime.fromtimestamp(wall_ms // 1000, UTC).isoformat()
@@ -82,7 +82,7 @@ def _find_fix(words: str, wall_ms: int, by: Pass) -> str:
     if any(one in words for one in _OTHERS):
         return f"a server other than this coordinator answers at the address in {by.origin}; {look}"
     if "WRONGPASS" in words or "NOAUTH" in words:
-        return f"set its password again: pancode fleet up {by.node}"
+        return f"set the node's password again: pancode fleet up {by.node}"
     return (
         f"set direct.listen to the address of this machine that {by.node} reaches, or direct.advertise if "
         f"its port is forwarded (now {by.origin}); allow that port in the firewall; or go back: pancode "
@@ -101,7 +101,7 @@ log = logging.getLogger("pancode.links")
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """What all links share. `node_of` reads the ledger each time."""
+    """What all links share. `node_of`: reads the node from the ledger on each call."""
 
     fleet: str
     home: Home
@@ -118,7 +118,7 @@ class LinkSettings:
 @dataclass(frozen=True, slots=True)
 class LinkNews:
     """An update on a link. `broken`: it ended unexpectedly; `trying`: it is being retried automatically.
-    `why` and `fix` are empty if a user need not know. `changed_key`: the host presents another key."""
+    `why` and `fix` are empty if they do not concern a user. `changed_key`: the host presents another key."""
 
     up: bool
     broken: bool
@@ -152,7 +152,7 @@ class Links:
     # -- connections -----------------------------------------------------------------------------
 
     async def reach(self, name: str) -> Reach:
-        """Return the node's current address; start our own server if the node is this machine."""
+        """Return the node's current address; for a node on this machine, start PanCode's SSH server."""
         node = self.settings.node_of(name)
         if node is None:
             raise PancodeError(f"node {name} is not in the ledger")
@@ -217,24 +217,24 @@ class Links:
         return self.settings.pass_of(self.settings.node_of(name))
 
     async def tend(self) -> None:
-        """Each minute, for every link that is up: check tunnels, allow the node into Redis, start a dead
-        agent. A node's service manager, if there is one, restarts the agent sooner. Ends when cancelled."""
+        """Each minute, for every link that is up: check tunnels, allow the node into Redis, start a node
+        agent that is down. A service manager on the node restarts the agent sooner. Ends when cancelled."""
         while True:
             await asyncio.sleep(self.settings.tend_s)
             up = [name for name, link in self._links.items() if link.state.up]
             errors = await asyncio.gather(*(self._tend_link(name) for name in up), return_exceptions=True)
             for name, error in zip(up, errors, strict=True):
                 if isinstance(error, PancodeError):
-                    log.warning("link %s: its node could not be checked: %s", name, error)
+                    log.warning("link %s: the node could not be checked: %s", name, error)
                 elif isinstance(error, Exception):
                     log.error("checking a link failed", exc_info=error)
 
     async def _tend_link(self, name: str) -> None:
         try:
             if await self.repair(name):
-                return  # the reopened link counts as a new one, which checks the node
+                return  # the reopened link counts as a new link, so the node is checked again
         except PancodeError as exc:
-            log.warning("link %s: its tunnels could not be checked: %s", name, exc)
+            log.warning("link %s: the tunnels could not be checked: %s", name, exc)
             return
         if await asyncio.to_thread(self.events.silent, name):
             await self._check_agent(name)
@@ -242,7 +242,7 @@ class Links:
             await asyncio.to_thread(self.events.contact, name)
 
     async def repair(self, name: str) -> bool:
-        """Reopen a link's tunnels if the node has lost its end; return whether it had. ConnectError."""
+        """Reopen a link's tunnels if the node has lost them; return whether it had. ConnectError."""
         link = self._links.get(name)
         missing = await link.repair() if link is not None and link.state.up else ()
         if missing:
@@ -250,13 +250,13 @@ class Links:
         return bool(missing)
 
     async def leave(self, name: str) -> None:
-        """Stop keeping the link; the node agent continues."""
+        """Stop keeping the link to the node; the node agent continues."""
         link = self._links.pop(name, None)
         if link is not None:
             await link.close()
 
     async def close(self) -> None:
-        """End all links and our own servers; node agents and their runs continue."""
+        """End all links and PanCode's own SSH servers; node agents and their runs continue."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*(self.leave(name) for name in tuple(self._links)))
@@ -269,7 +269,7 @@ class Links:
         return link.state if link is not None else None
 
     def remote(self, name: str) -> Remote | None:
-        """Return the live connection; None if there is none."""
+        """Return the live connection to the node; None if there is none."""
         link = self._links.get(name)
         return link.remote() if link is not None and link.state.up else None
 
@@ -286,7 +286,7 @@ class Links:
             log.error("link %s: the host key has changed; pancode node trust %s", name, name)
 
     async def _check_agent(self, name: str) -> None:
-        """After a link came up: check that a node agent runs, or clean a node that was removed meanwhile."""
+        """Check, after a link came up, that a node agent runs, or clean a node that was removed meanwhile."""
         try:
             await asyncio.to_thread(self.events.contact, name)
             node = self.settings.node_of(name)

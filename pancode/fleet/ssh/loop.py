@@ -39,7 +39,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def stop(self) -> None:
-        """Cancel what is still running in the loop, then end the loop. Idempotent."""
+        """Cancel all coroutines that still run in the loop, then end the loop. Idempotent."""
         if self.loop.is_closed():
             return
         self.call(_end_all(), 10)

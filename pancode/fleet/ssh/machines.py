@@ -1,4 +1,4 @@
-"""Adds nodes, brings them up, halts and removes them; cleans a removed node once it can be reached again."""
+"""Adds nodes, brings them up, stops and removes them; cleans a removed node when it is reachable again."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ _KEEP_S = 30
 Work = Callable[[Node], Coroutine[Any, Any, NodeResult]]
 _LOOK_S = 60
 GIVES_BACK_S, GIVES_BACK_LOOKS = 10, 40
-"""How many seconds a halted node has to return its waiting jobs, and how many between two checks of that."""
+"""How many seconds a node to be stopped has to return its waiting jobs, and seconds between two checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostKeyOffer:
-    """The host key and login that adding a node would trust; shown to the user once for approval."""
+    """The host key and login that adding a node would trust; a user is asked once to approve them."""
 
     name: str
     target: Target
     host_key: HostKey
     known: bool
     changed_from: str | None
-    """Fingerprint of the pinned key where another key is presented now; else None."""
+    """Fingerprint of the pinned key if the node now presents another key; else None."""
     hops: Mapping[str, HostKey]
-    """Keys of the jump hosts, as the user's own known_hosts has them."""
+    """Keys of the jump hosts, from the user's own known_hosts files."""
 
     @property
     def pins(self) -> dict[str, HostKey]:
         return {**self.hops, self.target.endpoint: self.host_key}
 
     def question(self) -> dict[str, str]:
-        """Return the question to ask before the node is added. `value`: the fingerprint that an approval
-        names."""
+        """Return the question to ask before the node is added. `value`: the fingerprint that an approval must
+        name."""
         seen = self.host_key.fingerprint
         text = f"{self.name} ({self.target.endpoint}) has the host key {seen}"
         if self.changed_from is not None:
@@ -74,14 +74,14 @@ class HostKeyOffer:
             raise UsageError(
                 f"the host key of {self.name} was not accepted",
                 why=f"it presents {seen}",
-                fix=f"compare it on that node, then add --accept-fingerprint {seen}",
+                fix=f"compare the fingerprint on that node, then add --accept-fingerprint {seen}",
                 code="fingerprint_not_accepted",
             )
         if fingerprint != seen:
             raise RefusedError(
                 f"the host key of {self.name} is not the one that was accepted",
                 why=f"accepted {fingerprint}, presented {seen}",
-                fix="compare on that node: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+                fix="compare the fingerprint on that node: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
                 code="host_key_differs",
             )
 
@@ -91,7 +91,7 @@ class Machines:
 
     `check_direct`: raises ConfigError if nodes could not connect by TLS. `install`: makes the coordinator
     start after a reboot; called before each bring-up. `retire`: removes keys that no node needs any more;
-    called after each.
+    called after each bring-up.
     """
 
     def __init__(
@@ -122,18 +122,17 @@ class Machines:
                 self._keep(node.name)
 
     def stop(self) -> None:
-        """Close links and servers; node agents continue."""
+        """Close links and PanCode's own SSH servers; node agents continue."""
         self._loop.call(self._links.close(), _KEEP_S)
 
     def admit_all(self) -> None:
-        """Give every enrolled node that is not quarantined its Redis user, which a new server lacks."""
+        """Create the Redis user of every enrolled node not in quarantine; a new server lacks these users."""
         for node in self.nodes():
             if node.tag is not None and node.quarantined is None:
                 self._bringup.admit(node.tag)
 
     def let_in(self, names: Sequence[str]) -> None:
-        """Admit these nodes to Redis right after their release, without waiting for the next check of
-        links."""
+        """Admit these nodes to Redis when their quarantine ends, before the next check of links."""
         for name in names:
             node = self.known(name)
             if node.tag is not None and node.removed is None:
@@ -158,7 +157,7 @@ class Machines:
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Json:
         """Return the target of the alias, questions to answer before it is added, and notes; changes nothing.
-        Connects far enough to see the host key. Raises NotFoundError, UnavailableError."""
+        Connects only as far as the host key. Raises NotFoundError, UnavailableError."""
         if spec.local:
             return {"target": {"name": spec.name, "local": True}, "questions": [], "warnings": []}
         found = self.look(spec, caller)
@@ -215,7 +214,7 @@ class Machines:
         return Node(spec.name, self.core.wall_ms(), reach.data(), dict(spec.labels), slots, least=least)
 
     def _this_machine(self, spec: NodeSpec) -> Node:
-        """Return the node for the computer that we run on, reached through our own SSH server."""
+        """Return the node for this machine, which is reached through PanCode's own SSH server."""
         target = Target(spec.name, "127.0.0.1", 0, "")
         labels = {"local": "true", **spec.labels}
         return self._make_node(
@@ -235,20 +234,20 @@ class Machines:
     def up(
         self, names: Sequence[str], caller: Caller, progress: Progress, link: LinkWay | None = None
     ) -> list[NodeResult]:
-        """Install, start and check nodes; no names: all, and this computer if the fleet is empty. Idempotent.
+        """Install, start and check nodes; no names: all, and this machine if the fleet is empty. Idempotent.
 
         May take minutes. `link`: how these nodes reach Redis and the depot from now on. Raises ConfigError or
         UsageError if that is not possible.
         """
         if link is not None:
-            # applies from the next bring-up, to all nodes but this computer, which needs no link
+            # applies from the next bring-up, to all nodes but this machine, which needs no link
             direct = link == "direct"
             nodes = self._select_nodes(names)
             ours = [n.name for n in nodes if Reach.of(n).local]
             if names and ours:
                 raise UsageError(
                     f"{', '.join(ours)} is this machine, which reaches Redis and the depot directly",
-                    fix="omit --link for it",
+                    fix="omit --link for this node",
                 )
             chosen = [n.name for n in nodes if n.name not in ours]
             if direct:
@@ -262,7 +261,7 @@ class Machines:
 
     def doctor(self, names: Sequence[str], caller: Caller) -> list[CheckLine]:
         """Return problems of nodes and links: `{"node", "what", "ok", "fix"}`; a note counts as ok. Works
-        like a second bring-up that changes nothing that is right and reports all that is wrong."""
+        like a second bring-up, which changes nothing that is right and reports everything that is wrong."""
         results = self._brought_up(names, caller, ignore_line)
         problems: list[CheckLine] = [
             {"node": r.node, "what": p["what"], "ok": p.get("weight") == "note", "fix": p["fix"]}
@@ -276,14 +275,15 @@ class Machines:
 
     def _brought_up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         if not names:
-            # a fleet starts with this computer; once the user has removed it, it is not added again
+            # a fleet starts with this machine as a node; if the user has removed it, it is not added again
             with self.core.ports.ledger.transaction() as tx:
                 rows = tx.find(Node)
             if not any(Reach.of(row).local for row in rows):
                 used = {row.name for row in rows}
                 name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
                 name = name if name not in used else "desk" if "desk" not in used else "this-machine"
-                with suppress(ConflictError):  # two `fleet up` ran at once: the other one has just added it
+                # two `fleet up` ran at the same time: the other one has just added the node
+                with suppress(ConflictError):
                     self._enlist_node(self._this_machine(NodeSpec(name, local=True)))
         meant = [node.name for node in self._select_nodes(names)]
         return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
@@ -291,8 +291,8 @@ class Machines:
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         """Stop the agents of these nodes (none given: all); attempts belong to their shims and continue.
 
-        Jobs that wait on a reachable node for a slot are returned first, to start elsewhere. Only `fleet up`
-        starts the agents again.
+        Jobs that wait for a slot on a reachable node are returned first, to start on other nodes. Only `fleet
+        up` starts the agents again.
         """
         nodes = [self.known(name) for name in names] or self.nodes()
 
@@ -313,16 +313,16 @@ class Machines:
         inventory.put_halted(self.core, name, True)
 
     def _holds_jobs(self, name: str) -> bool:
-        """Whether jobs wait on the node for a slot; the coordinator's passes request them back."""
+        """Whether jobs wait for a slot on the node; the coordinator's passes request their return."""
         with self.core.ports.ledger.transaction() as tx:
             return any(lease.node == name and waits_there(lease) for lease in open_leases(tx))
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
-        """Remove everything of ours and prove it; an unreachable node is revoked now and cleaned later."""
+        """Remove everything of PanCode and verify it; an unreachable node is revoked, and cleaned later."""
         inventory.revoke(self.core, self.known(name).name)
         work = partial(self._bringup.remove, progress=progress, agent_path=caller.agent)
         (result,) = self._on_each([name], progress, work)
-        # the node was reached, and so cleaned, before this command
+        # the node was reached, and therefore already cleaned, before this command
         if not result.ok and self.find(name) is None:
             return NodeResult(name, True, (), ("removed",))
         return result
@@ -344,7 +344,7 @@ class Machines:
         return handed.enrol_key(self._bringup, node, probe, key)
 
     def cleaned(self, name: str) -> bool:
-        """Forget a node that another tool has provably cleaned; return whether it is now forgotten. Only a
+        """Forget a node that another tool has cleaned and checked; return whether it is now forgotten. Only a
         node that was removed but not cleaned is forgotten. Idempotent; any name may be given."""
         if not self._is_owed(name):
             return False
@@ -354,8 +354,8 @@ class Machines:
     def _on_each(self, names: Sequence[str], progress: Progress, work: Work) -> list[NodeResult]:
         """Do the work on all nodes in parallel, but only one command at a time on each node.
 
-        An error on a node is that node's result. A command continues after its caller has detached, or the
-        next command would find it half-done.
+        An error on a node is that node's result. A command continues after its caller has detached, since the
+        next command would otherwise find the node half-done.
         """
 
         async def one(name: str) -> NodeResult:
@@ -379,7 +379,7 @@ class Machines:
     # -- reports of links ---------------------------------------------------------------------------
 
     def contact(self, name: str) -> None:
-        """After a node was reached, admit it to Redis (which may have lost its user), or clean it."""
+        """After a node was reached, admit it to Redis (which may have lost the node's user), or clean it."""
         node = self.find(name)
         if self._is_owed(name):
             if self._may_clean(name):
@@ -388,8 +388,7 @@ class Machines:
             self._bringup.admit(node.tag)
 
     def _may_clean(self, name: str) -> bool:
-        """Whether to clean now: each try makes a new contact, so one per interval of link checks is
-        enough."""
+        """Whether to clean now: a try makes a new contact, so one per interval of link checks is enough."""
         now = self.core.ports.clock.mono_ms()
         last = self._cleaned_ms.get(name)
         if last is not None and now - last < self._links.settings.tend_s * 1000:
@@ -408,17 +407,16 @@ class Machines:
                 await self._bringup.remove(node, ignore_line, None)
 
     def tried(self, name: str, news: LinkNews) -> None:
-        """Record the news of a link. A link that waits for the user or is not maintained makes no
-        attempts."""
+        """Record a link's update. A link that waits for a user or is not maintained makes no attempts."""
         inventory.count_link_state(self.core, name, news.up, news.broken)
-        # recorded once per key, however often the link is tried
+        # a changed key is recorded once, however often the link is tried
         if news.changed_key and self._refused.get(name) != news.changed_key:
             self._refused[name] = news.changed_key
             self.core.live.record_trust("error", "changed host key refused", node=name, why=news.changed_key)
         inventory.put_link(self.core, name, news.trying, news.why, news.fix)
 
     def _is_silent(self, name: str) -> bool:
-        """Whether the node has been silent for so long that its agent may have died."""
+        """Whether the node has been silent for so long that the node agent may have died."""
         node = self.find(name)
         return (
             node is not None and node.tag is not None and inventory.get_view(self.core, name).state in _QUIET
@@ -453,13 +451,14 @@ class Machines:
 
 
 def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
-    """Return the key of a jump host from the user's known_hosts; a host without one is not used."""
+    """Return the key of a jump host from the user's known_hosts files. ConnectError if it is not there."""
     keys = known_keys(hop, places.home)
     if not keys:
         raise ConnectError(
             LinkFault.HOST_KEY_UNKNOWN,
             f"the jump host {hop.endpoint} is unknown",
-            why="its key is not in your known_hosts files",
-            fix=f"log in there once by hand (ssh {hop.alias}), compare its key, then repeat the command",
+            why="the jump host's key is not in your known_hosts files",
+            fix=f"log in to the jump host once by hand (ssh {hop.alias}), compare its key, then repeat the "
+            "command",
         )
     return keys[0]

@@ -76,30 +76,30 @@ class NodeProbe:
     """The output of `systemctl --user is-system-running`; `missing` where there is no systemctl."""
     linger: bool
     tools: tuple[tuple[str, str], ...]
-    """(name, absolute path) of each tool that was found."""
+    """(name, absolute path) of each tool that was found on the node."""
     node_home: str
     current: str | None
     bundles: tuple[str, ...]
     has_key: bool
     agent: str
-    """`running`, `stopped` or `absent`, by the lock that a node agent holds."""
+    """`running`, `stopped` or `absent`, by the lock that a running node agent keeps."""
     cpus: int | None = None
     memory: int | None = None
     path: str = ""
     """PATH of agents and probes, as the owner wrote it into the node's `node.json`; empty: not written."""
     named: str = ""
-    """The name under which the requesting fleet has set up this home; empty: not set up yet."""
+    """The node name under which the requesting fleet has set up this home; empty: not set up yet."""
     layout: int | None = None
-    """The number of the home's layout; None: no node agent has written one, or it is not a number."""
+    """The version number of the home's layout; None: no node agent has written it, or it is not a number."""
     asked_ms: tuple[int, int] = (0, 0)
-    """Our own wall clock just before and just after the probe: its `wall_ms` is between them."""
+    """The coordinator's wall clock just before and after the probe; the node's `wall_ms` is in between."""
 
     def tool(self, name: str) -> str | None:
         return dict(self.tools).get(name)
 
     @property
     def services_usable(self) -> bool:
-        """Whether a systemd user manager answers; a degraded one (some unit failed) is usable."""
+        """Whether a systemd user manager answers; a degraded manager (some unit failed) is usable, too."""
         return self.user_services in ("running", "degraded", "starting")
 
 
@@ -110,7 +110,7 @@ async def probe_node(remote: Remote, fleet: str, node_home: str | None = None) -
 
 
 def parse_probe(text: str) -> NodeProbe:
-    """Parse the probe's output and drop the login shell's own. Raises ValueError if it is incomplete."""
+    """Parse the probe's output, without what the login shell printed. ValueError if it is incomplete."""
     pairs = parse_report(text)
     one = dict(pairs)
     missing = [k for k in ("os", "arch", "uid", "home", "node_home") if not one.get(k)]

@@ -24,8 +24,8 @@ _KEPT = 400
 def parse_command(text: str, alias: str, tokens: Mapping[str, str], home: Path) -> tuple[str, ...]:
     """Return the ProxyCommand of `alias` as arguments, tokens filled in; empty: none. Raises TargetError.
 
-    OpenSSH passes the line to the user's shell. Here no shell reads it, so a line that needs one must name
-    it: `sh -c '...'`.
+    OpenSSH passes the line to the user's shell, but PanCode does not; a line that needs a shell must name the
+    shell: `sh -c '...'`.
     """
     if _FOR_A_SHELL.search(_QUOTED.sub("", text)):
         raise TargetError(
@@ -86,7 +86,7 @@ class ProxyCommand:
                 LinkFault.UNREACHABLE,
                 f"cannot start the ProxyCommand {command[0]}",
                 why=str(error),
-                fix="install it, or set its full path in ~/.ssh/config",
+                fix="install the program, or set its full path in ~/.ssh/config",
             ) from error
         finally:
             theirs.close()
@@ -98,7 +98,7 @@ class ProxyCommand:
             self._stderr = (self._stderr + data)[-_KEPT:]
 
     async def why(self) -> str:
-        """Return the command's output, as the reason why a connection failed."""
+        """Return the command's last output, as the reason why a connection failed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 await asyncio.shield(self._reading)

@@ -1,4 +1,4 @@
-"""Reads how SSH reaches a node: its target, the pinned keys, the user."""
+"""Reads from a node's record how SSH reaches it: its target, the pinned keys, and the login."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.fleet.ssh.target import Target
 
 
 def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **output: Any) -> Reach:
-    """Return how to reach this target; `output`: further fields of `Reach`."""
+    """Return how to reach this target, as `Reach`; `output`: its further fields."""
     lines = {endpoint: key.line for endpoint, key in (pins or {}).items()}
     return Reach(_target_data(target), lines, **output)
 
@@ -45,7 +45,7 @@ def _target_from(data: Mapping[str, Any]) -> Target:
 
 
 def login_for(reach: Reach, own_keys: tuple[str, ...], user_home: Path) -> SshLogin:
-    """Return the login: for this computer only the loopback key; else the fleet key, then the user's keys."""
+    """Return the login: for this machine only the loopback key; else the fleet key, then the user's keys."""
     if reach.local:
         return SshLogin(keys=own_keys, own_only=True)
     return SshLogin(home=str(user_home), keys=own_keys)

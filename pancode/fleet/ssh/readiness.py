@@ -12,7 +12,7 @@ from pancode.fleet.ssh.probe import HomeState, LibcKind, NodeProbe, Python
 OLDEST_GIT = (2, 31)
 """The oldest usable git: older ones ignore settings from the environment, and so our hardening."""
 NEEDED_DISK = 160 << 20
-"""Free bytes that a fresh node's home folder needs for the archive, the unpacked bundle and the journal."""
+"""Free bytes that a new node's home folder needs for the archive, the unpacked bundle and the journal."""
 WORKING_DISK = 512 << 20
 """Free bytes below which a node accepts no run: the default of `NodeSettings.disk_reserve`."""
 _COREUTILS = ("timeout", "mktemp", "sha256sum", "cut", "tr", "head", "tail", "sort", "stat", "readlink", "id")
@@ -44,7 +44,7 @@ class NotReady:
 
 
 def find_unready(probe: NodeProbe, now_ms: int | None = None) -> tuple[NotReady, ...]:
-    """Return all problems, the worst first. `now_ms`: our clock at the probe, to compute the skew."""
+    """Return all problems, the worst first. `now_ms`: the coordinator's clock at the probe, for the skew."""
     fit = [*_check_system(probe), *_check_python(probe), *_check_programs(probe), *_check_home(probe)]
     found = [*fit, *_check_layout(probe), *_list_notes(probe, now_ms)]
     return tuple(sorted(found, key=lambda p: p.weight is Weight.NOTE))
@@ -62,7 +62,7 @@ def list_pythons(probe: NodeProbe) -> tuple[Python, ...]:
 
 
 def list_platforms(probe: NodeProbe) -> tuple[tuple[Python, NodePlatform], ...]:
-    """Return each usable interpreter with the platform whose wheels it takes, the best first."""
+    """Return each usable interpreter with the platform for which wheels are chosen, the best first."""
     version = probe.libc.version
     if probe.libc.kind is not LibcKind.GLIBC or len(version) < 2 or probe.arch not in MACHINES:
         return ()
@@ -86,11 +86,15 @@ def _check_system(probe: NodeProbe) -> list[NotReady]:
         ]
     out = []
     if probe.arch not in MACHINES:
-        out.append(NotReady("machine", f"its processor is {probe.arch}", f"use one of {', '.join(MACHINES)}"))
+        out.append(
+            NotReady("machine", f"the node's processor is {probe.arch}", f"use one of {', '.join(MACHINES)}")
+        )
     libc = probe.libc
     if libc.kind is not LibcKind.GLIBC or libc.version[:2] < OLDEST_GLIBC:
         found = f"{libc.kind} {'.'.join(map(str, libc.version))}".strip()
-        out.append(NotReady("libc", f"its C library is {found}", "use a system with glibc 2.17 or newer"))
+        out.append(
+            NotReady("libc", f"the node's C library is {found}", "use a system with glibc 2.17 or newer")
+        )
     return out
 
 
@@ -102,7 +106,8 @@ def _check_python(probe: NodeProbe) -> list[NotReady]:
         NotReady(
             "python",
             f"no CPython 3.11 to 3.13 was found (found: {have})",
-            "install one there, e.g. `apt install python3` (Debian 12 or newer) or `uv python install 3.12`",
+            "install one on the node, e.g. `apt install python3` (Debian 12 or newer) or `uv python "
+            "install 3.12`",
         )
     ]
 
@@ -112,16 +117,16 @@ def _check_programs(probe: NodeProbe) -> list[NotReady]:
         NotReady(
             f"tool_{name}",
             f"the program {name} is missing",
-            f"install {package} there, e.g. `apt install {package}`",
+            f"install {package} on the node, e.g. `apt install {package}`",
         )
         for name, package in NEEDED_TOOLS.items()
         if probe.tool(name) is None
     ]
     if probe.git is None:
-        out.append(NotReady("git", "git is missing", "install git there, e.g. `apt install git`"))
+        out.append(NotReady("git", "git is missing", "install git on the node, e.g. `apt install git`"))
     elif probe.git < OLDEST_GIT:
         version = ".".join(map(str, probe.git))
-        out.append(NotReady("git", f"git {version} is too old", "install git 2.31 or newer"))
+        out.append(NotReady("git", f"git {version} is too old", "install git 2.31 or newer on the node"))
     return out
 
 
@@ -131,19 +136,21 @@ def _check_home(probe: NodeProbe) -> list[NotReady]:
         why = f" ({probe.home_detail})" if probe.home_detail else ""
         return [NotReady("home", f"{where} is not writable{why}", "make the home folder writable")]
     if probe.home_state is HomeState.NOEXEC:
-        fix = "mount it without noexec, or set PANCODE_NODE_HOME there to a folder on another mount"
+        fix = "mount it without noexec, or set PANCODE_NODE_HOME on the node to a folder on another mount"
         return [NotReady("home", f"{where} is mounted noexec", fix)]
     full = probe.home_state is HomeState.FULL
     if full or (probe.disk_free is not None and probe.disk_free < NEEDED_DISK):
         free = "nothing" if full or not probe.disk_free else f"{probe.disk_free >> 20} MB"
         return [
-            NotReady("disk", f"only {free} is free in {where}", f"free at least {NEEDED_DISK >> 20} MB there")
+            NotReady(
+                "disk", f"only {free} is free in {where}", f"free at least {NEEDED_DISK >> 20} MB on the node"
+            )
         ]
     return []
 
 
 def _check_layout(probe: NodeProbe) -> list[NotReady]:
-    """Return the problem of a newer home layout, found before any change: the newer agent continues."""
+    """Return the problem of a home layout that is too new, before any change is made to the node."""
     if probe.layout is None or probe.layout <= HOME_LAYOUT:
         return []
     newer = f"{probe.node_home} has layout {probe.layout}, which a newer PanCode wrote"
@@ -157,16 +164,22 @@ def _check_layout(probe: NodeProbe) -> list[NotReady]:
 def _list_notes(probe: NodeProbe, now_ms: int | None) -> list[NotReady]:
     out = []
     if probe.disk_free is not None and NEEDED_DISK <= probe.disk_free < WORKING_DISK:
-        text = f"it accepts no runs: only {probe.disk_free >> 20} MB is free in {probe.home}"
-        out.append(_note("reserve", text, f"free at least {WORKING_DISK >> 20} MB there"))
+        text = f"the node accepts no runs: only {probe.disk_free >> 20} MB is free in {probe.home}"
+        out.append(_note("reserve", text, f"free at least {WORKING_DISK >> 20} MB on the node"))
     if probe.wall_ms is not None and now_ms is not None and abs(probe.wall_ms - now_ms) > LARGEST_SKEW_MS:
         skew = (probe.wall_ms - now_ms) / 1000
-        out.append(_note("clock", f"its clock is off by {skew:+.0f} s", "turn on time synchronization there"))
+        out.append(
+            _note(
+                "clock",
+                f"the node's clock is off by {skew:+.0f} s",
+                "turn on time synchronization on the node",
+            )
+        )
     if not probe.services_usable:
         text = "no systemd user services: after a reboot, the node agent starts only at the next contact"
         out.append(_note("services", text, ""))
     elif not probe.linger:
-        fix = f"run there as root: loginctl enable-linger {probe.user}"
+        fix = f"run on the node as root: loginctl enable-linger {probe.user}"
         out.append(_note("linger", "user services stop when the user's last login ends", fix))
     return out
 

@@ -1,5 +1,5 @@
 """Runs commands and puts files on a node over one connection, with limits on time, bytes and number. A login
-shell may print text before each command's output (`~/.bashrc`); that text is removed."""
+shell may print text before each command's output (from `~/.bashrc`); that text is removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, TransferFailed, tra
 
 MARK = "@@pancode-output@@"
 NOISE = 64 * 1024
-"""How many bytes of a login shell's own output, with the mark, are read in addition to a command's."""
+"""How many bytes of a login shell's own output, including the mark, are read besides a command's output."""
 _SAYS = f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; exec \"$@\""
 
 
@@ -27,22 +27,22 @@ def wrap_command(argv: Sequence[str]) -> str:
 
 
 def strip_before_mark(output: bytes) -> bytes:
-    """Return the output after the mark; all of it if the shell did not reach the mark."""
+    """Return the output after the mark; the whole output if the shell did not print the mark."""
     before, mark, after = output.partition(f"{MARK}\n".encode())
     return after if mark else before
 
 
 SLOTS = 4
-"""Concurrent commands: sshd's MaxSessions is 10, and an ended command frees its session late."""
+"""Concurrent commands: sshd's MaxSessions is 10, and the session of an ended command is freed late."""
 OUTPUT_LIMIT = 4 << 20
 CHUNK = 64 << 10
 PAUSES = (0.05, 0.2, 1.0)
 """Seconds between tries of a command for which the server had no free session."""
 GRACE_S = 10
-"""How many seconds we wait for an answer beyond the node's own `timeout`."""
+"""How many seconds to wait for an answer after the node's own `timeout` should have ended the command."""
 _KILL_AFTER = "5"
 FIX = "\n  fix: "
-"""Separates the problem from the fix in a program's error output."""
+"""The text between the problem and the fix in a program's error output."""
 TOO_MANY = 2
 """ChannelOpenError code of a server whose MaxSessions is reached."""
 
@@ -53,7 +53,7 @@ class Completed:
 
     argv: tuple[str, ...]
     status: int | None
-    """Exit status; None when a signal ended it."""
+    """The exit status; None if a signal ended the command."""
     stdout: bytes
     stderr: bytes
     timed_out: bool = False
@@ -93,7 +93,7 @@ class Remote:
     async def run(
         self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
     ) -> Completed:
-        """Run `argv`; the node itself kills it after the timeout. A failed command is not an error here."""
+        """Run `argv`; the node itself kills it after the timeout. A nonzero status raises no error here."""
         command = wrap_command(["timeout", "-k", _KILL_AFTER, f"{timeout_s:g}", *argv])
         async with self._slots:
             try:
@@ -126,12 +126,12 @@ class Remote:
         signal = f" (signal {process.exit_signal[0]})" if process.exit_signal else ""
         status = None if process.exit_signal else process.exit_status
         done = Completed(argv, status, out, err, truncated=cut_out or cut_err, signal=signal)
-        # 124 and 137 are the statuses of `timeout`, but a command may return them, too: the clock decides.
+        # 124 and 137 are the statuses of `timeout`, but a command may return them, too: elapsed time decides.
         late = asyncio.get_running_loop().time() - began >= timeout_s
         return replace(done, timed_out=late and done.status in (124, 137))
 
     async def script(self, text: str, args: Sequence[str], timeout_s: float) -> Completed:
-        """Run one of our constant `sh` scripts over stdin, so that any login shell works."""
+        """Run one of PanCode's constant `sh` scripts over stdin, so that any login shell works."""
         return await self.run(["sh", "-s", "--", *args], timeout_s, stdin=text.encode())
 
     async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
@@ -172,7 +172,8 @@ class Remote:
                     raise TransferFailed(
                         f"cannot write {path} on the node",
                         why=f"{type(error).__name__}: {error.reason or error}",
-                        fix="check that the file system is writable and the server has an sftp subsystem",
+                        fix="check that the file system is writable and that the SSH server has an sftp "
+                        "subsystem",
                     ) from error
 
 
@@ -187,7 +188,7 @@ async def _feed(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) -> None
 
 
 async def _read(stream: asyncssh.SSHReader[bytes], limit: int) -> tuple[bytes, bool]:
-    """Return the command's own output, cut at the limit, and whether it was cut."""
+    """Return the command's output without the login shell's, cut at the limit, and whether it was cut."""
     kept, size, most = bytearray(), 0, limit + NOISE
     while chunk := await stream.read(CHUNK):
         size += len(chunk)

@@ -1,4 +1,4 @@
-"""Runs the user's own `ssh -G NAME` to resolve a name and to see which settings the configuration makes."""
+"""Runs the user's own `ssh -G NAME`, to resolve a name and to read what the SSH configuration sets for it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from pancode.fleet.ssh.errors import TargetError
 
 ASK_S = 20.0
-"""Seconds that ssh may take to answer, as a `Match exec` may use the network."""
+"""Seconds that ssh may take to answer, since a `Match exec` in its configuration may use the network."""
 _OURS = ("PATH", "SHELL", "USER", "LOGNAME", "LANG")
 """Variables of our own environment that ssh and a `Match exec` need; all others are the caller's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """The command line's settings for the node; they override every file."""
+    """The SSH settings given on the command line for a node; they override every file."""
 
     host: str | None = None
     user: str | None = None
@@ -28,19 +28,19 @@ class Overrides:
     identity: str | None = None
 
     def options(self) -> list[str]:
-        """Return the settings as ssh options, so that `Match` sees them as well."""
+        """Return the settings as ssh options, so that `Match` conditions apply to them as well."""
         named = {"HostName": self.host, "User": self.user, "Port": self.port}
         return [part for name, value in named.items() if value for part in ("-o", f"{name}={value}")]
 
 
 @dataclass(frozen=True)
 class SshPlaces:
-    """Whose SSH configuration applies; `environ` is the caller's, so that the caller's SSH agent is used."""
+    """The SSH configuration that applies. `environ`: the caller's variables, which name its SSH agent."""
 
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict)
     config: Path | None = None
-    """One file that replaces the user's and the system's, like `ssh -F`."""
+    """A file that replaces the user's and the system's configuration, like `ssh -F`; None: none."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str], config: Path | None = None) -> SshPlaces:
@@ -49,7 +49,7 @@ class SshPlaces:
 
     @cached_property
     def defaults(self) -> dict[str, tuple[str, ...]]:
-        """Return what this ssh uses for any name if no file sets anything."""
+        """Return the values that this ssh uses for any name if no file sets them."""
         return self._ask_ssh(["-F", "none"], "host")
 
     def ask(self, alias: str, given: Overrides) -> dict[str, tuple[str, ...]]:
@@ -65,8 +65,8 @@ class SshPlaces:
         }
 
     def _find_options(self) -> list[str]:
-        """Return options for the one file to read: `config`, or HOME's file if the login's home differs. ssh
-        itself uses the login's home and ignores HOME."""
+        """Return options for the one file to read: `config`, or the file in HOME if the login's home differs,
+        since ssh itself ignores HOME."""
         config = self.config
         if config is None and str(self.home) != pwd.getpwuid(os.getuid()).pw_dir:
             config = self.home / ".ssh/config"
@@ -101,7 +101,7 @@ class SshPlaces:
             raise TargetError(
                 f"ssh rejects its configuration for {alias}",
                 why="; ".join(lines[:3]),
-                fix=f"ssh -G {alias} prints the same error; correct that line",
+                fix=f"ssh -G {alias} prints the same error; correct the line that it names",
             )
         found: dict[str, tuple[str, ...]] = {}
         for line in done.stdout.decode(errors="replace").splitlines():

@@ -39,7 +39,7 @@ RESTARTING = frozenset({StepName.BUNDLE, StepName.ENROL, StepName.UNIT})
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Put a file on the node if its content differs. `keep`: never touch an existing file."""
+    """A file to put on the node if its content differs. `keep`: leave an existing file unchanged."""
 
     path: str
     source: bytes | Path
@@ -56,18 +56,18 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class RemoteScript:
-    """Run one of our constant scripts. It is idempotent and prints `changed=yes|no` and more as key=value."""
+    """A constant script to run: idempotent; it prints `changed=yes|no` and other key=value lines."""
 
     text: str
     args: tuple[str, ...]
     timeout_s: float = 60
     look: str = ""
-    """A script that, with the same arguments, only reports whether this one would change anything."""
+    """A script that, with the same arguments, only reports whether `text` would change anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Run an argument list; its output is stored as `output`."""
+    """An argument list to run; its output goes into `StepDone.output`."""
 
     argv: tuple[str, ...]
     timeout_s: float = 60
@@ -78,7 +78,7 @@ Act = Put | RemoteScript | Command
 
 @dataclass(frozen=True, slots=True)
 class BringUpStep:
-    """One step. `acts` is empty when the probe shows that it is done."""
+    """One step. `acts`: empty if the probe shows that the step is already done."""
 
     name: StepName
     says: str
@@ -118,8 +118,8 @@ class NodeLocation:
         return choose_folders(self.node_home, self.uid).sockets
 
     def command(self, python: str, *words: str) -> tuple[str, ...]:
-        """Return `pancode-node WORDS --home H` from the current bundle, without the node's own packages. It
-        runs without docstrings, which would cost 2 MB of an idle node agent's memory."""
+        """Return the command `pancode-node WORDS --home H` of the current bundle, without the node's own
+        packages. It runs without docstrings, which would cost 2 MB of an idle node agent's memory."""
         start = f"{self.node_home}/current/start.py"
         return (python, "-I", "-S", "-B", "-OO", start, *words, "--home", self.node_home)
 
@@ -156,7 +156,7 @@ def key_step(place: NodeLocation, python: str) -> BringUpStep:
 
 
 def enrol_step(place: NodeLocation, files: Sequence[HomeFile]) -> BringUpStep:
-    """Return the step that puts the coordinator's public key, the settings, and a missing owner's ceiling."""
+    """Return the step that puts the coordinator's public key and the settings, and a ceiling if missing."""
     acts = tuple(Put(f"{place.node_home}/{f.path}", f.content, f.mode, f.keep) for f in files)
     return BringUpStep(
         StepName.ENROL, "settings and the coordinator's public key", acts, tuple(a.path for a in acts)
@@ -174,7 +174,7 @@ def unit_step(place: NodeLocation, probe: NodeProbe, python: str) -> BringUpStep
 
 
 def start_step(place: NodeLocation, probe: NodeProbe, python: str, restart: bool) -> BringUpStep:
-    """Return the step that starts the agent so that it outlives SSH; `restart`: bundle, settings or unit
+    """Return the step that starts the agent so that it outlives SSH; `restart`: files that it uses
     changed."""
     again = "restart" if restart else "keep"
     if probe.services_usable:
@@ -201,15 +201,15 @@ def enrolled_steps(
 
 
 def stop_step(place: NodeLocation) -> BringUpStep:
-    """Return the step that stops only the node agent: attempts belong to their shims and continue."""
+    """Return the step that stops only the node agent; attempts belong to their shims and continue."""
     unit = f"pancode-node-{place.fleet}.service"
     act = RemoteScript(scripts.STOP_AGENT, (place.node_home, unit), 60)
     return BringUpStep(StepName.STOP, "the node agent (its attempts continue)", (act,))
 
 
 def install_key_step(line: str, marker: str) -> BringUpStep:
-    """Return the step that installs the fleet's key, limited to forwarding and commands, with a removable
-    mark."""
+    """Return the step that installs the fleet's key, limited to forwarding and commands; `marker` allows its
+    removal."""
     act = RemoteScript(scripts.ADD_FLEET_KEY, (line, marker), 20, checks.FLEET_KEY)
     return BringUpStep(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
 
@@ -235,7 +235,7 @@ def remove_steps(place: NodeLocation, marker: str) -> tuple[BringUpStep, ...]:
 
 
 def prove_step(place: NodeLocation, marker: str) -> BringUpStep:
-    """Return the step that lists what is left of this fleet on the node; an empty list is the proof."""
+    """Return the step that lists what is left of this fleet on the node; an empty list proves the removal."""
     unit = f"pancode-node-{place.fleet}.service"
     args = (place.node_home, place.fleet, unit, place.sockets, marker)
     return BringUpStep(

@@ -48,8 +48,8 @@ _MEANS = {
     "pkcs11provider": "load the token into your SSH agent instead",
     "securitykeyprovider": "load the key into your SSH agent instead",
     "knownhostscommand": "PanCode pins the host key itself",
-    "pubkeyacceptedalgorithms": "asyncssh's own list is used",
-    "casignaturealgorithms": "host certificates are not used, the key itself is pinned",
+    "pubkeyacceptedalgorithms": "the SSH library's own list is used",
+    "casignaturealgorithms": "host certificates are not used; PanCode pins the key itself",
 }
 _ALGORITHMS = {
     "ciphers": "encryption_algs",
@@ -57,7 +57,7 @@ _ALGORITHMS = {
     "kexalgorithms": "kex_algs",
     "hostkeyalgorithms": "server_host_key_algs",
 }
-"""asyncssh's argument for each of ssh's algorithm lists."""
+"""The SSH library's argument for each of ssh's algorithm lists."""
 
 
 def refuse_setting(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
@@ -72,7 +72,7 @@ def refuse_setting(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
 
 
 def list_warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
-    """Return one sentence for each setting that has an effect in ssh but is not supported here."""
+    """Return one sentence for each setting that has an effect in ssh but that PanCode does not support."""
     return tuple(
         f"ssh -G {alias}: {key} is ignored" + (f": {_MEANS[key]}" if key in _MEANS else "")
         for key, value in one.items()
@@ -139,12 +139,12 @@ class Target:
     algorithms: tuple[tuple[str, str], ...] = ()
     """(asyncssh's argument, OpenSSH's list) for ciphers, MACs, key exchange, host key algorithms."""
     warnings: tuple[str, ...] = ()
-    """Settings of ssh for this alias that are ignored, each with what that means."""
+    """SSH settings for this alias that PanCode ignores, each with what that means."""
 
     @property
     def by_hand(self) -> str:
         """Return the command with which OpenSSH connects to the target."""
-        if self.hops or self.proxy:  # the user's own configuration contains them
+        if self.hops or self.proxy:  # the user's own configuration contains the other settings
             return f"ssh {self.alias}"
         return f"ssh -p {self.port} {self.user}@{self.host}"
 
@@ -156,7 +156,7 @@ class Target:
 
 def resolve_target(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
     """Return the target of `alias`. Raises TargetError for a configuration that cannot be followed exactly.
-    If ssh does not know the alias, a host given for it may itself be an alias."""
+    If ssh does not know the alias, the host name given for it may itself be an alias."""
     if overrides.host and places.ask(alias, Overrides())["hostname"] == (alias,):
         alias, overrides = overrides.host, replace(overrides, host=None)
     return _resolve(alias, overrides, places, (), jumps=True)
@@ -194,7 +194,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
 
 
 class _Tokens:
-    """Fills in the tokens, variables and `~` that ssh leaves unexpanded in its answer."""
+    """Fills in the tokens, variables and `~` that `ssh -G` prints unexpanded."""
 
     def __init__(self, alias: str, host: str, port: int, user: str, places: SshPlaces) -> None:
         self.alias, self.places = alias, places
@@ -209,11 +209,11 @@ class _Tokens:
         }
 
     def paths(self, texts: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the files in order, without duplicates; `none` names no file."""
+        """Return the expanded file paths in order, without duplicates; `none` stands for no file."""
         return tuple(dict.fromkeys(self._expand_path(text) for text in texts if text.lower() != "none"))
 
     def agent(self, text: str) -> str | None:
-        """Return the socket of the SSH agent; None: there is none."""
+        """Return the path of the SSH agent's socket; None: there is no SSH agent."""
         if text.lower() == "none":
             return None
         if text == "SSH_AUTH_SOCK" or re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", text):

@@ -1,4 +1,4 @@
-"""Runs one command on a node in this terminal: window size, Ctrl-C and exit status pass through."""
+"""Runs one command on a node in this terminal, passing on window size, Ctrl-C and exit status."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, translate_ssh_error
 
 CHUNK = 64 << 10
 Size = tuple[int, int, int, int]
-"""Columns, rows, and both sizes in pixels."""
+"""The size of a terminal: columns, rows, and both in pixels."""
 
 
 async def attach(session: Session, argv: Sequence[str], near: int, far: int, kind: str) -> int:
     """Run `argv` in this terminal. Returns its exit status, or 128 plus the number of the signal.
 
-    `near`, `far`: the two ends of our terminal. Raises LinkLost if the connection is lost, RemoteFailed if
-    the node refuses a terminal.
+    `near`, `far`: this terminal's file descriptors for input and output. Raises LinkLost if the connection is
+    lost, RemoteFailed if the node refuses a terminal.
     """
     with translate_ssh_errors():
         process = await _open(session, shlex.join(argv), kind, size_of(near))
@@ -63,20 +63,19 @@ async def _open(session: Session, command: str, kind: str, size: Size) -> asyncs
             "the node refused a terminal",
             status=None,
             why=error.reason,
-            fix="set PermitTTY yes in its sshd_config, or log in by hand (ssh -t)",
+            fix="set PermitTTY yes in the node's sshd_config, or log in by hand (ssh -t)",
         ) from error
 
 
 async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """Send typed bytes unchanged: Ctrl-C is a character here, and a signal to the remote foreground
-    program."""
+    """Send typed bytes unchanged; the remote terminal turns the character Ctrl-C into a signal."""
     typed: asyncio.Queue[bytes] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
     def read() -> None:
         try:
             piece = os.read(near, CHUNK)
-        except OSError:  # our own terminal was closed
+        except OSError:  # this process's terminal was closed
             piece = b""
         if not piece:
             loop.remove_reader(near)
@@ -94,7 +93,7 @@ async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:
 
 @contextmanager
 def _set_raw(near: int) -> Iterator[None]:
-    """Send every key to the remote terminal, and always restore this one afterwards."""
+    """Put this terminal in raw mode, so that every key reaches the remote one, and restore it afterwards."""
     before = termios.tcgetattr(near)
     tty.setraw(near)
     try:

@@ -1,4 +1,4 @@
-"""One generation of a node's tunnels: its folder, its forwards, and the file that points to them."""
+"""One generation (set) of a node's tunnels: its folder, its forwards, and the file that points to them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST = "/XXXXXXXX/redis.sock"
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A node's settings for TLS: the coordinator's address, its authority, the node's certificate (PEM)."""
+    """What a node needs for TLS: the coordinator's address, its authority, the node's certificate (PEM)."""
 
     address: str
     ca: str
@@ -41,12 +41,12 @@ class Pass:
     node: str = ""
 
     def outlives(self, newer: Pass) -> bool:
-        """Whether this pass is still good although `newer` could be issued now."""
+        """Whether this pass is still valid although `newer` could be issued now."""
         return (self.address, self.ca) == (newer.address, newer.ca) and newer.issued_ms < self.renew_ms
 
 
 async def skip_trial(_remote: Remote, _pointer: str, _by: Pass) -> None:
-    """Accept a direct link without a trial."""
+    """Accept a direct link without a trial connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class TunnelTargets:
     near: bool = False
     """Whether the node is this very computer: instead of a forward, its socket is a link to ours."""
     direct: Callable[[], Awaitable[Pass | None]] | None = None
-    """What the node needs for a direct link; None if it uses a tunnel. Read again each time."""
+    """Returns what the node needs for a direct link; None if it uses a tunnel. Called again each time."""
     prove: Callable[[Remote, str, Pass], Awaitable[None]] = skip_trial
     """Makes the node try the direct link before it is switched to it. Raises ConnectError."""
 
@@ -76,7 +76,7 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One set of live forwards. `redis` and `depot` are `unix:PATH` or `tcp:127.0.0.1:PORT` on the node."""
+    """One set of live forwards. `redis`, `depot`: `unix:PATH` or `tcp:127.0.0.1:PORT`, on the node."""
 
     name: str
     folder: str
@@ -105,8 +105,8 @@ class Generation:
 
 
 def choose_folders(node_home: str, uid: int) -> Folders:
-    """Return a node's folders. Sockets of a long home are under /tmp, named by its digest, checked to be
-    ours."""
+    """Return a node's folders. If the home's path is long, sockets are under /tmp, in a folder named by its
+    digest and checked to belong to the user."""
     pointer = f"{node_home}/s"
     if len((pointer + _LONGEST).encode()) < PATH_LIMIT:
         return Folders(pointer, pointer)
@@ -115,7 +115,7 @@ def choose_folders(node_home: str, uid: int) -> Folders:
 
 
 def _require_output(done: Completed) -> dict[str, str]:
-    """Return the output of a script; a failure means that the node's home folder needs repair."""
+    """Return the output of a script as pairs; a failure means that the node's home needs repair."""
     try:
         if done.status == 0:
             return dict(parse_report(done.text))
@@ -127,7 +127,7 @@ def _require_output(done: Completed) -> dict[str, str]:
         "cannot create sockets in the node's home directory",
         why=why,
         fix=(
-            "check that it exists (else: pancode fleet up), is writable, has free space and "
+            "check that the directory exists (else: pancode fleet up), is writable, has free space and "
             "belongs to the login user"
         ),
     )
@@ -139,7 +139,7 @@ class Tunnels:
 
     def __init__(self, remote: Remote, where: Folders, ends: TunnelTargets) -> None:
         self._remote, self._where, self._ends = remote, where, ends
-        # One of each for all generations: connections through an older generation still count.
+        # One limit per service for all generations: connections through an older generation still count.
         self._forwards = {name: LimitedForward(ends.of(name)) for name in _NAMES}
         self._listeners: list[asyncssh.SSHListener] = []
 
@@ -151,7 +151,7 @@ class Tunnels:
         if by is not None:
             await self._ends.prove(self._remote, _make_direct("", "", by).pointer(), by)
         before, self._listeners = self._listeners, []
-        for listener in before:  # existing connections through them stay open
+        for listener in before:  # existing connections through the closed forwards stay open
             listener.close()
         where = [self._where.pointer, self._where.sockets]
         folder = _require_output(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
@@ -165,7 +165,7 @@ class Tunnels:
 
     async def missing(self, generation: Generation) -> tuple[str, ...]:
         """Return the files of this generation that the node has lost or changed, found with one command. Also
-        returns what must change on our side: another kind of link, or a certificate due for renewal."""
+        returns what the coordinator must change: the kind of link, or a certificate due for renewal."""
         newer, by = await self._pass(), generation.by
         if (newer is None) != (by is None):
             return ("the tunnels" if newer is None else "the direct link",)
@@ -184,7 +184,7 @@ class Tunnels:
         return Generation(name, folder, redis, depot)
 
     async def _lead_path(self, path: str, name: str) -> str:
-        """Connect `path` on the node to a service: by a forward, or on this computer by a link."""
+        """Connect `path` on the node to a service: by a forward, or on this machine by a symbolic link."""
         end = self._ends.of(name)
         if not self._ends.near or not isinstance(end, Path):
             return await self._forward_socket(path, self._forwards[name])
@@ -193,7 +193,7 @@ class Tunnels:
         return f"unix:{path}"
 
     async def _forward_socket(self, path: str, forward: LimitedForward) -> str:
-        """Forward a unix socket on the node; a loopback port if the SSH server forbids it. Raises
+        """Forward a unix socket on the node, or a loopback port if the SSH server forbids sockets. Raises
         ConnectError."""
         conn = self._remote.conn
         with translate_ssh_errors():

@@ -25,8 +25,7 @@ class Unit:
         return f"{home}/.config/systemd/user/{self.name}"
 
     def text(self) -> str:
-        """Return the unit's text. KillMode=process: stopping or upgrading the agent leaves attempts
-        running."""
+        """Return the unit's text. KillMode=process leaves attempts running when the agent is stopped."""
         return UNIT.format(
             fleet=escape_percent(self.fleet),
             command=" ".join(quote_argument(word) for word in self.argv),
@@ -37,7 +36,7 @@ class Unit:
         )
 
 
-# WatchdogSec: longer than one cleanup of old runs takes. Attempts continue without the agent.
+# WatchdogSec is longer than one cleanup of old runs takes. Attempts continue without the agent.
 UNIT = """\
 [Unit]
 Description=PanCode node agent of fleet {fleet}

@@ -1,4 +1,4 @@
-"""Notifies systemd that we are ready, still working, or stopping (the datagrams of sd_notify)."""
+"""Notifies systemd that this process is ready, still working, or stopping (the datagrams of sd_notify)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Watched:
     def __init__(
         self, notify: Callable[[str], None], every_ms: int | None, clock: Clock, parts: frozenset[str]
     ) -> None:
-        """`every_ms`: the notification interval; None: never. `parts`: all of them must make progress."""
+        """`every_ms`: the notification interval; None: never. `parts`: threads that must make progress."""
         self._tell, self._every_ms, self._clock, self._parts = notify, every_ms, clock, parts
         self._lock = threading.Lock()
         self._seen: set[str] = set()

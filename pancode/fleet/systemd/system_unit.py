@@ -15,7 +15,7 @@ _TIMEOUT_S = 30.0
 
 
 class SystemService:
-    """The system service for one home, installed by root; it runs as the home's owner."""
+    """The system service of one PANCODE_HOME. Root installs it; it runs as the owner of that home."""
 
     def __init__(self, unit: CoordinatorUnit, folder: Path = FOLDER) -> None:
         self._unit = unit
@@ -25,12 +25,12 @@ class SystemService:
         return self.path.exists()
 
     def on_its_way(self) -> bool:
-        """Whether the system manager is about to start or stop it."""
+        """Whether the system manager is about to start or stop the service."""
         return self.is_there() and is_on_its_way(("systemctl",), self._unit.name, _TIMEOUT_S)
 
     def install(self) -> bool:
-        """Enable the service without starting it: it takes over at the next boot. Returns whether that
-        changed anything. Raises UnavailableError."""
+        """Enable the service without starting it; it starts at the next boot. Return whether anything
+        changed. Raises UnavailableError."""
         text = self._unit.text().encode()
         same = self.path.exists() and self.path.read_bytes() == text
         if not same:
@@ -44,7 +44,7 @@ class SystemService:
         return not same
 
     def remove(self) -> bool:
-        """Remove the service; its running processes continue. Returns whether it existed. Raises
+        """Remove the service; its running processes continue. Return whether the service existed. Raises
         UnavailableError."""
         if not self.path.exists():
             return False

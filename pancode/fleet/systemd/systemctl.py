@@ -1,4 +1,4 @@
-"""Runs a systemd program: no terminal, fixed locale, with a time limit."""
+"""Runs systemd's programs without a terminal, in a fixed locale and with a time limit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 
 _ON_ITS_WAY = ("activating", "deactivating")
-"""States of a unit that soon change by themselves. A unit that waits for its restart is also `activating`."""
+"""States that systemd will soon change by itself. A unit that waits for its restart is `activating` too."""
 
 
 def run_program(

@@ -19,7 +19,7 @@ COORDINATOR = {
     "SystemCallFilter": "~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap",
     "SystemCallErrorNumber": "EPERM",
 }
-"""The settings of every coordinator; a user's manager can apply them without extra privileges."""
+"""The settings of every coordinator's unit; a user's manager can apply them without extra privileges."""
 
 SYSTEM_COORDINATOR = {
     "CapabilityBoundingSet": "",
@@ -34,7 +34,7 @@ SYSTEM_COORDINATOR = {
     "ProtectKernelTunables": "yes",
     "KeyringMode": "private",
 }
-"""More settings for a coordinator that the system's manager starts."""
+"""More settings for a coordinator's unit that the system's manager starts."""
 
 SYSTEM_NODE = {
     "CapabilityBoundingSet": (
@@ -43,7 +43,7 @@ SYSTEM_NODE = {
     ),
     "KeyringMode": "private",
 }
-"""The settings of a node agent that the system's manager starts; a user's manager can apply none of them."""
+"""The settings of a node agent's unit under the system's manager; a user's manager can apply none of them."""
 
 
 def format_lines(*settings: Mapping[str, str]) -> str:
@@ -53,8 +53,8 @@ def format_lines(*settings: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorUnit:
-    """The unit of one home. `environ`: variables that the coordinator needs besides PANCODE_HOME. `user`: for
-    a system unit, the user that runs it; None for a unit of the user's own manager."""
+    """The systemd unit of one PANCODE_HOME. `environ`: variables needed besides PANCODE_HOME. `user`: for a
+    system unit, the user that runs the coordinator; None for a unit of the user's own manager."""
 
     home: Path
     argv: tuple[str, ...]
@@ -83,11 +83,11 @@ class CoordinatorUnit:
         )
 
 
-# KillMode=process: node agents on this machine and their attempts may have been started from here, and must
-# continue. Exit 3: the settings cannot be used, so a restart would not help. Exit 73: another coordinator has
-# this home. WatchdogSec: longer than a pass takes on a slow disk; SIGABRT writes the stack of each thread.
-# TimeoutStartSec: a ledger may have to be migrated first. LimitCORE: keys are in memory. LimitNOFILE: 50
-# nodes with 64 connections each, plus the files that they open; a user's manager may allow less.
+# KillMode=process: node agents here and their attempts may have been started by the coordinator, and must
+# continue. Exit 3: the settings cannot be used, so a restart would not help. Exit 73: another coordinator
+# uses this home. WatchdogSec: longer than a pass takes on a slow disk; SIGABRT writes the stack of each
+# thread. TimeoutStartSec: a ledger may have to be migrated first. LimitCORE: keys are in memory. LimitNOFILE:
+# 50 nodes with 64 connections each, plus the files that they open; a user's manager may allow less.
 UNIT = """\
 [Unit]
 Description=PanCode coordinator of {home}

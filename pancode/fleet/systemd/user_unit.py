@@ -1,4 +1,4 @@
-"""Installs and removes the coordinator's user service, and reports how the coordinator restarts."""
+"""Installs and removes the user service, and reports whether a reboot restarts the coordinator."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _VOLATILE = ("/dev/shm", "/run")
 
 
 class UserService:
-    """The user service of one home. A failure of systemd does not raise; the returned text reports it.
+    """The user service of one PANCODE_HOME. Methods return, not raise, a failure of systemd, as text.
 
     `never`: the reason why no service may start this coordinator, or empty. `by_system`: whether the system's
-    own manager starts it, so that no user service is needed.
+    own manager starts the coordinator, so that no user service is needed.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class UserService:
         self._status: str | None = None
 
     def status(self) -> str:
-        """Return how the coordinator starts after a reboot; computed once, and again after each change."""
+        """Return how, if at all, a reboot restarts the coordinator; cached until `install` or `remove`."""
         if self._status is None:
             self._status = self._look()
         return self._status
@@ -57,17 +57,17 @@ class UserService:
         return self._path.exists() and is_on_its_way(manager, self._unit.name, TIMEOUT_S, self._environ)
 
     def install(self) -> str:
-        """Enable the service without starting it: it starts at the next boot. Idempotent. Return `status`."""
+        """Enable the service without starting it; it starts at the next boot. Idempotent. Return `status`."""
         self._status = self._install()
         return self._status
 
     def remove(self) -> None:
-        """Remove the service; a process that it runs now continues until it exits. Idempotent."""
+        """Remove the service; a coordinator that it runs now continues until it exits. Idempotent."""
         self._status = None
         if not self._path.exists():
             return
         self._run_systemctl("disable", self._unit.name)
-        # disable leaves them if the manager does not answer
+        # `systemctl disable` leaves these links if the manager does not answer
         for link in self._path.parent.glob(f"*.wants/{self._unit.name}"):
             link.unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
@@ -128,7 +128,7 @@ class UserService:
         return self._run(("systemctl", "--user", *words))
 
     def _run(self, argv: tuple[str, ...]) -> tuple[int, str]:
-        """Return the exit status and the first line of the output; 127 if the program cannot be run."""
+        """Run a program; return its exit status and the first line of its output, 127 if it cannot be run."""
         try:
             done = run_program(argv, TIMEOUT_S, self._environ)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -27,8 +27,8 @@ _CALLER = ("settings", "parent", "depth")
 def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: Any) -> int:
     """Offer the fleet's agents in your editor (Agent Client Protocol). The editor starts this command itself.
 
-    The options apply to each new session; the editor can also choose agent, node and model. A session stays
-    when the editor exits: open it again in the editor, or run pancode attach.
+    The options apply to each new session; the editor can also choose agent, node and model. A session
+    continues when the editor exits: open it again in the editor, or run pancode attach.
     """
     from node_agent.wire.clock import SystemClock, SystemIds
     from pancode.interfaces.acp.server import AcpServer

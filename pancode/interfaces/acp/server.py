@@ -24,7 +24,7 @@ DEFAULT = "default"
 MOST = 200
 MOST_WORDS = 100
 _ABOUT = {
-    "agent": ("Agent", "mode", "from the settings, else builder"),
+    "agent": ("Agent", "mode", "from the settings, or builder if none is set"),
     "node": ("Machine", "", "PanCode chooses"),
     "model": ("Model", "model", "the agent's own model"),
 }
@@ -44,7 +44,7 @@ def list_options(client: Client, folder: str, chosen: Json) -> list[Json]:
 
 
 def list_fixed_options(shape: Json) -> list[Json]:
-    """Return the options of a session that has begun: one value each."""
+    """Return the options of a session that has begun, each with its one fixed value."""
     return [_make_option(key, shape[key], ()) for key in _ABOUT]
 
 
@@ -86,8 +86,8 @@ _CAPABILITIES: Json = {
 
 
 class AcpServer:
-    """Serves one editor until its input ends; this does not end anything in the fleet. `begins`: the options
-    of each new session; `names`: as in `EditorFleet`."""
+    """A server for one editor, until the editor's input ends; the end stops nothing in the fleet. `begins`:
+    the options of each new session; `names`: as in `EditorFleet`."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class AcpServer:
         shape = self._fleet.client(False).get(path_of("sessions", run_of(self._fleet.names, name)))
         if not shape["takes_turns"]:
             fix = f"pancode attach {shape['run']}"
-            raise UsageError(f"{name[:100]} is not a session: it does not accept messages", fix=fix)
+            raise UsageError(f"{name[:100]} is not a session: the run does not accept messages", fix=fix)
         session = self._open_session(name, params, shape["session"])
         session.replay()
         return {"configOptions": list_fixed_options(session.shape)}
@@ -270,7 +270,7 @@ class AcpServer:
     def _find_session(self, params: Json) -> EditorSession:
         name = _text(params, "sessionId")
         if name not in self._sessions:
-            raise NotFoundError(f"session {name[:100]} is not open", fix="load it: session/load")
+            raise NotFoundError(f"session {name[:100]} is not open", fix="load the session: session/load")
         return self._sessions[name]
 
     # ---- requests to the editor

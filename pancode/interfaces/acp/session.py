@@ -1,4 +1,4 @@
-"""One conversation of an editor: starts and follows a session, sends messages, asks the user, cancels."""
+"""One session of an editor: starts and follows the session, sends messages, asks the user, and cancels."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class EditorLink(Protocol):
         """Show an update of this session."""
 
     def ask(self, session: str, params: Json, then: Callable[[str | None], None]) -> int:
-        """Show a card with options and return its number. `then` gets the chosen option, or None."""
+        """Show a card with options and return the card's number. `then` gets the chosen option, or None."""
 
     def withdraw(self, number: int) -> None:
-        """Remove the card, because it needs no answer any more; `then` is not called."""
+        """Remove the card because it needs no answer any more; its `then` is not called."""
 
 
 @dataclass(frozen=True, slots=True)
 class EditorFleet:
-    """What all sessions of an editor share. `client(True)` returns an API client that starts a stopped fleet.
-    `begins`: the options of new sessions. `names`: a folder with each session's run, by its name here."""
+    """What an editor's sessions share. `client(True)`: API client that starts a stopped fleet. `begins`:
+    options of new sessions. `names`: a folder with a file per session, by the editor's name: its run."""
 
     link: EditorLink
     client: Callable[[bool], Client]
@@ -70,8 +70,8 @@ class EditorFleet:
 
 
 class EditorSession:
-    """An editor's session. `name`: the editor's name for it; `folder`: the editor's folder; `cwd`: the same
-    as the coordinator sees it; `run`: any run of the session, empty before the first message."""
+    """An editor's session. `name`: the editor's name for the session; `folder`: the editor's folder; `cwd`:
+    that folder as the coordinator sees it; `run`: any run of the session, empty before the first message."""
 
     def __init__(self, fleet: EditorFleet, name: str, folder: str, by: str, run: str = "") -> None:
         self._fleet, self.name, self.folder, self._by = fleet, name, folder, by
@@ -89,10 +89,10 @@ class EditorSession:
         self._over = False
         self._cancelled = threading.Event()
         self._waits = False
-        """Whether a prompt of this editor is waiting for the end of its turn; it then notices a cancel
-        itself."""
+        """Whether a prompt of this editor is waiting for the end of its turn; that prompt then handles a
+        cancel itself."""
         self._card: tuple[int, str] | None = None
-        """The card that is shown: its number, and the id of the tool call that was created for it, if any."""
+        """The shown card: its number, and the id of the tool call that was created for it, if any."""
         self._asked: Json = {}
         self._question: Json = {}
         """The question that ended the last answer; the next message answers it."""
@@ -109,14 +109,14 @@ class EditorSession:
         with self._state:
             if command in COMMANDS:
                 return self._run_command(command)
-            # the stream waits for this lock, so that it does not show the editor its own message
+            # the stream's thread waits for this lock, so that the editor does not see its own message again
             message = self._send_message(text)
             self._reader.mine.add(message)
             self._follow()
             return self._await_end(message)
 
     def prompted(self) -> None:
-        """Note that a prompt begins: only a later cancel applies to it."""
+        """Note that a prompt begins: a cancel that came earlier does not apply to it."""
         self._cancelled.clear()
         self._waits = True
 
@@ -131,14 +131,14 @@ class EditorSession:
             threading.Thread(target=self._cancel_shown, args=(self._reader.talk.turn,), daemon=True).start()
 
     def _cancel_shown(self, turn: Turn | None) -> None:
-        """Cancel exactly this turn, by its number, so that a cancel never ends the next one."""
+        """Cancel exactly this turn, by its number, so that a late cancel never ends the next turn."""
         try:
             in_turn(partial(self._acts.cancel, turn))
         except PancodeError as refused:
-            self._think(f"could not cancel, the turn continues: {refused.words}")
+            self._think(f"could not cancel; the turn continues: {refused.words}")
 
     def replay(self) -> None:
-        """Show the whole conversation so far, then follow it. PancodeError."""
+        """Show the whole conversation so far, then follow the session. Raises PancodeError."""
         with self._state:
             self._follow()
             while not self.shape and self._broken is None and not self._over:
@@ -146,7 +146,7 @@ class EditorSession:
             self._unless_broken()
 
     def leave(self) -> None:
-        """Stop showing and asking: the editor has loaded this session again, as a new object."""
+        """Stop showing updates and cards: the editor has loaded this session again as a new object."""
         with self._state:
             self._ask({})
             self._over = True
@@ -154,7 +154,7 @@ class EditorSession:
 
     # ---- messages
     def _send_message(self, text: str) -> tuple[str, int]:
-        """Send the message; return its run and its number in that run."""
+        """Send the message; return the run that got it and the message's number in that run."""
         if not self.run:
             self._acts.run = str(self._begin_session(text)["run"])
             store_run(self._fleet.names, self.name, self.run)
@@ -179,7 +179,7 @@ class EditorSession:
         return begun
 
     def _ask_consent(self, refused: ApiError) -> bool:
-        """Whether the user approves this dispatch."""
+        """Ask the user to approve this dispatch; return whether the user does."""
         if refused.code != NEEDS_YES:
             return False
         answers: queue.Queue[str | None] = queue.Queue()
@@ -229,7 +229,7 @@ class EditorSession:
         return {"stopReason": _STOPS[turn.stop]}
 
     def _handle_missed(self) -> Json:
-        """Return or raise the result for a message that no turn took, and none will without more messages."""
+        """Return or raise the result for a message that no turn took or will take unless more are sent."""
         if self._cancelled.is_set():
             return {"stopReason": "cancelled"}
         state, run = self.shape["state"], self.shape["run"]
@@ -241,7 +241,7 @@ class EditorSession:
         raise PancodeError(what, why=self.shape["reason"], fix=f"pancode why {run}", code="no_answer")
 
     def _asks_for_message(self) -> Json:
-        """End the turn with the question; the next message answers it."""
+        """End the turn with the agent's question; the user's next message answers it."""
         self._question = self._asked
         listed = "".join(f"\n{number}. {one}" for number, one in enumerate(self._asked["choices"], start=1))
         self._show(
@@ -287,7 +287,7 @@ class EditorSession:
             self._state.notify_all()
 
     def _ask(self, question: Json) -> None:
-        """Show a card for the current question, and remove the previous card, whoever answered it."""
+        """Show a card for the current question; remove the previous card, which needs no answer."""
         if self._card is not None:
             number, own = self._card
             self._fleet.link.withdraw(number)
@@ -304,15 +304,18 @@ class EditorSession:
             self._card = number, "" if question["kind"] == "call" and call else card_of(question, call)
 
     def _send_answer(self, question: Json, option: str | None) -> None:
-        """Send the user's choice as the answer to the question on the card, and to no other question."""
+        """Send the user's choice as the answer to exactly the question that the card shows."""
         if option is None:
-            if not self._cancelled.is_set():  # otherwise the editor closed the card, because the turn ends
+            # if cancelled, the editor closed the card itself, because the turn ends
+            if not self._cancelled.is_set():
                 self._think(f"nobody has answered; it still waits: {question['command']}")
             return
         try:
             self._acts.decide(question, "always" if option == "run" else option)
         except PancodeError as refused:
-            self._think(f"your answer did not count: {refused.words}. In a terminal: {question['command']}")
+            self._think(
+                f"your answer was not accepted: {refused.words}. In a terminal: {question['command']}"
+            )
             with self._state:
                 if question == self._asked:
                     self._card = None
@@ -329,7 +332,9 @@ class EditorSession:
 
     def _unless_broken(self) -> None:
         if self._over:
-            raise PancodeError("this session was loaded again; its turn continues there", code="left")
+            raise PancodeError(
+                "this session was loaded again; its turn continues in the newly loaded session", code="left"
+            )
         if self._broken is not None:
             broken, self._broken = self._broken, None
             raise broken
@@ -339,7 +344,7 @@ MOST_NAMES = 1_000
 
 
 def store_run(names: Path, name: str, run: str) -> None:
-    """Store the session's run under the editor's name for it, which the editor uses after a restart."""
+    """Store the run under the editor's name for the session, which the editor uses after a restart."""
     names.mkdir(mode=0o700, parents=True, exist_ok=True)
     (names / name).write_text(run)
     for old in sorted(names.iterdir(), key=lambda one: one.stat().st_mtime)[:-MOST_NAMES]:
@@ -347,7 +352,7 @@ def store_run(names: Path, name: str, run: str) -> None:
 
 
 def run_of(names: Path, name: str) -> str:
-    """Return the run of the session with this editor's name; an unknown name is itself a run's."""
+    """Return the run of the session with this editor's name; a name that is not stored is the run's id."""
     try:
         return (names / name).read_text() if name.isalnum() else name
     except OSError:
@@ -355,7 +360,7 @@ def run_of(names: Path, name: str) -> str:
 
 
 def names_of(names: Path) -> dict[str, str]:
-    """Return the stored sessions' names by run."""
+    """Return the editor's names of the stored sessions, by run id."""
     try:
         return {one.read_text(): one.name for one in names.iterdir()}
     except OSError:

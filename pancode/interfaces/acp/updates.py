@@ -1,4 +1,4 @@
-"""Reads a session's output for an editor: turns each line of a turn into an update of the protocol."""
+"""Turns each line of a session's output into an update of the Agent Client Protocol for an editor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 MOST_TITLE = 300
 _GIVEN = ("tool", "command", "path", "pattern")
 _PICTURE = re.compile(r"!\[(?=[^\]\n]*(?:\][(\[]|\]?\Z))")
-"""The start of a Markdown image, also if cut at the text's end: an editor would fetch the image."""
+"""The start of a Markdown image, even if the text ends in it; escaped, or an editor would fetch the image."""
 _KINDS = {
     "read": "read", "ls": "read", "changes": "read", "grep": "search", "find": "search",
     "write": "edit", "edit": "edit", "bash": "execute",
@@ -22,7 +22,7 @@ _KINDS = {
 
 
 class UpdateReader:
-    """Turns the output of a session's runs, in order and cut anywhere, into updates.
+    """Turns the output of a session's runs into updates; pieces arrive in order and may be cut anywhere.
 
     `folder`: the editor's absolute path of the checkout's files. `mine`: messages that this editor sent and
     shows itself, as (run, number).
@@ -56,7 +56,7 @@ class UpdateReader:
                     yield _make_end_update(part)
 
     def _is_mine(self, words: HeardMessage) -> bool:
-        """Whether this editor sent the message; it then gets no update for it."""
+        """Whether this editor sent the message; if so, no update is sent for it."""
         begun_here = words.begins and any(words.turn and words.turn.has(*one) for one in self.mine)
         return begun_here or (words.run, words.number) in self.mine
 
@@ -103,8 +103,8 @@ def text_block(text: str) -> Json:
 
 
 def words_of(blocks: Iterable[Any], folder: str) -> str:
-    """Return the blocks of a prompt as one message. Files in the editor's folder get their checkout paths.
-    ValueError for a block that is neither text nor file."""
+    """Return the blocks of a prompt as one message. Files in the editor's folder get their paths in the
+    checkout. Raises ValueError for a block that is neither text nor file."""
     words = []
     for block in blocks:
         match block:
@@ -127,7 +127,7 @@ def _name(uri: str, folder: str) -> str:
 
 
 def format_ending(turn: Turn, shape: Json) -> str:
-    """Return the text below an answer that changed files: where they are, and how to get them."""
+    """Return the text to show below an answer that changed files: where they are and how to land them."""
     if not turn.files and not turn.commands:
         return ""
     some = count_noun(len(turn.files), "file")
@@ -140,7 +140,7 @@ def format_ending(turn: Turn, shape: Json) -> str:
 
 
 def make_permission_request(question: Json, call: Json | None) -> Json:
-    """Return the parameters of `session/request_permission` for what waits for approval."""
+    """Return the parameters of `session/request_permission` for a question that waits for approval."""
     shown = reveal_invisible(question["words"])
     about = {"toolCallId": card_of(question, call), "title": _clip_title(shown), "kind": "execute"}
     options = [_make_option("once", "Yes, this once", "allow_once"), _make_option("no", "No", "reject_once")]
@@ -152,7 +152,7 @@ def make_permission_request(question: Json, call: Json | None) -> Json:
 
 
 def card_of(question: Json, call: Json | None) -> str:
-    """Return the id of the tool call that the question is about, or of its own card if no call is running."""
+    """Return the id of the tool call that the question is about; if no call is running, the card's own id."""
     if question["kind"] == "call" and call is not None:
         return str(call["toolCallId"])
     return f"{question['run']}-{question['kind']}"
@@ -164,7 +164,7 @@ def _clip_title(text: str) -> str:
 
 
 def _fence_text(text: str) -> str:
-    """Return the text in a Markdown code block that it cannot end, so that none of it is read as markup."""
+    """Return the text in a Markdown code block whose fence it cannot close, so that it is not markup."""
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return f"{fence}\n{text}\n{fence}"
 

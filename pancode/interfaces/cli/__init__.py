@@ -1,1 +1,1 @@
-"""The command line, a client of the API: sends requests, prints, turns answers into exit statuses."""
+"""The command line, a client of the API: sends requests, prints answers and returns exit statuses."""

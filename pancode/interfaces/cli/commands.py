@@ -1,4 +1,4 @@
-"""PanCode's Typer commands and groups: modules load on first use, and each help has examples."""
+"""Defines PanCode's Typer commands and groups: modules load on first use, and each help has examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NO_SUCH = "pancode.no_such_command"
 """Key in `meta`: the word before the cursor is not a command, so Tab offers nothing, without an error."""
 BARE = "pancode.bare"
-"""Key in `meta`: no command was given, so the group's default command runs."""
+"""Key in `meta`: set if no command was given, so that the group's default command runs."""
 
 LETTERS = {
     **{"--node": "-N", "--agent": "-A", "--model": "-M", "--detach": "-d", "--number": "-n"},
@@ -34,14 +34,14 @@ LETTERS = {
 }
 """The short letter of an option, the same in every command that has the option."""
 _APPS = defaultdict[str, typer.Typer](typer.Typer)
-"""Module to its Typer app."""
+"""The Typer app of each module, by module."""
 WHOLE_HELP, _MOST = "--help-all", 14
 """A command with more parameters than this has a short help; this option shows the full one."""
 
 
 def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any) -> Callable[[F], F]:
-    """Make the function a command with this full name, such as `node add`: its parameters become options and
-    arguments, its docstring the help."""
+    """Return a decorator that makes a function the command with this full name, such as `node add`:
+    parameters become options and arguments, and the docstring becomes the help."""
 
     def register(function: F) -> F:
         epilog = "\b\nExample" + ("s" if len(examples) > 1 else "") + ":\n  " + "\n  ".join(examples)
@@ -58,7 +58,7 @@ class SectionedCommand(TyperCommand):
     headings: ClassVar[Mapping[str, Collection[str]]] = {}
     """Heading of the help to its parameters; all other parameters are under `Options`."""
     only_whole: ClassVar[Collection[str]] = ()
-    """The parameters that a short help leaves out."""
+    """The parameters that the short help leaves out."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         path = ctx.command_path.removeprefix("pancode ")
@@ -81,7 +81,7 @@ class SectionedCommand(TyperCommand):
 
     @property
     def is_long(self) -> bool:
-        """Whether the command has a short help and another with all options."""
+        """Whether the command has both a short help and one with all options."""
         return bool(self.only_whole) and len(self.params) > _MOST
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -104,7 +104,7 @@ class SectionedCommand(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands; the module of each is loaded when it is used."""
+    """A group of commands; the module of a command is loaded when the command is used."""
 
     format_help = click.Group.format_help
     path: str = ""
@@ -154,7 +154,7 @@ class Group(TyperGroup):
             formatter.write_dl(self.lines(), col_max=12)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return each command with its summary line, without loading its module."""
+        """Return the name and the summary line of each command, without loading its module."""
         return [(name, command.line) for name, command in list_children(self.path).items()]
 
 

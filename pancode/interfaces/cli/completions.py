@@ -1,4 +1,4 @@
-"""Values that Tab completes: fixed words, and names from a coordinator that is already running."""
+"""Returns the values that Tab completes: fixed ones, and names from a coordinator that already runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE_S = 2.0
 def _make_completer(
     what: str, key: str = "name", path: str = "", here: bool = False
 ) -> Callable[[str], list[str]]:
-    """Return a completer, which offers nothing if the coordinator is down. `here`: names for this folder."""
+    """Return a completer that offers nothing if the coordinator is down. `here`: only this folder's names."""
 
     def names(incomplete: str) -> list[str]:
         try:
@@ -65,7 +65,7 @@ _FITS: Mapping[str, Callable[[RunShape], bool]] = {
 
 
 def complete_runs(ctx: Context, incomplete: str) -> list[tuple[str, str]]:
-    """Return the last runs on which the command can act, newest first, with status and task; then `last`."""
+    """Return the latest runs that the command can act on, newest first, with status and task; then `last`."""
     try:
         runs: list[RunShape] = _list_known("runs", "runs", limit=MOST_RUNS)
     except PancodeError:
@@ -113,5 +113,5 @@ def complete_levels(incomplete: str) -> list[str]:
 
 
 def complete_policies(incomplete: str) -> list[str]:
-    """Return what `policy show` accepts: modes, safety levels, and runtimes for its matrix."""
+    """Return what `policy show` accepts: modes, safety levels and runtimes."""
     return [*complete_modes(incomplete), *complete_levels(incomplete), *runtimes(incomplete)]

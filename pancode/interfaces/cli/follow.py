@@ -1,4 +1,4 @@
-"""Sends work, waits for the run with its progress, reports its end; Ctrl-C detaches and stops nothing."""
+"""Starts a run, waits for it, shows its progress and reports its end; Ctrl-C detaches and stops nothing."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def post_with_progress(
     answered: Callable[[ApiError], Any] = lambda refused: None,
     words: RepeatedPost | None = None,
 ) -> A:
-    """Like `retry.post_work`, but show the progress of snapshots. With `words`, a repeated request starts
-    only one thing."""
+    """Like `retry.post_work`, but show the progress of snapshots. With `words`, a repeated request starts the
+    work only once."""
     show = Snapshots(face, str(body.get("cwd") or "")).show
 
     def post(body: dict[str, Any]) -> A:
@@ -50,7 +50,7 @@ def post_with_progress(
 
 
 def follow_new(face: Face, route: Route[answers.QueuedAnswer], body: dict[str, Any], detach: bool) -> int:
-    """Start the run and wait for it; return the exit status of its outcome. With `detach`, do not wait."""
+    """Start the run, wait for it, and return the exit status of its outcome. With `detach`, do not wait."""
     answer = post_with_progress(face, face.client(works=True), route, body)
     face.warn(answer["warnings"])
     if "answer" in answer:
@@ -83,25 +83,25 @@ LAND_LOOK_S = 0.3
 NOT_SUSPENDED = "not_at_rest"
 """The coordinator's error code for a session that must be suspended first."""
 _REST_S, _SUSPEND_LOOK_S = 2 * 3600.0, 0.5
-"""Seconds to wait for a suspension (a turn, its commit and its gates may run first), and between two
+"""Seconds to wait for a suspension (a turn, its commit and its gates may come first), and seconds between two
 checks."""
 
 
 def act_when_suspended(face: Face, client: Client, run: str, act: Callable[[str], T]) -> T:
-    """Return the result of `act` for this run; a session with a program is suspended first. ApiError."""
+    """Return the result of `act` for this run; first suspend a session whose program runs. ApiError."""
     try:
         return act(run)
     except ApiError as refused:
         if refused.code != NOT_SUSPENDED:
             raise
-        interactive_run = refused.details["run"]  # `last` may mean another run by then
+        interactive_run = refused.details["run"]  # by then, `last` may mean another run
     suspend_session(face, client, interactive_run)
     return act(interactive_run)
 
 
 def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
-    """Suspend this interactive run after its current turn, wait for its end, and return the session.
-    WorkspaceError if its turn waits for a user; UnavailableError if it does not end in time."""
+    """Suspend this interactive run after its current turn, wait until it is suspended, and return the
+    session. Raises WorkspaceError if the turn waits for a user, UnavailableError if it takes too long."""
     requested = False
     for _ in range(int(_REST_S / _SUSPEND_LOOK_S)):
         shape = client.get(SESSION.at(run))
@@ -115,14 +115,14 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
             behind = "after its current turn" if shape["state"] == "works" else "first"
             face.note(f"  the session is suspended {behind}; it continues with your next message")
             in_turn(lambda: client.post(TURN.at(run), {"by": find_user(), "what": "rest"}))
-            requested = True  # true even if the run ended a moment ago
+            requested = True  # say so even if the run ended a moment ago
         time.sleep(_SUSPEND_LOOK_S)
     fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
     raise UnavailableError(f"{run} was not suspended in time", fix=fix)
 
 
 class Snapshots:
-    """Prints the progress of snapshots from answers of `/v1/snapshots`; skips a repeated line."""
+    """Printer of the progress in answers of `/v1/snapshots`; skips a repeated line."""
 
     def __init__(self, face: Face, cwd: str) -> None:
         self._face = face
@@ -131,7 +131,7 @@ class Snapshots:
 
     def show(self, answer: dict[str, Any]) -> None:
         for one in answer.get("snapshots", []):
-            # `of` is 0 until the files are counted.
+            # `of` (the number of files) is 0 until the files are counted.
             files = f": {one['done']:,} of {one['of']:,} files" if one["of"] else ""
             words = f"taking a snapshot{files}"
             if one["project"] in self._mine and words != self._last:
@@ -140,7 +140,7 @@ class Snapshots:
 
 
 def gate_lines(run: answers.RunDetail) -> list[str]:
-    """Return a line for each gate of a run and its result, or one line if the change had no gates."""
+    """Return a line with the result of each gate of a run, or one line if there were no gates."""
     if not run["gates"]:
         return ["  gates      none: this change is untested"] if run["commit"] else []
     gates = [(escape_line(one["name"]), gate_state(one)) for one in run["gates"]]
@@ -148,7 +148,7 @@ def gate_lines(run: answers.RunDetail) -> list[str]:
 
 
 def report_lines(run: answers.RunDetail, most: int) -> list[str]:
-    """Return the lines of the reports, with at most `most` results per file."""
+    """Return the lines of the test reports, with at most `most` results per file."""
     lines = list[str]()
     for report in run["reports"]:
         head = f"  report     {escape_line(report['file'])}"
@@ -168,14 +168,14 @@ def report_lines(run: answers.RunDetail, most: int) -> list[str]:
 
 
 class WaitedRun(answers.RunShape):
-    """A run at its end. `shown`: the output that was shown while it ran."""
+    """A run that has ended. `shown`: the end of the output that was shown while the run was active."""
 
     shown: NotRequired[str]
 
 
 def wait_for_run(face: Face, client: Client, run: str, *, verbose: bool = False) -> WaitedRun | None:
-    """Return the run at its end, with the output that was `shown` meanwhile; None if the user detached. On a
-    terminal, one line changes; elsewhere only waits are printed, with `verbose` each stage."""
+    """Wait until the run ends and return it, with the output `shown` meanwhile; None if the user detached. A
+    terminal shows one changing line; elsewhere only waits are printed, or with `verbose` each stage."""
     try:
         live, own = None, SetUpLine(Client(client.place, starts=False), run)
         row = ProgressRow(face, stays=False, leaves=verbose)
@@ -205,7 +205,7 @@ KEPT = 100_000
 
 
 class LiveTranscript(threading.Thread):
-    """A thread that follows a run's output until the run ends, and shows whole lines of its timeline."""
+    """A thread that follows a run's output until the run ends, and shows it in whole lines."""
 
     def __init__(self, client: Client, run: str, runtime: str, show: Callable[[str], None]) -> None:
         super().__init__(name="transcript", daemon=True)
@@ -217,7 +217,7 @@ class LiveTranscript(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Show the output; continue after a broken connection. Errors are ignored: the log has everything."""
+        """Show the output; reconnect after a broken connection. Ignore errors: the log has everything."""
         with suppress(PancodeError, OSError):
             log = followed_log(
                 lambda gap: None, self._client, self._run_id, "out", wanted=lambda: not self._over.is_set()
@@ -226,7 +226,7 @@ class LiveTranscript(threading.Thread):
                 self._story.write(part.attempt, part.data)
 
     def finish(self) -> None:
-        """After the run has ended: wait a moment for output that is still arriving, then end the timeline."""
+        """Wait a moment for output that still arrives after the run's end, then end the display."""
         self.join(JOIN_S)
         self._over.set()
         self._story.end()
@@ -240,7 +240,7 @@ class LiveTranscript(threading.Thread):
 
 
 def _begin_transcript(face: Face, line: ProgressRow, shape: answers.RunShape) -> LiveTranscript:
-    """Start to show the timeline of the run's agent, above its progress line."""
+    """Start to show the output of the run's agent, above the run's progress line."""
     from pancode.sessions.conversation.lines import MARK
 
     def show(text: str) -> None:
@@ -252,7 +252,7 @@ def _begin_transcript(face: Face, line: ProgressRow, shape: answers.RunShape) ->
 
 
 def report_detached(face: Face, run: str) -> int:
-    """Print how to come back, and return the exit status."""
+    """Print how to follow or stop the detached run, and return the exit status."""
     write_stderr(f"\ndetached; {run} continues.  follow: pancode logs -f {run}   stop: pancode stop {run}\n")
     return ExitCode.DETACHED
 
@@ -270,12 +270,12 @@ _STAGES |= {"verifying": "running its gates", "delivering": "delivering its resu
 
 
 def _stage_word(shape: answers.RunShape) -> str | None:
-    """Return what the run is doing; None while it waits."""
+    """Return a phrase for the run's stage, such as "running its gates"; None while the run waits."""
     return _STAGES.get(shape["stage"]) if shape["waits"] is None else None
 
 
 def _stage(shape: answers.RunShape) -> str:
-    """Return where the run is and what it is doing, or the reason of a wait or a problem."""
+    """Return the run's node and stage, or the reason why it waits or has a problem."""
     attempt = f", attempt {shape['attempt']}" if shape["attempt"] > 1 else ""
     notes = "".join(f" ({escape_line(note)})" for note in shape["notes"])
     word = _stage_word(shape)
@@ -289,7 +289,7 @@ _LOGS = {
     "setup_failed": "--stream setup ",
     **dict.fromkeys(("gate_failed", "gate_not_runnable", "gate_not_judged"), "--stream gates.log "),
 }
-"""Options of `runs logs` for failures whose output is not in the agent's stream."""
+"""Options of `runs logs`, by failure, for failures whose output is not in the agent's stream."""
 
 
 def format_end(shape: answers.RunDetail) -> str:
@@ -314,7 +314,7 @@ def format_end(shape: answers.RunDetail) -> str:
 
 
 def format_reason(shape: answers.RunShape) -> str:
-    """Return the reason of the run's end without the outcome at its start."""
+    """Return the reason of the run's end, without the outcome with which the reason begins."""
     return escape_line(shape["reason"]).removeprefix(shape["outcome"] or shape["state"]).lstrip(" ,:")
 
 
@@ -341,7 +341,7 @@ def format_summary(shape: answers.RunDetail) -> str:
 
 
 def _list_next_looks(shape: answers.RunDetail) -> list[str]:
-    """Return lines with the findings, the run's questions, and where to look after a failure."""
+    """Return lines with the findings, the run's open questions, and the commands that explain a failure."""
     lines = [f"  finding    {escape_line(text)}" for text in shape["findings"]]
     item = shape["inbox"]
     if item:
@@ -370,7 +370,7 @@ def _format_landing(landing: answers.LandingShape) -> str:
 
 
 def format_run_time(shape: answers.RunShape) -> str:
-    """Return the duration of a run; for one that has not ended, the time since its start."""
+    """Return the duration of a run; for a run that has not ended, the time since its start."""
     if shape["started_at"] is None:
         return "-" if shape["outcome"] is None else "never started"
     if shape["finished_at"] is None:
@@ -379,7 +379,7 @@ def format_run_time(shape: answers.RunShape) -> str:
 
 
 def format_interval(begin: str, end: str) -> str:
-    """Return the time from one moment to the other."""
+    """Format the time between the two moments."""
     from datetime import datetime
 
     seconds = max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
@@ -387,7 +387,7 @@ def format_interval(begin: str, end: str) -> str:
 
 
 def wait_for_landing(face: Face, client: Client, run: str) -> answers.RunDetail | None:
-    """Return the run once the coordinator has finished its `--verify-on` and `--land`. None if the user
+    """Return the run once the coordinator has finished the run's `--verify-on` and `--land`. None if the user
     detached meanwhile."""
     noted = False
     try:
@@ -407,7 +407,7 @@ def wait_for_landing(face: Face, client: Client, run: str) -> answers.RunDetail 
 
 
 def unless_landed(shape: answers.RunDetail) -> None:
-    """Raise WorkspaceError if a change was to be landed but was not, although the run is done."""
+    """Raise WorkspaceError if the run is done but its change was not landed as requested."""
     report = shape["landing"]
     if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:
         fix = report["fix"] or f"pancode land {shape['run']}"

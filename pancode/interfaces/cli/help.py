@@ -50,7 +50,7 @@ def completion(
     ctx: typer.Context,
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish")],
 ) -> None:
-    """Print the script that completes `pancode` in your shell. Evaluate it, or save it where the shell looks.
+    """Print the script that completes `pancode`. Evaluate it, or save it where your shell looks for it.
 
     bash: ~/.local/share/bash-completion/completions/pancode; zsh: _pancode in a folder of $fpath;
     fish: ~/.config/fish/completions/pancode.fish.

@@ -1,4 +1,4 @@
-"""The command `pancode`: finds the subcommand, loads only that, turns errors into messages and a status."""
+"""The command `pancode`: finds the subcommand, loads only its module, and turns errors into exit statuses."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ _SHOWS_VARIABLES = (
     *("config show", "config set", "config unset", "config undo"),
     *("doctor", "help", "admin completion"),
 )
-"""Commands that report unknown variables themselves, or that no variable affects."""
+"""Commands that report unknown variables themselves, or that variables do not affect."""
 ASKED_BY = "_PANCODE_COMPLETE"
-"""The variable with which a shell asks for completions."""
+"""The environment variable with which a shell requests completions."""
 
 
 def _heed_variables(*, as_json: bool) -> None:
-    """Warn of each unknown PANCODE_ variable. ConfigError if it looks like one that limits runs."""
+    """Warn of each unknown PANCODE_ variable. Raises ConfigError if it looks like one that limits runs."""
     from pancode.config.variables import unknown_variables
 
     for variable in unknown_variables(os.environ):
@@ -141,7 +141,7 @@ def run(args: list[str]) -> int:
 
 
 def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
-    """Return the exit status of a command that ended with this exception; print what the user must know."""
+    """Print what the user must know of this exception, and return the exit status that it means."""
     match exc:
         case click.exceptions.Exit():
             return exc.exit_code
@@ -156,13 +156,14 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
         case PancodeError():
             return tell_error(_with_choice(exc, args), as_json=as_json)
         case BrokenPipeError():
-            # The reader has exited (`pancode runs | head`): this is not an error, and nothing can be printed.
+            # The pipe's reader has exited (`pancode runs | head`): not an error, and nothing can be printed.
             say_no_more()
             return ExitCode.DONE
         case OSError() if exc.errno in FULL:
             say_no_more()
-            what = "cannot write the output: no space left on the disk"  # mostly `pancode ... > file`
-            fix = "free space where the output goes and in PANCODE_HOME; before you retry: pancode runs"
+            # typical cause: `pancode ... > file` on a full disk
+            what = "cannot write the output: no space left on the disk"
+            fix = "free space there and in PANCODE_HOME; before you retry, check with: pancode runs"
             return tell_error(PancodeError(what, why=str(exc), fix=fix, code="no_room"), as_json=as_json)
         case Exception():
             return tell_error(internal_error(exc), as_json=as_json)
@@ -170,7 +171,7 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
 
 
 def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
-    """Set the fix to this same command: with the nearest name, or for each of several runs of an agent."""
+    """Set the error's fix to the same command with the nearest name, or with each run of an agent in turn."""
     typed, near = error.details.get("typed"), error.details.get("near", "")
     if typed in args:
         error.fix = shlex.join(["pancode", *(near if one == typed else one for one in args)])
@@ -183,11 +184,11 @@ def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
 
 
 _MEANT = {"runs": "best-of", "count": "best-of", "number": "best-of"}
-"""Guessed option names whose nearest spelling would be the wrong option."""
+"""Guessed option names, mapped to the right option: the nearest spelling would be a wrong one."""
 
 
 def _find_near(wrong: click.NoSuchOption) -> str | None:
-    """Return the option that was probably meant, compared without the dashes that all options have."""
+    """Return the option that the user probably meant; names are compared without their dashes."""
     from pancode.kernel.names import find_nearest
 
     params = wrong.ctx.command.params if wrong.ctx is not None else []

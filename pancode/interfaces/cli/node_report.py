@@ -1,4 +1,4 @@
-"""Waits until a node has reported the effect of a command there, so that the next dispatch sees it."""
+"""Waits until a node has reported the effect of a command on that node, so that the next dispatch sees it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LOOKS, _LOOK_S = 20, 0.25
 def facts_after(
     client: Client, node: str, runtimes: Collection[str], before: Container[str]
 ) -> dict[str, NodeRuntime]:
-    """Return the node's facts about these runtimes, by name, once none of them has a state in `before`. After
-    five seconds, return what the node reports then."""
+    """Return the node's facts about these runtimes, by name, as soon as no fact has a state in `before`.
+    After five seconds, return what the node reports then."""
     found: dict[str, NodeRuntime] = {}
     for look in range(_LOOKS if runtimes else 0):
         time.sleep(_LOOK_S if look else 0)

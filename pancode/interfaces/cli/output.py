@@ -1,4 +1,4 @@
-"""The output of each command: result, notes, errors and exit status; and its API client."""
+"""The output of each command (result, notes, errors, exit status), and the API client that a command uses."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from pancode.kernel.errors import ExitCode, PancodeError, Problem, UsageError
 from pancode.kernel.route import A, Route
 
 PROGRAM = (sys.executable, "-P", "-m", "pancode")
-"""How a command starts another `pancode` command. `-P`: a `pancode.py` in the current folder is not
-imported."""
+"""The program and arguments with which a command starts another `pancode` command. `-P`: a `pancode.py` in
+the current folder is not imported."""
 
 
 T = TypeVar("T")
@@ -41,15 +41,15 @@ class Face:
     format: str = ""
 
     def client(self, *, starts: bool = True, works: bool = False) -> Client:
-        """Return a client. `works`: the command begins work, so a fleet that was taken down is started. The
-        user is then also warned of variables that a running coordinator ignores."""
+        """Return a client. `works`: the command begins work, so a stopped fleet is started, and the user is
+        warned of variables that a running coordinator ignores."""
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
             self.warn(find_ignored_variables(client, folder_here(), os.environ))
         return client
 
     def get(self, route: Route[A], **query: object) -> A:
-        """Return the coordinator's answer."""
+        """Send a GET request to the coordinator and return the answer."""
         return self.client().get(route, **query)
 
     def post(self, route: Route[A], body: Mapping[str, object] | None = None, *, works: bool = False) -> A:
@@ -69,16 +69,16 @@ class Face:
             forget_remote()
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
-        """Print the result in the requested format, or as text."""
+        """Print the result as JSON or in the requested format, else as the text that `words` returns."""
         sys.stdout.write(json.dumps(data) + "\n" if self.as_json else self.format_result(data, words))
         sys.stdout.flush()
 
     def show_result(self, data: T, words: Callable[[T], str]) -> None:
-        """Print the result, with the function that formats it as text."""
+        """Print the result as JSON or in the requested format, else as the text that `words` makes of it."""
         self.show(data, lambda: words(data))
 
     def format_result(self, data: Any, words: Callable[[], str]) -> str:
-        """Format the result as YAML, ids, or text (with `wide`, no column is cut)."""
+        """Format the result as YAML, ids, or text; in the format `wide`, no column is cut."""
         if self.format == "yaml":
             import yaml
 
@@ -87,11 +87,11 @@ class Face:
             return "".join(f"{name}\n" for name in list_names(data))
         if self.format != "wide":
             return words()
-        with redirect_stdout(io.StringIO()):  # only on a terminal are columns cut
+        with redirect_stdout(io.StringIO()):  # columns are cut only on a terminal
             return words()
 
     def end(self, status: int, data: Any, words: Callable[[], str]) -> int:
-        """Like `show`, for a command that waited; return its exit status even if the reader has exited."""
+        """Like `show`, at the end of a command that waited; return `status` even if the reader has exited."""
         try:
             self.show(data, words)
         except BrokenPipeError:
@@ -99,8 +99,8 @@ class Face:
         return status
 
     def note(self, text: str) -> None:
-        """Print a note separate from the result; not with --json. If it cannot be printed (the reader has
-        exited, the disk is full), the command continues."""
+        """Print a note separate from the result; not with --json. If it cannot be printed (the reader of the
+        output has exited, or the disk is full), the command continues."""
         if not self.as_json:
             write_stderr(text + "\n")
 
@@ -118,7 +118,7 @@ class Face:
         return typer.confirm(question, default=False, err=True)
 
     def confirm_or_decline(self, question: str) -> bool:
-        """Ask a yes-or-no question; return False if no user can answer: the refusal then names `--yes`."""
+        """Ask a yes-or-no question; False if no user can answer. The caller's error then names `--yes`."""
         return self.can_ask() and self.confirm(question, "--yes")
 
     def read_secret(self, question: str, most: int) -> str:
@@ -137,13 +137,13 @@ class Face:
 
 
 def list_names(data: Mapping[str, object]) -> list[str]:
-    """Return the ids of a result: the first field of each row of its first list, or its own first field."""
+    """Return a result's ids: the first field of each row of its first list, or its first field if no list."""
     rows = next((value for value in data.values() if isinstance(value, list)), [data])
     return [str(next(iter(row.values()))) if isinstance(row, Mapping) else str(row) for row in rows if row]
 
 
 def write_stderr(text: str) -> None:
-    """Write to standard error; an error is ignored, because it could not be reported either."""
+    """Write to standard error. A failure to write is ignored, because it could not be reported either."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -157,7 +157,7 @@ def say_no_more() -> None:
 
 
 def describe_caller() -> dict[str, Any]:
-    """Return the caller's part of an API request body."""
+    """Return the fields of an API request body that describe the caller."""
     return {"by": find_user(), "environ": read_environment()}
 
 
@@ -166,7 +166,7 @@ _ITS_OWN = {name: key for name, (key, _) in VARIABLES.items() if name not in PER
 
 def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
     """Return a warning for each variable that differs from the running coordinator's settings. ConfigError
-    for an invalid value: checked here, because the coordinator does not read it."""
+    for an invalid value: the coordinator would not notice it, because it does not read the variable."""
     named = {name: key for name, key in _ITS_OWN.items() if environ.get(name, "").strip()}
     if not named:
         return []
@@ -176,7 +176,7 @@ def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str])
     there: dict[str, Any] = {row["key"]: row["value"] for row in client.get(SETTINGS)["settings"]}
     for name, key in list(named.items()):
         text = environ[name].strip()
-        with suppress(ValueError):  # Other values need the schema, which loads slowly.
+        with suppress(ValueError):  # Other values need the schema, which is slow to load.
             if there.get(key) in (text, str(VARIABLES[name][1](text)).lower()):
                 del named[name]
     if not named:
@@ -204,7 +204,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.SIGNATURE: "bad signature or protocol (TAMPERED, UNSIGNED, UNKNOWN_KEY)",
     ExitCode.ERROR: "error: the agent failed",
     ExitCode.VERIFY_FAILED: "verify_failed: a gate failed",
-    ExitCode.BLOCKED: "blocked: needs a user",
+    ExitCode.BLOCKED: "blocked: needs a decision of a user",
     ExitCode.TIMEOUT: "timeout",
     ExitCode.STALLED: "stalled: no output for the idle limit",
     ExitCode.BUDGET_EXCEEDED: "budget_exceeded",
@@ -220,11 +220,11 @@ MEANINGS: dict[ExitCode, str] = {
 OUTCOMES: dict[str, ExitCode] = {
     code.name.lower(): code for code in ExitCode if code is ExitCode.DONE or 10 <= code < 20
 }
-"""Outcome of a run to the exit status of a command that waited for the run."""
+"""The exit status of a command that waited for a run, by the run's outcome."""
 
 
 def exit_of(outcome: str | None) -> int:
-    """Return the status for an outcome; one that this version does not know is an internal error."""
+    """Return the exit status for an outcome; INTERNAL for an outcome that this version does not know."""
     return OUTCOMES.get(outcome or "", ExitCode.INTERNAL)
 
 
@@ -240,12 +240,12 @@ def tell_error(error: PancodeError, *, as_json: bool) -> int:
 
 
 COMMAND_LOG = "run/command.log"
-"""The log, below the home, of the tracebacks of commands that failed because of a bug in PanCode."""
+"""The log in PANCODE_HOME with the tracebacks of commands that failed because of a bug in PanCode."""
 _LOG_CAP = 1 << 20
 
 
 def internal_error(exc: Exception) -> PancodeError:
-    """Return an unforeseen exception as an error; append its traceback to the log."""
+    """Return an unexpected exception as an error for the user; append its traceback to the log."""
     import traceback
 
     why = f"{type(exc).__name__}: {exc}"
@@ -264,14 +264,17 @@ def internal_error(exc: Exception) -> PancodeError:
     except (OSError, PancodeError):
         last = traceback.extract_tb(exc.__traceback__)[-1]
         why += f" (in {last.filename}:{last.lineno}; the log cannot be written)"
-        fix = "report it and include these lines"
+        fix = "report this bug and include these lines"
         return PancodeError("internal error: this is a bug in PanCode", why=why, fix=fix)
-    fix = f"report it with the end of {log}; whether the command had an effect: pancode runs, pancode audit"
+    fix = (
+        f"report it with the end of {log}; check whether the command had an effect: pancode runs, pancode "
+        "audit"
+    )
     return PancodeError("internal error: this is a bug in PanCode", why=why, fix=fix)
 
 
 def in_words(problem: Problem) -> str:
-    """Format the error (what happened, why, the fix), escaped: a node or a repository may supply parts."""
+    """Format the error (what happened, why, the fix), escaped: a node or repository may supply parts."""
     lines = [f"{paint_text('error', 'red', sys.stderr)}: {escape_line(problem.message)}"]
     lines += [f"  why: {escape_line(problem.why)}"] if problem.why else []
     label = "" if problem.fix.startswith("look: ") else "fix: "
@@ -280,7 +283,7 @@ def in_words(problem: Problem) -> str:
 
 
 def list_findings(kind: str, found: Iterable[Mapping[str, str]]) -> list[str]:
-    """Return the lines for findings in a file: each message, with its reason and fix if it has them."""
+    """Return the lines for findings in a file: each message, with its reason and its fix if they exist."""
     lines = []
     for one in found:
         lines.append(f"{kind}: {one['message']}")

@@ -1,4 +1,4 @@
-"""What a command is declared with: `verb`, the options that commands share, and parsers of values."""
+"""What command declarations use: `verb`, the options that commands share, and parsers of values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|[KMG]B|[KMG]iB|[kKmMgG])")
 _UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _UNITS_BYTES |= {letter: 10**power for power, both in ((3, "kK"), (6, "mM"), (9, "gG")) for letter in both}
 _LONGEST = 40
-"""How many characters a typed number may have; a longer one cannot be a valid node value."""
+"""How many characters a typed number may have; a longer number cannot be valid."""
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
@@ -38,7 +38,7 @@ def parse_duration(value: str) -> int:
 
 
 def parse_money(value: str) -> str:
-    """Parse USD into a decimal string."""
+    """Parse an amount of USD into a decimal string."""
     match = _MONEY.fullmatch(value.strip())
     if match is None:
         raise typer.BadParameter(f"{value!r} is not an amount of USD; write 0.75 or 10")
@@ -54,7 +54,7 @@ def size_of(value: str) -> int:
 
 
 class Label(NamedTuple):
-    """A label, KEY=VALUE."""
+    """A label of a node, written as KEY=VALUE."""
 
     key: str
     value: str
@@ -87,19 +87,19 @@ def slot_bounds(value: str) -> SlotBounds:
 
 
 def option(help: str, *words: str, complete: Callable[[str], list[str]] | None = None, **more: Any) -> Any:
-    """Return a Typer option: its help, its names, and its value's name. `complete`: what Tab offers."""
+    """Return a Typer option with its help, names and the name of its value. `complete`: what Tab offers."""
     names = [word for word in words if word.startswith("-")]
     value = next((word for word in words if not word.startswith("-")), None)
     return Option(*names, metavar=value, help=help, autocompletion=complete, **more)
 
 
 def many(help: str, *words: str, **more: Any) -> Any:
-    """Return an option that may be repeated; without one, the value is an empty list."""
+    """Return an option that may be repeated; if it is not given, its value is an empty list."""
     return option(help, *words, default_factory=list, show_default=False, **more)
 
 
 def read_face(format: str) -> Face:
-    """Return the command's output in this format; as text if no format is given."""
+    """Return the command's output object for this format; without a format, it prints text."""
     if format and format not in FORMATS:
         raise typer.BadParameter(f"format {format!r} not found; use one of {', '.join(FORMATS)}")
     return Face(format == "json", format)
@@ -124,7 +124,7 @@ Node = Annotated[str, Argument(autocompletion=completions.nodes)]
 Nodes = Annotated[
     list[str], Argument(autocompletion=completions.nodes, default_factory=list, show_default=False)
 ]
-_LINK = "How the node reaches Redis and the depot: an SSH tunnel, or TLS to the address direct.listen."
+_LINK = "How the node connects to Redis and the depot: an SSH tunnel, or TLS to the address direct.listen."
 Link = Annotated[Literal["ssh", "direct"] | None, option(_LINK)]
 Verbose = Annotated[bool, option("Show every step, and the facts behind the result.", "-v", "--verbose")]
 Cursor = Annotated[
@@ -157,7 +157,7 @@ def fetch_page(
     whole: bool,
     **filters: object,
 ) -> P:
-    """Return the list's answer, with its rows under the name `rows`, and `next` if more rows follow."""
+    """Return a page of the list, its rows under the name `rows`; with `whole`, the rows of all pages."""
     most = PAGE if whole else limit
     answer: Any = client.get(route, limit=most, cursor=cursor, **filters)
     while whole and answer["next"] is not None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 class _Picture:
-    """A live display on a terminal. `draws`: whether it is drawn. A closed terminal stops no command.
-    `stays`: the last state stays on the terminal."""
+    """A live display on a terminal. `draws`: whether it is drawn. If the terminal is closed, the command
+    continues. `stays`: whether the last state stays on the terminal."""
 
     def __init__(self, face: Face, *, stays: bool = True) -> None:
         self._face, self._stays = face, stays
@@ -62,7 +62,7 @@ class _Picture:
 
 
 class ProgressRow(_Picture):
-    """Shows the stage of a run on one line. `leaves`: each stage also leaves a permanent line."""
+    """A line that shows the stage of a run. `leaves`: each stage also leaves a permanent line."""
 
     def __init__(self, face: Face, *, stays: bool = True, leaves: bool = False) -> None:
         super().__init__(face, stays=stays)
@@ -71,11 +71,11 @@ class ProgressRow(_Picture):
         self._lock = threading.Lock()
 
     def above(self, text: str, dim: bool = False) -> None:
-        """Print untrusted text above the progress, which continues below it."""
+        """Print untrusted text above the progress line."""
         self._say(escape_line(text), "dim" if dim else "")
 
     def show(self, stage: str, text: str, *, stays: bool = False) -> None:
-        """Show the stage. `stays`: print it as a line even if nothing is drawn."""
+        """Show the stage. `stays`: print it as a line even if there is no live display."""
         with self._lock:
             if stage != self._stage:
                 left = f"{self._text}{self._grown}" if self.draws else text
@@ -85,7 +85,7 @@ class ProgressRow(_Picture):
             self._redraw()
 
     def grow(self, more: str) -> None:
-        """Show more text after the stage until the stage ends; another thread may call this."""
+        """Append this text to the line until the stage ends; another thread may call this."""
         with self._lock:
             self._grown = more
             self._redraw()
@@ -98,7 +98,7 @@ class ProgressRow(_Picture):
 
 
 class Steps(_Picture):
-    """The current step of each node during a start; also a line for each failed step (`verbose`: each)."""
+    """A display of each node's step during a start; prints each failed step (`verbose`: each step)."""
 
     def __init__(self, face: Face, *, verbose: bool = False) -> None:
         super().__init__(face, stays=False)
@@ -137,14 +137,14 @@ SETUP, OTHERS = "setup", {"out", "err", "gates.log"}
 
 
 class SetUpLine:
-    """The last line of a run's setup, read from its log."""
+    """The last line of the output of a run's setup, read from the run's log."""
 
     def __init__(self, client: Client, run: str) -> None:
         self._client, self._run = client, run
         self._attempt, self._offset, self._last = "", 0, ""
 
     def look(self) -> str:
-        """Return the last line that setup wrote; "" before it writes, and once other streams have output."""
+        """Return the last line that setup wrote; "" before it writes, and once agent or gates have output."""
         by_attempt = self._client.get(STREAMS.at(self._run))["streams"]
         attempt, names = next(reversed(by_attempt.items()), ("", []))
         if SETUP not in names or OTHERS.intersection(names):
@@ -159,7 +159,7 @@ class SetUpLine:
 
 
 class SetUpTimer:
-    """Calls `show` once a second until closed, with the duration of the setup and its last line."""
+    """A timer that calls `show` once a second until closed, with the setup's duration and its last line."""
 
     def __init__(self, line: SetUpLine, show: Callable[[str], None]) -> None:
         self._line, self._show = line, show

@@ -31,7 +31,7 @@ def can_draw(stream: TextIO) -> bool:
 
 
 def make_console(stream: TextIO) -> Console:
-    """Return a console for text that `escape_line` has escaped; it interprets no markup or emoji names."""
+    """Return a console for text escaped by `escape_line`; it interprets no markup or emoji names."""
     from rich.console import Console
 
     return Console(file=stream, markup=False, emoji=False, highlight=False)
@@ -45,7 +45,7 @@ def draw_text(what: RenderableType, stream: TextIO, *, wraps: bool = True) -> st
 
 
 def paint_text(text: str, style: str, stream: TextIO | None = None) -> str:
-    """Return the text in a Rich style, if Rich may draw there."""
+    """Return the text in a Rich style, or unchanged if Rich may not draw on the stream."""
     target = stream if stream is not None else sys.stdout
     if not style or not can_draw(target):
         return text
@@ -55,12 +55,12 @@ def paint_text(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def known_usd(row: Mapping[str, Any]) -> str:
-    """Format the cost; a sum of only unknown costs is unknown."""
+    """Format the cost of a row; if no part of the cost is known, return that it is unknown."""
     return "unknown" if row["unknown_runs"] and not float(row["usd"]) else format_usd(row["usd"])
 
 
 def format_unsettled(row: Mapping[str, Any]) -> str:
-    """Format the costs that a user still has to settle: runs of unknown cost, disputed amounts."""
+    """Format what a user still has to settle: the number of runs of unknown cost, and disputed amounts."""
     unknown = [count_noun(row["unknown_runs"], "run")] if row["unknown_runs"] else []
     disputed = [f"{format_usd(row['disputed_usd'])} disputed"] if float(row["disputed_usd"]) else []
     return ", ".join([*unknown, *disputed]) or "-"
@@ -90,7 +90,7 @@ _STEERS = re.compile(
 
 
 def escape_output(data: bytes, stream: TextIO) -> bytes:
-    """Return untrusted output; for a terminal, with control characters made visible."""
+    """Return untrusted output; if it goes to a terminal, control characters are made visible."""
     if not stream.isatty():
         return data
     return _STEERS.sub(_name_char, _LINES.sub(b"\n", data))
@@ -108,12 +108,12 @@ def safe_block(text: str) -> str:
 
 
 def escape_lines(lines: Iterable[str]) -> str:
-    """Return these lines of untrusted text as one text."""
+    """Return these untrusted lines as one text, with each line escaped."""
     return "".join(f"{escape_line(line)}\n" for line in lines)
 
 
 def format_facts(facts: Mapping[str, object], width: int) -> str:
-    """Return a line for each fact that is known, its name padded to this width."""
+    """Return a line for each known fact, with its name padded to this width."""
     return escape_lines(f"  {key:<{width}} {value}" for key, value in facts.items() if value)
 
 
@@ -123,7 +123,7 @@ def list_choices(choices: Iterable[str]) -> list[str]:
 
 
 class Sink:
-    """Writes untrusted output in pieces cut anywhere; an incomplete character waits for its rest."""
+    """A writer of untrusted output in pieces cut anywhere; an incomplete character waits for the rest."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._half = stream, b""
@@ -138,7 +138,7 @@ class Sink:
 
 
 def _end_of_whole(data: bytes) -> int:
-    """Return the index at which an incomplete last character begins; the length if there is none."""
+    """Return the index at which an incomplete last character begins, or the length if it is complete."""
     for back in range(1, min(4, len(data)) + 1):
         first = data[-back]
         if first >= 0xC0:
@@ -153,12 +153,12 @@ _LINES = re.compile(rb"\r+\n?")
 
 
 def format_advice(one: Mapping[str, Any]) -> str:
-    """Return PanCode's fix, else the node's own text; empty if there is neither."""
+    """Return PanCode's fix, or else the node's own text; empty if there is neither."""
     return f"fix: {escape_line(one['fix'])}" if one.get("fix") else escape_line(one.get("says") or "")
 
 
 def short_time(iso: str | None) -> str:
-    """Format 2026-11-20T08:20:24.123Z as `11-20 08:20:24Z`; on a terminal without the Z, in local time."""
+    """Format 2026-11-20T08:20:24.123Z as `11-20 08:20:24Z`; on a terminal in local time without the Z."""
     if iso is None:
         return "-"
     if not sys.stdout.isatty():
@@ -169,19 +169,19 @@ def short_time(iso: str | None) -> str:
 
 
 _LONG = 12
-"""The least width of a column that may be folded or cut; shorter texts never are."""
+"""The least width of a column that may be folded or cut; a shorter text is never folded or cut."""
 _CUT = 24
-"""The width that a cut column keeps while spare columns can still be left out."""
+"""The width that a cut column keeps while `spare` columns can still be left out."""
 _END_OF_ROW = "\x1f"
 """Separates rows in the drawn table, so that it can be split again; `escape_line` removes it from cells."""
 
 
 _TONED = {"", "STATE", "OUTCOME", "VERDICT", "GRADE", "LEVEL"}
-"""Heads of columns whose words are colored."""
+"""Headings of columns whose values are colored."""
 Row = TypeVar("Row", bound=Mapping[str, Any])
 RowColumns = Mapping[str, str | Callable[[Row], object]]
-"""Head to a field of the row, or a function of it. Fields ending in at, since or usd are formatted as
-such."""
+"""Each column's heading, mapped to a field of the row or a function of the row. Fields whose names end in at,
+since or usd are formatted as times or amounts."""
 Columns = RowColumns[Any]
 """Columns of untyped rows."""
 
@@ -223,9 +223,9 @@ def format_table(
 ) -> str:
     """Format a table with two spaces between columns. `below`: lines under each row.
 
-    `spare`: heads of columns that a narrow terminal leaves out, with a note. `cut`: the head of a column that
-    is cut to fit, so that each row is one line. If that is not enough, each cell gets its own line, so that
-    nothing is lost.
+    `spare`: headings of columns that a narrow terminal leaves out, with a note. `cut`: the heading of the
+    column that is cut to fit, so that each row is one line. If that is not enough, each cell gets its own
+    line, so that nothing is lost.
     """
     cells = [[escape_line("-" if cell is None or cell == "" else str(cell)) for cell in row] for row in rows]
     note = ""
@@ -269,7 +269,7 @@ class _Column(NamedTuple):
 
 
 def _fit_columns(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], str]:
-    """Return each row as text, the head first, and a note that names the columns left out."""
+    """Return each row as text, the headings first, and a note that names the columns left out."""
     whole, missed = columns, list[str]()
     for title in spare:
         if _count_room(columns) >= sum(min(_CUT, one.width) - one.least for one in columns if one.is_cut):
@@ -279,7 +279,9 @@ def _fit_columns(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str
     if _count_room(columns) < 0:
         head, *rows = zip(*(one.cells for one in whole), strict=True)
         return ["", *(_record(head, row, [one.is_toned for one in whole]) for row in rows)], ""
-    note = paint_text(f"no room for {', '.join(missed)}: make the terminal wider, or pipe to cat\n", "dim")
+    note = paint_text(
+        f"no room for the columns {', '.join(missed)}: make the terminal wider, or pipe to cat\n", "dim"
+    )
     from rich.box import Box
     from rich.table import Table
 

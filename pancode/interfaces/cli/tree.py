@@ -1,4 +1,4 @@
-"""The tree of commands: each name with its help line and module; what a command line means."""
+"""The tree of commands: each name's help line and module; finds the command that typed names mean."""
 
 from __future__ import annotations
 
@@ -25,21 +25,27 @@ TREE: Mapping[str, Command] = {
     "node add": _C("add a machine by its SSH name", "pancode.fleet.commands.nodes"),
     "node ls": _C("every node: state, slots, agent programs, models", "pancode.fleet.commands.fleet"),
     "node show": _C("how it is reached and what it reports", "pancode.fleet.commands.nodes"),
-    "node set": _C("change its slots and labels", "pancode.fleet.commands.nodes"),
-    "node rm": _C("remove all PanCode files and processes there; verify it", "pancode.fleet.commands.nodes"),
+    "node set": _C("change the slots and labels of a node", "pancode.fleet.commands.nodes"),
+    "node rm": _C(
+        "remove all PanCode files and processes from a node; verify", "pancode.fleet.commands.nodes"
+    ),
     "node trust": _C("accept a host key that has changed", "pancode.fleet.commands.nodes"),
-    "node install": _C("install or update an agent program there", "pancode.fleet.commands.nodes"),
+    "node install": _C("install or update an agent program on a node", "pancode.fleet.commands.nodes"),
     "node uninstall": _C("remove an agent program that `install` added", "pancode.fleet.commands.nodes"),
     "node login": _C("log in to an agent program, on this terminal", "pancode.fleet.commands.nodes"),
-    "node secret": _C("store a secret on that node", "pancode.fleet.commands.nodes"),
+    "node secret": _C("store a secret on a node", "pancode.fleet.commands.nodes"),
     "fleet": _C("all nodes at once: up, down, drain, resume, demo"),
     "fleet up": _C("start the coordinator and the nodes", "pancode.fleet.commands.fleet"),
     "fleet down": _C("stop the nodes and the coordinator", "pancode.fleet.commands.fleet"),
-    "fleet drain": _C("start no new runs there; running ones continue", "pancode.fleet.commands.fleet"),
-    "fleet resume": _C("start new runs there again", "pancode.fleet.commands.fleet"),
+    "fleet drain": _C(
+        "start no new runs on some or all nodes; running ones continue", "pancode.fleet.commands.fleet"
+    ),
+    "fleet resume": _C("start new runs on these nodes again", "pancode.fleet.commands.fleet"),
     "fleet demo": _C("try a whole fleet on this machine; leaves nothing", "pancode.app.commands.setup"),
     "dispatch": _C("give a task to a node and wait for the result", "pancode.runs.commands.dispatch"),
-    "chat": _C("talk with Panos or another agent; plain `pancode` does it", "pancode.sessions.commands.chat"),
+    "chat": _C(
+        "talk with Panos or another agent; the same as plain `pancode`", "pancode.sessions.commands.chat"
+    ),
     "runs": _C("recent runs: ls, show, retry, continue, verify, recover"),
     "runs ls": _C("recent runs, newest first; --waiting: the queue", "pancode.runs.commands.runs"),
     "runs show": _C("everything about one run", "pancode.runs.commands.runs"),
@@ -66,9 +72,11 @@ TREE: Mapping[str, Command] = {
     "answer": _C("answer the question of a run; it continues", "pancode.people.commands.inbox"),
     "receipt": _C("signed proof of what a run did: verify, show, export"),
     "receipt ls": _C("receipts of recent runs", "pancode.runs.commands.receipts"),
-    "receipt show": _C("what the receipt says", "pancode.runs.commands.receipts"),
-    "receipt verify": _C("PASS, TAMPERED, ... with each check", "pancode.runs.commands.receipts"),
-    "receipt export": _C("the receipt and the keys as files", "pancode.runs.commands.receipts"),
+    "receipt show": _C("the contents of a receipt", "pancode.runs.commands.receipts"),
+    "receipt verify": _C(
+        "check a receipt: PASS, TAMPERED, ... with each check", "pancode.runs.commands.receipts"
+    ),
+    "receipt export": _C("write the receipt and its keys to files", "pancode.runs.commands.receipts"),
     "audit": _C("who did what, newest first; -f follows it", "pancode.reports.commands.timeline"),
     "history": _C("what earlier runs here decided and left open: find"),
     "history find": _C("search the notes of this repository", "pancode.memory.commands.history"),
@@ -86,23 +94,25 @@ TREE: Mapping[str, Command] = {
     "workflow resume": _C(
         "continue with steps that failed or were stopped", "pancode.workflows.commands.group"
     ),
-    "workflow plan": _C("print a chain made from a plan", "pancode.workflows.commands.group"),
+    "workflow plan": _C("print a chain workflow made from a plan", "pancode.workflows.commands.group"),
     "issue": _C("issues of your tracker: ls, show, work, plan"),
-    "issue ls": _C("issues in progress, then the other open ones", "pancode.issues.commands.issues"),
+    "issue ls": _C("issues in progress, then the other open issues", "pancode.issues.commands.issues"),
     "issue show": _C("one issue with its text", "pancode.issues.commands.issues"),
-    "issue work": _C("start work on it", "pancode.issues.commands.issues"),
+    "issue work": _C("start work on an issue", "pancode.issues.commands.issues"),
     "issue plan": _C("plan it first, in a chat; --keep writes the plan", "pancode.issues.commands.issues"),
     "workspace": _C("named, persistent checkouts: create, open, rm"),
     "workspace create": _C("create one", "pancode.workspaces.commands.workspaces"),
     "workspace ls": _C("all workspaces, last used first", "pancode.workspaces.commands.workspaces"),
     "workspace show": _C("its runs, and what has not landed", "pancode.workspaces.commands.workspaces"),
-    "workspace open": _C("open it on its node; --leave", "pancode.workspaces.commands.workspaces"),
+    "workspace open": _C(
+        "open a workspace on its node; --leave closes it", "pancode.workspaces.commands.workspaces"
+    ),
     "workspace repair": _C("repair it after it was moved or lost", "pancode.workspaces.commands.workspaces"),
     "workspace rm": _C(
-        "remove it; changes that have not landed stay", "pancode.workspaces.commands.workspaces"
+        "remove a workspace; changes that have not landed stay", "pancode.workspaces.commands.workspaces"
     ),
     "lane": _C("tasks one after another: create, add, ls, skip"),
-    "lane create": _C("create one, or change its options", "pancode.workflows.commands.lanes"),
+    "lane create": _C("create a lane, or change its options", "pancode.workflows.commands.lanes"),
     "lane add": _C("add a task, or a failed task again", "pancode.workflows.commands.lanes"),
     "lane ls": _C("all lanes", "pancode.workflows.commands.lanes"),
     "lane show": _C("one lane with its tasks in order", "pancode.workflows.commands.lanes"),
@@ -114,25 +124,29 @@ TREE: Mapping[str, Command] = {
     "schedule show": _C("one schedule with its next starts", "pancode.schedules.commands"),
     "schedule run": _C("start it now", "pancode.schedules.commands"),
     "schedule pause": _C("pause it", "pancode.schedules.commands"),
-    "schedule resume": _C("resume its scheduled starts", "pancode.schedules.commands"),
+    "schedule resume": _C("resume the starts of a paused schedule", "pancode.schedules.commands"),
     "schedule rm": _C("remove it", "pancode.schedules.commands"),
     "sessions": _C("conversations: ls, attach, set, checkpoint, export, end"),
     "sessions ls": _C("recent sessions, and open terminals", "pancode.sessions.commands.sessions"),
-    "sessions show": _C("one session; --context, --tasks", "pancode.sessions.commands.sessions"),
+    "sessions show": _C("one session; options --context, --tasks", "pancode.sessions.commands.sessions"),
     "sessions attach": _C("come back to a session or a run", "pancode.sessions.commands.chat"),
-    "sessions set": _C("its mode, safety level, model or effort", "pancode.sessions.commands.sessions"),
+    "sessions set": _C(
+        "change the mode, safety level, model or effort of a session", "pancode.sessions.commands.sessions"
+    ),
     "sessions rest": _C("suspend it; its slot is free", "pancode.sessions.commands.sessions"),
-    "sessions end": _C("end it; its changes are kept", "pancode.sessions.commands.sessions"),
+    "sessions end": _C("end a session; its changes are kept", "pancode.sessions.commands.sessions"),
     "sessions export": _C("the conversation as Markdown or JSON", "pancode.sessions.commands.sessions"),
-    "sessions checkpoint": _C("name this point; without a name: list", "pancode.sessions.commands.sessions"),
-    "sessions restore": _C("go back to a named point", "pancode.sessions.commands.sessions"),
+    "sessions checkpoint": _C(
+        "name this point of the session; without a name: list", "pancode.sessions.commands.sessions"
+    ),
+    "sessions restore": _C("go back to a named point of the session", "pancode.sessions.commands.sessions"),
     "sessions acp": _C("serve sessions to an editor (ACP)", "pancode.interfaces.acp.commands"),
     "up": _C("open this project's terminal (tmux)", "pancode.sessions.commands.tmux"),
     "down": _C("close this project's terminal, not the fleet", "pancode.sessions.commands.tmux"),
     "mcp": _C("the fleet as tools for Claude Code, Codex and others"),
     "mcp serve": _C("serve the tools on standard input and output", "pancode.interfaces.mcp.commands"),
     "mcp install": _C("register the server in another program", "pancode.interfaces.mcp.commands"),
-    "mcp uninstall": _C("unregister it there", "pancode.interfaces.mcp.commands"),
+    "mcp uninstall": _C("unregister the server in another program", "pancode.interfaces.mcp.commands"),
     "agents": _C("your agents: ls, show, prompt, record, runtimes, set"),
     "agents ls": _C("agent definitions", "pancode.agents.commands.agents"),
     "agents show": _C("one definition", "pancode.agents.commands.agents"),
@@ -147,47 +161,53 @@ TREE: Mapping[str, Command] = {
     "models ls": _C("models; --servers: the servers that run them", "pancode.agents.commands.models"),
     "models test": _C("test a model on a node before its first run", "pancode.agents.commands.models"),
     "skills": _C("instructions for agents (SKILL.md): ls, add, sync"),
-    "skills ls": _C("all; --status: copies; --search: published ones", "pancode.skills.commands.skills"),
+    "skills ls": _C(
+        "all skills; --status: copies; --search: published skills", "pancode.skills.commands.skills"
+    ),
     "skills show": _C("one skill", "pancode.skills.commands.skills"),
-    "skills add": _C("add one from a folder or a commit", "pancode.skills.commands.skills"),
+    "skills add": _C("add a skill from a folder or a commit", "pancode.skills.commands.skills"),
     "skills rm": _C("remove one and its copies", "pancode.skills.commands.skills"),
     "skills agree": _C("allow a skill that runs commands or permits tools", "pancode.skills.commands.skills"),
     "skills sync": _C("copy skills to where agent programs look", "pancode.skills.commands.skills"),
     "policy": _C("modes, safety levels, your rules: show, check"),
-    "policy show": _C("all that apply here, or one", "pancode.agents.commands.choices"),
-    "policy check": _C("check whether a run may do this", "pancode.agents.commands.choices"),
+    "policy show": _C("all rules that apply here, or one", "pancode.agents.commands.choices"),
+    "policy check": _C("check whether a run may do an action", "pancode.agents.commands.choices"),
     "budget": _C("limits and costs: show, spent, set, settle"),
-    "budget show": _C("limits, spent, reserved, left", "pancode.budget.commands.budget"),
+    "budget show": _C("each limit: amount spent, reserved and left", "pancode.budget.commands.budget"),
     "budget spent": _C("costs by run, agent, node, day ...", "pancode.budget.commands.cost"),
     "budget set": _C("change a limit; `none` removes it", "pancode.budget.commands.budget"),
     "budget settle": _C("enter the cost of a run whose cost is unknown", "pancode.budget.commands.budget"),
     "config": _C("settings and their origin: show, set, undo, check, use"),
     "config show": _C("every setting and where it was set", "pancode.config.commands"),
-    "config set": _C("set one for the whole fleet", "pancode.config.commands"),
-    "config unset": _C("remove it; values from files apply again", "pancode.config.commands"),
-    "config undo": _C("undo the last change", "pancode.config.commands"),
+    "config set": _C("set a value for the whole fleet", "pancode.config.commands"),
+    "config unset": _C("remove a set value; values from files apply again", "pancode.config.commands"),
+    "config undo": _C("undo the last change of a setting", "pancode.config.commands"),
     "config check": _C("check a file: agents, rules, workflow, skill", "pancode.app.commands.setup"),
     "config preset": _C("all presets, or one", "pancode.config.commands"),
     "config use": _C("apply a preset; `none` removes it", "pancode.config.commands"),
     "config secret": _C("store a secret for notices and trackers", "pancode.notices.commands"),
     "project": _C("repositories with a name: add, ls, show, rm, tools"),
-    "project add": _C("add or change one", "pancode.workspaces.commands.projects"),
+    "project add": _C("add a named repository, or change one", "pancode.workspaces.commands.projects"),
     "project ls": _C("all projects", "pancode.workspaces.commands.projects"),
     "project show": _C("one project", "pancode.workspaces.commands.projects"),
-    "project rm": _C("remove its name; its files stay", "pancode.workspaces.commands.projects"),
-    "project prd": _C("draft its requirements document", "pancode.workspaces.commands.projects"),
+    "project rm": _C(
+        "remove the name of a repository; its files stay", "pancode.workspaces.commands.projects"
+    ),
+    "project prd": _C("draft the requirements document of a project", "pancode.workspaces.commands.projects"),
     "project webhook": _C(
         "let the tracker report changes to PanCode", "pancode.workspaces.commands.projects"
     ),
     "project tools": _C("tools that agents made: ls, show, try, keep, rm"),
     "project tools ls": _C("tools that agents made", "pancode.skills.commands.tools"),
     "project tools show": _C("one tool in full, with its tests", "pancode.skills.commands.tools"),
-    "project tools try": _C("run its tests", "pancode.skills.commands.tools"),
-    "project tools keep": _C("keep it for later runs", "pancode.skills.commands.tools"),
+    "project tools try": _C("run the tests of a tool", "pancode.skills.commands.tools"),
+    "project tools keep": _C("keep a tool for later runs", "pancode.skills.commands.tools"),
     "project tools rm": _C("revoke it", "pancode.skills.commands.tools"),
     "admin": _C("service, keys, tokens, notices, disk space, ledger"),
-    "admin serve": _C("the coordinator in the foreground", "pancode.app.commands.serve"),
-    "admin service": _C("its systemd unit: print, --install, --remove", "pancode.app.commands.serve"),
+    "admin serve": _C("run the coordinator in the foreground", "pancode.app.commands.serve"),
+    "admin service": _C(
+        "the coordinator's systemd unit: print, --install, --remove", "pancode.app.commands.serve"
+    ),
     "admin gc": _C("free disk space of old runs", "pancode.runs.commands.queue"),
     "admin keys": _C("signing keys; --rotate", "pancode.fleet.commands.keys"),
     "admin tokens": _C("API tokens; --create, --revoke", "pancode.interfaces.http.access.commands"),
@@ -201,17 +221,17 @@ TREE: Mapping[str, Command] = {
     ),
     "admin completion": _C("print the completion script of a shell", "pancode.interfaces.cli.help"),
     "admin steps": _C("for programs: the steps of `fleet up`", "pancode.fleet.commands.steps"),
-    "admin api-stdio": _C("for programs: the API over SSH", "pancode.app.commands.serve"),
+    "admin api-stdio": _C("for programs: the API over an SSH connection", "pancode.app.commands.serve"),
 }
 HIDDEN = {"help": _C("help on a command, words, or exit-codes", "pancode.interfaces.cli.help")}
-"""Commands of the root that are in no list and no count."""
+"""Commands of the root that no list shows and no count includes."""
 SCREEN: Mapping[str, Mapping[str, str]] = {
     "Start here": dict.fromkeys(
         "init node fleet dispatch chat runs logs diff why land inbox doctor".split(), ""
     ),
     "Watch and decide": {
         "status": "",
-        "top, web": "the same, live: in the terminal, in the browser",
+        "top, web": "the same, live: in the terminal or in the browser",
         "stop, tell": "stop a run, workflow or issue; send its agent a message",
         "approve, deny, answer": "decide what waits for you",
         **dict.fromkeys(("receipt", "audit", "history"), ""),
@@ -219,7 +239,7 @@ SCREEN: Mapping[str, Mapping[str, str]] = {
     "Larger work": dict.fromkeys("workflow issue workspace lane schedule".split(), ""),
     "Talk": {
         "sessions": "",
-        "up, down": "open, close this project's terminal (tmux), not the fleet",
+        "up, down": "open or close this project's terminal (tmux), not the fleet",
         "mcp": "",
     },
     "Agents, rules and money": dict.fromkeys("agents models skills policy budget".split(), ""),
@@ -232,29 +252,29 @@ _LISTS = ("ls", "show")
 
 @cache
 def list_children(path: str) -> Mapping[str, Command]:
-    """Return the commands of a group by their last word; for an empty path, those of the root."""
+    """Return a group's commands by the last part of their names; for an empty path, the root's commands."""
     return {name.rpartition(" ")[2]: one for name, one in TREE.items() if name.rpartition(" ")[0] == path}
 
 
 def default_of(path: str) -> str | None:
-    """Return the command that the group's name alone runs; None: it shows its help."""
+    """Return the command that the group's name alone runs; None if it shows the group's help instead."""
     verbs = list_children(path)
     named = _DEFAULTS.get(path)
     return named or (None if path == "admin" else next((one for one in _LISTS if one in verbs), None))
 
 
 class Meant(NamedTuple):
-    """A command line in names of the tree. `note`: a deprecated name was typed."""
+    """A command line in names of the tree. `note`: a message if a deprecated name was typed, else empty."""
 
     words: list[str]
     note: str = ""
 
 
 def rewrite(words: Sequence[str], *, completes: bool = False) -> Meant:
-    """Replace other names by names of the tree. UsageError for a removed name, with its replacement.
-    `completes`: for a shell's completion, a group alone stays a group."""
+    """Replace other names by names of the tree. Raises UsageError for a removed name, with its replacement.
+    `completes`: whether the line is for a shell's completion, where a group alone stays a group."""
     args, note = list(words), ""
-    for _ in range(4):  # an old name may mean another old name
+    for _ in range(4):  # an old name may be replaced by another old name
         for count in (4, 3, 2, 1):
             key = " ".join(args[:count])
             more = len(args) > count and not args[count].startswith("-")
@@ -277,7 +297,7 @@ def rewrite(words: Sequence[str], *, completes: bool = False) -> Meant:
 
 
 def name_verbs(args: list[str], *, completes: bool) -> list[str]:
-    """Replace groups and verbs by their names in the tree, and add the default verb of a group alone."""
+    """Replace groups and verbs by their names in the tree, and add the default verb to a group alone."""
     path = ""
     for at, word in enumerate(args):
         verbs = list_children(path)
@@ -310,7 +330,7 @@ def find_noun(word: str) -> str:
 
 
 def find_near(name: str, path: str) -> list[str]:
-    """Return at most three commands that an unknown name in the group may mean, as they are typed."""
+    """Return at most three full names of commands that an unknown name in the group may mean."""
     anywhere = [one for one in TREE if " " in one and one.rpartition(" ")[2] == name]
     if anywhere and not path:
         return anywhere[:3]
@@ -322,13 +342,13 @@ def find_near(name: str, path: str) -> list[str]:
 
 
 def find_close(typed: str, names: Iterable[str]) -> list[str]:
-    """Return similar names; a short one must begin with the same letter."""
+    """Return at most three similar names; a name of up to five letters must begin with the same letter."""
     same = [one for one in names if len(one) > 5 or one[:1] == typed[:1]]
     return get_close_matches(typed, same, n=3, cutoff=0.75)
 
 
 def find_command_like(task: str) -> str | None:
-    """Return the command that a task of one word looks like; None if it is a task."""
+    """Return the command that a task of one word resembles; None if it resembles no command."""
     if any(char.isspace() for char in task):
         return None
     if task in INSTEAD:

@@ -1,4 +1,4 @@
-"""Other names of commands: permanent aliases, deprecated names, removed names, words of other programs."""
+"""Other names of commands: permanent aliases, deprecated names, removed names, names in other programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
 
 
 def _by_name(meanings: Mapping[str, str]) -> Mapping[str, str]:
-    """Map each other name to its meaning; the argument lists the names by meaning."""
+    """Return a map from each other name to its meaning; the argument maps each meaning to a list of names."""
     return {name: meant for meant, names in meanings.items() for name in names.split(", ")}
 
 
@@ -77,7 +77,7 @@ WORDS = _by_name(
         "top": "stats",
     }
 )
-"""Permanent aliases, which print no note. A name that ends with ` ...` applies if another word follows."""
+"""Permanent aliases, which print no note. A name that ends with ` ...` applies if more arguments follow."""
 ALIASES = _by_name(
     {
         "fleet demo": "demo",

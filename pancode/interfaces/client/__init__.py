@@ -1,1 +1,1 @@
-"""The client of the API."""
+"""The client of the coordinator's API."""

@@ -16,7 +16,7 @@ _HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_D
 
 
 def find_user() -> str:
-    """Return the user at the keyboard, for the record; for a remote coordinator, the login there."""
+    """Return the user's name at the keyboard, for records; for a remote coordinator, the login name there."""
     there = remote_of(os.environ)
     if there is not None:
         return there.facts().user
@@ -24,7 +24,7 @@ def find_user() -> str:
 
 
 def login_name() -> str:
-    """Return the user of this process, regardless of its environment."""
+    """Return the login name of this process's user; environment variables have no influence."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -41,18 +41,18 @@ def terminal_is_gone() -> bool:
 
 
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's variables that starting the fleet may use, for that call only."""
+    """Return those of the caller's variables that the start of the fleet may use, for that call only."""
     return {name: environ[name] for name in _HANDED_ON if name in environ}
 
 
 def read_environment() -> dict[str, str]:
-    """Return the variables that starting the fleet may use, from the coordinator's machine."""
+    """Return the variables on the coordinator's machine that the start of the fleet may use."""
     there = remote_of(os.environ)
     return handed_on(os.environ if there is None else there.facts().environ)
 
 
 def find_folder() -> str | None:
-    """Return the caller's folder on the coordinator's machine; None: it is remote, and none was given."""
+    """Return the caller's folder on the coordinator's machine; None if it is remote and no folder given."""
     there = remote_of(os.environ)
     if there is None:
         return folder_here()
@@ -60,16 +60,17 @@ def find_folder() -> str | None:
 
 
 def work_folder(files: bool = True) -> str:
-    """Like `find_folder`, for work on the files there. UsageError if no folder was given. `files`: copy the
-    files of a checkout here to the other node; else only the folder's path is used."""
+    """Like `find_folder`, for work on its files. UsageError if no folder is known. `files`: whether the
+    checkout's files here are copied to a remote coordinator; else only the folder's path is used."""
     found = find_folder()
     there = remote_of(os.environ)
     if found is None and there is not None:
         travelled = _travel_files(there, files)
         if travelled is None:
             raise there.refuse(
-                f"a directory on {there} is required: the current one is not in a git repository",
-                "change to the repository, or: pancode -C FOLDER-THERE ...; without files: --workspace none",
+                f"a directory on {there} is required: the current directory is not in a git repository",
+                "change to the repository, or: pancode -C FOLDER-THERE ...; to work without files: "
+                "--workspace none",
             )
         return travelled
     return found or folder_here()
@@ -80,8 +81,8 @@ _travels: list[Travel] = []
 
 
 def let_files_travel(travel: Travel) -> None:
-    """Set the function that copies the current checkout to another node, with its files if its second
-    argument is true; it returns the folder there, or None if there is no checkout."""
+    """Set the function that copies the current checkout to a remote coordinator, with its files if the second
+    argument is true. That function returns the folder there, or None if there is no checkout."""
     _travels[:] = [travel]
 
 
@@ -90,7 +91,7 @@ def _travel_files(there: RemoteCoordinator, files: bool) -> str | None:
 
 
 def stands_in() -> str:
-    """Return `find_folder` with links resolved; "" if unknown."""
+    """Return `find_folder` with links resolved; "" if the folder is unknown."""
     try:
         found = find_folder()
     except PancodeError:
@@ -99,7 +100,7 @@ def stands_in() -> str:
 
 
 def folder_here() -> str:
-    """Return the current folder; WorkspaceError if it no longer exists."""
+    """Return the current folder. Raises WorkspaceError if the folder no longer exists."""
     try:
         return os.getcwd()
     except OSError as exc:
@@ -111,7 +112,7 @@ def folder_here() -> str:
 
 
 def stand_in(place: str) -> None:
-    """Act as if the command was started in that folder of the coordinator's machine. WorkspaceError."""
+    """Act as if the command was started in this folder on the coordinator's machine. WorkspaceError."""
     there = remote_of(os.environ)
     if there is not None:
         there.folder = place
@@ -125,8 +126,8 @@ def stand_in(place: str) -> None:
 
 
 def describe_parent() -> dict[str, object]:
-    """Return `parent` and `depth` for a request from inside a run, whose child it becomes; else nothing. The
-    coordinator also inspects the calling process, and trusts that more."""
+    """Return the fields `parent` and `depth` for a request from inside a run, which becomes the parent; else
+    nothing. The coordinator also inspects the calling process, and prefers what it finds."""
     if not os.environ.get("PANCODE_RUN"):
         return {}
     depth = os.environ.get("PANCODE_DEPTH", "0")

@@ -1,4 +1,4 @@
-"""The API's client: finds the coordinator's home, connects to its unix socket, starts it if none runs."""
+"""The API's client: finds PANCODE_HOME, connects to the coordinator's socket, and starts it if none runs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 Place = Path | RemoteCoordinator
-"""Where a coordinator is: its home on this machine, or a remote coordinator."""
+"""Where a coordinator is: its PANCODE_HOME on this machine, or a remote coordinator."""
 Json = dict[str, Any]
 SOCKET = "api.sock"
 LOOK_S = 1.5
-"""Seconds between two checks, by a waiting client, whether the coordinator still works; and per check."""
+"""Seconds between a waiting client's checks that the coordinator still answers, and the limit per check."""
 NOTE_S, SILENT_S = 3.0, 30.0
 """Seconds without any answer from the coordinator until the user gets a note, and until the wait ends."""
 _LONGEST = 100
@@ -46,11 +46,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def discard_note(text: str) -> None:
-    """Discard a note, if no user is to see it."""
+    """Discard a note that no user is to see."""
 
 
 def unusable_home_error(home: Path, exc: OSError) -> ConfigError:
-    """Return the error for a home that cannot be created or written, with a fix."""
+    """Return the error, with a fix, for a PANCODE_HOME that cannot be created or written."""
     fix = (
         f"free space on its disk: df -h {home}"
         if exc.errno in FULL
@@ -60,38 +60,38 @@ def unusable_home_error(home: Path, exc: OSError) -> ConfigError:
 
 
 class NotRunningError(UnavailableError):
-    """No coordinator is running for this home."""
+    """The error that no coordinator runs for this PANCODE_HOME."""
 
     code = "not_running"
 
 
 class FleetDownError(NotRunningError):
-    """No coordinator runs, because a user took the fleet down; a read-only command does not start it."""
+    """The error that no coordinator runs: a user took the fleet down. A read-only command starts none."""
 
     code = "fleet_down"
     retryable = False
 
 
 DOWN_MARK = "run/down"
-"""A file in a home whose fleet was taken down: read-only commands do not start it then."""
+"""A file in PANCODE_HOME while the fleet is taken down; read-only commands then do not start it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The user who took the fleet down, and the time as text."""
+    """The user who took the fleet down, and the time, both as text."""
 
     by: str
     at: str
 
 
 def mark_down(root: Path, by: str) -> None:
-    """Mark the fleet as taken down by this user. A missing home needs no mark."""
+    """Mark this PANCODE_HOME's fleet as taken down by this user. Does nothing if the folder is missing."""
     with suppress(OSError):
         (root / DOWN_MARK).write_text(by)
 
 
 def read_down(root: Path) -> Down | None:
-    """Return the mark; None if any command may start the fleet."""
+    """Return who took the fleet down and when; None if it is not marked as down."""
     try:
         by, state = (root / DOWN_MARK).read_text(), (root / DOWN_MARK).stat()
     except (OSError, ValueError):
@@ -100,7 +100,7 @@ def read_down(root: Path) -> Down | None:
 
 
 def down_stamp(root: Path) -> int:
-    """Return a number that differs between two marks; 0 if there is none."""
+    """Return a number that changes whenever the fleet is marked as down; 0 if there is no mark."""
     try:
         return (root / DOWN_MARK).stat().st_mtime_ns
     except OSError:
@@ -108,7 +108,7 @@ def down_stamp(root: Path) -> int:
 
 
 def not_down_since(root: Path, stamp: int) -> None:
-    """Raise FleetDownError if a user has taken the fleet down since the mark had this stamp."""
+    """Raise FleetDownError if a user took the fleet down after `down_stamp` returned this stamp."""
     record = read_down(root)
     if record is not None and down_stamp(root) != stamp:
         raise is_down(root, record)
@@ -117,13 +117,14 @@ def not_down_since(root: Path, stamp: int) -> None:
 def is_down(root: Path, record: Down) -> FleetDownError:
     return FleetDownError(
         f"the fleet on {root} is down",
-        why=f"{record.by or 'somebody'} took it down on {record.at}; its runs wait until it is up again",
+        why=f"{record.by or 'somebody'} took the fleet down on {record.at}; its runs wait until it is up "
+        "again",
         fix="pancode fleet up",
     )
 
 
 def clear_down(root: Path) -> None:
-    """Remove the mark, because the fleet is up again or is about to be."""
+    """Remove the mark that the fleet is down, because it is up again or is about to be."""
     with suppress(OSError):
         (root / DOWN_MARK).unlink()
 
@@ -134,11 +135,11 @@ def place_of(environ: Mapping[str, str]) -> Place:
 
 
 def home_of(environ: Mapping[str, str]) -> Path:
-    """Return the coordinator's home, to read or write its files. UsageError if it is on another node."""
+    """Return the coordinator's PANCODE_HOME, to use its files. UsageError if it is on another machine."""
     there = remote_of(environ)
     if there is not None:
         raise there.refuse(
-            "this command needs the files of the coordinator's home, which is on another node",
+            "this command needs the files of the coordinator's PANCODE_HOME, which is on another machine",
             f"{there.address.by_hand('pancode ...')}, or for this machine: env -u {VARIABLE} pancode ...",
         )
     return home_here(environ)
@@ -161,7 +162,7 @@ def home_here(environ: Mapping[str, str]) -> Path:
     if long is not None or len(os.fsencode(home)) > _LONGEST_HOME:
         what = f"a part of {len(os.fsencode(long))} bytes" if long else f"{len(os.fsencode(home))} bytes"
         raise ConfigError(
-            f"{'PANCODE_HOME' if given else 'HOME'} is too long: it has {what}",
+            f"{'PANCODE_HOME' if given else 'HOME'} is too long: the path has {what}",
             why=(
                 f"file systems allow names of {_LONGEST_NAME} bytes, and PanCode needs a path of at "
                 f"most {_LONGEST_HOME} bytes"
@@ -174,7 +175,7 @@ def home_here(environ: Mapping[str, str]) -> Path:
 
 @contextmanager
 def open_socket_path(folder: Path, name: str) -> Iterator[str]:
-    """Yield a path of the socket; one too long for a socket address goes through an open folder."""
+    """Yield a path of the socket; one too long for a socket address is replaced by one in /proc/self/fd."""
     path = str(folder / name)
     if len(os.fsencode(path)) <= _LONGEST:
         yield path
@@ -187,8 +188,8 @@ def open_socket_path(folder: Path, name: str) -> Iterator[str]:
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket, or over the login to the coordinator's machine. `starts`, `works`: as for
-    `Client`; a remote machine decides by them whether to start its coordinator."""
+    """HTTP over a unix socket, or over the SSH login to the coordinator's machine. `starts`, `works`: as for
+    `Client`; they decide whether a remote machine starts its coordinator."""
 
     def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
         super().__init__("pancode", timeout=timeout_s)
@@ -219,7 +220,7 @@ class UnixConnection(http.client.HTTPConnection):
         except NotADirectoryError as exc:
             self.close()
             raise ConfigError(
-                f"{home} cannot be a directory",
+                f"{home} cannot be used as a directory",
                 why=f"part of its path is a file: {exc.strerror}",
                 fix="set PANCODE_HOME to a directory of your own",
             ) from exc
@@ -228,12 +229,12 @@ class UnixConnection(http.client.HTTPConnection):
             raise UnavailableError(
                 f"cannot use the coordinator's socket in {home}",
                 why=str(exc),
-                fix="run as the user who owns this home, or set PANCODE_HOME",
+                fix="run as the user who owns this directory, or set PANCODE_HOME to one of your own",
             ) from exc
 
 
 def _not_running(refused: ApiError) -> PancodeError:
-    """Convert the refusal to NotRunningError or FleetDownError by its code; callers check the class."""
+    """Convert an API error to NotRunningError or FleetDownError by its code; callers check the class."""
     kinds = {NotRunningError.code: NotRunningError, FleetDownError.code: FleetDownError}
     kind = kinds.get(refused.code)
     return refused if kind is None else kind(str(refused), why=refused.why, fix=refused.fix)
@@ -245,10 +246,10 @@ def until_answered(
     report: Callable[[Json], None] | None,
     note: Note = discard_note,
 ) -> None:
-    """Wait until the answer on this connection begins, or the connection ends; TimeoutError after `wait_s`.
+    """Wait until the answer on this connection begins or the connection ends; TimeoutError after `wait_s`.
 
     With `report`, which gets the current snapshots, wait as long as the coordinator answers other requests.
-    If it answers none, call `note` first, and raise after SILENT_S at the latest.
+    If it does not answer other requests either, call `note`, and raise after SILENT_S at the latest.
     """
     step, waited, silent, noted = min(LOOK_S, wait_s / 4), 0.0, 0.0, False
     while not select.select([connection.sock], [], [], step)[0]:
@@ -257,14 +258,14 @@ def until_answered(
         silent = 0.0 if seen is not None else silent + step
         if seen is not None and report is not None:
             report(seen)
-        # each check waits twice: for the original answer, and for its own
+        # each step waits twice: for the original answer, and for the answer to the check
         if silent * 2 >= NOTE_S and not noted:
             noted = True
             note(f"waiting for the coordinator, pid {pid_of(connection) or 'unknown'}")
         if silent * 2 >= min(wait_s, SILENT_S):
-            raise TimeoutError(f"the coordinator answered no request for {silent * 2:g} s")
+            raise TimeoutError(f"the coordinator has answered no request for {silent * 2:g} s")
         if report is None and waited >= wait_s:
-            raise TimeoutError(f"no answer for {wait_s:g} s")
+            raise TimeoutError(f"no answer within {wait_s:g} s")
 
 
 def pid_of(connection: UnixConnection) -> int | None:
@@ -273,23 +274,23 @@ def pid_of(connection: UnixConnection) -> int | None:
         return None
     try:
         raw = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    except (OSError, AttributeError):  # the peer is gone, or this system does not report it
+    except (OSError, AttributeError):  # the peer has exited, or this system does not report its pid
         return None
     pid: int = struct.unpack("3i", raw)[0]
     return pid or None
 
 
 def explain_silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
-    """Return message, why and fix of the error for a coordinator that did not answer."""
-    fix = "check before you retry: pancode runs"
+    """Return the message, the reason and the fix of the error for a coordinator that did not answer."""
+    fix = "before you retry, check whether the command had an effect: pancode runs"
     if pid is not None:
         fix += f"; if that does not answer either: kill {pid} (else kill -9 {pid}), runs on nodes continue"
     message = f"the coordinator{f', pid {pid},' if pid else ''} did not answer in time"
-    return message, f"{error}; it may still be processing the request", fix
+    return message, f"{error}; the coordinator may still be processing the request", fix
 
 
 def try_get(place: Place, path: str, timeout_s: float) -> Json | None:
-    """Return the coordinator's answer to a GET; None if there is none or it is an error."""
+    """Return the coordinator's JSON answer to a GET; None if no answer comes or it is an error."""
     connection = UnixConnection(place, timeout_s)
     try:
         connection.request("GET", path)
@@ -302,14 +303,14 @@ def try_get(place: Place, path: str, timeout_s: float) -> Json | None:
 
 
 def answer_in(status: int, body: bytes) -> Json | None:
-    """Return the answer in a response; None for an error response. ValueError."""
+    """Return a response's JSON object; None for an error response. Raises ValueError for invalid JSON."""
     answer = json.loads(body)
     return answer if status < http.HTTPStatus.BAD_REQUEST and isinstance(answer, dict) else None
 
 
 START_S = 60.0
 STARTS_LOOK_S, NOTED = 0.05, 30
-"""Seconds between two checks, and after how many checks the user gets a note about the wait."""
+"""Seconds between checks whether a started coordinator answers, and checks until the user gets a note."""
 END_S = 60.0
 """Seconds that a coordinator has to exit if it is stopped during its start."""
 ANSWER_S = 120.0
@@ -321,13 +322,13 @@ _LOG_CAP = 4 * 2**20
 
 
 class StreamCutError(UnavailableError):
-    """The coordinator went away in the middle of a stream; request it again from the last position."""
+    """The error that the connection ended within a stream; request the rest from the last position."""
 
     code = "stream_cut"
 
 
 class SilentError(StreamCutError):
-    """The coordinator, which may still be working, sent nothing for longer than the caller waits."""
+    """The error that the coordinator was silent for longer than the caller waits; it may still be working."""
 
     code = "no_answer"
 
@@ -342,7 +343,7 @@ class ServerEvent:
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """Bytes of a log and the offset of their end. `state`: more exists, may come (`open`), or not (`end`)."""
+    """Bytes of a log, and the offset after them. `state`: more exists, may come (`open`), or not (`end`)."""
 
     data: bytes
     attempt: str
@@ -351,9 +352,9 @@ class LogPart:
 
 
 class Client:
-    """The client of one command. `starts`: start a coordinator if none runs; else NotRunningError.
+    """The API client of one command. `starts`: start a coordinator if none runs; else raise NotRunningError.
 
-    `works`: the command begins work, so start it even if the fleet was taken down; else FleetDownError.
+    `works`: the command begins work, so start even a fleet that was taken down; else raise FleetDownError.
     `folder`: the user's folder; `last` means the last run of the repository there.
     """
 
@@ -380,8 +381,8 @@ class Client:
     @overload
     def get(self, path: str, **query: object) -> Any: ...
     def get(self, path: str, **query: object) -> Any:
-        """Return the answer as plain JSON; ApiError for any refusal. An interrupted request is sent once
-        more: a stopping coordinator's socket still accepts requests."""
+        """Return the answer as plain JSON. Raises ApiError for any error answer. An interrupted request is
+        sent again, because a stopping coordinator's socket still accepts requests."""
         return self._request_json("GET", _add_query(path, query), None)
 
     @overload
@@ -411,7 +412,7 @@ class Client:
         self, path: str, body: Json, report: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
     ) -> Any:
         """Like `post`, without a time limit while the coordinator answers other requests. `report` gets the
-        current snapshots each time. SilentError after `wait_s` without any answer from the coordinator."""
+        current snapshots repeatedly. Raises SilentError after `wait_s` without any answer."""
         return self._request_json("POST", path_in(path), body, wait_s, report, key)
 
     def raw(self, path: str, **query: object) -> bytes:
@@ -425,7 +426,7 @@ class Client:
         return data
 
     def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
-        """Return a piece of a stored log."""
+        """Return a part of a run's stored log, from this offset."""
         query = {"stream": stream, "attempt": attempt or None, "offset": offset}
         connection, response = self._send(
             "GET", _add_query(path_of("runs", run, "log"), query), None, ANSWER_S
@@ -468,7 +469,7 @@ class Client:
         progress: Callable[[Json], None] | None = None,
         key: str = "",
     ) -> Any:
-        """Return the answer. Resend an interrupted request if that cannot start anything twice."""
+        """Return the JSON answer. Resend an interrupted request only if that cannot start anything twice."""
         try:
             return self._answer(method, path, body, wait_s, progress, key)
         except SilentError:
@@ -504,8 +505,8 @@ class Client:
         progress: Callable[[Json], None] | None = None,
         key: str = "",
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
-        """Send once; if no coordinator runs (so nothing was sent), start one first. FleetDownError for a
-        read-only command if the home does not exist: reading must not create a fleet."""
+        """Send once; if no coordinator runs (so nothing was sent), start one first. Raises FleetDownError for
+        a read-only command if PANCODE_HOME does not exist, because reading must not create a fleet."""
         looks = method == "GET" and not self.works
         if looks and not isinstance(self.place, RemoteCoordinator) and not os.path.exists(self.place):
             raise FleetDownError(
@@ -536,13 +537,13 @@ class Client:
         return connection, response
 
     def connected(self, timeout_s: float) -> UnixConnection:
-        """Return a connection on which nothing was sent yet; start its coordinator if allowed."""
+        """Return a connection on which nothing was sent yet; start the coordinator if that is allowed."""
         connection = UnixConnection(self.place, timeout_s, starts=self.starts, works=self.works)
         try:
             connection.connect()
             return connection
         except NotRunningError as none:
-            # the remote machine has already decided whether to start it
+            # the remote machine has already decided whether to start its coordinator
             if isinstance(self.place, RemoteCoordinator):
                 raise
             if not self.works:
@@ -575,8 +576,8 @@ class Client:
 
 
 class RepeatedPost:
-    """Posts messages that may be resent: until it is answered, the same message goes to the same path with
-    the same idempotency key. `key`: makes a new key."""
+    """A sender of messages that may be resent: until a message is answered, the same message goes to the same
+    path with the same idempotency key. `key`: makes a new key."""
 
     def __init__(self, key: Callable[[], str]) -> None:
         self._new_key = key
@@ -585,8 +586,8 @@ class RepeatedPost:
     def post(
         self, client: Client, path: str, body: Json, report: Callable[[Json], None] | None = None
     ) -> Any:
-        """Like `Client.post`; with `report`, like `post_work`. An unanswered message is resent to its first
-        path, so that it starts only one thing."""
+        """Like `Client.post`, or with `report` like `Client.post_work`. An unanswered message is resent to
+        its first path with the same key, so that the coordinator acts on it only once."""
         last = self._last
         if last is None or last[0] != body:
             last = self._last = body, path, self._new_key()
@@ -596,14 +597,14 @@ class RepeatedPost:
             else:
                 answer = client.post_work(last[1], body, report, key=last[2])
         except ApiError as refused:
-            if refused.code != "key_at_work":  # the first request is still in progress
+            if refused.code != "key_at_work":  # with this code, the first request is still in progress
                 self._last = None
             raise
         self._last = None
         return answer
 
     def forget(self) -> None:
-        """Forget the last message, because it arrived after all: the same text is now a new message."""
+        """Forget the last message: it arrived after all, so the same text then counts as a new message."""
         self._last = None
 
 
@@ -615,7 +616,7 @@ def _unless_down(home: Path, none: NotRunningError) -> None:
 
 
 def path_of(*parts: str) -> str:
-    """Return a path of the API; each part is quoted, so it stays one part. UsageError for an empty part."""
+    """Return a path of the API. Each part is quoted, so it stays one part. UsageError for an empty part."""
     return "/v1/" + "/".join(quote(check_name(part), safe="") for part in parts)
 
 
@@ -624,10 +625,10 @@ def start_coordinator(
     note: Note = discard_note,
     began: Callable[[subprocess.Popen[bytes]], None] = lambda child: None,
 ) -> None:
-    """Start a coordinator in a separate session and wait until one answers, even another process's.
+    """Start a coordinator in a new session and wait until one answers, even if another process started it.
 
-    `note` is called if that takes long; `began` with each started process. UnavailableError, or the error
-    that the coordinator itself printed.
+    `note` is called if the start takes long; `began` is called with each started process. Raises
+    UnavailableError, or the error that the coordinator itself printed.
     """
     log, stamp = _log_in(home), down_stamp(home)
     begin = log.stat().st_size if log.exists() else 0
@@ -637,13 +638,13 @@ def start_coordinator(
         pid = _find_answering(home)
         if pid is not None:
             if pid != child.pid:
-                # a coordinator that is still starting must not come up after the other one has stopped
+                # a child that is still starting must not come up after the answering coordinator has stopped
                 child.terminate()
             return
         code = child.poll()
         if code not in (None, 0):
             raise _start_failed(log, begin, code or 1)
-        if code == 0 and look % 20 == 19:  # it found another coordinator, which may have been stopping
+        if code == 0 and look % 20 == 19:  # the child found another coordinator, which may have been stopping
             child = _spawn_coordinator(home, log, stamp)
             began(child)
         if look == NOTED:
@@ -651,13 +652,14 @@ def start_coordinator(
         time.sleep(STARTS_LOOK_S)
     raise UnavailableError(
         "the coordinator did not answer in time",
-        why=f"{START_S:.0f} s have passed; on a busy machine it may still be starting. Its log: {log}",
+        why=f"it did not answer within {START_S:.0f} s; on a busy machine it may still be starting. Its log: "
+        f"{log}",
         fix="pancode fleet status",
     )
 
 
 def _log_in(home: Path) -> Path:
-    """Return the path of the coordinator's log. ConfigError for a home that cannot be used."""
+    """Return the path of the coordinator's log. Raises ConfigError for a PANCODE_HOME that cannot be used."""
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "run").mkdir(mode=0o700, exist_ok=True)
@@ -670,7 +672,7 @@ def _log_in(home: Path) -> Path:
 
 
 def _spawn_coordinator(home: Path, log: Path, stamp: int) -> subprocess.Popen[bytes]:
-    """Start a coordinator. It may come up late, unless the fleet was taken down since `stamp`."""
+    """Start a coordinator. If it is slow, it still comes up, unless the fleet is taken down after `stamp`."""
     import subprocess
 
     with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as sink:
@@ -694,7 +696,7 @@ def _find_answering(home: Path) -> int | None:
 
 
 def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
-    """Return the error that the child printed as JSON; else an error with its last lines of output."""
+    """Return the error that the child printed as JSON, or else an error with its last lines of output."""
     with open(log, "rb") as file:
         file.seek(begin)
         lines = file.read()[-8000:].decode("utf-8", "replace").strip().splitlines()
@@ -704,12 +706,12 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
         except (ValueError, KeyError, TypeError):
             continue
         return ApiError(problem)
-    # the child could not write its error to the full disk either
+    # if the disk is full, the child could not write its error there either
     if not lines and not os.statvfs(log.parent).f_bavail:
         return unusable_home_error(log.parents[1], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     return UnavailableError(
         f"the coordinator did not start (exit {code})",
-        why=" | ".join(lines[-4:]) or "it printed no output",
+        why=" | ".join(lines[-4:]) or "the coordinator printed no output",
         fix=f"see {log}, or run pancode serve",
     )
 
@@ -734,7 +736,7 @@ def _read_events(response: http.client.HTTPResponse, wanted: Callable[[], bool])
 
 
 def _read_answer(read: Any) -> Any:
-    """Read the answer; StreamCutError if the coordinator dies meanwhile."""
+    """Return the result of `read`. Raises StreamCutError if the coordinator's answer is cut off."""
     try:
         return read()
     except (OSError, http.client.HTTPException) as exc:
@@ -742,7 +744,7 @@ def _read_answer(read: Any) -> Any:
 
 
 def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
-    """Return the error: SilentError after a timeout, as the coordinator may still process the request."""
+    """Return a StreamCutError; SilentError after a timeout: the coordinator may still process the request."""
     if not isinstance(error, TimeoutError):
         return _went_away(error)
     message, why, fix = explain_silence(error, pid)
@@ -753,7 +755,7 @@ def _went_away(error: BaseException) -> StreamCutError:
     return StreamCutError(
         "the connection to the coordinator was lost during its answer",
         why=cut_link() or (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__),
-        fix="check before you retry: pancode runs",
+        fix="before you retry, check whether the command had an effect: pancode runs",
     )
 
 
@@ -765,7 +767,7 @@ def _check(response: http.client.HTTPResponse, data: bytes) -> None:
     except ValueError:
         problem = {}
     details = problem if isinstance(problem, dict) else {}
-    raise ApiError({"message": f"the coordinator answered {response.status}", **details})
+    raise ApiError({"message": f"the coordinator answered with HTTP status {response.status}", **details})
 
 
 def _add_query(path: str, query: Mapping[str, object]) -> str:

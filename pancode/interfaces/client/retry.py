@@ -1,5 +1,5 @@
-"""Sends work to the coordinator and follows streams, through model tests, user approvals and coordinator
-restarts."""
+"""Sends work to the coordinator and follows streams; handles the model tests, approvals and coordinator
+restarts that come in between."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Json = dict[str, Any]
 Note = Callable[[str], object]
 """Shows one line to the user."""
 MODEL_UNTESTED, NEEDS_YES, WHICH_AGENT = "model_untested", "needs_yes", "which_agent"
-"""Codes of refusals that end after a model's test, with a user's approval, or with an agent's name."""
+"""Error codes after which to repeat a request with a model's test, a user's approval or an agent's name."""
 _ANSWER = {NEEDS_YES: "yes", WHICH_AGENT: "agent"}
-"""Code of such a refusal to the request field for the user's answer."""
+"""The request field for the user's answer, by error code."""
 AGAIN_S = 1.0
 TRIES = 60
-"""How many times to try to reach a lost coordinator before giving up."""
+"""How many times to retry a lost coordinator before giving up."""
 
 
 def run_model_tests(note: Note, client: Client, body: Json) -> list[Json]:
-    """Have a model tested, and show each step as it happens. UnavailableError, NotFoundError."""
+    """Have models tested and return the results; show each step. Raises UnavailableError or NotFoundError."""
     try:
         for event in client.events("POST", "/v1/models/test", body):
             if event.kind == "progress":
@@ -43,13 +43,15 @@ def run_model_tests(note: Note, client: Client, body: Json) -> list[Json]:
     except KeyboardInterrupt:
         note("\nthe test continues in the background; for its result: pancode models")
         raise
-    raise UnavailableError("the coordinator stopped before it finished", fix="run the same command again")
+    raise UnavailableError(
+        "the coordinator stopped before the test finished", fix="run the same command again"
+    )
 
 
 def post_confirmed(
     client: Client, route: Route[A], body: Mapping[str, object], agreed: Callable[[str], bool]
 ) -> A:
-    """Post it. If the coordinator refuses it without a user's approval, ask for approval once. ApiError."""
+    """Post the request. If it needs approval, ask with `agreed`, and post it again if approved. ApiError."""
     try:
         return client.post(route, dict(body))
     except ApiError as refused:
@@ -67,11 +69,11 @@ def post_work(
     post: Callable[[Json], A],
     answered: Callable[[ApiError], Any] = lambda refused: None,
 ) -> A:
-    """Return the answer of `post`, after any user approval and model tests that it requires. ApiError.
+    """Return the answer of `post`, after any user approval and model tests that it requires. Raises ApiError.
 
-    `answered`: returns the user's approval or an agent's name, if the refusal asks for it; else nothing.
+    `answered`: returns the user's approval or an agent's name if the refusal asks for that, else None.
 
-    A node whose model fails the test is not used; if another node has one, that model is tested next.
+    A node whose model fails the test is not used; if another node has a model, that one is tested next.
     """
     seen: set[str] = set()
     while True:
@@ -91,7 +93,7 @@ def post_work(
 
 
 def _place_of_untested(refused: ApiError) -> str | None:
-    """Return the model that must be tested first, as `models test` takes it; None for any other refusal."""
+    """Return NODE/ENDPOINT/MODEL of the model that must be tested first; None for any other refusal."""
     if refused.code != MODEL_UNTESTED or os.environ.get("PANCODE_RUN"):
         return None
     parts = [refused.details.get(name, "") for name in ("node", "endpoint", "model")]
@@ -99,7 +101,7 @@ def _place_of_untested(refused: ApiError) -> str | None:
 
 
 def unless_tested(one: Json) -> None:
-    """Raise UnavailableError for a test without a result."""
+    """Raise UnavailableError if a model's test had no result."""
     if one["passed"] is None:
         raise UnavailableError(
             f"{one['model']} on {one['node']} could not be tested: {one['words']}",
@@ -114,8 +116,8 @@ def resume_stream(
     begin: Callable[[], Iterable[ServerEvent]],
     wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[ServerEvent]:
-    """Yield the events of a run's stream; resume it after a cut, with a note to the user. FleetDownError,
-    with what happens to the run, if the fleet was taken down meanwhile."""
+    """Yield the events of a run's stream; resume the stream after a cut, with a note to the user. Raises
+    FleetDownError, which says what happens to the run, if the fleet was taken down meanwhile."""
     tries = 0
     while wanted():
         try:

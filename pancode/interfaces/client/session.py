@@ -1,4 +1,4 @@
-"""An interface's connection to a session: the user's actions, and its stream from a position on."""
+"""An interface's connection to a session: sends the user's actions and follows the session's stream."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ OVER = ("rests", "turn lost", "ended")
 WAITING = ("waits for you", "asks", *OVER)
 """The states in which nothing more happens until a user sends something."""
 NO_TURN = "no_turn"
-"""The coordinator's code for a session whose program has already ended."""
-MISSED = "no turn has taken this message; it is kept for the next turn"
+"""The coordinator's error code for a session whose program has already ended."""
+MISSED = "no turn has taken this message yet; it is stored for the next turn"
 Happening = tuple[str, Any]
-"""(kind, data): `session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the
-error; and what others put into the same queue."""
+"""(kind, data): `session` and the session's shape, `log` and (run, attempt, bytes, runtime), `end`, or
+`broken` and the error. Other parts of an interface may put further kinds into the same queue."""
 
 
 class SessionActs:
-    """Requests about one session. `run`: its newest known run; `by`: the user."""
+    """The user's requests about one session. `run`: the session's newest known run; `by`: the user."""
 
     def __init__(self, client: Client, ids: Ids, by: str, run: str) -> None:
         self._client, self._by, self.run = client, by, run
         self._words = RepeatedPost(lambda: ids.token(16))
 
     def begin(self, body: Json) -> Json:
-        """Begin the session; resending the request after a lost answer does not begin a second one."""
+        """Begin the session. The request may be resent after a lost answer; it begins only one session."""
         begun: Json = self._words.post(self._client, "/v1/sessions", body, lambda under_way: None)
         return begun
 
     def say(self, text: str) -> Json:
-        """Send a message to the session; return its run, its number there, and warnings. A message that is
-        resent after a lost answer is not duplicated."""
+        """Send a message to the session; return the run that got it, its number there, and warnings. A
+        message that is resent after a lost answer is not duplicated."""
         body = {"by": self._by, "text": text}
         done: Json = self._words.post(self._client, path_of("sessions", self.run, "words"), body)
         return done
 
     def arrived(self) -> None:
-        """Note that a message whose answer was lost is in the stream: the same text is now a new message."""
+        """Note that a message whose answer was lost is in the stream; the same text is then a new message."""
         self._words.forget()
 
     def cancel(self, turn: Turn | None) -> None:
-        """End the turn that the user sees; for None, or a turn of an earlier run, end the current turn."""
+        """End the turn that the user sees. If that is None, or in an earlier run, end the current turn."""
         known = turn is not None and turn.run == self.run and turn.number > 0
         self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
 
@@ -76,8 +76,8 @@ class SessionActs:
         return self._client.get(SESSION.at(self.run))
 
     def decide(self, question: Mapping[str, Any], how: str, text: str = "") -> Json:
-        """Answer exactly this question; return the run that has the answer. `how`: yes, always (also the same
-        rule in this run), no, or words; `no` takes a text only for a call."""
+        """Answer exactly this question; return the run that has the answer. `how`: `yes`, `always` (also for
+        the same rule in this run), `no`, or `words` (`text`); `no` takes a text only for a call."""
         body: Mapping[str, object]
         call = {} if question["call"] is None else {"call": question["call"]}
         if how == "words":
@@ -116,7 +116,7 @@ Place = tuple[str, int]
 
 
 def stored_log(client: Client, run: str, stream: str, place: Place = ("", 0)) -> Iterator[LogPart]:
-    """Yield the stored part of a run's stream, piece by piece."""
+    """Yield the stored bytes of a run's stream, piece by piece."""
     attempt, offset = place
     state = "more"
     while state == "more":
@@ -133,7 +133,7 @@ def followed_log(
     place: Place = ("", 0),
     wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[LogPart]:
-    """Yield a stream of a run until its end; after a cut, continue at the same byte."""
+    """Yield a run's stream, piece by piece, until it ends; after a cut, continue at the same byte."""
 
     def begin() -> Iterator[ServerEvent]:
         query = {"follow": "1", "stream": stream, "attempt": place[0] or None, "offset": place[1]}
@@ -148,8 +148,8 @@ def followed_log(
 
 
 class SessionFollower:
-    """Reports a session's stream from a thread; after a cut, continues at the next byte. `since`: `RUN:BYTE`
-    to start at; empty: the beginning. `wanted`: False ends it at the next line."""
+    """A thread that reports a session's stream; after a cut it continues at the next byte. `since`: the start
+    as `RUN:BYTE`; empty: the beginning. `wanted`: when it returns False, the thread ends at the next line."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class SessionFollower:
                 else:
                     self._follows = event.kind != "end"
                     self._tell((event.kind, event.data))
-        except Exception as error:  # report every failure, or the receiver would wait forever
+        except Exception as error:  # report every failure; otherwise the receiver would wait forever
             self._follows = False
             self._tell(("broken", error))
 

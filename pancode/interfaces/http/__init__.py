@@ -1,1 +1,1 @@
-"""HTTP for users and their programs, on a unix socket: parse, call the route's function, return."""
+"""HTTP for users and their programs, on a unix socket: parses a request, calls the route, answers."""

@@ -1,4 +1,4 @@
-"""Request bodies, key by key; an invalid key is reported with its path and the nearest valid key."""
+"""The types of request bodies; an invalid key is reported with its path and the nearest valid key."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ CallersOwn = Literal[
 
 
 class Body(BaseModel):
-    """Base of all request bodies. Lenient about JSON types where no value can be misread."""
+    """Base class of all request bodies. Accepts other JSON types where a value cannot be misread."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def has_true(body: Any, word: str) -> bool:
-    """Whether the field `word` is true in a body, or in any body inside it."""
+    """Whether the field named `word` is true in a body, or in any body inside that body."""
     if isinstance(body, Body):
         return any((name == word and value is True) or has_true(value, word) for name, value in iter(body))
     return isinstance(body, tuple) and any(has_true(one, word) for one in body)
@@ -85,16 +85,16 @@ class WorkBody(Body):
 
 
 class CallerSettings(Body):
-    """The caller's own settings of one command."""
+    """The caller's own settings for one command."""
 
     settings: dict[CallersOwn, str] = Field(default_factory=dict)
     """The caller's PANCODE_ variables, as settings; they rank below a flag or preset, and above a file."""
     preset: Name | None = None
-    """The preset of this command; None: the applied one."""
+    """The preset of this command; None: the preset that is applied to all commands."""
 
 
 class BeginsRun(Protocol):
-    """A body that requests runs."""
+    """A request body that starts runs."""
 
     @property
     def settings(self) -> Mapping[CallersOwn, str]: ...
@@ -104,7 +104,7 @@ class BeginsRun(Protocol):
     def parent(self) -> str | None: ...
 
     def request(self) -> DispatchRequest:
-        """Return the dispatch request for each of these runs."""
+        """Return the dispatch request for the runs that the body starts."""
 
 
 class DispatchBody(WorkBody, CallerSettings):
@@ -130,34 +130,34 @@ class ActBody(Body):
 
 
 class CollectBody(ActBody):
-    """`dry_run`: only list what would be deleted."""
+    """A request to delete old files. `dry_run`: only list what would be deleted."""
 
     dry_run: bool = False
 
 
 class PresetBody(ActBody):
-    """`yes`: a user approves a higher safety level."""
+    """A request to apply a preset. `yes`: the user approves a higher safety level."""
 
     name: str
     yes: bool = False
 
 
 class SettingBody(ActBody):
-    """`key`: a setting by its dotted path, as in `GET /v1/config`. `yes`: a user approves a higher safety
-    level."""
+    """A request about one setting. `key`: its dotted path, as in `GET /v1/config`. `yes`: the user approves a
+    higher safety level."""
 
     key: Annotated[str, Field(min_length=1, max_length=200)]
     yes: bool = False
 
 
 class SetSettingBody(SettingBody):
-    """`value`: the text of one value, as in a file."""
+    """A request to set a setting. `value`: the text of one value, as in a settings file."""
 
     value: str
 
 
 class BreakerBody(ActBody):
-    """`name`: `provider:NAME`, `node:NAME`, `agent:NAME` or `loop`."""
+    """A request about a circuit breaker. `name`: `provider:NAME`, `node:NAME`, `agent:NAME` or `loop`."""
 
     name: str
 
@@ -168,40 +168,40 @@ class ReasonBody(Body):
 
 
 class VerifyBody(ActBody):
-    """`on`: a node's name, or `other`. `again`: also verify a disputed result; needs the scope operate."""
+    """A run's verification. `on`: a node, or `other`. `again`: also if disputed; needs the scope operate."""
 
     on: Name = "other"
     again: bool = False
 
 
 class RetryBody(ReasonBody):
-    """`resume`: continue with the run's session, on its node. `alone`: outside the run's workflow."""
+    """A request to retry a run. `resume`: continue its session on its node. `alone`: outside its workflow."""
 
     resume: bool = False
     alone: bool = False
 
 
 class TellBody(ActBody):
-    """`text`: a message for an agent."""
+    """A request to send an agent the message `text`."""
 
     text: Annotated[str, Field(max_length=MAX_TASK_BYTES)]
 
 
 class AnswerBody(TellBody):
-    """`text`: the answer; a choice of the question may be given by its number. `program`: the program that
-    answers; empty: a user answers."""
+    """A request to answer a question. `text`: the answer, or the number of a choice. `program`: the program
+    that answers; empty: a user answers."""
 
     program: Annotated[Line, Field(max_length=200)] = ""
 
 
 class ContinueBody(ReasonBody):
-    """`text`: the message with which a run is continued; empty: it continues its work."""
+    """A request to continue a run. `text`: the message for it; empty: the run continues its work."""
 
     text: Annotated[str, Field(max_length=MAX_TASK_BYTES)] = ""
 
 
 class QueueBody(ReasonBody):
-    """`queue` None: the whole fleet."""
+    """A request about a queue. `queue` None: the whole fleet."""
 
     queue: str | None = None
 
@@ -212,17 +212,17 @@ class ScopeBody(Body):
 
 
 class CeilingBody(ScopeBody):
-    """The new ceiling in each currency to change; at least one."""
+    """The new budget ceiling in each currency to change; at least one currency is required."""
 
     usd: Usd | None = None
     tokens: int | None = Field(default=None, ge=0, le=MOST)
     minutes: Decimal | None = Field(default=None, ge=0, le=10**9, allow_inf_nan=False)
 
     def ceilings(self) -> Ceilings:
-        """Return the ceilings. UsageError if the body has none."""
+        """Return the new ceilings. Raises UsageError if the body has none."""
         if self.usd is None and self.tokens is None and self.minutes is None:
             raise UsageError(
-                "a ceiling is required: USD, tokens or minutes",
+                "a ceiling is required, in USD, tokens or minutes",
                 fix="pancode budget set 20, or: pancode budget set --tokens 2000000",
             )
         ms = None if self.minutes is None else round(self.minutes * MINUTE_MS)
@@ -239,22 +239,22 @@ class LandBody(Body):
     by: By = "api"
     gates: bool = True
     without_gates: tuple[Line, ...] = Field(default=(), max_length=64)
-    """Land without these gates, each identified by its text."""
+    """The gates without which to land, each identified by its text."""
     anyway: bool = False
-    """Land also a run that did not end as `done`."""
+    """Whether to land also a run that did not end as `done`."""
     branch: Line = ""
     """The branch that gets a commit, instead of changing files; empty: change the files."""
     message: str = Field(default="", max_length=20_000)
     with_commands: bool = False
-    """Land also files that decide what runs next."""
+    """Whether to land also files that decide what runs next."""
     with_secret: bool = False
-    """Land also a change that contains a secret of its run, or that could not be scanned for secrets."""
+    """Whether to land also a change that has a secret of its run or could not be scanned for secrets."""
     how: How | None = None
-    """How commits are made on the branch; None: as `land.how` says."""
+    """How commits are made on the branch; None: as the setting `land.how` requires."""
     wait: bool = True
-    """False: answer at once, with the place in the queue."""
+    """Whether to wait for the landing; False: answer at once, with the place in the queue."""
     elsewhere: bool = False
-    """Land even if the user's folder is in another repository than the one to change."""
+    """Whether to land even if the user's folder is in another repository than the one to change."""
     pull_to: Line = ""
     """The remote for a pull request after landing; if none can be opened there, nothing is landed."""
     forge: ForgeKind | None = None
@@ -266,27 +266,27 @@ class LandBody(Body):
 
 
 class CallerBody(Body):
-    """The user, with the parts of the user's environment that starting a node may use."""
+    """A request with the user's name and the parts of the user's environment that a node start may use."""
 
     by: By = "api"
     environ: dict[str, str] = Field(default_factory=dict)
 
 
 class NodesBody(CallerBody):
-    """`names` empty: all nodes."""
+    """A request about these nodes; an empty list means all nodes."""
 
     nodes: tuple[str, ...] = ()
     now: bool = False
 
 
 class UpBody(NodesBody):
-    """`link` None: the link stays as it is."""
+    """A request to start nodes. `link` None: the link of each node does not change."""
 
     link: LinkWay | None = None
 
 
 class DrainBody(ReasonBody):
-    """`names` empty: the whole fleet."""
+    """A request to drain these nodes; an empty list means the whole fleet."""
 
     nodes: tuple[str, ...] = ()
 
@@ -309,7 +309,7 @@ class SpecBody(CallerBody):
 
 
 class HandedBody(Body):
-    """The progress of a bring-up by another tool: nothing yet, the probe's answer, or the node's key."""
+    """The progress of a bring-up by another tool: no progress yet, the probe's answer, or the node's key."""
 
     by: By = "api"
     probe: str | None = Field(default=None, max_length=1 << 20)
@@ -318,7 +318,7 @@ class HandedBody(Body):
 
 
 class SetBody(Body):
-    """The changes to a node; `slots` None: no change. `least`: how many of them while it is under load."""
+    """The changes to a node. `slots` None: no change. `least`: the number of slots while it is under load."""
 
     by: By = "api"
     slots: int | None = Field(default=None, ge=1, le=256)
@@ -329,7 +329,7 @@ class SetBody(Body):
 
 
 class ExamBody(Body):
-    """The model as `--model` takes it. `again`: test it even if it has a passport."""
+    """A request to test a model. `model`: as for `--model`. `again`: test even one with a passport."""
 
     by: By = "api"
     model: str = Field(min_length=1, max_length=600)
@@ -338,7 +338,7 @@ class ExamBody(Body):
 
 
 class LoginBody(Body):
-    """A login at a vendor that a user makes on a terminal. `outcome`: its result."""
+    """A user's login to an agent program's vendor, made on a terminal. `outcome`: the result of the login."""
 
     by: By = "api"
     runtime: str
@@ -346,7 +346,7 @@ class LoginBody(Body):
 
 
 class ProgramsBody(Body):
-    """Agent programs that a user installs on or removes from a node. `outcome`: the node's answer."""
+    """A request to install or remove a node's agent programs. `outcome`: the result reported by the node."""
 
     by: By = "api"
     act: Literal["install", "update", "uninstall"]
@@ -363,7 +363,7 @@ class ShutdownBody(Body):
 
 
 def parse_body(kind: type[B], data: Any) -> B:
-    """Return the body; UsageError with the path of the first invalid key, and the nearest valid one."""
+    """Return the parsed body. UsageError with the path of the first invalid key and the nearest valid one."""
     try:
         return kind.model_validate(data)
     except ValidationError as exc:
@@ -389,7 +389,9 @@ def _make_body_error(kind: type[Body], exc: ValidationError) -> UsageError:
     if error["type"] == "string_too_short":
         return UsageError(f"{path}: the value is empty", fix="give a value, or omit it", code="bad_value")
     if not path:
-        return UsageError("the request must be a JSON object", fix="send one, such as {}", code="bad_value")
+        return UsageError(
+            "the request must be a JSON object", fix="send a JSON object, such as {}", code="bad_value"
+        )
     words = error["msg"].removeprefix("Value error, ")
     field = kind.model_fields.get(path)
     must = field is not None and field.is_required()
@@ -397,7 +399,7 @@ def _make_body_error(kind: type[Body], exc: ValidationError) -> UsageError:
 
 
 def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
-    """Return the valid keys at the place of the invalid one."""
+    """Return the keys that are valid at the place of an invalid key."""
     for part in loc[:-1]:
         fields = {field.alias or name: field for name, field in kind.model_fields.items()}
         inner = inner_bodies(fields[part].annotation) if part in fields else []
@@ -413,7 +415,7 @@ def inner_bodies(hint: Any) -> list[type[Body]]:
 
 
 def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
-    """Return the error for an invalid value, with the nearest valid one."""
+    """Return the error for an invalid value, with the nearest valid value."""
     word, known = str(error["input"]), re.findall(r"'([^']*)'", error["ctx"]["expected"])
     near = find_nearest(word, known)
     why = f"did you mean {near}?" if near is not None else ""
@@ -423,14 +425,14 @@ def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
 
 
 def _format_hint(error: Mapping[str, Any], path: str, must: bool) -> str:
-    """Return a hint for the fix. `must`: the key is required."""
+    """Return a hint how to correct the error. `must`: whether the key is required."""
     if expected := error.get("ctx", {}).get("expected"):
         return f"valid values: {expected}"
     return f"give another {path[:80]}" if must else f"change {path[:80]}, or omit it"
 
 
 class SignedBody(Body):
-    """A signed request's bytes, never parsed as JSON: the signature covers the bytes, not their text."""
+    """A request body of raw bytes that are never parsed as JSON, because the signature covers these bytes."""
 
     raw: bytes
     headers: dict[str, str]
@@ -446,7 +448,7 @@ class SignedBody(Body):
 
 
 async def bytes_of(request: Request, most: int) -> bytes:
-    """Return the whole body. UsageError for one larger than `most`, without reading the rest."""
+    """Return the whole body. UsageError if it is larger than `most`, without reading the rest of it."""
     raw = bytearray()
     async for piece in request.stream():
         raw += piece

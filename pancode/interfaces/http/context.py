@@ -1,4 +1,4 @@
-"""The context of every route: the coordinator, facts about its process, and a bell that signals changes."""
+"""The context of every route: the coordinator, facts about its process, and a bell that reports changes."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ log = logging.getLogger("pancode.api")
 P = TypeVar("P")
 
 LET_IN = "pancode.let_in"
-"""The key in the scope of a request over TCP: a function to call once its token is known to be valid."""
+"""A key in the ASGI scope of a TCP request: a function to call once the token is known to be valid."""
 
 
 class CoordinatorApi(Protocol):
-    """The coordinator as the routes see it. One per PANCODE_HOME; built by the wiring, run by `serve`."""
+    """The coordinator as routes use it. One per PANCODE_HOME; `serve` runs it."""
 
     fleet: Machines
     code: DepotCode
     streams: LogStreams
     figures_at: ListenAddress | None
-    """The address at which its metrics are served; None: they are not served."""
+    """The address at which the coordinator's metrics are served; None: they are not served."""
     listener: ApiListener | None
     """The listener of its API over TCP; None: it is closed."""
 
     @property
     def core(self) -> Core:
-        """Return the state that the use cases share."""
+        """Return the state that all features share."""
 
     @property
     def kept_files(self) -> FilesOfRuns:
-        """Return the files of runs that are on its disk."""
+        """Return the files of runs that are on the coordinator's disk."""
 
     @property
     def checkouts(self) -> CheckoutCopies:
@@ -66,47 +66,47 @@ class CoordinatorApi(Protocol):
 
     @property
     def own_agents(self) -> OwnAgentsFile:
-        """Return the agents that the user has written."""
+        """Return the agents that the user has defined."""
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> Surroundings:
-        """Return the user's configuration and folders; `callers`: settings of only this call, by dotted path.
-        `preset`: the preset of this call; None: the applied one."""
+        """Return the user's configuration and folders. `callers`: settings for only this call, by dotted
+        path. `preset`: the preset of this call; None: the preset that is applied to all calls."""
 
     def applied_preset(self, name: str | None) -> str | None:
-        """Apply this preset to all calls without one (None: no preset). Return the previous one."""
+        """Apply this preset to all calls that have no preset; None: no preset. Return the previous preset."""
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
-        """Return the attempts that this local process belongs to, outermost last; None if it has exited."""
+        """Return the attempts that contain this local process, outermost last; None if it has exited."""
 
     def notify_rules(self) -> NotifyRules:
-        """Return the settings of notices from the current files. ConfigError."""
+        """Return the settings of notices from the current files. Raises ConfigError."""
 
     def keep_secret(self, name: str, value: str | None) -> None:
-        """Store a secret that only the coordinator can read; None: delete it."""
+        """Store a secret that only the coordinator can read; with value None, delete it."""
 
     def kept_secret(self, name: str) -> str:
-        """Return the stored secret with this name. NotFoundError."""
+        """Return the stored secret with this name. Raises NotFoundError."""
 
     def part(self, kind: type[P]) -> P:
-        """Return the coordinator's state for the feature with this class."""
+        """Return the feature's part of the coordinator's state, which is an object of this class."""
 
     def describe_landing(self, run: Run) -> str:
-        """Return what trackers now show of a landed run, or empty; it may take seconds."""
+        """Return a text on what trackers now show of a landed run, or empty; this may take seconds."""
 
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
-        """Raise the pull request's errors that can be known before landing."""
+        """Raise the errors of a pull request that can be known before landing."""
 
     def pull_request(self, run: Run, request: PullAsked) -> PullRequestShape:
-        """Open a pull request for a landed run, or find the open one. Raises the forge's errors."""
+        """Open a pull request for a landed run, or return the open one. Raises the forge's errors."""
 
     def head_of(self, repo: str, branch: str) -> str:
-        """Return the commit at the head of a repository's branch. NotFoundError."""
+        """Return the commit at the head of a repository's branch. Raises NotFoundError."""
 
     def closed(self) -> Sequence[TroubleShape]:
         """Return the ports for nodes that should be open but are not: what, why, fix."""
 
     def process_figures(self) -> Mapping[str, float]:
-        """Return metrics of this process and its disk, by name; unknown ones are left out."""
+        """Return metrics of this process and its disk, by name; unknown values are left out."""
 
     def rotate_key(self, by: str) -> None:
         """Give the coordinator a new key; nodes get it at their next bring-up."""
@@ -115,21 +115,21 @@ class CoordinatorApi(Protocol):
         """Return how the coordinator starts after a reboot."""
 
     def stay_down(self) -> None:
-        """Prevent an automatic restart: a user stopped the coordinator, or its home is gone."""
+        """Prevent an automatic restart: a user stopped the coordinator, or PANCODE_HOME no longer exists."""
 
     def start(self) -> None:
         """Start Redis, depot server and links in a new epoch. UnavailableError, ConfigError with the fix."""
 
     def repair(self, failed: bool) -> str:
         """Restart PanCode's own Redis if it died. `failed`: Redis is unusable, so also reconnect the nodes.
-        Return what was done, or empty. UnavailableError if it cannot be repaired now."""
+        Return what was done, or an empty text. UnavailableError if repair is not possible now."""
 
     def stop(self, stop_valkey: bool) -> None:
-        """Send the last events, then stop links and (if requested) PanCode's own Valkey. Idempotent."""
+        """Send the last events, then stop the links and, if requested, PanCode's own Valkey. Idempotent."""
 
 
 class Ear:
-    """A listener of the bell on one event loop. `run`: also wakes for new output of this run."""
+    """A waiter for the bell on one event loop. `run`: new output of this run also wakes the waiter."""
 
     def __init__(self) -> None:
         self.run = ""
@@ -137,11 +137,11 @@ class Ear:
 
     def hear(self) -> None:
         """Note that the bell has rung; callable from any thread."""
-        with suppress(RuntimeError):  # that loop has ended, and with it the waiting coroutine
+        with suppress(RuntimeError):  # that event loop has ended, and with it the waiting coroutine
             self._loop.call_soon_threadsafe(self._rung.set)
 
     def forget(self) -> None:
-        """Forget earlier rings: the caller now reads the changes that they announced."""
+        """Forget earlier rings, because the caller now reads the changes that they announced."""
         self._rung.clear()
 
     async def wait(self, timeout_s: float) -> None:
@@ -151,14 +151,14 @@ class Ear:
 
 
 class Bell:
-    """A bell that any thread rings when something may have changed; event loops wait for it."""
+    """A bell that any thread can ring when something may have changed; event loops wait for the ring."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ears: set[Ear] = set()
         self.count = 0
-        """How often it has rung. Read it before reading the state, then pass it to `wait`, so that no change
-        is missed. Output does not count."""
+        """How often the bell has rung. Read it before the state, then pass it to `wait`, so that no change is
+        missed. Rings for output are not counted."""
 
     def ring(self) -> None:
         with self._lock:
@@ -168,7 +168,7 @@ class Bell:
             ear.hear()
 
     def grown(self, run: str) -> None:
-        """Ring for this run's new output; only readers of that output wake."""
+        """Ring for new output of this run, which wakes only readers of that output."""
         with self._lock:
             ears = [ear for ear in self._ears if ear.run == run]
         for ear in ears:
@@ -194,39 +194,39 @@ class Bell:
 
 
 class Nudges:
-    """Merges requests to act: those made before a pass begins share it, because it sees all their changes."""
+    """Merges requests for a pass: those made before a pass begins share it, because it sees all changes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting = False
 
     def take(self) -> bool:
-        """Whether the caller must make the pass; it then calls `begun` under the core's lock."""
+        """Return whether the caller must make the pass; if so, it calls `begun` under the core's lock."""
         with self._lock:
             first, self._waiting = not self._waiting, True
             return first
 
     def begun(self) -> None:
-        """Note that the pass has begun: a later change needs another one."""
+        """Note that the pass has begun, so that a later change needs another pass."""
         with self._lock:
             self._waiting = False
 
 
 @dataclass(slots=True)
 class PassTrouble:
-    """The error of Redis or the ledger that now stops passes; only their thread writes it."""
+    """The error of Redis or the ledger that now stops passes; only the thread of the passes writes it."""
 
     now: PancodeError | None = None
 
     def shape(self) -> TroubleShape | None:
-        """Return the trouble as interfaces show it; None if there is none."""
+        """Return the error in the form that interfaces show; None if there is none."""
         found = self.now
         return None if found is None else {"what": str(found), "why": found.why, "fix": found.fix}
 
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """What every route gets. `facts`: pid, version, home, start time ... of this process."""
+    """What every route gets. `facts`: pid, version, PANCODE_HOME, start time and so on of this process."""
 
     coordinator: CoordinatorApi
     facts: dict[str, Any]
@@ -262,7 +262,7 @@ class ApiContext:
         }
 
     def public_base(self) -> str | None:
-        """Return the public address, else this machine's address; None: the API is closed."""
+        """Return the public address, else this machine's address; None if the API is closed on TCP."""
         opened = self.facts.get("api")
         if opened is None:
             return None
@@ -273,7 +273,7 @@ class ApiContext:
         return str(public or opened).rstrip("/")
 
     def running(self) -> RunningShape:
-        """Return this process, and what prevents it from working."""
+        """Return the facts about this process, and the problems that prevent it from working."""
         return {
             **self.process(),
             "after_reboot": self.coordinator.after_reboot(),
@@ -282,11 +282,11 @@ class ApiContext:
         }
 
     def project_of(self, cwd: str | None) -> str | None:
-        """Return the top of the repository around the caller's folder; None outside a repository."""
+        """Return the top folder of the repository around the caller's folder; None outside a repository."""
         return None if cwd is None else self.coordinator.around({}).project_of(cwd)
 
     def top_of(self, folder: str | None) -> str:
-        """Return the top of the repository around the folder. UsageError if there is none."""
+        """Return the top folder of the repository around the folder. Raises UsageError if there is none."""
         top = self.project_of(folder)
         if top is None:
             fix = "change to the repository, or name a project: --project (see pancode project ls)"
@@ -295,20 +295,20 @@ class ApiContext:
         return top
 
     def known(self, query: Mapping[str, str]) -> dict[str, str]:
-        """Return the filters of a request. NotFoundError if one names something that does not exist."""
+        """Return a request's filters. Raises NotFoundError if one names something that does not exist."""
         agents = self.coordinator.around({}).agents(None) if "agent" in query else {}
         return resolve_filters(self.core, query, agents)
 
     def poke(self) -> None:
         """Act on a change now, before the next pass; concurrent changes share one such action. Does not
-        raise: the change is stored, and the next pass retries what fails here."""
+        raise, because the change is stored and the next pass retries a failed action."""
         if not self.nudges.take():
             return
         with self.core.lock:
             self.nudges.begun()
             try:
                 act_now(self.core)
-            except (UnavailableError, ConfigError):  # the loop reports and repairs this
+            except (UnavailableError, ConfigError):  # the coordinator's loop reports and repairs this failure
                 pass
             except Exception:
                 log.exception("a change was stored but could not be acted on at once")

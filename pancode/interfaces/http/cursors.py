@@ -1,4 +1,4 @@
-"""Parses and makes cursors, which say where the next page of a list begins; opaque to clients."""
+"""Parses and makes cursors, which mark where a list's next page begins; clients do not interpret them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MOST_CHARS, _MOST_NUMBER = 600, 2**53
 
 
 class Cursors:
-    """The cursors of one list with one set of filters. `key`: the type of the rows' key, stored with the
-    order number."""
+    """The cursors of one list with one set of filters. `key`: the type of the rows' key, which a cursor
+    contains together with the order number."""
 
     def __init__(self, query: Mapping[str, str], name: str, key: type[int] | type[str] = str) -> None:
         filters = {word: value for word, value in query.items() if word not in PAGED}
@@ -29,14 +29,14 @@ class Cursors:
         self._text = query.get("cursor")
 
     def after(self) -> ListPlace | None:
-        """Return where the page begins; None: at the newest row. UsageError for an invalid cursor."""
+        """Return the row before the page; None for the first page. UsageError for an invalid cursor."""
         if self._text is None:
             return None
         cursor = _read(self._text)
         if not isinstance(cursor, list) or len(cursor) != 3 or not _is_place(cursor[1:], self._kinds):
             raise _make_cursor_error("it is not a `next` value of a list")
         if cursor[0] != self._of:
-            raise _make_cursor_error("it belongs to another list, or to other filters")
+            raise _make_cursor_error("the cursor belongs to another list, or to other filters")
         return cursor[1], cursor[2]
 
     def next(self, last: ListPlace | None) -> str | None:
@@ -59,7 +59,7 @@ def _read(text: str) -> Any:
 
 
 def _is_place(values: list[Any], kinds: tuple[type, ...]) -> bool:
-    """Whether the values have exactly these types (a bool is not a number) and are possible for a row."""
+    """Whether the values have exactly these types (a bool is not a number) and can occur in a row."""
     return all(type(value) is kind and _is_plain(value) for value, kind in zip(values, kinds, strict=True))
 
 

@@ -26,7 +26,7 @@ PARAMETERS: Json = {
     "cursor": {"type": "string", "maxLength": 600},
     **dict.fromkeys(("limit", "tail", "offset"), _COUNT),
 }
-"""The type of each parameter, by its name; all others are text."""
+"""The type of each parameter, by name; all other parameters are texts."""
 _EVENT: Json = {"type": "object", "properties": dict.fromkeys(("event", "data", "id"), _TEXT)}
 _PROBLEM: Json = {
     "type": "object",
@@ -129,15 +129,15 @@ def _in_query(name: str) -> Json:
 
 
 def _list_key_headers(verb: Verb) -> list[Json]:
-    """Return the header that prevents a request from being carried out twice."""
-    what = "the same request with the same key is started once and gets the same answer for 24 hours"
+    """Return the header whose key stops a repeated request from running twice; empty if not supported."""
+    what = "a repeated request with the same key is not started again and gets the same answer for 24 hours"
     schema: Json = {"type": "string", "minLength": 1, "maxLength": MOST_CHARS, "pattern": "^[ -~]+$"}
     made: Json = {"name": "Idempotency-Key", "in": "header", "description": what, "schema": schema}
     return [made] if verb.takes_key else []
 
 
 def _list_sign_headers(verb: Verb) -> list[Json]:
-    """Return the headers that authenticate a signed request: the first three, or those of forges."""
+    """Return the headers that authenticate a signed request: PanCode's three headers or those of a forge."""
     names = HEADERS if verb.body is SignedBody else ()
     return [{"name": name, "in": "header", "schema": _TEXT} for name in names]
 

@@ -1,4 +1,4 @@
-"""Turns every failure into problem+json (RFC 9457) with code, why, fix and the command's exit status."""
+"""Turns every failure into problem+json (RFC 9457) with a code, a reason, a fix and an exit status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("pancode.api")
 
 
 class AsciiJson(JSONResponse):
-    """A JSON answer in ASCII, so that any untrusted text reaches the reader."""
+    """A JSON answer in ASCII, which can contain any untrusted text."""
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
@@ -65,14 +65,16 @@ def body_of(problem: Problem, status: int) -> dict[str, Any]:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Return the problem for any failure; for an unforeseen one, its type and the log with the details."""
+    """Return the problem for any failure; if unexpected, the exception's type and where the details are."""
     if isinstance(error, PancodeError):
         return error.problem()
     if isinstance(error, MemoryError):
         ran_out()
     log.error("unforeseen", exc_info=error)
     why = f"{type(error).__name__}: {error}"
-    return PancodeError("internal error in PanCode", why=why, fix="see run/coordinator.log").problem()
+    return PancodeError(
+        "internal error in PanCode", why=why, fix="see run/coordinator.log in PANCODE_HOME"
+    ).problem()
 
 
 def response_of(error: BaseException) -> Response:
@@ -100,7 +102,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _make_slash_error(raw_path: bytes) -> NotFoundError | None:
-    """Return the error for a typed name with a slash in it, which matches no route: no such name exists."""
+    """Return a not-found error for a path that matches no route as a name contains a slash, else None."""
     for part in map(unquote, raw_path.decode("latin-1").split("/")):
         if "/" in part:
             return NotFoundError(

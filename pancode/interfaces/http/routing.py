@@ -1,4 +1,4 @@
-"""Declares routes at their handler functions: path, method, body, parameters, rights, command."""
+"""Declares routes at their handler functions, with path, method, body, parameters, rights and command."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ log = logging.getLogger("pancode.api")
 
 
 def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
-    """Return the request's mark, without absent keys, which may be new in a later version."""
+    """Return the request's mark. Keys absent from the body do not count: a later version may add keys."""
     sent = body.model_dump(mode="json", exclude_unset=True)
     digest = hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
     return RequestMark(who, key, route, digest)
 
 
 def answer_once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
-    """Return the answer of `act`, or a Response with the answer to the first request with this key.
-    RefusedError."""
+    """Return the answer of `act`, or a Response with the stored answer of the first request with this key.
+    Raises RefusedError."""
     kept = begin_request(context.core, mark)
     if kept is not None:
         headers = {REPLAYED: "true"}
@@ -60,7 +60,7 @@ def answer_once(context: ApiContext, mark: RequestMark, status: int, act: Callab
         answer = act()
         text = bytes(AsciiJson(_drop_secret(answer), status).body).decode()
     except BaseException as error:
-        # A refused request has started nothing; any other may have failed half way.
+        # A refused request has started nothing; any other failed request may have had part of its effect.
         refused = isinstance(error, PancodeError) and response_of(error).status_code < 500
         _try_note(lambda: end_failed(context.core, mark, refused))
         raise
@@ -69,20 +69,22 @@ def answer_once(context: ApiContext, mark: RequestMark, status: int, act: Callab
 
 
 def _drop_secret(answer: Any) -> Any:
-    """Return the answer without a secret, which is shown once and not stored."""
+    """Return the answer without its secret, which is shown once and not stored."""
     return {**answer, "secret": None} if isinstance(answer, dict) and "secret" in answer else answer
 
 
 def _try_note(note: Callable[[], None]) -> None:
-    """Call `note`; the answer is sent even if the ledger cannot be written."""
+    """Call `note`; if the ledger cannot be written, log that, because the answer is sent anyway."""
     try:
         note()
     except PancodeError:
-        log.exception("could not store the answer to a request with a key; a repeat of it will be refused")
+        log.exception(
+            "could not store the answer to a request with a key; a repeat of the request will be refused"
+        )
 
 
 MAX_BODY = 8 * 1024 * 1024
-"""The maximum size of a request in bytes; several times the largest task."""
+"""The maximum size of a request in bytes, which is several times the size of the largest task."""
 MAX_DEPTH = 20
 FOLDER = "pancode-folder"
 """The header with the user's current folder, percent-encoded."""
@@ -93,15 +95,15 @@ _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One parsed request: names in the path, query parameters, the body."""
+    """One parsed request: the names in its path, its query parameters and its body."""
 
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
     last_event: str = ""
-    """The last event that the client received, which a browser sends when it reconnects."""
+    """The id of the last event that the client received, which a browser sends when it reconnects."""
     inside: Run | None = None
-    """The run that sent the request; None: a user did, or unknown for a `GET`."""
+    """The run that sent the request; None: a user sent it, or, for a `GET`, the sender is unknown."""
     visitor: Visitor | None = None
     """The visitor who sent the request over TCP; None: it came over the unix socket."""
     key: str = ""
@@ -111,13 +113,13 @@ class ApiCall:
 
     @property
     def who(self) -> str:
-        """Return the owner of the request's idempotency key: the socket's user, a token or a run."""
+        """Return the sender to which the idempotency key belongs: the socket's user, a token or a run."""
         if self.visitor is not None and self.visitor.token is not None:
             return f"token:{self.visitor.token.digest}"
         return "socket" if self.inside is None else f"run:{self.inside.id}"
 
     def number(self, name: str, default: int, most: int) -> int:
-        """Return a whole number from 0 to `most` from the query; UsageError for anything else."""
+        """Return a whole number from 0 to `most` from the query. Raises UsageError for any other value."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -130,7 +132,7 @@ class ApiCall:
         return int(text)
 
     def flag(self, name: str) -> bool:
-        """Whether the query parameter is true; UsageError for a value that is neither true nor false."""
+        """Whether the query parameter is true. UsageError for a value that is neither true nor false."""
         word = self.query.get(name, "0")
         if word not in (*_YES, *_NO):
             fix = f"write {', '.join((*_YES, *_NO))}"
@@ -139,7 +141,7 @@ class ApiCall:
 
 
 class TcpAccess(Enum):
-    """Who may call a route over TCP: holders of a token, signed requests, anyone, or no one."""
+    """Who may call a route over TCP: holders of a token, senders of signed requests, anyone, or no one."""
 
     TOKEN = "token"
     SIGNED = "signed"
@@ -169,12 +171,12 @@ class EventStream(StreamingResponse):
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One route, such as `GET /v1/runs`, and the command that uses it (empty: none).
+    """One route, such as `GET /v1/runs`, and the command that uses it (empty: no command).
 
     It decorates the handler function, whose docstring begins with the purpose of the route, and whose return
     type is the shape of the answer. `pokes`: it makes a change that the coordinator should act on at once.
     `for_runs`: a run may also call it (as every `GET`). `for_item`: a token of one inbox item may too.
-    `over_tcp`: who may call it over TCP. `right` None: a `GET` needs the right to read, all else the highest
+    `over_tcp`: who may call it over TCP. `right` None: a `GET` needs the right to read, others the highest
     right.
     """
 
@@ -191,7 +193,7 @@ class Verb:
     starts: bool = False
     """Whether it begins work although it dispatches nothing."""
     lands: Callable[[ApiContext, ApiCall], bool] | None = None
-    """Whether the work that it repeats lands its change; None: the request body says so."""
+    """Returns whether the work that the route repeats lands its change; None: the request body says so."""
     asks_who: bool = False
     """Whether it is a `GET` that shows a run less than a user."""
     answer: Answer = field(default=lambda context, call: None, repr=False)
@@ -210,7 +212,7 @@ class Verb:
 
     @property
     def what(self) -> str:
-        """Return the route's purpose, as part of a sentence."""
+        """Return the route's purpose as a phrase that fits inside a sentence."""
         words = " ".join((self.answer.__doc__ or "").split("\n\n")[0].split())
         return words[0].lower() + words[1:].removesuffix(".")
 
@@ -231,7 +233,7 @@ class Verb:
 
     @property
     def takes_key(self) -> bool:
-        """Whether an idempotency key prevents the request from being carried out twice."""
+        """Whether the route accepts an idempotency key, so that a repeated request is carried out once."""
         return self.starts or (self.over_tcp is TcpAccess.TOKEN and self.right in (DISPATCHES, ANSWERS))
 
     @property
@@ -239,7 +241,7 @@ class Verb:
         return self.right or (READS if self.method == "GET" else REMOVES)
 
     def route(self, context: ApiContext) -> Route:
-        """Return the route for the unix socket, where the system identifies the caller."""
+        """Return the route for the unix socket, where the operating system identifies the caller."""
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -248,7 +250,8 @@ class Verb:
                 response = answer if isinstance(answer, Response) else AsciiJson(answer, self.status)
                 response.headers.update({NOTE: quote(note)} if note else {})
                 return response
-            except Exception as error:  # before a server's own error response, which has no code, why and fix
+            # this handler runs before the server's own, whose error response has no code, reason and fix
+            except Exception as error:
                 return response_of(error)
 
         return Route(self.path, endpoint, methods=[self.method])
@@ -265,10 +268,10 @@ class Verb:
         return answer
 
     def _carry_out(self, context: ApiContext, call: ApiCall, caller: Address | None) -> tuple[Any, str]:
-        """Answer, and act on the change in the same thread: another thread would have to be waited for.
+        """Return the answer and a note for the user (or an empty text). Raises InsideRunError for a run that
+        requests more than it may.
 
-        Also return a note for the user, or an empty text. InsideRunError for a run that requests more than it
-        may.
+        Acts on the change in this thread, because the caller would have to wait for another thread anyway.
         """
         here = f"{LAST}@{call.folder}"
         note = newer_elsewhere(context.core, call.folder) if here in call.path.values() else ""
@@ -281,13 +284,13 @@ class Verb:
 
 
 def verbs_of(module: ModuleType) -> list[Verb]:
-    """Return the routes that a module declares, in order."""
+    """Return the routes that a module declares, in the order of declaration."""
     found = [one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__]
     return [one.verb for one in found if hasattr(one, "verb")]
 
 
 def _find_calling_run(context: ApiContext, caller: Address | None) -> Run | None:
-    """Return the run of the calling process; `serve` passes start time and pid in place of an address."""
+    """Return the calling process's run or None. `caller`, from `serve`: start time as host, pid as port."""
     if caller is None:
         return None
     attempts = context.coordinator.attempts_of(caller.port, caller.host)
@@ -301,7 +304,7 @@ def _find_calling_run(context: ApiContext, caller: Address | None) -> Run | None
 
 
 async def read_request(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:
-    """Return the request as an ApiCall; UsageError for invalid content."""
+    """Return the request as an ApiCall. Raises UsageError for invalid content."""
     if request.scope["http_version"] == "1.1" and not request.headers.get("host"):
         raise UsageError(
             "the request has no Host header", fix="send the header Host: pancode", code="no_host"
@@ -323,7 +326,7 @@ async def read_request(request: Request, body: type[Body], query: tuple[str, ...
 
 
 def _seen_from(folder: str, names: Mapping[str, str]) -> dict[str, str]:
-    """Replace `last` by the last run of the repository around the user's folder."""
+    """Replace `last` by the last run of the repository around the user's folder, in the names of a path."""
     return {
         name: f"{LAST}@{folder}" if folder and value == LAST and name in ("run", "before") else value
         for name, value in names.items()
@@ -344,12 +347,12 @@ async def _read_body(request: Request) -> Any:
 
 
 def _make_nesting_error() -> UsageError:
-    fix = f"send at most {MAX_DEPTH} levels"
+    fix = f"send JSON with at most {MAX_DEPTH} levels"
     return UsageError("the request is nested too deeply", fix=fix, code="bad_json")
 
 
 def check_texts(data: Any) -> None:
-    """Raise UsageError for text invalid in file names, command lines or databases, and for deep nesting."""
+    """Raise UsageError for deep nesting, and text invalid in file names, command lines or databases."""
     level, depth = [data], 0
     while level:
         depth += 1
@@ -359,7 +362,7 @@ def check_texts(data: Any) -> None:
             if isinstance(text, str) and not _is_plain(text):
                 raise UsageError(
                     f"the request contains invalid text: {text[:80]!r}",
-                    why="it contains NUL or half of a surrogate pair",
+                    why="the text contains a NUL character or half of a surrogate pair",
                     fix="remove that character",
                     code="bad_text",
                 )

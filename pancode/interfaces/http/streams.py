@@ -1,4 +1,4 @@
-"""Server-sent events: a run's progress, a log by byte offset, the steps of a long call."""
+"""Server-sent events: a run's progress, a log from a byte offset, and the steps of a long call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pancode.runs.views import get_run_shape
 
 LOOK_S = 0.5
 QUIET_S = 10.0
-"""After this many seconds without data, a comment is sent, to tell a quiet run from a dead coordinator."""
+"""Seconds without data after which a comment is sent, to tell a quiet run from a dead coordinator."""
 
 
 def make_event_stream(events: AsyncIterator[str]) -> EventStream:
@@ -29,14 +29,14 @@ def make_event_stream(events: AsyncIterator[str]) -> EventStream:
 
 
 def format_event(kind: str, data: Any, mark: str = "") -> str:
-    """Format one event; JSON contains no line break, so it is one data line."""
+    """Format one event on one data line; this is possible because JSON contains no line break."""
     head = f"id: {mark}\n" if mark else ""
     return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
 async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
-    """Yield `run` whenever its shape changes, last with state `ended`; `problem` on failure. The run is read
-    when the feed reports a change of it or of the fleet, and every `QUIET_S`."""
+    """Yield `run` whenever the run's shape changes, at last with state `ended`; `problem` on failure. The run
+    is read when the feed reports a change of the run or of the fleet, and every `QUIET_S`."""
     last: Any = None
     place = -1
     while not context.closing.is_set():
@@ -64,7 +64,7 @@ def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
 
 async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
     """Yield `log` with bytes from an offset, `attempt` when another attempt begins, `end` when nothing can
-    follow. Each `log` contains the next offset: a reader that resumes there misses and repeats nothing."""
+    follow. Each `log` contains the next offset; a reader that resumes there misses and repeats nothing."""
     place = LogPlace.of(call.query)
     quiet = 0.0
     while not context.closing.is_set():

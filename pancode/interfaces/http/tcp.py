@@ -1,4 +1,4 @@
-"""The API over TCP: who is let in, with which rights, and how long a stream continues."""
+"""The API over TCP: which requests are accepted, with which rights, and how long a stream continues."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ HEADERS = (
 def make_tcp_app(
     context: ApiContext, verbs: Sequence[Verb], rules: ListenerRules, more: Sequence[BaseRoute] = ()
 ) -> ASGIApp:
-    """Return all routes for TCP; `more`: what anyone may read, such as the console's files."""
+    """Return an ASGI app with all TCP routes. `more`: routes open to any client, such as console files."""
     routes: list[BaseRoute] = [_make_route(verb, context) for verb in verbs]
     app = Starlette(routes=[*routes, *more], exception_handlers=HANDLERS)
     return RequestGuard(app, context, rules, frozenset(v.path for v in verbs if v.over_tcp is TcpAccess.OPEN))
 
 
 class RequestGuard:
-    """Checks each request before any route gets it, and identifies its caller to the routes."""
+    """Middleware that checks each request before a route gets it, and identifies the caller to the routes."""
 
     def __init__(
         self, app: ASGIApp, context: ApiContext, rules: ListenerRules, open_paths: frozenset[str]
@@ -75,7 +75,7 @@ class RequestGuard:
         await self._app(scope, receive, _add_headers(send))
 
     def _identify_visitor(self, request: Request) -> Visitor:
-        """Return the visitor. AccessError for a request with a wrong host or origin, or an unknown caller."""
+        """Return the caller. Raises AccessError for a wrong host or origin, or an unknown caller."""
         path, headers = request.url.path, {name.lower(): value for name, value in request.headers.items()}
         self._rules.check(KnockedBy(request.method, path, dict(request.query_params), headers))
         if not path.startswith("/v1/") or path.startswith(HOOKS):
@@ -100,7 +100,8 @@ def _add_headers(send: Send) -> Send:
 def _make_route(verb: Verb, context: ApiContext) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
-            visitor: Visitor = request.scope[VISITOR]  # KeyError if RequestGuard has not checked the request
+            # raises KeyError if RequestGuard has not checked the request
+            visitor: Visitor = request.scope[VISITOR]
             await run_in_threadpool(_admit, verb, context, dict(request.path_params), visitor)
             call = await read_request(request, verb.body, verb.query)
             answer = await run_in_threadpool(_answer_call, verb, context, replace(call, visitor=visitor))
@@ -126,7 +127,7 @@ def _answer_call(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
 
 
 def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Visitor) -> None:
-    """Raise AccessError if the visitor may not send this request, before the body is read."""
+    """Raise AccessError if the visitor may not send this request; called before the body is read."""
     if verb.over_tcp is TcpAccess.CLOSED:
         raise AccessError(
             f"{verb.name} is not available over TCP",
@@ -144,9 +145,9 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
     about = path.get("run", token.run or "") if verb.for_item else ""
     must_be_its_item(token, about, verb.name)
     if "run" in path and all(item["id"] != token.item for item in list_inbox(context.core)):
-        why = "it was already answered, or it now asks something else"
+        why = "the item was already answered, or its run now asks something else"
         raise AccessError(
-            f"the request of token {token.name} is no longer pending",
+            f"the inbox item of token {token.name} is no longer pending",
             why=why,
             fix="pancode inbox",
             code="wrong_item",
@@ -154,7 +155,7 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
 
 
 def _sign_body(body: Any, visitor: Visitor) -> Any:
-    """Return the body as sent by the token's owner, with the coordinator's environment."""
+    """Return the body with the token's owner as its sender, and with the coordinator's environment."""
     changes: dict[str, Any] = {
         name: _sign_body(value, visitor) for name, value in iter(body) if isinstance(value, Body)
     }
@@ -166,7 +167,7 @@ def _sign_body(body: Any, visitor: Visitor) -> Any:
 
 
 async def _while_in_force(context: ApiContext, visitor: Visitor, pieces: Any) -> AsyncIterator[Any]:
-    """Pass a stream on until its token is revoked or expires."""
+    """Yield the pieces of a stream until the visitor's token is revoked or expires."""
     clock = asyncio.get_running_loop()
     looked = clock.time()
     async for piece in pieces:

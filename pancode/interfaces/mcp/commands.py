@@ -16,10 +16,10 @@ from pancode.interfaces.mcp.install import NAME, PROGRAMS, ClientProgram, handed
 from pancode.kernel.errors import ExitCode
 
 Program = Annotated[str, Argument(metavar="PROGRAM", help=f"One of: {', '.join(PROGRAMS)}.")]
-DryRun = Annotated[bool, option("Only show the change.", "--dry-run")]
-Yes = Annotated[bool, option("Make the change without asking.", "--yes", "-y")]
+DryRun = Annotated[bool, option("Only show the change, without making it.", "--dry-run")]
+Yes = Annotated[bool, option("Make the change without a question.", "--yes", "-y")]
 _TOOLS = (
-    "More groups of tools, separated by commas: workflows, schedules, sessions, settings, choices, "
+    "More groups of tools to offer, separated by commas: workflows, schedules, sessions, settings, choices, "
     "proof, history, or all."
 )
 Tools = Annotated[str, option(_TOOLS, "--tools", "GROUPS")]
@@ -27,11 +27,11 @@ Tools = Annotated[str, option(_TOOLS, "--tools", "GROUPS")]
 
 @verb("mcp serve", "pancode mcp serve", "pancode mcp --tools workflows,schedules")
 def serve(*, tools: Tools = "") -> int:
-    """Serve tools on standard input and output, for a program that starts this command itself."""
+    """Serve tools on standard input and output. An agent program starts this command itself."""
     from pancode.interfaces.mcp.server import serve as answer
 
     if sys.stdin.isatty():
-        way = "to register it in Claude Code: pancode mcp install claude"
+        way = "to register the server in Claude Code: pancode mcp install claude"
         sys.stderr.write(f"this command is for programs, not for users; {way}\n")
     answer(_split_names(tools))
     return ExitCode.DONE
@@ -46,7 +46,7 @@ def serve(*, tools: Tools = "") -> int:
 def install(
     program: Program, *, tools: Tools = "", dry_run: DryRun = False, yes: Yes = False, face: Json
 ) -> int:
-    """Add this server to another agent program, with that program's own command.
+    """Add this MCP server to another agent program, with that program's own command.
 
     If the program is not on PATH, print the lines to add and the file for them.
     """
@@ -55,16 +55,19 @@ def install(
     argv = [os.path.abspath(found)] if found else [sys.executable, "-m", "pancode"]
     argv += ["mcp", *(["--tools", tools] if _split_names(tools) else [])]
     variables = handed_on(os.environ)
-    fix = f"if the entry already exists: pancode mcp uninstall {program}, then run this again"
+    fix = f"if the entry already exists: pancode mcp uninstall {program}, then run this command again"
     command, lines = known.add_command(argv, variables), known.lines(argv, variables)
     return _apply(face, known, command, "add to", lines, fix, dry_run=dry_run, approved=yes)
 
 
 @verb("mcp uninstall", "pancode mcp uninstall claude")
 def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
-    """Remove this server from another agent program, with that program's own command."""
+    """Remove this MCP server from another agent program, with that program's own command."""
     known = program_of(program)
-    lines, fix = f"the entry {NAME} below {known.section}\n", f"see: {program} mcp list"
+    lines, fix = (
+        f"the entry {NAME} below {known.section}\n",
+        (f"see the registered servers: {program} mcp list"),
+    )
     command = known.remove_command()
     return _apply(face, known, command, "remove from", lines, fix, dry_run=dry_run, approved=yes)
 
@@ -84,7 +87,7 @@ def _apply(
     dry_run: bool,
     approved: bool,
 ) -> int:
-    """Run the program's own command to change its settings; if it has none, show what to edit by hand."""
+    """Run the program's own command to change its settings; if it has none, show what the user must edit."""
     file, program = str(known.place(Path.home(), os.environ)), shutil.which(known.name)
     answer = {"program": known.name, "command": [], "file": file, "lines": lines, "changed": False}
     if not command or program is None:

@@ -1,4 +1,4 @@
-"""Adds the MCP server to another agent program with that program's own command, and removes it."""
+"""Adds the MCP server to another agent program and removes it, with that program's own commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.kernel.errors import ConfigError, UsageError
 
 NAME = "pancode"
 HANDED_ON = ("PANCODE_HOME",)
-"""Variables that the entry passes to the server; some programs pass none of theirs."""
+"""Variables that the entry passes to the server, because some agent programs pass on none of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class ClientProgram:
     scope: tuple[str, ...] = ()
     """The option that selects the user's own settings."""
     removes: bool = True
-    """Whether it has a command to remove a server."""
+    """Whether the agent program has a command to remove a server."""
     splits: bool = False
-    """Whether the server's program comes before `--`, and only its arguments after it."""
+    """Whether `mcp add` takes the server's program before `--`, and only its arguments after it."""
 
     def place(self, home: Path, environ: Mapping[str, str]) -> Path:
         folder = environ.get(self.variable) if self.variable else None
         file = Path(folder) / self.moved if folder else home / self.file
-        other = file.with_suffix(".jsonc")  # OpenCode creates this file if it has none
+        other = file.with_suffix(".jsonc")  # OpenCode creates this file if the user has no other
         return other if other.exists() else file
 
     def add_command(self, argv: Sequence[str], variables: Mapping[str, str]) -> list[str]:
@@ -104,21 +104,21 @@ PROGRAMS = {
 
 
 def program_of(name: str) -> ClientProgram:
-    """Return the program. UsageError lists the known ones."""
+    """Return the agent program with this name. Raises UsageError, which lists the supported ones."""
     known = PROGRAMS.get(name)
     if known is None:
-        raise UsageError(f"program {name!r} is not supported", fix=f"one of: {', '.join(PROGRAMS)}")
+        raise UsageError(f"agent program {name!r} is not supported", fix=f"one of: {', '.join(PROGRAMS)}")
     return known
 
 
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables to pass to the server."""
+    """Return those variables of `environ` that the entry passes to the MCP server."""
     return {name: environ[name] for name in HANDED_ON if environ.get(name)}
 
 
 def run_command(program: str, command: Sequence[str], fix: str) -> str:
-    """Run a program's own command, and return its output. ConfigError with that output if it fails.
-    `program`: the path of the program's executable."""
+    """Run an agent program's own command, and return its output. Raises ConfigError with that output if the
+    command fails. `program`: the path of the program's executable."""
     shown = shlex.join(command)
     try:
         done = subprocess.run(
@@ -132,7 +132,7 @@ def run_command(program: str, command: Sequence[str], fix: str) -> str:
         raise ConfigError(f"cannot start {command[0]}", why=str(exc), fix=fix) from exc
     output = done.stdout.decode("utf-8", "replace").strip()
     if done.returncode:
-        raise ConfigError(f"{shown} failed with exit {done.returncode}", why=output[-800:], fix=fix)
+        raise ConfigError(f"{shown} failed with exit status {done.returncode}", why=output[-800:], fix=fix)
     return output
 
 

@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class McpPrompt:
-    """A prompt. `words` contains `{argument}` where the user's own text goes."""
+    """A prompt of the MCP server. `words`: its text, with `{argument}` where the user's own text goes."""
 
     name: str
     title: str
@@ -72,7 +72,7 @@ def list_prompts() -> list[Json]:
 
 
 def prompt_of(name: str, given: Json) -> Json:
-    """Return the result of `prompts/get`. ParamsError for an unknown prompt."""
+    """Return the result of `prompts/get`. Raises ParamsError for an unknown prompt."""
     found = next((one for one in PROMPTS if one.name == name), None)
     if found is None:
         names = ", ".join(one.name for one in PROMPTS)

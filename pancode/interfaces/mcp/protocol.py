@@ -2,7 +2,7 @@
 
 It serves clients that begin with `initialize` (versions 2024-11-05 to 2025-11-25), and clients of version
 2026-07-28, which send no handshake but `server/discover`. It loads only the standard library, because a
-client lacks the tools of a slow server in its first turn.
+client would not have the tools in its first turn if the server started slowly.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ LISTS_MS = 60_000
 
 
 class ParamsError(Exception):
-    """A request names an unknown tool, resource or argument. The text is for the client."""
+    """The error for a request with an unknown tool, resource or argument. Its text is sent to the client."""
 
 
 class CancelledCall(Exception):
-    """The client no longer waits for the answer."""
+    """The error that ends a call because the client no longer waits for the answer."""
 
 
 @dataclass(slots=True)
 class CallProgress:
-    """Reports a call's progress to the client, and tells the call whether its client still waits."""
+    """Reports a call's progress to the client, and ends the call if the client no longer waits."""
 
     send: Callable[[Json], None]
     token: str | int | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def report(self, done: float, words: str) -> None:
-        """Send a progress notification, if the client wants them. CancelledCall if it no longer waits."""
+        """Send a progress notification if the client wants them. CancelledCall if it no longer waits."""
         if self.cancelled.is_set():
             raise CancelledCall
         if self.token is not None:
@@ -51,27 +51,27 @@ class CallProgress:
             self.send({"method": "notifications/progress", "params": params})
 
     def wait(self, seconds: float) -> None:
-        """Sleep; raise CancelledCall as soon as the client no longer waits."""
+        """Sleep; raise CancelledCall as soon as the client no longer waits for the call."""
         if self.cancelled.wait(seconds):
             raise CancelledCall
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOffer:
-    """What a server offers, as functions that return plain JSON. `call` and `read` raise ParamsError for an
-    unknown name or argument."""
+    """The functions of a server, which return plain JSON. `call` and `read` raise ParamsError for an unknown
+    name or argument."""
 
     info: Json
     instructions: str
     tools: Callable[[], list[Json]]
     call: Callable[[str, Json, str, CallProgress], Json]
-    """(tool, arguments, name of the client, progress) -> result of `tools/call`."""
+    """A function: (tool, arguments, name of the client, progress) -> result of `tools/call`."""
     templates: Callable[[], list[Json]]
     read: Callable[[str], Json]
-    """Address of a resource -> result of `resources/read`."""
+    """A function: address of a resource -> result of `resources/read`."""
     prompts: Callable[[], list[Json]] = list
     prompt: Callable[[str, Json], Json] | None = None
-    """(name, arguments) -> result of `prompts/get`."""
+    """A function: (name, arguments) -> result of `prompts/get`."""
 
 
 class McpServer:
@@ -101,7 +101,7 @@ class McpServer:
             }
 
     def serve(self) -> None:
-        """Answer until the input ends; then cancel waiting calls, and give the others a moment to end."""
+        """Answer requests until the input ends; then cancel waiting calls and give others a moment to end."""
         for message in self._lines.messages():
             if "method" in message:
                 self._request(message["method"], message.get("id"), message["params"])
@@ -132,7 +132,7 @@ class McpServer:
         meta = params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None
         progress = CallProgress(self._lines.send, token if isinstance(token, str | int) else None)
-        # The newer version sends the client's name in each request.
+        # The newer protocol version sends the client's name in each request.
         newer = meta.get("io.modelcontextprotocol/clientInfo") if isinstance(meta, dict) else None
         client = _client_name(newer) or self._client
 
@@ -190,7 +190,7 @@ class McpServer:
 
 
 def _list_new_fields() -> Json:
-    """Return fields that the newer version requires in an answer; older clients ignore them."""
+    """Return the fields that the newer protocol version requires in an answer; older clients ignore them."""
     return {"resultType": "complete", "ttlMs": LISTS_MS, "cacheScope": "private"}
 
 

@@ -24,7 +24,7 @@ from pancode.kernel.jsonrpc import standard_input
 
 Json = dict[str, Any]
 MOST = 200_000
-"""The maximum number of characters of a resource."""
+"""The most characters of a resource that an answer contains."""
 _ADDRESS = re.compile(r"pancode://runs/([A-Za-z0-9-]{1,40})/(receipt|log|diff)")
 _KINDS = {
     "receipt": ("application/json", "signed proof of what the run did"),
@@ -34,7 +34,7 @@ _KINDS = {
 
 
 def list_templates() -> list[Json]:
-    """Return the templates as `resources/templates/list` shows them."""
+    """Return the resource templates as `resources/templates/list` shows them."""
     return [
         {
             "uriTemplate": f"pancode://runs/{{run}}/{name}",
@@ -47,7 +47,7 @@ def list_templates() -> list[Json]:
 
 
 def read_resource(client: Client, address: str) -> Json:
-    """Return the result of `resources/read`. ParamsError for an unknown address."""
+    """Return the result of `resources/read`. Raises ParamsError for an unknown address."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         raise ParamsError(f"resource {address[:100]} not found; try pancode://runs/RUN/receipt, log or diff")
@@ -79,8 +79,8 @@ INSTRUCTIONS = (
 
 
 def serve(groups: Collection[str] = ()) -> None:
-    """Answer on standard input and output until the input ends. Everything else goes to standard error.
-    `groups`: groups of tools listed in addition to the core. UsageError for an unknown one."""
+    """Answer on standard input and output until the input ends. All other output goes to standard error.
+    `groups`: groups of tools to list in addition to the core. Raises UsageError for an unknown group."""
     known = (*tools.GROUPS, tools.ALL)
     if wrong := [name for name in groups if name not in known]:
         raise UsageError(
@@ -90,12 +90,12 @@ def serve(groups: Collection[str] = ()) -> None:
 
 
 def _make_client(works: bool) -> Client:
-    """Return a client. `works`: it starts a fleet that was taken down, as a dispatch by a user does."""
+    """Return a client. `works`: it also starts a fleet that was taken down, as a user's dispatch does."""
     return Client(place_of(os.environ), works=works, note=_note)
 
 
 def make_offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[str] = ()) -> ServerOffer:
-    """Return what the server offers; the coordinator is first contacted at the first call."""
+    """Return the functions of the MCP server; the coordinator is first contacted at the first call."""
     words = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: ids.token(16)))
     return ServerOffer(
         info=INFO,
@@ -112,7 +112,7 @@ def make_offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[st
 
 
 def _format_caller(client: str) -> str:
-    """Return the user whose program sends the request, with the program's name."""
+    """Return the name to record as the caller: the user, with the name of the requesting program."""
     return f"{find_user()} ({client})"
 
 

@@ -34,9 +34,9 @@ from pancode.sessions.conversation.model import (
 )
 
 READ_BYTES, SAID_CHARS = 20_000, 40_000
-"""The most bytes of a session's output, and the most characters of one turn, in one answer."""
+"""The most bytes of a session's output, and the most characters of one turn, that one answer contains."""
 MOST_LINE = 1 << 20
-"""The most bytes of an output line; longer ones are left out."""
+"""The most bytes of an output line; longer lines are left out."""
 _SHOWN = ("session", "state", "reason", "run", "node", "agent", "model", "title", "asks", "changed_at")
 
 
@@ -54,7 +54,7 @@ def _describe_session(shape: Json) -> Json:
 
 
 def _say(call: McpToolCall) -> Any:
-    """Send a message; with `seconds`, wait that long and also return its turn so far."""
+    """Send a message. With `seconds`, wait that long for the turn and also return its output so far."""
     path, body = path_of("sessions", call.text("run"), "words"), {"by": call.by, "text": call.text("text")}
     if call.given.get("key"):
         answer = call.client.post(path, body, key=call.text("key"))
@@ -88,7 +88,7 @@ def _say(call: McpToolCall) -> Any:
 
 
 def _read(call: McpToolCall) -> Any:
-    """Return the conversation since `since`, and the value of `since` to continue with."""
+    """Return the conversation since `since`, and the value of `since` for the next call."""
     since = mark = str(call.given.get("since", ""))
     lines: list[Json] = []
     path = path_of("sessions", call.text("run"))
@@ -105,8 +105,8 @@ def _read(call: McpToolCall) -> Any:
 def _read_lines(
     call: McpToolCall, run: str, since: str, runtime: str
 ) -> Iterator[tuple[str, int, list[Part]]]:
-    """Yield for each line of the stored output: its end (`RUN:BYTE`), how many bytes were read up to there,
-    and the parts of the conversation that it adds."""
+    """Yield for each line of the stored output: where it ends (`RUN:BYTE`), how many bytes were read up to
+    there, and the parts of the conversation that the line adds."""
     talk, read = SessionTalk(MOST_LINE), 0
     path = path_of("sessions", run, "stream")
     for happened in call.client.events("GET", path, query={"since": since or None}):
@@ -121,7 +121,7 @@ def _read_lines(
 
 
 def _tell(lines: list[Json], part: Part) -> None:
-    """Add an entry as a reader of the session sees it; pieces of one text go into one entry."""
+    """Add a part of the conversation as an entry of the answer; pieces of one text go into one entry."""
     match part:
         case HeardMessage(text=text) if text:
             lines.append({"fleet" if part.is_fleets else "person": part.by, "said": text})

@@ -33,7 +33,7 @@ from pancode.kernel.formatting import format_gpus, reveal_invisible
 
 
 def _show(call: McpToolCall) -> Any:
-    """Return the settings; with `key`, only that setting or group."""
+    """Return PanCode's settings; with `key`, only that setting or group."""
     rows = call.client.get("/v1/config", cwd=call.cwd)["settings"]
     key = str(call.given.get("key", ""))
     return {
@@ -55,7 +55,7 @@ def _propose_change(call: McpToolCall) -> Any:
 
 
 _TARGETS = {"budget": "day", "preset": "preset", "session": "safety"}
-"""The default target of each kind."""
+"""The target of a proposed change if none is given, by kind of change."""
 CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "config_show",
@@ -242,7 +242,7 @@ def _describe_fleet(call: McpToolCall) -> Any:
 
 
 def _state_of(runtime: Json) -> str:
-    """Return the version of a runtime that is ready, else the reason why it is not."""
+    """Return the version of a runtime that is ready, or else the reason why it is not."""
     ready = runtime["state"] == "ok" or runtime.get("served")
     return str(runtime["version"] or "ok") if ready else str(runtime["state"]).replace("_", " ")
 
@@ -275,7 +275,7 @@ RECORDS, MOST_RECORDS = 500, 6
 
 
 def _select_records(rows: list[Json], **equal: str) -> list[Json]:
-    """Return the records with these values, most runs first; a rate of too few runs is unknown."""
+    """Return the agents' records with these values, most runs first; a rate of too few runs is unknown."""
     mine = [row for row in rows if all(row[name] == value for name, value in equal.items())]
     kept = ("agent", "model", "kind", "size", "runs", "good")
     return [
@@ -288,7 +288,7 @@ def _select_records(rows: list[Json], **equal: str) -> list[Json]:
 
 
 def _dispatch(call: McpToolCall) -> Any:
-    """Dispatch like the command, and answer as soon as the run is queued."""
+    """Dispatch as the command does, and answer as soon as the run is queued."""
     where = {} if "project" in call.given else call.where()
     body = {**call.given, **where, "by": call.by, **describe_parent()}
     answer = call.client.post_work("/v1/runs", body, lambda under_way: call.progress.report(0, "snapshot"))
@@ -298,7 +298,7 @@ def _dispatch(call: McpToolCall) -> Any:
 
 
 def _explore_questions(call: McpToolCall) -> Any:
-    """Wait until all scouts have answered or time is up; the same call again finds those still running."""
+    """Wait until all scouts have answered or time is up. A repeated call waits for those still running."""
     names = ("questions", "again", "node", "model", "runtime")
     body = {name: call.given[name] for name in names if name in call.given}
     body |= {"look": call.given["depth"]} if "depth" in call.given else {}
@@ -326,7 +326,7 @@ def _read_scout(call: McpToolCall, row: Json) -> Json:
 
 
 def _wait(call: McpToolCall) -> Any:
-    """Wait until the run ends or time is up; the caller then calls again."""
+    """Wait until the run ends or time is up; in the second case the caller calls again."""
     seconds = min(int(call.given.get("seconds", WAIT_MOST_S)), WAIT_MOST_S)
     run = call.client.get(call.run("brief"))
     for waited in range(seconds):
@@ -357,7 +357,7 @@ def _search_history(call: McpToolCall) -> Any:
 
 
 def _read_log(call: McpToolCall) -> Any:
-    """Return the log from an offset, or its last bytes; `left_out`: how many bytes precede those."""
+    """Return a run's log from an offset, or its last bytes; `left_out`: how many bytes precede these."""
     stream, tail = call.given.get("stream", "out"), call.given.get("tail")
     offset, attempt = call.given.get("offset", 0), ""
     if tail is not None:
@@ -375,7 +375,7 @@ def _read_log(call: McpToolCall) -> Any:
 
 
 def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
-    """Return how many bytes of the log are stored, and its attempt; each call skips further ahead."""
+    """Return how many bytes of the log are stored, and its attempt. Few calls: each skips twice as far."""
     first = call.client.log(call.text("run"), stream, "", 0)
 
     def at(offset: int) -> int:
@@ -390,7 +390,7 @@ def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
 
 
 def _read_receipt(call: McpToolCall) -> Any:
-    """Return what the node has signed, in readable form, and its digest; `verify` checks it."""
+    """Return what the node has signed, in readable form, and its digest; the tool `verify` checks it."""
     row = call.client.get(path_of("receipts", call.text("run")))
     kept = ("run", "attempt", "node", "outcome", "digest", "stored_at", "statement")
     return {name: row[name] for name in kept if name in row}
@@ -623,7 +623,7 @@ GROUPS = tuple(dict.fromkeys(tool.group for tool in TOOLS))
 
 
 def list_tools(groups: Collection[str]) -> list[Json]:
-    """Return the tools of the core and of these groups, as `tools/list` shows them."""
+    """Return the tools of the core group and of these groups, as `tools/list` shows them."""
     return [tool.listed() for tool in TOOLS if tool.group == CORE or ALL in groups or tool.group in groups]
 
 
@@ -640,7 +640,7 @@ def call_tool(
     progress: CallProgress,
 ) -> Json:
     """Return the result of `tools/call`. A refusal or an invalid argument is also a result, so that the model
-    reads the reason. ParamsError for an unknown tool."""
+    reads the reason. Raises ParamsError for an unknown tool."""
     tool = BY_NAME.get(name)
     if tool is None:
         raise ParamsError(f"tool {name[:100]} not found; use one of {', '.join(BY_NAME)}")

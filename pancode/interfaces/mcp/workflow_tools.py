@@ -33,14 +33,14 @@ _OF_A_STEP: Json = {
 
 
 def _begin_batch(call: McpToolCall) -> Any:
-    """Begin a batch; all tasks are admitted before the first one starts."""
+    """Begin a batch; the admission gates check all tasks before the first one starts."""
     rows = [{"task": str(task)} for task in call.given["tasks"]]
     body = {"kind": "batch", "steps": _make_steps(call, rows), "concurrency": call.given.get("concurrency")}
     return _begin_workflow(call, body)
 
 
 def _make_steps(call: McpToolCall, rows: Sequence[Mapping[str, str]]) -> list[Json]:
-    """Return the steps: the options of the call for all, replaced by those of each row."""
+    """Return the steps of a workflow: each row's options, with the options of the call as defaults."""
     work = {name: call.given[name] for name in WORK if name in call.given}
     return [{"name": f"{n}", "dispatch": {**work, **row}} for n, row in enumerate(rows, 1)]
 
@@ -60,7 +60,7 @@ def _begin_chain(call: McpToolCall) -> Any:
 
 
 def _begin_race(call: McpToolCall) -> Any:
-    """Begin a race: one task for several agents or models, or several times for the same one."""
+    """Begin a race: one task for several agents or models, or several runs of one agent for it."""
     task, given = call.text("task"), call.given
     lists = [name for name in ("agents", "models", "best_of") if given.get(name)]
     if len(lists) != 1:
@@ -68,18 +68,19 @@ def _begin_race(call: McpToolCall) -> Any:
     named = lists[0].removesuffix("s")
     rows = [{named: str(one)} for one in given[lists[0]]] if named != "best_of" else [{}] * given["best_of"]
     if len(rows) < 2:
-        raise ParamsError(f"{lists[0]} requires two or more")
+        raise ParamsError(f"{lists[0]} requires two or more entries")
     steps, rule = _make_steps(call, [{"task": task, **row} for row in rows]), {"by": given.get("by", "first")}
     return _begin_workflow(call, {"kind": "race", "input": task, "steps": steps, "race": rule})
 
 
 def _run_workflow(call: McpToolCall) -> Any:
-    """Run a workflow by name or path; read and check it like `pancode chain`."""
+    """Run a workflow by name or path; its file is read and checked as `pancode chain` does."""
     from pancode.workflows.files.reader import check_workflow
     from pancode.workflows.files.search import WorkflowPlaces
 
     flags = {name: call.given[name] for name in WORK if name in call.given}
-    remote = remote_of(os.environ) is not None  # workflow files are read here, and their content is sent
+    # workflow files are read on this machine, and their content is sent
+    remote = remote_of(os.environ) is not None
     cwd = folder_here() if remote else call.cwd or folder_here()
     source = WorkflowPlaces.seen_from(home_here(os.environ), cwd, os.environ).find(call.text("workflow"))
     found = check_workflow(source.text, source.place, source.name, flags)

@@ -1,1 +1,1 @@
-"""The commands of issues."""
+"""The commands for issues."""

@@ -19,13 +19,13 @@ from pancode.sessions.commands.export import fetch_conversation, format_markdown
 from pancode.workspaces.answers import WORKSPACE
 
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
-_PROJECT = "Its project (default: the project of the current folder)."
+_PROJECT = "The project of the issue (default: the project of the current folder)."
 Project = Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)]
 
 
 @verb("issue ls", "pancode issue", "pancode issue ls --project shop")
 def ls(*, project: Project = None, face: Json) -> None:
-    """List issues being worked on, with the state in their trackers; then the project's open issues.
+    """List issues that runs work on, with the state in their trackers; then the project's other open issues.
 
     `pancode project add --tracker` sets where a project's issues are: GitHub, GitLab or Linear. The token is
     a stored secret (`pancode config secret`), the coordinator's GITHUB_TOKEN, GITLAB_TOKEN or LINEAR_API_KEY,
@@ -93,7 +93,10 @@ def on(
     if plans:
         if agent is not None or budget is not None or dry_run:
             what = "--plan excludes --agent, --budget and --dry-run: a plan has its own agent"
-            fix = f"pancode issue work {issue} --plan; give the other options when the plan is carried out"
+            fix = (
+                f"pancode issue work {issue} --plan; give the other options later, when you have the plan "
+                "carried out"
+            )
             raise UsageError(what, fix=fix)
         status = plan(issue, model=model, runtime=runtime, node=node, face=face)
         face.note(f"next: pancode issue plan --keep {issue.lower()}; then: pancode issue work {issue}")
@@ -137,16 +140,16 @@ def plan(
     runtime: Annotated[str | None, option("Runtime of the planner.", "R")] = None,
     node: Annotated[str | None, option("Use only this node.", "N", complete=completions.nodes)] = None,
     keep: Annotated[
-        bool, option("Write the newest plan into its workspace, with the conversation.", "--keep")
+        bool, option("Write the newest plan into its workspace, together with the conversation.", "--keep")
     ] = False,
     face: Json,
 ) -> int:
     """Plan an issue or a task with a planner in a separate workspace, or return to that conversation.
 
-    The planner only reads. It asks what is in scope, how to do it, which edge cases matter, how it is tested
-    and what is excluded, and then writes the plan. --keep stores it in the workspace as docs/NAME-plan.md,
-    where the next work finds it: `issue work ISSUE`, `dispatch --workspace NAME`, or a chain that `workflow
-    plan` makes of its steps. It lands with the change.
+    The planner only reads. It asks what is in scope, how to do it, which edge cases matter, how to test the
+    work and what is excluded, and then writes the plan. --keep stores the plan in the workspace as
+    docs/NAME-plan.md, where the next work finds it: `issue work ISSUE`, `dispatch --workspace NAME`, or a
+    chain that `workflow plan` makes of its steps. The plan lands with the change.
     """
     if keep:
         return keep_plan(face, what)
@@ -161,7 +164,7 @@ def plan(
             raise UsageError(f"the planning session has already started: {there['run']}", fix=fix)
         return run(["sessions", "attach", there["run"]])
     name = there["workspace"]
-    face.note(f"plan {name}: to write it to {there['file']}: pancode issue plan --keep {name}")
+    face.note(f"plan {name}: to write the plan to {there['file']}: pancode issue plan --keep {name}")
     chosen = {"--model": model, "--runtime": runtime, "--node": node}
     flags = [word for flag, value in chosen.items() if value is not None for word in (flag, value)]
     place = ("--agent", PLANNER, "--workspace", there["workspace"])
@@ -172,7 +175,9 @@ def keep_plan(face: Face, name: str) -> int:
     client, name = face.client(works=True), name.lower()
     newest = client.get(WORKSPACE.at(name))["runs"]
     if not newest:
-        raise UsageError(f"{name} has no plan yet", fix=f"pancode issue plan {name}", code="no_plan")
+        raise UsageError(
+            f"{name} has no plan yet", fix=f"make a plan: pancode issue plan {name}", code="no_plan"
+        )
     suspend_session(face, client, newest[-1]["run"])
     talk = format_markdown(fetch_conversation(client, newest[-1]["run"]))[-MOST_QUESTIONS:]
     done = client.post(KEEP_PLAN.at(name), {"questions": talk, "by": find_user()})

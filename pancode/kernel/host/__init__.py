@@ -1,1 +1,1 @@
-"""Access to the coordinator's machine: files, locks, processes, and data files installed with PanCode."""
+"""Access to the coordinator's machine: files, locks, processes and the data files installed with PanCode."""

@@ -1,4 +1,4 @@
-"""Measures the disk space of a folder."""
+"""Measures how much disk space a folder uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 512
 
 def bytes_in(path: Path) -> int:
     """Return the bytes on disk of a file, or of all files below a folder; unreadable ones count as 0. A file
-    with several names counts once."""
+    with several names (hard links) counts once."""
     seen, left = dict[tuple[int, int], int](), [os.fspath(path)]
     with suppress(OSError):
         _count(seen, os.stat(path, follow_symlinks=False))
@@ -31,6 +31,6 @@ def _count(seen: dict[tuple[int, int], int], state: os.stat_result) -> None:
 
 
 def sizes_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """Return the bytes on disk by name below the folder, largest first; missing names are left out."""
+    """Return the bytes on disk of each name in the folder, largest first; missing names are left out."""
     found = {name: bytes_in(folder / name) for name in names if os.path.lexists(folder / name)}
     return dict(sorted(found.items(), key=lambda one: -one[1]))

@@ -1,4 +1,4 @@
-"""Plain files of the coordinator: archived receipts, and files that are either whole or absent."""
+"""Plain files of the coordinator: archived receipts, and writes that leave a file whole or unchanged."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from node_agent.wire.identity import AttemptId
 from pancode.kernel.errors import UnavailableError
 
 KEEP_FREE = 256 * 2**20
-"""Bytes of disk that receipts without settlement must leave free for those that settle."""
+"""Bytes of disk that receipts which settle nothing must leave free, so that other receipts can settle."""
 COPIED_S = 10
 """The most seconds between PanCode's write of a file and its rename, even on a slow disk."""
 
 
 class FileArchive:
-    """Countersigned receipts as lines of JSON, one file per day, readable without the ledger.
+    """An archive of countersigned receipts as lines of JSON, one file per day, readable without the ledger.
 
-    `{"attempt": "RUN.ATTEMPT.LEASE", "receipt": ENVELOPE}`. A line that a crash has cut short stays, and the
-    next one begins after it. A separate file per receipt would take a tenth of the time of settling.
+    A line: `{"attempt": "RUN.ATTEMPT.LEASE", "receipt": ENVELOPE}`. A line that a crash has cut short stays;
+    the next begins after it. A separate file per receipt would take a tenth of the time of settling.
     """
 
     def __init__(self, root: Path, clock: Clock) -> None:
         self.root, self._clock = root, clock
         self._whole: Path | None = None
-        """The file whose last line is known to be whole."""
+        """The file whose last line is known to be complete."""
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
-        """Store receipts, durable on return, with one sync of the disk; equal ones get another line.
-        UnavailableError on a full disk: some of them may be stored."""
+        """Store receipts, durable on return, with one sync of the disk. A receipt stored twice gets two
+        lines. UnavailableError on a full disk; some of the receipts may be stored by then."""
         day = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC).date()
         path = self.root / f"{day}.jsonl"
         lines = "".join(f'{{"attempt":"{one}","receipt":{envelope}}}\n' for one, envelope in receipts)
@@ -43,7 +43,7 @@ class FileArchive:
             raise UnavailableError(
                 "cannot archive the receipt",
                 why=str(exc),
-                fix="nothing is lost; free disk space (df), or check permissions",
+                fix="nothing is lost; free disk space (see: df), or check permissions",
             ) from exc
         self._whole = path
 
@@ -55,7 +55,7 @@ class FileArchive:
 
 
 class FileEpochs:
-    """The newest epoch, in a small file next to the ledger, which backups leave out.
+    """The store of the newest epoch: a small file next to the ledger, which backups leave out.
 
     A file that was restored from a backup anyway is detected by its times: restoring resets the modification
     time, but never the change time.
@@ -65,7 +65,7 @@ class FileEpochs:
         self.path = path
 
     def last(self) -> int | None:
-        """Return the epoch; None for a file that is missing, damaged or copied from elsewhere."""
+        """Return the epoch; None if the file is missing, damaged or copied from elsewhere."""
         try:
             epoch, state = int(self.path.read_text()), self.path.stat()
         except (OSError, ValueError):
@@ -74,29 +74,30 @@ class FileEpochs:
         return None if copied or epoch < 1 else epoch
 
     def keep(self, epoch: int) -> None:
-        """Write the file atomically and durably."""
+        """Write the epoch to the file atomically and durably."""
         try:
             write_durable(self.path, f"{epoch}\n".encode())
         except OSError as exc:
             raise UnavailableError(
                 "cannot store the new epoch",
                 why=str(exc),
-                fix="nothing is lost; free disk space (df), or check permissions",
+                fix="nothing is lost; free disk space (see: df), or check permissions",
             ) from exc
 
 
 def make_private(folder: Path) -> None:
-    """Create the folder and its missing parents, accessible only by their owner. OSError."""
+    """Create the folder and its missing parents, accessible only by their owner. Raises OSError."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    for one in reversed(missing):  # mkdir with `parents` would leave the mode of the parents to the umask
+    # mkdir with `parents` would leave the mode of the parents to the process's umask
+    for one in reversed(missing):
         one.mkdir(mode=0o700, exist_ok=True)
     if not missing:
-        folder.mkdir(exist_ok=True)  # raises FileExistsError if it is not a directory
+        folder.mkdir(exist_ok=True)  # raises FileExistsError if the path is not a directory
 
 
 def append_durable(path: Path, lines: bytes, whole: bool) -> None:
-    """Append these lines to the file, so that they survive a power failure. Mode 0600. `whole`: this process
-    wrote the last lines there completely, and nothing has written since."""
+    """Append these lines to the file so that they survive a power failure. The file gets mode 0600. `whole`:
+    whether this process wrote the last line there completely, and no other has written since."""
     if not whole:
         make_private(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -114,7 +115,7 @@ def append_durable(path: Path, lines: bytes, whole: bool) -> None:
 
 
 def write_durable(path: Path, data: bytes) -> None:
-    """Replace the file's bytes, or leave it unchanged, even at a power failure. Mode 0600."""
+    """Replace the file's bytes, or leave the file unchanged, even at a power failure. It gets mode 0600."""
     make_private(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -134,7 +135,7 @@ def _write(handle: int, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in the folder survive a power failure."""
+    """Sync the folder, so that the names in it survive a power failure."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

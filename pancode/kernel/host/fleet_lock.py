@@ -1,11 +1,11 @@
-"""Ensures that a fleet's key is used once on this machine: a copied home cannot start a second coordinator.
+"""Ensures that a fleet's key is used once on this machine: a copy of PANCODE_HOME starts no coordinator.
 
 It binds an abstract unix socket. That name disappears with its owner, is not a file that a copy or a backup
-could include, and does not depend on the home's path. Systems without such names have no such check.
+could include, and does not depend on PANCODE_HOME's path. Systems without such names have no such check.
 
 The name is public, and a run on this machine could bind it too. So an owner counts only if it can be a
-coordinator: in the same process namespace, and outside every attempt. Another owner does not prevent a
-start; it is reported.
+coordinator: in the same process namespace, and outside every attempt. Another owner does not prevent a start;
+it is reported.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pancode.kernel.errors import UnavailableError
 from pancode.kernel.host.process_attempts import attempts_of, start_of
 
 PATIENCE_MS = 5_000
-"""How many ms to wait for the name, which a stopping coordinator may still have."""
+"""How many ms to wait for the name, because a stopping coordinator may still use it."""
 _STEP_S = 0.05
 _BACKLOG = 4_096
 """The length of the listen queue, in which callers wait without an answer; the kernel may allow less."""
 
 
 class CopyAtWorkError(UnavailableError):
-    """The fleet of this home already has a coordinator, on another copy of the home."""
+    """The error that another copy of this PANCODE_HOME already has a coordinator for its fleet."""
 
     code = "copy_at_work"
     retryable = False
@@ -43,7 +43,7 @@ class Alone:
         self._clock, self._patience_ms = clock, patience_ms
         self._socket: socket.socket | None = None
         self.squatter: int | None = None
-        """Pid of a process that has the name but is not a coordinator; 0: it is not visible from here."""
+        """Pid of a process that uses the name but is not a coordinator; 0 if it is not visible from here."""
 
     def take(self) -> None:
         """Take the name. CopyAtWorkError, with the pid, while another coordinator of this user has it."""
@@ -62,7 +62,7 @@ class Alone:
             self._socket = None
 
     def _try(self) -> int | None:
-        """Return the pid of another coordinator with the name; None: it is ours now, or a stranger has it."""
+        """Take the name, or return the pid of the coordinator that has it. None does not mean success."""
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             made.bind(self._address)
@@ -74,8 +74,8 @@ class Alone:
         return None
 
     def _find_holder(self) -> int | None:
-        """Return the pid of another coordinator of our user that has the name. Another user must not prevent
-        our start, and a holder in this same process is not a copy."""
+        """Return the pid of this user's other coordinator that has the name, or None. A process of another
+        user must not prevent a start, and this process itself is not a copy."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.setblocking(False)
             try:
@@ -94,8 +94,9 @@ class Alone:
     def _in_use(self, pid: int) -> CopyAtWorkError:
         return CopyAtWorkError(
             f"the fleet of {self._home} already has a coordinator, pid {pid}",
-            why="it uses another copy of this home; two coordinators would compete for nodes and runs",
-            fix="use the home of that coordinator, or stop it there first: pancode fleet down",
+            why="it uses another copy of this PANCODE_HOME; two coordinators would compete for nodes and "
+            "runs",
+            fix="use the PANCODE_HOME of that coordinator, or stop it there first: pancode fleet down",
         )
 
 

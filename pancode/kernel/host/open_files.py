@@ -1,4 +1,4 @@
-"""The limit of open files of this process: raised at its start, with some in reserve."""
+"""Raises the limit of open files of this process at its start, and reserves some of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ ENOUGH = 1 << 16
 """A sufficient number of open files; not the system's maximum, because child processes inherit the limit, and
 some loop over every number."""
 _SPARE = 128
-"""How many are reserved for API, ledger and git, so that a user can still diagnose problems at the limit."""
+"""Open files reserved for API, ledger and git, so that a user can still diagnose problems at the limit."""
 
 
 def raise_limit() -> int:
-    """Raise the soft limit to the hard one, or to a sufficient number, and return it. Never lowers it."""
+    """Raise the soft limit to the hard limit or to `ENOUGH`, and return the limit. Never lowers it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -28,6 +28,6 @@ def read_limit() -> int:
 
 
 def is_spare(number: int) -> bool:
-    """Whether a newly opened file uses a reserved number; the system assigns the lowest free one."""
+    """Whether a newly opened file has a reserved number; the system assigns the lowest free number."""
     limit = read_limit()
     return number >= limit - min(_SPARE, limit // 4)

@@ -1,7 +1,7 @@
-"""Finds the attempts that a process of this machine belongs to, directly or through its parents.
+"""Finds the attempts to which a process of this machine belongs, directly or through its parents.
 
 There are three marks: the environment that every process of an attempt inherits, the shim at the top of its
-process tree, and the attempt's scope. A process can erase its own environment, but not its parents'.
+process tree, and the attempt's systemd scope. A process can erase its own environment, but not its parents'.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SCOPE = re.compile(r"/pancode-f-[^:/]+:([^:/]+):[^/]*\.scope")
 
 
 def start_of(pid: int) -> str:
-    """Return the start time in kernel ticks: with the pid, a unique id of the process. Empty if it ended."""
+    """Return the process's start time in kernel ticks; with the pid it is a unique id. Empty if it ended."""
     return _read_stat(pid)[1]
 
 
@@ -37,7 +37,7 @@ def attempts_of(pid: int, start: str) -> tuple[AttemptId, ...] | None:
 
 
 def _walk(pid: int) -> list[str] | None:
-    """Return the marks from the process up to the root; None: one of its parents has just ended."""
+    """Return the attempt marks from the process up to the root; None if one of its parents has just ended."""
     found, scopes = list[str](), _read_scopes(pid)
     while pid > 0:
         above, start = _read_stat(pid)
@@ -49,7 +49,7 @@ def _walk(pid: int) -> list[str] | None:
 
 
 def _read_marks(pid: int) -> list[str]:
-    """Return the marks in a process's environment and standard error; none for another user's process."""
+    """Return the attempt marks in a process's environment and stderr; empty for another user's process."""
     marks: list[str] = []
     with suppress(OSError):
         whole = _read(f"/proc/{pid}/environ")
@@ -68,7 +68,7 @@ def _read_scopes(pid: int) -> list[str]:
 
 
 def _read_stat(pid: int) -> tuple[int, str]:
-    """Return the parent's pid and the start time, which is empty for a process that has ended."""
+    """Return the parent's pid and the start time; the start time is empty if the process has ended."""
     try:
         fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
@@ -77,7 +77,7 @@ def _read_stat(pid: int) -> tuple[int, str]:
 
 
 def _read(path: str) -> bytes:
-    """Read the whole file with plain system calls, because every dispatch waits for it."""
+    """Read the whole file with plain system calls, which are fast: every dispatch waits for this."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = [os.read(handle, 65_536)]

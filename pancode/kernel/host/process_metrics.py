@@ -1,4 +1,4 @@
-"""Measures this process and the disk of its home, under the metric names of Prometheus clients."""
+"""Measures this process and the disk of PANCODE_HOME, under the metric names that Prometheus clients use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from node_agent.wire.clock import Clock
 
 
 class Itself:
-    """Metrics of this process; create it at the start. `home`: the folder whose disk is measured."""
+    """The metrics of this process; create it at the start. `home`: the folder whose disk is measured."""
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home = home
@@ -22,7 +22,7 @@ class Itself:
         self._process = psutil.Process()
 
     def figures(self) -> Mapping[str, float]:
-        """Return the metrics by name, without those that this system does not report."""
+        """Return the metrics by name; those that this system does not report are left out."""
         spent = self._process.cpu_times()
         found: dict[str, float] = {
             "process_start_time_seconds": self._started_s,

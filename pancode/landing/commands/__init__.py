@@ -1,1 +1,1 @@
-"""`pancode land` and `pancode review`: land results on branches and in files."""
+"""The commands `pancode land` and `pancode review`, which land results on branches and in files."""

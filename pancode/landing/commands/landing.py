@@ -1,4 +1,4 @@
-"""`pancode land`: land a run's change in your files or on a branch, push it, open its pull request."""
+"""`pancode land`: lands a run's change in files or on a branch, pushes it, and opens a pull request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WITHOUT_GATE = "Leave out this gate, given as its command; may be repeated."
 MOST_SAID = 20
 """How many lines of a remote's own output are shown."""
 PULL_S = 180.0
-"""Seconds that a pull request may take: longer than all requests to a forge together."""
+"""Seconds that a pull request may take; more than all requests to a forge may take together."""
 _PUSH_TO = "Land on this branch, and push it with your own git."
 _RESOLVE = "Let an agent resolve the conflict in a new run; land it if its gates pass."
 _HOW = "How to make the commits on the branch (default: the setting land.how)."
@@ -50,7 +50,7 @@ class PullWanted:
 def pull_request(
     face: Face, client: Client, report: Mapping[str, Any], wanted: PullWanted
 ) -> Mapping[str, Any]:
-    """Return the report with the pull request. ApiError from the coordinator; landing and push stay done."""
+    """Open the pull request and return the report with it. Raises ApiError; landing and push remain done."""
     pushed = report.get("pushed")
     if pushed is None:
         return report
@@ -94,7 +94,7 @@ def push_branch(face: Face, remote: str, branch: str, report: Mapping[str, Any])
 
 
 def _not_pushed(remote: str, branch: str, output: str, err: bytes) -> WorkspaceError:
-    """Return the error, with the remote's text; a refused push has its own fix. `output`: porcelain."""
+    """Return a failed push's error with the remote's text; a refusal has another fix. `output`: porcelain."""
     refused = next((row.split("\t")[-1] for row in output.splitlines() if row.startswith("!\t")), "")
     to, ours = shlex.quote(remote), shlex.quote(branch)
     fix = f"fix the remote (git ls-remote {to} must answer), then: git push {to} {ours}"
@@ -111,7 +111,7 @@ def _not_pushed(remote: str, branch: str, output: str, err: bytes) -> WorkspaceE
 
 
 def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
-    """Resolve a conflict by a run; return the run's exit status, or that of its failed landing."""
+    """Dispatch a run that resolves the conflict; return its exit status, or that of its failed landing."""
 
     def ask(name: str) -> Any:
         return follow.post_with_progress(face, client, RESOLVE.at(name), {"by": find_user(), **body})
@@ -133,9 +133,9 @@ def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) 
 
 
 def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitCode, bool]:
-    """Queue all of them, in the order in which they ended, and show how each landing ends.
+    """Queue the landings of all runs that passed, in the order in which they ended, and show how each ends.
 
-    Return the exit status, and whether any of them landed.
+    Return the exit status, and whether any change has landed.
     """
     client = face.client()
     rows = client.get(GREEN, folder=work_folder())["runs"]
@@ -148,13 +148,13 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
     for row in rows:
         files, task = len(row["files_changed"]), clip_columns(escape_line(row["task"]), 60)
         head += f"  {row['run']}  {count_noun(files, 'file')}  {task}\n"
-    question = f"{head}Land them, one after the other?"
+    question = f"{head}Land these changes, one after the other?"
     if not approved and not face.confirm(question, "pancode land --all-green --yes"):
         return ExitCode.INTERRUPTED, False
     if approved:
         face.note(head.rstrip())
     ends, left = list[dict[str, Any]](), [row["run"] for row in rows]
-    refused = dict[str, dict[str, Any]]()  # the ends of landings that were refused before they were queued
+    refused = dict[str, dict[str, Any]]()  # report landings that were refused before they were queued
     try:
         for run in left:
             try:
@@ -202,7 +202,10 @@ def land(
     *,
     run: Annotated[
         str | None,
-        Argument(autocompletion=completions.complete_runs, help="Without it: list the pending landings."),
+        Argument(
+            autocompletion=completions.complete_runs,
+            help="The run to land; without it, list the pending landings.",
+        ),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
     without_gate: Annotated[list[str] | None, option(_WITHOUT_GATE, "--without-gate", "CMD")] = None,
@@ -217,10 +220,14 @@ def land(
         str | None, option("Message of the commit (default: the run's task).", "-m", "--message", "TEXT")
     ] = None,
     push_to: Annotated[tuple[str, str] | None, option(_PUSH_TO, "--push", "REMOTE BRANCH")] = None,
-    pull_request: Annotated[bool, option("Open a pull request; needs a token.", "--pull-request")] = False,
-    forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
+    pull_request: Annotated[
+        bool, option("Open a pull request, which needs a token.", "--pull-request")
+    ] = False,
+    forge: Annotated[
+        ForgeKind | None, option("Kind of forge (default: the setting forge.HOST.kind).", "--forge")
+    ] = None,
     all_green: Annotated[bool, option("Land every run here whose gates passed.", "--all-green")] = False,
-    yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
+    yes: Annotated[bool, option("Do not ask before --all-green lands the changes.", "--yes", "-y")] = False,
     resolve: Annotated[bool, option(_RESOLVE, "--resolve")] = False,
     detach: Annotated[bool, option("Do not wait for the end of the landing.", "--detach/--wait")] = False,
     face: Json,
@@ -228,9 +235,9 @@ def land(
     """Merge a run's change into your files; on a conflict or Ctrl-C, your files do not change.
 
     Your files get the change without a commit, unless --branch or --push names a branch. The gates of every
-    run that contributed to the change must pass on the result. The whole change of a session
-    is landed. The session finishes its turn first and is then suspended; your next message continues it.
-    Landings of one repository wait for each other, even across a restart of the coordinator.
+    run that contributed to the change must pass on the result. For a session, the whole change is landed: the
+    session finishes its turn and is suspended first; your next message continues it. Landings of one
+    repository wait for each other, even across a restart of the coordinator.
     """
     check_options(run, push_to, forge, resolve=resolve, pulls=pull_request, all_green=all_green)
     branch = _choose_branch(branch, push_to, "-m" if message else "--how" if how else "", detach=detach)
@@ -260,7 +267,7 @@ def land(
 
 
 Push = tuple[str, str] | None
-"""The remote and the branch there."""
+"""The remote, and the branch on the remote."""
 
 
 def check_options(
@@ -287,12 +294,12 @@ def check_options(
 
 
 def _choose_branch(branch: str | None, push_to: Push, commits: str, *, detach: bool) -> str | None:
-    """Return the branch to land on, or None for the default; UsageError if it does not fit the options.
+    """Return the branch to land on, or None for the user's files. UsageError if options do not fit together.
 
-    `commits`: the option that only a commit has.
+    `commits`: the given option that is only valid with a commit, or empty.
     """
     if push_to is not None and (branch not in (None, push_to[1]) or detach):
-        what = "--push sets the branch itself, and waits for the landing"
+        what = "--push sets the branch itself, and must wait for the landing"
         raise UsageError(what, fix=f"--push {push_to[0]} {push_to[1]}")
     if push_to is None and not branch and commits:
         what = f"{commits} requires --branch: without it, no commit is made"
@@ -304,14 +311,14 @@ def _land_one(face: Face, run: str, body: dict[str, Any], push_to: Push, pull: P
     client = face.client()
     run = find_run(client, run)
     if body["wait"]:
-        # landings of the same repository come first
+        # landings of the same repository come before this one
         rows = client.get(LANDINGS, before=run)["landings"]
         if rows:
             names = ", ".join(row["run"] for row in rows[:5])
             face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
     mine = own_checkout(client, run)
     if mine is not None:
-        mine.travel()  # it is merged with the current files
+        mine.travel()  # the change is merged with the files as they are now
     answer = landing.land_and_wait(face, client, run, body)
     if mine is not None and answer["status"] in follow.FINE:
         mine.travel(lands=True)

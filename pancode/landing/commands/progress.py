@@ -1,4 +1,4 @@
-"""The output of `land_and_wait`: what was written to which checkout; Ctrl-C cancels the landing."""
+"""Requests a landing and prints the result: how many files changed in which checkout; Ctrl-C cancels it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pancode.landing.answers import CALL_OFF, LAND, CalledOffRow, LandAnswer
 ELSEWHERE, HELD = "other_repository", "held"
 """The codes of refusals that a user can override with an option."""
 BEHIND = 5
-"""How often, every fifth of a second, to look for a landing that was just requested."""
+"""How many times, at intervals of 0.2 s, to look for a landing that was just requested."""
 
 
 def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
-    """Request a landing and wait; ask the user if it needs approval; Ctrl-C cancels it."""
+    """Request a landing and wait; ask the user if the landing needs approval; Ctrl-C cancels it."""
     try:
         return _land(face, client, run, body)
     except ApiError as refused:
@@ -34,7 +34,9 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
             raise
         approval = str(refused.details.get("yes", ""))
         listed = escape_lines(f"  {one}" for one in refused.why.split("; "))
-        if not face.confirm(f"it changes files that need your approval:\n{listed}Land it?", approval):
+        if not face.confirm(
+            f"the change contains files that need your approval:\n{listed}Land it?", approval
+        ):
             raise
         flags = {flag.removeprefix("--").replace("-", "_"): True for flag in approval.split()}
         return _land(face, client, run, {**body, **flags})
@@ -49,7 +51,7 @@ def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAns
 
 
 def format_landing(report: Mapping[str, Any]) -> str:
-    """Format the report of a landing; names in it may come from a node or a repository."""
+    """Format a landing's report, escaped because names in it may come from a node or a repository."""
     repaired = f"  first: {escape_line(report['recovered'])}\n" if report.get("recovered") else ""
     files = "".join(f"  {escape_line(name)}\n" for name in report.get("files", ()))
     head = f"{report['run']}  {report['status']}"
@@ -64,7 +66,7 @@ def format_landing(report: Mapping[str, Any]) -> str:
 
 
 def landing_line(report: Mapping[str, Any]) -> str:
-    """Format one of several landings on a line; with reason and fix if it did not land."""
+    """Format one of several landings on one line, with the reason and the fix if the change did not land."""
     status = report.get("status", "unknown")
     if status == "landed":
         return f"{report['run']}  landed: {_format_place(report)}\n"
@@ -73,7 +75,7 @@ def landing_line(report: Mapping[str, Any]) -> str:
 
 
 def _format_place(report: Mapping[str, Any]) -> str:
-    """Return the number of written files, the checkout, and the remaining steps there, as text."""
+    """Return as text the number of changed files, the checkout or commit, and the branch."""
     files, tree = count_noun(len(report["files"]), "file"), escape_line(report["tree"])
     if report.get("made"):
         commit = f"commit {report['commit'][:12]} on branch {escape_line(report['branch'])}"
@@ -95,13 +97,14 @@ def call_off(face: Face, run: str) -> None:
     for one in landings or [{"status": "called off"}]:
         words = f"{one['status']}: your files did not change"
         if one["status"] == "landed":
-            words = f"too late, it has landed: {_format_place(one)}"
+            words = f"too late, the change has landed: {_format_place(one)}"
         face.note(outlook if one["status"] == "under way" else words)
 
 
 def _call_off(client: Client, run: str) -> list[CalledOffRow]:
     waited: list[CalledOffRow] = []
-    for _ in range(BEHIND):  # the interrupted request may arrive a moment later, even after this one
+    # the interrupted request may reach the coordinator a moment later, even after this request
+    for _ in range(BEHIND):
         landings = client.post(CALL_OFF.at(run), {"by": find_user()})["landings"]
         if any(not one.get("queued") for one in landings):
             return landings

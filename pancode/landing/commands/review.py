@@ -1,4 +1,4 @@
-"""`pancode inbox review`: each change without a decision; one key per answer."""
+"""`pancode inbox review`: shows each change that awaits a decision; one key decides."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pancode.runs.answers import RUN, VERIFY, RunDetail
 
 MOST_LINES, MOST_ANSWER = 400, 4_000
 MOST_KEY = 16
-"""The most bytes that one key sends: an arrow key sends several."""
+"""The most bytes that one key press sends, because an arrow key sends several."""
 KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 
 
@@ -40,8 +40,8 @@ KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 def review(face: Json) -> int:
     """Review the results of this repository: change, gates, answer, receipt, cost; one key decides each.
 
-    Keys: l lands it, r sends it back with a remark (a new run continues from it), x drops it, d shows its
-    change again, s skips it, q quits. In a pipe they are only listed.
+    Keys: l lands the change, r sends it back with a remark (a new run continues from it), x drops it, d shows
+    it again, s skips it, q quits. In a pipe, the changes are only listed.
     """
     client = face.client()
     rows = client.get(REVIEW, folder=work_folder(files=False))["runs"]
@@ -63,7 +63,7 @@ def review(face: Json) -> int:
 
 
 class ReviewedRun(RunDetail):
-    """A run with the verdict on its receipt."""
+    """A run, together with the verdict on its receipt."""
 
     receipt_verdict: str
 
@@ -106,7 +106,7 @@ def _change(client: Client, run: str) -> str:
 
 
 def _ask_action(face: Face, client: Client, run: str) -> str:
-    """Ask what to do with the run, again after an invalid key or a failed landing; return what was done."""
+    """Ask what to do with the run, again after an invalid key or failed landing. Return what was done."""
     while True:
         key = _read_key(f"{KEYS}  > ")
         sys.stdout.write(f"{key if key.isprintable() else ''}\n")
@@ -118,7 +118,7 @@ def _ask_action(face: Face, client: Client, run: str) -> str:
 
 
 def _act(face: Face, client: Client, run: str, key: str) -> str:
-    """Do what the key means and return what was done; empty, if the next key decides."""
+    """Do what the key means and return what was done; empty if the user must still decide."""
     match key:
         case "q" | "\x03" | "\x04":
             return "quit"
@@ -138,7 +138,7 @@ def _act(face: Face, client: Client, run: str, key: str) -> str:
                 return "sent back"
         case "x":
             client.post(DROP.at(run), {"by": find_user()})
-            sys.stdout.write(f"{run}  dropped; its commit is kept: pancode land {run}\n")
+            sys.stdout.write(f"{run}  dropped; its commit is kept, to land it anyway: pancode land {run}\n")
             return "dropped"
         case "d":
             sys.stdout.write(f"\n{_change(client, run)}\n")

@@ -1,1 +1,1 @@
-"""Requests pull requests from forges: one HTTP client, and a small module per API dialect."""
+"""Opens pull requests on forges: one HTTP client, and a small module per API dialect."""

@@ -1,4 +1,4 @@
-"""The dialect of Forgejo and Gitea: GitHub's paths, another header, and lists without a filter."""
+"""API dialect of Forgejo and Gitea, with GitHub's paths, another header, and lists without a filter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_headers(token: str) -> dict[str, str]:
 def find_pull_request(
     client: ForgeClient, repository: RemoteRepository, branch: str
 ) -> Mapping[str, Any] | None:
-    """Return the open pull request of this repository's branch; old versions cannot filter by branch."""
+    """Return the open pull request of this repository's branch or None; old versions cannot filter by it."""
     for page in range(1, PAGES + 1):
         rows = client.get(f"{repository_path(repository)}/pulls", state="open", limit=ROWS, page=page)
         for row in rows:

@@ -1,4 +1,4 @@
-"""Implements the port of forges: settings, tokens, the address of a remote, and requests to a forge."""
+"""Implements the port to forges: reads settings, tokens and a remote's address, and sends requests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HttpForges:
         if not found:
             fix = f"give the name of a remote, not an address: git -C {project} remote -v"
             raise NotFoundError("the repository has no remote with this name", fix=fix, code="no_remote")
-        # A mirror in a folder has no forge, but its origin has one.
+        # A mirror in a folder is on no forge, but the mirror's origin is on one.
         return next((url for url in found if is_forge_address(url)), found[0])
 
     def check(self, place: ForgePlace) -> None:
@@ -49,8 +49,8 @@ class HttpForges:
     def _find_token(self, place: ForgePlace) -> str:
         token = self._secret(place.token)
         if not _TOKEN.fullmatch(token):
-            fix = f"pancode config secret {place.token}"
-            raise ConfigError(f"secret {place.token} is not a valid token", fix=fix, code="forge_token")
+            fix = f"store a new token: pancode config secret {place.token}"
+            raise ConfigError(f"secret {place.token} is not a valid forge token", fix=fix, code="forge_token")
         return token
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
@@ -79,7 +79,7 @@ class HttpForges:
                 )
                 if there is None:
                     raise
-                return _read(there, speaks, fresh=False)  # another client was faster
+                return _read(there, speaks, fresh=False)  # another client was faster and opened it
 
 
 def _read(row: Mapping[str, Any], speaks: Any, *, fresh: bool) -> OpenedPull:

@@ -1,4 +1,4 @@
-"""GitHub's dialect of pull requests (REST, version 2022-11-28), also of GitHub Enterprise."""
+"""GitHub's API dialect for pull requests (REST, version 2022-11-28), also of GitHub Enterprise."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def base_of(row: Mapping[str, Any]) -> Any:
 
 
 def read_viewer(client: ForgeClient) -> Any:
-    """Return the id of the token's account, which GraphQL also returns for an app's token."""
-    # on GitHub Enterprise, its path is next to that of the REST API
+    """Return the id of the token's account. This uses GraphQL, which also works with an app's token."""
+    # on GitHub Enterprise, the path of GraphQL is next to that of the REST API
     address = f"{client.api.removesuffix('/v3')}/graphql"
     reply = client.post(address, {"query": "{ viewer { databaseId } }"})
     if reply.get("errors"):

@@ -1,4 +1,4 @@
-"""GitLab's dialect: a pull request is a merge request of a project (REST, version 4)."""
+"""GitLab's API dialect, in which a pull request is a merge request of a project (REST, version 4)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def repository_path(repository: RemoteRepository) -> str:
 def find_pull_request(
     client: ForgeClient, repository: RemoteRepository, branch: str
 ) -> Mapping[str, Any] | None:
-    """Return the open merge request of this project's own branch; a fork may have one of the same name."""
+    """Return the open merge request of this project's own branch; a fork may have a branch of that name."""
     rows = client.get(
         f"{repository_path(repository)}/merge_requests", state="opened", source_branch=branch, per_page=100
     )

@@ -1,4 +1,4 @@
-"""Sends requests to a forge or a tracker: JSON over HTTPS, limited answers, errors as PancodeError."""
+"""Sends requests to a forge or tracker as JSON over HTTPS; limited answers, errors as PancodeError."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ PATIENCE_S, WHOLE_S = 10.0, 30.0
 MOST_BYTES = 8 << 20
 _WORDS = 300
 REFUSED = "forge_refused"
-_RIGHTS = "a new token that may write pull requests and issues (GitLab: the scope api)"
+_RIGHTS = "give a new token that may write pull requests and issues (GitLab: the scope api)"
 
 
 KnownAnswers = dict[str, tuple[str, Any]]
-"""Cached answers of one token (another may see less), by request: the forge's ETag, and the answer."""
+"""Cached answers for one token (another token may see less), by request: the forge's ETag, and the answer."""
 MOST_KNOWN = 200
 _UNCHANGED = 304
 
 
 class ForgeClient:
-    """A connection to a forge; a context manager. The token is sent only in a header.
+    """A connection to a forge; use it as a context manager. The token is sent only in a header.
 
     `proxy`, `authority`: as in the user's git settings for that host; empty: from the environment. `known`:
-    cached answers; revalidating one does not count against the rate limit.
+    cached answers; a check whether one is still current does not count against the rate limit.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ForgeClient:
 
     @property
     def api(self) -> str:
-        """Return the base address of its paths; a request may use a whole address instead of a path."""
+        """Return the base address of the forge's API; a request may also use a whole address."""
         return self._place.api
 
     def get(self, path: str, **params: str | int) -> Any:
@@ -87,13 +87,13 @@ class ForgeClient:
         return self._ask("POST", path, {}, body)
 
     def send(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
-        """Send a request of any method; None if the answer has no body."""
+        """Send a request of any method and return the answer; None if the answer has no body."""
         return self._ask(method, path, {}, body)
 
     def _ask(
         self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
     ) -> Any:
-        """Send a request. ConfigError, RefusedError, NotFoundError, UnavailableError, with code and fix."""
+        """Send a request; return the answer. ConfigError, RefusedError, NotFoundError, UnavailableError."""
         etag_key = f"{self._place.api}{path}?{sorted(params.items())}" if method == "GET" else ""
         mark, before = self._known.get(etag_key, ("", None))
         status, headers, data = self._send_request(method, path, params, body, mark)
@@ -106,7 +106,7 @@ class ForgeClient:
             parsed = json.loads(data)
         except ValueError as exc:
             if good:
-                raise self._make_reach_error("its answer is not JSON") from exc
+                raise self._make_reach_error("the answer is not JSON") from exc
             parsed = None
         if not good:
             raise self._make_error(status, headers, parsed)
@@ -135,13 +135,13 @@ class ForgeClient:
                 for piece in answer.iter_bytes():
                     data += piece
                     if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
-                        raise self._make_reach_error("its answer is too long, or takes too much time")
+                        raise self._make_reach_error("the answer is too long, or takes too much time")
                 return answer.status_code, answer.headers, bytes(data)
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             raise self._make_reach_error(f"{type(exc).__name__}: {exc}") from exc
 
     def _make_reach_error(self, why: str) -> UnavailableError:
-        fix = f"check forge.{self._place.repository.host}.url: {self._place.api}"
+        fix = f"check the setting forge.{self._place.repository.host}.url: {self._place.api}"
         what = f"{self._place.repository.host} does not answer"
         return UnavailableError(what, why=self._clean_text(why), fix=fix, code="forge_unreachable")
 
@@ -154,7 +154,7 @@ class ForgeClient:
                 f"{host} does not accept more requests now", why, wait_of(headers, self._clock.wall_ms())
             )
         if 300 <= status < 400:
-            fix = f"git remote -v; forge.{host}.url"
+            fix = f"check the address (git remote -v) and the setting forge.{host}.url"
             what = f"{path} or the API of {host} has moved: redirects are not followed"
             return ConfigError(what, why=why, fix=fix, code="forge_moved")
         if status == 401:
@@ -165,7 +165,7 @@ class ForgeClient:
             return RefusedError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_forbidden")
         if status == 404:
             fix = (
-                "check the address: git remote -v; forges also answer this for a token without "
+                "check the address: git remote -v; a forge also answers this if the token lacks "
                 f"permissions: {keep}"
             )
             return NotFoundError(f"{path} not found on {host}", why=why, fix=fix, code="forge_not_found")
@@ -187,15 +187,15 @@ def open_client(
     fix: str,
     known: KnownAnswers | None = None,
 ) -> Iterator[ForgeClient]:
-    """Yield a connection that reaches the host like the user's git. UnavailableError, with this fix, for an
-    answer of an unexpected form."""
+    """Yield a connection that reaches the host as the user's git does. Raises UnavailableError, with this
+    fix, for an answer of an unexpected form."""
     proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
     try:
         with ForgeClient(place, token, headers, clock, proxy, authority, known) as client:
             yield client
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         raise UnavailableError(
-            f"{place.repository.host} does not answer like {place.kind}",
+            f"{place.repository.host} does not answer as {place.kind} does",
             why=f"{place.api}: {type(exc).__name__} {exc}"[:200],
             fix=fix,
             code="forge_answer",
@@ -209,7 +209,7 @@ def _make_tls_context(authority: str | None) -> ssl.SSLContext:
         raise ConfigError(
             "cannot read the certificate authority that git trusts",
             why=f"http.sslCAInfo: {authority}: {exc}",
-            fix="git config --show-origin --get-regexp sslcainfo",
+            fix="check the setting: git config --show-origin --get-regexp sslcainfo",
             code="forge_authority",
         ) from exc
 
@@ -223,7 +223,7 @@ def _proxy_around(url: str) -> str | None:
 
 
 def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:
-    """Whether the forge refuses because of a rate limit; GitHub also uses status 403, and Linear 400."""
+    """Whether the forge refused due to a rate limit; for that, GitHub also uses 403, and Linear 400."""
     spent = headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers
     errors = body.get("errors") if isinstance(body, dict) else None
     rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
@@ -232,7 +232,7 @@ def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:
 
 
 def rate_limit_error(what: str, why: str, wait_s: int) -> UnavailableError:
-    """Return the error for a rate limit. `wait_s`: seconds until it ends; 0: unknown."""
+    """Return the error for a rate limit. `wait_s`: seconds until the limit ends; 0 if unknown."""
     fix, details = f"wait {wait_s or 'some'} seconds", {"wait_s": str(wait_s)}
     return UnavailableError(what, why=why, fix=fix, code="forge_limit", details=details)
 
@@ -243,7 +243,7 @@ _RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-requests-reset")
 
 
 def wait_of(headers: Mapping[str, str], now_ms: int) -> int:
-    """Return the seconds until the forge accepts requests again, at most an hour; 0: it does not say."""
+    """Return the seconds until the forge accepts requests again, at most an hour; 0 if no header says."""
     after, *resets = (headers.get(name, "")[:15] for name in ("retry-after", *_RESETS))
     if after.isdecimal():
         return min(int(after), MOST_WAIT_S)
@@ -253,7 +253,7 @@ def wait_of(headers: Mapping[str, str], now_ms: int) -> int:
 
 
 def words_of(body: Any) -> str:
-    """Return the reason in an error's body: its `message` is a text, a list or a mapping, by forge."""
+    """Return the reason in an error's body, whose `message` is a text, a list or a mapping, by forge."""
     if not isinstance(body, dict):
         return "without a reason"
     parts = [body.get("message"), body.get("error"), body.get("error_description"), body.get("errors")]

@@ -1,1 +1,1 @@
-"""Landings by git: merged, shown, written to trees and branches."""
+"""Landings with git: merges changes, shows them, and writes them to files and branches."""

@@ -1,4 +1,4 @@
-"""Makes the tree with which a run begins: for a step of a workflow, or to resolve a conflict."""
+"""Makes the tree with which a run begins, if it is a step of a workflow or resolves a conflict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINK, _FOLDER_OF_GIT = b"120000", b"160000"
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """A change of a tree: names to remove (a folder with its content), then files to add."""
+    """A change of a tree: names to remove (a folder with its content), and files to add afterwards."""
 
     gone: tuple[str, ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
@@ -38,7 +38,7 @@ def compose_commit(depot: Depot, wanted: Composition) -> Composed:
     bare = _Edit((wanted.folder,))
     origin = _edit_tree(git, depot_path, tree_of(git, wanted.origin), bare)
     merged = _merge_results(git, wanted, _Lineage(git, depot_path, wanted, origin, bare))
-    # Add them even if origin has them: a file committed earlier must not count as written by this step.
+    # Add these even if origin has them: a file committed earlier must not count as written by this step.
     begun = _Edit((*handed.gone, *wanted.without), handed.files)
     tree = _edit_tree(git, depot_path, merged, begun)
     snapshot = commit_of(depot, wanted.repo, tree, wanted.base)
@@ -48,7 +48,7 @@ def compose_commit(depot: Depot, wanted: Composition) -> Composed:
 
 
 class _Lineage:
-    """The results as commits of one history, so that git itself finds their common ancestors."""
+    """The results of steps as commits of one history, so that git itself finds their common ancestors."""
 
     def __init__(self, git: Git, depot: Path, wanted: Composition, origin: str, bare: _Edit) -> None:
         self._git, self._depot, self._wanted, self._bare = git, depot, wanted, bare
@@ -56,11 +56,11 @@ class _Lineage:
         self._made: dict[str, str] = {}
 
     def tree(self, commit: str) -> str:
-        """Return the tree of a result, without the files that its step was given."""
+        """Return the tree of a result, without the files that were given to its step."""
         return _edit_tree(self._git, self._depot, tree_of(self._git, commit), self._bare)
 
     def commit(self, step: str) -> str:
-        """Return the commit of a step. KeyError if the history lists a step before one that it began from."""
+        """Return the commit of a step. KeyError if the history lists a step before one it began from."""
         if not self._made:
             for name, known in self._wanted.history.items():
                 parents = [self._made[one] for one in known.began_from]
@@ -73,7 +73,7 @@ class _Lineage:
         return tree_commit(self._git, self._on_origin(step, commit), *(parents or [self._root]))
 
     def _on_origin(self, step: str, commit: str) -> str:
-        """Return the result's tree; if its run began at other files, apply its change to the origin.
+        """Return the result's tree. If its run began with other files than origin, apply its change there.
 
         A retried step begins at the user's files of that time. Without this, older steps' results would seem
         to revert later changes of the user.
@@ -112,8 +112,8 @@ def _merge_results(git: Git, wanted: Composition, lineage: _Lineage) -> str:
 def _make_conflict_error(files: list[str], done: list[str], name: str) -> MergeConflictError:
     return MergeConflictError(
         f"merge conflict: {', '.join(files[:20])}",
-        why=f"{' and '.join(done)} changed them differently from {name}; both results are kept",
-        fix="let an agent resolve it: pancode workflow resume WORKFLOW --resolve",
+        why=f"{' and '.join(done)} changed these files differently from {name}; both results are kept",
+        fix="let an agent resolve the conflict: pancode workflow resume WORKFLOW --resolve",
         code="merge_conflict",
         details={"files": "\n".join(files)},
     )
@@ -135,7 +135,7 @@ def _edit_tree(git: Git, depot: Path, tree: str, edit: _Edit) -> str:
 
 
 def _list_names(git: Git, tree: str, below: Iterable[str]) -> tuple[bytes, ...]:
-    """Return the files of a tree that have one of these names, or are in a folder with one of them."""
+    """Return the files of a tree that have one of these names or are in a folder with such a name."""
     wanted = tuple(below)
     if not wanted:
         return ()
@@ -159,15 +159,15 @@ def file_names(depot: Depot, repo: str, commit: str) -> list[str]:
 
 
 def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
-    """Return the number of added and removed lines; a binary file counts as one."""
+    """Return the number of added plus removed lines; a binary file counts as one line."""
     rows = depot.git(repo).text("diff-tree", "-r", "--numstat", "--no-renames", old, new).splitlines()
     counts = [row.split("\t")[:2] for row in rows if row.count("\t") >= 2]
     return sum(sum(int(n) if n.isdigit() else 1 for n in pair) for pair in counts)
 
 
 def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[int | None, int | None]:
-    """Return the number of the result's own commits, and of those on the project's HEAD since the base. The
-    latter are counted in the project, because the depot gets a user's commits only with a snapshot."""
+    """Return the number of the result's own commits, and of the commits on the project's HEAD since the base.
+    The latter are counted in the project, because the depot gets a user's commits only with a snapshot."""
     ahead = _count_commits(lambda: depot.git(result.repo), result.commit, result.since)
     base = result.base
     return ahead, None if base is None else _count_commits(lambda: Git(project, safe_env()), "HEAD", base)
@@ -185,7 +185,7 @@ def _count_commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
 
 @translate_os_errors("reading the conflict")
 def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: str) -> ConflictState:
-    """Return the state of a conflict, only in the depot. `branch` empty: of the files, with local edits."""
+    """Return a conflict's state, made only in the depot. `branch` empty: with the user's files and edits."""
     seen = open_project(project, request.environ, request.repo_id)
     tip = seen.head
     if branch:
@@ -195,7 +195,7 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
     ours = _branch_tree(depot, seen, tip) if branch else _files_tree(depot, seen, request)
     merge, _ = merge_change(git, request.snapshot_commit, request.final_commit, ours)
     own_side = commit_of(depot, seen.repo_id, ours, tip)
-    # as its parent, own_side is kept as long as this commit
+    # own_side is the parent of this commit, so git keeps both equally long
     both = commit_of(depot, seen.repo_id, merge.tree, own_side)
     return ConflictState(both, own_side, tip, tuple(map(decode_path, merge.conflicts)))
 
@@ -204,8 +204,8 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
 def find_unsettled(
     depot: Depot, repo: str, marked: str, result: str, files: Iterable[str]
 ) -> tuple[Conflict, ...]:
-    """Return the files whose conflict the result has not resolved. `marked`: the commit with both sides,
-    whose parent is the user's side; `files`: the conflicting files."""
+    """Return the files whose conflict the result has not resolved. `marked`: the commit with both sides of
+    the conflict, whose parent is the user's side; `files`: the conflicting files."""
     git, marked = depot.git(repo), checked_object(marked)
     before, now = _read_entries(git, marked), _read_entries(git, checked_object(result))
     ours = _read_entries(git, f"{marked}^")
@@ -220,7 +220,7 @@ def find_unsettled(
 
 
 def _read_entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
-    """Return the mode and object of each file, by the name that users see."""
+    """Return the mode and object id of each file, by the name that users see."""
     rows = (row.partition(b"\t") for row in split_nul(git.must("ls-tree", "-r", "-z", commit).out))
     return {decode_path(name): (meta.split()[0], meta.split()[2].decode()) for meta, _, name in rows}
 

@@ -1,4 +1,4 @@
-"""The changes of runs: previewed, shown, landed in order, canceled; with git and the depot."""
+"""The changes of runs: previews, shows, lands in order and cancels them, with git and the depot."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from pancode.runs.user_environment import Surroundings
 
 
 class DepotCode:
-    """The code of runs, in the coordinator's depot. Raises WorkspaceError for what cannot be done."""
+    """Code that runs produced, in the coordinator's depot. WorkspaceError if an action is not possible."""
 
     def __init__(self, depot: Depot, core: Core, prd_of: Callable[[str], str]) -> None:
-        """`prd_of`: returns the requirements file of a project for its agents; empty if there is none."""
+        """`prd_of`: returns the requirements file of a project; empty if the project has none."""
         self._depot, self._core = depot, core
         self._lander = Lander(core, DepotRepositories(depot), prd_of)
         self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short)
         self._reverts = RevertLook(core, depot)
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> PreviewShape:
-        """Return the content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`. Like
-        the snapshot, it must contain `folder`."""
+        """Return what a snapshot would contain: `{"branch", "head", "changed", "untracked", "warnings"}`.
+        Raises if the snapshot would not contain `folder`."""
         options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
         seen = preview_snapshot(Path(project), options)
         return {
@@ -74,8 +74,8 @@ class DepotCode:
     def land(self, run: Run, way: LandWay, wait: bool = True) -> dict[str, Any]:
         """Merge the run's change into the user's tree or a branch, after earlier landings of the repository.
 
-        The answer: `{"status", "files", "gate", "recovered"}`, and `"tree"` and `"branch"`. `wait` False:
-        `{"status": "waiting", "place"}`.
+        Return `{"status", "files", "gate", "recovered"}`, and `"tree"` and `"branch"`. With `wait` False,
+        return `{"status": "waiting", "place"}`.
         """
         action = self.queue.ask(run, way)
         if not wait:
@@ -85,24 +85,24 @@ class DepotCode:
         return report
 
     def resolve(self, around: Surroundings, run: Run, way: LandWay) -> QueuedAnswer:
-        """Dispatch a run that resolves this run's conflict and is then landed; return the dispatch's answer.
-        UsageError if there is no conflict."""
+        """Dispatch a run that resolves this run's conflict and then lands; return the answer of the dispatch.
+        Raises UsageError if there is no conflict."""
         return describe_queued(resolve_conflict(self._core, self._lander, around, run, way))
 
     def landings(self, before_run: Run | None = None) -> list[LandingRow]:
-        """Return the waiting and current landings, in order, with their places; or those before a run's."""
+        """Return the waiting and current landings in order, or only those before this run's landing."""
         now = self.queue.under_way()
         return (
             landing_rows(self._core, now) if before_run is None else list_before(self._core, before_run, now)
         )
 
     def look_for_reverts(self) -> dict[str, str]:
-        """Find and record commits that reverted landed changes; return the commits by run."""
+        """Find and record commits that reverted landed changes; return these commits by run."""
         return self._reverts.look()
 
     def call_off(self, run: Run) -> list[CalledOffRow]:
-        """Cancel this run's landings, and return how each ended. Empty: there was none. `queued` is true for
-        a landing that had not begun."""
+        """Cancel this run's landings, and return how each ended; empty if there were none. `queued` is true
+        for a landing that had not begun."""
         return self._lander.call_off(run)
 
 

@@ -1,4 +1,4 @@
-"""Shows what a run changed against its snapshot, as a patch or as counted lines per file."""
+"""Shows what a run changed against its snapshot, as a patch or as numbers of lines per file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "-M")
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """One changed file; `added` and `removed` are lines, None for a binary; `old_path`: before a rename."""
+    """One changed file. `added`, `removed`: lines, None for a binary; `old_path`: before a rename."""
 
     path: str
     added: int | None
@@ -38,10 +38,11 @@ def diff_patch(depot: Depot, repo_id: str, snapshot: str, commit: str) -> bytes:
 def shown_change(
     depot: Depot, repo_id: str, old: str, new: str, most: int, hides: Callable[[str], bool]
 ) -> bytes:
-    """Return the change as its reader may see it: without hidden files, and cut if it is too long."""
+    """Return the change as its reader may see it: without files that `hides` matches, cut at `most` bytes."""
     pair = (checked_object(old), checked_object(new))
     git = depot.git(repo_id).having(GIT_LITERAL_PATHSPECS="0")
-    plain = (*_PLAIN[:-1], "--no-renames")  # otherwise a renamed file would show a hidden file's text
+    # without this option, a renamed file would show the text of a hidden file
+    plain = (*_PLAIN[:-1], "--no-renames")
     names = git.must("diff", *plain, "--name-only", "-z", *pair).out.split(b"\0")
     hidden = [os.fsdecode(name) for name in names if name and hides(decode_path(name))]
     if len(hidden) > MOST_HIDDEN:
@@ -61,8 +62,8 @@ def format_history(
     most: int,
     hides: Callable[[str], bool],
 ) -> bytes:
-    """Return the commits of a range, and their whole change. Only commits in the snapshot's history are
-    shown, which its run has anyway."""
+    """Return the commits of a range, and their change as one patch. Only commits in the snapshot's history
+    may be shown, because the run has these anyway."""
     first, *more = re.split(r"\.{2,3}", commits)
     if len(more) > 1:
         raise _no_range(commits)

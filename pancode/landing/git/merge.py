@@ -1,4 +1,4 @@
-"""Merges a result into the current tree, only in the depot, and offers the merged tree to a node."""
+"""Merges a result into the current tree, in the depot only; the merged tree becomes a snapshot for nodes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from pancode.git.depot import Depot
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
 
-# Constant dates and names of commits that only carry trees, so that a repeated merge makes no new objects.
+# Commits that only carry trees get constant dates and names, so that a repeated merge makes no new objects.
 _STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)
-# Newer than its parents: git visits the newest commits first, and would otherwise walk the whole history.
+# Its date is after the parents': git visits the newest commits first, and would otherwise walk all history.
 _LATE = stamp_env("pancode", "pancode@localhost", 4_000_000_000_000)
 
 
@@ -41,7 +41,7 @@ class CommitFacts:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """The result of a merge: `tree` is the merged tree; unusable if there are `conflicts`."""
+    """The result of a merge. `tree`: the merged tree, which cannot be used if there are `conflicts`."""
 
     tree: str
     conflicts: tuple[bytes, ...]
@@ -52,22 +52,22 @@ def tree_of(git: Git, commit: str) -> str:
 
 
 class CommitStore(Protocol):
-    """Reads and writes commits of one repository of the depot."""
+    """A reader and writer of commits in one repository of the depot."""
 
     def commits(self, *oids: str) -> list[CommitFacts]:
-        """Return the facts of these commits. GitFailure for one that does not exist."""
+        """Return the commits' trees and parents. Raises GitFailure for a commit that does not exist."""
 
     def write_commit(
         self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
     ) -> str:
-        """Write a commit. `signed`: from `stamp_env`. Idempotent: equal input gives the same commit."""
+        """Write a commit; return its id, equal for equal input. `signed`: the variables from `stamp_env`."""
 
 
 def merge_change(
     git: Git, begins: str, result: str, ours: str, store: CommitStore | None = None
 ) -> tuple[Merge, str]:
     """Merge the change from `begins` to `result` into the tree `ours`; return also the tree of `result`. The
-    history of `ours` does not matter, so cherry-picks and rebases merge the same way."""
+    history of `ours` does not matter, so a cherry-picked or rebased branch merges in the same way."""
     store = store or GitCommits(git)
     if checked_object(begins) == checked_object(result):
         return Merge(ours, ()), store.commits(result)[0].tree
@@ -75,7 +75,7 @@ def merge_change(
     before, theirs = base.tree, made.tree
     if before in (ours, theirs) or ours == theirs:
         return Merge(theirs if before == ours else ours, ()), theirs
-    # git 2.39 has no --merge-base: our own commit on top of `begins` makes `begins` the base.
+    # git 2.39 has no --merge-base; a commit with the tree `ours` and parent `begins` makes `begins` the base.
     side = result if begins in made.parents else store.write_commit(theirs, (begins,), _LATE, _TREE)
     return merge_commits(git, store.write_commit(ours, (begins,), _LATE, _TREE), side), theirs
 
@@ -98,12 +98,12 @@ class GitCommits:
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
-    """Make a commit that only carries a tree and its place in a history; equal input, same commit."""
+    """Make a commit that only carries a tree and these parents; equal input gives the same commit."""
     return GitCommits(git).write_commit(tree, parents, _STAMP, _TREE)
 
 
 def merge_commits(git: Git, ours: str, theirs: str) -> Merge:
-    """Merge two commits from their common history; git first merges several merge bases."""
+    """Merge two commits from their common ancestor; if there are several, git merges these first."""
     signed = git.having(**_STAMP)
     done = signed.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
     if done.status not in (0, 1):
@@ -119,15 +119,15 @@ def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...
 
 
 def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
-    """Return a commit of a tree of the depot; equal input gives the same commit."""
+    """Make and return a commit of a tree of the depot; equal input gives the same commit."""
     parents = ("-p", base) if base else ()
     signed = depot.git(repo_id).having(**_STAMP)
     return signed.must("commit-tree", tree, *parents, stdin=b"merged tree\n").text()
 
 
 def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
-    """Make a commit of the depot the snapshot of a run, so that nodes can fetch it. Idempotent. GitRefusal if
-    the depot no longer has that commit."""
+    """Make a commit of the depot the snapshot of a run, so that nodes can fetch it. Idempotent. Raises
+    GitRefusal if the depot no longer has that commit."""
     git = depot.git(repo_id)
     if not git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok:
         raise GitRefusal(

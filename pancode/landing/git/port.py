@@ -1,4 +1,4 @@
-"""The port `Depot`: snapshots and arrived results, in the types of the control plane."""
+"""Implements the port `DepotPort`: snapshots and arrived results, in the types of the control plane."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pancode.landing.git.diff import format_history, shown_change
 from pancode.landing.git.merge import publish_snapshot
 
 PRINTED, ANSWER = "out", "answer"
-"""The stream that contains the answer: of a script, and of an agent."""
+"""The output stream that contains the answer: of a script, and of an agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class GitDepot:
-    """Snapshots into one depot, and results in it. `environ`: whose git settings apply (None: ours)."""
+    """Takes snapshots into a depot, reads results. `environ`: for git settings (None: the coordinator's)."""
 
     depot: Depot
     streams: LogStreams
@@ -41,7 +41,7 @@ class GitDepot:
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         """Take a snapshot of the tree around the project. Raises GitRefusal (a WorkspaceError) with paths and
-        fix. Also refused while the disk is so full that no result could be stored."""
+        fix, also while the disk is so full that no result could be stored."""
         self._must_have_room()
         limits = replace(self.limits, allowed=wanted.allowed)
         options = SnapshotOptions(self.clock.wall_ms(), limits, self.environ, wanted.folder, wanted.progress)
@@ -57,13 +57,13 @@ class GitDepot:
         )
 
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
-        """Return the tree of the files as they are now. Raises GitRefusal with paths and fix."""
+        """Return the id of the tree of the current files. Raises GitRefusal with paths and fix."""
         self._must_have_room()
         options = SnapshotOptions(self.clock.wall_ms(), replace(self.limits, allowed=allowed), self.environ)
         return tree_now(Path(project), self.depot, options)
 
     def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
-        """Set the commit as the run's snapshot. Raises GitRefusal if the depot no longer has it."""
+        """Start the run at the snapshot's commit. Raises GitRefusal if the depot no longer has it."""
         self._must_have_room()
         publish_snapshot(self.depot, snapshot.repo, run, snapshot.snapshot, snapshot.base)
 
@@ -76,7 +76,7 @@ class GitDepot:
         return read_file(self.depot, repo, commit, path, most)
 
     def has_commit(self, repo: str, commit: str) -> bool:
-        """Whether the depot has the commit; False also if it does not have the repository."""
+        """Whether the depot has the commit; False too if the depot does not have the repository."""
         return self.depot.has_commit(repo, commit)
 
     def file_names(self, repo: str, commit: str) -> list[str]:
@@ -88,7 +88,7 @@ class GitDepot:
         return lines_changed(self.depot, repo, old, new)
 
     def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
-        """Count the commits of a line of work, and the project's commits since it began; None: unknown."""
+        """Count the result's own commits, and the project's commits since the base; None: unknown."""
         return ahead_and_behind(Path(project), self.depot, result)
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
@@ -104,13 +104,13 @@ class GitDepot:
         )
 
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
-        """Return the whole text of a long answer; None: it did not arrive. `printed`: a script's, its
-        output."""
+        """Return the whole text of a long answer; None if it did not arrive. `printed`: the answer is the
+        output, as for a script."""
         path = self.streams.log(identity, PRINTED if printed else ANSWER)
         return path.read_bytes() if path.is_file() else None
 
     def _must_have_room(self) -> None:
-        """Raise UnavailableError while a result could not be stored, so that no run is dispatched."""
+        """Raise UnavailableError if the disk is too full to store a result, so that no run is dispatched."""
         full = self.streams.full()
         if full:
             raise GitRefusal(
@@ -118,7 +118,7 @@ class GitDepot:
             )
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
-        """Whether the lease's ref exists, is this commit, is complete and descends from the attempt's
+        """Whether the lease's ref exists, and its commit is this one, is complete and descends from the given
         snapshot."""
         try:
             return self.depot.verify_result(repo, identity, commit, snapshot).ok
@@ -126,7 +126,7 @@ class GitDepot:
             return False
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether this log is on disk and complete by its size and digest."""
+        """Whether this log is completely on disk, which its size and digest show."""
         return self.streams.arrived(identity, name, size, sha256)
 
     def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Checks whether landed changes were reverted since, when a user views the account or lands."""
+"""Checks whether landed changes were reverted later; done when a user views the costs or lands a change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.workflows.results import change_begins
 
 MOST_COMMITS, MOST_FILES = 300, 200
-"""How many commits since the landing, and how many files, are searched for a revert."""
+"""The most commits since a landing, and the most files, that are searched for a revert."""
 _REVERTS = re.compile(rb"^This reverts commit ([0-9a-f]{7,64})", re.MULTILINE)
 _OF_RUN = re.compile(rb"^Pancode-Run:\s*(\S+)\s*$", re.MULTILINE | re.IGNORECASE)
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
@@ -30,7 +30,7 @@ _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
 
 @dataclass(frozen=True, slots=True)
 class LandedChange:
-    """A landed change. `commit`: the landing's own commit, if it made one."""
+    """A landed change. `commit`: the commit that the landing made, or empty."""
 
     run: str
     repo_id: str
@@ -54,8 +54,8 @@ def head_of(project: Path) -> str:
 def find_reverts(
     project: Path, depot: Depot, changes: Sequence[LandedChange], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the commits that reverted changes, by run: found by message, or by a patch that is the
-    inverse."""
+    """Return the commits that reverted changes, by run. A revert is recognized by its message, or by a patch
+    that is the inverse of the change."""
     seen = open_project(project, environ)
     found: dict[str, str] = {}
     for change in changes:
@@ -69,8 +69,8 @@ def find_reverts(
 
 
 def _by_message(change: LandedChange, commits: Sequence[_Commit]) -> str | None:
-    """Return the commit whose message reverts the landing's commit, or the user's commit of the landed
-    files."""
+    """Return the commit whose message says that it reverts the landing's commit, or the commit in which the
+    user committed the landed change; None if there is none."""
     mine = {change.commit} if change.commit else set()
     mine |= {one.id for one in commits if change.run.encode() in _OF_RUN.findall(one.message)}
     for one in commits:
@@ -81,7 +81,7 @@ def _by_message(change: LandedChange, commits: Sequence[_Commit]) -> str | None:
 
 
 def _by_patch(seen: GitProject, depot: Depot, change: LandedChange) -> str | None:
-    """Return the commit whose patch of the same files is the inverse of the change."""
+    """Return the commit whose patch of the same files is the inverse of the change, or None."""
     pair = (checked_object(change.result), checked_object(change.snapshot))
     git = depot.git(change.repo_id)
     wanted = next((patch for patch, _ in _patch_ids(git, "diff", *_PLAIN, *pair)), None)
@@ -95,7 +95,7 @@ def _by_patch(seen: GitProject, depot: Depot, change: LandedChange) -> str | Non
 
 
 def _patch_ids(git: Git, *args: str) -> Iterator[tuple[str, str]]:
-    """Yield patch id and commit, newest commit first."""
+    """Yield the patch id and the id of each commit, newest commit first."""
     patches = git.must(*args).out
     for line in git.must("patch-id", "--stable", stdin=patches).text().splitlines():
         patch, _, commit = line.partition(" ")
@@ -129,7 +129,7 @@ class RevertLook:
                 try:
                     found |= self._find_in_project(project, runs)
                 except PancodeError as error:
-                    log.info("%s is not searched for reverts: %s", project, error)
+                    log.info("repository %s is not searched for reverts: %s", project, error)
         for run, commit in found.items():
             with unit_of_work(self._core) as work:
                 known = work.tx.get(Run, run)
@@ -155,7 +155,7 @@ class RevertLook:
     def _find_in_project(self, project: str, runs: list[Run]) -> dict[str, str]:
         top = Path(project)
         head = head_of(top)
-        if self._heads.get(project) == head:  # a revert would be a later commit
+        if self._heads.get(project) == head:  # a revert of it can only be a later commit
             return {}
         changes = [change for run in runs if (change := self._change(run)) is not None]
         found = find_reverts(top, self._depot, changes, dict(os.environ))
@@ -168,6 +168,6 @@ class RevertLook:
         if not isinstance(repo, str) or not isinstance(commit, str) or not isinstance(begins, str):
             return None
         made = run.landed if run.landed != commit else None
-        at = run.result.get(LANDED_MS)  # missing in a run of an older version
+        at = run.result.get(LANDED_MS)  # a run of an older version may lack this field
         since = at if isinstance(at, int) else run.finished_ms or run.created_ms
         return LandedChange(run.id, repo, begins, commit, made, since)

@@ -1,4 +1,4 @@
-"""`pancode history` and `workflow explore`: what earlier runs here left open, and what scouts find out."""
+"""`pancode history` and `workflow explore`: notes of earlier runs, and questions for scouts."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def find(
     Outside of a repository it searches all notes. A note is what an earlier run decided, did and left open,
     taken from its accepted receipt. The next run in the repository gets the notes that fit its task, up to
     `history.tokens` of the settings; 0 disables this. With --told: the previous run's note in the lane or
-    workspace is complete; of the others, only decisions and open points. Notes are text of models: a run gets
-    them as marked material, and never as its task.
+    workspace is complete; the others have only decisions and open points. Notes are written by models: a run
+    gets them as marked material, and never as its task.
     """
     text, here = " ".join(words or ()) or None, find_folder()
     if told:
@@ -51,7 +51,7 @@ def find(
 
 
 def format_notes(answer: answers.RememberedAnswer) -> str:
-    """Return the notes that a run would get, nearest first, and their share of the token budget."""
+    """Return the notes that a run would get, closest relation first, and their share of the token budget."""
     if not answer["budget"]:
         return "history.tokens is 0: runs get no notes of earlier runs\n"
     runs = count_noun(len(answer["given"]), "run")
@@ -60,14 +60,14 @@ def format_notes(answer: answers.RememberedAnswer) -> str:
 
 
 def in_short(note: answers.NoteShape) -> str:
-    """Return the source of a note, and one line of each part."""
+    """Return a note's source and one line of each of its parts."""
     lines = [f"  {name}: {text}" for name, text in note["parts"].items()]
     return "".join(f"{clip_columns(escape_line(line), _LINE)}\n" for line in (note["source"], *lines))
 
 
 @verb("history show", "pancode history show last")
 def show(run: Run, face: Json) -> None:
-    """Show the whole note of a run."""
+    """Show the complete note of a run."""
     note = face.get(answers.NOTE.at(run))
     text = escape_lines((note["source"], note["repository"], f"receipt {note['receipt'] or 'unknown'}"))
     text += "".join("\n" + safe_block(f"{name}: {part}") for name, part in note["parts"].items())
@@ -84,14 +84,14 @@ def forget(
     runs: Annotated[list[str] | None, Argument(metavar="[RUN]...", show_default=False)] = None,
     *,
     before: Annotated[
-        str | None, option("Also forget all notes of this repository that are older than this.", "TIME")
+        str | None, option("Also delete all notes of this repository that are older than this.", "TIME")
     ] = None,
     everywhere: Annotated[
         bool, option("With --before: the notes of all repositories.", "--everywhere")
     ] = False,
     face: Json,
 ) -> None:
-    """Forget the notes of these RUNs, or all older than a time. The runs and their receipts remain."""
+    """Delete the notes of these RUNs, or all older than a time. The runs and their receipts remain."""
     body = {"runs": runs or [], "before": before, "everywhere": everywhere, "cwd": find_folder()}
     answer = face.post(answers.FORGET, body)
     face.show(answer, lambda: f"forgotten: {count_noun(len(answer['forgotten']), 'note')}\n")
@@ -129,8 +129,8 @@ def explore(
     """Have read-only scouts answer 1 to 4 questions about this repository in parallel.
 
     shallow allows 4 model calls and 500 tokens of answer, medium 12 and 2,000, deep 20 and 5,000. A question
-    that was already answered for exactly these files (including uncommitted changes) from this folder is
-    answered at once, with its age; if you name a model, a runtime or a node, only if that one was named then.
+    that was already answered for exactly these files (including uncommitted changes) from this folder gets
+    that answer, with its age; if you name a model, a runtime or a node, only an answer found with the same.
     """
     more = {"node": node, "model": model, "runtime": runtime, "again": again}
     if len(questions) > MOST or not all(one.strip() for one in questions):

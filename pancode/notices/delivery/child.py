@@ -1,5 +1,5 @@
-"""`python -m pancode.notices.delivery.child`: send one notice, read from standard input, through Apprise.
-Apprise loads all its services on first use: 17 MiB that the coordinator's process avoids."""
+"""`python -m pancode.notices.delivery.child`: sends one notice, read from standard input, through Apprise.
+Apprise loads all its services on first use, which takes 17 MiB that the coordinator's process avoids."""
 
 from __future__ import annotations
 
@@ -48,12 +48,16 @@ def send_notice(address: str, notice: dict[str, Any]) -> dict[str, Any]:
     if notice.get("link"):
         body = f"{body}\n{notice['link']}"
     done = bool(service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
-    why = "" if done else mask_address(address, "; ".join(collector.words) or "the service rejected it")
+    why = (
+        ""
+        if done
+        else mask_address(address, "; ".join(collector.words) or ("the service rejected the notice"))
+    )
     return {"ok": done, "final": False, "why": why[:_LONGEST]}
 
 
 def with_extras(address: str, notice: dict[str, Any]) -> str:
-    """Return the address; for ntfy, without remote images, with a link on tap and an answer button."""
+    """Return the address; for ntfy, with images off, a link that opens on tap, and an answer button."""
     if not address.startswith(NTFY):
         return address
     link = str(notice.get("link") or "")
@@ -64,7 +68,7 @@ def with_extras(address: str, notice: dict[str, Any]) -> str:
 
 
 def mask_address(address: str, words: str) -> str:
-    """Return a service's message without tokens and parts of its address, which may be a password."""
+    """Return a service's message with tokens and parts of the address masked, which may be passwords."""
     words = _TOKEN.sub("***", words)
     parts = sorted({part for part in re.split(r"[:/@?&=]+", address) if len(part) > 3}, key=len, reverse=True)
     for part in parts:

@@ -1,4 +1,4 @@
-"""Implements the port of deliveries: settings and secrets from files, Apprise as a child process."""
+"""Implements the delivery port: settings and secrets from files, Apprise in a child process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class KeptSecrets:
         self._folder = folder
 
     def read(self, name: str) -> str:
-        """Return the secret. NotFoundError if missing; ConfigError for a file that others can read."""
+        """Return the secret. NotFoundError if it does not exist; ConfigError if others can read its file."""
         path = self._find_path(name)
         try:
             if path.stat().st_mode & 0o077:
@@ -55,7 +55,7 @@ class KeptSecrets:
 
 
 class Sender:
-    """Sends notices: the `OutgoingPort` of pancode.notices.store."""
+    """Sends notices; implements `OutgoingPort` of pancode.notices.store."""
 
     def __init__(self, read: Callable[[], NotifyRules], secrets: KeptSecrets) -> None:
         self.rules, self._secrets = read, secrets
@@ -79,11 +79,11 @@ class Sender:
             answer = json.loads(done.stdout)
         except subprocess.TimeoutExpired as exc:
             raise UnavailableError(
-                "the service did not answer", why=f"it did not finish within {CHILD_S:g} s"
+                "the service did not answer", why=f"Apprise did not finish within {CHILD_S:g} s"
             ) from exc
         except (OSError, ValueError) as exc:
             raise UnavailableError(
-                "Apprise failed to run", why="its process did not start, or exited without an answer"
+                "Apprise failed to run", why="the Apprise process did not start, or exited without an answer"
             ) from exc
         if not answer["ok"]:
             kind = RefusedError if answer["final"] else UnavailableError

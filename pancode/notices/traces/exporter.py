@@ -1,4 +1,4 @@
-"""The thread that sends traces: woken by the feed, with a durable position in it; it delays no run."""
+"""The thread that sends traces, triggered by feed events; it stores its position in the feed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pancode.runs.unit_of_work import unit_of_work
 
 log = logging.getLogger("pancode.telemetry")
 MARK = "telemetry"
-"""The setting with the number of the newest event that was processed."""
+"""Name of the setting with the number of the newest processed event."""
 AGAIN_S, BEHIND = 30.0, 500
 
 
 class SpanExport(Protocol):
-    """The receiver of spans."""
+    """A receiver of trace spans."""
 
     def send(self, spans: Sequence[RunSpan]) -> None:
-        """Send spans. UnavailableError: try again later; a receiver recognizes a repeated span."""
+        """Send spans. UnavailableError if the caller must try again; a repeated span is recognized."""
 
 
 class Tracing(FeedThread):
@@ -38,7 +38,7 @@ class Tracing(FeedThread):
         return None if self.send_spans() else self._wait_turn()
 
     def send_spans(self) -> bool:
-        """Send the spans of what has ended; return whether all were sent."""
+        """Send the spans of the runs that have ended; return whether all were sent."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             known = tx.get(Setting, MARK)

@@ -1,4 +1,4 @@
-"""The names of all attributes, in one place because the GenAI conventions are still changing."""
+"""Names of the attributes of spans, all in one file because the GenAI conventions are still changing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends spans by OTLP over HTTP as JSON, through OpenTelemetry's SDK: the extra `otel`."""
+"""Sends spans with OTLP over HTTP as JSON, using OpenTelemetry's SDK (the optional extra `otel`)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pancode.notices.traces.spans import RunSpan
 PATH = "/v1/traces"
 _BRINGS = pip_install("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-json-http>=0.66b1,<1")
 FIX = f"{_BRINGS}; or remove telemetry.endpoint"
-"""The fix if the extra is not installed."""
+"""How to fix the error that the extra is not installed."""
 TIMEOUT_S = 10.0
 
 
 class OtlpExport:
-    """Sends spans over OTLP: the `SpanExport` of pancode.notices.traces.exporter."""
+    """Sends spans over OTLP; implements `SpanExport` of pancode.notices.traces.exporter."""
 
     def __init__(self, endpoint: str, fleet: str, timeout_s: float = TIMEOUT_S) -> None:
         """Open the exporter. ConfigError if the extra is not installed."""

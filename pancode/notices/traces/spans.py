@@ -1,4 +1,4 @@
-"""Decides which spans a run has: command to end, attempts, stages and landing. Pure functions."""
+"""Decides which spans a run has: for the run, its attempts, stages and landing. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TASK_CHARS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class RunSpan:
-    """One span. Its ids are derived from run and part, so that a span made later finds its parent."""
+    """One span. Its ids are derived from the run and the part, so that a span made later finds its parent."""
 
     name: str
     trace_id: str
@@ -25,7 +25,7 @@ class RunSpan:
     end_ms: int
     attributes: Mapping[str, Value] = field(default_factory=dict)
     error: str | None = None
-    """What went wrong; None: nothing."""
+    """What went wrong; None: no error."""
 
 
 def trace_id_of(run: str) -> str:
@@ -39,7 +39,7 @@ def span_id_of(run: str, part: str) -> str:
 def spans_of(
     run: Run, attempts: Sequence[Attempt], events: Sequence[FeedEvent], with_task: bool
 ) -> tuple[RunSpan, ...]:
-    """Return the spans of an ended run, in its own trace. `events`: those still in the feed."""
+    """Return the spans of an ended run as one trace. `events`: those of the run still in the feed."""
     end = run.finished_ms or run.created_ms
     parts = [_make_root_span(run, end, with_task)]
     for attempt in sorted(attempts, key=lambda one: one.attempt):
@@ -55,7 +55,7 @@ def spans_of(
 
 
 def landing_span(run: Run, began_ms: int, at_ms: int) -> RunSpan:
-    """Return the span of a landing that ended after the run: a child of the run's span."""
+    """Return the span of a landing that ended after the run, as a child of the run's span."""
     status = str(run.landing.get("status") or ("landed" if run.landed else "not landed"))
     bad = None if run.landed else status
     return _make_part(run, ("landing", "run"), "land", (began_ms, at_ms), {names.LANDING: status}, bad)
@@ -88,7 +88,7 @@ def _make_root_span(run: Run, end: int, with_task: bool) -> RunSpan:
 
 
 def _make_stages(run: Run, attempt: Attempt, events: Sequence[FeedEvent], end: int) -> Iterator[RunSpan]:
-    """Yield a span for each stage, which ends when the next one begins."""
+    """Yield a span for each stage of an attempt; a stage ends when the next one begins."""
     stages = [e for e in events if e.kind is EventKind.RUN_STAGE and e.data.get("stage") != "ended"]
     last = attempt.finished_ms or end
     for number, event in enumerate(stages):
@@ -107,7 +107,7 @@ def _make_part(
     attributes: Mapping[str, Value],
     bad: str | None,
 ) -> RunSpan:
-    """Return the span of a part of the run. `part`: the part itself, and its parent part."""
+    """Return the span of a part of the run. `part`: keys of the part and of its parent part."""
     known = {**attributes, names.RUN: run.id, **({} if bad is None else {names.ERROR: bad})}
     return RunSpan(
         name,

@@ -1,4 +1,4 @@
-"""`pancode inbox`, `answer`, `approve`, `deny`, `tell`: what waits for a user, and the user's answers."""
+"""`pancode inbox`, `answer`, `approve`, `deny`, `tell`: list what waits for a user, and answer it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AT_A_TURN = "at a turn of its agent"
 def continue_with_message(face: Face, run: str) -> int | None:
     """Wait until this run ends, then continue it with its undelivered messages; return the new run's status.
 
-    None: there are no such messages. RefusedError if a new run would surprise the user.
+    None if no message is undelivered. RefusedError if the run must not be continued automatically.
     """
     client = face.client()
     if wait_for_run(face, client, run) is None:
@@ -44,7 +44,7 @@ def continue_with_message(face: Face, run: str) -> int | None:
 
 
 def why_not(ended: RunDetail) -> RefusedError | None:
-    """Return why this run is not continued automatically, though its messages are stored; None: it can be."""
+    """Return why the run is not continued automatically with its stored messages; None: it can be."""
     run, fix = ended["run"], f"pancode runs continue {ended['run']}"
     if ended["outcome"] == "blocked":
         what, fix = "it waits for an answer to its question", f'pancode answer {run} "..."'
@@ -62,8 +62,8 @@ def why_not(ended: RunDetail) -> RefusedError | None:
 
 
 _SHORT = 80
-"""A message of at most this many characters is on the line of its item, a longer one below it."""
-_CALL = "The number of the call in the inbox; the command fails if another call waits now."
+"""A message of at most this many characters is shown in the line of its item, a longer one below it."""
+_CALL = "The number of the call in the inbox; the command fails if another call waits by now."
 _PLAN = "The plan digest in the inbox of a run that has not begun; the command fails if it has changed since."
 
 
@@ -77,7 +77,7 @@ def inbox(face: Json) -> None:
 
 @verb("inbox show", "pancode inbox show last", "pancode inbox show r-zd43pq")
 def show(run: Run, face: Json) -> None:
-    """Show all that waits for a user about one run, with the last message of its agent."""
+    """Show everything about one run that waits for a user, with the last message of the run's agent."""
     client = face.client()
     whole = client.get(RUN.at(find_run(client, run)))
     answer = client.get(INBOX, by=find_user())
@@ -110,7 +110,7 @@ def _format_item(item: Mapping[str, Any]) -> str:
 
 
 def _format_words(item: Mapping[str, Any]) -> str:
-    """Return the item's text; a command is indented more than any other line, so no line can imitate it."""
+    """Return the item's text. A command has the deepest indent, so no other text can imitate it."""
     if item["call"]:
         return f"\n{escape_text(item['words'], '    ')}"
     words = escape_line(item["words"])
@@ -118,7 +118,7 @@ def _format_words(item: Mapping[str, Any]) -> str:
 
 
 def _plan(plan: dict[str, Any]) -> str:
-    """Return what a run that has not begun will do, and what it may use."""
+    """Return a description of what a run that has not begun will do, and what it may use."""
     task = escape_line(" ".join(plan["task"].split()))
     what = f"mode {plan['mode']}, safety {plan['safety']}, node {escape_line(plan['node'] or 'any')}"
     gates = f", gates: {escape_line('; '.join(plan['verify']))}" if plan["verify"] else ", no gate"
@@ -155,7 +155,7 @@ def approve(
     run: Run,
     *,
     whole: Annotated[
-        bool, option("Approve everything of the same kind for the rest of the run, too.", "--run/--once")
+        bool, option("Also approve everything else of the same kind for the rest of the run.", "--run/--once")
     ] = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
@@ -167,8 +167,8 @@ def approve(
     """Approve what a run waits for: it starts, or continues, or its change lands after its gates.
 
     `pancode inbox` shows the flags that a change needs; other flags are refused. To approve a command of a
-    working agent, give only its number (--call). --once (the default): approve this one request. --run:
-    approve the same kind for the rest of the run, too (a budget that its later attempts exceed, or a
+    working agent, give only its number (--call). --once (the default): approve this one request. --run: also
+    approve the same kind for the rest of the run (later attempts that exceed the same budget, or the same
     permission of its agent). The audit records the approval.
     """
     client = face.client()
@@ -182,7 +182,7 @@ def approve(
         raise
     if "change" in done:
         return face.show(done, lambda: f"{change_line(done['change'])}to undo it: pancode config undo\n")
-    if "reason" not in done:  # neither a run that starts now nor one that continues with a new run
+    if "reason" not in done:  # The result is of a landing, and not of a run that starts or is continued.
         return face.show(done, lambda: progress.format_landing(done))
     words = (
         f"{done['run']}  approved, {escape_line(done['reason'])}   follow: pancode logs -f {done['run']}\n"
@@ -198,7 +198,7 @@ def deny(
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     face: Json,
 ) -> None:
-    """Deny what a run waits for: nothing starts, lands or continues, and the item leaves the inbox.
+    """Deny what a run waits for: nothing starts, lands or continues, and the item is removed from the inbox.
 
     If a command of a working agent waits (kind `call`), the command does not run: the agent gets your message
     and continues without the command.
@@ -215,10 +215,10 @@ Resume = Annotated[bool, option(_RESUME, "--resume")]
 def tell(
     run: Run, text: Annotated[str, Argument(help="The message.")], *, resume: Resume = False, face: Json
 ) -> int:
-    """Send a message to a run's agent: with its task while it waits, or at its next turn while it works.
+    """Send a message to a run's agent: with its task if the run waits to start, or at the agent's next turn.
 
     Only native, claude-sdk and openai-agents accept messages while they work. With other runtimes, or if no
-    turn is left, the message is stored until a user continues the run; --resume continues it for you.
+    turn is left, the message is stored until a user continues the run; --resume does so automatically.
     `pancode runs show` lists which messages were delivered.
     """
     client = face.client()
@@ -232,7 +232,7 @@ def tell(
 
 
 def format_delivery(done: ToldAnswer) -> str:
-    """Return one line on whether a message for a run was delivered."""
+    """Return one line that says whether the message to the run was delivered."""
     if done["delivered"]:
         return f"{done['run']}  told {done['delivered']}\n"
     if done["sent"]:

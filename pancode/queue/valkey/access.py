@@ -20,14 +20,14 @@ from pancode.kernel.host.tls_context import make_context
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files. `ca` None: the system's authorities; else only that one. `key` may be in `cert`."""
+    """PEM files for TLS. `ca` None: the system's authorities; else only this one. `key` may be in `cert`."""
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return a TLS context, read anew from the files: a renewed certificate counts from the next one on.
+        """Return a TLS context, made from the files at each call, so a renewed certificate applies next time.
         The server's name and chain are always checked. OSError or ssl.SSLError for unusable files."""
         made = make_context(self.ca)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -37,7 +37,7 @@ class TlsFiles:
         return made
 
     def check(self, origin: str) -> None:
-        """Raise ConfigError that names the unusable file; `origin`: the setting that has the address."""
+        """Raise ConfigError, with the file's name, for an unusable file. `origin`: the address's setting."""
         for path in (self.ca, self.cert, self.key):
             if path is not None:
                 _read_pem(path, origin)
@@ -66,7 +66,7 @@ def _read_pem(path: Path, origin: str) -> None:
     try:
         path.read_bytes()
     except OSError as exc:
-        fix = f"correct the path next to {origin}, or make the file readable: ls -l {path}"
+        fix = f"correct the path next to {origin}, or make the file readable; check: ls -l {path}"
         raise ConfigError(f"cannot read {path} for TLS to Redis", why=str(exc), fix=fix) from exc
 
 
@@ -84,7 +84,7 @@ SOCKET_SCHEMES = ("unix", "redis+unix", "valkey+unix")
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Settings that accompany the address: files that are read at each new connection."""
+    """Settings that accompany the Redis address, all paths of files that are read at each new connection."""
 
     files: TlsFiles = TlsFiles()
     password_file: Path | None = None
@@ -93,7 +93,7 @@ class Beside:
     def of(
         cls, password_file: str | None, ca_file: str | None, cert_file: str | None, key_file: str | None
     ) -> Beside:
-        """Return the files, by the settings' names; `~` is the coordinator's home directory."""
+        """Return these settings from the paths as written; `~` is the coordinator's home directory."""
         named = ca_file, cert_file, key_file, password_file
         ca, cert, key, password = (Path(text).expanduser() if text else None for text in named)
         return cls(TlsFiles(ca, cert, key), password)
@@ -104,7 +104,7 @@ NOTHING = Beside()
 
 @dataclass(frozen=True, slots=True)
 class RedisAccess:
-    """An address and a user of Redis; `origin`: the setting that contains them."""
+    """An address and a user of Redis; `origin`: the setting that contains the address."""
 
     origin: str
     socket: str | None = None
@@ -118,11 +118,11 @@ class RedisAccess:
 
     @property
     def place(self) -> str:
-        """Return the address as users see it, without the password."""
+        """Return the address for display, without the password."""
         return self.socket if self.socket is not None else f"{self.host}:{self.port}/{self.db}"
 
     def probe(self, command: str = "ping") -> str:
-        """Return the command with which a user can try this address; it prompts for the password."""
+        """Return the shell command with which a user can test this address; it prompts for the password."""
         reach = f"-s {self.socket}" if self.socket is not None else f"-h {self.host} -p {self.port}"
         tls = f" --tls{self.beside.files.words()}" if self.tls else ""
         has_password = self.password is not None or self.beside.password_file is not None
@@ -130,9 +130,9 @@ class RedisAccess:
         return f"redis-cli {reach}{tls} -n {self.db}{login} {command}"
 
     def rights(self) -> str:
-        """Return the rights that our user needs, and the command that lists its current ones."""
+        """Return the rights that PanCode's Redis user needs, and the command that lists its rights."""
         seen = self.probe(f"acl getuser {self.user or 'default'}")
-        return f"give the user of {self.origin} the rights +@all ~* &*; list its rights: {seen}"
+        return f"give the Redis user of {self.origin} the rights +@all ~* &*; its current rights: {seen}"
 
     def secret(self) -> str | None:
         """Return the current password; NoPasswordError if its file cannot be read."""
@@ -145,7 +145,7 @@ class RedisAccess:
 
 
 class NoPasswordError(raised.AuthenticationError):
-    """The file with the password cannot be read."""
+    """Raised if the file with the Redis password cannot be read."""
 
 
 def access_from_url(url: str, origin: str, beside: Beside = NOTHING) -> RedisAccess:
@@ -155,12 +155,12 @@ def access_from_url(url: str, origin: str, beside: Beside = NOTHING) -> RedisAcc
     if access.password is not None and beside.password_file is not None:
         raise ConfigError(
             f"{origin} contains a password, but redis.password_file is also set",
-            fix="remove one of them; the file can be changed while PanCode runs",
+            fix="remove one of them; the password in the file can be changed while PanCode runs",
         )
     if not access.tls and beside.files != TlsFiles():
         raise ConfigError(
             f"{origin} does not use TLS, but certificates are set",
-            why="redis:// and unix:// are not encrypted",
+            why="connections with redis:// and unix:// are not encrypted",
             fix=f"set {origin} to rediss://, or remove redis.ca_file, cert_file and key_file",
         )
     if access.tls:
@@ -179,11 +179,11 @@ def _read(url: str, origin: str, beside: Beside) -> RedisAccess:
     if parts.scheme in SOCKET_SCHEMES:
         path = unquote(parts.path)
         if not path.startswith("/"):
-            raise _bad_url(origin, "a socket requires an absolute path")
+            raise _bad_url(origin, "unix:// requires an absolute path")
         db = _parse_number(parts.query.removeprefix("db="), origin)
         return RedisAccess(origin, socket=path, db=db, user=user, password=password, beside=beside)
     if parts.scheme not in SCHEMES or not parts.hostname:
-        raise _bad_url(origin, f"scheme {parts.scheme!r} with host {parts.hostname!r}")
+        raise _bad_url(origin, f"scheme {parts.scheme!r} with host {parts.hostname!r} is not supported")
     return RedisAccess(
         origin,
         host=parts.hostname,
@@ -216,8 +216,8 @@ def _bad_url(origin: str, why: str) -> ConfigError:
 def connect(access: RedisAccess, *, answer_s: float = ANSWER_S) -> redis.Redis:
     """Return a thread-safe client with its own pool; no connection is opened yet.
 
-    redis-py would repeat a command whose answer is lost, so a push could happen twice. So it never retries;
-    the caller decides. It uses RESP2, because RQ and its tools read replies in that form.
+    redis-py would repeat a command whose answer is lost, so a push could happen twice. So the client never
+    retries; the caller decides. It uses RESP2, because RQ and its tools read replies in that form.
     """
     pool = redis.ConnectionPool(
         **_place(access),
@@ -227,7 +227,7 @@ def connect(access: RedisAccess, *, answer_s: float = ANSWER_S) -> redis.Redis:
         socket_connect_timeout=min(CONNECT_S, answer_s),
         retry=Retry(NoBackoff(), 0),
         protocol=2,
-        driver_info=None,  # Avoids two commands that Redis 7.0 does not have.
+        driver_info=None,  # This avoids two commands that Redis 7.0 does not have.
         redis_connect_func=_spare_connection if access.user == COORDINATOR else None,
     )
     client: redis.Redis = redis.Redis.from_pool(pool)
@@ -250,7 +250,7 @@ def _login(access: RedisAccess) -> dict[str, Any]:
 
 
 class _FromFile(CredentialProvider):
-    """Reads the password at each new connection, so that a changed one counts from the next one on."""
+    """Reads the password at each new connection, so that a changed password applies to the next one."""
 
     def __init__(self, access: RedisAccess) -> None:
         self._access = access
@@ -261,7 +261,7 @@ class _FromFile(CredentialProvider):
 
 
 class _TlsConnection(redis.SSLConnection):
-    """A TLS connection with our own context, whose authorities' file is read for each connection."""
+    """A TLS connection with PanCode's own context, which reads the certificate files at each connection."""
 
     def __init__(self, ours: TlsFiles, **more: Any) -> None:
         super().__init__(**more)
@@ -271,14 +271,15 @@ class _TlsConnection(redis.SSLConnection):
         sock.settimeout(self.socket_connect_timeout)
         try:
             made = self._ours.context().wrap_socket(sock, server_hostname=self.host)
-        except TimeoutError as exc:  # A Redis without TLS waits for the end of what it takes for a line.
+        # A Redis without TLS takes the ClientHello for an incomplete command, and waits for the rest.
+        except TimeoutError as exc:
             raise ssl.SSLError(SILENT) from exc
         made.settimeout(self.socket_timeout)
         return made
 
 
 def _spare_connection(connection: Any) -> None:
-    """Exempt our connection from eviction, by which the server cuts connections with large buffers."""
+    """Exempt PanCode's connection from eviction, in which the server closes those with large buffers."""
     connection.on_connect()
     connection.send_command("CLIENT", "NO-EVICT", "ON")
     connection.read_response()

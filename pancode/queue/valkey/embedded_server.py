@@ -1,7 +1,7 @@
 """Runs PanCode's own Valkey: starts it, adopts one that still runs, replaces an old one, stops it.
 
 The server outlives the coordinator, so that a killed coordinator finds all its data after a restart. The
-server holds a file lock while it lives: a process that gets that lock knows that no server runs here.
+server has a file lock while it lives, so a process that gets that lock knows that no server runs here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOG_CAP = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server that answered: its access, whether it was adopted, and what had to be repaired."""
+    """A server that answers: its access, whether it was adopted, and what was repaired at its start."""
 
     access: RedisAccess
     pid: int
@@ -45,20 +45,20 @@ class RunningServer:
 
 
 class _Server(subprocess.Popen[bytes]):
-    """A child process that outlives us, so not waiting for it is correct."""
+    """A child process that outlives the coordinator, so it is only polled, and not awaited."""
 
     def __del__(self) -> None:
         self.poll()
 
 
 class EmbeddedValkey:
-    """The Valkey server of one home. The coordinator's lock ensures that only one uses it at a time."""
+    """The Valkey server of one PANCODE_HOME. The coordinator's lock ensures that only one process uses it."""
 
     def __init__(
         self, folder: Path, clock: Clock, ids: Ids, *, intervals: str = "", patience_ms: int = PATIENCE_MS
     ) -> None:
-        """`folder`: `<home>/valkey`; `intervals`: extra settings; `patience_ms`: for each way to end a
-        server."""
+        """`folder`: `<home>/valkey`; `intervals`: extra settings; `patience_ms`: the wait for each way to end
+        a server."""
         self._layout = lay_out(folder, os.environ.get("XDG_RUNTIME_DIR"), os.getuid())
         self._clock = clock
         self._ids = ids
@@ -68,7 +68,7 @@ class EmbeddedValkey:
         self._known: ServerRecord | None = None
 
     def start_or_adopt(self, version: str) -> RunningServer:
-        """Run a server of this version. Idempotent. UnavailableError includes the end of its log."""
+        """Run a server of this version. Idempotent. UnavailableError contains the end of the server's log."""
         with self._hold_start_lock():
             adopted = self._adopt_server(version)
             if adopted is not None:
@@ -79,8 +79,7 @@ class EmbeddedValkey:
     def stop(self) -> None:
         """Stop the server, if one runs, and wait for its end."""
         if not self._layout.folder.is_dir():
-            # The folder was removed, and the server's files with it: end the server that this object
-            # remembers.
+            # The folder was removed with the server's files, so end the server that this object remembers.
             record = self._known
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if record is not None and record.alive():
@@ -91,15 +90,15 @@ class EmbeddedValkey:
             self._end_old()
 
     def alive(self) -> bool:
-        """Whether the server's process runs, even if it does not answer. A server of another home does not
-        count, though a copy of that home has its record."""
+        """Whether the server's process runs, even if it does not answer. The server of another home does not
+        count, although a copy of that home contains its record."""
         if self._child is not None:
-            self._child.poll()  # Reaps it if it has ended.
+            self._child.poll()  # This reaps the child if it has ended.
         record = read_record(self._layout.record)
         return record is not None and record.alive() and self._is_ours(record)
 
     def _is_ours(self, record: ServerRecord) -> bool:
-        """Whether it listens at this home's socket or, after a move of the home, holds our lock."""
+        """Whether the recorded server listens at this home's socket or, in a moved home, has its lock."""
         return record.socket == str(self._layout.socket) or not self._is_unlocked()
 
     # -- taking over ----------------------------------------------------------------------------------------
@@ -115,7 +114,7 @@ class EmbeddedValkey:
         return RunningServer(access, record.pid, adopted=True)
 
     def _can_answer(self, access: RedisAccess) -> bool:
-        """Whether our own Valkey answers: it accepts our password, and runs in this folder."""
+        """Whether this home's Valkey answers: it accepts the password and runs in this folder."""
         with contextlib.closing(connect(access, answer_s=self._patience_ms / 1000)) as client:
             try:
                 folder = client.config_get("dir").get("dir")
@@ -124,7 +123,7 @@ class EmbeddedValkey:
         return folder is not None and os.path.realpath(folder) == os.path.realpath(self._layout.folder)
 
     def _end_old(self) -> None:
-        """End any server that runs on this folder, and remove its leftovers."""
+        """End any server that runs in this folder, and remove its leftover files."""
         record = read_record(self._layout.record)
         if record is not None and self.alive():
             self._shut_down(record.socket)
@@ -134,7 +133,8 @@ class EmbeddedValkey:
                 if wait_until(self._clock, self._patience_ms, lambda: not self.alive()):
                     break
         elif not self._is_unlocked():
-            self._shut_down(str(self._layout.socket))  # without a record, it may still use our socket
+            # A server without a record may still use the socket of this home.
+            self._shut_down(str(self._layout.socket))
         if not wait_until(self._clock, self._patience_ms, self._is_unlocked):
             raise self._make_busy_error(
                 "server.lock is held by a server that has no record and does not listen"
@@ -168,13 +168,13 @@ class EmbeddedValkey:
         try:
             pid = self._launch(version)
         except UnavailableError as first:
-            # The bus may lose its data at any moment, so a file that cannot be loaded must not prevent a
+            # The bus may lose its data at any time, so a data file that cannot be loaded must not prevent a
             # start.
             if "append only file" not in first.why.lower() or not layout.data.exists():
                 raise
             aside = layout.folder / f"appendonlydir.bad-{self._ids.short(6)}"
             layout.data.rename(aside)
-            repaired = f"its data could not be loaded and was moved to {aside}"
+            repaired = f"the server's data could not be loaded and was moved to {aside}"
             pid = self._launch(version)
         if layout.link != layout.socket:
             layout.link.unlink(missing_ok=True)
@@ -182,7 +182,7 @@ class EmbeddedValkey:
         return RunningServer(self._make_access(), pid, adopted=False, repaired=repaired)
 
     def _launch(self, version: str) -> int:
-        """Start the program and wait until it answers."""
+        """Start the server's program, wait until it answers and return its process id."""
         with contextlib.suppress(FileNotFoundError):
             if self._layout.log.stat().st_size > LOG_CAP:
                 self._layout.log.replace(self._layout.log.with_suffix(".log.1"))
@@ -221,7 +221,7 @@ class EmbeddedValkey:
             lines = log.read()[-4000:].decode("utf-8", "replace").splitlines()
         raise UnavailableError(
             "PanCode's own Redis did not start",
-            why=" | ".join(lines[-6:]) or "it printed no output",
+            why=" | ".join(lines[-6:]) or "the server printed no output",
             fix=f"see {self._layout.log}; or set PANCODE_REDIS_URL to another Redis",
         )
 
@@ -246,7 +246,7 @@ class EmbeddedValkey:
         return fresh
 
     def _stamp(self, version: str) -> str:
-        """Return what a running server must match to be adopted: our version, its program, its settings."""
+        """Return what a running server must match to be adopted: PanCode's version, program and settings."""
         program = find_server()
         size = program.stat().st_size
         digest = hashlib.sha256(f"{program}\0{size}\0{self._intervals}".encode()).hexdigest()[:12]
@@ -256,18 +256,18 @@ class EmbeddedValkey:
 
     @contextmanager
     def _hold_start_lock(self) -> Iterator[None]:
-        """Let one process at a time start, adopt or stop the server."""
+        """Take the lock with which only one process at a time starts, adopts or stops the server."""
         with _open_append(self._layout.folder / "start.lock") as lock:
             if not wait_until(self._clock, START_MS, lambda: _try_lock(lock.fileno())):
-                raise self._make_busy_error("another process is starting or stopping it")
+                raise self._make_busy_error("another process is starting or stopping the server")
             yield
 
     @contextmanager
     def _server_lock(self) -> Iterator[int]:
-        """Take the lock that the server inherits and holds until it ends."""
+        """Take the lock that the server inherits and keeps until it ends."""
         with _open_append(self._layout.folder / "server.lock") as lock:
             if not _try_lock(lock.fileno()):
-                raise self._make_busy_error("another server has just been started on it")
+                raise self._make_busy_error("another server has just been started in this folder")
             yield lock.fileno()
 
     def _is_unlocked(self) -> bool:
@@ -282,7 +282,7 @@ class EmbeddedValkey:
 
 
 def known_access(folder: Path) -> RedisAccess:
-    """Return the address of this folder's server, from its files; UnavailableError if none runs."""
+    """Return the access to this folder's server, read from its files; UnavailableError if none runs."""
     record = read_record(folder / "server.json")
     try:
         password = (folder / "coordinator.password").read_text().strip()

@@ -1,4 +1,4 @@
-"""Checks whether an external Redis or Valkey can be used: reachable, new enough, with enough rights."""
+"""Checks whether an external Redis or Valkey can be used: it is reachable, new enough and permits enough."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ NEEDED: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ExternalRedis:
-    """A usable external server."""
+    """An external server that PanCode can use."""
 
     access: RedisAccess
     product: str
     version: str
     open_as: str = ""
-    """The user of a connection without a login, which each node could use; empty: none."""
+    """The Redis user of a connection without login, which any node could use; empty: such are refused."""
 
 
 def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> ExternalRedis:
-    """As `check_access`; ConfigError for a bad address, or a file of its settings that cannot be used."""
+    """Parse the address and check the server. ConfigError for a bad address or file; UnavailableError."""
     return check_access(access_from_url(url, origin, beside))
 
 
@@ -61,17 +61,17 @@ def check_access(access: RedisAccess) -> ExternalRedis:
             raise UnavailableError(
                 f"{product.title()} {version} is too old",
                 why=(
-                    f"{access.place} reports this version; PanCode requires {product} {oldest} or newer for "
-                    "node permissions"
+                    f"{access.place} reports this version; node permissions require {product} {oldest} or "
+                    "newer"
                 ),
-                fix=f"upgrade it, or remove {access.origin} to use PanCode's own server",
+                fix=f"upgrade the server, or remove {access.origin} to use PanCode's own server",
             )
         _check_rights(client, access)
     return ExternalRedis(access, product, version, _open_as(access))
 
 
 def _open_as(access: RedisAccess) -> str:
-    """Return the user of a connection without a login, tried as a node could; empty: none."""
+    """Return the Redis user of a connection without a login, as a node could open it; empty: refused."""
     stranger = replace(access, user=None, password=None, beside=Beside(access.beside.files))
     with closing(connect(stranger)) as client:
         try:
@@ -82,8 +82,8 @@ def _open_as(access: RedisAccess) -> str:
 
 @contextmanager
 def _raise_clearer(access: RedisAccess) -> Iterator[None]:
-    """Raise the clearer error of a second try with TLS 1.2. In TLS 1.3 a server refuses our certificate after
-    the handshake, and its reason may be lost; in TLS 1.2 the reason is part of the handshake."""
+    """If the connection fails, try TLS 1.2 and raise its clearer error. In TLS 1.3 a server refuses a client
+    certificate after the handshake, so its reason may be lost; in TLS 1.2 it is part of the handshake."""
     try:
         yield
     except raised.ConnectionError:
@@ -114,7 +114,7 @@ def _read_version(client: redis.Redis) -> tuple[str, str]:
 
 
 def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
-    """Raise UnavailableError if the server would not permit all that we need; change nothing."""
+    """Raise UnavailableError if the server would refuse a command that PanCode needs; nothing is changed."""
     with translate_redis_errors(access, "ACL"):
         try:
             refused = [(words, text) for words, text in _dry_run(client) if text != "OK"]
@@ -134,7 +134,7 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
 
 
 def _dry_run(client: redis.Redis) -> list[tuple[tuple[str, ...], str]]:
-    """Return the server's answer to a dry run of each command that we need."""
+    """Return the commands that PanCode needs, each with the server's answer to a dry run of it."""
     run: Callable[..., object] = client.execute_command
     me = _text(client.acl_whoami())
     return [(words, _text(run("ACL", "DRYRUN", me, *words))) for words in NEEDED]

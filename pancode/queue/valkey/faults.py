@@ -1,4 +1,4 @@
-"""Translates errors of redis-py into UnavailableError: what happened, how we know, what to do."""
+"""Translates errors of redis-py into UnavailableError: what happened, the evidence, and the fix."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def translate_redis_errors(access: RedisAccess, operation: str) -> Iterator[None
 
 
 def unavailable_error(access: RedisAccess, operation: str, exc: Exception) -> UnavailableError:
-    """Return the error for one failed operation; `why` never contains a password."""
+    """Return the error for a failed operation; its `why` never contains a password."""
     verdict = _judge(exc)
     beside = access.beside
     fix = verdict.fix.format(
@@ -43,7 +43,7 @@ def unavailable_error(access: RedisAccess, operation: str, exc: Exception) -> Un
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """One kind of failure: by its class, or by the first word of the server's error."""
+    """A kind of failure, recognized by the exception's class or by the first word of the server's error."""
 
     kinds: tuple[type[Exception], ...]
     words: tuple[str, ...]
@@ -147,25 +147,25 @@ _TLS = (
 """The meaning of OpenSSL's error texts; the first match counts."""
 _TLS_OTHER = (
     "The TLS connection to Redis failed.",
-    "check that it uses TLS and accepts the client certificate: pancode doctor; " + _AGAIN,
+    "check that the server uses TLS and accepts the client certificate: pancode doctor; " + _AGAIN,
 )
 
 
 def _look(access: RedisAccess) -> str:
-    """Return the command that shows the server's certificate."""
+    """Return the shell command that shows the server's certificate."""
     show = "openssl x509 -noout -dates -issuer -ext subjectAltName"
     return f"openssl s_client -connect {access.host}:{access.port} </dev/null | {show}"
 
 
 def _of_tls(exc: BaseException | None) -> ssl.SSLError | None:
-    """Return the OpenSSL error that redis-py hides behind its own error."""
+    """Return the OpenSSL error in the causes of redis-py's error; None: no TLS error."""
     while exc is not None and not isinstance(exc, ssl.SSLError):
         exc = exc.__cause__ or exc.__context__
     return exc
 
 
 def _judge(exc: Exception) -> _Verdict:
-    """Return the first verdict that fits, as most of redis-py's errors are also ConnectionErrors."""
+    """Return the first kind of failure that matches; most errors are also ConnectionErrors."""
     of_tls = _of_tls(exc)
     if of_tls is not None:
         text = str(of_tls)

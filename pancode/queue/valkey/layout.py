@@ -1,4 +1,4 @@
-"""Decides where the embedded server's files and its socket are, and writes its configuration and users."""
+"""Decides where the embedded server's files and its socket are; writes its configuration and users' file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ RIGHTS = "~* &* +@all"
 """The rights of a coordinator: a user that may create users could get all other rights anyway."""
 _CLOSED = "user default off resetkeys resetchannels -@all"
 _NEUTRAL = frozenset({"sanitize-payload", "resetkeys", "resetchannels"})
-"""Rules that a server adds or omits when it writes the users' file itself."""
+"""Rules that a server may add or omit when it writes the users' file itself."""
 
 
 def users_text(known: str, user: str, password: str) -> str:
-    """Return the new text of the users' file from the old one, which may be empty.
+    """Return the new text of the users' file. `known`: the old text, which may be empty.
 
-    Nodes' users, which the server writes into it, remain. The file has only a digest of the password. A line
-    with the same meaning is kept, so a correct file does not change.
+    Nodes' users, which the server writes into the file, remain. The file has only a digest of the password. A
+    line with the same meaning is kept, so a correct file does not change.
     """
     digest = hashlib.sha256(password.encode()).hexdigest()
     wanted = {"default": _CLOSED, user: f"user {user} on #{digest} {RIGHTS}"}
@@ -48,7 +48,7 @@ def _parse_line(line: str) -> frozenset[str]:
 
 
 SOCKET_BYTES = 103
-"""The longest path of a unix socket that works everywhere (macOS has 104 with the closing zero)."""
+"""The longest path of a unix socket that works everywhere (macOS allows 104 bytes with the final zero)."""
 MAX_MEMORY = 512 * 2**20
 MAX_MESSAGE = 16 * 2**20
 
@@ -103,12 +103,12 @@ class Layout:
 
     @property
     def link(self) -> Path:
-        """Return the usual path of the socket; a link to the socket if it had to be elsewhere."""
+        """Return the usual path of the socket; if the socket had to be elsewhere, a link to it."""
         return self.folder / "valkey.sock"
 
 
 def lay_out(folder: Path, runtime_dir: str | None, uid: int) -> Layout:
-    """Make the folders (0700) and choose the socket's place: `folder`, or a short one if needed."""
+    """Create the folders (0700) and choose the socket's folder: `folder`, or one with a short path."""
     folder = folder.absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -126,7 +126,7 @@ def lay_out(folder: Path, runtime_dir: str | None, uid: int) -> Layout:
 
 
 def private_folder(folder: Path, uid: int) -> None:
-    """Make it with mode 0700, or check that it is a real folder of ours that no other user can enter."""
+    """Create the folder with mode 0700, or check that it is a real one that no other user can enter."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
@@ -140,7 +140,7 @@ def private_folder(folder: Path, uid: int) -> None:
 
 
 def write_config(layout: Layout, intervals: str = "") -> None:
-    """Write the configuration file; `intervals`: more lines for it, used by tests."""
+    """Write the configuration file; `intervals`: additional lines, used by tests."""
     places = {"unixsocket": layout.socket, "dir": layout.folder, "aclfile": layout.users}
     lines = [f"{name} {quote_word(str(path))}" for name, path in places.items()]
     limits = [f"maxmemory {MAX_MEMORY}", f"proto-max-bulk-len {MAX_MESSAGE}"]
@@ -170,7 +170,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def quote_word(text: str) -> str:
-    """Return any text as one word of a Redis configuration file."""
+    """Return the text quoted as one argument of a Redis configuration file."""
     plain = (c if c.isprintable() and c not in '"\\' else _escape_char(c) for c in text)
     return '"' + "".join(plain) + '"'
 

@@ -1,4 +1,4 @@
-"""Checks whether a process is the one that was started, and ends it if it is."""
+"""Checks whether a process is the server that was started, and sends signals only to that process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEP_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord(ProcessId):
-    """A server process, with the version and the socket that it was started with."""
+    """A server process, with the version and the socket with which it was started."""
 
     version: str
     socket: str
@@ -39,7 +39,7 @@ def write_record(path: Path, record: ServerRecord) -> None:
 
 
 def read_record(path: Path) -> ServerRecord | None:
-    """Return the record; None if it is missing or cannot be read."""
+    """Return the server record in the file; None if it is missing or unreadable."""
     try:
         return ServerRecord(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -47,7 +47,7 @@ def read_record(path: Path) -> ServerRecord | None:
 
 
 def wait_until(clock: Clock, limit_ms: int, done: Callable[[], bool]) -> bool:
-    """Poll until `done` or the limit; return whether it was done."""
+    """Poll until `done` returns true or the limit is reached; return whether it was done."""
     end = clock.mono_ms() + limit_ms
     while not done():
         if clock.mono_ms() >= end:

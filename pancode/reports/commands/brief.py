@@ -1,4 +1,4 @@
-"""`pancode status --since`: what happened, what waits for you, what landed, what it cost."""
+"""`pancode status --since`: what happened, what waits for you, what landed, and what it cost."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Costs = tuple[tuple[str, list[CostRow]], ...]
 def show_brief(face: Face, since: str, markdown: bool) -> None:
     """Show what ran, waits for the user, landed and cost since a time; `last`: since the user's last visit.
 
-    PanCode stores each user's last visit. Only `last` counts as a visit; with another time, the cost of each
-    repository and day is added.
+    PanCode stores each user's last visit. Only `last` counts as a visit; with another time, the report adds
+    the cost of each repository and day.
     """
     if markdown and face.as_json:
         raise UsageError("--json and --markdown cannot be combined", fix="omit --json or --markdown")
@@ -71,7 +71,7 @@ def _format_line(one: BriefLine, markdown: bool) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    """Return the text with Markdown's special characters escaped: foreign text is not markup here."""
+    """Escape Markdown's special characters, so that text from elsewhere cannot act as markup."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)
 
 

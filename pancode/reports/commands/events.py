@@ -1,4 +1,4 @@
-"""`pancode audit --events`: what happens in the fleet, live."""
+"""`pancode audit --events`: shows the events of the fleet live."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pancode.kernel.errors import ExitCode, PancodeError
 T = TypeVar("T")
 AGAIN_S = 1.0
 PACE_S = (AGAIN_S, 10.0)
-"""The shortest and longest time between two updates: load and ages change even without events."""
+"""The shortest and longest time, in seconds, between two updates; load and ages change without events."""
 
 
 def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: bool) -> int:
-    """Show the newest events of the fleet, oldest first. With --json each is one object on one line."""
+    """Show the newest events of the fleet, oldest first. With --json, each event is an object on one line."""
     client = face.client()
     query = {name: value for name, value in wanted.items() if value is not None}
     try:
@@ -39,7 +39,7 @@ def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: 
 
 
 def follow_events(face: Face, client: Client, query: dict[str, Any]) -> Iterator[ServerEvent]:
-    """Yield events; it never ends by itself."""
+    """Yield events without end; reconnect when the connection breaks."""
     away = False
     while True:
         try:
@@ -58,14 +58,14 @@ def follow_events(face: Face, client: Client, query: dict[str, Any]) -> Iterator
 def watch_feed(
     face: Face, client: Client, about: dict[str, Any] | None = None, pace_s: tuple[float, float] = PACE_S
 ) -> Iterator[None]:
-    """Yield now, and then whenever an event fits the feed's filters in `about`.
+    """Yield now, and then whenever an event matches the filters in `about`.
 
     `pace_s`: the shortest and longest time between two yields, in seconds.
     """
     happened, (least_s, quiet_s) = threading.Event(), pace_s
 
     def watch() -> None:
-        with suppress(PancodeError):  # The caller's next request meets the same error and reports it.
+        with suppress(PancodeError):  # The caller's next request fails with the same error and reports it.
             for _ in follow_events(face, Client(client.place, starts=False), {**(about or {}), "tail": 0}):
                 happened.set()
 
@@ -87,8 +87,8 @@ def show_watched(
     pace_s: tuple[float, float] = PACE_S,
     data: Callable[[T], object] = lambda seen: seen,
 ) -> None:
-    """Show what `look` returns; with `watches` again whenever something changes. On a terminal, one picture
-    is drawn again; the last one remains. `data`: what a script gets."""
+    """Show what `look` returns; with `watches`, again whenever something changes. On a terminal each update
+    replaces the last one. `words`: formats it for users; `data`: returns what a script gets."""
     if not (watches and not face.as_json and can_draw(sys.stdout)):
         for _ in watch_feed(face, client, pace_s=pace_s) if watches else (None,):
             seen = look()

@@ -1,4 +1,4 @@
-"""`pancode status --metrics`: the fleet's figures, six lines for users or Prometheus text for programs."""
+"""`pancode status --metrics`: the fleet's metrics, as six lines for users or as Prometheus text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.reports.answers import METRICS, FigureShape
 
 
 def show_metrics(face: Face, *, brief: bool) -> None:
-    """Show the fleet's figures: six lines on a terminal or with `brief`; in a pipe, Prometheus text."""
+    """Show the fleet's metrics: six lines on a terminal or with `brief`; in a pipe, Prometheus text."""
     answer = face.get(METRICS)
     short = brief or sys.stdout.isatty()
     data = {"figures": answer["figures"]}
@@ -19,7 +19,7 @@ def show_metrics(face: Face, *, brief: bool) -> None:
 
 
 def six_lines(figures: list[FigureShape]) -> str:
-    """Return the lines for machines, runs, queue, work, money and coordinator."""
+    """Return one line each for nodes, runs, queue, work, money and coordinator."""
     now = _Figures(figures)
     used, slots = now.total("pancode_node_slots_used"), now.total("pancode_node_slots")
     problems = count_noun(int(now.total("pancode_node_problems")), "problem")
@@ -45,7 +45,7 @@ def six_lines(figures: list[FigureShape]) -> str:
 
 
 class _Figures:
-    """Metrics; values with the same name can be summed."""
+    """The values of metrics, summed by name."""
 
     def __init__(self, figures: list[FigureShape]) -> None:
         self._figures = figures
@@ -57,7 +57,7 @@ class _Figures:
         return sum(self.all(name))
 
     def parts(self, name: str, label: str) -> str:
-        """Return a metric's sums by the values of one label, as text; zero sums are left out."""
+        """Return a metric's sums by the values of a label, as text; zero sums are left out."""
         sums: dict[str, float] = {}
         for one in self._figures:
             if one["name"] == name and one["value"]:

@@ -30,21 +30,21 @@ from pancode.runs.answers import QUEUES
 MOST_LINES, WIDE = 24, 120
 PACE_S = (2.0, 2.0)
 _SHOWN = ((3, 5, 3, 5), (3, 3, 1, 3), (2, 2, 1, 2), (1, 1, 1, 1))
-"""How many items, runs, waiting runs and nodes are shown; the next row applies if these do not fit."""
+"""How many items, runs, waiting runs and nodes are shown; if they do not fit, the next row is used."""
 _UP = ("online", "draining", "drained")
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The data of one update."""
+    """The data shown in one update of the screen."""
 
     fleet: FleetShape
     now: NowAnswer
 
 
-_METRICS = "Show six figures, or Prometheus text in a pipe; see also the setting metrics.listen."
+_METRICS = "Show metrics: six lines, or Prometheus text in a pipe; see also the setting metrics.listen."
 _SINCE = "Show what happened since a time: last (your last visit), 2h, 2026-11-22."
-_HEALTH = "Show what needs attention, with the evidence; exit code 12 if it needs a user."
+_HEALTH = "Show what needs attention, with evidence; exit status 12 if something needs a user."
 
 
 @verb(
@@ -61,17 +61,19 @@ def status(
         Argument(metavar="[RUN|NODE]", help="Show this run or node, as `runs show` or `node show` does."),
     ] = None,
     since: Annotated[str | None, option(_SINCE, "--since", "TIME")] = None,
-    markdown: Annotated[bool, option("With --since: Markdown, to paste elsewhere.", "--markdown")] = False,
+    markdown: Annotated[
+        bool, option("With --since: print Markdown, to paste elsewhere.", "--markdown")
+    ] = False,
     health: Annotated[bool, option(_HEALTH, "--health")] = False,
     whole: Annotated[bool, option("With --health: also list what is healthy.", "--all")] = False,
     metrics: Annotated[bool, option(_METRICS, "--metrics")] = False,
-    brief: Annotated[bool, option("With --metrics: show the six figures in a pipe, too.", "--brief")] = False,
-    watch: Annotated[bool, option("Redraw it every 2 s, until Ctrl-C.", "-w", "--watch")] = False,
+    brief: Annotated[bool, option("With --metrics: print the six lines in a pipe, too.", "--brief")] = False,
+    watch: Annotated[bool, option("Update the screen every 2 s until Ctrl-C.", "-w", "--watch")] = False,
     face: Json,
 ) -> int:
-    """Show what needs you, what runs and waits, the nodes, what ended since your last visit, and the costs.
+    """Show what needs you, runs working and waiting, nodes, what ended since your last visit, and costs.
 
-    On a terminal it counts as a visit. With --since: what ran, landed and cost since then, with the commands.
+    On a terminal, this counts as a visit. With --since: what ran, landed and cost since then, with commands.
     """
     if since is None and markdown:
         raise UsageError("--markdown requires --since", fix="pancode status --since last --markdown")
@@ -105,7 +107,7 @@ def show_screen(face: Face, watch: bool) -> None:
         return Seen(client.get(FLEET), client.get(NOW, by=find_user()))
 
     def data(seen: Seen) -> dict[str, object]:
-        """Return what a script gets: the same, and the answers that it is made of."""
+        """Return the data of the screen for a script, with the API answers from which it was made."""
         if not face.as_json and face.format not in ("yaml", "name"):
             return {}
         answers = {"queues": client.get(QUEUES), "budget": client.get(BUDGET)}
@@ -123,7 +125,7 @@ def show_screen(face: Face, watch: bool) -> None:
 
 
 def format_screen(seen: Seen, columns: int) -> str:
-    """Return the screen, at most 24 lines at 80 columns; no section displaces another one."""
+    """Return the screen, at most 24 lines at 80 columns; each section has its own share of the lines."""
     lines = list[str]()
     for most in _SHOWN:
         lines = list_sections(seen, columns, most)
@@ -147,7 +149,7 @@ def list_sections(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> 
 
 
 def list_held(fleet: FleetShape) -> list[tuple[str, str]]:
-    """Return what blocks the whole fleet, and the coordinator's own problems."""
+    """Return what blocks the whole fleet, and the coordinator's own problems, as (title, reason)."""
     info = fleet["coordinator"]
     found = [(word, why) for word, why in (("paused", info["paused"]), ("draining", info["draining"])) if why]
     troubles = [one for one in (info["trouble"], info["clock"]) if one is not None]
@@ -155,7 +157,7 @@ def list_held(fleet: FleetShape) -> list[tuple[str, str]]:
 
 
 def _align_ends(left: str, right: str, columns: int) -> str:
-    """Return the text with another text at the right end of its line."""
+    """Return one line with `left` at its beginning and `right` at its end."""
     room = columns - len(right)
     return f"{clip_columns(left, room - 2):<{room}}{right}"
 
@@ -177,7 +179,7 @@ def list_needs(now: NowAnswer, columns: int, most: int) -> list[str]:
 
 
 def format_need(need: NeedShape, columns: int, now: str) -> list[str]:
-    """The words; of an approval also the task that it approves."""
+    """Return the lines of an item that needs the user; for an approval, with the task that it approves."""
     mark = "?" if need["kind"] == "question" else "!"
     title = "" if need["kind"] == "question" or need["title"] in need["words"] else f"{need['title']}: "
     words = f"  {mark} {need['run'] or '-'}  {escape_line(title + ' '.join(need['words'].split()))}"

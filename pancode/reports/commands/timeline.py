@@ -1,4 +1,4 @@
-"""`pancode why` and `audit`: the timeline of a run, and events of the fleet."""
+"""`pancode why` and `audit`: the timeline of a run, and entries and events of the fleet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def why(*, run: AnyRun = LAST, face: Json) -> None:
     face.show(answer, lambda: head + format_rows(answer["decisions"], columns))
 
 
-_NUMBER = "Show at most this many rows (default: 50; of events 20)."
+_NUMBER = "Show at most this many rows (default: 50, or 20 events)."
 _NODE = "With --events: only events of this node."
 
 
@@ -39,13 +39,13 @@ _NODE = "With --events: only events of this node."
 def audit(
     *,
     about: Annotated[str | None, Argument()] = None,
-    domain: Annotated[str | None, option("Show only this domain.", "DOMAIN")] = None,
-    level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
+    domain: Annotated[str | None, option("Show only entries of this domain.", "DOMAIN")] = None,
+    level: Annotated[str | None, option("Show only this level: info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.", "--error")] = False,
     by: Annotated[str | None, option("Show only entries of this user.", "--actor", "USER")] = None,
     number: Annotated[int | None, option(_NUMBER, "-n", "--number", min=0, max=10_000)] = None,
     as_events: Annotated[
-        bool, option("Show all events instead, oldest first; JSON lines.", "--events")
+        bool, option("Show events instead of audit entries, oldest first, as JSON lines.", "--events")
     ] = False,
     follow: Annotated[bool, option("Follow new entries until Ctrl-C.", "-f", "--follow")] = False,
     run: Annotated[
@@ -53,13 +53,13 @@ def audit(
     ] = None,
     node: Annotated[str | None, option(_NODE, "-N", "--node", "N", complete=completions.nodes)] = None,
     kind: Annotated[
-        str | None, option("With --events: only these kinds: run.ended, run, node ...", "K,...")
+        str | None, option("With --events: only these kinds, such as run.ended, run, node.", "K,...")
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
 ) -> int:
-    """Show what happened and who did it, newest first. An entry must match all filters.
+    """Show what happened and who did it, newest first. Only entries that match all filters are shown.
 
     ABOUT: a domain (budget, config, dispatch, fleet, land, users, receipt, schedule, trust), a level (info,
     warning, error) or run:RUN, for all entries of that run. `dispatch` is the life of runs: queued, refused,

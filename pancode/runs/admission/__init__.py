@@ -1,1 +1,1 @@
-"""Whether a request may become a run: ten gates, and the facts that they judge."""
+"""Admission: the ten gates that decide whether a request becomes a run, and the facts that they check."""

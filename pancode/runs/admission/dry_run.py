@@ -1,4 +1,4 @@
-"""The report of a dry run: the ten gates, the networks, and the run that would be queued."""
+"""The report of a dry run: the verdicts of the ten gates, the networks, and the run that would be queued."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MACHINE, _NOTHING = "what the node can reach", "nothing"
 
 
 def list_networks(plan: Plan) -> dict[str, str]:
-    """Return what each phase of the run may reach over the network; only phases that the run has."""
+    """Return what each phase that the run has may reach over the network, as text by phase."""
     access = find_narrowest(plan.rules.network)
     rest = _MACHINE if access is NetworkAccess.MACHINE else _NOTHING
     by_phase = {"the agent": rest if plan.runtime.own else _format_agent_reach(plan, access)}
@@ -22,8 +22,8 @@ def list_networks(plan: Plan) -> dict[str, str]:
 
 
 def _format_agent_reach(plan: Plan, access: NetworkAccess) -> str:
-    """Return what the agent may reach: only its model, if it is in a sandbox and a gateway has its key; else
-    all that the node can reach."""
+    """Return what the agent may reach: only its model if it is sandboxed and a gateway has its key, else all
+    that the node can reach."""
     if access is NetworkAccess.GATEWAY:
         return "only its model, through the gateway"
     fitting = [one for one in plan.candidates if one.fits]

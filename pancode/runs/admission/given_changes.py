@@ -1,4 +1,4 @@
-"""Which changes of other runs a run gets as files, and how they get into its checkout."""
+"""Adds changes of other runs, as diff files, to the checkout of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run
 
 FOLDER = ".pancode/inputs"
-"""The folder for input files of a step. It is part of no change."""
+"""The folder for the input files of a step, which no change includes."""
 MOST = 4 << 20
 """How many bytes of a change are included at most."""
 NAME = "show"
@@ -43,7 +43,7 @@ def diff_of(step: str) -> str:
 
 
 def hidden_by(rules: Rules) -> Callable[[str], bool]:
-    """Return a function for whether these rules forbid reading a file, which its change would reveal."""
+    """Return a function that tells whether the rules forbid reading a file, which hides its change, too."""
     policy = Policy(allowed=tuple(ActionClass), paths=rules.paths)
     return lambda name: bool(judge_path(policy, name, Use.READ).offences)
 
@@ -51,7 +51,7 @@ def hidden_by(rules: Rules) -> Callable[[str], bool]:
 def give_prd(
     core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
 ) -> PromptParts:
-    """Return the PRD file's name if the run has it in its checkout and may read it."""
+    """Return the PRD file's name for the prompt, if the run has the file in its checkout and may read it."""
     project, begins = request.repository, request.begins
     found = "" if project is None else around.prd_for_agents(project)
     if not found or hidden_by(around.rules(project))(found):
@@ -62,12 +62,12 @@ def give_prd(
 
 
 def origin_of(run: Run) -> str:
-    """Return the snapshot to which the run's change is relative."""
+    """Return the commit of the snapshot on which the run's change is based."""
     return Lineage.of(run).origin or str(run.workspace["snapshot"])
 
 
 def change_shown(depot: DepotPort, run: Run, name: str, rules: Rules) -> dict[str, bytes]:
-    """Return the change of an ended run as one file, in a workflow including earlier steps; empty: none."""
+    """Return an ended run's change as one file, in a workflow with those of earlier steps; empty: none."""
     commit = run.result.get("commit")
     if not isinstance(commit, str):
         return {}
@@ -83,7 +83,7 @@ def lay_files(
     files: Mapping[str, bytes],
     without: tuple[str, ...] = (),
 ) -> LaidInput:
-    """Return the snapshot with these files added; they are part of no result."""
+    """Return the snapshot with these files added; the files are part of no result."""
     wanted = Composition(
         repo=snapshot.repo,
         run=run,
@@ -101,8 +101,8 @@ def lay_files(
 
 
 def show_change(core: Core, plan: Plan, run: str) -> LaidInput | None:
-    """Add the change that the request names as a file. UsageError or WorkspaceError if there is none. A
-    read-only agent has no git: it gets the change that its task mentions, if it exists."""
+    """Add the change that the request names, as a file. UsageError or WorkspaceError if it does not exist. A
+    read-only agent has no git, so it also gets the change that its task mentions, if that exists."""
     wanted, depot, snapshot = plan.request.show or "", core.ports.depot, plan.snapshot
     if snapshot is None:
         return None
@@ -119,13 +119,13 @@ def show_change(core: Core, plan: Plan, run: str) -> LaidInput | None:
         files = {diff_of(NAME): change} if change.strip() else {}
     if not files:
         return None
-    # A script's task remains unchanged.
+    # A script's task remains unchanged, so it gets no note.
     note = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"
     return replace(lay_files(depot, run, snapshot, files), text="" if plan.runtime.own else note)
 
 
 def named_in(task: str) -> str:
-    """Return the commit since which the task asks for changes; empty: it names none."""
+    """Return the commit whose later changes the task asks about; empty: the task mentions no changes."""
     if found := _LAST.search(task):
         number = (found[1] or "1").lower()
         return f"HEAD~{_NUMBERS.index(number) + 1 if number in _NUMBERS else int(number)}"

@@ -1,4 +1,4 @@
-"""Chooses the model and the runtime of a dispatch: flag > agent > fleet. It does not judge the choice."""
+"""Chooses the model and the runtime of a dispatch: from the option, else the agent, else the settings."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from pancode.runs.request import Catalogue, DispatchRequest
 
 _SHOWN = 6
 _EASIEST = (Dialect.OLLAMA, Dialect.LMSTUDIO, Dialect.LLAMACPP, Dialect.VLLM, Dialect.SGLANG)
-"""The dialects of model servers, starting with those to which a model is most easily added."""
+"""The dialects of model servers, in the order of how easily a model is added to them."""
 
 
 def check_somewhere(
     ref: ModelRef, kind: RuntimeKind, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList]
 ) -> None:
-    """Raise NotFoundError if no endpoint has the bare name and the default runtime does not know it either.
+    """Raise NotFoundError for a model without provider that no endpoint has and the default runtime lacks.
 
     `nodes`: the possible nodes. A silent node may have the model. A name that the runtime might know, such as
     `opus`, passes on a node with that runtime.
@@ -74,7 +74,7 @@ def _is_near(model: str, listed: VendorList) -> bool:
 
 
 def _is_there(kind: RuntimeKind, nodes: Sequence[NodeView]) -> bool:
-    """Whether the runtime is ready on some node; a vendor's own program only has to be installed."""
+    """Whether the runtime is ready on some node; the program of a vendor only has to be installed."""
     facts = (view.last.heartbeat.facts for view in nodes if view.last is not None)
     found = [one.state for fact in facts for one in fact.runtimes if one.name == kind.name]
     return any(state == "ok" or (kind.provider is not None and state != "missing") for state in found)
@@ -85,7 +85,7 @@ def _list_servers(nodes: Sequence[NodeView]) -> Iterator[tuple[NodeView, Endpoin
 
 
 def _list_names(nodes: Sequence[NodeView]) -> dict[str, str]:
-    """Return the full name of every model that can do a run's work, by its name with and without tag."""
+    """Return the full name of every model except embedding models, by its name with and without tag."""
     found: dict[str, str] = {}
     for _, one in _list_servers(nodes):
         for model in one.models:
@@ -110,7 +110,7 @@ def _explain_unknown(model: str, near: str | None, kind: RuntimeKind, nodes: Seq
 
 
 def _list_unseen(nodes: Sequence[NodeView]) -> list[str]:
-    """Return a message on the servers whose list of models is not completely known."""
+    """Return a message about the servers whose model list is incomplete; empty: there are none."""
     hidden = [
         f"{view.node.name}/{one.name}"
         for view, one in _list_servers(nodes)
@@ -128,14 +128,14 @@ def _find_fix(model: str, nodes: Sequence[NodeView], vendors: Mapping[str, Vendo
     for provider in providers:
         listed = vendors.get(provider)
         if listed is not None and listed.knows(model):
-            return f"--model {shlex.quote(f'{provider}/{model}')}, a model of {provider}"
+            return f"use --model {shlex.quote(f'{provider}/{model}')}, a model of {provider}"
     return (
         f"{_make_pull_command(model, nodes)}; or say whose it is: --model {shlex.quote(f'PROVIDER/{model}')}"
     )
 
 
 def _make_pull_command(model: str, nodes: Sequence[NodeView]) -> str:
-    """Return the command that pulls the model, on the node whose server is the easiest to add it to."""
+    """Return the command that pulls the model, for the node whose server accepts a new model most easily."""
     able = [
         (view, one)
         for view, one in _list_servers(nodes)
@@ -166,10 +166,11 @@ def runtime_and_model(
     endpoint = endpoint_of(reference, catalogue.nodes)
     usual = runtime_for(reference) if endpoint is None else OUR_OWN
     wanted = request.runtime or agent.runtime or usual or catalogue.defaults.runtime
-    # The nodes that the request itself permits.
+    # Use only the nodes that the request itself permits.
     there = (view for view in catalogue.nodes if view.node.removed is None)
     allowed = [view for view in there if request.node in (None, view.node.name)]
-    if wanted is None and reference is not None:  # the vendor's that lists it, else a ready one
+    # Choose the program of the vendor that lists the model, else one that is ready.
+    if wanted is None and reference is not None:
         theirs = [one for one in RUNTIMES.values() if one.provider is not None]
         listed = [one for one in theirs if _is_theirs(reference.model, one, catalogue.vendors)]
         ready = [one for one in listed or theirs if _is_there(one, allowed)]
@@ -199,13 +200,13 @@ def is_worker_named(request: DispatchRequest, agent: Agent, catalogue: Catalogue
 def _read(
     text: str | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> tuple[ModelRef | None, ModelRef | None]:
-    """Return the model's name as written, and with its resolved provider; (None, None): no model is named."""
+    """Return the model's name as written, and with its resolved provider; (None, None): no model named."""
     if text is None:
         return None, None
     nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
     servers = endpoint_names(catalogue.nodes)
     ref = model_ref(text, nodes, servers)
-    # A runtime's own model whose name looks like `provider/model` is requested by its whole name.
+    # A runtime's own model whose name looks like `provider/model` is requested by its complete name.
     whole = resolve_provider(ref, nodes, servers)
     here = _where_it_is(whole, request, agent, catalogue)
     return (here, here) if here is not None else (ref, whole)
@@ -213,7 +214,7 @@ def _read(
 
 @contextmanager
 def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> Iterator[None]:
-    """Add the origin of the model's name to an error about it, unless the request itself named it."""
+    """Add where the model's name comes from to errors about it, unless the request itself named it."""
     try:
         yield
     except PancodeError as wrong:
@@ -225,8 +226,8 @@ def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> I
 def _where_it_is(
     bare: ModelRef | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> ModelRef | None:
-    """Return the model at the only endpoint that has it, if neither provider nor runtime is named; else None.
-    UsageError if several endpoints have it."""
+    """Return the model at the only endpoint that has it; None if a provider or runtime is named or no
+    endpoint has it. UsageError if several endpoints have it."""
     if bare is None or bare.provider is not None or request.runtime or agent.runtime:
         return None
     there = find_by_model(catalogue.nodes, bare.model, request.node)
@@ -236,14 +237,14 @@ def _where_it_is(
         raise UsageError(
             f"model {bare.model!r} is available at {len(there)} endpoints",
             why=f"there are {', '.join(f'{name}/{bare.model}' for name in there)}",
-            fix=f"--model {shlex.quote(f'{there[0]}/{bare.model}')}, or name another endpoint",
+            fix=f"use --model {shlex.quote(f'{there[0]}/{bare.model}')}, or name another endpoint",
             code="model_ambiguous",
         )
     return ModelRef(None, there[0], bare.model)
 
 
 def _choose_model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
-    """Return the model and, if track records chose it, why. A scout without a model takes the cheapest."""
+    """Return the model and, if track records chose it, why. A scout without a model gets the cheapest."""
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     own = agent.model is not None and (agent.own or agent.model not in fleets)
     models = catalogue.defaults.models
@@ -257,19 +258,20 @@ def _choose_model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) 
 
 
 def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
-    """Return the agent's own model; else the scouts' model for a scout; else the workers' model."""
+    """Return the agent's own model, else the setting for scouts or for other workers."""
     defaults = catalogue.defaults
     return agent.model or (defaults.scout_model if is_scout(agent) else None) or defaults.model or None
 
 
 def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> str:
-    """Return who chose the model: the setting, and the file that contains it."""
+    """Return where the choice of the model comes from: an option, an agent, or a setting and its file."""
     if request.model is not None:
         return "--model" if request.retry_of is None else f"as in run {request.retry_of}"
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     if numbers := _choose_model(request, agent, catalogue)[1]:
         return numbers
-    if agent.model and (agent.own or agent.model not in fleets):  # a built-in agent has the settings' model
+    # A built-in agent has the model of the settings.
+    if agent.model and (agent.own or agent.model not in fleets):
         return f"agent {agent.name}{f' ({agent.origin})' if agent.origin else ''}"
     key = "models.scout" if is_scout(agent) and catalogue.defaults.scout_model else "models.worker"
     origin = catalogue.defaults.origins.get(key, "")
@@ -277,7 +279,7 @@ def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> 
 
 
 def find_cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[str, str] | None:
-    """Return a free model that has passed its test for read-only agents, with the reason; None: none.
+    """Return a free model that passed its test for read-only agents, with the reason; None if there is none.
 
     A loaded model comes before one that is not loaded, then the faster one. Other models are never chosen as
     the cheapest, because their cost per question is not known in advance.
@@ -313,12 +315,12 @@ def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple
 
 
 def is_scout(agent: Agent) -> bool:
-    """Whether the agent is read-only and fast: the settings have a separate model for such agents."""
+    """Whether the agent is read-only and fast; the settings have a separate model for such agents."""
     return agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
 
 
 BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: Reasoning.HIGH}
-"""The default reasoning effort by an agent's speed, for a vendor's own program that supports it."""
+"""Default reasoning level by an agent's speed, for programs of vendors that support it."""
 BY_MODE: dict[Mode, Reasoning] = {
     Mode.ADMIN: Reasoning.XHIGH,
     Mode.PLAN: Reasoning.HIGH,
@@ -331,8 +333,8 @@ BY_MODE: dict[Mode, Reasoning] = {
 def reasoning_for(
     request: DispatchRequest, agent: Agent, kind: RuntimeKind, catalogue: Catalogue
 ) -> tuple[Reasoning | None, Reasoning | None]:
-    """Return the requested level, and the level in the settings that the runtime does not support. UsageError
-    if the request or its agent names a level that the runtime does not support."""
+    """Return the reasoning level to use, and the level in the settings if the runtime does not support that.
+    UsageError if the request or its agent names a level that the runtime does not support."""
     reasoning = request.reasoning or agent.reasoning
     wished = catalogue.defaults.reasoning
     if reasoning is None and wished is None:
@@ -347,7 +349,7 @@ def reasoning_for(
     raise UsageError(
         f"runtime {kind.name} does not support reasoning level {reasoning}",
         why=f"it supports {', '.join(takes)}" if takes else "none of its models has reasoning levels",
-        fix=f"--reasoning {_find_closest(reasoning, kind)}, or another --runtime"
+        fix=f"use --reasoning {_find_closest(reasoning, kind)}, or another --runtime"
         if takes
         else "omit --reasoning",
         code="reasoning_not_taken",
@@ -355,8 +357,8 @@ def reasoning_for(
 
 
 def _choose_level(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
-    """Return the default level. None in a program for models of any vendor: whether the model supports a
-    level is unknown, and many servers refuse a request with an unsupported level."""
+    """Return the default reasoning level. None for a program that runs models of any vendor: whether the
+    model supports a level is unknown, and many servers refuse a request with an unsupported level."""
     if agent.leads:
         return level_of_mode(mode, kind)
     usual = BY_SPEED.get(agent.speed)
@@ -364,7 +366,7 @@ def _choose_level(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | No
 
 
 def level_of_mode(mode: Mode, kind: RuntimeKind) -> Reasoning | None:
-    """Return the default level of a leading agent; None: the runtime supports none."""
+    """Return the default reasoning level of a leading agent; None if the runtime supports no levels."""
     return _find_closest(BY_MODE[mode], kind) if kind.provider is not None and kind.reasons else None
 
 
@@ -374,7 +376,7 @@ def _find_closest(reasoning: Reasoning, kind: RuntimeKind) -> Reasoning:
 
 
 def warn_unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:
-    """Return the warning that the vendor's list lacks this model; empty if the list has it or is missing. A
+    """Return a warning if the vendor's list lacks this model; empty if the list has it or does not exist. A
     name without a digit, such as `opus`, is the program's own alias of a model."""
     if ref is None or kind.provider is None or not any(map(str.isdigit, ref.model)):
         return ""
@@ -387,14 +389,14 @@ def warn_unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str,
 
 
 def pin_node(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> DispatchRequest:
-    """Return the request, pinned to the node in the model's name; UsageError if it names another node.
+    """Return the request, pinned to the node in the model's name; UsageError if the request has another node.
     `named_by`: who chose the model, as text."""
     if ref is None or ref.node is None:
         return request
     if request.node not in (None, ref.node):
         wrong = UsageError(
             f"model {ref.text} is on node {ref.node}, but --node is {request.node}",
-            fix=f"--model {ref.without_node().text}, or omit --node",
+            fix=f"use --model {ref.without_node().text}, or omit --node",
         )
         if request.model is None:
             wrong.because(f"{named_by} names it")

@@ -1,4 +1,4 @@
-"""The plan of a dispatch, built in steps: resolved, judged by the gates, snapshot taken."""
+"""The plan of a dispatch, which is resolved, judged by the gates and completed by a snapshot."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from pancode.runs.request import Defaults, DispatchRequest, Project
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """The limits of a run; None: no such limit."""
+    """The limits of a run; None: no limit of that kind."""
 
     wall_ms: int
     idle_ms: int
@@ -61,13 +61,13 @@ class RunLimits:
     turns: int | None = None
 
     def plain(self) -> dict[str, object]:
-        """Return the limits as plain JSON for the ledger, with amounts of USD as text."""
+        """Return the limits as JSON values for the ledger, with USD amounts as text."""
         return {**asdict(self), "usd": None if self.usd is None else f"{self.usd:f}"}
 
 
 @dataclass(frozen=True, slots=True)
 class GateVerdict:
-    """One gate's verdict. `warning`: the gate lets the run pass, but `words` has something to check."""
+    """One gate's verdict. `warning`: the gate lets the run pass, but `words` names something to check."""
 
     gate: str
     passed: bool
@@ -75,11 +75,11 @@ class GateVerdict:
     fix: str = ""
     warning: bool = False
     code: str = ""
-    """The refusal's own code for interfaces that can act on it; empty: the code of its gate applies."""
+    """A specific code of the refusal, for interfaces that can act on it; empty: the code of its gate."""
     lifts: str = ""
-    """The kind of inbox item with which a user may lift this refusal (`ItemKind`); empty: not possible."""
+    """The kind of inbox item (`ItemKind`) with which a user may lift this refusal; empty: not possible."""
     until_ms: int | None = None
-    """The time at which the refusal ends by itself; None: it does not."""
+    """The time at which the refusal ends by itself; None: it does not end by itself."""
 
 
 def make_pass(gate: str, words: str) -> GateVerdict:
@@ -95,14 +95,14 @@ def make_refusal(gate: str, words: str, fix: str, code: str = "", lifts: str = "
 
 
 def asks_for(verdicts: Sequence[GateVerdict]) -> str:
-    """Return the kind of inbox item for approval: a budget or policy exception, else a dispatch."""
+    """Return the kind of inbox item for these verdicts: a budget or policy exception, else a dispatch."""
     lifted = {verdict.lifts for verdict in verdicts if not verdict.passed}
     found = (kind for kind in (ItemKind.BUDGET, ItemKind.POLICY) if kind.value in lifted)
     return next(found, ItemKind.DISPATCH).value
 
 
 def list_objections(verdicts: Sequence[GateVerdict]) -> tuple[str, ...]:
-    """Return the objections of the gates as text."""
+    """Return the objections of the gates, as text, that a user may lift."""
     return tuple(f"{one.gate}: {one.words}" for one in verdicts if not one.passed)
 
 
@@ -111,7 +111,7 @@ LEFT_OUT = "left out"
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """An entry for the timeline of a run that does not exist yet, in the arguments of `Work.tell`."""
+    """A timeline entry for a run that does not exist yet, as the arguments of `Work.tell`."""
 
     kind: str
     what: str
@@ -122,7 +122,7 @@ class TimelineEntry:
 @dataclass(frozen=True, slots=True)
 class LaidInput:
     """Files that are added to a run's checkout and are part of no result. `origin`: the commit without them;
-    `told`: what the agent's prompt says about them."""
+    `text`: the sentence about them in the agent's prompt."""
 
     snapshot: SnapshotTaken
     origin: str
@@ -131,13 +131,13 @@ class LaidInput:
 
 @dataclass(frozen=True, slots=True)
 class ToldPrompt:
-    """The prompt of a run; all empty for a user's own command."""
+    """The prompt of a run; all fields are empty for a user's own command."""
 
     text: str = ""
     tokens: Mapping[str, int] = field(default_factory=dict)
-    """The estimated tokens of the known parts of the first call: system, tools, task, context."""
+    """Estimated tokens of the known parts of the first model call: system, tools, task and context."""
     left_out: tuple[str, ...] = ()
-    """Texts on the parts that the prompt omits because the model's context window is small."""
+    """Notes on parts that the prompt omits because the model's context window is small."""
     notes: tuple[str, ...] = ()
     """The earlier runs whose notes are in the prompt."""
 
@@ -145,79 +145,79 @@ class ToldPrompt:
 def requires_sandbox(
     request: DispatchRequest, agent: agents.Agent, rules: Rules, runtime: RuntimeKind
 ) -> bool:
-    """Whether the run must be sandboxed: it requests that, or only a sandbox can restrict its network."""
+    """Whether the run must be sandboxed, as requested or because only that can restrict its network."""
     closed = find_narrowest(rules.network) is not NetworkAccess.MACHINE
     return request.walled or runtime.chosen or agent.isolations is agents.AgentIsolation.CONTAINER or closed
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a request becomes: resolved, then judged by the gates, then with its snapshot taken."""
+    """The plan of a run: a request that was resolved, then judged by the gates, then given its snapshot."""
 
     request: DispatchRequest
     defaults: Defaults
     own: Project
-    """The repository's own pancode.yaml."""
+    """The settings of the repository's own pancode.yaml."""
     agent: agents.Agent
     runtime: RuntimeKind
     ref: ModelRef | None
-    """The model, with its provider and node if the request names them; None: the runtime's default."""
+    """The model, with its provider and node if known; None: the runtime's default."""
     reasoning: Reasoning | None
     wanted: EndpointNeed | None
-    """What the run needs from an endpoint; None: its model is not at one."""
+    """What the run needs from an endpoint; None: its model is not at an endpoint of the fleet."""
     unasked: Reasoning | None
-    """The reasoning level in the settings that the runtime does not support."""
+    """The reasoning level of the settings, if the runtime does not support it."""
     unlisted: str
-    """The warning that the vendor's list lacks the model; empty: none."""
+    """The warning that the vendor's list lacks the model; empty: no warning."""
     mode: Mode
     safety: Safety
     prompt: ToldPrompt
     limits: RunLimits
     gates: tuple[tuple[str, ...], ...]
     reports: tuple[str, ...]
-    """The report files that the gates write."""
+    """Paths of the report files that the gates write."""
     workspace: str
     needs: NodeRequirements
     candidates: tuple[Candidate, ...]
     due: Amount
-    """What the first attempt reserves."""
+    """The amount that the first attempt reserves."""
     max_attempts: int | None
     verify_retries: int
     verify_on: str | None = None
     """The node that runs the gates again; None: no other node verifies."""
     rules: Rules = NO_RULES
     chosen: str = ""
-    """Why this agent was chosen, if no one named it."""
+    """Why this agent was chosen; empty: it was named."""
     tiered: Tiered | None = None
     """The tier of the run's model; None: the runtime's default model, whose tier is unknown."""
     free: bool = False
-    """Whether the run's endpoint is known to cost nothing, so no USD are reserved."""
+    """Whether the run's endpoint is known to be free of charge, so that no USD are reserved."""
     trusted: tuple[str, ...] = ()
     """The nodes on which the run's model has passed its test."""
     model_from: str = ""
-    """Who chose the run's model; empty for the runtime's default."""
+    """Who chose the run's model; empty for the runtime's default model."""
     other: Mapping[str, object] = field(default_factory=dict)
     """The run's fields at another provider, to which a rate limit may move it; empty: it is not moved."""
     approval: str = ""
-    """The kind of inbox item under which the run waits for a user before it begins; empty: it does not."""
+    """The kind of inbox item with which the run waits for a user before it begins; empty: no wait."""
     objections: tuple[str, ...] = ()
     """The gates' objections that a user may lift."""
     skills: tuple[JobSkill, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
-    """Timeline entries of the run besides the verdicts, in this order."""
+    """Further timeline entries of the run, in order; they follow the verdicts."""
     verdicts: tuple[GateVerdict, ...] = ()
     untested: tuple[ModelPlace, ...] = ()
     """The model servers of which at least one must be tested first."""
     costly: bool = False
-    """Whether the test costs money."""
+    """Whether the test of a model server costs money."""
     remarks: tuple[str, ...] = ()
-    """Texts on what is unknown about the run's model."""
+    """Remarks on what is unknown about the run's model."""
     outranked: tuple[str, ...] = ()
-    """Texts on variables of this command that a preset overrides."""
+    """Warnings about environment variables of this command that a preset overrides."""
     snapshot: SnapshotTaken | None = None
-    """The files with which the run begins; None: not taken, or the run has no project."""
+    """The snapshot of files with which the run begins; None: not taken yet, or the run has no project."""
     inputs: tuple[LaidInput, ...] = ()
-    """What features have added to the checkout, each on top of the previous snapshot."""
+    """The files that features added to the checkout, each on top of the previous snapshot."""
 
     @property
     def needs_sandbox(self) -> bool:
@@ -226,13 +226,13 @@ class Plan:
 
     @property
     def preset_warning(self) -> str:
-        """Return the warning that only a preset raised the run's safety level; empty: none."""
+        """Return a warning if only a preset raised the run's safety level; else empty."""
         return "" if self.request.safety is not None else self.defaults.raised
 
     @property
     def more_usd(self) -> str:
-        """Return the USD that a user is asked to add if an interactive run's cap cuts a turn; empty: not
-        asked."""
+        """Return the USD that a user is asked to add if an interactive run's cap cuts a turn; empty if nobody
+        is asked."""
         asks_for_money = self.request.turns and (self.request.on_cap or self.defaults.on_cap) == "ask"
         return f"{self.defaults.sitting_usd:f}" if asks_for_money else ""
 
@@ -254,12 +254,12 @@ class Plan:
 
     @property
     def allowed_files(self) -> tuple[str, ...]:
-        """Return patterns of untracked files to include although their names usually mean secrets."""
+        """Return patterns of untracked files to include although their names usually indicate secrets."""
         return ("*",) if self.request.secret_files else self.defaults.allowed_files
 
     @property
     def lands(self) -> bool:
-        """Whether the settings land the run's result. Child runs and runs of a token must request it."""
+        """Whether the settings have the run's result landed. Children and token runs must request it."""
         request, agent = self.request, self.agent
         if self.defaults.land is not LandRule.WHEN_VERIFIED or self.workspace != "git" or not self.gates:
             return False
@@ -268,18 +268,18 @@ class Plan:
 
     @property
     def only_looks(self) -> bool:
-        """Whether its agent changes nothing; false for a user's own command."""
+        """Whether the run's agent changes no files; false for a user's own command."""
         return self.agent.read_only and not self.runtime.own
 
     @property
     def talks(self) -> bool:
-        """Whether the run is a user's own conversation: mode and level only restrict what its agent may do.
-        So it begins in every mode and at every level; whatever it dispatches is judged as a run's child."""
+        """Whether the run is a user's own conversation. It may begin in every mode and at every safety level,
+        as these only restrict what its agent may do; what its agent dispatches is judged as a child run."""
         return bool(self.request.turns) and self.request.parent is None
 
     @property
     def model(self) -> str | None:
-        """Return the model's name in the runtime's form."""
+        """Return the model's name in the form that the runtime uses."""
         return None if self.ref is None else model_for(self.ref, self.runtime)
 
     @property
@@ -289,7 +289,7 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Return the warnings for the user who dispatched the run."""
-        own = self.runtime.own  # The user knows that nothing restricts their own command.
+        own = self.runtime.own  # Users know that nothing restricts their own command.
         seen = [one for one in self.verdicts if one.warning and not (own and one.gate == "safety")]
         warned = [with_fix(one.words, one.fix) for one in seen]
         taken = self.snapshot.warnings if self.snapshot is not None else ()
@@ -297,18 +297,18 @@ class Plan:
 
     @property
     def skills_left_out(self) -> tuple[str, ...]:
-        """Return why skills of the project or of its agent are omitted."""
+        """Return why skills of the project or of the agent are omitted, one text each."""
         lines = (one for one in self.timeline if (one.kind, one.verdict) == ("skills", LEFT_OUT))
         return tuple(words for one in lines for words in one.words)
 
     def at(self, snapshot: SnapshotTaken) -> Plan:
-        """Return the plan with its snapshot, which also defines a scout's file tree and folder."""
+        """Return the plan with this snapshot, which also defines a scout's file tree and folder."""
         request = self.request
         looks = {**request.scouts, "tree": snapshot.tree, "folder": request.folder} if request.scouts else {}
         return replace(self, request=replace(request, repo=snapshot.repo, scouts=looks), snapshot=snapshot)
 
     def within(self, usd: Decimal | None) -> Plan:
-        """Return the plan with a limit of at most this amount; None: unchanged."""
+        """Return the plan with a USD limit of at most this amount; None: unchanged."""
         if usd is None or self.limits.usd is None or self.limits.usd <= usd:
             return self
         due = replace(self.due, usd=min(self.due.usd, usd))
@@ -316,7 +316,7 @@ class Plan:
 
     @property
     def place(self) -> dict[str, object]:
-        """Return the run's workspace in wire form."""
+        """Return the run's workspace as it is stored and sent."""
         if self.snapshot is None:
             return {"kind": "none"}
         return {
@@ -329,7 +329,7 @@ class Plan:
         }
 
     def run(self, run: str, created_ms: int, trace: str, workspace: dict[str, object]) -> Run:
-        """Return the run to queue. `workspace`: in wire form."""
+        """Return the run to queue. `workspace`: as returned by `place`."""
         request = self.request
         return Run(
             id=run,
@@ -380,7 +380,7 @@ class Plan:
         )
 
     def _make_facets(self) -> Iterator[Facet]:
-        """Yield what no other field of a run has: facts about its agent, and its endpoint at that time."""
+        """Yield the run's facets: facts without a field of their own, such as its caller and endpoint."""
         request, begins = self.request, self.request.begins
         sampling = None if self.runtime.own else self.agent.sampling
         payer = "" if request.turns else request.charged_to

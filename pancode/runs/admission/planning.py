@@ -1,4 +1,4 @@
-"""Makes the plan of a dispatch: chooses by track records, resolves the request, runs the gates."""
+"""Makes the plan of a dispatch: consults track records, resolves the request, and runs the gates."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def read_recent(core: Core) -> RecentRuns:
 
 
 class RecordsPicker:
-    """Makes all choices of one dispatch: with the records at one time, and one random draw."""
+    """Makes all track-record choices of one dispatch, with one reading of the records and one random draw."""
 
     def __init__(self, core: Core, repository: str | None, explore: float = EXPLORE) -> None:
         self._core, self._repository, self._explore = core, repository, explore
@@ -82,8 +82,8 @@ class RecordsPicker:
 def complete_request(
     core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
 ) -> DispatchRequest:
-    """Return the request as its features complete it, with its repository and its folder in it. `later`: it
-    begins later. NotFoundError for an unknown project."""
+    """Return the request as features complete it, with its repository and folder. `later`: the run begins
+    later. NotFoundError for an unknown project."""
     for hook in core.features.complete:
         if hook.concerns(request):
             request = hook.act(core, around, request, later)
@@ -106,7 +106,7 @@ def prepare_plan(
     parent: str | None = None,
     later: bool = False,
 ) -> Callable[[], Plan]:
-    """Return a function that makes the plan: each call resolves the request and runs all gates anew.
+    """Return a function that makes the plan; each call resolves the request and runs all gates again.
 
     Facts that are read only once are read here, before any lock is taken. `parent` None: the request names
     the parent itself, as a step of a run's own workflow does.
@@ -125,7 +125,7 @@ def prepare_plan(
         above = None if parent is None else parent_of(core, parent)
         completed = _as_child(request, above)
         session = find_payer(core, completed, above)
-        # It may cost at most what is left of its parent's budget, and of the session that pays for it.
+        # The run may cost at most what is left of its parent's budget, and of the session that pays for it.
         completed = replace(
             completed, most_usd=find_least(completed.most_usd, None if session is None else session.left)
         )
@@ -169,8 +169,8 @@ def _list_nodes(core: Core) -> tuple[NodeView, ...]:
 def _plan_with_worker(
     core: Core, request: DispatchRequest, catalogue: Catalogue, view: AdmissionView
 ) -> Plan:
-    """Return the plan with the named worker; if none is named, with the first that is ready, else with the
-    first that could do it later."""
+    """Return the plan with the named worker (runtime and model). If none is named, use the first that is
+    ready, else the first that could do it later."""
     later: Plan | None = None
     if not names_worker(request, catalogue):
         for worker in find_workers(request.node, catalogue.nodes, catalogue.defaults.tiers):
@@ -192,13 +192,13 @@ def _judge_plan(
     view: AdmissionView,
     worker: DefaultWorker,
 ) -> Plan:
-    """Return the plan with that worker; if it is empty, with what the request, its agent or the settings
+    """Return the judged plan with that worker; if `worker` is empty, with what the request, agent or settings
     name."""
     runtime, model = worker.runtime or request.runtime, worker.model or request.model
     plan = resolve(replace(request, runtime=runtime, model=model), catalogue)
     if isinstance(plan, Unresolved):
         raise plan.error.because(*outranked_for(request, catalogue.defaults))
-    if worker.text:  # The request remains unchanged.
+    if worker.text:  # Keep the request itself unchanged.
         nobody = f"with {worker.text}, as no model was named"
         named = replace(plan.request, runtime=request.runtime, model=request.model)
         chosen = "; ".join(filter(None, (plan.chosen, nobody)))
@@ -209,7 +209,7 @@ def _judge_plan(
     if first_refused(verdicts) is None:
         plan = with_other(plan, catalogue, lambda one: first_refused(judge(one, view)) is None)
     plan = _with_verdicts(replace(plan, outranked=_list_outranked(plan, catalogue)), verdicts)
-    # As queued, the run records that unenforced rules were accepted; the request alone only asks for it.
+    # The queued request records that unenforced rules were accepted; the original request only permits it.
     return replace(plan, request=replace(plan.request, told_only=is_accepted(plan, view.parent)))
 
 
@@ -221,7 +221,7 @@ def _with_verdicts(plan: Plan, verdicts: tuple[GateVerdict, ...]) -> Plan:
 
 
 def _list_outranked(plan: Plan, catalogue: Catalogue) -> tuple[str, ...]:
-    """Return the overridden variables; none for a user's own command, or if the agent sets them."""
+    """Return warnings about overridden variables; none for a user's command, or if the agent sets them."""
     agent, request = plan.agent, plan.request
     request = replace(
         request, model=request.model or agent.model, reasoning=request.reasoning or agent.reasoning
@@ -230,7 +230,7 @@ def _list_outranked(plan: Plan, catalogue: Catalogue) -> tuple[str, ...]:
 
 
 def _sift_nodes(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
-    """Return the plan with the nodes that passed the model's test, servers to test, and unknown facts."""
+    """Return the plan with the nodes where the model passed its test, servers to test and unknown facts."""
     wanted = plan.wanted
     if wanted is None:
         return plan
@@ -241,7 +241,7 @@ def _sift_nodes(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
     shown, places = filter_candidates(plan.candidates, nodes, needs)
     words, able = list_failures(plan.candidates, nodes, needs), any(one.fits for one in shown)
     if words and not able and plan.request.model and (needs.read_only or plan.request.turns):
-        # Only a failed test excludes the model that the user named, for a chat or a read-only agent.
+        # For a chat or a read-only agent, only a failed test excludes the model that the user named.
         if plan.request.confirmed:
             remarks = tuple(f"{one}; it is used anyway, as requested (--yes)" for one in words)
             return replace(plan, request=replace(plan.request, untested=True), remarks=remarks)
@@ -254,8 +254,8 @@ def _sift_nodes(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
 
 
 def _add_parent_rules(catalogue: Catalogue, above: Parent | None) -> Catalogue:
-    """Return the catalog with the parent's rules added: a run may edit the rules in its own checkout, so its
-    current rules also apply to its children."""
+    """Return the catalog with the parent run's rules added. A run may edit the rules in its own checkout, so
+    its current rules also apply to its children."""
     if above is None:
         return catalogue
     try:
@@ -267,17 +267,17 @@ def _add_parent_rules(catalogue: Catalogue, above: Parent | None) -> Catalogue:
 
 
 def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:
-    """Return the request as a child of the requesting run; the caller's depth can only increase it."""
+    """Return the request as a child of the requesting run; a depth given by the caller can only raise it."""
     if above is None:
         return request
     depth = max(request.depth, above.depth + 1)
     request = replace(request, charged_to=above.session or request.charged_to)
-    sandboxed = request.walled or above.walled  # without approval it keeps its own sandbox
+    sandboxed = request.walled or above.walled  # Without approval, the child keeps its own sandbox.
     return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=sandboxed)
 
 
 def _with_money(core: Core, plan: Plan, view: AdmissionView) -> AdmissionView:
-    """Return the view with the run's budget scopes, and whether the fleet accepts work."""
+    """Return the view completed by the run's budget scopes, and by whether the fleet accepts work."""
     scopes = [books.day_scope(core.wall_ms(), core.tz), books.agent_scope(plan.agent.name)]
     scopes += [books.repo_scope(plan.project)] if plan.project is not None else []
     with core.ports.ledger.transaction() as tx:
@@ -292,7 +292,7 @@ def _with_money(core: Core, plan: Plan, view: AdmissionView) -> AdmissionView:
 
 
 def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
-    """Return the day's runs of unknown cost; entries are read again only if the set has changed."""
+    """Return the day's runs of unknown cost in the scope; entries are read again only if these changed."""
     balance = tx.get(Balance, scope)
     if balance is None or not balance.unknown_runs:
         return ()
@@ -304,7 +304,7 @@ def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
 
 
 def judge_again(core: Core, plan: Plan) -> Plan:
-    """Run the gates again whose facts change without the user; raise the first refusal."""
+    """Run those gates again whose facts change without the user; raise the first refusal."""
     request = plan.request
     above = None if request.parent is None else parent_of(core, request.parent)
     session, nodes = find_payer(core, request, above), _list_nodes(core)

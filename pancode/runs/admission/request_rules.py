@@ -1,4 +1,4 @@
-"""Checks a request by itself, before any node or model is considered; raises UsageError."""
+"""Checks a request before any node or model is considered; raises UsageError."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ WAITS_TO_LAND = "its change waits for a user's pancode land: the answering token
 
 
 def as_allowed(request: DispatchRequest) -> DispatchRequest:
-    """Return the request as far as the calling token allows it, whichever route was used.
+    """Return the request restricted to what the calling token allows, whichever route was used.
 
-    AccessError for a landing, or for an approval that comes with it. The approval of an earlier run is
-    dropped unless the caller may give it. An answer lands nothing: the run continues and its change waits.
+    AccessError for a landing, or for an approval that includes it. The approval of an earlier run is dropped
+    unless the caller may give it. An answer lands nothing: the run continues and its change waits.
     """
     if request.land and request.is_answer and not is_allowed(AccessScope.OPERATE):
         request = replace(request, land=False)
@@ -43,7 +43,7 @@ def as_allowed(request: DispatchRequest) -> DispatchRequest:
 
 
 def _is_amount(usd: Decimal) -> bool:
-    """Whether a job can carry the amount: at most a billion, with up to nine decimals."""
+    """Whether the amount is valid in a job: at most a billion, with up to nine decimals."""
     return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
 
 
@@ -70,7 +70,7 @@ def check_options(request: DispatchRequest) -> None:
 
 
 def with_gpus(request: DispatchRequest, agent: Agent | None, defaults: Defaults) -> DispatchRequest:
-    """Return the request with its own GPUs, else those of its agent, else those of the project."""
+    """Return the request with its own GPU needs, else those of its agent, else those of the project."""
     for one in (request, *(() if agent is None else (agent,)), defaults):
         if one.gpus is not None or one.gpu_memory is not None:
             return replace(request, gpus=one.gpus, gpu_memory=one.gpu_memory)
@@ -78,7 +78,7 @@ def with_gpus(request: DispatchRequest, agent: Agent | None, defaults: Defaults)
 
 
 def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:
-    """Return the given number; else `attempts` minus one, and at least 1 for an agent that writes."""
+    """Return how often failed gates are repaired: as requested, else `attempts` - 1 (writers: at least 1)."""
     if request.verify_retries is not None:
         return request.verify_retries
     writes = not agent.read_only and not runtime.own
@@ -107,7 +107,7 @@ def choose_workspace(request: DispatchRequest) -> str:
     if request.land and kind == "none":
         raise UsageError(
             "--land requires a git workspace",
-            why="without one there is nothing to land",
+            why="without a git workspace there is nothing to land",
             fix="change to the repository, or omit --land",
         )
     return kind
@@ -116,7 +116,7 @@ def choose_workspace(request: DispatchRequest) -> str:
 def check_worktree(agent: Agent, workspace: str) -> None:
     if agent.isolations is AgentIsolation.WORKTREE and workspace != "git":
         raise UsageError(
-            f"agent {agent.name} requires its own checkout, and this run would not have one",
+            f"agent {agent.name} requires a checkout of its own, and this run would not have one",
             why=f"isolation: worktree ({agent.origin or agent.name})",
             fix="change to the repository, omit --workspace none, or choose another agent with --agent",
             code="needs_worktree",
@@ -126,7 +126,7 @@ def check_worktree(agent: Agent, workspace: str) -> None:
 def check_network(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
 ) -> None:
-    """Raise UsageError if the network setting leaves an agent no way to its model."""
+    """Raise UsageError if the network access is too restrictive for an agent to reach its model."""
     if (
         find_narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE
         and not runtime.own
@@ -135,8 +135,8 @@ def check_network(
             f"{runtime.name} cannot reach its model with network none",
             why=("an agent program reaches its model through the node's gateway"),
             fix=(
-                "--network gateway; rules (pancode policy show), agents and dispatch.network can "
-                "also set none"
+                "use --network gateway; rules (pancode policy show), agents and dispatch.network can also "
+                "set none"
             ),
         )
 
@@ -144,7 +144,7 @@ def check_network(
 def requested_networks(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue
 ) -> tuple[NetworkAccess | None, ...]:
-    """Return the networks requested by rules, mode, agent and dispatch; the most restrictive one applies."""
+    """Return the networks allowed by rules, mode, agent and dispatch; the most restrictive one applies."""
     mode = catalogue.defaults.network.get(request.mode or catalogue.defaults.mode)
     return catalogue.rules.network, mode, agent.network if agent is not None else None, request.network
 
@@ -160,7 +160,7 @@ def choose_gates(
 def choose_reports(
     request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...] | None
 ) -> tuple[str, ...]:
-    """Return the report files of the gates; the project's own only with the project's gates. UsageError."""
+    """Return the gates' report files; the project's own only with the project's gates. UsageError."""
     named = request.reports
     if named is None:
         return catalogue.project.reports if gates and request.verify is None else ()
@@ -182,7 +182,7 @@ def choose_score(request: DispatchRequest) -> tuple[str, ...]:
 def verify_on(
     request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...], workspace: str | None
 ) -> str | None:
-    """Return the node that verifies the result again; None: no node. The setting alone requires no gates."""
+    """Return the node that verifies the result again; None: none. UsageError: --verify-on without gates."""
     on, names = request.verify_on or catalogue.defaults.verify_on, catalogue.node_names
     if request.verify_on is None and (not gates or workspace != "git" or on is None):
         return None
@@ -200,7 +200,7 @@ def verify_on(
 
 
 def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
-    """Raise NotFoundError for an unknown node; UsageError if only `own`, the run's node, would fit."""
+    """Raise NotFoundError for an unknown node; UsageError if only `own`, the run's node, could verify."""
     if on != OTHER and on not in names:
         raise not_found("node", on, names, "pancode node ls")
     if len(names) < 2 or on == own:
@@ -213,7 +213,7 @@ def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
 
 
 def as_task(request: DispatchRequest) -> DispatchRequest:
-    """Return the request with a single word after `--` as its task: a task may begin with a dash."""
+    """Return the request with one argument after `--` as its task, so that a task may begin with a dash."""
     if request.argv is None or len(request.argv) != 1 or request.task.strip():
         return request
     return replace(request, task=request.argv[0], argv=None)
@@ -239,11 +239,11 @@ def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
 
 
 def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
-    """Raise UsageError for an interactive run whose program would end after its first answer."""
+    """Raise UsageError for an interactive run whose runtime exits after its first answer."""
     if runtime.chosen and not request.turns:
         raise UsageError(
             f"runtime {runtime.name} works only in chats",
-            why="it is a program that the owner of the node chose, and it speaks ACP",
+            why="it is a program that the node's owner configured, and uses the Agent Client Protocol (ACP)",
             fix=f"pancode chat --runtime {runtime.name}",
             code="only_chats",
         )
@@ -259,18 +259,18 @@ def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
 
 
 def check_lead(request: DispatchRequest, agent: Agent) -> None:
-    """Raise UsageError for a task for a chat-only agent: its questions would not be answered."""
+    """Raise UsageError for a task given to a chat-only agent, whose questions would not be answered."""
     if agent.leads and not request.turns:
         raise UsageError(
             f"{agent.name} works only in a chat and does not take tasks directly",
-            why="it delegates work to other agents; without a chat it could only pass on the same task",
-            fix=f"pancode chat --agent {agent.name}; or choose an agent for the task: pancode agents",
+            why="it delegates work to other agents; without a chat it could only pass the same task on",
+            fix=f"use pancode chat --agent {agent.name}; or choose an agent for the task: pancode agents",
             code="is_talked_with",
         )
 
 
 def check_rounds(request: DispatchRequest, gates: tuple[tuple[str, ...], ...]) -> None:
-    """Raise UsageError for an unattended session without gates: nothing would determine its end."""
+    """Raise UsageError for an unattended session without gates, as nothing would determine its end."""
     if request.rounds and not gates:
         raise UsageError(
             "work until verified is not possible, because nothing verifies it",
@@ -305,7 +305,7 @@ _TRIM = "\"'`()[]{}<>,;!?*"
 _LINE = re.compile(r":\d+(:\d+)?$")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}$")
-# A route of a web service starts with a slash, too; these top-level folders mark file system paths.
+# A web route starts with a slash, too; these top-level folders mark file system paths.
 _ROOTS = frozenset(
     "bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var "
     "Applications Library System Users Volumes private".split()
@@ -314,8 +314,8 @@ _MOST = 200
 
 
 def find_path_like_words(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
-    """Return words of the task that look like paths, without duplicates, in order; at most 200. `there`:
-    whether the project has a file with this name; if so, a word with a slash is a path: `src/auth/`."""
+    """Return the task's words that look like paths, unique, in order; at most 200. `there`: whether the
+    project has a file of this name; if so, a word with a slash, such as `src/auth/`, is a path."""
     words = dict.fromkeys(_LINE.sub("", _strip_word(word)) for word in task.split())
     candidates = {word for word in islice(filter(_may_be_path, words), _MOST) if there(word)}
     return tuple(word for word in words if word in candidates or _is_path(word))[:_MOST]
@@ -347,7 +347,7 @@ def is_rooted(word: str) -> bool:
 
 
 def resolve_path(word: str, cwd: str, home: str) -> str:
-    """Return the absolute path of the word, with `..` resolved; the caller resolves links."""
+    """Return the word as an absolute path with `..` resolved; links are not resolved."""
     if word.startswith("~/"):
         word = posixpath.join(home, word[2:])
     return posixpath.normpath(posixpath.join(cwd, word))

@@ -1,4 +1,4 @@
-"""Resolves a request into the run to queue: agent, runtime, limits, gates, nodes, estimate."""
+"""Resolves a request into the plan of a run: agent, runtime, limits, gates, nodes and estimate."""
 
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ def estimate_cost(
 
 
 def is_free(wanted: EndpointNeed | None, catalogue: Catalogue) -> bool:
-    """Whether the run uses the fleet's own endpoint and costs nothing; placement checks its node again."""
+    """Whether the run uses a free endpoint of the fleet; placement checks the endpoint's node again."""
     return wanted is not None and costs_nothing(catalogue.nodes, wanted.endpoint, wanted.model)
 
 
 def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
-    """Return what a user's own command costs: nothing unless the user sets its budget."""
+    """Return the USD that a user's own command reserves: nothing unless the user sets a budget."""
     return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)
 
 
 def narrow_network(rules: Rules, *networks: NetworkAccess | None) -> Rules:
-    """Return the rules with the most restrictive of these networks."""
+    """Return the rules, restricted to the most restrictive of these networks."""
     every = [one for one in networks if one is not None]
     return rules.model_copy(update={"network": find_narrowest(*every)}) if every else rules
 
@@ -88,7 +88,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """All problems of the request, in order: usage errors (exit 2) and unknown names (exit 4)."""
+    """All problems of a request that cannot be resolved, in order: usage errors, then unknown names."""
 
     problems: tuple[PancodeError, ...]
 
@@ -99,7 +99,7 @@ class Unresolved:
 
 
 def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved:
-    """Resolve all that needs no verdict; flags override agent, project and fleet, in this order."""
+    """Resolve everything that needs no verdict; options override agent, project and fleet, in this order."""
     problems: list[PancodeError] = []
     choice = _try(problems, lambda: _choose_agent(request, catalogue))
     agent = None if choice is None else choice.agent
@@ -142,7 +142,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved
 
 
 def names_worker(request: DispatchRequest, catalogue: Catalogue) -> bool:
-    """Whether a runtime or a model is named; also true for an unknown agent."""
+    """Whether the request, agent or settings name a runtime or a model; also true for an unknown agent."""
     try:
         return is_worker_named(request, _choose_agent(request, catalogue).agent, catalogue)
     except PancodeError:
@@ -150,7 +150,7 @@ def names_worker(request: DispatchRequest, catalogue: Catalogue) -> bool:
 
 
 def _collect_parts(agent: agents.Agent, runtime: RuntimeKind, catalogue: Catalogue) -> PromptParts:
-    """Return what features add to the prompt. It includes skills even if the runtime supports none: the run
+    """Return the features' additions to the prompt, with skills even if the runtime supports none, as the run
     may move to one that does."""
     if runtime.own:
         return NO_PARTS
@@ -163,7 +163,7 @@ def _collect_parts(agent: agents.Agent, runtime: RuntimeKind, catalogue: Catalog
 
 
 def _choose_agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
-    """Return the agent named by request or settings, else chosen by the task's words (not for a script)."""
+    """Return the agent named by request or settings, else chosen by the task's words (not for scripts)."""
     name = request.agent or catalogue.defaults.agent
     kind = RUNTIMES.get(resolve_alias(request.runtime or catalogue.defaults.runtime or OUR_OWN))
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
@@ -241,7 +241,7 @@ def _build_prompt(
     ref: ModelRef | None,
     parts: PromptParts,
 ) -> ToldPrompt:
-    """Return the agent's prompt; the first run after a recovery also learns how the previous one ended."""
+    """Return the agent's prompt; after a recovery, the first run's also says how the previous run ended."""
     mode, safety, runtime = how
     if runtime.own:
         return ToldPrompt()
@@ -263,7 +263,7 @@ def _make_timeline(
     prompt: ToldPrompt,
     parts: PromptParts,
 ) -> Iterator[TimelineEntry]:
-    """Yield timeline entries on the run's choices, besides the verdicts of the gates."""
+    """Yield timeline entries on how the run's agent, model and other options were chosen."""
     agent, runtime, model = worker
     is_known = not runtime.own and not request.turns
     figure, expect = (catalogue.figure, catalogue.expect) if is_known else (None, None)
@@ -287,7 +287,7 @@ def _make_timeline(
 def _find_tier(
     ref: ModelRef | None, able: tuple[Candidate, ...], catalogue: Catalogue, needs: Needs | None
 ) -> Tiered | None:
-    """Return the model's tier: from its server for a model of the fleet, from its name for a vendor's."""
+    """Return the model's tier: from the model server for a model of the fleet, else from the model's name."""
     if ref is None:
         return None
     if needs is None:
@@ -296,7 +296,7 @@ def _find_tier(
 
 
 def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
-    """Return the part's result; None if it fails, with its problem stored, so that all show at once."""
+    """Return the part's result; on an error store it and return None, so that all problems are reported."""
     try:
         return part()
     except PancodeError as problem:
@@ -307,7 +307,7 @@ def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
 def _find_endpoint_need(
     request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
 ) -> EndpointNeed | None:
-    """Return what the run needs from an endpoint; None: the model is not at one."""
+    """Return what the run needs from an endpoint; None if the model is not at an endpoint of the fleet."""
     endpoint = endpoint_of(ref, catalogue.nodes)
     if endpoint is None or ref is None:
         return None
@@ -315,8 +315,8 @@ def _find_endpoint_need(
 
 
 def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bool]) -> Plan:
-    """Add the first runtime of another vendor that fits a node and passes all gates, if any."""
-    # Not if the model, runtime or agent is named, the run calls no vendor, or it continues a session.
+    """Return the plan with the first other vendor's runtime that fits a node and passes all gates, if any."""
+    # Add none if model, runtime or agent is named, the run calls no vendor, or it continues a session.
     request, agent = resolved.request, resolved.agent
     named = request.model or request.runtime or request.agent or agent.runtime or (agent.own and agent.model)
     bound = request.resume or request.continues or request.parent or resolved.wanted is not None
@@ -347,20 +347,21 @@ def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bo
 def run_limits(
     request: DispatchRequest, agent: agents.Agent, defaults: Defaults, runtime: RuntimeKind
 ) -> RunLimits:
-    """Resolve each limit: from the flag, else the agent, else the fleet. The model calls of a user's own
+    """Resolve each limit from the option, else the agent, else the fleet. The model calls of a user's own
     command are not counted."""
     own, (paced_ms, idle_ms) = agent.limits, scale_limits(defaults, agent.speed)
     wall_ms = request.timeout_ms or own.wall_ms or paced_ms
     output = own.output_bytes or defaults.output_bytes
     caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
-    if request.turns:  # its budget is its session's ceiling, which an unattended session may use up
+    # The budget of an interactive run is its session's ceiling, which an unattended session may use up.
+    if request.turns:
         alone = request.rounds and request.most_usd is not None
         usd = min(caps, default=None) if alone else min((*caps, defaults.sitting_usd))
     else:
         usd = request.budget if request.budget is not None else min(caps, default=None)
     if request.most_usd is not None:
         all_of_it = usd is None or usd >= request.most_usd
-        # An orchestrator that would reserve all of it leaves half to the runs that it begins.
+        # An orchestrator that would reserve all the remaining budget leaves half to the runs that it starts.
         most = request.most_usd / 2 if all_of_it and agent.leads and request.turns else request.most_usd
         usd = most if usd is None else min(usd, most)
     return RunLimits(
@@ -386,7 +387,7 @@ def _of_the_machine(request: DispatchRequest, count: int | None, fleets: int | N
 
 
 def scale_limits(defaults: Defaults, speed: agents.Speed) -> tuple[int, int | None]:
-    """Return the wall and idle times of an agent that sets neither. A fast agent gets less of both; a
+    """Return wall and idle times for an agent that sets neither, in ms. A fast agent gets less of both; a
     thorough one may be silent twice as long, within the same wall time. Idle None: silence never ends it."""
     wall_ms, idle_ms = defaults.wall_ms, defaults.idle_ms
     match speed:

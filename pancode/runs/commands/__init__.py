@@ -1,1 +1,1 @@
-"""Commands for runs: dispatch, follow, logs, landing, receipts, events."""
+"""Commands for runs: dispatch, follow, logs, landing, receipts and events."""

@@ -16,13 +16,13 @@ from pancode.kernel.errors import UsageError
 from pancode.runs.answers import RECEIPT, RUN, STREAMS, GateResultShape, RunDetail
 
 KNOWN = "run.json junit.xml answer.md receipt.json change.diff out.log err.log".split()
-"""The files that a later run with the same folder replaces or removes."""
+"""The files that a later command with the same folder replaces or removes."""
 
 
 def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
-    """Return the names of the written files. UsageError if the folder cannot be written."""
+    """Write the run's artifacts into the folder; return the files' names. UsageError if not writable."""
     shown = client.get(RUN.at(run))
-    # All files except the logs.
+    # Here are all files except the logs.
     texts: dict[str, Callable[[], bytes]] = {
         "run.json": lambda: _dump_json(shown),
         "junit.xml": lambda: make_junit(shown),
@@ -37,10 +37,10 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
             raise OSError(f"{folder} is a symbolic link, which the repository may have created")
         folder.mkdir(parents=True, exist_ok=True)
         for name in KNOWN:
-            (folder / name).unlink(missing_ok=True)  # from an earlier run
+            (folder / name).unlink(missing_ok=True)  # Remove the files of an earlier run.
         for name, made in texts.items():
             _write(folder / name, [made()])
-        # Logs are of the successful attempt, else of the newest one.
+        # The logs are those of the successful attempt, else of the newest one.
         attempts = client.get(STREAMS.at(run))["streams"]
         logs = [f"{stream}.log" for stream in sorted({name for names in attempts.values() for name in names})]
         for name in logs:
@@ -52,7 +52,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
 
 
 def _write(target: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file and rename it to the target, so a link there is replaced and not followed."""
+    """Write a file and rename it to the target, so that a link at the target is replaced and not followed."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     with os.fdopen(handle, "wb") as file:
         for piece in pieces:
@@ -62,8 +62,8 @@ def _write(target: Path, pieces: Iterable[bytes]) -> None:
 
 
 def make_junit(run: RunDetail) -> bytes:
-    """Return the agent's end and each gate as test cases, with reasons for failures; then gates' tests."""
-    # A failed gate is a test case of its own.
+    """Return JUnit test cases: the run, each gate (with reasons for failures), and the gates' own tests."""
+    # Each failed gate is a test case of its own.
     passed = run["outcome"] in ("done", "verify_failed")
     cases = [_make_case("agent", run["agent"], None if passed else f"{run['outcome']}: {run['reason']}")]
     cases += [_make_case("gate", str(gate["name"]), _failed_gate(gate)) for gate in run["gates"]]
@@ -101,11 +101,11 @@ def _make_case(kind: str, name: str, failure: str | None) -> Xml.Element:
 
 
 def _failed_gate(gate: GateResultShape) -> str | None:
-    """Return why the gate failed; None if it passed. Its output is in the run's logs."""
+    """Return why the gate failed; None if it passed. The gate's output is in the run's logs."""
     code = gate["exit_code"]
     if not gate["judged"]:
-        return "a limit of the run stopped the gate before a result"
-    return None if gate["passed"] else "it did not start" if code is None else f"exit {code}"
+        return "a limit of the run stopped the gate before it had a result"
+    return None if gate["passed"] else "the gate did not start" if code is None else f"exit {code}"
 
 
 def _escape_xml(text: str) -> str:
@@ -114,7 +114,7 @@ def _escape_xml(text: str) -> str:
 
 
 def _read_pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:
-    """Yield the whole stream of the run's log in pieces."""
+    """Yield the run's log of this stream, from its beginning to its end, in pieces."""
     offset = 0
     while True:
         part = client.log(run, stream, "", offset)

@@ -31,10 +31,10 @@ Install = Annotated[
     bool, option("Install an agent program that the node lacks, without asking.", "--install")
 ]
 _HEADLESS = (
-    "Ask nothing; start the fleet if it does not run (on this computer if there is no other node), and stop "
-    "it at the end."
+    "Ask nothing; start the fleet if it is not running (on this computer if there is no other node), and "
+    "stop it at the end."
 )
-# A variable of this one command overrides a file and is overridden by a flag.
+# An environment variable of this command overrides a file, and an option overrides the variable.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
     "PANCODE_DEFAULT_AGENT": "dispatch.agent",
@@ -47,7 +47,7 @@ _SETTINGS = {
 
 
 class WithArgv(options.WorkCommand):
-    """A command that separates what follows `--`: an argument list is not a task of several words."""
+    """A command that separates the arguments after `--`, as these are not a task of several words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -68,8 +68,8 @@ class WithArgv(options.WorkCommand):
         return rest
 
 
-_PROJECT = "Work in this project, regardless of the current folder: its name, or an issue such as MIN-123."
-_ARTIFACTS = "Write receipt, change, logs, JUnit and the run itself to this directory."
+_PROJECT = "Work in this project instead of the current folder; P is its name, or an issue such as MIN-123."
+_ARTIFACTS = "Write the receipt, change, logs, JUnit report and the run as JSON to this directory."
 
 
 @verb(
@@ -94,7 +94,7 @@ def dispatch(
     install: Install = False,
     headless: Annotated[bool, option(_HEADLESS, "--headless")] = False,
     keep_fleet: Annotated[
-        bool, option("Do not stop the fleet that --headless has started.", "--keep-fleet")
+        bool, option("Do not stop the fleet that --headless started.", "--keep-fleet")
     ] = False,
     artifacts: Annotated[Path | None, option(_ARTIFACTS, "DIR")] = None,
     face: Json,
@@ -104,12 +104,12 @@ def dispatch(
 
     In a repository the run gets a copy of your files, including uncommitted ones, and starts in your current
     folder; setup and gates run at the repository's root. Your files do not change until you land the run:
-    look at it with pancode diff, then pancode land. Ctrl-C detaches: the run continues. A TASK that begins
-    with a dash comes after --. With --runtime shell TASK is a script, and -- ARG ARG... runs exactly that
-    argument list.
+    review its change with pancode diff, then use pancode land. Ctrl-C detaches: the run continues. A TASK
+    that begins with a dash comes after --. With --runtime shell TASK is a script, and -- ARG ARG... runs
+    exactly that argument list.
 
-    With --headless nothing is left behind, even after Ctrl-C or SIGTERM: no run, no coordinator, no node
-    agent. A fleet that already runs is used, and continues to run.
+    With --headless no run, coordinator or node agent remains afterwards, even after Ctrl-C or SIGTERM. A
+    fleet that was already running is used, and continues to run.
     """
     if headless or artifacts is not None:
         if detach or dry_run:
@@ -133,7 +133,7 @@ def dispatch(
 
 
 def _request(ctx: typer.Context) -> dict[str, Any]:
-    """Return the body of the request, with the options that were given."""
+    """Return the body of the dispatch request, from the options that were given."""
     given, argv = ctx.params, ctx.meta.get("argv")
     task = task_text(given["task"], given["file"]) or ""
     body: dict[str, Any] = {"task": task, **options.collect_given(given), **of_caller(given)}
@@ -143,7 +143,7 @@ def _request(ctx: typer.Context) -> dict[str, Any]:
 
 
 def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> answers.QueuedAnswer:
-    """Send the request of the options; return the queued run. `interactive`: a user may be asked."""
+    """Dispatch with the given options; return the queued run. `interactive`: the user may be asked."""
     must_be_task(ctx.params)
     post, client, body = post_agreed if interactive else _post, face.client(works=True), _request(ctx)
     given = ctx.params
@@ -157,7 +157,7 @@ def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> an
 
 
 def must_be_task(given: Mapping[str, Any]) -> None:
-    """Raise UsageError for a task that is a command's name, as users of gh and docker might type."""
+    """Raise UsageError if the task is the name of a command, as users of gh or docker might type it."""
     task = given["task"]
     meant = None if task is None or given["runtime"] == "shell" else find_command_like(task)
     if meant is not None:
@@ -167,7 +167,7 @@ def must_be_task(given: Mapping[str, Any]) -> None:
 
 def wait_and_show(face: Face, answer: answers.QueuedAnswer, *, verbose: bool = False) -> int:
     """Wait for a queued run and show its result; return the exit status."""
-    client = face.client()  # Waiting must not start a fleet that is stopped meanwhile.
+    client = face.client()  # Waiting must not start a fleet that has been stopped in the meantime.
     ended = follow.wait_for_run(face, client, answer["run"], verbose=verbose)
     whole = None if ended is None else follow.wait_for_landing(face, client, ended["run"])
     if ended is None or whole is None:
@@ -183,12 +183,12 @@ def wait_and_show(face: Face, answer: answers.QueuedAnswer, *, verbose: bool = F
 
 
 def _was_shown(answer: str, ended: follow.WaitedRun) -> bool:
-    """Whether this terminal already shows the answer at the end of the run's output."""
+    """Whether this terminal already shows the answer, at the end of the run's output."""
     return sys.stdout.isatty() and ended.get("shown", "").rstrip().endswith(answer.strip())
 
 
 def task_text(task: str | None, file: str | None) -> str | None:
-    """Return the task as given, or read from a file or standard input. UsageError."""
+    """Return the task as given, or as read from a file or standard input. UsageError if it cannot be read."""
     if file is None and task != "-":
         return task
     if file is not None and task not in (None, "-"):
@@ -199,17 +199,17 @@ def task_text(task: str | None, file: str | None) -> str | None:
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data.decode("utf-8").rstrip("\n")
-    except (OSError, ValueError) as exc:  # The name contains a NUL, or the bytes are not text.
+    except (OSError, ValueError) as exc:  # The file's name contains a NUL, or its bytes are not text.
         where = "standard input" if name == "-" else name
-        raise UsageError(f"cannot read the task from {where}", why=str(exc), fix="give a text file") from exc
+        raise UsageError(f"cannot read the task from {where}", why=str(exc), fix="use a text file") from exc
 
 
 def post_agreed(
     face: Face, client: Client, route: Route[A], body: dict[str, Any], words: RepeatedPost | None = None
 ) -> A:
-    """Post a request; if it needs approval, ask the user, or let the refusal stand if no terminal can ask.
+    """Post a request. If it needs a user's approval, ask the user; without a terminal, raise the refusal.
 
-    The user also chooses between two possible agents, if the request is one task.
+    If two agents fit the request's task, the user also chooses between them.
     """
 
     def answered(refused: ApiError) -> bool | str:
@@ -224,7 +224,7 @@ def post_agreed(
 
 
 def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *more: Any) -> A:
-    """Post it, with admission and snapshot. After Ctrl-C only a list can show whether it is queued."""
+    """Post the request and show its progress. After Ctrl-C, write how to find out whether it is queued."""
     try:
         return follow.post_with_progress(face, client, route, body, *more)
     except KeyboardInterrupt:
@@ -234,9 +234,9 @@ def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *mo
 
 
 def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the caller, its folder, its PANCODE_ variables, and its parent run if it is inside one.
+    """Return the caller's user, folder, PANCODE_ variables and, inside a run, the parent run.
 
-    UsageError if its folder is on another node than the coordinator and the work needs its files.
+    UsageError if the work needs the files of a folder that is on another computer than the coordinator.
     """
     anywhere = given.get("workspace") not in (None, "git") or given.get("project") is not None
     cwd = find_folder() if anywhere else work_folder()
@@ -248,7 +248,7 @@ def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def format_plan(report: answers.DryRunReport, snapshot: answers.PreviewShape | None) -> str:
-    """Return the verdict of a dry run, its gates, the nodes, and what would be sent from this computer."""
+    """Return a dry run's report as text: gates, nodes, and what would be sent from this computer."""
     queued = "would wait for a user's approval" if report["asks"] else "would be queued"
     verdict = queued if report["admitted"] else "would be refused"
     why = f" ({escape_line(report['chosen'])})" if report["chosen"] else ""
@@ -259,9 +259,9 @@ def format_plan(report: answers.DryRunReport, snapshot: answers.PreviewShape | N
         text += f"  fix: {gate['fix']}\n" if gate["fix"] and not gate["passed"] else ""
     text += format_rows(report["nodes"], _NODES, "the fleet has no nodes")
     text += escape_lines(f"warning: {note}" for note in report["notes"])
-    if report["untested"]:  # a dry run sends no requests to models
+    if report["untested"]:  # A dry run sends no requests to models.
         text += f"model not tested yet: {escape_line(report['untested'][0])}; "
-        first = "you must test it first, as the test costs money: pancode models test"
+        first = "you must test the model first, as the test costs money: pancode models test"
         text += f"{first if report['costly_test'] else 'it would be tested first, up to 60 s'}\n"
     return text + _format_travels(report, snapshot)
 
@@ -273,7 +273,7 @@ _NODES: RowColumns[answers.NodeFitShape] = {
 
 
 def gate_state(gate: answers.GateShape) -> str:
-    """Return the state of an admission gate."""
+    """Return the verdict of an admission gate as one word."""
     return "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
 
 
@@ -281,13 +281,13 @@ def _format_travels(report: answers.DryRunReport, preview: answers.PreviewShape 
     """Return, as text, which files would be sent from this computer."""
     lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
-    lines += [f"tokens of the first call, approximately: {counts}"] if counts else []
+    lines += [f"tokens of the first model call, approximately: {counts}"] if counts else []
     lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []
     if preview is not None:
         lines.append(f"snapshot of {report['project']}: {len(preview['changed'])} changed files")
         lines += [f"begins in {escape_line(report['folder'])}"] if report["folder"] else []
-        lines += [f"untracked, would be sent: {escape_line(name)}" for name in preview["untracked"][:20]]
+        lines += [f"untracked file, would be sent: {escape_line(name)}" for name in preview["untracked"][:20]]
         more = len(preview["untracked"]) - 20
-        lines += [f"and {more} more untracked"] if more > 0 else []
+        lines += [f"and {more} more untracked files"] if more > 0 else []
         lines += [f"warning: {escape_line(text)}" for text in preview["warnings"]]
     return "".join(f"{line}\n" for line in lines)

@@ -21,12 +21,12 @@ from pancode.runs.commands.artifacts import write_artifacts
 from pancode.runs.commands.dispatch import must_be_task, queue_run, wait_and_show
 
 STOPS_S = 60
-"""How many seconds a stopped run has to end."""
+"""Seconds that a stopped run has to end."""
 
 
 def run_headless(face: Face, ctx: typer.Context, artifacts: Path | None, *, keep_fleet: bool) -> int:
-    """Run the task on a fleet that runs only for it; nothing is left behind, even after a signal."""
-    must_be_task(ctx.params)  # before a fleet is started
+    """Run the task on a fleet started only for it, and stop the fleet afterwards, even after a signal."""
+    must_be_task(ctx.params)  # Check this before a fleet is started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # CI systems cancel a job with SIGTERM.
     with _keep_fleet_up(face, ends=not keep_fleet):
         return run_with_artifacts(face, ctx, artifacts, headless=True)
@@ -51,8 +51,8 @@ def run_with_artifacts(face: Face, ctx: typer.Context, artifacts: Path | None, *
 
 @contextmanager
 def _hold_signals() -> Iterator[None]:
-    """Delay the first Ctrl-C or SIGTERM until the run has an id: a run that cannot be stopped would keep the
-    fleet running. A second signal interrupts immediately."""
+    """Delay the first Ctrl-C or SIGTERM until the run has an id, as a run that cannot be stopped would keep
+    the fleet running. A second signal interrupts immediately."""
     came: list[int] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
@@ -75,10 +75,10 @@ def _has_ended(client: Client, run: str) -> bool:
 
 
 def _stop_unended(face: Face, client: Client, run: str) -> bool:
-    """Stop the run if it has not ended, as its caller no longer waits; return whether it ended in time."""
+    """Stop the run, if it has not ended, as its caller stopped waiting; return whether it ended in time."""
     if _has_ended(client, run):
         return True
-    face.note(f"stopping {run}: its caller no longer waits for it")
+    face.note(f"stopping {run}: the command that waited for it has ended")
     client.post(STOP.at(run), {"by": find_user(), "reason": "pancode dispatch --headless was interrupted"})
     for _ in range(STOPS_S):
         if _has_ended(client, run):
@@ -90,7 +90,7 @@ def _stop_unended(face: Face, client: Client, run: str) -> bool:
 
 @contextmanager
 def _keep_fleet_up(face: Face, *, ends: bool) -> Iterator[None]:
-    """Keep a fleet running for the block; stop it afterwards if it was started here and `ends` is true."""
+    """Keep a fleet running during the block; afterwards stop it if it was started here and `ends` is true."""
     if _is_running(face):
         yield
         return
@@ -109,7 +109,7 @@ def _keep_fleet_up(face: Face, *, ends: bool) -> Iterator[None]:
 
 
 def _end(face: Face, starting: Client) -> None:
-    """Stop the fleet, unless it is in use by others. An error here does not hide an earlier one.
+    """Stop the fleet, unless others use it. An error here does not hide an earlier error.
 
     `starting`: the client that started a coordinator which may not answer yet.
     """
@@ -128,7 +128,7 @@ def _end(face: Face, starting: Client) -> None:
 
 
 def _is_running(face: Face) -> bool:
-    """Whether a coordinator already answers, so that others use it."""
+    """Whether a coordinator already answers, in which case others use it."""
     try:
         face.client(starts=False).get(PING)
     except NotRunningError:

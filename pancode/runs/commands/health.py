@@ -1,4 +1,4 @@
-"""`pancode runs recover` and `status --health`: what is silent or stuck; continue what ended badly."""
+"""`pancode status --health` and `runs recover`: show what is silent or stuck; continue failed runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pancode.runs.commands.named_runs import find_run
 
 
 def show_health(face: Face, *, whole: bool) -> int:
-    """Show the health of each agent with work and of each node; only problems, or all (`whole`)."""
+    """Show the health of working agents and of nodes: problems only, or all (`whole`). Return exit status."""
     answer = face.get(HEALTH)
     agents = [row for row in answer["agents"] if whole or row["gravity"] != "well"]
     machines = [row for row in answer["machines"] if whole or row["gravity"] != "well"]
@@ -41,15 +41,17 @@ _COLUMNS: RowColumns[HealthRow] = {
 def recover(
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
     *,
-    whole: Annotated[bool, option("Recover all runs of the last day that ended badly.", "--all")] = False,
-    dry_run: Annotated[bool, option("Only show which runs would continue, and how.", "--dry-run")] = False,
+    whole: Annotated[bool, option("Recover all runs of the last day that failed.", "--all")] = False,
+    dry_run: Annotated[
+        bool, option("Only show which runs would be continued, and how.", "--dry-run")
+    ] = False,
     face: Json,
 ) -> int:
-    """Continue a run that ended badly, without waiting for it. RUN may be an agent: its newest such run.
+    """Continue a failed run, without waiting for the result. RUN may be an agent: its newest such run.
 
     The work of a lost or faulty node is repeated. After an error, a time limit or a failed gate, a new run
     continues from the remaining files, in the same conversation if that is retained. Runs that ended well,
-    were stopped, wait for a user or already continue are left unchanged.
+    were stopped, wait for a user or are already continued are left unchanged.
     """
     if (run is None) is not whole:
         raise UsageError("RUN or --all is required", fix="pancode runs recover --all --dry-run")

@@ -1,4 +1,4 @@
-"""`pancode logs`: what a run's agent says and does."""
+"""`pancode logs`: shows what a run's agent says and does."""
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ def logs(
         bool, option("Follow until the run has ended; Ctrl-C detaches.", "-f", "--follow")
     ] = False,
     raw: Annotated[
-        bool, option("Show the program's own output byte by byte, even if it consists of events.", "--raw")
+        bool, option("Show the program's output unchanged, even if it consists of events.", "--raw")
     ] = False,
     stream: Annotated[
         str | None, option("Show only this stream, raw (default: out, and err on standard error).", "NAME")
     ] = None,
-    attempt: Annotated[str, option("Use this attempt and lease, as listed by runs show.", "A.F")] = "",
+    attempt: Annotated[
+        str, option("Show this attempt and lease, as listed by pancode runs show.", "A.F")
+    ] = "",
     offset: Annotated[int, option("Begin at this byte (requires --stream).", min=0)] = 0,
     face: Json,
 ) -> int:
-    """Show what the agent of a run said; the output of scripts and of --stream is shown unchanged."""
+    """Show what the agent of a run said; output of scripts, and that of --stream, is shown unchanged."""
     if offset and not stream:
         fix = f"pancode logs {run} --stream out --offset {offset}"
         raise UsageError("--offset requires --stream", fix=fix)
@@ -58,7 +60,7 @@ def logs(
 
 
 def _write_log(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogStory) -> None:
-    """Write the log unchanged; with --json one object for each piece, with the offset of the next one."""
+    """Write the log unchanged; with --json one object for each piece, with the offset of the next piece."""
     try:
         for part in parts:
             if isinstance(sink, LogStory):
@@ -75,7 +77,7 @@ def _write_log(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | L
 
 def _follow(face: Face, client: Client, run: str, place: Place, sinks: dict[str, Sink | LogStory]) -> int:
     def show(stream: str, sink: Sink | LogStory) -> None:
-        with suppress(FleetDownError):  # The last request below reports it.
+        with suppress(FleetDownError):  # The last request below reports the error.
             _write_log(face, stream, followed_log(face.note, client, run, stream, place), sink)
 
     threads = [threading.Thread(target=show, args=one, daemon=True) for one in sinks.items()]

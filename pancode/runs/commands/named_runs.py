@@ -1,4 +1,4 @@
-"""Resolves an id on the command line: a run, a workflow, or the run that works on an issue."""
+"""Resolves a name on the command line: a run, a workflow, or an issue whose run is meant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from pancode.runs.answers import WORK_RUN
 
 _HELP = "A run, or an issue such as SHOP-12 for its run."
 AnyRun = Annotated[str, Argument(autocompletion=completions.complete_runs, help=_HELP)]
-OfWorkflow = Annotated[bool, option("The name refers to a workflow, for example with `last`.", "--workflow")]
+OfWorkflow = Annotated[
+    bool,
+    option("RUN is a workflow; needed for a name such as `last`, which otherwise is a run.", "--workflow"),
+]
 _ISSUE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*-[0-9]+")
 
 
@@ -21,7 +24,7 @@ def is_workflow(name: str) -> bool:
 
 
 def find_run(client: Client, name: str) -> str:
-    """Return the run that works on an issue; return any other name unchanged."""
+    """Return the run that works on the issue `name`; return any other name unchanged."""
     if _ISSUE.fullmatch(name) is None:
         return name
     try:
@@ -29,4 +32,4 @@ def find_run(client: Client, name: str) -> str:
     except ApiError as error:
         if name.upper() == name or error.exit_code is not ExitCode.NOT_FOUND:
             raise
-        return name  # for example an agent: builder-2
+        return name  # The name can be that of an agent, such as builder-2.

@@ -16,7 +16,7 @@ from pancode.runs.answers import QueuedAnswer
 
 @dataclass(frozen=True, slots=True)
 class NodePreparation:
-    """`is_agreed`: a missing agent program is installed without asking."""
+    """Applies fixes that a dispatch needs. `is_agreed`: install a missing agent program without asking."""
 
     face: Face
     client: Client
@@ -24,7 +24,7 @@ class NodePreparation:
     verbose: bool
 
     def ask(self, queue: Callable[[], QueuedAnswer], followed: frozenset[str] = frozenset()) -> QueuedAnswer:
-        """Return what `queue` returns. A fix that its refusal names is applied once, if that is possible."""
+        """Return what `queue` returns. If it is refused, apply the refusal's fix and retry, once per fix."""
         try:
             return queue()
         except ApiError as refused:
@@ -34,7 +34,7 @@ class NodePreparation:
         return self.ask(queue, followed | {fix})
 
     def follow(self, refused: ApiError) -> bool:
-        """Apply the refusal's first fix (start a node, install a program); return whether it was done."""
+        """Apply the refusal's first fix (start a node, install a program); return whether it was applied."""
         match re.split("[,;]", refused.fix)[0].split():
             case ["pancode", "fleet", "up", *nodes] if nodes:
                 return self.start(nodes)
@@ -54,7 +54,7 @@ class NodePreparation:
     def start_for(self, named: str | None, *, detach: bool) -> bool:
         """Start the nodes that could take a run if none of them is up; return whether one accepts work now.
 
-        `named`: the only node that may take it. With `detach`, no node is awaited that may not be reachable.
+        `named`: the only node that may take the run. `detach`: do not wait for nodes that may be unreachable.
         """
         nodes = [one for one in self.client.get(FLEET)["nodes"] if named in (None, one["name"])]
         silent = ("new", "halted", *(() if detach else ("suspect", "unreachable", "lost")))
@@ -62,7 +62,7 @@ class NodePreparation:
         return bool(asleep) and len(asleep) == len(nodes) and self.start(asleep)
 
     def install(self, node: str, runtime: str) -> bool:
-        """Ask the user, install the program on the node and log in; return whether it is installed now."""
+        """Ask the user, install the program on the node and log in; return whether it is now installed."""
         from pancode.interfaces.cli.main import run
 
         question = f"{node} has no {runtime}. Install it there?"
@@ -72,6 +72,6 @@ class NodePreparation:
             return False
         fact = facts_after(self.client, node, (runtime,), ("missing", "looking")).get(runtime)
         needs_login = fact is not None and fact["state"] == "not_logged_in" and self.face.can_ask()
-        if needs_login:  # If this fails, admission reports it with the command.
+        if needs_login:  # If the login fails, admission reports it with the command to use.
             run(["node", "login", node, runtime])
         return True

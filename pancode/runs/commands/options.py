@@ -1,4 +1,4 @@
-"""The options of a dispatch on the command line, generated from `runs/options.py`, and additional ones."""
+"""Options of commands that dispatch: those generated from `runs/options.py`, and additional ones."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ from pancode.runs.options import GATES, LIMITS, OPTIONS, WHERE, WHO, Option
 F = TypeVar("F", bound=Callable[..., Any])
 Task = Annotated[str | None, Argument()]
 File = Annotated[
-    str | None, option("Read TASK from this file; - is standard input, as is TASK -.", "-f", "--file", "FILE")
+    str | None,
+    option("Read TASK from this file; - means standard input, as does TASK -.", "-f", "--file", "FILE"),
 ]
 _PRESET = "Use the settings of this preset; none: use no preset (see pancode config preset)."
 Preset = Annotated[str | None, option(_PRESET, "P", complete=completions.presets)]
 _SESSION_AGENT = "Agent definition (default: dispatch.agent, else builder)."
 SessionAgent = Annotated[str | None, option(_SESSION_AGENT, "A", complete=completions.agents)]
-"""The --agent option of a session; its default is the agent in the settings, else builder."""
+"""The --agent option of a session; the default is the agent in the settings, else builder."""
 NoVerify = Annotated[bool, option("Skip the project's gates.", "--no-verify")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[
-    bool, option("Show what admission checks and what would happen, without starting anything.", "--dry-run")
+    bool, option("Show the checks of admission and what would happen; start nothing.", "--dry-run")
 ]
 _YES = (
     "Approve an agent that asks a user before each dispatch, and a --model that failed its test (in a chat, "
@@ -47,7 +48,7 @@ _BESIDE = {
     "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
     "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),
 }
-"""Options that are not fields of a request; each follows the option that is its key here."""
+"""Options that are no fields of a request, by the name of the option after which each is listed."""
 _HEADINGS = {
     WHO: ("preset", "agents", "models", "runtimes", "best_of"),
     WHERE: ("project", "nodes", "concurrency", "stagger"),
@@ -64,14 +65,14 @@ _LISTS = ("Labels", "Commands", "Paths")
 
 
 class WorkCommand(SectionedCommand):
-    """A command with the options of a dispatch, under their headings."""
+    """A command with the options of a dispatch, grouped under headings in its help."""
 
     headings = HEADINGS
     only_whole = {one.word for one in OPTIONS.values() if not one.is_common} | {"preset", "no_verify"}
 
 
 def take_options(like: str, *, after: str) -> Callable[[F], F]:
-    """Add the options of the command `like` to a command, after its own parameter `after`.
+    """Return a decorator that adds the options of the command `like` after a command's own parameter `after`.
 
     The command declares `**_options: Any` for them, and finds their values in `ctx.params`.
     """
@@ -98,7 +99,7 @@ def _make_parameters(like: str) -> Iterator[Parameter]:
 
 
 def _make_annotation(one: Option) -> Any:
-    """Return the type of the option's value, with how Typer shows and parses it."""
+    """Return the annotation with which Typer shows and parses the option."""
     names = one.flags or ((one.flag,) if one.kind == "bool" or one.kind in _LISTS else ())
     words = (*names, one.value) if one.value else names
     about = f"{one.help[:-1]}, as in {one.example}." if one.example else one.help
@@ -108,7 +109,7 @@ def _make_annotation(one: Option) -> Any:
         return Annotated[list[str], many(about, *words)]
     more: dict[str, Any] = {"parser": _PARSERS.get(one.kind)}
     if one.kind == "Count" and one.bounds is not None:
-        least, most = one.bounds  # The help omits a maximum that is never reached.
+        least, most = one.bounds  # The help omits a maximum that no real value reaches.
         more |= {"min": least, "max": most if most <= 1_000 else None}
     if one.complete:
         more["complete"] = getattr(completions, one.complete)
@@ -117,7 +118,7 @@ def _make_annotation(one: Option) -> Any:
 
 
 def collect_given(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the given options as the API's body; `given` may have fewer of them."""
+    """Return the given options as the body of the API request; `given` may lack some options."""
     body: dict[str, Any] = {}
     for one in OPTIONS.values():
         value = given.get(one.word)
@@ -125,6 +126,7 @@ def collect_given(given: Mapping[str, Any]) -> dict[str, Any]:
             body[one.name] = dict(value) if one.kind == "Labels" else value
     if given.get("no_verify"):
         body.setdefault("verify", [])
-    flag = given.get("preset")  # An empty flag is also sent, and refused; an empty variable means none.
+    # An empty option is also sent, and refused; an empty environment variable counts as not set.
+    flag = given.get("preset")
     preset = flag if flag is not None else os.environ.get("PANCODE_PRESET", "").strip() or None
     return body if preset is None else {**body, "preset": preset}

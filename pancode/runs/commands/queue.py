@@ -1,4 +1,4 @@
-"""`runs ls --waiting`, `admin queue` and `admin gc`: what waits and why; what fills Redis and the disks."""
+"""`runs ls --waiting`, `admin queue`, `admin gc`: what waits and why, and what uses Redis and disks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pancode.runs.answers import QUEUES, QueueShape
 
 
 def show_queues(face: Face, name: str | None) -> None:
-    """Show all queues with their waiting and active work; or one: its name, a pool's requirement, a node."""
+    """Show all queues with waiting and active work; or only queue `name`, a pool's requirement or a node."""
     answer = face.get(QUEUES, name=name)
     text = f"the whole fleet is paused: {escape_line(answer['paused'])}\n" if answer["paused"] else ""
     jobs = [{"queue": one["name"], **job} for one in answer["queues"] for job in one["orders"]]
@@ -46,13 +46,13 @@ _JOBS: Columns = {
 def queue(
     words: Annotated[list[str], Argument(metavar="[ARGS]...", default_factory=list, show_default=False)],
     *,
-    rq: Annotated[bool, option("Run RQ's own info with these ARGS, restricted to JSON.", "--rq")] = False,
+    rq: Annotated[bool, option("Run RQ's own `info` with these ARGS, restricted to JSON.", "--rq")] = False,
     face: Json,
 ) -> None:
-    """Show what Redis contains: jobs of each RQ queue and registry, and its workers; needs no coordinator.
+    """Show the contents of Redis: jobs of each RQ queue and registry, and workers. Needs no coordinator.
 
-    It logs in as a read-only user, and reads no job. `pancode runs ls --waiting` shows what the ledger
-    contains. Do not point RQ's tools themselves at a fleet: they unpickle data that a node may write.
+    It logs in as a read-only user and reads no job. `pancode runs ls --waiting` shows what the ledger
+    contains. Do not use RQ's own tools with a fleet: they unpickle data that a node may write.
     """
     from pancode.app import administration
 
@@ -70,12 +70,12 @@ def queue(
     try:
         administration.run_rq(words, home_of(os.environ), os.environ, out)
     finally:
-        # Nodes wrote part of it: control characters are escaped.
+        # Nodes wrote part of this text, so control characters are escaped.
         sys.stdout.write("\n".join(map(escape_line, out.getvalue().split("\n"))))
 
 
 MOST_S = 3_600.0
-"""The timeout of the call: git may have much to pack."""
+"""The timeout of the request in seconds; git may have much to pack."""
 
 
 @verb("admin gc", "pancode admin gc --dry-run", "pancode admin gc")
@@ -89,9 +89,9 @@ def gc(
     """Delete commits and logs of old runs that are no longer needed. Receipts and records remain.
 
     The coordinator also does this once a day. `pancode config show keep` shows how old a run must be, and
-    `pancode config set keep.changes 7d` changes it. A change that was neither landed nor dropped remains, and
-    so does what a session, a workspace or a workflow is based on. Nodes delete files themselves that have not
-    been used for long (nodes.keep).
+    `pancode config set keep.changes 7d` changes it. A change that was neither landed nor dropped remains, as
+    does everything on which a session, a workspace or a workflow is based. Nodes delete files themselves that
+    have not been used for long (nodes.keep).
     """
     answer = face.client().post(COLLECT, {"dry_run": dry_run, "by": find_user()}, MOST_S)
     commits, logs = count_noun(answer["changes"], "run"), count_noun(answer["logs"], "run")

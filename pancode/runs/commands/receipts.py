@@ -1,4 +1,4 @@
-"""`pancode receipt`: the evidence of what a run did, verified here or anywhere else."""
+"""`pancode receipt`: shows, verifies and exports the signed evidence of what a run did."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CHAIN = "Check whether a receipt of this node is missing."
 
 @verb("receipt show", "pancode receipt show", "pancode receipt show w-7f3k2x --json > receipt.json")
 def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> None:
-    """Print the claims of the receipt; `verify` checks them. For an ended workflow: its summary."""
+    """Print the receipt's claims, unchecked (see `verify`). For an ended workflow: its summary."""
     client = face.client()
     if workflow or is_workflow(run):
         from pancode.workflows.commands.group import show_receipt
@@ -78,29 +78,28 @@ def verify(
 ) -> int:
     """Verify a receipt: PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
 
-    The default is the last run. RUN may be a workflow: its receipt is verified with those of its runs. RUN
-    may be any run of a session: the receipts and the chain of its interactive runs are verified. RUN may be
-    an exported file: then only that file and the --keys are read. With --chain the receipts of a node are
-    compared with each other: PASS, or BROKEN if one is missing, names a nonexistent receipt, or two follow
-    the same one.
+    RUN defaults to the last run. If RUN is a workflow, its receipt is verified with those of its runs; if it
+    is a run of a session, the receipts and the chain of the session's interactive runs; if it is an exported
+    file, only that file and the --keys are read. With --chain the receipts of a node are compared with each
+    other: PASS, or BROKEN if one is missing, names a nonexistent receipt, or two follow the same one.
     """
     if chain is not None and (run is not None or keys is not None):
         fix = f"pancode receipt verify --chain {chain}"
-        raise UsageError("--chain takes neither RUN nor --keys", fix=fix)
+        raise UsageError("--chain cannot be combined with RUN or --keys", fix=fix)
     answer = _get_verdict(face, run or LAST, keys) if chain is None else face.get(CHAIN.at(chain))
     face.show_result(answer, format_verdict)
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
 
 
 def _get_verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
-    if keys is not None or set("/.") & set(run) or Path(run).is_file():  # An id contains neither.
+    if keys is not None or set("/.") & set(run) or Path(run).is_file():  # An id contains no slash or dot.
         from pancode.runs.receipts.offline_verification import verify_file
 
         return verify_file(Path(run), keys)
     try:
         if run.startswith("w-"):
             return face.get(WORKFLOW_VERDICT.at(run))
-        return face.get(SESSION_VERDICT.at(run))  # any run, also outside a session
+        return face.get(SESSION_VERDICT.at(run))  # This route accepts any run, also one outside of a session.
     except ApiError as error:
         if error.exit_code is not ExitCode.NOT_FOUND:
             raise
@@ -126,7 +125,7 @@ def export(
     dsse: Annotated[bool, option("Print only the DSSE envelope, for other tools.", "--dsse")] = False,
     face: Json,
 ) -> None:
-    """Print a receipt with the public keys, as a file to verify anywhere; without RUN only the keys."""
+    """Print a receipt with the public keys, as a file to verify anywhere; without RUN, only the keys."""
     if dsse and run is None:
         raise UsageError("RUN is required", fix="pancode receipt export last --dsse")
     answer = face.get(EXPORT, run=run)

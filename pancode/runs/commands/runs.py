@@ -1,4 +1,4 @@
-"""`pancode runs` and `diff`: the newest runs, and every action on one."""
+"""`pancode runs` and `diff`: lists the newest runs, and has all commands that act on one run."""
 
 from __future__ import annotations
 
@@ -65,28 +65,31 @@ def ls(
     ] = None,
     outcome: Annotated[
         str | None,
-        option("Show only runs with this outcome, such as done or error, or running ones.", "--state", "S"),
+        option("Show only runs with this outcome or state, such as done, error or running.", "--state", "S"),
     ] = None,
     since: Annotated[
         str | None, option("Show only runs dispatched since then: 90m, 2h, 3d, 2026-11-22.", "T")
     ] = None,
     text: Annotated[str | None, option("Show only runs whose task contains this text.", "T")] = None,
     number: Annotated[
-        int | None, option("Show at most this many, as NUMBER.", "-n", "--number", "N", min=1, max=10_000)
+        int | None,
+        option("Show at most this many runs (the same as NUMBER).", "-n", "--number", "N", min=1, max=10_000),
     ] = None,
     waiting: Annotated[
-        bool, option("Show the queues instead: what waits where, in order, with the reason.", "--waiting")
+        bool,
+        option("Show the queues instead: the waiting runs of each, in order, with the reason.", "--waiting"),
     ] = False,
     queue: Annotated[
-        str | None, option("With --waiting: show only this queue, a pool's requirement, or a node.", "NAME")
+        str | None,
+        option("With --waiting: show only this queue, which is a pool's requirement or a node.", "NAME"),
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
 ) -> None:
-    """List the newest runs first.
+    """List runs, the newest first.
 
-    A RUN may be any unambiguous prefix, `last`, or the name of an agent with exactly one active run.
+    In any command, RUN may be an unambiguous prefix, `last`, or an agent with exactly one active run.
     """
     if waiting or queue is not None:
         from pancode.runs.commands.queue import show_queues
@@ -100,12 +103,12 @@ def ls(
 
 
 def format_runs(found: list[RunShape], none: str) -> str:
-    """Return the runs, a line each; `none`: the text if there are no runs."""
+    """Return the runs as text, one line each; `none`: the text if there are no runs."""
     return format_rows(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
 
 
 def _format_task(run: RunShape) -> str:
-    """Return the task on one line, after the names of its workflow and step."""
+    """Return the run's task on one line, after the names of the run's workflow and step."""
     step = f"{run['workflow']}/{run['step']}: " if run["workflow"] else ""
     notes = "".join(f"  ({note})" for note in list_notes(run))
     return step + clip_columns(escape_line(run["task"]), 60) + notes
@@ -120,7 +123,7 @@ _COLUMNS: RowColumns[RunShape] = {
 
 @verb("runs show", "pancode runs show", "pancode runs show SHOP-12", "pancode runs show w-7f3k2x")
 def show(*, run: AnyRun = LAST, face: Json) -> None:
-    """Show everything about one run; for a workflow, its steps."""
+    """Show everything about one run, or the steps of a workflow."""
     client = face.client()
     if is_workflow(run):
         from pancode.workflows.commands.group import show_workflow
@@ -167,7 +170,7 @@ def _format_run(run: RunDetail) -> str:
 
 
 def _format_calls(run: RunDetail, calls: CallsShape) -> str:
-    """Return the usage that the model gateway counted, next to the usage that the runtime reports."""
+    """Return the usage counted by the model gateway, and the one reported by the runtime if different."""
     claimed = run["claimed"]
     if calls["subscription"]:
         went = f"{format_bytes(calls['sent_bytes'])} out, {format_bytes(calls['received_bytes'])} in"
@@ -188,7 +191,7 @@ def _format_tokens(usage: UsageShape) -> str:
     return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
 
 
-_ON = "Verify on this node (default: any other than the run's own)."
+_ON = "Verify on this node (default: any node other than the run's own)."
 
 
 @verb("runs verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
@@ -197,15 +200,15 @@ def verify(
     *,
     on: Annotated[str, option(_ON, "N", complete=completions.nodes)] = "other",
     again: Annotated[
-        bool, option("Verify a disputed result again, on a node that has not judged it.", "--again")
+        bool, option("Verify a disputed result again, on a node that has not verified it yet.", "--again")
     ] = False,
     detach: Detach = False,
     face: Json,
 ) -> int:
-    """Have another node run the gates on a run's result, and sign the outcome.
+    """Have another node run the gates on a run's result and sign the outcome.
 
     For a session, its newest interactive run is verified. The session first finishes its turn and is then
-    suspended; your next message continues it. A disputed result remains disputed until you repeat it with
+    suspended; your next message continues it. A disputed result remains disputed until you verify it with
     --again; the earlier dispute is still shown afterwards.
     """
     client = face.client(works=True)
@@ -240,9 +243,9 @@ def retry(
     yes: Yes = False,
     face: Json,
 ) -> int:
-    """Repeat the same work as a new run; a lost run is given up. For a workflow: repeat all of it.
+    """Repeat the same work as a new run; a lost run is given up. For a workflow, repeat all of its work.
 
-    The retry of a step's run replaces it in its workflow, which must have ended and continues from there.
+    A step's run is replaced in its workflow, which must have ended and continues with the new run.
     """
     if workflow or is_workflow(run):
         from pancode.workflows.answers import RETRY_WORKFLOW
@@ -259,12 +262,12 @@ def retry(
 )
 def continue_(
     run: Run,
-    text: Annotated[str, Argument(help="The next task; without it the agent simply continues.")] = "",
+    text: Annotated[str, Argument(help="The next task; if omitted, the agent continues its work.")] = "",
     *,
     detach: Detach = False,
     face: Json,
 ) -> int:
-    """Continue from the result of a run in a new run, in its conversation if that is retained."""
+    """Start a new run from the result of a run, in the same conversation if that is retained."""
     return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": text}, detach)
 
 

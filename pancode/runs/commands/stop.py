@@ -1,4 +1,4 @@
-"""`pancode stop`: ends a run, a workflow, the work on an issue, or the runs that a session started."""
+"""`pancode stop`: stops a run, a workflow, the work on an issue, or the runs that a session started."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pancode.sessions.answers import TASKS
 from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
 ASKS_ABOVE = 3
-"""If more runs of a workflow are active, a user at a terminal must confirm."""
-_AGENT = "Stop the only run of this agent."
+"""With more active runs of a workflow than this, a user at a terminal must confirm."""
+_AGENT = "Stop the only active run of this agent."
 
 
 @verb(
@@ -38,13 +38,15 @@ def stop(
     ] = None,
     workflow: OfWorkflow = False,
     reason: Annotated[str, option("The reason, for the records.")] = "",
-    yes: Annotated[bool, option("Do not ask about a workflow with many runs.", "-y", "--yes")] = False,
+    yes: Annotated[
+        bool, option("Do not ask for confirmation for a workflow with many runs.", "-y", "--yes")
+    ] = False,
     face: Json,
 ) -> int:
-    """Stop a run (default: the active run that started last); its node confirms.
+    """Stop a run (default: the active run that started last); its node confirms the stop.
 
-    For a workflow, all runs are stopped, and nothing more begins. For an issue, the run that works on it is
-    stopped: its workspace and files remain.
+    For a workflow, all its runs are stopped and no more begin. For an issue, the run that works on it is
+    stopped; its workspace and files remain.
     """
     if sum(one is not None for one in (name, agent, session)) > 1:
         raise UsageError("a name, --agent and --session cannot be combined", fix="use only one of them")

@@ -1,1 +1,1 @@
-"""The life of a run: signals, and the changes that each one makes. Pure functions."""
+"""The life of a run: signals, and the changes that each signal makes. Pure functions."""

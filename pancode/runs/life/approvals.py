@@ -1,4 +1,4 @@
-"""What a user's approval, denial or answer changes: for a run before it begins, and for a waiting call."""
+"""Effects of a user's approval, denial or answer, on a run before it begins or on a call that waits."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from pancode.runs.life.jobs import identity_of, name_of
 
 @dataclass(frozen=True, slots=True)
 class AskedFirst(Signal):
-    """A request has passed the gates, but the new run begins only after a user's approval."""
+    """A new run that has passed the gates, but begins only after a user's approval."""
 
     def apply(self, made: Changes) -> Changes:
-        """Make a new run, without a reservation, wait for a user's approval, or first for its workflow."""
+        """Make the new run wait for its workflow, if any, then for approval; nothing is reserved yet."""
         made = replace(made, fresh=True)
         return made if made.run.waits is WaitReason.WORKFLOW else waits.ask_first(made)
 
 
 @dataclass(frozen=True, slots=True)
 class Approved(Signal):
-    """A user approves a run before it begins. `whole`: its later attempts too."""
+    """A user's approval of a run before it begins. `whole`: it also covers the run's later attempts."""
 
     by: str
     whole: bool
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Reserve the approved run's budget and let it wait for a slot. Approving the budget question
-        reserves it even above a ceiling.
+        """Reserve the approved run's budget and let the run wait for a slot. An approval that answers a
+        budget question reserves even above a ceiling.
 
         UsageError if nothing of this kind waits; RefusedError if a ceiling no longer has room.
         """
@@ -67,13 +67,13 @@ class Approved(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Declined(Signal):
-    """A user denies the item that the run waits for."""
+    """A user's denial of the item for which the run waits."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End a run that a user denies before it begins; an ended one remains as it is. UsageError if nothing
-        waits."""
+        """End a run that a user denies before it begins; an ended run remains unchanged. UsageError if
+        nothing waits."""
         must_wait(made.run, made.case.action(ActionKind.USER), *ItemKind)
         kind = kind_of(made.run)
         if kind is ItemKind.LANDING:
@@ -89,12 +89,12 @@ class Declined(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Unasked(Signal):
-    """The workflow no longer needs an answer."""
+    """Signal that the workflow of the run no longer needs an answer."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Remove the run's question from the inbox, as its workflow no longer needs an answer. Idempotent."""
+        """Remove the run's question from the inbox. Idempotent."""
         action = made.case.action(ActionKind.USER)
         if action is None or not is_blocked(made.run):
             return made
@@ -103,10 +103,10 @@ class Unasked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class AskedAgain(Signal):
-    """The workflow continues, and still needs the answer that no user has given."""
+    """Signal that the workflow continues and still needs an answer, which no user has given."""
 
     def apply(self, made: Changes) -> Changes:
-        """Put the run's question into the inbox again, as its workflow continues. Idempotent."""
+        """Put the run's question into the inbox again. Idempotent."""
         if made.case.action(ActionKind.USER) is not None or not is_blocked(made.run):
             return made
         return waits.open_question(made).tell(
@@ -121,7 +121,7 @@ TOO_MANY = f"a run may ask for approval of at most {MOST_KEPT} commands"
 
 
 def request_approval(made: Changes, body: UserAsked) -> Changes:
-    """Put the agent's call into the inbox; a call under a permitted rule is approved at once. Idempotent."""
+    """Put the agent's call into the inbox; a call of a permitted rule is approved at once. Idempotent."""
     run, question = made.run, body.asked
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
     if not works or not RUNTIMES[run.runtime].asks(run.takes_turns) or inbox.is_known(run, question.call):
@@ -139,7 +139,7 @@ def request_approval(made: Changes, body: UserAsked) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class CallDecided(Signal):
-    """A user answers a waiting call. `whole`: also every call of its rule; `number`: as in the inbox."""
+    """A user's decision on a waiting call. `whole`: also on all calls of its rule; `number`: in the inbox."""
 
     by: str
     allow: bool
@@ -148,7 +148,7 @@ class CallDecided(Signal):
     words: str = ""
 
     def apply(self, made: Changes) -> Changes:
-        """Record a user's answer to a call. UsageError if no call waits; RefusedError if another one
+        """Record a user's decision on a call. UsageError if no call waits; RefusedError if another call
         waits."""
         must_wait(made.run, made.case.action(ActionKind.USER), ItemKind.CALL)
         number, _ = inbox.chosen_call(made.run, self.number)

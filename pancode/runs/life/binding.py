@@ -1,4 +1,4 @@
-"""How a run is admitted, waits, and is bound to a node, with the required reservations."""
+"""How a run is admitted, waits, and is bound to a node, with the reservations for this."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
 
 @dataclass(frozen=True, slots=True)
 class Admitted(Signal):
-    """A user's request has passed the gates; the run is new."""
+    """A new run that has passed the gates."""
 
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Reserve for the first attempt; RefusedError with the numbers if a ceiling has no room."""
+        """Reserve for the first attempt; RefusedError with the amounts if a ceiling has no room."""
         made, refused = reserve_budget(made, self.budget_scopes)
         if refused:
             raise RefusedError(
@@ -40,12 +40,12 @@ class Admitted(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Due(Signal):
-    """The waiting time of the run is over: a later attempt takes its own reservation."""
+    """Signal that the run has waited long enough, so that its next attempt takes its own reservation."""
 
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Take the reservation of a later attempt; without room, the run waits for budget or ends."""
+        """Take a later attempt's reservation. If there is no room, the run waits for budget or ends."""
         if made.run.attempt == 1:
             return made
         if made.case.spent_up(made.run.attempt):
@@ -66,7 +66,7 @@ class Due(Signal):
 def reserve_budget(
     made: Changes, budget_scopes: Sequence[BudgetScope], beyond: bool = False
 ) -> tuple[Changes, str]:
-    """Reserve the run's estimate for its current attempt in each scope, or return the reason why not.
+    """Reserve the estimate for the run's current attempt in each scope; return changes, and why it failed.
 
     `beyond`: a user has allowed the reservation even without room under a ceiling; the timeline records it.
     """
@@ -99,7 +99,7 @@ def _cap_estimate(made: Changes) -> books.Amount:
 
 
 def _never_fits(made: Changes, budget_scopes: Sequence[BudgetScope]) -> str:
-    """Return why waiting cannot make room: only a workflow's spending never resets. Empty: it can."""
+    """Return why waiting cannot make room (a workflow's spending never resets); empty: it can."""
     amount = _cap_estimate(made)
     for budget_scope in budget_scopes:
         free = replace(budget_scope.balance, reserved_usd=books.ZERO, reserved_tokens=0, reserved_ms=0)
@@ -112,10 +112,10 @@ def _never_fits(made: Changes, budget_scopes: Sequence[BudgetScope]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Waits(Signal):
-    """The run cannot continue now."""
+    """Signal that the run cannot continue now."""
 
     on: str
-    """What the run waits for: placement, budget, depot."""
+    """What the run waits for: placement, budget or depot."""
     why: str
     kind: WaitReason
 
@@ -130,10 +130,10 @@ class Waits(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Released(Signal):
-    """The workflow lets the run begin."""
+    """Signal that the workflow lets the run begin."""
 
     def apply(self, made: Changes) -> Changes:
-        """Let the run begin, as its workflow allows it; no change if the workflow did not hold it back."""
+        """Let the run begin; no change if its workflow did not hold it back."""
         run = made.run
         if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
             return made
@@ -141,12 +141,12 @@ class Released(Signal):
 
 
 def begin_waiting(made: Changes) -> Changes:
-    """Let the run wait only for a free slot from now on."""
+    """Make the run wait only for a free slot from now on."""
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
 def reserve_as_before(made: Changes, note: str) -> Changes:
-    """Lower the reservation to the run's estimate, as its handed-over job came back from a node."""
+    """Lower the reservation to the run's estimate, because the node gave the waiting job back."""
     usd, account = _cap_estimate(made).usd, made.case.account
     if made.attempt.reserved_usd <= usd:
         return made
@@ -155,13 +155,13 @@ def reserve_as_before(made: Changes, note: str) -> Changes:
 
 
 def handed_to(node: str) -> str:
-    """Return the reason of a run whose job waits on this node until a slot is free there."""
+    """Return the reason shown for a run whose job waits on this node until a slot is free there."""
     return f"handed to {node}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bound(Signal):
-    """A job was signed for a node."""
+    """Signal that a job for the run was signed for a node."""
 
     lease: Lease
     why: str
@@ -173,7 +173,7 @@ class Bound(Signal):
     """The UUIDs of the node's GPUs that the run uses exclusively."""
 
     def apply(self, made: Changes) -> Changes:
-        """Give the run its lease and reserve in its node's own scope; end its lost leases."""
+        """Give the run its lease and reserve in the scope of its node; end its lost leases."""
         lease, run = self.lease, made.run
         attempt = made.case.attempts.get(run.attempt)
         if attempt is not None:

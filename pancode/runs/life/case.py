@@ -1,4 +1,4 @@
-"""A case: a run with all its rows in the ledger, its state transitions and stage, and the jobs on a node."""
+"""A run with all its rows in the ledger; the transitions of its state, its stage, and the jobs on a node."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from pancode.kernel.records import (
 from pancode.kernel.values import replace
 
 MAX_BINDINGS = 12
-"""How many leases of one attempt may come back in an epoch before the run is given up. Waits do not count."""
+"""How many leases of an attempt may come back in an epoch before the run is given up, waits not counted."""
 
 RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.PENDING: frozenset({RunState.RUNNING, RunState.INTERRUPTING, RunState.ENDED}),
     RunState.RUNNING: frozenset(
         {RunState.PENDING, RunState.INTERRUPTING, RunState.COLLECTING, RunState.ENDED}
     ),
-    # Back to pending: the node interrupted it at a limit, no stop was requested, and it may be tried again.
+    # Back to pending: the node interrupted the run at a limit, no stop was requested, and it may be retried.
     RunState.INTERRUPTING: frozenset({RunState.PENDING, RunState.COLLECTING, RunState.ENDED}),
     RunState.COLLECTING: frozenset({RunState.PENDING, RunState.INTERRUPTING, RunState.ENDED}),
     RunState.ENDED: frozenset({RunState.ENDED}),
 }
-"""The transitions of a run's state. From `ended` to `ended`: a verified receipt replaces `lost`."""
+"""The allowed transitions of a run's state. From `ended` to `ended`: a verified receipt replaces `lost`."""
 
 LEASE_MOVES: dict[LeaseState, frozenset[LeaseState]] = {
     LeaseState.OFFERED: frozenset({LeaseState.ACCEPTED, LeaseState.RUNNING, LeaseState.CLOSED}),
@@ -50,20 +50,20 @@ LEASE_MOVES: dict[LeaseState, frozenset[LeaseState]] = {
     LeaseState.RUNNING: frozenset({LeaseState.CLOSED}),
     LeaseState.CLOSED: frozenset({LeaseState.CLOSED}),
 }
-"""The transitions of a lease's state. From `closed` to `closed`: the receipt of a lost lease arrived after
-all."""
+"""The allowed transitions of a lease's state. From `closed` to `closed`: the receipt of a lost lease arrived
+after all."""
 
 
 def is_free(run: Run) -> bool:
-    """Whether the run costs nothing in any case: a user's own script, or a model of the fleet's own without a
-    price."""
+    """Whether the run certainly costs nothing: it is a user's own script, or uses a model of the fleet
+    without a price."""
     return not run.estimate_usd and (RUNTIMES[run.runtime].own or run.endpoint is not None)
 
 
 NOT_STARTED: dict[str, object] = {"cost_usd": "0", "cost_source": "not started"}
-"""The usage of an attempt that never ran, according to its node or our own records."""
+"""The usage of an attempt that never ran, according to its node or to the ledger."""
 PUBLISHING = frozenset({Mark.GATED, Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED, Mark.REJECTED})
-"""The marks at which the agent has already ended, so that its slot is free."""
+"""The job stages at which the agent has already ended, so that its slot is free."""
 
 
 def move_run(run: Run, state: RunState) -> Run:
@@ -80,14 +80,14 @@ def close_lease(lease: Lease, how: Closed, wall_ms: int) -> Lease:
 
 
 def holds_slot(lease: Lease) -> bool:
-    """Whether an open lease occupies a slot of its node; one handed over ahead still waits for a slot."""
+    """Whether an open lease occupies a slot of its node; a job handed over ahead still waits for a slot."""
     waits = lease.ahead and lease.mark in ("", Mark.HELD)
     return lease.state is not LeaseState.CLOSED and lease.mark not in PUBLISHING and not waits
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """External inputs of a decision: the time, a source of new ids, and the lengths of pauses."""
+    """External inputs of a decision: the time, a source of new ids, and the length of pauses."""
 
     ms: int
     new_id: books.NewId
@@ -100,14 +100,14 @@ class Now:
 
 
 def may_follow(run: Run) -> bool:
-    """Whether the run may have follow-up actions or a question to a user; else they need not be read."""
+    """Whether the run may have follow-up actions or a question to a user; if not, they need not be read."""
     may_be_answered = run.waits is WaitReason.USER or Approvals.of(run).calls or FleetLead.of(run).fleet
     return run.state is RunState.ENDED or bool(may_be_answered)
 
 
 @dataclass(frozen=True, slots=True)
 class RunCase:
-    """All rows of one run, by number, and the signal's lease."""
+    """A run with all its rows, by number, and the lease that a signal concerns."""
 
     run: Run
     attempts: Mapping[int, Attempt]
@@ -121,16 +121,16 @@ class RunCase:
     session: SessionRow | None = None
     """The session, if the run is its newest interactive run."""
     about: int = 0
-    """The number of the signal's lease; 0: the signal concerns the run's current attempt."""
+    """The number of the lease that the signal concerns; 0: the signal concerns the run's current attempt."""
 
     @property
     def lease(self) -> Lease:
-        """The signal's lease. KeyError if the signal concerns no lease."""
+        """Return the signal's lease. KeyError if the signal concerns no lease."""
         return self.leases[self.about]
 
     @property
     def attempt(self) -> Attempt:
-        """The attempt of the signal's lease, else the current one; a new row if there is none yet."""
+        """Return the attempt of the signal's lease, else the current one; a new row if none exists yet."""
         number = self.lease.attempt if self.about else self.run.attempt
         return self.attempts.get(number) or Attempt(self.run.id, number, self.now.ms, books.ZERO)
 
@@ -140,13 +140,13 @@ class RunCase:
 
     @property
     def newest(self) -> bool:
-        """Whether the signal's lease is the run's newest: only the newest one changes the run's state."""
+        """Whether the signal's lease is the run's newest; only that lease changes the run's state."""
         return self.about == self.run.lease
 
     @property
     def came_back(self) -> int:
-        """How many other leases of the attempt came back in this epoch. Waits do not count. Jobs sent ahead
-        do not count either: they only wait for a free slot."""
+        """Return how many other leases of the attempt nodes gave back in this epoch. Jobs that only waited,
+        and those handed over ahead, which wait for a slot, do not count."""
         kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.lease
         others = [
             f
@@ -161,12 +161,12 @@ class RunCase:
 
     @property
     def open_leases(self) -> list[Lease]:
-        """Leases that may be running, or whose end is unknown."""
+        """Return the leases that may be running, or whose end is unknown."""
         return [f for f in self.leases.values() if f.state is not LeaseState.CLOSED]
 
     @property
     def lost_leases(self) -> list[Lease]:
-        """Leases that were given up and have sent no receipt: they may still run."""
+        """Return the leases that were given up and have sent no receipt; these may still run."""
         return [f for f in self.leases.values() if f.closed is Closed.LOST and f.receipt is None]
 
     def left(self, attempt: int) -> Decimal | None:
@@ -177,16 +177,16 @@ class RunCase:
         return max(Decimal(str(usd)) - books.sum_used(self.entries, attempt), books.ZERO)
 
     def ordered(self) -> Decimal | None:
-        """Return the most USD that this lease's job allows: what is left or reserved; None: no limit."""
+        """Return the most USD that the lease's job allows: the rest or the reservation; None: no limit."""
         left, reserved = self.left(self.attempt.attempt), self.attempt.reserved_usd
         return reserved if left is None and reserved and self.about and self.lease.ahead else left
 
     def spent_up(self, attempt: int) -> bool:
-        """Whether nothing is left for this attempt; a run with a budget of 0 may still do free work."""
+        """Whether no budget is left for this attempt; a run with a budget of 0 may still do free work."""
         return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0
 
     def with_row(self, row: Run | Attempt | Lease | SessionRow | StoredMessage) -> RunCase:
-        """Return the same case with this row instead of the old one."""
+        """Return this case with the row in place of the row with the same key."""
         if isinstance(row, StoredMessage):
             messages = {**{one.number: one for one in self.words}, row.number: row}
             return replace(self, words=tuple(messages.values()))
@@ -200,7 +200,7 @@ class RunCase:
 
 
 class RunStage(StrEnum):
-    """The values of a run's `stage`."""
+    """The stages of a run, as shown to users."""
 
     WAITING = "waiting"
     PLACED = "placed"
@@ -223,7 +223,7 @@ _OF_MARK: dict[str, RunStage] = {
 
 
 def stage_of(run: Run, lease: Lease | None) -> RunStage:
-    """Return the stage of a run. `lease`: its newest one; None if it has none."""
+    """Return the stage of a run. `lease`: the run's newest lease; None if it has none."""
     if run.state is RunState.ENDED:
         return RunStage.ENDED
     if run.state is RunState.INTERRUPTING:
@@ -246,12 +246,12 @@ def waits_there(lease: Lease) -> bool:
 
 
 def place_in_line(lease: Lease) -> Line:
-    """Return the key by which a node sorts its jobs: the smallest begins first."""
+    """Return the key by which a node sorts its waiting jobs; the job with the smallest key begins first."""
     return lease.bound_ms, lease.lease, lease.run
 
 
 def why_it_stays(run: Run, workflow: Workflow | None) -> str:
-    """Return why the run waits with the coordinator and is not handed over; empty: it may be."""
+    """Return why the run waits with the coordinator and is not handed over to a node; empty: it may be."""
     if run.takes_turns:
         return "a session waits for a user's message"
     if run.parent is not None:
@@ -274,8 +274,8 @@ def asks_a_model(run: Run) -> bool:
 
 
 def cap_of(run: Run, left: Decimal | None, usual: Decimal, reserved: Decimal) -> Decimal | None:
-    """Return the most USD that an attempt may cost once it is handed over; None: it pays for no model.
-    `left`: of the run's limit; None: no limit, so it gets `usual`, or its reservation if that is more."""
+    """Return the most USD that an attempt may cost once handed over; None: it uses no paid model. `left`: the
+    rest of the run's limit; None: no limit, so that `usual`, or its reservation if that is more, applies."""
     if not asks_a_model(run):
         return None
     return max(usual, reserved) if left is None else left

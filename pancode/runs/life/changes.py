@@ -1,4 +1,4 @@
-"""Decides what signals change in a run, as a value; feed events and audit entries are derived from it."""
+"""The changes that signals make in a run, as a value; feed events and audit entries are derived from them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class AuditLine:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A control message for a node, by name. A node without a key gets none."""
+    """A control message for a node, given by its name. A node without a key gets no messages."""
 
     node: str
     body: ControlBody
@@ -57,7 +57,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class PassOver:
-    """For some time the node is not offered this run (None: any run)."""
+    """A node that for some time gets no job of this run (`run` None: of any run)."""
 
     node: str
     run: str | None
@@ -67,7 +67,7 @@ class PassOver:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """The job of this lease has reached this stage."""
+    """The stage that the job of a lease has reached."""
 
     stage: JobStage
     lease: records.Lease
@@ -75,7 +75,7 @@ class Staged:
 
 
 class Signal(ABC):
-    """Something that has happened to a run. Defined in the module that decides its effect."""
+    """An event in a run's life. Each signal class is defined in the module that decides its effect."""
 
     __slots__ = ()
 
@@ -86,11 +86,11 @@ class Signal(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The changes of one or several signals. Frozen: each step returns a new value with more changes."""
+    """The changes that signals make. Frozen: each step returns a new value with more changes."""
 
     before: RunCase
     case: RunCase
-    """The current state of the run, for the next step."""
+    """The state of the run after these changes, for the next step."""
     fresh: bool = False
     """Whether the run itself is new in these changes."""
     rows: tuple[records.Record, ...] = ()
@@ -101,9 +101,9 @@ class Changes:
     passed_over: tuple[PassOver, ...] = ()
     stages: tuple[Staged, ...] = ()
     signals: tuple[Signal, ...] = ()
-    """The signals that these changes answer."""
+    """The signals whose effects these changes are."""
     left: tuple[EventBody, ...] = ()
-    """Events of the node that the engine leaves to a feature."""
+    """Events of the node that a feature handles, and not the engine."""
 
     # -- read by the next step --------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Changes:
         self,
         *rows: records.Run | records.Attempt | records.Lease | records.SessionRow | records.StoredMessage,
     ) -> Changes:
-        """Put these rows of the run, new or changed, into the changes."""
+        """Add these rows of the run, new or changed."""
         case = self.case
         for row in rows:
             case = case.with_row(row)
@@ -143,7 +143,7 @@ class Changes:
         return replace(self, case=replace(self.case, actions=(*self.case.actions, action)))
 
     def advance(self) -> Changes:
-        """Have the run's workflow examined next, if it has one."""
+        """Have the run's workflow, if any, examined after this."""
         run = self.run
         if run.workflow is None:
             return self
@@ -181,7 +181,7 @@ class Changes:
         return replace(self, audit=(*self.audit, AuditLine(domain, level, what, self.run.id, detail)))
 
     def stage(self, stage: JobStage, detail: str = "") -> Changes:
-        """Record that this lease's job has reached the stage."""
+        """Record that the job of the signal's lease has reached this stage."""
         return replace(self, stages=(*self.stages, Staged(stage, self.lease, detail)))
 
     def send(self, node: str, body: ControlBody) -> Changes:
@@ -189,27 +189,27 @@ class Changes:
         return replace(self, controls=(*self.controls, Send(node, body)))
 
     def pass_over(self, run: str | None, cause: JobRefusal | FailureKind, why: str) -> Changes:
-        """Record that the node could not take the run (None: any run) and is not offered it for a while."""
+        """Record that the node could not take the run (None: any run), and gets no such job for a while."""
         return replace(self, passed_over=(*self.passed_over, PassOver(self.lease.node, run, cause, why)))
 
     # -- written by `apply` ----------------------------------------------------------------------
 
     @property
     def new(self) -> list[records.Record]:
-        """The rows that are new."""
+        """Return the rows that are new."""
         run, known = [self.run] if self.fresh else [], {one.id for one in self.before.actions}
         actions = [one for one in self.case.actions if one.id not in known]
         return [*run, *self._list_changed(known=False), *actions, *self.rows]
 
     @property
     def gone(self) -> list[records.Action]:
-        """The removed actions."""
+        """Return the removed actions."""
         left = {one.id for one in self.case.actions}
         return [one for one in self.before.actions if one.id not in left]
 
     @property
     def changed(self) -> list[records.Record]:
-        """The existing rows that have changed."""
+        """Return the existing rows that have changed."""
         moved = self.run is not self.before.run and not self.fresh
         session = self.case.session
         talks = [session] if session is not None and session is not self.before.session else []
@@ -225,18 +225,18 @@ class Changes:
 
     @property
     def booked(self) -> tuple[records.BookEntry, ...]:
-        """The new budget entries."""
+        """Return the new budget entries."""
         return self.case.entries[len(self.before.entries) :]
 
     @property
     def closed(self) -> list[records.Lease]:
-        """The leases that were open or lost, and are now closed in another way."""
+        """Return the leases that these changes close, or close in another way than before."""
         known, leases = self.before.leases, self.case.leases
         return [f for n, f in leases.items() if f.closed and (n not in known or known[n].closed != f.closed)]
 
     @property
     def placed(self) -> list[records.Lease]:
-        """The new leases."""
+        """Return the new leases."""
         return [lease for number, lease in self.case.leases.items() if number not in self.before.leases]
 
     @property
@@ -256,7 +256,7 @@ def _is_changed(row: records.Record, before: records.Record | None, known: bool)
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One event without its number."""
+    """An event of the feed, before it has a number."""
 
     kind: records.EventKind
     run: str | None = None
@@ -265,7 +265,7 @@ class Happened:
 
 
 def events_of(made: Changes) -> Iterator[Happened]:
-    """Yield the events in the order in which the feed has them."""
+    """Yield the events of these changes, in the order of the feed."""
     run, was = made.run, made.before.run
     if made.fresh:
         yield _make_event(
@@ -301,7 +301,7 @@ def events_of(made: Changes) -> Iterator[Happened]:
 
 
 def _list_inbox_events(made: Changes) -> Iterator[Happened]:
-    """Yield the events that an inbox item begins or ends; both if another item replaces it."""
+    """Yield the events that an inbox item appeared or was answered; both if another item replaces it."""
     question, was = made.case.action(records.ActionKind.USER), made.before.action(records.ActionKind.USER)
     if was is not None and question != was:
         yield Happened(records.EventKind.INBOX_ANSWERED, made.run.id, _find_node(made.run))
@@ -360,7 +360,7 @@ MOST_HEARD = 5_000
 
 
 def entries_of(made: Changes) -> Iterator[AuditLine]:
-    """Yield audit entries, in the order of events; landings and answers write theirs in their own modules."""
+    """Yield audit entries, in the order of events; other modules write those of landings and answers."""
     run, was = made.run, made.before.run
     if made.fresh:
         yield _make_queued_line(run)
@@ -378,7 +378,7 @@ def entries_of(made: Changes) -> Iterator[AuditLine]:
 
 
 def _on_nodes(made: Changes) -> Iterator[AuditLine]:
-    """Yield entries of starts, refusals and losses on nodes; not of a node that is only busy now."""
+    """Yield audit entries of starts, refusals and losses on nodes; none for a node that is only busy now."""
     run = made.run
     for staged in made.stages:
         if staged.stage is JobStage.STARTED:
@@ -395,7 +395,7 @@ def _on_nodes(made: Changes) -> Iterator[AuditLine]:
 
 
 def _list_warnings(made: Changes) -> Iterator[AuditLine]:
-    """Yield entries of the node's warnings, such as a denied call; limited, so no node can fill the audit."""
+    """Yield audit entries of a node's warnings, such as denied calls; their number is limited."""
     found = [one for one in made.timeline if one.kind == "node" and one.verdict in _FOUND]
     if found and made.lease.cursor <= MOST_HEARD:
         for one in found:
@@ -404,7 +404,7 @@ def _list_warnings(made: Changes) -> Iterator[AuditLine]:
 
 
 def _make_queued_line(run: records.Run) -> AuditLine:
-    """Return the entry of a queued run. `held` is "told only" if nothing enforces the run's rules."""
+    """Return the audit entry of a queued run. `held` is "told only" if nothing enforces the run's rules."""
     level, held = ("warning", "told only") if run.told_only else ("info", None)
     rules = {"mode": run.mode.value, "safety": run.safety.value, "held": held}
     of = {"workflow": run.workflow, "step": run.step, "parent": run.parent, "judges": run.judges}
@@ -413,7 +413,7 @@ def _make_queued_line(run: records.Run) -> AuditLine:
 
 
 def _list_questions(made: Changes) -> Iterator[AuditLine]:
-    """Yield entries of questions to a user: about the run, or about a call of its agent."""
+    """Yield audit entries of questions to a user, about the run or about a call of its agent."""
     run, question, kind = made.run, made.case.action(records.ActionKind.USER), ItemKind.CALL
     for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
         yield _make_question_line(run, kind, row["command"], rule=row["pattern"])
@@ -429,7 +429,7 @@ def _make_question_line(run: records.Run, kind: ItemKind, words: str, **detail: 
 
 
 def _make_end_line(run: records.Run) -> AuditLine:
-    """Return the entry of the run's end, with the receipt's digest: the audit's chain covers the receipt."""
+    """Return the audit entry of the run's end, with the receipt's digest, so that the chain covers it."""
     result, found = run.result, run.result.get("findings")
     findings = first_few([str(one) for one in found], 3) if isinstance(found, list | tuple) else None
     detail = {"node": result.get("node"), "failure": run.failure, "why": run.reason}
@@ -449,7 +449,7 @@ def _shorten_value(value: object) -> object:
 
 def decide(case: RunCase, *signals: Signal) -> Changes:
     """Return all changes that these signals make, in order. RefusedError if a ceiling has no room for an
-    admission, and for a second answer."""
+    admission, or if a question was already answered."""
     made = Changes(case, case, signals=signals)
     for signal in signals:
         made = signal.apply(made)

@@ -1,4 +1,4 @@
-"""How a run is continued: from which commit, in which session, and what its agent's prompt says."""
+"""How a run is continued: from which commit, in which session, and with which message."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NEW_SESSION = (
 
 @dataclass(frozen=True, slots=True)
 class WayBack:
-    """The point of a session to which a user went back: its next interactive run begins where `at` ended.
+    """The point of a session to which a user went back: the next interactive run begins where run `at` ended.
     `name`: the point's name for a user; `told`: the conversation up to that point."""
 
     at: Run
@@ -49,7 +49,7 @@ class WayBack:
 
 @dataclass(frozen=True, slots=True)
 class LeftOver:
-    """Input for the next run: undelivered messages, the session's news, and a way back."""
+    """Input for the next run: undelivered messages, the session's news, and the point to go back to."""
 
     words: Sequence[StoredMessage] = ()
     news: Sequence[str] = ()
@@ -57,14 +57,16 @@ class LeftOver:
 
 
 def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
-    """Return the session to resume, in a job's form; empty: the program has none, or its node is away."""
+    """Return the session to resume, as in a job; empty: not resumable, or its node is unavailable."""
     session = old.result.get("session")
     if not reachable or not RUNTIMES[old.runtime].resumes:
         return {}
     if session is not None:
         return {"run": old.id, "session": str(session)}
-    gone = not old.takes_turns or old.failure is FailureKind.CANNOT_START  # Its node may no longer have it.
-    return {} if gone else old.resumes  # it never began: the session to resume is unchanged
+    # The node may no longer have that session.
+    gone = not old.takes_turns or old.failure is FailureKind.CANNOT_START
+    # An interactive run that never began leaves its own session to resume unchanged.
+    return {} if gone else old.resumes
 
 
 def continue_request(
@@ -79,8 +81,8 @@ def continue_request(
     """Return the request for the new run. `again`: the old run's request; `reachable`: its node is available;
     `left`: what the new run gets besides the remark.
 
-    UsageError for a message to a program that accepts none, and for an answer that its environment cannot
-    hold.
+    UsageError for a message to a program that accepts none, and for an answer that is not valid in an
+    environment variable.
     """
     if RUNTIMES[old.runtime].own:
         _must_take(old, remark, answers)
@@ -118,7 +120,10 @@ def _must_take(old: Run, remark: str, answers: str | None) -> None:
             f"{old.id} ran a command, so it cannot take messages", why=why, fix=fix, code="takes_no_words"
         )
     if answers is not None and (len(answers) > MAX_ANSWER or "\0" in answers):
-        why = f"it becomes an environment variable of the command: at most {MAX_ANSWER:,} characters, no NUL"
+        why = (
+            f"the answer becomes an environment variable of the command: at most {MAX_ANSWER:,} characters, "
+            "no NUL"
+        )
         fix = f'pancode answer {old.id} "..."'
         raise UsageError(f"the answer to {old.id} is not valid", why=why, fix=fix, code="bad_words")
 
@@ -132,15 +137,15 @@ def _make_task(old: Run, words: str, same_session: bool) -> str:
 
 
 def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
-    """Return the first message of the next run: the remark, and undelivered messages and news of the old run.
-    It counts as sent by `by`, who gives the remark; messages of several users each name their sender."""
+    """Return the next run's first message: the remark, with undelivered messages and news of the old run. Its
+    sender is `by`, who gives the remark; messages of several users each name their sender."""
     if not old.takes_turns:
         added = (f"A user adds: {one.text}" for one in select_undelivered(left.words))
         return "\n\n".join((remark.strip() or GO_ON, *added))
     messages = [(opener_of(old), old.task)] if _is_repeated(old) else []
     messages += [(one.by, one.text) for one in select_undelivered(left.words)]
     remark = remark.strip()
-    if _is_by_fleet(old, remark, left):  # No user has requested what runs now.
+    if _is_by_fleet(old, remark, left):  # No user requested this message, so the fleet is its sender.
         by, messages = FLEET, [*messages, *((FLEET, one) for one in left.news)]
     elif remark or left.news:
         messages.append((by, after_news(left.news, remark or GO_ON)))
@@ -150,7 +155,7 @@ def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
 
 
 def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
-    """Whether the next interactive run begins only with messages of the fleet; news do not count."""
+    """Whether the next interactive run begins only with messages of the fleet; news are not considered."""
     senders = {one.by for one in select_undelivered(left.words)} | (
         {opener_of(old)} if _is_repeated(old) else set()
     )
@@ -158,18 +163,18 @@ def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
 
 
 def _is_repeated(old: Run) -> bool:
-    """Whether the interactive run's first message is repeated: no turn took it, or the run is lost."""
+    """Whether the run's first message must be repeated, because no turn received it or the run is lost."""
     unbegun = not ended_turns(old) and old.failure is not FailureKind.RECEIPT_REJECTED
     return old.takes_turns and (unbegun or old.outcome is Outcome.LOST)
 
 
 def _choose_summary(old: Run) -> str:
-    """Return what the next run reads about `old`; if its message is repeated, what `old` itself read."""
+    """Return the summary for the next run; if the message is repeated, the one that `old` itself got."""
     return SessionTurn.of(old).story if _is_repeated(old) else summarize_run(old)
 
 
 def summarize_run(old: Run) -> str:
-    """Return the old run's task, end and answer, for an agent that does not remember them."""
+    """Return the old run's task, end and answer as text, for an agent without its conversation."""
     return "\n\n".join((_NEW_SESSION.format(run=old.id), *_list_summary_parts(old)))
 
 

@@ -1,4 +1,4 @@
-"""The conversation with a run: users' messages, the turns of its session, and the runs that continue it."""
+"""The conversation with a run: users' messages, the turns of its session, and its continuations."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MOST_CHARS = 10_000
 WITH_TASK = "with its task"
 AT_A_TURN = "at a turn of attempt "
 MOST_NEWS = 5
-"""How many pieces of news a session stores; older ones are dropped."""
+"""How many news items a session stores; older ones are dropped."""
 
 
 def more_news(news: Sequence[str], what: str) -> tuple[str, ...]:
-    """Return the news with this one added; the session's agent gets them before its next message."""
+    """Return the news with this item added; the session's agent gets them before its next message."""
     return (*news, f"({what})")[-MOST_NEWS:]
 
 
@@ -37,7 +37,7 @@ def after_news(news: Sequence[str], text: str) -> str:
 
 
 def must_hear(run: Run, words: Sequence[StoredMessage], text: str, news: Sequence[str]) -> None:
-    """Raise UsageError if the run accepts no messages, the message does not fit, or too many are queued."""
+    """Raise UsageError if the run accepts no messages, the message is empty or too long, or too many wait."""
     if RUNTIMES[run.runtime].own:
         raise UsageError(
             f"{run.id} runs a command, so it cannot take messages",
@@ -48,7 +48,7 @@ def must_hear(run: Run, words: Sequence[StoredMessage], text: str, news: Sequenc
         fix = f"send 1 to {MOST_CHARS} characters; for more: pancode runs continue {run.id}"
         raise UsageError("the message is empty or too long", fix=fix, code="bad_words")
     waiting = [f"{one.by} said: {one.text}\n\n" for one in select_undelivered(words)]
-    # The next run's task will contain all of them.
+    # The next run's task contains all these messages.
     of_the_next = "".join((run.task, *waiting, after_news(news, text)))
     if len(of_the_next.encode()) > MAX_TASK_BYTES - 1_000:
         fix = f"pancode runs continue {run.id}"
@@ -61,7 +61,7 @@ def select_undelivered(words: Iterable[StoredMessage]) -> list[StoredMessage]:
 
 
 def select_unread(words: Iterable[StoredMessage], attempt: int) -> list[StoredMessage]:
-    """Return the messages that this attempt's agent has not received, even if an earlier attempt's did."""
+    """Return the messages that this attempt's agent did not receive, even if an earlier attempt's did."""
     here = (WITH_TASK, f"{AT_A_TURN}{attempt}")
     return [one for one in words if _is_open(one) and not one.for_next and one.laid not in here]
 
@@ -69,13 +69,13 @@ def select_unread(words: Iterable[StoredMessage], attempt: int) -> list[StoredMe
 def mark_delivered(
     words: Iterable[StoredMessage], numbers: Collection[int], attempt: int
 ) -> list[StoredMessage]:
-    """Return the messages with these numbers, marked as delivered to this attempt's agent."""
+    """Return the messages with these numbers, marked as delivered to the agent of this attempt."""
     got = (one for one in words if one.number in numbers and _is_open(one))
     return [replace(one, laid=f"{AT_A_TURN}{attempt}") for one in got]
 
 
 def in_turn(words: Iterable[StoredMessage], turn: TurnRecord, attempt: int) -> list[StoredMessage]:
-    """Return the messages that a turn received, marked as delivered and with this turn."""
+    """Return the messages that the agent received in a turn, marked as delivered in this turn."""
     numbers, here = {one.number for one in turn.words}, f"{AT_A_TURN}{attempt}"
     return [replace(one, laid=one.laid or here, turn=turn.number) for one in words if one.number in numbers]
 
@@ -95,14 +95,14 @@ NEXT = "continued_by"
 
 
 def must_have_ended(old: Run) -> None:
-    """Raise UsageError while the run is active, and if it is lost, as then no result is known."""
+    """Raise UsageError if the run is active, or is lost so that its result is unknown."""
     if old.state is not RunState.ENDED:
         fix = f"to wait for its end: pancode logs -f {old.id}; or: pancode runs stop {old.id}"
         raise UsageError(f"{old.id} has not ended: it is {old.state}", fix=fix, code="not_ended")
     if old.outcome is Outcome.LOST:
-        why = "its node did not answer, so there is no result to continue from"
+        why = "the run's node did not answer, so there is no result to continue from"
         if old.takes_turns:
-            why += "; a retry repeats its message, with the whole session before it"
+            why += "; a retry repeats the run's message, after the whole session before it"
         raise UsageError(f"{old.id} is lost", why=why, fix=f"pancode runs retry {old.id}", code="no_result")
 
 
@@ -145,7 +145,7 @@ def has_change(run: Run) -> bool:
 
 
 def find_beginning(old: Run) -> Beginning | None:
-    """Return the commit where the new run begins: the old result, else its snapshot; None: no repository."""
+    """Return the commit where a new run continues: the old result, else its snapshot; None: no repository."""
     place, commit = old.workspace, old.result.get("commit") or old.workspace.get("snapshot")
     if place.get("kind") != "git" or commit is None:
         return None
@@ -158,7 +158,7 @@ def find_beginning(old: Run) -> Beginning | None:
 
 
 def add_turn(run: Run, turn: TurnRecord, at_ms: int) -> Run:
-    """Return the interactive run with this ended turn as its newest."""
+    """Return the interactive run with this ended turn added."""
     used = turn.usage
     newest = EndedTurn(
         number=turn.number,
@@ -184,8 +184,8 @@ def is_turn_lost(run: Run) -> bool:
 
 
 def payer_of(run: Run) -> str:
-    """Return the session that pays for the run: its own, or that of the interactive run that began it; empty:
-    none."""
+    """Return the session that pays for the run: its own, or that of the interactive run that started it;
+    empty: none."""
     return run.session if run.takes_turns else Caller.of(run).charged_to
 
 
@@ -196,8 +196,8 @@ def is_orchestrator(run: Run) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class InteractiveTerms:
-    """The terms that a user chooses for a session: mode and level, model, effort and the program's mode.
-    `model`: as requested; `program_mode`: by the program's own name. None or empty: the default."""
+    """The terms that a user chose for a session: mode, safety level, model, reasoning level and program mode.
+    `model`: as requested; `program_mode`: the program's name for it. None or empty: the default."""
 
     mode: Mode
     safety: Safety
@@ -221,7 +221,7 @@ def read_terms(session: SessionRow) -> InteractiveTerms:
 
 
 def intersect_rights(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tuple[Mode, Safety]:
-    """Return the widest mode and level that both allow."""
+    """Return the most permissive mode and safety level that both allow."""
     shared = MODE_HANDS_ON[one[0]] & MODE_HANDS_ON[other[0]]
     mode = next((mode for mode, _ in (one, other) if MODE_HANDS_ON[mode] == shared), Mode.REVIEW)
     return mode, min(one[1], other[1], key=SAFETY_RANK.__getitem__)
@@ -239,7 +239,7 @@ def as_interactive_run(request: DispatchRequest, session: str = "") -> DispatchR
 
 
 def ended_turns(run: Run) -> int:
-    """Return the number of the newest ended turn; 0: none."""
+    """Return the number of the last ended turn; 0: no turn has ended."""
     turn = SessionTurn.of(run).turn
     return 0 if turn is None else turn.number
 
@@ -251,22 +251,22 @@ def is_between_turns(run: Run, words: Iterable[StoredMessage]) -> bool:
 
 
 def may_give_way(run: Run, session: SessionRow | None, words: Iterable[StoredMessage]) -> bool:
-    """Whether the interactive run only waits for a message, and was not asked to suspend, end or give way."""
+    """Whether the interactive run only waits for a message, and no suspension or end was requested."""
     if session is None or session.chosen_by or session.closed_by or run.stop_asked is not None:
         return False
     return run.takes_turns and not SessionTurn.of(run).gives_way and is_between_turns(run, words)
 
 
 def is_cut_by_cap(run: Run) -> bool:
-    """Whether its cap has cut the interactive run's turn, so that a user must decide whether it continues."""
+    """Whether the cost cap cut the interactive run's turn, so that a user decides whether it continues."""
     cut = stop_of(run) == TurnStop.LIMIT
     capped = run.result.get("rests") == SuspendReason.CAP or run.outcome is Outcome.BUDGET_EXCEEDED
     return bool(SessionTurn.of(run).more_usd) and cut and capped
 
 
 def hears_of_gates(run: Run, rests: SuspendReason | None) -> bool:
-    """Whether the interactive run is unattended, so that its next one begins with a message on failed gates.
-    False if a user has cancelled its turn or suspended it."""
+    """Whether the session works unattended, so that its next interactive run begins with a message on failed
+    gates. False if a user has cancelled the turn or suspended the session."""
     halted = rests is SuspendReason.ASKED or stop_of(run) == TurnStop.CANCELLED
     return not halted and SessionTurn.of(run).rounds >= 2
 
@@ -281,12 +281,12 @@ _OF_USER = (
 def can_continue_alone(
     run: Run, session: SessionRow | None, words: Iterable[StoredMessage], outcome: Outcome | None
 ) -> bool:
-    """Whether the session's next interactive run begins without a user: messages remain, and the end permits
-    it."""
+    """Whether the session's next interactive run begins without a user, because messages remain and the end
+    of this run permits it."""
     wanted = session is not None and session.closed_by is None and run.stop_asked is None
     asked_or_cap = run.result.get("rests") in (SuspendReason.ASKED, SuspendReason.CAP)
     if asked_or_cap and all(one.by == FLEET for one in select_undelivered(words)):
-        return False  # A user suspended it, or would have to pay for more.
+        return False  # A user suspended the session, or would have to approve more budget.
     by_user = outcome in _OF_USER or is_cut_by_cap(run)
     return wanted and bool(select_undelivered(words)) and not list_next_runs(run) and not by_user
 

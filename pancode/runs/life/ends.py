@@ -1,4 +1,4 @@
-"""How an attempt and its run end: not started, lost, stopped, given up; and the next attempt."""
+"""How an attempt and its run end (not started, lost, stopped, given up), and how the next attempt begins."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pancode.runs.life.waits import calls_lost, calls_over, report_undelivered
 
 NOTHING_LEFT = "the run's budget is used up"
 GIVEN_UP = "given_up_for"
-"""The key in a lost run's result that names the run that replaced it. After that, the lost run's receipt
-counts only as evidence and cost."""
+"""The key, in a lost run's result, of the run that replaced it. From then on, the lost run's receipt counts
+only as evidence and for its cost."""
 
 
 def end_attempt(made: Changes, outcome: Outcome, failure: FailureKind | None, why: str) -> Changes:
@@ -38,10 +38,10 @@ def fail_attempt(made: Changes, failure: FailureKind, why: str) -> Changes:
 
 
 def end_run(made: Changes, **result: object) -> Changes:
-    """End the run as its attempt ended, and add `result`. Every run ends through this function."""
+    """End the run with its attempt's outcome, and add `result`. Every run ends through this function."""
     made = calls_over(made)
     run, attempt = made.run, made.attempt
-    made = made.done(made.case.action(ActionKind.USER))  # An ended run has no question to a user.
+    made = made.done(made.case.action(ActionKind.USER))  # An ended run has no question to a user any more.
     made = report_undelivered(made) if Messages.of(made.run).told else made
     made = made.put(
         replace(
@@ -61,7 +61,7 @@ def end_run(made: Changes, **result: object) -> Changes:
 
 
 def give_back(made: Changes, note: str, node: str | None = None) -> Changes:
-    """Release the attempt's reservations; with `node`, only those for that node."""
+    """Release the attempt's reservations; with `node`, only those in the scope of that node."""
     case, only = made.case, books.node_scope(node) if node is not None else None
     return made.book(books.release_reserved(case.entries, case.account, case.now.stamp, note, only))
 
@@ -73,8 +73,8 @@ def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | Non
 
 
 def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Changes | None:
-    """Make the run wait for another attempt, after a pause; None: its budget is used up. The attempt's
-    reservation is taken when it is bound. `asked_ms`: the pause that its provider requests."""
+    """Make the run wait for another attempt, after a pause; None if its budget is used up. The attempt's
+    reservation is taken later. `asked_ms`: the pause that the model provider requests."""
     made = calls_over(made)
     run, number = made.run, made.run.attempt + 1
     if made.case.spent_up(number):
@@ -101,12 +101,12 @@ def not_tried_again(made: Changes, what: str = "budget", why: str = NOTHING_LEFT
 
 @dataclass(frozen=True, slots=True)
 class Lost(Signal):
-    """The lease is given up: nothing more is expected from its node."""
+    """Signal that the lease is given up, as nothing more is expected from its node."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give the lease up: book its known cost; the rest is unknown if it costs money."""
+        """Give the lease up and book its known cost; any remaining cost is recorded as unknown."""
         lease, attempt, newest = made.lease, made.attempt, made.case.newest
         used, entries, account = books.used_by(attempt.usage), made.case.entries, made.case.account
         if is_free(made.run):
@@ -136,13 +136,13 @@ class Lost(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Stop(Signal):
-    """A user wants the run to end."""
+    """A user's request to end the run."""
 
     reason: str
 
     def apply(self, made: Changes) -> Changes:
-        """Stop a waiting run at once; for a started run, send a stop to its node, which must confirm. A lost
-        lease that may still run gets a stop, too, even if a later attempt exists."""
+        """Stop a waiting run at once; for a started run, send a stop to its node, which must confirm it. A
+        lost lease that may still run gets a stop, too, even if a later attempt exists."""
         for lease in made.case.lost_leases:
             if not lease.stop_sent:
                 made = _send_stop(made, lease.lease, self.reason).tell(
@@ -170,29 +170,29 @@ def _send_stop(made: Changes, number: int, reason: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Unbindable(Signal):
-    """No job can be made for the run."""
+    """Signal that no job can be made for the run."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """End a run for which no job can be made, so that it delays no other run."""
+        """End a run for which no job can be made, so that the run does not delay others."""
         made = end_unstarted(made, FailureKind.NODE_INTERNAL, self.why)
         return made.tell("placement", "order", "not possible", self.why)
 
 
 def end_without_budget(made: Changes, why: str = NOTHING_LEFT) -> Changes:
-    """End the run, as its budget or its workflow's is used up."""
+    """End the run because its budget, or that of its workflow, is used up."""
     return not_tried_again(end_unstarted(made, FailureKind.USD_LIMIT, why), why=why)
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp(Signal):
-    """The lost run is given up: `by` (a user, its workflow or the next run) continues without it."""
+    """Signal that a lost run is given up: `by` (a user, its workflow or the next run) continues the work."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Stop the replaced lost run's leases; their receipts count only as evidence and cost."""
+        """Stop the replaced lost run's leases; their receipts count only as evidence and for cost."""
         if made.run.outcome is not Outcome.LOST:
             return made
         made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: self.by}))
@@ -209,13 +209,13 @@ def end_lost_leases(made: Changes, reason: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Priced(Signal):
-    """A user sets the cost of an attempt whose cost is unknown."""
+    """A user's statement of an attempt's cost, which was unknown or disputed."""
 
     usd: Decimal
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Set the cost of the first attempt with an unknown or disputed cost; further ones cost nothing."""
+        """Set the cost of the first attempt of unknown or disputed cost; further ones get cost 0."""
         usd = self.usd
         for number, attempt in sorted(made.case.attempts.items()):
             spent = books.Spent(usd, source="settled")

@@ -1,4 +1,4 @@
-"""Judges the health of an active agent from its signs of life: its state, the gravity, and why."""
+"""Judges the health of an active agent from its signs of life: the state, its gravity, and the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.runs.life.case import RunStage
 HEALTH = "health"
 """The kind of timeline entries about a run's health."""
 SOON_MS = 60_000
-"""A sign of life up to this age, in milliseconds, counts as current: a node checks each half minute."""
+"""Maximum age in milliseconds of a current sign of life; a node looks for signs every half minute."""
 
 
 class HealthState(StrEnum):
@@ -32,7 +32,7 @@ class HealthState(StrEnum):
 
 
 class Gravity(StrEnum):
-    """The gravity of a state: nothing to do, a warning, or a user should act."""
+    """How serious a health state is: nothing to do, a warning, or a user should act."""
 
     WELL = "well"
     WARNING = "warning"
@@ -45,7 +45,7 @@ class HealthRules:
 
     `failures`: how often the same work is recovered (reset once a recovery has lasted for `stable_ms`), and
     how many agents may fail within a minute before the fleet is paused. `between_ms`: the shortest time
-    between two warnings about one run. `words`: whether a quiet agent gets one message that it is quiet.
+    between two warnings about one run. `words`: whether a quiet agent gets one message about this.
     """
 
     look_ms: int = 30_000
@@ -59,11 +59,11 @@ class HealthRules:
 
 @dataclass(frozen=True, slots=True)
 class AgentSeen:
-    """What is known of an agent at one time.
+    """What is known about an agent at one time.
 
-    `heard`: whether its node sends heartbeats; `signs`: of life, reported by the node `told_ms` ago (None: no
-    check yet); `question`: the one that a user must answer; `limited_until_ms`: end of the provider's rate
-    limit.
+    `heard`: whether its node sends heartbeats; `signs`: the signs of life that the node reported `told_ms`
+    ago (None: no report yet); `question`: the one that a user must answer; `limited_until_ms`: end of the
+    provider's rate limit.
     """
 
     now_ms: int
@@ -112,7 +112,7 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     ages = {"output": signs.output_ms, "CPU use": signs.cpu_ms, "change of a file": signs.files_ms}
     known = {what: age + seen.told_ms for what, age in ages.items() if age is not None}
     quiet, silent = min(known.values()), known["output"]
-    listed = [  # The silence of signs not seen yet is counted from the start.
+    listed = [  # For signs that were not seen yet, silence is counted from the start.
         f"no {what} for {format_seconds(known[what] / 1_000)}" if what in known else f"no {what} seen"
         for what in ages
     ]
@@ -140,10 +140,10 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
 def report_of(
     health: AgentHealth, decisions: Iterable[Decision], now_ms: int, rules: HealthRules
 ) -> bool | None:
-    """Return whether to report this health, True: with a warning to the agent; None: no report.
+    """Return whether to report this health. True: and tell the agent; False: do not tell it; None: no report.
 
-    The agent is warned with the first report only. Each state is reported once per quiet period, and not
-    again too soon. `told`: the attempt's timeline.
+    Only the first report includes a message to the agent. Each state is reported once per quiet period, and
+    not again too soon. `decisions`: the attempt's timeline.
     """
     if health.state not in (HealthState.QUIET, HealthState.STUCK) or health.gravity is Gravity.WELL:
         return None

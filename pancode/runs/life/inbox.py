@@ -1,4 +1,4 @@
-"""What waits for a user: why, as which text, which answers are valid, and the waiting calls of agents."""
+"""Inbox items: why a run waits for a user, the text, the valid answers, and the waiting calls of agents."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pancode.runs.life.conversation import is_blocked, is_cut_by_cap, must_be_fr
 
 
 class ItemKind(StrEnum):
-    """What an item asks about. `dispatch`, `budget`, `policy`: before a run begins; `call`: while it works;
-    `change`: of the configuration; the others: after its end."""
+    """What an inbox item asks about. `dispatch`, `budget`, `policy`: before a run begins; `call`: while it
+    works; `change`: the configuration; the other kinds: after a run's end."""
 
     QUESTION = "question"
     PERMISSION = "permission"
@@ -53,7 +53,7 @@ def is_unapproved(run: Run) -> bool:
 
 
 def is_lifted_for_good(run: Run) -> bool:
-    """Whether a user's approval also lifts the budget for later attempts of this run."""
+    """Whether a user's approval also lifts the budget limit for later attempts of this run."""
     facet = Approvals.of(run)
     return facet.approved is not None and facet.approved.whole and facet.asks == ItemKind.BUDGET.value
 
@@ -83,28 +83,28 @@ def plan_of(run: Run) -> dict[str, Any]:
 
 
 def digest_of_plan(run: Run) -> str:
-    """Return a short digest of the plan and of the whole task, so that later messages change it."""
+    """Return a short digest of the plan and the complete task, which changes with later messages."""
     whole = {**plan_of(run), "task": run.task, "argv": None if run.argv is None else list(run.argv)}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:DIGEST]
 
 
 def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
-    """Raise RefusedError if the plan changed since the user saw it, or the run waits for something else now.
-    `plan`: its digest; empty: not given. UsageError if nothing waits."""
+    """Raise RefusedError if the plan changed since the user saw it, or the run now waits for something else.
+    `plan`: the digest that the user gave; empty: none. UsageError if nothing waits."""
     if not plan:
         return
     if kind_of(run) not in BEFORE_START:
         must_wait(run, action, *ItemKind)
         raise RefusedError(
             f"the plan of {run.id} is no longer waiting for approval",
-            why=f"it has started in the meantime and now waits for something else: {kind_of(run)}",
+            why=f"the run has started in the meantime and now waits for something else: {kind_of(run)}",
             fix="see: pancode inbox",
             code="changed",
         )
     if plan != digest_of_plan(run):
         raise RefusedError(
             f"the task of {run.id} changed in the meantime",
-            why="it got a message, or its settings were changed, after you saw it",
+            why="the run got a message, or its settings were changed, after you saw the plan",
             fix=f"see: pancode inbox; then: {_start_of(run)}",
             code="changed",
         )
@@ -116,7 +116,7 @@ def _start_of(run: Run) -> str:
 
 
 def _format_task(run: Run) -> str:
-    """Return the beginning of the task; if it is cut, with the command that shows all of it."""
+    """Return the beginning of the task; if the task was cut, add the command that shows all of it."""
     task = run.task if run.argv is None else " ".join(run.argv)
     if len(task) <= MOST_TASK:
         return task
@@ -124,7 +124,7 @@ def _format_task(run: Run) -> str:
 
 
 def words_of(run: Run) -> str:
-    """Return the reason why the run waits for a user, in one line."""
+    """Return the reason why the run waits for a user, as text for the inbox."""
     model = f" with {run.asked_model}" if run.asked_model else ""
     words = f"{run.created_by} requests to start {run.agent} on {run.runtime}{model}, estimate "
     words += f"${run.estimate_usd:.2f}"
@@ -135,7 +135,7 @@ def words_of(run: Run) -> str:
 KEPT_CHARS = 200
 """How many characters of an answered command are stored, as a run may ask about many commands."""
 YES, NO, OVER = "yes", "no", "over"
-"""The answers to a call. OVER: the agent no longer waits for one."""
+"""The possible answers to a call. OVER: the agent no longer waits for an answer."""
 
 
 def calls_of(run: Run) -> tuple[Mapping[str, Any], ...]:
@@ -153,7 +153,7 @@ def is_known(run: Run, call: str) -> bool:
 
 
 def with_call(run: Run, body: UserAsked, now_ms: int) -> Run:
-    """Return the run with the call that its agent asks about."""
+    """Return the run with the call about which its agent asks."""
     fresh = {
         **body.asked.model_dump(mode="json"),
         "why": body.why,
@@ -173,7 +173,7 @@ def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
 
 
 def permit_rule(run: Run, pattern: str) -> Run:
-    """Return the run with every call of this rule permitted from now on."""
+    """Return the run with all calls of this rule permitted from now on."""
     facet = Approvals.of(run)
     return replace(facet, permits=tuple(sorted({*facet.permits, pattern}))).on(run)
 
@@ -184,13 +184,13 @@ def list_permitted(run: Run) -> tuple[str, ...]:
 
 
 def all_closed(run: Run) -> Run:
-    """Return the run with all its open calls closed, as none of them can wait any more."""
+    """Return the run with all its open calls closed, as no call can wait any more."""
     updated = tuple(row if row["answer"] else _close_call(row, OVER, "") for row in calls_of(run))
     return replace(Approvals.of(run), calls=updated).on(run)
 
 
 def chosen_call(run: Run, number: int | None) -> tuple[int, Mapping[str, Any]]:
-    """Return the call that the answer names. RefusedError if that one does not wait, UsageError if none."""
+    """Return the waiting call named by the answer. RefusedError if another call waits, UsageError if none."""
     waiting = open_calls(run)
     if not waiting:
         fix = f"see: pancode inbox, and pancode why {run.id}"
@@ -215,12 +215,12 @@ def chosen_call(run: Run, number: int | None) -> tuple[int, Mapping[str, Any]]:
 
 
 def make_question(row: Mapping[str, Any]) -> CallAsked:
-    """Return the call's question in the node's form."""
+    """Return the question about the call, as the node sent it."""
     return CallAsked(call=row["call"], command=row["command"], pattern=row["pattern"])
 
 
 def words_of_call(row: Mapping[str, Any]) -> str:
-    """Return the whole command and the reason for the question, for the user who decides."""
+    """Return the complete command and the reason for the question, for the user who decides."""
     return f"{row['command']}   ({row['why']})"
 
 
@@ -239,7 +239,7 @@ Continue with it."""
 
 @dataclass(frozen=True, slots=True)
 class InboxItem:
-    """One item that waits for a user. `command` answers it; `flags`: the flags that its approval needs."""
+    """One item that waits for a user. `command` answers it; `flags`: the flags that its approval requires."""
 
     id: str
     run: str
@@ -250,11 +250,11 @@ class InboxItem:
     command: str
     flags: tuple[str, ...] = ()
     plan: Mapping[str, Any] | None = None
-    """The plan of a run that has not begun."""
+    """The plan of a run that has not begun; None for other items."""
     call: int | None = None
     """The number of the waiting call; an answer names it."""
     whole: str = ""
-    """The call's rule, which an approval for the rest of the run allows beyond this one command."""
+    """The rule of the call; an approval for the rest of the run permits all its commands."""
 
 
 def item_of(run: Run, action: Action) -> InboxItem:
@@ -279,7 +279,7 @@ def item_of(run: Run, action: Action) -> InboxItem:
 
 
 def _call_of(run: Run, action: Action) -> InboxItem:
-    """Return the item of the oldest waiting call. Its text is complete: only exactly this is approved."""
+    """Return the item of the oldest waiting call, with its complete text, which is what a user approves."""
     number, row = next(iter(open_calls(run).items()))
     command, words = f"pancode approve --call {number} {run.id}", words_of_call(row)
     at, whole = row["at_ms"], f"every command of {row['why']}"
@@ -294,24 +294,24 @@ def _cut(run: Run, words: str) -> str:
 
 
 def list_yes_flags(run: Run) -> tuple[str, ...]:
-    """Return the flags that approve landing the held change; empty if no file is held."""
+    """Return the flags needed to approve landing the change; empty if none of its files is held back."""
     flags = run.landing.get("yes")
     return tuple(map(str, flags)) if isinstance(flags, list | tuple) else ()
 
 
 def approval_of(run: Run) -> str:
-    """Return the command that approves the item, with each flag that the approval needs."""
+    """Return the command that approves the item, with all flags that the approval requires."""
     return " ".join(("pancode approve", *list_yes_flags(run), run.id))
 
 
 def must_be_shown(run: Run, flags: Iterable[str]) -> None:
-    """Raise RefusedError unless the user has approved exactly what the change needs now."""
+    """Raise RefusedError unless the given flags are exactly those that the change needs now."""
     given, needed = sorted(set(flags)), sorted(set(list_yes_flags(run)))
     if given != needed:
         now, yours = " ".join(needed) or "no flag", " ".join(given) or "no flag"
         raise RefusedError(
             f"the change of {run.id} needs a different approval",
-            why=f"it now needs: {now}; you gave: {yours}",
+            why=f"the change now needs: {now}; you gave: {yours}",
             fix=f"see: pancode inbox, and pancode diff {run.id}; then: {approval_of(run)}",
             code="changed",
         )
@@ -331,7 +331,7 @@ def kind_of(run: Run) -> ItemKind:
 
 
 def question_of(run: Run) -> Mapping[str, Any]:
-    """Return the question in the receipt; empty if it has none."""
+    """Return the question in the run's receipt; empty if the run asked none."""
     found = run.result.get("question")
     return found if isinstance(found, dict) else {}
 
@@ -347,14 +347,16 @@ def _format_landing(run: Run) -> str:
         return f"{change} ({run.agent}): {_format_task(run)}"
     if run.landing:
         return f"its change is not landed before you say so{_format_held(run)}: {run.landing.get('why')}"
-    what = f"its change of {count_noun(count, 'file')}" if count else "the change that it continues"
+    what = (
+        f"its change of {count_noun(count, 'file')}" if count else ("the change of the run that it continues")
+    )
     change = f"{what} is landed if you approve it"
     change += f"; of its question: {answerer_of(run)}" if Messages.of(run).program else ""
     return f"agent {run.agent} is {LandingTerms.of(run).autonomy or None}: {change}"
 
 
 def _format_cap(run: Run) -> str:
-    """Return the text for an interactive run that its cap has cut: its usage, and what approval adds."""
+    """Return the question about an interactive run cut by its cost cap: its usage, and the USD to approve."""
     found = run.result.get("usage")
     usage = found if isinstance(found, dict) else {}
     used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
@@ -365,7 +367,7 @@ def _format_cap(run: Run) -> str:
 
 
 def _format_held(run: Run) -> str:
-    """Return the text on held files: count and flags come before the paths, which the agent chose."""
+    """Return a text on held files: first the count and flags, then the paths, which the agent chose."""
     flags, held = list_yes_flags(run), run.landing.get("held")
     if not flags:
         return ""
@@ -374,13 +376,13 @@ def _format_held(run: Run) -> str:
 
 
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
-    """Return the run's item in the inbox. UsageError if it is none of these kinds, or nothing waits.
-    RefusedError if it was already answered: the error names the run that continues."""
+    """Return the inbox item of the run. UsageError if it has another kind than these, or nothing waits.
+    RefusedError if it was already answered; the error names the run that continues."""
     if action is None:
         if is_blocked(run) or is_cut_by_cap(run):
             must_be_free(run)
         flags, fix = Approvals.of(run).approved, f"see: pancode inbox, and pancode why {run.id}"
-        why = f"{flags.by} already approved it" if flags else f"it is {run.outcome or run.state}"
+        why = f"{flags.by} already approved the item" if flags else f"it is {run.outcome or run.state}"
         raise UsageError(f"{run.id} is not waiting for a user", why=why, fix=fix, code="nothing_asked")
     kind = kind_of(run)
     if kind not in kinds:
@@ -392,8 +394,8 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
 
 
 def answer_of(run: Run, reply: str) -> str:
-    """Return the full answer; a choice may be given by its number or text. UsageError: empty, or no such
-    number."""
+    """Return the full answer for a reply, which may be a choice's number or text. UsageError if it is empty
+    or has no such number."""
     text, choices = reply.strip(), [str(one) for one in question_of(run).get("choices") or ()]
     if not text:
         raise UsageError("the answer is empty", fix=f'pancode answer {run.id} "..."', code="no_answer")
@@ -417,7 +419,7 @@ def format_answer(run: Run, answer: str, program: str = "") -> str:
 
 
 def answerer_of(run: Run) -> str:
-    """Return who answered the question that this run continues from; empty: there was no question."""
+    """Return who answered the question from which this run continues; empty: there was no question."""
     messages = Messages.of(run)
     return (
         f"a program answered: {messages.program}"
@@ -429,5 +431,5 @@ def answerer_of(run: Run) -> str:
 
 
 def open_item(actions: tuple[Action, ...]) -> Action | None:
-    """Return the action, of these, that waits for a user."""
+    """Return the action, of these, that waits for a user's answer; None: none."""
     return next((action for action in actions if action.kind is ActionKind.USER), None)

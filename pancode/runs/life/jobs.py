@@ -1,4 +1,4 @@
-"""Builds the job to sign from a run and a node."""
+"""Builds the job of a run for a node, before it is signed."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ above those of all earlier epochs. So a restored ledger never reuses a forgotten
 
 NO_TOOLS: Mapping[str, FleetTool] = {}
 _FRAME, _WIDEST, _TOOLS = 16_384, 8, 131_072
-"""The most bytes of a job besides its texts; of one character (six as JSON, a third more as base64); and of
-the tools that an orchestrator gets."""
+"""The most bytes of a job without its texts; of one character in it (six as JSON, a third more as base64);
+and of the tools that an orchestrator gets."""
 
 
 def limits_of(data: dict[str, Any]) -> Limits:
-    """Return the limits in their wire form, from the ledger's plain JSON."""
+    """Parse limits from the ledger's JSON values."""
     usd = data.get("usd")
     return Limits(
         wall_ms=data["wall_ms"],
@@ -70,7 +70,7 @@ def job_for(
     """Return the job of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
     `tools`: the fleet's tools by name; the run gets those that its terms name. `ahead`: the node may keep the
-    job until a slot is free. `gpus`: in the job's form.
+    job until a slot is free. `gpus`: the GPUs as written in the job.
     """
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
@@ -119,14 +119,14 @@ def job_for(
 
 
 def snapshot_of(run: Run, attempt: int) -> str | None:
-    """Return the commit at which this attempt begins: the run's snapshot, or what an earlier attempt left."""
+    """Return the commit at which this attempt begins: the run's snapshot, or an earlier attempt's result."""
     left = [one.commit for one in NextAttempt.of(run).went_on if one.after < attempt]
     found = left[-1] if left else run.workspace.get("snapshot")
     return found if isinstance(found, str) else None
 
 
 def workspace_of(run: Run) -> dict[str, Any]:
-    """Return the workspace of the run's current attempt."""
+    """Return the workspace of the run's current attempt, as the job describes it."""
     return (
         {**run.workspace, "snapshot": snapshot_of(run, run.attempt)}
         if NextAttempt.of(run).went_on
@@ -147,18 +147,18 @@ def _make_turn_terms(run: Run) -> TurnTerms | None:
 
 
 def _list_skills(run: Run) -> tuple[JobSkill, ...]:
-    """Return the skills for the job; none if the runtime supports none, as after a move to another."""
+    """Return the skills for the job; none if the runtime (after a move to another) does not support any."""
     reads = RUNTIMES[run.runtime].skills
     return tuple(JobSkill.model_validate(one) for one in Provision.of(run).skills) if reads else ()
 
 
 def skill_marks(run: Run) -> tuple[SkillMark, ...]:
-    """Return the run's skills in a receipt's form."""
+    """Return the run's skills as a receipt lists them."""
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in _list_skills(run))
 
 
 def unwalled_marks(run: Run) -> tuple[SkillMark, ...]:
-    """Return the run's skills as an unsandboxed receipt names them: without those that are tools."""
+    """Return the run's skills as an unsandboxed run's receipt lists them: without those that are tools."""
     bare = (one for one in _list_skills(run) if one.place != TOOLS)
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in bare)
 
@@ -167,12 +167,12 @@ MOST_OF_A_NAME = 200
 
 
 def name_of(user: str) -> str:
-    """Return the user's name as nodes get it: its beginning."""
+    """Return the user's name for a node, cut to the allowed length."""
     return user[:MOST_OF_A_NAME]
 
 
 def task_of(run: Run) -> str:
-    """Return the text for the agent: the task, after a text about the failure of the previous attempt."""
+    """Return the text for the agent: the task, preceded by why the previous attempt failed, if it did."""
     return NextAttempt.of(run).preface + run.task
 
 
@@ -192,17 +192,17 @@ def _make_spec(run: Run) -> AgentSpec:
 
 
 def may_exceed(run: Run, size: int) -> bool:
-    """Whether the run's job may have more bytes than `size`: a rough check that often avoids an exact one."""
+    """Whether the run's job may exceed `size` bytes; a rough check that often avoids an exact one."""
     return _FRAME + _TOOLS + _WIDEST * len(repr(run)) > size
 
 
 def rules_of(data: dict[str, object]) -> Rules:
-    """Return the rules in their wire form, from the ledger's plain JSON."""
+    """Parse rules from the ledger's JSON values."""
     return Rules.model_validate(data, strict=False)
 
 
 def size_of(run: Run) -> int:
-    """Return the most bytes of the run's signed job, for any node, attempt and lease."""
+    """Return the most bytes that the run's signed job can have, for any node, attempt and lease."""
     longest = FleetTime(epoch=MOST, ms=MOST)
     job = job_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
     envelope = Envelope(
@@ -226,12 +226,12 @@ def start_by_of(lease: Lease) -> FleetTime:
 
 
 def may_push(lease: Lease, now: FleetTime) -> bool:
-    """Whether the lease's stored envelope may still be queued unchanged."""
+    """Whether the lease's stored job envelope may still be queued unchanged."""
     return lease.start_by_epoch == now.epoch and not start_by_of(lease).is_past(now)
 
 
 def lease_of(job: Job, envelope: Envelope, node: str, provider: str) -> Lease:
-    """Return the new lease that this signed job makes."""
+    """Return the new lease for this signed job."""
     identity, start_by = job.identity, job.start_by
     return Lease(
         run=identity.run,

@@ -1,4 +1,4 @@
-"""Decides what changes after a node's report: its events, its journal, its silence."""
+"""Decides what changes after a report of a node: its events, its journal, or its silence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pancode.runs.receipts.rules import find_excess
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
 _REBIND = frozenset({*REBINDABLE, *ELSEWHERE, JobRefusal.REVOKED})
-"""Refusals after which another node may take the run; REVOKED: by a node that is being removed."""
+"""Refusals after which another node may take the run; REVOKED comes from a node that is being removed."""
 _COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
 _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
@@ -35,7 +35,7 @@ _NOTHING = books.Spent(books.ZERO, source="settled")
 
 @dataclass(frozen=True, slots=True)
 class NodeReported(Signal):
-    """An event from the lease's node."""
+    """An event reported by the lease's node."""
 
     seq: int
     body: EventBody
@@ -43,7 +43,7 @@ class NodeReported(Signal):
     """When the event happened, by the node's wall clock."""
 
     def apply(self, made: Changes) -> Changes:
-        """Process the lease's next event; one whose number does not follow the last one's changes nothing."""
+        """Process the lease's next event; an event with a number out of sequence changes nothing."""
         body = self.body
         if self.seq != made.lease.cursor + 1:
             return made
@@ -54,7 +54,7 @@ class NodeReported(Signal):
 
 
 def _passed_over(made: Changes, body: event.EventBody) -> Changes:
-    """If the node's refusal says so, do not offer it this run, or any run, for some time."""
+    """If the node's refusal requires it, offer the node this run, or any run, only after some time."""
     if not isinstance(body, event.Refused) or body.why not in {*NODE_STATES, *ELSEWHERE}:
         return made
     return made.pass_over(None if body.why in NODE_STATES else made.run.id, body.why, body.detail)
@@ -95,7 +95,7 @@ def _note_remark(made: Changes, verdict: str, remark: str) -> Changes:
 
 
 def _take_late(made: Changes, body: event.EventBody) -> Changes:
-    """Process an event of a closed lease. A lost job's call is denied; one that never ran cost nothing."""
+    """Process an event of a closed lease. A lost job's call is denied; a job that never ran cost nothing."""
     lease, attempt, case = made.lease, made.attempt, made.case
     if lease.closed is Closed.LOST and isinstance(body, event.UserAsked):
         return people.deny_call(made, body.asked, people.LOST)
@@ -108,7 +108,8 @@ def _take_late(made: Changes, body: event.EventBody) -> Changes:
 
 
 def _take_mark(made: Changes, body: event.Marked, at_ms: int) -> Changes:
-    rank = _RANK.get(body.mark)  # `refused` and `rejected` have their own events, not marks
+    # `refused` and `rejected` are reported by events of their own, and not by marks.
+    rank = _RANK.get(body.mark)
     if rank is None or rank <= _RANK.get(made.lease.mark, -1):
         return made
     state = LeaseState.ACCEPTED if body.mark in _UNSTARTED else LeaseState.RUNNING
@@ -152,7 +153,7 @@ def _take_refusal(made: Changes, body: event.Refused) -> Changes:
         return give_back(made, remark, made.lease.node)
     if cause is not None or body.why in (JobRefusal.STOPPED, JobRefusal.TOMBSTONED):
         return end_unstarted(made, FailureKind.STOPPED, cause or remark, remark)
-    if came_back:  # The coordinator requested it, so there is no pause, and it does not count as a try.
+    if came_back:  # The coordinator requested the end, so there is no pause, and no retry is counted.
         return _back_to_queue(made, remark)
     if waits or (body.why in _REBIND and made.case.came_back + 1 < MAX_BINDINGS):
         made = _back_to_queue(made, remark)
@@ -162,7 +163,7 @@ def _take_refusal(made: Changes, body: event.Refused) -> Changes:
 
 
 def _take_revocation(made: Changes, body: event.Revoked) -> Changes:
-    remark = f"{made.lease.node} never started it: {body.reason}"
+    remark = f"{made.lease.node} never started the job: {body.reason}"
     made = _close_with(made, Closed.REVOKED, "revoked", remark)
     if _is_moot(made):
         return give_back(made, remark, made.lease.node)
@@ -171,11 +172,11 @@ def _take_revocation(made: Changes, body: event.Revoked) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class NotTaken(Signal):
-    """The node's journal, reported after start-by, does not name the lease: it will never run there."""
+    """Signal that the node's journal, after start-by, does not name the lease, which will never run there."""
 
     def apply(self, made: Changes) -> Changes:
-        """Close a lease that the node's journal does not name after start-by: it will never run there."""
-        remark = f"{made.lease.node} never took the job; it may be bound again"
+        """Close the lease, and let the run be bound again."""
+        remark = f"{made.lease.node} never took the job; the run may be bound again"
         made = _close_with(made, Closed.NEVER_ACCEPTED, "never accepted", remark)
         if _is_moot(made):
             return give_back(made, remark, made.lease.node)
@@ -192,12 +193,12 @@ def _close_with(made: Changes, how: Closed, verdict: str, remark: str) -> Change
 
 
 def _is_moot(made: Changes) -> bool:
-    """Whether the run no longer depends on this job: it has ended, or a newer lease replaced it."""
+    """Whether the run no longer depends on this job, as it has ended or a newer lease replaced this one."""
     return not made.case.newest or made.run.state is RunState.ENDED
 
 
 def _back_to_queue(made: Changes, reason: str) -> Changes:
-    """Requeue the attempt, to be bound again."""
+    """Let the attempt wait for a node again."""
     made = made.put(replace(move_run(made.run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED))
     made = give_back(made, reason, made.lease.node)
     return reserve_as_before(made, reason) if made.lease.ahead else made
@@ -205,7 +206,7 @@ def _back_to_queue(made: Changes, reason: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Doubted(Signal):
-    """The node's journal no longer has a job that the node had accepted."""
+    """Signal that the node's journal no longer has a job that the node had accepted."""
 
     why: str
 
@@ -219,7 +220,7 @@ class Doubted(Signal):
 
 @dataclass(frozen=True, slots=True)
 class NodeSilent(Signal):
-    """The lease's node is silent (`back`: it is heard again)."""
+    """Signal that the lease's node is silent (`back`: it is heard again)."""
 
     back: bool = False
 
@@ -234,12 +235,12 @@ class NodeSilent(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Quarantined(Signal):
-    """The lease's node was quarantined."""
+    """Signal that the lease's node was quarantined."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Record that the node is quarantined: an active run continues, an offered one waits for that."""
+        """Record that the node is quarantined: an active run continues, a pending one waits until it ends."""
         node = made.lease.node
         made = made.tell("node", node, "quarantined", f"{node} is quarantined: {self.why}")
         if made.run.state is not RunState.PENDING:
@@ -250,13 +251,13 @@ class Quarantined(Signal):
 
 @dataclass(frozen=True, slots=True)
 class UnknownLease(Signal):
-    """A node names a lease of this run that our ledger does not know: the ledger was restored."""
+    """Signal that a node names a lease of this run that the ledger lacks because it was restored."""
 
     node: str
     number: int
 
     def apply(self, made: Changes) -> Changes:
-        """Send the node a tombstone for a lease that this restored ledger does not know."""
+        """Send the node a tombstone, which ends a lease that this restored ledger lacks."""
         body = Tombstone(run=made.run.id, up_to_lease=self.number, reason="the ledger was restored")
-        remark = f"the node runs lease {self.number}, which the ledger does not know"
+        remark = f"the node runs lease {self.number}, which the ledger does not have"
         return made.send(self.node, body).tell("node", self.node, "unknown", remark)

@@ -1,4 +1,4 @@
-"""Decides whether another attempt follows, with which provider, from where, and its task's preface."""
+"""Decides whether another attempt follows, with which provider and files, and the text before its task."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _AGAIN = (
 
 
 def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Run:
-    """Return the run with a preface for its next attempt; unchanged if no model reads it, or if too long."""
+    """Return the run with a text on the failure before its next task; unchanged if unread or too long."""
     kind = RUNTIMES.get(run.runtime)
     if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
         return run
@@ -45,8 +45,8 @@ _FILES = " What you had changed is in the files."
 
 
 def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
-    """Return the run whose next attempt continues from this one's change and, on that node, in its session.
-    Unchanged, to begin anew, if this attempt left nothing or its files contain a secret."""
+    """Return the run, whose next attempt continues from this attempt's change and, on that node, its session.
+    Unchanged, so that it starts over, if this attempt left nothing or its files contain a secret."""
     kind = RUNTIMES.get(run.runtime)
     was_not_to_write = run.read_only and claims.commit is not None
     if kind is None or kind.own or run.takes_turns or claims.exposed or was_not_to_write:
@@ -64,8 +64,8 @@ def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
 
 
 def without_session(run: Run, *, first: bool = True) -> Run:
-    """Return the run whose next attempt does not continue an earlier attempt's session. `first`: it continues
-    the session with which a user let the run begin, if any."""
+    """Return the run, whose next attempt does not continue an earlier attempt's session. `first`: it
+    continues the session, if any, that the user chose for the run."""
     if run.resumes_on is None:
         return run
     begins = NextAttempt.of(run)
@@ -73,7 +73,7 @@ def without_session(run: Run, *, first: bool = True) -> Run:
 
 
 def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> dict[str, Any]:
-    """Return the result with what earlier attempts left for this one, which may have added nothing."""
+    """Return the result, extended by what earlier attempts left for this one, which may have added none."""
     left = [one for one in NextAttempt.of(run).went_on if one.after < attempt.attempt]
     if not left or attempt.outcome is Outcome.SUPERSEDED:
         return result
@@ -127,14 +127,14 @@ def _format_end(code: int | None, signal: int | None) -> str:
 
 
 def _is_carried(run: Run) -> bool:
-    """Whether a node would accept the job's size: it refuses a larger one unread."""
+    """Whether the job is small enough for a node, which refuses a larger job without reading it."""
     if len(task_of(run).encode(errors="replace")) > MAX_TASK_BYTES:
         return False
     return not may_exceed(run, MAX_ENVELOPE_BYTES) or size_of(run) <= MAX_ENVELOPE_BYTES
 
 
 def switch_provider(run: Run, nodes: Iterable[NodeView]) -> Run | None:
-    """Return the run with its other provider; None if it has none, or no node could take it now."""
+    """Return the run with its other provider; None if it has no other one, or no node could take it now."""
     choice = ModelChoice.of(run)
     if not (fields := choice.other):
         return None
@@ -145,7 +145,7 @@ def switch_provider(run: Run, nodes: Iterable[NodeView]) -> Run | None:
 
 
 def find_fitting_nodes(run: Run, nodes: Iterable[NodeView]) -> Iterator[NodeView]:
-    """Yield the nodes that could take the run, now or when they are free."""
+    """Yield the nodes that could take the run, now or once they have a free slot."""
     return (view for view in nodes if can_be_had(view) and not explain_misfit(run, view))
 
 
@@ -156,7 +156,7 @@ _MOST_DOUBLINGS = 5
 
 
 class RetryCause(StrEnum):
-    """Causes of failure, by the retry that follows."""
+    """Causes of failed attempts, each with its own kind of retry."""
 
     RATE_LIMIT = "rate limit"
     MODEL_SERVER = "model server"
@@ -171,8 +171,8 @@ class RetryCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """The retries for one cause. `most`: how often PanCode retries automatically; `pauses`: in retry pauses;
-    `grows`: each pause is double the previous one."""
+    """The retries for one cause. `most`: how often PanCode retries automatically; `pauses`: the wait before a
+    retry, in units of the retry pause; `grows`: each wait is double the previous one."""
 
     step: str
     most: int
@@ -185,8 +185,8 @@ RULES: dict[RetryCause, RetryRule] = {
         "the same again, once the provider accepts calls again", 4, 3, grows=True
     ),
     RetryCause.MODEL_SERVER: RetryRule("the same again", 1, 1),
-    RetryCause.INFRASTRUCTURE: RetryRule("on another node; on the same one when no other can take it", 1, 1),
-    RetryCause.UNFIT_NODE: RetryRule("on another node; not at all when no other can take it", 1),
+    RetryCause.INFRASTRUCTURE: RetryRule("on another node, or on the same one if no other can take it", 1, 1),
+    RetryCause.UNFIT_NODE: RetryRule("on another node, or not at all if no other can take it", 1),
     RetryCause.VERIFICATION: RetryRule("with the output of the gates before the task", 0),
     RetryCause.TASK: RetryRule("with the error before the task", 0),
     RetryCause.DRAIN: RetryRule("on another node", 0, 1),
@@ -216,18 +216,18 @@ CAUSES: dict[FailureKind, RetryCause] = {
     FailureKind.NODE_LOST: RetryCause.LOST,
     FailureKind.CANNOT_START: RetryCause.SESSION,
 }
-"""The cause of each failure. An unlisted failure is never retried: it would end in the same way."""
+"""The cause of each kind of failure. Other failures are never retried, as they would end in the same way."""
 MOVES = (RetryCause.INFRASTRUCTURE, RetryCause.UNFIT_NODE)
 """The causes after which another node is preferred, if one can take the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Another attempt follows, after `pauses` units of the retry pause."""
+    """A decision that another attempt follows, after `pauses` units of the retry pause."""
 
     cause: RetryCause
     number: int
-    """The number of this retry for its cause: 1 for the first one."""
+    """The number of this retry among those for its cause; the first is 1."""
     most: int
     pauses: int
 
@@ -238,7 +238,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class NoRetry:
-    """No other attempt follows. `why`: the reason to show; empty if no attempt would be expected."""
+    """The decision that no attempt follows. `why`: the reason to show; empty if none would be expected."""
 
     why: str = ""
 
@@ -253,11 +253,11 @@ def after_failure(
         return NoRetry()
     if cause is RetryCause.LOST and not (run.read_only or run.on_lost == "retry"):
         return NoRetry(
-            "lost: it writes, and its node may still be running it (--on-lost retry allows a retry)"
+            "lost: the run writes, and its node may still be running it (--on-lost retry allows a retry)"
         )
     if cause is RetryCause.UNFIT_NODE and not elsewhere:
         return NoRetry()
-    if cause is RetryCause.SESSION and run.resumes_on is None:  # A user requested this session.
+    if cause is RetryCause.SESSION and run.resumes_on is None:  # Keep the session if a user requested it.
         return NoRetry()
     used, most = sum(_is_of(cause, one) for one in attempts), most_retries(run, cause)
     if run.max_attempts is not None and run.attempt >= run.max_attempts:
@@ -273,7 +273,7 @@ def after_failure(
 
 
 def most_retries(run: Run, cause: RetryCause) -> int:
-    """Return the most retries for this cause; `--attempts` may raise it, and limits all causes together."""
+    """Return the most retries for this cause; `--attempts` may raise this, and limits all causes together."""
     retries = 0 if run.max_attempts is None else run.max_attempts - 1
     limit = GateTerms.of(run).verify_retries
     if cause is RetryCause.VERIFICATION and limit is not None:
@@ -282,7 +282,7 @@ def most_retries(run: Run, cause: RetryCause) -> int:
 
 
 def pause_ms(retry: Retry, unit_ms: int, asked_ms: int = 0) -> int:
-    """Return the length of the run's pause. `asked_ms`: the pause that its provider requested."""
+    """Return the pause before the retry in ms. `asked_ms`: the pause that the run's provider requested."""
     if retry.cause is RetryCause.RATE_LIMIT and asked_ms > 0:
         return min(asked_ms, LONGEST_WAIT_MS)
     return retry.pauses * unit_ms

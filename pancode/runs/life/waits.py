@@ -1,4 +1,4 @@
-"""When a run begins to wait for a user, and when it stops waiting."""
+"""Decides when a run begins to wait for a user and when the wait ends, and how messages reach its agent."""
 
 from __future__ import annotations
 
@@ -44,34 +44,34 @@ LOST = "the coordinator gave this run up as lost on its node, so the command can
 
 
 def open_question(made: Changes) -> Changes:
-    """Put the run into the inbox, where it waits for a user. Idempotent."""
+    """Put the run's question to a user into the inbox. Idempotent."""
     if made.case.action(ActionKind.USER) is not None:
         return made
     return made.follow(ActionKind.USER, made.run.created_by)
 
 
 def ask_first(made: Changes) -> Changes:
-    """Let the run begin only when a user has approved it."""
+    """Make the run wait for a user's approval before it begins."""
     run = made.run
     return open_question(made.put(replace(run, reason=FIRST, waits=WaitReason.USER)))
 
 
 def close_question(made: Changes) -> Changes:
-    """Remove the run's question from the inbox, and examine a workflow that waited for it. Idempotent."""
+    """Remove the run's question from the inbox; let a workflow that waited for it continue. Idempotent."""
     action = made.case.action(ActionKind.USER)
     over = made.done(action)
     return over if action is None or not is_blocked(made.run) else over.advance()
 
 
 def calls_over(made: Changes) -> Changes:
-    """Close the calls of an agent that no longer works, so that no user is asked about them. Idempotent."""
+    """Close the calls of an agent that stopped working, so that no user is asked about them. Idempotent."""
     if not inbox.open_calls(made.run):
         return made
     return close_question(made.put(inbox.all_closed(made.run)))
 
 
 def calls_lost(made: Changes) -> Changes:
-    """Deny each open call of an attempt that is given up, as its agent may still wait. Idempotent."""
+    """Deny the open calls of an attempt that is given up, as its agent may still wait. Idempotent."""
     for row in inbox.open_calls(made.run).values():
         made = deny_call(made, inbox.make_question(row), LOST)
     return calls_over(made)
@@ -85,16 +85,16 @@ def deny_call(made: Changes, question: CallAsked, words: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class ToldByUser(Signal):
-    """A user sends the run a message."""
+    """A user's message to the run."""
 
     text: str
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give the run a user's message: with its task before a job is signed, else to its agent if it
-        listens, else store it for the run's continuation. UsageError if the run accepts no messages."""
+        """Deliver a user's message: with the task before a job is signed, else to the run's agent if it
+        accepts any, else store it for the continuation. UsageError if the run accepts no messages."""
         session = made.case.session
-        # the message begins the next interactive run
+        # If a user changed the session's terms, the message begins the next interactive run.
         changes = session is not None and session.chosen_by is not None
         waits = made.run.state is RunState.PENDING and not made.case.open_leases and not changes
         news = () if session is None else session.news
@@ -117,30 +117,29 @@ class ToldByUser(Signal):
 
 @dataclass(frozen=True, slots=True)
 class ToldByFleet(Signal):
-    """An orchestrator's session that waits for a message or is suspended gets the results of its runs."""
+    """Results of runs, for the orchestrator's session that started them and now waits or is suspended."""
 
     text: str
 
     def apply(self, made: Changes) -> Changes:
-        """Report the results of its runs to an orchestrator's session, in a turn or in its next interactive
-        run."""
+        """Report the results to the orchestrator's session, in a turn or in its next interactive run."""
         made = add_message(made, FLEET, self.text)
         if made.run.state is RunState.ENDED:
             made = made.follow(ActionKind.GO_ON, made.run.created_by)
-        made = deliver_messages(made).tell("fleet", "runs that it began", "told", self.text[:500])
-        return made.record("fleet", "info", "session informed of the runs that it began")
+        made = deliver_messages(made).tell("fleet", "runs that it started", "told", self.text[:500])
+        return made.record("fleet", "info", "session informed of the runs that it started")
 
 
 @dataclass(frozen=True, slots=True)
 class ToldByTracker(Signal):
-    """The run's issue has changed. The first line of the text names the issue; the issue's own text follows
-    as material."""
+    """A change of the run's issue. The first line of the text names the issue; then the issue's own text
+    follows, marked as material."""
 
     text: str
 
     def apply(self, made: Changes) -> Changes:
         """Send the run its issue's current text: as news of its session, with its task before a job is
-        signed, or to its active agent. It is not from a user, so it begins no turn, and no later run gets it.
+        signed, or to its active agent. As no user sent it, it begins no turn, and no later run gets it.
 
         UsageError if no agent would read it.
         """
@@ -169,7 +168,7 @@ class ToldByTracker(Signal):
 
 
 def add_message(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
-    """Add a message to the run; `laid`: how it is delivered already, such as with its task."""
+    """Add a message to the run; `laid`: how the message was delivered, if it already was."""
     run, number = made.run, len(made.case.words) + 1
     who = by if run.takes_turns else "A user"
     line = text if by == TRACKER else f"{who} adds: {text}"
@@ -179,14 +178,14 @@ def add_message(made: Changes, by: str, text: str, laid: str = "", for_next: boo
 
 
 def find_listening_lease(made: Changes) -> Lease | None:
-    """Return the lease whose agent is active and accepts messages at its next turn; None: there is none."""
+    """Return the lease whose agent is active and accepts messages at its next turn; None if no agent does."""
     lease = made.case.leases.get(made.run.lease)
     works = lease is not None and lease.state is LeaseState.RUNNING and lease.mark == Mark.SPAWNED
     return lease if works and can_receive_messages(made.run) else None
 
 
 def deliver_messages(made: Changes) -> Changes:
-    """Send the agent its undelivered messages; the node accepts each number once."""
+    """Send the agent its undelivered messages; the node accepts each message number only once."""
     lease = find_listening_lease(made)
     if lease is None:
         return made
@@ -198,16 +197,16 @@ def deliver_messages(made: Changes) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class TurnAsked(Signal):
-    """A user wants to cancel the current turn, or to suspend the interactive run after it. `turn`: the number
-    of the turn that the user saw; None: the current one."""
+    """A user's request to cancel the current turn, or to suspend the interactive run after it. `turn`: the
+    number of the turn that the user saw; None: the current one."""
 
     what: Literal["cancel", "rest"]
     by: str
     turn: int | None = None
 
     def apply(self, made: Changes) -> Changes:
-        """Cancel the current turn, or suspend the interactive run after it. UsageError: no program takes
-        turns."""
+        """Cancel the current turn, or suspend the interactive run after it. UsageError if no turn is
+        possible."""
         lease = find_listening_lease(made)
         if lease is None or not made.run.takes_turns:
             raise UsageError(
@@ -229,12 +228,12 @@ class TurnAsked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LeftWorkspace(Signal):
-    """A user leaves the workspace that this active run has kept open."""
+    """A user's request to leave the workspace that this active run has kept open."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Ask the node to end the active run that has kept the workspace open for a user."""
+        """Request the node to end the active run that has kept the workspace open for a user."""
         lease, (what, number) = made.case.leases[made.run.lease], LEAVES
         made = made.send(lease.node, TurnControl(identity=identity_of(lease), number=number, what=what))
         made = made.tell("user", "workspace", "left", f"by {self.by}")
@@ -243,7 +242,7 @@ class LeftWorkspace(Signal):
 
 @dataclass(frozen=True, slots=True)
 class GivesWay(Signal):
-    """The interactive run, which waits for a message, gives its slot to another run."""
+    """A request that the interactive run, which waits for a message, gives its slot to another run."""
 
     run: str
 
@@ -261,31 +260,32 @@ class GivesWay(Signal):
 
 
 def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
-    """Record that a turn of the interactive run has ended. Idempotent: the receipt reports it again. A turn
-    out of order is dropped, as it would hide those that follow."""
+    """Record that a turn of the interactive run has ended. Idempotent, as the receipt reports the turn again.
+    A turn out of order is dropped, as it would hide later turns."""
     if not made.run.takes_turns or turn.number != conversation.ended_turns(made.run) + 1:
         return made
     words = conversation.in_turn(made.case.words, turn, made.run.attempt)
     made = made.put(conversation.add_turn(made.run, turn, at_ms), *words)
-    made = calls_over(made)  # A call waits only during its turn.
+    made = calls_over(made)  # A call waits for a user only during its turn.
     made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
     session = made.case.session
     by = None if session is None else session.chosen_by
-    if by is None or find_listening_lease(made) is None:  # before its program began, it cannot be suspended
+    # The interactive run cannot be suspended before its program has started.
+    if by is None or find_listening_lease(made) is None:
         return made
     return TurnAsked("rest", by).apply(made)
 
 
 @dataclass(frozen=True, slots=True)
 class TermsAsked(Signal):
-    """A user gives the session other terms, which apply from its next interactive run on."""
+    """A user's choice of other terms for the session, which apply from its next interactive run on."""
 
     terms: InteractiveTerms
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Set the terms of the session's next interactive run; an active one is suspended after its turn.
-        Idempotent. The current interactive run keeps its own mode and level: they are in its signed job."""
+        """Set the terms of the session's next interactive run; an active run is suspended after its turn.
+        Idempotent. The current run keeps its own mode and level, as its signed job contains them."""
         session, wanted = made.case.session, self.terms.as_json()
         if session is None:
             return made
@@ -302,17 +302,18 @@ class TermsAsked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class SessionClosed(Signal):
-    """A user ends the session whose newest run this is."""
+    """A user's request to end the session whose newest run this is."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End a session for a user: an active run is suspended, a waiting one never begins. Idempotent."""
+        """End the session: an active run is suspended, a waiting run never begins. Idempotent."""
         session = made.case.session
         if session is None or session.closed_by is not None:
             return made
         made = close_question(made) if conversation.is_cut_by_cap(made.run) else made
-        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # no question whether to continue
+        # A closed session has no question about more budget.
+        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)
         made = made.put(run, replace(session, closed_by=self.by))
         made = made.tell("user", "session", "ended", f"by {self.by}")
         made = made.record("people", "info", "session ended", by=self.by)
@@ -324,7 +325,7 @@ class SessionClosed(Signal):
 
 
 def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
-    """Mark these messages as delivered, as the node reports that the agent got them."""
+    """Mark these messages as delivered, because the node reported that the agent got them."""
     waited = {one.number for one in select_unread(made.case.words, made.run.attempt)}
     new = [number for number in numbers if number in waited]
     made = made.put(*conversation.mark_delivered(made.case.words, numbers, made.lease.attempt))
@@ -333,7 +334,7 @@ def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
 
 
 def report_undelivered(made: Changes) -> Changes:
-    """Record in an ending run's timeline how many messages its agent did not get."""
+    """Record in the ending run's timeline how many messages its agent did not get."""
     left = len(conversation.select_undelivered(made.case.words))
     if not left:
         return made
@@ -348,8 +349,8 @@ def move_messages(made: Changes, run: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Continued(Signal):
-    """A new run continues from this run's result. `sole`: only one may, as with an answer. `program`: the
-    program that answered; empty: a user did. `past_cap`: a user has approved continuing beyond the cap."""
+    """Signal that a new run continues from this one. `sole`: only one run may, as with an answer. `program`:
+    the program that answered; empty: a user did. `past_cap`: a user approved continuing beyond the cap."""
 
     run: str
     by: str
@@ -358,11 +359,11 @@ class Continued(Signal):
     past_cap: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Record the run that continues from this one. RefusedError or UsageError if only one may, and it was
-        already answered or denied."""
+        """Record the run that continues from this one. RefusedError or UsageError if only one run may, and
+        the question was already answered or denied."""
         if self.sole:
             must_be_free(made.run)
-            # It may have been denied since the answer was checked.
+            # The item may have been denied since the answer was checked.
             action = made.case.action(ActionKind.USER)
             if is_blocked(made.run) or self.past_cap:
                 must_wait(made.run, action, ItemKind.QUESTION, ItemKind.PERMISSION)

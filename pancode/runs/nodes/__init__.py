@@ -1,1 +1,1 @@
-"""The engine's view of its nodes: heartbeats, silence, and limits in Redis."""
+"""Nodes as the engine sees them: heartbeats, silence, and limits in Redis."""

@@ -1,4 +1,4 @@
-"""Stores receipts that settle nothing (orphans, rejected ones): a limited number per node and day."""
+"""Stores receipts that settle nothing (orphaned, rejected), a limited number per node and day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pancode.runs.unit_of_work import Work
 
 
 def shut_out(work: Work, node: Node, why: str) -> None:
-    """Quarantine the node. Its active runs continue there; their timelines record why the node is silent."""
+    """Quarantine the node. Its active runs continue; their timelines record why the node is silent."""
     work.tx.put(replace(node, quarantined=why))
     work.audit("trust", "error", "node quarantined", node=node.name, why=why)
     for lease in open_leases(work.tx, tag=node.tag):
@@ -25,9 +25,9 @@ DAY_MS = 86_400_000
 
 
 def store_foreign_receipt(work: Work, name: str, receipt: StoredReceipt) -> bool:
-    """Store a foreign receipt; return whether it is in the ledger now, and may be answered.
+    """Store a receipt that settles nothing; return whether the ledger now has it, so that it may be answered.
 
-    It is not stored if the node has used its share of the day, which quarantines it, or while the disk is
+    It is not stored if the node has used up its daily limit, which quarantines it, or while the disk is
     nearly full: without an answer the node keeps the receipt, and sends it again.
     """
     node = work.tx.get(Node, name)
@@ -38,7 +38,7 @@ def store_foreign_receipt(work: Work, name: str, receipt: StoredReceipt) -> bool
 
 
 def one_more(work: Work, name: str) -> bool:
-    """Whether an unstored receipt may be answered: each answer is stored until the node has seen it."""
+    """Whether a receipt may be answered without being stored; it counts, as its answer is stored."""
     node = work.tx.get(Node, name)
     return node is not None and node.quarantined is None and _count(work, node, 0)
 
@@ -54,7 +54,7 @@ def _fits_share(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
 
 
 def _count(work: Work, node: Node, size: int) -> bool:
-    """Count one more receipt of the node; return False if it exceeds the limit and quarantines the node."""
+    """Count one more receipt of the node; if this exceeds its limit, quarantine the node and return False."""
     day, before = work.core.wall_ms() // DAY_MS, _kept_today(work, node)
     now = ForeignReceipts(before.receipts + 1, before.size + size)
     why = too_much_evidence(now, work.core.rules.evidence)
@@ -67,7 +67,7 @@ def _count(work: Work, node: Node, size: int) -> bool:
 
 
 def _kept_today(work: Work, node: Node) -> ForeignReceipts:
-    """Return the number of the node's receipts counted today, and their bytes."""
+    """Return the number and the bytes of the node's receipts that were counted today."""
     stored = work.tx.get(Setting, KEPT + (node.tag or ""))
     known = stored.value if stored is not None and isinstance(stored.value, dict) else {}
     if known.get("day") != work.core.wall_ms() // DAY_MS:
@@ -76,5 +76,5 @@ def _kept_today(work: Work, node: Node) -> ForeignReceipts:
 
 
 def reset_share(tx: Transaction, node: Node) -> None:
-    """Reset the node's share of the day, after a user has examined it."""
+    """Reset the node's daily limit of such receipts, after a user has examined the node."""
     tx.delete(Setting, KEPT + (node.tag or ""))

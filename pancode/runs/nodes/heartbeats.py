@@ -1,4 +1,4 @@
-"""Reads heartbeats: which nodes send them, in which epoch, and whether one has seen more than this ledger."""
+"""Reads heartbeats: which nodes send them, in which epoch, and whether one knows more than this ledger."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pancode.runs.unit_of_work import Work, list_tombstones, unit_of_work
 
 TWINS = "two nodes answer with its key at the same time: one is a copy of the other, or was restored"
 MOST_SESSIONS = 16
-"""How many of a node's latest sessions are remembered, as a node may begin any number."""
+"""How many of a node's latest sessions are remembered; a node may begin any number of them."""
 
 
 def detect_shared_key(core: Core, node: Node, heartbeat: Heartbeat) -> bool:
     """Quarantine the node if this heartbeat proves that two nodes use one key; return whether it does.
 
-    Each start of a node agent begins a new session, and two sessions of one home never run at the same time.
-    Proof: each of two sessions has echoed a heartbeat that we sent after hearing the other one. No delayed or
+    Each start of a node agent begins a new session, and two sessions of one installation never run at once.
+    Proof: each of two sessions has echoed a heartbeat sent to it after the other one was heard. No delayed or
     repeated old message can do that.
     """
     if not _is_proof(core, heartbeat):
         return False
-    # After its release, a node is judged only by new heartbeats.
+    # After its release from quarantine, a node is judged only by new heartbeats.
     core.live.contacts.sessions.pop(heartbeat.node)
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
@@ -55,9 +55,9 @@ def _is_proof(core: Core, heartbeat: Heartbeat) -> bool:
 
 
 EPOCHS_AHEAD = 10_000
-"""How far the epoch that a node reports may exceed ours, or those that could exist by now."""
+"""How far an epoch that a node reports may exceed the current one, or the largest that can exist by now."""
 MOST_RAISES = 5
-"""How often one node may raise the epoch, as each time voids the offers to all other nodes."""
+"""How often one node may cause a rise of the epoch, which cancels the jobs offered to all other nodes."""
 
 
 def read_heartbeats(core: Core) -> None:
@@ -74,12 +74,13 @@ def read_heartbeats(core: Core) -> None:
                 continue
             try:
                 _take_heartbeat(core, node, heartbeat)
-            except (ValueError, KeyError, ArithmeticError) as exc:  # it must not block other nodes
+            # An error with one node must not block other nodes.
+            except (ValueError, KeyError, ArithmeticError) as exc:
                 raise_alarm(core, node, "heartbeat", type(exc).__name__, str(exc))
 
 
 def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
-    """Count a dropped message, and record it once for each node and reason until the next start."""
+    """Count a dropped message; record it in the audit once for each node and reason until the next start."""
     key = f"{node.name}:{what}:{code}"
     count = core.live.tally.refusals.get(key, 0) + 1
     core.live.tally.refusals[key] = count
@@ -89,10 +90,10 @@ def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
 
 
 def _take_heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
-    """Process a heartbeat if it is of this fleet, possible, and newer than the node's last one."""
+    """Process a heartbeat if it is of this fleet, plausible, and newer than the node's last one."""
     if heartbeat.fleet != core.fleet or heartbeat.node != node.tag:
         return
-    # Whether a coordinator of this fleet can have sent the reported epoch and message.
+    # Check that a coordinator of this fleet can have sent the reported epoch and message number.
     epoch = max(core.epoch, heartbeat.epoch_seen)
     raised = core.live.contacts.raised.get(heartbeat.node, 0)
     possible = (
@@ -115,19 +116,20 @@ def _take_heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
             for word in words:
                 work.send(node.name, word)
     if last is None or last.heartbeat.nonce != heartbeat.nonce:
-        core.live.heartbeats.due_now()  # it waits for an answer, so the next heartbeat is sent in this pass
+        # The node waits for an answer, so the next heartbeat is sent in this pass.
+        core.live.heartbeats.due_now()
     facts = quote_advice(heartbeat.facts, node.name)
     core.live.contacts.last_heartbeats[heartbeat.node] = LastHeartbeat(
         heartbeat.model_copy(update={"facts": facts})
     )
     paid = frozenset(one.name for one in facts.runtimes if one.login is LoggedIn.SUBSCRIPTION)
     core.live.contacts.subscriptions[node.name] = paid
-    # It was written after our last read. It may still list attempts as open that have ended since.
+    # Written after the last read, this heartbeat may still list attempts as open that have ended since.
     looked, freed = core.live.heartbeats.watch.last_ms, core.live.contacts.freed.pop(heartbeat.node, {})
     core.live.contacts.freed[heartbeat.node] = {one: ms for one, ms in freed.items() if ms > looked}
     _note_echo(core, heartbeat)
-    # Messages to the node that someone else wrote are recorded as the node reports them, each kind once. A
-    # node that obeys a lost key rejects all our messages until it is brought up: that is not a forgery.
+    # Messages that someone else sent to the node are recorded when the node reports them, each kind once. A
+    # node that accepts a lost key rejects all our messages until it is brought up; this is no forgery.
     if node.obeys in (None, core.key.public.keyid, *core.former):
         for problem in heartbeat.facts.problems:
             if problem.code in FORGED:
@@ -137,7 +139,7 @@ def _take_heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
 
 
 def _note_key(core: Core, node: Node, heartbeat: Heartbeat) -> None:
-    """Sign for the node with our current key as soon as it knows that key; else with a former one.
+    """Sign for the node with the current key once the node knows it; until then with a former one.
 
     Messages signed with another key are removed from the stream: later, knowing only the new key, the node
     would report them as forged.
@@ -150,12 +152,14 @@ def _note_key(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     with unit_of_work(core) as work:
         edit_row(work.tx, Node, node.name, change=lambda row: replace(row, obeys=known))
         for body in map(_body_of, take_controls(work.tx, heartbeat.node)):
-            if not isinstance(body, Acknowledge):  # its countersignature is old; the receipt is sent again
+            # The countersignature of an acknowledgment is made with the old key; the node sends the receipt
+            # again.
+            if not isinstance(body, Acknowledge):
                 work.send(node.name, body)
 
 
 def _is_newer(heartbeat: Heartbeat, last: Heartbeat) -> bool:
-    """Whether the heartbeat is newer; across sessions, by its echo: an ended one cannot echo new ones."""
+    """Whether the heartbeat is newer; across sessions by its echo, as ended sessions cannot echo new ones."""
     if heartbeat.session == last.session:
         return heartbeat.seq > last.seq
     if heartbeat.echo is None:
@@ -164,19 +168,19 @@ def _is_newer(heartbeat: Heartbeat, last: Heartbeat) -> bool:
 
 
 def _note_echo(core: Core, heartbeat: Heartbeat) -> None:
-    """Record when the node was last heard, by our boot clock; only echoes of our heartbeats count."""
+    """Record when the node was last heard, by the boot clock; only echoes of our own heartbeats count."""
     echo, live, boot = heartbeat.echo, core.live, core.ports.clock.boot_ms()
     if echo is None or not live.contacts.first_epoch <= echo.epoch <= core.epoch or echo.ms > boot:
         return
     if echo.epoch == core.epoch:
         if echo.ms not in live.heartbeats.sent:
-            return  # Not ours: a heartbeat of another coordinator process with the same epoch.
+            return  # The echoed heartbeat was sent by another coordinator process with the same epoch.
         live.contacts.met.add(heartbeat.node)
     live.contacts.echoed_ms[heartbeat.node] = max(echo.ms, live.contacts.echoed_ms.get(heartbeat.node, 0))
 
 
 def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
-    """Avoid reusing an epoch or number that the node has seen but the restored ledger does not know."""
+    """Avoid reusing an epoch or message number that the node has seen but the restored ledger lacks."""
     reused = heartbeat.epoch_seen == core.epoch and heartbeat.node not in core.live.contacts.met
     behind = heartbeat.epoch_seen > core.epoch or reused
     if not behind and heartbeat.control_seen <= node.control_seq and heartbeat.epoch_seen <= node.epoch_seen:
@@ -196,13 +200,13 @@ def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
 
 
 def _caught_up(node: Node, heartbeat: Heartbeat) -> Node:
-    """Return the node with the epoch and number that it has seen."""
+    """Return the node with the highest epoch and message number that it has seen."""
     seen, number = max(node.epoch_seen, heartbeat.epoch_seen), max(node.control_seq, heartbeat.control_seen)
     return replace(node, epoch_seen=seen, control_seq=number)
 
 
 def _renumber_messages(work: Work, node: Node) -> None:
-    """Give waiting messages new numbers, as the old ones were used already; the node's settings first."""
+    """Give waiting messages new numbers, as the old ones were used; the node's settings come first."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
     waiting = take_controls(work.tx, node.tag)
@@ -215,7 +219,7 @@ def _renumber_messages(work: Work, node: Node) -> None:
 
 def say_settings(work: Work, node: Node) -> None:
     """Send the node's current settings under new numbers, in place of waiting messages about them. This
-    happens at each start, as a restored ledger does not know which messages the node got since."""
+    happens at each start, as a restored ledger does not know which messages the node has received since."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
     take_controls(work.tx, node.tag, _is_setting)

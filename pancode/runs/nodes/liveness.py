@@ -1,4 +1,4 @@
-"""Sends heartbeats to nodes, repeats control messages until they are seen, and turns silence into `lost`."""
+"""Sends heartbeats, repeats control messages until nodes have seen them, and declares silent nodes lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def record_contact(core: Core, reached: bool) -> None:
-    """Record whether Redis could be reached; the nodes' deadlines take it into account."""
+    """Record whether Redis was reachable; the deadlines of nodes take this into account."""
     tolerance = 3 * core.rules.heartbeat_ms
     core.live.heartbeats.watch = core.live.heartbeats.watch.looked(
         core.ports.clock.boot_ms(), tolerance, reached
@@ -68,17 +68,17 @@ def _sign_heartbeat(core: Core, node: Node, cursors: dict[str, int], now: tuple[
 
 
 def flush_controls(core: Core) -> None:
-    """Send the control messages that nodes have not yet seen; delete those that they have.
+    """Send the control messages that nodes have not seen yet; delete those that they have seen.
 
-    All waiting messages are examined if a node has seen more, or one is due again; otherwise only new ones:
-    in a busy fleet hundreds wait for the next heartbeat.
+    All waiting messages are examined if a node has seen more, or a message must be repeated; otherwise only
+    new ones: in a busy fleet hundreds wait for the next heartbeat.
     """
     boot, outbox = core.ports.clock.boot_ms(), core.live.outbox
     seen = {tag: last.heartbeat.control_seen for tag, last in core.live.contacts.last_heartbeats.items()}
     if seen == outbox.seen and boot < outbox.due_ms:
         waiting = _new_controls(core)
     else:
-        outbox.due_ms = 0  # If Redis is unavailable now, this is tried again.
+        outbox.due_ms = 0  # If Redis is unavailable now, the next pass tries again.
         with core.ports.ledger.transaction() as tx:
             removed = take_controls(tx, None, lambda message: seen.get(message.tag, -1) >= message.seq)
             waiting = tx.find(ControlMessage)
@@ -98,7 +98,7 @@ def _new_controls(core: Core) -> list[ControlMessage]:
 
 
 def _send_controls(core: Core, waiting: list[ControlMessage], boot: int) -> None:
-    """Send the messages that were never sent, or so long ago that they may have been lost."""
+    """Send the messages that were never sent, or were sent so long ago that they may have been lost."""
     due: dict[str, list[ControlMessage]] = {}
     for message in waiting:
         last, again_ms = core.live.outbox.sent_ms.get(_sent_key(message)), core.rules.control_again_ms
@@ -116,16 +116,16 @@ def _sent_key(message: ControlMessage) -> str:
 
 
 def judge_nodes(core: Core) -> None:
-    """Write the state of each node to the feed, and give up the leases of lost nodes."""
+    """Write changed states of nodes to the feed, and give up the leases of lost nodes."""
     with core.ports.ledger.transaction() as tx:
         views = core.views(tx)
     _tell_states(core, views)
-    # Leases of nodes that were silent for the whole deadline, while the coordinator was awake, end as `lost`.
+    # A lease ends as `lost` if its node was silent for the whole deadline while the coordinator was awake.
     with unit_of_work(core) as work:
         leases = open_leases(work.tx)
         if not leases and not core.live.outages.away:
             return
-        # The timeline of each active run records that its node is silent, and that it is heard again.
+        # The timeline of each active run records when its node is silent, and when the node is heard again.
         states = {view.node.name: view.state for view in views}
         away = work.core.live.outages.away
         for key, lease in list(away.items()):

@@ -16,7 +16,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 def enforce_quota(core: Core) -> None:
     """Quarantine nodes that store too much in Redis. Each check is one cheap command; all keys are measured
-    only after the server has filled up. It writes nothing that a full Redis would refuse."""
+    only once Redis has grown enough. This writes nothing to Redis, as a full Redis would refuse it."""
     boot, redis = core.ports.clock.boot_ms(), core.live.redis
     if redis.looked_ms >= 0 and boot - redis.looked_ms < core.rules.quota_look_ms:
         return
@@ -52,7 +52,7 @@ def _keep_out(core: Core) -> None:
 
 @hold_lock
 def let_in(core: Core, tag: str, password: str) -> None:
-    """Create or renew the node's own Redis user; RefusedError while the node is quarantined."""
+    """Create or renew the node's Redis user; RefusedError while the node is quarantined."""
     node = core.enrolled().get(tag)
     if node is None:
         raise NotFoundError(f"no node in the fleet has the key {tag}", fix="pancode node ls")
@@ -68,7 +68,7 @@ def let_in(core: Core, tag: str, password: str) -> None:
 
 @hold_lock
 def release_node(core: Core, name: str, by: str) -> bool:
-    """End the node's quarantine; return whether it was quarantined. The caller then calls `let_in`."""
+    """End the node's quarantine; return whether it was quarantined. The caller must then call `let_in`."""
     with unit_of_work(core) as work:
         node = work.tx.get(Node, name)
         if node is None or node.quarantined is None:

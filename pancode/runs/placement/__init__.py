@@ -1,1 +1,1 @@
-"""Which node takes which run, and when."""
+"""Placement: which node takes which run, and when."""

@@ -1,4 +1,4 @@
-"""Gives waiting runs to nodes that requested work: one signed job for each free slot, and some ahead."""
+"""Gives waiting runs to nodes that requested work: one signed job per free slot, and some in advance."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 def standing_of(
     work: Work, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]], lines: Lines
 ) -> Standing:
-    """Return the state for placement. `at`: nodes, and their free slots; `lines`: jobs waiting there."""
+    """Return the state for placement. `at`: nodes, and free slots by node; `lines`: jobs waiting on nodes."""
     core, tx = work.core, work.tx
     views, free = at
     paused = tx.get(Setting, "paused")
@@ -75,12 +75,12 @@ def standing_of(
 
 
 def has_rooms(tx: Transaction) -> bool:
-    """Whether any node has its own ceiling, so that a run's reservation decides where it may go."""
+    """Whether any node has its own ceiling, so that a run's reservation limits where the run may go."""
     return any(tx.starting(Setting, name, 1) for name in _OF_NODES)
 
 
 def _read_records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
-    """Return the records that are already in memory: binding reads none from the ledger."""
+    """Return the track records that are already in memory; none are read from the ledger here."""
     known = core.live.recent
     sums = known.sums if known is not None else {}
     return {kind: of_nodes(sums, *kind) for kind in {worker_kind(run) for run in waiting}} if sums else {}
@@ -89,7 +89,7 @@ def _read_records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[st
 def _read_room(
     core: Core, tx: Transaction, views: list[NodeView]
 ) -> dict[str, tuple[Balance, books.Ceilings]]:
-    """Return the balance and ceilings of each node with its own ceilings."""
+    """Return the balance and ceilings of each node that has its own ceilings, by node."""
     room = {}
     for name in (view.node.name for view in views):
         scope = books.node_scope(name)
@@ -100,8 +100,8 @@ def _read_room(
 
 
 def _read_due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, Decimal]:
-    """Return the reservations, in USD, of later attempts, which may be less than the estimate; `all_of_them`:
-    also of first attempts that were handed over before."""
+    """Return the USD reserved by later attempts, by run, which may be less than the estimate; `all_of_them`:
+    also by first attempts that were handed over before."""
     later = [
         (run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if all_of_them or run.attempt > 1
     ]
@@ -109,10 +109,10 @@ def _read_due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[st
 
 
 def free_slots(view: NodeView, leases: list[Lease], freed: Collection[str], hurry: str = "") -> int:
-    """Return the node's slots minus the leases that may occupy one, by our count and by the node's.
+    """Return the node's slots minus the leases that may use one, by the coordinator's and the node's count.
 
-    A heartbeat is seconds old: attempts that have ended since then (`freed`) still count. In a `hurry`, a
-    node with bounds set by its owner gets the lowest number.
+    The node's count is as of its last heartbeat, so attempts ended since then (`freed`) are subtracted. In a
+    `hurry`, a node whose number of slots varies gets its owner's lower bound.
     """
     if view.last is None:
         return 0
@@ -125,21 +125,21 @@ def free_slots(view: NodeView, leases: list[Lease], freed: Collection[str], hurr
 
 MANY, MANY_TICKETS = 16, 4
 SHOW_MS = 500
-"""With more than MANY waiting runs, reasons and tickets are refreshed at most once in this many ms."""
+"""If more than MANY runs wait, reasons and tickets are updated at most once in this many milliseconds."""
 LONG, MOST_EXPLAINED = 64, 8
-"""In a queue longer than LONG, one refresh records the reason of at most this many further runs that wait for
-the same thing."""
+"""In a queue longer than LONG, one update records the reason of at most this many more runs that wait for the
+same thing."""
 
 
 def bind_runs(core: Core, everything: bool = False) -> int:
-    """Bind the runs that can be bound now; return how many jobs were signed. Pushing them is a separate step.
-    `everything`: hand over as many jobs as the nodes accept, not only a few for each slot."""
+    """Bind the runs that can be bound now; return how many jobs were signed. Pushing the jobs is a separate
+    step. `everything`: hand over as many jobs as the nodes accept, not only a few for each slot."""
     with unit_of_work(core) as work:
         return bind_in(work, everything)
 
 
 def bind_in(work: Work, everything: bool = False) -> int:
-    """Do the same as `bind_runs` inside a transaction, whose commit makes the jobs durable."""
+    """Bind runs as `bind_runs` does, but inside a transaction, whose commit makes the jobs durable."""
     core, tx = work.core, work.tx
     queue = core.kept.waiting(tx)
     many = len(queue.all)
@@ -184,7 +184,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
 
 
 def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole: bool) -> int:
-    """Bind runs in order, and record why others wait; return how many were bound."""
+    """Bind runs in order, and record why other runs wait; return how many were bound."""
     core, placed, probes = work.core, 0, set[str]()
     for decision in decide_placements(turn.served(), standing, whole):
         if isinstance(decision, Placed):
@@ -192,7 +192,7 @@ def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole
             if not breaker_service.is_second_probe(core, decision.run, name, probes):
                 placed += _bind_run(work, decision)
                 turn.taken.update([name] if not decision.busy else ())
-            elif decision.run.reason != (why := f"the breaker of {name} first lets one other run through"):
+            elif decision.run.reason != (why := f"the breaker of {name} first lets another run through"):
                 work.signal(decision.run, Waits("placement", why, WaitReason.QUEUED))
             continue
         if decision.run.id not in turn.alone:
@@ -203,7 +203,7 @@ def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole
 
 
 class _Turn:
-    """The waiting runs that may be bound in this pass; each is read from the ledger when its turn comes."""
+    """The waiting runs that may be bound in this pass; each is read from the ledger only when needed."""
 
     def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
         self._work, self._queue, self._bound = work, queue, bound
@@ -231,29 +231,30 @@ class _Turn:
         return self._queue.all[run.id].wish
 
     def firsts(self) -> list[Run]:
-        """Return the first ready run of each group of runs with the same wishes, in placement order."""
+        """Return the first ready run of each group of runs with the same requirements, in placement order."""
         return in_order(run for run in self._ready.values() if run is not None)
 
     def served(self) -> Iterator[Run]:
-        """Yield the runs in order; a run is skipped once another with the same wishes found no place."""
+        """Yield the runs in order; skip a run once another with the same requirements found no slot."""
         for one in in_turn(self._groups, self.in_vain):
             run = self._run(one)
             if run is not None:
                 yield run
 
     def explain_more(self) -> None:
-        """Record why the other runs with the same wishes wait; in a long queue only some per refresh."""
+        """Record why other runs with the same requirements wait; in a long queue, only some per update."""
         left = MOST_EXPLAINED if len(self._queue.all) > LONG else LONG
         for wish, decision in self.in_vain.items():
             for name in self._queue.unexplained(wish, decision.why, self.alone, left):
                 run = self._work.tx.get(Run, name)
-                waits = name not in self._bound and name != decision.run.id  # perhaps given a session's slot
+                # This run may have been given the slot of a session.
+                waits = name not in self._bound and name != decision.run.id
                 if run is not None and waits and run.reason != decision.why:
                     self._work.signal(run, Waits("placement", decision.why, decision.kind))
                     left -= 1
 
     def _may_begin(self, one: WaitingRun) -> bool:
-        """Whether the run may begin, according to memory; a run with a long pause passes."""
+        """Whether the run may begin, as far as memory shows; a run with a long pause is included."""
         rules = self._work.core.rules
         left = (one.retry_at_ms or 0) - self._work.core.wall_ms()
         is_pausing = 0 < left <= max(rules.refused_pause_ms, rules.retry_pause_ms)
@@ -270,7 +271,7 @@ class _Turn:
 
 
 def _is_whole(work: Work, many: int) -> bool:
-    """Whether this pass decides about all waiting runs, not only about those with room now."""
+    """Whether this pass decides about all waiting runs, and not only about those for which a slot is free."""
     core = work.core
     if _is_explained(core, many):
         return False
@@ -284,7 +285,7 @@ def _is_explained(core: Core, many: int) -> bool:
 
 
 def push_offers(core: Core) -> None:
-    """Push each offered job that may still start to its node's queue; a repeated push has the same bytes."""
+    """Push each signed job that may still start to its node's queue; a repeated push sends the same bytes."""
     now, boot = core.now(), core.ports.clock.boot_ms()
     with core.ports.ledger.transaction() as tx:
         offered = tx.find(Lease, {"state": LeaseState.OFFERED})
@@ -300,7 +301,7 @@ def push_offers(core: Core) -> None:
 
 
 def show_tickets(core: Core) -> None:
-    """Show the waiting runs in the pool queues if they have changed; a long queue is shown less often."""
+    """Write tickets of waiting runs to the pool queues if these have changed; a long queue less often."""
     boot, known = core.ports.clock.boot_ms(), core.live.binding
     pause = max(SHOW_MS, known.shown) if known.shown > MANY_TICKETS else 0
     if boot - known.shown_ms < pause:
@@ -317,8 +318,8 @@ def show_tickets(core: Core) -> None:
 
 
 def _is_due(work: Work, run: Run) -> bool:
-    """Whether the run's pause is over. A long pause was requested by a provider; it is also over if the wall
-    clock was set back before the end of the previous attempt."""
+    """Whether the run's pause is over. A long pause was requested by a provider; it also ends if the wall
+    clock was set back to before the end of the previous attempt."""
     if run.waits is not None and run.waits.is_held:
         return False
     rules, now = work.core.rules, work.core.wall_ms()
@@ -330,17 +331,17 @@ def _is_due(work: Work, run: Run) -> bool:
 
 
 def _may_still_run(work: Work, run: Run) -> bool:
-    """Whether a node may still run an attempt that a restored ledger does not know; a tombstone was sent."""
+    """Whether a node may still run an attempt that this restored ledger lacks; a tombstone was sent."""
     if not work.core.live.journals.strays.get(run.id) or run.read_only or run.on_lost == "retry":
         return False
-    why = "a node is still ending an attempt that this ledger does not know"
+    why = "a node is still ending an attempt that this ledger does not have"
     if run.reason != why:
         work.signal(run, Waits("placement", why, WaitReason.OLDER_ATTEMPT))
     return True
 
 
 def _has_hold(work: Work, run: Run) -> bool:
-    """Whether the attempt has its reservation: admission took the first one; later attempts take it here."""
+    """Whether the attempt has its reservation: admission takes the first; later attempts take theirs here."""
     if run.attempt == 1:
         return True
     due = work.signal(run, Due(work.core.budget_scopes(work.tx, run)))
@@ -353,7 +354,7 @@ def _bind_run(work: Work, placed: Placed) -> bool:
     try:
         _offer_what_is_left(core, case.run)
         job = _make_job(core, work.tx, case, placed)
-    except WorkspaceError as exc:  # For example, the coordinator's disk is full.
+    except WorkspaceError as exc:  # This happens if the coordinator's disk is full, for example.
         if case.run.reason != str(exc):
             work.signal(case.run, Waits("placement", str(exc), WaitReason.QUEUED))
         return False
@@ -369,7 +370,7 @@ def _bind_run(work: Work, placed: Placed) -> bool:
 
 
 def _offer_what_is_left(core: Core, run: Run) -> None:
-    """Let a continued run's attempt fetch the earlier attempt's commit as its snapshot. WorkspaceError."""
+    """Make the earlier attempt's commit the snapshot that a continued run's attempt gets. WorkspaceError."""
     place = workspace_of(run)
     if place is not run.workspace:
         taken = SnapshotTaken(place["repo"], place["base"], place["snapshot"], place["object_format"])
@@ -377,7 +378,7 @@ def _offer_what_is_left(core: Core, run: Run) -> None:
 
 
 def _make_job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job:
-    """Return the job with a lease number that was never used before."""
+    """Return the job, with a lease number that was never used before."""
     node = placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
@@ -395,11 +396,11 @@ def _make_job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job
 
 
 TIMES_AHEAD = 5
-"""A node may take this many times as long to start a waiting job, as it first fetches its snapshot."""
+"""A node may take this many times as long to start a job that waits there: it first fetches the snapshot."""
 
 
 def _choose_job_time(core: Core, placed: Placed) -> int:
-    """Return the job's time. Each job handed over ahead has a later one: its place in the node's queue."""
+    """Return the job's issue time, which grows with each job handed over ahead, as the order in the queue."""
     wall, last = core.wall_ms(), core.live.binding.handed_ms
     if placed.busy:
         wall = last + 1 if 0 <= last - wall < 1_000 else wall

@@ -1,4 +1,4 @@
-"""What is passed over for some time: open circuit breakers, fed by ended attempts, and unfit nodes."""
+"""Keeps runs from nodes for some time, by circuit breakers or after nodes have refused a job."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from pancode.runs.placement.breakers import (
 from pancode.runs.placement.placement import Shun
 
 RESET = "breaker-reset:"
-"""The prefix of a setting that records when a user reset the breaker of that name."""
+"""The prefix of a setting that records when a user reset the breaker; the breaker's name follows."""
 RECENT_MS, RUNS = 3_600_000, 200
 """At the start at most RUNS of the newest runs are read, and only those that ended in the last RECENT_MS."""
 FIX = "pancode admin breakers --reset {}"
 
 
 def provider_of(core: Core, run: Run, node: str) -> str:
-    """Return the vendor, or node and endpoint, of the run's model calls; empty for a user's own command.
+    """Return the run's model provider: the vendor, or node and endpoint; empty for a user's own command.
 
-    Without a named vendor, the runtime's name is used. A subscription is one node's login: its limits block
-    no other node.
+    Without a named vendor, the runtime's name is used. A subscription is one node's login, so its limits do
+    not block other nodes.
     """
     kind = RUNTIMES.get(run.runtime)
     if kind is None or kind.own:
@@ -54,7 +54,7 @@ def provider_of(core: Core, run: Run, node: str) -> str:
 
 
 def record_ends(core: Core, run: Run, ended: Iterable[tuple[Attempt, Lease]]) -> None:
-    """Store that these attempts of the run have ended."""
+    """Store the end of these attempts of the run, for the breakers."""
     kept = core.live.ended_tries
     for attempt, lease in ended:
         kept.append(_make_ended_try(core, run, attempt, lease))
@@ -62,7 +62,7 @@ def record_ends(core: Core, run: Run, ended: Iterable[tuple[Attempt, Lease]]) ->
 
 
 def rebuild_breakers(core: Core, tx: Transaction) -> None:
-    """Rebuild the memory from the ledger when a coordinator starts."""
+    """Rebuild the in-memory list of ended attempts from the ledger when a coordinator starts."""
     since = core.wall_ms() - RECENT_MS
     found: list[EndedTry] = []
     for run in tx.find(Run, order="created_ms", descending=True, limit=RUNS):
@@ -79,7 +79,7 @@ def rebuild_breakers(core: Core, tx: Transaction) -> None:
 
 
 def read_breakers(core: Core) -> list[Breaker]:
-    """Return all breakers, starting with those that are not closed."""
+    """Return all breakers, those that are not closed first."""
     order = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED)
     return sorted(
         build_breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)).values(),
@@ -110,7 +110,7 @@ def list_resettable(core: Core) -> set[str]:
 def blocked_nodes(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> dict[str, dict[str, Shun]]:
-    """Return, by run, the nodes that it may not use now: a breaker is open, or its probe is under way."""
+    """Return the nodes that a run may not use now, by run: a breaker is open, or its probe is active."""
     bad = _not_closed(core)
     if not bad:
         return {}
@@ -133,12 +133,12 @@ def blocked_nodes(
 
 
 def any_open(core: Core) -> bool:
-    """Whether a breaker is open: then two runs with the same wishes may wait for different reasons."""
+    """Whether a breaker is open, so that runs with the same requirements may wait for different reasons."""
     return bool(_not_closed(core))
 
 
 def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
-    """Whether a half-open breaker has already let another run through in this pass; `probes` grows."""
+    """Whether a half-open breaker let another run through in this pass. `probes`: such breakers; grows."""
     bad = _not_closed(core)
     mine = {name for name in _list_names(core, run, node) if name in bad} if bad else set()
     if mine & probes:
@@ -148,14 +148,14 @@ def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
 
 
 def _not_closed(core: Core) -> dict[str, Breaker]:
-    """Return the breakers that are not closed, by name; this is quick if nothing has failed recently."""
+    """Return the breakers that are not closed, by name; this is quick if there were no recent failures."""
     if all(one.failure is None for one in core.live.ended_tries):
         return {}
     return {one.name: one for one in not_closed(read_breakers(core))}
 
 
 def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:
-    """Return, by half-open breaker, the run that is already its probe."""
+    """Return the active run that is the probe of a half-open breaker, by breaker."""
     probes: dict[str, str] = {}
     for lease in open_leases(tx):
         run = tx.get(Run, lease.run)
@@ -167,8 +167,8 @@ def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, 
 
 
 def _has_begun_well(run: Run, lease: Lease, name: str) -> bool:
-    """Whether the probe has shown enough: the node starts work, or an interactive run, which may last for
-    days, has answered."""
+    """Whether the probe has shown enough: the node has started work, or an interactive run, which may last
+    for days, has answered."""
     if lease.mark in ("", Mark.HELD, Mark.ACCEPTED, Mark.PREPARED):
         return False
     return name.startswith("node:") or (run.takes_turns and ended_turns(run) > 0)
@@ -182,7 +182,7 @@ def _make_ended_try(core: Core, run: Run, attempt: Attempt | None, lease: Lease 
     kind = RUNTIMES.get(run.runtime)
     if isinstance(lease, Lease):
         node, began = lease.node, lease.bound_ms
-        # An attempt bound by an older coordinator has no stored provider.
+        # An attempt that an older coordinator bound has no stored provider.
         provider = lease.provider or provider_of(core, run, node)
     else:
         node, began, provider = lease, 0, provider_of(core, run, lease)
@@ -202,14 +202,14 @@ def _make_ended_try(core: Core, run: Run, attempt: Attempt | None, lease: Lease 
 
 
 def _find_wait_ms(run: Run, attempt: Attempt | None) -> int:
-    """Return the milliseconds of the provider's rate limit to wait; 0: no limit."""
+    """Return how many milliseconds to wait because of the provider's rate limit; 0: there is no limit."""
     if attempt is None or attempt.failure is not FailureKind.MODEL_BUSY or run.retry_at_ms is None:
         return 0
     return max(0, run.retry_at_ms - (attempt.finished_ms or 0))
 
 
 _FIXES = {
-    JobRefusal.CEILING: "have the node's owner change its ceiling.json, or dispatch within its limits",
+    JobRefusal.CEILING: "ask the node's owner to change its ceiling.json, or dispatch within its limits",
     JobRefusal.RUNTIME_MISSING: "pancode agents runtimes",
     JobRefusal.DISK_FULL: "free disk space on the node",
     FailureKind.RUNTIME_MISSING: "pancode agents runtimes",
@@ -218,7 +218,7 @@ _FIXES = {
 
 
 def note_changes(core: Core, changes: Changes) -> None:
-    """Record the nodes that a decision passes over, and the attempts that ended."""
+    """Record the refusals of nodes and the ends of attempts in these changes."""
     for passed in changes.passed_over:
         record_refusal(core, passed)
     case, was = changes.case, changes.before.attempts
@@ -230,7 +230,7 @@ def note_changes(core: Core, changes: Changes) -> None:
 
 
 def record_refusal(core: Core, passed: PassOver) -> None:
-    """Record that a node could not take a job, so it is not offered this run, or any, again at once."""
+    """Record that a node could not take a job, so that it gets none of this run, or of any, for a while."""
     of_task = passed.cause is FailureKind.GATE_MISSING
     shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms(), of_task)
     if passed.run is None:
@@ -242,8 +242,8 @@ def record_refusal(core: Core, passed: PassOver) -> None:
 
 
 def restore_cooldowns(core: Core, tx: Transaction) -> None:
-    """Restore this memory from the ledger when a coordinator starts, so a run's next attempt goes elsewhere.
-    Refusals of nodes are not restored: such a node is offered the run and refuses it once again."""
+    """Restore, at a coordinator's start, which nodes a run avoids, so that its next attempt goes elsewhere.
+    Refusals of nodes are not restored: such a node gets the job again, and refuses it once more."""
     rebuild_breakers(core, tx)
     for run in tx.find(Run, {"state": RunState.PENDING}):
         for old in tx.find(Attempt, {"run": run.id}) if run.attempt > 1 else ():
@@ -261,20 +261,20 @@ def list_resting(core: Core) -> Mapping[str, Shun]:
 
 
 def list_shunned(core: Core) -> Mapping[str, Mapping[str, Shun]]:
-    """Return, by run, the nodes that could not take it, with the reasons."""
+    """Return the nodes that could not take a run, with the reasons, by run."""
     return core.live.passed_over.shunned
 
 
 def kept_from(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> Mapping[str, Mapping[str, Shun]]:
-    """Return, by run, the nodes that it may not use now: they could not take it, or a breaker is open."""
+    """Return the nodes that a run may not use now, by run: they could not take it, or a breaker is open."""
     by_breaker, by_refusal = blocked_nodes(core, tx, waiting, views), list_shunned(core)
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 
 def of_node(core: Core, name: str) -> list[Shun]:
-    """Return the reasons why the node is not offered any run, or some run, now; each once."""
+    """Return up to three reasons why the node gets no jobs now, of any run or of certain runs."""
     _forget(core)
     shuns = [core.live.passed_over.resting[name]] if name in core.live.passed_over.resting else []
     shuns += [
@@ -290,7 +290,7 @@ def _set_until(shun: Shun, ms: int) -> Shun:
 
 
 def _forget(core: Core) -> None:
-    """Remove the expired reasons."""
+    """Remove expired reasons."""
     now, live = core.ports.clock.boot_ms(), core.live
     live.passed_over.resting = {
         node: shun for node, shun in live.passed_over.resting.items() if shun.until_ms > now

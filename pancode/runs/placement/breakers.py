@@ -1,4 +1,4 @@
-"""Circuit breakers of providers, nodes and agents, and the loop breaker: computed from ended attempts."""
+"""Circuit breakers of providers, nodes and agents, and the loop breaker, all computed from ended attempts."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from pancode.kernel.formatting import count_noun
 
 LOOP = "loop"
-"""The name for resetting the loop breaker."""
+"""The name with which a user resets the loop breaker."""
 WARN_AT, TRIP_AT, LOOP_MS = 3, 5, 600_000
-"""Failures of the same task, or of one agent: how many cause a warning, how many a refusal, within how many
-ms."""
+"""Failures of the same task, or of one agent: how many cause a warning, how many a refusal, and within how
+many milliseconds."""
 CASCADE_AGENTS, CASCADE_MS = 3, 60_000
-"""If this many agents fail within this many ms, every dispatch is refused for the same time."""
+"""If this many agents fail within this many milliseconds, every dispatch is refused for the same time."""
 MOST_KEPT = 500
-"""How many ended attempts are considered."""
+"""How many ended attempts are evaluated."""
 
 
 class BreakerState(StrEnum):
-    """The state of a breaker. Half-open: one run is let through, and its end decides."""
+    """The state of a breaker. Half-open: one run is let through as a probe, and its end decides."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -31,7 +31,7 @@ class BreakerState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class EndedTry:
     """An ended attempt as breakers use it. `own`: a user's own command instead of an agent. `session`: that
-    of an interactive run, whose rounds count as one piece of work; else empty."""
+    of an interactive run, as all such runs of a session count as one piece of work; else empty."""
 
     at_ms: int
     began_ms: int
@@ -43,12 +43,12 @@ class EndedTry:
     failure: FailureKind | None
     own: bool
     retry_ms: int = 0
-    """How many milliseconds the provider has requested to wait."""
+    """Milliseconds that the provider requested to wait."""
     session: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the breakers for which this end counts."""
+        """Return the names of the breakers for which this attempt counts."""
         agent = "" if self.own else f"agent:{self.agent}"
         provider = f"provider:{self.provider}" if self.provider else ""
         return tuple(name for name in (f"node:{self.node}" if self.node else "", provider, agent) if name)
@@ -63,9 +63,9 @@ class BreakerRule:
     longest_ms: int
     fails: Callable[[EndedTry], bool]
     halves: bool = False
-    """Whether a success halves the count of failures instead of resetting it."""
+    """Whether a success halves the count of failures instead of setting it to 0."""
     at_once: bool = False
-    """Whether attempts that were active at an earlier failure (as at a reboot) count as one with it."""
+    """Whether failures of attempts that were active at the same time (as at a reboot) count as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +81,17 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class EndedTries:
-    """All input of the breakers' decisions, oldest first. `resets`: when a user reset one, by name."""
+    """All input of the breakers' decisions, oldest first. `resets`: when a user reset a breaker, by name."""
 
     tries: tuple[EndedTry, ...] = ()
     resets: Mapping[str, int] = field(default_factory=dict)
     now_ms: int = 0
     factor: float = 1.0
-    """A factor for all pauses (tests)."""
+    """A factor for all pauses, used by tests."""
 
 
 def _agent_failed(one: EndedTry) -> bool:
-    """Whether the agent itself failed; reaching a limit of time or cost does not count."""
+    """Whether the agent itself failed; reaching a limit of time or cost is not such a failure."""
     rule = None if one.failure is None else FAILURES[one.failure]
     return rule is not None and rule.agent and rule.outcome in (Outcome.ERROR, Outcome.VERIFY_FAILED)
 
@@ -109,40 +109,41 @@ RULES: dict[str, BreakerRule] = {
     "node": BreakerRule(3, 60_000, 600_000, _node_failed, at_once=True),
     "agent": BreakerRule(TRIP_AT, LOOP_MS, LOOP_MS, _agent_failed, halves=True),
 }
-"""The rules by kind of breaker. A provider's rate limit opens its breaker at once: RATE_LIMIT_MS."""
+"""The rule of each kind of breaker. A provider's rate limit opens its breaker at once (RATE_LIMIT_MS)."""
 RATE_LIMIT_MS = 30_000
-"""How many ms a provider with a rate limit is not used if it does not say for how long."""
+"""Milliseconds for which a provider with a rate limit is not used if it does not say how long to wait."""
 
 LOGIN_OF = "@"
-"""Separates a vendor and a node in the name of a breaker for that node's own login with the vendor."""
+"""Separates vendor and node in the name of a breaker that is only for that node's login with the vendor."""
 LONGEST_TOLD_MS = 15 * 60_000
 """The longest wait, in ms, that a provider may impose on all nodes: one node's report, possibly wrong, must
 not keep the whole fleet from a vendor. The run itself, and that node's login, wait as long as requested."""
 
 
 def build_breakers(seen: EndedTries) -> dict[str, Breaker]:
-    """Return each breaker for which any of these attempts counts, by name."""
+    """Return the breakers for which any of these attempts counts, by name."""
     names = dict.fromkeys(name for one in seen.tries for name in one.names)
     return {name: build_breaker(name, seen) for name in names}
 
 
 def build_breaker(name: str, seen: EndedTries) -> Breaker:
-    """Return one breaker, computed by replaying the ends of its attempts in order."""
+    """Return one breaker, computed from the ends of its attempts in order."""
     rule, after = RULES[name.partition(":")[0]], seen.resets.get(name, -1)
     made = _Replay(name, rule, seen.factor)
     for one in seen.tries:
-        if name in one.names and after < one.at_ms <= seen.now_ms:  # not beyond a clock set back
+        # Limit the time, as the clock may have been set back.
+        if name in one.names and after < one.at_ms <= seen.now_ms:
             made.see(one)
     return made.at(seen.now_ms)
 
 
 class _Replay:
-    """A breaker while its history is replayed."""
+    """A breaker while its state is computed from its history."""
 
     def __init__(self, name: str, rule: BreakerRule, factor: float) -> None:
         self._name, self._rule, self._factor = name, rule, factor
         self._failed: list[tuple[int, str]] = []
-        """When attempts failed, and in which session."""
+        """When attempts failed, and in which session each of them was."""
         self._opened, self._until, self._why = 0, None, ""  # type: int, int | None, str
 
     def see(self, one: EndedTry) -> None:
@@ -158,7 +159,7 @@ class _Replay:
 
     def _count_failure(self, one: EndedTry) -> None:
         if self._until is not None and one.began_ms < self._until:
-            return  # It began before the probe, so it has no new information.
+            return  # The attempt began before the probe, so its end is no new information.
         if self._rule.at_once and self._failed and one.began_ms <= self._failed[-1][0]:
             return
         since = one.at_ms - int(LOOP_MS * self._factor)
@@ -183,18 +184,18 @@ class _Replay:
 
 
 _INCONCLUSIVE = (Outcome.INFRA, Outcome.LOST, Outcome.INTERRUPTED, Outcome.SUPERSEDED, Outcome.BLOCKED)
-"""Outcomes that count neither as a failure nor as a success."""
+"""Outcomes that are neither a failure nor a success for a breaker."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopVerdict:
-    """The loop breaker's verdict on a dispatch; `refuses` False: a warning."""
+    """The loop breaker's verdict on a dispatch; `refuses`: whether it is a refusal or only a warning."""
 
     refuses: bool
     words: str
     name: str
     until_ms: int = 0
-    """When the refusal ends if nothing else fails by then."""
+    """When the refusal ends, if there are no further failures by then."""
 
 
 def judge_loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:

@@ -1,4 +1,4 @@
-"""Lists the nodes that could take a run, with their GPUs, and why each of the others could not."""
+"""Lists the nodes that could take a run, with their GPUs, and why other nodes could not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pancode.runs.options import ALL_GPUS
 
 @dataclass(frozen=True, slots=True)
 class GpuNeed:
-    """The GPUs that a run requests. `count` None: all of its node, at least one. `memory`: bytes of each."""
+    """The GPUs that a run requests. `count` None: all of its node, at least one. `memory`: bytes per GPU."""
 
     count: int | None
     memory: int = 0
@@ -49,17 +49,17 @@ class GpuNeed:
 
 @dataclass(frozen=True, slots=True)
 class GpuSeen:
-    """A GPU of a node for placement. `holder`: the run that has reserved it; empty: none."""
+    """A GPU of a node, as placement sees it. `holder`: the run that has reserved it; empty: none."""
 
     uuid: str
     memory: int
     holder: str = ""
     is_silent: bool = False
-    """Whether its driver does not respond."""
+    """Whether the GPU's driver does not respond."""
 
 
 def need_of(gpus: str | None, memory: int | None) -> GpuNeed | None:
-    """Return what these options request; None: no exclusive GPU."""
+    """Return the GPUs that these options request; None: no GPU exclusively."""
     if gpus is None and memory is None:
         return None
     return GpuNeed(None if gpus == ALL_GPUS else int(gpus or 1), memory or 0)
@@ -70,13 +70,13 @@ def need_of_run(run: Run) -> GpuNeed | None:
 
 
 def lack_of_gpus(facts: NodeFacts, node: Node, need: GpuNeed) -> tuple[str, str]:
-    """Return why the node can never give these GPUs, and the fix; both empty: it can."""
+    """Return why the node can never provide these GPUs, and the fix; both empty: it can."""
     there = [one for one in facts.gpus if one.vendor == "nvidia"]
     if not there:
         others = "an AMD GPU, which runs cannot use" if facts.gpus else "no GPU"
         return f"has {others}", "pancode node show " + node.name
     if node.gpus is GpuRule.NONE:
-        return "offers its GPUs to no run", f"pancode node set {node.name} --gpus all"
+        return "does not offer its GPUs to runs", f"pancode node set {node.name} --gpus all"
     if need.fits([one.memory for one in there]):
         return "", ""
     largest = max(there, key=lambda one: one.memory)
@@ -85,15 +85,15 @@ def lack_of_gpus(facts: NodeFacts, node: Node, need: GpuNeed) -> tuple[str, str]
 
 
 def closes_gpus(view: NodeView) -> bool:
-    """Whether a run that requests no GPU gets none on this node."""
+    """Whether the node hides its GPUs from a run that requests none."""
     return (
         view.last is not None and bool(view.last.heartbeat.facts.gpus) and view.node.gpus is not GpuRule.ALL
     )
 
 
 def gpus_seen(view: NodeView, holds: Iterable[GpuHold], ended: Collection[str]) -> tuple[GpuSeen, ...]:
-    """Return the node's NVIDIA GPUs, each with the run that holds it: by our reservations, else by the node's
-    last report. `ended`: attempts that have ended since that report."""
+    """Return the node's NVIDIA GPUs, each with the run that uses it, by reservation or by the node's last
+    report. `ended`: attempts that have ended since that report."""
     if view.last is None:
         return ()
     heartbeat = view.last.heartbeat
@@ -117,7 +117,7 @@ def gpus_seen(view: NodeView, holds: Iterable[GpuHold], ended: Collection[str]) 
 
 
 def choose_gpus(need: GpuNeed, gpus: Sequence[GpuSeen], taken: Collection[str] = ()) -> tuple[str, ...]:
-    """Return the GPUs that the run would get now, the smallest that fit; empty: too few are free."""
+    """Return the GPUs that the run would get now, the smallest that suffice; empty: too few are free."""
     fitting = sorted((one for one in gpus if one.memory >= need.memory), key=lambda one: one.memory)
     free = [one.uuid for one in fitting if not one.holder and not one.is_silent and one.uuid not in taken]
     many = len(gpus) if need.count is None else need.count
@@ -127,8 +127,8 @@ def choose_gpus(need: GpuNeed, gpus: Sequence[GpuSeen], taken: Collection[str] =
 
 
 def why_gpus_wait(need: GpuNeed, gpus: Mapping[str, Sequence[GpuSeen]], taken: Mapping[str, str]) -> str:
-    """Return what a run waits for, by the nodes that could give it later. `taken`: runs of this pass, by the
-    GPU that they get."""
+    """Return, as text, which GPUs the run waits for on which nodes. `taken`: runs that get a GPU in this
+    pass, by GPU."""
     parts = []
     for name, every in sorted(gpus.items())[:3]:
         seen = [one for one in every if one.memory >= need.memory]
@@ -149,7 +149,7 @@ LOOKING = "is still checking whether it has runtime"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node as a request sees it. `fits`: it may take the run, now or later; `ready`: it requests work."""
+    """A node as a candidate. `fits`: it may take the run, now or later; `ready`: it requests work."""
 
     name: str
     fits: bool
@@ -158,18 +158,18 @@ class Candidate:
     fix: str = ""
     isolation: Isolation | None = None
     no_sandbox: NodeProblem | None = None
-    """The node's reason for having no sandbox."""
+    """Why the node has no sandbox; None: no problem is known."""
     other: bool = False
-    """Whether the request names another node."""
+    """Whether the node is excluded because the request names another one."""
     near: int = 0
     """How many requirements the node met before one failed: the fix of the node with most is shown."""
     unset: tuple[str, ...] = ()
-    """The run's variables that have no value on the node; empty for a node that does not report them."""
+    """The run's variables that have no value on the node; empty if the node does not report them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRequirements:
-    """A request's requirements on a node. `node`: the pinned one. `repo`: None before the snapshot."""
+    """What a request requires of a node. `node`: the pinned node. `repo`: None before the snapshot."""
 
     node: str | None
     require: Mapping[str, str]
@@ -177,19 +177,19 @@ class NodeRequirements:
     safety: Safety
     repo: str | None = None
     wanted: EndpointNeed | None = None
-    """What the run needs from an endpoint; None: its model is not at one."""
+    """What the run needs from an endpoint; None: its model is not at an endpoint of the fleet."""
     sandboxed: bool = False
-    """Whether the run works only in a sandbox."""
+    """Whether the run may only be executed in a sandbox."""
     turns: bool = False
-    """Whether the run's program must wait for a message after an answer."""
+    """Whether the run's program must be able to wait for messages after an answer."""
     env: tuple[str, ...] = ()
-    """The names of the node's variables that the run gets, if they have a value."""
+    """The names of the node's environment variables that the run gets, as far as they have a value."""
     gpus: GpuNeed | None = None
-    """The GPUs that the run reserves; None: it requests none."""
+    """The GPUs that the run reserves; None: it requests no GPU."""
 
 
 def list_candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
-    """Return every node of the fleet, by name, each with the reason why it fits or does not."""
+    """Return every node as a candidate, sorted by name, with the reason why it fits or does not."""
     there = (view for view in nodes if view.node.removed is None)
     found = list[Candidate]()
     for view in sorted(there, key=lambda v: v.node.name):
@@ -200,8 +200,8 @@ def list_candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[
 
 
 def _make_label_misfit(view: NodeView, key: str, value: str) -> Candidate:
-    """Return why a label does not fit, with the nearest label that the node has. If there is a near one, the
-    requested label may be a typo, so no fix suggests adding it to a node."""
+    """Return a node that lacks a required label as a candidate, with the most similar label that it has. If
+    there is a similar one, the requested label may be a typo, so no fix suggests adding it to the node."""
     node, labels = view.node, labels_of(view)
     why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(labels.items())]
     own = labels.get(key)
@@ -248,12 +248,12 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
 
 
 def is_looking(facts: NodeFacts, runtime: str) -> bool:
-    """Whether the node does not know yet if it has that runtime: the program has not responded."""
+    """Whether the node is still checking if it has that runtime, whose program has not responded yet."""
     return any(one.name == runtime and one.state == "looking" for one in facts.runtimes)
 
 
 def _find_runtime_lack(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
-    """Return what the node lacks for the runtime; None: nothing. A model at an endpoint needs no login."""
+    """Return what the node lacks for the runtime; None: nothing. A model at an endpoint requires no login."""
     fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
     if fact is None or fact.state == "missing":
         says = "" if fact is None else fact.fix
@@ -284,7 +284,7 @@ def _find_sandbox_lack(facts: NodeFacts, wish: NodeRequirements, name: str) -> L
 
 def _find_limit_lack(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     beyond = facts.allows.beyond(wish.safety, wish.runtime, wish.repo)
-    fix = f"dispatch within its limits, or have its owner change ceiling.json on {name}"
+    fix = f"dispatch within its limits, or ask its owner to change ceiling.json on {name}"
     return Lack(f"may not take it: {beyond}", fix) if beyond else None
 
 
@@ -301,7 +301,7 @@ def _no_sandbox(facts: NodeFacts) -> NodeProblem | None:
 
 
 def _not_now(view: NodeView) -> tuple[str, str]:
-    """Return why a fitting node takes nothing at the moment, and the fix; both empty if it accepts work."""
+    """Return why a node that fits takes no work at the moment, and the fix; both empty if it accepts work."""
     name = view.node.name
     if view.node.quarantined is not None:
         return f"is quarantined: {view.node.quarantined}", f"pancode fleet resume {name}"
@@ -327,7 +327,7 @@ def tier_at(
     needs: Needs,
     overrides: Mapping[str, ModelTier],
 ) -> Tiered:
-    """Return the model's tier from its servers' facts: the lowest among the nodes that could take the run."""
+    """Return the model's tier by facts of its servers: the lowest on any node that could take the run."""
     fitting = {one.name for one in found if one.fits}
     facts = [fact_of(needs.at(view.node.name), (view,)) for view in views if view.node.name in fitting]
     models = [fact[1] for fact in facts if fact is not None]
@@ -337,14 +337,14 @@ def tier_at(
 
 
 def _size_of(model: ModelFact) -> tuple[float | None, int | None]:
-    """Return the parameters in billions, and the context from the test, else from the server."""
+    """Return the model's parameters in billions, and its context by its test, else by the server."""
     measured = model.passport.ctx if model.passport is not None else None
     parameters = model.parameters / 1e9 if model.parameters else None
     return parameters, measured or model.ctx_usable
 
 
 def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...]:
-    """Return the nodes on which the model has passed its test."""
+    """Return the names of the nodes on which the model has passed its test."""
     if needs is None:
         return ()
     trust = ((view.node.name, trust_of(view, needs)) for view in views)
@@ -354,8 +354,8 @@ def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...
 def filter_candidates(
     found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs
 ) -> tuple[tuple[Candidate, ...], tuple[ModelPlace, ...]]:
-    """Return the candidates judged by the model's passports, and the places to test first, the readiest
-    first. A failed model excludes its node. If one has passed, nodes where it was not tested get nothing."""
+    """Return the candidates, updated by the model's tests, and the places to test first, the readiest first.
+    A failed model excludes its node. If it passed on one node, nodes without a test get nothing."""
     trust = dict(trust_at(found, views, needs))
     is_proven = any(one.trust is Trust.GOOD for one in trust.values())
     shown = tuple(_apply_trust(one, trust.get(one.name), needs, is_proven) for one in found)
@@ -366,7 +366,7 @@ def filter_candidates(
 
 
 def list_failures(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
-    """Return texts on how the model failed its test on the nodes that could otherwise take the run."""
+    """Return how the model failed its test on nodes that could otherwise take the run, as texts."""
     trust = trust_at(found, views, needs)
     return tuple(
         f"on {name} {describe_failure(needs.model, one)}" for name, one in trust if one.trust is Trust.FAILED
@@ -374,7 +374,7 @@ def list_failures(found: Sequence[Candidate], views: Sequence[NodeView], needs: 
 
 
 def list_unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
-    """Return texts on facts that no test could determine, on the nodes that could take the run."""
+    """Return what tests of the model could not determine on nodes that could take the run, as texts."""
     good = ((name, one.words) for name, one in trust_at(found, views, needs) if one.trust is Trust.GOOD)
     return tuple(f"{needs.model} on {name}: {words}" for name, words in good if words)
 
@@ -382,7 +382,7 @@ def list_unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: 
 def trust_at(
     found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs
 ) -> Iterator[tuple[str, Trusted]]:
-    """Yield the nodes that could take the run and report its model, each with the trust in it there."""
+    """Yield the nodes that could take the run and report its model, each with its trust in the model."""
     fitting = {one.name for one in found if one.fits}
     for view in views:
         trust = trust_of(view, needs) if view.node.name in fitting else None

@@ -1,4 +1,4 @@
-"""Assigns waiting runs to nodes now, and explains why each of the others waits."""
+"""Assigns waiting runs to nodes, and explains why other runs wait."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from pancode.runs.placement.candidates import (
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A run that goes to this node, with the reason as text."""
+    """A run that is assigned to a node, with the reason as text."""
 
     run: Run
     node: NodeView
     why: str
     gpus: tuple[str, ...] = ()
-    """The UUIDs of the GPUs that it reserves there."""
+    """The UUIDs of the GPUs that the run reserves there."""
     busy: str = ""
     """Why no slot is free, for a run that is handed over to wait on the node; empty: one is free."""
     most_usd: Decimal | None = None
-    """The most USD that a handed-over run may cost; None: as if it were not."""
+    """The most USD that a run that waits on the node may cost; None: its usual limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """A run that remains in the queue, with the reason as text."""
+    """A run that stays in the queue, with the reason as text."""
 
     run: Run
     why: str
@@ -57,49 +57,49 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Shun:
-    """Why a node is passed over, the fix, and until when, by the coordinator's boot clock."""
+    """The reason why a node gets no work, the fix, and the end of this, by the coordinator's boot clock."""
 
     why: str
     fix: str
     until_ms: int
     of_task: bool = False
-    """Whether the cause is the run and not the node: it needs something that does not exist, such as a gate's
-    program."""
+    """Whether the run is the cause, and not the node: it needs something that does not exist, such as a
+    gate's program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The state of the fleet for a decision."""
+    """The state of the fleet on which placement is based."""
 
     nodes: tuple[NodeView, ...]
     free: Mapping[str, int]
     """Free slots by node name, counted by the coordinator."""
     hurry: str = ""
-    """Why nodes with a variable number of slots open no more slots; empty: they may."""
+    """Why nodes with a variable number of slots open no more slots; empty: they may open some."""
     paused: str | None = None
-    """Why the whole fleet is paused."""
+    """Why the whole fleet is paused; None: it is not."""
     paused_queues: Mapping[str, str] | None = None
     resting: Mapping[str, Shun] = field(default_factory=dict)
     """The nodes that accept no run now, and why, by node."""
     shunned: Mapping[str, Mapping[str, Shun]] = field(default_factory=dict)
-    """The nodes that do not accept a run, by run and node."""
+    """Reason why a node does not accept a run, by run and node."""
     room: Mapping[str, tuple[Balance, Ceilings]] = field(default_factory=dict)
-    """The balance and the ceilings of each node with its own ceilings."""
+    """The balance and the ceilings of each node that has its own ceilings, by node."""
     records: Mapping[WorkerKind, Mapping[str, TrackRecord]] = field(default_factory=dict)
-    """The track record of a node for a kind of work (agent, runtime and kind of task), by kind and node."""
+    """By kind and node: the node's track record for a kind of work (agent, runtime and kind of task)."""
     due: Mapping[str, Decimal] = field(default_factory=dict)
     """The USD that a run will reserve on its node, by run, if that is not its estimate."""
     ahead: Mapping[str, int] = field(default_factory=dict)
     """How many more jobs a node may queue until a slot is free, by node."""
     gpus: Mapping[str, tuple[GpuSeen, ...]] = field(default_factory=dict)
-    """The GPUs of each node that has any."""
+    """The GPUs of each node that has any, by node."""
     lines: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """How many jobs already wait on a node, and how many slots it has, by node."""
     staying: Mapping[str, str] = field(default_factory=dict)
-    """Why the runs of a workflow may not be handed over, by workflow."""
+    """Reason why the runs of a workflow may not be handed over, by workflow."""
     most_usd: Callable[[Run], tuple[Decimal | None, str]] = lambda run: (None, "")
-    """The USD that a run reserves once it is handed over (None: as now), and why no ceiling has room for
-    it."""
+    """Returns the USD that a run reserves if it is handed over (None: as now), and why no ceiling has room
+    for that."""
 
     @property
     def has_room(self) -> bool:
@@ -107,14 +107,14 @@ class Standing:
         return _has_free(self.free) or _has_free(self.ahead)
 
     def holds(self, run: Run, handed_usd: Decimal | None = None) -> Amount:
-        """Return the amount that the run will reserve. `handed_usd`: as it is handed over; None: as now."""
+        """Return the amount that the run will reserve. `handed_usd`: USD if handed over; None: as now."""
         due = books.estimate_of(run)
         usd = self.due.get(run.id, due.usd) if handed_usd is None else handed_usd
         return replace(due, usd=usd)
 
 
 def pool_of(run: Run) -> str:
-    """Return the name of a run's pool: a pinned node, labels, or anything."""
+    """Return the name of the run's pool: a pinned node, labels, or any node."""
     if run.node is not None:
         return f"node.{run.node}"
     if run.require:
@@ -130,20 +130,20 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
 def decide_placements(
     runs: Iterable[Run], standing: Standing, whole: bool = True
 ) -> Iterator[Placed | Unplaced]:
-    """Decide about the runs in order; the next run is fetched after the decision on the previous one. `whole`
-    False: stop when no slot is free any more; the decisions until then are the same."""
+    """Decide about the runs in order; each run is fetched only after the decision on the previous one.
+    `whole` False: stop when no slot is free any more; the decisions up to then are the same."""
     free, room, claimed = dict(standing.free), dict(standing.ahead), dict[str, Amount]()
     taken = dict[str, str]()
-    """The runs of this pass by the GPU that they get."""
+    """The runs that get a GPU in this pass, by GPU."""
     in_vain: dict[object, tuple[str, WaitReason]] = {}
-    """Why a run waits, by its requirements: slots only become fewer, so this applies to all runs with the
-    same ones."""
+    """Why a run waits, by its requirements. As slots only become fewer in a pass, this applies to all runs
+    with the same requirements."""
     first: dict[str, tuple[int, str]] = {}
     """By node: the priority and the id of a run that needs the next slot and cannot wait on the node."""
     for run in runs:
         if not whole and not _has_free(free) and not _has_free(room):
             break
-        # These are all the facts that decide where the run may go.
+        # The following are all facts that decide where the run may go.
         shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
         wish = (wish_of(run), shunned, standing.holds(run) if standing.room else None)
         why = in_vain.get(wish)
@@ -165,7 +165,7 @@ def _has_free(free: Mapping[str, int]) -> bool:
 
 
 def wish_of(run: Run) -> object:
-    """Return all facts of the run itself that decide where it may go."""
+    """Return all facts of the run that decide where it may go, as a comparable value."""
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"))
     how = (
         run.mode,
@@ -183,12 +183,12 @@ def wish_of(run: Run) -> object:
 
 
 def can_be_had(view: NodeView) -> bool:
-    """Whether the node is in service, even if busy; one that is away may never come back."""
+    """Whether the node is in service, even if it is busy; an unavailable node may never come back."""
     return view.last is not None and view.state is NodeState.ONLINE and view.node.paused is None
 
 
 def explain_misfit(run: Run, view: NodeView) -> str:
-    """Return why the node can never take this run in its current state; empty if it fits."""
+    """Return why the node, in its current state, cannot take this run; empty if it can."""
     node = view.node
     if run.node is not None and run.node != node.name:
         return "not the pinned node"
@@ -225,13 +225,13 @@ def explain_misfit(run: Run, view: NodeView) -> str:
 
 
 def _kept_off(run: Run, view: NodeView) -> str:
-    """Return why the node may not verify the result, if it has made or judged it before; empty: it may."""
+    """Return why the node may not verify the result, if it made or judged it before; empty: it may."""
     kept = view.node.name in Judging.of(run).not_on
     return "has made or judged the result to verify" if kept else ""
 
 
 def _explain_limit(run: Run, view: NodeView) -> str:
-    """Return the owner's rule on the node that forbids the run; empty: none. Repositories need git."""
+    """Return the owner's rule on the node that forbids the run; empty: none. Repositories require git."""
     if view.last is None:
         return ""
     repo = run.workspace.get("repo")
@@ -241,7 +241,7 @@ def _explain_limit(run: Run, view: NodeView) -> str:
 
 
 def _explain_endpoint(run: Run, view: NodeView) -> str:
-    """Return why the node's endpoint does not fit the run, and the fix; empty: it fits."""
+    """Return why the node's endpoint does not fit the run, with the fix; empty: it fits."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None:
         return ""
@@ -250,7 +250,7 @@ def _explain_endpoint(run: Run, view: NodeView) -> str:
 
 
 def _explain_unpaid(run: Run, view: NodeView) -> str:
-    """Return why the run, admitted as free and so without a reservation, cannot pay for the endpoint."""
+    """Return why a run admitted as free, so without a reservation, cannot use the endpoint; empty: it can."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None or not ModelChoice.of(run).free:
         return ""
@@ -263,8 +263,8 @@ def _explain_unpaid(run: Run, view: NodeView) -> str:
 
 
 def _explain_untrusted(run: Run, view: NodeView) -> str:
-    """Return why the model cannot be trusted on the node: its test failed, or it had none at the admission. A
-    test result that was lost since then, as when a server reloads the model, delays no run."""
+    """Return why the model is not trusted on the node: its test failed, or had not been done at admission. A
+    result that was lost since then, for example because a server reloaded the model, does not delay a run."""
     result, trusted = _find_test(run, view), ModelChoice.of(run).trusted
     if result is None or result.trust is Trust.GOOD:
         return ""
@@ -291,13 +291,13 @@ def wanted_of(run: Run) -> EndpointNeed | None:
 
 
 def _explain_unfit(run: Run, view: NodeView, standing: Standing) -> str:
-    """Return `explain_misfit`, also considering the node's own refusals of this run."""
+    """Return why the node cannot take the run or has refused it; empty: neither. See `explain_misfit`."""
     shun = standing.shunned.get(run.id, {}).get(view.node.name)
     return explain_misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
 
 
 def _list_refusals(run: Run, standing: Standing) -> list[str]:
-    """Return the nodes that would fit the run but have refused it, with the reasons."""
+    """Return the nodes that would fit but have refused the run, each with its reason, as texts."""
     by = standing.shunned.get(run.id, {})
     away = [v for v in standing.nodes if v.node.name in by and not explain_misfit(run, v)]
     return [f"{v.node.name} {_explain_unfit(run, v, standing)}" for v in away]
@@ -316,12 +316,12 @@ def _explain_unheld(run: Run, view: NodeView) -> str:
 
 
 def needs_sandbox(run: Run) -> bool:
-    """Whether the run needs a node with a sandbox, as required by its agent or the run that began it."""
+    """Whether the run needs a node with a sandbox, as its agent or the run that started it requires one."""
     return Provision.of(run).walled
 
 
 def needs_of(run: Run) -> EnforcedRule:
-    """Return the rules to enforce for a queued run; a child's own record says if they need not be."""
+    """Return the rule to enforce for a queued run; a child's own record says if it need not be enforced."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
     request = EnforcementRequest(
         run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow
@@ -330,7 +330,7 @@ def needs_of(run: Run) -> EnforcedRule:
 
 
 def _explain_turnless(run: Run, view: NodeView) -> str:
-    """Return why the runtime on the node cannot take turns, if the run needs them; empty: no problem."""
+    """Return why the runtime on the node does not support turns, if the run needs them; empty: no problem."""
     if view.last is None or not run.takes_turns:
         return ""
     facts = view.last.heartbeat.facts.runtimes
@@ -339,7 +339,7 @@ def _explain_turnless(run: Run, view: NodeView) -> str:
 
 
 def is_unheld(run: Run) -> bool:
-    """Whether the run may have unenforced rules: by an option, or as a user's own command below full-auto."""
+    """Whether the run's rules may be unenforced: by an option, or in a user's command below full-auto."""
     kind = RUNTIMES[run.runtime]
     return run.told_only or (kind.own and needs_of(run).enough(Isolation.NONE))
 
@@ -396,7 +396,7 @@ def _place(
 def _gpus_at(
     run: Run, views: Sequence[NodeView], standing: Standing, taken: Collection[str] = ()
 ) -> dict[str, tuple[str, ...]]:
-    """Return the GPUs that the run would get now, by node; empty if it requests none, or too few are free."""
+    """Return the GPUs that the run would get now, by node; empty if it needs none, or too few are free."""
     need = need_of_run(run)
     names = [view.node.name for view in views]
     return {
@@ -411,8 +411,8 @@ def _handed_over(
     claimed: Mapping[str, Amount],
     first: dict[str, tuple[int, str]],
 ) -> Placed | Unplaced:
-    """Hand the run over to the node with the fewest waiting jobs per slot. If a run may not be handed over,
-    its reason says why, and no run of lower priority goes before it."""
+    """Hand the run over to the node with the fewest waiting jobs per slot. If the run may not be handed over,
+    its reason is extended, and no run of lower priority is handed over before it."""
     run = waits.run
     if not _has_free(room):
         return waits
@@ -445,7 +445,7 @@ def _handed_over(
     of = (
         f"of {len(able)} nodes that can take it, this one has the shortest queue"
         if len(able) > 1
-        else "it begins in order"
+        else "it begins in order on the node"
     )
     return Placed(run, best, f"{of}; {waits.why}", busy=waits.why, most_usd=usd)
 
@@ -455,12 +455,12 @@ def _is_behind(run: Run, view: NodeView, first: Mapping[str, tuple[int, str]]) -
 
 
 def stays_here(run: Run, standing: Standing) -> str:
-    """Return why the run may never wait on a node; empty: it may, if the budget permits it."""
+    """Return why the run must never wait on a node; empty: it may, if the budget permits."""
     return why_it_stays(run, None) or standing.staying.get(run.workflow or "", "")
 
 
 def _select_fitting(run: Run, standing: Standing) -> list[NodeView]:
-    # The nodes where the model has passed its test, if any; else all fitting nodes.
+    # If the model has passed its test on some nodes, use only these; else all fitting nodes.
     fitting = [v for v in standing.nodes if not _explain_unfit(run, v, standing)]
     results = {view.node.name: _find_test(run, view) for view in fitting}
     good = [name for name, one in results.items() if one is not None and one.trust is Trust.GOOD]
@@ -499,7 +499,7 @@ def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str
 
 
 def kept_back(run: Run, name: str, standing: Standing) -> str:
-    """Return why a user or the node prevents the run from beginning on this node now; empty: nothing does."""
+    """Return why a user or the node prevents the run from beginning there now; empty: nothing does."""
     view = next((view for view in standing.nodes if view.node.name == name), None)
     if view is None or view.node.removed is not None:
         return f"{name} is no longer in the fleet"
@@ -520,15 +520,15 @@ def _explain_pause(run: Run, standing: Standing) -> str:
 
 
 def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
-    """Return whether the run waits only for a slot, or first for a node to return to work."""
+    """Return whether the run waits only for a slot, or for a node that must first accept work again."""
     at_work = any(view.answers and not _explain_rest(view, standing) for view in fitting)
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
 def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int, float]:
-    """Return the rank; the lowest is best: the node has the run's session, its model is loaded, its track
-    record is good, it has most room, its model is faster. A copy of the repository and the results of its
-    setup count as one free slot each, so that work still spreads over the nodes."""
+    """Return the node's rank for the run; lowest is best. In order: it has the run's session, its model is
+    loaded, its track record is good, it has most room, its model is faster. A copy of the repository and the
+    results of its setup count as one free slot each, so that work still spreads over nodes."""
     elsewhere = run.resumes_on not in (None, view.node.name)
     return (
         elsewhere,
@@ -540,7 +540,7 @@ def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int
 
 
 def _list_kept(run: Run, view: NodeView) -> list[str]:
-    """Return what the node stores of the run's repository."""
+    """Return, as texts, what the node stores for the run's repository."""
     repo, facts = run.workspace.get("repo"), view.last.heartbeat.facts if view.last is not None else None
     if repo is None or facts is None:
         return []
@@ -549,14 +549,14 @@ def _list_kept(run: Run, view: NodeView) -> list[str]:
 
 
 def _find_speed(run: Run, view: NodeView) -> float:
-    """Return the output tokens per second in the test of its model there; 0: unknown."""
+    """Return the output tokens per second of the run's model in its test on the node; 0: unknown."""
     place = Needs(run.endpoint or "", run.model or "", run.read_only).at(view.node.name)
     found = fact_of(place, (view,)) if run.endpoint is not None else None
     return found[1].passport.tok_s or 0.0 if found is not None and found[1].passport is not None else 0.0
 
 
 def _model_rank(run: Run, view: NodeView) -> int:
-    """Return the node's rank by model: nodes that have loaded it come first."""
+    """Return the node's rank by the run's model: nodes that have loaded it come first."""
     wanted = wanted_of(run)
     return 0 if wanted is None or view.last is None else rank_node(view.last.heartbeat.facts, wanted)
 
@@ -570,7 +570,7 @@ def _with_model(run: Run, view: NodeView) -> str:
 def _explain_no_room(
     run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount], usd: Decimal | None = None
 ) -> str:
-    """Return why the node's own ceiling has no room, counting this pass's runs; empty if it has room."""
+    """Return why the node's own ceiling has no room, counting this pass's runs; empty: it has room."""
     if name not in standing.room:
         return ""
     balance, ceilings = standing.room[name]
@@ -591,7 +591,7 @@ def _can_take(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bo
 
 
 def _explain_rest(view: NodeView, standing: Standing) -> str:
-    """Return why the node accepts no work, by its own report or after a recent refusal; empty: it does."""
+    """Return why the node accepts no work, by its report or after a recent refusal; empty: it does accept."""
     if not view.answers:
         return ""
     shut = view.last.heartbeat.facts.shut if view.last is not None else None
@@ -603,7 +603,7 @@ def _explain_rest(view: NodeView, standing: Standing) -> str:
 
 def _explain_choice(run: Run, ready: int) -> str:
     if run.node is not None:
-        # What pinned the run: possibly the model's name, from a setting, a preset or an agent.
+        # The node can also be pinned by the model's name, from a setting, a preset or an agent.
         model = run.asked_model or ""
         if not model.startswith(f"{run.node}/"):
             return "pinned by --node"

@@ -1,4 +1,4 @@
-"""Suspends idle interactive runs, so that a run which lacks only a slot can begin."""
+"""Suspends idle interactive runs, so that another run that only lacks a slot can begin."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _since_ms(run: Run) -> int:
 
 
 class GivingWay:
-    """Suspends idle interactive runs in a pass of binding, one for each run that lacks only a slot. The
-    requests are kept in memory and in the interactive run's terms, for a restarted coordinator."""
+    """Suspends idle interactive runs in a pass of binding, one for each run that only lacks a slot. The
+    requests are stored in memory and, for a restarted coordinator, in the interactive run's terms."""
 
     def __init__(self, work: Work, leases: Collection[Lease], standing: Standing) -> None:
         self._work, self._leases, self._standing = work, leases, standing
@@ -37,7 +37,7 @@ class GivingWay:
         self._interactive_runs: dict[str, list[Run]] | None = None
 
     def why(self, waiting: Unplaced) -> str:
-        """Return why the run waits, and the session suspended for it; if possible, suspend one now."""
+        """Suspend a session for the run if possible; return why the run waits, naming that session."""
         if waiting.kind is not WaitReason.NO_SLOT:
             return waiting.why
         session, asked_ms = self._known.given_way.get(waiting.run.id, ("", 0))
@@ -47,7 +47,7 @@ class GivingWay:
         return f"{waiting.why}; session {session} is suspended for it" if session else waiting.why
 
     def _ask_to_suspend(self, waiting: Run) -> str:
-        """Return the session suspended for the run; if there is none, suspend one now; empty: impossible."""
+        """Return the session suspended for the run; suspend one now if there is none; empty: impossible."""
         work, core = self._work, self._work.core
         there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._list_active(node)]
         rests = next((run for run in there if SessionTurn.of(run).gives_way == waiting.id), None)
@@ -64,7 +64,7 @@ class GivingWay:
         return chosen.session
 
     def _list_active(self, node: str) -> list[Run]:
-        """Return the runs whose program is active on the node."""
+        """Return the interactive runs whose program is active on the node."""
         if self._interactive_runs is None:
             self._interactive_runs = {}
             for lease in self._leases:
@@ -76,7 +76,7 @@ class GivingWay:
         return self._interactive_runs.get(node, [])
 
     def _note(self, waiting: str, session: str) -> None:
-        """Remember for the next passes which session is suspended for the run; old entries are dropped."""
+        """Remember for the next passes which session is suspended for the run; drop old entries."""
         new = self._boot - self._work.core.rules.gives_way_ms
         known = {run: one for run, one in self._known.given_way.items() if one[1] > new}
         self._known.given_way = {**known, waiting: (session, self._boot)}

@@ -1,4 +1,4 @@
-"""Jobs that wait on nodes, handed over ahead of a free slot: how many may wait, and which are recalled."""
+"""Jobs handed over to nodes ahead of a free slot: how many may wait there, and which are recalled."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pancode.runs.unit_of_work import Work
 
 
 class Lines:
-    """The jobs that wait on nodes, in one pass of binding."""
+    """The jobs that wait on nodes, as seen in one pass of binding."""
 
     def __init__(
         self, core: Core, views: Iterable[NodeView], leases: Iterable[Lease], everything: bool = False
@@ -45,12 +45,12 @@ class Lines:
         return len(self.waiting.get(name, ()))
 
     def less(self, free: Mapping[str, int]) -> dict[str, int]:
-        """Return the free slots minus those that the jobs waiting on the node will take."""
+        """Return the free slots by node, minus those that the jobs waiting on the node will take."""
         return {name: slots - self.many(name) for name, slots in free.items()}
 
     def room(self) -> dict[str, int]:
-        """Return how many more jobs may wait, by node, if any. Waiting jobs are in Redis, and must not fill
-        it."""
+        """Return how many more jobs may wait on a node, by node, for nodes with room. The number is limited,
+        because these jobs are stored in Redis."""
         small = {name for name in self._views if 4 * self._count_bytes(name) < self._core.rules.node_quota}
         room = {name: self._count_most(self._views[name]) - self.many(name) for name in small}
         return {name: more for name, more in sorted(room.items()) if more > 0}
@@ -59,11 +59,11 @@ class Lines:
         return sum(len(lease.job) for lease in self.waiting.get(name, ()))
 
     def lengths(self) -> dict[str, tuple[int, int]]:
-        """Return how many jobs wait on each node, and its slots."""
+        """Return how many jobs wait on a node, and how many slots it has, by node."""
         return {name: (self.many(name), max(1, _count_slots(view))) for name, view in self._views.items()}
 
     def is_not_to_wait(self, lease: Lease) -> bool:
-        """Whether the job should no longer wait there: the setting allows none, or the node has no slot."""
+        """Whether the job should not wait on its node: the setting allows none, or the node has no slot."""
         view = self._views.get(lease.node)
         return not self._core.rules.ahead or (view is not None and view.node.slots == 0)
 
@@ -77,15 +77,15 @@ def _count_slots(view: NodeView) -> int:
 
 
 def list_staying(tx: Transaction, waiting: Iterable[Run]) -> dict[str, str]:
-    """Return, by workflow, why none of its runs may be handed over."""
+    """Return why no run of a workflow may be handed over, by workflow."""
     firsts = {run.workflow: run for run in waiting if run.workflow is not None}
     found = {name: why_it_stays(run, tx.get(Workflow, name)) for name, run in firsts.items()}
     return {name: why for name, why in found.items() if why}
 
 
 def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None, str]:
-    """Return what the attempt reserves once it is handed over (None: no paid model), and why a ceiling has no
-    room for that."""
+    """Return the USD that the attempt reserves once it is handed over (None: no paid model), and why a
+    ceiling has no room for them; empty: it has."""
     run = case.run
     reserved = books.find_reserved(case.entries, run.attempt)
     before = max(reserved.values(), default=books.ZERO)
@@ -102,8 +102,8 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
 
 
 class TakingBack:
-    """Recalls jobs from nodes that should not wait there; the node's answer says which ones come back. The
-    requests are kept in memory: a restarted coordinator repeats them, which changes nothing."""
+    """Recalls jobs that should no longer wait on their nodes; each node answers which ones it gives back.
+    Requests are stored in memory only: a restarted coordinator repeats them, which has no further effect."""
 
     def __init__(self, work: Work, lines: Lines, standing: Standing) -> None:
         self._work, self._lines, self._standing = work, lines, standing
@@ -112,9 +112,9 @@ class TakingBack:
         self._runs = {identity_of(lease): run for lease, run in runs if run is not None}
 
     def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
-        """Recall jobs. `left`: slots that are free after this pass; `in_vain`: runs that found none."""
+        """Recall jobs. `left`: slots free after this pass, by node; `in_vain`: runs that found no slot."""
         known, waiting, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
-        # In the order in which they would begin if all waited here.
+        # Runs are in the order in which they would begin if all of them waited at the coordinator.
         found = {lease.run: lease for line in self._lines.waiting.values() for lease in line}
         for lease in [found[run.id] for run in in_order(self._runs.values())]:
             identity = identity_of(lease)
@@ -132,7 +132,7 @@ class TakingBack:
         self._work.after(partial(setattr, self._work.core.live.binding, "recalled", waiting))
 
     def firsts(self, slots: Mapping[str, int]) -> list[Unplaced]:
-        """Return each busy node's next run, as one lacking a slot: a session may be suspended for it."""
+        """Return the next run that waits on each busy node, so that a session can be suspended for it."""
         busy = [line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1]
         runs = [(self._runs.get(identity_of(lease)), handed_to(lease.node)) for lease in busy]
         return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]
@@ -140,7 +140,7 @@ class TakingBack:
     def _explain_recall(
         self, run: Run, lease: Lease, free: Mapping[str, int], in_vain: Sequence[Run]
     ) -> tuple[str, str | None]:
-        """Return why the job is recalled (empty: it is not), and which node has a free slot for it."""
+        """Return why the job is recalled (empty: it is not), and the node with a free slot for it."""
         standing, line = self._standing, self._lines.waiting[lease.node]
         if why := kept_back(run, lease.node, standing):
             return why, ""
@@ -153,12 +153,12 @@ class TakingBack:
         if first is not None:
             return f"run {first.id} comes before it", ""
         if run.resumes_on == lease.node:
-            return "", None  # The run's session is on this node.
+            return "", None  # The run is tied to this node, which has its session.
         place = next((name for name in takes_now(run, standing, free) if name != lease.node), None)
         return (f"a slot is free on {place}", place) if place else ("", None)
 
     def _is_first(self, one: Run, run: Run) -> bool:
-        """Whether `one`, which waits here, comes before `run`; by its age, too, if it can wait only here."""
+        """Whether `one`, waiting at the coordinator, comes before `run`; also by age if it must wait here."""
         if stays_here(one, self._standing):
             return in_order((run, one))[0] is one
         return one.priority > run.priority

@@ -1,4 +1,4 @@
-"""Hands over all that may wait on nodes now, and lists what waits where, and what stays here and why."""
+"""Hands over all runs that may wait on nodes; lists which wait on nodes, and which stay here and why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pancode.runs.views import in_line
 
 @hold_lock
 def hand_over(core: Core) -> HandoverShape:
-    """Hand over all runs that nodes accept. A repeated call hands over newer runs, and shows the state."""
+    """Hand over all runs that nodes accept; return the state. A repeated call hands over newer runs."""
     bind.bind_runs(core, everything=True)
     act_now(core)
     with core.ports.ledger.transaction() as tx:

@@ -1,1 +1,1 @@
-"""Receipts of runs: checked, settled, exported."""
+"""Receipts of runs: checks, settlement and export."""

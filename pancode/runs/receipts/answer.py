@@ -1,4 +1,4 @@
-"""The whole answer of a run: a receipt contains the beginning of a long one, and a file the rest."""
+"""The complete answer of a run: a receipt has only the beginning of a long answer, a file the rest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pancode.kernel.records import Lease, Run
 from pancode.runs.core import Core
 
 CLIPPED = 4_000
-"""Answers with this many characters or more were cut in the receipt; a file contains the whole answer."""
+"""Answers with at least this many characters are cut in the receipt; a file has the complete answer."""
 
 
 def claimed_answer(core: Core, claims: Claims) -> str:
-    """Return the answer that a receipt claims, with the cut part of a long one."""
+    """Return the complete answer that a receipt claims, with the part that was cut from a long one."""
     whole = None
     if len(claims.answer) >= CLIPPED:
         whole = core.ports.depot.whole_answer(claims.identity, False)
@@ -21,8 +21,8 @@ def claimed_answer(core: Core, claims: Claims) -> str:
 
 
 def whole_answer(core: Core, tx: Transaction, run: Run) -> str:
-    """Return the answer in the run's receipt; if it was cut there, the whole one: a script's output, or a
-    separate file."""
+    """Return the complete answer of the run. If the receipt has only its beginning, read it from the script's
+    output or a separate file."""
     answer = str(run.result.get("answer") or "")
     if len(answer) < CLIPPED:
         return answer

@@ -1,4 +1,4 @@
-"""Verifies an exported receipt with exported public keys alone: no coordinator, no ledger, no network."""
+"""Verifies an exported receipt with exported public keys, without coordinator, ledger or network."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pancode.runs.receipts.service import EXPORT, describe_verdict
 def verify_file(path: Path, keys: Path | None) -> VerdictShape:
     """Return the verdict on the receipt in `path`. The keys must come from a file with another source.
 
-    Raises UsageError without keys, or with the receipt's own file: keys inside it prove nothing about it.
-    Raises ConfigError for a file without keys.
+    Raises UsageError without keys, or if they are in the receipt's own file, as such keys prove nothing about
+    it. Raises ConfigError for a file without keys.
     """
     if not path.is_file():
         return describe_verdict(str(path), verification.not_found(f"file {path} not found"))
@@ -42,7 +42,7 @@ def _own_keys(path: Path) -> UsageError:
 
 
 def read_keys(path: Path) -> verification.TrustedKeys:
-    """Return the public keys of an export. Raises ConfigError if it contains none."""
+    """Return the public keys of an export. ConfigError if it has none."""
     try:
         rows = json.loads(path.read_text())["keys"]
         parsed = [(row["role"], _parse_key(row)) for row in rows]
@@ -68,7 +68,7 @@ def _parse_ms(text: str | None) -> int | None:
 def _select_keys(
     role: str, parsed: Sequence[tuple[str, verification.TrustedKey]]
 ) -> dict[str, verification.TrustedKey]:
-    """Return the role's keys by key id; one key may have several names."""
+    """Return the keys of this role (node or coordinator) by key id; one key may have several names."""
     found: dict[str, verification.TrustedKey] = {}
     for whose, known in parsed:
         if whose == role:
@@ -77,7 +77,7 @@ def _select_keys(
 
 
 def _judge(path: Path, keys: verification.TrustedKeys) -> tuple[str, verification.Verified]:
-    """Return the verdict on a whole export, or on the bare envelope from the coordinator's archive."""
+    """Return the verdict on the file's receipt: an export, or an envelope from the coordinator's archive."""
     text = path.read_text(errors="replace")
     try:
         data: Any = json.loads(text)

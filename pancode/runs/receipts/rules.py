@@ -1,4 +1,4 @@
-"""Decides about a validly signed receipt: whether to accept it, what to book, how its attempt ends."""
+"""Rules for a validly signed receipt: whether to accept it, what to book, and how its attempt ends."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ from pancode.runs.life.retries import (
 )
 
 MIXED, ASSUMED = "mixed", "assumed"
-"""The cost source of a sum of several sources, and of a cost including calls with unreported tokens."""
+"""The cost source of a sum of several sources, and that of a cost with calls of unknown tokens."""
 
 
 def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
-    """Return the known cost of the attempts, and whether any is unknown. One that never began cost
-    nothing."""
+    """Return the known cost of the attempts, and whether any cost is unknown. An attempt that never began
+    cost nothing."""
     costs = [_find_cost(attempt) for attempt in attempts if _has_begun(attempt)]
     return books.add_amounts(*(usd for usd in costs if usd is not None)), None in costs
 
 
 def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
-    """Return the usage of all attempts together, in the form of one attempt's; empty: nothing is known
+    """Return the usage of all attempts together, in the form of one attempt's usage; empty: nothing is known
     yet."""
     known = list(attempts)
     rows = [attempt for attempt in known if _has_begun(attempt)]
@@ -66,7 +66,8 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
     usd, unknown = cost_of(rows)
     disputed = books.add_amounts(*(Decimal(str(row.usage.get(books.DISPUTED) or 0)) for row in rows))
     sources = {str(source) for attempt in rows if (source := attempt.usage.get("cost_source"))}
-    sources -= {"metered"} if ASSUMED in sources else set()  # then the sum is unknown, too
+    # If a part of the cost is only assumed, the sum is only assumed, too.
+    sources -= {"metered"} if ASSUMED in sources else set()
     return {
         "input_tokens": sum(_count(attempt, "input_tokens") for attempt in rows),
         "output_tokens": sum(_count(attempt, "output_tokens") for attempt in rows),
@@ -77,7 +78,7 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
 
 
 def _has_begun(attempt: Attempt) -> bool:
-    """Whether an agent may have worked in the attempt: it has usage, was lost, or its receipt rejected."""
+    """Whether an agent may have worked in the attempt: it has usage, was lost, or has a rejected receipt."""
     if attempt.usage.get("cost_source") == NOT_STARTED["cost_source"]:
         return False
     unheard = attempt.outcome is Outcome.LOST or attempt.failure is FailureKind.RECEIPT_REJECTED
@@ -85,7 +86,7 @@ def _has_begun(attempt: Attempt) -> bool:
 
 
 def _find_cost(attempt: Attempt) -> Decimal | None:
-    """Return the known cost of the attempt; None: unknown. Progress reports count only until its end."""
+    """Return the attempt's known cost; None: unknown. Progress reports count only until it ends."""
     if attempt.outcome is not None and attempt.usage.get("cost_source") is None:
         return None
     return books.known_cost(attempt.usage)
@@ -98,13 +99,13 @@ def _count(attempt: Attempt, name: str) -> int:
 TIMES_HELD = 10
 """If the job has no limit, a claim of up to this many times its reservation is accepted."""
 _LEAST_USD, _LEAST_TOKENS = Decimal(1), 10_000_000
-"""The USD and tokens that are always accepted for a model's work if the job has no limit."""
+"""USD and tokens that are always accepted for a model's work if the job has no limit."""
 _MORE_TOKENS, _MORE_MS = 1_000_000, 600_000
-"""Margins beyond a limit: tokens of an attempt's last call, and milliseconds that stopping takes."""
+"""Accepted excess over a limit: tokens of an attempt's last call, and milliseconds needed to stop."""
 
 
 class Ruling(StrEnum):
-    """The coordinator's answer to a receipt."""
+    """The coordinator's decision on a receipt."""
 
     ACCEPT = "accept"
     AGAIN = "again"
@@ -113,14 +114,14 @@ class Ruling(StrEnum):
     """No job here matches (the ledger was restored): the receipt is stored but not accepted, and settles
     nothing."""
     FOREIGN = "foreign"
-    """The receipt is for another node's job: it is rejected and not stored."""
+    """The receipt is for another node's job, so it is rejected and not stored."""
     RESEND = "resend"
     REJECT = "reject"
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The files named by the claims that the coordinator has on its own disk."""
+    """Which of the files that the receipt names are on the coordinator's disk."""
 
     commit_whole: bool
     missing_blobs: tuple[str, ...]
@@ -128,7 +129,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A ruling with its reason."""
+    """A decision on a receipt, with the reason."""
 
     ruling: Ruling
     reason: str = ""
@@ -136,8 +137,8 @@ class Judged:
 
 
 def find_excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
-    """Return the claims of usage beyond what the job allows, by field, each with the amount that counts.
-    `left`: the rest of the run's own limit for this attempt; None: it has no limit."""
+    """Return the usage that exceeds what the job allows, by field, each with the amount that is accepted
+    instead. `left`: the rest of the run's own limit for this attempt; None: the run has no limit."""
     tokens, wall_ms = run.limits.get("tokens"), run.limits.get("wall_ms")
     free_tokens = max(TIMES_HELD * run.estimate_tokens, _LEAST_TOKENS)
     most_tokens = tokens + _MORE_TOKENS if isinstance(tokens, int) else free_tokens
@@ -152,8 +153,8 @@ def find_excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict
 
 
 def _most_usd(run: Run, left: Decimal | None) -> Decimal:
-    """Return the most USD that counts. A user's program costs nothing, unless it acts as an agent with a
-    limit."""
+    """Return the most USD that are accepted for the attempt: 0 for a user's own program, unless it acts as an
+    agent with a limit."""
     kind = RUNTIMES[run.runtime]
     if kind.own:
         return left if left is not None and kind.plays else ZERO
@@ -163,7 +164,7 @@ def _most_usd(run: Run, left: Decimal | None) -> Decimal:
 def judge_identity(
     claims: Claims, digest: str, node: Node, run: Run | None, lease: Lease | None
 ) -> Judged | None:
-    """Make all checks that need no disk access; None: continue with the evidence. `node`: the signer."""
+    """Make all checks that need no disk access; None: `judge_evidence` must decide. `node`: the signer."""
     if lease is not None and _is_anothers(lease, node):
         return Judged(Ruling.FOREIGN, f"{lease.run} lease {lease.lease} was assigned to {lease.node}")
     if run is None or lease is None:
@@ -179,7 +180,7 @@ def judge_identity(
 
 
 def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
-    """Judge whether all files that the receipt names are stored here and complete."""
+    """Judge whether all files that the receipt names are stored by the coordinator and complete."""
     missing = list(evidence.missing_blobs)
     if claims.commit is not None and not evidence.commit_whole:
         missing.insert(0, "commit")
@@ -193,7 +194,7 @@ def _is_anothers(lease: Lease, node: Node) -> bool:
 
 
 def _wrong_name(claims: Claims, node: Node, lease: Lease) -> str:
-    """Return why the receipt's node name is wrong; empty: it is the node's name now, or before a renaming."""
+    """Return why the receipt's node name is wrong; empty: it is the name now or when the job was assigned."""
     if claims.node_name in (node.name, lease.node):
         return ""
     return f"node_name is {claims.node_name[:80]!r}, but the key that signed it is enrolled for {node.name!r}"
@@ -218,7 +219,7 @@ def _first_lie(claims: Claims, run: Run, lease: Lease) -> str:
     ran = [[gate.name, list(gate.argv)] for gate in claims.gates]
     gates = [[gate["name"], list(_read_words(gate["argv"]))] for gate in run.gates]
     if ran != gates[: len(ran)]:
-        return f"gates are {ran!r}, the job said {gates!r}"
+        return f"gates are {ran!r}, but the job requires {gates!r}"
     in_sandbox = claims.isolation is Isolation.SANDBOX
     if claims.skills != (skill_marks(run) if in_sandbox else unwalled_marks(run)):
         return f"skills are {claims.skills!r}, but the job requires {skill_marks(run)!r}"
@@ -233,7 +234,7 @@ def _read_words(argv: object) -> Sequence[object]:
 
 
 def _explain_conflict(claims: Claims, run: Run) -> str:
-    """Describe claims that contradict each other; empty: there are none."""
+    """Describe claims that contradict each other; empty: no claims do."""
     if claims.failure is not None and FAILURES[claims.failure].outcome is not claims.outcome:
         return f"outcome {claims.outcome} contradicts failure {claims.failure}"
     if (claims.failure is None) != (claims.outcome is Outcome.DONE):
@@ -259,13 +260,13 @@ _KEPT |= {"reports", "rests"}
 
 
 def result_of(claims: Claims) -> dict[str, Any]:
-    """Return the part of the claims that is stored in the run's result, as plain JSON."""
+    """Return the part of the claims that becomes the run's result, as JSON values."""
     return claims.model_dump(mode="json", include=_KEPT)
 
 
 @dataclass(frozen=True, slots=True)
 class Believed(Signal):
-    """An accepted receipt, which is true and complete; `stored` is already on disk."""
+    """Signal that a receipt was accepted as true and complete; the files that it names are on disk."""
 
     node: str
     """The name of the node whose key signed the receipt."""
@@ -273,29 +274,29 @@ class Believed(Signal):
     stored: StoredReceipt
     answer: Acknowledge
     nodes: Sequence[NodeView] = ()
-    """The nodes of the fleet, if the decision about a retry needs them; else empty."""
+    """The nodes of the fleet, if the decision about a retry requires them; else empty."""
     passed_over: Collection[str] = ()
     """The nodes that are not offered this run for a while."""
     output: str = ""
-    """The end of the gates' output, if a gate failed."""
+    """The end of the gates' output if a gate failed; else empty."""
 
     def apply(self, made: Changes) -> Changes:
         """Settle an accepted receipt: book its cost, close the lease, and answer the node."""
         if made.lease.receipt is not None:
             return made
         made, claims, disputed = _cut(made.add(self.stored), self.claims)
-        # Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost is a
-        # second entry.
+        # Book the cost. A late receipt settles a cost that was booked as unknown; a disputed cost is a second
+        # entry.
         entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
         usage = claims.usage
         tokens = usage.input_tokens + usage.output_tokens
         spent = Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
-        # its cost was booked as lost or rejected
+        # The cost may already be booked as unknown, because the attempt was lost or its receipt was rejected.
         late = books.add_unknown if spent.usd is None else books.settle_unknown
         new = late(entries, account, spent, stamp) + books.settle_attempt(entries, account, spent, stamp)
         new = new or books.add_second(entries, account, spent, stamp)
         new = new or books.add_rest(entries, account, spent, stamp)
-        # otherwise five chats a day would use up the ceiling
+        # Otherwise unknown costs of five suspended chats would use up the day's ceiling.
         if spent.usd is None and claims.rests is not None:
             new += books.lapse_all([*entries, *new], account, stamp, books.SUSPENDED)
         made = made.book([*new, *books.book_dispute(new, account, disputed, stamp)])
@@ -307,29 +308,29 @@ class Believed(Signal):
 
 
 def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
-    """Cut the usage to what the job allows. The excess is recorded, and excess money is disputed."""
+    """Reduce the usage to what the job allows. The excess is recorded, and excess money is disputed."""
     usage, node = claims.usage, made.lease.node
     beyond = find_excess(usage, made.run, made.case.ordered())
     if not beyond:
         return made, claims, books.ZERO
     claimed = {field: Decimal(getattr(usage, field)) for field in beyond}
     cuts = (f"{field} {claimed[field]:f} counted as {Decimal(most):f}" for field, most in beyond.items())
-    why = f"beyond what its job allows: {', '.join(cuts)}"
+    why = f"beyond what the job allows: {', '.join(cuts)}"
     counted = usage.model_copy(update=beyond)
     disputed = books.subtract_amount(usage.cost_usd or books.ZERO, counted.cost_usd or books.ZERO)
     verdict = "claim disputed" if disputed else "claim cut"
     absurd = disputed > TIMES_HELD * (counted.cost_usd or books.ZERO) or not disputed
     if absurd:
         made = made.record("trust", "error", verdict, node=node, why=why)
-    else:  # an agent's last call may exceed its limit
+    else:  # The last call of an agent may exceed its limit.
         made = made.record("budget", "warning", verdict, node=node, why=why)
     made = made.tell("settle", node, verdict, why)
     return made, claims.model_copy(update={"usage": counted}), disputed
 
 
 def _conclude_attempt(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
-    """End the attempt with the receipt's outcome unless another lease has ended it; the newest also ends the
-    run."""
+    """End the attempt with the receipt's outcome, unless another lease has ended it. The run's newest attempt
+    also ends the run."""
     run, claims = made.run, signal.claims
     lost = run.outcome is Outcome.LOST and GIVEN_UP not in run.result
     wins = made.case.newest and (run.outcome is None or lost)
@@ -349,7 +350,8 @@ def _conclude_attempt(made: Changes, signal: Believed, disputed: Decimal) -> Cha
         made, follows = _tried_again(made, signal)
         if follows:
             return made
-    for turn in claims.turns:  # an event of a killed node agent may have been lost
+    # Events of turns may have been lost with a killed node agent, so they are taken from the receipt.
+    for turn in claims.turns:
         made = waits.record_turn(made, turn, made.now.ms)
     if claims.failure is FailureKind.GATE_FAILED and conversation.hears_of_gates(made.run, claims.rests):
         failures = failed_gates(claims, signal.output)
@@ -373,7 +375,7 @@ def _has_newer_lease(made: Changes) -> bool:
 
 
 def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
-    """Start another attempt if the rules allow. True: one follows, or already waits since the loss."""
+    """Begin another attempt if the rules allow it. True: one follows, or already waits since the loss."""
     claims, failure = signal.claims, signal.claims.failure
     this = replace(made.run, attempt=made.attempt.attempt)
     elsewhere = _other_can(made, this, signal) if may_move(failure) else False
@@ -395,7 +397,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
             words = f"with what attempt {this.attempt} left: {' and '.join(kept)}"
             made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "continues", words)
     calls = claims.calls
-    # With a key, the gateway sees the server's answer itself; the run's code can forge its output.
+    # With a key, the gateway sees the server's answer itself; without, a run's code could forge its output.
     told_ms = claims.resets_ms if calls is None or calls.subscription else 0
     asked_ms = max(told_ms, calls.retry_ms if calls is not None else 0)
     there = switch_provider(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
@@ -413,7 +415,7 @@ def needs_nodes(failure: FailureKind | None) -> bool:
 
 
 def may_move(failure: FailureKind | None) -> bool:
-    """Whether the decision about a retry depends on whether another node could take the run."""
+    """Whether the decision about a retry depends on another node being able to take the run."""
     return failure is not None and CAUSES.get(failure) in MOVES
 
 
@@ -423,20 +425,20 @@ def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
 
 
 def failed_on(made: Changes) -> set[str]:
-    """Return the nodes where an attempt ever failed for a reason that may not apply to another node."""
+    """Return the nodes where an attempt failed for a reason that may not apply to other nodes."""
     attempts = made.case.attempts.items()
     failed = {n for n, one in attempts if one.failure is not None and FAILURES[one.failure].elsewhere}
     return {lease.node for lease in made.case.leases.values() if lease.attempt in failed}
 
 
 def _withdraw_next(made: Changes) -> Changes:
-    """Withdraw the waiting next attempt, because the lost one before it has reported after all."""
+    """Withdraw the waiting next attempt, as the lost one before it has sent its receipt after all."""
     run, attempt, stamp = made.run, made.attempt.attempt, made.now.stamp
     if run.attempt == attempt or run.outcome is not None:
         return made
     queued = made.case.attempts.get(run.attempt)
     if queued is not None:
-        why = "the attempt before it reported after all"
+        why = "the previous attempt reported after all"
         over = replace(queued, outcome=Outcome.SUPERSEDED, failure=None, reason=why, finished_ms=stamp.at_ms)
         account = books.Account(run.id, run.attempt)
         made = made.put(over).book(books.release_reserved(made.case.entries, account, stamp, why))
@@ -444,21 +446,21 @@ def _withdraw_next(made: Changes) -> Changes:
 
 
 def _may_be_ended_by(tag: str | None, lease: Lease) -> bool:
-    """Whether a false receipt may end this lease: it is open, and belongs to the node that signed it."""
+    """Whether a false receipt may end this lease: it must be open, and of the node that signed it."""
     return lease.tag == tag and lease.closed is None
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected(Signal):
-    """A receipt with a valid signature and false claims."""
+    """Signal that a receipt with a valid signature was rejected because of false claims."""
 
     node: str
     tag: str | None
-    """The tag of the key that signed it."""
+    """The tag of the key that signed the receipt."""
     reason: str
 
     def apply(self, made: Changes) -> Changes:
-        """End an open lease as `infra` with an unknown cost, because its receipt was rejected."""
+        """End an open lease as `infra`, with unknown cost."""
         if not _may_be_ended_by(self.tag, made.lease):
             return made
         case, over = made.case, made.run.outcome is not None or not made.case.newest

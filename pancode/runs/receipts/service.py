@@ -1,4 +1,4 @@
-"""Lists receipts, verifies them and their chain, and exports the keys that prove them elsewhere."""
+"""Lists receipts, verifies receipts and their chain, and exports the keys with which others verify them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ EXPORT = "pancode/receipt-export/1"
 
 
 def list_receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[ReceiptRow]:
-    """Return the receipts of the newest `limit` runs from that place on, newest run first."""
+    """Return the receipts of the `limit` newest runs after the place `after`, newest run first."""
     with core.ports.ledger.transaction() as tx:
         nodes = _list_names(tx)
         newest = read_page(tx, ListSearch(Run, "created_ms"), limit, after)
@@ -60,8 +60,7 @@ def list_receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[R
 
 
 def get_receipt(core: Core, text: str) -> ReceiptDetail:
-    """Return one run's receipt: its envelope and its decoded statement. Raises NotFoundError if it has
-    none."""
+    """Return one run's receipt: its envelope and its decoded statement. NotFoundError if it has none."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         stored = _find_decisive(tx, run)
@@ -79,8 +78,8 @@ def get_receipt(core: Core, text: str) -> ReceiptDetail:
 
 
 def export_proof(core: Core, text: str | None) -> ExportAnswer:
-    """Return the proof of a receipt for use elsewhere: all keys, also old ones, and a named run's
-    envelope."""
+    """Return what is needed to verify a receipt elsewhere: all keys, including old ones, and the envelope of
+    run `text`."""
     with core.ports.ledger.transaction() as tx:
         keys = [_make_key(row) for row in tx.find(KnownKey, order="from_ms")]
     envelope = get_receipt(core, text)["envelope"] if text is not None else None
@@ -88,7 +87,7 @@ def export_proof(core: Core, text: str | None) -> ExportAnswer:
 
 
 def list_keys(core: Core) -> list[UsedKey]:
-    """Return every key with its dates; a coordinator's key with the nodes that it is used for."""
+    """Return every key with its dates; a coordinator's key with the nodes for which it is used."""
     with core.ports.ledger.transaction() as tx:
         rows = tx.find(KnownKey, order="from_ms")
         nodes = [n for n in tx.find(Node) if n.public_key is not None and n.removed != NodeState.REMOVED]
@@ -99,13 +98,13 @@ def list_keys(core: Core) -> list[UsedKey]:
 
 
 def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
-    """Return the verdict, including the checks that only this coordinator can make: ledger, commit and
+    """Return the verdict with all checks, including those that need this coordinator's ledger, depot and
     logs."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         stored = _find_decisive(tx, run)
         keys = keyring.read_trusted_keys(tx)
-        # Each node that judged the result has its own receipt, which must be about this result.
+        # Each node that verified the result has its own receipt, which must refer to this result.
         seen = trust_in(run)
         every = () if seen is None else (*seen.earlier, seen)
         second = [check for one in every for check in _check_verdict(tx, run, one, keys)]
@@ -116,7 +115,7 @@ def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
         more = (_check_order(verified.claims, signer, lease, keys), *second)
-        # checks that the files that the receipt names are stored here, byte for byte
+        # Check that the files that the receipt names are stored by the coordinator, byte for byte.
         claims = verified.claims
         assert claims is not None
         logs, changes = gone_at(run, RunFiles.LOGS), gone_at(run, RunFiles.CHANGES)
@@ -146,8 +145,8 @@ def describe_verdict(run: str, verified: Verified) -> VerdictShape:
 def _check_order(
     claims: Claims, signer: TrustedKey, lease: Lease | None, keys: TrustedKeys
 ) -> VerificationCheck:
-    """Check that the coordinator signed the job for this very key. Times prove nothing: clocks can be set
-    back."""
+    """Check that the coordinator signed the job for the key that signed the receipt. Times are not checked,
+    as clocks can be set back."""
     what = "the job that it answers was signed for its key"
     if lease is None:
         return VerificationCheck(what, False, f"this ledger has no job {claims.identity}")
@@ -156,7 +155,7 @@ def _check_order(
         open_signed(envelope, {keyid: known.key for keyid, known in keys.coordinators.items()})
         node = json.loads(envelope.body()).get("node")
     except (WireRefusal, ValueError) as wrong:
-        return VerificationCheck(what, False, f"it contradicts its job in this ledger: {wrong}")
+        return VerificationCheck(what, False, f"the receipt contradicts its job in this ledger: {wrong}")
     ok = (node, envelope.digest()) == (signer.key.tag, claims.job)
     return VerificationCheck(what, ok, f"{claims.identity} for key {node}")
 
@@ -180,13 +179,13 @@ def _check_verdict(
 
 
 def _make_pruned_check(what: str, at_ms: int) -> VerificationCheck:
-    """Return a passed check for deleted files: the ledger records that they were deleted by age."""
+    """Return a passed check for files whose deletion, because of their age, is recorded in the ledger."""
     words = f"deleted at {format_optional_iso(at_ms)}, by the retention settings `keep`"
     return VerificationCheck(f"{what} was retained as long as the settings require", True, words)
 
 
 def _find_decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
-    """Return the receipt that determined the run's outcome, else its newest one. An orphan proves nothing."""
+    """Return the receipt that determined the run's outcome, else its newest one, but never an orphan."""
     won: Any = run.result.get("receipt")
     if isinstance(won, str):
         return tx.get(StoredReceipt, won)
@@ -195,7 +194,7 @@ def _find_decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
 
 
 def _make_key(row: KnownKey) -> KeyShape:
-    """Return a key as JSON; `from` and `until` (null: still in use) are the coordinator's times."""
+    """Return a key in the form of the API; `from` and `until` (null: in use) by the coordinator's clock."""
     return {
         "role": row.role,
         "name": row.name,
@@ -233,7 +232,7 @@ def _find_outcome(stored: StoredReceipt) -> str | None:
 
 
 def _read_statement(envelope: Envelope) -> Json | None:
-    """Return the receipt's claims if they can be read; `verify_run` checks them."""
+    """Return the receipt's claims, unverified; None if they cannot be read."""
     try:
         return parse_message(Receipt, envelope.body()).model_dump(mode="json")
     except WireRefusal:
@@ -245,8 +244,8 @@ NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPT
 
 
 def verify_chain(core: Core, node: str) -> VerdictShape:
-    """Judge the chain of each key that the node has had. Raises NotFoundError if no key ever had this
-    name."""
+    """Return the verdict on the chains of all keys that the node has had. NotFoundError if no key ever had
+    this name."""
     with core.ports.ledger.transaction() as tx:
         keys = tx.find(KnownKey, {"role": "node"})
         named = [PublicKey.parse(row.public) for row in keys if row.name == node]

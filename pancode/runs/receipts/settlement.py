@@ -1,4 +1,4 @@
-"""Receipts: judged, archived, countersigned, booked in one commit; then acknowledged."""
+"""Settles receipts: judges, archives, countersigns and books them in one commit, then acknowledges them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from pancode.runs.receipts.rules import (
 from pancode.runs.unit_of_work import Work
 
 GATES_LOG = "gates.log"
-"""The stream that contains the output of all gates."""
+"""The log stream with the output of all gates."""
 
 
 def with_facts(work: Work, signal: Believed) -> Believed:
-    """Return the signal; for a failed attempt, with the facts that a retry needs."""
+    """Return the signal; for a failed attempt, with the facts that decide about a retry."""
     claims, core = signal.claims, work.core
     return replace(
         signal,
@@ -48,7 +48,7 @@ def with_facts(work: Work, signal: Believed) -> Believed:
 
 
 def _gates_output(work: Work, claims: Claims) -> str:
-    """Return the end of the output of all gates; empty if they wrote none."""
+    """Return the end of the output of all gates; empty if there is none."""
     size = next((blob.size for blob in claims.blobs if blob.name == GATES_LOG), 0)
     at = max(0, size - MOST_OUTPUT)
     part = work.core.ports.depot.blob_part(claims.identity, GATES_LOG, at, MOST_OUTPUT)
@@ -58,13 +58,13 @@ def _gates_output(work: Work, claims: Claims) -> str:
 ANSWER_AGAIN_MS = 5_000
 REASON_CHARS = 1_000
 MOST_ASKS = 5
-"""The minimum number of requests for missing bytes before the receipt is rejected, besides the lost
-deadline."""
+"""Minimum number of requests for missing bytes before the receipt is rejected; the deadline for lost nodes
+must have passed, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A validly signed receipt: its node, the signed envelope, its digest, and its claims."""
+    """A validly signed receipt, with its node, envelope, digest and claims."""
 
     node: Node
     envelope: Envelope
@@ -74,7 +74,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A validly signed receipt with an invalid value; only this much is known of it."""
+    """A validly signed receipt that cannot be read because of an invalid value."""
 
     node: Node
     digest: str
@@ -84,15 +84,15 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """The files on the coordinator's disk that receipts name, by digest; looked up before their commit."""
+    """The files on the coordinator's disk that receipts name, by digest; found before the commit."""
 
     found: dict[str, Evidence]
     kept: list[tuple[AttemptId, str]] = field(default_factory=list)
-    """Countersigned receipts for the archive: all are stored together before that commit."""
+    """Countersigned receipts for the archive, which are all stored together before the commit."""
 
     @classmethod
     def of(cls, core: Core, letters: Iterable[Letter]) -> Proofs:
-        """Return the facts for runs whose lease waits for a receipt; other runs need none."""
+        """Look up the files of receipts whose lease waits for a receipt; other receipts need none."""
         due: list[tuple[Letter, str]] = []
         with core.ports.ledger.transaction() as tx:
             for letter in letters:
@@ -104,7 +104,7 @@ class Proofs:
 
 
 def settle_receipt(work: Work, letter: Letter, proofs: Proofs) -> None:
-    """Settle a validly signed receipt of this node. Idempotent."""
+    """Settle a validly signed receipt. Idempotent."""
     claims, node = letter.claims, letter.node
     if claims.fleet != work.core.fleet or claims.node != node.tag:
         _raise_alarm(work, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
@@ -167,7 +167,7 @@ def _accept_receipt(work: Work, letter: Letter, proofs: Proofs) -> None:
     case = work.case_of(claims.identity)
     if case is None:
         return
-    # It is countersigned and passed to the archive.
+    # The receipt is countersigned and added to the archive.
     countersigned = core.key_for(letter.node).countersign(letter.envelope)
     text = countersigned.model_dump_json()
     proofs.kept.append((letter.claims.identity, text))
@@ -191,15 +191,15 @@ def _make_stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
 
 
 def _make_acknowledge(core: Core, letter: Letter, countersigned: Envelope) -> Acknowledge:
-    """Acknowledge with the key that the node accepts now, whichever key countersigned first."""
+    """Return an acknowledgment signed with the key that the node accepts now, whichever signed before."""
     key = core.key_for(letter.node)
     mark = next(s for s in key.countersign(countersigned).signatures if s.keyid == key.public.keyid)
     return Acknowledge(identity=letter.claims.identity, receipt=letter.digest, countersignature=mark)
 
 
 def _keep_orphan(work: Work, letter: Letter) -> None:
-    """Store the receipt as the node signed it, not countersigned; the node may delete it. Nothing is
-    booked."""
+    """Store an orphaned receipt as the node signed it, without countersignature, and let the node delete it.
+    Nothing is booked."""
     core, node, identity = work.core, letter.node, letter.claims.identity
     text = letter.envelope.model_dump_json()
     if not evidence.store_foreign_receipt(
@@ -212,7 +212,7 @@ def _keep_orphan(work: Work, letter: Letter) -> None:
 
 
 def _refuse_foreign(work: Work, letter: Letter, reason: str) -> None:
-    """Refuse a receipt for another node's lease: recorded, but not among that run's receipts."""
+    """Refuse a receipt for another node's lease; record this, but not among the receipts of that run."""
     node, identity = letter.node, letter.claims.identity
     if work.once(f"reject:{letter.digest}", ANSWER_AGAIN_MS):
         _raise_alarm(work, node, reason)
@@ -221,7 +221,7 @@ def _refuse_foreign(work: Work, letter: Letter, reason: str) -> None:
 
 
 def _answer_again(work: Work, letter: Letter) -> None:
-    """Send the stored answer again, at most every few seconds."""
+    """Send the stored answer to a receipt again, at most every few seconds."""
     stored = work.tx.get(StoredReceipt, letter.digest)
     if stored is None or not work.once(f"ack:{letter.digest}", ANSWER_AGAIN_MS):
         return
@@ -251,8 +251,8 @@ def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
 
 
 def _reject(work: Work, letter: Letter, reason: str) -> None:
-    """Reject a validly signed but false receipt. An open lease ends as `infra`, its cost unknown."""
-    reason = reason[:REASON_CHARS]  # the reason quotes the node
+    """Reject a validly signed but false receipt. An open lease ends as `infra`, with unknown cost."""
+    reason = reason[:REASON_CHARS]  # The reason contains text of the node, so its length is limited.
     core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
     if not work.once(f"reject:{digest}", ANSWER_AGAIN_MS):
         return

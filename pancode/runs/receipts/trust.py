@@ -1,4 +1,4 @@
-"""Decides how far the result of a run is verified: by its own node, by another one, or by none."""
+"""Decides how far the result of a run is verified: by its own node, by another node, or not."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pancode.kernel.values import replace
 from pancode.runs.life.conversation import has_change, list_next_runs
 
 OTHER = "other"
-"""The value of `verify_on` for any node but the run's own."""
+"""The value of `verify_on` that means any node except the run's own."""
 KEPT = "verification"
-"""The key in a run's result for the result's verification on another node."""
+"""The key, in a run's result, of the result's verification by another node."""
 
 
 class ResultTrust(StrEnum):
-    """How far a result is verified. `disputed`: a gate that passed on the run's node failed on another."""
+    """How far a result is verified. `disputed`: a gate passed on the run's node, but failed on another."""
 
     VERIFIED = "verified"
     PARTLY = "partly"
@@ -38,8 +38,8 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class VerifiedResult:
-    """How far a result is trusted. `run`, `node`, `receipt`: of the verification; `waits`: it is not
-    finished. `earlier`: the verdicts of other nodes before this one, oldest first."""
+    """How far a result is trusted. `run`, `node`, `receipt`: of the verification; `waits`: the verification
+    is not finished. `earlier`: the verdicts of other nodes before this one, oldest first."""
 
     state: ResultTrust
     why: str
@@ -51,7 +51,7 @@ class VerifiedResult:
 
     @property
     def words(self) -> str:
-        """Return the text for users: `partly` is a good end on one node, and must not read as half done."""
+        """Return the state as text for users; `partly`, a good end, must not read as half done."""
         return "being verified" if self.waits else _WORDS[self.state]
 
     @property
@@ -70,7 +70,7 @@ class VerifiedResult:
         return self.state is ResultTrust.DISPUTED or (self.waits and self.disputed_before)
 
     def plain(self) -> dict[str, object]:
-        """Return the value as a run stores it and as JSON shows it."""
+        """Return the fields as JSON values, as the run stores them and interfaces show them."""
         return {**self._make_row(), "earlier": [one._make_row() for one in self.earlier]}
 
     def _make_row(self) -> dict[str, object]:
@@ -79,14 +79,14 @@ class VerifiedResult:
 
 
 def passed_on(run: Run) -> str:
-    """Return the node that signed that every gate of the run passed on its result; empty: none."""
+    """Return the node whose receipt states that every gate of the run passed on its result; empty: none."""
     gates = [tuple(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
     whole = run.outcome is Outcome.DONE and bool(gates) and passed_gates(run) == gates
     return str(run.result.get("node") or "") if whole else ""
 
 
 def passed_gates(run: Run, passed: bool = True) -> list[tuple[str, ...]]:
-    """Return the commands of the run's gates that passed, or failed, as its node signed, in order."""
+    """Return the commands of the run's gates that passed (or failed) by its node's receipt, in order."""
     rows = [one for one in _list_results(run) if bool(one.get("passed")) is passed]
     return [tuple(one.get("argv") or ()) for one in rows]
 
@@ -97,7 +97,7 @@ def _list_results(run: Run) -> list[dict[str, Any]]:
 
 
 def trusted_on(run: Run) -> str:
-    """Return the node whose signed gates need no second run; empty: none, or another node disputes it."""
+    """Return the node whose gate results need no second run; empty: none, or another node disputes them."""
     seen = read_verified(run)
     return "" if seen is None or seen.in_doubt else passed_on(run)
 
@@ -131,7 +131,7 @@ def list_verdicts(run: Run) -> tuple[VerifiedResult, ...]:
 
 
 def update_trust(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> VerifiedResult:
-    """Return the trust after the verification `new`: if that has no verdict, the last one stays."""
+    """Return the trust after verification `new`; if `new` has no verdict, the last verdict remains."""
     if new.is_verdict or not known:
         return replace(new, earlier=known)
     last = known[-1]
@@ -140,7 +140,7 @@ def update_trust(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> Veri
 
 
 def result_at(run: Run) -> str | None:
-    """Return the commit that another node would verify; None: there is none."""
+    """Return the commit that another node would verify; None: the run has no such commit."""
     if run.workspace.get("kind") != "git":
         return None
     commit = run.result.get("commit") or run.workspace.get("snapshot")
@@ -148,7 +148,7 @@ def result_at(run: Run) -> str | None:
 
 
 def wants_verification(run: Run) -> bool:
-    """Whether the result of a run that has just ended is now sent to another node for verification."""
+    """Whether a run that has just ended requires that another node verifies its result."""
     return bool(GateTerms.of(run).verify_on) and result_at(run) is not None and bool(passed_on(run))
 
 
@@ -159,7 +159,7 @@ def is_waiting(run: Run) -> bool:
 
 
 def make_waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
-    """Return the trust while the verification is not finished; `other`: the verifying run, once it exists."""
+    """Return the trust while a verification is not finished; `other`: the verifying run, once it exists."""
     return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=list_verdicts(run))
 
 
@@ -168,7 +168,7 @@ def judge_result(run: Run, other: Run) -> VerifiedResult:
     node, receipt = (
         str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
     )
-    # A failed gate of another run of the change is not a dispute: the run's node has not run that gate.
+    # A failed gate of another run of the change is not a dispute, as this run's node has not run that gate.
     failed, own = set(passed_gates(other, passed=False)), set(passed_gates(run))
     match other.outcome:
         case Outcome.DONE if receipt and passed_on(other):
@@ -190,13 +190,13 @@ LANDED, NOTHING, WAITING = "landed", "nothing to land", "waiting"
 NOT_DONE = "not landed"
 """The status if nothing is landed because the run did not end well."""
 REVERTED = "reverted"
-"""The key in a run's result for the commit that reverted its landed change."""
+"""The key, in a run's result, of the commit that reverted its landed change."""
 CLOSED = ("denied", "dropped", NOTHING)
 
 
 def is_green(run: Run, project: str) -> bool:
-    """Whether the run is done, passed its gates, and has a change that was not landed or continued. A result
-    that another node disputes, or has still to judge, is not green."""
+    """Whether the run is done, passed its gates, and has a change that was neither landed nor continued. A
+    result that another node disputes or must still verify does not count."""
     seen = read_verified(run)
     if seen is None or seen.waits or seen.state is ResultTrust.DISPUTED:
         return False
@@ -218,7 +218,7 @@ def gates_passed(run: Run) -> bool:
 
 
 def landing_of(run: Run) -> Mapping[str, Any] | None:
-    """Return the status of the run's landing; None if none was requested."""
+    """Return the state of the run's landing; None if no landing was requested."""
     if run.landing:
         return run.landing
     if not run.land:
@@ -235,7 +235,7 @@ def landing_of(run: Run) -> Mapping[str, Any] | None:
 
 
 def final_commit(run: Run) -> str | None:
-    """Return the commit at which the next step begins: the run's result, or its beginning without a
-    change."""
+    """Return the commit at which the next step begins: the run's result or, without a change, its own
+    beginning."""
     found = run.result.get("commit") or run.workspace.get("snapshot")
     return found if isinstance(found, str) else None

@@ -1,4 +1,4 @@
-"""Verifies receipts: one verdict and the checks that led to it, and the chain of a node's receipts."""
+"""Verifies receipts and the chain of a node's receipts; each verdict comes with the checks that led to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """One receipt of a chain; `attempt` names it for users."""
+    """One receipt of a chain; `attempt`: its attempt, as a name for users."""
 
     digest: str
     attempt: str
@@ -26,10 +26,10 @@ class ChainLink:
 
 
 def judge_chain(key: str, links: Sequence[ChainLink], unanswered: Sequence[str]) -> list[VerificationCheck]:
-    """Return the checks of one key's chain. `unanswered`: attempts assigned to it that have no receipt.
+    """Return the checks of one key's chain. `unanswered`: attempts assigned to this key that have no receipt.
 
     A receipt that the chain names but is missing here may belong to an unanswered attempt. If every attempt
-    has its receipt, none can be missing, so the digest was made up.
+    has its receipt, none can be missing, so the named digest was made up.
     """
     every = {link.digest for link in links}
     lost = [link for link in links if link.previous is not None and link.previous not in every]
@@ -45,7 +45,8 @@ def verdict_of(checks: Iterable[VerificationCheck]) -> Verified:
     found = tuple(checks)
     if not found:
         return Verified(
-            ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, "it has signed no receipt"),)
+            ReceiptVerdict.NOT_FOUND,
+            (VerificationCheck("receipt", False, "the node has signed no receipts"),),
         )
     good = all(check.ok for check in found)
     return Verified(ReceiptVerdict.PASS if good else ReceiptVerdict.BROKEN, found)
@@ -69,7 +70,7 @@ def _make_missing(link: ChainLink, unanswered: Sequence[str]) -> VerificationChe
             "no gap", False, f"{named}; without a receipt: {first_few(unanswered, SHOWN)}"
         )
     return VerificationCheck(
-        "no invented digest", False, f"{named}; every attempt assigned to it has its receipt"
+        "no invented digest", False, f"{named}; every attempt assigned to the node has its receipt"
     )
 
 
@@ -109,7 +110,7 @@ class VerificationCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A verdict and its checks. `claims` None: they could not be read, or must not be trusted."""
+    """A verdict and its checks. `claims` None: they cannot be read, or must not be trusted."""
 
     verdict: ReceiptVerdict
     checks: tuple[VerificationCheck, ...]
@@ -118,8 +119,8 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """A key that signs or has signed, and the names of its node (empty: unknown). `from_ms`, `until_ms`: by
-    the coordinator's clock, for users; they have no effect on verdicts."""
+    """A key that signs or has signed, with the names of its node (empty: unknown). `from_ms`, `until_ms`:
+    when it was in use by the coordinator's clock, for display only."""
 
     key: signing.PublicKey
     names: tuple[str, ...] = ()
@@ -127,7 +128,7 @@ class TrustedKey:
     until_ms: int | None = None
 
     def joined(self, other: TrustedKey | None) -> TrustedKey:
-        """Return the same key with all its names: a node may have left the fleet and come back."""
+        """Return this key with the names of both: a node may have left the fleet and come back."""
         if other is None:
             return self
         starts = [ms for ms in (self.from_ms, other.from_ms) if ms is not None]
@@ -138,7 +139,7 @@ class TrustedKey:
         )
 
     def words(self) -> str:
-        """Return the key and the end of its use, as text."""
+        """Return the key's name and the end of its use as text."""
         return f"key {self.key.tag}" + (
             "" if self.until_ms is None else f", in use until {_format_day(self.until_ms)}"
         )
@@ -146,7 +147,7 @@ class TrustedKey:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """The keys that may sign: the nodes' keys by key id, and the coordinators' keys that may countersign."""
+    """The keys that may sign: those of nodes, and those of coordinators for countersignatures, by key id."""
 
     nodes: Mapping[str, TrustedKey]
     coordinators: Mapping[str, TrustedKey]
@@ -167,8 +168,8 @@ _VERDICTS = {
 
 
 def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """Check the node's signature, the countersignature, and whether the content is consistent. Bytes without
-    an envelope are TAMPERED."""
+    """Check the node's signature, the countersignature, and whether the content is consistent. Bytes that are
+    not an envelope are TAMPERED."""
     try:
         envelope = signing.parse_envelope(text)
     except signing.WireRefusal as refusal:
@@ -179,7 +180,8 @@ def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) ->
         checks.append(VerificationCheck(_STEP[0], True, keys.nodes[signer.keyid].words()))
         if not [s for s in envelope.signatures if s.keyid != signer.keyid]:
             raise signing.WireRefusal(
-                signing.RefusalCode.UNSIGNED, "no countersignature: the coordinator never accepted it"
+                signing.RefusalCode.UNSIGNED,
+                "no countersignature: the coordinator never accepted the receipt",
             )
         second = signing.verify_envelope(envelope, _strip_keys(keys.coordinators))
         checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
@@ -225,18 +227,20 @@ def _check_consistency(
 
 
 def signer_of(envelope: signing.Envelope, keys: TrustedKeys) -> TrustedKey:
-    """Return the node's key among those that signed a verified receipt."""
+    """Return the key of the node that signed a verified receipt."""
     return next(keys.nodes[s.keyid] for s in envelope.signatures if s.keyid in keys.nodes)
 
 
 def _check_name(claims: Claims, signer: TrustedKey) -> VerificationCheck:
-    """Check that the key was enrolled with this name; otherwise the name is only the node's claim."""
+    """Check that the key was enrolled under the receipt's node name, which else is only a claim."""
     what = "signed by the node that it names"
     if signer.key.tag != claims.node:
         return VerificationCheck(what, False, f"it names {claims.node}, but its key is {signer.key.tag}")
     if not signer.names:
         return VerificationCheck(
-            what, True, f"{claims.node}; the keys contain no name, it calls itself {claims.node_name!r}"
+            what,
+            True,
+            f"{claims.node}; the keys contain no name, and the node calls itself {claims.node_name!r}",
         )
     if claims.node_name in signer.names:
         return VerificationCheck(what, True, claims.node_name)

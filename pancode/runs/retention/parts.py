@@ -22,14 +22,14 @@ class RunFiles(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LetGo(Facet):
-    """The files of the run that were pruned because of their age."""
+    """The kinds of files of a run that were pruned because of their age, each with the time of pruning."""
 
     let_go: Mapping[str, int] = field(default_factory=dict)
-    """By RunFiles: when, as wall time in milliseconds."""
+    """When files were pruned, as wall time in milliseconds, by kind of files (RunFiles)."""
 
 
 def gone_at(run: Run, what: RunFiles) -> int | None:
-    """Return when these files of the run were pruned, as wall time in milliseconds; None: they were not."""
+    """Return when these files of the run were pruned, as wall time in milliseconds; None if they were not."""
     return LetGo.of(run).let_go.get(what.value)
 
 
@@ -40,7 +40,7 @@ def must_have_changes(run: Run) -> None:
         day = datetime.fromtimestamp(gone / 1000, UTC).date()
         raise WorkspaceError(
             f"the files of {run.id} were deleted",
-            why=f"they were deleted on {day} by the retention setting keep.changes: nothing needed them",
+            why=f"they were deleted on {day} by the retention setting keep.changes, as nothing needed them",
             fix=f"its receipt and answer are still stored: pancode receipt show {run.id}; pancode runs show "
             f"{run.id}",
             code="files_gone",

@@ -14,11 +14,11 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class KeepRules:
-    """How long the files of a run stay after its end, in milliseconds.
+    """How long the files of a run are kept after its end, in milliseconds.
 
-    `undecided_ms`: commits not landed, denied or dropped; None: until a user decides. `sessions_ms`: a
-    session unused for so long counts as ended. `logs_bytes`: the most bytes of all logs; beyond it the oldest
-    prunable ones are deleted.
+    `undecided_ms`: for commits not landed, denied or dropped; None: until a user decides. `sessions_ms`: a
+    session unused for this long counts as ended. `logs_bytes`: the maximum size of all logs; beyond it the
+    oldest prunable logs are deleted.
     """
 
     changes_ms: int = 30 * DAY_MS
@@ -29,8 +29,8 @@ class KeepRules:
 
 
 class FilesNeed(StrEnum):
-    """Why the files of a run stay, whatever their age; features decide, except about its end and its
-    session."""
+    """A reason to keep the files of a run, whatever their age; features supply all reasons except "not ended"
+    and "session in use"."""
 
     AT_WORK = "it has not ended"
     SESSION = "its session was not ended and was used recently: pancode sessions end"
@@ -54,13 +54,13 @@ def select_prunable(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: 
 
 
 def may_go_at_ms(run: Run, need: FilesNeed | None) -> int | None:
-    """Return when the run ended, if its files may be pruned once they are old; None: they stay."""
+    """Return the run's end time if its files may be pruned once old enough; None if they must be kept."""
     return run.finished_ms if need in (None, FilesNeed.DECISION) else None
 
 
 @dataclass(frozen=True, slots=True)
 class LogsOfRun:
-    """The logs of a run that are not yet old enough to be pruned. `ended_ms` None: they always stay."""
+    """A run's logs that are not yet old enough to be pruned; `ended_ms` None: they are never pruned."""
 
     run: str
     size: int
@@ -68,8 +68,8 @@ class LogsOfRun:
 
 
 def select_excess(logs: Iterable[LogsOfRun], most: int) -> list[str]:
-    """Return the runs whose logs must be pruned, oldest first, so that at most `most` bytes of logs
-    remain."""
+    """Return the ids of the runs whose logs must be pruned, oldest first, to leave at most `most` bytes of
+    logs."""
     known = list(logs)
     over, going = sum(one.size for one in known) - most, list[str]()
     for one in sorted(known, key=lambda one: one.ended_ms or 0):

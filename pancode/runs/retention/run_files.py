@@ -1,4 +1,4 @@
-"""The port `FilesOfRuns`: what the depot and the folder of logs contain for runs, and their sizes."""
+"""Implements port `FilesOfRuns`: the files of runs in the depot and the log folder, and their sizes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class KeptFiles:
     clock: Clock
 
     def commits(self) -> Mapping[str, frozenset[str]]:
-        """Return the runs that have refs, by repository of the depot. A damaged repository counts as
-        empty."""
+        """Return the ids of the runs that have refs, by repository of the depot; a damaged repository counts
+        as empty."""
         found = dict[str, frozenset[str]]()
         for repository in self.depot.repositories():
             with suppress(GitFailure, GitRefusal):
@@ -35,7 +35,7 @@ class KeptFiles:
         return found
 
     def logged(self) -> Mapping[str, int]:
-        """Return the runs that have logs, with the bytes of their logs."""
+        """Return the size of each run's logs in bytes, by run id."""
         folder = self.home / LOGS
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         return {name: bytes_in(folder / name) for name in names}
@@ -49,10 +49,10 @@ class KeptFiles:
         shutil.rmtree(self.home / LOGS / run, ignore_errors=True)
 
     def pack(self, repository: str, now: bool) -> None:
-        """Free space: unnamed objects are deleted after two weeks. `now` False: only if a cleanup is due."""
+        """Free space: delete unreferenced objects older than two weeks; without `now`, only if it is due."""
         if now or self.depot.is_due(repository, self.clock.wall_ms()):
             self.depot.collect(repository)
 
     def sizes(self) -> dict[str, int]:
-        """Return the bytes on this disk, by folder of the home, the largest first."""
+        """Return the bytes used on this disk by each folder of the coordinator's home, the largest first."""
         return sizes_of(self.home, FOLDERS)

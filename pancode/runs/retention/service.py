@@ -33,10 +33,10 @@ class FilesOfRuns(Protocol):
     """The files of runs on this disk."""
 
     def commits(self) -> Mapping[str, frozenset[str]]:
-        """Return, by repository of the depot, the runs that have refs there."""
+        """Return the ids of the runs that have refs, by repository of the depot."""
 
     def logged(self) -> Mapping[str, int]:
-        """Return the runs that have logs, with the size of their logs in bytes."""
+        """Return the size of each run's logs in bytes, by run id."""
 
     def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
         """Delete the refs to these runs' commits. Idempotent."""
@@ -45,7 +45,7 @@ class FilesOfRuns(Protocol):
         """Remove the run's logs. Idempotent."""
 
     def pack(self, repository: str, now: bool) -> None:
-        """Free space: drop unreferenced objects older than two weeks. `now` False: only when due."""
+        """Free space: delete unreferenced objects older than two weeks; without `now`, only if it is due."""
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes used on this disk, by purpose."""
@@ -53,13 +53,13 @@ class FilesOfRuns(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What can be pruned, by run; how many runs are kept, by need; `young`: how many are too recent."""
+    """Files to prune by run (`going`), number of runs kept by reason (`kept`) and too recent (`young`)."""
 
     going: Mapping[str, frozenset[RunFiles]]
     kept: Mapping[FilesNeed, int]
     young: int
     commits: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """All runs that have refs, by repository."""
+    """The ids of all runs that have refs, by repository."""
 
     def count(self, what: RunFiles) -> int:
         return sum(what in found for found in self.going.values())
@@ -121,7 +121,7 @@ def _mark_pruned(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
 
 
 def carry_out(core: Core, files: FilesOfRuns, plan: Retention, by: str) -> None:
-    """Record what is pruned, then remove it; the next pass removes what a crash left behind."""
+    """Record what is pruned, then delete it; after a crash the next retention pass deletes what remained."""
     with unit_of_work(core) as work:
         for run in _mark_pruned(work.tx, plan, core.wall_ms()):
             work.tx.put(run)

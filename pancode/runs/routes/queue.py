@@ -43,7 +43,7 @@ def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> Paus
 def _take_out(context: ApiContext, call: ApiCall) -> RunShape:
     """Take a waiting run out of the queue.
 
-    A run that a node already has must be stopped there, with another verb.
+    A run that a node already has must be stopped instead (`pancode runs stop`).
     """
     body: ReasonBody = call.body
     reason = body.reason or f"taken out of the queue by {body.by}"

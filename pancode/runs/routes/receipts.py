@@ -31,7 +31,7 @@ def _receipts(context: ApiContext, call: ApiCall) -> ReceiptsAnswer:
 
 @Verb(answers.RECEIPT, command="receipt show")
 def _receipt(context: ApiContext, call: ApiCall) -> ReceiptDetail:
-    """Return a receipt's contents."""
+    """Return a receipt with its contents."""
     return get_receipt(context.core, call.path["run"])
 
 
@@ -65,7 +65,7 @@ _AUDIT = ("about", "domain", "level", "run", "by", *PAGED)
 
 @Verb(AUDIT, command="audit", query=_AUDIT)
 def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
-    """List the audit: what happened in the fleet."""
+    """List the entries of the audit log."""
     limit = call.number("limit", 50, MOST_ROWS)
     wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
     cursors = Cursors(call.query, "audit", int)
@@ -75,5 +75,5 @@ def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
 
 @Verb(AUDIT_VERDICT, command="audit")
 def _verify_audit(context: ApiContext, call: ApiCall) -> AuditVerdictShape:
-    """Verify the audit's chain."""
+    """Verify the digest chain of the audit log."""
     return verify_audit(context.core)

@@ -13,7 +13,7 @@ from pancode.sessions.recovery import plan_recovery, recover_run
 
 
 class RecoverBody(ActBody):
-    """`run`: a run, or an agent's newest run that ended badly; null: all such runs of the last day.
+    """`run`: a run, or an agent's name for its newest run that ended badly; null: all such of the last day.
 
     `dry_run`: only return which runs would continue, and how.
     """

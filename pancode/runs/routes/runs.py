@@ -53,7 +53,7 @@ def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
 def report_dry_run(
     context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
 ) -> DryRunAnswer:
-    """Return a dry run's report: the gates, the plan, and what of the repository would be sent."""
+    """Return a dry run's report: gate results, the plan, and which repository files would be sent."""
     plan = dry_run(context.core, around, request, parent)
     taken = plan.project is not None and plan.request.begins is None
     args = (str(plan.project), plan.request.folder, plan.allowed_files)
@@ -62,8 +62,8 @@ def report_dry_run(
 
 
 def resolve_request(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
-    """Return a call's request, its parent and the effective settings; from inside a run, it is that run's
-    child."""
+    """Return a call's request, its parent run and the effective settings; a call from inside a run creates a
+    child of that run."""
     body: BeginsRun = call.body
     request, parent, preset = body.request(), body.parent, body.preset
     if call.inside is not None:
@@ -74,10 +74,10 @@ def resolve_request(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest
 
 
 def make_child_request(context: ApiContext, parent: Run, request: DispatchRequest) -> DispatchRequest:
-    """Return the request as a child of the requesting run, with at most that run's priority.
+    """Return the request as a child of the calling run, with at most that run's priority.
 
-    Without a mode it gets its parent's mode; without a level, an orchestrator's child gets its parent's
-    level. Nothing in it counts as a user's approval.
+    Without a mode it gets the parent's mode; without a safety level, an orchestrator's child gets the
+    parent's level. Nothing in the request counts as a user's approval.
     """
     if request.land:
         refuse_act(context.core, parent, "landing a change")
@@ -194,7 +194,7 @@ def lands_again(context: ApiContext, call: ApiCall) -> bool:
 
 
 def around_workflow(context: ApiContext, text: str) -> Surroundings:
-    """Return the surroundings with the workflow's settings and preset."""
+    """Return the surroundings with the settings and preset of the workflow that `text` names."""
     caller = caller_of(context.core, text)
     return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
 

@@ -40,9 +40,9 @@ Once = Annotated[bool, option("Take one turn, print its answer, and suspend the 
 Plain = Annotated[bool, option("Show the chat line by line, not on the whole screen.", "--plain")]
 _AGENT = "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder)."
 AS_SAID: Terms = {}
-"""No mode or level was chosen with keys: those of the command line apply."""
+"""The terms if the user chose no mode or level with keys: those of the command line apply."""
 _CALLER = ("by", "cwd", "settings")
-_ON_CAP = "At the cap of an interactive run: rest (suspend, default), or ask whether to continue."
+_ON_CAP = "At the budget cap of an interactive run: rest (suspend, the default), or ask whether to continue."
 _UNTIL_VERIFIED = "Continue without messages until the gates pass or --budget is used up."
 
 
@@ -68,15 +68,15 @@ def chat(
 ) -> int:
     """Talk with Panos, or with another --agent, on any node; `pancode` alone does the same.
 
-    The session stays when you leave: Ctrl-D and /detach end nothing. A terminal shows a whole screen, which
+    The session stays when you leave: Ctrl-D and /detach do not end it. A terminal shows a full screen, which
     first lists what was found; --plain, a pipe and TERM=dumb work line by line. In a repository, the agent
     has all its files and starts in your directory. Without --model and --runtime, ready ones are chosen. A
-    --preset applies to this session and to what it dispatches; the applied preset does not change.
+    --preset applies to this session and the runs it dispatches; the applied preset does not change.
 
-    After ten minutes without a message, or 30 seconds if a run waits for its slot, the session is
-    suspended: the slot is free, files and memory are kept, and your next message continues it. /help
-    lists what else you can type. A runtime that cannot take turns is refused, with the names of those
-    that can.
+    After ten minutes without a message, or 30 seconds if another run waits for the slot, the session is
+    suspended: its slot is released, its files and memory are kept, and your next message continues it. /help
+    lists the commands that you can type. A runtime that cannot take turns is refused, and the error names
+    those that can.
     """
     if _by_itself(ctx, face, words):
         return ExitCode.DONE
@@ -85,7 +85,7 @@ def chat(
     once_only = RepeatedPost(lambda: SystemIds().token(16))
 
     def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> QueuedAnswer:
-        """Start a session. A request repeated after a lost response does not start a second one."""
+        """Start a session; a request repeated after a lost response does not start a second session."""
         payload = {"task": task, **body, **terms}
         return post_agreed(face, client, BEGIN_CHAT, payload, once_only)
 
@@ -112,9 +112,10 @@ def chat(
 
 
 def _make_body(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request without its task. The orchestrator, which a user talks to, needs no files."""
+    """Return the request without its task. The orchestrator needs no workspace outside a repository."""
     body = dict(given)
-    if given["agent"] is None and not given["until_verified"]:  # a session without a user works itself
+    # With --until-verified no user takes part, so an agent that works itself is needed.
+    if given["agent"] is None and not given["until_verified"]:
         body["agent"] = ORCHESTRATOR
         if find_folder() is None:
             body["workspace"] = given["workspace"] or "none"
@@ -124,7 +125,7 @@ def _make_body(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
-    """Whether `pancode` alone is done: it prints the brief without a terminal, and else talks."""
+    """Whether `pancode` alone is done: without a terminal it prints the brief; with one, the chat follows."""
     if not ctx.meta.get(BARE):
         return False
     if words is not None:
@@ -137,7 +138,7 @@ def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
 
 
 def _is_seen(face: Face) -> bool:
-    """Whether all three streams are a terminal; Textual draws on standard error."""
+    """Whether all three standard streams are terminals; Textual draws on standard error."""
     return not face.as_json and all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))
 
 
@@ -149,19 +150,19 @@ def _flags(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _can_draw(face: Face, *, once: bool, plain: bool) -> bool:
-    """Whether to show a whole screen, and the terminal can show one."""
+    """Whether to show a full screen: it is wanted and the terminal can show one."""
     return not once and not plain and _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def page_of(controller: ChatController, first: str = "") -> ChatScreen:
-    """Return the page of a chat, which sends the first message at once."""
+    """Return the screen of a chat, which sends the message `first` at once."""
     from pancode.sessions.commands.screen.app import ChatScreen
 
     return ChatScreen(controller, SystemClock(), find_user(), folder_here(), first)
 
 
 def _on_screen(controller: ChatController, first: str | None) -> int:
-    """Show the page until the user leaves; then print unsent messages and how to come back."""
+    """Show the chat screen until the user leaves; then print unsent messages and how to return."""
     from pancode.interfaces.tui.application import on_screen
 
     page = page_of(controller, first or "")
@@ -181,9 +182,9 @@ def _unless_json(face: Face, command: str, *, once: bool) -> None:
 
 
 def _read_first(face: Face, words: str | None, *, once: bool) -> str | None:
-    """Return the first message, from the argument, a typed or a piped line. UsageError if there is none.
+    """Return the first message from the argument or from a typed or piped line. UsageError if there is none.
 
-    None: the user leaves, or all lines were commands.
+    None if the user leaves or if all lines were commands.
     """
     if words is not None and _is_command(words):
         words = None
@@ -202,7 +203,7 @@ def _read_first(face: Face, words: str | None, *, once: bool) -> str | None:
 
 
 def _is_command(text: str) -> bool:
-    """Whether the text is a command; if so, run it. UsageError for an unknown or failed one."""
+    """Whether the text is a command; if it is, run it. UsageError for an unknown or failed command."""
     command = None if text in LEAVE else parse_command(text)
     if command is not None and not line_chat.tell_command(command):
         raise UsageError(f"{escape_line(command.text)} failed", fix="/help", code="command_failed")
@@ -210,7 +211,7 @@ def _is_command(text: str) -> bool:
 
 
 def _read_piped() -> str | None:
-    """Return the first piped message after the commands, which are run; None: all were commands."""
+    """Run the piped commands and return the first message after them; None if there is none."""
     commands = False
     while (line := line_chat.read_line()) is not None:
         text = line.strip()
@@ -223,7 +224,7 @@ def _read_piped() -> str | None:
 
 
 def _read_typed() -> str | None:
-    """Return the first typed line that is a message; None at the end of the input."""
+    """Return the first typed line that is a message; None at the end of input."""
     while True:
         write_stderr("> ")
         line = line_chat.read_line()
@@ -250,11 +251,12 @@ def attach(
     once: Once = False,
     plain: Plain = False,
     since: Annotated[
-        str | None, option("Show the output from this offset on, as in the API's stream.", "RUN:BYTE")
+        str | None,
+        option("Show the output from this offset on; the format is that of the API's stream.", "RUN:BYTE"),
     ] = None,
     face: Json,
 ) -> int:
-    """Come back to a session, or continue any run, running or ended: it is shown, then you talk.
+    """Return to a session, or continue any run, running or ended: it is shown, and then you talk.
 
     RUN is any run of the session; `last` is the newest session. Several users can be attached at the same
     time; each sees who wrote what.

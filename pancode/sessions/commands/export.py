@@ -1,4 +1,4 @@
-"""The conversation of a session, read over the API, and its export to a new file."""
+"""Reads the conversation of a session over the API, and writes it to a new file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fetch_conversation(client: Client, session: str) -> TalkShape:
 
 
 class _ApiTalk:
-    """A session's runs as the API returns them, as a `TalkSource`."""
+    """The runs of a session as the API returns them; a `TalkSource`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

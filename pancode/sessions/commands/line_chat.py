@@ -1,4 +1,4 @@
-"""The line-by-line terminal chat of one session: shows it, sends messages, answers questions."""
+"""The line-by-line terminal chat of one session: shows the session, sends messages and answers questions."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ HELP = """  words          are sent to the agent; while it works, with its next 
 
 
 def lost_turn(shape: SessionShape) -> str:
-    """Return what a user must decide about an interrupted turn, with the commands."""
+    """Return what the user must decide about an interrupted turn, with the commands for it."""
     run, turn = shape["run"], shape["turn"]
     if shape["interactive_runs"][-1]["outcome"] == "lost":
-        return f"send its messages again: pancode runs retry {run}"
+        return f"send the messages of the lost run again: pancode runs retry {run}"
     which = f"turn {turn['number']}" if turn else "a turn"
     again = f'its messages again, or others: pancode attach {shape["session"]} "..."'
     look = f"see what it did: pancode diff {run}"
@@ -62,7 +62,7 @@ def read_line() -> str | None:
     Reads unbuffered: a thread waiting for a line would otherwise hold the buffer's lock at exit.
     """
     line = b""
-    with suppress(OSError):  # The terminal is gone.
+    with suppress(OSError):  # The terminal was closed.
         while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
             line += byte
         return line.decode("utf-8", "replace") if line or byte else None
@@ -84,7 +84,7 @@ def format_cost(cost_usd: str | None, source: str, tokens: int) -> str:
 
 
 def spent_in_all(shape: SessionShape) -> str:
-    """Return what a session used, what its runs cost in addition, and what is left of its ceiling."""
+    """Return what a session used, what the runs that it started cost, and what is left of its ceiling."""
     usage, money = shape["usage"], shape["money"]
     tokens = usage["input_tokens"] + usage["output_tokens"]
     text = format_cost(usage["cost_usd"], usage["cost_source"], tokens)
@@ -116,7 +116,7 @@ def tell_command(command: slash.TypedCommand, run: str = "") -> bool:
 
 
 def _describe_rule(question: AskedShape) -> str:
-    """Return what an approval for the rest of the run allows: a rule beyond this command."""
+    """Return what an approval for the rest of the run allows, which is more than this one command."""
     return f"in this run {escape_line(question['whole'])}" if question.get("whole") else "always in this run"
 
 
@@ -128,7 +128,7 @@ def come_back(session: str, state: str) -> str:
 
 
 class ChatLoop:
-    """One user in one session. `run`: the newest known run; `since`: show it from `RUN:BYTE`."""
+    """One user in one session. `run`: the newest known run; `since`: where output starts, as `RUN:BYTE`."""
 
     def __init__(self, face: Face, client: Client, ids: Ids, clock: Clock, run: str, since: str = "") -> None:
         self._face, self._client, self._clock = face, client, clock
@@ -144,9 +144,9 @@ class ChatLoop:
         """The turn whose cost was printed last; None until the first state has arrived."""
         self._asked: AskedShape | None = None
         self._sure: AskedShape | None = None
-        """The question to which the user has answered "always" once; a second time confirms it."""
+        """The question that the user answered with "always" once; a second "always" confirms it."""
         self._rests_ms = 0
-        """Until this time, a typed yes or no may have been meant for what was shown before the question."""
+        """Until this time, a typed yes or no may refer to what was shown before the question."""
         self._sent: list[tuple[str, int]] = []
         """Messages whose turn has not ended: their run, and their number in the run."""
         self._later: deque[str] = deque()
@@ -162,7 +162,7 @@ class ChatLoop:
         self._once = True
         client_session.SessionFollower(self._face.note, self._looks, self._queue.put, f"{run}:0").follow(run)
         try:
-            # The turn; None: none has ended with this message, and none will.
+            # The message's turn; None if no turn has ended with this message and none will.
             self._wait_until(
                 lambda: self._find_turn(run, number) is not None or self._state == "asks" or self._is_over()
             )
@@ -178,7 +178,7 @@ class ChatLoop:
         return self._print_answer(turn)
 
     def _is_over(self) -> bool:
-        """Whether no program runs, and none starts without another message."""
+        """Whether no program runs, and none will start without another message."""
         return self._state in client_session.OVER and not self._shape["goes_on"]
 
     def _has_failed(self) -> bool:
@@ -189,17 +189,18 @@ class ChatLoop:
         return next((turn for turn in self.talk.ended if turn.has(run, number)), None)
 
     def _wait_until(self, over: Any) -> None:
-        """Process events until a state has arrived and `over` is true, or until the stream ends."""
+        """Process events until a state has arrived and `over` returns true, or until the stream ends."""
         while True:
             kind, data = self._queue.get()
             if kind == "broken":
                 raise data
             self._take(kind, data)
-            if kind == "end" or (self._state and over()):  # A state may arrive before the bytes of its turn.
+            # A session state may arrive before the last output of its turn.
+            if kind == "end" or (self._state and over()):
                 return
 
     def _print_answer(self, turn: Turn | None) -> int:
-        """Print the answer of `--once`, and return the exit status."""
+        """Print the answer for `--once`, and return the exit status."""
         run = self._client.get(RUN.at(self._shape["run"]))
         missed = turn is None and self._shape["takes_turns"]
         answer = turn.answer if turn is not None else "" if missed else run["answer"]
@@ -222,7 +223,7 @@ class ChatLoop:
 
     # ---- a conversation
     def go(self, sent: tuple[str, int] | None = None, typed: str = "") -> int:
-        """Talk until the user leaves. `sent`: a message already sent, `typed` on this terminal."""
+        """Talk until the user leaves. `sent`: a message already sent; `typed`: its text if typed here."""
         self._sent += [sent] if sent is not None else []
         self._story.mine += [typed.strip()] if typed else []
         self._follower.follow(self._acts.run)
@@ -249,9 +250,9 @@ class ChatLoop:
         self._queue.put(("eof", None))
 
     def _must_leave(self, kind: str) -> bool:
-        """Whether the conversation is over; if not, send a pipe's next line if it may be sent.
+        """Whether the conversation is over; if not, send the pipe's next line if that is allowed now.
 
-        A pipe stops at a question, because lines written before it cannot answer it.
+        A pipe stops at a question, because lines written before the question cannot answer it.
         """
         self._eof = self._eof or kind == "eof"
         if self._tty:
@@ -268,7 +269,7 @@ class ChatLoop:
         return self._eof and not self._later and bool(self._state) and not self._sent
 
     def _find_status(self) -> ExitCode:
-        """Return the exit status, which tells a script what a user at the terminal has seen."""
+        """Return the exit status, so that a script learns what a user would see on the terminal."""
         if self._tty:
             return ExitCode.DETACHED if terminal_is_gone() else ExitCode.DONE
         if self._state == "asks":
@@ -286,7 +287,7 @@ class ChatLoop:
                 self._print_parts(self.talk.end())
 
     def _print_state(self, shape: SessionShape) -> None:
-        """Print what the session does now, if that has changed and the stream does not show it."""
+        """Print the session's state, if it has changed and the output stream does not show it."""
         self._shape, self._acts.run = shape, shape["run"]
         # Print the cost of a turn that has ended, and of the session.
         turn = shape["turn"]
@@ -299,7 +300,7 @@ class ChatLoop:
         self._counted = newest
         question, self._state, self._asked = shape["asks"], shape["state"], shape["asks"]
         if self._is_over():
-            # Messages that wait for a turn of these runs, which will not come.
+            # Messages that wait for a turn of these runs; the turn will not come.
             runs = {one["run"] for one in shape["interactive_runs"]}
             missed = any(run in runs for run, _ in self._sent)
             self._sent = [one for one in self._sent if one[0] not in runs]
@@ -325,7 +326,7 @@ class ChatLoop:
         self._shown = shown
 
     def _note(self, text: str) -> None:
-        """Print PanCode's own lines with a prefix that an agent's line never has."""
+        """Print one of PanCode's own lines, with a prefix that an agent's line never has."""
         self._face.note("\n".join(f"{OURS}{line}" for line in text.split("\n")))
 
     def _ask(self, question: AskedShape) -> None:
@@ -350,10 +351,10 @@ class ChatLoop:
 
     # ---- typed lines
     def _handle_line(self, line: str, shown: str = "", hasty: bool = False, *, waited: bool = False) -> bool:
-        """Act on a line; return whether to leave. Lines of a pipe wait for the end of the previous turn.
+        """Process a typed line; return whether to leave. Lines of a pipe wait for the previous turn's end.
 
-        `shown`: the question on display when the line was read, the only one it answers. `hasty`: it was new
-        then.
+        `shown`: the question displayed when the line was read, the only one that it can answer. `hasty`: that
+        question had just appeared.
         """
         self._prompted = False
         text = line.strip()
@@ -370,7 +371,7 @@ class ChatLoop:
                 self._asked and shown == self._shown and self._answer_question(self._asked, text, hasty)
             ):
                 run, _ = self.say(text)
-                self._follower.follow(run)  # The stream may have ended.
+                self._follower.follow(run)  # The stream may have ended meanwhile.
         except PancodeError as error:
             if not self._tty and error.code != client_session.NO_TURN:
                 raise
@@ -395,7 +396,7 @@ class ChatLoop:
         return True
 
     def say(self, text: str) -> tuple[str, int]:
-        """Send a message to the session; return its run, and its number in that run."""
+        """Send a message to the session; return the run that gets it, and its number in that run."""
         done = self._acts.say(text)
         self._face.warn(done["warnings"])
         message = (str(done["run"]), int(done["number"]))
@@ -405,9 +406,9 @@ class ChatLoop:
         return message
 
     def _answer_question(self, question: AskedShape, text: str, hasty: bool) -> bool:
-        """Answer the displayed question, by its run and number. False: the text is not an answer.
+        """Answer the displayed question, by its run and number; return False if the text is not an answer.
 
-        A yes or no too soon after the question is held back, unless it names the call's number.
+        A yes or no too soon after the question is not accepted, unless it contains the call's number.
         """
         word, _, more = text.partition(" ")
         word, call = word.lower(), question["call"]
@@ -421,10 +422,10 @@ class ChatLoop:
             by_number = "" if call is None else f", or: y {call}"
             self._note(f"[the question appeared while you typed; answer it again{by_number}]")
         elif call is not None and not says and word in (*ONCE, *ALWAYS) and more.strip().isdecimal():
-            self._note(f"[{more.strip()} is not waiting for an answer; answer with: y {call}]")
+            self._note(f"[call {more.strip()} is not waiting for an answer; answer with: y {call}]")
         elif says == "yes" and word in ALWAYS and self._sure != question:
             self._sure = question
-            self._note(f"[{_describe_rule(question)}? {word} again; y allows it once]")
+            self._note(f"[{_describe_rule(question)}? type {word} again to confirm; y allows it once]")
         elif says == "yes" and question["kind"] == "landing":
             tell_command(slash.TypedCommand(slash.COMMANDS["/approve"], (question["run"], *question["yes"])))
         elif says == "yes":
@@ -436,6 +437,6 @@ class ChatLoop:
         return True
 
     def _print_way_back(self, status: ExitCode) -> int:
-        """Print how to come back, and return the status."""
+        """Print how to return to the session, and return the exit status."""
         write_stderr(f"\n{come_back(self._shape.get('session', self._acts.run), self._state)}\n")
         return int(status)

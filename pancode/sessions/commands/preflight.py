@@ -1,4 +1,4 @@
-"""What a chat prints before its first message: what was found and what is missing, with commands."""
+"""Prints, before a chat's first message, what was found and what is missing, with the commands that help."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from pancode.runs.answers import DryRunAnswer
 from pancode.sessions.answers import TRY_CHAT
 
 LOOKS, LOOK_S = 20, 0.4
-"""How many times, and how far apart in seconds, a node is queried that has not yet reported what it has."""
+"""How many times, and how many seconds apart, a node is queried that has not yet reported its programs."""
 SHOWN = 4
 EMPTIED = ("draining", "drained")
 HEARD = ("online", *EMPTIED)
 """States of nodes that send heartbeats."""
 SIGNS = {"verified": "ok", "asks": "?", "error": "!", "waiting": "..."}
-"""From a line's state to its prefix where no screen is drawn."""
+"""The prefix of a line by its state, when no screen is drawn."""
 BLOCKED = "Dispatch blocked: "
-"""How a refusal's message begins; a line omits this prefix."""
+"""The beginning of a refusal's message, which the line omits."""
 Json = dict[str, Any]
 Note = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLine:
-    """One line about what was found. `state`: a name of the screen's GLYPHS."""
+    """One line about what was found. `state`: a key of the screen's GLYPHS."""
 
     state: str
     text: str
@@ -47,8 +47,8 @@ class FoundLine:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the API answers about the fleet. `waits`: what needs the user, in words; `plan`: how the session
-    would begin, or why it cannot."""
+    """The API's answers about the fleet. `waits`: text about what needs the user; `plan`: how the session
+    would start, or the error why it cannot."""
 
     fleet: FleetShape
     models: list[ModelShape]
@@ -59,7 +59,7 @@ class Found:
 
 
 def found_lines(found: Found) -> list[FoundLine]:
-    """Return at most eight lines; the last ones say whether the agent can answer, or what helps."""
+    """Return at most eight lines; the last ones show whether the agent can answer, or how to fix it."""
     nodes = found.fleet["nodes"]
     lines = [_check_nodes(nodes), _check_programs(nodes), _check_models(found.models)]
     lines += [_check_budget(found.budget)]
@@ -81,14 +81,14 @@ def _check_nodes(nodes: list[NodeShape]) -> FoundLine:
     if not nodes:
         return FoundLine("error", "nodes     no nodes: pancode fleet up")
     parts = [first_few(online, SHOWN) if online else "no node takes work" if emptied else "no node is online"]
-    parts += [f"drained: {first_few(emptied, SHOWN)}: pancode fleet resume"] if emptied else []
+    parts += [f"drained: {first_few(emptied, SHOWN)}; to resume: pancode fleet resume"] if emptied else []
     parts += [f"unreachable: {', '.join(others[:SHOWN])}: pancode node ls"] if others else []
     return FoundLine("verified" if online else "error", f"nodes     {'; '.join(parts)}")
 
 
 def _check_programs(nodes: list[NodeShape]) -> FoundLine:
     programs = [one for node in nodes for one in node["runtimes"] if one["name"] != "shell"]
-    # `served`: by a model server on the node itself.
+    # `served` means: by a model server on the node itself.
     able = [*dict.fromkeys(one["name"] for one in programs if one["state"] == "ok" or one.get("served"))]
     if not able:
         return FoundLine("not begun", "programs  no agent program is ready: pancode agents runtimes")
@@ -108,7 +108,11 @@ def _check_budget(budget: BudgetShape) -> FoundLine:
         return FoundLine("not begun", "budget    no daily ceiling: pancode budget set 10")
     left = f"budget    {format_usd(day['remaining_usd'])} of {format_usd(day['ceiling_usd'])} left today"
     over = day["over"] or float(day["remaining_usd"] or 0) <= 0
-    return FoundLine("error", f"{left}: pancode budget set") if over else FoundLine("verified", left)
+    return (
+        FoundLine("error", f"{left}; to raise it: pancode budget set")
+        if over
+        else FoundLine("verified", left)
+    )
 
 
 def _check_project(plan: DryRunAnswer | PancodeError) -> list[FoundLine]:
@@ -120,7 +124,7 @@ def _check_project(plan: DryRunAnswer | PancodeError) -> list[FoundLine]:
 
 
 def _check_agent(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
-    """Return the line that says whether an agent can answer, and if not, how to fix it."""
+    """Return the line that shows whether an agent can answer, and if not, how to fix it."""
     if isinstance(plan, PancodeError):
         fix = f"; {plan.fix}" if plan.fix else ""
         what = str(plan).removeprefix(BLOCKED)
@@ -140,8 +144,8 @@ def _check_agent(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
 
 
 def prepare_session(client: Client, body: Mapping[str, Any], note: Note) -> list[FoundLine]:
-    """Add this computer if there is no node, check, and return what was found. Raises ConfigError, and
-    UsageError for what the request names; any other problem becomes a line."""
+    """Make this computer a node if there is none, check, and return what was found. ConfigError, and
+    UsageError for invalid values in the request; any other problem becomes a line."""
     bring_in(client, note)
     plan: DryRunAnswer | PancodeError
     try:
@@ -159,9 +163,9 @@ def prepare_session(client: Client, body: Mapping[str, Any], note: Note) -> list
 
 
 def bring_in(client: Client, note: Note) -> None:
-    """Make this computer a node if the fleet has none, and wait briefly for nodes that were not heard yet.
+    """Make this computer a node if the fleet has none; wait briefly for nodes that sent no heartbeat yet.
 
-    A failure is only reported in a note.
+    A failure is only reported with `note`.
     """
     if not client.get(FLEET)["nodes"]:
         note("the fleet has no nodes: this computer becomes a node ...")
@@ -180,7 +184,7 @@ def bring_in(client: Client, note: Note) -> None:
 
 
 def _is_looking(nodes: list[NodeShape]) -> bool:
-    """Whether a node has not reported what it has, or none was heard since the coordinator started."""
+    """Whether a node has not reported its programs, or none sent heartbeats since the coordinator began."""
     states = [runtime["state"] for node in nodes for runtime in node["runtimes"]]
     quiet = bool(nodes) and not any(node["state"] in HEARD for node in nodes)
     return quiet or "looking" in states or any(node["state"] == "new" for node in nodes)

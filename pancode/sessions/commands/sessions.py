@@ -1,4 +1,4 @@
-"""`pancode sessions`: list sessions, show, continue and end one."""
+"""`pancode sessions`: list sessions, and show, continue, change or end one."""
 
 from __future__ import annotations
 
@@ -34,13 +34,15 @@ _COLUMNS: RowColumns[answers.SessionShape] = {
 _TERMINALS: Columns = {
     **{"TERMINAL": "name", "": lambda one: "attached" if one["attached"] else "", "IN": "folder"}
 }
-_TO = "Write it to this new file, as JSON if its name ends with .json."
+_TO = "Write to this new file, as JSON if its name ends with .json."
 
 
 @verb("sessions ls", "pancode sessions ls", "pancode sessions --json")
 def ls(
     *,
-    number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 20,
+    number: Annotated[
+        int, option("Show at most this many sessions.", "-n", "--number", min=1, max=1_000)
+    ] = 20,
     face: Json,
 ) -> None:
     """List the newest sessions and their states; below them, the terminals of `pancode up`."""
@@ -49,7 +51,7 @@ def ls(
     terminals = list(map(asdict, list_terminals()))
     if terminals:
         text += "\n" + format_rows(terminals, _TERMINALS)
-        text += "come back: pancode up NAME   end it: pancode down NAME\n"
+        text += "return to one: pancode up NAME   end one: pancode down NAME\n"
     face.show({**answer, "terminals": terminals}, lambda: text)
 
 
@@ -58,15 +60,17 @@ def show(
     run: Run,
     *,
     context: Annotated[
-        bool, option("Show the use of its model's context window by category, in tokens.", "--context")
+        bool, option("Show the use of the model's context window by category, in tokens.", "--context")
     ] = False,
-    tasks: Annotated[bool, option("Show the runs that it has dispatched, newest first.", "--tasks")] = False,
+    tasks: Annotated[
+        bool, option("Show the runs that the session has dispatched, newest first.", "--tasks")
+    ] = False,
     face: Json,
 ) -> None:
-    """Show a session: its state, its interactive runs, its cost and its question.
+    """Show a session: its state, its interactive runs, its cost and its open question.
 
-    The parts of --context are estimates. The total is the model server's count for the last call, known only
-    for PanCode's own worker (native); other values are shown as unknown.
+    The parts of --context are estimates. The total is the model server's count for the last call and is known
+    only for PanCode's own worker (native); values that are not known are shown as unknown.
     """
     client = face.client()
     if tasks:
@@ -99,7 +103,9 @@ def _format_session(one: answers.SessionShape) -> str:
         lines.append(f"  interactive run {run['run']}  {count_noun(run['turns'], 'turn')}, {end}{change}")
     lines += [f"  {lost_turn(one)}"] if one["state"] == "turn lost" else []
     lines += [f"  it asks: {one['asks']['words']}", f"    {one['asks']['command']}"] if one["asks"] else []
-    lines.append(f"  come back: pancode sessions attach {one['session']}   change: pancode diff {one['run']}")
+    lines.append(
+        f"  return to it: pancode sessions attach {one['session']}   its change: pancode diff {one['run']}"
+    )
     return escape_lines(lines)
 
 
@@ -122,27 +128,27 @@ def export(run: Run, *, to: Annotated[Path | None, option(_TO, "--file", "FILE")
 def checkpoint(
     run: Run,
     name: Annotated[
-        str | None, Argument(help="The checkpoint's name; without it, the checkpoints are listed.")
+        str | None, Argument(help="The checkpoint's name; if omitted, the checkpoints are listed.")
     ] = None,
     *,
     face: Json,
 ) -> None:
-    """Name this point of a session: its files and conversation. Suspends it first, after its turn.
+    """Create a named checkpoint of a session's files and conversation. Suspends it first, after its turn.
 
-    `pancode sessions restore` continues from there.
+    `pancode sessions restore` continues from a checkpoint.
     """
     client = face.client()
     if name is None:
         answer = client.get(answers.CHECKPOINTS.at(run))
         none = f"no checkpoints; create one: pancode sessions checkpoint {run} NAME"
-        goes = f"your next message continues at {answer['next']}\n" if answer["next"] else ""
+        goes = f"your next message continues from {answer['next']}\n" if answer["next"] else ""
         return face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
     done = face.post(answers.CHECKPOINT.at(_suspend_session(face, client, run)), {"name": name})
     return face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
 
 
 def _suspend_session(face: Face, client: Client, run: str) -> str:
-    """Suspend the session if it runs, and return its newest interactive run."""
+    """Suspend the session if it is running, and return its newest interactive run."""
     shape = client.get(answers.SESSION.at(run))
     if shape["takes_turns"] and shape["state"] not in OVER:
         suspend_session(face, client, shape["run"])
@@ -158,26 +164,28 @@ _PROGRAM_MODE = "A mode of an acp:NAME program, by the program's own name; empty
 
 @verb("sessions restore", "pancode sessions restore last before-it")
 def restore(run: Run, name: str, *, face: Json) -> None:
-    """Go back to a checkpoint of a session: your next message continues there, in the same session.
+    """Return to a checkpoint of a session: your next message continues from there, in the same session.
 
-    Its files are as they were then, and its agent gets the conversation until then. Nothing is lost: the
-    later interactive runs are kept, and you can restore their checkpoints in the same way.
+    The files are restored to that point, and the agent gets the conversation up to it. Nothing is lost: later
+    interactive runs are kept, and you can return to their checkpoints in the same way.
     """
     newest = _suspend_session(face, face.client(), run)
     done = face.post(answers.RESTORE.at(newest), {"name": name})
-    words = f"{done['session']}  your next message continues at {name}; later runs are kept\n"
+    words = f"{done['session']}  your next message continues from {name}; later runs are kept\n"
     face.show(done, lambda: words)
 
 
 @verb("sessions rest", "pancode sessions rest last")
 def suspend_run(run: Run, *, face: Json) -> None:
-    """Suspend a session after its turn, and wait for that: its slot is freed, its change committed.
+    """Suspend a session after its turn and wait for this; its slot is freed and its change committed.
 
-    Your next message continues it.
+    Your next message continues the session.
     """
     client = face.client()
     done = suspend_session(face, client, client.get(answers.SESSION.at(run))["run"])
-    face.show(done, lambda: f"{done['session']}  {done['state']}  change: pancode diff {done['session']}\n")
+    face.show(
+        done, lambda: f"{done['session']}  {done['state']}  its change: pancode diff {done['session']}\n"
+    )
 
 
 @verb(
@@ -197,19 +205,20 @@ def change(
         option("suggest, auto-edit or full-auto.", "--safety", "LEVEL", complete=completions.complete_levels),
     ] = None,
     model: Annotated[
-        str | None, option("Another model, as for --model of chat.", complete=completions.models)
+        str | None,
+        option("Another model, in the form that --model of pancode chat takes.", complete=completions.models),
     ] = None,
     reasoning: Annotated[
         str | None, option("Reasoning effort: off, minimal, low, medium, high or xhigh.", "L")
     ] = None,
     program_mode: Annotated[str | None, option(_PROGRAM_MODE, "M")] = None,
-    yes: Annotated[bool, option("Approve a higher level.", "--yes")] = False,
+    yes: Annotated[bool, option("Approve a higher safety level.", "--yes")] = False,
     face: Json,
 ) -> None:
-    """Change a session's mode, safety level, model or effort. Its memory and its files stay.
+    """Change a session's mode, safety level, model or effort. The session keeps its memory and files.
 
-    The current turn ends with the old values; your next message uses the new ones. A higher level asks you
-    first. A mode of the program in which it never asks is refused.
+    The current turn ends with the old values; your next message uses the new ones. A higher level requires
+    your approval. A mode in which the program never requests approval is refused.
     """
     body = {"mode": mode, "safety": level, "model": model}
     body |= {"reasoning": reasoning, "program_mode": program_mode}
@@ -222,9 +231,9 @@ def change(
 
 @verb("sessions end", "pancode sessions end last")
 def end(run: Run, *, face: Json) -> None:
-    """End a session: the current turn is cancelled, its program ends, and its results are kept.
+    """End a session: the current turn is cancelled, the program ends, and the results are kept.
 
-    `pancode land` lands its change. A message can still continue it: pancode sessions attach.
+    `pancode land` lands the change. A message can still continue the session: pancode sessions attach.
     """
     done = face.post(answers.END.at(run))
     face.show(done, lambda: f"{done['session']}  is ending; see: pancode sessions show {done['session']}\n")

@@ -21,7 +21,7 @@ from pancode.kernel.names import RUNNING, find_nearest
 RUN = "RUN"
 """The argument of a command that is replaced by this session's run."""
 BEGUN = f"{RUNNING}@{RUN}"
-"""The argument that names the newest running run that this session has started."""
+"""The placeholder that names the newest running run that this session has started."""
 PATIENCE_S, LONG_S = 30.0, 900.0
 MOST_BYTES, MOST_LINES = 200_000, 200
 """How many bytes of a command's output are read, and how many of its lines are shown."""
@@ -29,10 +29,10 @@ MOST_BYTES, MOST_LINES = 200_000, 200
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """A slash command. `bare`: its `pancode` command; empty: the chat does it, or shows `says`.
+    """A slash command. `bare`: the `pancode` command it runs; if empty, the chat does it or shows `says`.
 
-    `more`: the command if arguments follow and it is a different one. `ways`: from a first argument to the
-    command that takes the remaining ones.
+    `more`: the command to run if arguments follow, if different. `ways`: the commands that take the remaining
+    arguments, by first argument.
     """
 
     name: str
@@ -49,7 +49,7 @@ class SlashCommand:
         return LONG_S if self.name in _LONG else PATIENCE_S
 
     def argv(self, words: Sequence[str], run: str) -> list[str]:
-        """Return the command line. UsageError if it needs this session before it has started."""
+        """Return the `pancode` command line. UsageError if it needs this session, which has not started."""
         verb = self.bare
         if words and words[0] in self.ways:
             verb, words = self.ways[words[0]], words[1:]
@@ -137,16 +137,16 @@ Settings
 /theme | colours; terminal, dark or light | config show --origin theme | config set theme
 /reload | what counts from when on
 """
-"""Headings, and a row for each command: its names | its purpose | the `pancode` command | the one that takes
-arguments | first arguments, each with its command after `=`, or a verb of the same group."""
+"""Headings, and a row for each command: names | purpose | `pancode` command | command that takes arguments |
+first arguments, each with its command after `=`, or a verb of the same group."""
 _SAYS = {
-    "/compact": "PanCode's own worker compacts its memory automatically when the window is nearly full: see "
-    "/context. Other programs do this in their own way.",
+    "/compact": "PanCode's own worker compacts its memory automatically when the context window is nearly "
+    "full; see /context. Other programs do this in their own way.",
     "/prompt-version": "To see a run's prompt with its digest: /prompt RUN.",
     "/new": "A new conversation is a new session: leave with /detach, then run pancode chat. This session "
     "stays.",
-    "/fork": "/checkpoint names a point; /checkpoint restore NAME continues there, and nothing is lost.",
-    "/name": "A session is named after its first message; /checkpoint NAME names a point of it.",
+    "/fork": "/checkpoint names a point; /checkpoint restore NAME continues from there, and nothing is lost.",
+    "/name": "A session is named after its first message; /checkpoint NAME names a point in it.",
     "/share": "Others can join with: pancode sessions attach. To save a copy: /export FILE.",
     "/login": "A login belongs to a node and a program: pancode node login NODE RUNTIME (see /runtimes).",
     "/reload": "No reload is needed: settings, agents and rules apply from the next interactive run on.",
@@ -191,9 +191,9 @@ class TypedCommand:
 
 
 def parse_command(text: str) -> TypedCommand | None:
-    """Return the typed command; None: it is a message, such as a path or a text of several lines.
+    """Return the typed command; None if the text is a message, such as a path or several lines.
 
-    UsageError with the nearest name for an unknown one, so that it is not sent to a model.
+    UsageError for an unknown command, with the nearest name, so that no model gets a mistyped one.
     """
     first = text.split(maxsplit=1)[0] if text.startswith("/") else ""
     command = _NAMED.get(first)
@@ -243,25 +243,25 @@ def format_overview() -> str:
 
 @dataclass(frozen=True, slots=True)
 class CommandEnd:
-    """The output of a command as one text of limited length, and its exit status."""
+    """The output of a command as one text of limited length, and the command's exit status."""
 
     text: str
     status: int
 
     @property
     def needs_yes(self) -> bool:
-        """Whether the command was refused only because it requires `--yes`, as its fix says."""
+        """Whether the command was refused only for lack of `--yes`, as the fix in its output shows."""
         return self.status == ExitCode.REFUSED and self.text.rstrip().endswith("--yes")
 
 
 def carried_out(
     argv: Sequence[str], patience_s: float, columns: int, program: Sequence[str] = PROGRAM
 ) -> CommandEnd:
-    """Run this `pancode` command and return its end; it never raises.
+    """Run this `pancode` command and return its output and status; never raise.
 
-    It has no terminal, so it cannot ask or disturb the screen. Too much time or output kills it.
+    It has no terminal, so it cannot prompt or disturb the screen. Too much time or output kills it.
     """
-    # A directory of another node may have been chosen for this command.
+    # The command may have been given a directory of another node.
     there = remote_of(os.environ)
     process = subprocess.Popen(
         [*program, *(["-C", there.folder] if there is not None and there.folder is not None else []), *argv],
@@ -294,7 +294,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _format_output(data: bytes, command: str, patience_s: float, status: int) -> str:
-    """Return the output's lines; if some are cut off, also the command that shows them all."""
+    """Return the output's lines; if lines are cut off, add the command that shows them all."""
     lines = reveal_invisible(data.decode("utf-8", "replace").replace("\r\n", "\n")).splitlines()
     shown = lines[:MOST_LINES]
     if len(lines) > MOST_LINES:

@@ -1,4 +1,4 @@
-"""The terms of a session in an interface: as text, the choices of keys, and their change."""
+"""The terms of a session in an interface: their text, the choices that keys offer, and their change."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LEVELS = ("suggest", "auto-edit", "full-auto")
 """The safety levels, from lowest to highest."""
 
 Terms = Mapping[str, str]
-"""Terms by name that are chosen for a session."""
+"""The terms that can be chosen for a session, by name."""
 STAYS = "memory and files stay"
-MOVES = "files stay; its model is on another node, where it gets a summary instead of its memory"
+MOVES = "files stay; the model is on another node, where the agent gets a summary instead of its memory"
 
 
 def read_chosen(shape: Mapping[str, Any]) -> tuple[str, str]:
@@ -29,7 +29,7 @@ def read_chosen(shape: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def format_terms(shape: Mapping[str, Any]) -> str:
-    """Return one line: the terms that apply now, and those from the next message on."""
+    """Return one line with the terms that apply now and those that apply from the next message on."""
     terms = _list_terms(shape)
     if shape["next"] is None:
         return terms
@@ -38,33 +38,33 @@ def format_terms(shape: Mapping[str, Any]) -> str:
 
 
 def _list_terms(terms: Mapping[str, Any]) -> str:
-    """Return mode and level as text, and the other terms if they are set."""
+    """Return the mode and level as text, and those other terms that are set."""
     named = {"model": "model", "reasoning": "effort", "program_mode": "its program's mode"}
     more = (f", {word} {escape_line(str(terms[name]))}" for name, word in named.items() if terms.get(name))
     return f"mode {terms['mode']}, safety {terms['safety']}{''.join(more)}"
 
 
 def next_mode(mode: str) -> str:
-    """Return the mode after this one, for Shift-Tab. After admin comes plan, the least permissive."""
+    """Return the mode that Shift-Tab selects after this one; plan, the least permissive, follows admin."""
     return TURNS[(TURNS.index(mode) + 1) % len(TURNS)] if mode in TURNS else TURNS[0]
 
 
 def next_level(safety: str) -> str:
-    """Return the next higher level; the lowest follows the highest."""
+    """Return the next higher level; after the highest comes the lowest."""
     return LEVELS[(LEVELS.index(safety) + 1) % len(LEVELS)] if safety in LEVELS else LEVELS[0]
 
 
 def is_raise(before: str, after: str) -> bool:
-    """Whether a chosen level is higher than the previous one; an unknown one counts as the lowest."""
+    """Whether the level `after` is higher than `before`; an unknown level counts as the lowest."""
     return after in LEVELS and LEVELS.index(after) > (LEVELS.index(before) if before in LEVELS else 0)
 
 
 def set_terms(
     client: Client, run: str, terms: Mapping[str, Any], agreed: Callable[[str], bool] = lambda question: False
 ) -> SessionShape:
-    """Change the terms; the user must agree to a higher level. ApiError if it is refused.
+    """Change the terms, after the user agrees to a higher level. ApiError if the change is refused.
 
-    `asked`: the route's fields; None and False are left out.
+    `terms`: the route's fields; those that are None or False are left out.
     """
     named = {name: value for name, value in terms.items() if value is not None and value is not False}
     return post_confirmed(client, TERMS.at(run), {"by": find_user(), **named}, agreed)

@@ -26,7 +26,7 @@ HANDED_ON = (
     *("TMPDIR", "TMUX_TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "VIRTUAL_ENV"),
     *("PANCODE_HOME", "PANCODE_COORDINATOR", "PANCODE_TIME_FACTOR"),
 )
-"""The only variables passed to tmux, because its server shows its environment to any client."""
+"""The only variables passed to tmux, because its server shows the environment to any client."""
 WINDOWS: tuple[tuple[str, tuple[str, ...]], ...] = (("chat", ()), ("top", ("top",)), ("shell", ()))
 THEN_A_SHELL = '"$@"; exec "${SHELL:-sh}"'
 """The shell command of a window, which stays open when its command has ended. It contains no user input."""
@@ -47,7 +47,7 @@ class Terminal:
 class Tmux:
     """The tmux server of this fleet, with its own socket and an environment without secrets.
 
-    UnavailableError if tmux is not installed, and with tmux's own message if it refuses.
+    UnavailableError if tmux is not installed, or with tmux's own message if tmux fails.
     """
 
     def __init__(self, environ: Mapping[str, str], folder: str) -> None:
@@ -57,7 +57,7 @@ class Tmux:
         of = hashlib.sha256(str(place_of(environ)).encode()).hexdigest()[:8]
         self._base, self.socket, self._folder = [program, "-L", f"pancode-{of}"], f"pancode-{of}", folder
         self._env = {name: environ[name] for name in HANDED_ON if name in environ}
-        # The server keeps its first caller's variables; PanCode treats an empty one as unset.
+        # The tmux server keeps its first caller's variables; PanCode treats an empty variable as unset.
         limits = sorted({*LIMITING, *PER_DISPATCH})
         self._given = [word for name in limits for word in ("-e", f"{name}={environ.get(name, '')}")]
 
@@ -74,14 +74,14 @@ class Tmux:
         )
 
     def terminals(self) -> list[Terminal]:
-        """Return the running sessions; empty if there is no server."""
+        """Return the running tmux sessions; empty if no server runs."""
         shown = f"#{{session_attached}}\t#{{session_name}}\t#{{{FOLDER}}}"
         rows = self._run("list-sessions", "-F", shown).stdout.decode("utf-8", "replace")
         parts = [line.split("\t", 2) for line in rows.splitlines()]
         return [Terminal(one[1], one[2], one[0] != "0") for one in parts if len(one) == 3]
 
     def open(self, name: str) -> None:
-        """Open the session and its windows; existing ones stay."""
+        """Open the session and its windows; those that exist are kept."""
         begun, shown = self._run("has-session", "-t", f"={name}").returncode != 0, list[str]()
         if not begun:
             shown = self.ask("list-windows", "-t", f"={name}", "-F", "#{window_name}").split("\n")
@@ -112,13 +112,13 @@ class Tmux:
 
 
 def session_name(text: str) -> str:
-    """Return a valid session name: tmux forbids dots and colons, and other characters are special."""
+    """Return a valid session name: without dots and colons, which tmux forbids, or special characters."""
     name = "".join("_" if char in ".:#;$@%\\" or not char.isprintable() else char for char in text).strip()
     return name or "pancode"
 
 
 def project_here(folder: str) -> str:
-    """Return the top of the repository that contains the folder, else the folder."""
+    """Return the top of the repository that contains the folder; outside a repository, the folder."""
     for one in (Path(folder), *Path(folder).parents):
         if (one / ".git").exists():
             return str(one)
@@ -135,11 +135,11 @@ def list_terminals() -> list[Terminal]:
 
 @verb("up", "pancode up", 'pancode up "night shift"')
 def up(*, name: Name = None, face: Json) -> int:
-    """Open this project's terminal in tmux, with the chat, top and a shell, or come back to it.
+    """Open this project's terminal in tmux, with the chat, top and a shell, or return to it.
 
-    NAME defaults to the name of the repository's directory. Its tmux has its own socket and gets only the
-    variables that locate your files and nodes, never a key. `pancode down` ends it; `pancode sessions` lists
-    it. Without tmux, the chat starts in this terminal.
+    NAME defaults to the name of the repository's directory. The tmux server has its own socket and gets only
+    the variables that locate your files and nodes, never a key. `pancode down` ends the terminal; `pancode
+    sessions` lists it. Without tmux, the chat starts in the current terminal.
     """
     folder = folder_here()
     top = project_here(folder)
@@ -153,7 +153,7 @@ def up(*, name: Name = None, face: Json) -> int:
         return subprocess.run([*PROGRAM], check=False).returncode
     meant = session_name(Path(top).name if name is None else name)
     quoted = shlex.quote(meant)
-    fix = f"pancode up {shlex.quote(f'{meant}-2')}, or open that one: pancode up {quoted}"
+    fix = f"pancode up {shlex.quote(f'{meant}-2')}, or open the existing one: pancode up {quoted}"
     _unless_another(tmux, meant, top, name, fix)
     tmux.open(meant)
     if face.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -164,7 +164,7 @@ def up(*, name: Name = None, face: Json) -> int:
 
 
 def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str) -> None:
-    """Raise UsageError if the name was not given and its terminal belongs to another project."""
+    """Raise UsageError if no name was given and the default name's terminal is another project's."""
     other = next((one for one in tmux.terminals() if one.name == meant), None)
     if name is None and other is not None and project_here(other.folder) != top:
         what, why = f"terminal {meant} belongs to another project", f"it was opened in {other.folder}"
@@ -173,7 +173,7 @@ def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str
 
 @verb("down", "pancode down", 'pancode down "night shift"')
 def down(*, name: Name = None, face: Json) -> None:
-    """End this project's terminal, or the one called NAME. Sessions, runs and the fleet continue."""
+    """End this project's tmux terminal, or the one called NAME. Sessions, runs and the fleet continue."""
     tmux = Tmux(os.environ, "/")
     top = project_here(folder_here())
     meant = session_name(Path(top).name if name is None else name)

@@ -1,4 +1,4 @@
-"""A conversation as lines of text: the agent's text, its calls, and who wrote what, with a mark."""
+"""A conversation as lines of text: the agent's text, its calls, and messages with a mark and their author."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARK = "  | "
 MOST_DETAIL, MOST_LINES = 160, 5
 _IMITATED = re.compile(rf"([\r\n]){OURS[0]}")
 _NOTES = {"started": "* ", "retrying": "~ ", "over": "= ", "noted": "", "compacted": ""}
-_RAW = "its output contains no readable events; to see it: pancode logs --raw RUN"
+_RAW = "the run's output contains no readable events; to see it: pancode logs --raw RUN"
 
 
 class LineStory:
@@ -39,7 +39,7 @@ class LineStory:
     def take(self, part: Part) -> None:
         match part:
             case Said(text=text) | Output(text=text):
-                self._say(text)  # These are pieces of one text, not lines.
+                self._say(text)  # The pieces form one text; they are not lines.
             case HeardMessage(is_fleets=True, by=by, text=text):
                 self._tell(f"[{by}] {text}")
             case HeardMessage(by=by, text=text):
@@ -59,7 +59,7 @@ class LineStory:
                 self._show_lines([_RAW if kind == "unread" else f"{_NOTES[kind]}{text}"] if text else ())
 
     def _tell(self, text: str) -> None:
-        """Show a line of a user or of PanCode, after the mark."""
+        """Show a line from a user or from PanCode, after the mark."""
         self._show_lines(())
         self._show(f"{OURS}{escape_line(text)}\n")
 
@@ -68,7 +68,7 @@ class LineStory:
         self._say("".join(("" if self._fresh else "\n", *(f"{line}\n" for line in lines))))
 
     def _say(self, text: str) -> None:
-        """Show text of a model or a program; pieces may be cut anywhere."""
+        """Show a piece of text from a model or a program; pieces may be cut anywhere."""
         if text:
             begins = " " if self._fresh and text.startswith(OURS[0]) else ""
             self._fresh = text.endswith(("\n", "\r"))
@@ -95,7 +95,7 @@ def _format_begun(call: TalkCall) -> Iterable[str]:
 
 
 def _format_ended(call: TalkCall) -> Iterable[str]:
-    """Yield lines on an ended call: its output's start, and its name if several were running."""
+    """Yield the lines for an ended call: its output's start, and its name if several calls were running."""
     if call.state == "denied":
         yield f"! denied: {call.tool}{f' ({call.why})' if call.why else ''}"
         return

@@ -18,7 +18,7 @@ from pancode.sessions.conversation.stream import (
 )
 
 MOST_KEPT = 200
-"""How many running calls, and how many ended turns, are kept."""
+"""The maximum number of running calls, and of ended turns, that are kept."""
 RESTS = {"slot": "a waiting run needed its slot"}
 """Texts for the program's reasons of a suspension that need an explanation."""
 _EDITS = ("write", "edit")
@@ -26,12 +26,12 @@ _EDITS = ("write", "edit")
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A turn of the agent; once it has ended, it is a part of the conversation."""
+    """A turn of the agent. Once it has ended, it is yielded as a part of the conversation."""
 
     run: str
     number: int
     words: set[int] = field(default_factory=set)
-    """The numbers of the messages in the turn; 0: the task."""
+    """The numbers of the turn's messages; 0: the task."""
     before: tuple[str, ...] = ()
     """The session's runs that were read before this one."""
     stop: str = ""
@@ -46,19 +46,19 @@ class Turn:
     """Files changed in the turn, and commands that ran in it."""
 
     def has(self, run: str, message: int) -> bool:
-        """Whether the message is in this turn; one too late for its run is in the next run's first."""
+        """Whether this turn has the message; one too late for its run is in the next run's first turn."""
         return message in self.words if self.run == run else self.number == 1 and run in self.before
 
     @property
     def ending(self) -> str:
-        """Return how the turn ended, as text; "" if it ended normally."""
+        """Return text about how the turn ended; "" if it ended normally."""
         why = f": {self.why}" if self.why else ""
         return f"turn {self.number} ended: {self.stop}{why}" if self.stop != "end_turn" else ""
 
 
 @dataclass(frozen=True, slots=True)
 class HeardMessage:
-    """A message of a user or the fleet. `turn`: the current one; `begins`: this message starts it."""
+    """A user's or the fleet's message. `turn`: the turn it reached; `begins`: whether it began that turn."""
 
     run: str
     number: int
@@ -70,7 +70,7 @@ class HeardMessage:
 
     @property
     def is_fleets(self) -> bool:
-        """Whether PanCode itself wrote the message; no user can have its name."""
+        """Whether PanCode itself wrote the message; no user can have PanCode's name."""
         return self.by == FLEET
 
 
@@ -83,11 +83,11 @@ class Said:
 
 @dataclass(slots=True, eq=False)
 class TalkCall:
-    """A tool call: yielded when it starts and again when it ends."""
+    """A tool call, which is yielded when it starts and again when it ends."""
 
     run: str
     number: int
-    """Its number in the whole conversation; 0: its start was not reported."""
+    """The call's number in the whole conversation; 0: the start was not reported."""
     id: str
     tool: str
     command: str = ""
@@ -114,8 +114,8 @@ class TalkCall:
 
 @dataclass(frozen=True, slots=True)
 class TalkNote:
-    """A note of the program. `kind`: started, noted, compacted, retrying, rests, unread, or over. `over`: the
-    attempt's output ends here; the text is the attempt's usage."""
+    """A note of the program. `kind`: started, noted, compacted, retrying, rests, unread, or over. `over`
+    marks the end of the attempt's output; its text is the attempt's usage."""
 
     kind: str
     text: str
@@ -134,8 +134,8 @@ Part = HeardMessage | Said | TalkCall | Turn | TalkNote | Output
 
 
 class SessionTalk:
-    """Parses the bytes of one run after another. Only our worker's format has turns and messages. The result
-    depends only on the bytes, not on where they are cut."""
+    """Parses the output of one run after another. Only the format of PanCode's own worker has turns and
+    messages. The result depends only on the bytes, not on how they are split into pieces."""
 
     def __init__(self, most_line: int = MOST_LINE) -> None:
         self.run = self.attempt = ""
@@ -170,13 +170,14 @@ class SessionTalk:
         return len(self._head) if not self._came else self._lines.behind if self._reading is not None else 0
 
     def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Part]:
-        """Yield the parts in these bytes. The caller must consume all of them."""
+        """Yield the parts found in these bytes; the caller must consume all of them."""
         if (run, attempt) != (self.run, self.attempt):
             yield from self.end()
             self._begin(run, attempt)
         if not self._came:
             data, self._head = self._head + data, b""
-            if len(data) < len(BEGINS) and BEGINS.startswith(data):  # Both formats are still possible.
+            # The format is not decided yet: both are possible.
+            if len(data) < len(BEGINS) and BEGINS.startswith(data):
                 self._head = data
                 return
             self._reading, self._came = reading_of(runtime, data), True
@@ -194,7 +195,7 @@ class SessionTalk:
     def end(self) -> Iterator[TalkNote]:
         """End the run's output; yield its final notes."""
         if self._reading is not None and self._came and not self._told:
-            yield TalkNote("unread", "its output contains no readable events")
+            yield TalkNote("unread", "the run's output contains no readable events")
         if self._came:
             yield TalkNote("over", self._used)
         self._used, self._came = "", False
@@ -237,7 +238,7 @@ class SessionTalk:
             yield HeardMessage(self.run, number, event.by, event.text, event.at_ms, self.turn, begins)
 
     def _begin_call(self, event: WorkerEvent) -> Iterator[TalkCall]:
-        """Yield a call that starts; only note a fleet event at its call."""
+        """Yield the call that starts; a fleet event only adds to its call and yields nothing."""
         if event.kind != "called":
             return self.note_fleet_call(event)
         if self.turn is not None:
@@ -253,7 +254,7 @@ class SessionTalk:
         yield call
 
     def note_fleet_call(self, event: WorkerEvent) -> None:
-        """Note the subject of a fleet tool's call, or what it has started."""
+        """Record the subject of a fleet tool's call, or the run or workflow that the call has started."""
         if event.kind == "fleet_over":
             call = self._asked.pop(event.number, None)
             if call is not None:
@@ -267,7 +268,7 @@ class SessionTalk:
                 return
 
     def _end_call(self, event: WorkerEvent) -> TalkCall:
-        """End the newest call with that id and return it; a call of unknown start has number 0."""
+        """End the newest call with the event's id and return it; a call with unknown start has number 0."""
         alone = TalkCall(self.run, 0, event.id, event.tool, event.command)
         call = next((one for one in reversed(self.open) if one.id == event.id), alone)
         call.beside = len(self.open) > 1

@@ -1,4 +1,4 @@
-"""Parses a program's output: each line as events, in our worker's format or in the program's own."""
+"""Parses a program's output: each line into events, in the format of PanCode's worker or of the program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEXTS = ("id", "text", "stop", "why", "tool", "command", "path", "pattern", "di
 
 @dataclass(frozen=True, slots=True)
 class WorkerEvent:
-    """One line of a worker. A field that is missing or of the wrong type is empty, 0 or False."""
+    """One line of a worker's output. A field that is missing or of the wrong type is empty, 0 or False."""
 
     kind: str = ""
     number: int = 0
@@ -29,12 +29,12 @@ class WorkerEvent:
     """The number of the message that starts the turn; 0: the task."""
     by: str = "somebody"
     at_ms: int = 0
-    """In Unix milliseconds."""
+    """The time in Unix milliseconds."""
     ok: bool = False
     id: str = ""
     text: str = ""
     """For an ended call: the beginning of its output; for usage: the usage so far, as text. For a call of a
-    fleet tool: its subject, and at its end the run or workflow that it has started."""
+    fleet tool: its subject, and when it ends, the run or workflow that it has started."""
     stop: str = ""
     why: str = ""
     tool: str = ""
@@ -45,8 +45,8 @@ class WorkerEvent:
 
 
 class WholeLines:
-    """Joins bytes that are cut anywhere into lines. `rest`: the beginning of an unfinished line. A line
-    longer than `most` bytes is dropped completely."""
+    """Joins pieces of bytes into lines. `rest`: the beginning of an unfinished line. A line longer than
+    `most` bytes is dropped completely."""
 
     def __init__(self, most: int = MOST_LINE) -> None:
         self._most, self.rest = most, bytearray()
@@ -71,21 +71,21 @@ class WholeLines:
 
 OURS, OTHERS = "native", "acp:"
 BEGINS = b'{"type": "'
-"""The beginning of each line in our worker's format; no other format has a space there."""
+"""The beginning of each line in the format of PanCode's own worker; no other format has a space there."""
 TAKING_TURNS = frozenset(
     {OURS, "claude", "claude-sdk", "codex", "copilot", "gemini", "openai-agents", "opencode", "qwen"}
 )
-"""Runtimes that take turns, as in the node agent's table, which an interface need not import; `qwen`: in
-chats of older versions."""
+"""Runtimes that take turns, as in the node agent's table, copied so that an interface need not import it;
+`qwen` is for chats of older versions."""
 Reading = Callable[[bytes], Iterable[WorkerEvent]]
-"""Returns the events of one whole line."""
+"""Returns the events in one complete line."""
 
 
 def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
-    """Return the reader for this runtime's output with that beginning; None: plain text or unknown."""
+    """Return the reader for this runtime's output, starting with `begins`; None: plain text or unknown."""
     if is_of_our_worker(runtime, begins):
         return lambda line: (event_of(line),)
-    # Imported here because it loads every program's parser.
+    # This import is here because it loads every program's parser.
     from node_agent.runtimes.registry import RUNTIMES
 
     known = RUNTIMES.get(runtime)
@@ -95,8 +95,8 @@ def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
 
 
 def is_of_our_worker(runtime: str, begins: bytes) -> bool:
-    """Whether output with that beginning is in our worker's format. In an interactive run other runtimes use
-    it too; runtimes that an owner configures use only it."""
+    """Whether output that starts with `begins` is in the format of PanCode's own worker. In an interactive
+    run other runtimes use this format too; runtimes that an owner configures use only this format."""
     takes = runtime in TAKING_TURNS and begins.startswith(BEGINS)
     return runtime == OURS or (runtime.startswith(OTHERS) and runtime != OTHERS) or takes
 
@@ -125,14 +125,14 @@ def event_of(line: bytes) -> WorkerEvent:
 
 class ProgramReading:
     """Parses lines of a program's own format with the node agent's parser, which is pure. `in_pieces`: the
-    program splits one text into several events. Use one instance per attempt."""
+    program splits one text into several events. Each attempt needs its own instance."""
 
     def __init__(self, parser: Callable[[Any], Parser], *, in_pieces: bool) -> None:
         from node_agent.runtimes.base import LaunchRequest
         from node_agent.wire.job import Limits
         from node_agent.wire.policy import Mode, Safety
 
-        # A parser needs more of its job only if an attempt continues an earlier session.
+        # A parser needs more facts of its job only if an attempt continues an earlier session.
         limits = Limits(wall_ms=1, idle_ms=1, output_bytes=1)
         request = LaunchRequest("", "", Mode.BUILD, Safety.AUTO_EDIT, False, "/", "/", limits)
         self._parser, self._in_pieces = parser(request), in_pieces
@@ -146,7 +146,7 @@ class ProgramReading:
         yield from filter(None, map(self._make_event, found))
 
     def _make_event(self, activity: Activity) -> WorkerEvent | None:
-        """Return the event; None for turn activities, which such a program does not have."""
+        """Return the activity as an event; None for turn activities, which such a program does not have."""
         from node_agent.runtimes.base import Denial, Ran, Retrying, SessionStarted, TextPiece, ToolCall
 
         match activity:
@@ -167,7 +167,7 @@ class ProgramReading:
 
 
 def _format_usage(tokens_in: int, tokens_out: int, usd: object = None) -> str:
-    """Return the usage as text; "" if there is none."""
+    """Return the usage as text; "" if nothing was used."""
     cost = f", {in_dollars(f'{usd:f}')}" if usd else ""
     return f"{tokens_in} tokens in, {tokens_out} out{cost}" if tokens_in or tokens_out or cost else ""
 

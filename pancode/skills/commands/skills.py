@@ -29,7 +29,7 @@ from pancode.skills.sources import HOME, FoundSkill, SkillSource, find_skill, li
 
 HERE = "this machine"
 Names = Annotated[list[str], Argument(metavar="[SKILL]...", default_factory=list, show_default=False)]
-_TOOLS = f"Only for this program; may be repeated: {', '.join(TOOLS)}."
+_TOOLS = f"Only for this agent program; may be repeated: {', '.join(TOOLS)}."
 Tools = Annotated[list[str], many(_TOOLS, "--tool", "PROGRAM")]
 _NODES = "On this node; may be repeated."
 Nodes = Annotated[list[str], many(_NODES, "--node", "NODE", complete=completions.nodes)]
@@ -40,7 +40,7 @@ Force = Annotated[
 
 
 Copies = Annotated[bool, option("Remove only the copies; without names: all of them.", "--copies")]
-_RESTORE = "Restore what --force replaced at the given TIME; without one, list the backups."
+_RESTORE = "Restore what --force replaced at the given TIME; without a TIME, list the backups."
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
 
@@ -51,7 +51,7 @@ def _find_seen(*, with_project: bool) -> list[FoundSkill]:
 
 
 def _find_definitions() -> list[FoundSkill]:
-    """Return the slash commands and agent definitions in the home."""
+    """Return the slash commands and agent definitions in PANCODE_HOME."""
     home = home_here(os.environ)
     return [FoundSkill(one, SkillSource(HOME, home)) for one in read_definitions(home)]
 
@@ -75,24 +75,25 @@ def ls(
         bool, option("Show how each node's and program's copies differ from these skills.", "--status")
     ] = False,
     fleet: Fleet = False,
-    search: Annotated[bool, option("Find skills that others offer, in an index.", "--search")] = False,
+    search: Annotated[bool, option("Search an index of skills that others offer.", "--search")] = False,
     index: Annotated[
         str | None, option("Git address of an index (default: the setting skills.index).", "ADDRESS")
     ] = None,
     commit: Annotated[
-        str | None, option("The address's commit, in full (default: its newest).", "COMMIT")
+        str | None,
+        option("The full commit hash at the index's address (default: the newest commit).", "COMMIT"),
     ] = None,
-    path: Annotated[str, option("The index's path in it.", "FILE")] = FILE,
+    path: Annotated[str, option("The path of the index file in that repository.", "FILE")] = FILE,
     face: Json,
 ) -> int:
     """List the skills available here: the purpose of each, its origin, and what it overrides.
 
     A project's skill (.pancode/skills, .agents/skills, .claude/skills) overrides one of your home
-    (PANCODE_HOME/skills), and that overrides one that PanCode ships.
+    (PANCODE_HOME/skills), which overrides one that PanCode ships.
 
-    With --search: a YAML or JSON file at a git address, skills: [{name, description, from, commit, path}].
-    Every WORD must begin a word of the name or description. Nothing is added: each row has the command that
-    adds it, with a commit that you check first. The texts are those of the index's owner.
+    With --search: an index, a YAML or JSON file at a git address, skills: [{name, description, from, commit,
+    path}]. Each WORD must begin a word of the name or description. No skill is added: each row has the
+    command that adds it from a fixed commit, which you check first. The texts are the index owner's.
     """
     if status:
         return show_copies(face, names, tools, nodes, fleet)
@@ -156,7 +157,7 @@ _COLUMNS: Columns = {
 
 
 def _ask_consent(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, approved: bool) -> None:
-    """Ask once about skills that permit or run something. UsageError if declined or not answered."""
+    """Ask once about skills that permit or run things. UsageError if the user declines or cannot answer."""
     new = kept.not_agreed(found)
     for one in new:
         for power in one.powers:
@@ -170,9 +171,9 @@ def _ask_consent(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str
 
 @verb("skills agree", "pancode skills agree deploy")
 def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes = False, face: Json) -> None:
-    """Approve skills that permit or run something, so that runs of their project get them.
+    """Approve skills that grant permissions or run commands, so that runs of their project get them.
 
-    The approval is permanent for these exact bytes: `add` and `sync` do not ask about them again.
+    The approval is permanent for exactly these bytes: `add` and `sync` do not ask about them again.
     """
     face.acts_here("skills")
     seen = _find_all()
@@ -202,7 +203,7 @@ def _format_findings(skill: Skill) -> list[str]:
 
 
 def check_skills(face: Face, which: Sequence[str]) -> int:
-    """Check that skills follow the open specification and hide nothing; all, if none is named."""
+    """Check that skills follow the open specification and hide nothing; if `which` is empty, check all."""
     face.acts_here("skills")
     seen = _find_seen(with_project=True) if not which or not all("/" in one for one in which) else []
     found = [] if which else [one.skill for one in seen]
@@ -220,16 +221,16 @@ def check_skills(face: Face, which: Sequence[str]) -> int:
 def add(
     where: Annotated[str, Argument(metavar="FOLDER|ADDRESS")],
     *,
-    commit: Annotated[str | None, option("The commit of a git address, in full.", "COMMIT")] = None,
+    commit: Annotated[str | None, option("The full hash of a commit at a git address.", "COMMIT")] = None,
     path: Annotated[str, option("The skill's directory in that commit.", "FOLDER")] = "",
-    force: Annotated[bool, option("Replace another skill of that name in your home.", "--force")] = False,
+    force: Annotated[bool, option("Replace the skill with the same name in your home.", "--force")] = False,
     yes: Yes = False,
     face: Json,
 ) -> None:
     """Add a skill to your home: from a directory, or from one commit of a git address.
 
-    A directory of several skills adds all of them. Nothing is run, and links are not followed. You must
-    approve a skill that lets an agent use tools without asking, or that has commands that programs run.
+    From a directory of several skills, all are added. Nothing is run, and links are not followed. You must
+    approve a skill that lets an agent use tools without approval, or that has commands that programs run.
     """
     face.acts_here("skills")
     kept = KeptSkills(home_here(os.environ))
@@ -249,8 +250,8 @@ def add(
             try:
                 found = skills_below(folder, Path(path or where.removesuffix(".git")).name)
             except NotFoundError as exc:
-                what = f"that commit has no SKILL.md in {path or 'the top directory'}"
-                fix = "check that commit, and give the directory of the skill: --path FOLDER"
+                what = f"the commit has no SKILL.md in {path or 'the top directory'}"
+                fix = "check the commit, and name the directory of the skill: --path FOLDER"
                 raise NotFoundError(what, fix=fix) from exc
             keep(found, {"from": where, "commit": str(commit)})
     else:
@@ -282,8 +283,8 @@ def sync(
     """Copy your home's and PanCode's skills to where agent programs look for them, and also your home's slash
     commands and agents (PANCODE_HOME/commands, PANCODE_HOME/agents).
 
-    Our own copies are updated. Files that a user changed or that are not ours are kept and listed; links are
-    not followed. A project's own skills stay in the project, where programs read them.
+    Copies that PanCode made are updated. Files that a user changed or that PanCode did not make are kept and
+    listed; links are not followed. A project's own skills stay in the project, where programs read them.
     """
     time = _make_backup_name()
     if restore:
@@ -329,7 +330,7 @@ def _format_problems(machines: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _format_drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield a line for each node, folder and state other than `same`, with its skills."""
+    """Yield a line for each node, folder and state other than `same`, with the skills in that state."""
     drift: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row["state"] != "same":
@@ -340,10 +341,10 @@ def _format_drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _format_done(row: dict[str, Any]) -> str:
-    """Return the line on a changed copy, or on one left alone with the reason."""
+    """Return the line about a copy that was changed, or that was left alone, with the reason."""
     if row.get("do") and row["state"] != "failed":
         words = {"write": "written", "remove": "removed"}.get(
-            row["do"], "entry removed: the copy no longer exists"
+            row["do"], "record removed: the copy no longer exists"
         )
         words += f", backup {row['backup']}" if row.get("backup") else ""
     else:
@@ -363,12 +364,14 @@ def rm(
     force: Force = False,
     face: Json,
 ) -> int:
-    """Remove skills from your home, and their copies; with --copies, only the copies.
+    """Remove skills from your home, and their copies; with --copies, remove only the copies.
 
-    A copy that a user changed is kept, listed, and no longer managed by PanCode.
+    A copy that a user changed is kept and listed, and PanCode no longer manages it.
     """
     if not names and not copies:
-        raise UsageError("no skill was given", fix="pancode skills rm SKILL, or all copies: --copies")
+        raise UsageError(
+            "no skill was given", fix="pancode skills rm SKILL; for all copies: pancode skills rm --copies"
+        )
     if not copies:
         face.acts_here("skills")
         found, kept = _find_seen(with_project=False), KeptSkills(home_here(os.environ))
@@ -391,14 +394,14 @@ def _make_backup_name() -> str:
 
 
 def _send_request(face: Face, request: SkillsAsked, nodes: list[str], fleet: bool) -> list[dict[str, Any]]:
-    """Return each node's answer, this computer first; with `problem` if a node is unreachable."""
+    """Return each node's answer, this computer's first, with the key `problem` if the node is unreachable."""
     if not nodes and not fleet:
         face.acts_here("skills")
         return [{"node": HERE, **act_here(request, Path.home())}]
     here = [{"node": HERE, **act_here(request, Path.home())}] if fleet else []
     from pancode.skills.node_service import act_there
 
-    home_of(os.environ)  # The command uses this computer's SSH.
+    home_of(os.environ)  # Commands reach nodes with this computer's SSH.
     client = face.client()
     answer = client.get(FLEET)
     names = [node["name"] for node in answer["nodes"]] if fleet else nodes

@@ -13,10 +13,10 @@ from pancode.kernel.formatting import clip_columns, escape_line
 from pancode.runs.commands import options
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 
-Run = Annotated[str, Argument(metavar="RUN", help="The run that made it.")]
+Run = Annotated[str, Argument(metavar="RUN", help="The run that made the tool.")]
 Tool = Annotated[str, Argument(metavar="NAME", help="The tool's name.")]
 Project = Annotated[
-    str | None, option("Its project (default: the current one).", "P", complete=completions.projects)
+    str | None, option("The tool's project (default: the current one).", "P", complete=completions.projects)
 ]
 
 
@@ -24,14 +24,14 @@ Project = Annotated[
 def ls(
     *,
     project: Annotated[
-        str | None, option("Only tools of this project.", "P", complete=completions.projects)
+        str | None, option("Show only tools of this project.", "P", complete=completions.projects)
     ] = None,
     face: Json,
 ) -> None:
     """List all tools that agents have made: those that runs get now, and those that wait for approval.
 
     A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
-    run (a script that reads JSON), tests/CASE.in and tests/CASE.out. It is not part of a result or a landing.
+    run (a script that reads JSON), tests/CASE.in and tests/CASE.out. They are in no result or landing.
     """
     answer = face.get(TOOLS, project=project)
     none = "no agent has made a tool yet; see: pancode project tools ls -h"
@@ -61,7 +61,7 @@ def _format_tool(one: ToolDetail) -> str:
 
 @verb("project tools try", "pancode project tools try r-7f3k2x count-words")
 def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
-    """Run its tests on a node, in its sandbox, without network access. Exits with that run's status."""
+    """Run the tool's tests on a node, in its sandbox, without network access. Exits with the run's status."""
     return follow_new(face, TRY_TOOL.at(run, name), {"by": find_user()}, detach)
 
 
@@ -70,13 +70,13 @@ def keep(
     run: Run,
     name: Tool,
     *,
-    yes: Annotated[bool, option("Do not ask: you have reviewed it.", "--yes")] = False,
+    yes: Annotated[bool, option("Do not prompt: you have reviewed the tool.", "--yes")] = False,
     face: Json,
 ) -> None:
-    """Keep a tool with its project once its tests have passed; shows it and asks you first.
+    """Keep a tool with its project once its tests have passed; shows the tool and asks you first.
 
-    Its bytes are signed. Later runs of the project get it read-only, but only in a sandbox: native as a tool
-    of that name, other programs as a skill. Receipts name it with its digest.
+    The tool's files are signed. Later runs of the project get it read-only, but only in a sandbox: native as
+    a tool of that name, other programs as a skill. Receipts name it with its digest.
     """
     client = face.client()
     one = client.get(TOOL.at(run, name))
@@ -101,11 +101,15 @@ def rm(
     run: Annotated[str | None, option("Dismiss this run's proposal instead.", "RUN")] = None,
     face: Json,
 ) -> None:
-    """Revoke a kept tool, so that later runs do not get it; current runs keep it until they end.
+    """Revoke a kept tool, so that later runs do not get it; current runs have it until they end.
 
-    With --run, it dismisses a proposal: it is removed from the inbox, and kept tools do not change.
+    With --run, dismiss a proposal instead: it is removed from the inbox, and kept tools do not change.
     """
     body = {"by": find_user(), "project": project, "cwd": None if project else find_folder(), "run": run}
     done = face.client().post(path_of("tools", name, "remove"), body)
-    what = "dismissed; it is no longer in the inbox" if run else "removed; later runs do not get it"
+    what = (
+        ("proposal dismissed; it is no longer in the inbox")
+        if run
+        else "tool removed; later runs do not get it"
+    )
     face.show(done, lambda: f"{escape_line(done['removed'])}  {what}\n")

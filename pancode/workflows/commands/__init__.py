@@ -1,1 +1,1 @@
-"""Commands for batches, chains and races: start one, wait for it, show it."""
+"""Commands for batches, chains and races: start a workflow, wait for it, and show it."""

@@ -1,4 +1,4 @@
-"""Builds a chain from the open tasks of a Beads file: each starts when its blockers are done."""
+"""Builds a chain from the open tasks of a Beads file: each starts when the tasks that block it are done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.workflows.commands.plan_steps import MOST_STEPS, as_words, dump_cha
 
 OPEN = ("open", "in_progress", "blocked", "hooked")
 _NO_WORK = ("epic", "message", "merge-request", "molecule", "gate", "event")
-"""Kinds of entries without work of their own: they group others, or are announcements."""
+"""Kinds of entries that need no work: they group other entries, or are announcements."""
 _BLOCKS = ("blocks", "conditional-blocks")
 
 
@@ -35,12 +35,12 @@ class Bead:
 
 
 def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, ...]:
-    """Return the open tasks, blockers before the tasks they block, most urgent first.
+    """Return the open tasks, most urgent first, but each after the tasks that block it.
 
-    `only`: these tasks and their blockers. UsageError `no_beads` if it is not such a file, has no open task,
-    or a task waits for one that is neither open nor closed, or for itself.
+    `only`: return only these tasks and their blockers. UsageError `no_beads` if the text is not a Beads file,
+    has no open task, or has a task that waits for itself or for one that is neither open nor closed.
     """
-    # The last line for an entry counts.
+    # If an entry has several lines, the last one counts.
     rows: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
         try:
@@ -59,8 +59,8 @@ def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, 
         order.append(min(ready, key=lambda one: (one.priority, one.id)))
         del left[order[-1].id]
     if not order or len(order) > MOST_STEPS:
-        many = f"it has {len(order)} open tasks, but a chain has at most {MOST_STEPS} steps"
-        raise _make_beads_error(name, many if order else "it has no open tasks")
+        many = f"the file has {len(order)} open tasks, but a chain has at most {MOST_STEPS} steps"
+        raise _make_beads_error(name, many if order else "the file has no open tasks")
     return tuple(order)
 
 
@@ -107,7 +107,7 @@ def _make_beads_error(name: str, why: str) -> UsageError:
 
 
 def chain_of(beads: Sequence[Bead], file: str) -> str:
-    """Return the workflow file: one builder step per task."""
+    """Return a workflow file with one step of agent builder for each task."""
     names = {one.id: one.step for one in beads}
     steps = []
     for one in beads:

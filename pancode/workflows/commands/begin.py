@@ -29,17 +29,19 @@ from pancode.workflows.answers import BEGIN_WORKFLOW, TRY_WORKFLOW, StepReport, 
 from pancode.workflows.commands.tables import TASK_COLUMNS, first_line, format_headline
 from pancode.workflows.commands.wait import report_end, wait_for
 
-Concurrency = Annotated[int | None, option("Run at most this many runs at the same time.", "N", min=1)]
+Concurrency = Annotated[int | None, option("Have at most this many runs at the same time.", "N", min=1)]
 _STAGGER = "Minimum delay between two starts of agent programs on one node (default: 150ms)."
 Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.", "--partial")]
 _TOTAL = "Maximum cost of all its runs together."
 Total = Annotated[str | None, option(_TOTAL, "--total-budget", "USD", parser=parse_money)]
 LandLast = Annotated[bool, option("Land the change when everything is done.", "--land")]
-Yes = Annotated[bool, option("Approve agents that ask a user before each dispatch.", "--yes")]
-DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
+Yes = Annotated[bool, option("Approve agents that require a user's approval before each dispatch.", "--yes")]
+DryRun = Annotated[
+    bool, option("Show the plan, the gates' results and the estimate; start nothing.", "--dry-run")
+]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
 RaceRuntimes = Annotated[str | None, option("One run per runtime.", "A,B", complete=completions.runtimes)]
-_WON_BY = "first that is done (default), smallest change, or highest score."
+_WON_BY = "How the winner is chosen: first that is done (default), smallest change, or highest score."
 WonBy = Annotated[
     Literal["first", "smallest", "score"] | None, option(_WON_BY, "--choose", "first|smallest|score")
 ]
@@ -74,15 +76,15 @@ def batch(
     """Run many tasks on the fleet at once, and show each result as it arrives.
 
     FILE is YAML, JSON, JSONL, or text with one task per line; - is standard input. A task's values in the
-    file override these options, and these override the file's `defaults`. All tasks are admitted before the
-    first one starts. Exit code 20 if some failed.
+    file override these options, which override the file's `defaults`. All tasks are admitted before the first
+    one starts. Exit code 20 if some tasks failed.
     """
     begun = tasks_of(task, file, without_preset(options.collect_given(ctx.params)))
     return post_workflow(face, begun, ctx.params)
 
 
 def without_preset(flags: dict[str, Any]) -> dict[str, Any]:
-    """Return the flags without the preset, which applies to the whole workflow, not to a step."""
+    """Return the flags without the preset, which applies to the whole workflow instead of a step."""
     return {name: value for name, value in flags.items() if name != "preset"}
 
 
@@ -94,7 +96,8 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
     if bool(tasks) == (file is not None):
         both = "tasks were given both as options and in a file" if tasks else "no task was given"
         raise UsageError(both, fix="pancode workflow batch -t TASK -t TASK, or: pancode workflow batch FILE")
-    listed = ",\n".join(map(json.dumps, tasks))  # A problem's line number is the number of its -t option.
+    # For tasks from options, a problem's line number is the number of the -t option.
+    listed = ",\n".join(map(json.dumps, tasks))
     source = WorkflowText("", "-t", "-t", f'{{"tasks": [{listed}]}}') if file is None else text_of(file)
     found = check_source(source, flags)
     if found.kind != "batch":
@@ -130,7 +133,7 @@ def chain(
 
     NAME is looked up in the project's .pancode/workflows, in the workflows folder of your PANCODE_HOME, and
     among the shipped ones (pancode workflow ls --files). INPUT replaces $ORIGINAL. A step's values in the
-    file override these options. Exit code 20 if a step failed; then continue with pancode workflow resume.
+    file override these options. Exit code 20 if a step failed; continue with pancode workflow resume.
     """
     return post_workflow(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params)
 
@@ -153,7 +156,7 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
 
 STAGGER_MS = 150
 MOST_NAMED = 5
-"""How many steps are named in a warning about them."""
+"""The maximum number of steps that a warning names."""
 
 
 def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> int:
@@ -169,7 +172,7 @@ def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> in
 
 
 def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the whole request: the steps, the user, and the options for the whole workflow."""
+    """Return the whole request: the steps, the requesting user, and the options for the whole workflow."""
     named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
     settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
     settings |= {name: True for name in ("fail_fast", "partial") if given.get(name)}
@@ -179,7 +182,7 @@ def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int:
-    """Wait for a workflow that was started or continues; return the exit status."""
+    """Wait for a workflow that was started or resumed; return the exit status."""
     face.warn(answer["warnings"])
     if detach:
         return face.end(ExitCode.DONE, answer, lambda: format_headline(answer))
@@ -188,14 +191,14 @@ def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int
 
 
 def format_dry_run(answer: WorkflowDryRun) -> str:
-    """Return the dry run of all steps: their gates, each warning, and the details of refused steps."""
+    """Return the dry run of all steps as text: gates, each warning, and the details of refused steps."""
     refused = [step for step in answer["steps"] if not step["admitted"]]
     gates = "".join(f"\n{escape_line(step['name'])}: {format_plan(step, None)}" for step in refused)
     below = f"total estimate: {format_usd(answer['estimate_usd'])}\n"
     if answer["reason"]:
         below += f"{'warning' if answer['admitted'] else 'refused'}: {escape_line(answer['reason'])}\n"
     below += f"fix: {answer['fix']}\n" if answer["fix"] else ""
-    about = dict[str, list[str]]()  # each warning of a gate once, with the steps it is about
+    about = dict[str, list[str]]()  # Show each warning of a gate once, with the steps that it is about.
     for step in (step for step in answer["steps"] if step["admitted"]):
         for gate in (gate for gate in step["gates"] if gate["warning"]):
             about.setdefault(f"{gate['gate']}: {gate['words']}", []).append(step["name"])
@@ -204,7 +207,7 @@ def format_dry_run(answer: WorkflowDryRun) -> str:
 
 
 def _format_gates(step: StepReport) -> str:
-    """Return the counted states of the gates: `10 passed`, or `9 passed, 1 warning`."""
+    """Return the number of gates by result, such as `10 passed` or `9 passed, 1 warning`."""
     counts = Counter(map(gate_state, step["gates"]))
     return ", ".join(f"{counts[one]} {one}" for one in ("passed", "warning", "refused") if counts[one])
 
@@ -253,7 +256,7 @@ def race(
     face: Json,
     **_options: Any,
 ) -> int:
-    """Give one TASK to several workers; the first that is done and passes the gates wins.
+    """Give one TASK to several workers; the first one that is done and passes the gates wins.
 
     The others are stopped, and their cost is shown. With --choose smallest or --score, all of them finish and
     the best result wins. Exit code 20 if there is no winner.
@@ -267,10 +270,14 @@ def race(
 
 
 def parse_runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return, by step name, what each competitor has for itself. UsageError."""
+    """Return the fields that differ for each competitor, by step name. UsageError."""
     lists = [name for name in _LISTS if given[name] is not None]
     if len(lists) + (given["best_of"] is not None) != 1:
-        problem = "the race has no competitors" if not lists else "a race compares only one kind of thing"
+        problem = (
+            "the race has no competitors"
+            if not lists
+            else ("the competitors of a race may differ in only one option")
+        )
         fix = "use one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
         raise UsageError(problem, fix=fix)
     if not lists:
@@ -286,13 +293,13 @@ def parse_runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _name(word: str, number: int) -> str:
-    """Return a step's name made from an agent's or model's, numbered if it may be ambiguous."""
+    """Return a step's name made from an agent's or model's name, with a number if it could be ambiguous."""
     name = _NOT_IN_NAMES.sub("-", word.lower()).strip("-_")[:60]
     return name if name == word else f"{name}-{number}".lstrip("-")
 
 
 def _make_rule(by: str | None, score: str | None) -> dict[str, str]:
-    """Return the rule that decides the race. UsageError unless score and command go together."""
+    """Return the rule that decides the race. UsageError if only one of `score` and its command is given."""
     rule = by or ("score" if score is not None else "first")
     if (rule == "score") != (score is not None):
         what = "--choose score requires --score CMD, and --score CMD requires --choose score"

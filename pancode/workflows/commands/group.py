@@ -23,7 +23,7 @@ from pancode.workflows.commands.tables import format_workflow, format_workflows
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
 MOST = 1_000
 BEADS = ".beads/issues.jsonl"
-_LS_FILES = "List named workflow files: the project's, yours, and the shipped ones."
+_LS_FILES = "List workflow files that can be named: the project's, yours, and the shipped ones."
 
 
 @verb("workflow ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
@@ -31,21 +31,22 @@ def ls(
     *,
     number: Annotated[int, Argument(min=1, max=MOST)] = 20,
     kind: Annotated[
-        Literal["batch", "chain", "graph", "lane", "race"] | None, option("Show only this kind.", "K")
+        Literal["batch", "chain", "graph", "lane", "race"] | None,
+        option("Show only workflows of this kind.", "K"),
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
     files: Annotated[bool, option(_LS_FILES, "--files")] = False,
     face: Json,
 ) -> None:
-    """List the newest workflows first; a W may be a prefix of an id, or `last`."""
+    """List the newest workflows first. Elsewhere, W may be a prefix of a workflow's id, or `last`."""
     if files:
         return list_files(face)
     client, most = face.client(), number if kind is None else MOST
     answer = fetch_page(client, answers.WORKFLOWS, "workflows", most, cursor, whole=whole)
     found = [one for one in answer["workflows"] if kind in (None, one["kind"])]
     found = found if whole else found[:number]
-    # A page of one kind does not contain all workflows up to `next`.
+    # A page with only one kind does not contain all workflows up to `next`.
     next_ = answer["next"] if kind is None else None
     return face.show({"workflows": found, "next": next_}, lambda: format_workflows(found))
 
@@ -84,7 +85,7 @@ def show(
     key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
     *,
     follow: Annotated[
-        bool, option("Wait for its end, as the command that started it does.", "-f", "--follow")
+        bool, option("Wait for the workflow's end, as the command that started it does.", "-f", "--follow")
     ] = False,
     file: Annotated[
         bool, option("Print the workflow file with that name, so that you can copy it.", "--file")
@@ -96,7 +97,7 @@ def show(
 ) -> int:
     """Show a workflow with its steps; or, with --file, the text of a workflow file.
 
-    Workers share values in files .pancode/board/NAMESPACE/KEY; the last writer wins.
+    Workers share values in files .pancode/board/NAMESPACE/KEY, where the last writer wins.
     """
     if key is not None and not board:
         raise UsageError("KEY requires --board", fix=f"pancode workflow show --board {w} {key}")
@@ -124,10 +125,12 @@ def show_board(face: Face, w: str, key: str | None) -> None:
         found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
         if not found:
             fix = f"pancode workflow show --board {w}"
-            raise NotFoundError(f"key {key} not found on its board", fix=fix, code="key_not_found")
+            raise NotFoundError(f"key {key} not found on the workflow's board", fix=fix, code="key_not_found")
     if key is not None and found[0]["key"] == key:
         return face.show({"board": found}, lambda: safe_block(found[0]["value"]))
-    return face.show({"board": found}, lambda: format_rows(found, _BOARD, "its board is empty", cut="VALUE"))
+    return face.show(
+        {"board": found}, lambda: format_rows(found, _BOARD, "the workflow's board is empty", cut="VALUE")
+    )
 
 
 @verb(
@@ -146,8 +149,8 @@ def plan(
 ) -> None:
     """Print a chain that carries out the steps of a plan in order, and then reviews the result.
 
-    For Beads, each task starts when its blockers are done; others run in parallel. Epics are left out because
-    they have no work of their own. PanCode does not write to the Beads file.
+    For Beads, each task starts when the tasks that block it are done; others run in parallel. Epics are left
+    out because they need no work. PanCode does not write to the Beads file.
     """
     if beads:
         from pancode.workflows.commands import beads as tracker
@@ -179,11 +182,11 @@ _BOARD: Columns = {
     **{"KEY": "key", "STEP": "step", "RUN": "run", "WRITTEN": "writes", "AT": "at"},
     "VALUE": lambda one: clip_columns(escape_line(one["value"]), 60),
 }
-_RESOLVE = "Let an agent resolve the conflict between steps that another step needs."
+_RESOLVE = "Let an agent resolve a conflict between the results of steps that another step needs."
 
 
 def check_workflow_file(face: Face, file: str) -> int:
-    """Report all problems of a workflow FILE at once, each with its line."""
+    """Report all problems of a workflow FILE, each with its line."""
     from pancode.workflows.commands.sources import text_of
     from pancode.workflows.files.reader import check_workflow
 
@@ -219,7 +222,7 @@ def resume(
 def begin_again(
     face: Face, route: Route[answers.WorkflowShape], detach: bool, approved: bool, **more: bool
 ) -> int:
-    """Resume a workflow, or repeat all of it, and wait for its end."""
+    """Resume a workflow or repeat it, depending on the route, and wait for its end."""
     from pancode.runs.commands.dispatch import post_agreed
 
     answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": approved, **more})
@@ -227,12 +230,12 @@ def begin_again(
 
 
 def show_receipt(face: Face, w: str) -> None:
-    """Show the signed summary of an ended workflow, which names the receipts of its runs."""
+    """Show the signed summary of an ended workflow, which contains the receipts of its runs by name."""
     face.show_result(face.get(answers.WORKFLOW_RECEIPT.at(w)), _format_receipt)
 
 
 def _format_receipt(answer: answers.WorkflowReceipt) -> str:
-    """Return the verdict with its checks, and the summary's claims; JSON has the envelope."""
+    """Return as text the verification result with its checks, and the claims of the summary."""
     predicate = answer["statement"]["predicate"]
     runs = [{"step": step["name"], **run} for step in predicate["steps"] for run in step["runs"]]
     columns: Columns = {

@@ -27,11 +27,11 @@ from pancode.workflows.commands.tables import OVER, format_spent
 
 Lane = Annotated[str, Argument(autocompletion=completions.lanes)]
 Item = Annotated[
-    str | None, Argument(metavar="[ITEM]", help="Its number or key (default: the current item).")
+    str | None, Argument(metavar="[ITEM]", help="The item's number or key (default: the current item).")
 ]
 TASK_COLUMNS, SHOWN = 60, 10
 """How many characters of a task, and how many ended items, are shown."""
-_PAUSE = "Start nothing more in an existing lane; the running item continues."
+_PAUSE = "Pause an existing lane: start nothing more; the running item continues."
 
 
 @verb(
@@ -58,13 +58,13 @@ def create(
 ) -> None:
     """Create a lane for the current repository. The options are defaults for items without their own.
 
-    A lane automatically runs one item after another, also after a restart. Each item is an ordinary run. It
-    is done when its run is done, its gates have passed, and its requested verification on another node or
-    landing is over. Then the next item starts, and its agent is told what the previous one left. An item that
-    did not succeed stops the lane: retry its run, continue it with a message, or skip the item.
+    A lane automatically runs one item after another, also after a coordinator restart. Each item is an
+    ordinary run. It is done when the run is done, its gates have passed, and its requested verification on
+    another node or landing is over. Then the next item starts, and its agent gets a summary of the last
+    result. An item that did not succeed stops the lane: retry its run, continue it by message, or skip it.
     """
     if pause and resume:
-        raise UsageError("--pause and --resume cannot be combined", fix="use only one of them")
+        raise UsageError("--pause and --resume cannot be combined", fix="use only one of these options")
     ceiling = {} if total is None else {"budget": total}
     if pause:
         return _show(face, face.post(answers.PAUSE_LANE.at(name), {"reason": reason}))
@@ -90,16 +90,16 @@ def add(
     *,
     file: options.File = None,
     key: Annotated[
-        str | None, option("A unique name for it; an item with the same key is not added again.", "KEY")
+        str | None, option("A unique name for the item; an item with the same key is not added again.", "KEY")
     ] = None,
     expires: Annotated[
-        int | None, option("Skip it if it has not started after this time.", "D", parser=parse_duration)
+        int | None, option("Skip the item if it has not started after this time.", "D", parser=parse_duration)
     ] = None,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,
 ) -> None:
-    """Add an item after those of the same --priority. Takes the options of pancode dispatch."""
+    """Add an item to a lane after those of the same --priority. Takes the options of pancode dispatch."""
     about = {name: value for name, value in of_caller(ctx.params).items() if name in ("by", "settings")}
     text = task_text(task, file) or ""
     body: dict[str, Any] = {"task": text, **options.collect_given(ctx.params), **about, "yes": yes}
@@ -135,7 +135,7 @@ _LANES: Columns = {
 
 @verb("lane show", "pancode lane show night")
 def show(lane: Lane, face: Json) -> None:
-    """Show a lane: its state, the command that helps, and its items in order."""
+    """Show a lane: its state, the command that continues it, and its items in order."""
     _show(face, face.get(answers.LANE.at(lane)))
 
 
@@ -144,7 +144,7 @@ def _show(face: Face, answer: answers.LaneShape) -> None:
 
 
 def format_lane(one: answers.LaneShape) -> str:
-    """Return the lane and a row for each item; of ended items only the last ones."""
+    """Return the lane as text, with a row for each item; of the ended items only the last ones."""
     left = f"{count_noun(one['left'], 'item')} left, {format_spent(one)}"
     lines = [f"{one['lane']}  {one['state']}  {left}"]
     lines += [f"  {one['why']}"] if one["why"] else []
@@ -168,7 +168,7 @@ _ITEMS: Columns = {
 
 @verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
-    """Skip an item and continue; the run that works on it is stopped."""
+    """Skip an item and continue the lane; the item's run is stopped."""
     _show(face, face.post(answers.SKIP_ITEM.at(lane), {"item": item}))
 
 
@@ -184,6 +184,6 @@ def rm(
     ] = False,
     face: Json,
 ) -> None:
-    """Remove an item, or end the lane. Its runs, their results and its cost are kept."""
+    """Remove an item, or end the lane. Runs, results and costs are kept."""
     answer = face.post(answers.REMOVE_LANE.at(lane), {"item": item, "force": force})
     face.show(answer, lambda: format_lane(answer) if item else f"{escape_line(answer['lane'])}  ended\n")

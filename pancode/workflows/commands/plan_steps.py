@@ -1,4 +1,4 @@
-"""Builds a chain from the steps of a plan: the numbered list under its heading "Steps"."""
+"""Builds a chain from the steps of a plan: the numbered list below the heading "Steps"."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def read_plan(text: str, name: str) -> Plan:
     below = below[: after.start()] if after else below
     steps = tuple(" ".join(part.split()) for part in _ITEM.split(below)[1:])
     if not steps or len(steps) > MOST_STEPS or not all(steps):
-        why = "it has no heading '## Steps' with a numbered list" if not steps else "a step is empty"
+        why = "the file has no heading '## Steps' with a numbered list" if not steps else "a step is empty"
         why = (
-            f"it has {len(steps)} steps, but a chain has at most {MOST_STEPS}"
+            f"the plan has {len(steps)} steps, but a chain has at most {MOST_STEPS}"
             if len(steps) > MOST_STEPS
             else why
         )
@@ -45,7 +45,7 @@ def read_plan(text: str, name: str) -> Plan:
 
 
 def chain_of(plan: Plan, file: str) -> str:
-    """Return the workflow file: a builder per step in order, and a reviewer who checks the plan."""
+    """Return a workflow file: a builder step for each step in order, then a reviewer who checks the plan."""
     steps = []
     for number, step in enumerate(plan.steps, 1):
         task = f"Carry out step {number} of the plan in {file}, and no other:\n\n{as_words(step)}\n"
@@ -64,5 +64,5 @@ def dump_chain(description: str, steps: Sequence[Mapping[str, object]]) -> str:
 
 
 def as_words(text: str) -> str:
-    """Return the text with the placeholders of workflows escaped."""
+    """Return the text with the placeholders of workflows escaped, so that they stay plain text."""
     return _PLACES.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)

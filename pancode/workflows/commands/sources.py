@@ -1,4 +1,4 @@
-"""Finds and checks the text of a workflow for a command: from a file, a name or standard input."""
+"""Finds and checks the text of a workflow for a command, from a file, a name or standard input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STDIN = "standard input"
 
 
 def find_places() -> WorkflowPlaces:
-    """Return the folders where workflow names are looked up."""
+    """Return the folders where workflows are looked up by name."""
     return WorkflowPlaces.seen_from(home_here(os.environ), folder_here(), os.environ)
 
 
@@ -32,7 +32,7 @@ def text_of(word: str) -> WorkflowText:
 
 
 def check_source(source: WorkflowText, flags: Mapping[str, Any]) -> CheckedWorkflow:
-    """Return the checked workflow. ConfigError on its first problem, with the command for all."""
+    """Return the checked workflow. ConfigError on its first problem, with the command that shows all."""
     found = check_workflow(source.text, source.place, source.name, flags)
     if not found.problems:
         return found

@@ -25,7 +25,7 @@ MOST_NAMED = 5
 
 
 def format_headline(shape: WorkflowShape) -> str:
-    """Return one line: which workflow, its progress and its cost."""
+    """Return one line with the workflow's id, its progress and its cost."""
     parts = [shape["workflow"], shape["kind"]]
     parts += [escape_line(shape["name"])] if shape["name"] != shape["kind"] else []
     parts += [state_of(shape), format_counts(shape), format_spent(shape)]
@@ -35,12 +35,12 @@ def format_headline(shape: WorkflowShape) -> str:
 
 
 def state_of(shape: WorkflowShape) -> str:
-    """Its state; where nothing continues before a user has answered, that."""
+    """Return the workflow's state; if no step continues before a user answers, that it waits for the user."""
     return "waits for a user" if shape.get("waits_for_person") else str(shape.get("status", shape["state"]))
 
 
 def list_questions(shape: WorkflowShape) -> str:
-    """Return what waits for a user, each with the command that answers it."""
+    """Return the questions that wait for a user, each with the command that answers it."""
     steps = {step["run"]: step["name"] for step in shape["steps"] if step["run"]}
     text = ""
     for item in shape.get("inbox", ()):
@@ -93,13 +93,13 @@ def first_line(text: str) -> str:
 
 
 def format_worker(agent: str | None, node: str | None, task: str) -> str:
-    """Return `builder on gpubox: review src/auth`: agent, node and task, as far as known."""
+    """Return the known ones of agent, node and task, such as `builder on gpubox: review src/auth`."""
     place = " on ".join(escape_line(name) for name in (agent, node) if name)
     return ": ".join(filter(None, (place, clip_columns(escape_line(task), TASK_COLUMNS))))
 
 
 def group_waits(shape: WorkflowShape) -> dict[str, list[str]]:
-    """Return, by reason, the steps that could start now but wait."""
+    """Return the steps that could start now but wait, grouped by the reason."""
     reasons: dict[str, list[str]] = {}
     for step in shape["steps"]:
         if step["reason"] and (step["state"] == "pending" or step["state"] == "waiting" and not step["run"]):
@@ -109,13 +109,13 @@ def group_waits(shape: WorkflowShape) -> dict[str, list[str]]:
 
 
 def why_waits(reasons: dict[str, list[str]]) -> str:
-    """Return `a, b and 3 more wait: paused by ann`."""
+    """Return the grouped reasons as text, such as `a, b and 3 more wait: paused by ann`."""
     waits = ((f"wait{'s' * (len(names) == 1)}: {why}", names) for why, names in reasons.items())
     return "; ".join(f"{first_few(names, MOST_NAMED)} {words}" for words, names in waits)
 
 
 def format_workflow(shape: WorkflowShape) -> str:
-    """Return the workflow and a row for each of its steps."""
+    """Return the workflow as text, with a row for each step."""
 
     def format_result(step: WorkflowStepShape) -> str:
         won = step["name"] == shape["winner"]

@@ -1,4 +1,4 @@
-"""Waits for a workflow: prints each result when it arrives; Ctrl-C detaches and stops nothing."""
+"""Waits for a workflow and prints each result when it arrives; Ctrl-C detaches and stops no run."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from pancode.workflows.answers import WORKFLOW, WorkflowShape, WorkflowStepShape
 from pancode.workflows.commands import tables
 
 PACE_S = (0.1, 2.0)
-"""The least seconds between two checks, and the most if no event comes."""
+"""The minimum seconds between two checks, and the maximum if no event comes."""
 _SHOWN = 5
 NOT_DONE = "not landed"
 """Status of a landing that did not start because its run failed; the run's outcome already shows that."""
 
 
 def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
-    """Return the workflow when it has ended or waits for a user's answer; None: the user detached.
+    """Return the workflow when it has ended or waits for a user's answer; None if the user detached.
 
-    It has ended when its landings, which the coordinator carries out automatically, have also ended.
+    It has ended when its landings, which the coordinator carries out automatically, have ended too.
     """
     try:
         with ProgressRow(face, stays=False) as row:
@@ -56,7 +56,7 @@ def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
 
 
 class WaitReasons:
-    """Prints why a workflow waits, each reason once and after two checks, unless progress is drawn."""
+    """Prints why a workflow waits, if no progress is drawn: each reason once, after two checks saw it."""
 
     def __init__(self, face: Face, row: ProgressRow) -> None:
         self._face, self._row = face, row
@@ -73,7 +73,7 @@ class WaitReasons:
 
 
 def under_way(shape: WorkflowShape) -> str:
-    """Return one line: what is running now, and the progress."""
+    """Return one line about what is running now and the workflow's progress."""
     active = [step for step in shape["steps"] if step["state"] in ("running", "starting")]
     names = [f"{escape_line(step['name'])} ({step['run'] or 'starting'})" for step in active]
     now = filter(None, (first_few(names, _SHOWN), tables.why_waits(tables.group_waits(shape))))
@@ -81,8 +81,8 @@ def under_way(shape: WorkflowShape) -> str:
 
 
 def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[WorkflowShape]:
-    """Yield the workflow now and after each of its events, across restarts of the coordinator."""
-    tries, quiet = 0, Face(as_json=True)  # The requests below report an unavailable coordinator themselves.
+    """Yield the workflow now and after each of its events, even if the coordinator restarts meanwhile."""
+    tries, quiet = 0, Face(as_json=True)  # If the coordinator is unavailable, the requests below report that.
     for _ in watch_feed(quiet, client, {"workflow": workflow}, PACE_S):
         try:
             yield client.get(WORKFLOW.at(workflow))
@@ -101,7 +101,7 @@ def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[Workfl
 
 
 def ended_runs(step: WorkflowStepShape) -> list[str]:
-    """Return the ended runs: of earlier rounds, and the newest if its step ended or waits."""
+    """Return the step's ended runs: of earlier rounds, and the newest if the step has ended or waits."""
     waits = step["state"] == "waiting" and (step["run"] is None or step["outcome"] == "blocked")
     is_over = step["state"] in tables.OVER or waits
     runs: list[str] = step["runs"]
@@ -109,7 +109,7 @@ def ended_runs(step: WorkflowStepShape) -> list[str]:
 
 
 class Results:
-    """Prints each ended run once, on a line: step, outcome, run, cost, duration, task, answer."""
+    """Prints each ended run once, on one line: step, outcome, run, cost, duration, task and answer."""
 
     def __init__(self, face: Face, client: Client, row: ProgressRow) -> None:
         self._face, self._client, self._row = face, client, row
@@ -138,7 +138,7 @@ class Results:
         return "  ".join(filter(None, (*fields, format_run_time(shape), place, words)))
 
     def _say(self, line: str) -> None:
-        """Print the line to standard output; on a terminal, above the progress."""
+        """Print the line to standard output; on a terminal, above the progress display."""
         if self._row.draws and sys.stdout.isatty():
             self._row.above(line)
             return
@@ -150,13 +150,13 @@ class Results:
 
 
 def report_end(face: Face, shape: WorkflowShape) -> int:
-    """Print the end of a workflow that was waited for; return the exit status."""
+    """Print the end of a workflow after waiting for it; return the exit status."""
     client = face.client()
     if face.can_ask() and any(one["status"] == progress.HELD for _, one in list_landings(shape)):
-        # The user at the terminal approves or declines what holds a landing back.
+        # The user at the terminal approves or declines what a landing is waiting for.
         for run, landing in list_landings(shape):
             if landing["status"] == progress.HELD and landing.get("yes"):
-                with suppress(ApiError):  # The reason is in the workflow's text below.
+                with suppress(ApiError):  # The reason is in the text about the workflow below.
                     progress.land_and_wait(face, client, run, {"gates": True})
         shape = client.get(WORKFLOW.at(shape["workflow"]))
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
@@ -164,14 +164,14 @@ def report_end(face: Face, shape: WorkflowShape) -> int:
 
 
 def list_landings(shape: WorkflowShape) -> list[tuple[str, LandingShape]]:
-    """Return (run, its landing) of each step whose change was to be landed."""
+    """Return the run and its landing for each step whose change was to be landed."""
     steps = shape["steps"]
     return [(step["run"], step["landing"]) for step in steps if step["run"] and step["landing"] is not None]
 
 
 def _format_end(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
-    # For a batch, only changes that have not landed are listed, each with the command that helps.
+    # For a batch, only changes that have not landed are listed, each with the command to run next.
     result, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
     for run, kept in list_landings(shape):
         landing = {**empty, "run": run, **kept}
@@ -191,7 +191,7 @@ def _format_end(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
 
 
 def _result_of(client: Client, shape: WorkflowShape) -> dict[str, Any] | None:
-    """Return the last run with a result and the last step's answer; `commit` None: no result."""
+    """Return the last run with a result, and the last step's answer; `commit` is None without a result."""
     runs = {step["name"]: step["run"] for step in shape["steps"] if step["run"] and step["state"] == "done"}
     if shape["winner"] is not None:
         runs = {name: run for name, run in runs.items() if name == shape["winner"]}
@@ -204,7 +204,7 @@ def _result_of(client: Client, shape: WorkflowShape) -> dict[str, Any] | None:
 
 
 def _find_status(shape: WorkflowShape) -> int:
-    """Return the exit status: done and landed, stopped, partly done or landed, or blocked."""
+    """Return the workflow's exit status: done and landed, stopped, partly done or landed, or blocked."""
     if shape.get("waits_for_person"):
         return ExitCode.BLOCKED
     match shape["state"]:

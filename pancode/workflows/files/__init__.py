@@ -1,1 +1,1 @@
-"""Workflow files: reading, checking and finding them, and the shipped ones."""
+"""Workflow files: reads, checks and finds them; contains the shipped ones."""

@@ -26,20 +26,20 @@ LabelWord = Annotated[str, AfterValidator(label_word)]
 
 
 def _make_list(value: object) -> object:
-    """Return a list; a single text becomes a list of one."""
+    """Return the value as a list; a single text becomes a list with one element."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
 
 
 def _parse_labels(value: object) -> object:
-    """Return the labels from `gpu=24g`, a list of such, or a mapping."""
+    """Return the labels from text such as `gpu=24g`, a list of such texts, or a mapping."""
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list):
         return given
     pairs = [str(one).partition("=") for one in given]
     if wrong := next((key for key, equals, rest in pairs if not equals or not rest), None):
-        raise ValueError(f"{wrong!r} is not a label; write one like gpu=24g")
+        raise ValueError(f"{wrong!r} is not a label; write a label as in gpu=24g")
     return {key: rest for key, _, rest in pairs}
 
 
@@ -60,10 +60,10 @@ def _parse_stagger(value: object) -> int:
 
 
 def _check_path(path: str) -> str:
-    """Return a path below the workspace; ValueError if it leads out of it."""
+    """Return the path; ValueError if it leads out of the workspace."""
     parts = path.split("/")
     if path.startswith("/") or ".." in parts or "" in parts or not path.isprintable():
-        raise ValueError(f"{path!r} is not a path inside the workspace; write one like reports/plan.md")
+        raise ValueError(f"{path!r} is not a path inside the workspace; write a path such as reports/plan.md")
     return path
 
 
@@ -74,7 +74,7 @@ Gates = Annotated[tuple[Annotated[str, AfterValidator(_check_gate)], ...], Befor
 
 
 class KebabPart(Part):
-    """A part whose keys are written like flags (`max-turns`); `max_turns` is accepted too."""
+    """A part of the file whose keys are written like flags (`max-turns`); `max_turns` is accepted too."""
 
     model_config = ConfigDict(
         alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True, **Part.model_config
@@ -89,7 +89,7 @@ _TYPES: Mapping[str, Any] = {
     **{"Count": int, "Duration": Duration, "Size": Size, "Money": Money, "bool": bool},
     **{"Gpus": GpuCount, "Labels": Labels, "Commands": Gates, "Paths": Paths},
 }
-"""From the name of an option's type to its type in a file."""
+"""The type of an option in a file, by the name of its type on the command line."""
 
 
 @with_options(_TYPES, in_file=True)
@@ -99,7 +99,7 @@ class DispatchEntry(KebabPart):
     no_verify: bool = False
 
     def dispatch(self) -> dict[str, Any]:
-        """Return the body for the API with only the fields that the file sets."""
+        """Return the API's request body with only the fields that the file sets."""
         values = self.model_dump(mode="json", exclude_defaults=True)
         fields = {one.name: values[one.word] for one in OPTIONS.values() if one.word in values}
         return {**fields, "verify": []} if self.no_verify else fields
@@ -120,7 +120,7 @@ class TaskEntry(DispatchEntry):
 
 
 class VerdictEntry(Part):
-    """The file to which a step writes its verdict, and the allowed values of its fields."""
+    """The file to which a step writes its verdict, and the allowed values of the verdict's fields."""
 
     file: Annotated[str, AfterValidator(_check_path)] = "verdict.json"
     fields: Annotated[dict[NonEmpty, Several], Field(alias="schema", min_length=1)]

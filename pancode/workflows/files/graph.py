@@ -1,4 +1,4 @@
-"""Checks how the steps of a workflow are connected: needs, loops, and outputs used in tasks. Pure."""
+"""Checks how a workflow's steps are connected: needs, loops, and step outputs used in tasks. Pure."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class FileProblems:
         self.found.append(error)
 
     def read(self, kind: type[M], data: Mapping[str, object]) -> M | None:
-        """Return the value, or None after adding a problem for each invalid part."""
+        """Parse the data as this kind; return None after adding a problem for each invalid part."""
         value, wrong = find_problems(kind, data, self.at)
         self.found += wrong
         return value
 
     def at(self, key: str) -> str:
-        """Return `file:line` of the key, written with - or _, or of the nearest key above."""
+        """Return `file:line` of the key, spelled with - or _; if it is missing, of the nearest key above."""
         above, dot, word = key.rpartition(".")
         joined = f"{above}{dot}{word.replace('-', '_')}"
         place = self._document.at(joined if joined in self._document.lines else key)
@@ -49,7 +49,7 @@ _BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]
 
 
 def find_misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
-    """Yield misspelled references to a step's output. Other braces are text that a task may contain."""
+    """Yield misspelled references to steps' outputs. Other braces are ordinary text of a task."""
     for found in _BRACES.finditer(text):
         short = found[1] in steps and found[2] is not None
         if (short or find_nearest(found[1], ["steps"])) and not any(
@@ -72,12 +72,12 @@ def format_place(place: TemplatePlace) -> str:
 
 
 def takes_input(text: str) -> bool:
-    """Whether the text needs the input of the command line."""
+    """Whether the text contains a placeholder for the input from the command line."""
     return any(not place.step for place in find_places(text))
 
 
 def stranger_words(text: str) -> Iterator[str]:
-    """Yield the placeholders filled with text of others: an agent's, or the workflow's input."""
+    """Yield the placeholders filled with untrusted text: an agent's output, or the workflow's input."""
     for place in find_places(text):
         if place.what != "commit":
             yield format_place(place)
@@ -88,7 +88,7 @@ _UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)
 
 @dataclass(frozen=True, slots=True)
 class PlacedStep:
-    """A step, its key in the file, and the steps that it waits for."""
+    """A step, its key in the file, and the names of the steps that it waits for."""
 
     key: str
     name: str
@@ -99,7 +99,7 @@ class PlacedStep:
 
 
 def until_of(text: str) -> tuple[str, str] | None:
-    """Return field and value of `verdict == "approved"`; None for anything else."""
+    """Return the field and value of `verdict == "approved"`; None for any other text."""
     found = _UNTIL.fullmatch(text)
     return None if found is None else (found[1], found[2] or found[3] or found[4] or "")
 
@@ -118,7 +118,9 @@ class StepGraph:
                     self._report_unknown(f"{step.key}.needs", f"step {step.name} needs {need!r}", need)
             if len(set(step.needs)) < len(step.needs):
                 self._problems.add(
-                    f"{step.key}.needs", f"step {step.name} lists a need twice", fix="remove one of them"
+                    f"{step.key}.needs",
+                    f"step {step.name} lists the same need twice",
+                    fix="remove one of them",
                 )
         self._check_cycles()
         for step in self._steps.values():
@@ -134,15 +136,19 @@ class StepGraph:
                 if source is None:
                     self._report_unknown(key, what, place.step)
                 elif place.step not in self.ancestors(step.name):
-                    why = f"{step.name} does not wait for {place.step}"
+                    why = f"step {step.name} does not wait for step {place.step}"
                     self._problems.add(key, what, why, f"needs: [{place.step}]")
                 elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
                     near = find_nearest(place.path, source.entry.files)
-                    fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
-                    self._problems.add(key, what, f"{place.step} does not keep such a file", fix)
+                    fix = (
+                        f"did you mean {near}?"
+                        if near
+                        else (f"at step {place.step}, add files: [{place.path}]")
+                    )
+                    self._problems.add(key, what, f"step {place.step} does not keep such a file", fix)
 
     def ancestors(self, name: str) -> set[str]:
-        """Return all steps that must end before this one starts."""
+        """Return the names of all steps that must end before this one starts."""
         found: set[str] = set()
         waiting = [name]
         while waiting:
@@ -159,7 +165,7 @@ class StepGraph:
         self._problems.add(key, what, "no step has this name", fix)
 
     def _check_cycles(self) -> None:
-        """Add one problem for each cycle of steps, at the step that is written first."""
+        """Add one problem for each cycle of steps, at the step that comes first in the file."""
         reported: set[str] = set()
         for name, step in self._steps.items():
             if name in reported or name not in self.ancestors(name):
@@ -169,7 +175,7 @@ class StepGraph:
             self._problems.add(
                 f"{step.key}.needs",
                 f"steps wait for each other: {' -> '.join(_find_path(name, self._steps))}",
-                "none of them could start",
+                "none of these steps could start",
                 "remove one `needs`; write a loop with until, max and back-to",
             )
 
@@ -196,7 +202,7 @@ class StepGraph:
         if back is not None and back not in self._steps:
             self._report_unknown(f"{key}.back-to", f"step {step.name} goes back to {back!r}", back)
         elif back is not None and back != step.name and back not in self.ancestors(step.name):
-            why = f"{back} does not come before {step.name}"
+            why = f"step {back} does not come before {step.name}"
             fix = f"needs: [{back}], or go back to an earlier step"
             self._problems.add(f"{key}.back-to", f"step {step.name} cannot go back to {back}", why, fix)
 
@@ -206,7 +212,7 @@ class StepGraph:
             self._problems.add(
                 key,
                 f"step {step.name}: cannot parse until: {text!r}",
-                "until must be a comparison, not code",
+                "`until` must be a comparison, not code",
                 _WRITE_UNTIL,
             )
         elif verdict is None and "verdict" in step.written:
@@ -218,14 +224,16 @@ class StepGraph:
         elif condition[0] not in verdict.fields:
             near = find_nearest(condition[0], verdict.fields) or ", ".join(verdict.fields)
             what = f"step {step.name}: the verdict has no field {condition[0]!r}"
-            self._problems.add(key, what, fix=f"its schema has {near}")
+            self._problems.add(key, what, fix=f"the verdict's schema has {near}")
         elif condition[1] not in verdict.fields[condition[0]]:
             what = f"step {step.name}: {condition[0]} is never {condition[1]!r}"
-            self._problems.add(key, what, fix=f"its schema has {', '.join(verdict.fields[condition[0]])}")
+            self._problems.add(
+                key, what, fix=f"the verdict's schema allows {', '.join(verdict.fields[condition[0]])}"
+            )
 
 
 def _find_path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:
-    """Return the shortest path from the step over its needs back to itself."""
+    """Return the shortest path along needs from the step back to itself."""
     ways = [[start]]
     seen = set[str]()
     for way in ways:

@@ -1,4 +1,4 @@
-"""Converts a workflow's text to the steps for the API, or to all its problems. Pure."""
+"""Converts the text of a workflow to steps for the API, or to a list of all its problems. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def size_of_matrix(matrix: MatrixEntry) -> int:
 
 
 def list_combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
-    """Return the dispatch's fields for each combination; the last list changes fastest."""
+    """Return the dispatch fields for each combination of the lists' values; the last list varies fastest."""
     lists = {"task": matrix.tasks} | {
         field: getattr(matrix, name) for name, field in _ONE.items() if getattr(matrix, name)
     }
@@ -44,7 +44,7 @@ _SETTINGS = ("concurrency", "fail_fast", "partial", "budget", "preset")
 
 @dataclass(frozen=True, slots=True)
 class CheckedWorkflow:
-    """A file's content. `body`: for the API, without caller and input; None if it has problems."""
+    """A file's content. `body`: the API request without caller and input; None if there are problems."""
 
     kind: str
     description: str
@@ -60,14 +60,16 @@ def check_workflow(
     text: str, place: str, name: str = "", flags: Mapping[str, Any] | None = None
 ) -> CheckedWorkflow:
     """Check a workflow and collect all problems. `name`: the workflow's default name. `flags`: fields of a
-    dispatch that override the file's defaults, but not its steps."""
+    dispatch that override the file's defaults, but not the fields of its steps."""
     try:
-        # No request can carry an unpaired surrogate.
+        # A request cannot carry an unpaired surrogate.
         try:
             text.encode()
         except UnicodeEncodeError as exc:
             line = text[: exc.start].count("\n") + 1
-            raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc
+            raise ConfigError(
+                f"{place}:{line}: not UTF-8", why=str(exc), fix="save the file as UTF-8"
+            ) from exc
         document, wrong = read_source(text, place)
     except ConfigError as error:
         return CheckedWorkflow("graph", "", None, False, (error,))
@@ -89,7 +91,7 @@ class _FileReading:
         steps = self._make_batch(head) if kind == "batch" else self._make_graph(head, declared)
         if not steps and not self._problems.found:
             what = "the file has no steps" if kind != "batch" else "the file has no tasks"
-            self._problems.add("", what, fix="tasks: [...] for a batch, steps: [...] for a chain")
+            self._problems.add("", what, fix="add tasks: [...] for a batch, or steps: [...] for a chain")
         if len(steps) > MOST_STEPS:
             self._problems.add(
                 "", f"{len(steps)} steps are too many", fix=f"at most {MOST_STEPS} are allowed"
@@ -102,7 +104,7 @@ class _FileReading:
         return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
 
     def _read_head(self) -> FileEntry | None:
-        """Return the top-level keys other than the steps."""
+        """Return the file's top-level keys except the steps."""
         lists = {"tasks", "steps"}
         head = self._problems.read(FileEntry, {k: v for k, v in self._data.items() if k not in lists})
         if "steps" in self._data and (extra := {"tasks", "matrix"} & self._data.keys()):
@@ -118,7 +120,7 @@ class _FileReading:
         return {"kind": kind, "name": name, "steps": steps, **settings, **stagger}
 
     def _read_mapping(self, key: str) -> Mapping[str, object]:
-        """Return the entries below a key, by name or number."""
+        """Return the entries below a key, by name; those of a list by number."""
         written = self._data.get(key)
         if isinstance(written, list):
             return {str(number): one for number, one in enumerate(written)}
@@ -129,7 +131,7 @@ class _FileReading:
         return {}
 
     def _read_entries(self, key: str, kind: type[E]) -> Iterator[tuple[str, str, E]]:
-        """Yield place, name and entry of each. A fault in one field does not hide others."""
+        """Yield each entry's place, name and content. An invalid field does not hide others' problems."""
         for name, one in self._read_mapping(key).items():
             given: object = {"task": one} if isinstance(one, str) else one
             file = self._problems.read(FileEntry, {key: {name: given}})
@@ -143,7 +145,7 @@ class _FileReading:
             yield f"{key}.{name}", name, entry
 
     def _select_fitting(self, key: str, name: str, given: object, *, whole: bool) -> dict[str, object]:
-        """Return the fields that can be read."""
+        """Return the fields that are valid; add a problem for each other one."""
         if whole or not isinstance(given, dict):
             return given if isinstance(given, dict) else {}
         return {
@@ -162,14 +164,14 @@ class _FileReading:
         if matrix is not None and size_of_matrix(matrix) > MOST_STEPS:
             what = f"the matrix makes {size_of_matrix(matrix)} tasks"
             self._problems.add(
-                "matrix", what, f"at most {MOST_STEPS} are allowed", "shorten one of its lists"
+                "matrix", what, f"at most {MOST_STEPS} are allowed", "shorten one of the matrix's lists"
             )
         elif matrix is not None:
             steps += [_make_step("", {**defaults, **one}) for one in list_combinations(matrix)]
         return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
 
     def _read_defaults(self, head: FileEntry | None) -> Json:
-        """Return the fields for steps that do not set their own."""
+        """Return the fields that apply to steps that do not set their own."""
         return _merge_fields(head.defaults.dispatch() if head is not None else {}, self._flags)
 
     def _make_graph(self, head: FileEntry | None, written: object) -> list[Json]:
@@ -192,14 +194,14 @@ class _FileReading:
         return steps
 
     def _check_script(self, step: graph.PlacedStep, dispatch: Json) -> None:
-        """Refuse a script that would contain text of others."""
+        """Add a problem if a script would contain untrusted text."""
         if resolve_alias(dispatch.get("runtime", "")) != SHELL:
             return
         for word in graph.stranger_words(dispatch["task"]):
             self._problems.add(
                 f"{step.key}.task",
                 f"step {step.name}: {word} would become part of a script",
-                "its text comes from others, and a shell would run it",
+                "the text comes from an agent or the input, and a shell would run it",
                 "let the script read a file: .pancode/inputs/ORIGINAL.md, or NAME.md of an earlier step",
             )
 
@@ -232,7 +234,7 @@ class _FileReading:
         )
 
     def _check_text(self, steps: list[Json]) -> None:
-        """Reject unpaired surrogates, which YAML can contain but no request can carry."""
+        """Add a problem for unpaired surrogates, which YAML can contain but a request cannot carry."""
         for step in steps:
             try:
                 json.dumps(step, ensure_ascii=False).encode()
@@ -246,7 +248,7 @@ def _make_step(name: str, dispatch: Json, **more: Any) -> Json:
 
 
 def _merge_fields(below: Json, above: Json) -> Json:
-    """Merge the fields; the upper ones win, and labels of both are kept."""
+    """Return the merged fields: those of `above` win, but labels of both are kept."""
     require = {**below.get("require", {}), **above.get("require", {})}
     return {**below, **above, **({"require": require} if require else {})}
 

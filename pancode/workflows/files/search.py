@@ -24,23 +24,23 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True, slots=True)
 class WorkflowText:
-    """A workflow's file. `origin`: `file`, `project`, `home` or `shipped`."""
+    """The text of a workflow file and its place. `origin`: `file`, `project`, `home` or `shipped`."""
 
     name: str
     place: str
     origin: str
     text: str
     in_project: bool = False
-    """Whether the file is in a repository, where a landed change may have written it."""
+    """Whether the file is in a repository, where a landed change may have modified it."""
 
     @property
     def replaces(self) -> str:
-        """Return the name of the shipped workflow that this file replaces; empty if none."""
+        """Return the name of the shipped workflow that this file replaces; empty if it replaces none."""
         taken = self.in_project and self.origin == PROJECT and self.name in shipped_names()
         return self.name if taken else ""
 
     def told(self) -> dict[str, Any]:
-        """Return a request's facts on the file, for the coordinator to decide whether to ask."""
+        """Return a request's facts on the file; the coordinator decides by them whether to ask a user."""
         digest = hashlib.sha256(self.text.encode()).hexdigest()
         file = {"place": self.place, "digest": digest, "replaces": self.replaces}
         return {"file": file} if self.in_project else {}
@@ -48,19 +48,19 @@ class WorkflowText:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowPlaces:
-    """The folders where names are looked up. `project`: a repository's top, or the current folder."""
+    """The folders to look up workflows by name. `project`: a repository's top, or the current folder."""
 
     home: Path
     project: Path
 
     @classmethod
     def seen_from(cls, home: Path, cwd: str, environ: Mapping[str, str]) -> Self:
-        """Return the places for a user in this folder."""
+        """Return the places as they apply to a user in this folder."""
         project = FileSurroundings(home, environ).project_of(cwd)
         return cls(home, Path(project or cwd))
 
     def find(self, word: str) -> WorkflowText:
-        """Find a workflow by path or by name. NotFoundError with the nearest name, ConfigError."""
+        """Return the workflow with this path or name. NotFoundError with the nearest name; ConfigError."""
         path = Path(word)
         if "/" in word or path.suffix in (*_SUFFIXES, ".jsonl", ".ndjson", ".txt"):
             return self._mark_origin(_read(path, path.stem, "file"))
@@ -75,7 +75,7 @@ class WorkflowPlaces:
         raise not_found("workflow", word, names, "pancode workflow ls --files")
 
     def all(self) -> Iterator[WorkflowText]:
-        """Yield each name once: the project's file overrides the home's, and that a shipped one."""
+        """Yield one file for each name: the project's overrides the home's, which overrides a shipped one."""
         seen: set[str] = set()
         for name, place, origin in self._find_files():
             if name not in seen:
@@ -84,7 +84,7 @@ class WorkflowPlaces:
         yield from (read_shipped(name) for name in shipped_names() if name not in seen)
 
     def _mark_origin(self, found: WorkflowText) -> WorkflowText:
-        """Mark a file in a repository, unless it is in the user's home."""
+        """Mark the file if it is in a repository and not in the user's home."""
         ways = {Path(os.path.abspath(found.place)), Path(found.place).resolve()}
         mine = all(way.is_relative_to(self.home.resolve()) or way.is_relative_to(self.home) for way in ways)
         inside = found.origin == PROJECT or any((up / ".git").exists() for way in ways for up in way.parents)
@@ -107,7 +107,7 @@ def shipped_names() -> list[str]:
 
 
 def read_shipped(name: str) -> WorkflowText:
-    """Return a shipped workflow with its comments."""
+    """Return the text of a shipped workflow, with its comments."""
     file = resources.files("pancode.workflows.files").joinpath(SHIPPED, f"{name}.yaml")
     return WorkflowText(name, f"{name}.yaml (shipped)", SHIPPED, file.read_text(encoding="utf-8"))
 
@@ -118,7 +118,7 @@ def _read(path: Path, name: str, origin: str) -> WorkflowText:
     except FileNotFoundError as exc:
         fix = "to list the named ones: pancode workflow ls --files"
         raise NotFoundError(f"file {path} not found", why=str(exc), fix=fix) from exc
-    except (OSError, ValueError) as exc:  # ValueError: the name contains a NUL.
+    except (OSError, ValueError) as exc:  # ValueError means that the name contains a NUL.
         raise ConfigError(f"cannot read {path}", why=str(exc), fix=f"ls -l {path}") from exc
     return WorkflowText(name, str(path), origin, decode_text(raw, str(path)))
 
@@ -131,4 +131,4 @@ def decode_text(raw: bytes, place: str) -> str:
         return raw.decode()
     except UnicodeDecodeError as exc:
         line = raw[: exc.start].count(b"\n") + 1
-        raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc
+        raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save the file as UTF-8") from exc

@@ -1,4 +1,4 @@
-"""Reads a workflow's text as YAML, JSON, JSONL or lines into plain values with line numbers."""
+"""Reads the text of a workflow as YAML, JSON, JSONL or lines, into plain values with line numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BY_SUFFIX = {
 
 
 def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
-    """Return the values, and the unreadable lines of a file with one task per line. ConfigError."""
+    """Return the values, and an error per unreadable line of a file with one task per line. ConfigError."""
     match format_of(text, place):
         case FileFormat.JSON:
             return _read_json(text, place), []
@@ -62,12 +62,12 @@ def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
 
 
 def format_of(text: str, place: str) -> FileFormat:
-    """Return the format, by the file's name or else by the beginning of its text."""
+    """Return the format according to the file's name, or else to the beginning of its text."""
     known = _BY_SUFFIX.get(PurePath(place).suffix.lower())
     if known is not None:
         return known
     if text.lstrip()[:1] in ("{", "["):
-        # JSON lines: the first line is complete and others follow; YAML's own `{...}` counts as YAML.
+        # The text is JSONL if its first line is complete and others follow; a `{...}` in YAML counts as YAML.
         first, _, rest = text.strip().partition("\n")
         if rest.strip() and _is_json(first):
             return FileFormat.JSONL
@@ -86,7 +86,7 @@ def _is_json(text: str) -> bool:
 
 
 def _read_json(text: str, place: str) -> Document:
-    """Read JSON: line numbers with the YAML reader (without tabs and surrogates), values as JSON."""
+    """Parse JSON; the YAML reader (without tabs and surrogates) finds the line numbers."""
     try:
         data = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as exc:
@@ -105,7 +105,7 @@ def _no_number(word: str) -> None:
 
 
 def _read_lines(text: str, place: str) -> Document:
-    """Read a file in which each line is a task, except empty lines and lines that begin with #."""
+    """Read a file in which each line is a task; empty lines and lines that begin with # are skipped."""
     tasks: list[object] = []
     lines: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), start=1):

@@ -19,30 +19,30 @@ Scalar = str | bool | int | Decimal
 
 
 class UntilBody(Body):
-    """The value that ends a step's rounds; any other value starts another round."""
+    """The value of a verdict's field that ends a step's rounds; any other value starts another round."""
 
     field: FieldName
     equals: Scalar
 
 
 class VerdictBody(Body):
-    """The JSON file that the step's run must write. `schema`: the allowed values of each field."""
+    """The JSON file that the step's run must write as verdict. `schema`: each field's allowed values."""
 
     file: FileName = "verdict.json"
     allowed: dict[FieldName, tuple[Scalar, ...]] = Field(alias="schema", min_length=1, max_length=50)
 
 
 class RaceBody(Body):
-    """The rule that decides a race; `score`: the command that prints a number, for `by: score`."""
+    """The rule that decides a race. `score`: for `by: score`, the command that prints a number."""
 
     by: Literal["first", "score", "smallest"] = "first"
     score: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
 
 
 class StepBody(Body):
-    """A step. `needs`: steps that must be done before it. `files`: those it keeps for later steps.
+    """A step. `needs`: steps that must be done before it. `files`: files that it keeps for later steps.
 
-    `until`: the verdict that ends its rounds. `max`: the most rounds. `back_to`: a round's first step.
+    `until`: the verdict that ends its rounds. `max`: maximum rounds. `back_to`: a round's first step.
     """
 
     name: StepName
@@ -72,11 +72,11 @@ class StepBody(Body):
 
 
 class ProjectFileBody(Body):
-    """The project's file that it was read from; `replaces`: the shipped workflow of the same name."""
+    """The project's file that a workflow was read from. `replaces`: the shipped workflow of the same name."""
 
     place: Annotated[str, Field(max_length=4096)]
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """SHA-256 of the file's content."""
+    """The SHA-256 of the file's content."""
     replaces: Annotated[str, Field(max_length=200)] = ""
 
 
@@ -89,8 +89,8 @@ def _is_planned(kind: WorkflowKind) -> WorkflowKind:
 class WorkflowBody(CallerSettings):
     """A whole workflow; `input` replaces `$INPUT`.
 
-    `concurrency`: runs at a time. `fail_fast`: the first failure stops the others. `partial`: leave out
-    refused steps. `stagger_ms`: between two starts on a node. `land`: when all is done.
+    `concurrency`: maximum runs at a time. `fail_fast`: the first failure stops the others. `partial`: leave
+    out refused steps. `stagger_ms`: delay between starts on a node. `land`: land when all is done.
     """
 
     kind: Annotated[WorkflowKind, AfterValidator(_is_planned)]
@@ -108,7 +108,7 @@ class WorkflowBody(CallerSettings):
     budget: Usd | None = None
     race: RaceBody | None = None
     land: bool = False
-    """Whether its results are landed when everything is done; in a batch, each step has its own setting."""
+    """Whether the results are landed when everything is done; in a batch, each step has its own setting."""
     file: ProjectFileBody | None = None
     """The project's file it is from, or None. Without approval, no step of such a file runs outside of a
     sandbox."""
@@ -143,13 +143,13 @@ class AgainBody(ActBody):
 
 
 class ResumeBody(AgainBody):
-    """`resolve`: an agent resolves each conflict between results of steps, in an added step."""
+    """`resolve`: for each conflict between results of steps, add a step in which an agent resolves it."""
 
     resolve: bool = False
 
 
 def _to_plain_data(value: Any) -> Any:
-    """Return a JSON value as plain data, so that a number in a verdict equals the one in its file."""
+    """Return a JSON value as plain data, so that a verdict's number equals the one in the verdict's file."""
     if isinstance(value, dict):
         return {name: [_to_plain_data(one) for one in values] for name, values in value.items()}
     return float(value) if isinstance(value, Decimal) else value

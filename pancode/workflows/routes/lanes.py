@@ -1,4 +1,4 @@
-"""Routes of lanes: create, add, list, show, pause, resume, skip, remove."""
+"""Routes of lanes: create, list, show, pause, resume and remove lanes; add and skip their items."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OF_WORK = ("task", "argv", *OPTIONS)
 class LaneBody(ActBody):
     """A lane to create. `defaults`: values for items that do not set their own.
 
-    `cwd`: its items work in the repository around it. `budget`: the maximum cost of all its runs.
+    `cwd`: a directory in the repository where the items work. `budget`: the maximum cost of all its runs.
     """
 
     name: LaneName
@@ -47,12 +47,12 @@ class LaneBody(ActBody):
 
 
 class LaneItemBody(WorkBody, CallerSettings):
-    """An item, which is a dispatch. `key`: unique; a second item with it is not added."""
+    """An item to add, which is a dispatch. `key`: unique; a second item with the same key is not added."""
 
     by: By = "api"
     key: Item | None = None
     expires_ms: int | None = Field(default=None, ge=1)
-    """After so many milliseconds the item no longer starts."""
+    """Milliseconds after which the item may no longer start."""
     yes: bool = False
     """A user has approved this item."""
 
@@ -64,13 +64,13 @@ class ResumeLaneBody(ActBody):
 
 
 class ItemBody(ActBody):
-    """`item`: its number or key; null: the item at which the lane is stopped, else the next one."""
+    """`item`: the item's number or key; null: the item at which the lane is stopped, or else the next one."""
 
     item: Item | None = None
 
 
 class RemoveLaneBody(ActBody):
-    """`item`: only this item, which has not started. `force`: the lane, even if items are left."""
+    """`item`: remove only this item, which has not started. `force`: remove the lane even with items left."""
 
     item: Item | None = None
     force: bool = False
@@ -100,12 +100,12 @@ def _show(context: ApiContext, call: ApiCall) -> LaneShape:
 
 
 def _dump_body(body: WorkBody) -> dict[str, Any]:
-    """Return the body's fields of the work as JSON."""
+    """Return those fields of the body that describe the work, as JSON."""
     return body.model_dump(mode="json", include=body.model_fields_set & set(_OF_WORK))
 
 
 def _merge_body(context: ApiContext, call: ApiCall) -> WorkBody:
-    """Return the work of an item, completed by its lane's defaults."""
+    """Return the item's work, with missing fields from its lane's defaults."""
     found = lanes.get_defaults(context.core, call.path["lane"])
     return WorkBody.model_validate({**found, **_dump_body(call.body)})
 

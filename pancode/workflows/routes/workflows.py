@@ -87,7 +87,7 @@ def _show(context: ApiContext, call: ApiCall) -> WorkflowShape:
 
 @Verb(WORKFLOW_RECEIPT, command="receipt show")
 def _receipt(context: ApiContext, call: ApiCall) -> WorkflowReceipt:
-    """Return a workflow's signed summary with its verdict."""
+    """Return a workflow's signed summary with the result of its verification."""
     return get_workflow_receipt(context.core, call.path["workflow"])
 
 
@@ -126,7 +126,7 @@ def _lands_on(context: ApiContext, call: ApiCall) -> bool:
     lands=_lands_on,
 )
 def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
-    """Resume a workflow with the steps that are not done."""
+    """Resume a workflow by starting the steps that are not done."""
     core, text, body = context.core, call.path["workflow"], call.body
     around = around_workflow(context, text)
     return get_workflow(core, resume_workflow(core, around, text, body.by, body.yes, body.resolve).id)

@@ -1,4 +1,4 @@
-"""`pancode project`: named repositories with their own defaults; an issue finds its repository."""
+"""`pancode project`: named repositories with their own defaults; an issue's prefix selects the repository."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pancode.workspaces import answers
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 _OF_ISSUES = "What a label of an issue selects; may be repeated; replaces all earlier rules."
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
-"""From a project's field to its key in a mapping file."""
-_WORK_PERSON = "Who may start work: a login, in Linear an email address; may be repeated."
+"""The key in a mapping file for each field of a project."""
+_WORK_PERSON = "Who may start work by an issue: a login, in Linear an email address; may be repeated."
 
 
 @verb(
@@ -38,39 +38,49 @@ _WORK_PERSON = "Who may start work: a login, in Linear an email address; may be 
     "pancode project add --mapping project-mappings.json",
 )
 def add(
-    path: Annotated[str | None, Argument(help="A directory in it; omit it to change a project.")] = None,
+    path: Annotated[
+        str | None, Argument(help="A directory in the project's repository; omit it to change a project.")
+    ] = None,
     *,
-    name: Annotated[str | None, option("Its name (default: the directory's name).", "NAME")] = None,
+    name: Annotated[str | None, option("The project's name (default: the directory's name).", "NAME")] = None,
     agent: Annotated[
         str | None, option("Its agent, if a dispatch names none.", "A", complete=completions.agents)
     ] = None,
     require: Annotated[
-        list[Label], many("Only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
+        list[Label], many("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
     ],
     budget: Annotated[str | None, option("Maximum cost of a run.", "USD", parser=parse_money)] = None,
-    verify: Annotated[list[str], many("Its gates, instead of the repository's own; may be repeated.", "CMD")],
-    prefix: Annotated[str | None, option("Prefix of its issues: MIN for MIN-123.", "P")] = None,
-    linear_id: Annotated[str | None, option("Its project in Linear, by id.", "ID")] = None,
-    linear_name: Annotated[str | None, option("Its project in Linear, by name.", "NAME")] = None,
+    verify: Annotated[
+        list[str], many("The project's gates, instead of the repository's own; may be repeated.", "CMD")
+    ],
+    prefix: Annotated[
+        str | None, option("Prefix of the project's issues, such as MIN for MIN-123.", "P")
+    ] = None,
+    linear_id: Annotated[str | None, option("The id of the project in Linear.", "ID")] = None,
+    linear_name: Annotated[str | None, option("The name of the project in Linear.", "NAME")] = None,
     tracker: Annotated[
-        str | None, option("Its issues: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER")
+        str | None,
+        option("The project's issue tracker: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER"),
     ] = None,
     work_label: Annotated[
-        str | None, option("An issue of a --work-person with this label starts by itself.", "LABEL")
+        str | None,
+        option("Start issues with this label automatically, if a --work-person has or wrote them.", "LABEL"),
     ] = None,
     work_person: Annotated[list[str], many(_WORK_PERSON, "WHO")],
     label: Annotated[list[Label], many(_OF_ISSUES, "'LABEL=agent=A node=N budget=USD'", parser=parse_label)],
     prd: Annotated[
-        str | None, option("The file that describes its goal (default: docs/PRD.md, PRD.md).", "PATH")
+        str | None,
+        option("The file that describes the project's goal (default: docs/PRD.md, PRD.md).", "PATH"),
     ] = None,
     mapping: Annotated[
-        str | None, option("Add all projects of a mapping file, or none (linearPrefix ...).", "FILE")
+        str | None,
+        option("Add all projects of a mapping file (linearPrefix ...), or none if one fails.", "FILE"),
     ] = None,
     face: Json,
 ) -> int:
-    """Add a project, or change one: options that you omit stay unchanged.
+    """Add a project, or change one: options that you omit do not change.
 
-    In a terminal, you are offered a draft PRD for a new project without one: `pancode project prd`.
+    If a new project has no PRD (file with its goal), a terminal offers a draft: `pancode project prd`.
     """
     values: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
     values |= {"path": None if path is None else make_absolute(path), "linear_id": linear_id}
@@ -100,7 +110,7 @@ def _lacks_prd(one: answers.ProjectShape | answers.PrdAnswer) -> bool:
 
 
 def make_absolute(path: str) -> str:
-    """Return the absolute path, relative to the user's current directory."""
+    """Return the absolute path; a relative one is taken from the user's current directory."""
     return str(Path(folder_here()) / Path(path).expanduser())
 
 
@@ -112,7 +122,7 @@ def read_mappings(file: str) -> list[dict[str, Any]]:
             facts = {ours: str(row[theirs]) for ours, theirs in _FACTS.items() if row.get(theirs)}
             projects.append({"path": str(Path(str(row["localPath"])).expanduser()), **facts})
         if not projects:
-            raise ValueError("it has no rows")
+            raise ValueError("the file has no rows")
         return projects
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
         what = f"{file} is not a valid project mapping file"
@@ -126,7 +136,7 @@ def ls(face: Json) -> None:
     """List all projects.
 
     A clone with the same remote address is the same project, wherever it is. Options and variables override a
-    project, and a project overrides pancode.yaml and `config set`. To undo a change: `pancode config undo`.
+    project's defaults, which override pancode.yaml and `config set`. Undo a change: `pancode config undo`.
     """
     answer = face.get(answers.PROJECTS, prd=1)
     none = "no projects yet; try: pancode project add ."
@@ -145,7 +155,7 @@ _COLUMNS: Columns = {
 
 @verb("project show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
-    """Show a project, named by its name, by an issue of it, or by its name or id in Linear."""
+    """Show a project that you name by its name, by one of its issues, or by its name or id in Linear."""
     face.show_result(face.get(answers.PROJECT.at(project)), _format_project)
 
 
@@ -171,20 +181,21 @@ def prd(
     *,
     keep: Annotated[str | None, option(f"Write the draft of this run to {PRD}.", "RUN")] = None,
     agent: Annotated[
-        str, option("The agent that drafts it; it can only read files.", "A", complete=completions.agents)
+        str,
+        option("The agent that drafts the PRD; it can only read files.", "A", complete=completions.agents),
     ] = PLANNER,
     face: Json,
 ) -> int:
-    """Let a read-only run draft the PRD of a project, and show it; keep it if you want.
+    """Let a read-only run draft the PRD of a project (a file that describes its goal), and show the draft.
 
-    The run writes nothing. With --keep, its text is written to docs/PRD.md in your own files, unless the file
-    exists; edit and commit it. From then on, agents in that repository are told where it is.
+    The run writes no files. With --keep, the draft is written to docs/PRD.md in your own files, unless that
+    file exists; edit and commit it. From then on, agents in that repository get its path.
     """
     if keep is None:
         return _dispatch_draft(face, project, agent)
     made = face.get(answers.DRAFT.at(project), run=keep)
     file = Path(made["path"], PRD)
-    # With a remote coordinator, the user's files are here, but the project's path is there.
+    # With a remote coordinator, the user's files are on this computer, the project's path on the other one.
     if remote_of(os.environ) is not None:
         from pancode.config.projects import address_of
 
@@ -192,8 +203,8 @@ def prd(
         top = next((one for one in (here, *here.parents) if (one / ".git").exists()), here)
         if not made["remote"] or address_of(str(top)) != made["remote"]:
             what = f"the current directory is not in a checkout of {made['project']}"
-            why = f"its remote is {made['remote'] or 'unknown'}"
-            raise UsageError(what, why=why, fix="change to a checkout of it")
+            why = f"the project's remote is {made['remote'] or 'unknown'}"
+            raise UsageError(what, why=why, fix="change to a directory in a checkout of the project")
         file = top / PRD
     if file.parent.is_symlink():
         what = f"{file.parent} is a link to another place"
@@ -209,7 +220,7 @@ def prd(
 
 
 def _dispatch_draft(face: Face, project: str, agent: str) -> int:
-    """Dispatch the draft of a PRD in mode review, which changes nothing, and print how to keep it."""
+    """Dispatch a run in mode review, which changes no files, to draft a PRD, and print how to keep it."""
     from pancode.interfaces.cli.main import run
 
     made = face.get(answers.DRAFT.at(project))
@@ -231,11 +242,11 @@ def webhook(
     project: Project,
     *,
     secret: Annotated[
-        bool, option("Store the secret that the tracker created, as Linear does.", "--secret")
+        bool, option("Store the secret that the tracker created, which Linear does.", "--secret")
     ] = False,
     face: Json,
 ) -> None:
-    """Let a project's tracker notify PanCode of changes, instead of only polling it every two minutes.
+    """Let a project's issue tracker notify PanCode of changes, in addition to polling it every two minutes.
 
     Shows the address and a new secret for the tracker's webhook settings: GitHub and GitLab take both, with
     JSON as the content type. Linear takes the address and shows a secret, which --secret reads from standard
@@ -257,6 +268,6 @@ def webhook(
 
 @verb("project rm", "pancode project rm shop")
 def rm(project: Project, face: Json) -> None:
-    """Remove a project from PanCode. Its repository and its runs are not changed."""
+    """Remove a project from PanCode. The repository and the runs do not change."""
     done = face.post(answers.REMOVE_PROJECT.at(project))
     face.show(done, lambda: f"{escape_line(done['target'].partition('.')[2])}  forgotten\n")

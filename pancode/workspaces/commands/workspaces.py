@@ -1,4 +1,4 @@
-"""`pancode workspace`: a named branch with its files and its node, kept from one run to the next."""
+"""`pancode workspace`: a named branch with its files and node, which are kept from one run to the next."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ from pancode.workspaces import answers
 from pancode.workspaces.commands.projects import make_absolute
 
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
-_LEAVE = "Leave it: required if you use an editor or your own shell, which do not report that you left."
-_PROJECT = "Its project (default: the current repository)."
+_LEAVE = (
+    "Leave the workspace: required if you used an editor or your own shell, which do not report that you "
+    "left."
+)
+_PROJECT = "The workspace's project (default: the current repository)."
 
 
 @verb(
@@ -40,17 +43,17 @@ _PROJECT = "Its project (default: the current repository)."
 def create(
     name: Annotated[str, Argument(help="A name, or an issue of a project: MIN-123.")],
     *,
-    title: Annotated[str, option("Additional words for its branch name.", "WORDS")] = "",
+    title: Annotated[str, option("Additional words for the branch name.", "WORDS")] = "",
     node: Annotated[
-        str | None, option("The node where its runs work.", "N", complete=completions.nodes)
+        str | None, option("The node where the workspace's runs work.", "N", complete=completions.nodes)
     ] = None,
     project: Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)] = None,
     face: Json,
 ) -> None:
     """Create a workspace: a series of runs in which each run starts with the previous one's files.
 
-    Its first run starts with a snapshot of the repository, like any run. Only one run at a time works
-    there. All files are stored in the coordinator's depot, so a workspace survives the loss of its
+    The first run starts with a snapshot of the repository, like any run. Only one run at a time works in the
+    workspace. All files are stored on the coordinator's computer, so a workspace survives the loss of its
     node: `pancode land RUN --branch` turns them into commits.
     """
     body = {"name": name, "title": title, "node": node, "project": project, "cwd": find_folder()}
@@ -61,10 +64,10 @@ def create(
 def ls(face: Json) -> None:
     """List all workspaces, the most recently used first.
 
-    DIRTY: files that its runs changed and that have not landed; ? while a run works there. SIZE: of its files
-    on the node that works there, as last measured. AHEAD: commits of its runs since its last landing. BEHIND:
-    commits on the branch checked out in its repository since it was created. Both are only counted for the 20
-    most recently used.
+    DIRTY: files that the workspace's runs changed and that have not landed; ? while a run works there. SIZE:
+    the size of its files on its node, as last measured. AHEAD: commits of its runs since the last landing.
+    BEHIND: commits, since it was created, on the branch checked out in its repository. AHEAD and BEHIND are
+    only counted for the 20 most recently used workspaces.
     """
     answer = face.get(answers.WORKSPACES, measured=1)
     none = "no workspaces yet; try: pancode workspace create NAME"
@@ -95,7 +98,7 @@ def show(workspace: Workspace, face: Json) -> None:
 def _format_workspace(one: answers.WorkspaceAnswer) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
     facts |= {"state": _format_state(one), "unlanded": first_few(one["files"], 8) or "nothing"}
-    facts |= {} if one["dirty"] is not None else {"dirty": "unknown until its run has ended"}
+    facts |= {} if one["dirty"] is not None else {"dirty": "unknown until the workspace's run has ended"}
     facts |= {} if one["size"] is None else {"size": format_bytes(one["size"])}
     if one["ahead"] is not None:
         behind = "" if one["behind"] is None else f", {one['behind']} behind the checked-out branch"
@@ -113,7 +116,7 @@ def _format_workspace(one: answers.WorkspaceAnswer) -> str:
 
 
 _OPENS, _LOOK_S = 1_200, 0.5
-"""How many times, and how far apart in seconds, to check for the workspace's files: set-up may take
+"""How many times to check for the workspace's files, and the seconds between two checks: set-up may take
 minutes."""
 
 
@@ -121,18 +124,20 @@ minutes."""
 def open_(
     workspace: Workspace,
     *,
-    node: Annotated[str | None, option("The node for its files.", "N", complete=completions.nodes)] = None,
+    node: Annotated[
+        str | None, option("The node for the workspace's files.", "N", complete=completions.nodes)
+    ] = None,
     prints: Annotated[bool, option("Only print where it is, for ssh and editors.", "--print")] = False,
     leave: Annotated[bool, option(_LEAVE, "--leave")] = False,
     face: Json,
 ) -> int:
-    """Enter a workspace: its files on a node, in tmux there, over your own SSH.
+    """Enter a workspace: a tmux session on the node that has its files, over your own SSH.
 
-    You are its only writer meanwhile: a run reserves it, so no agent works there. To leave, end the shell
-    (exit): your changes are that run's result, and the next run starts with them. To come back instead,
-    detach (Ctrl-B d) and use the same command. It ends by itself after 8 hours; nothing is lost.
+    Meanwhile only you can write to it: a run reserves it, so no agent works there. To leave, end the shell
+    (exit): your changes are that run's result, and the next run starts with them. To return later instead,
+    detach (Ctrl-B d) and run the same command. The run ends automatically after 8 hours; nothing is lost.
 
-    --leave ends the reserving run as that exit does: the gates then check your changes.
+    --leave ends the reserving run as exit does: the gates then check your changes.
     """
     if leave:
         one = face.get(answers.WORKSPACE.at(workspace))
@@ -144,7 +149,7 @@ def open_(
         if not at_terminal():
             fix = f"pancode workspace open {workspace} --print"
             raise UsageError("standard input is not a terminal", fix=fix, code="no_terminal")
-        home_of(os.environ)  # The command uses this computer's SSH.
+        home_of(os.environ)  # The command that enters the node uses this computer's SSH.
     opened = _open_workspace(face, workspace, node)
     target = face.get(NODE.at(opened["node"]))["target"]
     folder, run = opened["folder"], opened["run"]
@@ -155,7 +160,7 @@ def open_(
         return face.end(ExitCode.DONE, {"workspace": workspace, **facts}, lambda: words)
     if not open_shell(target, folder, f"pancode-{run}", os.environ):
         back, end = f"pancode workspace open {workspace}", f"pancode workspace open --leave {workspace}"
-        face.note(f"{escape_line(workspace)} stays open; to come back: {back}; to end it: {end}")
+        face.note(f"workspace {escape_line(workspace)} stays open; to return: {back}; to end it: {end}")
         return ExitCode.DONE
     return _leave_workspace(face, workspace, run)
 
@@ -174,11 +179,11 @@ def _leave_workspace(face: Face, workspace: str, run: str | None) -> int:
 
 
 def _open_workspace(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
-    """Open the workspace and return its place once its files are there; else UnavailableError."""
+    """Open the workspace and return its place after its files arrive; UnavailableError if they do not."""
     client = face.client(works=True)
     one = client.post(answers.OPEN_WORKSPACE.at(workspace), {"by": find_user(), "node": node})
     run = one["opened"]["run"] if one["opened"] else one["last"]
-    face.note(f"{run} copies the files of {escape_line(workspace)} to a node")
+    face.note(f"{run} copies the files of workspace {escape_line(workspace)} to a node")
     for _ in range(_OPENS):
         there = one["opened"]
         if there is None or there["folder"] is not None:
@@ -186,7 +191,7 @@ def _open_workspace(face: Face, workspace: str, node: str | None) -> dict[str, A
         time.sleep(_LOOK_S)
         one = client.get(answers.WORKSPACE.at(workspace))
     if not one["opened"] or one["opened"]["folder"] is None:
-        what, fix = f"the files of {escape_line(workspace)} did not arrive", f"pancode why {run}"
+        what, fix = f"the files of workspace {escape_line(workspace)} did not arrive", f"pancode why {run}"
         raise UnavailableError(what, why=f"{run} is {one['outcome']}", fix=fix)
     return dict(one["opened"])
 
@@ -201,25 +206,25 @@ def repair(
     *,
     repository: Annotated[str | None, option("The new path of its repository.", "PATH")] = None,
     node: Annotated[
-        str | None, option("Its node from now on, or any.", "N", complete=completions.nodes)
+        str | None, option("The workspace's node from now on, or any.", "N", complete=completions.nodes)
     ] = None,
-    dry_run: Annotated[bool, option("Only print what it would do.", "--dry-run")] = False,
+    dry_run: Annotated[bool, option("Only print what the repair would do.", "--dry-run")] = False,
     face: Json,
 ) -> None:
-    """Repair a workspace whose repository was moved, whose node is gone or full, or whose files are gone.
+    """Repair a workspace whose repository was moved, whose node is full or removed, or whose files were lost.
 
-    It first prints what it does, and asks in a terminal. If the files of its newest run are gone, it starts
-    with the newest run that has files, else with its repository. No run or result is deleted.
+    Prints what the repair does, and asks in a terminal. If the files of the newest run were lost, it
+    continues from the newest run that has files, or else from the repository. No run or result is deleted.
     """
     one = face.get(answers.WORKSPACE.at(workspace))
     does = [problem["does"] for problem in one["problems"] if problem["does"]]
     does += [f"its repository becomes {repository}"] if repository is not None else []
-    does += [f"its node becomes {node}"] if node is not None else []
+    does += [f"the workspace's node becomes {node}"] if node is not None else []
     if dry_run:
         return face.show({**one, "does": does}, lambda: _format_workspace(one) + _plan(does))
     if face.can_ask() and does:
         face.note(_plan(does).rstrip())
-        if not face.confirm("Repair it in this way?", ""):
+        if not face.confirm("Repair the workspace in this way?", ""):
             return face.note("nothing was changed")
     body = {"repository": None if repository is None else make_absolute(repository), "node": node}
     face.show_result(face.post(answers.REPAIR_WORKSPACE.at(workspace), body), _format_workspace)
@@ -233,10 +238,12 @@ def _plan(does: list[str]) -> str:
 def rm(
     workspace: Workspace,
     *,
-    force: Annotated[bool, option("Also if it has work that has not landed.", "--force")] = False,
+    force: Annotated[
+        bool, option("Remove the workspace even if it has work that has not landed.", "--force")
+    ] = False,
     face: Json,
 ) -> None:
-    """Remove a workspace. Its runs and their files are kept: `diff` and `land` still find them."""
+    """Remove a workspace. Its runs and their files are kept: `diff` and `land` still work with them."""
     done = face.post(answers.REMOVE_WORKSPACE.at(workspace), {"force": force})
     kept = f"; its work is kept: pancode diff {done['kept']}" if done["kept"] else ""
     face.show(done, lambda: f"{escape_line(done['removed'])}  forgotten{kept}\n")

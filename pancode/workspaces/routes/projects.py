@@ -61,21 +61,20 @@ Fact = Annotated[Line, Field(max_length=200)]
 
 
 class TrackerHookBody(ActBody):
-    """`secret`: the secret that the tracker created; without it a new one is made and replaces the old
-    one."""
+    """`secret`: the secret that the tracker created; without it, a new secret replaces the old one."""
 
     secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
 
 
 class ProjectBody(ActBody):
-    """A project to add or to change; omitted fields stay unchanged.
+    """A project to add or to change; omitted fields do not change.
 
-    `path`: a folder in its repository. `name`: default: the name of the repository's folder. `budget`: the
-    maximum cost of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123; with a tracker, it
-    defaults to that of Linear's team or the letters of the project's name. `work_label`: an open issue with
-    it starts automatically if one of `work_people` has it or wrote it; these are logins of the tracker, in
-    Linear the email addresses of accounts. `labels`: what a label of an issue selects; they replace the
-    earlier ones. `prd`: the file that describes what it is to become, absolute or below its top; empty:
+    `path`: a folder in its repository. `name`: default: the name of that folder. `budget`: the maximum cost
+    of a run in USD. `verify`: the gates. `prefix`: MIN in the issue MIN-123; with a tracker, it defaults to
+    that of Linear's team or the letters of the project's name. `work_label`: an open issue with this label
+    starts automatically if one of `work_people` is its assignee or author; these are logins of the tracker,
+    in Linear email addresses of accounts. `labels`: what a label of an issue selects; they replace the
+    earlier ones. `prd`: the file that describes the intended product, absolute or below the top; empty:
     search for it.
     """
 
@@ -104,14 +103,14 @@ def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
 
 @Verb(PROJECT, command="project show")
 def _show(context: ApiContext, call: ApiCall) -> ProjectShape:
-    """Return a project, named by its name or an issue."""
+    """Return the project that a name or an issue names."""
     around = context.coordinator.around({})
     return _shape(around, find_project(around.projects(), call.path["project"]))
 
 
 @Verb(DRAFT, command="project prd", query=("run",))
 def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
-    """Return where a project's PRD is, the task that drafts one, and a run's draft. Writes nothing."""
+    """Return where a project's PRD is, the task of a run to draft one, and a run's draft. Writes nothing."""
     around = context.coordinator.around({})
     one, run = find_project(around.projects(), call.path["project"]), call.query.get("run")
     text = None if run is None else read_draft(context.core, one, run)
@@ -121,7 +120,7 @@ def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
 
 
 class MappingBody(ActBody):
-    """The rows of a mapping file; `by` of the rows is ignored."""
+    """The rows of a mapping file; the field `by` of a row is ignored."""
 
     projects: Annotated[tuple[ProjectBody, ...], Field(min_length=1, max_length=200)]
 
@@ -139,10 +138,10 @@ def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
 
 @Verb(MAP_PROJECTS, MappingBody, "project add", pokes=True, right=SETS_UP)
 def _add_all(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
-    """Add several projects, all or none, in one change. An existing project keeps its prefix."""
+    """Add several projects in one change, either all or none. An existing project keeps its prefix."""
     body: MappingBody = call.body
     around, new = context.coordinator.around({}), dict[str, NamedProject]()
-    with context.core.lock:  # No other change may come between reading the file and writing it.
+    with context.core.lock:  # The file must not change between reading and writing it.
         known = around.projects()
         for row in body.projects:
             one = _make_project(context, {**known, **new}, row)
@@ -169,7 +168,11 @@ def _make_project(context: ApiContext, known: Mapping[str, NamedProject], body: 
     top = None if body.path is None else _find_top(context, body.path)
     old = known.get(body.name or "")
     if top is None and old is None:
-        raise UsageError("a directory is required", fix="pancode project add PATH", code="bad_value")
+        raise UsageError(
+            "the path of a directory is required for a new project",
+            fix="pancode project add PATH",
+            code="bad_value",
+        )
     name = project_name(body.name) if body.name else name_for(os.path.basename(top or ""))
     if body.name is None:
         must_be_the_same(known.get(name), top or "")
@@ -196,7 +199,7 @@ def _find_top(context: ApiContext, path: str) -> str:
 
 
 def _change_project(old: NamedProject, body: ProjectBody) -> NamedProject:
-    """Return the project with the changes of the body."""
+    """Return the project with the fields of the body changed."""
     values: dict[str, Any] = {
         key: value
         for key, value in dict(body).items()
@@ -214,7 +217,7 @@ def _change_project(old: NamedProject, body: ProjectBody) -> NamedProject:
 
 
 def _to_settings(one: NamedProject) -> dict[str, Any]:
-    """Return the project as stored in settings.json, without unset fields."""
+    """Return the project as settings.json stores it, without unset fields."""
     values = {key: value for key, value in _to_dict(one).items() if value not in (None, "", {}, [])}
     return {key: value for key, value in values.items() if key != "name"}
 
@@ -240,7 +243,7 @@ def _to_dict(one: NamedProject) -> dict[str, Any]:
 
 
 def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> ProjectShape:
-    """Return the project's API shape. `there`: whether a repository exists at its path."""
+    """Return the API shape. `looks`: also read from disk its PRD and whether its path has a repository."""
     there = os.path.exists(os.path.join(one.path, ".git"))
     prd = around.prd(one.path, one.prd) if looks else None
     return cast("ProjectShape", {**_to_dict(one), "prd": prd, "there": there})
@@ -253,7 +256,7 @@ def _secret_of(project: str) -> str:
 
 @Verb(TRACKER_HOOK, TrackerHookBody, "project webhook", right=SETS_UP)
 def _make_webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
-    """Return the address and new secret of a project's tracker webhook; Linear creates the secret."""
+    """Return a tracker webhook's address and new secret; for Linear no secret, as Linear creates it."""
     body: TrackerHookBody = call.body
     project = find_project(context.coordinator.around({}).projects(), call.path["project"])
     kind, secret = place_of(project).kind, body.secret
@@ -270,9 +273,9 @@ def _make_webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
     "POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED
 )
 def _receive_webhook(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
-    """Query a tracker's issues soon, on its signed webhook.
+    """Query a tracker's issues soon, as its signed webhook requests.
 
-    Only the tracker's answer to the query counts, so repeated, late or unordered calls do no harm.
+    Only the tracker's answer to the query counts, so repeated, late or reordered calls do no harm.
     """
     signed: SignedBody = call.body
     project = context.coordinator.around({}).projects().get(call.path["project"])
@@ -292,7 +295,7 @@ def _receive_webhook(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
 
 @Verb(REMOVE_PROJECT, ActBody, "project rm", pokes=True, right=SETS_UP)
 def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
-    """Remove a project; its repository stays."""
+    """Remove a project; its repository does not change."""
     name = find_project(context.coordinator.around({}).projects(), call.path["project"]).name
     context.coordinator.keep_secret(_secret_of(name), None)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)

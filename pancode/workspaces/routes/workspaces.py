@@ -40,10 +40,10 @@ Folder = Annotated[str, Field(min_length=1, max_length=4_096)]
 
 
 class WorkspaceBody(ActBody):
-    """A workspace to create. `name`: a name, or an issue, whose project is found by its prefix.
+    """A workspace to create. `name`: a name, or an issue, whose prefix selects the project.
 
-    `title`: additional words for its branch. `node`: where its runs stay; empty: on any. `project`: a
-    project's name; default: the repository around `cwd`.
+    `title`: additional words for the branch name. `node`: where the workspace's runs work; empty: on any
+    node. `project`: a project's name; default: the repository around `cwd`.
     """
 
     name: Name
@@ -54,15 +54,15 @@ class WorkspaceBody(ActBody):
 
 
 class OpenBody(ActBody):
-    """`node`: the node for its files; default: that of its runs."""
+    """`node`: the node for the workspace's files; default: the node of its runs."""
 
     node: Name | None = None
 
 
 class RepairBody(ActBody):
-    """`repository`: its new path. `node`: its node from now on; `any`: whichever is free.
+    """`repository`: the workspace's new repository path. `node`: its node from now on; `any`: any free node.
 
-    Without both, it does what the workspace's problems list under `does`.
+    Without both, the request repairs the problems whose `does` is not empty.
     """
 
     repository: Folder | None = None
@@ -76,7 +76,7 @@ class RemoveWorkspaceBody(ActBody):
 
 
 _MEASURED = "measured"
-"""The query parameter that makes git count the commits; interfaces that poll every second leave it out."""
+"""The query parameter that requests counts of commits from git; interfaces that poll every second omit it."""
 
 
 @Verb(WORKSPACES, command="workspace ls", query=(_MEASURED,))
@@ -104,7 +104,7 @@ def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 
 def _find_project(context: ApiContext, body: WorkspaceBody) -> str:
-    """Return the top of its repository: the named project's, the issue's, or the one around the folder."""
+    """Return the top of the repository: the named project's, the issue's, or the one around `cwd`."""
     projects = context.coordinator.around({}).projects()
     try:
         named = find_project(projects, body.project or body.name)
@@ -119,7 +119,7 @@ def _find_project(context: ApiContext, body: WorkspaceBody) -> str:
 
 @Verb(OPEN_WORKSPACE, OpenBody, "workspace open", pokes=True, right=DISPATCHES)
 def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """Keep a workspace's files on a node for a user, as a run that ends when the user leaves."""
+    """Start a run that keeps a workspace's files on a node for a user and ends when the user leaves."""
     body: OpenBody = call.body
     open_for(context.core, context.coordinator.around({}), call.path["workspace"], body.by, body.node)
     return _show(context, call)
@@ -134,7 +134,7 @@ def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 @Verb(REPAIR_WORKSPACE, RepairBody, "workspace repair", right=OPERATES)
 def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """Give a workspace its repository or another node, and repair its problems."""
+    """Set a workspace's repository path or node, and repair its problems."""
     body: RepairBody = call.body
     top = None if body.repository is None else context.top_of(body.repository)
     around = context.coordinator.around({})
@@ -144,7 +144,7 @@ def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 @Verb(REMOVE_WORKSPACE, RemoveWorkspaceBody, "workspace rm", right=DROPS)
 def _remove(context: ApiContext, call: ApiCall) -> RemovedWorkspaceAnswer:
-    """Remove a workspace; its runs stay."""
+    """Remove a workspace; its runs are kept."""
     return cast(
         "RemovedWorkspaceAnswer",
         remove_workspace(context.core, call.path["workspace"], call.body.by, call.body.force),

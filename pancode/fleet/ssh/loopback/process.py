@@ -1,4 +1,4 @@
-"""Runs one command for our own SSH server; copies the streams explicitly, so that nothing is lost."""
+"""Runs one command for PanCode's own SSH server; copies the streams explicitly, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class LoopbackPlace:
-    """The folder and the user for the commands."""
+    """The folder and the user for the commands of the SSH server."""
 
     home: Path
     user: str
@@ -88,7 +88,7 @@ async def _serve_process(
         await child.wait()
     except asyncio.CancelledError:
         pumps.cancel()
-        _end_session(child.pid)  # what the command detached has its own session and continues
+        _end_session(child.pid)  # processes that the command detached have their own session and continue
         await child.wait()
         raise
     finally:
@@ -97,7 +97,7 @@ async def _serve_process(
 
 
 async def _pump_output(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
-    """Copy to the end. If the sink is gone, still drain the source, as the child must not block."""
+    """Copy to the end. If the sink is closed, still read the source, so that the child does not block."""
     gone = False
     while chunk := await source.read(CHUNK):
         if gone:

@@ -1,4 +1,4 @@
-"""This machine as a node: our own SSH server on 127.0.0.1, one per (simulated) node, keys only."""
+"""This machine as a node: PanCode's SSH server on 127.0.0.1, one per (simulated) node, key login only."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _LOCAL = frozenset({"127.0.0.1", "localhost", ""})
 
 
 def default_path() -> str:
-    """Return the plain PATH and our own Python's folder: a bundle for its minor version needs no network."""
+    """Return the standard PATH and this Python's folder: a node bundle for its version needs no network."""
     return f"{PATH}:{sys.base_prefix}/bin"
 
 
 def environ_here(environ: Mapping[str, str], prefix: str, base: str) -> dict[str, str]:
     """Return the coordinator's environment for a node on this machine, without PanCode's own variables.
 
-    `prefix`, `base`: `sys.prefix` and `sys.base_prefix`. README puts our virtual environment first in PATH;
-    it is removed, as runs would use our libraries in their gates and could write into it. VIRTUAL_ENV is
-    removed, too.
+    `prefix`, `base`: `sys.prefix` and `sys.base_prefix`. The README puts PanCode's virtual environment first
+    in PATH; it is removed, since runs would use PanCode's libraries in their gates and could write into it.
+    VIRTUAL_ENV is removed, too.
     """
     kept = {name: environ[name] for name in ("PATH", "LANG", "XDG_RUNTIME_DIR") if name in environ}
     ours = os.path.realpath(f"{prefix}/bin") if prefix != base else None
     parts = [part for part in kept.get("PATH", "").split(":") if os.path.realpath(part or "/") != ours]
-    # Add our own Python, wherever it is: a node bundle for it needs no network.
+    # Add the Python of this process, wherever it is: a node bundle for it needs no network.
     return {**kept, "PATH": ":".join(parts) or default_path(), "PANCODE_PYTHON_BIN": f"{base}/bin"}
 
 
 @dataclass(frozen=True, slots=True)
 class LoopbackNode:
-    """The environment of one server: its commands run in `home`, which is HOME, without our own files."""
+    """The environment of one server's commands: `home` is their HOME; PanCode's own files are not in it."""
 
     name: str
     user: str
@@ -55,7 +55,7 @@ class LoopbackNode:
 
 
 class _Server(asyncssh.SSHServer):
-    """Accepts only the key that we made; forwards only inside this machine."""
+    """Accepts only the key that PanCode made; forwards only to addresses on this machine."""
 
     def __init__(
         self, node: LoopbackNode, allowed: asyncssh.SSHKey, live: set[asyncssh.SSHServerConnection]
@@ -97,7 +97,7 @@ class _Server(asyncssh.SSHServer):
 
 
 class LoopbackServer:
-    """Our own SSH server; `start` returns its port. Belongs to one event loop."""
+    """PanCode's own SSH server; `start` returns its port. Belongs to one event loop."""
 
     def __init__(self, node: LoopbackNode) -> None:
         self.node = node
@@ -114,7 +114,7 @@ class LoopbackServer:
 
     @property
     def target(self) -> Target:
-        """Return the SSH target of this node, in the same form as for any other."""
+        """Return the SSH target of this node, in the same form as that of any other node."""
         return Target(self.node.name, LOOPBACK, self.port, self.node.user)
 
     @property
@@ -123,7 +123,7 @@ class LoopbackServer:
         return SshLogin(keys=(self.node.keys.client,), own_only=True)
 
     async def start(self, port: int = 0) -> int:
-        """Listen on 127.0.0.1 (port 0: any) and return the port. OSError if it is in use."""
+        """Listen on 127.0.0.1 (port 0: any free port) and return the port. OSError if the port is in use."""
         self.node.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._acceptor = await asyncssh.listen(LOOPBACK, port, config=None, **self._make_options())
         self.port = self._acceptor.get_port()
@@ -163,7 +163,7 @@ class LoopbackServer:
 
 
 class _Sftp(asyncssh.SFTPServer):
-    """Uses absolute paths as they are, and resolves relative ones against the node's home."""
+    """Uses absolute paths as they are, and resolves relative paths against the node's home."""
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes], home: Path) -> None:
         super().__init__(channel)

@@ -1,4 +1,4 @@
-"""The constant scripts that only check whether a step of bring-up or removal would change anything."""
+"""The constant scripts that only report whether a step of bring-up or removal would change anything."""
 
 from __future__ import annotations
 

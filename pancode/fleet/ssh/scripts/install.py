@@ -177,7 +177,7 @@ while [ $# -ge 4 ]; do
   shift 4
 done"""
 )
-"""($1 path, $2 sha256, $3 mode in octal, $4 keep|write) and so on; prints `need=PATH` for files to put."""
+"""Prints `need=PATH` for files to put. Repeated: $1 path, $2 sha256, $3 octal mode, $4 keep|write."""
 
 STOP_AGENT = wrap_script(
     AGENT

@@ -1,11 +1,11 @@
-"""The constant shell scripts that run on a node: POSIX sh, no user text in them, arguments as $1, $2, ..."""
+"""The constant shell scripts that run on a node: POSIX sh; values are passed as arguments $1, $2, ..."""
 
 from __future__ import annotations
 
 from node_agent.wire.node import TOOL_FOLDERS
 
 BEGIN, END = "@@pancode-begin@@", "@@pancode-end@@"
-"""The marks around a script's output, as login shells may add output."""
+"""The marks around a script's output, since login shells may add their own output."""
 
 _ME = r"""
 say() { printf '%s=%s\n' "$1" "$2"; }
@@ -98,7 +98,7 @@ if [ -f "$h/run/agent.pid" ]; then say agent_pid "$(head -n 1 "$h/run/agent.pid"
         "@TOOLS@", " ".join(f'"$HOME"/{one}' for one in TOOL_FOLDERS)
     )
 )
-"""$1 fleet id, $2 node home or empty. One command for all facts that bring-up needs."""
+"""Collects all facts that bring-up needs, in one command. $1 fleet id, $2 node home or empty."""
 
 
 OPEN_LINK = wrap_script(
@@ -120,7 +120,7 @@ g=$(mktemp -d "$2/XXXXXXXX") || exit 71
 printf '%s\n' "$me" > "$g/session" || exit 71
 say folder "$g"; say session "$me" """
 )
-"""$1 folder of the pointer, $2 folder of the sockets. Ends stale sessions and makes a folder."""
+"""Ends stale sessions, makes the folder for sockets. $1 folder of the pointer, $2 folder of the sockets."""
 
 
 PUBLISH_LINK = wrap_script(
@@ -134,7 +134,7 @@ for d in "${2%/*}"/*/; do
 done
 say published yes"""
 )
-"""$1 folder of the pointer, $2 the generation's folder, $3 the pointer's text. Removes older generations."""
+"""Publishes a generation, removes older ones. $1 pointer's folder, $2 generation's, $3 pointer's text."""
 
 
 CHECK_LINK = wrap_script(
@@ -145,7 +145,7 @@ for f in "$@"; do
   if [ ! -S "$f" ]; then say gone "$f"; fi
 done"""
 )
-"""$1 the pointer's file, $2 its expected text, $3... the sockets. Prints what is `gone`."""
+"""Prints `gone=PATH` per missing file. $1 the pointer's file, $2 its expected text, $3... the sockets."""
 
 
 def parse_report(text: str) -> list[tuple[str, str]]:
@@ -154,6 +154,6 @@ def parse_report(text: str) -> list[tuple[str, str]]:
     _, begin, rest = text.rpartition(f"{BEGIN}\n")
     inside, end, _ = rest.partition(f"{END}")
     if not begin or not end:
-        raise ValueError(f"the node's shell did not finish our script: {text[-400:]!r}")
+        raise ValueError(f"the node's shell did not finish PanCode's script: {text[-400:]!r}")
     pairs = (line.partition("=") for line in inside.splitlines())
     return [(key, value.strip()) for key, sep, value in pairs if sep]

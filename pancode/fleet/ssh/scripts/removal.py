@@ -1,4 +1,4 @@
-"""The constant scripts that remove everything of ours from a node and prove that nothing is left."""
+"""The constant scripts that remove everything of PanCode from a node and verify that nothing is left."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ fi
 find "$HOME" -maxdepth 1 -name '.pancode-probe.*' -user "$(id -u)" -mmin +1 -exec rm -rf {} +
 say changed $c"""
 )
-"""$1 node home, $2 fleet, $3 unit, $4 sockets' folder, $5 fleet key's marker. Removes our mark last."""
+"""Removes all, the home's mark last. $1 node home, $2 fleet, $3 unit, $4 sockets' folder, $5 key's marker."""
 
 LEFTOVERS = wrap_script(
     _OURS
@@ -132,4 +132,4 @@ done
 for s in $(scopes "$2"); do say left "scope $s"; done
 say looked yes"""
 )
-"""Arguments as REMOVE_ALL; prints `left=KIND WHAT` for each thing of ours that still exists."""
+"""Prints `left=KIND WHAT` for each thing of the fleet that still exists. Arguments as for REMOVE_ALL."""

@@ -1,3 +1,3 @@
-"""Reaches a coordinator on another node through the user's own `ssh`; standard library only."""
+"""Reaches a coordinator on another machine through the user's own `ssh`; uses only the standard library."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The link to a coordinator on another node, for both ends: a hello line, then frames of connections."""
+"""The link to a coordinator on another machine, for both ends: a hello line, then frames of connections."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import Any
 
 PROTOCOL = 1
 MARK = b"pancode-api "
-"""Begins a message; text before it, which a shell's startup files print, is skipped."""
+"""The text that begins a message; text before it, which a shell's startup files print, is skipped."""
 MOST_LINE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class LoginFacts:
-    """The facts about a login on the coordinator's machine."""
+    """The facts that the coordinator's machine reports about a login there."""
 
     version: str
     user: str
     environ: Mapping[str, str]
     folder: str | None
-    """The caller's folder on that node, as an absolute path."""
+    """The caller's folder on the coordinator's machine, as an absolute path."""
 
 
 def line_of(message: Mapping[str, Any]) -> bytes:
@@ -37,7 +37,7 @@ def line_of(message: Mapping[str, Any]) -> bytes:
 
 
 def read_line(line: bytes) -> dict[str, Any] | None:
-    """Return the message of the other end, even after other text on its line; None for any other line."""
+    """Return the other end's message, even if text precedes it on the line; None for any other line."""
     _, mark, text = line.partition(MARK)
     if not mark:
         return None
@@ -50,7 +50,7 @@ def read_line(line: bytes) -> dict[str, Any] | None:
 
 PIECE = 64 * 1024
 WINDOW = 8 * PIECE
-"""How many bytes of a connection may be in transit: a slow reader delays only its own sender."""
+"""How many bytes of one connection may be in transit, so that a slow reader delays only its own sender."""
 _HEAD = struct.Struct(">BII")
 
 
@@ -67,7 +67,7 @@ class FrameKind(IntEnum):
 
 
 class TunnelChannels:
-    """All channels of one link. `on_open` gets the frames about opening: kind, channel, payload."""
+    """All channels of one link. `on_open` gets the frames that open one: kind, channel number, payload."""
 
     def __init__(self, source: int, sink: int, on_open: Callable[[FrameKind, int, bytes], None]) -> None:
         self._source, self._sink, self._on_open = source, sink, on_open
@@ -76,7 +76,7 @@ class TunnelChannels:
         self._closed = False
 
     def run(self) -> None:
-        """Process frames until the link ends or sends an invalid one; then end every channel."""
+        """Process frames until the link ends or an invalid frame arrives; then end every channel."""
         with suppress(OSError, ValueError):
             while (head := self._read(_HEAD.size)) is not None:
                 kind, number, length = _HEAD.unpack(head)
@@ -89,7 +89,7 @@ class TunnelChannels:
             channel.cut()
 
     def send(self, kind: FrameKind, number: int, payload: bytes = b"") -> None:
-        """Send a frame. OSError if the link has ended."""
+        """Send a frame. Raises OSError if the link has ended."""
         frame = memoryview(_HEAD.pack(kind, number, len(payload)) + payload)
         with self._writing:
             while frame:
@@ -98,8 +98,8 @@ class TunnelChannels:
                 frame = frame[os.write(self._sink, frame) :]
 
     def close(self, wait_s: float) -> bool:
-        """Stop sending; return False if another thread still writes after this many seconds. Close the sink
-        only after True, because another file may get its number at once. Idempotent."""
+        """Stop sending; return False if another thread still writes after this many seconds. Close the file
+        only after True, because another file may get the same descriptor at once. Idempotent."""
         self._closed = True
         if not self._writing.acquire(timeout=wait_s):
             return False
@@ -107,8 +107,8 @@ class TunnelChannels:
         return True
 
     def carry(self, number: int, connection: socket.socket, *, halves: bool = False) -> None:
-        """Copy between the channel and the connection, both ways, until one of them has ended. `halves`:
-        until both have ended, because git finishes sending before it reads the rest."""
+        """Copy between the channel and the connection, both ways, until one of the two directions has ended.
+        `halves`: until both have ended, because git finishes sending before it reads the rest."""
         channel = TunnelChannel(self, number, connection, halves)
         with self._lock:
             self._open[number] = channel
@@ -124,7 +124,7 @@ class TunnelChannels:
             return
         with self._lock:
             channel = self._open.get(number)
-        if channel is None:  # it has already ended here
+        if channel is None:  # the channel has already ended at this end
             return
         if kind is FrameKind.GRANT:
             channel.grant(int.from_bytes(payload))
@@ -142,7 +142,7 @@ class TunnelChannels:
 
 
 class TunnelChannel:
-    """One connection, with a thread for each direction."""
+    """One connection of a link, with a thread for each direction."""
 
     def __init__(
         self, link: TunnelChannels, number: int, connection: socket.socket, halves: bool = False
@@ -159,7 +159,7 @@ class TunnelChannel:
         threading.Thread(target=self._fetch, name=name, daemon=True).start()
 
     def take(self, data: bytes | None) -> None:
-        """Take received bytes; None: no more will come."""
+        """Take received bytes; None means that no more will come."""
         self._come.put(data)
 
     def cut(self) -> None:

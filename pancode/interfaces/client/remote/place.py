@@ -1,4 +1,4 @@
-"""The coordinator in PANCODE_COORDINATOR: one login per command, made at the first request."""
+"""The coordinator that PANCODE_COORDINATOR names: one login per command, made at the first request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RemoteCoordinator:
-    """A coordinator on another node. All threads of a command share one login."""
+    """A coordinator on another machine. All threads of a command share one login."""
 
     def __init__(self, address: RemoteAddress) -> None:
         self.address = address
@@ -33,11 +33,11 @@ class RemoteCoordinator:
         return self.address.host
 
     def open(self, starts: bool, works: bool) -> socket.socket:
-        """Return a connection to the coordinator; log in again if the link was cut. PancodeError."""
+        """Return a connection to the coordinator; log in again if the link was cut. Raises PancodeError."""
         return self._open_tunnel()[0].open({"starts": starts, "works": works})
 
     def open_git(self, copy: str, service: str) -> socket.socket:
-        """Return a connection to git for a checkout's copy on that node, by the same login. PancodeError."""
+        """Return a connection to git for a checkout's remote copy, by the same login. Raises PancodeError."""
         return self._open_tunnel()[0].open({"copy": copy, "service": service})
 
     def facts(self) -> LoginFacts:
@@ -78,7 +78,7 @@ _known: dict[str, RemoteCoordinator] = {}
 
 
 def remote_of(environ: Mapping[str, str]) -> RemoteCoordinator | None:
-    """Return the coordinator that the variable names; None if it is on this machine. ConfigError."""
+    """Return the coordinator that the variable names; None if it is on this machine. Raises ConfigError."""
     text = environ.get(VARIABLE, "").strip()
     if not text:
         return None
@@ -89,7 +89,7 @@ def remote_of(environ: Mapping[str, str]) -> RemoteCoordinator | None:
 
 
 def cut_link() -> str:
-    """Return which link was cut, and why; empty if none was."""
+    """Return a text that names the cut link and the reason; empty if no link was cut."""
     cut = [one.tunnel for one in _known.values() if one.tunnel is not None and one.tunnel.cut]
     return cut[0].lost().words if cut else ""
 

@@ -1,4 +1,4 @@
-"""One `ssh` process to a coordinator on another node, which carries any number of connections."""
+"""One `ssh` process to a coordinator on another machine, which carries any number of connections."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from pancode.interfaces.client.remote.channels import (
 from pancode.kernel.errors import ApiError, PancodeError, UnavailableError
 
 COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
-"""A fixed command for any login shell on that node; everything else is sent over standard input."""
+"""A fixed command for any login shell on that machine; everything else is sent over standard input."""
 _OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15")
 _DEAF = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
-"""Shields ssh from Ctrl-C, which is meant for the command: it may still have to send a request over ssh."""
+"""Keeps Ctrl-C away from ssh: it is for the command, which may still have to send a request over ssh."""
 HELLO_S = 180.0
-"""Seconds for the login, because a user may have to type a password or touch a security key."""
+"""Seconds allowed for the login, because a user may have to type a password or touch a security key."""
 OPEN_S = 90.0
-"""Seconds for a connection, because starting a coordinator takes up to a minute."""
+"""Seconds allowed for opening a connection, because starting a coordinator takes up to a minute."""
 ENDS_S = 3.0
 _MISSING, _SSH_FAILED = (126, 127), 255
 
 
 class Tunnel:
-    """The login on the coordinator's machine, from `begin` until cut or closed; `open` is thread-safe."""
+    """The SSH login on the coordinator's machine, from `begin` until cut or closed; `open` is thread-safe."""
 
     def __init__(self, address: RemoteAddress, folder: str | None) -> None:
         self.address = address
@@ -54,7 +54,7 @@ class Tunnel:
         self.cut = False
 
     def begin(self) -> LoginFacts:
-        """Log in, and read the facts of the other end. UnavailableError, or the other end's refusal."""
+        """Log in, and read the other end's facts. Raises UnavailableError, or the other end's refusal."""
         if shutil.which("ssh") is None:
             raise UnavailableError(
                 "ssh is not installed on this machine", fix="apt install openssh-client", code="no_ssh"
@@ -72,7 +72,7 @@ class Tunnel:
         self._in, self._out = self._ssh.stdin.fileno(), self._ssh.stdout.fileno()
         try:
             hello: dict[str, Any] = {"protocol": PROTOCOL, "home": self.address.home, "folder": self._folder}
-            with suppress(BrokenPipeError):  # on a broken pipe, ssh's own output has the reason
+            with suppress(BrokenPipeError):  # on a broken pipe, ssh's own output explains the failure
                 os.write(self._in, line_of(hello))
             answer = self._first_line()
             if answer is None:
@@ -80,7 +80,7 @@ class Tunnel:
             if "error" in answer:
                 raise ApiError(answer["error"])
             if answer.get("protocol") != PROTOCOL:
-                raise self._other_version(f"it has PanCode {answer.get('version')}")
+                raise self._other_version(f"the other machine has PanCode {answer.get('version')}")
             facts = _parse_facts(answer)
         except BaseException:
             self.close()
@@ -92,8 +92,8 @@ class Tunnel:
         return facts
 
     def open(self, wanted: Mapping[str, Any]) -> socket.socket:
-        """Return a connection on that node, used like a local one; raise the other end's refusal. `wanted`:
-        `starts` and `works` for a connection to the coordinator; `copy` and `service` for git."""
+        """Return a connection on that machine, used like a local one; raise the other end's refusal.
+        `wanted`: `starts` and `works` for a connection to the coordinator; `copy` and `service` for git."""
         assert self._channels is not None
         ours, theirs = socket.socketpair()
         number, answer = next(self._numbers), (threading.Event(), list[tuple[FrameKind, bytes]]())
@@ -113,16 +113,21 @@ class Tunnel:
 
     def lost(self) -> UnavailableError:
         """Return the error for a link that ended or does not answer."""
-        why = self._last_words() if self.cut else f"no answer for {OPEN_S:.0f} s"
+        why = self._last_words() if self.cut else f"no answer within {OPEN_S:.0f} s"
         message = (
             f"the link to {self.address.host} was cut" if self.cut else f"{self.address.host} does not answer"
         )
-        return UnavailableError(message, why=why, fix="check before you retry: pancode runs", code="link_cut")
+        return UnavailableError(
+            message,
+            why=why,
+            fix="before you retry, check whether the command had an effect: pancode runs",
+            code="link_cut",
+        )
 
     def close(self) -> None:
-        """End the login: its readers see the end, and nothing more is written."""
+        """End the login. Threads that read from it see the end, and nothing more is written."""
         if self._channels is not None and not self._channels.close(ENDS_S):
-            self._ssh.kill()  # ssh does not read; killing it makes a blocked writer fail
+            self._ssh.kill()  # ssh does not read its input; killing ssh makes a blocked writer fail
             self._channels.close(ENDS_S)
         with suppress(OSError):
             if self._ssh.stdin is not None:
@@ -134,7 +139,7 @@ class Tunnel:
             self._ssh.wait()
 
     def _first_line(self) -> dict[str, Any] | None:
-        """Return the first message of the other end; None if its output ends without one."""
+        """Return the first message of the other end; None if the output ends without a message."""
         line = bytearray()
         while select.select([self._out], [], [], HELLO_S)[0]:
             # byte by byte, because what follows the line belongs to the channels
@@ -149,7 +154,7 @@ class Tunnel:
                 line.clear()
         raise UnavailableError(
             f"{self.address.host} did not answer in time",
-            why=self._last_words() or f"no data was received for {HELLO_S:.0f} s",
+            why=self._last_words() or f"no data was received within {HELLO_S:.0f} s",
             fix=self.address.by_hand("pancode fleet status"),
             code="ssh_failed",
         )
@@ -173,17 +178,17 @@ class Tunnel:
 
     def _other_version(self, why: str) -> PancodeError:
         return UnavailableError(
-            f"PanCode on {self.address.host} is not compatible with this PanCode",
+            f"PanCode on {self.address.host} is not compatible with PanCode here",
             why=why,
             fix=(
-                "install the same version on both: pancode --version; "
+                "install the same version on both machines: pancode --version; "
                 f"{self.address.by_hand('pancode --version')}"
             ),
             code="other_version",
         )
 
     def _listen_to_ssh(self) -> None:
-        """Store ssh's output, and print it at once during the login, because the user may have to respond."""
+        """Store ssh's error output; also print it at once during the login: the user may have to respond."""
         assert self._ssh.stderr is not None
         shown = sys.stderr.isatty()
         for raw in self._ssh.stderr:

@@ -1,4 +1,4 @@
-"""Tokens as the API shows them."""
+"""The types with which the API shows tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pancode.kernel.route import Route
 
 
 class TokenShape(TypedDict):
-    """A token for the API over TCP. `item`: the only inbox item that it may answer, and its `run`."""
+    """A token for the API over TCP. `item`: the only inbox item that it may answer; `run`: the item's run."""
 
     name: str
     scopes: list[str]
@@ -31,8 +31,8 @@ class TokensAnswer(TypedDict):
 
 
 class RevokedAnswer(TokensAnswer):
-    """The remaining tokens. `paused`: schedules that the revoked token created. `left`: its runs and
-    workflows, which continue."""
+    """The tokens that remain after a revocation. `paused`: schedules that the revoked token created. `left`:
+    runs and workflows that it started, which continue."""
 
     paused: list[str]
     left: list[str]

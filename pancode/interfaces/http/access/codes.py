@@ -1,4 +1,4 @@
-"""One-time codes: a user with access to the unix socket lets a browser in with one."""
+"""One-time codes: a user with access to the unix socket gives a browser access with such a code."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 
 CODE_BYTES, MOST_USED = 16, 100
-"""Bytes of a code; and how many used codes are stored, to detect a second use."""
+"""The number of bytes of a code, and the number of used codes that are stored to detect a second use."""
 
 
 def make_code(core: Core, scopes: tuple[visitors.AccessScope, ...], lasts_ms: int, by: str) -> str:
-    """Return a code that a browser can exchange for a token, once, within a minute."""
+    """Return a code that a browser can exchange for a token, once and within a minute."""
     boot, codes = core.ports.clock.boot_ms(), core.live.visits.codes
     for key in [key for key, code in codes.items() if code.until_ms <= boot]:
         del codes[key]
@@ -38,7 +38,7 @@ def has_browsers(core: Core) -> bool:
 
 
 def trade_code(core: Core, text: str) -> MadeTokenShape:
-    """Return the token for a code. AccessError for a code that is unknown, used or expired."""
+    """Return the token for a code. Raises AccessError for a code that is unknown, used or expired."""
     key = visitors.hash_secret(text)
     with core.lock:
         code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
@@ -52,7 +52,7 @@ def trade_code(core: Core, text: str) -> MadeTokenShape:
 
 
 def _make_access_error(core: Core, session: str | None) -> visitors.AccessError:
-    """Return the error to raise. `session`: what the code opened earlier, so the link was used twice."""
+    """Return the error for an invalid code. `session`: the session that the code opened, if it was used."""
     error = visitors.invalid_code() if session is None else visitors.used_code(session)
     count_failure(core, error)
     if session is not None:

@@ -1,4 +1,4 @@
-"""`pancode admin tokens`: who may use the API over TCP: make a token, list all, revoke one."""
+"""`pancode admin tokens`: makes, lists and revokes tokens for the API over TCP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def tokens(
     scopes: Annotated[list[str], many(_SCOPES, "--allow", "SCOPE", click_type=click.Choice(SCOPES))],
     expires: Annotated[Any, option(_EXPIRES, "--expires", "DURATION", parser=parse_lifetime)] = "30d",
     item: Annotated[
-        str | None, option("The token may only answer this item (inbox id or run).", "--item", "RUN")
+        str | None, option("The token may only answer this item (inbox ID or run).", "--item", "RUN")
     ] = None,
     face: Json,
 ) -> None:
@@ -60,8 +60,16 @@ def tokens(
     if revokes:
         gone = face.post(REVOKE_TOKEN.at(name))
         text, paused, left = f"{escape_line(name)} is revoked\n", gone["paused"], gone["left"]
-        text += f"paused, because it created them: {escape_line(', '.join(paused))}\n" if paused else ""
-        text += f"still running, started by it: {', '.join(left)}; pancode stop RUN\n" if left else ""
+        text += (
+            (f"schedules paused, because the token created them: {escape_line(', '.join(paused))}\n")
+            if paused
+            else ""
+        )
+        text += (
+            (f"still running, started with the token: {', '.join(left)}; to stop: pancode stop RUN\n")
+            if left
+            else ""
+        )
         return face.show(gone, lambda: text)
     lasts = parse_lifetime(expires) if isinstance(expires, str) else expires
     body = {"by": find_user(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
@@ -72,8 +80,11 @@ def tokens(
 
 def _format_token(made: MadeTokenShape) -> str:
     until = short_time(made["expires_at"]) if made["expires_at"] else "until it is revoked"
-    what = f"only to answer {made['run']}" if made["item"] else ", ".join(made["scopes"])
-    return f"{made['token']}\n{escape_line(made['name'])}: {what}; until {until}. It is not shown again.\n"
+    what = f"may only answer {made['run']}" if made["item"] else ", ".join(made["scopes"])
+    return (
+        f"{made['token']}\n{escape_line(made['name'])}: {what}; valid until {until}. The token is not shown "
+        "again.\n"
+    )
 
 
 _COLUMNS: Columns = {

@@ -1,4 +1,4 @@
-"""Stores requests with an idempotency key, so that none of them is started twice."""
+"""Stores requests that have an idempotency key, so that a repeated request is not started twice."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pancode.runs.unit_of_work import unit_of_work
 MOST_CHARS = 200
 KEPT_MS = 24 * 3_600_000
 MOST_KEPT = 10_000
-"""How many requests are stored; beyond that, the oldest is deleted."""
+"""How many requests are stored; if there are more, the oldest is deleted."""
 ANOTHER = "send each new request with a new Idempotency-Key"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestMark:
-    """What identifies a request: its caller, key, route with its names, and the digest of its body."""
+    """A request's identity: its caller, key, route with the names in its path, and digest of its body."""
 
     who: str
     key: str
@@ -33,7 +33,7 @@ class RequestMark:
 
 
 def key_of(values: Iterable[str]) -> str:
-    """Return the request's key; "" if it has none. UsageError for an invalid key, or several."""
+    """Return the request's key; "" if it has none. Raises UsageError for an invalid key or more than one."""
     keys = list(values)
     if not keys:
         return ""
@@ -41,7 +41,7 @@ def key_of(values: Iterable[str]) -> str:
     if len(keys) > 1 or not plain or not 1 <= len(keys[0]) <= MOST_CHARS:
         raise UsageError(
             "the Idempotency-Key is not valid",
-            why=f"it must be 1 to {MOST_CHARS} printable ASCII characters, in one header",
+            why=f"a key must be 1 to {MOST_CHARS} printable ASCII characters, in one header",
             fix="send a UUID",
             code="bad_key",
         )
@@ -51,22 +51,22 @@ def key_of(values: Iterable[str]) -> str:
 def find_answered(
     row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int
 ) -> KeyedRequest | None:
-    """Return the request whose answer to repeat; None if the new one may begin; else raise RefusedError."""
+    """Return the earlier request whose answer to repeat; None if the new one may begin. RefusedError."""
     if row is None or (now_ms - row.created_ms >= KEPT_MS and not at_work):
         return None
     if (row.route, row.digest) != (mark.route, mark.digest):
         what = "route" if row.route != mark.route else "body"
         raise RefusedError(
             "this Idempotency-Key was used for another request",
-            why=f"it was sent with another {what} less than 24 hours ago: {row.route}"[:300],
+            why=f"the key was sent with another {what} less than 24 hours ago: {row.route}"[:300],
             fix=ANOTHER,
             code="key_reused",
         )
     if at_work:
         raise RefusedError(
             "the request with this Idempotency-Key is still in progress",
-            why="it arrived a moment ago and is not answered yet",
-            fix="send the same request again in a few seconds to get the answer of the first",
+            why="the first request arrived a moment ago and is not answered yet",
+            fix="send the same request again in a few seconds to get the answer of the first request",
             code="key_at_work",
         )
     if row.status is None:
@@ -83,14 +83,14 @@ def find_answered(
 
 
 def to_forget(oldest: Iterable[KeyedRequest], count: int, now_ms: int) -> list[KeyedRequest]:
-    """Return the oldest rows to delete when another request comes: the expired, and those over the limit."""
+    """Return the oldest rows to delete when another request comes: expired ones, and those over the limit."""
     rows = list(oldest)
     too_many = max(0, count + 1 - MOST_KEPT)
     return [row for place, row in enumerate(rows) if place < too_many or now_ms - row.created_ms >= KEPT_MS]
 
 
 def begin_request(core: Core, mark: RequestMark) -> KeyedRequest | None:
-    """Begin the request and return None, or return an earlier one that has been answered. RefusedError."""
+    """Begin the request and return None, or return an equal earlier one with its answer. RefusedError."""
     now, at_work = core.wall_ms(), core.live.visits.at_work
     with core.lock:
         with unit_of_work(core) as work:
@@ -116,8 +116,8 @@ def store_answer(core: Core, mark: RequestMark, status: int, answer: str) -> Non
 
 
 def end_failed(core: Core, mark: RequestMark, refused: bool) -> None:
-    """End a failed request. `refused`: it started nothing, so its key is free again; else its effect is
-    unknown."""
+    """End a failed request. `refused`: the request started nothing, so its key can be used again; else its
+    effect is unknown."""
     with core.lock:
         try:
             if refused:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pancode.kernel.visitors import PREFIX, AccessError
 
 HOOKS = "/v1/hooks/"
-"""Other services call paths below this one; a signature over the whole request authenticates them."""
+"""Other services call paths that begin with this; a signature over the whole request authenticates them."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SECRETS = (
     "token",
@@ -25,7 +25,7 @@ _SECRETS = (
 
 @dataclass(frozen=True, slots=True)
 class KnockedBy:
-    """The part of a request that is checked before the body is read; header names in lower case."""
+    """The facts about a request that are checked before its body is read; header names in lower case."""
 
     method: str
     path: str
@@ -42,14 +42,14 @@ class ListenerRules:
     names: tuple[str, ...] = ()
 
     def check(self, caller: KnockedBy) -> None:
-        """Raise AccessError for a request that comes neither from our programs nor from our pages."""
+        """Raise AccessError for a request that comes neither from PanCode's programs nor its web pages."""
         host = caller.headers.get("host", "")
         self._check_host(host)
-        # Browsers report the page that sent a request. A page from another port of this machine is foreign
-        # too.
+        # Browsers report the page that sent a request. A page from another port of this machine counts as
+        # foreign too.
         origin, site = caller.headers.get("origin"), caller.headers.get("sec-fetch-site", "none")
         ours = {f"{self.scheme}://{host}"}
-        if _name_of(host) in self._list_names():  # for a proxy in front of PanCode that serves HTTPS
+        if _name_of(host) in self._list_names():  # for a proxy that serves HTTPS in front of PanCode
             ours.add(f"https://{host}")
         strange = origin is not None and origin.lower() not in {one.lower() for one in ours}
         if strange or (site not in ("none", "same-origin") and caller.path.startswith("/v1/")):
@@ -59,13 +59,14 @@ class ListenerRules:
                 fix="open the console of this coordinator: pancode web",
                 code="wrong_origin",
             )
-        # query strings end up in histories, logs and Referer headers
+        # Query strings end up in browser histories, logs and Referer headers.
         for name, value in caller.query.items():
             if name.lower() in _SECRETS or value.startswith(PREFIX):
                 raise AccessError(
                     f"the request has a secret in its query string: {name[:40]!r}",
-                    why="histories, proxies and logs store query strings",
-                    fix="send it in the Authorization header; and: pancode admin tokens --revoke NAME",
+                    why="browser histories, proxies and logs store query strings",
+                    fix="send it in the Authorization header; then revoke this token: pancode admin tokens "
+                    "--revoke NAME",
                     code="token_in_query",
                 )
         if caller.method in ("GET", "HEAD") or caller.path.startswith(HOOKS):
@@ -75,20 +76,20 @@ class ListenerRules:
             if content_type.partition(";")[0].strip().lower() != "application/json":
                 raise AccessError(
                     "the request must be sent as JSON",
-                    why=f"its Content-Type is {content_type[:80]!r}",
+                    why=f"the request's Content-Type is {content_type[:80]!r}",
                     fix="send the header Content-Type: application/json",
                     code="not_json",
                 )
 
     def _check_host(self, host: str) -> None:
-        """Raise AccessError for an unknown host name: a page can point its own name at this machine (DNS
-        rebinding). The port is not checked, as it may be that of a tunnel."""
+        """Raise AccessError for an unknown host name, because a page can make its own name point at this
+        machine (DNS rebinding). The port is not checked, because it may be a tunnel's."""
         name = _name_of(host)
         if name in (*_LOCAL, self.host.lower(), *self._list_names()) or name.endswith(".localhost"):
             return
         raise AccessError(
             f"host {host[:80]!r} is not a name of this coordinator",
-            fix="use 127.0.0.1 or localhost, or add that host to the setting api.hosts",
+            fix="use 127.0.0.1 or localhost, or add the host to the setting api.hosts",
             code="wrong_host",
         )
 
@@ -97,7 +98,7 @@ class ListenerRules:
 
 
 def parse_bearer(header: str) -> str | None:
-    """Return the secret of the Authorization header; None without one. AccessError for anything else."""
+    """Return the Authorization header's secret; None without a header. AccessError without a bearer token."""
     if not header:
         return None
     kind, _, secret = header.partition(" ")
@@ -112,7 +113,8 @@ def parse_bearer(header: str) -> str | None:
 def must_have_token() -> AccessError:
     return AccessError(
         "the request has no token",
-        fix="pancode admin tokens --create NAME --allow read; then the header Authorization: Bearer TOKEN",
+        fix="pancode admin tokens --create NAME --allow read; then send the header Authorization: Bearer "
+        "TOKEN",
         code="no_token",
     )
 

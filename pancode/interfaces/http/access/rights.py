@@ -1,4 +1,4 @@
-"""Names the rights that routes need: the scope of a token, and the risk of the route."""
+"""Defines the rights that routes need: a token's scope, and the risk of the route."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pancode.kernel.visitors import AccessScope, Risk
 
 
 class Right(NamedTuple):
-    """The scope that a route needs, and the risk of its effect."""
+    """The scope that a route needs, and the risk of the route's effect."""
 
     scope: AccessScope
     risk: Risk

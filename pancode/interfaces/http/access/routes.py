@@ -1,4 +1,4 @@
-"""Routes for tokens, and for browsers that use a one-time code."""
+"""API routes for tokens, and for browsers that use a one-time code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Lasts = Annotated[int, Field(ge=1_000, le=3_650 * 86_400_000)]
 
 
 class TokenBody(ActBody):
-    """A token to make. `lasts_ms` null: it never expires. `item`: an inbox item, or its run."""
+    """A token to make. `lasts_ms` null: the token never expires. `item`: an inbox item, or the item's run."""
 
     name: TokenName
     scopes: Scopes = (AccessScope.READ,)
@@ -47,21 +47,21 @@ class TokenBody(ActBody):
 
 
 class WebCodeBody(ActBody):
-    """The rights of the browser that uses the code, and for how long."""
+    """A request for a one-time code: which rights the browser that uses the code gets, and for how long."""
 
     scopes: Scopes = (AccessScope.ADMIN,)
     lasts_ms: Lasts = 12 * 3_600_000
 
 
 class WebSessionBody(Body):
-    """The code that a browser exchanges for a session."""
+    """A request with the one-time code that a browser exchanges for a session."""
 
     code: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 @Verb(TOKENS, command="admin tokens", right=SEES_ALL)
 def _tokens(context: ApiContext, call: ApiCall) -> TokensAnswer:
-    """All tokens."""
+    """List all tokens."""
     return {"tokens": list_tokens(context.core)}
 
 
@@ -82,7 +82,7 @@ def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
 
 @Verb(WEB_CODE, WebCodeBody, status=201, right=SETS_UP, over_tcp=TcpAccess.CLOSED)
 def _make_code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
-    """A code that opens the console once."""
+    """Make a one-time code that opens the web console."""
     body: WebCodeBody = call.body
     url = context.facts.get("api") or _open_loopback(context)
     code = make_code(context.core, body.scopes, body.lasts_ms, body.by)
@@ -90,16 +90,19 @@ def _make_code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
 
 
 def _open_loopback(context: ApiContext) -> str:
-    """Return the loopback address for this browser, if no setting opens the API. UnavailableError."""
+    """Return this browser's loopback address if no setting opens the API on TCP. Raises UnavailableError."""
     trouble = "; ".join(f"{one['what']}: {one['why']}" for one in context.closed)
     fix = next((one["fix"] for one in context.closed), "pancode fleet status")
     if context.loopback is not None and context.coordinator.listener is None:
         try:
             return context.loopback()
         except OSError as exc:
-            trouble, fix = str(exc), "stop a program that listens on 127.0.0.1 (ss -ltnp), then: pancode web"
+            trouble, fix = (
+                str(exc),
+                ("stop a program that listens on a port of 127.0.0.1 (list: ss -ltnp), then: pancode web"),
+            )
     raise UnavailableError(
-        "the API does not listen on TCP, so browsers cannot reach it",
+        "the API is not open on TCP, so browsers cannot connect to it",
         why=trouble,
         fix=fix,
         code="listener_closed",
@@ -115,7 +118,7 @@ def _trade_code(context: ApiContext, call: ApiCall) -> MadeTokenShape:
 
 @Verb("GET /v1/web/session", for_item=True)
 def _get_own_token(context: ApiContext, call: ApiCall) -> TokenShape:
-    """The token of this request."""
+    """Show the token of this request."""
     return describe_token(_must_have(call))
 
 
@@ -136,6 +139,9 @@ def _must_have(call: ApiCall) -> ApiToken:
     if token is None:
         fix = "send the request over TCP, with the token"
         raise UsageError(
-            "this connection has no token", why="it came over the unix socket", fix=fix, code="no_session"
+            "this connection has no token",
+            why="the request came over the unix socket",
+            fix=fix,
+            code="no_session",
         )
     return token

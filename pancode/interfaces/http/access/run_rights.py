@@ -1,4 +1,4 @@
-"""Decides what a run may request from the API: read, and dispatch child runs."""
+"""Decides what a run may request from the API: it may read and dispatch child runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 class InsideRunError(RefusedError):
-    """A run may only read, and dispatch child runs."""
+    """The error for a run that requests more than to read and to dispatch child runs."""
 
     code = "inside_run"
 
 
 def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
     """Return the run of the outermost of these attempts that this fleet knows; outermost attempts come last.
-    A run can forge facts about its child processes, but not about the processes above it."""
+    A run can forge facts about its own child processes, but not about the processes above it."""
     if not attempts:
         return None
     with ledger.transaction() as tx:
@@ -30,7 +30,7 @@ def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
 
 
 def refuse_act(core: Core, run: Run, what: str) -> NoReturn:
-    """Write the refusal to the audit log, and raise it with the user who could do this."""
+    """Record the refusal in the audit log and raise it; the error says which user could do this instead."""
     with unit_of_work(core) as work:
         work.audit("trust", "warning", "refused from inside a run", run.id, asked=what)
     raise refused_error(run, what)
@@ -40,5 +40,5 @@ def refused_error(run: Run, what: str) -> InsideRunError:
     return InsideRunError(
         f"{what} is not allowed from inside run {run.id}",
         why="a run may only read, and start runs with no more rights than its own",
-        fix=f"leave it to the user who started {run.id}",
+        fix=f"leave this to the user who started {run.id}",
     )

@@ -1,4 +1,4 @@
-"""Reads and writes the rows of tokens, and of requests with a key."""
+"""Reads and writes the rows of tokens, and of requests with an idempotency key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_tokens(work: Work) -> list[ApiToken]:
 
 
 def store_token(work: Work, made: ApiToken, stale: Iterable[ApiToken]) -> None:
-    """Write a new token, and delete those that have been unusable for long."""
+    """Write a new token, and delete the given stale tokens."""
     for token in stale:
         work.tx.delete(ApiToken, token.name)
     work.tx.put(made)
@@ -30,13 +30,13 @@ def delete_token(work: Work, name: str) -> None:
 
 
 def note_use(work: Work, token: ApiToken, now_ms: int) -> None:
-    """Store when the token was used, unless it was revoked meanwhile."""
+    """Store that the token was used now, unless it was changed or revoked meanwhile."""
     if work.tx.get(ApiToken, token.name) == token:
         work.tx.put(replace(token, used_ms=now_ms))
 
 
 def find_request(work: Work, place: tuple[str, str]) -> KeyedRequest | None:
-    """Return the request of this caller with this key."""
+    """Return the stored request with this caller and key; None if there is none."""
     return work.tx.get(KeyedRequest, *place)
 
 

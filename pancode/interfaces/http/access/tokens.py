@@ -1,4 +1,4 @@
-"""Makes tokens, lists them, revokes them, and authenticates callers by them."""
+"""Makes, lists and revokes tokens, and authenticates callers by their tokens."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from pancode.runs.views import find_run, format_iso, format_optional_iso
 
 MOST_NAMED = 100
 MOST_FAILURES, WITHIN_MS = 20, 60_000
-"""How many unknown tokens and codes are looked up per minute; more are refused without a look-up."""
+"""How many unknown tokens and codes per minute are looked up; more are refused without a look-up."""
 
 
 def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None) -> MadeTokenShape:
-    """Make a token; return it with its secret, shown only now. AccessError, ConflictError, UsageError."""
+    """Make a token; return it with its secret, shown only once. AccessError, ConflictError, UsageError."""
     now = core.wall_ms()
     wanted = narrow_token(asker, wanted, now)
     item, run = _find_item(core, wanted.item)
@@ -51,7 +51,7 @@ def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None)
 
 
 def _find_item(core: Core, named: str | None) -> tuple[str | None, str | None]:
-    """Return (item, run) of the inbox item with this id or of this run. UsageError if nothing waits."""
+    """Return (item, run) for an inbox item's id or a run's id. Raises UsageError if nothing of it waits."""
     if named is None:
         return None, None
     for item in list_inbox(core):
@@ -67,8 +67,8 @@ def list_tokens(core: Core) -> list[TokenShape]:
 
 
 def revoke(core: Core, name: str, by: str) -> list[str]:
-    """Revoke the token and end its streams; return the schedules that it created, which are now paused.
-    NotFoundError."""
+    """Revoke the token and end its streams; return the schedules that the token created, which are now
+    paused. Raises NotFoundError."""
     with unit_of_work(core) as work:
         known = {token.name for token in rows.read_tokens(work)}
         if name not in known:
@@ -81,7 +81,7 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
 
 
 def left_of(core: Core, token: str) -> list[str]:
-    """Return the ids of runs, workflows and lanes with items that the token started and that continue."""
+    """Return the ids of continuing runs and workflows that the token started, and of lanes with its items."""
     with core.ports.ledger.transaction() as tx:
         states = (state for state in RunState if state is not RunState.ENDED)
         runs = (run for state in states for run in tx.find(Run, {"state": state}))
@@ -95,7 +95,7 @@ def left_of(core: Core, token: str) -> list[str]:
 
 
 def check_secret(core: Core, secret: str) -> ApiToken:
-    """Return the valid token with this secret. AccessError, also after too many failures."""
+    """Return the valid token with this secret. Raises AccessError, also after too many failures."""
     now = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
         found = tx.find(ApiToken, {"digest": hash_secret(secret)}, limit=1)
@@ -111,7 +111,7 @@ def check_secret(core: Core, secret: str) -> ApiToken:
 
 
 def still_in_force(core: Core, token: ApiToken) -> bool:
-    """Whether the token has neither been revoked nor expired since it was checked."""
+    """Whether the token has been neither revoked nor expired since it was last checked."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(ApiToken, token.name)
     in_time = token.expires_ms is None or core.wall_ms() < token.expires_ms
@@ -119,7 +119,7 @@ def still_in_force(core: Core, token: ApiToken) -> bool:
 
 
 def count_failure(core: Core, error: AccessError) -> None:
-    """Count a failure; audit the first one of a minute. AccessError beyond the limit."""
+    """Count a failed authentication; audit the first of each minute. AccessError beyond the limit."""
     failures, boot = core.live.visits.failed_ms, core.ports.clock.boot_ms()
     while failures and boot - failures[0] >= WITHIN_MS:
         failures.popleft()
@@ -131,14 +131,14 @@ def count_failure(core: Core, error: AccessError) -> None:
         raise AccessError(
             "too many requests with a wrong token or code",
             why=f"more than {MOST_FAILURES} within a minute",
-            fix="wait a minute; see: pancode audit trust",
+            fix="wait a minute; to see which requests failed: pancode audit trust",
             code="too_many_failures",
         ) from error
 
 
 def audit_request(core: Core, name: str, verb: str, run: str | None) -> None:
     """Audit a request over TCP that changes something, under the token's name. `run`: as in the request; the
-    entry has that run's id, or the beginning of a name that was not found."""
+    entry contains that run's id, or the start of the given name if no run was found."""
     with unit_of_work(core) as work:
         found, detail = None, {}
         if run is not None:

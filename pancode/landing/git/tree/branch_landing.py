@@ -1,4 +1,4 @@
-"""Lands a result as commits on a branch of the user's repository; files, index and other refs stay."""
+"""Lands a result as commits on a branch of the user's repository; files, index and other refs stay as is."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from pancode.landing.git.tree import tree_landing
 from pancode.landing.git.tree.steps import free_branch
 
 IDLE_MS = 3_000
-"""For how many ms settings that a landing has read are reused, if no settings file has changed."""
+"""For how many ms a landing reuses settings read by an earlier one, if no settings file has changed."""
 SIGN_S = 60.0
-"""How many seconds a user has to answer their own signing agent, for example in a dialog."""
+"""How many seconds a user has to respond to the signing agent, for example in a dialog."""
 _SIGNERS = (
     *("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "GNUPGHOME", "SSH_AUTH_SOCK", "PATH"),
     *("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS"),
@@ -49,13 +49,13 @@ class LandingSession(GitCommits):
         """The commit that the newest landing made: the depot has all of its history."""
 
     def begin(self, now_ms: int) -> None:
-        """Discard what was read if the last landing was too long ago."""
+        """Begin a landing; discard what earlier landings have read if the last one was too long ago."""
         if not 0 <= now_ms - self._used_ms <= IDLE_MS:
             self._project = self.tip = None
         self._used_ms = now_ms
 
     def project(self, folder: Path, environ: Mapping[str, str] | None) -> GitProject:
-        """Return the project, as last read if no settings have changed since. Its HEAD may have moved."""
+        """Return the project, as last read if no settings file has changed since. Its HEAD may have moved."""
         around = os.environ if environ is None else environ
         mine = tuple(around.get(name, "") for name in _OWN)
         if self._project is None or self._project[0] != _stamp(self._project[1], folder, mine):
@@ -64,7 +64,7 @@ class LandingSession(GitCommits):
         return self._project[1]
 
     def fresh(self) -> None:
-        """Read the repository again on the next use."""
+        """Make the next use read the repository again."""
         self._project = None
 
     def sign_commit(
@@ -74,10 +74,10 @@ class LandingSession(GitCommits):
         made: tuple[str, tuple[str, ...], bytes],
         signed: Mapping[str, str],
     ) -> str:
-        """Return a commit (tree, parents, message) with the user's signature, made by their git and signing
-        program.
+        """Return a commit (tree, parents, message) with the user's signature, made by the user's git and
+        signing program.
 
-        Raises GitRefusal if that fails, for example because nobody can enter the key's passphrase here.
+        Raises GitRefusal if that fails, for example because a passphrase cannot be entered here.
         """
         tree, parents, words = made
         depot = self._depot.git(self.repo_id)
@@ -93,7 +93,7 @@ class LandingSession(GitCommits):
     def write_commit(
         self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
     ) -> str:
-        """Write a commit as `git commit-tree` does, without running it; `signed`: from `stamp_env`."""
+        """Write a commit like `git commit-tree`, not running git; `signed`: variables from `stamp_env`."""
         lines = [f"tree {tree}", *(f"parent {one}" for one in parents)]
         for role in ("AUTHOR", "COMMITTER"):
             name, email, date = (signed[f"GIT_{role}_{part}"] for part in ("NAME", "EMAIL", "DATE"))
@@ -134,7 +134,7 @@ def _stat_file(file: str | Path) -> tuple[int, int, int] | None:
 
 
 def _write_object(depot: Path, kind: bytes, body: bytes, digits: int) -> str:
-    """Write a loose object completely and durably; an existing one gets a new modification time."""
+    """Write a loose object completely and durably; if it exists, only renew its modification time."""
     data = kind + b" %d\0" % len(body) + body
     name = hashlib.new("sha1" if digits == 40 else "sha256", data, usedforsecurity=False).hexdigest()
     target = depot / "objects" / name[:2] / name[2:]
@@ -153,7 +153,7 @@ def _write_object(depot: Path, kind: bytes, body: bytes, digits: int) -> str:
 
 
 NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
-"""Author and committer if the user has not set them in git."""
+"""The author and committer of commits if the user has not set them in git."""
 TRIES = 5
 
 
@@ -169,9 +169,9 @@ def land_on_branch(
 ) -> land_values.LandReport:
     """Merge the result into the tip of the branch and commit it there; a new branch begins at HEAD.
 
-    Raises GitRefusal for a branch that is checked out anywhere, as its files would no longer match its tip.
-    If the branch moves meanwhile, the merge and its gates run again. `session`: state that successive
-    landings share; None: a single landing.
+    Raises GitRefusal for a branch that is checked out anywhere, because its files would no longer match its
+    tip. If the branch moves meanwhile, the merge and its gates run again. `session`: the state that
+    successive landings share; None: a single landing.
     """
     session = session or LandingSession(depot, request.repo_id)
     with session.lock:
@@ -201,11 +201,11 @@ def _land(
     target: land_values.OnBranch,
     way: tuple[land_values.Gates | None, land_values.CalledOff],
 ) -> land_values.LandReport | None:
-    """Land once; None: somebody else moved the branch meanwhile, and nothing was written."""
+    """Try to land once; return None if the branch moved meanwhile. In that case nothing was written."""
     gates, called_off = way
     seen = session.project(project, request.environ)
     branch = free_branch(seen, target.name)
-    if not branch.tip:  # the new branch starts at HEAD, which may have moved since it was read
+    if not branch.tip:  # the new branch starts at HEAD, and HEAD may have moved since it was read
         session.fresh()
         seen = session.project(project, request.environ)
     tip = branch.tip or seen.head
@@ -250,7 +250,7 @@ def _land(
 
 
 def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None:
-    """Copy the commit's new objects into the user's repository, as a pack."""
+    """Copy the commit's new objects into the user's repository."""
     git = depot.git(seen.repo_id)
     revs = "\n".join([commit, *([f"^{tip}"] if tip else [])]) + "\n"
     with tempfile.TemporaryDirectory(prefix="pancode-pack-", dir=depot.path(seen.repo_id)) as folder:

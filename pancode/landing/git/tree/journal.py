@@ -15,11 +15,11 @@ from pancode.git.runner import GitRefusal
 from pancode.landing.git.tree.steps import FileIdentity, FileStep, missing_folders
 
 Checkpoint = Callable[[str], None]
-"""Called before each effect with its name; a test ends the process there."""
+"""Called with a name before each change of the files; a test ends the process there."""
 
 
 class TreeChanged(Exception):
-    """A file of the user's tree has changed since the landing was planned."""
+    """The error that a file of the user's tree has changed since the landing was planned."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -52,7 +52,7 @@ class LandingJournal:
         (self.folder / "old").mkdir()
 
     def plan(self, steps: tuple[FileStep, ...]) -> tuple[FileStep, ...]:
-        """Write the plan durably before any change; return the steps as written."""
+        """Write the plan durably before any change; return the steps as they were written."""
         staged = tuple(self._stage(step) for step in steps)
         folders = missing_folders(self.top, staged)
         plan = {"top": str(self.top), "folders": folders, "steps": [step.to_json() for step in staged]}
@@ -60,7 +60,7 @@ class LandingJournal:
         return staged
 
     def _stage(self, step: FileStep) -> FileStep:
-        """Set the final permissions of a staged file, and record its identity."""
+        """Set the final permissions of a file to install; return the step with the identity of that file."""
         if not step.new:
             return step
         path = os.path.join(self.new, step.path)
@@ -71,7 +71,7 @@ class LandingJournal:
         return replace(step, staged=FileIdentity.of(path))
 
     def apply(self, steps: tuple[FileStep, ...]) -> None:
-        """Carry out the plan. An Exception rolls back and is raised again; a crash is left to `recover`."""
+        """Carry out the plan. An exception rolls back and is raised again; a crash requires `recover`."""
         try:
             self._write("applying", "")
             for number, step in enumerate(steps):
@@ -107,14 +107,14 @@ class LandingJournal:
         if stat.S_ISDIR(step.below):
             _clear_empty(target)
         try:
-            # A link instead of a rename: it fails if a file has appeared there.
+            # This uses a link instead of a rename, because a link fails if a file has appeared there.
             os.link(os.path.join(self.new, step.path), target, follow_symlinks=False)
         except FileExistsError as exc:
             raise TreeChanged(step.path) from exc
 
     def recover(self) -> str | None:
-        """Complete a landing that a crash interrupted after its last change, else undo it. Return which, or
-        None."""
+        """Complete a landing that a crash interrupted after its last change, or else undo it. Return a text
+        that says which was done, or None."""
         shutil.rmtree(self._gone, ignore_errors=True)
         if not self.exists:
             return None
@@ -136,7 +136,7 @@ class LandingJournal:
         self._forget()
 
     def _forget(self) -> None:
-        """Remove the journal after renaming it: a partial journal would be misread."""
+        """Rename the journal, then remove it, because a partly removed journal would be misread."""
         self.checkpoint("forget")
         os.rename(self.folder, self._gone)
         self.checkpoint("remove")
@@ -173,7 +173,8 @@ class LandingJournal:
                 number += 1
             self.folder.rename(aside)
             raise GitRefusal(
-                "a landing was interrupted, and its files were edited afterwards; they were left unchanged",
+                "a landing was interrupted, and its files were edited afterwards; the edited files were "
+                "not changed",
                 why=f"the versions before the landing are in {aside / 'old'}",
                 fix=f"compare the files, then remove {aside}",
                 paths=tuple(kept),
@@ -186,7 +187,7 @@ class LandingJournal:
         return step.staged is not None and there is not None and there.inode == step.staged.inode
 
     def _give_back(self, number: int, step: FileStep) -> bool:
-        """Restore the old file; False if another file exists there now, which is left unchanged."""
+        """Restore the old file; return False if another file exists there now, which is not changed."""
         target, old = os.path.join(self.top, step.path), self._make_old_path(number)
         if not os.path.lexists(old):
             return True
@@ -194,7 +195,7 @@ class LandingJournal:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.link(old, target, follow_symlinks=False)
         except (FileExistsError, NotADirectoryError):
-            # The same file: an earlier rollback was interrupted here.
+            # Both are the same file if an earlier rollback was interrupted here.
             if not os.path.lexists(target) or not os.path.samestat(os.lstat(old), os.lstat(target)):
                 return False
         os.unlink(old)
@@ -233,7 +234,7 @@ class LandingJournal:
 
 
 def _clear_empty(target: str) -> None:
-    """Remove an empty folder where a file will be; raises TreeChanged if a file has appeared in it."""
+    """Remove an empty folder whose place a file takes. Raises TreeChanged if a file has appeared in it."""
     for root, _, files in os.walk(target, topdown=False):
         if files:
             raise TreeChanged(os.path.join(root, files[0]))
@@ -244,8 +245,8 @@ def _clear_empty(target: str) -> None:
 
 
 def _choose_mode(step: FileStep) -> int:
-    """Return the file's permissions: those of the replaced file, or the default; executable as in the
-    result."""
+    """Return the permissions for the new file: those of the replaced file, or the default; executable if the
+    result's file is."""
     base = stat.S_IMODE(step.old.mode) if step.old and stat.S_ISREG(step.old.mode) else 0o644
     return base | (base & 0o444) >> 2 if step.executable else base & ~0o111
 

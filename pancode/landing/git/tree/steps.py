@@ -30,9 +30,9 @@ def unless_in_progress(seen: GitProject) -> None:
     for name, verb in _HALF.items():
         if (seen.git_dir / name).exists():
             raise GitRefusal(
-                f"a {verb} is in progress in {seen.top}",
-                why="its files are a mix of two commits",
-                fix=f"git {verb} --continue, or --abort; or land on a branch: --branch NAME",
+                f"a git {verb} is in progress in {seen.top}",
+                why="the files there are a mix of two commits",
+                fix=f"git {verb} --continue (or --abort); or land on a branch: --branch NAME",
             )
 
 
@@ -48,23 +48,23 @@ class FreeBranch:
 def free_branch(seen: GitProject, name: str) -> FreeBranch:
     """Return the branch as it is now. Raises GitRefusal if it is checked out or its name is invalid."""
     ref = f"{_HEADS}{name}"
-    # git also matches folders and patterns: only the exact name counts.
+    # git also matches folders and patterns; only a ref with exactly this name counts.
     found, *fields = seen.git.ask("for-each-ref", f"--format={_BRANCH}", ref).out.split(b"\0", 4)
     there = found == ref.encode()
     if name.startswith("-") or not (there or seen.git.ask("check-ref-format", ref).ok):
         raise GitRefusal(f"{name!r} is not a valid branch name", fix="--branch agent/my-change")
-    if not there or fields[2].strip():  # git also lists a bare repository here, which has no files
+    if not there or fields[2].strip():  # git also lists a bare repository here, but that has no files
         for place, lines in _list_worktrees(seen):
             if f"branch {_HEADS}{name}" in lines:
                 raise GitRefusal(
                     f"branch {name} is checked out in {place}",
-                    why="a new commit would leave its files out of date",
+                    why="after a new commit on the branch, the files there would be out of date",
                     fix="omit --branch to land in the working tree, or choose another branch",
                 )
     if there and fields[3].strip():
         raise GitRefusal(
             f"branch {name} is an alias of {fields[3].decode(errors='replace').strip()}",
-            why="a commit there would move that branch, which may be checked out",
+            why="a commit on the alias would move that other branch, which may be checked out",
             fix="use the other branch, or a new one",
         )
     for folder in _git_dirs(seen):
@@ -75,7 +75,7 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
             raise GitRefusal(
                 f"branch {name} is being rebased",
                 why=f"git stores the state of the rebase in {folder}",
-                fix="git rebase --continue, or --abort; or choose another branch",
+                fix="git rebase --continue, or git rebase --abort; or choose another branch",
             )
     return FreeBranch(ref, fields[0].decode(), fields[1].decode()) if there else FreeBranch(ref)
 
@@ -88,7 +88,7 @@ def _list_worktrees(seen: GitProject) -> Iterator[tuple[str, list[str]]]:
 
 
 def _git_dirs(seen: GitProject) -> Iterator[Path]:
-    """Yield the git dirs of this checkout, of the main one, and of every other worktree."""
+    """Yield the git directories of this checkout, of the main checkout, and of every other worktree."""
     common = seen.common_dir
     yield from dict.fromkeys((seen.git_dir, common, *sorted((common / "worktrees").glob("*"))))
 
@@ -99,7 +99,7 @@ _GITLINK = "160000"
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """Identifies a file, and changes when the file is edited."""
+    """The identity of a file, which changes when the file is edited."""
 
     device: int
     inode: int
@@ -119,7 +119,7 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True)
 class FileStep:
-    """The change of one file: `old` is the present file (None: none), `new` whether a new file is installed.
+    """One file's change. `old`: the present file (None: no file); `new`: whether a new file is installed.
 
     `path` is relative, in the file system's encoding. `below`: the mode of a folder that the file replaces.
     `staged`: the identity of the file that will be installed.
@@ -149,7 +149,7 @@ class FileStep:
 
 
 def steps_of(top: Path, changes: Iterable[Change]) -> tuple[FileStep, ...]:
-    """Return the steps for these changes, each with the present identity of its target."""
+    """Return the steps for these changes, each with the identity of the file that is there now."""
     return tuple(_make_step(top, change) for change in changes)
 
 
@@ -165,7 +165,7 @@ def _make_step(top: Path, change: Change) -> FileStep:
 
 
 def find_forbidden(top: Path, changes: tuple[Change, ...], hidden: frozenset[bytes]) -> tuple[Conflict, ...]:
-    """Return changes that a merge allows but a landing does not. `hidden`: files whose edits git ignores."""
+    """Return changes that git could merge but that must not land. `hidden`: files whose edits git ignores."""
     removed = frozenset(change.path for change in changes if change.new_mode == ABSENT)
     found = ((change.path, _by_name(change, hidden) or _by_place(top, change, removed)) for change in changes)
     return tuple(Conflict(decode_path(path), why) for path, why in found if why)
@@ -177,7 +177,7 @@ def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
     if _GITLINK in (change.old_mode, change.new_mode):
         return "a submodule: its change is not landed"
     if change.path in hidden:
-        return "marked assume-unchanged or skip-worktree: git does not report your edits"
+        return "is marked assume-unchanged or skip-worktree, so git does not report your edits"
     return None
 
 
@@ -200,7 +200,7 @@ def _by_place(top: Path, change: Change, removed: frozenset[bytes]) -> str | Non
 
 
 def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[bytes]) -> bool:
-    """Whether the path is a folder whose files are all removed by the landing."""
+    """Whether the path is a folder and the landing removes all files in it."""
     root = _join(top, name)
     inside = [os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files]
     return stat.S_ISDIR(there.mode) and all(
@@ -228,12 +228,15 @@ def _join(top: Path, name: bytes) -> str:
 
 
 def own_content(project: GitProject, index: Git, changes: tuple[Change, ...]) -> tuple[Conflict, ...]:
-    """Return conflicts for filtered files with content on disk but not in git: a landing would lose it."""
+    """Return conflicts for files whose git filter keeps content out of git; a landing would lose it."""
     names = [change.path for change in changes if change.old_mode.startswith("100")]
     under = [name for name, value in find_filters(project, index, names).items() if value != LFS]
     old = {change.path: change.old for change in changes}
     top = os.fsencode(project.top)
-    why = "under a filter that removes your content: copy it elsewhere, git checkout it, then land again"
+    why = (
+        "has a filter that keeps content out of git: copy the file elsewhere, git checkout it, then land "
+        "again"
+    )
     found = []
     for name in under:
         path = os.fsdecode(os.path.join(top, name))

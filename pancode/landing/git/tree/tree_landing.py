@@ -1,4 +1,4 @@
-"""Lands a result in the user's tree: merged, gated again, all or nothing; index and refs stay."""
+"""Lands a merged result, gates run again, in the user's tree: all files or none; index and refs unchanged."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ from pancode.landing.model import (
 from pancode.landing.pull_request import RUN, with_trailers
 
 MOST = 200
-"""The maximum number of a run's commits that are replayed."""
+"""The most commits of a run that are replayed on a branch."""
 MOST_COMPARED = 500
-"""The most commits since the dispatch, of those that touch the change's files, that are compared with it."""
+"""The most commits since the dispatch to compare with the change; only those that touch its files count."""
 
 
 @dataclass(frozen=True, slots=True)
 class MadeCommits:
-    """The last of the new commits, and its tree."""
+    """The last of the new commits and the tree of that commit."""
 
     commit: str
     tree: str
 
 
 CommitWriter = Callable[[str, tuple[str, ...], bytes], str]
-"""Writes a commit as the user: tree, parents, message."""
+"""A function that writes a commit as the user, given tree, parents and message."""
 
 
 def commits_of(
     git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, tip: str | None, merged: Merged
 ) -> MadeCommits | LandReport:
-    """Make the commits to land, in the depot only; return a report if one of the run's commits conflicts."""
+    """Make the commits to land, only in the depot; return a report if a commit of the run conflicts."""
     if target.how is How.SQUASH or (target.how is How.MERGE and request.base is None):
         parents = tuple(filter(None, (tip,)))
         return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)
@@ -76,7 +76,10 @@ def _replay_commits(
     for commit in _own_commits(git, request):
         merge, _ = merge_change(git, before, commit, tree)
         if merge.conflicts:
-            why = f"commit {commit[:12]} of the run does not apply alone; try the whole change: --how squash"
+            why = (
+                f"commit {commit[:12]} of the run cannot be applied alone; land the whole change as one: "
+                "--how squash"
+            )
             return LandReport(
                 LandStatus.CONFLICT,
                 conflicts=tuple(Conflict(decode_path(name), why) for name in merge.conflicts),
@@ -85,12 +88,12 @@ def _replay_commits(
             tree, words = merge.tree, git.must("log", "-1", "--format=%B", commit).out
             last = _commit(write, tree, (last,) if last else (), words.decode("utf-8", "replace"), target)
         before = commit
-    assert last is not None  # an empty change was reported before
+    assert last is not None  # a landing with an empty change was already reported
     return MadeCommits(last, tree)
 
 
 def _own_commits(git: Git, request: LandRequest) -> list[str]:
-    """Return the run's commits, oldest first; only the result if its history does not begin at the
+    """Return the run's commits, oldest first; only the final commit if its history does not begin at the
     snapshot."""
     old, new = checked_object(request.snapshot_commit), checked_object(request.final_commit)
     if not git.ask("merge-base", "--is-ancestor", old, new).ok:
@@ -99,8 +102,8 @@ def _own_commits(git: Git, request: LandRequest) -> list[str]:
     if len(found) > MOST:
         raise GitRefusal(
             f"the run made {len(found)} commits",
-            why=f"at most {MOST} are replayed",
-            fix="combine them into one: --how squash",
+            why=f"at most {MOST} commits are replayed",
+            fix="combine the commits into one: --how squash",
         )
     return found or [new]
 
@@ -110,7 +113,7 @@ def _commit(write: CommitWriter, tree: str, parents: tuple[str, ...], words: str
 
 
 def explain_merge(git: Git, request: LandRequest, tip: str | None, report: LandReport) -> LandReport:
-    """Explain a merge that conflicts or changes nothing: `nothing to land` if the change had landed before.
+    """Return a report on a merge with conflicts or no change: `nothing to land` if the change landed before.
 
     Other merges are not passed here: a change that was landed and reverted merges cleanly, and lands again.
     """
@@ -119,14 +122,16 @@ def explain_merge(git: Git, request: LandRequest, tip: str | None, report: LandR
     commit, words = _find_landed(git, request, tip)
     back = bool(commit) and report.status is LandStatus.CONFLICT and _is_reverted(git, commit, tip)
     if commit and not back:
-        return LandReport(LandStatus.NOTHING, already=f"it has already landed, found by {words}", commit="")
+        return LandReport(
+            LandStatus.NOTHING, already=f"the change has already landed, found by {words}", commit=""
+        )
     if report.status is LandStatus.NOTHING:
         return replace(report, already="your tree already has the same content")
     return report
 
 
 def _is_reverted(git: Git, commit: str, tip: str) -> bool:
-    """Whether a later commit states that it reverts this one, and was not itself reverted."""
+    """Whether a later commit states that it reverts this commit, and was not reverted itself."""
     options = ("--fixed-strings", f"--grep=This reverts commit {commit}", "-n", "1", "--format=%H")
     later = git.text("log", *options, tip, f"^{commit}")
     return bool(later) and not _is_reverted(git, later, tip)
@@ -172,12 +177,12 @@ LOOK_S = 0.1
 
 
 class CalledOffError(Exception):
-    """The landing was called off before its first write."""
+    """The error that a landing was called off before its first write."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A merge that is ready to be written. `ours`: git on an index of the user's files before the merge."""
+    """A merge ready to be written. `ours`: git with an index of the user's files as before the merge."""
 
     tree: str
     changes: tuple[Change, ...]
@@ -185,7 +190,7 @@ class _Ready:
 
 
 _Way = tuple[LandingJournal, CalledOff]
-"""The journal that writes a landing, and the check whether it was called off."""
+"""The journal that writes a landing, and the function that tells whether the landing was called off."""
 
 
 @translate_os_errors("the landing")
@@ -199,8 +204,8 @@ def land(
 ) -> LandReport:
     """Merge the result into the tree around `project` and write the differences as unstaged edits.
 
-    One landing at a time per tree; the next one waits. Raises GitRefusal for a tree that cannot be read. The
-    tree stays byte for byte the same after an error and after every status except `landed`.
+    Landings in one tree run one after another. Raises GitRefusal for a tree that cannot be read. The tree
+    stays byte for byte the same after an error and after every status except `landed`.
     """
     seen = open_project(project, request.environ, request.repo_id)
     recovered = None
@@ -216,7 +221,7 @@ def land(
 
 @translate_os_errors("repairing an earlier landing")
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
-    """Repair what an interrupted landing left; return what was done, None if nothing needed repair."""
+    """Repair what an interrupted landing left. Return what was done, or None if no repair was needed."""
     seen = open_project(project, environ)
     with lock_tree(seen.top, is_never_called_off):
         return _open_journal(seen, lambda name: None).recover()
@@ -256,7 +261,7 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
 def merge_result(
     depot: Depot, request: LandRequest, ours_tree: str, store: CommitStore | None = None
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
-    """Merge the run's result into this tree and list the changes; return a report if the landing ends
+    """Merge the run's result into this tree and list the changes. Return a report instead if the landing ends
     here."""
     git = depot.git(request.repo_id)
     merge, theirs = merge_change(git, request.snapshot_commit, request.final_commit, ours_tree, store)
@@ -271,7 +276,7 @@ def merge_result(
 
 
 def not_passed(gate: LandingGates) -> LandReport:
-    """Return the report of a landing that writes nothing: its gates failed or a user must approve first."""
+    """Return the report of a landing that writes nothing: gates failed or a user must approve first."""
     return LandReport(LandStatus.HELD if gate.held else LandStatus.GATE_FAILED, (), gate.held, gate)
 
 
@@ -282,13 +287,14 @@ def _write(seen: GitProject, depot: Depot, merged: _Ready, way: _Way) -> None:
         names = tuple(change.path for change in merged.changes if change.new_mode != "000000")
         stage_files(depot, seen, merged.tree, names, journal.new)
         steps = journal.plan(steps_of(seen.top, merged.changes))
-        # Queried after the identities were recorded: git sees an earlier edit, the identity shows a later
-        # one.
+        # Query git after recording the identities: git sees edits made before, and an identity reveals edits
+        # made later.
         edited = set(split_nul(merged.ours.must("ls-files", "-z", "-m", "-d").out))
         for change in merged.changes:
             if change.path in edited:
                 raise TreeChanged(os.fsdecode(change.path))
-        unless_called_off(called_off)  # the last check: after this, the landing is completed
+        # last check whether the landing was called off: after this, it is completed
+        unless_called_off(called_off)
     except Exception:
         journal.recover()
         raise
@@ -300,8 +306,8 @@ def _make_conflict_report(conflicts: tuple[Conflict, ...]) -> LandReport:
 
 
 def _open_journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
-    """Return the journal, in the git dir; in the tree if that is on another file system: renames cannot
-    cross."""
+    """Return the journal, in the git directory, or in the tree if the git directory is on another file
+    system, because a rename cannot cross file systems."""
     same = os.stat(seen.git_dir).st_dev == os.stat(seen.top).st_dev
     folder = seen.git_dir / "pancode-land" if same else seen.top / ".pancode-land"
     return LandingJournal(folder, seen.top, checkpoint)
@@ -309,7 +315,7 @@ def _open_journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
 
 @contextmanager
 def lock_tree(top: Path, called_off: CalledOff) -> Iterator[None]:
-    """Lock the tree's folder itself: this leaves no file, and works for every coordinator on the computer."""
+    """Lock the tree's folder itself: no file remains, and all coordinators on this computer respect it."""
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         while not _try_lock(handle):

@@ -1,4 +1,4 @@
-"""The ten gates of admission and their ORDER. Gates only judge; what they judge was resolved before."""
+"""The ten admission gates and their ORDER. Gates only judge facts that were resolved before."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ORDER: Mapping[str, Gate] = {
 OWNERS = frozenset(
     {"drain", "recursion", permission.SAFETY, capacity.BUDGET, permission.AGENT, capacity.ROUTING}
 )
-"""The gates whose fixes are settings that only the owner may change."""
+"""The gates whose refusals are fixed by settings that only the owner may change."""
 _NOT_FOR_RUNS = "this needs the user who started"
 _ASK = "; or add --ask to wait in the inbox for approval"
 NAMES: tuple[str, ...] = tuple(ORDER)
 
 
 UNTIL_MS = "until_ms"
-"""The key in a refusal's details for the time at which the refusal ends by itself."""
+"""The key, in a refusal's details, of the time at which the refusal ends by itself."""
 
 
 CHANGING = ("drain", capacity.BUDGET, capacity.ROUTING)
@@ -41,13 +41,13 @@ CHANGING = ("drain", capacity.BUDGET, capacity.ROUTING)
 
 
 def judge(plan: Plan, view: AdmissionView, names: Sequence[str] = NAMES) -> tuple[GateVerdict, ...]:
-    """Return the verdicts of these gates, in the order of ORDER, also after a refusal."""
+    """Return the verdicts of these gates, in ORDER; gates after a refusal are judged, too."""
     verdicts = tuple(gate(plan, view) for name, gate in ORDER.items() if name in names)
     return verdicts if view.parent is None else tuple(_for_a_run(v, view.parent.run) for v in verdicts)
 
 
 def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
-    """Replace a fix that names a setting of the owner: the dispatching run should request less."""
+    """Replace a fix that only the owner can make by the advice that run `parent` should request less."""
     if not verdict.fix or verdict.gate not in OWNERS:
         return verdict
     return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not the run; request less")
@@ -55,13 +55,13 @@ def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
 
 def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateVerdict | None:
     """Return the first refusal, which decides; None if all gates let the run pass. `ask`: a user must approve
-    the run before it begins, so refusals that a user may lift do not count."""
+    the run before it begins, so refusals that an approval lifts do not count."""
     refusals = (verdict for verdict in verdicts if not verdict.passed)
     return next((verdict for verdict in refusals if not (ask and verdict.lifts)), None)
 
 
 def refusal_error(verdict: GateVerdict, takes_ask: bool = False) -> RefusedError:
-    """Return the error for this refusal. `takes_ask`: the caller's command has `--ask`."""
+    """Return the error for this refusal. `takes_ask`: the caller's command has the option `--ask`."""
     may_lift = verdict.lifts and not verdict.code and not verdict.fix.startswith(_NOT_FOR_RUNS)
     return RefusedError(
         verdict.words,

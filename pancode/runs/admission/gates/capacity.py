@@ -1,4 +1,4 @@
-"""Gates 8 and 10: whether the budget suffices, and whether some node could take the run, now or later."""
+"""Gates 8 and 10: whether the budget suffices, and whether a node could execute the run, now or later."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pancode.runs.request import AdmissionView, ScopeView
 BUDGET = "budget"
 MOST_NAMED = 3
 MORE_USD = Decimal(1)
-"""The smallest raise, in USD, that is proposed if a session has used its whole budget."""
+"""The smallest raise, in USD, proposed when a session has used its whole budget."""
 
 
 DO_IT_THERE = "do the work in that run itself, or start that run with a larger --budget"
@@ -55,7 +55,7 @@ def judge_budget(plan: Plan, view: AdmissionView) -> GateVerdict:
 
 
 def used_up(scope: ScopeView) -> GateVerdict:
-    """Return the refusal of a run for which its session has no budget left."""
+    """Return the refusal of a run whose session has no budget left."""
     balance, ceiling = scope.balance, scope.ceilings.usd
     words = (
         f"Dispatch blocked: the budget is used up for {balance.scope.replace(':', ' ')} "
@@ -65,12 +65,12 @@ def used_up(scope: ScopeView) -> GateVerdict:
 
 
 def _room_for(scope: ScopeView, due: books.Amount) -> str:
-    """Return the commands that make room: release a reservation, or raise the ceiling."""
+    """Return the commands that free enough budget: release a reservation, or raise the ceiling."""
     return "; or ".join((*scope.frees[:1], _format_raise(scope, due)))
 
 
 def _format_raise(scope: ScopeView, due: books.Amount) -> str:
-    """Return the command that raises the ceiling just enough, in the first currency that lacks room."""
+    """Return the command that raises the ceiling just enough, in the first of USD, tokens and minutes."""
     balance, ceilings = scope.balance, scope.ceilings
     if books.is_workflow(balance.scope):
         return "start the remaining work with a larger --budget; see: pancode budget show"
@@ -87,7 +87,7 @@ def _format_raise(scope: ScopeView, due: books.Amount) -> str:
 
 
 def _format_room(view: AdmissionView) -> str:
-    """Return what is left in each currency, as text, from the first scope with a ceiling in it."""
+    """Return the free amount of each currency, as text, from the first scope with a ceiling for it."""
     left: list[tuple[str, str]] = []
     for scope in view.scopes:
         free, listed = _free(scope), {currency for currency, _ in left}
@@ -100,7 +100,7 @@ def _format_room(view: AdmissionView) -> str:
 
 
 def _free(scope: ScopeView) -> dict[str, str]:
-    """Return the free amount of the scope in each currency."""
+    """Return the free amount of the scope in each currency that has a ceiling, as text."""
     balance, ceilings, free = scope.balance, scope.ceilings, {}
     if ceilings.usd is not None:
         free["usd"] = f"${ceilings.usd - balance.spent_usd - balance.reserved_usd:.2f} of ${ceilings.usd:.2f}"
@@ -127,7 +127,7 @@ def _judge_model(plan: Plan) -> GateVerdict | None:
         return make_refusal(
             ROUTING,
             f"Dispatch blocked: runtime {runtime.name} cannot use an endpoint of a node",
-            f"--runtime native, or another one of {', '.join(sorted(RUNTIME_WIRES))}",
+            f"use --runtime native, or another one of {', '.join(sorted(RUNTIME_WIRES))}",
         )
     provider = foreign_provider(ref, runtime) if plan.wanted is None else None
     if ref is not None and provider is not None:
@@ -140,7 +140,7 @@ def _judge_model(plan: Plan) -> GateVerdict | None:
         return make_refusal(
             ROUTING,
             f"Dispatch blocked: runtime {runtime.name} has no default model",
-            "add --model; or for all runs: pancode config set models.worker MODEL (pancode models)",
+            "add --model; or for all runs: pancode config set models.worker MODEL (list: pancode models)",
         )
     return None
 
@@ -174,8 +174,8 @@ def _judge_nodes(plan: Plan) -> GateVerdict:
 
 
 def _list_warnings(plan: Plan, candidates: list[Candidate]) -> tuple[list[str], list[str]]:
-    """Return warnings, and the commands that fix them. A reasoning level in the settings is a wish for all
-    runs; a runtime that does not support it ignores it."""
+    """Return warnings, and the commands that fix them. A reasoning level in the settings is a preference for
+    all runs; a runtime that does not support it ignores it."""
     odd, fixes = [], []
     if plan.unasked is not None:
         name = plan.runtime.name
@@ -196,7 +196,7 @@ def _list_warnings(plan: Plan, candidates: list[Candidate]) -> tuple[list[str], 
 
 
 def _format_candidates(candidates: list[Candidate]) -> str:
-    """Return each node with its reason; nodes with an equal reason are named together."""
+    """Return why nodes cannot take the run, as text; nodes with the same reason are listed together."""
     by_reason: dict[str, list[str]] = {}
     for one in candidates:
         by_reason.setdefault(one.why.replace(one.name, "each"), []).append(one.name)

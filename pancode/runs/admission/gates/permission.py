@@ -1,4 +1,4 @@
-"""Gates 7 and 9: what the safety level and the agent's definition allow, and what enforces it."""
+"""Gates 7 and 9: what the safety level and the agent's definition allow, and how this is enforced."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pancode.runs.request import AdmissionView, Parent
 
 
 def find_forbidden_command(plan: Plan) -> str | None:
-    """Return the first forbidden command and its rule; None: none. Paths are checked in the result."""
+    """Return the first forbidden command and its rule; None: none. Paths are checked in the run's result."""
     rules = plan.rules.commands
     if not rules:
         return None
@@ -43,7 +43,7 @@ def find_forbidden_command(plan: Plan) -> str | None:
 
 
 def _list_commands(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield the commands of setup, gates, score and the user's own script, each in shell syntax."""
+    """Yield the kind and the shell text of each command: setup, gates, score and the user's own script."""
     yield from (("setup", shlex.join(argv)) for argv in plan.setup)
     yield from (("verify", shlex.join(argv)) for argv in plan.gates)
     score = request_rules.choose_score(plan.request)
@@ -67,13 +67,13 @@ def judge_safety(plan: Plan, view: AdmissionView) -> GateVerdict:
         return make_refusal(
             SAFETY,
             f"Dispatch blocked: {run} and cannot start one with {safety}",
-            f"use --safety {parent.safety}, or dispatch it yourself",
+            f"use --safety {parent.safety}, or dispatch the run yourself",
         )
     if ActionClass.DISPATCH not in ALLOWED[safety] and not plan.talks:
         return make_refusal(
             SAFETY,
             f"Dispatch blocked: safety {safety} only reads, and cannot start runs",
-            "read-only work: --safety auto-edit --agent scout; a change: --safety auto-edit",
+            "for read-only work: --safety auto-edit --agent scout; for a change: --safety auto-edit",
         )
     broken = find_forbidden_command(plan)
     if broken is not None:
@@ -81,7 +81,10 @@ def judge_safety(plan: Plan, view: AdmissionView) -> GateVerdict:
         return make_refusal(SAFETY, f"Dispatch blocked: {broken}", fix)
     looping = _judge_loop(plan, view)
     if looping is not None and looping.refuses and (parent is not None or not plan.request.confirmed):
-        fix = f"fix the cause; or add --yes, or: pancode admin breakers --reset {looping.name}"
+        fix = (
+            "fix the cause; or add --yes, or close the breaker: pancode admin breakers --reset "
+            f"{looping.name}"
+        )
         words = f"Dispatch blocked: {looping.words}"
         return replace(make_refusal(SAFETY, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
     verdict = _judge_enforcement(plan, parent is None or parent.unheld)
@@ -97,7 +100,7 @@ def judge_safety(plan: Plan, view: AdmissionView) -> GateVerdict:
 
 
 def _judge_loop(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
-    """Return the loop breaker's verdict; None for a user's own command, in which no agent could loop."""
+    """Return the loop breaker's verdict; None for a user's own command, as only agents can loop."""
     if plan.runtime.own:
         return None
     return judge_loop(view.ended, plan.agent.name, plan.request.task)
@@ -105,7 +108,7 @@ def _judge_loop(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
 
 def is_accepted(plan: Plan, parent: Parent | None) -> bool:
     """Whether the run is recorded as one whose rules need no enforcement. Also true for a user's own command
-    that a run starts: placement and node do not know that parent."""
+    that a run starts, as placement and node do not know the parent run."""
     request = plan.request
     if parent is not None and not parent.unheld:
         return False
@@ -115,7 +118,7 @@ def is_accepted(plan: Plan, parent: Parent | None) -> bool:
 
 def _judge_enforcement(plan: Plan, may_allow: bool) -> GateVerdict:
     """Judge what enforces the run's rules on each candidate node: a sandbox, the runtime, or nothing.
-    `may_allow`: only an owner may allow unenforced rules, not a run that is itself subject to rules."""
+    `may_allow`: whether the dispatcher may allow unenforced rules; a run with rules of its own may not."""
     needs, fitting = _find_needs(plan, may_allow), [c for c in plan.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
     if not (enough if fitting else needs.enough(None)):
@@ -124,7 +127,7 @@ def _judge_enforcement(plan: Plan, may_allow: bool) -> GateVerdict:
         return make_refusal(
             SAFETY,
             f"Dispatch blocked: nothing can enforce {needs.rule} on runtime {needs.kind.name}{why}",
-            "use another runtime, a lower --safety, or add --allow-told-only",
+            "use another runtime or a lower --safety, or add --allow-told-only",
         )
     holders = {needs.by(c.isolation) for c in enough} or {needs.by(None)}
     rule, left = needs.rule, [c.name for c in fitting if c not in enough]
@@ -143,7 +146,7 @@ def _judge_enforcement(plan: Plan, may_allow: bool) -> GateVerdict:
 
 
 def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
-    """Warn that without a sandbox the runtime runs no commands at auto-edit, and so no tests."""
+    """Return a warning if the runtime, without a sandbox, runs no commands and so no tests at auto-edit."""
     bare = [c for c in enough if c.isolation is not Isolation.SANDBOX]
     if needs.has_shell(None) or not bare:
         return None
@@ -175,7 +178,7 @@ NEVER_LANDS = "changes are not landed automatically (dispatch.land: never)"
 NEVER_FIX = "omit --land, review the change, then: pancode land RUN"
 NEEDS_YES = "needs_yes"
 ASK = "; or add --ask to wait in the inbox"
-"""NEEDS_YES is the code of a refusal that a user's approval lifts; ASK is appended to its fix."""
+"""NEEDS_YES: code of a refusal that a user's approval lifts; ASK is appended to the fix of such a refusal."""
 
 
 def judge_agent(plan: Plan, view: AdmissionView) -> GateVerdict:
@@ -207,7 +210,7 @@ def _switched_off(plan: Plan) -> GateVerdict | None:
 
 
 def _judge_approval(plan: Plan, view: AdmissionView) -> GateVerdict | None:
-    """Refuse a confirmatory agent without a user's approval of the dispatch; a run cannot give it."""
+    """Refuse an agent that needs a user's approval of each dispatch if there is none; runs cannot approve."""
     agent, runtime = plan.agent, plan.runtime.name
     if agent.autonomy is not Autonomy.CONFIRMATORY:
         return None
@@ -256,16 +259,16 @@ def _judge_sampling(plan: Plan) -> GateVerdict | None:
 
 
 def _without_fleet(plan: Plan) -> GateVerdict | None:
-    """Warn if an orchestrator's runtime cannot use the fleet's tools."""
+    """Return a warning if an orchestrator's runtime cannot use the fleet's tools."""
     agent, name = plan.agent, plan.runtime.name
     if not (agent.leads and plan.request.turns) or name in ABLE:
         return None
-    words = f"agent {agent.name} has no fleet tools on {name}: it can only read and plan"
+    words = f"agent {agent.name} has no fleet tools on {name}, so it can only read and plan"
     return make_warning(AGENT, words, f"use --runtime {', or '.join(sorted(ABLE))}")
 
 
 def _judge_tier(plan: Plan) -> GateVerdict | None:
-    """Warn or refuse if the model is below its agent's tier; strict tiers refuse an unknown tier, too."""
+    """Warn or refuse if the model is below its agent's tier; strict tiers also refuse an unknown tier."""
     agent, found, ref = plan.agent, plan.tiered, plan.ref
     if agent.tier is Tier.ANY or ref is None or found is None:
         return None
@@ -275,14 +278,14 @@ def _judge_tier(plan: Plan) -> GateVerdict | None:
         return None
     what = found.tier or "of an unknown tier"
     words = f"agent {agent.name} requires a {agent.tier} model, but {ref.text} is {what}: {found.why}"
-    fix = f"choose a more capable one with --model, or set its tier in models.tiers: {ref.text}"
+    fix = f"choose a more capable model with --model, or set its tier in models.tiers: {ref.text}"
     if plan.defaults.strict_tiers:
         return make_refusal(AGENT, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
     return make_warning(AGENT, f"{words}; {_describe_agent(plan)}", fix)
 
 
 def _judge_outside(plan: Plan) -> GateVerdict | None:
-    """Refuse a user's command about the node itself if a sandbox would hide the node from it."""
+    """Refuse a user's command about the node itself if a sandbox would hide the node from the command."""
     request, agent = plan.request, plan.agent
     writes = rule_of(plan.mode, plan.safety, agent.read_only) != READ_ONLY
     if not plan.needs_sandbox or not is_on_the_machine(
@@ -297,7 +300,7 @@ def _judge_outside(plan: Plan) -> GateVerdict | None:
         why, fix = "the parent run works only in a sandbox, and so must everything that it starts", ""
     elif agent.isolations is not AgentIsolation.CONTAINER:
         network = "only a sandbox can block the network, as --network or your pansafety.yaml requires"
-        why, fix = network, "omit --network, or run the command in a repository, where it has a sandbox"
+        why, fix = network, "omit --network, or run the command in a repository, where a sandbox is used"
     words = (
         f"Dispatch blocked: {why}; a command for the node itself (--workspace none) runs outside the sandbox"
     )

@@ -14,7 +14,7 @@ from pancode.runs.request import AdmissionView
 
 
 def judge_mode(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Judge whether this mode may dispatch, and whether a run stays within its parent's mode."""
+    """Judge whether this mode may dispatch, and whether a child run stays within its parent's mode."""
     mode, parent = plan.mode, view.parent
     if plan.request.scouts and plan.agent.read_only:
         return make_pass("mode", f"mode {mode}: a scout only reads, which every mode allows")
@@ -31,14 +31,14 @@ def judge_mode(plan: Plan, view: AdmissionView) -> GateVerdict:
         return make_refusal(
             "mode",
             f"Dispatch blocked: run {parent.run} has mode {parent.mode} and cannot start one with {mode}",
-            f"use --mode {parent.mode}, or dispatch it yourself",
+            f"use --mode {parent.mode}, or dispatch the run yourself",
         )
     how = "dispatches" if mode in MODE_DISPATCHES else "reads only, and dispatches nothing"
     return make_pass("mode", f"mode {mode} {how}")
 
 
 def judge_mutation(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Judge whether an agent that changes files may run in this mode."""
+    """Judge whether the chosen agent may change files in this mode and under this parent run."""
     agent, mode = plan.agent, plan.mode
     if agent.read_only:
         return make_pass("mutation", f"agent {agent.name} is read-only")
@@ -54,7 +54,7 @@ def judge_mutation(plan: Plan, view: AdmissionView) -> GateVerdict:
         return make_refusal(
             "mutation",
             f"Dispatch blocked: run {view.parent.run} is read-only, but agent {agent.name} changes files",
-            "dispatch it yourself",
+            "dispatch the run yourself",
         )
     return make_pass("mutation", f"mode {mode} lets agent {agent.name} change files")
 
@@ -71,7 +71,7 @@ def judge_drain(plan: Plan, view: AdmissionView) -> GateVerdict:
 
 
 def judge_recursion(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Judge whether runs may start runs at this depth; a user's own dispatch is level 1."""
+    """Judge whether a run may be nested this deeply; a run that a user dispatches is level 1."""
     level = plan.request.depth + 1
     if level > view.max_depth:
         return make_refusal(
@@ -80,7 +80,7 @@ def judge_recursion(plan: Plan, view: AdmissionView) -> GateVerdict:
             "do the work in the parent run, or raise dispatch.max_depth (PANCODE_DISPATCH_MAX_DEPTH)",
             lifts="policy",
         )
-    return make_pass("recursion", f"level {level} of at most {view.max_depth}")
+    return make_pass("recursion", f"nesting level {level} of at most {view.max_depth}")
 
 
 _LARGEST_WORKSPACE: dict[str, object] = {
@@ -93,7 +93,7 @@ _LARGEST_WORKSPACE: dict[str, object] = {
 
 
 def judge_task(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Judge whether there is a task that can be sent to a node."""
+    """Judge whether the task is not empty, is valid text and is small enough to send to a node."""
     argv, task = plan.request.argv, plan.request.task
     verdict = _judge_command(argv) if argv is not None else _judge_task(task)
     verdict = _limit_commands(plan, verdict) if verdict.passed else verdict
@@ -122,11 +122,11 @@ def _judge_command(argv: tuple[str, ...]) -> GateVerdict:
     if problem:
         words = f"Dispatch blocked: the argument list {problem}"
         return make_refusal("task", words, "pass the long text as a file")
-    return make_pass("task", f"an argument list of {len(argv)} words")
+    return make_pass("task", f"an argument list of {len(argv)} arguments")
 
 
 def _limit_commands(plan: Plan, verdict: GateVerdict) -> GateVerdict:
-    """Refuse more commands than a node runs in one phase."""
+    """Refuse a run with more commands in one phase than a node executes."""
     for what, commands in (("verify", plan.gates), ("setup", plan.setup)):
         if len(commands) > MOST_STEPS:
             words = (
@@ -139,7 +139,7 @@ def _limit_commands(plan: Plan, verdict: GateVerdict) -> GateVerdict:
 
 
 def _limit_job(plan: Plan, verdict: GateVerdict) -> GateVerdict:
-    """Refuse a job that is too large: a node would reject it unread, and the run would never report back."""
+    """Refuse a job that is too large: a node would reject it without reading it, so no end is reported."""
     run = plan.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
     if not may_exceed(run, MAX_ENVELOPE_BYTES):
         return verdict
@@ -166,13 +166,13 @@ _SHOWN = 5
 
 
 def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Warn if a path in the task is outside the project. It is no refusal: a task may mention a path, as a
-    traceback does, without a right to read it; the run's policy and sandbox still apply."""
+    """Warn if a path in the task is outside the project. This gate never refuses: a task may mention a path,
+    as a traceback does, without access to it; the run's policy and sandbox still apply."""
     if plan.project is None and plan.request.workspace is None:
         return make_warning(
             "paths",
             "no repository here: the run gets an empty directory",
-            "change to the repository; for an empty directory: --workspace none",
+            "change to the repository; or, if you want an empty directory: --workspace none",
         )
     if plan.project is None:
         return make_pass("paths", "no project: the run gets an empty directory")
@@ -193,10 +193,11 @@ def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
         return make_warning(
             "paths",
             f"{_format_list(missing)} missing",
-            "this is fine if the run creates it; otherwise check for a typo",
+            "this is fine if the run creates the file; otherwise check for a typo",
         )
     return make_pass(
-        "paths", f"{len(view.paths)} paths named, all inside the project" if view.paths else "no path named"
+        "paths",
+        f"{len(view.paths)} paths named, all inside the project" if view.paths else ("no path is named"),
     )
 
 

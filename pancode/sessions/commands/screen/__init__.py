@@ -1,1 +1,1 @@
-"""The chat on a whole terminal screen; pipes use the line chat."""
+"""The chat on a full terminal screen; pipes use the line chat."""

@@ -1,4 +1,4 @@
-"""The screen of the chat with one session: its keys, updates, and the lines around the conversation."""
+"""The screen of the chat with one session: keys, updates, and the lines above and below the conversation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
 
 PAINT_MS, CALM = 50, 2
-"""The least milliseconds between two repaints, and the least multiple of the last repaint's duration."""
+"""The least milliseconds between two repaints, and the least ratio of this pause to a repaint's duration."""
 HELP = """\
 Enter sends, Ctrl-J begins a new line. Esc ends the turn at work. Ctrl-D leaves, and nothing ends.
 Tab goes to a question, and its keys answer it; one of them alone in the field, and Enter, does so, too.
@@ -59,7 +59,7 @@ KEYS = {
 
 
 class ChatScreen(SteadyPage):
-    """The chat's screen. `by`: the user. `first`: a message to send at once."""
+    """The screen of a chat. `by`: the user. `first`: a message to send at once."""
 
     CSS = (
         """
@@ -101,11 +101,11 @@ class ChatScreen(SteadyPage):
         self._note: tuple[str, str] = ("", "")
         self._replies: CardAnswer | None = None
         self._agreed = False
-        """Whether the user's last approval was for a change, which the coordinator has not refused."""
+        """Whether the user's last approval was of a change, and the coordinator has not refused it."""
         self._sure: Any = None
-        """The question to which the user has answered "always" once; a second time confirms it."""
+        """The question that the user answered with "always" once; a second "always" confirms it."""
         self._card_ms = 0
-        """When the card's question appeared."""
+        """When the question on the card appeared."""
         self._leaves = False
         self._live = 0
         """How many other runs are at work."""
@@ -190,8 +190,8 @@ class ChatScreen(SteadyPage):
         self._draw_frame()
 
     def _take(self, part: Part) -> None:
-        """Show a part of the conversation. A message in it whose response was lost has arrived, so remove it
-        from the field."""
+        """Show a part of the conversation. A message in it whose response was lost has arrived after all, so
+        remove that message from the field."""
         if isinstance(part, HeardMessage) and part.by == self._by:
             text = part.text.strip()
             if text in self.controller.unsure:
@@ -209,7 +209,7 @@ class ChatScreen(SteadyPage):
             self._state, self._since_ms = state, self._clock.mono_ms()
             if state in OVER and failed:
                 self.talk.tell(f"{state}: {shape['reason']}   why: pancode why {shape['run']}", "failed")
-        if not isinstance(self.card.asks, Consent):  # A thread waits for the answer to a Consent.
+        if not isinstance(self.card.asks, Consent):  # A thread waits for the user's answer to a Consent.
             self._show_question(shape["asks"])
 
     def _take_begun(self, begun: QueuedAnswer) -> None:
@@ -241,7 +241,7 @@ class ChatScreen(SteadyPage):
             self._state = ""
 
     def _show_question(self, question: Any) -> None:
-        """Show the question; keys that were meant for the previous one do not answer it."""
+        """Show the question; keys pressed for the previous question do not answer it."""
         if self.card.show(question):
             self._card_ms = self._key_ms = self._clock.mono_ms()
             self._reply_to(None)
@@ -251,7 +251,7 @@ class ChatScreen(SteadyPage):
     # -- drawing ---------------------------------------------------------------------------------------
 
     def _wants_paint(self) -> None:
-        """Schedule a repaint: the first at once, later ones after a pause that lets keys go first."""
+        """Schedule a repaint: the first one at once, later ones after a pause in which keys are handled."""
         if not self._paints:
             self._paints = True
             # A Textual timer that is late when it starts never fires, which would freeze the screen.
@@ -301,7 +301,7 @@ class ChatScreen(SteadyPage):
         lasts = f"  {clock}" if self._state in ("works", "asks") else ""
         if not self.shape.get("heard", True):
             node, sign, lasts = escape_line(self.shape["node"] or ""), "unknown", ""
-            words = f"{node} is unreachable; its turn is assumed to continue"
+            words = f"{node} is unreachable; the turn on it is assumed to continue"
         if self._away_ms is not None:
             sign, lasts = "unknown", f"  {format_clock((now - self._away_ms) // 1000)}"
             words = "the coordinator is unreachable; your text is kept here"
@@ -331,7 +331,7 @@ class ChatScreen(SteadyPage):
             self.dismiss(0)
 
     def action_clear_or_leave(self) -> None:
-        """Ctrl-C: copy the selection, else clear the field, else leave on a second press."""
+        """Ctrl-C: copy any selection; else clear the field; if it is empty, leave on a second press."""
         selected = self.get_selected_text()
         if selected:
             self.app.copy_to_clipboard(selected)
@@ -342,11 +342,11 @@ class ChatScreen(SteadyPage):
         elif self._leaves:
             self.dismiss(0)
         else:
-            self._leaves, self._note = True, ("press Ctrl-C again to leave; nothing ends", "")
+            self._leaves, self._note = True, ("press Ctrl-C again to leave; the session continues", "")
         self._draw_frame()
 
     def action_other(self) -> None:
-        """Tab: take the suggestion, else switch between the field and the card."""
+        """Tab: accept the suggestion, if any; else switch between the field and the card."""
         if self._popup.display:
             self.field._take_suggestion()
         elif self.card.asks is not None and self.focused is not self.card:
@@ -355,7 +355,7 @@ class ChatScreen(SteadyPage):
             self.set_focus(self.field)
 
     def action_escape(self) -> None:
-        """Esc: close what is open, else cancel the current turn."""
+        """Esc: close what is open, if anything is; else cancel the current turn."""
         if self._find.display:
             self._find.close()
             self.view.mark(None)
@@ -375,7 +375,7 @@ class ChatScreen(SteadyPage):
         self._draw_frame()
 
     def action_choose(self, what: str) -> None:
-        """Select another mode or level with `ChosenTerms`; it is sent after a pause in typing."""
+        """Select another mode or level with `ChosenTerms`, which sends the choice after a pause in typing."""
         getattr(self.terms, what)()
         self._draw_frame()
 
@@ -387,7 +387,7 @@ class ChatScreen(SteadyPage):
             self.view.redraw(one)
 
     def action_undo(self) -> None:
-        """Undo the change approved here, but only once: the newest change may be another user's."""
+        """Undo the change approved here, at most once: the newest change may then be another user's."""
         if self._agreed:
             self._enter("/settings undo")
         self._agreed = False
@@ -411,7 +411,7 @@ class ChatScreen(SteadyPage):
         self.view.mark_next(by)
 
     def action_copy(self) -> None:
-        """Copy the marked block, or the last answer if none is marked."""
+        """Copy the marked block, or the last answer if no block is marked."""
         answers = [one for one in self.talk.blocks if isinstance(one, AnswerBlock)]
         block = self.view.marked or (answers[-1] if answers else None)
         if block is not None:
@@ -473,7 +473,7 @@ class ChatScreen(SteadyPage):
         if self.controller.run or self._state == "begins":
             if self.controller.run:
                 self.terms.send()
-            self.controller.say(text)  # If the session is starting, this is sent after it has started.
+            self.controller.say(text)  # If the session is starting, the line is sent after the start.
         else:
             self._state, self._since_ms = "begins", self._clock.mono_ms()
             self.controller.begin(text, self.terms.first())
@@ -528,10 +528,10 @@ class ChatScreen(SteadyPage):
             return
         if isinstance(question, Consent):
             question.answer.put(how == "yes")
-            # The agent's question that waited behind the Consent.
+            # Shows the agent's question that waited until the Consent was answered.
             self._show_question(self.shape.get("asks"))
         elif how == "yes" and question["kind"] == "landing":
-            # A landing may run gates for minutes, so it runs separately and a panel shows its result.
+            # A landing may run gates for minutes, so a separate thread runs it and a panel shows the result.
             self._run_command(TypedCommand(COMMANDS["/approve"], (question["run"], *question["yes"])))
         elif how == "choice":
             self.controller.do(lambda acts: acts.decide(question, "words", answered.choice))
@@ -542,15 +542,15 @@ class ChatScreen(SteadyPage):
         self.set_focus(self.field)
 
     def _reply_to(self, answered: CardAnswer | None) -> None:
-        """Use the next message as the answer to this question, or as the reason of a denial."""
+        """Use the next message as the answer to this question, or as the reason for a denial."""
         self._replies = answered
         self._sign.update("\u276f " if answered is None else "? ")
         if answered is not None:
-            self._note = ("your next message answers this question; Esc cancels that", "")
-        self.set_focus(self.field)  # Move the focus now: the next key is not meant for the card.
+            self._note = ("your next message answers this question; press Esc to cancel that", "")
+        self.set_focus(self.field)  # Move the focus now, as the next key is not meant for the card.
 
     def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:
-        """Copy and show the link's address without opening it, as its text may hide the target."""
+        """Copy and show the link's address without opening it, as the link's text may disguise the target."""
         self.app.copy_to_clipboard(escape_line(event.href))
         self._note = (f"copied {escape_line(event.href)}", "")
         self._draw_frame()

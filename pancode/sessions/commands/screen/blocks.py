@@ -1,4 +1,4 @@
-"""Draws the conversation: one widget per block, for the newest blocks only, following the end."""
+"""Draws the conversation: one widget per block, for the newest blocks only; the view scrolls with the end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TalkView > .panel { border-left: solid ansi_bright_black; padding: 0 1; }
 
 
 def plain_markdown() -> MarkdownIt:
-    """Return a parser that hides nothing: tags and images stay text, invisible characters show."""
+    """Return a parser that hides nothing: tags and images stay text, invisible characters are visible."""
     parser = MarkdownIt("gfm-like", {"html": False}).disable("image")
     parser.core.ruler.push("plain", _make_plain)
     return parser
@@ -55,7 +55,7 @@ def _make_plain(state: StateCore) -> None:
 
 
 class UserBar(Horizontal):
-    """A user's messages. `named`: with the name, because it is not the user of this terminal."""
+    """A user's messages. `named`: shown with the user's name, because it is not the user of this terminal."""
 
     def __init__(self, block: transcript.UserBlock, named: bool) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class UserBar(Horizontal):
 
 
 class AnswerText(Markdown):
-    """An answer that may grow. A link's address is shown and never opened."""
+    """An answer that may grow. The address of a link is shown and never opened."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, parser_factory=plain_markdown, open_links=False)
@@ -88,7 +88,7 @@ class AnswerText(Markdown):
 
 
 class CallsRow(Static):
-    """Tool calls on one line; when open, one line per call with its diff or output."""
+    """Tool calls on one line; when opened, one line per call with its diff or output."""
 
     def __init__(self, block: transcript.CallsBlock) -> None:
         super().__init__(markup=False)
@@ -120,7 +120,7 @@ class OutputText(Static):
 
 
 def widget_of(block: transcript.TalkBlock, by: str) -> Widget:
-    """Return the widget for a block. `by`: the user of this terminal."""
+    """Return the widget that draws a block. `by`: the user of this terminal."""
     match block:
         case transcript.UserBlock():
             return UserBar(block, block.by != by)
@@ -196,7 +196,7 @@ class TalkView(VerticalScroll, can_focus=False):
         return False
 
     def mark(self, block: transcript.TalkBlock | None) -> None:
-        """Mark the block and scroll to it; None removes the mark."""
+        """Mark the block and scroll to it; with None, remove the mark."""
         for one in (self.marked, block):
             if one in self._shown:
                 self._shown[one].set_class(one is block, "-marked")
@@ -214,7 +214,7 @@ class TalkView(VerticalScroll, can_focus=False):
             self.anchor()
 
     def find(self, word: str) -> transcript.TalkBlock | None:
-        """Return the next block with the word, searching upwards from the mark and wrapping."""
+        """Return the next block that contains the text, going up from the mark and wrapping around."""
         at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
         around = [*reversed(self._blocks[:at]), *reversed(self._blocks[at:])]
         wanted = word.casefold()

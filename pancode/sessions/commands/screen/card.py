@@ -1,4 +1,4 @@
-"""The card with a question for the user. An approval names what it shows; typed text never approves."""
+"""The card with a question for the user. An approval names the question shown; typed text never approves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUIET_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class CardAnswer:
-    """The user's answer to a question. `how`: yes, always, no, choice, or words (not typed yet)."""
+    """The user's answer to a question. `how`: yes, always, no, choice, or words (still to be typed)."""
 
     question: Any
     how: str
@@ -33,7 +33,7 @@ class CardAnswer:
 
 
 class AskCard(Static, can_focus=True):
-    """A card with a question. `asks`: from the API, or a `Consent`; None: no question."""
+    """A card with a question. `asks`: a question from the API, or a `Consent`; None: no question."""
 
     def __init__(self, answered: Callable[[CardAnswer], object], typed: Callable[[str], object]) -> None:
         self.asks: Any = None
@@ -41,7 +41,7 @@ class AskCard(Static, can_focus=True):
         self._answered, self._typed = answered, typed
 
     def show(self, question: Any) -> bool:
-        """Show the question; return whether it is new, so that keys pressed before do not answer it."""
+        """Show the question; return whether it is new, so that keys pressed before it do not answer it."""
         other = bool(question != self.asks)
         self.asks, self.display = question, question is not None
         if other and question is not None:
@@ -49,7 +49,7 @@ class AskCard(Static, can_focus=True):
         return other
 
     def draw(self) -> None:
-        """Draw the card; its keys are shown while it has the focus."""
+        """Draw the card, with its keys while it has the focus."""
         if self.asks is None:
             return
         question, words, choices = _split_question(self.asks)
@@ -84,7 +84,7 @@ class AskCard(Static, can_focus=True):
         return [("y", "yes", "yes"), ("x", "no", "no")]
 
     def on_key(self, event: events.Key) -> None:
-        """Handle the card's own keys; any other letter, and what follows it, goes to the field."""
+        """Handle the card's own keys; any other character, and those after it, go to the field."""
         how = self._find_answer(event.key) if self.screen.focused is self else None
         if how is not None:
             event.stop()
@@ -94,7 +94,7 @@ class AskCard(Static, can_focus=True):
             self._typed(event.character)
 
     def answer_by(self, text: str) -> CardAnswer | None:
-        """Return the answer if the text is exactly one of the card's keys, else None."""
+        """Return the answer if the text is exactly one of the card's keys; else None."""
         answer = self._find_answer(text) if len(text) == 1 else None
         return None if answer is None or answer.how == "words" else answer
 
@@ -118,10 +118,10 @@ def _split_question(question: Any) -> tuple[str, str, list[str]]:
         return question.title, question.question, []
     titles = {
         "question": "the agent asks you",
-        "call": "the agent requests to run this",
+        "call": "the agent requests to run this command",
         "change": "the agent requests to change this",
     }
-    titles |= {"landing": "the agent requests to land this"}
+    titles |= {"landing": "the agent requests to land this change"}
     return (
         titles.get(question["kind"], "your approval is required"),
         question["words"],

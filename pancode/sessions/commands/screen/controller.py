@@ -1,4 +1,4 @@
-"""Calls the API for the screen, in threads: starts the session, follows it, runs the user's actions."""
+"""Calls the API for the screen, in threads: starts the session, follows it, and runs the user's actions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from pancode.sessions.commands.slash import CommandEnd, TypedCommand, carried_ou
 from pancode.sessions.commands.terms import Terms, format_terms, is_raise, set_terms
 
 News = tuple[str, Any]
-"""The follower's updates, and: `begun` and the answer, `note` and a text, `away` and the error, `refused` and
-(error, message), `panel` and (title, text), `agree` and a `Consent`, `found` and lines, `terms` and the mode
-and level of the settings, `things` and a list of (name, description), `crash` and the error."""
+"""The session follower's updates, and: `begun` and the answer, `note` and a text, `away` and the error,
+`refused` and (error, message), `panel` and (title, text), `agree` and a `Consent`, `found` and lines, `terms`
+and the settings' mode and level, `things` and (name, description) pairs, `crash` and the error."""
 MOST_THINGS = 20_000
 MOST_RUNS = 50
 AWAY_S = 2.0
@@ -40,7 +40,7 @@ MOST_NEWS = 32
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A question to the user; a thread waits for its `answer`. `yes`: label of the approving key."""
+    """A question to the user; a thread waits for its `answer`. `yes`: the label of the key that approves."""
 
     question: str
     title: str = "before the session starts"
@@ -79,7 +79,7 @@ Runs = Callable[[Sequence[str], float, int], CommandEnd]
 
 
 class ChatController:
-    """Runs the screen's requests in threads. `run`: any run of the session; empty: not started yet."""
+    """Runs the screen's requests in threads. `run`: any run of the session; empty if it has not started."""
 
     def __init__(
         self,
@@ -99,14 +99,14 @@ class ChatController:
         self._room = threading.Semaphore(MOST_NEWS)
         self._way = threading.Condition()
         self._on_way: list[tuple[Callable[[], object], str | None]] = []
-        """The running and the queued requests, each with its message; None: it only reads."""
+        """The running and the queued requests, each with the message that it sends; None if it only reads."""
         self.unsure: list[str] = []
         """Messages whose response was lost."""
         self.refused: list[str] = []
         """Messages that were refused and are not back in the field."""
 
     def start(self, notify: Callable[[News], object]) -> None:
-        """Start the threads and follow the session, if there is one. Any thread may call `tell`."""
+        """Start the threads and follow the session, if there is one. Any thread may call `notify`."""
         self._tell = notify
         self._face = ScreenFace(as_json=False, notify=notify)
         self._client = self._plain.client()
@@ -126,7 +126,7 @@ class ChatController:
             self._in_turn(self._open, None)
 
     def _open(self) -> None:
-        """Report what was found, before any request that the user makes in the meantime."""
+        """Report what was found, before carrying out any request that the user makes meanwhile."""
         assert self._opening is not None
         client = self._plain.client(works=True)
         client.note = self._face.note
@@ -137,7 +137,7 @@ class ChatController:
         self._look_up()
 
     def _look_up(self) -> None:
-        """Report a new session's mode and level; nothing if no coordinator answers."""
+        """Report a new session's mode and level; report nothing if no coordinator answers."""
         looks = self._plain.client(starts=False)
         with suppress(PancodeError):
             place = find_folder()
@@ -149,7 +149,7 @@ class ChatController:
             self._tell(("terms", self._flags))
 
     def change(self, terms: Terms) -> None:
-        """Set another mode or level for the next message; a card asks before the level is raised."""
+        """Set another mode or level for the next message; a higher level first needs consent on a card."""
 
         def work() -> None:
             done = set_terms(self._client, self.run, terms, self._ask_more)
@@ -163,7 +163,7 @@ class ChatController:
         )
 
     def _watch(self) -> None:
-        """Report how many other runs are at work, until the screen is closed."""
+        """Report how many runs other than this session's are active, until the screen is closed."""
         looks, last = self._plain.client(starts=False), 0
         while not self._over.wait(WATCH_S):
             with suppress(PancodeError):
@@ -179,7 +179,7 @@ class ChatController:
             self._way.notify_all()
 
     def leave(self) -> list[str]:
-        """Wait briefly for open requests; return those of unknown result: the message, or ""."""
+        """Wait briefly for open requests; return the message, or "", of each with an unknown result."""
         with suppress(KeyboardInterrupt), self._way:
             self._way.wait_for(lambda: not self._list_unanswered(), LEAVE_S)
         return [*self.unsure, *self._list_unanswered()]
@@ -188,7 +188,7 @@ class ChatController:
         return [words for _, words in self._on_way if words is not None]
 
     def arrived(self, words: str) -> None:
-        """Note that the stream contains this message, although its response was lost."""
+        """Note that this message has arrived: the stream contains it, although its response was lost."""
         self.unsure.remove(words)
         self.acts.arrived()
 
@@ -197,7 +197,7 @@ class ChatController:
         self._room.release()
 
     def begin(self, words: str, terms: Terms) -> None:
-        """Start the session; `begun` or `refused` reports the result. A higher level needs approval."""
+        """Start the session; `begun` or `refused` reports the result. A higher level needs user consent."""
 
         def work() -> None:
             client = self._plain.client(works=True)
@@ -231,11 +231,11 @@ class ChatController:
         self._in_turn(work, words)
 
     def do(self, act: Callable[[SessionActs], object], words: str = "") -> None:
-        """Queue another action; `words`: the message it sends. `refused` reports a failure."""
+        """Queue another action; `words`: the message that it sends. A failure is reported as `refused`."""
         self._in_turn(lambda: act(self.acts), words)
 
     def look(self, folder: str) -> None:
-        """Find what `@` can name: runs, and the files of the repository in this directory."""
+        """Find the names that `@` can complete: runs, and the files of the repository in this directory."""
 
         def work() -> None:
             runs = self._client.get(RUNS, limit=MOST_RUNS)["runs"]
@@ -280,7 +280,7 @@ class ChatController:
             self._tell(("crash", data))
 
     def _in_turn(self, work: Callable[[], object], words: str | None = "") -> None:
-        """Queue the work after earlier requests."""
+        """Queue the work after earlier requests. `words`: the message it sends; None if it only reads."""
         with self._way:
             self._on_way.append((work, words))
             self._way.notify_all()
@@ -304,7 +304,7 @@ class ChatController:
             back = self.unsure if isinstance(error, UnavailableError) else self.refused
             back += [words] if words else []
             self._tell(("refused", (error, words)))
-        except Exception as error:  # A bug ends the screen.
+        except Exception as error:  # A bug in a request ends the screen.
             self.unsure += [words] if words else []
             self._tell(("crash", error))
 
@@ -314,7 +314,7 @@ def _find_default(rows: Sequence[ModeShape | LevelShape]) -> str:
 
 
 def _list_files(folder: str) -> list[str]:
-    """Return the paths of a repository's files relative to this directory; empty outside of one."""
+    """Return the paths of the repository's files relative to this directory; empty outside a repository."""
     argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
         done = subprocess.run(argv, cwd=folder, capture_output=True, check=False)

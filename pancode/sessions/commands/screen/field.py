@@ -22,14 +22,14 @@ _AT = re.compile(r"(?:^|(?<=\s))@(\S*)$")
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """Completions of the text before the cursor. `start`: where the completed part begins."""
+    """Completions of the text before the cursor. `start`: the position where the completed part begins."""
 
     start: int
     words: Sequence[tuple[str, str]]
 
 
 def suggest_completion(before: str, things: Sequence[tuple[str, str]]) -> Suggestion | None:
-    """Return completions for a command at the beginning of the text, or for `@` and part of a name."""
+    """Return completions for a command at the start of the text, or for `@` and part of a name; else None."""
     if before.startswith("/") and not re.search(r"\s", before):
         found = find_by_prefix(before)
         return Suggestion(0, found) if found and not is_name(before) else None
@@ -44,7 +44,7 @@ def suggest_completion(before: str, things: Sequence[tuple[str, str]]) -> Sugges
 
 @dataclass
 class TypedHistory:
-    """The texts typed so far, newest last, and the current position in them."""
+    """The texts typed so far, newest last, and a current position among them."""
 
     texts: list[str] = field(default_factory=list)
     _at: int = 0
@@ -56,7 +56,7 @@ class TypedHistory:
         self._at = len(self.texts)
 
     def move(self, by: int, now: str) -> str | None:
-        """Return the text that many steps away, or None. The draft follows the last text."""
+        """Return the text `by` steps away, or None; `now`, the draft, comes after the last text."""
         to = self._at + by
         if not 0 <= to <= len(self.texts):
             return None
@@ -67,7 +67,7 @@ class TypedHistory:
 
 
 class Popup(OptionList, can_focus=False):
-    """The list of suggestions above the field, which passes keys on to it."""
+    """The list of suggestions above the field; keys go to it through the field."""
 
     def show(self, words: Sequence[tuple[str, str]]) -> None:
         self.clear_options()
@@ -82,14 +82,14 @@ class Field(TextArea):
     """The user's input field: Enter sends, Ctrl-J starts a new line."""
 
     class Sent(Message):
-        """The user has sent this text."""
+        """An event: the user has sent this text."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
     class Named(Message):
-        """The user typed `@`: completions are needed."""
+        """An event: the user typed `@`, so completions are needed."""
 
     BREAKS: ClassVar[frozenset[str]] = frozenset({"ctrl+j", "shift+enter", "alt+enter"})
 
@@ -113,9 +113,9 @@ class Field(TextArea):
             await super()._on_key(event)
 
     def _handle_key(self, key: str) -> bool:
-        """Handle the key in this field; return False to leave it to the text area."""
+        """Handle the key in this field; return False if the text area must handle it."""
         if self.popup.display and self._offered_for != self.text:
-            self.suggest()  # The key arrived before the event for the text typed before it.
+            self.suggest()  # The key arrived before the event of the text typed just before it.
         if self.popup.display and self._steer_popup(key):
             return True
         if key == "enter":

@@ -1,4 +1,4 @@
-"""The glyphs and colors of the chat: each state has a shape, a color and a text, named only here."""
+"""The glyphs and colors of the chat: each state has a shape, a color and a text, defined only here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GLYPHS: dict[str, tuple[str, str]] = {
     "stopped": ("\u25a0", "dim"), "unknown": ("\u25cc", "magenta"), "online": ("\u25cf", "green"),
     "not begun": ("\u00b7", "dim"),
 }  # fmt: skip
-"""From a state to its glyph and color. With 16 colors only glyphs are colored; text keeps the terminal's
+"""The glyph and color of each state. With 16 colors only glyphs are colored; text has the terminal's default
 color."""
 QUIET, LIVE = "dim", "cyan"
 MODES = {"plan": "", "build": LIVE, "review": "green", "admin": "red"}
@@ -28,8 +28,7 @@ STATES: dict[str, tuple[str, str]] = {
     "turn lost": ("failed", "the turn was interrupted; your message is not sent again automatically"),
     "ended": ("stopped", "ended; your message starts it again"),
 }
-"""From a session's state to its glyph and its text. A state that this version does not know is shown as
-unknown."""
+"""The glyph and text of each session state. A state that this version does not know is shown as unknown."""
 
 
 def draw_glyph(state: str) -> Span:

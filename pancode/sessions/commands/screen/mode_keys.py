@@ -1,4 +1,4 @@
-"""Mode and level in the chat: selection by keys, display, and when the selection is sent."""
+"""Mode and level in the chat: their selection by keys, their display, and when a selection is sent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pancode.sessions.commands.screen.look import MODES, QUIET, draw_rule
 from pancode.sessions.commands.terms import ADMIN, Terms, next_level, next_mode, read_chosen
 
 SETTLE_MS = 700
-"""Milliseconds after the last key until a choice is sent, so that skipped values have no effect."""
+"""Milliseconds from the last key until a choice is sent, so that values skipped on the way have no effect."""
 NEXT = "with your next message"
 
 
 class ChosenTerms:
-    """The mode and level chosen by keys. `send` sends one or both once there is a session."""
+    """The mode and level chosen with keys. `send` sends those that were chosen, once there is a session."""
 
     def __init__(self, send: Callable[[Terms], object]) -> None:
         self._send = send
@@ -24,7 +24,7 @@ class ChosenTerms:
         self._wish: dict[str, str] = {}
         """Chosen by keys, but not sent yet."""
         self._sent: dict[str, str] = {}
-        """Sent, but not in the session's state yet."""
+        """Values that were sent but are not in the session's state yet."""
         self._back = "build"
 
     def settings(self, found: Terms) -> None:
@@ -39,12 +39,12 @@ class ChosenTerms:
             self._sent = {}
 
     def over(self) -> None:
-        """Forget what was sent: it was applied or refused, so the session's state is authoritative."""
+        """Forget the sent values: they were applied or refused, so the session's state is authoritative."""
         self._sent = {}
 
     @property
     def now(self) -> tuple[str, str]:
-        """Return the mode and level of the next message."""
+        """Return the mode and level that apply to the next message."""
         mode, safety = read_chosen(self._shape)
         terms = {**self._sent, **self._wish}
         return terms.get("mode", mode), terms.get("safety", safety)
@@ -53,7 +53,7 @@ class ChosenTerms:
         self._wish["mode"] = next_mode(self.now[0])
 
     def admin(self) -> None:
-        """Choose admin; if it is chosen already, return to the previous mode."""
+        """Choose the mode admin; if it is already chosen, return to the previous mode."""
         mode = self.now[0]
         if mode != ADMIN:
             self._back = mode or self._back
@@ -63,7 +63,7 @@ class ChosenTerms:
         self._wish["safety"] = next_level(self.now[1])
 
     def send(self) -> None:
-        """Send what was chosen, unless it already applies."""
+        """Send the chosen values that do not apply yet."""
         wish, self._wish = self._wish, {}
         held = dict(zip(("mode", "safety"), read_chosen(self._shape), strict=True))
         wish = {name: value for name, value in wish.items() if {**held, **self._sent}[name] != value}
@@ -72,7 +72,7 @@ class ChosenTerms:
             self._send(wish)
 
     def first(self) -> Terms:
-        """Return what was chosen, for a session that starts now."""
+        """Return the chosen values, for a session that starts now."""
         self._sent, self._wish = self._wish, {}
         return dict(self._sent)
 

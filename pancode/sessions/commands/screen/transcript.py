@@ -12,14 +12,14 @@ from pancode.sessions.conversation.model import HeardMessage, Output, Part, Said
 MOST_DETAIL, MOST_DIFF = 400, 400
 """How many characters of a call's subject, and how many lines of its diff, are shown."""
 MOST_OUTPUT = 16_000
-"""How many characters a block of output may have, as a growing block is redrawn; more output starts a new
-one."""
+"""The maximum number of characters in a block of output. A growing block is redrawn, so more output starts a
+new one."""
 
 _TOLD = {
     **dict.fromkeys(("started", "noted", "compacted"), "not begun"),
     **{"retrying": "error", "rests": "waiting", "unread": "error"},
 }
-"""The program's notes that are shown, with their glyph's name in GLYPHS."""
+"""The kinds of a program's notes that are shown, with the name of their glyph in GLYPHS."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class TalkBlock:
 
 @dataclass(slots=True, eq=False)
 class UserBlock(TalkBlock):
-    """A user's messages. `is_sent`: they wait for their turn."""
+    """A user's messages. `is_sent`: they were sent and wait for their turn."""
 
     by: str = ""
     at_ms: int = 0
@@ -50,21 +50,21 @@ class OutputBlock(TalkBlock):
 
 @dataclass(slots=True, eq=False)
 class TellBlock(TalkBlock):
-    """A text of PanCode itself. `state`: a name of GLYPHS."""
+    """A text from PanCode itself. `state`: a key of GLYPHS."""
 
     state: str = "not begun"
 
 
 @dataclass(slots=True, eq=False)
 class FoundBlock(TalkBlock):
-    """The lines before the first message. `rows`: a name of GLYPHS, and the line."""
+    """The lines before the first message. `rows`: pairs of a key of GLYPHS and a line."""
 
     rows: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True, eq=False)
 class PanelBlock(TalkBlock):
-    """The output of a command, not sent to a model, or a message of the fleet. `title`: the command.
+    """The output of a command, which no model gets, or a message of the fleet. `title`: the command.
 
     `is_typed`: a user typed the command here, so it does not split the stream's text.
     """
@@ -82,7 +82,7 @@ class CallsBlock(TalkBlock):
 
     @property
     def title(self) -> str:
-        """Return all calls on one line, naming the last one, which is running."""
+        """Return all calls on one line, which names the last one while it is running."""
         bad = sum(call.state in ("failed", "denied") for call in self.calls)
         more = f", {bad} failed or denied" if bad else ""
         if len(self.calls) == 1:
@@ -91,7 +91,7 @@ class CallsBlock(TalkBlock):
 
 
 class TalkStory:
-    """A conversation's blocks. `changed`: those that a screen must redraw; the screen empties it."""
+    """The blocks of a conversation. `changed`: blocks to redraw, a list that the screen empties."""
 
     def __init__(self) -> None:
         self.blocks: list[TalkBlock] = []
@@ -109,7 +109,7 @@ class TalkStory:
                 return
 
     def tell(self, text: str, state: str = "not begun") -> None:
-        """Add a line of PanCode itself."""
+        """Add a line from PanCode itself."""
         self._add(TellBlock(escape_line(text), state))
 
     def found(self, lines: Sequence[FoundLine]) -> None:
@@ -124,7 +124,7 @@ class TalkStory:
             case Said(text=text):
                 self._extend_block(AnswerBlock, text)
             case Output(text=text):
-                # A block ends at a line's end, unless the line is too long.
+                # A block ends at the end of a line, unless that line is too long.
                 for line in text.splitlines(keepends=True):
                     for at in range(0, len(line), MOST_OUTPUT):
                         last = self.blocks[-1] if self.blocks else None
@@ -138,7 +138,7 @@ class TalkStory:
                 text = _show_invisible(part.text)
                 for block in self.blocks:
                     if isinstance(block, UserBlock) and block.is_sent and block.text.strip() == text.strip():
-                        self.blocks.remove(block)  # They are shown where the agent got them.
+                        self.blocks.remove(block)  # Messages are shown at the place where the agent got them.
                         break
                 self._add(UserBlock(text, escape_line(part.by), part.at_ms))
             case TalkCall(number=number) if number:
@@ -153,7 +153,7 @@ class TalkStory:
         self.changed.append(block)
 
     def _find_newest(self) -> TalkBlock | None:
-        """Return the stream's newest block; messages and commands typed here do not split it."""
+        """Return the stream's newest block; skip messages and commands typed here: they do not split it."""
         for block in reversed(self.blocks):
             match block:
                 case PanelBlock(is_typed=True) | UserBlock(is_sent=True):
@@ -163,7 +163,7 @@ class TalkStory:
         return None
 
     def _extend_block(self, kind: type[TalkBlock], text: str, *, anew: bool = False) -> None:
-        """Add the text to the newest block, or to a new one if that is of another kind."""
+        """Add the text to the newest block, or to a new one if that block is of another kind or `anew`."""
         last = self._find_newest()
         if anew or type(last) is not kind:
             text = text.lstrip("\n")
@@ -197,7 +197,7 @@ def call_line(call: TalkCall) -> str:
 
 
 def result_of(call: TalkCall) -> list[str]:
-    """Return the lines that a call changed or its command printed, as far as known."""
+    """Return the lines that a call changed or that its command printed, as far as they are known."""
     output = call.diff or (call.answer if call.command else "")
     return [escape_line(line) for line in output.splitlines()[:MOST_DIFF]]
 
