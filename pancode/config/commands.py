@@ -25,7 +25,7 @@ Yes = Annotated[bool, option("Approve a higher safety level.", "-y", "--yes")]
 def show(
     *,
     word: Annotated[str, Argument(help="Show only settings whose name contains this.")] = "",
-    origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False,
+    origin: Annotated[bool, option("Show where each value was set.")] = False,
     face: Json,
 ) -> None:
     """Show every setting in effect in this folder; of a remote coordinator, those in effect there.

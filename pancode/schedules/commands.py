@@ -23,20 +23,13 @@ from pancode.schedules import answers
 from pancode.workflows.commands import begin as workflow_options
 from pancode.workflows.commands.begin import request_of, steps_of, tasks_of, without_preset
 
-Cron = Annotated[
-    str | None, option("Five cron fields, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
-]
 At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
 _ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
 _ON_PUSH = "Start when this branch gets a new head; REPO is a directory or an https address."
 _WHERE = "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated."
 _CHAIN = "Start this workflow; TASK is its input."
-Batch = Annotated[
-    str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
-]
 _MISSED = "For times missed while no coordinator ran: start once for all, not at all, or once for each."
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
-DryRun = Annotated[bool, option("Show the next times; write nothing.", "--dry-run")]
 
 
 def format_schedules(found: list[answers.ScheduleShape]) -> str:
@@ -148,19 +141,23 @@ def add(
     task: options.Task = None,
     *,
     file: options.File = None,
-    cron: Cron = None,
+    cron: Annotated[
+        str | None, option("Five cron fields, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
+    ] = None,
     at: At = None,
     on: Annotated[str | None, option(_ON, "EVENT")] = None,
-    on_push: Annotated[tuple[str, str] | None, option(_ON_PUSH, "--on-push", "REPO BRANCH")] = None,
+    on_push: Annotated[tuple[str, str] | None, option(_ON_PUSH, "REPO BRANCH")] = None,
     where: Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)],
     chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=completions.workflow_files)] = None,
-    batch: Batch = None,
+    batch: Annotated[
+        str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
+    ] = None,
     total: workflow_options.Total = None,
     concurrency: workflow_options.Concurrency = None,
     missed: Annotated[Literal["once", "none", "all"], option(_MISSED)] = "once",
-    overlap: Annotated[bool, option("Start even if its last run is still running.", "--overlap")] = False,
+    overlap: Annotated[bool, option("Start even if its last run is still running.")] = False,
     zone: Zone = None,
-    dry_run: DryRun = False,
+    dry_run: Annotated[bool, option("Show the next times; write nothing.")] = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,

@@ -54,18 +54,14 @@ _COLUMNS: Columns = {
 def show_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)],
     *,
-    prompt: Annotated[
-        bool, option("Show the full prompt of a run, with its token counts.", "--prompt")
-    ] = False,
+    prompt: Annotated[bool, option("Show the full prompt of a run, with its token counts.")] = False,
     mode: Annotated[
         str | None, option("The run mode for --prompt.", "M", complete=completions.complete_modes)
     ] = None,
     safety: Annotated[
         str | None, option("The safety level for --prompt.", "S", complete=completions.complete_levels)
     ] = None,
-    runtime: Annotated[
-        str | None, option("The runtime for --prompt.", "R", complete=completions.runtimes)
-    ] = None,
+    runtime: Annotated[str | None, option("The runtime for --prompt.")] = None,
     face: Json,
 ) -> None:
     """Show an agent's definition; with --prompt, the prompt of its runs in this folder, part by part."""
@@ -143,8 +139,8 @@ Mode = Annotated[str | None, option("The mode of the run.", "M", complete=comple
 Safety = Annotated[
     str | None, option("The safety level of the run.", "S", complete=completions.complete_levels)
 ]
-Runtime = Annotated[str | None, option("The runtime of the run.", "R", complete=completions.runtimes)]
-Model = Annotated[str | None, option("The model; the prompt of a small model is shortened.", "M", "--model")]
+Runtime = Annotated[str | None, option("The runtime of the run.")]
+Model = Annotated[str | None, option("The model; the prompt of a small model is shortened.")]
 
 
 @verb(

@@ -79,9 +79,7 @@ _LEVEL = "Judge by this safety level (default: the level in your settings)."
 def show_policy(
     *,
     name: Annotated[str | None, Argument(autocompletion=completions.complete_policies)] = None,
-    matrix: Annotated[
-        bool, option("Show what enforces each rule, for each runtime or for NAME.", "--matrix")
-    ] = False,
+    matrix: Annotated[bool, option("Show what enforces each rule, for each runtime or for NAME.")] = False,
     face: Json,
 ) -> None:
     """Show the modes, the safety levels, and the rules in force in this folder with the source of each.
@@ -163,7 +161,7 @@ def check_deed(
         Literal["read", "write", "delete"] | None, option("The kind of access to the path.", "--as")
     ] = None,
     level: Annotated[str | None, option(_LEVEL, "--safety", "S")] = None,
-    read_only: Annotated[bool, option("Judge as for a read-only agent.", "--read-only")] = False,
+    read_only: Annotated[bool, option("Judge as for a read-only agent.")] = False,
     face: Json,
 ) -> int:
     """Show whether a run in this folder may do COMMAND or access --path. Exit code 18 if it may not.

@@ -19,7 +19,7 @@ from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 def init(
     *,
     write: Annotated[
-        bool, option("Write the proposed pancode.yaml of this repository without asking.", "--write")
+        bool, option("Write the proposed pancode.yaml of this repository without asking.")
     ] = False,
     face: Json,
 ) -> None:
@@ -56,8 +56,8 @@ def init(
 @verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")
 def demo(
     *,
-    keep: Annotated[bool, option("Leave the fleet running afterwards.", "--keep")] = False,
-    remove: Annotated[bool, option("Remove what an earlier --keep left behind.", "--remove")] = False,
+    keep: Annotated[bool, option("Leave the fleet running afterwards.")] = False,
+    remove: Annotated[bool, option("Remove what an earlier --keep left behind.")] = False,
     face: Json,
 ) -> int:
     """Run a whole fleet on this machine in under a minute: no root, key, model or network needed.
@@ -88,7 +88,7 @@ def doctor(
     *,
     whole: Annotated[bool, option("Check every node of the fleet instead of this machine.", "--all")] = False,
     repair: Annotated[bool, option("Make safe repairs; confirm each one first.", "--fix")] = False,
-    yes: Annotated[bool, option("With --fix: do not ask for confirmation.", "-y", "--yes")] = False,
+    yes: Annotated[bool, option("With --fix: do not ask for confirmation.")] = False,
     face: Json,
 ) -> int:
     """Show problems on this machine with their fixes; for NODES, repair what bring-up can repair there.

@@ -12,9 +12,7 @@ from pancode.kernel.names import not_found
 
 _MOST = 10_000
 """The maximum rows of one answer; the records cover 5,000 runs."""
-Most = Annotated[
-    int | None, option("Show at most this many rows (default: all).", "-n", "--number", min=1, max=_MOST)
-]
+Most = Annotated[int | None, option("Show at most this many rows (default: all).", min=1, max=_MOST)]
 _BY = "Group by node, by kind of work and repository, or by agent and model only."
 
 
@@ -23,7 +21,7 @@ def workers(
     *,
     name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,
     by: Annotated[Literal["node", "kind", "agent"], option(_BY)] = "node",
-    agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
+    agent: Annotated[str | None, option("Show only this agent.")] = None,
     number: Most = None,
     face: Json,
 ) -> None:

@@ -128,7 +128,7 @@ def _format_problems(results: list[answers.NodeResultShape]) -> str:
 @verb("node ls", "pancode node ls --watch")
 def status(
     *,
-    watch: Annotated[bool, option("Show it again after each change, until Ctrl-C.", "-w", "--watch")] = False,
+    watch: Annotated[bool, option("Show it again after each change, until Ctrl-C.")] = False,
     face: Json,
 ) -> None:
     """Show the coordinator and every node: state, slots, labels, agent programs, models."""
@@ -239,7 +239,7 @@ def runtime_words(fact: RuntimeFacts) -> str:
 def down(
     nodes: Nodes,
     *,
-    now: Annotated[bool, option(_NOW, "--now")] = False,
+    now: Annotated[bool, option(_NOW)] = False,
     face: Json,
 ) -> int:
     """Stop node agents and the coordinator (with NODES: only those node agents).
@@ -311,9 +311,7 @@ def _is_away(client: Client) -> bool:
     return False
 
 
-Queue = Annotated[
-    bool, option("NODES is the name of one queue of runs, or empty for every queue.", "--queue")
-]
+Queue = Annotated[bool, option("NODES is the name of one queue of runs, or empty for every queue.")]
 
 
 @verb(

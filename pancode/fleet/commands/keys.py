@@ -24,9 +24,9 @@ from pancode.runs.answers import KEYS, ROTATE, KeysAnswer, UsedKey
 def keys(
     *,
     name: Annotated[str | None, Argument(autocompletion=completions.nodes)] = None,
-    rotate: Annotated[bool, option("Make a new key for the coordinator.", "--rotate")] = False,
+    rotate: Annotated[bool, option("Make a new key for the coordinator.")] = False,
     lost: Annotated[
-        bool, option("With --rotate: the fleet's key is lost permanently; start with a new one.", "--lost")
+        bool, option("With --rotate: the fleet's key is lost permanently; start with a new one.")
     ] = False,
     face: Json,
 ) -> None:

@@ -65,7 +65,7 @@ def add(
     port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
     slots: Annotated[SlotBounds | None, option(_ADD_SLOTS, "N|LEAST-MOST", parser=slot_bounds)] = None,
-    local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
+    local: Annotated[bool, option("Add this machine; it needs no SSH server.")] = False,
     local_home: Annotated[str | None, option("Another HOME for the node of --local.", "PATH")] = None,
     node_home: Annotated[
         str | None, option("The node agent's folder on the node, if not ~/.pancode-node/FLEET.", "PATH")
@@ -166,7 +166,7 @@ def set_(
 
 
 @verb("node rm", "pancode node rm gpubox")
-def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")] = False, face: Json) -> int:
+def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.")] = False, face: Json) -> int:
     """Remove every file, process, key and unit that PanCode installed, and prove it.
 
     An offline node is revoked at once and cleaned at its next contact.

@@ -18,10 +18,8 @@ from pancode.kernel.errors import ExitCode, UsageError
 def steps(
     name: str,
     *,
-    check: Annotated[bool, option("Change nothing, here or on the node.", "--check")] = False,
-    remove: Annotated[
-        bool, option("The steps that remove everything of this fleet from the node.", "--remove")
-    ] = False,
+    check: Annotated[bool, option("Change nothing, here or on the node.")] = False,
+    remove: Annotated[bool, option("The steps that remove everything of this fleet from the node.")] = False,
     face: Json,
 ) -> int:
     """Pass the steps of `fleet up` as JSON to a tool with its own access to the node, such as Ansible.

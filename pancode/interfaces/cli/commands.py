@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 import click
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.main import get_group
+from typer.models import ArgumentInfo, OptionInfo
 
+from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.output import write_stderr
 from pancode.interfaces.cli.tree import HIDDEN, TREE, default_of, find_near, list_children
 from pancode.interfaces.cli.words import OPTIONS
@@ -33,6 +37,12 @@ LETTERS = {
     **{"--follow": "-f", "--message": "-m", "--yes": "-y", "--watch": "-w"},
 }
 """The short letter of an option, the same in every command that has the option."""
+VALUES: Mapping[str, tuple[str, Callable[[str], list[str]]]] = {
+    **{"--node": ("N", completions.nodes), "--agent": ("A", completions.agents)},
+    **{"--model": ("M", completions.models), "--runtime": ("R", completions.runtimes)},
+    "--project": ("P", completions.projects),
+}
+"""The name of an option's value in the help, and what Tab offers, where the option does not declare them."""
 _APPS = defaultdict[str, typer.Typer](typer.Typer)
 """Module to its Typer app."""
 WHOLE_HELP, _MOST = "--help-all", 14
@@ -44,11 +54,32 @@ def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **mor
     arguments, its docstring the help."""
 
     def register(function: F) -> F:
+        own = inspect.signature(function, eval_str=True)
+        shown = [
+            one.replace(annotation=_complete(one.name, one.annotation)) for one in own.parameters.values()
+        ]
+        vars(function)["__signature__"] = own.replace(parameters=shown)
+        function.__annotations__ = {one.name: one.annotation for one in shown}
         epilog = "\b\nExample" + ("s" if len(examples) > 1 else "") + ":\n  " + "\n  ".join(examples)
         command = _APPS[function.__module__].command(name, cls=cls or SectionedCommand, epilog=epilog, **more)
         return command(function)
 
     return register
+
+
+def _complete(parameter: str, hint: Any) -> Any:
+    """Return the type of a parameter, with what follows from its name: `--name` alone for a flag, without
+    `--no-name`; for an option that many commands have, what Tab offers and the name of its value."""
+    kind, *infos = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if not infos or not isinstance(infos[0], OptionInfo):
+        return hint
+    info = copy(infos[0])
+    names: list[Any] = [] if info.default is ... else [info.default, *(info.param_decls or ())]
+    names = names or [f"--{parameter.replace('_', '-')}"]
+    info.default, info.param_decls = names[0], tuple(names[1:])  # Typer reads the first name there.
+    if found := VALUES.get(names[-1]):
+        info.metavar, info.autocompletion = info.metavar or found[0], info.autocompletion or found[1]
+    return Annotated[kind, info]
 
 
 class SectionedCommand(TyperCommand):
@@ -78,6 +109,9 @@ class SectionedCommand(TyperCommand):
             else:
                 given.append(arg)
         return super().parse_args(ctx, [*given, *args[end:]])
+
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write nothing: `format_options` also writes the arguments."""
 
     @property
     def is_long(self) -> bool:
@@ -173,6 +207,12 @@ def commands_of(module: str) -> Mapping[str, click.Command]:
     for path, command in found.items():
         command.name = path.rpartition(" ")[2]
         for param in command.params:
+            if isinstance(param, TyperArgument):
+                # Click 8.5 removes the help that Typer gives to an argument.
+                declared = get_args(
+                    inspect.signature(command.callback or _complete).parameters[param.name].annotation
+                )
+                param.help = next((one.help for one in declared if isinstance(one, ArgumentInfo)), None)
             letters = [LETTERS[name] for name in param.opts if name in LETTERS]
             param.opts[:0] = [letter for letter in letters if letter not in param.opts]
     return found

@@ -204,24 +204,22 @@ def land(
         str | None,
         Argument(autocompletion=completions.complete_runs, help="Without it: list the pending landings."),
     ] = None,
-    no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
-    without_gate: Annotated[list[str] | None, option(_WITHOUT_GATE, "--without-gate", "CMD")] = None,
+    no_gates: Annotated[bool, option("Land without the gates on the merged tree.")] = False,
+    without_gate: Annotated[list[str] | None, option(_WITHOUT_GATE, "CMD")] = None,
     anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
     branch: Annotated[
         str | None, option("Commit to this branch, which may be new; your files do not change.", "NAME")
     ] = None,
-    how: Annotated[How | None, option(_HOW, "--how")] = None,
-    message: Annotated[
-        str | None, option("Message of the commit (default: the run's task).", "-m", "--message", "TEXT")
-    ] = None,
+    how: Annotated[How | None, option(_HOW)] = None,
+    message: Annotated[str | None, option("Message of the commit (default: the run's task).", "TEXT")] = None,
     push_to: Annotated[tuple[str, str] | None, option(_PUSH_TO, "--push", "REMOTE BRANCH")] = None,
-    pull_request: Annotated[bool, option("Open a pull request; needs a token.", "--pull-request")] = False,
-    forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
-    all_green: Annotated[bool, option("Land every run here whose gates passed.", "--all-green")] = False,
-    yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
-    resolve: Annotated[bool, option(_RESOLVE, "--resolve")] = False,
+    pull_request: Annotated[bool, option("Open a pull request; needs a token.")] = False,
+    forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).")] = None,
+    all_green: Annotated[bool, option("Land every run here whose gates passed.")] = False,
+    yes: Annotated[bool, option("Do not ask before --all-green lands them.")] = False,
+    resolve: Annotated[bool, option(_RESOLVE)] = False,
     detach: Annotated[bool, option("Do not wait for the end of the landing.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:

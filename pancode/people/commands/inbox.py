@@ -160,8 +160,8 @@ def approve(
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
     anyway: Anyway = False,
-    call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
-    plan: Annotated[str | None, option(_PLAN, "--plan", "DIGEST")] = None,
+    call: Annotated[int | None, option(_CALL, min=1)] = None,
+    plan: Annotated[str | None, option(_PLAN, "DIGEST")] = None,
     face: Json,
 ) -> None:
     """Approve what a run waits for: it starts, or continues, or its change lands after its gates.
@@ -195,7 +195,7 @@ def deny(
     run: Run,
     text: Annotated[str, Argument(help="A message for the agent whose command waits.")] = "",
     *,
-    call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
+    call: Annotated[int | None, option(_CALL, min=1)] = None,
     face: Json,
 ) -> None:
     """Deny what a run waits for: nothing starts, lands or continues, and the item leaves the inbox.
@@ -208,7 +208,7 @@ def deny(
 
 
 _RESUME = "Wait until the run ends, and continue it if its agent did not get the message."
-Resume = Annotated[bool, option(_RESUME, "--resume")]
+Resume = Annotated[bool, option(_RESUME)]
 
 
 @verb("tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'")

@@ -27,7 +27,6 @@ def why(*, run: AnyRun = LAST, face: Json) -> None:
 
 
 _NUMBER = "Show at most this many rows (default: 50; of events 20)."
-_NODE = "With --events: only events of this node."
 
 
 @verb(
@@ -41,17 +40,17 @@ def audit(
     about: Annotated[str | None, Argument()] = None,
     domain: Annotated[str | None, option("Show only this domain.", "DOMAIN")] = None,
     level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
-    error: Annotated[bool, option("The same as --level error.", "--error")] = False,
+    error: Annotated[bool, option("The same as --level error.")] = False,
     by: Annotated[str | None, option("Show only entries of this user.", "--actor", "USER")] = None,
-    number: Annotated[int | None, option(_NUMBER, "-n", "--number", min=0, max=10_000)] = None,
+    number: Annotated[int | None, option(_NUMBER, min=0, max=10_000)] = None,
     as_events: Annotated[
         bool, option("Show all events instead, oldest first; JSON lines.", "--events")
     ] = False,
-    follow: Annotated[bool, option("Follow new entries until Ctrl-C.", "-f", "--follow")] = False,
+    follow: Annotated[bool, option("Follow new entries until Ctrl-C.")] = False,
     run: Annotated[
         str | None, option("With --events: only events of this run.", "R", complete=completions.complete_runs)
     ] = None,
-    node: Annotated[str | None, option(_NODE, "-N", "--node", "N", complete=completions.nodes)] = None,
+    node: Annotated[str | None, option("With --events: only events of this node.")] = None,
     kind: Annotated[
         str | None, option("With --events: only these kinds: run.ended, run, node ...", "K,...")
     ] = None,

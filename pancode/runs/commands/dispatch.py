@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import click
 import typer
 
-from pancode.interfaces.cli import completions, follow
+from pancode.interfaces.cli import follow
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, Verbose, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, safe_block
@@ -27,9 +27,7 @@ from pancode.runs.commands import options
 from pancode.runs.commands.node_preparation import NodePreparation
 from pancode.workflows.answers import BEGIN
 
-Install = Annotated[
-    bool, option("Install an agent program that the node lacks, without asking.", "--install")
-]
+Install = Annotated[bool, option("Install an agent program that the node lacks, without asking.")]
 _HEADLESS = (
     "Ask nothing; start the fleet if it does not run (on this computer if there is no other node), and stop "
     "it at the end."
@@ -86,16 +84,14 @@ def dispatch(
     *,
     task: options.Task = None,
     file: options.File = None,
-    project: Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)] = None,
+    project: Annotated[str | None, option(_PROJECT)] = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     verbose: Verbose = False,
     install: Install = False,
-    headless: Annotated[bool, option(_HEADLESS, "--headless")] = False,
-    keep_fleet: Annotated[
-        bool, option("Do not stop the fleet that --headless has started.", "--keep-fleet")
-    ] = False,
+    headless: Annotated[bool, option(_HEADLESS)] = False,
+    keep_fleet: Annotated[bool, option("Do not stop the fleet that --headless has started.")] = False,
     artifacts: Annotated[Path | None, option(_ARTIFACTS, "DIR")] = None,
     face: Json,
     **_options: Any,

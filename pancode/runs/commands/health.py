@@ -42,7 +42,7 @@ def recover(
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
     *,
     whole: Annotated[bool, option("Recover all runs of the last day that ended badly.", "--all")] = False,
-    dry_run: Annotated[bool, option("Only show which runs would continue, and how.", "--dry-run")] = False,
+    dry_run: Annotated[bool, option("Only show which runs would continue, and how.")] = False,
     face: Json,
 ) -> int:
     """Continue a run that ended badly, without waiting for it. RUN may be an agent: its newest such run.

@@ -26,11 +26,9 @@ from pancode.sessions.conversation.stream import reading_of
 def logs(
     *,
     run: AnyRun = LAST,
-    follow: Annotated[
-        bool, option("Follow until the run has ended; Ctrl-C detaches.", "-f", "--follow")
-    ] = False,
+    follow: Annotated[bool, option("Follow until the run has ended; Ctrl-C detaches.")] = False,
     raw: Annotated[
-        bool, option("Show the program's own output byte by byte, even if it consists of events.", "--raw")
+        bool, option("Show the program's own output byte by byte, even if it consists of events.")
     ] = False,
     stream: Annotated[
         str | None, option("Show only this stream, raw (default: out, and err on standard error).", "NAME")

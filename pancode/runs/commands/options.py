@@ -30,13 +30,12 @@ File = Annotated[
 ]
 _PRESET = "Use the settings of this preset; none: use no preset (see pancode config preset)."
 Preset = Annotated[str | None, option(_PRESET, "P", complete=completions.presets)]
-_SESSION_AGENT = "Agent definition (default: dispatch.agent, else builder)."
-SessionAgent = Annotated[str | None, option(_SESSION_AGENT, "A", complete=completions.agents)]
+SessionAgent = Annotated[str | None, option("Agent definition (default: dispatch.agent, else builder).")]
 """The --agent option of a session; its default is the agent in the settings, else builder."""
-NoVerify = Annotated[bool, option("Skip the project's gates.", "--no-verify")]
+NoVerify = Annotated[bool, option("Skip the project's gates.")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[
-    bool, option("Show what admission checks and what would happen, without starting anything.", "--dry-run")
+    bool, option("Show what admission checks and what would happen, without starting anything.")
 ]
 _YES = (
     "Approve an agent that asks a user before each dispatch, and a --model that failed its test (in a chat, "
@@ -83,7 +82,6 @@ def take_options(like: str, *, after: str) -> Callable[[F], F]:
         taken = [one for one in _make_parameters(like) if one.name not in own.parameters]
         parameters = [*kept[:at], *taken, *kept[at:]]
         vars(command)["__signature__"] = own.replace(parameters=parameters)
-        command.__annotations__ = {one.name: one.annotation for one in parameters}
         return command
 
     return made

@@ -46,7 +46,7 @@ _JOBS: Columns = {
 def queue(
     words: Annotated[list[str], Argument(metavar="[ARGS]...", default_factory=list, show_default=False)],
     *,
-    rq: Annotated[bool, option("Run RQ's own info with these ARGS, restricted to JSON.", "--rq")] = False,
+    rq: Annotated[bool, option("Run RQ's own info with these ARGS, restricted to JSON.")] = False,
     face: Json,
 ) -> None:
     """Show what Redis contains: jobs of each RQ queue and registry, and its workers; needs no coordinator.
@@ -81,9 +81,7 @@ MOST_S = 3_600.0
 @verb("admin gc", "pancode admin gc --dry-run", "pancode admin gc")
 def gc(
     *,
-    dry_run: Annotated[
-        bool, option("Only show what would be deleted, and what uses the disks.", "--dry-run")
-    ] = False,
+    dry_run: Annotated[bool, option("Only show what would be deleted, and what uses the disks.")] = False,
     face: Json,
 ) -> int:
     """Delete commits and logs of old runs that are no longer needed. Receipts and records remain.

@@ -24,7 +24,7 @@ _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 @verb("receipt ls", "pancode receipt ls")
 def ls(
     *,
-    number: Annotated[int, option("Show at most this many runs.", "-n", "--number", min=1, max=10_000)] = 20,
+    number: Annotated[int, option("Show at most this many runs.", min=1, max=10_000)] = 20,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
@@ -123,7 +123,7 @@ def format_verdict(answer: VerdictShape) -> str:
 def export(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
-    dsse: Annotated[bool, option("Print only the DSSE envelope, for other tools.", "--dsse")] = False,
+    dsse: Annotated[bool, option("Print only the DSSE envelope, for other tools.")] = False,
     face: Json,
 ) -> None:
     """Print a receipt with the public keys, as a file to verify anywhere; without RUN only the keys."""

@@ -57,12 +57,8 @@ from pancode.runs.commands.options import Detach, Yes
 def ls(
     *,
     count: Annotated[int, Argument(metavar="[NUMBER]", min=1, max=10_000)] = 20,
-    node: Annotated[
-        str | None, option("Show only runs on this node.", "N", complete=completions.nodes)
-    ] = None,
-    agent: Annotated[
-        str | None, option("Show only runs of this agent.", "A", complete=completions.agents)
-    ] = None,
+    node: Annotated[str | None, option("Show only runs on this node.")] = None,
+    agent: Annotated[str | None, option("Show only runs of this agent.")] = None,
     outcome: Annotated[
         str | None,
         option("Show only runs with this outcome, such as done or error, or running ones.", "--state", "S"),
@@ -72,10 +68,10 @@ def ls(
     ] = None,
     text: Annotated[str | None, option("Show only runs whose task contains this text.", "T")] = None,
     number: Annotated[
-        int | None, option("Show at most this many, as NUMBER.", "-n", "--number", "N", min=1, max=10_000)
+        int | None, option("Show at most this many, as NUMBER.", "N", min=1, max=10_000)
     ] = None,
     waiting: Annotated[
-        bool, option("Show the queues instead: what waits where, in order, with the reason.", "--waiting")
+        bool, option("Show the queues instead: what waits where, in order, with the reason.")
     ] = False,
     queue: Annotated[
         str | None, option("With --waiting: show only this queue, a pool's requirement, or a node.", "NAME")
@@ -197,7 +193,7 @@ def verify(
     *,
     on: Annotated[str, option(_ON, "N", complete=completions.nodes)] = "other",
     again: Annotated[
-        bool, option("Verify a disputed result again, on a node that has not judged it.", "--again")
+        bool, option("Verify a disputed result again, on a node that has not judged it.")
     ] = False,
     detach: Detach = False,
     face: Json,
@@ -234,7 +230,7 @@ def retry(
     run: Run,
     *,
     resume: Annotated[bool, option("Continue the agent's conversation, on the same node.")] = False,
-    alone: Annotated[bool, option("Keep the new run out of the old run's workflow.", "--alone")] = False,
+    alone: Annotated[bool, option("Keep the new run out of the old run's workflow.")] = False,
     workflow: OfWorkflow = False,
     detach: Detach = False,
     yes: Yes = False,
@@ -272,7 +268,7 @@ def continue_(
 def diff(
     *,
     run: AnyRun = LAST,
-    stat: Annotated[bool, option("Show only the files and the number of changed lines.", "--stat")] = False,
+    stat: Annotated[bool, option("Show only the files and the number of changed lines.")] = False,
     face: Json,
 ) -> None:
     """Show a run's change as a patch for git apply; for a suspended session, its whole change."""

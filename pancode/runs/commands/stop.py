@@ -16,7 +16,6 @@ from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
 ASKS_ABOVE = 3
 """If more runs of a workflow are active, a user at a terminal must confirm."""
-_AGENT = "Stop the only run of this agent."
 
 
 @verb(
@@ -32,13 +31,13 @@ def stop(
     name: Annotated[
         str | None, Argument(metavar="[RUN|WORKFLOW|ISSUE]", autocompletion=completions.complete_runs)
     ] = None,
-    agent: Annotated[str | None, option(_AGENT, "-A", "--agent", "A", complete=completions.agents)] = None,
+    agent: Annotated[str | None, option("Stop the only run of this agent.")] = None,
     session: Annotated[
         str | None, option("Stop the runs that this session started, but not the session.", "SESSION")
     ] = None,
     workflow: OfWorkflow = False,
     reason: Annotated[str, option("The reason, for the records.")] = "",
-    yes: Annotated[bool, option("Do not ask about a workflow with many runs.", "-y", "--yes")] = False,
+    yes: Annotated[bool, option("Do not ask about a workflow with many runs.")] = False,
     face: Json,
 ) -> int:
     """Stop a run (default: the active run that started last); its node confirms.

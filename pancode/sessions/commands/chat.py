@@ -14,7 +14,7 @@ from typer import Argument
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.interfaces.cli.commands import BARE, verb
 from pancode.interfaces.cli.output import Face, find_user, folder_here, tell_error, write_stderr
-from pancode.interfaces.cli.parameters import Json, Run, completions, option
+from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.caller import find_folder, terminal_is_gone
 from pancode.interfaces.client.client import Client, RepeatedPost
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 
 Words = Annotated[str | None, Argument(help="The first message; without it, you are asked for it.")]
-Once = Annotated[bool, option("Take one turn, print its answer, and suspend the session.", "--once")]
-Plain = Annotated[bool, option("Show the chat line by line, not on the whole screen.", "--plain")]
+Once = Annotated[bool, option("Take one turn, print its answer, and suspend the session.")]
+Plain = Annotated[bool, option("Show the chat line by line, not on the whole screen.")]
 _AGENT = "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder)."
 AS_SAID: Terms = {}
 """No mode or level was chosen with keys: those of the command line apply."""
@@ -59,9 +59,9 @@ def chat(
     words: Words = None,
     once: Once = False,
     plain: Plain = False,
-    agent: Annotated[str | None, option(_AGENT, "A", complete=completions.agents)] = None,
+    agent: Annotated[str | None, option(_AGENT)] = None,
     on_cap: Annotated[Literal["rest", "ask"] | None, option(_ON_CAP)] = None,
-    until_verified: Annotated[bool, option(_UNTIL_VERIFIED, "--until-verified")] = False,
+    until_verified: Annotated[bool, option(_UNTIL_VERIFIED)] = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,

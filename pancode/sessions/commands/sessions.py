@@ -40,7 +40,7 @@ _TO = "Write it to this new file, as JSON if its name ends with .json."
 @verb("sessions ls", "pancode sessions ls", "pancode sessions --json")
 def ls(
     *,
-    number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 20,
+    number: Annotated[int, option("Show at most this many.", min=1, max=1_000)] = 20,
     face: Json,
 ) -> None:
     """List the newest sessions and their states; below them, the terminals of `pancode up`."""
@@ -58,9 +58,9 @@ def show(
     run: Run,
     *,
     context: Annotated[
-        bool, option("Show the use of its model's context window by category, in tokens.", "--context")
+        bool, option("Show the use of its model's context window by category, in tokens.")
     ] = False,
-    tasks: Annotated[bool, option("Show the runs that it has dispatched, newest first.", "--tasks")] = False,
+    tasks: Annotated[bool, option("Show the runs that it has dispatched, newest first.")] = False,
     face: Json,
 ) -> None:
     """Show a session: its state, its interactive runs, its cost and its question.
@@ -196,14 +196,12 @@ def change(
         str | None,
         option("suggest, auto-edit or full-auto.", "--safety", "LEVEL", complete=completions.complete_levels),
     ] = None,
-    model: Annotated[
-        str | None, option("Another model, as for --model of chat.", complete=completions.models)
-    ] = None,
+    model: Annotated[str | None, option("Another model, as for --model of chat.", "TEXT")] = None,
     reasoning: Annotated[
         str | None, option("Reasoning effort: off, minimal, low, medium, high or xhigh.", "L")
     ] = None,
     program_mode: Annotated[str | None, option(_PROGRAM_MODE, "M")] = None,
-    yes: Annotated[bool, option("Approve a higher level.", "--yes")] = False,
+    yes: Annotated[bool, option("Approve a higher level.")] = False,
     face: Json,
 ) -> None:
     """Change a session's mode, safety level, model or effort. Its memory and its files stay.

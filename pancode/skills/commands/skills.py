@@ -14,7 +14,7 @@ from node_agent.wire.clock import SystemClock
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.answers import FLEET, NODE
 from pancode.interfaces.cli.output import Face, folder_here, in_words
-from pancode.interfaces.cli.parameters import Argument, Json, completions, many, option, verb
+from pancode.interfaces.cli.parameters import Argument, Json, many, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
@@ -31,15 +31,11 @@ HERE = "this machine"
 Names = Annotated[list[str], Argument(metavar="[SKILL]...", default_factory=list, show_default=False)]
 _TOOLS = f"Only for this program; may be repeated: {', '.join(TOOLS)}."
 Tools = Annotated[list[str], many(_TOOLS, "--tool", "PROGRAM")]
-_NODES = "On this node; may be repeated."
-Nodes = Annotated[list[str], many(_NODES, "--node", "NODE", complete=completions.nodes)]
-Fleet = Annotated[bool, option("On this computer and on all nodes of the fleet.", "--fleet")]
-Force = Annotated[
-    bool, option("Overwrite copies that are not ours or were changed, after a backup.", "--force")
-]
+Nodes = Annotated[list[str], many("On this node; may be repeated.", "--node", "NODE")]
+Fleet = Annotated[bool, option("On this computer and on all nodes of the fleet.")]
+Force = Annotated[bool, option("Overwrite copies that are not ours or were changed, after a backup.")]
 
 
-Copies = Annotated[bool, option("Remove only the copies; without names: all of them.", "--copies")]
 _RESTORE = "Restore what --force replaced at the given TIME; without one, list the backups."
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
@@ -72,10 +68,10 @@ def ls(
     nodes: Nodes,
     *,
     status: Annotated[
-        bool, option("Show how each node's and program's copies differ from these skills.", "--status")
+        bool, option("Show how each node's and program's copies differ from these skills.")
     ] = False,
     fleet: Fleet = False,
-    search: Annotated[bool, option("Find skills that others offer, in an index.", "--search")] = False,
+    search: Annotated[bool, option("Find skills that others offer, in an index.")] = False,
     index: Annotated[
         str | None, option("Git address of an index (default: the setting skills.index).", "ADDRESS")
     ] = None,
@@ -222,7 +218,7 @@ def add(
     *,
     commit: Annotated[str | None, option("The commit of a git address, in full.", "COMMIT")] = None,
     path: Annotated[str, option("The skill's directory in that commit.", "FOLDER")] = "",
-    force: Annotated[bool, option("Replace another skill of that name in your home.", "--force")] = False,
+    force: Annotated[bool, option("Replace another skill of that name in your home.")] = False,
     yes: Yes = False,
     face: Json,
 ) -> None:
@@ -272,7 +268,7 @@ def sync(
     *,
     fleet: Fleet = False,
     force: Force = False,
-    restore: Annotated[bool, option(_RESTORE, "--restore")] = False,
+    restore: Annotated[bool, option(_RESTORE)] = False,
     skills: Annotated[
         list[str], many("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
     ],
@@ -356,7 +352,7 @@ def _format_done(row: dict[str, Any]) -> str:
 def rm(
     names: Names,
     *,
-    copies: Copies = False,
+    copies: Annotated[bool, option("Remove only the copies; without names: all of them.")] = False,
     tools: Tools,
     nodes: Nodes,
     fleet: Fleet = False,

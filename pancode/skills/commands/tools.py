@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pancode.interfaces.cli.follow import follow_new
-from pancode.interfaces.cli.parameters import Argument, Json, completions, find_user, option, verb
+from pancode.interfaces.cli.parameters import Argument, Json, find_user, option, verb
 from pancode.interfaces.cli.terminal import Columns, format_facts, format_rows, safe_block, short_time
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import path_of
@@ -15,17 +15,13 @@ from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 
 Run = Annotated[str, Argument(metavar="RUN", help="The run that made it.")]
 Tool = Annotated[str, Argument(metavar="NAME", help="The tool's name.")]
-Project = Annotated[
-    str | None, option("Its project (default: the current one).", "P", complete=completions.projects)
-]
+Project = Annotated[str | None, option("Its project (default: the current one).")]
 
 
 @verb("project tools ls", "pancode project tools ls", "pancode project tools ls --project shop")
 def ls(
     *,
-    project: Annotated[
-        str | None, option("Only tools of this project.", "P", complete=completions.projects)
-    ] = None,
+    project: Annotated[str | None, option("Only tools of this project.")] = None,
     face: Json,
 ) -> None:
     """List all tools that agents have made: those that runs get now, and those that wait for approval.
@@ -70,7 +66,7 @@ def keep(
     run: Run,
     name: Tool,
     *,
-    yes: Annotated[bool, option("Do not ask: you have reviewed it.", "--yes")] = False,
+    yes: Annotated[bool, option("Do not ask: you have reviewed it.")] = False,
     face: Json,
 ) -> None:
     """Keep a tool with its project once its tests have passed; shows it and asks you first.

@@ -31,18 +31,15 @@ from pancode.workflows.commands.wait import report_end, wait_for
 
 Concurrency = Annotated[int | None, option("Run at most this many runs at the same time.", "N", min=1)]
 _STAGGER = "Minimum delay between two starts of agent programs on one node (default: 150ms)."
-Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.", "--partial")]
+Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.")]
 _TOTAL = "Maximum cost of all its runs together."
 Total = Annotated[str | None, option(_TOTAL, "--total-budget", "USD", parser=parse_money)]
-LandLast = Annotated[bool, option("Land the change when everything is done.", "--land")]
+LandLast = Annotated[bool, option("Land the change when everything is done.")]
 Yes = Annotated[bool, option("Approve agents that ask a user before each dispatch.", "--yes")]
-DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
+DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
 RaceRuntimes = Annotated[str | None, option("One run per runtime.", "A,B", complete=completions.runtimes)]
 _WON_BY = "first that is done (default), smallest change, or highest score."
-WonBy = Annotated[
-    Literal["first", "smallest", "score"] | None, option(_WON_BY, "--choose", "first|smallest|score")
-]
 Score = Annotated[str | None, option("Command that is run in each result and prints a number.", "CMD")]
 
 
@@ -61,10 +58,10 @@ def batch(
     file: Annotated[str | None, Argument(autocompletion=completions.workflow_files)] = None,
     concurrency: Concurrency = None,
     stagger: Annotated[int | None, option(_STAGGER, "D", parser=parse_duration)] = None,
-    fail_fast: Annotated[bool, option("Stop all others at the first failure.", "--fail-fast")] = False,
+    fail_fast: Annotated[bool, option("Stop all others at the first failure.")] = False,
     partial: Partial = False,
     total: Total = None,
-    land: Annotated[bool, option("Land the change of each successful run.", "--land")] = False,
+    land: Annotated[bool, option("Land the change of each successful run.")] = False,
     detach: Detach = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -241,7 +238,9 @@ def race(
     runtimes: RaceRuntimes = None,
     nodes: Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)] = None,
     best_of: Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)] = None,
-    by: WonBy = None,
+    by: Annotated[
+        Literal["first", "smallest", "score"] | None, option(_WON_BY, "--choose", "first|smallest|score")
+    ] = None,
     score: Score = None,
     concurrency: Concurrency = None,
     partial: Partial = False,

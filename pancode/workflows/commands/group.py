@@ -35,7 +35,7 @@ def ls(
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
-    files: Annotated[bool, option(_LS_FILES, "--files")] = False,
+    files: Annotated[bool, option(_LS_FILES)] = False,
     face: Json,
 ) -> None:
     """List the newest workflows first; a W may be a prefix of an id, or `last`."""
@@ -69,7 +69,6 @@ _FILES: Columns = {
     "FROM": lambda one: f"{one['from']}{', not the shipped one' if one['replaces'] else ''}",
     "WHAT FOR": lambda one: one["wrong"] or one["description"],
 }
-_ONLY = "With --beads: only this task and its blockers; may be repeated."
 
 
 @verb(
@@ -83,15 +82,9 @@ def show(
     w: Workflow,
     key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
     *,
-    follow: Annotated[
-        bool, option("Wait for its end, as the command that started it does.", "-f", "--follow")
-    ] = False,
-    file: Annotated[
-        bool, option("Print the workflow file with that name, so that you can copy it.", "--file")
-    ] = False,
-    board: Annotated[
-        bool, option("Show the values shared by its workers, or the one of KEY.", "--board")
-    ] = False,
+    follow: Annotated[bool, option("Wait for its end, as the command that started it does.")] = False,
+    file: Annotated[bool, option("Print the workflow file with that name, so that you can copy it.")] = False,
+    board: Annotated[bool, option("Show the values shared by its workers, or the one of KEY.")] = False,
     face: Json,
 ) -> int:
     """Show a workflow with its steps; or, with --file, the text of a workflow file.
@@ -138,10 +131,8 @@ def show_board(face: Face, w: str, key: str | None) -> None:
 def plan(
     file: Annotated[Path | None, Argument(help="A plan, as written by `pancode issue plan --keep`.")] = None,
     *,
-    beads: Annotated[
-        bool, option(f"Use the open tasks of a Beads file instead (default: {BEADS}).", "--beads")
-    ] = False,
-    only: Annotated[list[str], many(_ONLY, "--only", "ID")],
+    beads: Annotated[bool, option(f"Use the open tasks of a Beads file instead (default: {BEADS}).")] = False,
+    only: Annotated[list[str], many("With --beads: only this task and its blockers; may be repeated.", "ID")],
     face: Json,
 ) -> None:
     """Print a chain that carries out the steps of a plan in order, and then reviews the result.
@@ -207,7 +198,7 @@ def check_workflow_file(face: Face, file: str) -> int:
 def resume(
     w: Workflow,
     *,
-    resolve: Annotated[bool, option(_RESOLVE, "--resolve")] = False,
+    resolve: Annotated[bool, option(_RESOLVE)] = False,
     detach: Detach = False,
     yes: Yes = False,
     face: Json,

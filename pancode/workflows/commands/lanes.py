@@ -47,12 +47,10 @@ def create(
     name: Annotated[str, Argument()],
     *,
     total: shared.Total = None,
-    goes_on: Annotated[bool, option("Continue after an item that did not succeed.", "--goes-on")] = False,
-    pause: Annotated[bool, option(_PAUSE, "--pause")] = False,
+    goes_on: Annotated[bool, option("Continue after an item that did not succeed.")] = False,
+    pause: Annotated[bool, option(_PAUSE)] = False,
     reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",
-    resume: Annotated[
-        bool, option("Resume a paused lane; --total-budget sets a new ceiling.", "--resume")
-    ] = False,
+    resume: Annotated[bool, option("Resume a paused lane; --total-budget sets a new ceiling.")] = False,
     face: Json,
     **_options: Any,
 ) -> None:
@@ -179,9 +177,7 @@ def rm(
         str | None, Argument(metavar="[ITEM]", help="Remove only this item, which has not started.")
     ] = None,
     *,
-    force: Annotated[
-        bool, option("Remove the lane even if items are left; its run is stopped.", "--force")
-    ] = False,
+    force: Annotated[bool, option("Remove the lane even if items are left; its run is stopped.")] = False,
     face: Json,
 ) -> None:
     """Remove an item, or end the lane. Its runs, their results and its cost are kept."""

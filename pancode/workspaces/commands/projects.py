@@ -41,9 +41,7 @@ def add(
     path: Annotated[str | None, Argument(help="A directory in it; omit it to change a project.")] = None,
     *,
     name: Annotated[str | None, option("Its name (default: the directory's name).", "NAME")] = None,
-    agent: Annotated[
-        str | None, option("Its agent, if a dispatch names none.", "A", complete=completions.agents)
-    ] = None,
+    agent: Annotated[str | None, option("Its agent, if a dispatch names none.")] = None,
     require: Annotated[
         list[Label], many("Only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
     ],
@@ -170,9 +168,7 @@ def prd(
     project: Project,
     *,
     keep: Annotated[str | None, option(f"Write the draft of this run to {PRD}.", "RUN")] = None,
-    agent: Annotated[
-        str, option("The agent that drafts it; it can only read files.", "A", complete=completions.agents)
-    ] = PLANNER,
+    agent: Annotated[str, option("The agent that drafts it; it can only read files.")] = PLANNER,
     face: Json,
 ) -> int:
     """Let a read-only run draft the PRD of a project, and show it; keep it if you want.
@@ -230,9 +226,7 @@ def _dispatch_draft(face: Face, project: str, agent: str) -> int:
 def webhook(
     project: Project,
     *,
-    secret: Annotated[
-        bool, option("Store the secret that the tracker created, as Linear does.", "--secret")
-    ] = False,
+    secret: Annotated[bool, option("Store the secret that the tracker created, as Linear does.")] = False,
     face: Json,
 ) -> None:
     """Let a project's tracker notify PanCode of changes, instead of only polling it every two minutes.

@@ -29,7 +29,6 @@ from pancode.workspaces.commands.projects import make_absolute
 
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
 _LEAVE = "Leave it: required if you use an editor or your own shell, which do not report that you left."
-_PROJECT = "Its project (default: the current repository)."
 
 
 @verb(
@@ -41,10 +40,8 @@ def create(
     name: Annotated[str, Argument(help="A name, or an issue of a project: MIN-123.")],
     *,
     title: Annotated[str, option("Additional words for its branch name.", "WORDS")] = "",
-    node: Annotated[
-        str | None, option("The node where its runs work.", "N", complete=completions.nodes)
-    ] = None,
-    project: Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)] = None,
+    node: Annotated[str | None, option("The node where its runs work.")] = None,
+    project: Annotated[str | None, option("Its project (default: the current repository).")] = None,
     face: Json,
 ) -> None:
     """Create a workspace: a series of runs in which each run starts with the previous one's files.
@@ -121,9 +118,9 @@ minutes."""
 def open_(
     workspace: Workspace,
     *,
-    node: Annotated[str | None, option("The node for its files.", "N", complete=completions.nodes)] = None,
+    node: Annotated[str | None, option("The node for its files.")] = None,
     prints: Annotated[bool, option("Only print where it is, for ssh and editors.", "--print")] = False,
-    leave: Annotated[bool, option(_LEAVE, "--leave")] = False,
+    leave: Annotated[bool, option(_LEAVE)] = False,
     face: Json,
 ) -> int:
     """Enter a workspace: its files on a node, in tmux there, over your own SSH.
@@ -200,10 +197,8 @@ def repair(
     workspace: Workspace,
     *,
     repository: Annotated[str | None, option("The new path of its repository.", "PATH")] = None,
-    node: Annotated[
-        str | None, option("Its node from now on, or any.", "N", complete=completions.nodes)
-    ] = None,
-    dry_run: Annotated[bool, option("Only print what it would do.", "--dry-run")] = False,
+    node: Annotated[str | None, option("Its node from now on, or any.")] = None,
+    dry_run: Annotated[bool, option("Only print what it would do.")] = False,
     face: Json,
 ) -> None:
     """Repair a workspace whose repository was moved, whose node is gone or full, or whose files are gone.
@@ -233,7 +228,7 @@ def _plan(does: list[str]) -> str:
 def rm(
     workspace: Workspace,
     *,
-    force: Annotated[bool, option("Also if it has work that has not landed.", "--force")] = False,
+    force: Annotated[bool, option("Also if it has work that has not landed.")] = False,
     face: Json,
 ) -> None:
     """Remove a workspace. Its runs and their files are kept: `diff` and `land` still find them."""
