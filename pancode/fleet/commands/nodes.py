@@ -246,9 +246,14 @@ def login(
     except PancodeError as error:
         outcome = str(error)[:500]
         raise
+    except KeyboardInterrupt:
+        status, outcome = ExitCode.DETACHED, "interrupted"
     finally:
         with contextlib.suppress(PancodeError):  # the audit already has the start, and the login has ended
             client.post(route, {**body, "outcome": outcome})
+    if status == ExitCode.DETACHED:
+        again = f"pancode node login {name} {runtime}"
+        face.note(f"\nthe login was interrupted; PanCode has stored nothing. To log in: {again}")
     if status == ExitCode.DONE:
         _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
     return face.end(status, {"node": name, "runtime": runtime, "status": status}, lambda: "")

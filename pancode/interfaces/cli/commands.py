@@ -49,9 +49,11 @@ WHOLE_HELP, _MOST = "--help-all", 14
 """A command with more parameters than this has a short help; this option shows the full one."""
 
 
-def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any) -> Callable[[F], F]:
+def verb(
+    name: str, *examples: str, see: str = "", cls: type[TyperCommand] | None = None, **more: Any
+) -> Callable[[F], F]:
     """Make the function a command with this full name, such as `node add`: its parameters become options and
-    arguments, its docstring the help."""
+    arguments, its docstring the help. `see`: a line below the examples that names related commands."""
 
     def register(function: F) -> F:
         own = inspect.signature(function, eval_str=True)
@@ -61,6 +63,7 @@ def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **mor
         vars(function)["__signature__"] = own.replace(parameters=shown)
         function.__annotations__ = {one.name: one.annotation for one in shown}
         epilog = "\b\nExample" + ("s" if len(examples) > 1 else "") + ":\n  " + "\n  ".join(examples)
+        epilog += f"\n\n{see}" if see else ""
         command = _APPS[function.__module__].command(name, cls=cls or SectionedCommand, epilog=epilog, **more)
         return command(function)
 
@@ -194,8 +197,10 @@ class Group(TyperGroup):
 
 def make_group(path: str) -> Group:
     """Return the group with that path; its help begins with a capital letter."""
-    line = TREE[path].line.partition(":")[0]
-    group = Group(name=path.rpartition(" ")[2], help=f"{line[:1].upper()}{line[1:]}.", no_args_is_help=True)
+    line, default = TREE[path].line.partition(":")[0], default_of(path)
+    text = f"{line[:1].upper()}{line[1:]}."
+    text += f"\n\n`pancode {path}` alone runs `pancode {path} {default}`." if default else ""
+    group = Group(name=path.rpartition(" ")[2], help=text, no_args_is_help=True)
     group.path = path
     return group
 

@@ -32,6 +32,7 @@ def help_command(
     if topic == ["words"]:
         names = [{"name": old, "meant": f"pancode {new}"} for old, new in {**WORDS, **ALIASES}.items()]
         names += [{"name": old, "meant": f"use: {new}"} for old, new in INSTEAD.items()]
+        names.sort(key=lambda one: one["name"])
         return face.show({"words": names}, lambda: format_rows(names, {"NAME": "name", "MEANS": "meant"}))
     context = ctx.find_root()
     for word in rewrite(topic, completes=True).words:

@@ -184,6 +184,7 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
     while True:
         landing = client.get(BRIEF.at(run))["landing"]
         if landing is None or landing["status"] != "waiting":
+            follow.add_tracker(client, run, landing)
             return landing or {}
         time.sleep(follow.LAND_LOOK_S)
 

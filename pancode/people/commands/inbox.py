@@ -133,7 +133,12 @@ def _wrap_words(words: str) -> str:
     return fill(words, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
-@verb("answer", "pancode answer last 2", "pancode answer r-zd43pq 'take the port 8080'")
+@verb(
+    "answer",
+    "pancode answer last 2",
+    "pancode answer r-zd43pq 'take the port 8080'",
+    see="A message for a run without a question: pancode tell. Permission that a run needs: pancode approve.",
+)
 def answer(
     run: Run,
     text: Annotated[str, Argument(help="The answer, or the number of a choice.")],
@@ -150,6 +155,7 @@ def answer(
     "pancode approve r-zd43pq",
     "pancode approve --run r-zd43pq",
     "pancode approve --with-commands r-zd43pq",
+    see="A question that needs words: pancode answer. A message for a run that asks nothing: pancode tell.",
 )
 def approve(
     run: Run,
@@ -211,7 +217,12 @@ _RESUME = "Wait until the run ends, and continue it if its agent did not get the
 Resume = Annotated[bool, option(_RESUME)]
 
 
-@verb("tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'")
+@verb(
+    "tell",
+    "pancode tell builder 'the tests are in spec/'",
+    "pancode tell --resume last 'add a test, too'",
+    see="An answer to the question of a run: pancode answer. Permission that a run needs: pancode approve.",
+)
 def tell(
     run: Run, text: Annotated[str, Argument(help="The message.")], *, resume: Resume = False, face: Json
 ) -> int:

@@ -42,6 +42,8 @@ def audit(
     level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.")] = False,
     by: Annotated[str | None, option("Show only entries of this user.", "--actor", "USER")] = None,
+    since: Annotated[str | None, option("Show only entries since then: 90m, 2h, 2026-11-22.", "T")] = None,
+    until: Annotated[str | None, option("Show only entries before then, as for --since.", "T")] = None,
     number: Annotated[int | None, option(_NUMBER, min=0, max=10_000)] = None,
     as_events: Annotated[
         bool, option("Show all events instead, oldest first; JSON lines.", "--events")
@@ -71,18 +73,8 @@ def audit(
     if about == "verify":
         return _verify(face)
     level, most = "error" if error else level, 50 if number is None else max(number, 1)
-    answer = fetch_page(
-        face.client(),
-        AUDIT,
-        "audit",
-        most,
-        cursor,
-        whole=whole,
-        about=about,
-        domain=domain,
-        level=level,
-        by=by,
-    )
+    wanted = {"about": about, "domain": domain, "level": level, "by": by, "since": since, "until": until}
+    answer = fetch_page(face.client(), AUDIT, "audit", most, cursor, whole=whole, **wanted)
     return face.end(ExitCode.DONE, answer, lambda: format_rows(answer["audit"], _AUDIT, "nothing"))
 
 

@@ -76,6 +76,7 @@ _ARTIFACTS = "Write receipt, change, logs, JUnit and the run itself to this dire
     "pancode dispatch -f task.md",
     "pancode dispatch --runtime shell -- uname -a",
     'pancode dispatch --headless --artifacts out "make the tests pass"',
+    see="The exit code says how the run ended: pancode help exit-codes",
     cls=WithArgv,
 )
 @options.take_options("dispatch", after="file")

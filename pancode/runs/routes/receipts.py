@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pancode.interfaces.http.access.rights import REMOVES
 from pancode.interfaces.http.bodies import ReasonBody
 from pancode.interfaces.http.context import ApiContext
@@ -18,6 +20,7 @@ from pancode.runs.answers import (
     ReceiptsAnswer,
     VerdictShape,
 )
+from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.service import export_proof, get_receipt, list_keys, list_receipts, verify_chain
 
 
@@ -60,7 +63,7 @@ def _export(context: ApiContext, call: ApiCall) -> ExportAnswer:
     return export_proof(context.core, call.query.get("run"))
 
 
-_AUDIT = ("about", "domain", "level", "run", "by", *PAGED)
+_AUDIT = ("about", "domain", "level", "run", "by", "since", "until", *PAGED)
 
 
 @Verb(AUDIT, command="audit", query=_AUDIT)
@@ -68,6 +71,9 @@ def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
     """List the audit: what happened in the fleet."""
     limit = call.number("limit", 50, MOST_ROWS)
     wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
+    since, until, now = call.query.get("since"), call.query.get("until"), context.core.wall_ms()
+    wanted = replace(wanted, since_ms=None if since is None else moment_ms(since, now))
+    wanted = replace(wanted, until_ms=None if until is None else moment_ms(until, now))
     cursors = Cursors(call.query, "audit", int)
     page = list_audit(context.core, wanted, limit, cursors.after())
     return {"audit": page.rows, "next": cursors.next(page.last)}

@@ -143,6 +143,10 @@ def up(*, name: Name = None, face: Json) -> int:
     """
     folder = folder_here()
     top = project_here(folder)
+    if not face.as_json and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        opens = "--json opens it in the background"
+        write_stderr(f"this is not a terminal, so tmux is not opened ({opens}); pancode runs without it\n")
+        return subprocess.run([*PROGRAM], check=False).returncode
     try:
         tmux = Tmux(os.environ, folder)
     except UnavailableError:
@@ -156,10 +160,8 @@ def up(*, name: Name = None, face: Json) -> int:
     fix = f"pancode up {shlex.quote(f'{meant}-2')}, or open that one: pancode up {quoted}"
     _unless_another(tmux, meant, top, name, fix)
     tmux.open(meant)
-    if face.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        name = escape_line(meant)
-        words = f"{name} is open; to show it in a terminal: pancode up {shlex.quote(name)}\n"
-        return face.end(ExitCode.DONE, {"name": meant, "socket": tmux.socket}, lambda: words)
+    if face.as_json:
+        return face.end(ExitCode.DONE, {"name": meant, "socket": tmux.socket}, str)
     return tmux.enter(meant, os.environ.get("TMUX", ""))
 
 
