@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pancode.interfaces.http.access.rights import REMOVES
 from pancode.interfaces.http.bodies import ReasonBody
 from pancode.interfaces.http.context import ApiContext
@@ -70,10 +68,10 @@ _AUDIT = ("about", "domain", "level", "run", "by", "since", "until", *PAGED)
 def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
     """List the audit: what happened in the fleet."""
     limit = call.number("limit", 50, MOST_ROWS)
-    wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
-    since, until, now = call.query.get("since"), call.query.get("until"), context.core.wall_ms()
-    wanted = replace(wanted, since_ms=None if since is None else moment_ms(since, now))
-    wanted = replace(wanted, until_ms=None if until is None else moment_ms(until, now))
+    about, domain, level, run, by, since, until = (call.query.get(name) for name in _AUDIT[:7])
+    now = context.core.wall_ms()
+    times = [None if text is None else moment_ms(text, now) for text in (since, until)]
+    wanted = AuditFilter(about, domain, level, run, by, *times)
     cursors = Cursors(call.query, "audit", int)
     page = list_audit(context.core, wanted, limit, cursors.after())
     return {"audit": page.rows, "next": cursors.next(page.last)}

@@ -143,10 +143,6 @@ def up(*, name: Name = None, face: Json) -> int:
     """
     folder = folder_here()
     top = project_here(folder)
-    if not face.as_json and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        opens = "--json opens it in the background"
-        write_stderr(f"this is not a terminal, so tmux is not opened ({opens}); pancode runs without it\n")
-        return subprocess.run([*PROGRAM], check=False).returncode
     try:
         tmux = Tmux(os.environ, folder)
     except UnavailableError:
@@ -154,6 +150,10 @@ def up(*, name: Name = None, face: Json) -> int:
             raise
         without = "the chat starts in this terminal (up and down require tmux)"
         write_stderr(f"tmux is not installed here: {without}\n")
+        return subprocess.run([*PROGRAM], check=False).returncode
+    if not face.as_json and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        opens = "--json opens it in the background"
+        write_stderr(f"this is not a terminal, so tmux is not opened ({opens}); pancode runs without it\n")
         return subprocess.run([*PROGRAM], check=False).returncode
     meant = session_name(Path(top).name if name is None else name)
     quoted = shlex.quote(meant)
