@@ -127,11 +127,11 @@ _HTTPS = "https://"
 
 @verb(
     "schedule add",
-    "pancode schedule add nightly --cron '30 2 * * 1-5' --agent builder 'update the dependencies'",
-    "pancode schedule add once --at '2026-12-24 08:00' --zone Europe/Berlin --chain review-loop 'the API'",
-    "pancode schedule add look-at-failures --on run.failed --where agent=builder 'why did $RUN fail?'",
-    "pancode schedule add tested --on-push . main --runtime shell -- make test",
-    "pancode schedule add triage --on webhook --agent scout 'look at the newest issues'",
+    "nightly --cron '30 2 * * 1-5' --agent builder 'update the dependencies'",
+    "once --at '2026-12-24 08:00' --zone Europe/Berlin --chain review-loop 'the API'",
+    "look-at-failures --on run.failed --where agent=builder 'why did $RUN fail?'",
+    "tested --on-push . main --runtime shell -- make test",
+    "triage --on webhook --agent scout 'look at the newest issues'",
     cls=WithArgv,
 )
 @options.take_options("dispatch", after="zone")
@@ -202,19 +202,19 @@ def _work(
     return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
 
 
-@verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
+@verb("schedule ls", "", "--json")
 def ls(face: Json) -> None:
     """List all schedules: when each fires next, and the result of its last firing."""
     face.show_result(face.get(answers.SCHEDULES), lambda answer: format_schedules(answer["schedules"]))
 
 
-@verb("schedule show", "pancode schedule show nightly")
+@verb("schedule show", "nightly")
 def show(name: Name, face: Json) -> None:
     """Show one schedule with its next five times and its last firings."""
     _show(face, face.get(answers.SCHEDULE.at(name)))
 
 
-@verb("schedule pause", "pancode schedule pause nightly --reason 'release freeze'")
+@verb("schedule pause", "nightly --reason 'release freeze'")
 def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
@@ -222,19 +222,19 @@ def pause(
     _show(face, face.post(answers.PAUSE_SCHEDULE.at(name), {"reason": reason}))
 
 
-@verb("schedule resume", "pancode schedule resume nightly")
+@verb("schedule resume", "nightly")
 def resume(name: Name, face: Json) -> None:
     """Resume a paused schedule; times that passed during the pause are skipped."""
     _show(face, face.post(answers.RESUME_SCHEDULE.at(name)))
 
 
-@verb("schedule run", "pancode schedule run nightly")
+@verb("schedule run", "nightly")
 def run(name: Name, face: Json) -> None:
     """Fire now, even if the schedule is paused; its times do not change."""
     _show(face, face.post(answers.RUN_SCHEDULE.at(name), works=True))
 
 
-@verb("schedule rm", "pancode schedule rm nightly")
+@verb("schedule rm", "nightly")
 def rm(name: Name, face: Json) -> None:
     """Remove a schedule; runs that it has started continue."""
     answer = face.client().post(path_of("schedules", name, "remove"), {"by": find_user()})

@@ -26,7 +26,7 @@ def _agents_file() -> AgentsFile:
     return AgentsFile(home_of(os.environ), Path(folder_here()), os.environ)
 
 
-@verb("agents ls", "pancode agents ls", "pancode agents --tag python")
+@verb("agents ls", "", "pancode agents --tag python")
 def list_agents(
     *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
 ) -> None:
@@ -46,11 +46,7 @@ _COLUMNS: Columns = {
 }
 
 
-@verb(
-    "agents show",
-    "pancode agents show builder",
-    "pancode agents show reviewer --prompt --mode review --runtime claude",
-)
+@verb("agents show", "builder", "reviewer --prompt --mode review --runtime claude")
 def show_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)],
     *,
@@ -84,9 +80,9 @@ def _format_value(value: object) -> str:
 
 @verb(
     "agents set",
-    "pancode agents set scout model ollama/qwen3:8b",
-    "pancode agents set builder limits.wall 2h",
-    "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
+    "scout model ollama/qwen3:8b",
+    "builder limits.wall 2h",
+    "documenter tools '[read, grep, find, ls, edit]'",
 )
 def set_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)], field: str, value: str, face: Json
@@ -103,7 +99,7 @@ def set_agent(
     face.show(answer, lambda: escape_line(f"{words}  {answer['file']}:{answer['line']}") + "\n")
 
 
-@verb("agents new", "pancode agents new migrator --from builder")
+@verb("agents new", "migrator --from builder")
 def new_agent(
     name: str,
     *,
@@ -145,10 +141,10 @@ Model = Annotated[str | None, option("The model; the prompt of a small model is 
 
 @verb(
     "agents prompt",
-    "pancode agents prompt builder",
-    "pancode agents prompt reviewer --mode review --runtime claude",
-    "pancode agents prompt builder --model ollama/qwen3:8b --task 'Add a test.'",
-    "pancode agents prompt r-k3v9xq",
+    "builder",
+    "reviewer --mode review --runtime claude",
+    "builder --model ollama/qwen3:8b --task 'Add a test.'",
+    "r-k3v9xq",
 )
 def show(
     name: Annotated[str, Argument(metavar="AGENT|RUN", autocompletion=completions.agents)],

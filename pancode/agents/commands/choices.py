@@ -19,7 +19,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.route import check_name
 
 
-@verb("agents runtimes", "pancode agents runtimes", "pancode agents runtimes claude")
+@verb("agents runtimes", "", "claude")
 def runtimes(
     *, name: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
 ) -> None:
@@ -70,12 +70,7 @@ _LEVELS: RowColumns[answers.LevelShape] = {"SAFETY": "name", "": _format_default
 _LEVEL = "Judge by this safety level (default: the level in your settings)."
 
 
-@verb(
-    "policy show",
-    "pancode policy show",
-    "pancode policy show auto-edit",
-    "pancode policy show --matrix claude",
-)
+@verb("policy show", "", "auto-edit", "--matrix claude")
 def show_policy(
     *,
     name: Annotated[str | None, Argument(autocompletion=completions.complete_policies)] = None,
@@ -150,9 +145,7 @@ def _format_held(held: list[dict[str, Any]]) -> str:
     return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in lines)
 
 
-@verb(
-    "policy check", "pancode policy check 'git push --force'", "pancode policy check --path .env --as write"
-)
+@verb("policy check", "'git push --force'", "--path .env --as write")
 def check_deed(
     *,
     command: Annotated[str | None, Argument()] = None,

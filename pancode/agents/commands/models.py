@@ -26,7 +26,7 @@ _RUNTIME = "Show vendors' models for this runtime instead, with prices."
 _SERVERS = "Show the model servers that your nodes reach: kinds, health and APIs."
 
 
-@verb("models ls", "pancode models --runtime claude --tier mid", "pancode models ls --servers")
+@verb("models ls", "pancode models --runtime claude --tier mid", "--servers")
 def list_models(
     *,
     node: Annotated[str | None, option("Only this node.")] = None,
@@ -127,11 +127,7 @@ _VENDORS: Columns = {
 _NODE = "Test only on this node (default: on each node that has the model)."
 
 
-@verb(
-    "models test",
-    "pancode models test qwen3-coder:30b",
-    "pancode models test gpubox/ollama/qwen3-coder:30b --again",
-)
+@verb("models test", "qwen3-coder:30b", "gpubox/ollama/qwen3-coder:30b --again")
 def test_model(
     model: Annotated[str, Argument(autocompletion=completions.models)],
     *,

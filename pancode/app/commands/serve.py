@@ -22,7 +22,7 @@ HELD = 73
 """Exit status that tells the systemd units that another coordinator has locked the home."""
 
 
-@verb("admin serve", "pancode admin serve", "pancode admin serve --background")
+@verb("admin serve", "", "--background")
 def serve(
     background: Annotated[bool, option("Start it in the background and return when it answers.")] = False,
     check: Annotated[bool, option("Start nothing: exit status 0 if a coordinator answers, else 6.")] = False,
@@ -84,10 +84,7 @@ _REMOVES = "Remove the unit; a running coordinator continues until `fleet down`.
 
 
 @verb(
-    "admin service",
-    "pancode admin service --system",
-    "pancode admin service --install",
-    'sudo "$(command -v pancode)" admin service --install --system',
+    "admin service", "--system", "--install", 'sudo "$(command -v pancode)" admin service --install --system'
 )
 def service(
     *,
@@ -134,7 +131,7 @@ def service(
     return face.show({"text": text}, lambda: text)
 
 
-@verb("admin api-stdio", "pancode admin api-stdio", "ssh desk pancode admin api-stdio")
+@verb("admin api-stdio", "", "ssh desk pancode admin api-stdio")
 def api_stdio() -> int:
     """Forward connections to this machine's coordinator over standard input and output.
 

@@ -15,7 +15,7 @@ from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
 
-@verb("init", "pancode init", "cd my-project && pancode init --write")
+@verb("init", "", "cd my-project && pancode init --write")
 def init(
     *,
     write: Annotated[
@@ -53,7 +53,7 @@ def init(
     face.show(answer, lambda: text)
 
 
-@verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")
+@verb("fleet demo", "", "--keep", "--remove")
 def demo(
     *,
     keep: Annotated[bool, option("Leave the fleet running afterwards.")] = False,
@@ -82,7 +82,7 @@ def demo(
     return face.end(ExitCode.DONE if report["ok"] else ExitCode.INTERNAL, report, lambda: "")
 
 
-@verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor gpubox")
+@verb("doctor", "", "--fix", "gpubox")
 def doctor(
     nodes: Nodes,
     *,
@@ -152,8 +152,8 @@ _KIND = "The kind of file (default: by its name): agents, rules, workflow or ski
 @verb(
     "config check",
     "pancode config check .pancode/workflows/release.yaml",
-    "pancode config check --kind agents",
-    "pancode config check .agents/skills/deploy",
+    "--kind agents",
+    ".agents/skills/deploy",
 )
 def check(
     *,

@@ -16,7 +16,7 @@ Most = Annotated[int | None, option("Show at most this many rows (default: all).
 _BY = "Group by node, by kind of work and repository, or by agent and model only."
 
 
-@verb("agents record", "pancode agents record", "pancode agents record --by kind --agent builder")
+@verb("agents record", "", "--by kind --agent builder")
 def workers(
     *,
     name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,

@@ -17,12 +17,7 @@ from pancode.kernel.formatting import count_noun, format_count
 _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
 
 
-@verb(
-    "budget spent",
-    "pancode budget spent",
-    "pancode budget spent --by agent --node gpubox",
-    "pancode budget spent --by day --csv",
-)
+@verb("budget spent", "", "--by agent --node gpubox", "--by day --csv")
 def cost(
     *,
     by: Annotated[

@@ -11,7 +11,7 @@ from pancode.interfaces.cli.terminal import Columns, format_rows, short_time
 from pancode.kernel.errors import UsageError
 
 
-@verb("admin breakers", "pancode admin breakers", "pancode admin breakers --reset node:gpubox")
+@verb("admin breakers", "", "--reset node:gpubox")
 def breakers(
     *,
     name: Annotated[str | None, Argument()] = None,

@@ -15,12 +15,7 @@ from pancode.kernel.names import KEY_LOST
 from pancode.runs.answers import KEYS, ROTATE, KeysAnswer, UsedKey
 
 
-@verb(
-    "admin keys",
-    "pancode admin keys",
-    "pancode admin keys gpubox > gpubox.pem",
-    "pancode admin keys --rotate",
-)
+@verb("admin keys", "", "gpubox > gpubox.pem", "--rotate")
 def keys(
     *,
     name: Annotated[str | None, Argument(autocompletion=completions.nodes)] = None,

@@ -14,7 +14,7 @@ from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ExitCode, UsageError
 
 
-@verb("admin steps", "pancode admin steps gpubox < answers")
+@verb("admin steps", "gpubox < answers")
 def steps(
     name: str,
     *,

@@ -53,7 +53,8 @@ def verb(
     name: str, *examples: str, see: str = "", cls: type[TyperCommand] | None = None, **more: Any
 ) -> Callable[[F], F]:
     """Make the function a command with this full name, such as `node add`: its parameters become options and
-    arguments, its docstring the help. `see`: a line below the examples that names related commands."""
+    arguments, its docstring the help. An example without `pancode` is what follows the name. `see`: a line
+    below the examples that names related commands."""
 
     def register(function: F) -> F:
         own = inspect.signature(function, eval_str=True)
@@ -62,7 +63,10 @@ def verb(
         ]
         vars(function)["__signature__"] = own.replace(parameters=shown)
         function.__annotations__ = {one.name: one.annotation for one in shown}
-        epilog = "\b\nExample" + ("s" if len(examples) > 1 else "") + ":\n  " + "\n  ".join(examples)
+        epilog = "\b\nExample" + ("s" if len(examples) > 1 else "") + ":\n  "
+        epilog += "\n  ".join(
+            one if "pancode" in one else f"pancode {name} {one}".strip() for one in examples
+        )
         epilog += f"\n\n{see}" if see else ""
         command = _APPS[function.__module__].command(name, cls=cls or SectionedCommand, epilog=epilog, **more)
         return command(function)

@@ -22,7 +22,7 @@ Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
 Project = Annotated[str | None, option("Its project (default: the project of the current folder).")]
 
 
-@verb("issue ls", "pancode issue", "pancode issue ls --project shop")
+@verb("issue ls", "pancode issue", "--project shop")
 def ls(*, project: Project = None, face: Json) -> None:
     """List issues being worked on, with the state in their trackers; then the project's open issues.
 
@@ -53,7 +53,7 @@ def ls(*, project: Project = None, face: Json) -> None:
 _ISSUES = {"ISSUE": "issue", "STATE": "state", "LABELS": "labels", "FOR": "assignees", "TITLE": "title"}
 
 
-@verb("issue show", "pancode issue show SHOP-12")
+@verb("issue show", "SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """Show one issue with its text."""
     one = face.get(ISSUE.at(issue))
@@ -63,7 +63,7 @@ def show(issue: Issue, face: Json) -> None:
     face.show(one, lambda: f"{text}{safe_block(one['text'])}\n")
 
 
-@verb("issue work", "pancode issue work SHOP-12", "pancode issue work SHOP-12 --plan")
+@verb("issue work", "SHOP-12", "SHOP-12 --plan")
 def on(
     issue: Issue,
     *,
@@ -122,7 +122,7 @@ MOST_QUESTIONS = 200_000
 _GOES_ON = "Continue the plan that is in this repository, such as one you pulled."
 
 
-@verb("issue plan", "pancode issue plan SHOP-12", "pancode issue plan --keep shop-12")
+@verb("issue plan", "SHOP-12", "--keep shop-12")
 def plan(
     what: Annotated[str, Argument(help="An issue, the name of a plan, or the task in words.")],
     *,

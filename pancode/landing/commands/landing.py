@@ -191,13 +191,13 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
 
 @verb(
     "land",
-    "pancode land last",
-    "pancode land r-zd43pq --branch agent/export --how rebase",
-    "pancode land --all-green --yes",
-    "pancode land last --without-gate 'pytset -q'",
-    "pancode land last --push origin agent/export",
-    "pancode land last --push origin agent/export --pull-request",
-    "pancode land SHOP-12",
+    "last",
+    "r-zd43pq --branch agent/export --how rebase",
+    "--all-green --yes",
+    "last --without-gate 'pytset -q'",
+    "last --push origin agent/export",
+    "last --push origin agent/export --pull-request",
+    "SHOP-12",
 )
 def land(
     *,

@@ -18,7 +18,7 @@ _LINE = 110
 _TOLD = "Show which notes the next run there would get; the words are its task."
 
 
-@verb("history find", "pancode history rate limit", "pancode history find --told --lane night 'fix the form'")
+@verb("history find", "pancode history rate limit", "--told --lane night 'fix the form'")
 def find(
     words: Annotated[list[str] | None, Argument(metavar="[WORD]...", show_default=False)] = None,
     *,
@@ -65,7 +65,7 @@ def in_short(note: answers.NoteShape) -> str:
     return "".join(f"{clip_columns(escape_line(line), _LINE)}\n" for line in (note["source"], *lines))
 
 
-@verb("history show", "pancode history show last")
+@verb("history show", "last")
 def show(run: Run, face: Json) -> None:
     """Show the whole note of a run."""
     note = face.get(answers.NOTE.at(run))
@@ -74,12 +74,7 @@ def show(run: Run, face: Json) -> None:
     face.show(note, lambda: text)
 
 
-@verb(
-    "history forget",
-    "pancode history forget r-k3v9xq",
-    "pancode history forget --before 30d",
-    "pancode history forget --before 0s --everywhere",
-)
+@verb("history forget", "r-k3v9xq", "--before 30d", "--before 0s --everywhere")
 def forget(
     runs: Annotated[list[str] | None, Argument(metavar="[RUN]...", show_default=False)] = None,
     *,
@@ -102,7 +97,7 @@ UNDER_WAY = "under way"
 
 @verb(
     "workflow explore",
-    'pancode workflow explore "where is the rate limiter, and which tests cover it?"',
+    '"where is the rate limiter, and which tests cover it?"',
     'pancode workflow explore "how are tokens checked?" "what reads pancode.yaml?" --depth shallow',
 )
 def explore(

@@ -47,13 +47,7 @@ _SINCE = "Show what happened since a time: last (your last visit), 2h, 2026-11-2
 _HEALTH = "Show what needs attention, with the evidence; exit code 12 if it needs a user."
 
 
-@verb(
-    "status",
-    "pancode status",
-    "pancode status --since last",
-    "pancode status --health && echo well",
-    "pancode status --metrics | grep nodes",
-)
+@verb("status", "", "--since last", "--health && echo well", "--metrics | grep nodes")
 def status(
     *,
     name: Annotated[

@@ -16,7 +16,7 @@ from pancode.reports.commands.events import show_events
 from pancode.runs.commands.named_runs import AnyRun, find_run
 
 
-@verb("why", "pancode why", "pancode why SHOP-12")
+@verb("why", "", "SHOP-12")
 def why(*, run: AnyRun = LAST, face: Json) -> None:
     """Show why a run waits or ended as it did: each check, placement, wait, retry and its cost."""
     client = face.client()
@@ -29,12 +29,7 @@ def why(*, run: AnyRun = LAST, face: Json) -> None:
 _NUMBER = "Show at most this many rows (default: 50; of events 20)."
 
 
-@verb(
-    "audit",
-    "pancode audit error",
-    "pancode audit run:last",
-    "pancode audit --events -f --kind run.ended,node",
-)
+@verb("audit", "error", "run:last", "--events -f --kind run.ended,node")
 def audit(
     *,
     about: Annotated[str | None, Argument()] = None,

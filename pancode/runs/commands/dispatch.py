@@ -72,10 +72,10 @@ _ARTIFACTS = "Write receipt, change, logs, JUnit and the run itself to this dire
 
 @verb(
     "dispatch",
-    'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
-    "pancode dispatch -f task.md",
-    "pancode dispatch --runtime shell -- uname -a",
-    'pancode dispatch --headless --artifacts out "make the tests pass"',
+    '--node gpubox --verify "pytest -q" "add a --json flag to export"',
+    "-f task.md",
+    "--runtime shell -- uname -a",
+    '--headless --artifacts out "make the tests pass"',
     see="The exit code says how the run ended: pancode help exit-codes",
     cls=WithArgv,
 )

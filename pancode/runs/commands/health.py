@@ -32,12 +32,7 @@ _COLUMNS: RowColumns[HealthRow] = {
 }
 
 
-@verb(
-    "runs recover",
-    "pancode runs recover builder",
-    "pancode runs recover --all --dry-run",
-    "pancode runs recover last",
-)
+@verb("runs recover", "builder", "--all --dry-run", "last")
 def recover(
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
     *,

@@ -22,7 +22,7 @@ from pancode.sessions.conversation.lines import LogStory
 from pancode.sessions.conversation.stream import reading_of
 
 
-@verb("logs", "pancode logs", "pancode logs -f last", "pancode logs r-7f3k --stream err")
+@verb("logs", "", "-f last", "r-7f3k --stream err")
 def logs(
     *,
     run: AnyRun = LAST,

@@ -37,12 +37,7 @@ _JOBS: Columns = {
 }
 
 
-@verb(
-    "admin queue",
-    "pancode admin queue --json",
-    "pancode admin queue --rq info",
-    context_settings={"ignore_unknown_options": True},
-)
+@verb("admin queue", "--json", "--rq info", context_settings={"ignore_unknown_options": True})
 def queue(
     words: Annotated[list[str], Argument(metavar="[ARGS]...", default_factory=list, show_default=False)],
     *,
@@ -78,7 +73,7 @@ MOST_S = 3_600.0
 """The timeout of the call: git may have much to pack."""
 
 
-@verb("admin gc", "pancode admin gc --dry-run", "pancode admin gc")
+@verb("admin gc", "--dry-run", "")
 def gc(
     *,
     dry_run: Annotated[bool, option("Only show what would be deleted, and what uses the disks.")] = False,

@@ -21,7 +21,7 @@ from pancode.workflows.answers import WORKFLOW_VERDICT
 _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 
 
-@verb("receipt ls", "pancode receipt ls")
+@verb("receipt ls", "")
 def ls(
     *,
     number: Annotated[int, option("Show at most this many runs.", min=1, max=10_000)] = 20,
@@ -48,7 +48,7 @@ _COLUMNS: RowColumns[ReceiptRow] = {
 _CHAIN = "Check whether a receipt of this node is missing."
 
 
-@verb("receipt show", "pancode receipt show", "pancode receipt show w-7f3k2x --json > receipt.json")
+@verb("receipt show", "", "w-7f3k2x --json > receipt.json")
 def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> None:
     """Print the claims of the receipt; `verify` checks them. For an ended workflow: its summary."""
     client = face.client()
@@ -60,13 +60,7 @@ def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> Non
     return face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
 
 
-@verb(
-    "receipt verify",
-    "pancode receipt verify last",
-    "pancode receipt verify w-zd43pq",
-    "pancode receipt verify r.json --keys k.json",
-    "pancode receipt verify --chain gpubox",
-)
+@verb("receipt verify", "last", "w-zd43pq", "r.json --keys k.json", "--chain gpubox")
 def verify(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
@@ -114,12 +108,7 @@ def format_verdict(answer: VerdictShape) -> str:
     return f"{color_state(answer['verdict'])}  {escape_line(answer['run'])}\n" + escape_lines(checks or [""])
 
 
-@verb(
-    "receipt export",
-    "pancode receipt export last > r.json",
-    "pancode receipt export > keys.json",
-    "pancode receipt export last --dsse > r.dsse.json",
-)
+@verb("receipt export", "last > r.json", "> keys.json", "last --dsse > r.dsse.json")
 def export(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,

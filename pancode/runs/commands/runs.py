@@ -50,7 +50,7 @@ from pancode.runs.commands.options import Detach, Yes
 
 @verb(
     "runs ls",
-    "pancode runs ls 50",
+    "50",
     "pancode runs --node gpubox --state verify_failed --since 3d",
     "pancode runs --text 'export' --agent builder",
 )
@@ -114,7 +114,7 @@ _COLUMNS: RowColumns[RunShape] = {
 }
 
 
-@verb("runs show", "pancode runs show", "pancode runs show SHOP-12", "pancode runs show w-7f3k2x")
+@verb("runs show", "", "SHOP-12", "w-7f3k2x")
 def show(*, run: AnyRun = LAST, face: Json) -> None:
     """Show everything about one run; for a workflow, its steps."""
     client = face.client()
@@ -187,7 +187,7 @@ def _format_tokens(usage: UsageShape) -> str:
 _ON = "Verify on this node (default: any other than the run's own)."
 
 
-@verb("runs verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
+@verb("runs verify", "last", "last --on gpubox")
 def verify(
     run: Run,
     *,
@@ -223,9 +223,7 @@ def _choose_exit(run: RunShape) -> int:
     return exit_of("verify_failed") if disputed else ExitCode.DONE
 
 
-@verb(
-    "runs retry", "pancode runs retry last", "pancode runs retry last --resume", "pancode runs retry w-7f3k2x"
-)
+@verb("runs retry", "last", "last --resume", "w-7f3k2x")
 def retry(
     run: Run,
     *,
@@ -248,11 +246,7 @@ def retry(
     return follow_new(face, RETRY.at(run), {"by": find_user(), "resume": resume, "alone": alone}, detach)
 
 
-@verb(
-    "runs continue",
-    "pancode runs continue last 'also update the changelog'",
-    "pancode runs continue r-zd43pq --detach",
-)
+@verb("runs continue", "last 'also update the changelog'", "r-zd43pq --detach")
 def continue_(
     run: Run,
     text: Annotated[str, Argument(help="The next task; without it the agent simply continues.")] = "",
@@ -264,7 +258,7 @@ def continue_(
     return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": text}, detach)
 
 
-@verb("diff", "pancode diff", "pancode diff last | git apply --stat")
+@verb("diff", "", "last | git apply --stat")
 def diff(
     *,
     run: AnyRun = LAST,

@@ -18,14 +18,7 @@ ASKS_ABOVE = 3
 """If more runs of a workflow are active, a user at a terminal must confirm."""
 
 
-@verb(
-    "stop",
-    "pancode stop last --reason 'wrong branch'",
-    "pancode stop w-7f3k2x",
-    "pancode stop SHOP-12",
-    "pancode stop --agent builder",
-    "pancode stop --session last",
-)
+@verb("stop", "last --reason 'wrong branch'", "w-7f3k2x", "SHOP-12", "--agent builder", "--session last")
 def stop(
     *,
     name: Annotated[

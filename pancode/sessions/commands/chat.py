@@ -48,8 +48,8 @@ _UNTIL_VERIFIED = "Continue without messages until the gates pass or --budget is
 
 @verb(
     "chat",
-    'pancode chat --node gpubox "why is the build slow?"',
-    'pancode chat --once --json --model anthropic/claude-sonnet-4-5 "name the failing test"',
+    '--node gpubox "why is the build slow?"',
+    '--once --json --model anthropic/claude-sonnet-4-5 "name the failing test"',
     cls=options.WorkCommand,
 )
 @options.take_options("chat", after="agent")
@@ -237,12 +237,7 @@ def _read_typed() -> str | None:
             tell_error(error, as_json=False)
 
 
-@verb(
-    "sessions attach",
-    "pancode sessions attach last",
-    "pancode sessions attach r-7f3k",
-    'pancode sessions attach --once r-7f3k "and now the tests"',
-)
+@verb("sessions attach", "last", "r-7f3k", '--once r-7f3k "and now the tests"')
 def attach(
     run: Run,
     words: Annotated[str | None, Argument(help="A message to send at once.")] = None,

@@ -37,7 +37,7 @@ _TERMINALS: Columns = {
 _TO = "Write it to this new file, as JSON if its name ends with .json."
 
 
-@verb("sessions ls", "pancode sessions ls", "pancode sessions --json")
+@verb("sessions ls", "", "pancode sessions --json")
 def ls(
     *,
     number: Annotated[int, option("Show at most this many.", min=1, max=1_000)] = 20,
@@ -53,7 +53,7 @@ def ls(
     face.show({**answer, "terminals": terminals}, lambda: text)
 
 
-@verb("sessions show", "pancode sessions show last", "pancode sessions show last --context")
+@verb("sessions show", "last", "last --context")
 def show(
     run: Run,
     *,
@@ -107,7 +107,7 @@ def _format_tokens(number: int | None) -> str:
     return "unknown" if number is None else format_count(number)
 
 
-@verb("sessions export", "pancode sessions export last", "pancode sessions export last --file talk.json")
+@verb("sessions export", "last", "last --file talk.json")
 def export(run: Run, *, to: Annotated[Path | None, option(_TO, "--file", "FILE")] = None, face: Json) -> None:
     """Export a session's whole conversation, as Markdown or JSON (--json): all messages and calls."""
     talk = fetch_conversation(face.client(), run)
@@ -118,7 +118,7 @@ def export(run: Run, *, to: Annotated[Path | None, option(_TO, "--file", "FILE")
     return face.show({"file": str(to)}, lambda: words)
 
 
-@verb("sessions checkpoint", "pancode sessions checkpoint last before-it", "pancode sessions checkpoint last")
+@verb("sessions checkpoint", "last before-it", "last")
 def checkpoint(
     run: Run,
     name: Annotated[
@@ -156,7 +156,7 @@ _POINTS: Columns = {
 _PROGRAM_MODE = "A mode of an acp:NAME program, by the program's own name; empty: its default."
 
 
-@verb("sessions restore", "pancode sessions restore last before-it")
+@verb("sessions restore", "last before-it")
 def restore(run: Run, name: str, *, face: Json) -> None:
     """Go back to a checkpoint of a session: your next message continues there, in the same session.
 
@@ -169,7 +169,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     face.show(done, lambda: words)
 
 
-@verb("sessions rest", "pancode sessions rest last")
+@verb("sessions rest", "last")
 def suspend_run(run: Run, *, face: Json) -> None:
     """Suspend a session after its turn, and wait for that: its slot is freed, its change committed.
 
@@ -182,9 +182,9 @@ def suspend_run(run: Run, *, face: Json) -> None:
 
 @verb(
     "sessions set",
-    "pancode sessions set last --mode plan",
-    "pancode sessions set r-7f3k --safety full-auto --yes",
-    "pancode sessions set last --model anthropic/claude-opus-5 --reasoning high",
+    "last --mode plan",
+    "r-7f3k --safety full-auto --yes",
+    "last --model anthropic/claude-opus-5 --reasoning high",
 )
 def change(
     run: Run,
@@ -218,7 +218,7 @@ def change(
     face.show(done, lambda: f"{done['session']}  {format_terms(done)}\n")
 
 
-@verb("sessions end", "pancode sessions end last")
+@verb("sessions end", "last")
 def end(run: Run, *, face: Json) -> None:
     """End a session: the current turn is cancelled, its program ends, and its results are kept.
 

@@ -133,7 +133,7 @@ def list_terminals() -> list[Terminal]:
         return []
 
 
-@verb("up", "pancode up", 'pancode up "night shift"')
+@verb("up", "", '"night shift"')
 def up(*, name: Name = None, face: Json) -> int:
     """Open this project's terminal in tmux, with the chat, top and a shell, or come back to it.
 
@@ -173,7 +173,7 @@ def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str
         raise UsageError(what, why=why, fix=fix, code="name_taken")
 
 
-@verb("down", "pancode down", 'pancode down "night shift"')
+@verb("down", "", '"night shift"')
 def down(*, name: Name = None, face: Json) -> None:
     """End this project's terminal, or the one called NAME. Sessions, runs and the fleet continue."""
     tmux = Tmux(os.environ, "/")

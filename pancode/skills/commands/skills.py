@@ -56,12 +56,7 @@ def _find_all() -> list[FoundSkill]:
     return [*_find_seen(with_project=True), *_find_definitions()]
 
 
-@verb(
-    "skills ls",
-    "pancode skills",
-    "pancode skills ls --status --fleet",
-    "pancode skills ls --search deploy --index https://HOST/REPO.git",
-)
+@verb("skills ls", "pancode skills", "--status --fleet", "--search deploy --index https://HOST/REPO.git")
 def ls(
     names: Annotated[list[str], Argument(metavar="[WORD]...", default_factory=list, show_default=False)],
     tools: Tools,
@@ -164,7 +159,7 @@ def _ask_consent(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str
     kept.agree(new)
 
 
-@verb("skills agree", "pancode skills agree deploy")
+@verb("skills agree", "deploy")
 def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes = False, face: Json) -> None:
     """Approve skills that permit or run something, so that runs of their project get them.
 
@@ -178,7 +173,7 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
     face.show({"skills": rows}, lambda: "".join(f"{row['name']}: agreed\n" for row in rows))
 
 
-@verb("skills show", "pancode skills show code-review")
+@verb("skills show", "code-review")
 def show(name: Annotated[str, Argument()], face: Json) -> None:
     """Show a skill's text, origin, files and problems."""
     face.acts_here("skills")
@@ -212,7 +207,7 @@ def check_skills(face: Face, which: Sequence[str]) -> int:
     return face.end(ExitCode.CONFIG if bad else ExitCode.DONE, {"skills": rows}, lambda: "".join(lines))
 
 
-@verb("skills add", "pancode skills add ./deploy", "pancode skills add https://HOST/REPO.git --commit COMMIT")
+@verb("skills add", "./deploy", "https://HOST/REPO.git --commit COMMIT")
 def add(
     where: Annotated[str, Argument(metavar="FOLDER|ADDRESS")],
     *,
@@ -260,7 +255,7 @@ def add(
     face.show({"skills": rows}, lambda: f"{text}next: pancode skills sync\n")
 
 
-@verb("skills sync", "pancode skills sync", "pancode skills sync release --tool claude")
+@verb("skills sync", "", "release --tool claude")
 def sync(
     names: Names,
     tools: Tools,
@@ -348,7 +343,7 @@ def _format_done(row: dict[str, Any]) -> str:
     return escape_line(f"{row['node']} {row['folder']} {row['skill']}: {words}") + "\n"
 
 
-@verb("skills rm", "pancode skills rm deploy", "pancode skills rm --copies")
+@verb("skills rm", "deploy", "--copies")
 def rm(
     names: Names,
     *,

@@ -18,7 +18,7 @@ Tool = Annotated[str, Argument(metavar="NAME", help="The tool's name.")]
 Project = Annotated[str | None, option("Its project (default: the current one).")]
 
 
-@verb("project tools ls", "pancode project tools ls", "pancode project tools ls --project shop")
+@verb("project tools ls", "", "--project shop")
 def ls(
     *,
     project: Annotated[str | None, option("Only tools of this project.")] = None,
@@ -41,7 +41,7 @@ _COLUMNS: Columns = {
 }
 
 
-@verb("project tools show", "pancode project tools show r-7f3k2x count-words")
+@verb("project tools show", "r-7f3k2x count-words")
 def show(run: Run, name: Tool, face: Json) -> None:
     """Show a proposed tool: its purpose, its files, its tests, and the result of its trial."""
     face.show_result(face.get(TOOL.at(run, name)), _format_tool)
@@ -55,13 +55,13 @@ def _format_tool(one: ToolDetail) -> str:
     return f"{escape_line(one['name'])}\n{format_facts(facts, 8)}{''.join(files)}"
 
 
-@verb("project tools try", "pancode project tools try r-7f3k2x count-words")
+@verb("project tools try", "r-7f3k2x count-words")
 def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
     """Run its tests on a node, in its sandbox, without network access. Exits with that run's status."""
     return follow_new(face, TRY_TOOL.at(run, name), {"by": find_user()}, detach)
 
 
-@verb("project tools keep", "pancode project tools keep r-7f3k2x count-words")
+@verb("project tools keep", "r-7f3k2x count-words")
 def keep(
     run: Run,
     name: Tool,
@@ -85,11 +85,7 @@ def keep(
     face.show(kept, lambda: f"{escape_line(kept['name'])}  kept  {kept['digest'][:12]}\n")
 
 
-@verb(
-    "project tools rm",
-    "pancode project tools rm count-words",
-    "pancode project tools rm count-words --run r-7f3k2x",
-)
+@verb("project tools rm", "count-words", "count-words --run r-7f3k2x")
 def rm(
     name: Tool,
     *,

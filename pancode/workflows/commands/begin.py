@@ -45,8 +45,8 @@ Score = Annotated[str | None, option("Command that is run in each result and pri
 
 @verb(
     "workflow batch",
-    "pancode workflow batch -t 'review src/a.py' -t 'review src/b.py' --agent reviewer",
-    "pancode workflow batch tasks.yaml --concurrency 4 --fail-fast",
+    "-t 'review src/a.py' -t 'review src/b.py' --agent reviewer",
+    "tasks.yaml --concurrency 4 --fail-fast",
     "git ls-files '*.py' | sed 's/^/add types to /' | pancode workflow batch - --dry-run",
     cls=options.WorkCommand,
 )
@@ -102,9 +102,9 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
 
 @verb(
     "workflow chain",
-    "pancode workflow chain explore-then-build 'add tests for the config module'",
-    "pancode workflow chain ./release.yaml --dry-run",
-    "pancode workflow chain review-loop -f task.md --land",
+    "explore-then-build 'add tests for the config module'",
+    "./release.yaml --dry-run",
+    "review-loop -f task.md --land",
     cls=options.WorkCommand,
 )
 @options.take_options("chain", after="file")
@@ -222,9 +222,9 @@ _LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": 
 
 @verb(
     "workflow race",
-    "pancode workflow race 'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
-    "pancode workflow race 'make the parser faster' --best-of 3 --choose smallest",
-    "pancode workflow race -f task.md --runtimes claude,codex --score ./bench.sh",
+    "'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
+    "'make the parser faster' --best-of 3 --choose smallest",
+    "-f task.md --runtimes claude,codex --score ./bench.sh",
     cls=options.WorkCommand,
 )
 @options.take_options("race", after="score")

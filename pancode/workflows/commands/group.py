@@ -26,7 +26,7 @@ BEADS = ".beads/issues.jsonl"
 _LS_FILES = "List named workflow files: the project's, yours, and the shipped ones."
 
 
-@verb("workflow ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
+@verb("workflow ls", "5", "--kind chain")
 def ls(
     *,
     number: Annotated[int, Argument(min=1, max=MOST)] = 20,
@@ -73,9 +73,9 @@ _FILES: Columns = {
 
 @verb(
     "workflow show",
-    "pancode workflow show last",
-    "pancode workflow show -f w-7f3k2x",
-    "pancode workflow show --board last plan/port",
+    "last",
+    "-f w-7f3k2x",
+    "--board last plan/port",
     "pancode workflow show review-loop --file > .pancode/workflows/review-loop.yaml",
 )
 def show(
@@ -123,11 +123,7 @@ def show_board(face: Face, w: str, key: str | None) -> None:
     return face.show({"board": found}, lambda: format_rows(found, _BOARD, "its board is empty", cut="VALUE"))
 
 
-@verb(
-    "workflow plan",
-    "pancode workflow plan docs/shop-12-plan.md > plan.yaml",
-    "pancode workflow plan --beads --only shop-7 > tasks.yaml",
-)
+@verb("workflow plan", "docs/shop-12-plan.md > plan.yaml", "--beads --only shop-7 > tasks.yaml")
 def plan(
     file: Annotated[Path | None, Argument(help="A plan, as written by `pancode issue plan --keep`.")] = None,
     *,
@@ -194,7 +190,7 @@ def check_workflow_file(face: Face, file: str) -> int:
     return ExitCode.CONFIG if errors else ExitCode.DONE
 
 
-@verb("workflow resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
+@verb("workflow resume", "last", "last --resolve")
 def resume(
     w: Workflow,
     *,

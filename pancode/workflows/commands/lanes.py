@@ -36,9 +36,9 @@ _PAUSE = "Start nothing more in an existing lane; the running item continues."
 
 @verb(
     "lane create",
-    "pancode lane create night --agent builder --land --total-budget 20",
-    "pancode lane create login --workspace login --goes-on",
-    "pancode lane create night --pause --reason 'release freeze'",
+    "night --agent builder --land --total-budget 20",
+    "login --workspace login --goes-on",
+    "night --pause --reason 'release freeze'",
     cls=options.WorkCommand,
 )
 @options.take_options("dispatch", after="resume")
@@ -75,9 +75,9 @@ def create(
 
 @verb(
     "lane add",
-    'pancode lane add night "add a --json flag to export" --verify "pytest -q"',
-    "pancode lane add night -f task.md --key MIN-123 --priority 5 --expires 8h",
-    "pancode lane add night --runtime shell -- make docs",
+    'night "add a --json flag to export" --verify "pytest -q"',
+    "night -f task.md --key MIN-123 --priority 5 --expires 8h",
+    "night --runtime shell -- make docs",
     cls=WithArgv,
 )
 @options.take_options("dispatch", after="expires")
@@ -110,7 +110,7 @@ def add(
     face.show(answer, lambda: f"{escape_line(words)}\n")
 
 
-@verb("lane ls", "pancode lane ls")
+@verb("lane ls", "")
 def ls(face: Json) -> None:
     """List all lanes: the current item of each, and what it waits for."""
     answer = face.get(answers.LANES)
@@ -131,7 +131,7 @@ _LANES: Columns = {
 }
 
 
-@verb("lane show", "pancode lane show night")
+@verb("lane show", "night")
 def show(lane: Lane, face: Json) -> None:
     """Show a lane: its state, the command that helps, and its items in order."""
     _show(face, face.get(answers.LANE.at(lane)))
@@ -164,13 +164,13 @@ _ITEMS: Columns = {
 }
 
 
-@verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
+@verb("lane skip", "night", "night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Skip an item and continue; the run that works on it is stopped."""
     _show(face, face.post(answers.SKIP_ITEM.at(lane), {"item": item}))
 
 
-@verb("lane rm", "pancode lane rm night 7", "pancode lane rm night --force")
+@verb("lane rm", "night 7", "night --force")
 def rm(
     lane: Lane,
     item: Annotated[

@@ -29,13 +29,13 @@ _WORK_PERSON = "Who may start work: a login, in Linear an email address; may be 
 
 @verb(
     "project add",
-    "pancode project add .",
-    "pancode project add ~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
-    "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
-    "pancode project add . --tracker github:example/shop --prefix SHOP",
-    "pancode project add --name shop --work-label agent --work-person ana",
-    "pancode project add --name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
-    "pancode project add --mapping project-mappings.json",
+    ".",
+    "~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
+    "--name shop --verify 'pytest -q' --prefix SHOP",
+    ". --tracker github:example/shop --prefix SHOP",
+    "--name shop --work-label agent --work-person ana",
+    "--name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
+    "--mapping project-mappings.json",
 )
 def add(
     path: Annotated[str | None, Argument(help="A directory in it; omit it to change a project.")] = None,
@@ -119,7 +119,7 @@ def read_mappings(file: str) -> list[dict[str, Any]]:
         raise UsageError(what, why=why, fix=fix, code="bad_mapping") from exc
 
 
-@verb("project ls", "pancode project ls")
+@verb("project ls", "")
 def ls(face: Json) -> None:
     """List all projects.
 
@@ -141,7 +141,7 @@ _COLUMNS: Columns = {
 }
 
 
-@verb("project show", "pancode project show shop", "pancode project show SHOP-123")
+@verb("project show", "shop", "SHOP-123")
 def show(project: Project, face: Json) -> None:
     """Show a project, named by its name, by an issue of it, or by its name or id in Linear."""
     face.show_result(face.get(answers.PROJECT.at(project)), _format_project)
@@ -163,7 +163,7 @@ def _format_project(one: answers.ProjectShape) -> str:
     return f"{escape_line(one['name'])}\n{format_facts(facts, 9)}"
 
 
-@verb("project prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
+@verb("project prd", "shop", "shop --keep r-7f3k")
 def prd(
     project: Project,
     *,
@@ -222,7 +222,7 @@ def _dispatch_draft(face: Face, project: str, agent: str) -> int:
     return status
 
 
-@verb("project webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt")
+@verb("project webhook", "shop", "shop --secret < secret.txt")
 def webhook(
     project: Project,
     *,
@@ -249,7 +249,7 @@ def webhook(
     face.show(made, lambda: escape_lines(lines))
 
 
-@verb("project rm", "pancode project rm shop")
+@verb("project rm", "shop")
 def rm(project: Project, face: Json) -> None:
     """Remove a project from PanCode. Its repository and its runs are not changed."""
     done = face.post(answers.REMOVE_PROJECT.at(project))

@@ -31,11 +31,7 @@ Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
 _LEAVE = "Leave it: required if you use an editor or your own shell, which do not report that you left."
 
 
-@verb(
-    "workspace create",
-    "pancode workspace create login --node gpubox",
-    "pancode workspace create MIN-123 --title 'add login'",
-)
+@verb("workspace create", "login --node gpubox", "MIN-123 --title 'add login'")
 def create(
     name: Annotated[str, Argument(help="A name, or an issue of a project: MIN-123.")],
     *,
@@ -54,7 +50,7 @@ def create(
     face.show_result(face.post(answers.CREATE_WORKSPACE, body), _format_workspace)
 
 
-@verb("workspace ls", "pancode workspace ls")
+@verb("workspace ls", "")
 def ls(face: Json) -> None:
     """List all workspaces, the most recently used first.
 
@@ -83,7 +79,7 @@ _COLUMNS: Columns = {
 }
 
 
-@verb("workspace show", "pancode workspace show min-123")
+@verb("workspace show", "min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """Show a workspace: its runs, its work that has not landed, and its problems."""
     face.show_result(face.get(answers.WORKSPACE.at(workspace), measured=1), _format_workspace)
@@ -114,7 +110,7 @@ _OPENS, _LOOK_S = 1_200, 0.5
 minutes."""
 
 
-@verb("workspace open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
+@verb("workspace open", "min-123", "min-123 --print")
 def open_(
     workspace: Workspace,
     *,
@@ -188,11 +184,7 @@ def _open_workspace(face: Face, workspace: str, node: str | None) -> dict[str, A
     return dict(one["opened"])
 
 
-@verb(
-    "workspace repair",
-    "pancode workspace repair min-123",
-    "pancode workspace repair min-123 --repository ~/src/myn",
-)
+@verb("workspace repair", "min-123", "min-123 --repository ~/src/myn")
 def repair(
     workspace: Workspace,
     *,
@@ -224,7 +216,7 @@ def _plan(does: list[str]) -> str:
     return "".join(f"  then: {escape_line(one)}\n" for one in does) or "  nothing to repair\n"
 
 
-@verb("workspace rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")
+@verb("workspace rm", "min-123", "min-123 --force")
 def rm(
     workspace: Workspace,
     *,

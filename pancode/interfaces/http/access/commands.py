@@ -27,10 +27,10 @@ _EXPIRES = "The token expires after this time: 12h, 30d, or never."
 
 @verb(
     "admin tokens",
-    "pancode admin tokens",
-    "pancode admin tokens --create grafana --allow read",
-    "pancode admin tokens --create phone --allow answer --allow dispatch --expires 7d",
-    "pancode admin tokens --revoke grafana",
+    "",
+    "--create grafana --allow read",
+    "--create phone --allow answer --allow dispatch --expires 7d",
+    "--revoke grafana",
 )
 def tokens(
     *,
