@@ -127,9 +127,7 @@ def _format_problems(results: list[answers.NodeResultShape]) -> str:
 
 @verb("node ls", "--watch")
 def status(
-    *,
-    watch: Annotated[bool, option("Show it again after each change, until Ctrl-C.")] = False,
-    face: Json,
+    *, watch: Annotated[bool, option("Show it again after each change, until Ctrl-C.")] = False, face: Json
 ) -> None:
     """Show the coordinator and every node: state, slots, labels, agent programs, models."""
     client = face.client()
@@ -236,12 +234,7 @@ def runtime_words(fact: RuntimeFacts) -> str:
 
 
 @verb("fleet down", "--now")
-def down(
-    nodes: Nodes,
-    *,
-    now: Annotated[bool, option(_NOW)] = False,
-    face: Json,
-) -> int:
+def down(nodes: Nodes, *, now: Annotated[bool, option(_NOW)] = False, face: Json) -> int:
     """Stop node agents and the coordinator (with NODES: only those node agents).
 
     It stays down, even if a command waits or looks, until `pancode fleet up`, `serve`, `dispatch`, `runs

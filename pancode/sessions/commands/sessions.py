@@ -39,9 +39,7 @@ _TO = "Write it to this new file, as JSON if its name ends with .json."
 
 @verb("sessions ls", "", "pancode sessions --json")
 def ls(
-    *,
-    number: Annotated[int, option("Show at most this many.", min=1, max=1_000)] = 20,
-    face: Json,
+    *, number: Annotated[int, option("Show at most this many.", min=1, max=1_000)] = 20, face: Json
 ) -> None:
     """List the newest sessions and their states; below them, the terminals of `pancode up`."""
     answer = face.get(answers.SESSIONS, limit=number)

@@ -19,11 +19,7 @@ Project = Annotated[str | None, option("Its project (default: the current one)."
 
 
 @verb("project tools ls", "", "--project shop")
-def ls(
-    *,
-    project: Annotated[str | None, option("Only tools of this project.")] = None,
-    face: Json,
-) -> None:
+def ls(*, project: Annotated[str | None, option("Only tools of this project.")] = None, face: Json) -> None:
     """List all tools that agents have made: those that runs get now, and those that wait for approval.
 
     A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
