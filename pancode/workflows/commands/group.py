@@ -137,20 +137,18 @@ def plan(
     they have no work of their own. PanCode does not write to the Beads file.
     """
     if beads:
-        from pancode.workflows.commands import beads as tracker
+        from pancode.workflows.files.chains import chain_of_beads, read_beads
 
         source = file or Path(BEADS)
-        tasks = tracker.read_beads(
-            _text(source, f"give the path of a Beads file: {BEADS}"), str(source), only
-        )
-        made = tracker.chain_of(tasks, str(source))
+        tasks = read_beads(_text(source, f"give the path of a Beads file: {BEADS}"), str(source), only)
+        made = chain_of_beads(tasks, str(source))
         return face.show({"tasks": [one.id for one in tasks], "text": made}, lambda: made)
     if file is None or only:
         raise UsageError("FILE or --beads is required", fix="pancode workflow plan docs/NAME-plan.md")
-    from pancode.workflows.commands.plan_steps import chain_of, read_plan
+    from pancode.workflows.files.chains import chain_of_plan, read_plan
 
     steps = read_plan(_text(file, "give the path of a plan: docs/NAME-plan.md"), str(file))
-    chain = chain_of(steps, str(file))
+    chain = chain_of_plan(steps, str(file))
     report = {"title": steps.title, "steps": list(steps.steps), "text": chain}
     return face.show(report, lambda: chain)
 

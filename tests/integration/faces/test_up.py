@@ -13,6 +13,7 @@ import pytest
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.output import PROGRAM
 from pancode.kernel.errors import ExitCode
+from pancode.sessions import tmux as tmux_server
 from pancode.sessions.commands import tmux as up
 
 SECRETS = ("ANTHROPIC_API_KEY", "PANCODE_REDIS_URL", "AWS_SECRET_ACCESS_KEY", "MY_TOKEN")
@@ -26,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TMUX_TMPDIR", str(tmp_path))
     monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "p"))
     monkeypatch.delenv("TMUX", raising=False)
-    monkeypatch.setattr(up, "THEN_A_SHELL", "exec sleep 600")
+    monkeypatch.setattr(tmux_server, "THEN_A_SHELL", "exec sleep 600")
     top = tmp_path / "the shop.v2"
     (top / ".git").mkdir(parents=True)
     (top / "src").mkdir()
