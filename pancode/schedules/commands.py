@@ -59,8 +59,7 @@ def _format_state(one: answers.ScheduleShape) -> str:
         return "paused"
     if one["running"] is not None:
         return "running"
-    over = not one["next"] and one["trigger"]["kind"] in ("cron", "at")
-    return "over" if over else "waiting"
+    return "over" if (not one["next"] and one["trigger"]["kind"] in ("cron", "at")) else "waiting"
 
 
 def _format_last(one: answers.ScheduleShape) -> str | None:

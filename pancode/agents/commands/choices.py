@@ -267,6 +267,5 @@ def evidence_of(answer: dict[str, Any]) -> str:
         rows.append((*cells, inside, row["without"], outside))
     parts = [format_table(heads, rows)]
     if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:
-        rules = [rule.upper() for rule in list(answer["acts"][0])[2:]]
-        parts.append(format_table(("ACT", *rules), acts))
+        parts.append(format_table(("ACT", *[rule.upper() for rule in list(answer["acts"][0])[2:]]), acts))
     return "\n".join([*parts, f"measured {answer['measured']}; see docs/reference/safety-matrix.md\n"])

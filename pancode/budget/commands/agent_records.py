@@ -35,8 +35,7 @@ def workers(
     """
     agent = name or agent
     if by != "node":
-        limit = number or _MOST
-        answer = face.get(RECORDS, rankings=by == "agent", agent=agent, limit=limit)
+        answer = face.get(RECORDS, rankings=by == "agent", agent=agent, limit=number or _MOST)
         kinds = () if by == "kind" else ("KIND", "SIZE", "REPOSITORY")
         columns = {head: cell for head, cell in _RECORDS.items() if head not in kinds}
         none = "no run has a record yet: records are made from accepted receipts"

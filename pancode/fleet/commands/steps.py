@@ -36,8 +36,7 @@ def steps(
 
     def ask(**words: Any) -> dict[str, Any]:
         """Print the coordinator's answer as a line, and return it."""
-        body = {"by": find_user(), **words}
-        answer: dict[str, Any] = client.post(path_of("nodes", name, "steps"), body)
+        answer: dict[str, Any] = client.post(path_of("nodes", name, "steps"), {"by": find_user(), **words})
         _say(answer)
         return answer
 

@@ -99,8 +99,7 @@ class SectionedCommand(TyperCommand):
     """The parameters that a short help leaves out."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        path = ctx.command_path.removeprefix("pancode ")
-        old = {} if ctx.resilient_parsing else OPTIONS.get(path, {})
+        old = {} if ctx.resilient_parsing else OPTIONS.get(ctx.command_path.removeprefix("pancode "), {})
         end = args.index("--") if "--" in args else len(args)
         given = list[str]()
         for arg in args[:end]:

@@ -80,8 +80,7 @@ def take_options(like: str, *, after: str) -> Callable[[F], F]:
         kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
         at = list(own.parameters).index(after) + 1
         taken = [one for one in _make_parameters(like) if one.name not in own.parameters]
-        parameters = [*kept[:at], *taken, *kept[at:]]
-        vars(command)["__signature__"] = own.replace(parameters=parameters)
+        vars(command)["__signature__"] = own.replace(parameters=[*kept[:at], *taken, *kept[at:]])
         return command
 
     return made

@@ -219,8 +219,7 @@ def verify(
 
 def _choose_exit(run: RunShape) -> int:
     seen = run["verification"]
-    disputed = seen is not None and seen["state"] == "disputed"
-    return exit_of("verify_failed") if disputed else ExitCode.DONE
+    return exit_of("verify_failed") if (seen is not None and seen["state"] == "disputed") else ExitCode.DONE
 
 
 @verb("runs retry", "last", "last --resume", "w-7f3k2x")

@@ -86,8 +86,7 @@ def chat(
 
     def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> QueuedAnswer:
         """Start a session. A request repeated after a lost response does not start a second one."""
-        payload = {"task": task, **body, **terms}
-        return post_agreed(face, client, BEGIN_CHAT, payload, once_only)
+        return post_agreed(face, client, BEGIN_CHAT, {"task": task, **body, **terms}, once_only)
 
     def opening(face: Face, client: Client) -> list[FoundLine]:
         return prepare_session(client, body, face.note)

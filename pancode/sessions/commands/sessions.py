@@ -161,8 +161,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     Its files are as they were then, and its agent gets the conversation until then. Nothing is lost: the
     later interactive runs are kept, and you can restore their checkpoints in the same way.
     """
-    newest = _suspend_session(face, face.client(), run)
-    done = face.post(answers.RESTORE.at(newest), {"name": name})
+    done = face.post(answers.RESTORE.at(_suspend_session(face, face.client(), run)), {"name": name})
     words = f"{done['session']}  your next message continues at {name}; later runs are kept\n"
     face.show(done, lambda: words)
 

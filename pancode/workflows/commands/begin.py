@@ -143,8 +143,7 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
         raise UsageError(what, fix=f"pancode batch {workflow}", code="bad_workflow")
     if found.needs_input and not (wanted or "").strip():
         what = f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given"
-        fix = f'pancode workflow chain {workflow} "what to do"'
-        raise UsageError(what, fix=fix, code="no_input")
+        raise UsageError(what, fix=f'pancode workflow chain {workflow} "what to do"', code="no_input")
     return {**(found.body or {}), **source.told(), "input": wanted or ""}
 
 

@@ -149,8 +149,7 @@ def plan(
 
     steps = read_plan(_text(file, "give the path of a plan: docs/NAME-plan.md"), str(file))
     chain = chain_of_plan(steps, str(file))
-    report = {"title": steps.title, "steps": list(steps.steps), "text": chain}
-    return face.show(report, lambda: chain)
+    return face.show({"title": steps.title, "steps": list(steps.steps), "text": chain}, lambda: chain)
 
 
 def _text(file: Path, fix: str) -> str:
