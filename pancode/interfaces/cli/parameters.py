@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
@@ -147,9 +147,9 @@ def fetch_page(
     rows: str,
     limit: int,
     cursor: str | None,
+    filters: Mapping[str, object] = {},
     *,
     whole: bool,
-    **filters: object,
 ) -> P:
     """Return the list's answer, with its rows under the name `rows`, and `next` if more rows follow."""
     most = PAGE if whole else limit

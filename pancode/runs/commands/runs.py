@@ -90,7 +90,7 @@ def ls(
         return show_queues(face, queue)
     wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
     client, most = face.client(), number or count
-    answer = fetch_page(client, RUNS, "runs", most, cursor, whole=whole, **wanted)
+    answer = fetch_page(client, RUNS, "runs", most, cursor, wanted, whole=whole)
     none = "no matching run" if any(wanted.values()) else 'no runs yet; try: pancode dispatch "..."'
     return face.show(answer, lambda: format_runs(answer["runs"], none))
 
