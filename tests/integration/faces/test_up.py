@@ -95,7 +95,7 @@ def test_a_folder_of_the_same_name_is_another_project(
     monkeypatch.chdir(other)
     assert entry.run(["up", "--json"]) == ExitCode.USAGE
     assert "pancode up 'the shop_v2-2'" in capsys.readouterr().err
-    assert entry.run(["up", "the shop.v2"]) == ExitCode.DONE, "named, it is come back to"
+    assert entry.run(["up", "the shop.v2", "--json"]) == ExitCode.DONE, "named, it is come back to"
     assert names() == ["the shop_v2"]
     assert entry.run(["down"]) == ExitCode.USAGE, "that is not this folder's"
     assert "pancode down 'the shop_v2'" in capsys.readouterr().err
