@@ -96,18 +96,14 @@ def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]
 
 
 def must_have_gates(case: Case, plan: PhasePlan) -> None:
-    """Check, before the agent causes costs, that the gates' programs exist. StepFailed(GATE_MISSING)."""
-    path = plan.env.get("PATH", "")
-    absent = case.context.workspaces.absent(case.job, path)
+    """Check that the gates' programs exist before the agent causes costs. StepFailed(GATE_MISSING)."""
+    absent = case.context.workspaces.absent(case.job, plan.env.get("PATH", ""))
     if absent:
-        named = ", ".join(absent)[:500]
-        repair = "correct the gate, or install the program in the set-up"
-        where = f"{repair}; PATH there: {path[:1000]}"
-        raise StepFailed(
-            FailureKind.GATE_MISSING,
-            f"no agent was started: a gate's program was not found on {case.context.node.name}: {named} "
-            f"({where})",
-        )
+        node, named = case.context.node.name, ", ".join(absent)[:500]
+        words = f"no agent was started: a gate's program was not found on {node}: {named}"
+        look = f"to see PATH there: pancode dispatch --node {node} --runtime shell 'echo $PATH'"
+        repair = f"(correct the gate, or let set-up install the program; {look})"
+        raise StepFailed(FailureKind.GATE_MISSING, f"{words} {repair}")
 
 
 def _skip_cache(job: Job) -> PutBack:

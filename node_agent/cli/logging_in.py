@@ -18,7 +18,7 @@ from node_agent.machine.home import NodeHome
 from node_agent.runtimes.logins import FOLDER, LOGINS, Login
 from node_agent.runtimes.registry import RUNTIMES
 
-FAILED, MISSING = 1, 69
+FAILED, MISSING, INTERRUPTED = 1, 69, 130
 _HANDED_ON = ("HOME", "USER", "LOGNAME", "LANG", "TERM", "COLORTERM", "SHELL", "SSH_CONNECTION")
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
 ASKS = "Enter the token that was printed (input is hidden; press Enter for none): "
@@ -77,7 +77,11 @@ def _keep_login(login: Login, folder: Path, prompt: Callable[[str], str]) -> int
     """Make the login available to the runs; the user must enter a token that was only printed."""
     file = folder / login.file
     if login.prints:
-        token = _ask_token(prompt)
+        try:
+            token = _ask_token(prompt)
+        except KeyboardInterrupt:
+            _say("\nno token was stored")
+            return INTERRUPTED
         if not token:
             _say(
                 f"no token was entered, so nothing was stored; you can also set {login.variable} in "
@@ -100,18 +104,21 @@ def _ask_token(prompt: Callable[[str], str]) -> str:
     """Return the user's input; empty if the user canceled or entered nothing."""
     try:
         return prompt(ASKS).strip()
-    except (KeyboardInterrupt, EOFError):
+    except EOFError:
         _say("")
         return ""
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
-    """Run the program on this terminal; return its status. Ctrl-C is left to the program to handle."""
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+    """Run the program on this terminal. Ctrl-C is meant for the program: wait for its reaction."""
+    interrupts = list[int]()
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
         status = subprocess.call(argv, env=dict(env))
     finally:
         signal.signal(signal.SIGINT, before)
+    if interrupts and status:
+        return INTERRUPTED
     return status if status >= 0 else 128 - status
 
 

@@ -21,11 +21,11 @@ Key = Annotated[str, Argument(autocompletion=completions.settings)]
 Yes = Annotated[bool, option("Approve a higher safety level.", "-y", "--yes")]
 
 
-@verb("config show", "pancode config show --origin", "pancode config show budget")
+@verb("config show", "--origin", "budget")
 def show(
     *,
-    word: Annotated[str, Argument(help="Show only settings whose name contains this text.")] = "",
-    origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False,
+    word: Annotated[str, Argument(help="Show only settings whose name contains this.")] = "",
+    origin: Annotated[bool, option("Show where each value was set.")] = False,
     face: Json,
 ) -> None:
     """Show every setting in effect in this folder; with a remote coordinator, those in effect on its machine.
@@ -57,12 +57,7 @@ def _load_settings(face: Face) -> tuple[list[answers.SettingShape], list[str]]:
     return rows, list(warnings)
 
 
-@verb(
-    "config set",
-    "pancode config set dispatch.safety full-auto",
-    "pancode config set limits.wall 90m",
-    "pancode config set models.tiers '{\"ollama/qwen3*\": mid}'",
-)
+@verb("config set", "dispatch.safety full-auto", "limits.wall 90m", "models.tiers '{\"ollama/qwen3*\": mid}'")
 def set_(
     key: Key,
     value: Annotated[str, Argument(help="The value, as written in pancode.yaml.")],
@@ -79,7 +74,7 @@ def set_(
     _tell(face, post_confirmed(face.client(), answers.SET_SETTING, body, face.confirm_or_decline))
 
 
-@verb("config unset", "pancode config unset dispatch.safety")
+@verb("config unset", "dispatch.safety")
 def unset(key: Key, *, approve: Yes = False, face: Json) -> None:
     """Remove a value that `config set` has set; the files take effect again."""
     body = {"key": key, "by": find_user(), "yes": approve}
@@ -95,7 +90,7 @@ def unset(key: Key, *, approve: Yes = False, face: Json) -> None:
     _tell(face, done)
 
 
-@verb("config undo", "pancode config undo")
+@verb("config undo", "")
 def undo(face: Json) -> None:
     """Undo the last change, unless the value was changed again since; repeat to undo earlier changes."""
     _tell(face, face.post(answers.UNDO))
@@ -113,7 +108,7 @@ def change_line(done: answers.ChangeAnswer) -> str:
     return f"{escape_line(done['target'])}  {old} -> {new}  ({escape_line(done['new']['origin'])})\n"
 
 
-@verb("config preset", "pancode config preset", "pancode config preset hybrid")
+@verb("config preset", "", "hybrid")
 def show_presets(
     *, name: Annotated[str | None, Argument(autocompletion=completions.presets)] = None, face: Json
 ) -> None:
@@ -139,7 +134,7 @@ _COLUMNS: RowColumns[answers.PresetShape] = {
 }
 
 
-@verb("config use", "pancode config use local", "pancode config use none")
+@verb("config use", "local", "none")
 def use_preset(
     name: Annotated[str, Argument(autocompletion=completions.presets)], *, yes: Yes = False, face: Json
 ) -> None:

@@ -32,6 +32,12 @@ class LandAnswer(LandingShape):
     place: NotRequired[int]
 
 
+class TrackerAnswer(TypedDict):
+    """What the tracker shows of the issue whose change has landed; empty: there is no issue."""
+
+    tracker: str
+
+
 class CalledOffRow(LandingShape):
     """How a canceled landing ended. `queued`: the landing had not begun."""
 
@@ -64,6 +70,7 @@ class PullRequestShape(TypedDict):
 
 
 JUDGE = Route[RunShape]("POST /v1/runs/{run}/verify")
+TRACKER = Route[TrackerAnswer]("GET /v1/runs/{run}/land/tracker")
 LANDINGS = Route[LandingsAnswer]("GET /v1/landings")
 GREEN = Route[GreenAnswer]("GET /v1/landings/green")
 REVIEW = Route[GreenAnswer]("GET /v1/landings/review")

@@ -29,11 +29,13 @@ from pancode.landing.answers import (
     PULL_REQUEST,
     RESOLVE,
     REVIEW,
+    TRACKER,
     CalledOffAnswer,
     GreenAnswer,
     LandAnswer,
     LandingsAnswer,
     PullRequestShape,
+    TrackerAnswer,
 )
 from pancode.landing.cross_check import request_check
 from pancode.landing.model import LandStatus
@@ -150,6 +152,12 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     if answer["status"] == LandStatus.LANDED and (shown := context.coordinator.describe_landing(run)):
         answer["tracker"] = shown
     return answer
+
+
+@Verb(TRACKER, command="land")
+def _tracker(context: ApiContext, call: ApiCall) -> TrackerAnswer:
+    """What the tracker of a landed run's issue shows; it may take seconds."""
+    return {"tracker": context.coordinator.describe_landing(_find_run(context, call))}
 
 
 def _find_project(context: ApiContext, call: ApiCall) -> str:

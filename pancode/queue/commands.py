@@ -9,8 +9,8 @@ from pancode.interfaces.cli.parameters import Json, option, verb
 
 @verb(
     "admin redis",
-    "pancode admin redis --password-file ~/redis/password > ~/redis/users.acl",
-    "pancode admin redis --password-file ~/redis/password --known users.acl",
+    "--password-file ~/redis/password > ~/redis/users.acl",
+    "--password-file ~/redis/password --known users.acl",
 )
 def print_users(
     password_file: Annotated[

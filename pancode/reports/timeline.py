@@ -30,7 +30,17 @@ class AuditFilter:
     level: str | None = None
     run: str | None = None
     by: str | None = None
-    """The user whose action the entry records."""
+    """The user who did what the entry records."""
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def fits(self, entry: Audit) -> bool:
+        """Whether the entry's user and time meet the conditions."""
+        if self.since_ms is not None and entry.at_ms < self.since_ms:
+            return False
+        if self.until_ms is not None and entry.at_ms >= self.until_ms:
+            return False
+        return self.by in (None, entry.detail.get("by"))
 
 
 LEVELS = ("info", "warning", "error")
@@ -55,9 +65,8 @@ def explain_run(core: Core, text: str) -> WhyShape:
 
 def list_audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
     """Return the matching entries, newest first. NotFoundError for an unknown domain, level, run or user."""
-    fits = None if wanted.by is None else (lambda entry: entry.detail.get("by") == wanted.by)
     with core.ports.ledger.transaction() as tx:
-        found = read_page(tx, ListSearch(Audit, "number", _make_where(tx, wanted), fits), limit, after)
+        found = read_page(tx, ListSearch(Audit, "number", _make_where(tx, wanted), wanted.fits), limit, after)
         if wanted.by is not None and not found.rows and after is None:
             names = {str(entry.detail["by"]) for entry in tx.find(Audit) if entry.detail.get("by")}
             if wanted.by not in names:

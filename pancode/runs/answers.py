@@ -52,6 +52,7 @@ class LandingShape(TypedDict, total=False):
     recovered: str | None
     error: str
     how: str
+    tracker: str
 
 
 class UsageShape(TypedDict):

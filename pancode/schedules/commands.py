@@ -23,20 +23,13 @@ from pancode.schedules import answers
 from pancode.workflows.commands import begin as workflow_options
 from pancode.workflows.commands.begin import request_of, steps_of, tasks_of, without_preset
 
-Cron = Annotated[
-    str | None, option("Five cron fields, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
-]
 At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
 _ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
 _ON_PUSH = "Start when this branch gets a new head; REPO is a directory or an https address."
 _WHERE = "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated."
-_CHAIN = "Start this workflow, with TASK as its input."
-Batch = Annotated[
-    str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
-]
+_CHAIN = "Start this workflow; TASK is its input."
 _MISSED = "For times missed while no coordinator ran: start once for all, not at all, or once for each."
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
-DryRun = Annotated[bool, option("Show the next times without creating the schedule.", "--dry-run")]
 
 
 def format_schedules(found: list[answers.ScheduleShape]) -> str:
@@ -66,8 +59,7 @@ def _format_state(one: answers.ScheduleShape) -> str:
         return "paused"
     if one["running"] is not None:
         return "running"
-    over = not one["next"] and one["trigger"]["kind"] in ("cron", "at")
-    return "over" if over else "waiting"
+    return "over" if (not one["next"] and one["trigger"]["kind"] in ("cron", "at")) else "waiting"
 
 
 def _format_last(one: answers.ScheduleShape) -> str | None:
@@ -134,11 +126,11 @@ _HTTPS = "https://"
 
 @verb(
     "schedule add",
-    "pancode schedule add nightly --cron '30 2 * * 1-5' --agent builder 'update the dependencies'",
-    "pancode schedule add once --at '2026-12-24 08:00' --zone Europe/Berlin --chain review-loop 'the API'",
-    "pancode schedule add look-at-failures --on run.failed --where agent=builder 'why did $RUN fail?'",
-    "pancode schedule add tested --on-push . main --runtime shell -- make test",
-    "pancode schedule add triage --on webhook --agent scout 'look at the newest issues'",
+    "nightly --cron '30 2 * * 1-5' --agent builder 'update the dependencies'",
+    "once --at '2026-12-24 08:00' --zone Europe/Berlin --chain review-loop 'the API'",
+    "look-at-failures --on run.failed --where agent=builder 'why did $RUN fail?'",
+    "tested --on-push . main --runtime shell -- make test",
+    "triage --on webhook --agent scout 'look at the newest issues'",
     cls=WithArgv,
 )
 @options.take_options("dispatch", after="zone")
@@ -148,21 +140,23 @@ def add(
     task: options.Task = None,
     *,
     file: options.File = None,
-    cron: Cron = None,
+    cron: Annotated[
+        str | None, option("Five cron fields, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
+    ] = None,
     at: At = None,
     on: Annotated[str | None, option(_ON, "EVENT")] = None,
-    on_push: Annotated[tuple[str, str] | None, option(_ON_PUSH, "--on-push", "REPO BRANCH")] = None,
+    on_push: Annotated[tuple[str, str] | None, option(_ON_PUSH, "REPO BRANCH")] = None,
     where: Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)],
     chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=completions.workflow_files)] = None,
-    batch: Batch = None,
+    batch: Annotated[
+        str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
+    ] = None,
     total: workflow_options.Total = None,
     concurrency: workflow_options.Concurrency = None,
     missed: Annotated[Literal["once", "none", "all"], option(_MISSED)] = "once",
-    overlap: Annotated[
-        bool, option("Start even if the schedule's last run is still running.", "--overlap")
-    ] = False,
+    overlap: Annotated[bool, option("Start even if its last run is still running.")] = False,
     zone: Zone = None,
-    dry_run: DryRun = False,
+    dry_run: Annotated[bool, option("Show the next times; write nothing.")] = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,
@@ -207,19 +201,19 @@ def _work(
     return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
 
 
-@verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
+@verb("schedule ls", "", "--json")
 def ls(face: Json) -> None:
     """List all schedules: when each fires next, and the result of its last firing."""
     face.show_result(face.get(answers.SCHEDULES), lambda answer: format_schedules(answer["schedules"]))
 
 
-@verb("schedule show", "pancode schedule show nightly")
+@verb("schedule show", "nightly")
 def show(name: Name, face: Json) -> None:
     """Show one schedule with its next five times and its last firings."""
     _show(face, face.get(answers.SCHEDULE.at(name)))
 
 
-@verb("schedule pause", "pancode schedule pause nightly --reason 'release freeze'")
+@verb("schedule pause", "nightly --reason 'release freeze'")
 def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
@@ -227,19 +221,19 @@ def pause(
     _show(face, face.post(answers.PAUSE_SCHEDULE.at(name), {"reason": reason}))
 
 
-@verb("schedule resume", "pancode schedule resume nightly")
+@verb("schedule resume", "nightly")
 def resume(name: Name, face: Json) -> None:
     """Resume a paused schedule; times that passed during the pause are skipped."""
     _show(face, face.post(answers.RESUME_SCHEDULE.at(name)))
 
 
-@verb("schedule run", "pancode schedule run nightly")
+@verb("schedule run", "nightly")
 def run(name: Name, face: Json) -> None:
     """Fire the schedule now, even if it is paused; its times do not change."""
     _show(face, face.post(answers.RUN_SCHEDULE.at(name), works=True))
 
 
-@verb("schedule rm", "pancode schedule rm nightly")
+@verb("schedule rm", "nightly")
 def rm(name: Name, face: Json) -> None:
     """Remove a schedule; runs that it has started continue."""
     answer = face.client().post(path_of("schedules", name, "remove"), {"by": find_user()})

@@ -10,7 +10,7 @@ from pancode.interfaces.cli.terminal import escape_line, format_rows
 from pancode.interfaces.client.client import home_of
 
 
-@verb("admin ledger", "pancode admin ledger --from file", "pancode admin ledger --from postgresql:///pancode")
+@verb("admin ledger", "--from file", "pancode admin ledger --from postgresql:///pancode")
 def move(
     source: Annotated[str, option("`file`, or postgresql://USER@HOST/NAME.", "--from", "PLACE")],
     *,

@@ -26,7 +26,7 @@ def _agents_file() -> AgentsFile:
     return AgentsFile(home_of(os.environ), Path(folder_here()), os.environ)
 
 
-@verb("agents ls", "pancode agents ls", "pancode agents --tag python")
+@verb("agents ls", "", "pancode agents --tag python")
 def list_agents(
     *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
 ) -> None:
@@ -46,26 +46,18 @@ _COLUMNS: Columns = {
 }
 
 
-@verb(
-    "agents show",
-    "pancode agents show builder",
-    "pancode agents show reviewer --prompt --mode review --runtime claude",
-)
+@verb("agents show", "builder", "reviewer --prompt --mode review --runtime claude")
 def show_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)],
     *,
-    prompt: Annotated[
-        bool, option("Show the full prompt of a run, with its token counts.", "--prompt")
-    ] = False,
+    prompt: Annotated[bool, option("Show the full prompt of a run, with its token counts.")] = False,
     mode: Annotated[
         str | None, option("The run mode for --prompt.", "M", complete=completions.complete_modes)
     ] = None,
     safety: Annotated[
         str | None, option("The safety level for --prompt.", "S", complete=completions.complete_levels)
     ] = None,
-    runtime: Annotated[
-        str | None, option("The runtime for --prompt.", "R", complete=completions.runtimes)
-    ] = None,
+    runtime: Annotated[str | None, option("The runtime for --prompt.")] = None,
     face: Json,
 ) -> None:
     """Show an agent's definition; with --prompt, the prompt of its runs in this folder, part by part."""
@@ -88,9 +80,9 @@ def _format_value(value: object) -> str:
 
 @verb(
     "agents set",
-    "pancode agents set scout model ollama/qwen3:8b",
-    "pancode agents set builder limits.wall 2h",
-    "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
+    "scout model ollama/qwen3:8b",
+    "builder limits.wall 2h",
+    "documenter tools '[read, grep, find, ls, edit]'",
 )
 def set_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)], field: str, value: str, face: Json
@@ -107,7 +99,7 @@ def set_agent(
     face.show(answer, lambda: escape_line(f"{words}  {answer['file']}:{answer['line']}") + "\n")
 
 
-@verb("agents new", "pancode agents new migrator --from builder")
+@verb("agents new", "migrator --from builder")
 def new_agent(
     name: str,
     *,
@@ -143,16 +135,16 @@ Mode = Annotated[str | None, option("The mode of the run.", "M", complete=comple
 Safety = Annotated[
     str | None, option("The safety level of the run.", "S", complete=completions.complete_levels)
 ]
-Runtime = Annotated[str | None, option("The runtime of the run.", "R", complete=completions.runtimes)]
-Model = Annotated[str | None, option("The model; the prompt of a small model is shortened.", "M", "--model")]
+Runtime = Annotated[str | None, option("The runtime of the run.")]
+Model = Annotated[str | None, option("The model; the prompt of a small model is shortened.")]
 
 
 @verb(
     "agents prompt",
-    "pancode agents prompt builder",
-    "pancode agents prompt reviewer --mode review --runtime claude",
-    "pancode agents prompt builder --model ollama/qwen3:8b --task 'Add a test.'",
-    "pancode agents prompt r-k3v9xq",
+    "builder",
+    "reviewer --mode review --runtime claude",
+    "builder --model ollama/qwen3:8b --task 'Add a test.'",
+    "r-k3v9xq",
 )
 def show(
     name: Annotated[str, Argument(metavar="AGENT|RUN", autocompletion=completions.agents)],

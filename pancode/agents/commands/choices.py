@@ -19,7 +19,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.route import check_name
 
 
-@verb("agents runtimes", "pancode agents runtimes", "pancode agents runtimes claude")
+@verb("agents runtimes", "", "claude")
 def runtimes(
     *, name: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
 ) -> None:
@@ -70,18 +70,11 @@ _LEVELS: RowColumns[answers.LevelShape] = {"SAFETY": "name", "": _format_default
 _LEVEL = "Judge by this safety level (default: the level in your settings)."
 
 
-@verb(
-    "policy show",
-    "pancode policy show",
-    "pancode policy show auto-edit",
-    "pancode policy show --matrix claude",
-)
+@verb("policy show", "", "auto-edit", "--matrix claude")
 def show_policy(
     *,
     name: Annotated[str | None, Argument(autocompletion=completions.complete_policies)] = None,
-    matrix: Annotated[
-        bool, option("Show what enforces each rule, for each runtime or for NAME.", "--matrix")
-    ] = False,
+    matrix: Annotated[bool, option("Show what enforces each rule, for each runtime or for NAME.")] = False,
     face: Json,
 ) -> None:
     """Show the modes, the safety levels, and the rules in force in this folder with the source of each.
@@ -152,9 +145,7 @@ def _format_held(held: list[dict[str, Any]]) -> str:
     return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in lines)
 
 
-@verb(
-    "policy check", "pancode policy check 'git push --force'", "pancode policy check --path .env --as write"
-)
+@verb("policy check", "'git push --force'", "--path .env --as write")
 def check_deed(
     *,
     command: Annotated[str | None, Argument()] = None,
@@ -163,7 +154,7 @@ def check_deed(
         Literal["read", "write", "delete"] | None, option("The kind of access to the path.", "--as")
     ] = None,
     level: Annotated[str | None, option(_LEVEL, "--safety", "S")] = None,
-    read_only: Annotated[bool, option("Judge as for a read-only agent.", "--read-only")] = False,
+    read_only: Annotated[bool, option("Judge as for a read-only agent.")] = False,
     face: Json,
 ) -> int:
     """Show whether a run in this folder may run COMMAND or access --path. Exit code 18 if it may not.
@@ -276,6 +267,5 @@ def evidence_of(answer: dict[str, Any]) -> str:
         rows.append((*cells, inside, row["without"], outside))
     parts = [format_table(heads, rows)]
     if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:
-        rules = [rule.upper() for rule in list(answer["acts"][0])[2:]]
-        parts.append(format_table(("ACT", *rules), acts))
+        parts.append(format_table(("ACT", *[rule.upper() for rule in list(answer["acts"][0])[2:]]), acts))
     return "\n".join([*parts, f"measured {answer['measured']}; see docs/reference/safety-matrix.md\n"])

@@ -26,13 +26,13 @@ _RUNTIME = "Show vendors' models for this runtime instead, with prices."
 _SERVERS = "Show the model servers that your nodes reach: kinds, health and APIs."
 
 
-@verb("models ls", "pancode models --runtime claude --tier mid", "pancode models ls --servers")
+@verb("models ls", "pancode models --runtime claude --tier mid", "--servers")
 def list_models(
     *,
-    node: Annotated[str | None, option("Only this node.", "N", complete=completions.nodes)] = None,
+    node: Annotated[str | None, option("Only this node.")] = None,
     tier: Annotated[str | None, option("Show only this tier: frontier, mid or small.", "T")] = None,
-    runtime: Annotated[str | None, option(_RUNTIME, "R", complete=completions.runtimes)] = None,
-    servers: Annotated[bool, option(_SERVERS, "--servers")] = False,
+    runtime: Annotated[str | None, option(_RUNTIME)] = None,
+    servers: Annotated[bool, option(_SERVERS)] = False,
     face: Json,
 ) -> None:
     """List the models of your own servers, or of vendors (--runtime).
@@ -127,16 +127,12 @@ _VENDORS: Columns = {
 _NODE = "Test only on this node (default: on each node that has the model)."
 
 
-@verb(
-    "models test",
-    "pancode models test qwen3-coder:30b",
-    "pancode models test gpubox/ollama/qwen3-coder:30b --again",
-)
+@verb("models test", "qwen3-coder:30b", "gpubox/ollama/qwen3-coder:30b --again")
 def test_model(
     model: Annotated[str, Argument(autocompletion=completions.models)],
     *,
-    node: Annotated[str | None, option(_NODE, "N")] = None,
-    again: Annotated[bool, option("Repeat the test of a model that was already tested.", "--again")] = False,
+    node: Annotated[str | None, option(_NODE)] = None,
+    again: Annotated[bool, option("Repeat the test of a model that was already tested.")] = False,
     face: Json,
 ) -> int:
     """Test a local MODEL: whether it answers, reads long prompts, calls tools and edits files, and how fast.

@@ -22,14 +22,10 @@ HELD = 73
 """Exit status by which the systemd units recognize that another coordinator has locked the home."""
 
 
-@verb("admin serve", "pancode admin serve", "pancode admin serve --background")
+@verb("admin serve", "", "--background")
 def serve(
-    background: Annotated[
-        bool, option("Start it in the background and return when it answers.", "--background")
-    ] = False,
-    check: Annotated[
-        bool, option("Start nothing: exit status 0 if a coordinator answers, else 6.", "--check")
-    ] = False,
+    background: Annotated[bool, option("Start it in the background and return when it answers.")] = False,
+    check: Annotated[bool, option("Start nothing: exit status 0 if a coordinator answers, else 6.")] = False,
     child: Annotated[bool, Option("--child", hidden=True)] = False,
     stamp: Annotated[int | None, Option("--down-stamp", hidden=True)] = None,
 ) -> int:
@@ -83,16 +79,12 @@ def _as_child(stamp: int | None) -> int:
     return ExitCode.DONE
 
 
-System = Annotated[bool, option("Use the system's service manager instead of your user's.", "--system")]
 _USER = "The user of the coordinator with --system (default: the user who called sudo)."
 _REMOVES = "Remove the unit; a running coordinator continues until `fleet down`."
 
 
 @verb(
-    "admin service",
-    "pancode admin service --system",
-    "pancode admin service --install",
-    'sudo "$(command -v pancode)" admin service --install --system',
+    "admin service", "--system", "--install", 'sudo "$(command -v pancode)" admin service --install --system'
 )
 def service(
     *,
@@ -100,7 +92,7 @@ def service(
         bool, option("Install the unit; it starts the coordinator at the next boot.", "--install")
     ] = False,
     removes: Annotated[bool, option(_REMOVES, "--remove")] = False,
-    system: System = False,
+    system: Annotated[bool, option("Use the system's service manager instead of your user's.")] = False,
     user: Annotated[str | None, option(_USER, "NAME")] = None,
     node_home: Annotated[
         str | None, option("Print the unit of the node agent of this folder instead.", "FOLDER")
@@ -139,7 +131,7 @@ def service(
     return face.show({"text": text}, lambda: text)
 
 
-@verb("admin api-stdio", "pancode admin api-stdio", "ssh desk pancode admin api-stdio")
+@verb("admin api-stdio", "", "ssh desk pancode admin api-stdio")
 def api_stdio() -> int:
     """Forward connections to this machine's coordinator over standard input and output.
 

@@ -15,11 +15,11 @@ from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
 
-@verb("init", "pancode init", "cd my-project && pancode init --write")
+@verb("init", "", "cd my-project && pancode init --write")
 def init(
     *,
     write: Annotated[
-        bool, option("Write the proposed pancode.yaml of this repository without asking.", "--write")
+        bool, option("Write the proposed pancode.yaml of this repository without asking.")
     ] = False,
     face: Json,
 ) -> None:
@@ -53,11 +53,11 @@ def init(
     face.show(answer, lambda: text)
 
 
-@verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")
+@verb("fleet demo", "", "--keep", "--remove")
 def demo(
     *,
-    keep: Annotated[bool, option("Leave the fleet running afterwards.", "--keep")] = False,
-    remove: Annotated[bool, option("Remove what an earlier --keep left behind.", "--remove")] = False,
+    keep: Annotated[bool, option("Leave the fleet running afterwards.")] = False,
+    remove: Annotated[bool, option("Remove what an earlier --keep left behind.")] = False,
     face: Json,
 ) -> int:
     """Run a whole fleet on this machine in under a minute: no root, key, model or network needed.
@@ -82,13 +82,13 @@ def demo(
     return face.end(ExitCode.DONE if report["ok"] else ExitCode.INTERNAL, report, lambda: "")
 
 
-@verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor gpubox")
+@verb("doctor", "", "--fix", "gpubox")
 def doctor(
     nodes: Nodes,
     *,
     whole: Annotated[bool, option("Check every node of the fleet instead of this machine.", "--all")] = False,
     repair: Annotated[bool, option("Make safe repairs; confirm each one first.", "--fix")] = False,
-    yes: Annotated[bool, option("With --fix: do not ask for confirmation.", "-y", "--yes")] = False,
+    yes: Annotated[bool, option("With --fix: do not ask for confirmation.")] = False,
     face: Json,
 ) -> int:
     """Show problems on this machine with their fixes; for NODES, repair what bring-up can repair there.
@@ -152,8 +152,8 @@ _KIND = "The kind of file (default: derived from its name): agents, rules, workf
 @verb(
     "config check",
     "pancode config check .pancode/workflows/release.yaml",
-    "pancode config check --kind agents",
-    "pancode config check .agents/skills/deploy",
+    "--kind agents",
+    ".agents/skills/deploy",
 )
 def check(
     *,

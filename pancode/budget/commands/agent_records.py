@@ -12,18 +12,16 @@ from pancode.kernel.names import not_found
 
 _MOST = 10_000
 """The maximum rows of one answer; the records cover 5,000 runs."""
-Most = Annotated[
-    int | None, option("Show at most this many rows (default: all).", "-n", "--number", min=1, max=_MOST)
-]
+Most = Annotated[int | None, option("Show at most this many rows (default: all).", min=1, max=_MOST)]
 _BY = "Group by node, by kind of work and repository, or by agent and model only."
 
 
-@verb("agents record", "pancode agents record", "pancode agents record --by kind --agent builder")
+@verb("agents record", "", "--by kind --agent builder")
 def workers(
     *,
     name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,
     by: Annotated[Literal["node", "kind", "agent"], option(_BY)] = "node",
-    agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
+    agent: Annotated[str | None, option("Show only this agent.")] = None,
     number: Most = None,
     face: Json,
 ) -> None:
@@ -37,8 +35,7 @@ def workers(
     """
     agent = name or agent
     if by != "node":
-        limit = number or _MOST
-        answer = face.get(RECORDS, rankings=by == "agent", agent=agent, limit=limit)
+        answer = face.get(RECORDS, rankings=by == "agent", agent=agent, limit=number or _MOST)
         kinds = () if by == "kind" else ("KIND", "SIZE", "REPOSITORY")
         columns = {head: cell for head, cell in _RECORDS.items() if head not in kinds}
         none = "no run has a record yet: records are made from accepted receipts"

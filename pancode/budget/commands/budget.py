@@ -27,7 +27,7 @@ _SCOPE = (
 )
 
 
-@verb("budget show", "pancode budget show")
+@verb("budget show", "")
 def show(
     *,
     everything: Annotated[bool, option("Also show past days, workflows and sessions.", "--all")] = False,
@@ -78,13 +78,7 @@ def _format_share(used: float, reserved: float, ceiling: float | None, shown: Ca
     return shown(used) if ceiling is None else f"{shown(used + reserved)} of {shown(ceiling)}"
 
 
-@verb(
-    "budget set",
-    "pancode budget set 20",
-    "pancode budget set 5 --scope node:gpubox",
-    "pancode budget set --tokens 5000000 --minutes 600",
-    "pancode budget set none --scope week",
-)
+@verb("budget set", "20", "5 --scope node:gpubox", "--tokens 5000000 --minutes 600", "none --scope week")
 def set_(
     *,
     amount: Annotated[str | None, Argument(metavar="[USD|none]", parser=amount_or_none)] = None,
@@ -110,7 +104,7 @@ def set_(
     return face.show_result(face.post(SET_CEILING, {**change, **body}), _format_books)
 
 
-@verb("budget settle", "pancode budget settle r-7f3k --usd 0.42")
+@verb("budget settle", "r-7f3k --usd 0.42")
 def settle(
     run: Run,
     amount: Annotated[str, option("The actual cost.", "--usd", "USD", parser=parse_money)],

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pancode.budget.answers import COST, CostTable
 from pancode.budget.costs import BY
-from pancode.interfaces.cli.parameters import Face, Json, completions, option, verb
+from pancode.interfaces.cli.parameters import Face, Json, option, verb
 from pancode.interfaces.cli.terminal import Columns, format_rows, format_unsettled, known_usd, short_time
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun, format_count
@@ -17,12 +17,7 @@ from pancode.kernel.formatting import count_noun, format_count
 _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
 
 
-@verb(
-    "budget spent",
-    "pancode budget spent",
-    "pancode budget spent --by agent --node gpubox",
-    "pancode budget spent --by day --csv",
-)
+@verb("budget spent", "", "--by agent --node gpubox", "--by day --csv")
 def cost(
     *,
     by: Annotated[
@@ -31,12 +26,10 @@ def cost(
     since: Annotated[
         str | None, option("Count only runs since this time: 90m, 7d, 2026-11-22.", "TIME")
     ] = None,
-    agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
-    node: Annotated[
-        str | None, option("Show only runs that ended on this node.", complete=completions.nodes)
-    ] = None,
+    agent: Annotated[str | None, option("Show only this agent.")] = None,
+    node: Annotated[str | None, option("Show only runs that ended on this node.", "TEXT")] = None,
     repository: Annotated[str | None, option("Show only the repository around this folder.", "DIR")] = None,
-    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=10_000)] = 50,
+    number: Annotated[int, option("Show at most this many rows.", min=1, max=10_000)] = 50,
     as_csv: Annotated[bool, option("Print the rows as CSV, for a spreadsheet.", "--csv")] = False,
     face: Json,
 ) -> None:

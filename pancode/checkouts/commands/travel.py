@@ -12,7 +12,7 @@ from pancode.interfaces.client.remote.place import RemoteCoordinator, remote_of
 from pancode.runs.answers import RUN
 
 if TYPE_CHECKING:
-    from pancode.checkouts.commands.own_checkout import OwnCheckout
+    from pancode.interfaces.client.own_checkout import OwnCheckout
 
 
 def send_checkout(there: RemoteCoordinator, files: bool = True) -> str | None:
@@ -46,6 +46,6 @@ def travel_now() -> None:
 
 def _find_checkout(there: RemoteCoordinator) -> OwnCheckout | None:
     from node_agent.wire.clock import SystemIds
-    from pancode.checkouts.commands.own_checkout import checkout_of  # git code, for a remote coordinator
+    from pancode.interfaces.client.own_checkout import checkout_of  # git code, for a remote coordinator
 
     return checkout_of(there, lambda text: write_stderr(f"{text}\n"), SystemIds())

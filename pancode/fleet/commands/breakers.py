@@ -11,7 +11,7 @@ from pancode.interfaces.cli.terminal import Columns, format_rows, short_time
 from pancode.kernel.errors import UsageError
 
 
-@verb("admin breakers", "pancode admin breakers", "pancode admin breakers --reset node:gpubox")
+@verb("admin breakers", "", "--reset node:gpubox")
 def breakers(
     *,
     name: Annotated[str | None, Argument()] = None,
@@ -28,8 +28,7 @@ def breakers(
     if resets != (name is not None):
         raise UsageError("--reset and NAME must be given together", fix="pancode admin breakers --reset NAME")
     if name is not None:
-        done = face.post(RESET_BREAKER, {"name": name})
-        return face.show(done, lambda: f"{name}: reset\n")
+        return face.show(face.post(RESET_BREAKER, {"name": name}), lambda: f"{name}: reset\n")
     answer, none = face.get(BREAKERS), "no attempt has ended recently; all breakers are closed"
     return face.show(answer, lambda: format_rows(answer["breakers"], _COLUMNS, none))
 

@@ -33,7 +33,7 @@ from pancode.runs.answers import PAUSE, HandedRun, HandoverShape, LaterSteps
 from pancode.runs.answers import RESUME as RESUME_QUEUE
 
 
-@verb("fleet up", "pancode fleet up", "pancode fleet up gpubox --link direct")
+@verb("fleet up", "", "gpubox --link direct")
 def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json) -> int:
     """Start the coordinator if needed; install, start and check node agents; print the readiness table.
 
@@ -125,13 +125,9 @@ def _format_problems(results: list[answers.NodeResultShape]) -> str:
     return escape_lines(lines)
 
 
-@verb("node ls", "pancode node ls --watch")
+@verb("node ls", "--watch")
 def status(
-    *,
-    watch: Annotated[
-        bool, option("Show the status again after each change, until Ctrl-C.", "-w", "--watch")
-    ] = False,
-    face: Json,
+    *, watch: Annotated[bool, option("Show it again after each change, until Ctrl-C.")] = False, face: Json
 ) -> None:
     """Show the coordinator and every node: state, slots, labels, agent programs, models."""
     client = face.client()
@@ -237,13 +233,8 @@ def runtime_words(fact: RuntimeFacts) -> str:
     return f"{fact['name']}{version}{state}"
 
 
-@verb("fleet down", "pancode fleet down --now")
-def down(
-    nodes: Nodes,
-    *,
-    now: Annotated[bool, option(_NOW, "--now")] = False,
-    face: Json,
-) -> int:
+@verb("fleet down", "--now")
+def down(nodes: Nodes, *, now: Annotated[bool, option(_NOW)] = False, face: Json) -> int:
     """Stop node agents and the coordinator (with NODES: only those node agents).
 
     The fleet stays down, even if a command waits for or shows it, until `pancode fleet up`, `serve`,
@@ -315,16 +306,10 @@ def _is_away(client: Client) -> bool:
     return False
 
 
-Queue = Annotated[
-    bool, option("NODES is the name of one queue of runs, or empty for every queue.", "--queue")
-]
+Queue = Annotated[bool, option("NODES is the name of one queue of runs, or empty for every queue.")]
 
 
-@verb(
-    "fleet drain",
-    "pancode fleet drain gpubox --reason 'new disk'",
-    "pancode fleet drain --queue pool.any --reason 'disk full'",
-)
+@verb("fleet drain", "gpubox --reason 'new disk'", "--queue pool.any --reason 'disk full'")
 def drain(
     nodes: Nodes,
     *,
@@ -355,7 +340,7 @@ def _queue_of(names: list[str]) -> str | None:
 _LOOKS, _LOOK_S = 60, 0.5
 
 
-@verb("admin handover", "pancode admin handover")
+@verb("admin handover", "")
 def handover(face: Json) -> int:
     """Hand waiting runs over to the nodes, which start them without this machine; list what stays, and why.
 
@@ -398,7 +383,7 @@ def handed_over(answer: HandoverShape) -> str:
     return text
 
 
-@verb("fleet resume", "pancode fleet resume gpubox", "pancode fleet resume --queue pool.any")
+@verb("fleet resume", "gpubox", "--queue pool.any")
 def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
     """Take NODES (default: the whole fleet) back into service; named nodes also leave quarantine."""
     if queue:

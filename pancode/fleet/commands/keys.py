@@ -15,18 +15,13 @@ from pancode.kernel.names import KEY_LOST
 from pancode.runs.answers import KEYS, ROTATE, KeysAnswer, UsedKey
 
 
-@verb(
-    "admin keys",
-    "pancode admin keys",
-    "pancode admin keys gpubox > gpubox.pem",
-    "pancode admin keys --rotate",
-)
+@verb("admin keys", "", "gpubox > gpubox.pem", "--rotate")
 def keys(
     *,
     name: Annotated[str | None, Argument(autocompletion=completions.nodes)] = None,
-    rotate: Annotated[bool, option("Make a new key for the coordinator.", "--rotate")] = False,
+    rotate: Annotated[bool, option("Make a new key for the coordinator.")] = False,
     lost: Annotated[
-        bool, option("With --rotate: the fleet's key is lost permanently; start with a new one.", "--lost")
+        bool, option("With --rotate: the fleet's key is lost permanently; start with a new one.")
     ] = False,
     face: Json,
 ) -> None:

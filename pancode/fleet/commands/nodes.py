@@ -54,7 +54,7 @@ _SLOTS = "Concurrent runs; 1-8: fewer when the node is under load."
 _GPUS = "Give the node's GPUs to every run (default), only to runs with --gpus, or to none."
 
 
-@verb("node add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
+@verb("node add", "gpubox --label gpu=24g --slots 2", "desk --local")
 def add(
     ctx: typer.Context,
     name: str,
@@ -67,8 +67,8 @@ def add(
     port: Annotated[int | None, option("The port of the node's SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
     slots: Annotated[SlotBounds | None, option(_ADD_SLOTS, "N|LEAST-MOST", parser=slot_bounds)] = None,
-    local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
-    local_home: Annotated[str | None, option("Another HOME for the node that --local adds.", "PATH")] = None,
+    local: Annotated[bool, option("Add this machine; it needs no SSH server.")] = False,
+    local_home: Annotated[str | None, option("Another HOME for the node of --local.", "PATH")] = None,
     node_home: Annotated[
         str | None, option("The node agent's folder on the node, if not ~/.pancode-node/FLEET.", "PATH")
     ] = None,
@@ -124,7 +124,7 @@ def _accept_key(face: Face, questions: list[answers.QuestionShape], given: str |
     return given
 
 
-@verb("node show", "pancode node show gpubox")
+@verb("node show", "gpubox")
 def show(name: Node, face: Json) -> None:
     """Show how a node is reached, and what it reports about itself."""
     face.show_result(face.get(answers.NODE.at(name)), node_page)
@@ -134,12 +134,7 @@ def _make_bounds(slots: SlotBounds | None) -> dict[str, int | None]:
     return {} if slots is None else {"slots": slots.most, "least": slots.least}
 
 
-@verb(
-    "node set",
-    "pancode node set gpubox --slots 2 --label room=attic",
-    "pancode node set gpubox --slots 1-8",
-    "pancode node set gpubox --gpus asked",
-)
+@verb("node set", "gpubox --slots 2 --label room=attic", "gpubox --slots 1-8", "gpubox --gpus asked")
 def set_(
     name: Node,
     labels: Annotated[list[Label], many(_SET_LABELS, "--label", "KEY=VALUE", parser=parse_label)],
@@ -167,14 +162,9 @@ def set_(
     face.show(answer, lambda: f"{name}: {count} slots, labels {labels_now}{rule}\n")
 
 
-@verb("node rm", "pancode node rm gpubox")
-def rm(
-    name: Node,
-    *,
-    yes: Annotated[bool, option("Do not ask for confirmation.", "--yes", "-y")] = False,
-    face: Json,
-) -> int:
-    """Remove every file, process, key and unit that PanCode installed on a node, and verify the removal.
+@verb("node rm", "gpubox")
+def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.")] = False, face: Json) -> int:
+    """Remove every file, process, key and unit that PanCode installed, and prove it.
 
     An offline node is revoked at once and cleaned at its next contact.
     """
@@ -206,7 +196,7 @@ def _format_removed(answer: answers.NodeResultShape) -> str:
     return f"{removed}, nothing of PanCode is left on it\n{gone}"
 
 
-@verb("node trust", "pancode node trust gpubox")
+@verb("node trust", "gpubox")
 def trust(
     name: Node,
     *,
@@ -230,7 +220,7 @@ def trust(
     return face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
 
 
-@verb("node login", "pancode node login gpubox claude")
+@verb("node login", "gpubox claude")
 def login(
     name: Node, runtime: Annotated[str, Argument(autocompletion=completions.runtimes)], face: Json
 ) -> int:
@@ -253,10 +243,15 @@ def login(
     except PancodeError as error:
         outcome = str(error)[:500]
         raise
+    except KeyboardInterrupt:
+        status, outcome = ExitCode.DETACHED, "interrupted"
     finally:
         # the audit log already has the start, and the login itself has ended
         with contextlib.suppress(PancodeError):
             client.post(route, {**body, "outcome": outcome})
+    if status == ExitCode.DETACHED:
+        again = f"pancode node login {name} {runtime}"
+        face.note(f"\nthe login was interrupted; PanCode has stored nothing. To log in: {again}")
     if status == ExitCode.DONE:
         _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
     return face.end(status, {"node": name, "runtime": runtime, "status": status}, lambda: "")
@@ -265,12 +260,7 @@ def login(
 Words = Annotated[list[str], Argument(metavar="NODE... RUNTIME...", help="Nodes, and what runs on them.")]
 
 
-@verb(
-    "node install",
-    "pancode node install gpubox claude codex",
-    "pancode node install gpubox claude --version 2.1.3",
-    "pancode node install gpubox",
-)
+@verb("node install", "gpubox claude codex", "gpubox claude --version 2.1.3", "gpubox")
 def install(
     words: Words,
     *,
@@ -288,7 +278,7 @@ def install(
     return _change_node_programs(face, "install", words, version)
 
 
-@verb("node uninstall", "pancode node uninstall gpubox codex")
+@verb("node uninstall", "gpubox codex")
 def uninstall(words: Words, *, face: Json) -> int:
     """Remove what `node install` has installed; programs installed another way remain."""
     return _change_node_programs(face, "uninstall", words)
@@ -462,9 +452,7 @@ MOST = 1 << 20
 
 
 @verb(
-    "node secret",
-    "pancode node secret gpubox ANTHROPIC_API_KEY",
-    "pass show openai | pancode node secret gpubox OPENAI_API_KEY",
+    "node secret", "gpubox ANTHROPIC_API_KEY", "pass show openai | pancode node secret gpubox OPENAI_API_KEY"
 )
 def keep_secret(node: Node, name: str, face: Json) -> None:
     """Store a value in secrets.json of NODE, under NAME, from standard input or from a hidden prompt.

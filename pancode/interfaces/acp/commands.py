@@ -19,8 +19,8 @@ _CALLER = ("settings", "parent", "depth")
 
 @verb(
     "sessions acp",
-    "pancode sessions acp",
-    "pancode sessions acp --node gpubox --runtime native --model anthropic/claude-sonnet-4-5",
+    "",
+    "--node gpubox --runtime native --model anthropic/claude-sonnet-4-5",
     cls=options.WorkCommand,
 )
 @options.take_options("chat", after="agent")

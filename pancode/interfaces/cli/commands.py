@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 import click
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.main import get_group
+from typer.models import ArgumentInfo, OptionInfo
 
+from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.output import write_stderr
 from pancode.interfaces.cli.tree import HIDDEN, TREE, default_of, find_near, list_children
 from pancode.interfaces.cli.words import OPTIONS
@@ -33,22 +37,56 @@ LETTERS = {
     **{"--follow": "-f", "--message": "-m", "--yes": "-y", "--watch": "-w"},
 }
 """The short letter of an option, the same in every command that has the option."""
+VALUES: Mapping[str, tuple[str, Callable[[str], list[str]]]] = {
+    **{"--node": ("N", completions.nodes), "--agent": ("A", completions.agents)},
+    **{"--model": ("M", completions.models), "--runtime": ("R", completions.runtimes)},
+    "--project": ("P", completions.projects),
+}
+"""The name of an option's value in the help, and what Tab offers, where the option does not declare them."""
 _APPS = defaultdict[str, typer.Typer](typer.Typer)
 """The Typer app of each module, by module."""
 WHOLE_HELP, _MOST = "--help-all", 14
 """A command with more parameters than this has a short help; this option shows the full one."""
 
 
-def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any) -> Callable[[F], F]:
-    """Return a decorator that makes a function the command with this full name, such as `node add`:
-    parameters become options and arguments, and the docstring becomes the help."""
+def verb(
+    name: str, *examples: str, see: str = "", cls: type[TyperCommand] | None = None, **more: Any
+) -> Callable[[F], F]:
+    """Make the function a command with this full name, such as `node add`: its parameters become options and
+    arguments, its docstring the help. An example without `pancode` is what follows the name. `see`: a line
+    below the examples that names related commands."""
 
     def register(function: F) -> F:
-        epilog = "\b\nExample" + ("s" if len(examples) > 1 else "") + ":\n  " + "\n  ".join(examples)
+        own = inspect.signature(function, eval_str=True)
+        shown = [
+            one.replace(annotation=_complete(one.name, one.annotation)) for one in own.parameters.values()
+        ]
+        vars(function)["__signature__"] = own.replace(parameters=shown)
+        function.__annotations__ = {one.name: one.annotation for one in shown}
+        epilog = "\b\nExample" + ("s" if len(examples) > 1 else "") + ":\n  "
+        epilog += "\n  ".join(
+            one if "pancode" in one else f"pancode {name} {one}".strip() for one in examples
+        )
+        epilog += f"\n\n{see}" if see else ""
         command = _APPS[function.__module__].command(name, cls=cls or SectionedCommand, epilog=epilog, **more)
         return command(function)
 
     return register
+
+
+def _complete(parameter: str, hint: Any) -> Any:
+    """Return the type of a parameter, with what follows from its name: `--name` alone for a flag, without
+    `--no-name`; for an option that many commands have, what Tab offers and the name of its value."""
+    kind, *infos = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if not infos or not isinstance(infos[0], OptionInfo):
+        return hint
+    info = copy(infos[0])
+    names: list[Any] = [] if info.default is ... else [info.default, *(info.param_decls or ())]
+    names = names or [f"--{parameter.replace('_', '-')}"]
+    info.default, info.param_decls = names[0], tuple(names[1:])  # Typer reads the first name there.
+    if found := VALUES.get(names[-1]):
+        info.metavar, info.autocompletion = info.metavar or found[0], info.autocompletion or found[1]
+    return Annotated[kind, info]
 
 
 class SectionedCommand(TyperCommand):
@@ -61,8 +99,7 @@ class SectionedCommand(TyperCommand):
     """The parameters that the short help leaves out."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        path = ctx.command_path.removeprefix("pancode ")
-        old = {} if ctx.resilient_parsing else OPTIONS.get(path, {})
+        old = {} if ctx.resilient_parsing else OPTIONS.get(ctx.command_path.removeprefix("pancode "), {})
         end = args.index("--") if "--" in args else len(args)
         given = list[str]()
         for arg in args[:end]:
@@ -78,6 +115,9 @@ class SectionedCommand(TyperCommand):
             else:
                 given.append(arg)
         return super().parse_args(ctx, [*given, *args[end:]])
+
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write nothing: `format_options` also writes the arguments."""
 
     @property
     def is_long(self) -> bool:
@@ -160,8 +200,10 @@ class Group(TyperGroup):
 
 def make_group(path: str) -> Group:
     """Return the group with that path; its help begins with a capital letter."""
-    line = TREE[path].line.partition(":")[0]
-    group = Group(name=path.rpartition(" ")[2], help=f"{line[:1].upper()}{line[1:]}.", no_args_is_help=True)
+    line, default = TREE[path].line.partition(":")[0], default_of(path)
+    text = f"{line[:1].upper()}{line[1:]}."
+    text += f"\n\n`pancode {path}` alone runs `pancode {path} {default}`." if default else ""
+    group = Group(name=path.rpartition(" ")[2], help=text, no_args_is_help=True)
     group.path = path
     return group
 
@@ -173,6 +215,12 @@ def commands_of(module: str) -> Mapping[str, click.Command]:
     for path, command in found.items():
         command.name = path.rpartition(" ")[2]
         for param in command.params:
+            if isinstance(param, TyperArgument):
+                # Click 8.5 removes the help that Typer gives to an argument.
+                declared = get_args(
+                    inspect.signature(command.callback or _complete).parameters[param.name].annotation
+                )
+                param.help = next((one.help for one in declared if isinstance(one, ArgumentInfo)), None)
             letters = [LETTERS[name] for name in param.opts if name in LETTERS]
             param.opts[:0] = [letter for letter in letters if letter not in param.opts]
     return found

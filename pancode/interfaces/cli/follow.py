@@ -25,6 +25,7 @@ from pancode.interfaces.client.session import followed_log, in_turn
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
 from pancode.kernel.formatting import count_noun, format_status, gate_state
 from pancode.kernel.route import A, Route
+from pancode.landing.answers import TRACKER
 from pancode.runs import answers
 from pancode.sessions.answers import SESSION, TURN, SessionShape
 
@@ -366,7 +367,8 @@ def _format_landing(landing: answers.LandingShape) -> str:
     files = count_noun(len(landing.get("files", ())), "file")
     where = f" in {escape_line(landing['tree'])}, {files}, not committed" if landing.get("tree") else ""
     why = f": {escape_line(landing['why'])}" if landing.get("why") else ""
-    return f"{escape_line(landing['status'])}{where}{why}"
+    tracker = f"\n  tracker: {escape_line(landing['tracker'])}" if landing.get("tracker") else ""
+    return f"{escape_line(landing['status'])}{where}{why}{tracker}"
 
 
 def format_run_time(shape: answers.RunShape) -> str:
@@ -386,6 +388,12 @@ def format_interval(begin: str, end: str) -> str:
     return format_seconds(round(seconds, 1))
 
 
+def add_tracker(client: Client, run: str, landing: answers.LandingShape | None) -> None:
+    """Add to a change that has landed what the tracker shows of its issue."""
+    if landing is not None and landing["status"] == "landed":
+        landing |= {"tracker": client.get(TRACKER.at(run))["tracker"]}
+
+
 def wait_for_landing(face: Face, client: Client, run: str) -> answers.RunDetail | None:
     """Return the run once the coordinator has finished the run's `--verify-on` and `--land`. None if the user
     detached meanwhile."""
@@ -396,6 +404,7 @@ def wait_for_landing(face: Face, client: Client, run: str) -> answers.RunDetail 
             seen, landing = shape["verification"], shape["landing"]
             verifies = seen is not None and seen["waits"]
             if (landing is None or landing["status"] != "waiting") and not verifies:
+                add_tracker(client, run, landing)
                 return shape
             if not noted:
                 face.note(f"  {run}  {'another node verifies it' if verifies else 'landing, gates first'}")

@@ -18,7 +18,7 @@ from pancode.interfaces.cli.tree import rewrite
 from pancode.interfaces.cli.words import ALIASES, INSTEAD, WORDS
 
 
-@verb("help", "pancode help exit-codes", "pancode help fleet up")
+@verb("help", "exit-codes", "fleet up")
 def help_command(
     ctx: typer.Context,
     topic: Annotated[list[str], Argument(default_factory=list, show_default=False)],
@@ -32,6 +32,7 @@ def help_command(
     if topic == ["words"]:
         names = [{"name": old, "meant": f"pancode {new}"} for old, new in {**WORDS, **ALIASES}.items()]
         names += [{"name": old, "meant": f"use: {new}"} for old, new in INSTEAD.items()]
+        names.sort(key=lambda one: one["name"])
         return face.show({"words": names}, lambda: format_rows(names, {"NAME": "name", "MEANS": "meant"}))
     context = ctx.find_root()
     for word in rewrite(topic, completes=True).words:
@@ -45,7 +46,7 @@ def help_command(
     return face.show({"help": text}, lambda: text + "\n")
 
 
-@verb("admin completion", 'eval "$(pancode admin completion bash)"', "pancode admin completion fish")
+@verb("admin completion", 'eval "$(pancode admin completion bash)"', "fish")
 def completion(
     ctx: typer.Context,
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish")],

@@ -73,15 +73,14 @@ def _tell_version(ctx: typer.Context, is_requested: bool) -> None:
 
 
 _HELP = "Show the version and the commit, and exit."
-Version = Annotated[
-    bool, Option("--version", is_eager=True, callback=_tell_version, show_default=False, help=_HELP)
-]
 
 
 @root.callback()
 def prepare_command(
     ctx: typer.Context,
-    version: Version = False,
+    version: Annotated[
+        bool, Option("--version", is_eager=True, callback=_tell_version, show_default=False, help=_HELP)
+    ] = False,
     folder: Annotated[
         str | None,
         Option("-C", metavar="DIR", help="Act as if started in DIR, a folder of the coordinator's machine."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
@@ -131,15 +131,9 @@ Cursor = Annotated[
     str | None, option("Show the next page: pass `next` from the last JSON, with the same filters.", "CURSOR")
 ]
 Whole = Annotated[bool, option("Show all rows, page by page.", "--all")]
-WithCommands = Annotated[
-    bool, option("Approve files that decide what runs next, such as .github/.", "--with-commands")
-]
-WithSecret = Annotated[
-    bool, option("Approve a run's secret in the change, or a secret scan that failed.", "--with-secret")
-]
-Anyway = Annotated[
-    bool, option("Land even if a run that this change is based on failed or was stopped.", "--anyway")
-]
+WithCommands = Annotated[bool, option("Approve files that decide what runs next, such as .github/.")]
+WithSecret = Annotated[bool, option("Approve a run's secret in the change, or a secret scan that failed.")]
+Anyway = Annotated[bool, option("Land even if a run that this change is based on failed or was stopped.")]
 PAGE = 1_000
 """How many rows `--all` requests per page."""
 
@@ -153,9 +147,9 @@ def fetch_page(
     rows: str,
     limit: int,
     cursor: str | None,
+    filters: Mapping[str, object] = {},
     *,
     whole: bool,
-    **filters: object,
 ) -> P:
     """Return a page of the list, its rows under the name `rows`; with `whole`, the rows of all pages."""
     most = PAGE if whole else limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
@@ -126,27 +127,14 @@ class Sink:
     """A writer of untrusted output in pieces cut anywhere; an incomplete character waits for the rest."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._half = stream, b""
+        self._stream, self._decoder = stream, getincrementaldecoder("utf-8")("surrogateescape")
 
     def write(self, data: bytes) -> None:
-        whole = self._half + data
-        at = _end_of_whole(whole) if self._stream.isatty() else len(whole)
-        self._half = whole[at:]
+        if self._stream.isatty():
+            data = escape_output(self._decoder.decode(data).encode(errors="surrogateescape"), self._stream)
         self._stream.flush()
-        self._stream.buffer.write(escape_output(whole[:at], self._stream))
+        self._stream.buffer.write(data)
         self._stream.buffer.flush()
-
-
-def _end_of_whole(data: bytes) -> int:
-    """Return the index at which an incomplete last character begins, or the length if it is complete."""
-    for back in range(1, min(4, len(data)) + 1):
-        first = data[-back]
-        if first >= 0xC0:
-            length = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
-            return len(data) - back if back < length else len(data)
-        if first < 0x80:
-            break
-    return len(data)
 
 
 _LINES = re.compile(rb"\r+\n?")

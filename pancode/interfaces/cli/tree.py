@@ -277,8 +277,7 @@ def rewrite(words: Sequence[str], *, completes: bool = False) -> Meant:
     for _ in range(4):  # an old name may be replaced by another old name
         for count in (4, 3, 2, 1):
             key = " ".join(args[:count])
-            more = len(args) > count and not args[count].startswith("-")
-            names = (f"{key} ...", key) if more else (key,)
+            names = (f"{key} ...", key) if (len(args) > count and not args[count].startswith("-")) else (key,)
             name = next((one for one in names if one in WORDS or one in ALIASES or one in INSTEAD), None)
             if len(args) < count or name is None:
                 continue

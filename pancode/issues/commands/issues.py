@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pancode.interfaces.cli.follow import suspend_session
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Argument, Json, completions, option, parse_money, verb
+from pancode.interfaces.cli.parameters import Argument, Json, option, parse_money, verb
 from pancode.interfaces.cli.terminal import Columns, escape_lines, format_facts, format_rows, safe_block
 from pancode.interfaces.client.caller import find_folder
 from pancode.issues.answers import ISSUE, ISSUES, KEEP_PLAN, PLAN, WORK, WORKS, IssuesAnswer
@@ -19,11 +19,10 @@ from pancode.sessions.commands.export import fetch_conversation, format_markdown
 from pancode.workspaces.answers import WORKSPACE
 
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
-_PROJECT = "The project of the issue (default: the project of the current folder)."
-Project = Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)]
+Project = Annotated[str | None, option("Its project (default: the project of the current folder).")]
 
 
-@verb("issue ls", "pancode issue", "pancode issue ls --project shop")
+@verb("issue ls", "pancode issue", "--project shop")
 def ls(*, project: Project = None, face: Json) -> None:
     """List issues that runs work on, with the state in their trackers; then the project's other open issues.
 
@@ -54,7 +53,7 @@ def ls(*, project: Project = None, face: Json) -> None:
 _ISSUES = {"ISSUE": "issue", "STATE": "state", "LABELS": "labels", "FOR": "assignees", "TITLE": "title"}
 
 
-@verb("issue show", "pancode issue show SHOP-12")
+@verb("issue show", "SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """Show one issue with its text."""
     one = face.get(ISSUE.at(issue))
@@ -64,17 +63,15 @@ def show(issue: Issue, face: Json) -> None:
     face.show(one, lambda: f"{text}{safe_block(one['text'])}\n")
 
 
-@verb("issue work", "pancode issue work SHOP-12", "pancode issue work SHOP-12 --plan")
+@verb("issue work", "SHOP-12", "SHOP-12 --plan")
 def on(
     issue: Issue,
     *,
-    dry_run: Annotated[
-        bool, option("Show the task and the admission gates, but start nothing.", "--dry-run")
-    ] = False,
-    agent: Annotated[str | None, option("Agent definition.", "A", complete=completions.agents)] = None,
-    model: Annotated[str | None, option("Model of the agent.", "M")] = None,
-    runtime: Annotated[str | None, option("Runtime of the agent.", "R")] = None,
-    node: Annotated[str | None, option("Use only this node.", "N", complete=completions.nodes)] = None,
+    dry_run: Annotated[bool, option("Show the task and the admission gates, but start nothing.")] = False,
+    agent: Annotated[str | None, option("Agent definition.")] = None,
+    model: Annotated[str | None, option("Model of the agent.")] = None,
+    runtime: Annotated[str | None, option("Runtime of the agent.")] = None,
+    node: Annotated[str | None, option("Use only this node.")] = None,
     budget: Annotated[
         str | None, option("The most that the run may cost.", "USD", parser=parse_money)
     ] = None,
@@ -128,20 +125,16 @@ MOST_QUESTIONS = 200_000
 _GOES_ON = "Continue the plan that is in this repository, such as one you pulled."
 
 
-@verb("issue plan", "pancode issue plan SHOP-12", "pancode issue plan --keep shop-12")
+@verb("issue plan", "SHOP-12", "--keep shop-12")
 def plan(
     what: Annotated[str, Argument(help="An issue, the name of a plan, or the task in words.")],
     *,
     goes_on: Annotated[bool, option(_GOES_ON, "--continue")] = False,
-    once: Annotated[
-        bool, option("Take one turn, print its answer, and suspend the session.", "--once")
-    ] = False,
-    model: Annotated[str | None, option("Model of the planner.", "M")] = None,
-    runtime: Annotated[str | None, option("Runtime of the planner.", "R")] = None,
-    node: Annotated[str | None, option("Use only this node.", "N", complete=completions.nodes)] = None,
-    keep: Annotated[
-        bool, option("Write the newest plan into its workspace, together with the conversation.", "--keep")
-    ] = False,
+    once: Annotated[bool, option("Take one turn, print its answer, and suspend the session.")] = False,
+    model: Annotated[str | None, option("Model of the planner.")] = None,
+    runtime: Annotated[str | None, option("Runtime of the planner.")] = None,
+    node: Annotated[str | None, option("Use only this node.")] = None,
+    keep: Annotated[bool, option("Write the newest plan into its workspace, with the conversation.")] = False,
     face: Json,
 ) -> int:
     """Plan an issue or a task with a planner in a separate workspace, or return to that conversation.

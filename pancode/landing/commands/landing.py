@@ -184,19 +184,20 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
     while True:
         landing = client.get(BRIEF.at(run))["landing"]
         if landing is None or landing["status"] != "waiting":
+            follow.add_tracker(client, run, landing)
             return landing or {}
         time.sleep(follow.LAND_LOOK_S)
 
 
 @verb(
     "land",
-    "pancode land last",
-    "pancode land r-zd43pq --branch agent/export --how rebase",
-    "pancode land --all-green --yes",
-    "pancode land last --without-gate 'pytset -q'",
-    "pancode land last --push origin agent/export",
-    "pancode land last --push origin agent/export --pull-request",
-    "pancode land SHOP-12",
+    "last",
+    "r-zd43pq --branch agent/export --how rebase",
+    "--all-green --yes",
+    "last --without-gate 'pytset -q'",
+    "last --push origin agent/export",
+    "last --push origin agent/export --pull-request",
+    "SHOP-12",
 )
 def land(
     *,
@@ -207,28 +208,22 @@ def land(
             help="The run to land; without it, list the pending landings.",
         ),
     ] = None,
-    no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
-    without_gate: Annotated[list[str] | None, option(_WITHOUT_GATE, "--without-gate", "CMD")] = None,
+    no_gates: Annotated[bool, option("Land without the gates on the merged tree.")] = False,
+    without_gate: Annotated[list[str] | None, option(_WITHOUT_GATE, "CMD")] = None,
     anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
     branch: Annotated[
         str | None, option("Commit to this branch, which may be new; your files do not change.", "NAME")
     ] = None,
-    how: Annotated[How | None, option(_HOW, "--how")] = None,
-    message: Annotated[
-        str | None, option("Message of the commit (default: the run's task).", "-m", "--message", "TEXT")
-    ] = None,
+    how: Annotated[How | None, option(_HOW)] = None,
+    message: Annotated[str | None, option("Message of the commit (default: the run's task).", "TEXT")] = None,
     push_to: Annotated[tuple[str, str] | None, option(_PUSH_TO, "--push", "REMOTE BRANCH")] = None,
-    pull_request: Annotated[
-        bool, option("Open a pull request, which needs a token.", "--pull-request")
-    ] = False,
-    forge: Annotated[
-        ForgeKind | None, option("Kind of forge (default: the setting forge.HOST.kind).", "--forge")
-    ] = None,
-    all_green: Annotated[bool, option("Land every run here whose gates passed.", "--all-green")] = False,
-    yes: Annotated[bool, option("Do not ask before --all-green lands the changes.", "--yes", "-y")] = False,
-    resolve: Annotated[bool, option(_RESOLVE, "--resolve")] = False,
+    pull_request: Annotated[bool, option("Open a pull request; needs a token.")] = False,
+    forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).")] = None,
+    all_green: Annotated[bool, option("Land every run here whose gates passed.")] = False,
+    yes: Annotated[bool, option("Do not ask before --all-green lands them.")] = False,
+    resolve: Annotated[bool, option(_RESOLVE)] = False,
     detach: Annotated[bool, option("Do not wait for the end of the landing.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:

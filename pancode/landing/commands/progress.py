@@ -61,15 +61,18 @@ def format_landing(report: Mapping[str, Any]) -> str:
         already = f" ({escape_line(report['already'])})" if report.get("already") else ""
         return f"{repaired}{head}: {escape_line(report['tree'])} is as it was{already}\n"
     gate = f"  gates: {escape_line(report['gate']['detail'])}\n" if report["gate"] else ""
-    tracker = f"  tracker: {escape_line(report['tracker'])}\n" if report.get("tracker") else ""
-    return f"{repaired}{head}: {_format_place(report)}\n{gate}{files}{tracker}"
+    return f"{repaired}{head}: {_format_place(report)}\n{gate}{files}{_format_tracker(report.get('tracker'))}"
+
+
+def _format_tracker(shown: str | None) -> str:
+    return f"  tracker: {escape_line(shown)}\n" if shown else ""
 
 
 def landing_line(report: Mapping[str, Any]) -> str:
     """Format one of several landings on one line, with the reason and the fix if the change did not land."""
     status = report.get("status", "unknown")
     if status == "landed":
-        return f"{report['run']}  landed: {_format_place(report)}\n"
+        return f"{report['run']}  landed: {_format_place(report)}\n{_format_tracker(report.get('tracker'))}"
     why, fix = escape_line(str(report.get("why", ""))), escape_line(str(report.get("fix", "")))
     return f"{report['run']}  {status}: {why}\n" + (f"  fix: {fix}\n" if fix and status not in FINE else "")
 

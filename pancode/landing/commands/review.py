@@ -36,7 +36,7 @@ MOST_KEY = 16
 KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 
 
-@verb("inbox review", "pancode inbox review", "pancode inbox review --json")
+@verb("inbox review", "", "--json")
 def review(face: Json) -> int:
     """Review the results of this repository: change, gates, answer, receipt, cost; one key decides each.
 

@@ -6,7 +6,7 @@ import time
 from typing import Annotated, Literal
 
 from pancode.interfaces.cli.follow import post_with_progress
-from pancode.interfaces.cli.parameters import Argument, Face, Json, Run, completions, find_user, option, verb
+from pancode.interfaces.cli.parameters import Argument, Face, Json, Run, find_user, option, verb
 from pancode.interfaces.cli.terminal import escape_line, escape_lines, safe_block
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
 from pancode.interfaces.client.client import Client
@@ -18,15 +18,15 @@ _LINE = 110
 _TOLD = "Show which notes the next run there would get; the words are its task."
 
 
-@verb("history find", "pancode history rate limit", "pancode history find --told --lane night 'fix the form'")
+@verb("history find", "pancode history rate limit", "--told --lane night 'fix the form'")
 def find(
     words: Annotated[list[str] | None, Argument(metavar="[WORD]...", show_default=False)] = None,
     *,
-    everywhere: Annotated[bool, option("Search the notes of all repositories.", "--everywhere")] = False,
+    everywhere: Annotated[bool, option("Search the notes of all repositories.")] = False,
     lane: Annotated[str | None, option("Search the notes of this lane's items.")] = None,
     workspace: Annotated[str | None, option("Search the notes of runs in this workspace.", "NAME")] = None,
-    told: Annotated[bool, option(_TOLD, "--told")] = False,
-    number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 10,
+    told: Annotated[bool, option(_TOLD)] = False,
+    number: Annotated[int, option("Show at most this many.", min=1, max=1_000)] = 10,
     face: Json,
 ) -> None:
     """Search the notes of this repository for words; without words, list the newest.
@@ -65,7 +65,7 @@ def in_short(note: answers.NoteShape) -> str:
     return "".join(f"{clip_columns(escape_line(line), _LINE)}\n" for line in (note["source"], *lines))
 
 
-@verb("history show", "pancode history show last")
+@verb("history show", "last")
 def show(run: Run, face: Json) -> None:
     """Show the complete note of a run."""
     note = face.get(answers.NOTE.at(run))
@@ -74,21 +74,14 @@ def show(run: Run, face: Json) -> None:
     face.show(note, lambda: text)
 
 
-@verb(
-    "history forget",
-    "pancode history forget r-k3v9xq",
-    "pancode history forget --before 30d",
-    "pancode history forget --before 0s --everywhere",
-)
+@verb("history forget", "r-k3v9xq", "--before 30d", "--before 0s --everywhere")
 def forget(
     runs: Annotated[list[str] | None, Argument(metavar="[RUN]...", show_default=False)] = None,
     *,
     before: Annotated[
         str | None, option("Also delete all notes of this repository that are older than this.", "TIME")
     ] = None,
-    everywhere: Annotated[
-        bool, option("With --before: the notes of all repositories.", "--everywhere")
-    ] = False,
+    everywhere: Annotated[bool, option("With --before: the notes of all repositories.")] = False,
     face: Json,
 ) -> None:
     """Delete the notes of these RUNs, or all older than a time. The runs and their receipts remain."""
@@ -102,12 +95,9 @@ LOOK_S = 0.5
 UNDER_WAY = "under way"
 
 
-_EXPLORE_MODEL = "Model (default: models.scout, else the cheapest that passed its test)."
-
-
 @verb(
     "workflow explore",
-    'pancode workflow explore "where is the rate limiter, and which tests cover it?"',
+    '"where is the rate limiter, and which tests cover it?"',
     'pancode workflow explore "how are tokens checked?" "what reads pancode.yaml?" --depth shallow',
 )
 def explore(
@@ -117,13 +107,13 @@ def explore(
         Literal["shallow", "medium", "deep"],
         option("How far each scout looks: shallow, medium (default) or deep.", "D", show_default=False),
     ] = "medium",
-    node: Annotated[str | None, option("Use only this node.", "N", complete=completions.nodes)] = None,
-    model: Annotated[str | None, option(_EXPLORE_MODEL, "M", complete=completions.models)] = None,
-    runtime: Annotated[
-        str | None, option("Runtime of the scouts.", "R", complete=completions.runtimes)
+    node: Annotated[str | None, option("Use only this node.")] = None,
+    model: Annotated[
+        str | None, option("Model (default: models.scout, else the cheapest that passed its test).")
     ] = None,
-    again: Annotated[bool, option("Ask again even if the answer is already known.", "--again")] = False,
-    detach: Annotated[bool, option("Do not wait for the answers.", "-d", "--detach")] = False,
+    runtime: Annotated[str | None, option("Runtime of the scouts.")] = None,
+    again: Annotated[bool, option("Ask again even if the answer is already known.")] = False,
+    detach: Annotated[bool, option("Do not wait for the answers.")] = False,
     face: Json,
 ) -> int:
     """Have read-only scouts answer 1 to 4 questions about this repository in parallel.

@@ -67,7 +67,7 @@ _CALL = "The number of the call in the inbox; the command fails if another call 
 _PLAN = "The plan digest in the inbox of a run that has not begun; the command fails if it has changed since."
 
 
-@verb("inbox ls", "pancode inbox", "pancode inbox ls --json")
+@verb("inbox ls", "pancode inbox", "--json")
 def inbox(face: Json) -> None:
     """List everything that waits for a user: questions, oldest first, each with the command that answers it,
     then results, proposed tools, nodes and costs."""
@@ -75,7 +75,7 @@ def inbox(face: Json) -> None:
     face.show(answer, lambda: _format_list(answer["items"], answer["also"]))
 
 
-@verb("inbox show", "pancode inbox show last", "pancode inbox show r-zd43pq")
+@verb("inbox show", "last", "r-zd43pq")
 def show(run: Run, face: Json) -> None:
     """Show everything about one run that waits for a user, with the last message of the run's agent."""
     client = face.client()
@@ -133,7 +133,12 @@ def _wrap_words(words: str) -> str:
     return fill(words, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
-@verb("answer", "pancode answer last 2", "pancode answer r-zd43pq 'take the port 8080'")
+@verb(
+    "answer",
+    "last 2",
+    "r-zd43pq 'take the port 8080'",
+    see="A message for a run without a question: pancode tell. Permission that a run needs: pancode approve.",
+)
 def answer(
     run: Run,
     text: Annotated[str, Argument(help="The answer, or the number of a choice.")],
@@ -147,9 +152,10 @@ def answer(
 
 @verb(
     "approve",
-    "pancode approve r-zd43pq",
-    "pancode approve --run r-zd43pq",
-    "pancode approve --with-commands r-zd43pq",
+    "r-zd43pq",
+    "--run r-zd43pq",
+    "--with-commands r-zd43pq",
+    see="A question that needs words: pancode answer. A message for a run that asks nothing: pancode tell.",
 )
 def approve(
     run: Run,
@@ -160,8 +166,8 @@ def approve(
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
     anyway: Anyway = False,
-    call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
-    plan: Annotated[str | None, option(_PLAN, "--plan", "DIGEST")] = None,
+    call: Annotated[int | None, option(_CALL, min=1)] = None,
+    plan: Annotated[str | None, option(_PLAN, "DIGEST")] = None,
     face: Json,
 ) -> None:
     """Approve what a run waits for: it starts, or continues, or its change lands after its gates.
@@ -190,12 +196,12 @@ def approve(
     return face.show(done, lambda: words)
 
 
-@verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")
+@verb("deny", "r-zd43pq", "--call 2 r-zd43pq 'push to a branch of your own'")
 def deny(
     run: Run,
     text: Annotated[str, Argument(help="A message for the agent whose command waits.")] = "",
     *,
-    call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
+    call: Annotated[int | None, option(_CALL, min=1)] = None,
     face: Json,
 ) -> None:
     """Deny what a run waits for: nothing starts, lands or continues, and the item is removed from the inbox.
@@ -208,10 +214,15 @@ def deny(
 
 
 _RESUME = "Wait until the run ends, and continue it if its agent did not get the message."
-Resume = Annotated[bool, option(_RESUME, "--resume")]
+Resume = Annotated[bool, option(_RESUME)]
 
 
-@verb("tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'")
+@verb(
+    "tell",
+    "builder 'the tests are in spec/'",
+    "--resume last 'add a test, too'",
+    see="An answer to the question of a run: pancode answer. Permission that a run needs: pancode approve.",
+)
 def tell(
     run: Run, text: Annotated[str, Argument(help="The message.")], *, resume: Resume = False, face: Json
 ) -> int:

@@ -27,8 +27,7 @@ def show_brief(face: Face, since: str, markdown: bool) -> None:
         report = face.get(REPORT, by=find_user(), since=since)
         costs = {"by_day": report["by_day"], "by_repository": report["by_repository"]}
         shown = (("By repository", report["by_repository"]), ("By day", report["by_day"]))
-        of_time = {**report["brief"], **costs}
-        return face.show(of_time, lambda: _text(report["brief"], markdown, shown))
+        return face.show({**report["brief"], **costs}, lambda: _text(report["brief"], markdown, shown))
     tell_brief(face, markdown)
     face.post(LOOKED)
     return None

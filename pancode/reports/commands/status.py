@@ -47,28 +47,20 @@ _SINCE = "Show what happened since a time: last (your last visit), 2h, 2026-11-2
 _HEALTH = "Show what needs attention, with evidence; exit status 12 if something needs a user."
 
 
-@verb(
-    "status",
-    "pancode status",
-    "pancode status --since last",
-    "pancode status --health && echo well",
-    "pancode status --metrics | grep nodes",
-)
+@verb("status", "", "--since last", "--health && echo well", "--metrics | grep nodes")
 def status(
     *,
     name: Annotated[
         str | None,
         Argument(metavar="[RUN|NODE]", help="Show this run or node, as `runs show` or `node show` does."),
     ] = None,
-    since: Annotated[str | None, option(_SINCE, "--since", "TIME")] = None,
-    markdown: Annotated[
-        bool, option("With --since: print Markdown, to paste elsewhere.", "--markdown")
-    ] = False,
-    health: Annotated[bool, option(_HEALTH, "--health")] = False,
+    since: Annotated[str | None, option(_SINCE, "TIME")] = None,
+    markdown: Annotated[bool, option("With --since: Markdown, to paste elsewhere.")] = False,
+    health: Annotated[bool, option(_HEALTH)] = False,
     whole: Annotated[bool, option("With --health: also list what is healthy.", "--all")] = False,
-    metrics: Annotated[bool, option(_METRICS, "--metrics")] = False,
-    brief: Annotated[bool, option("With --metrics: print the six lines in a pipe, too.", "--brief")] = False,
-    watch: Annotated[bool, option("Update the screen every 2 s until Ctrl-C.", "-w", "--watch")] = False,
+    metrics: Annotated[bool, option(_METRICS)] = False,
+    brief: Annotated[bool, option("With --metrics: show the six figures in a pipe, too.")] = False,
+    watch: Annotated[bool, option("Redraw it every 2 s, until Ctrl-C.")] = False,
     face: Json,
 ) -> int:
     """Show what needs you, runs working and waiting, nodes, what ended since your last visit, and costs.

@@ -16,7 +16,7 @@ from pancode.reports.commands.events import show_events
 from pancode.runs.commands.named_runs import AnyRun, find_run
 
 
-@verb("why", "pancode why", "pancode why SHOP-12")
+@verb("why", "", "SHOP-12")
 def why(*, run: AnyRun = LAST, face: Json) -> None:
     """Show why a run waits or ended as it did: each check, placement, wait, retry and its cost."""
     client = face.client()
@@ -26,32 +26,28 @@ def why(*, run: AnyRun = LAST, face: Json) -> None:
     face.show(answer, lambda: head + format_rows(answer["decisions"], columns))
 
 
-_NUMBER = "Show at most this many rows (default: 50, or 20 events)."
-_NODE = "With --events: only events of this node."
+_NUMBER = "Show at most this many rows (default: 50; of events 20)."
 
 
-@verb(
-    "audit",
-    "pancode audit error",
-    "pancode audit run:last",
-    "pancode audit --events -f --kind run.ended,node",
-)
+@verb("audit", "error", "run:last", "--events -f --kind run.ended,node")
 def audit(
     *,
     about: Annotated[str | None, Argument()] = None,
-    domain: Annotated[str | None, option("Show only entries of this domain.", "DOMAIN")] = None,
-    level: Annotated[str | None, option("Show only this level: info, warning or error.", "LEVEL")] = None,
-    error: Annotated[bool, option("The same as --level error.", "--error")] = False,
+    domain: Annotated[str | None, option("Show only this domain.", "DOMAIN")] = None,
+    level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
+    error: Annotated[bool, option("The same as --level error.")] = False,
     by: Annotated[str | None, option("Show only entries of this user.", "--actor", "USER")] = None,
-    number: Annotated[int | None, option(_NUMBER, "-n", "--number", min=0, max=10_000)] = None,
+    since: Annotated[str | None, option("Show only entries since then: 90m, 2h, 2026-11-22.", "T")] = None,
+    until: Annotated[str | None, option("Show only entries before then, as for --since.", "T")] = None,
+    number: Annotated[int | None, option(_NUMBER, min=0, max=10_000)] = None,
     as_events: Annotated[
         bool, option("Show events instead of audit entries, oldest first, as JSON lines.", "--events")
     ] = False,
-    follow: Annotated[bool, option("Follow new entries until Ctrl-C.", "-f", "--follow")] = False,
+    follow: Annotated[bool, option("Follow new entries until Ctrl-C.")] = False,
     run: Annotated[
         str | None, option("With --events: only events of this run.", "R", complete=completions.complete_runs)
     ] = None,
-    node: Annotated[str | None, option(_NODE, "-N", "--node", "N", complete=completions.nodes)] = None,
+    node: Annotated[str | None, option("With --events: only events of this node.")] = None,
     kind: Annotated[
         str | None, option("With --events: only these kinds, such as run.ended, run, node.", "K,...")
     ] = None,
@@ -72,18 +68,8 @@ def audit(
     if about == "verify":
         return _verify(face)
     level, most = "error" if error else level, 50 if number is None else max(number, 1)
-    answer = fetch_page(
-        face.client(),
-        AUDIT,
-        "audit",
-        most,
-        cursor,
-        whole=whole,
-        about=about,
-        domain=domain,
-        level=level,
-        by=by,
-    )
+    wanted = {"about": about, "domain": domain, "level": level, "by": by, "since": since, "until": until}
+    answer = fetch_page(face.client(), AUDIT, "audit", most, cursor, wanted, whole=whole)
     return face.end(ExitCode.DONE, answer, lambda: format_rows(answer["audit"], _AUDIT, "nothing"))
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 import typer
 
-from pancode.interfaces.cli import completions, follow
+from pancode.fleet.answers import FLEET
+from pancode.interfaces.cli import follow
+from pancode.interfaces.cli.node_report import facts_after
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, Verbose, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, safe_block
@@ -24,12 +28,9 @@ from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.route import A, Route
 from pancode.runs import answers
 from pancode.runs.commands import options
-from pancode.runs.commands.node_preparation import NodePreparation
 from pancode.workflows.answers import BEGIN
 
-Install = Annotated[
-    bool, option("Install an agent program that the node lacks, without asking.", "--install")
-]
+Install = Annotated[bool, option("Install an agent program that the node lacks, without asking.")]
 _HEADLESS = (
     "Ask nothing; start the fleet if it is not running (on this computer if there is no other node), and "
     "stop it at the end."
@@ -74,10 +75,11 @@ _ARTIFACTS = "Write the receipt, change, logs, JUnit report and the run as JSON 
 
 @verb(
     "dispatch",
-    'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
-    "pancode dispatch -f task.md",
-    "pancode dispatch --runtime shell -- uname -a",
-    'pancode dispatch --headless --artifacts out "make the tests pass"',
+    '--node gpubox --verify "pytest -q" "add a --json flag to export"',
+    "-f task.md",
+    "--runtime shell -- uname -a",
+    '--headless --artifacts out "make the tests pass"',
+    see="The exit code says how the run ended: pancode help exit-codes",
     cls=WithArgv,
 )
 @options.take_options("dispatch", after="file")
@@ -86,16 +88,14 @@ def dispatch(
     *,
     task: options.Task = None,
     file: options.File = None,
-    project: Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)] = None,
+    project: Annotated[str | None, option(_PROJECT)] = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     verbose: Verbose = False,
     install: Install = False,
-    headless: Annotated[bool, option(_HEADLESS, "--headless")] = False,
-    keep_fleet: Annotated[
-        bool, option("Do not stop the fleet that --headless started.", "--keep-fleet")
-    ] = False,
+    headless: Annotated[bool, option(_HEADLESS)] = False,
+    keep_fleet: Annotated[bool, option("Do not stop the fleet that --headless has started.")] = False,
     artifacts: Annotated[Path | None, option(_ARTIFACTS, "DIR")] = None,
     face: Json,
     **_options: Any,
@@ -154,6 +154,71 @@ def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> an
     if answer["chosen"] and ctx.params.get("verbose"):
         face.note(f"agent {answer['agent']}: {escape_line(answer['chosen'])}")
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class NodePreparation:
+    """Starts nodes for a dispatch, and installs a missing agent program; with `is_agreed`, without asking."""
+
+    face: Face
+    client: Client
+    is_agreed: bool
+    verbose: bool
+
+    def ask(
+        self, queue: Callable[[], answers.QueuedAnswer], followed: frozenset[str] = frozenset()
+    ) -> answers.QueuedAnswer:
+        """Return what `queue` returns. A fix that its refusal names is applied once, if that is possible."""
+        try:
+            return queue()
+        except ApiError as refused:
+            fix = refused.fix
+            if fix in followed or not self.follow(refused):
+                raise
+        return self.ask(queue, followed | {fix})
+
+    def follow(self, refused: ApiError) -> bool:
+        """Apply the refusal's first fix (start a node, install a program); return whether it was done."""
+        match re.split("[,;]", refused.fix)[0].split():
+            case ["pancode", "fleet", "up", *nodes] if nodes:
+                return self.start(nodes)
+            case ["pancode", "node", "install", node, runtime]:
+                if not self.is_agreed and not self.face.can_ask():
+                    refused.fix = f"add --install; or run first: {refused.fix}"
+                    return False
+                return self.install(node, runtime)
+        return False
+
+    def start(self, nodes: list[str]) -> bool:
+        """Start these nodes; return whether one of them accepts work now."""
+        from pancode.fleet.commands.fleet import bring_up
+
+        return bring_up(self.face, self.client, nodes, verbose=self.verbose)
+
+    def start_for(self, named: str | None, *, detach: bool) -> bool:
+        """Start the nodes that could take a run if none of them is up; return whether one accepts work now.
+
+        `named`: the only node that may take it. With `detach`, no node is awaited that may not be reachable.
+        """
+        nodes = [one for one in self.client.get(FLEET)["nodes"] if named in (None, one["name"])]
+        silent = ("new", "halted", *(() if detach else ("suspect", "unreachable", "lost")))
+        asleep = [one["name"] for one in nodes if one["state"] in silent]
+        return bool(asleep) and len(asleep) == len(nodes) and self.start(asleep)
+
+    def install(self, node: str, runtime: str) -> bool:
+        """Ask the user, install the program on the node and log in; return whether it is installed now."""
+        from pancode.interfaces.cli.main import run
+
+        question = f"{node} has no {runtime}. Install it there?"
+        if not self.is_agreed and not self.face.confirm(question, "--install"):
+            return False
+        if run(["node", "install", node, runtime]) != ExitCode.DONE:
+            return False
+        fact = facts_after(self.client, node, (runtime,), ("missing", "looking")).get(runtime)
+        needs_login = fact is not None and fact["state"] == "not_logged_in" and self.face.can_ask()
+        if needs_login:  # If this fails, admission reports it with the command.
+            run(["node", "login", node, runtime])
+        return True
 
 
 def must_be_task(given: Mapping[str, Any]) -> None:

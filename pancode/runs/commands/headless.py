@@ -96,8 +96,7 @@ def _keep_fleet_up(face: Face, *, ends: bool) -> Iterator[None]:
         return
     client = face.client(works=True)
     try:
-        answer = start_nodes(face, client, [])
-        rows = answer["results"]
+        rows = start_nodes(face, client, [])["results"]
         if not any(one["ok"] for one in rows):
             whys = [f"{one['node']}: {problem['what']}" for one in rows for problem in one["problems"]]
             what = "no node of the fleet started"

@@ -32,19 +32,12 @@ _COLUMNS: RowColumns[HealthRow] = {
 }
 
 
-@verb(
-    "runs recover",
-    "pancode runs recover builder",
-    "pancode runs recover --all --dry-run",
-    "pancode runs recover last",
-)
+@verb("runs recover", "builder", "--all --dry-run", "last")
 def recover(
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
     *,
-    whole: Annotated[bool, option("Recover all runs of the last day that failed.", "--all")] = False,
-    dry_run: Annotated[
-        bool, option("Only show which runs would be continued, and how.", "--dry-run")
-    ] = False,
+    whole: Annotated[bool, option("Recover all runs of the last day that ended badly.", "--all")] = False,
+    dry_run: Annotated[bool, option("Only show which runs would continue, and how.")] = False,
     face: Json,
 ) -> int:
     """Continue a failed run, without waiting for the result. RUN may be an agent: its newest such run.

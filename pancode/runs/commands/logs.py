@@ -22,15 +22,13 @@ from pancode.sessions.conversation.lines import LogStory
 from pancode.sessions.conversation.stream import reading_of
 
 
-@verb("logs", "pancode logs", "pancode logs -f last", "pancode logs r-7f3k --stream err")
+@verb("logs", "", "-f last", "r-7f3k --stream err")
 def logs(
     *,
     run: AnyRun = LAST,
-    follow: Annotated[
-        bool, option("Follow until the run has ended; Ctrl-C detaches.", "-f", "--follow")
-    ] = False,
+    follow: Annotated[bool, option("Follow until the run has ended; Ctrl-C detaches.")] = False,
     raw: Annotated[
-        bool, option("Show the program's output unchanged, even if it consists of events.", "--raw")
+        bool, option("Show the program's own output byte by byte, even if it consists of events.")
     ] = False,
     stream: Annotated[
         str | None, option("Show only this stream, raw (default: out, and err on standard error).", "NAME")

@@ -31,13 +31,12 @@ File = Annotated[
 ]
 _PRESET = "Use the settings of this preset; none: use no preset (see pancode config preset)."
 Preset = Annotated[str | None, option(_PRESET, "P", complete=completions.presets)]
-_SESSION_AGENT = "Agent definition (default: dispatch.agent, else builder)."
-SessionAgent = Annotated[str | None, option(_SESSION_AGENT, "A", complete=completions.agents)]
-"""The --agent option of a session; the default is the agent in the settings, else builder."""
-NoVerify = Annotated[bool, option("Skip the project's gates.", "--no-verify")]
+SessionAgent = Annotated[str | None, option("Agent definition (default: dispatch.agent, else builder).")]
+"""The --agent option of a session; its default is the agent in the settings, else builder."""
+NoVerify = Annotated[bool, option("Skip the project's gates.")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[
-    bool, option("Show the checks of admission and what would happen; start nothing.", "--dry-run")
+    bool, option("Show what admission checks and what would happen, without starting anything.")
 ]
 _YES = (
     "Approve an agent that asks a user before each dispatch, and a --model that failed its test (in a chat, "
@@ -82,9 +81,7 @@ def take_options(like: str, *, after: str) -> Callable[[F], F]:
         kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
         at = list(own.parameters).index(after) + 1
         taken = [one for one in _make_parameters(like) if one.name not in own.parameters]
-        parameters = [*kept[:at], *taken, *kept[at:]]
-        vars(command)["__signature__"] = own.replace(parameters=parameters)
-        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        vars(command)["__signature__"] = own.replace(parameters=[*kept[:at], *taken, *kept[at:]])
         return command
 
     return made

@@ -37,16 +37,11 @@ _JOBS: Columns = {
 }
 
 
-@verb(
-    "admin queue",
-    "pancode admin queue --json",
-    "pancode admin queue --rq info",
-    context_settings={"ignore_unknown_options": True},
-)
+@verb("admin queue", "--json", "--rq info", context_settings={"ignore_unknown_options": True})
 def queue(
     words: Annotated[list[str], Argument(metavar="[ARGS]...", default_factory=list, show_default=False)],
     *,
-    rq: Annotated[bool, option("Run RQ's own `info` with these ARGS, restricted to JSON.", "--rq")] = False,
+    rq: Annotated[bool, option("Run RQ's own info with these ARGS, restricted to JSON.")] = False,
     face: Json,
 ) -> None:
     """Show the contents of Redis: jobs of each RQ queue and registry, and workers. Needs no coordinator.
@@ -78,12 +73,10 @@ MOST_S = 3_600.0
 """The timeout of the request in seconds; git may have much to pack."""
 
 
-@verb("admin gc", "pancode admin gc --dry-run", "pancode admin gc")
+@verb("admin gc", "--dry-run", "")
 def gc(
     *,
-    dry_run: Annotated[
-        bool, option("Only show what would be deleted, and what uses the disks.", "--dry-run")
-    ] = False,
+    dry_run: Annotated[bool, option("Only show what would be deleted, and what uses the disks.")] = False,
     face: Json,
 ) -> int:
     """Delete commits and logs of old runs that are no longer needed. Receipts and records remain.

@@ -21,10 +21,10 @@ from pancode.workflows.answers import WORKFLOW_VERDICT
 _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 
 
-@verb("receipt ls", "pancode receipt ls")
+@verb("receipt ls", "")
 def ls(
     *,
-    number: Annotated[int, option("Show at most this many runs.", "-n", "--number", min=1, max=10_000)] = 20,
+    number: Annotated[int, option("Show at most this many runs.", min=1, max=10_000)] = 20,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
@@ -48,7 +48,7 @@ _COLUMNS: RowColumns[ReceiptRow] = {
 _CHAIN = "Check whether a receipt of this node is missing."
 
 
-@verb("receipt show", "pancode receipt show", "pancode receipt show w-7f3k2x --json > receipt.json")
+@verb("receipt show", "", "w-7f3k2x --json > receipt.json")
 def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> None:
     """Print the receipt's claims, unchecked (see `verify`). For an ended workflow: its summary."""
     client = face.client()
@@ -60,13 +60,7 @@ def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> Non
     return face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
 
 
-@verb(
-    "receipt verify",
-    "pancode receipt verify last",
-    "pancode receipt verify w-zd43pq",
-    "pancode receipt verify r.json --keys k.json",
-    "pancode receipt verify --chain gpubox",
-)
+@verb("receipt verify", "last", "w-zd43pq", "r.json --keys k.json", "--chain gpubox")
 def verify(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
@@ -113,16 +107,11 @@ def format_verdict(answer: VerdictShape) -> str:
     return f"{color_state(answer['verdict'])}  {escape_line(answer['run'])}\n" + escape_lines(checks or [""])
 
 
-@verb(
-    "receipt export",
-    "pancode receipt export last > r.json",
-    "pancode receipt export > keys.json",
-    "pancode receipt export last --dsse > r.dsse.json",
-)
+@verb("receipt export", "last > r.json", "> keys.json", "last --dsse > r.dsse.json")
 def export(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
-    dsse: Annotated[bool, option("Print only the DSSE envelope, for other tools.", "--dsse")] = False,
+    dsse: Annotated[bool, option("Print only the DSSE envelope, for other tools.")] = False,
     face: Json,
 ) -> None:
     """Print a receipt with the public keys, as a file to verify anywhere; without RUN, only the keys."""

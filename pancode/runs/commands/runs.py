@@ -50,19 +50,15 @@ from pancode.runs.commands.options import Detach, Yes
 
 @verb(
     "runs ls",
-    "pancode runs ls 50",
+    "50",
     "pancode runs --node gpubox --state verify_failed --since 3d",
     "pancode runs --text 'export' --agent builder",
 )
 def ls(
     *,
     count: Annotated[int, Argument(metavar="[NUMBER]", min=1, max=10_000)] = 20,
-    node: Annotated[
-        str | None, option("Show only runs on this node.", "N", complete=completions.nodes)
-    ] = None,
-    agent: Annotated[
-        str | None, option("Show only runs of this agent.", "A", complete=completions.agents)
-    ] = None,
+    node: Annotated[str | None, option("Show only runs on this node.")] = None,
+    agent: Annotated[str | None, option("Show only runs of this agent.")] = None,
     outcome: Annotated[
         str | None,
         option("Show only runs with this outcome or state, such as done, error or running.", "--state", "S"),
@@ -72,12 +68,10 @@ def ls(
     ] = None,
     text: Annotated[str | None, option("Show only runs whose task contains this text.", "T")] = None,
     number: Annotated[
-        int | None,
-        option("Show at most this many runs (the same as NUMBER).", "-n", "--number", "N", min=1, max=10_000),
+        int | None, option("Show at most this many, as NUMBER.", "N", min=1, max=10_000)
     ] = None,
     waiting: Annotated[
-        bool,
-        option("Show the queues instead: the waiting runs of each, in order, with the reason.", "--waiting"),
+        bool, option("Show the queues instead: what waits where, in order, with the reason.")
     ] = False,
     queue: Annotated[
         str | None,
@@ -97,7 +91,7 @@ def ls(
         return show_queues(face, queue)
     wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
     client, most = face.client(), number or count
-    answer = fetch_page(client, RUNS, "runs", most, cursor, whole=whole, **wanted)
+    answer = fetch_page(client, RUNS, "runs", most, cursor, wanted, whole=whole)
     none = "no matching run" if any(wanted.values()) else 'no runs yet; try: pancode dispatch "..."'
     return face.show(answer, lambda: format_runs(answer["runs"], none))
 
@@ -121,7 +115,7 @@ _COLUMNS: RowColumns[RunShape] = {
 }
 
 
-@verb("runs show", "pancode runs show", "pancode runs show SHOP-12", "pancode runs show w-7f3k2x")
+@verb("runs show", "", "SHOP-12", "w-7f3k2x")
 def show(*, run: AnyRun = LAST, face: Json) -> None:
     """Show everything about one run, or the steps of a workflow."""
     client = face.client()
@@ -194,13 +188,13 @@ def _format_tokens(usage: UsageShape) -> str:
 _ON = "Verify on this node (default: any node other than the run's own)."
 
 
-@verb("runs verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
+@verb("runs verify", "last", "last --on gpubox")
 def verify(
     run: Run,
     *,
     on: Annotated[str, option(_ON, "N", complete=completions.nodes)] = "other",
     again: Annotated[
-        bool, option("Verify a disputed result again, on a node that has not verified it yet.", "--again")
+        bool, option("Verify a disputed result again, on a node that has not judged it.")
     ] = False,
     detach: Detach = False,
     face: Json,
@@ -226,18 +220,15 @@ def verify(
 
 def _choose_exit(run: RunShape) -> int:
     seen = run["verification"]
-    disputed = seen is not None and seen["state"] == "disputed"
-    return exit_of("verify_failed") if disputed else ExitCode.DONE
+    return exit_of("verify_failed") if (seen is not None and seen["state"] == "disputed") else ExitCode.DONE
 
 
-@verb(
-    "runs retry", "pancode runs retry last", "pancode runs retry last --resume", "pancode runs retry w-7f3k2x"
-)
+@verb("runs retry", "last", "last --resume", "w-7f3k2x")
 def retry(
     run: Run,
     *,
     resume: Annotated[bool, option("Continue the agent's conversation, on the same node.")] = False,
-    alone: Annotated[bool, option("Keep the new run out of the old run's workflow.", "--alone")] = False,
+    alone: Annotated[bool, option("Keep the new run out of the old run's workflow.")] = False,
     workflow: OfWorkflow = False,
     detach: Detach = False,
     yes: Yes = False,
@@ -255,11 +246,7 @@ def retry(
     return follow_new(face, RETRY.at(run), {"by": find_user(), "resume": resume, "alone": alone}, detach)
 
 
-@verb(
-    "runs continue",
-    "pancode runs continue last 'also update the changelog'",
-    "pancode runs continue r-zd43pq --detach",
-)
+@verb("runs continue", "last 'also update the changelog'", "r-zd43pq --detach")
 def continue_(
     run: Run,
     text: Annotated[str, Argument(help="The next task; if omitted, the agent continues its work.")] = "",
@@ -271,11 +258,11 @@ def continue_(
     return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": text}, detach)
 
 
-@verb("diff", "pancode diff", "pancode diff last | git apply --stat")
+@verb("diff", "", "last | git apply --stat")
 def diff(
     *,
     run: AnyRun = LAST,
-    stat: Annotated[bool, option("Show only the files and the number of changed lines.", "--stat")] = False,
+    stat: Annotated[bool, option("Show only the files and the number of changed lines.")] = False,
     face: Json,
 ) -> None:
     """Show a run's change as a patch for git apply; for a suspended session, its whole change."""

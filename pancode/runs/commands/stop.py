@@ -15,32 +15,22 @@ from pancode.sessions.answers import TASKS
 from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
 ASKS_ABOVE = 3
-"""With more active runs of a workflow than this, a user at a terminal must confirm."""
-_AGENT = "Stop the only active run of this agent."
+"""If more runs of a workflow are active, a user at a terminal must confirm."""
 
 
-@verb(
-    "stop",
-    "pancode stop last --reason 'wrong branch'",
-    "pancode stop w-7f3k2x",
-    "pancode stop SHOP-12",
-    "pancode stop --agent builder",
-    "pancode stop --session last",
-)
+@verb("stop", "last --reason 'wrong branch'", "w-7f3k2x", "SHOP-12", "--agent builder", "--session last")
 def stop(
     *,
     name: Annotated[
         str | None, Argument(metavar="[RUN|WORKFLOW|ISSUE]", autocompletion=completions.complete_runs)
     ] = None,
-    agent: Annotated[str | None, option(_AGENT, "-A", "--agent", "A", complete=completions.agents)] = None,
+    agent: Annotated[str | None, option("Stop the only run of this agent.")] = None,
     session: Annotated[
         str | None, option("Stop the runs that this session started, but not the session.", "SESSION")
     ] = None,
     workflow: OfWorkflow = False,
     reason: Annotated[str, option("The reason, for the records.")] = "",
-    yes: Annotated[
-        bool, option("Do not ask for confirmation for a workflow with many runs.", "-y", "--yes")
-    ] = False,
+    yes: Annotated[bool, option("Do not ask about a workflow with many runs.")] = False,
     face: Json,
 ) -> int:
     """Stop a run (default: the active run that started last); its node confirms the stop.

@@ -18,6 +18,7 @@ from pancode.runs.answers import (
     ReceiptsAnswer,
     VerdictShape,
 )
+from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.service import export_proof, get_receipt, list_keys, list_receipts, verify_chain
 
 
@@ -60,14 +61,17 @@ def _export(context: ApiContext, call: ApiCall) -> ExportAnswer:
     return export_proof(context.core, call.query.get("run"))
 
 
-_AUDIT = ("about", "domain", "level", "run", "by", *PAGED)
+_AUDIT = ("about", "domain", "level", "run", "by", "since", "until", *PAGED)
 
 
 @Verb(AUDIT, command="audit", query=_AUDIT)
 def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
     """List the entries of the audit log."""
     limit = call.number("limit", 50, MOST_ROWS)
-    wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
+    about, domain, level, run, by, since, until = (call.query.get(name) for name in _AUDIT[:7])
+    now = context.core.wall_ms()
+    times = [None if text is None else moment_ms(text, now) for text in (since, until)]
+    wanted = AuditFilter(about, domain, level, run, by, *times)
     cursors = Cursors(call.query, "audit", int)
     page = list_audit(context.core, wanted, limit, cursors.after())
     return {"audit": page.rows, "next": cursors.next(page.last)}

@@ -14,7 +14,7 @@ from typer import Argument
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.interfaces.cli.commands import BARE, verb
 from pancode.interfaces.cli.output import Face, find_user, folder_here, tell_error, write_stderr
-from pancode.interfaces.cli.parameters import Json, Run, completions, option
+from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.caller import find_folder, terminal_is_gone
 from pancode.interfaces.client.client import Client, RepeatedPost
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 
 Words = Annotated[str | None, Argument(help="The first message; without it, you are asked for it.")]
-Once = Annotated[bool, option("Take one turn, print its answer, and suspend the session.", "--once")]
-Plain = Annotated[bool, option("Show the chat line by line, not on the whole screen.", "--plain")]
+Once = Annotated[bool, option("Take one turn, print its answer, and suspend the session.")]
+Plain = Annotated[bool, option("Show the chat line by line, not on the whole screen.")]
 _AGENT = "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder)."
 AS_SAID: Terms = {}
 """The terms if the user chose no mode or level with keys: those of the command line apply."""
@@ -48,8 +48,8 @@ _UNTIL_VERIFIED = "Continue without messages until the gates pass or --budget is
 
 @verb(
     "chat",
-    'pancode chat --node gpubox "why is the build slow?"',
-    'pancode chat --once --json --model anthropic/claude-sonnet-4-5 "name the failing test"',
+    '--node gpubox "why is the build slow?"',
+    '--once --json --model anthropic/claude-sonnet-4-5 "name the failing test"',
     cls=options.WorkCommand,
 )
 @options.take_options("chat", after="agent")
@@ -59,9 +59,9 @@ def chat(
     words: Words = None,
     once: Once = False,
     plain: Plain = False,
-    agent: Annotated[str | None, option(_AGENT, "A", complete=completions.agents)] = None,
+    agent: Annotated[str | None, option(_AGENT)] = None,
     on_cap: Annotated[Literal["rest", "ask"] | None, option(_ON_CAP)] = None,
-    until_verified: Annotated[bool, option(_UNTIL_VERIFIED, "--until-verified")] = False,
+    until_verified: Annotated[bool, option(_UNTIL_VERIFIED)] = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,
@@ -85,9 +85,8 @@ def chat(
     once_only = RepeatedPost(lambda: SystemIds().token(16))
 
     def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> QueuedAnswer:
-        """Start a session; a request repeated after a lost response does not start a second session."""
-        payload = {"task": task, **body, **terms}
-        return post_agreed(face, client, BEGIN_CHAT, payload, once_only)
+        """Start a session. A request repeated after a lost response does not start a second one."""
+        return post_agreed(face, client, BEGIN_CHAT, {"task": task, **body, **terms}, once_only)
 
     def opening(face: Face, client: Client) -> list[FoundLine]:
         return prepare_session(client, body, face.note)
@@ -238,12 +237,7 @@ def _read_typed() -> str | None:
             tell_error(error, as_json=False)
 
 
-@verb(
-    "sessions attach",
-    "pancode sessions attach last",
-    "pancode sessions attach r-7f3k",
-    'pancode sessions attach --once r-7f3k "and now the tests"',
-)
+@verb("sessions attach", "last", "r-7f3k", '--once r-7f3k "and now the tests"')
 def attach(
     run: Run,
     words: Annotated[str | None, Argument(help="A message to send at once.")] = None,

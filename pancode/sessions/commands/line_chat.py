@@ -274,8 +274,7 @@ class ChatLoop:
             return ExitCode.DETACHED if terminal_is_gone() else ExitCode.DONE
         if self._state == "asks":
             return ExitCode.BLOCKED
-        wrong = self._missed or self._went_wrong or self._has_failed()
-        return ExitCode.ERROR if wrong else ExitCode.DONE
+        return ExitCode.ERROR if (self._missed or self._went_wrong or self._has_failed()) else ExitCode.DONE
 
     def _take(self, kind: str, data: Any) -> None:
         match kind:

@@ -37,13 +37,9 @@ _TERMINALS: Columns = {
 _TO = "Write to this new file, as JSON if its name ends with .json."
 
 
-@verb("sessions ls", "pancode sessions ls", "pancode sessions --json")
+@verb("sessions ls", "", "pancode sessions --json")
 def ls(
-    *,
-    number: Annotated[
-        int, option("Show at most this many sessions.", "-n", "--number", min=1, max=1_000)
-    ] = 20,
-    face: Json,
+    *, number: Annotated[int, option("Show at most this many.", min=1, max=1_000)] = 20, face: Json
 ) -> None:
     """List the newest sessions and their states; below them, the terminals of `pancode up`."""
     answer = face.get(answers.SESSIONS, limit=number)
@@ -55,16 +51,14 @@ def ls(
     face.show({**answer, "terminals": terminals}, lambda: text)
 
 
-@verb("sessions show", "pancode sessions show last", "pancode sessions show last --context")
+@verb("sessions show", "last", "last --context")
 def show(
     run: Run,
     *,
     context: Annotated[
-        bool, option("Show the use of the model's context window by category, in tokens.", "--context")
+        bool, option("Show the use of its model's context window by category, in tokens.")
     ] = False,
-    tasks: Annotated[
-        bool, option("Show the runs that the session has dispatched, newest first.", "--tasks")
-    ] = False,
+    tasks: Annotated[bool, option("Show the runs that it has dispatched, newest first.")] = False,
     face: Json,
 ) -> None:
     """Show a session: its state, its interactive runs, its cost and its open question.
@@ -113,7 +107,7 @@ def _format_tokens(number: int | None) -> str:
     return "unknown" if number is None else format_count(number)
 
 
-@verb("sessions export", "pancode sessions export last", "pancode sessions export last --file talk.json")
+@verb("sessions export", "last", "last --file talk.json")
 def export(run: Run, *, to: Annotated[Path | None, option(_TO, "--file", "FILE")] = None, face: Json) -> None:
     """Export a session's whole conversation, as Markdown or JSON (--json): all messages and calls."""
     talk = fetch_conversation(face.client(), run)
@@ -124,7 +118,7 @@ def export(run: Run, *, to: Annotated[Path | None, option(_TO, "--file", "FILE")
     return face.show({"file": str(to)}, lambda: words)
 
 
-@verb("sessions checkpoint", "pancode sessions checkpoint last before-it", "pancode sessions checkpoint last")
+@verb("sessions checkpoint", "last before-it", "last")
 def checkpoint(
     run: Run,
     name: Annotated[
@@ -162,20 +156,19 @@ _POINTS: Columns = {
 _PROGRAM_MODE = "A mode of an acp:NAME program, by the program's own name; empty: its default."
 
 
-@verb("sessions restore", "pancode sessions restore last before-it")
+@verb("sessions restore", "last before-it")
 def restore(run: Run, name: str, *, face: Json) -> None:
     """Return to a checkpoint of a session: your next message continues from there, in the same session.
 
     The files are restored to that point, and the agent gets the conversation up to it. Nothing is lost: later
     interactive runs are kept, and you can return to their checkpoints in the same way.
     """
-    newest = _suspend_session(face, face.client(), run)
-    done = face.post(answers.RESTORE.at(newest), {"name": name})
-    words = f"{done['session']}  your next message continues from {name}; later runs are kept\n"
+    done = face.post(answers.RESTORE.at(_suspend_session(face, face.client(), run)), {"name": name})
+    words = f"{done['session']}  your next message continues at {name}; later runs are kept\n"
     face.show(done, lambda: words)
 
 
-@verb("sessions rest", "pancode sessions rest last")
+@verb("sessions rest", "last")
 def suspend_run(run: Run, *, face: Json) -> None:
     """Suspend a session after its turn and wait for this; its slot is freed and its change committed.
 
@@ -190,9 +183,9 @@ def suspend_run(run: Run, *, face: Json) -> None:
 
 @verb(
     "sessions set",
-    "pancode sessions set last --mode plan",
-    "pancode sessions set r-7f3k --safety full-auto --yes",
-    "pancode sessions set last --model anthropic/claude-opus-5 --reasoning high",
+    "last --mode plan",
+    "r-7f3k --safety full-auto --yes",
+    "last --model anthropic/claude-opus-5 --reasoning high",
 )
 def change(
     run: Run,
@@ -204,15 +197,12 @@ def change(
         str | None,
         option("suggest, auto-edit or full-auto.", "--safety", "LEVEL", complete=completions.complete_levels),
     ] = None,
-    model: Annotated[
-        str | None,
-        option("Another model, in the form that --model of pancode chat takes.", complete=completions.models),
-    ] = None,
+    model: Annotated[str | None, option("Another model, as for --model of chat.", "TEXT")] = None,
     reasoning: Annotated[
         str | None, option("Reasoning effort: off, minimal, low, medium, high or xhigh.", "L")
     ] = None,
     program_mode: Annotated[str | None, option(_PROGRAM_MODE, "M")] = None,
-    yes: Annotated[bool, option("Approve a higher safety level.", "--yes")] = False,
+    yes: Annotated[bool, option("Approve a higher level.")] = False,
     face: Json,
 ) -> None:
     """Change a session's mode, safety level, model or effort. The session keeps its memory and files.
@@ -229,7 +219,7 @@ def change(
     face.show(done, lambda: f"{done['session']}  {format_terms(done)}\n")
 
 
-@verb("sessions end", "pancode sessions end last")
+@verb("sessions end", "last")
 def end(run: Run, *, face: Json) -> None:
     """End a session: the current turn is cancelled, the program ends, and the results are kept.
 

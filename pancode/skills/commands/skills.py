@@ -14,7 +14,7 @@ from node_agent.wire.clock import SystemClock
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.answers import FLEET, NODE
 from pancode.interfaces.cli.output import Face, folder_here, in_words
-from pancode.interfaces.cli.parameters import Argument, Json, completions, many, option, verb
+from pancode.interfaces.cli.parameters import Argument, Json, many, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
@@ -31,16 +31,12 @@ HERE = "this machine"
 Names = Annotated[list[str], Argument(metavar="[SKILL]...", default_factory=list, show_default=False)]
 _TOOLS = f"Only for this agent program; may be repeated: {', '.join(TOOLS)}."
 Tools = Annotated[list[str], many(_TOOLS, "--tool", "PROGRAM")]
-_NODES = "On this node; may be repeated."
-Nodes = Annotated[list[str], many(_NODES, "--node", "NODE", complete=completions.nodes)]
-Fleet = Annotated[bool, option("On this computer and on all nodes of the fleet.", "--fleet")]
-Force = Annotated[
-    bool, option("Overwrite copies that are not ours or were changed, after a backup.", "--force")
-]
+Nodes = Annotated[list[str], many("On this node; may be repeated.", "--node", "NODE")]
+Fleet = Annotated[bool, option("On this computer and on all nodes of the fleet.")]
+Force = Annotated[bool, option("Overwrite copies that are not ours or were changed, after a backup.")]
 
 
-Copies = Annotated[bool, option("Remove only the copies; without names: all of them.", "--copies")]
-_RESTORE = "Restore what --force replaced at the given TIME; without a TIME, list the backups."
+_RESTORE = "Restore what --force replaced at the given TIME; without one, list the backups."
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
 
@@ -60,22 +56,17 @@ def _find_all() -> list[FoundSkill]:
     return [*_find_seen(with_project=True), *_find_definitions()]
 
 
-@verb(
-    "skills ls",
-    "pancode skills",
-    "pancode skills ls --status --fleet",
-    "pancode skills ls --search deploy --index https://HOST/REPO.git",
-)
+@verb("skills ls", "pancode skills", "--status --fleet", "--search deploy --index https://HOST/REPO.git")
 def ls(
     names: Annotated[list[str], Argument(metavar="[WORD]...", default_factory=list, show_default=False)],
     tools: Tools,
     nodes: Nodes,
     *,
     status: Annotated[
-        bool, option("Show how each node's and program's copies differ from these skills.", "--status")
+        bool, option("Show how each node's and program's copies differ from these skills.")
     ] = False,
     fleet: Fleet = False,
-    search: Annotated[bool, option("Search an index of skills that others offer.", "--search")] = False,
+    search: Annotated[bool, option("Find skills that others offer, in an index.")] = False,
     index: Annotated[
         str | None, option("Git address of an index (default: the setting skills.index).", "ADDRESS")
     ] = None,
@@ -169,7 +160,7 @@ def _ask_consent(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str
     kept.agree(new)
 
 
-@verb("skills agree", "pancode skills agree deploy")
+@verb("skills agree", "deploy")
 def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes = False, face: Json) -> None:
     """Approve skills that grant permissions or run commands, so that runs of their project get them.
 
@@ -183,7 +174,7 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
     face.show({"skills": rows}, lambda: "".join(f"{row['name']}: agreed\n" for row in rows))
 
 
-@verb("skills show", "pancode skills show code-review")
+@verb("skills show", "code-review")
 def show(name: Annotated[str, Argument()], face: Json) -> None:
     """Show a skill's text, origin, files and problems."""
     face.acts_here("skills")
@@ -217,13 +208,13 @@ def check_skills(face: Face, which: Sequence[str]) -> int:
     return face.end(ExitCode.CONFIG if bad else ExitCode.DONE, {"skills": rows}, lambda: "".join(lines))
 
 
-@verb("skills add", "pancode skills add ./deploy", "pancode skills add https://HOST/REPO.git --commit COMMIT")
+@verb("skills add", "./deploy", "https://HOST/REPO.git --commit COMMIT")
 def add(
     where: Annotated[str, Argument(metavar="FOLDER|ADDRESS")],
     *,
     commit: Annotated[str | None, option("The full hash of a commit at a git address.", "COMMIT")] = None,
     path: Annotated[str, option("The skill's directory in that commit.", "FOLDER")] = "",
-    force: Annotated[bool, option("Replace the skill with the same name in your home.", "--force")] = False,
+    force: Annotated[bool, option("Replace another skill of that name in your home.")] = False,
     yes: Yes = False,
     face: Json,
 ) -> None:
@@ -265,7 +256,7 @@ def add(
     face.show({"skills": rows}, lambda: f"{text}next: pancode skills sync\n")
 
 
-@verb("skills sync", "pancode skills sync", "pancode skills sync release --tool claude")
+@verb("skills sync", "", "release --tool claude")
 def sync(
     names: Names,
     tools: Tools,
@@ -273,7 +264,7 @@ def sync(
     *,
     fleet: Fleet = False,
     force: Force = False,
-    restore: Annotated[bool, option(_RESTORE, "--restore")] = False,
+    restore: Annotated[bool, option(_RESTORE)] = False,
     skills: Annotated[
         list[str], many("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
     ],
@@ -353,11 +344,11 @@ def _format_done(row: dict[str, Any]) -> str:
     return escape_line(f"{row['node']} {row['folder']} {row['skill']}: {words}") + "\n"
 
 
-@verb("skills rm", "pancode skills rm deploy", "pancode skills rm --copies")
+@verb("skills rm", "deploy", "--copies")
 def rm(
     names: Names,
     *,
-    copies: Copies = False,
+    copies: Annotated[bool, option("Remove only the copies; without names: all of them.")] = False,
     tools: Tools,
     nodes: Nodes,
     fleet: Fleet = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pancode.interfaces.cli.follow import follow_new
-from pancode.interfaces.cli.parameters import Argument, Json, completions, find_user, option, verb
+from pancode.interfaces.cli.parameters import Argument, Json, find_user, option, verb
 from pancode.interfaces.cli.terminal import Columns, format_facts, format_rows, safe_block, short_time
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import path_of
@@ -15,19 +15,11 @@ from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 
 Run = Annotated[str, Argument(metavar="RUN", help="The run that made the tool.")]
 Tool = Annotated[str, Argument(metavar="NAME", help="The tool's name.")]
-Project = Annotated[
-    str | None, option("The tool's project (default: the current one).", "P", complete=completions.projects)
-]
+Project = Annotated[str | None, option("Its project (default: the current one).")]
 
 
-@verb("project tools ls", "pancode project tools ls", "pancode project tools ls --project shop")
-def ls(
-    *,
-    project: Annotated[
-        str | None, option("Show only tools of this project.", "P", complete=completions.projects)
-    ] = None,
-    face: Json,
-) -> None:
+@verb("project tools ls", "", "--project shop")
+def ls(*, project: Annotated[str | None, option("Only tools of this project.")] = None, face: Json) -> None:
     """List all tools that agents have made: those that runs get now, and those that wait for approval.
 
     A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
@@ -45,7 +37,7 @@ _COLUMNS: Columns = {
 }
 
 
-@verb("project tools show", "pancode project tools show r-7f3k2x count-words")
+@verb("project tools show", "r-7f3k2x count-words")
 def show(run: Run, name: Tool, face: Json) -> None:
     """Show a proposed tool: its purpose, its files, its tests, and the result of its trial."""
     face.show_result(face.get(TOOL.at(run, name)), _format_tool)
@@ -59,18 +51,18 @@ def _format_tool(one: ToolDetail) -> str:
     return f"{escape_line(one['name'])}\n{format_facts(facts, 8)}{''.join(files)}"
 
 
-@verb("project tools try", "pancode project tools try r-7f3k2x count-words")
+@verb("project tools try", "r-7f3k2x count-words")
 def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
     """Run the tool's tests on a node, in its sandbox, without network access. Exits with the run's status."""
     return follow_new(face, TRY_TOOL.at(run, name), {"by": find_user()}, detach)
 
 
-@verb("project tools keep", "pancode project tools keep r-7f3k2x count-words")
+@verb("project tools keep", "r-7f3k2x count-words")
 def keep(
     run: Run,
     name: Tool,
     *,
-    yes: Annotated[bool, option("Do not prompt: you have reviewed the tool.", "--yes")] = False,
+    yes: Annotated[bool, option("Do not ask: you have reviewed it.")] = False,
     face: Json,
 ) -> None:
     """Keep a tool with its project once its tests have passed; shows the tool and asks you first.
@@ -89,11 +81,7 @@ def keep(
     face.show(kept, lambda: f"{escape_line(kept['name'])}  kept  {kept['digest'][:12]}\n")
 
 
-@verb(
-    "project tools rm",
-    "pancode project tools rm count-words",
-    "pancode project tools rm count-words --run r-7f3k2x",
-)
+@verb("project tools rm", "count-words", "count-words --run r-7f3k2x")
 def rm(
     name: Tool,
     *,

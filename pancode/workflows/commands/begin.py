@@ -31,27 +31,22 @@ from pancode.workflows.commands.wait import report_end, wait_for
 
 Concurrency = Annotated[int | None, option("Have at most this many runs at the same time.", "N", min=1)]
 _STAGGER = "Minimum delay between two starts of agent programs on one node (default: 150ms)."
-Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.", "--partial")]
+Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.")]
 _TOTAL = "Maximum cost of all its runs together."
 Total = Annotated[str | None, option(_TOTAL, "--total-budget", "USD", parser=parse_money)]
-LandLast = Annotated[bool, option("Land the change when everything is done.", "--land")]
-Yes = Annotated[bool, option("Approve agents that require a user's approval before each dispatch.", "--yes")]
-DryRun = Annotated[
-    bool, option("Show the plan, the gates' results and the estimate; start nothing.", "--dry-run")
-]
+LandLast = Annotated[bool, option("Land the change when everything is done.")]
+Yes = Annotated[bool, option("Approve agents that ask a user before each dispatch.", "--yes")]
+DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
 RaceRuntimes = Annotated[str | None, option("One run per runtime.", "A,B", complete=completions.runtimes)]
-_WON_BY = "How the winner is chosen: first that is done (default), smallest change, or highest score."
-WonBy = Annotated[
-    Literal["first", "smallest", "score"] | None, option(_WON_BY, "--choose", "first|smallest|score")
-]
+_WON_BY = "first that is done (default), smallest change, or highest score."
 Score = Annotated[str | None, option("Command that is run in each result and prints a number.", "CMD")]
 
 
 @verb(
     "workflow batch",
-    "pancode workflow batch -t 'review src/a.py' -t 'review src/b.py' --agent reviewer",
-    "pancode workflow batch tasks.yaml --concurrency 4 --fail-fast",
+    "-t 'review src/a.py' -t 'review src/b.py' --agent reviewer",
+    "tasks.yaml --concurrency 4 --fail-fast",
     "git ls-files '*.py' | sed 's/^/add types to /' | pancode workflow batch - --dry-run",
     cls=options.WorkCommand,
 )
@@ -63,10 +58,10 @@ def batch(
     file: Annotated[str | None, Argument(autocompletion=completions.workflow_files)] = None,
     concurrency: Concurrency = None,
     stagger: Annotated[int | None, option(_STAGGER, "D", parser=parse_duration)] = None,
-    fail_fast: Annotated[bool, option("Stop all others at the first failure.", "--fail-fast")] = False,
+    fail_fast: Annotated[bool, option("Stop all others at the first failure.")] = False,
     partial: Partial = False,
     total: Total = None,
-    land: Annotated[bool, option("Land the change of each successful run.", "--land")] = False,
+    land: Annotated[bool, option("Land the change of each successful run.")] = False,
     detach: Detach = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -108,9 +103,9 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
 
 @verb(
     "workflow chain",
-    "pancode workflow chain explore-then-build 'add tests for the config module'",
-    "pancode workflow chain ./release.yaml --dry-run",
-    "pancode workflow chain review-loop -f task.md --land",
+    "explore-then-build 'add tests for the config module'",
+    "./release.yaml --dry-run",
+    "review-loop -f task.md --land",
     cls=options.WorkCommand,
 )
 @options.take_options("chain", after="file")
@@ -149,8 +144,7 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
         raise UsageError(what, fix=f"pancode batch {workflow}", code="bad_workflow")
     if found.needs_input and not (wanted or "").strip():
         what = f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given"
-        fix = f'pancode workflow chain {workflow} "what to do"'
-        raise UsageError(what, fix=fix, code="no_input")
+        raise UsageError(what, fix=f'pancode workflow chain {workflow} "what to do"', code="no_input")
     return {**(found.body or {}), **source.told(), "input": wanted or ""}
 
 
@@ -228,9 +222,9 @@ _LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": 
 
 @verb(
     "workflow race",
-    "pancode workflow race 'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
-    "pancode workflow race 'make the parser faster' --best-of 3 --choose smallest",
-    "pancode workflow race -f task.md --runtimes claude,codex --score ./bench.sh",
+    "'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
+    "'make the parser faster' --best-of 3 --choose smallest",
+    "-f task.md --runtimes claude,codex --score ./bench.sh",
     cls=options.WorkCommand,
 )
 @options.take_options("race", after="score")
@@ -244,7 +238,9 @@ def race(
     runtimes: RaceRuntimes = None,
     nodes: Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)] = None,
     best_of: Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)] = None,
-    by: WonBy = None,
+    by: Annotated[
+        Literal["first", "smallest", "score"] | None, option(_WON_BY, "--choose", "first|smallest|score")
+    ] = None,
     score: Score = None,
     concurrency: Concurrency = None,
     partial: Partial = False,

@@ -26,7 +26,7 @@ BEADS = ".beads/issues.jsonl"
 _LS_FILES = "List workflow files that can be named: the project's, yours, and the shipped ones."
 
 
-@verb("workflow ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
+@verb("workflow ls", "5", "--kind chain")
 def ls(
     *,
     number: Annotated[int, Argument(min=1, max=MOST)] = 20,
@@ -36,7 +36,7 @@ def ls(
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
-    files: Annotated[bool, option(_LS_FILES, "--files")] = False,
+    files: Annotated[bool, option(_LS_FILES)] = False,
     face: Json,
 ) -> None:
     """List the newest workflows first. Elsewhere, W may be a prefix of a workflow's id, or `last`."""
@@ -70,29 +70,22 @@ _FILES: Columns = {
     "FROM": lambda one: f"{one['from']}{', not the shipped one' if one['replaces'] else ''}",
     "WHAT FOR": lambda one: one["wrong"] or one["description"],
 }
-_ONLY = "With --beads: only this task and its blockers; may be repeated."
 
 
 @verb(
     "workflow show",
-    "pancode workflow show last",
-    "pancode workflow show -f w-7f3k2x",
-    "pancode workflow show --board last plan/port",
+    "last",
+    "-f w-7f3k2x",
+    "--board last plan/port",
     "pancode workflow show review-loop --file > .pancode/workflows/review-loop.yaml",
 )
 def show(
     w: Workflow,
     key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
     *,
-    follow: Annotated[
-        bool, option("Wait for the workflow's end, as the command that started it does.", "-f", "--follow")
-    ] = False,
-    file: Annotated[
-        bool, option("Print the workflow file with that name, so that you can copy it.", "--file")
-    ] = False,
-    board: Annotated[
-        bool, option("Show the values shared by its workers, or the one of KEY.", "--board")
-    ] = False,
+    follow: Annotated[bool, option("Wait for its end, as the command that started it does.")] = False,
+    file: Annotated[bool, option("Print the workflow file with that name, so that you can copy it.")] = False,
+    board: Annotated[bool, option("Show the values shared by its workers, or the one of KEY.")] = False,
     face: Json,
 ) -> int:
     """Show a workflow with its steps; or, with --file, the text of a workflow file.
@@ -133,18 +126,12 @@ def show_board(face: Face, w: str, key: str | None) -> None:
     )
 
 
-@verb(
-    "workflow plan",
-    "pancode workflow plan docs/shop-12-plan.md > plan.yaml",
-    "pancode workflow plan --beads --only shop-7 > tasks.yaml",
-)
+@verb("workflow plan", "docs/shop-12-plan.md > plan.yaml", "--beads --only shop-7 > tasks.yaml")
 def plan(
     file: Annotated[Path | None, Argument(help="A plan, as written by `pancode issue plan --keep`.")] = None,
     *,
-    beads: Annotated[
-        bool, option(f"Use the open tasks of a Beads file instead (default: {BEADS}).", "--beads")
-    ] = False,
-    only: Annotated[list[str], many(_ONLY, "--only", "ID")],
+    beads: Annotated[bool, option(f"Use the open tasks of a Beads file instead (default: {BEADS}).")] = False,
+    only: Annotated[list[str], many("With --beads: only this task and its blockers; may be repeated.", "ID")],
     face: Json,
 ) -> None:
     """Print a chain that carries out the steps of a plan in order, and then reviews the result.
@@ -153,22 +140,19 @@ def plan(
     out because they need no work. PanCode does not write to the Beads file.
     """
     if beads:
-        from pancode.workflows.commands import beads as tracker
+        from pancode.workflows.files.chains import chain_of_beads, read_beads
 
         source = file or Path(BEADS)
-        tasks = tracker.read_beads(
-            _text(source, f"give the path of a Beads file: {BEADS}"), str(source), only
-        )
-        made = tracker.chain_of(tasks, str(source))
+        tasks = read_beads(_text(source, f"give the path of a Beads file: {BEADS}"), str(source), only)
+        made = chain_of_beads(tasks, str(source))
         return face.show({"tasks": [one.id for one in tasks], "text": made}, lambda: made)
     if file is None or only:
         raise UsageError("FILE or --beads is required", fix="pancode workflow plan docs/NAME-plan.md")
-    from pancode.workflows.commands.plan_steps import chain_of, read_plan
+    from pancode.workflows.files.chains import chain_of_plan, read_plan
 
     steps = read_plan(_text(file, "give the path of a plan: docs/NAME-plan.md"), str(file))
-    chain = chain_of(steps, str(file))
-    report = {"title": steps.title, "steps": list(steps.steps), "text": chain}
-    return face.show(report, lambda: chain)
+    chain = chain_of_plan(steps, str(file))
+    return face.show({"title": steps.title, "steps": list(steps.steps), "text": chain}, lambda: chain)
 
 
 def _text(file: Path, fix: str) -> str:
@@ -206,11 +190,11 @@ def check_workflow_file(face: Face, file: str) -> int:
     return ExitCode.CONFIG if errors else ExitCode.DONE
 
 
-@verb("workflow resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
+@verb("workflow resume", "last", "last --resolve")
 def resume(
     w: Workflow,
     *,
-    resolve: Annotated[bool, option(_RESOLVE, "--resolve")] = False,
+    resolve: Annotated[bool, option(_RESOLVE)] = False,
     detach: Detach = False,
     yes: Yes = False,
     face: Json,

@@ -36,9 +36,9 @@ _PAUSE = "Pause an existing lane: start nothing more; the running item continues
 
 @verb(
     "lane create",
-    "pancode lane create night --agent builder --land --total-budget 20",
-    "pancode lane create login --workspace login --goes-on",
-    "pancode lane create night --pause --reason 'release freeze'",
+    "night --agent builder --land --total-budget 20",
+    "login --workspace login --goes-on",
+    "night --pause --reason 'release freeze'",
     cls=options.WorkCommand,
 )
 @options.take_options("dispatch", after="resume")
@@ -47,12 +47,10 @@ def create(
     name: Annotated[str, Argument()],
     *,
     total: shared.Total = None,
-    goes_on: Annotated[bool, option("Continue after an item that did not succeed.", "--goes-on")] = False,
-    pause: Annotated[bool, option(_PAUSE, "--pause")] = False,
+    goes_on: Annotated[bool, option("Continue after an item that did not succeed.")] = False,
+    pause: Annotated[bool, option(_PAUSE)] = False,
     reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",
-    resume: Annotated[
-        bool, option("Resume a paused lane; --total-budget sets a new ceiling.", "--resume")
-    ] = False,
+    resume: Annotated[bool, option("Resume a paused lane; --total-budget sets a new ceiling.")] = False,
     face: Json,
     **_options: Any,
 ) -> None:
@@ -77,9 +75,9 @@ def create(
 
 @verb(
     "lane add",
-    'pancode lane add night "add a --json flag to export" --verify "pytest -q"',
-    "pancode lane add night -f task.md --key MIN-123 --priority 5 --expires 8h",
-    "pancode lane add night --runtime shell -- make docs",
+    'night "add a --json flag to export" --verify "pytest -q"',
+    "night -f task.md --key MIN-123 --priority 5 --expires 8h",
+    "night --runtime shell -- make docs",
     cls=WithArgv,
 )
 @options.take_options("dispatch", after="expires")
@@ -112,7 +110,7 @@ def add(
     face.show(answer, lambda: f"{escape_line(words)}\n")
 
 
-@verb("lane ls", "pancode lane ls")
+@verb("lane ls", "")
 def ls(face: Json) -> None:
     """List all lanes: the current item of each, and what it waits for."""
     answer = face.get(answers.LANES)
@@ -133,7 +131,7 @@ _LANES: Columns = {
 }
 
 
-@verb("lane show", "pancode lane show night")
+@verb("lane show", "night")
 def show(lane: Lane, face: Json) -> None:
     """Show a lane: its state, the command that continues it, and its items in order."""
     _show(face, face.get(answers.LANE.at(lane)))
@@ -166,22 +164,20 @@ _ITEMS: Columns = {
 }
 
 
-@verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
+@verb("lane skip", "night", "night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Skip an item and continue the lane; the item's run is stopped."""
     _show(face, face.post(answers.SKIP_ITEM.at(lane), {"item": item}))
 
 
-@verb("lane rm", "pancode lane rm night 7", "pancode lane rm night --force")
+@verb("lane rm", "night 7", "night --force")
 def rm(
     lane: Lane,
     item: Annotated[
         str | None, Argument(metavar="[ITEM]", help="Remove only this item, which has not started.")
     ] = None,
     *,
-    force: Annotated[
-        bool, option("Remove the lane even if items are left; its run is stopped.", "--force")
-    ] = False,
+    force: Annotated[bool, option("Remove the lane even if items are left; its run is stopped.")] = False,
     face: Json,
 ) -> None:
     """Remove an item, or end the lane. Runs, results and costs are kept."""

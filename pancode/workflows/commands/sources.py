@@ -27,8 +27,7 @@ def text_of(word: str) -> WorkflowText:
     """Return the workflow file with that path or name; `-` is standard input."""
     if word != "-":
         return find_places().find(word)
-    raw = sys.stdin.buffer.read(MOST_BYTES + 1)
-    return WorkflowText("", STDIN, STDIN, decode_text(raw, STDIN))
+    return WorkflowText("", STDIN, STDIN, decode_text(sys.stdin.buffer.read(MOST_BYTES + 1), STDIN))
 
 
 def check_source(source: WorkflowText, flags: Mapping[str, Any]) -> CheckedWorkflow:

@@ -29,23 +29,21 @@ _WORK_PERSON = "Who may start work by an issue: a login, in Linear an email addr
 
 @verb(
     "project add",
-    "pancode project add .",
-    "pancode project add ~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
-    "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
-    "pancode project add . --tracker github:example/shop --prefix SHOP",
-    "pancode project add --name shop --work-label agent --work-person ana",
-    "pancode project add --name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
-    "pancode project add --mapping project-mappings.json",
+    ".",
+    "~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
+    "--name shop --verify 'pytest -q' --prefix SHOP",
+    ". --tracker github:example/shop --prefix SHOP",
+    "--name shop --work-label agent --work-person ana",
+    "--name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
+    "--mapping project-mappings.json",
 )
 def add(
     path: Annotated[
         str | None, Argument(help="A directory in the project's repository; omit it to change a project.")
     ] = None,
     *,
-    name: Annotated[str | None, option("The project's name (default: the directory's name).", "NAME")] = None,
-    agent: Annotated[
-        str | None, option("Its agent, if a dispatch names none.", "A", complete=completions.agents)
-    ] = None,
+    name: Annotated[str | None, option("Its name (default: the directory's name).", "NAME")] = None,
+    agent: Annotated[str | None, option("Its agent, if a dispatch names none.")] = None,
     require: Annotated[
         list[Label], many("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
     ],
@@ -131,7 +129,7 @@ def read_mappings(file: str) -> list[dict[str, Any]]:
         raise UsageError(what, why=why, fix=fix, code="bad_mapping") from exc
 
 
-@verb("project ls", "pancode project ls")
+@verb("project ls", "")
 def ls(face: Json) -> None:
     """List all projects.
 
@@ -153,7 +151,7 @@ _COLUMNS: Columns = {
 }
 
 
-@verb("project show", "pancode project show shop", "pancode project show SHOP-123")
+@verb("project show", "shop", "SHOP-123")
 def show(project: Project, face: Json) -> None:
     """Show a project that you name by its name, by one of its issues, or by its name or id in Linear."""
     face.show_result(face.get(answers.PROJECT.at(project)), _format_project)
@@ -175,15 +173,12 @@ def _format_project(one: answers.ProjectShape) -> str:
     return f"{escape_line(one['name'])}\n{format_facts(facts, 9)}"
 
 
-@verb("project prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
+@verb("project prd", "shop", "shop --keep r-7f3k")
 def prd(
     project: Project,
     *,
     keep: Annotated[str | None, option(f"Write the draft of this run to {PRD}.", "RUN")] = None,
-    agent: Annotated[
-        str,
-        option("The agent that drafts the PRD; it can only read files.", "A", complete=completions.agents),
-    ] = PLANNER,
+    agent: Annotated[str, option("The agent that drafts it; it can only read files.")] = PLANNER,
     face: Json,
 ) -> int:
     """Let a read-only run draft the PRD of a project (a file that describes its goal), and show the draft.
@@ -237,13 +232,11 @@ def _dispatch_draft(face: Face, project: str, agent: str) -> int:
     return status
 
 
-@verb("project webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt")
+@verb("project webhook", "shop", "shop --secret < secret.txt")
 def webhook(
     project: Project,
     *,
-    secret: Annotated[
-        bool, option("Store the secret that the tracker created, which Linear does.", "--secret")
-    ] = False,
+    secret: Annotated[bool, option("Store the secret that the tracker created, as Linear does.")] = False,
     face: Json,
 ) -> None:
     """Let a project's issue tracker notify PanCode of changes, in addition to polling it every two minutes.
@@ -266,7 +259,7 @@ def webhook(
     face.show(made, lambda: escape_lines(lines))
 
 
-@verb("project rm", "pancode project rm shop")
+@verb("project rm", "shop")
 def rm(project: Project, face: Json) -> None:
     """Remove a project from PanCode. The repository and the runs do not change."""
     done = face.post(answers.REMOVE_PROJECT.at(project))

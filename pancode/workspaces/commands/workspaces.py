@@ -28,26 +28,16 @@ from pancode.workspaces import answers
 from pancode.workspaces.commands.projects import make_absolute
 
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
-_LEAVE = (
-    "Leave the workspace: required if you used an editor or your own shell, which do not report that you "
-    "left."
-)
-_PROJECT = "The workspace's project (default: the current repository)."
+_LEAVE = "Leave it: required if you use an editor or your own shell, which do not report that you left."
 
 
-@verb(
-    "workspace create",
-    "pancode workspace create login --node gpubox",
-    "pancode workspace create MIN-123 --title 'add login'",
-)
+@verb("workspace create", "login --node gpubox", "MIN-123 --title 'add login'")
 def create(
     name: Annotated[str, Argument(help="A name, or an issue of a project: MIN-123.")],
     *,
-    title: Annotated[str, option("Additional words for the branch name.", "WORDS")] = "",
-    node: Annotated[
-        str | None, option("The node where the workspace's runs work.", "N", complete=completions.nodes)
-    ] = None,
-    project: Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)] = None,
+    title: Annotated[str, option("Additional words for its branch name.", "WORDS")] = "",
+    node: Annotated[str | None, option("The node where its runs work.")] = None,
+    project: Annotated[str | None, option("Its project (default: the current repository).")] = None,
     face: Json,
 ) -> None:
     """Create a workspace: a series of runs in which each run starts with the previous one's files.
@@ -60,7 +50,7 @@ def create(
     face.show_result(face.post(answers.CREATE_WORKSPACE, body), _format_workspace)
 
 
-@verb("workspace ls", "pancode workspace ls")
+@verb("workspace ls", "")
 def ls(face: Json) -> None:
     """List all workspaces, the most recently used first.
 
@@ -89,7 +79,7 @@ _COLUMNS: Columns = {
 }
 
 
-@verb("workspace show", "pancode workspace show min-123")
+@verb("workspace show", "min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """Show a workspace: its runs, its work that has not landed, and its problems."""
     face.show_result(face.get(answers.WORKSPACE.at(workspace), measured=1), _format_workspace)
@@ -120,15 +110,13 @@ _OPENS, _LOOK_S = 1_200, 0.5
 minutes."""
 
 
-@verb("workspace open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
+@verb("workspace open", "min-123", "min-123 --print")
 def open_(
     workspace: Workspace,
     *,
-    node: Annotated[
-        str | None, option("The node for the workspace's files.", "N", complete=completions.nodes)
-    ] = None,
+    node: Annotated[str | None, option("The node for its files.")] = None,
     prints: Annotated[bool, option("Only print where it is, for ssh and editors.", "--print")] = False,
-    leave: Annotated[bool, option(_LEAVE, "--leave")] = False,
+    leave: Annotated[bool, option(_LEAVE)] = False,
     face: Json,
 ) -> int:
     """Enter a workspace: a tmux session on the node that has its files, over your own SSH.
@@ -196,19 +184,13 @@ def _open_workspace(face: Face, workspace: str, node: str | None) -> dict[str, A
     return dict(one["opened"])
 
 
-@verb(
-    "workspace repair",
-    "pancode workspace repair min-123",
-    "pancode workspace repair min-123 --repository ~/src/myn",
-)
+@verb("workspace repair", "min-123", "min-123 --repository ~/src/myn")
 def repair(
     workspace: Workspace,
     *,
     repository: Annotated[str | None, option("The new path of its repository.", "PATH")] = None,
-    node: Annotated[
-        str | None, option("The workspace's node from now on, or any.", "N", complete=completions.nodes)
-    ] = None,
-    dry_run: Annotated[bool, option("Only print what the repair would do.", "--dry-run")] = False,
+    node: Annotated[str | None, option("Its node from now on, or any.")] = None,
+    dry_run: Annotated[bool, option("Only print what it would do.")] = False,
     face: Json,
 ) -> None:
     """Repair a workspace whose repository was moved, whose node is full or removed, or whose files were lost.
@@ -234,13 +216,11 @@ def _plan(does: list[str]) -> str:
     return "".join(f"  then: {escape_line(one)}\n" for one in does) or "  nothing to repair\n"
 
 
-@verb("workspace rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")
+@verb("workspace rm", "min-123", "min-123 --force")
 def rm(
     workspace: Workspace,
     *,
-    force: Annotated[
-        bool, option("Remove the workspace even if it has work that has not landed.", "--force")
-    ] = False,
+    force: Annotated[bool, option("Also if it has work that has not landed.")] = False,
     face: Json,
 ) -> None:
     """Remove a workspace. Its runs and their files are kept: `diff` and `land` still work with them."""

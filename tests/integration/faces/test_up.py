@@ -13,6 +13,7 @@ import pytest
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.output import PROGRAM
 from pancode.kernel.errors import ExitCode
+from pancode.sessions import tmux as tmux_server
 from pancode.sessions.commands import tmux as up
 
 SECRETS = ("ANTHROPIC_API_KEY", "PANCODE_REDIS_URL", "AWS_SECRET_ACCESS_KEY", "MY_TOKEN")
@@ -26,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TMUX_TMPDIR", str(tmp_path))
     monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "p"))
     monkeypatch.delenv("TMUX", raising=False)
-    monkeypatch.setattr(up, "THEN_A_SHELL", "exec sleep 600")
+    monkeypatch.setattr(tmux_server, "THEN_A_SHELL", "exec sleep 600")
     top = tmp_path / "the shop.v2"
     (top / ".git").mkdir(parents=True)
     (top / "src").mkdir()
@@ -47,20 +48,20 @@ def names() -> list[str]:
 
 
 def test_a_second_up_comes_back_and_what_was_closed_is_there_again(tmp_path: Path, place: Path) -> None:
-    assert entry.run(["up"]) == ExitCode.DONE == entry.run(["up"])
+    assert entry.run(["up", "--json"]) == ExitCode.DONE == entry.run(["up", "--json"])
     assert names() == ["the shop_v2"]
     windows = ("list-windows", "-a", "-F", "#{window_name}")
     assert tmux(tmp_path, *windows).split() == ["chat", "top", "shell"]
     (one,) = up.list_terminals()
     assert (one.folder, one.attached) == (str(place / "src"), False)
     tmux(tmp_path, "kill-window", "-t", "=the shop_v2:top")
-    assert entry.run(["up"]) == ExitCode.DONE
+    assert entry.run(["up", "--json"]) == ExitCode.DONE
     assert sorted(tmux(tmp_path, *windows).split()) == ["chat", "shell", "top"]
     assert entry.run(["down"]) == ExitCode.DONE and names() == []
 
 
 def test_no_secret_of_the_environment_gets_into_tmux(tmp_path: Path) -> None:
-    assert entry.run(["up"]) == ExitCode.DONE
+    assert entry.run(["up", "--json"]) == ExitCode.DONE
     shown = tmux(tmp_path, "show-environment", "-g") + tmux(tmp_path, "show-environment", "-t", "the shop_v2")
     assert "PANCODE_HOME=" in shown and "hush" not in shown
     pids = tmux(tmp_path, "list-panes", "-a", "-F", "#{pane_pid}").split()
@@ -78,9 +79,9 @@ def test_no_secret_of_the_environment_gets_into_tmux(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_any_name_is_one_session_that_is_found_again(text: str, name: str) -> None:
-    assert entry.run(["up", text]) == ExitCode.DONE == entry.run(["up", text])
+    assert entry.run(["up", text, "--json"]) == ExitCode.DONE == entry.run(["up", text, "--json"])
     assert names() == [name]
-    assert entry.run(["up", "x"]) == ExitCode.DONE
+    assert entry.run(["up", "x", "--json"]) == ExitCode.DONE
     assert entry.run(["down", text]) == ExitCode.DONE
     assert names() == ["x"], "the other one stays"
 
@@ -88,13 +89,13 @@ def test_any_name_is_one_session_that_is_found_again(text: str, name: str) -> No
 def test_a_folder_of_the_same_name_is_another_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert entry.run(["up"]) == ExitCode.DONE
+    assert entry.run(["up", "--json"]) == ExitCode.DONE
     other = tmp_path / "elsewhere" / "the shop.v2"
     other.mkdir(parents=True)
     monkeypatch.chdir(other)
-    assert entry.run(["up"]) == ExitCode.USAGE
+    assert entry.run(["up", "--json"]) == ExitCode.USAGE
     assert "pancode up 'the shop_v2-2'" in capsys.readouterr().err
-    assert entry.run(["up", "the shop.v2"]) == ExitCode.DONE, "named, it is come back to"
+    assert entry.run(["up", "the shop.v2", "--json"]) == ExitCode.DONE, "named, it is come back to"
     assert names() == ["the shop_v2"]
     assert entry.run(["down"]) == ExitCode.USAGE, "that is not this folder's"
     assert "pancode down 'the shop_v2'" in capsys.readouterr().err
@@ -107,10 +108,10 @@ def test_limits_are_those_of_each_call_and_no_locale_is_needed(
     for name in ("LC_ALL", "LC_CTYPE", "LANG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PANCODE_SAFETY", "suggest")
-    assert entry.run(["up", "one"]) == ExitCode.DONE
+    assert entry.run(["up", "one", "--json"]) == ExitCode.DONE
     monkeypatch.delenv("PANCODE_SAFETY")
     monkeypatch.setenv("PANCODE_PER_RUN_BUDGET", "2")
-    assert entry.run(["up", "two"]) == ExitCode.DONE
+    assert entry.run(["up", "two", "--json"]) == ExitCode.DONE
     assert "PANCODE_SAFETY=suggest\n" in tmux(tmp_path, "show-environment", "-t", "one")
     two = tmux(tmp_path, "show-environment", "-t", "two")
     assert "PANCODE_SAFETY=\n" in two and "PANCODE_PER_RUN_BUDGET=2\n" in two
@@ -118,10 +119,19 @@ def test_limits_are_those_of_each_call_and_no_locale_is_needed(
 
 
 def test_what_is_not_open_is_said_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert entry.run(["up", "shop"]) == ExitCode.DONE
+    assert entry.run(["up", "shop", "--json"]) == ExitCode.DONE
     capsys.readouterr()
     assert entry.run(["down", "shpo", "--json"]) == ExitCode.NOT_FOUND
     assert json.loads(capsys.readouterr().err)["error"]["why"].endswith("shop?")
+
+
+def test_without_a_terminal_no_tmux_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(up, "PROGRAM", ("sh", "-c", "exit 7"))
+    assert entry.run(["up"]) == 7
+    assert "this is not a terminal, so tmux is not opened" in capsys.readouterr().err
+    assert names() == []
 
 
 def test_without_tmux_the_chat_begins_here(

@@ -27,10 +27,10 @@ _EXPIRES = "The token expires after this time: 12h, 30d, or never."
 
 @verb(
     "admin tokens",
-    "pancode admin tokens",
-    "pancode admin tokens --create grafana --allow read",
-    "pancode admin tokens --create phone --allow answer --allow dispatch --expires 7d",
-    "pancode admin tokens --revoke grafana",
+    "",
+    "--create grafana --allow read",
+    "--create phone --allow answer --allow dispatch --expires 7d",
+    "--revoke grafana",
 )
 def tokens(
     *,
@@ -38,9 +38,9 @@ def tokens(
     creates: Annotated[bool, option("Make a token with this NAME.", "--create")] = False,
     revokes: Annotated[bool, option("Revoke the token with this NAME.", "--revoke")] = False,
     scopes: Annotated[list[str], many(_SCOPES, "--allow", "SCOPE", click_type=click.Choice(SCOPES))],
-    expires: Annotated[Any, option(_EXPIRES, "--expires", "DURATION", parser=parse_lifetime)] = "30d",
+    expires: Annotated[Any, option(_EXPIRES, "DURATION", parser=parse_lifetime)] = "30d",
     item: Annotated[
-        str | None, option("The token may only answer this item (inbox ID or run).", "--item", "RUN")
+        str | None, option("The token may only answer this item (inbox id or run).", "RUN")
     ] = None,
     face: Json,
 ) -> None:

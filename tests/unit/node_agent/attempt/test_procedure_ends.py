@@ -61,6 +61,7 @@ def test_a_gate_whose_program_is_nowhere_ends_it_before_the_agent(
     claims = stage.claims[NAME]
     assert (claims.outcome, claims.failure) == (Outcome.ERROR, FailureKind.GATE_MISSING)
     assert "no agent was started" in claims.reason and "pytset" in claims.reason
+    assert "runtime shell 'echo $PATH'" in claims.reason and "/bin:" not in claims.reason
     assert claims.usage.cost_usd == 0 and claims.usage.cost_source == "local"
     assert stage.host.spawns == spawned
 

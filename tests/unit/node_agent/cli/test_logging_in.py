@@ -80,17 +80,21 @@ def test_without_a_token_nothing_is_kept(home: NodeHome, said: str) -> None:
     assert not list_token_paths(home.root)[NAME].exists()
 
 
-@pytest.mark.parametrize("gone", [KeyboardInterrupt, EOFError])
-def test_who_goes_away_from_the_question_keeps_nothing(home: NodeHome, gone: type[BaseException]) -> None:
+@pytest.mark.parametrize(("gone", "status"), [(KeyboardInterrupt, 130), (EOFError, 1)])
+def test_who_goes_away_from_the_question_keeps_nothing(
+    home: NodeHome, gone: type[BaseException], status: int
+) -> None:
     installed(home, "true")
 
     def ask(_: str) -> str:
         raise gone
 
-    assert log_in(home, "claude", {}, {}, ask) == 1 and not list_token_paths(home.root)[NAME].exists()
+    assert log_in(home, "claude", {}, {}, ask) == status and not list_token_paths(home.root)[NAME].exists()
 
 
-@pytest.mark.parametrize(("script", "status"), [("exit 3", 3), ("kill -TERM $$", 143)])
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 3", 3), ("kill -TERM $$", 143), ("kill -INT $PPID; exit 1", 130)]
+)
 def test_a_login_that_failed_keeps_nothing_and_asks_for_nothing(
     home: NodeHome, script: str, status: int
 ) -> None:

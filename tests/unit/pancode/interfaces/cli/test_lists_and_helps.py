@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from pancode.interfaces.cli.follow import LiveTranscript, gate_lines
 from pancode.interfaces.cli.main import cli, run
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.terminal import Columns, format_rows
+from pancode.interfaces.cli.tree import TREE
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import UsageError
 from pancode.notices import commands as notify
@@ -271,3 +273,39 @@ def test_a_brief_since_a_time_has_the_costs_of_repositories_and_days() -> None:
     assert _text(said, False, costs).endswith("By repository:\n  /src  $1.00 for 2 runs\n")
     page = _text(said, True, costs)
     assert "## By repository" in page and "By day" not in page
+
+
+def help_of(*words: str) -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert run([*words, "-h"]) == 0
+    return out.getvalue()
+
+
+def test_a_group_says_which_command_its_name_alone_runs() -> None:
+    assert "`pancode runs` alone runs `pancode runs ls`." in help_of("runs")
+    assert "alone" not in help_of("fleet"), "its name alone shows the help"
+
+
+def test_the_help_of_arguments_is_shown_once() -> None:
+    shown = help_of("answer")
+    assert shown.count("The answer, or the number of a choice.") == 1
+    assert re.search(r"Arguments:\n  RUN .*\n  TEXT  The answer", shown)
+
+
+def test_a_flag_has_no_opposite_that_nobody_declared() -> None:
+    flags = re.findall(r"--no-[a-z-]+", "".join(help_of(*name.split()) for name in TREE))
+    assert set(flags) == {"--no-gates", "--no-fleet-key"}
+
+
+def test_helps_name_their_neighbours_and_the_exit_codes() -> None:
+    assert "pancode help exit-codes" in help_of("dispatch")
+    names = ("answer", "tell", "approve")
+    for one in names:
+        assert all(f"pancode {other}" in help_of(one) for other in names)
+
+
+def test_other_names_of_commands_are_sorted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["help", "words", "--json"]) == 0
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)["words"]]
+    assert names == sorted(names) and "kill" in names

@@ -21,7 +21,7 @@ def rows() -> FakeApi:
 
 
 def asked(api: FakeApi, limit: int, cursor: str | None, *, whole: bool) -> Any:
-    return fetch_page(api, Route[Any]("GET /v1/rows"), "rows", limit, cursor, whole=whole, node="n")
+    return fetch_page(api, Route[Any]("GET /v1/rows"), "rows", limit, cursor, {"node": "n"}, whole=whole)
 
 
 def test_one_page_says_where_the_next_one_begins() -> None:

@@ -96,6 +96,22 @@ def test_workflows_receipts_and_audit_have_pages(world: World) -> None:
         assert whole and name in whole[0]
 
 
+def test_the_audit_of_a_period(world: World) -> None:
+    for number in range(3):
+        pause_queue(world.context.core, None, None, f"test {number}")
+        world.context.clock.advance(60_000)
+    whole = world.http.get("/v1/audit").json()["audit"]
+    newest, middle, oldest = [row["at"] for row in whole][:3]
+
+    def times(**query: str) -> list[str]:
+        return [row["at"] for row in world.http.get("/v1/audit", **query).json()["audit"]]
+
+    assert times(since=middle) == [newest, middle], "that moment is part of it"
+    assert times(since=middle, until=newest) == [middle], "the end is not"
+    assert oldest in times(until=middle) and newest not in times(until=middle)
+    assert world.http.get("/v1/audit", until="never").status_code == 400
+
+
 def next_of(world: World, path: str, **query: str) -> str:
     answer = world.http.get(path, limit="1", **query).json()
     return str(answer["next"])

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from pancode.git.forge_rules import ForgeKind
+from pancode.interfaces.cli.follow import _format_landing, add_tracker
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, RefusedError, UsageError
 from pancode.kernel.route import path_in
-from pancode.landing.commands import landing
+from pancode.landing.commands import landing, progress
 from pancode.landing.commands.landing import PullWanted
+from pancode.runs.answers import LandingShape
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
 from tests.unit.pancode.runs.world import Desk
 
@@ -104,3 +106,15 @@ def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) ->
 def test_a_bad_request_asks_no_forge(desk: MemoryCoordinator, body: dict[str, Any]) -> None:
     answer = client_of(desk).post("/v1/runs/r-0001/pull-request", body)
     assert 400 <= answer.status_code < 500 and desk.pulls == []
+
+
+def test_the_line_of_a_tracker_follows_each_landing(desk: MemoryCoordinator) -> None:
+    desk.told_of_landings = "SHOP-12 is closed"
+    landing_shape: LandingShape = {"status": "landed", "files": ["a"], "tree": "/shop", "branch": "main"}
+    add_tracker(DirectClient(desk), "r-0001", landing_shape)
+    shown = {"run": "r-0001", **landing_shape}
+    assert progress.landing_line(shown).endswith("not committed\n  tracker: SHOP-12 is closed\n")
+    assert _format_landing(landing_shape).endswith("not committed\n  tracker: SHOP-12 is closed")
+    waiting: LandingShape = {"status": "conflict", "why": "it does not apply"}
+    add_tracker(DirectClient(desk), "r-0001", waiting)
+    assert "tracker" not in waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.kernel.errors import UsageError
-from pancode.workflows.commands.plan_steps import chain_of, read_plan
+from pancode.workflows.files.chains import chain_of_plan, read_plan
 from pancode.workflows.files.reader import check_workflow
 
 PLAN = """# Limits for $INPUT
@@ -29,9 +29,9 @@ PLAN = """# Limits for $INPUT
 def test_each_item_below_the_head_is_a_step_and_its_words_are_words() -> None:
     plan = read_plan(PLAN, "plan.md")
     assert plan.steps == ("Count the calls of each {{ client }}.", "Refuse the rest: answer `429`.")
-    checked = check_workflow(chain_of(plan, "docs/x-plan.md"), "plan.yaml", "plan")
+    checked = check_workflow(chain_of_plan(plan, "docs/x-plan.md"), "plan.yaml", "plan")
     assert not checked.problems, checked.problems
-    text = chain_of(plan, "docs/x-plan.md")
+    text = chain_of_plan(plan, "docs/x-plan.md")
     assert text.count("agent: builder") == 2 and text.count("agent: reviewer") == 1
     assert "{{" not in text and "$INPUT" not in text and "docs/x-plan.md" in text
 

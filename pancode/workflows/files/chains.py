@@ -1,4 +1,4 @@
-"""Builds a chain from the open tasks of a Beads file: each starts when the tasks that block it are done."""
+"""Builds a chain from the numbered steps of a plan, or from the open tasks of a Beads file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,53 @@ from typing import Any
 
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import first_few
-from pancode.workflows.commands.plan_steps import MOST_STEPS, as_words, dump_chain
+
+_HEAD = re.compile(r"^##\s+Steps\s*$", re.MULTILINE | re.IGNORECASE)
+_NEXT = re.compile(r"^#{1,2}\s", re.MULTILINE)
+_ITEM = re.compile(r"^[0-9]{1,3}[.)]\s+", re.MULTILINE)
+MOST_STEPS = 50
+_PLACES = re.compile(r"\$(?=INPUT|ORIGINAL)|\{\{")
+"""Placeholders of workflows; in a plan they are plain text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan: its title, and the text of each step."""
+
+    title: str
+    steps: tuple[str, ...]
+
+
+def read_plan(text: str, name: str) -> Plan:
+    """Read a plan. UsageError `no_plan` if it has no steps or too many."""
+    head = _HEAD.search(text)
+    below = "" if head is None else text[head.end() :]
+    after = _NEXT.search(below)
+    below = below[: after.start()] if after else below
+    steps = tuple(" ".join(part.split()) for part in _ITEM.split(below)[1:])
+    if not steps or len(steps) > MOST_STEPS or not all(steps):
+        why = "it has no heading '## Steps' with a numbered list" if not steps else "a step is empty"
+        why = (
+            f"it has {len(steps)} steps, but a chain has at most {MOST_STEPS}"
+            if len(steps) > MOST_STEPS
+            else why
+        )
+        what, fix = f"{name} does not contain a plan", "write the steps as: 1. ..."
+        raise UsageError(what, why=why, fix=fix, code="no_plan")
+    title = next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), name)
+    return Plan(title, steps)
+
+
+def chain_of_plan(plan: Plan, file: str) -> str:
+    """Return the workflow file: a builder per step in order, and a reviewer who checks the plan."""
+    steps = []
+    for number, step in enumerate(plan.steps, 1):
+        task = f"Carry out step {number} of the plan in {file}, and no other:\n\n{as_words(step)}\n"
+        steps.append({"name": f"step-{number}", "agent": "builder", "task": task})
+    check = f"Compare the code with the plan in {file}. Report every difference, and what will go wrong.\n"
+    steps.append({"name": "review", "agent": "reviewer", "task": check})
+    return dump_chain(as_words(plan.title), steps)
+
 
 OPEN = ("open", "in_progress", "blocked", "hooked")
 _NO_WORK = ("epic", "message", "merge-request", "molecule", "gate", "event")
@@ -106,8 +152,8 @@ def _make_beads_error(name: str, why: str) -> UsageError:
     return UsageError(f"{name} cannot be turned into a chain", why=why, fix=fix, code="no_beads")
 
 
-def chain_of(beads: Sequence[Bead], file: str) -> str:
-    """Return a workflow file with one step of agent builder for each task."""
+def chain_of_beads(beads: Sequence[Bead], file: str) -> str:
+    """Return the workflow file: one builder step per task."""
     names = {one.id: one.step for one in beads}
     steps = []
     for one in beads:
@@ -116,3 +162,16 @@ def chain_of(beads: Sequence[Bead], file: str) -> str:
         needs = {"needs": [names[key] for key in one.needs]}
         steps.append({"name": one.step, "agent": "builder", "task": as_words(task), **needs})
     return dump_chain(f"the open tasks of {file}", steps)
+
+
+def dump_chain(description: str, steps: Sequence[Mapping[str, object]]) -> str:
+    """Write a workflow file with these steps."""
+    import yaml
+
+    chain = {"description": description[:200], "steps": steps}
+    return str(yaml.safe_dump(chain, sort_keys=False, allow_unicode=True, width=100))
+
+
+def as_words(text: str) -> str:
+    """Return the text with the placeholders of workflows escaped."""
+    return _PLACES.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pancode.kernel.errors import UsageError
-from pancode.workflows.commands.beads import chain_of, read_beads
+from pancode.workflows.files.chains import chain_of_beads, read_beads
 from pancode.workflows.files.reader import check_workflow
 
 FILE = ".beads/issues.jsonl"
@@ -28,7 +28,7 @@ def ids(*lines: str, only: tuple[str, ...] = ()) -> list[str]:
 
 def test_what_blocks_comes_first_and_the_most_urgent_of_the_rest() -> None:
     first = bead("bd-a3f8.1", title="Count {{ calls }}", description="of $INPUT")
-    text = chain_of(read_beads(f"{first}\n{bead('bd-a3f8.2', 'bd-a3f8.1')}", FILE), FILE)
+    text = chain_of_beads(read_beads(f"{first}\n{bead('bd-a3f8.2', 'bd-a3f8.1')}", FILE), FILE)
     checked = check_workflow(text, "tasks.yaml", "tasks")
     assert not checked.problems, checked.problems
     steps = yaml.safe_load(text)["steps"]
