@@ -96,7 +96,7 @@ def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]
 
 
 def must_have_gates(case: Case, plan: PhasePlan) -> None:
-    """Check that the gates' programs exist before the agent causes costs. StepFailed(GATE_MISSING)."""
+    """Check, before the agent causes costs, that the gates' programs exist. StepFailed(GATE_MISSING)."""
     absent = case.context.workspaces.absent(case.job, plan.env.get("PATH", ""))
     if absent:
         node, named = case.context.node.name, ", ".join(absent)[:500]

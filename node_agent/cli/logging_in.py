@@ -110,7 +110,7 @@ def _ask_token(prompt: Callable[[str], str]) -> str:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
-    """Run the program on this terminal. Ctrl-C is meant for the program: wait for its reaction."""
+    """Run the program on this terminal; return its status. Ctrl-C is left to the program to handle."""
     interrupts = list[int]()
     before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:

@@ -24,7 +24,7 @@ Yes = Annotated[bool, option("Approve a higher safety level.", "-y", "--yes")]
 @verb("config show", "--origin", "budget")
 def show(
     *,
-    word: Annotated[str, Argument(help="Show only settings whose name contains this.")] = "",
+    word: Annotated[str, Argument(help="Show only settings whose name contains this text.")] = "",
     origin: Annotated[bool, option("Show where each value was set.")] = False,
     face: Json,
 ) -> None:

@@ -30,7 +30,7 @@ class AuditFilter:
     level: str | None = None
     run: str | None = None
     by: str | None = None
-    """The user who did what the entry records."""
+    """The user whose action the entry records."""
     since_ms: int | None = None
     until_ms: int | None = None
 

@@ -27,7 +27,7 @@ At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or wit
 _ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
 _ON_PUSH = "Start when this branch gets a new head; REPO is a directory or an https address."
 _WHERE = "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated."
-_CHAIN = "Start this workflow; TASK is its input."
+_CHAIN = "Start this workflow, with TASK as its input."
 _MISSED = "For times missed while no coordinator ran: start once for all, not at all, or once for each."
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
 
@@ -154,9 +154,9 @@ def add(
     total: workflow_options.Total = None,
     concurrency: workflow_options.Concurrency = None,
     missed: Annotated[Literal["once", "none", "all"], option(_MISSED)] = "once",
-    overlap: Annotated[bool, option("Start even if its last run is still running.")] = False,
+    overlap: Annotated[bool, option("Start even if the schedule's last run is still running.")] = False,
     zone: Zone = None,
-    dry_run: Annotated[bool, option("Show the next times; write nothing.")] = False,
+    dry_run: Annotated[bool, option("Show the next times without creating the schedule.")] = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,

@@ -127,7 +127,9 @@ def _format_problems(results: list[answers.NodeResultShape]) -> str:
 
 @verb("node ls", "--watch")
 def status(
-    *, watch: Annotated[bool, option("Show it again after each change, until Ctrl-C.")] = False, face: Json
+    *,
+    watch: Annotated[bool, option("Show the status again after each change, until Ctrl-C.")] = False,
+    face: Json,
 ) -> None:
     """Show the coordinator and every node: state, slots, labels, agent programs, models."""
     client = face.client()

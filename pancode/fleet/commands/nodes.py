@@ -68,7 +68,7 @@ def add(
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
     slots: Annotated[SlotBounds | None, option(_ADD_SLOTS, "N|LEAST-MOST", parser=slot_bounds)] = None,
     local: Annotated[bool, option("Add this machine; it needs no SSH server.")] = False,
-    local_home: Annotated[str | None, option("Another HOME for the node of --local.", "PATH")] = None,
+    local_home: Annotated[str | None, option("Another HOME for the node that --local adds.", "PATH")] = None,
     node_home: Annotated[
         str | None, option("The node agent's folder on the node, if not ~/.pancode-node/FLEET.", "PATH")
     ] = None,
@@ -163,8 +163,10 @@ def set_(
 
 
 @verb("node rm", "gpubox")
-def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.")] = False, face: Json) -> int:
-    """Remove every file, process, key and unit that PanCode installed, and prove it.
+def rm(
+    name: Node, *, yes: Annotated[bool, option("Do not ask for confirmation.")] = False, face: Json
+) -> int:
+    """Remove every file, process, key and unit that PanCode installed on a node, and verify the removal.
 
     An offline node is revoked at once and cleaned at its next contact.
     """

@@ -19,7 +19,9 @@ def steps(
     name: str,
     *,
     check: Annotated[bool, option("Change nothing, here or on the node.")] = False,
-    remove: Annotated[bool, option("The steps that remove everything of this fleet from the node.")] = False,
+    remove: Annotated[
+        bool, option("Print the steps that remove everything of this fleet from the node.")
+    ] = False,
     face: Json,
 ) -> int:
     """Pass the steps of `fleet up` as JSON to a tool with its own access to the node, such as Ansible.
@@ -35,7 +37,7 @@ def steps(
     client = face.client(works=not check)
 
     def ask(**words: Any) -> dict[str, Any]:
-        """Print the coordinator's answer as a line, and return it."""
+        """Print the coordinator's answer to this request as a line, and return it."""
         answer: dict[str, Any] = client.post(path_of("nodes", name, "steps"), {"by": find_user(), **words})
         _say(answer)
         return answer

@@ -52,9 +52,8 @@ WHOLE_HELP, _MOST = "--help-all", 14
 def verb(
     name: str, *examples: str, see: str = "", cls: type[TyperCommand] | None = None, **more: Any
 ) -> Callable[[F], F]:
-    """Make the function a command with this full name, such as `node add`: its parameters become options and
-    arguments, its docstring the help. An example without `pancode` is what follows the name. `see`: a line
-    below the examples that names related commands."""
+    """Return a decorator that makes a function the command with this full name, such as `node add`:
+    parameters become options and arguments, and the docstring becomes the help."""
 
     def register(function: F) -> F:
         own = inspect.signature(function, eval_str=True)

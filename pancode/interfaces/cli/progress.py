@@ -144,7 +144,7 @@ class SetUpLine:
         self._attempt, self._offset, self._last = "", 0, ""
 
     def look(self) -> str:
-        """Return the last line that setup wrote; "" before it writes, and once other streams have output."""
+        """Return the last line that setup wrote; "" before it writes, and once agent or gates have output."""
         attempt, names = next(reversed(self._client.get(STREAMS.at(self._run))["streams"].items()), ("", []))
         if SETUP not in names or OTHERS.intersection(names):
             return ""

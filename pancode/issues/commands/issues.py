@@ -19,7 +19,9 @@ from pancode.sessions.commands.export import fetch_conversation, format_markdown
 from pancode.workspaces.answers import WORKSPACE
 
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
-Project = Annotated[str | None, option("Its project (default: the project of the current folder).")]
+Project = Annotated[
+    str | None, option("The project of the issue (default: the project of the current folder).")
+]
 
 
 @verb("issue ls", "pancode issue", "--project shop")
@@ -134,7 +136,9 @@ def plan(
     model: Annotated[str | None, option("Model of the planner.")] = None,
     runtime: Annotated[str | None, option("Runtime of the planner.")] = None,
     node: Annotated[str | None, option("Use only this node.")] = None,
-    keep: Annotated[bool, option("Write the newest plan into its workspace, with the conversation.")] = False,
+    keep: Annotated[
+        bool, option("Write the newest plan into its workspace, together with the conversation.")
+    ] = False,
     face: Json,
 ) -> int:
     """Plan an issue or a task with a planner in a separate workspace, or return to that conversation.

@@ -55,12 +55,12 @@ def status(
         Argument(metavar="[RUN|NODE]", help="Show this run or node, as `runs show` or `node show` does."),
     ] = None,
     since: Annotated[str | None, option(_SINCE, "TIME")] = None,
-    markdown: Annotated[bool, option("With --since: Markdown, to paste elsewhere.")] = False,
+    markdown: Annotated[bool, option("With --since: print Markdown, to paste elsewhere.")] = False,
     health: Annotated[bool, option(_HEALTH)] = False,
     whole: Annotated[bool, option("With --health: also list what is healthy.", "--all")] = False,
     metrics: Annotated[bool, option(_METRICS)] = False,
-    brief: Annotated[bool, option("With --metrics: show the six figures in a pipe, too.")] = False,
-    watch: Annotated[bool, option("Redraw it every 2 s, until Ctrl-C.")] = False,
+    brief: Annotated[bool, option("With --metrics: print the six lines in a pipe, too.")] = False,
+    watch: Annotated[bool, option("Update the screen every 2 s until Ctrl-C.")] = False,
     face: Json,
 ) -> int:
     """Show what needs you, runs working and waiting, nodes, what ended since your last visit, and costs.

@@ -26,15 +26,15 @@ def why(*, run: AnyRun = LAST, face: Json) -> None:
     face.show(answer, lambda: head + format_rows(answer["decisions"], columns))
 
 
-_NUMBER = "Show at most this many rows (default: 50; of events 20)."
+_NUMBER = "Show at most this many rows (default: 50, or 20 events)."
 
 
 @verb("audit", "error", "run:last", "--events -f --kind run.ended,node")
 def audit(
     *,
     about: Annotated[str | None, Argument()] = None,
-    domain: Annotated[str | None, option("Show only this domain.", "DOMAIN")] = None,
-    level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
+    domain: Annotated[str | None, option("Show only entries of this domain.", "DOMAIN")] = None,
+    level: Annotated[str | None, option("Show only this level: info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.")] = False,
     by: Annotated[str | None, option("Show only entries of this user.", "--actor", "USER")] = None,
     since: Annotated[str | None, option("Show only entries since then: 90m, 2h, 2026-11-22.", "T")] = None,

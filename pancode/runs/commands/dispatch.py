@@ -95,7 +95,7 @@ def dispatch(
     verbose: Verbose = False,
     install: Install = False,
     headless: Annotated[bool, option(_HEADLESS)] = False,
-    keep_fleet: Annotated[bool, option("Do not stop the fleet that --headless has started.")] = False,
+    keep_fleet: Annotated[bool, option("Do not stop the fleet that --headless started.")] = False,
     artifacts: Annotated[Path | None, option(_ARTIFACTS, "DIR")] = None,
     face: Json,
     **_options: Any,

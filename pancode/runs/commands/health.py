@@ -36,8 +36,8 @@ _COLUMNS: RowColumns[HealthRow] = {
 def recover(
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
     *,
-    whole: Annotated[bool, option("Recover all runs of the last day that ended badly.", "--all")] = False,
-    dry_run: Annotated[bool, option("Only show which runs would continue, and how.")] = False,
+    whole: Annotated[bool, option("Recover all runs of the last day that failed.", "--all")] = False,
+    dry_run: Annotated[bool, option("Only show which runs would be continued, and how.")] = False,
     face: Json,
 ) -> int:
     """Continue a failed run, without waiting for the result. RUN may be an agent: its newest such run.

@@ -28,7 +28,7 @@ def logs(
     run: AnyRun = LAST,
     follow: Annotated[bool, option("Follow until the run has ended; Ctrl-C detaches.")] = False,
     raw: Annotated[
-        bool, option("Show the program's own output byte by byte, even if it consists of events.")
+        bool, option("Show the program's output unchanged, even if it consists of events.")
     ] = False,
     stream: Annotated[
         str | None, option("Show only this stream, raw (default: out, and err on standard error).", "NAME")

@@ -12,7 +12,9 @@ from pancode.runs.answers import WORK_RUN
 
 _HELP = "A run, or an issue such as SHOP-12 for its run."
 AnyRun = Annotated[str, Argument(autocompletion=completions.complete_runs, help=_HELP)]
-OfWorkflow = Annotated[bool, option("The name refers to a workflow, for example with `last`.")]
+OfWorkflow = Annotated[
+    bool, option("RUN is a workflow; needed for a name such as `last`, which otherwise is a run.")
+]
 _ISSUE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*-[0-9]+")
 
 

@@ -41,7 +41,7 @@ _JOBS: Columns = {
 def queue(
     words: Annotated[list[str], Argument(metavar="[ARGS]...", default_factory=list, show_default=False)],
     *,
-    rq: Annotated[bool, option("Run RQ's own info with these ARGS, restricted to JSON.")] = False,
+    rq: Annotated[bool, option("Run RQ's own `info` with these ARGS, restricted to JSON.")] = False,
     face: Json,
 ) -> None:
     """Show the contents of Redis: jobs of each RQ queue and registry, and workers. Needs no coordinator.

@@ -68,10 +68,10 @@ def ls(
     ] = None,
     text: Annotated[str | None, option("Show only runs whose task contains this text.", "T")] = None,
     number: Annotated[
-        int | None, option("Show at most this many, as NUMBER.", "N", min=1, max=10_000)
+        int | None, option("Show at most this many runs (the same as NUMBER).", "N", min=1, max=10_000)
     ] = None,
     waiting: Annotated[
-        bool, option("Show the queues instead: what waits where, in order, with the reason.")
+        bool, option("Show the queues instead: the waiting runs of each, in order, with the reason.")
     ] = False,
     queue: Annotated[
         str | None,
@@ -194,7 +194,7 @@ def verify(
     *,
     on: Annotated[str, option(_ON, "N", complete=completions.nodes)] = "other",
     again: Annotated[
-        bool, option("Verify a disputed result again, on a node that has not judged it.")
+        bool, option("Verify a disputed result again, on a node that has not verified it yet.")
     ] = False,
     detach: Detach = False,
     face: Json,

@@ -15,7 +15,7 @@ from pancode.sessions.answers import TASKS
 from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
 ASKS_ABOVE = 3
-"""If more runs of a workflow are active, a user at a terminal must confirm."""
+"""With more active runs of a workflow than this, a user at a terminal must confirm."""
 
 
 @verb("stop", "last --reason 'wrong branch'", "w-7f3k2x", "SHOP-12", "--agent builder", "--session last")
@@ -24,13 +24,13 @@ def stop(
     name: Annotated[
         str | None, Argument(metavar="[RUN|WORKFLOW|ISSUE]", autocompletion=completions.complete_runs)
     ] = None,
-    agent: Annotated[str | None, option("Stop the only run of this agent.")] = None,
+    agent: Annotated[str | None, option("Stop the only active run of this agent.")] = None,
     session: Annotated[
         str | None, option("Stop the runs that this session started, but not the session.", "SESSION")
     ] = None,
     workflow: OfWorkflow = False,
     reason: Annotated[str, option("The reason, for the records.")] = "",
-    yes: Annotated[bool, option("Do not ask about a workflow with many runs.")] = False,
+    yes: Annotated[bool, option("Do not ask for confirmation for a workflow with many runs.")] = False,
     face: Json,
 ) -> int:
     """Stop a run (default: the active run that started last); its node confirms the stop.

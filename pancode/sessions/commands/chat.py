@@ -85,7 +85,7 @@ def chat(
     once_only = RepeatedPost(lambda: SystemIds().token(16))
 
     def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> QueuedAnswer:
-        """Start a session. A request repeated after a lost response does not start a second one."""
+        """Start a session; a request repeated after a lost response does not start a second session."""
         return post_agreed(face, client, BEGIN_CHAT, {"task": task, **body, **terms}, once_only)
 
     def opening(face: Face, client: Client) -> list[FoundLine]:

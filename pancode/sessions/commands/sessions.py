@@ -39,7 +39,7 @@ _TO = "Write to this new file, as JSON if its name ends with .json."
 
 @verb("sessions ls", "", "pancode sessions --json")
 def ls(
-    *, number: Annotated[int, option("Show at most this many.", min=1, max=1_000)] = 20, face: Json
+    *, number: Annotated[int, option("Show at most this many sessions.", min=1, max=1_000)] = 20, face: Json
 ) -> None:
     """List the newest sessions and their states; below them, the terminals of `pancode up`."""
     answer = face.get(answers.SESSIONS, limit=number)
@@ -56,9 +56,9 @@ def show(
     run: Run,
     *,
     context: Annotated[
-        bool, option("Show the use of its model's context window by category, in tokens.")
+        bool, option("Show the use of the model's context window by category, in tokens.")
     ] = False,
-    tasks: Annotated[bool, option("Show the runs that it has dispatched, newest first.")] = False,
+    tasks: Annotated[bool, option("Show the runs that the session has dispatched, newest first.")] = False,
     face: Json,
 ) -> None:
     """Show a session: its state, its interactive runs, its cost and its open question.
@@ -164,7 +164,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     interactive runs are kept, and you can return to their checkpoints in the same way.
     """
     done = face.post(answers.RESTORE.at(_suspend_session(face, face.client(), run)), {"name": name})
-    words = f"{done['session']}  your next message continues at {name}; later runs are kept\n"
+    words = f"{done['session']}  your next message continues from {name}; later runs are kept\n"
     face.show(done, lambda: words)
 
 
@@ -197,12 +197,14 @@ def change(
         str | None,
         option("suggest, auto-edit or full-auto.", "--safety", "LEVEL", complete=completions.complete_levels),
     ] = None,
-    model: Annotated[str | None, option("Another model, as for --model of chat.", "TEXT")] = None,
+    model: Annotated[
+        str | None, option("Another model, in the form that --model of pancode chat takes.", "TEXT")
+    ] = None,
     reasoning: Annotated[
         str | None, option("Reasoning effort: off, minimal, low, medium, high or xhigh.", "L")
     ] = None,
     program_mode: Annotated[str | None, option(_PROGRAM_MODE, "M")] = None,
-    yes: Annotated[bool, option("Approve a higher level.")] = False,
+    yes: Annotated[bool, option("Approve a higher safety level.")] = False,
     face: Json,
 ) -> None:
     """Change a session's mode, safety level, model or effort. The session keeps its memory and files.

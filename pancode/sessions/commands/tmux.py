@@ -75,7 +75,7 @@ def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str
 
 @verb("down", "", '"night shift"')
 def down(*, name: Name = None, face: Json) -> None:
-    """End this project's terminal, or the one called NAME. Sessions, runs and the fleet continue."""
+    """End this project's tmux terminal, or the one called NAME. Sessions, runs and the fleet continue."""
     tmux = find_tmux("/")
     top = project_here(folder_here())
     meant = session_name(Path(top).name if name is None else name)

@@ -36,7 +36,7 @@ Fleet = Annotated[bool, option("On this computer and on all nodes of the fleet."
 Force = Annotated[bool, option("Overwrite copies that are not ours or were changed, after a backup.")]
 
 
-_RESTORE = "Restore what --force replaced at the given TIME; without one, list the backups."
+_RESTORE = "Restore what --force replaced at the given TIME; without a TIME, list the backups."
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
 
@@ -66,7 +66,7 @@ def ls(
         bool, option("Show how each node's and program's copies differ from these skills.")
     ] = False,
     fleet: Fleet = False,
-    search: Annotated[bool, option("Find skills that others offer, in an index.")] = False,
+    search: Annotated[bool, option("Search an index of skills that others offer.")] = False,
     index: Annotated[
         str | None, option("Git address of an index (default: the setting skills.index).", "ADDRESS")
     ] = None,
@@ -214,7 +214,7 @@ def add(
     *,
     commit: Annotated[str | None, option("The full hash of a commit at a git address.", "COMMIT")] = None,
     path: Annotated[str, option("The skill's directory in that commit.", "FOLDER")] = "",
-    force: Annotated[bool, option("Replace another skill of that name in your home.")] = False,
+    force: Annotated[bool, option("Replace the skill with the same name in your home.")] = False,
     yes: Yes = False,
     face: Json,
 ) -> None:

@@ -15,11 +15,13 @@ from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 
 Run = Annotated[str, Argument(metavar="RUN", help="The run that made the tool.")]
 Tool = Annotated[str, Argument(metavar="NAME", help="The tool's name.")]
-Project = Annotated[str | None, option("Its project (default: the current one).")]
+Project = Annotated[str | None, option("The tool's project (default: the current one).")]
 
 
 @verb("project tools ls", "", "--project shop")
-def ls(*, project: Annotated[str | None, option("Only tools of this project.")] = None, face: Json) -> None:
+def ls(
+    *, project: Annotated[str | None, option("Show only tools of this project.")] = None, face: Json
+) -> None:
     """List all tools that agents have made: those that runs get now, and those that wait for approval.
 
     A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
@@ -62,7 +64,7 @@ def keep(
     run: Run,
     name: Tool,
     *,
-    yes: Annotated[bool, option("Do not ask: you have reviewed it.")] = False,
+    yes: Annotated[bool, option("Do not prompt: you have reviewed the tool.")] = False,
     face: Json,
 ) -> None:
     """Keep a tool with its project once its tests have passed; shows the tool and asks you first.

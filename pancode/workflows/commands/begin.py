@@ -35,11 +35,11 @@ Partial = Annotated[bool, option("Leave out refused tasks instead of refusing ev
 _TOTAL = "Maximum cost of all its runs together."
 Total = Annotated[str | None, option(_TOTAL, "--total-budget", "USD", parser=parse_money)]
 LandLast = Annotated[bool, option("Land the change when everything is done.")]
-Yes = Annotated[bool, option("Approve agents that ask a user before each dispatch.", "--yes")]
-DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.")]
+Yes = Annotated[bool, option("Approve agents that require a user's approval before each dispatch.", "--yes")]
+DryRun = Annotated[bool, option("Show the plan, the gates' results and the estimate; start nothing.")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
 RaceRuntimes = Annotated[str | None, option("One run per runtime.", "A,B", complete=completions.runtimes)]
-_WON_BY = "first that is done (default), smallest change, or highest score."
+_WON_BY = "How the winner is chosen: first that is done (default), smallest change, or highest score."
 Score = Annotated[str | None, option("Command that is run in each result and prints a number.", "CMD")]
 
 

@@ -83,7 +83,9 @@ def show(
     w: Workflow,
     key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
     *,
-    follow: Annotated[bool, option("Wait for its end, as the command that started it does.")] = False,
+    follow: Annotated[
+        bool, option("Wait for the workflow's end, as the command that started it does.")
+    ] = False,
     file: Annotated[bool, option("Print the workflow file with that name, so that you can copy it.")] = False,
     board: Annotated[bool, option("Show the values shared by its workers, or the one of KEY.")] = False,
     face: Json,

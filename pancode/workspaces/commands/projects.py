@@ -42,7 +42,7 @@ def add(
         str | None, Argument(help="A directory in the project's repository; omit it to change a project.")
     ] = None,
     *,
-    name: Annotated[str | None, option("Its name (default: the directory's name).", "NAME")] = None,
+    name: Annotated[str | None, option("The project's name (default: the directory's name).", "NAME")] = None,
     agent: Annotated[str | None, option("Its agent, if a dispatch names none.")] = None,
     require: Annotated[
         list[Label], many("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
@@ -178,7 +178,7 @@ def prd(
     project: Project,
     *,
     keep: Annotated[str | None, option(f"Write the draft of this run to {PRD}.", "RUN")] = None,
-    agent: Annotated[str, option("The agent that drafts it; it can only read files.")] = PLANNER,
+    agent: Annotated[str, option("The agent that drafts the PRD; it can only read files.")] = PLANNER,
     face: Json,
 ) -> int:
     """Let a read-only run draft the PRD of a project (a file that describes its goal), and show the draft.
@@ -236,7 +236,7 @@ def _dispatch_draft(face: Face, project: str, agent: str) -> int:
 def webhook(
     project: Project,
     *,
-    secret: Annotated[bool, option("Store the secret that the tracker created, as Linear does.")] = False,
+    secret: Annotated[bool, option("Store the secret that the tracker created, which Linear does.")] = False,
     face: Json,
 ) -> None:
     """Let a project's issue tracker notify PanCode of changes, in addition to polling it every two minutes.

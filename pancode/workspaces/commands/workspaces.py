@@ -28,16 +28,21 @@ from pancode.workspaces import answers
 from pancode.workspaces.commands.projects import make_absolute
 
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
-_LEAVE = "Leave it: required if you use an editor or your own shell, which do not report that you left."
+_LEAVE = (
+    "Leave the workspace: required if you used an editor or your own shell, which do not report that you "
+    "left."
+)
 
 
 @verb("workspace create", "login --node gpubox", "MIN-123 --title 'add login'")
 def create(
     name: Annotated[str, Argument(help="A name, or an issue of a project: MIN-123.")],
     *,
-    title: Annotated[str, option("Additional words for its branch name.", "WORDS")] = "",
-    node: Annotated[str | None, option("The node where its runs work.")] = None,
-    project: Annotated[str | None, option("Its project (default: the current repository).")] = None,
+    title: Annotated[str, option("Additional words for the branch name.", "WORDS")] = "",
+    node: Annotated[str | None, option("The node where the workspace's runs work.")] = None,
+    project: Annotated[
+        str | None, option("The workspace's project (default: the current repository).")
+    ] = None,
     face: Json,
 ) -> None:
     """Create a workspace: a series of runs in which each run starts with the previous one's files.
@@ -114,7 +119,7 @@ minutes."""
 def open_(
     workspace: Workspace,
     *,
-    node: Annotated[str | None, option("The node for its files.")] = None,
+    node: Annotated[str | None, option("The node for the workspace's files.")] = None,
     prints: Annotated[bool, option("Only print where it is, for ssh and editors.", "--print")] = False,
     leave: Annotated[bool, option(_LEAVE)] = False,
     face: Json,
@@ -189,8 +194,8 @@ def repair(
     workspace: Workspace,
     *,
     repository: Annotated[str | None, option("The new path of its repository.", "PATH")] = None,
-    node: Annotated[str | None, option("Its node from now on, or any.")] = None,
-    dry_run: Annotated[bool, option("Only print what it would do.")] = False,
+    node: Annotated[str | None, option("The workspace's node from now on, or any.")] = None,
+    dry_run: Annotated[bool, option("Only print what the repair would do.")] = False,
     face: Json,
 ) -> None:
     """Repair a workspace whose repository was moved, whose node is full or removed, or whose files were lost.
@@ -220,7 +225,7 @@ def _plan(does: list[str]) -> str:
 def rm(
     workspace: Workspace,
     *,
-    force: Annotated[bool, option("Also if it has work that has not landed.")] = False,
+    force: Annotated[bool, option("Remove the workspace even if it has work that has not landed.")] = False,
     face: Json,
 ) -> None:
     """Remove a workspace. Its runs and their files are kept: `diff` and `land` still work with them."""

@@ -40,7 +40,7 @@ def tokens(
     scopes: Annotated[list[str], many(_SCOPES, "--allow", "SCOPE", click_type=click.Choice(SCOPES))],
     expires: Annotated[Any, option(_EXPIRES, "DURATION", parser=parse_lifetime)] = "30d",
     item: Annotated[
-        str | None, option("The token may only answer this item (inbox id or run).", "RUN")
+        str | None, option("The token may only answer this item (inbox ID or run).", "RUN")
     ] = None,
     face: Json,
 ) -> None:
