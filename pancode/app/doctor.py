@@ -377,6 +377,11 @@ def _check_redis(home: Path, environ: Mapping[str, str]) -> Check:
         found = check_external(redis.url, origin, Beside.of(**redis.model_dump(exclude={"url"})))
         how = " over TLS" if found.access.tls else ""
         summary = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
+        if found.policy != "noeviction":
+            deleted = f"has deleted {found.evicted} keys" if found.evicted else "deletes keys"
+            why = f"{summary}; it {deleted}, also jobs and results, when its memory is full ({found.policy})"
+            fix = "set its maxmemory-policy to noeviction: CONFIG SET maxmemory-policy noeviction"
+            return fail_check("Redis", "error" if found.evicted else "warning", why, fix)
         if not found.open_as:
             return pass_check("Redis", summary)
         whoever = (

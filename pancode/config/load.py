@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
@@ -14,7 +15,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
+from node_agent.policy.rulefile import FILES as RULE_FILES
 from pancode.agents.presets import Preset, describe_raise
+from pancode.config.agents.definitions import FILE as AGENTS_FILE
+from pancode.config.agents.presets import FILE as PRESETS_FILE
 from pancode.config.agents.presets import in_force, preset_layer
 from pancode.config.layers import (
     Folded,
@@ -135,7 +139,9 @@ class Loaded:
     outranked: Mapping[str, str] = field(default_factory=dict)
     """By key, as text: the variables of this command that the preset overrides."""
     project: NamedProject | None = None
-    """The named project of the repository; None: the repository has no named project."""
+    """The named project of the repository; None: it has none."""
+    misnamed: tuple[str, ...] = ()
+    """A warning for each file whose name is nearly that of a file which is read."""
 
     def defaults(self) -> Defaults:
         """Return the settings in the form used to resolve dispatches."""
@@ -146,6 +152,7 @@ class Loaded:
             outranked=self.outranked,
             origins=origins,
             project_says=self._project_says(),
+            misnamed=self.misnamed,
         )
 
     def origin(self, path: str) -> str:
@@ -226,9 +233,35 @@ def load(
     idle_variables = list(
         _list_outranked({key: value for key, value in values.items() if value}, chosen).values()
     )
-    warnings = (*unknown, *idle_variables, *_idle_files(settings, folded))
+    misnamed = (*find_misnamed(places.home, HOME_FILES), *find_misnamed(places.project, PROJECT_FILES))
+    warnings = (*unknown, *idle_variables, *_idle_files(settings, folded), *misnamed)
     outranked = _list_outranked(callers or {}, chosen)
-    return Loaded(settings, folded, warnings, chosen, describe_raise(chosen, below), outranked, named)
+    raised = describe_raise(chosen, below)
+    return Loaded(settings, folded, warnings, chosen, raised, outranked, named, misnamed)
+
+
+PROJECT_FILES = (FILE, *RULE_FILES)
+HOME_FILES = (*PROJECT_FILES, AGENTS_FILE, PRESETS_FILE)
+
+
+def find_misnamed(folder: Path | None, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a warning for each file that has one of these names with another ending, another case, a dot in
+    front, or without or with a plural s; the file itself is not read."""
+    try:
+        there = sorted(os.listdir(folder)) if folder is not None else []
+    except OSError:
+        return ()
+    right = {_reduce_name(name): name for name in names}
+    return tuple(
+        f"{Path(folder or '', name)} is not read; rename it to {right[_reduce_name(name)]}"
+        for name in there
+        if name not in names and _reduce_name(name) in right
+    )
+
+
+def _reduce_name(name: str) -> str:
+    stem, dot, ending = name.lower().lstrip(".").rpartition(".")
+    return re.sub("[-_]", "", stem).removesuffix("s") if dot and ending in ("yaml", "yml") else name
 
 
 def _callers_layers(callers: Mapping[str, object]) -> list[Layer]:

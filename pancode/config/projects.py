@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pancode.config.units import Commands, FilePath, Labels, Money, Texts
 from pancode.git.forge_rules import repository_of
-from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
+from pancode.git.runner import Git, GitFailure, GitRefusal, any_owner_env
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import PRDS
 from pancode.runs.project_rules import SETTING_OF, LabelRule, NamedProject
@@ -72,7 +72,7 @@ class ProjectSettings(BaseModel):
 def address_of(project: str) -> str:
     """Return the address of the remote `origin` without login and scheme; empty if there is no `origin`."""
     try:
-        done = Git(Path(project), safe_env()).ask("remote", "get-url", "--", "origin")
+        done = Git(Path(project), any_owner_env()).ask("remote", "get-url", "--", "origin")
     except (GitFailure, GitRefusal, OSError):
         return ""
     url = done.text().strip() if done.ok else ""
@@ -101,7 +101,7 @@ def prd_of(top: str, named: str) -> str:
 def is_in_snapshot(top: str, path: str) -> bool:
     """Whether a snapshot would include the file: git does not ignore it, and no folder above it is a link."""
     try:
-        git = Git(Path(top), safe_env())
+        git = Git(Path(top), any_owner_env())
         return bool(git.ask("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", path).out)
     except (GitFailure, GitRefusal, OSError):
         return False

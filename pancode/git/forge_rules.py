@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -51,12 +51,14 @@ class ForgeAccess:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRepository:
-    """A repository on a forge, without login data. `port`: of the forge's web pages, if in the address."""
+    """A repository of a forge, without a login. `port`: of its web pages, if the address has one. `alias`:
+    the name that SSH's settings map to `host`, if the address has one."""
 
     host: str
     owner: str
     name: str
     port: int | None = None
+    alias: str = ""
 
     @property
     def path(self) -> str:
@@ -104,6 +106,21 @@ def repository_of(url: str) -> RemoteRepository:
     return RemoteRepository(_BY_SSH.get(host, host), "/".join(words[:-1]), words[-1], port)
 
 
+def ssh_host_of(url: str) -> str:
+    """Return the host that git passes to ssh for this address; empty: git does not use ssh."""
+    parts = _split_url(url.strip())
+    if parts is not None:
+        return (parts.hostname or "") if parts.scheme in ("ssh", "git+ssh") else ""
+    scp = _SCP.fullmatch(url.strip())
+    return scp[1] if scp else ""
+
+
+def behind_alias(repository: RemoteRepository, host: str) -> RemoteRepository:
+    """Return the repository on the host that SSH's settings name instead of the address's host."""
+    host = _BY_SSH.get(host, host)
+    return repository if host == repository.host else replace(repository, host=host, alias=repository.host)
+
+
 def is_forge_address(url: str) -> bool:
     """Whether the text contains a host, an owner and a repository, as a forge's address does."""
     try:
@@ -127,7 +144,9 @@ def place_of(
 ) -> ForgePlace:
     """Return the forge's place. ConfigError if its host has no token, UsageError if its kind is unknown."""
     host = repository.host
-    access = hosts.get(host)
+    of_host = hosts.get(host)
+    # An alias may have its own token, as for a second account; its forge is that of the host.
+    access = hosts.get(repository.alias) or of_host
     if access is None:
         raise ConfigError(
             f"no token is set for {host}",
@@ -136,7 +155,8 @@ def place_of(
             f"forge: {{{host}: {{token: secret:forge}}}}",
             code="no_forge_token",
         )
-    found = kind or access.kind or _KNOWN.get(host)
+    found = kind or access.kind or (of_host and of_host.kind) or _KNOWN.get(host)
+    api = access.url or (of_host and of_host.url)
     if found is None:
         raise UsageError(
             f"the kind of forge {host} is unknown",
@@ -149,7 +169,7 @@ def place_of(
             fix=f"check the address: git remote -v; or set another kind: --forge {ForgeKind.GITLAB}",
             code="no_forge",
         )  # fmt: skip
-    return ForgePlace(found, (access.url or api_of(repository, found)).rstrip("/"), access.token, repository)
+    return ForgePlace(found, (api or api_of(repository, found)).rstrip("/"), access.token, repository)
 
 
 def api_of(repository: RemoteRepository, kind: ForgeKind) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from node_agent.wire.git import GitCall, GitDone
-from pancode.git.runner import Git, GitFailure, run_git, safe_env
+from pancode.git.forge_rules import RemoteRepository, behind_alias, repository_of, ssh_host_of
+from pancode.git.runner import Git, GitFailure, any_owner_env, run_git, safe_env
 from pancode.kernel.errors import NotFoundError
 
 TIMEOUT_S = 20.0
@@ -38,7 +41,7 @@ def _ask_folder(repo: str, ref: str) -> GitDone:
     if not Path(repo).is_dir():
         return GitDone(1, b"", f"{repo} is not a directory on this machine")
     args = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    return _run(args, safe_env({"safe.directory": "*"}), Path(repo))
+    return _run(args, any_owner_env(), Path(repo))
 
 
 def _run(args: tuple[str, ...], env: Mapping[str, str], cwd: Path) -> GitDone:
@@ -63,8 +66,39 @@ def users_git(cwd: Path, config: Mapping[str, str] | None = None) -> Git:
 def push_addresses(project: Path, remote: str) -> list[str]:
     """Return the address that `git push` uses and the one before URL rewriting; empty if no such remote."""
     command = ("remote", "get-url", "--push", "--", remote)
-    both = (users_git(project), Git(project, safe_env()))
+    both = (users_git(project), Git(project, any_owner_env()))
     return [done.text() for done in (git.ask(*command) for git in both) if done.ok and done.text()]
+
+
+def resolve_repository(project: Path, url: str) -> RemoteRepository:
+    """Return the repository at a remote's address, with the host that the user's SSH settings give for an
+    alias. UsageError if the address is not one of a forge."""
+    repository, host = repository_of(url), ssh_host_of(url)
+    return behind_alias(repository, _ask_ssh(project, host)) if host else repository
+
+
+def _ask_ssh(project: Path, alias: str) -> str:
+    """Return the host name to which `ssh -G` resolves the alias; the alias itself if ssh does not answer."""
+    rows = (
+        users_git(project).ask("config", "--show-scope", "--get-all", "core.sshCommand").text().splitlines()
+    )
+    # The repository's own settings may not choose a program to start.
+    own = [
+        value for scope, _, value in (row.partition("\t") for row in rows) if scope in ("global", "system")
+    ]
+    command = os.environ.get("GIT_SSH_COMMAND") or (own[-1] if own else "")
+    words = shlex.split(command) or ["ssh"]
+    if Path(words[0]).name != "ssh":
+        words = ["ssh"]
+    try:
+        argv = [*words, "-G", "--", alias]
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return alias
+    values = (line.partition(" ") for line in done.stdout.splitlines())
+    return next((value.lower() for key, _, value in values if key == "hostname" and value), alias)
 
 
 def http_setting(url: str, key: str) -> str:

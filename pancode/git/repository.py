@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from node_agent.wire.git import DRIVER_KEYS, GitCall, filter_names, git_env, neutral_drivers
 from pancode.git.runner import Git, GitRefusal, run_git, safe_env
@@ -74,10 +75,9 @@ def open_project(
     folder = path.resolve()
     if not folder.is_dir():
         raise GitRefusal(f"{path} is not a directory", fix="give a directory inside a git repository")
-    seen = Git(folder, safe_env())
-    around, git_dir, common_dir, objects, shallow_file, *files = _read_facts(seen, folder)
-    top, (object_format, head, branch) = _check_top(around, folder), map(os.fsdecode, files)
     environ = os.environ if environ is None else environ
+    around, git_dir, common_dir, objects, shallow_file, *files = _read_facts(folder, environ)
+    top, (object_format, head, branch) = _check_top(around, folder), map(os.fsdecode, files)
     rows = _read_settings(environ, folder)
     settings = _user_settings(environ, {key: value for own, key, value in rows if own})
     named = [key for own, key, _ in rows if not own]
@@ -103,9 +103,10 @@ def open_project(
     )
 
 
-def _read_facts(seen: Git, folder: Path) -> list[bytes]:
-    """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if it does not exist.
-    One git process answers all, or several if a path contains a line break or HEAD has no commit yet."""
+def _read_facts(folder: Path, environ: Mapping[str, str], trusted: Sequence[str] = ()) -> list[bytes]:
+    """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if there is none. One
+    git process answers all, or several if a path contains a line break or HEAD has no commit yet."""
+    seen = Git(folder, safe_env(more=[("safe.directory", one) for one in trusted]))
     command = ("rev-parse", "--path-format=absolute")
     words = [word for question in _ASKED for word in question.split()]
     done = seen.ask(*command, *words, "HEAD^{commit}", "--abbrev-ref=loose", "HEAD")
@@ -114,10 +115,21 @@ def _read_facts(seen: Git, folder: Path) -> list[bytes]:
         return [*files, b"" if branch == b"HEAD" else branch]
     done = seen.ask(*command, *words)
     if not done.ok or not done.out.strip():
+        if _FOREIGN in done.err and not trusted and (named := _read_trusted(folder, environ)):
+            return _read_facts(folder, environ, named)
         raise _no_tree(folder, done.err)
     files = [seen.must(*command, *question.split()).out.removesuffix(b"\n") for question in _ASKED]
     at = (("rev-parse", "-q", "--verify", "HEAD^{commit}"), ("symbolic-ref", "-q", "--short", "HEAD"))
     return [*files, *(seen.ask(*question).out.strip() for question in at)]
+
+
+def _read_trusted(folder: Path, environ: Mapping[str, str]) -> list[str]:
+    """Return the values of `safe.directory` in the user's and the system's settings, as paths; an empty one
+    cancels those before it. A repository's own settings do not count."""
+    command = ("config", "--show-scope", "--null", "--type=path", "--get-all", "safe.directory")
+    words = os.fsdecode(run_git(GitCall(command, _users_env(environ), folder)).out).split("\0")
+    pairs = zip(words[0::2], words[1::2], strict=False)
+    return [value for scope, value in pairs if scope in ("system", "global")]
 
 
 def _read_settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
@@ -181,12 +193,16 @@ def _check_top(around: bytes, folder: Path) -> Path:
     return top
 
 
+_FOREIGN = "dubious ownership"
+"""What git says of a repository that belongs to another user and is not in `safe.directory`."""
+
+
 def _no_tree(folder: Path, err: str) -> GitRefusal:
-    if "dubious ownership" in err:
+    if _FOREIGN in err:
         return GitRefusal(
             f"the repository at {folder} belongs to another user",
             why="git and PanCode refuse it: its owner could run programs as you",
-            fix=f"change its owner (chown -R), or work in your own clone: git clone {folder}",
+            fix=f"if you trust its owner: git config --global --add safe.directory {quote(str(folder))}",
         )
     if "must be run in a work tree" in err:
         return GitRefusal(

@@ -59,6 +59,11 @@ def safe_env(config: Mapping[str, str] | None = None, more: Iterable[tuple[str, 
     return git_env(os.environ, config, more)
 
 
+def any_owner_env() -> dict[str, str]:
+    """Return the same for a question that reads a repository, whoever owns it, and runs no program of it."""
+    return safe_env({"safe.directory": "*"})
+
+
 def run_git(call: GitCall) -> GitDone:
     """Run git once. Raises GitFailure at a timeout, GitMissing without git; a nonzero exit does not raise."""
     with ExitStack() as stack:

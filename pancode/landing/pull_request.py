@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
+from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, place_of
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.formatting import escape_line, format_usd
 from pancode.kernel.records import Run
@@ -175,13 +175,12 @@ class Forges(Protocol):
     def hosts(self) -> Mapping[str, ForgeAccess]:
         """Return the forges' settings by host, as the files contain them now. Raises ConfigError."""
 
-    def remote(self, project: str, name: str) -> str:
-        """Return the address to which this repository pushes. Raises NotFoundError if the remote does not
-        exist."""
+    def repository(self, project: str, remote: str) -> RemoteRepository:
+        """Return the repository to which this remote pushes. Raises NotFoundError if the remote does not
+        exist, UsageError if it is not on a forge."""
 
     def check(self, place: ForgePlace) -> None:
-        """Raise ConfigError or NotFoundError if the place's token is missing; the error names the command
-        that stores a token."""
+        """Read the repository from the forge, to find errors before anything is pushed. Raises as `open`."""
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         """Open a pull request. Idempotent: if one is open for this branch, return that. Raises ConfigError,
@@ -201,12 +200,15 @@ class LandingFollower(Protocol):
         """Return a text on what other services show of a landed run, or an empty text. May take seconds."""
 
 
-def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
-    """Return where a pull request of this run would be opened. Raises the errors that can be known before: a
-    missing remote, an unknown forge, no token."""
-    place = place_of(repository_of(forges.remote(run.project or "", remote)), forges.hosts(), kind)
-    forges.check(place)
-    return place
+def find_place(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
+    """Return where a pull request of this run would be opened. Raises errors of the remote and settings."""
+    return place_of(forges.repository(run.project or "", remote), forges.hosts(), kind)
+
+
+def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> None:
+    """Raise the errors that are known before a push: no such remote, an unknown forge, no token, or a forge
+    that does not answer or does not have the repository."""
+    forges.check(find_place(forges, run, remote, kind))
 
 
 def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) -> PullRequestShape:
@@ -214,7 +216,7 @@ def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) 
     if run.project is None or (run.landed is None and run.landing.get("status") != NOTHING):
         fix = f"pancode land {run.id} --push {request.remote} {request.branch} --pull-request"
         raise WorkspaceError(f"{run.id} has not landed", why=run.reason, fix=fix, code="not_landed")
-    place = must_be_possible(forges, run, request.remote, request.kind)
+    place = find_place(forges, run, request.remote, request.kind)
     with core.ports.ledger.transaction() as tx:
         usage = usage_of(usage_of_run(tx, run) or {})
     cost = f"{format_usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"

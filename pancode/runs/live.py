@@ -206,6 +206,13 @@ class Heartbeats:
     """The boot-clock times of the latest heartbeats in the current epoch."""
     seq: int = 0
     last_ms: int = -1
+    is_refused: bool = False
+    """Whether Redis did not accept the latest one; then it does not accept those of nodes either."""
+
+    def refuse(self) -> None:
+        """Note that Redis did not accept the heartbeat; it is sent again in the next pass."""
+        self.is_refused = True
+        self.due_now()
 
     def due_now(self) -> None:
         """Make the next heartbeat due, so that it is sent in this pass."""

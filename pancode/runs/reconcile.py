@@ -224,7 +224,7 @@ def run_pass(core: Core, woken: bool = False) -> int:
             liveness.record_contact(core, reached=False)
             raise
         if looks:
-            liveness.record_contact(core, reached=True)
+            liveness.record_contact(core, reached=not core.live.heartbeats.is_refused)
             liveness.judge_nodes(core)
             health.check_runs(core)
         act_now(core)

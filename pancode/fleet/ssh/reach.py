@@ -37,7 +37,7 @@ def _target_data(target: Target) -> dict[str, object]:
 
 def _target_from(data: Mapping[str, Any]) -> Target:
     values = {f.name: data[f.name] for f in fields(Target) if f.name in data}
-    for name in ("identities", "certificates", "proxy", "warnings"):
+    for name in ("identities", "certificates", "proxy", "warnings", "known_hosts"):
         values[name] = tuple(values.get(name, ()))
     values["algorithms"] = tuple((a, b) for a, b in values.get("algorithms", ()))
     values["hops"] = tuple(_target_from(hop) for hop in values.get("hops", ()))

@@ -16,34 +16,37 @@ from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 
 HONOURED = frozenset(
     "host hostname port user identityfile identityagent identitiesonly certificatefile proxyjump proxycommand"
-    " addressfamily bindaddress ciphers macs kexalgorithms hostkeyalgorithms tag".split()
+    " addressfamily bindaddress ciphers macs kexalgorithms hostkeyalgorithms tag hostkeyalias"
+    " userknownhostsfile globalknownhostsfile revokedhostkeys".split()
 )
 
-OURS = frozenset(
+IRRELEVANT = frozenset(
     "addkeystoagent batchmode canonicaldomains canonicalizefallbacklocal canonicalizehostname"
-    " canonicalizemaxdots canonicalizepermittedcnames challengeresponseauthentication checkhostip"
-    " clearallforwardings compression connectionattempts connecttimeout controlmaster controlpath"
-    " controlpersist dynamicforward enableescapecommandline escapechar exitonforwardfailure fingerprinthash"
-    " forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports"
-    " gssapiauthentication"
-    " globalknownhostsfile hashknownhosts ignoreunknown ipqos kbdinteractiveauthentication localcommand"
-    " localforward loglevel logverbose numberofpasswordprompts obscurekeystroketiming"
-    " passwordauthentication permitlocalcommand permitremoteopen preferredauthentications"
-    " pubkeyauthentication rekeylimit remoteforward requesttty sendenv serveralivecountmax"
+    " canonicalizemaxdots canonicalizepermittedcnames challengeresponseauthentication channeltimeout"
+    " checkhostip clearallforwardings compression connectionattempts connecttimeout controlmaster controlpath"
+    " controlpersist dynamicforward enableescapecommandline enablesshkeysign escapechar exitonforwardfailure"
+    " fingerprinthash forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted"
+    " gatewayports gssapiauthentication gssapiclientidentity gssapidelegatecredentials gssapikexalgorithms"
+    " gssapikeyexchange gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns hashknownhosts"
+    " hostbasedacceptedalgorithms ignoreunknown ipqos kbdinteractiveauthentication kbdinteractivedevices"
+    " localcommand localforward loglevel logverbose nohostauthenticationforlocalhost numberofpasswordprompts"
+    " obscurekeystroketiming passwordauthentication permitlocalcommand permitremoteopen"
+    " preferredauthentications rekeylimit remotecommand remoteforward requesttty sendenv serveralivecountmax"
     " serveraliveinterval sessiontype setenv stdinnull streamlocalbindmask streamlocalbindunlink"
-    " stricthostkeychecking syslogfacility tcpkeepalive updatehostkeys usekeychain userknownhostsfile"
-    " verifyhostkeydns visualhostkey xauthlocation".split()
+    " stricthostkeychecking syslogfacility tcpkeepalive tunnel tunneldevice updatehostkeys usekeychain"
+    " verifyhostkeydns versionaddendum visualhostkey warnweakcrypto xauthlocation".split()
 )
-"""Settings without a meaning for an unattended connection, or set by PanCode itself (pins, keepalive ...)."""
+"""Settings without a meaning for an unattended connection, or set by PanCode itself (pins, keepalive ...).
+The reason for each is in tests/integration/ssh/test_directives.py."""
 
-_REFUSED = {
+REFUSED = {
     "proxyusefdpass": "the connection would not use the route that you configured",
-    "hostkeyalias": "the host key would be stored under another name than the one you configured",
+    "refuseconnection": "the connection would be made although your configuration forbids it",
     "bindinterface": "the connection would not use the interface that you configured",
 }
 
 _MEANS = {
-    "remotecommand": "PanCode runs its own commands",
+    "pubkeyauthentication": "PanCode logs in by key only",
     "hostbasedauthentication": "PanCode logs in by key only",
     "pkcs11provider": "load the token into your SSH agent instead",
     "securitykeyprovider": "load the key into your SSH agent instead",
@@ -62,7 +65,7 @@ _ALGORITHMS = {
 
 def refuse_setting(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
     """Raise TargetError for a setting that would change which host is reached."""
-    for keyword, why in _REFUSED.items():
+    for keyword, why in REFUSED.items():
         if keyword in found:
             raise TargetError(
                 f"{keyword} of {alias!r} is not supported",
@@ -76,7 +79,8 @@ def list_warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(
         f"ssh -G {alias}: {key} is ignored" + (f": {_MEANS[key]}" if key in _MEANS else "")
         for key, value in one.items()
-        if key not in HONOURED | OURS and not (key in _MEANS and value in ("no", "none", "false"))
+        if key not in HONOURED | IRRELEVANT
+        and (key == "pubkeyauthentication" or not (key in _MEANS and value in ("no", "none", "false")))
     )
 
 
@@ -139,7 +143,13 @@ class Target:
     algorithms: tuple[tuple[str, str], ...] = ()
     """(asyncssh's argument, OpenSSH's list) for ciphers, MACs, key exchange, host key algorithms."""
     warnings: tuple[str, ...] = ()
-    """SSH settings for this alias that PanCode ignores, each with what that means."""
+    """Settings of ssh for this alias and its jump hosts that are ignored, each with what that means."""
+    key_name: str = ""
+    """The name of the server's key in known_hosts files (HostKeyAlias); empty: its host."""
+    known_hosts: tuple[str, ...] = ()
+    """The user's and the system's files of known hosts; empty: the usual ones."""
+    revoked: str = ""
+    """A file of host keys that must not be accepted (RevokedHostKeys); empty: none."""
 
     @property
     def by_hand(self) -> str:
@@ -151,6 +161,8 @@ class Target:
     @property
     def endpoint(self) -> str:
         """Return the name under which a host key pin is stored."""
+        if self.key_name:  # two servers behind one address, such as 127.0.0.1, differ by this name alone
+            return self.key_name
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -175,6 +187,8 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
     lists, without = select_algorithms(alias, one, places.defaults)
     named = () if given.identity else found.get("identityfile", ())
     command = one.get("proxycommand", "") if jumps else ""
+    hops = _parse_hops(one.get("proxyjump", "") if jumps else "", places, (*seen, alias))
+    revoked = one.get("revokedhostkeys", "none")
     return Target(
         alias,
         host,
@@ -184,13 +198,24 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         certificates=tokens.paths(found.get("certificatefile", ())),
         identities_only=bool(given.identity) or one.get("identitiesonly") == "yes",
         agent_path=tokens.agent(one.get("identityagent", "SSH_AUTH_SOCK")),
-        hops=_parse_hops(one.get("proxyjump", "") if jumps else "", places, (*seen, alias)),
+        hops=hops,
         proxy=parse_command(command, alias, tokens.values, places.home),
         family=one.get("addressfamily", "any"),
         bind_address=one.get("bindaddress"),
         algorithms=lists,
-        warnings=(*list_warnings(alias, one), *without),
+        warnings=(*list_warnings(alias, one), *without, *(words for hop in hops for words in hop.warnings)),
+        key_name=one.get("hostkeyalias", ""),
+        known_hosts=tokens.paths(_list_known_hosts(found)),
+        revoked="" if revoked.lower() == "none" else tokens.paths((revoked,))[0],
     )
+
+
+def _list_known_hosts(found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the files of known hosts that the settings name; empty if they name none."""
+    usual = {"userknownhostsfile": "~/.ssh/known_hosts", "globalknownhostsfile": "/etc/ssh/ssh_known_hosts"}
+    if not usual.keys() & found.keys():
+        return ()
+    return tuple(word for key, path in usual.items() for word in " ".join(found.get(key, (path,))).split())
 
 
 class _Tokens:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from node_agent.wire.clock import Clock
-from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, is_forge_address
-from pancode.git.remotes import push_addresses
+from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, is_forge_address
+from pancode.git.remotes import push_addresses, resolve_repository
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.landing.forge import forgejo, github, gitlab
-from pancode.landing.forge.http import REFUSED, open_client
+from pancode.landing.forge.http import REFUSED, ForgeClient, open_client
 from pancode.landing.pull_request import OpenedPull, PullRequest
 
 _DIALECTS: Mapping[ForgeKind, ModuleType] = {
@@ -43,8 +44,12 @@ class HttpForges:
         # A mirror in a folder is on no forge, but the mirror's origin is on one.
         return next((url for url in found if is_forge_address(url)), found[0])
 
+    def repository(self, project: str, remote: str) -> RemoteRepository:
+        return resolve_repository(Path(project), self.remote(project, remote))
+
     def check(self, place: ForgePlace) -> None:
-        self._find_token(place)
+        with self._connect(place) as client:
+            _ = client.get(_DIALECTS[place.kind].repository_path(place.repository))["default_branch"]
 
     def _find_token(self, place: ForgePlace) -> str:
         token = self._secret(place.token)
@@ -53,11 +58,15 @@ class HttpForges:
             raise ConfigError(f"secret {place.token} is not a valid forge token", fix=fix, code="forge_token")
         return token
 
-    def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
-        speaks: Any = _DIALECTS[place.kind]
+    def _connect(self, place: ForgePlace) -> AbstractContextManager[ForgeClient]:
         token = self._find_token(place)
         fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
-        with open_client(place, token, speaks.make_headers(token), self._clock, fix) as client:
+        headers = _DIALECTS[place.kind].make_headers(token)
+        return open_client(place, token, headers, self._clock, fix)
+
+    def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
+        speaks: Any = _DIALECTS[place.kind]
+        with self._connect(place) as client:
             repository = place.repository
             there = speaks.find_pull_request(client, repository, wanted.branch)
             if there is not None:

@@ -13,6 +13,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 from node_agent.wire.clock import Clock
 from pancode import __version__
+from pancode.config.units import mask_passwords
 from pancode.git.forge_rules import ForgePlace, TrackerPlace
 from pancode.git.remotes import http_setting
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
@@ -57,13 +58,14 @@ class ForgeClient:
             "accept-encoding": "identity",
             "user-agent": f"pancode/{__version__}",
         }
+        self._proxy = _read_proxy(proxy or _proxy_around(place.api), place)
         tls: Any = False
         if place.api.startswith("https:"):
             tls = _make_tls_context(authority or os.environ.get("GIT_SSL_CAINFO") or None)
         self._client = httpx2.Client(
             verify=tls,
             trust_env=False,
-            proxy=(proxy if not proxy or "://" in proxy else f"http://{proxy}") or _proxy_around(place.api),
+            proxy=self._proxy,
             timeout=PATIENCE_S,
             headers={**own, **headers},
             follow_redirects=False,
@@ -108,6 +110,8 @@ class ForgeClient:
             if good:
                 raise self._make_reach_error("the answer is not JSON") from exc
             parsed = None
+        if 300 <= status < 400:
+            raise self._make_moved_error(method, headers.get("location", ""), status, parsed)
         if not good:
             raise self._make_error(status, headers, parsed)
         if etag_key and (mark := headers.get("etag", "")):
@@ -125,6 +129,7 @@ class ForgeClient:
         mark: str,
     ) -> tuple[int, Mapping[str, str], bytes]:
         import httpx2
+        from socksio import SOCKSError
 
         until = self._clock.mono_ms() + int(WHOLE_S * 1000)
         url = path if path.startswith("http") else f"{self._place.api}{path}"
@@ -137,13 +142,36 @@ class ForgeClient:
                     if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
                         raise self._make_reach_error("the answer is too long, or takes too much time")
                 return answer.status_code, answer.headers, bytes(data)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+        except (httpx2.HTTPError, httpx2.InvalidURL, SOCKSError) as exc:
             raise self._make_reach_error(f"{type(exc).__name__}: {exc}") from exc
 
     def _make_reach_error(self, why: str) -> UnavailableError:
-        fix = f"check the setting forge.{self._place.repository.host}.url: {self._place.api}"
+        if self._proxy:
+            why = f"{why}; through the proxy {mask_passwords(self._proxy)}"
+        fix = f"check forge.{self._place.repository.host}.url: {self._place.api}"
         what = f"{self._place.repository.host} does not answer"
         return UnavailableError(what, why=self._clean_text(why), fix=fix, code="forge_unreachable")
+
+    def _make_moved_error(self, method: str, to: str, status: int, body: Any) -> ConfigError:
+        """Return the error for a redirect; it names where the repository is now if the same API says so."""
+        host, path = self._place.repository.host, self._place.repository.path
+        name = ""
+        if method == "GET" and urlsplit(to)[:2] == urlsplit(self._place.api)[:2]:
+            status_there, _, data = self._send_request("GET", to, {}, None, "")
+            try:
+                row = json.loads(data) if status_there == 200 else None
+            except ValueError:
+                row = None
+            found = (
+                (row.get("full_name") or row.get("path_with_namespace")) if isinstance(row, dict) else None
+            )
+            name = self._clean_text(str(found)) if found else ""
+        if name:
+            fix = f"git remote set-url REMOTE with {name} instead of {path} (git remote -v)"
+            return ConfigError(f"{path} is now {name} on {host}", fix=fix, code="forge_moved")
+        what = f"{path} or the API of {host} has moved: redirects are not followed"
+        why = self._clean_text(f"HTTP {status}: {words_of(body)}" + (f"; it points to {to}" if to else ""))
+        return ConfigError(what, why=why, fix=f"git remote -v; forge.{host}.url", code="forge_moved")
 
     def _make_error(self, status: int, headers: Mapping[str, str], body: Any) -> PancodeError:
         host, path, name = self._place.repository.host, self._place.repository.path, self._place.token
@@ -153,10 +181,6 @@ class ForgeClient:
             return rate_limit_error(
                 f"{host} does not accept more requests now", why, wait_of(headers, self._clock.wall_ms())
             )
-        if 300 <= status < 400:
-            fix = f"check the address (git remote -v) and the setting forge.{host}.url"
-            what = f"{path} or the API of {host} has moved: redirects are not followed"
-            return ConfigError(what, why=why, fix=fix, code="forge_moved")
         if status == 401:
             what = f"{host} does not accept the token {name}"
             return ConfigError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_token")
@@ -214,12 +238,39 @@ def _make_tls_context(authority: str | None) -> ssl.SSLContext:
         ) from exc
 
 
-def _proxy_around(url: str) -> str | None:
+_PROXIES = ("http", "https", "socks5", "socks5h")
+_SOCKS = {"socks": "socks5", "socks4": "socks5", "socks4a": "socks5h"}
+"""Proxies that git reaches with SOCKS 4; nearly all of them speak SOCKS 5 as well, which is used here."""
+
+
+def _read_proxy(proxy: str, place: ForgePlace | TrackerPlace) -> str | None:
+    """Return the proxy's URL, with a scheme that can be used. ConfigError, with a fix, for another one."""
+    if not proxy:
+        return None
+    scheme, _, rest = (proxy if "://" in proxy else f"http://{proxy}").partition("://")
+    scheme = _SOCKS.get(scheme.lower(), scheme.lower())
+    try:
+        known = scheme in _PROXIES and bool(urlsplit(f"http://{rest}").hostname)
+        _ = urlsplit(f"http://{rest}").port
+    except ValueError:
+        known = False
+    if not known:
+        raise ConfigError(
+            f"the proxy for {place.repository.host} is not valid: {mask_passwords(proxy)}",
+            why=f"it must begin with {', '.join(f'{one}://' for one in _PROXIES)} or {', '.join(_SOCKS)}://",
+            fix=f"git config --global http.{place.api}.proxy http://HOST:PORT, or unset ALL_PROXY and "
+            "HTTPS_PROXY where the coordinator is started",
+            code="forge_proxy",
+        )
+    return f"{scheme}://{rest}"
+
+
+def _proxy_around(url: str) -> str:
     parts = urlsplit(url)
     if proxy_bypass(parts.hostname or ""):
-        return None
+        return ""
     around = getproxies_environment()
-    return around.get(parts.scheme) or around.get("all")
+    return around.get(parts.scheme) or around.get("all") or ""
 
 
 def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:

@@ -12,7 +12,7 @@ from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.objects import import_tip
 from pancode.git.repository import GitProject, open_project
-from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env, translate_os_errors
+from pancode.git.runner import Git, GitFailure, GitRefusal, any_owner_env, translate_os_errors
 from pancode.git.snapshot import capture_tree, index_copy
 from pancode.kernel.ports import MOST_COMMITS, Composed, Composition, MergeConflictError, ResultPlace
 from pancode.landing.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
@@ -170,7 +170,9 @@ def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[
     The latter are counted in the project, because the depot gets a user's commits only with a snapshot."""
     ahead = _count_commits(lambda: depot.git(result.repo), result.commit, result.since)
     base = result.base
-    return ahead, None if base is None else _count_commits(lambda: Git(project, safe_env()), "HEAD", base)
+    if base is None:
+        return ahead, None
+    return ahead, _count_commits(lambda: Git(project, any_owner_env()), "HEAD", base)
 
 
 def _count_commits(git: Callable[[], Git], tip: str, since: str) -> int | None:

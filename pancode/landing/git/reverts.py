@@ -13,7 +13,7 @@ from pathlib import Path
 from node_agent.wire.git import checked_object
 from pancode.git.depot import Depot
 from pancode.git.repository import GitProject, open_project
-from pancode.git.runner import Git, safe_env
+from pancode.git.runner import Git, any_owner_env
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import EndedRun, Run
 from pancode.landing.rules import LANDED_MS, Reverted
@@ -48,7 +48,8 @@ class _Commit:
 
 def head_of(project: Path) -> str:
     """Return the commit that is checked out; empty without a commit or a repository."""
-    return Git(Path("/"), safe_env()).ask("-C", str(project), "rev-parse", "--verify", "-q", "HEAD").text()
+    git = Git(Path("/"), any_owner_env())
+    return git.ask("-C", str(project), "rev-parse", "--verify", "-q", "HEAD").text()
 
 
 def find_reverts(

@@ -43,7 +43,11 @@ class ExternalRedis:
     product: str
     version: str
     open_as: str = ""
-    """The Redis user of a connection without login, which any node could use; empty: such are refused."""
+    """The user of a connection without a login, which each node could use; empty: none."""
+    policy: str = "noeviction"
+    """What it does when its memory is full; anything but `noeviction` loses jobs."""
+    evicted: int = 0
+    """How many keys it has deleted for that reason."""
 
 
 def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> ExternalRedis:
@@ -56,6 +60,7 @@ def check_access(access: RedisAccess) -> ExternalRedis:
     with closing(connect(access)) as client:
         with translate_redis_errors(access, "INFO"), _raise_clearer(access):
             product, version = _read_version(client)
+            memory, stats = client.info("memory"), client.info("stats")
         if tuple(int(part) for part in version.split(".") if part.isdecimal()) < OLDEST[product]:
             oldest = ".".join(map(str, OLDEST[product]))
             raise UnavailableError(
@@ -67,7 +72,9 @@ def check_access(access: RedisAccess) -> ExternalRedis:
                 fix=f"upgrade the server, or remove {access.origin} to use PanCode's own server",
             )
         _check_rights(client, access)
-    return ExternalRedis(access, product, version, _open_as(access))
+    policy = str(memory.get("maxmemory_policy", "noeviction")) if memory.get("maxmemory") else "noeviction"
+    evicted = int(stats.get("evicted_keys", 0))
+    return ExternalRedis(access, product, version, _open_as(access), policy, evicted)
 
 
 def _open_as(access: RedisAccess) -> str:

@@ -81,6 +81,12 @@ _VERDICTS = (
         "set {origin} to the primary",
     ),
     _Verdict(
+        (raised.AskError, raised.ClusterDownError, raised.ClusterCrossSlotError),
+        (),
+        "this Redis is a node of a cluster",
+        "set {origin} to a Redis without cluster mode (cluster-enabled no)",
+    ),
+    _Verdict(
         (), ("MISCONF",), "Redis cannot write to its disk.", "free space on its disk; see the log of Redis"
     ),
     _Verdict(

@@ -293,7 +293,14 @@ class Plan:
         seen = [one for one in self.verdicts if one.warning and not (own and one.gate == "safety")]
         warned = [with_fix(one.words, one.fix) for one in seen]
         taken = self.snapshot.warnings if self.snapshot is not None else ()
-        return (*self.outranked, *warned, *self.remarks, *self.skills_left_out, *taken)
+        return (
+            *self.defaults.misnamed,
+            *self.outranked,
+            *warned,
+            *self.remarks,
+            *self.skills_left_out,
+            *taken,
+        )
 
     @property
     def skills_left_out(self) -> tuple[str, ...]:

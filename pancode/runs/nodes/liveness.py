@@ -7,6 +7,7 @@ from functools import partial
 
 from node_agent.wire.control import CoordinatorHeartbeat
 from node_agent.wire.model import FleetTime
+from pancode.kernel.errors import UnavailableError
 from pancode.kernel.node import NodeState, NodeView
 from pancode.kernel.records import ControlMessage, EventKind, Node
 from pancode.kernel.row_updates import take_controls
@@ -49,7 +50,12 @@ def send_heartbeats(core: Core) -> None:
         tag = node.tag or ""
         floor = lowest.get(tag, node.control_seq + 1) - 1
         names[tag] = _sign_heartbeat(core, node, cursors.get(tag, {}), (time, floor))
-    core.ports.bus.set_heartbeats(names)
+    try:
+        core.ports.bus.set_heartbeats(names)
+    except UnavailableError:
+        core.live.heartbeats.refuse()
+        raise
+    core.live.heartbeats.is_refused = False
 
 
 def _sign_heartbeat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -205,3 +206,34 @@ def test_a_real_sshd_and_a_real_ssh_with_its_own_configuration(
     laptop.address = "ssh://127.0.0.1:1"
     gone = laptop("runs", "--json")
     assert (gone.status, gone.error["code"]) == (6, "ssh_failed") and "refused" in gone.error["why"]
+
+
+def test_what_an_alias_does_besides_logging_in_is_switched_off(
+    served: Served, laptop: Laptop, sshd: int
+) -> None:
+    config = laptop.cwd / ".ssh/config"
+    usual = config.read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        forward = f"{taken.getsockname()[1]} localhost:80"
+        for lines in (
+            f"LocalForward {forward}\nExitOnForwardFailure yes",
+            "RemoteCommand cat\nRequestTTY force",
+            "SessionType none",
+            "StdinNull yes",
+            "ForkAfterAuthentication yes",
+            f"PermitLocalCommand yes\nLocalCommand touch {laptop.cwd}/ran",
+        ):
+            config.write_text(f"{usual}{lines}\n")
+            said = laptop("runs", "--json")
+            assert said.status == 0, (lines, said.err)
+    assert not (laptop.cwd / "ran").exists()
+
+
+def test_an_ssh_that_does_not_know_the_newer_settings(served: Served, laptop: Laptop, sshd: int) -> None:
+    ssh = laptop.cwd / "bin/ssh"
+    ssh.rename(laptop.cwd / "ssh-real")
+    says = 'echo "command-line: line 0: Bad configuration option: sessiontype" >&2; exit 255'
+    refuse = f'case "$*" in *SessionType*) {says} ;; esac'
+    program(ssh, f'#!/bin/sh\n{refuse}\nexec {laptop.cwd}/ssh-real "$@"\n')
+    said = laptop("runs", "--json")
+    assert said.status == 0 and "configuration option" not in said.err, said.err

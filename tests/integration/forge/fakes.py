@@ -26,6 +26,7 @@ class FakeForge:
     asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     late: bool = False
+    read_only: bool = False
     port: int = 0
 
     @property
@@ -52,6 +53,8 @@ class FakeForge:
             return self.answers.pop(0)
         if given.get(name) != value:
             return 401, {}, b'{"message": "401 Unauthorized"}'
+        if self.read_only and method != "GET":
+            return 403, {}, b'{"message": "Resource not accessible by personal access token"}'
         status, told = self.answer(method, path, query, body)
         data = b"" if told is None else json.dumps(told).encode()
         if method != "GET" or status != 200:

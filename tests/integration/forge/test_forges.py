@@ -115,6 +115,20 @@ def test_each_refusal_has_its_fix(
     assert "\x1b" not in error.why and f"HTTP {status}" in error.why and len(talk.fake.asked) == 1
 
 
+def test_a_repository_that_was_renamed_is_named(talk: Talk) -> None:
+    to = f"{talk.fake.web}{talk.fake.api}/repositories/1"  # type: ignore[attr-defined]
+    there = json.dumps({"full_name": "new/name", "path_with_namespace": "new/name"}).encode()
+    talk.fake.answers = [(301, {"location": to}, b"{}"), (200, {}, there)]
+    with pytest.raises(ConfigError) as caught:
+        talk.forges.check(talk.place)
+    assert caught.value.code == "forge_moved" and "new/name" in caught.value.fix
+    # The token does not go to another host.
+    talk.fake.answers = [(301, {"location": "http://127.0.0.1:1/repositories/1"}, b"{}")]
+    with pytest.raises(ConfigError) as caught:
+        talk.forges.check(talk.place)
+    assert "127.0.0.1:1" in caught.value.why and talk.fake.answers == []
+
+
 def test_what_is_no_such_forge(talk: Talk) -> None:
     for words in (b'{"a": 1}', b"[1]", b"null", b'[{"head": {"ref": "agent/x"}}]'):
         talk.fake.answers = [(200, {}, words)] * 2

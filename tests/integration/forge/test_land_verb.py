@@ -122,18 +122,26 @@ def test_it_lands_pushes_and_opens_one_and_only_one(place: Place, capsys: pytest
 def test_a_refusal_loses_nothing_and_the_same_command_goes_on(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place.keep("of-another-forge")
+    place.forge.read_only = True
     with pytest.raises(ApiError) as caught:
         place.land()
     error = caught.value
-    assert (error.code, error.exit_code) == ("forge_token", 3) and "both remain" in error.why
+    assert (error.code, error.exit_code) == ("forge_forbidden", 5) and "both remain" in error.why
     assert "pancode config secret forge" in error.fix
     assert error.fix.endswith("pancode land r-0001 --push origin agent/x --pull-request")
     assert place.git("rev-parse", "agent/x", at=place.bare) == place.git("rev-parse", "agent/x")
-    place.keep(TOKEN)
+    place.forge.read_only = False
     assert place.land() == 0 and "pull request: http" in capsys.readouterr().out
     kept = [str(row) for row in place.desk.rows(Audit)]
     assert TOKEN not in "".join(kept) + capsys.readouterr().err
+
+
+def test_nothing_is_pushed_to_a_forge_that_would_refuse(place: Place) -> None:
+    place.keep("of-another-forge")
+    with pytest.raises(ApiError) as caught:
+        place.land()
+    assert caught.value.code == "forge_token" and "pancode config secret forge" in caught.value.fix
+    assert place.code.ways == [] and not place.git("branch", "--list", at=place.bare)
 
 
 def test_no_forge_is_asked_unless_it_is_wanted(place: Place) -> None:

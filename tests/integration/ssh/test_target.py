@@ -138,7 +138,7 @@ REFUSED = [
     ("ProxyCommand tunnel --to $HOST", "needs a shell"),
     ("ProxyCommand tunnel %k", "unsupported token %k"),
     ("ProxyCommand tunnel %r\nUser a;b", "cannot be used for %r"),
-    ("Host gpubox\n HostKeyAlias y", "hostkeyalias"),
+    ("Host gpubox\n BindInterface lo", "bindinterface"),
     ("Host gpubox\n ProxyJump a\nHost a\n ProxyJump gpubox", "has a loop"),
     ("IdentityFile %q", "%q"),
     ("IdentityFile ${NOPE}/x", "NOPE"),
@@ -204,8 +204,14 @@ def test_switched_off_is_not_refused(tmp_path: Path, config: str) -> None:
 
 
 def test_what_is_not_honoured_is_named(tmp_path: Path) -> None:
-    target = found(tmp_path, "RemoteCommand top\nGSSAPIAuthentication yes\nServerAliveInterval 9")
-    assert target.warnings == ("ssh -G gpubox: remotecommand is ignored: PanCode runs its own commands",)
+    config = (
+        "Host gpubox\nProxyJump first\nRemoteCommand top\nGSSAPIAuthentication yes\nServerAliveInterval 9\n"
+    )
+    target = found(tmp_path, f"{config}Host first\n PubkeyAuthentication no\n RequiredRSASize 4096\n")
+    assert target.warnings == (
+        "ssh -G first: pubkeyauthentication is ignored: PanCode logs in by key only",
+        "ssh -G first: requiredrsasize is ignored",
+    )
 
 
 def test_directives_of_other_aliases_do_not_count(tmp_path: Path) -> None:

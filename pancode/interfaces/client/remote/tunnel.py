@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -29,8 +29,19 @@ from pancode.interfaces.client.remote.channels import (
 from pancode.kernel.errors import ApiError, PancodeError, UnavailableError
 
 COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
-"""A fixed command for any login shell on that machine; everything else is sent over standard input."""
-_OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15")
+"""A fixed command for any login shell on that node; everything else is sent over standard input."""
+_ONLY_LOGIN = (
+    "ClearAllForwardings=yes",
+    "RemoteCommand=none",
+    "Tunnel=no",
+    "PermitLocalCommand=no",
+    "ForwardX11=no",
+)
+"""Switch off what the settings of an alias do besides logging in, such as forwarding a port."""
+_NEWER = ("SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no")
+"""The same, in settings that OpenSSH has since 8.7."""
+_WAITS = ("ConnectTimeout=30", "ServerAliveInterval=15")
+_UNKNOWN_OPTION = "bad configuration option"
 _DEAF = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
 """Keeps Ctrl-C away from ssh: it is for the command, which may still have to send a request over ssh."""
 HELLO_S = 180.0
@@ -59,8 +70,18 @@ class Tunnel:
             raise UnavailableError(
                 "ssh is not installed on this machine", fix="apt install openssh-client", code="no_ssh"
             )
+        try:
+            return self._log_in((*_WAITS, *_ONLY_LOGIN, *_NEWER))
+        except UnavailableError as failed:
+            if _UNKNOWN_OPTION not in failed.why.lower():
+                raise
+            self._words.clear()
+            return self._log_in((*_WAITS, *_ONLY_LOGIN))
+
+    def _log_in(self, settings: Sequence[str]) -> LoginFacts:
+        options = [word for setting in settings for word in ("-o", setting)]
         self._ssh = subprocess.Popen(
-            [*_DEAF, "ssh", *_OPTIONS, *self.address.words(), f"sh -c '{COMMAND}'"],
+            [*_DEAF, "ssh", "-T", *options, *self.address.words(), f"sh -c '{COMMAND}'"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -194,7 +215,7 @@ class Tunnel:
         for raw in self._ssh.stderr:
             text = raw.decode("utf-8", "replace").strip()
             self._words.append(text)
-            if shown and self._channels is None:
+            if shown and self._channels is None and _UNKNOWN_OPTION not in text.lower():
                 sys.stderr.write(f"{text}\n")
 
     def _last_words(self) -> str:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.git.forge_rules import ForgeAccess, ForgeKind, RemoteRepository, place_of, repository_of
+from pancode.git.forge_rules import (
+    ForgeAccess,
+    ForgeKind,
+    RemoteRepository,
+    behind_alias,
+    place_of,
+    repository_of,
+    ssh_host_of,
+)
 from pancode.kernel.errors import ConfigError, PancodeError, UsageError
 
 REPOSITORY = RemoteRepository("github.com", "o", "r")
@@ -118,3 +126,30 @@ def test_what_is_missing_is_named(
         place_of(repository, hosts, kind)
     assert caught.value.code == code and caught.value.fix
     assert isinstance(caught.value, ConfigError if code == "no_forge_token" else UsageError)
+
+
+def test_an_alias_has_the_forge_of_its_host_and_may_have_its_own_token() -> None:
+    there = behind_alias(repository_of("git@github-work:o/r.git"), "github.com")
+    assert (there.host, there.alias, there.path) == ("github.com", "github-work", "o/r")
+    assert behind_alias(repository_of("git@github.com:o/r"), "ssh.github.com") == repository_of(
+        "git@github.com:o/r"
+    )
+    hosts = {"github.com": ForgeAccess("home", url="http://proxy/api/")}
+    place = place_of(there, hosts)
+    assert (place.token, place.api, place.kind) == ("home", "http://proxy/api", ForgeKind.GITHUB)
+    place = place_of(there, {**hosts, "github-work": ForgeAccess("work")})
+    assert (place.token, place.api, place.kind) == ("work", "http://proxy/api", ForgeKind.GITHUB)
+    assert place_of(there, {"github-work": ForgeAccess("work")}).api == "https://api.github.com"
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("git@work:o/r", "work"),
+        ("ssh://git@work:22/o/r", "work"),
+        ("https://work/o/r", ""),
+        ("/srv/o/r", ""),
+    ],
+)
+def test_the_host_that_ssh_is_given(url: str, host: str) -> None:
+    assert ssh_host_of(url) == host

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace
+from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, repository_of
 from pancode.kernel.errors import PancodeError, RefusedError
 from pancode.kernel.records import Audit, Decision, Run
 from pancode.kernel.values import replace
@@ -30,8 +30,8 @@ class MemoryForges:
     def hosts(self) -> Mapping[str, ForgeAccess]:
         return self.set
 
-    def remote(self, project: str, name: str) -> str:
-        return {"origin": f"git@git.example.org:o{project}.git"}[name]
+    def repository(self, project: str, remote: str) -> RemoteRepository:
+        return repository_of({"origin": f"git@git.example.org:o{project}.git"}[remote])
 
     def check(self, place: ForgePlace) -> None:
         return None
