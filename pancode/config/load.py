@@ -139,7 +139,7 @@ class Loaded:
     outranked: Mapping[str, str] = field(default_factory=dict)
     """By key, as text: the variables of this command that the preset overrides."""
     project: NamedProject | None = None
-    """The named project of the repository; None: it has none."""
+    """The named project of the repository; None: the repository has no named project."""
     misnamed: tuple[str, ...] = ()
     """A warning for each file whose name is nearly that of a file which is read."""
 

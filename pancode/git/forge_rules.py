@@ -51,8 +51,7 @@ class ForgeAccess:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRepository:
-    """A repository of a forge, without a login. `port`: of its web pages, if the address has one. `alias`:
-    the name that SSH's settings map to `host`, if the address has one."""
+    """A repository on a forge, without login data. `port`: of the forge's web pages, if in the address."""
 
     host: str
     owner: str

@@ -104,8 +104,8 @@ def open_project(
 
 
 def _read_facts(folder: Path, environ: Mapping[str, str], trusted: Sequence[str] = ()) -> list[bytes]:
-    """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if there is none. One
-    git process answers all, or several if a path contains a line break or HEAD has no commit yet."""
+    """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if it does not exist.
+    One git process answers all, or several if a path contains a line break or HEAD has no commit yet."""
     seen = Git(folder, safe_env(more=[("safe.directory", one) for one in trusted]))
     command = ("rev-parse", "--path-format=absolute")
     words = [word for question in _ASKED for word in question.split()]

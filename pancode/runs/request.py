@@ -403,7 +403,7 @@ class Defaults:
     project_says: str = ""
     misnamed: tuple[str, ...] = ()
     """A warning for each file whose name is nearly that of a settings file."""
-    """The project that sets some of these settings, and which ones, as text; empty: none does."""
+    """Text naming the project that sets some of these settings, and those settings; empty: none does."""
 
 
 def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:

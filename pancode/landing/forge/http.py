@@ -148,7 +148,7 @@ class ForgeClient:
     def _make_reach_error(self, why: str) -> UnavailableError:
         if self._proxy:
             why = f"{why}; through the proxy {mask_passwords(self._proxy)}"
-        fix = f"check forge.{self._place.repository.host}.url: {self._place.api}"
+        fix = f"check the setting forge.{self._place.repository.host}.url: {self._place.api}"
         what = f"{self._place.repository.host} does not answer"
         return UnavailableError(what, why=self._clean_text(why), fix=fix, code="forge_unreachable")
 
@@ -171,7 +171,12 @@ class ForgeClient:
             return ConfigError(f"{path} is now {name} on {host}", fix=fix, code="forge_moved")
         what = f"{path} or the API of {host} has moved: redirects are not followed"
         why = self._clean_text(f"HTTP {status}: {words_of(body)}" + (f"; it points to {to}" if to else ""))
-        return ConfigError(what, why=why, fix=f"git remote -v; forge.{host}.url", code="forge_moved")
+        return ConfigError(
+            what,
+            why=why,
+            fix=f"check the address (git remote -v) and the setting forge.{host}.url",
+            code="forge_moved",
+        )
 
     def _make_error(self, status: int, headers: Mapping[str, str], body: Any) -> PancodeError:
         host, path, name = self._place.repository.host, self._place.repository.path, self._place.token

@@ -43,7 +43,7 @@ class ExternalRedis:
     product: str
     version: str
     open_as: str = ""
-    """The user of a connection without a login, which each node could use; empty: none."""
+    """The Redis user of a connection without login, which any node could use; empty: such are refused."""
     policy: str = "noeviction"
     """What it does when its memory is full; anything but `noeviction` loses jobs."""
     evicted: int = 0

@@ -29,7 +29,7 @@ from pancode.interfaces.client.remote.channels import (
 from pancode.kernel.errors import ApiError, PancodeError, UnavailableError
 
 COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
-"""A fixed command for any login shell on that node; everything else is sent over standard input."""
+"""A fixed command for any login shell on that machine; everything else is sent over standard input."""
 _ONLY_LOGIN = (
     "ClearAllForwardings=yes",
     "RemoteCommand=none",
