@@ -171,7 +171,8 @@ class OutputWatch:
         return reported if self.count is None else replace(reported, usage=self.count.over(reported.usage))
 
     def is_news(self, now_ms: int, every_ms: int) -> bool:
-        """Return whether progress is due for a report; if so, record it as reported."""
+        """Return whether there is new progress that should be reported now; if so, record it as reported.
+        `every_ms`: the shortest time between two reports."""
         seen = (self.spent, self.offset)
         if self.told_ms is None:  # the start was reported just now
             self.told_ms = now_ms

@@ -118,7 +118,7 @@ def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | Comman
         raise RuleError(
             f"{path}.action",
             f"action {action} is not valid for a command",
-            "a command can only be denied, or need a user's approval",
+            "a rule about commands can only deny them or require a user's approval",
             "write action: deny or action: ask; in a rule about paths: type: path, and a path as pattern",
         )
     made = _parse_command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)

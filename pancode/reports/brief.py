@@ -116,7 +116,7 @@ def make_report(core: Core, inbox: list[InboxShape], by: str, since: str) -> Rep
 
 
 def record_look(core: Core, by: str) -> None:
-    """Record that the user visits now."""
+    """Record the current time as the user's latest look at the brief; `last_look` returns it."""
     with core.lock, core.ports.ledger.transaction() as tx:
         tx.put(Setting(f"{LOOKED}{by}", core.wall_ms(), core.wall_ms(), by))
 

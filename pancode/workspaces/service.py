@@ -93,7 +93,7 @@ def create_workspace(core: Core, workspace: KeptWorkspace) -> None:
         if there is not None:
             raise ConflictError(
                 f"workspace {workspace.name} already exists",
-                why=f"its repository is {there.project}{', its issue is over' if there.ended else ''}",
+                why=f"its repository is {there.project}{' and its issue is closed' if there.ended else ''}",
                 fix=f'pancode dispatch --workspace {workspace.name} "...", or choose another name',
                 code="name_taken",
             )

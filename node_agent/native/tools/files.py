@@ -73,7 +73,7 @@ def count_arg(given: Mapping[str, Any], name: str, default: int, most: int) -> i
 
 
 def clip_middle(text: str, most: int, how: str) -> str:
-    """Return the text; if it is too long, replace its middle by a note. `how`: how to see the missing
+    """Return the text; if it is too long, replace its middle with a note. `how`: how to see the missing
     part."""
     if len(text) <= most:
         return text

@@ -408,7 +408,8 @@ class Machines:
                 await self._bringup.remove(node, ignore_line, None)
 
     def tried(self, name: str, news: LinkNews) -> None:
-        """Record a link's update. A link that waits for a user or is not maintained makes no attempts."""
+        """Record an update on the node's link: its state, and once per new key, that the host key has
+        changed."""
         inventory.count_link_state(self.core, name, news.up, news.broken)
         # a changed key is recorded once, however often the link is tried
         if news.changed_key and self._refused.get(name) != news.changed_key:

@@ -363,7 +363,7 @@ def check_texts(data: Any) -> None:
                 raise UsageError(
                     f"the request contains invalid text: {text[:80]!r}",
                     why="the text contains a NUL character or half of a surrogate pair",
-                    fix="remove that character",
+                    fix="remove it from the text",
                     code="bad_text",
                 )
         level = [inner for one in level for inner in _inside_of(one)]

@@ -51,8 +51,10 @@ def must_hear(run: Run, words: Sequence[StoredMessage], text: str, news: Sequenc
     # The next run's task contains all these messages.
     of_the_next = "".join((run.task, *waiting, after_news(news, text)))
     if len(of_the_next.encode()) > MAX_TASK_BYTES - 1_000:
-        fix = f"pancode runs continue {run.id}"
-        raise UsageError(f"the message queue of {run.id} is full", fix=fix, code="too_much_told")
+        fix = f"to give the stored messages to a new run: pancode runs continue {run.id}"
+        why = f"the limit is {MAX_TASK_BYTES - 1_000} bytes"
+        what = f"the task of {run.id} and its undelivered messages are too long together with this one"
+        raise UsageError(what, why=why, fix=fix, code="too_much_told")
 
 
 def select_undelivered(words: Iterable[StoredMessage]) -> list[StoredMessage]:

@@ -359,8 +359,8 @@ class Continued(Signal):
     past_cap: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Record the run that continues from this one. RefusedError or UsageError if only one run may, and
-        the question was already answered or denied."""
+        """Record the run that continues from this one. If only one run may continue (`sole`), raises
+        RefusedError or UsageError when the question has already been answered or denied."""
         if self.sole:
             must_be_free(made.run)
             # The item may have been denied since the answer was checked.

@@ -14,7 +14,9 @@ def text() -> sa.types.TypeEngine[str]:
 
 
 def create_table(name: str, key: str, indexes: str, columns: str) -> None:
-    """`columns`: `name:text|int|bool`, followed by `?` where NULL may stand; all are split at blanks."""
+    """Create a table with its primary key and indexes. All three lists are split at blanks. `key`: the
+    columns of the primary key; `indexes`: comma-separated columns of each index; `columns`:
+    `name:text|int|bool`, followed by `?` if NULL is allowed."""
     made = [_column(spec, key.split()) for spec in columns.split()]
     op.create_table(name, *made, sa.PrimaryKeyConstraint(*key.split(), name=f"pk_{name}"))
     for index in indexes.split():

@@ -136,14 +136,14 @@ def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
     }
 
 
-@Verb(PAUSE_LANE, ReasonBody, "lane create", pokes=True, right=OPERATES)
+@Verb(PAUSE_LANE, ReasonBody, command="lane create", pokes=True, right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
     """Pause a lane: start no further items."""
     lanes.pause_lane(context.core, call.path["lane"], call.body.by, call.body.reason)
     return _show(context, call)
 
 
-@Verb(RESUME_LANE, ResumeLaneBody, "lane create", pokes=True, right=OPERATES)
+@Verb(RESUME_LANE, ResumeLaneBody, command="lane create", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
     """Resume a lane, optionally with another ceiling."""
     lanes.resume_lane(context.core, call.path["lane"], call.body.by, call.body.budget)

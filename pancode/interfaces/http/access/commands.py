@@ -52,7 +52,7 @@ def tokens(
     """
     if creates + revokes != (name is not None):
         fix = "pancode admin tokens --create NAME --allow read"
-        raise UsageError("NAME requires one of --create and --revoke", fix=fix)
+        raise UsageError("give NAME together with either --create or --revoke", fix=fix)
     if name is None:
         answer = face.get(TOKENS)
         none = "no tokens; make one: pancode admin tokens --create NAME --allow read"

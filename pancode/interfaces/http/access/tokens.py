@@ -131,7 +131,7 @@ def count_failure(core: Core, error: AccessError) -> None:
         raise AccessError(
             "too many requests with a wrong token or code",
             why=f"more than {MOST_FAILURES} within a minute",
-            fix="wait a minute; to see which requests failed: pancode audit trust",
+            fix="wait a minute; to see the first failure of each minute and its reason: pancode audit trust",
             code="too_many_failures",
         ) from error
 

@@ -63,7 +63,7 @@ def test_the_unified_form_and_both_in_one_file() -> None:
         (
             {"rules": [{**RULE, "type": "bash"}]},
             "rules.0.action",
-            "a command can only be denied, or need a user's approval",
+            "a rule about commands can only deny them or require a user's approval",
         ),
         ({"rules": [{"pattern": "x", "type": "path"}]}, "rules.0", "a rule without action"),
         ({"rules": [{**RULE, "pattern": "../x"}]}, "rules.0.pattern", "leads out"),
