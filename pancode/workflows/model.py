@@ -35,8 +35,12 @@ class ProjectFile:
 
 def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
     """Return why a user must approve this file. `bare`: the names of its steps with `workspace: none`."""
-    names = ", ".join(bare)
-    outside = f"step {names} has `workspace: none`, so it runs directly on the node" if names else ""
+    names = tuple(bare)
+    outside = ""
+    if len(names) == 1:
+        outside = f"step {names[0]} has `workspace: none`, so it runs directly on the node"
+    elif names:
+        outside = f"steps {', '.join(names)} have `workspace: none`, so they run directly on the node"
     return tuple(filter(None, (file.words(), outside)))
 
 

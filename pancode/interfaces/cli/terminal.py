@@ -267,9 +267,8 @@ def _fit_columns(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str
     if _count_room(columns) < 0:
         head, *rows = zip(*(one.cells for one in whole), strict=True)
         return ["", *(_record(head, row, [one.is_toned for one in whole]) for row in rows)], ""
-    note = paint_text(
-        f"no room for the columns {', '.join(missed)}: make the terminal wider, or pipe to cat\n", "dim"
-    )
+    noun = "column" if len(missed) == 1 else "columns"
+    note = paint_text(f"no room for {noun} {', '.join(missed)}: widen the terminal or pipe to cat\n", "dim")
     from rich.box import Box
     from rich.table import Table
 

@@ -58,7 +58,7 @@ def test_a_tier_of_unknown_price_counts_as_the_dearest_and_the_receipt_says_so(l
     least, count = counts[0].usage.cost_usd, counts[1]
     assert least and (count.usage.cost_usd, count.usage.cost_source) == (least * Decimal("2.5"), "assumed")
     (said,) = (text for text in count.findings(count.usage) if "at least" in text)
-    assert f"for service_tier priority is not known here: the cost is at least ${least:.4f}" in said
+    assert f"the price of service_tier priority is unknown: the cost is at least ${least:.4f}" in said
 
 
 def test_an_agent_that_hangs_up_is_no_failing_server(lab: Lab) -> None:
@@ -158,7 +158,7 @@ def test_forty_calls_at_once_are_no_more_than_the_limit_of_calls(lab: Lab) -> No
         path, body = request("chat", True)
         assert forty(agent, path, body) == [200] * 3 + [403] * 37
         status, said = agent.post(path, body)
-        assert status == 403 and b"3 model calls were made, the limit of this run" in said
+        assert status == 403 and b"3 model calls were made, which is the limit of this run" in said
         count = agent.counted()
         assert (count.limit, count.calls.requests, len(model.requests)) == ("requests", 3, 3)
         assert (count.calls.wrap_up, count.wrapped) == (0, "")

@@ -94,7 +94,7 @@ class QuickWorld(GatewayWorld):
 def test_a_rate_limit_that_is_nearly_used_up_takes_a_slot_and_the_node_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calm = {"memory_free": lambda: None, "heat": lambda: None}  # whatever else this machine does
+    calm = {"memory_free": lambda: None, "read_temperature": lambda: None}  # whatever else this machine does
     monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 0.1, 0.1))
     for name, told in calm.items():
         monkeypatch.setattr(discovery, name, told)
@@ -123,7 +123,10 @@ def test_a_claim_that_differs_is_a_finding(world: GatewayWorld) -> None:
     claims = world.run(limited(acts(world, ("ask", MODEL), ("print", lie), ("wait", "60")), wall_ms=4_000))
     assert claims.outcome is Outcome.TIMEOUT and tokens(claims) == (1200, 500, 34)
     (finding,) = claims.findings
-    assert "tells of 1 in, 0 from cache, 0 out" in finding and "counted 1200 in, 500 from cache" in finding
+    assert (
+        "the runtime reports 1 in, 0 from cache, 0 out tokens" in finding
+        and "counted 1200 in, 500 from cache" in finding
+    )
 
 
 def test_the_key_is_in_no_environment_that_the_agent_sees_and_in_no_file(world: GatewayWorld) -> None:

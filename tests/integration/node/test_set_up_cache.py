@@ -80,7 +80,7 @@ def test_it_runs_once_and_is_put_back_afterwards(shop: Shop) -> None:
     assert shop.ran() == 1 and second.gates[0].passed and second.findings == ()
     key = shop.entries()[0].name
     assert shop.log("r-again") == (
-        f"set-up was not run: lib, vendor/x put back as attempt {first.identity} left them (key {key})\n"
+        f"set-up was not run: lib, vendor/x restored as attempt {first.identity} left them (key {key})\n"
     )
     shop.lock("2")
     _is_right(shop, shop.run("r-locked"))
@@ -128,7 +128,8 @@ def test_set_up_that_fails_is_not_kept(shop: Shop) -> None:
         (MAKE + "; rm -r lib; ln -s vendor lib", "set-up did not make the folder lib"),
         (
             MAKE + """; printf '{{"url": "file://%s", "dir_info": {{}}}}' "$PWD" > lib/direct_url.json""",
-            "lib/direct_url.json: the repository's own code was copied into it, and would be old",
+            "lib/direct_url.json: the folder contains a copy of the repository's own code, which would be "
+            "outdated in a later run;",
         ),
         (MAKE + "; rm -r vendor; ln -s /etc vendor", "vendor is not a directory"),
         (MAKE + "; mkfifo lib/pipe", "pipe is not a file, folder or link"),

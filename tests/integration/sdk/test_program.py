@@ -187,7 +187,7 @@ asyncio.run(work())
         ('line.tell("failed", status=401, why="no"); time.sleep(60)', F.MODEL_AUTH, "HTTP 401"),
         ('line.tell("failed", status=429, why="later"); time.sleep(60)', F.MODEL_BUSY, "HTTP 429"),
         ('line.tell("failed", failure="model_failed", why="cut"); time.sleep(60)', F.MODEL_FAILED, "cut"),
-        ("raise SystemExit(3)", F.AGENT_FAILED, "ended by itself, exit 3"),
+        ("raise SystemExit(3)", F.AGENT_FAILED, "its driver ended unexpectedly, exit 3;"),
         ("os.write(line._out, b'no event\\n'); time.sleep(60)", F.RUNTIME_UNREADABLE, "not an event"),
         (DONE, F.RUNTIME_UNREADABLE, "did not report its usage"),
     ],

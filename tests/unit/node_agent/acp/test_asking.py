@@ -25,7 +25,7 @@ def test_one_that_speaks_it_tells_its_version(tmp_path: Path) -> None:
     ("case", "why"),
     [
         ("newer", "speaks version 2 of ACP, and PanCode speaks 1"),
-        ("usage", "does not speak ACP: it said 'Usage: peer [--help]'"),
+        ("usage", "does not speak ACP: it printed 'Usage: peer [--help]'"),
         ("nothing", "ended by itself, exit status 0"),
         ("complains", "ended by itself, exit status 2: peer: no such option: acp"),
         ("gigabyte", "sent more than 16 MiB in one message"),

@@ -53,7 +53,7 @@ USED_UP: dict[str, Any] = {"left": 7, "runtime": "claude"}
     ("machine", "words"),
     [
         (reading(seen(load=7.0)), "load 7.0 on 4 cores"),
-        (reading(seen(free=1 << 30)), "6% of its memory"),
+        (reading(seen(free=1 << 30)), "6% of the node's memory left"),
         (reading(seen(heat=95)), "95 deg"),
         (reading(waiting=3, server="vllm"), "3 calls wait in the queue of vllm"),
         (reading(**USED_UP), "7% left of the rate limit of claude's provider"),

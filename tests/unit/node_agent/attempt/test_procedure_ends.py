@@ -22,7 +22,7 @@ def test_the_dollar_limit_ends_it() -> None:
     stage = run(script)
     claims = stage.claims[NAME]
     assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.USD_LIMIT)
-    assert claims.reason == "$1.01, the limit is $1"
+    assert claims.reason == "$1.01 was spent, the limit is $1"
     assert claims.usage.agent_ms < 5_000
 
 

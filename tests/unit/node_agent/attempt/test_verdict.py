@@ -212,7 +212,7 @@ def test_limits() -> None:
         StopKind.TOKENS, "11 tokens, the limit is 10"
     )
     spent = Usage(cost_usd=Decimal("0.51"), cost_source="reported")
-    assert over_limit(limits, spent) == StopNote(StopKind.USD, "$0.51, the limit is $0.5")
+    assert over_limit(limits, spent) == StopNote(StopKind.USD, "$0.51 was spent, the limit is $0.5")
     assert over_limit(limits, Usage()) is None  # unknown is not over
 
 

@@ -56,7 +56,7 @@ def test_what_does_not_answer_is_asked_nothing_else() -> None:
     box = Box(costs={"answer": 20_000})
     fact, _ = take(box)
     assert grades(fact) == {ExamCheck.ANSWERS: Grade.FAILED} and box.asked == ["answer"]
-    assert fact.checks[0].words == "no token within 15 s"
+    assert fact.checks[0].words == "the model sent no token within 15 s"
 
 
 def test_a_number_that_is_too_small_saves_the_long_prompt() -> None:

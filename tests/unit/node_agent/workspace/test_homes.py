@@ -215,12 +215,13 @@ def test_a_session_that_users_come_back_to_gives_way_to_another_one_alone(
     job = node.ready(job_of("r-0006", **talked()))
     said = node.kept.keep(job, "s-1", USED)
     assert said.endswith(
-        "used longest ago: r-0002; their next interactive runs start with a summary instead of their memory"
+        "used longest ago, of runs r-0002; their next interactive runs start with a summary "
+        "instead of their memory"
     )
     assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0003", "r-0005", "r-0006"]
     node.keeps(KeepBound(age_ms=DAY_MS, size=1))
     job = node.ready(job_of("r-0007", **talked("r-0006")))
-    assert "longest ago: r-0003;" in node.kept.keep(job, "s-1", USED)
+    assert "used longest ago, of runs r-0003;" in node.kept.keep(job, "s-1", USED)
     left = sorted(os.listdir(tmp_path / "sessions"))
     assert left == ["r-0005", "r-0006", "r-0007"], "never what was used last"
 

@@ -38,8 +38,8 @@ def test_jobs_that_we_put_there_do_not_count() -> None:
 
 def test_what_is_said() -> None:
     assert too_much(RedisUsage(82 * MIB, 12_301), QUOTA, 0) == (
-        "it kept 82 MiB in Redis (12301 keys), and may keep 64 MiB (nodes.redis_quota)"
+        "the node stored 82 MiB in Redis (12301 keys), and may keep 64 MiB (nodes.redis_quota)"
     )
     assert too_much(RedisUsage(90 * MIB, 1, 80 * MIB), QUOTA, 0) == (
-        "it kept 90 MiB in Redis (1 key and its connections), and may keep 64 MiB (nodes.redis_quota)"
+        "the node stored 90 MiB in Redis (1 key and its connections), and may keep 64 MiB (nodes.redis_quota)"
     )

@@ -272,14 +272,14 @@ def test_a_user_withdraws_one_gate_by_its_text_and_the_landing_says_so() -> None
     chain.ran([Act("a")], gates=["pytest -q"])
     way = LandWay("ana", without_gates=("pytset  '-q'",))
     said = chain.judged(way)
-    assert said.ok and said.detail.endswith("no gate ran again; left out, as ana wanted: pytset -q")
+    assert said.ok and said.detail.endswith("no gate ran again; left out, as ana requested: pytset -q")
     assert chain.requires(way, tested=False) == ["pytest -q"]
     judging = chain.desk.rows(Run)[-1]
     assert judging.task == "gates of the landing of r-0002, without pytset -q"
     chain.put(replace(judging, state=RunState.ENDED, outcome=Outcome.DONE, stop_asked=None))
     assert chain.requires(tested=False) == ["pytest -q", "pytset -q"], "that verdict was without this gate"
     both = LandWay("ana", without_gates=("pytset -q", "pytest -q"))
-    assert chain.judged(both).detail == "no gates; left out, as ana wanted: pytest -q, pytset -q"
+    assert chain.judged(both).detail == "no gates; left out, as ana requested: pytest -q, pytset -q"
     noted = queue.make_landed({"commit": "c" * 40, "files": ["a"], "gate": asdict(said)}, way)
     assert noted.flags == ("without_gate pytset  '-q'",) and "left out" in noted.gates
 

@@ -14,7 +14,7 @@ from tests.unit.pancode.runs.world import Desk, Puppet
     [
         ("0.0.9", "pancode fleet up n1"),
         ("0.1.0rc1", "pancode fleet up n1"),
-        ("0.10.0", "pancode fleet up n1; to use 0.10.0 instead, install it here"),
+        ("0.10.0", "pancode fleet up n1; to use 0.10.0 instead, install it on this machine"),
     ],
 )
 def test_it_is_told_with_both_versions_and_the_fix(version: str, fix: str) -> None:
@@ -25,7 +25,7 @@ def test_it_is_told_with_both_versions_and_the_fix(version: str, fix: str) -> No
     node.heartbeat(version=version)
     coordinator.turn(0)
     ((what, said),) = problems(coordinator)
-    assert what == f"its node agent has PanCode {version}, the coordinator {__version__}"
+    assert what == f"its node agent has PanCode {version}, the coordinator has {__version__}"
     assert said.startswith(fix)
 
 

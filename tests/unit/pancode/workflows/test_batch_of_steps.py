@@ -99,7 +99,7 @@ def test_the_first_failure_ends_the_rest_where_that_is_asked_for(flows: Flows) -
     flows.begin(*(step(name) for name in "abc"), concurrency=2, fail_fast=True)
     flows.claim()
     flows.end("a", **ERROR)
-    assert flows.runs()["b"].stop_asked == "a did not succeed (fail fast)"
+    assert flows.runs()["b"].stop_asked == "step a did not succeed (fail fast)"
     assert flows.states() == {"a": "failed", "b": "running", "c": "stopped"}
 
 

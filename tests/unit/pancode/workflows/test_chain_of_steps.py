@@ -176,7 +176,7 @@ def test_after_a_failure_no_first_step_that_was_held_back_begins(flows: Flows) -
     flows.begin(step("a"), step("b"), step("c", "a", "b"), kind="graph", concurrency=1)
     assert flows.claim() == ["a"]
     flows.end("a", **ERROR)
-    assert flows.claim() == [] and flows.runs()["b"].stop_asked == "a did not succeed"
+    assert flows.claim() == [] and flows.runs()["b"].stop_asked == "step a did not succeed"
     assert flows.states() == {"a": "failed", "b": "stopped", "c": "skipped"}
     assert flows.show()["state"] == "failed" and flows.show()["reason"].startswith("a: error")
     flows.check_sums(flows.show()["workflow"])

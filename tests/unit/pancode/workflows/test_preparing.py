@@ -40,7 +40,7 @@ def test_the_input_of_a_workflow_is_no_part_of_a_script(
     asked = {"kind": "chain", "steps": [git("plan"), git("build", *needs, task=task)], "input": "$(touch x)"}
     refused = flows.world.problem("POST", "/v1/workflows", {**asked, "cwd": str(tmp_path / "shop")})
     assert refused["code"] == "stranger_words" and flows.claim() == []
-    assert refused["fix"].startswith("read .pancode/inputs/")
+    assert refused["fix"].startswith("let the script read .pancode/inputs/")
 
 
 def test_a_script_that_names_the_file_of_the_input_finds_it(
@@ -66,7 +66,7 @@ def test_a_program_that_becomes_the_shell_meanwhile_gets_no_words_of_an_agent(
     (tmp_path / "pancode.yaml").write_text("dispatch: {runtime: shell}")
     flows.end("plan", **changed(trees, "b", answer="; rm -rf /"))
     told = flows.show()["steps"][1]
-    assert told["state"] == "refused" and "part of the script of build" in told["reason"]
+    assert told["state"] == "refused" and "part of the script of step build" in told["reason"]
     assert ".pancode/inputs/plan.md" in told["reason"] and told["runs"] == []
 
 

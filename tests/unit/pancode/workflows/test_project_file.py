@@ -45,7 +45,7 @@ def sandboxed(flows: Flows) -> None:
 def test_a_step_without_a_workspace_waits_for_a_yes_once_for_each_content(flows: Flows) -> None:
     told = refused(flows, asked(step("a"), step("b", "a")))
     assert (
-        "step a, b: workspace none" in told["why"]
+        "steps a, b have `workspace: none`" in told["why"]
         and "--yes" in told["fix"]
         and FILE["place"] in told["message"]
     )

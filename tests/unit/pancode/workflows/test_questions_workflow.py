@@ -75,8 +75,8 @@ def test_without_the_question_the_step_has_failed() -> None:
     ("more", "other", "why"),
     [
         ({"stop_asked": "enough", "state": WorkflowState.STOPPING}, WorkflowStepState.DONE, "enough"),
-        ({}, FAILED, "b did not succeed"),
-        ({"kind": WorkflowKind.BATCH, "fail_fast": True}, FAILED, "b did not succeed"),
+        ({}, FAILED, "step b did not succeed"),
+        ({"kind": WorkflowKind.BATCH, "fail_fast": True}, FAILED, "step b did not succeed"),
         (
             {"kind": WorkflowKind.RACE, "race": {"by": "first"}, "winner": "b"},
             WorkflowStepState.DONE,

@@ -118,7 +118,7 @@ def test_unknown_names_are_told_with_the_nearest(agents_file: AgentsFile) -> Non
     with pytest.raises(NotFoundError, match="agent 'bilder' not found") as agent_:
         set_field(agents_file, "bilder", "tier", "mid")
     assert "builder?" in agent_.value.why
-    with pytest.raises(UsageError, match="no field 'teir'") as field:
+    with pytest.raises(UsageError, match="agents do not have a field 'teir'") as field:
         set_field(agents_file, "builder", "teir", "mid")
     assert "tier?" in field.value.why and "limits.wall" in field.value.fix
     with pytest.raises(UsageError, match="is not a valid value"):

@@ -84,7 +84,7 @@ def test_what_there_is_no_room_for_is_named(screen: Screen, monkeypatch: pytest.
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "44")
     told = format_table(HEAD, ROWS, spare=["MODEL"])
-    assert "no room for MODEL" in told and "qwen3" not in told
+    assert "no room for column MODEL:" in told and "qwen3" not in told
     monkeypatch.setenv("COLUMNS", "120")
     assert "no room" not in format_table(HEAD, ROWS, spare=["MODEL"])
 

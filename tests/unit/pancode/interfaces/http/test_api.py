@@ -153,7 +153,7 @@ def test_a_running_run_of_a_silent_node_is_unknown_not_lost(world: World) -> Non
     world.context.clock.ms += 60_000
     shown = world.http.get(f"/v1/runs/{run}/brief").json()
     assert shown["state"] == "running" and "unknown since" in shown["notes"][0]
-    assert shown["notes"][0].endswith(": n1 is suspect, it sends no heartbeats")
+    assert shown["notes"][0].endswith(": node n1 is suspect, it sends no heartbeats")
 
 
 def test_a_run_is_unknown_at_the_earliest_since_it_was_sent(world: World) -> None:

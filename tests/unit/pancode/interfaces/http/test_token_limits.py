@@ -45,7 +45,9 @@ def test_a_landing_and_a_users_yes_need_their_own_scope(world: ListenerWorld, wo
     for path, body in asks(world, **{word: True}):
         answer = world.ask("POST", path, weak, body)
         assert code_of(answer, 403) == "wrong_scope", path
-        assert scope in answer.json()["why"] and answer.json()["fix"].startswith(f"without {word}; or: ")
+        assert scope in answer.json()["why"] and answer.json()["fix"].startswith(
+            f"omit the field {word}; or: "
+        )
     for kind in (Run, Workflow, Schedule):
         assert world.context.rows(kind) == []
     assert "asked over TCP" not in [row.what for row in world.context.rows(Audit)]

@@ -98,7 +98,7 @@ def test_a_failure_is_shown_with_the_programs_words(home: Path, capsys: pytest.C
     lay(home, "claude", "echo half of it; echo 'pancode already exists in user config' >&2; exit 1")
     assert run(["mcp", "install", "claude", "--yes"]) == ExitCode.CONFIG
     said = capsys.readouterr()
-    assert said.out == "" and "failed with exit 1" in said.err
+    assert said.out == "" and "failed with exit status 1" in said.err
     assert "already exists in user config" in said.err and "pancode mcp uninstall claude" in said.err
 
 

@@ -171,10 +171,10 @@ def test_reasoning_flag_then_agent_then_fleet(
 @pytest.mark.parametrize(
     ("runtime", "level", "why", "fix"),
     [
-        ("claude", Level.MINIMAL, "it supports off, low, medium, high, xhigh", "--reasoning low"),
-        ("gemini", Level.OFF, "it supports minimal, low, medium, high", "--reasoning minimal"),
-        ("gemini", Level.XHIGH, "it supports minimal, low, medium, high", "--reasoning high"),
-        ("copilot", Level.OFF, "it supports minimal, low, medium, high, xhigh", "--reasoning minimal"),
+        ("claude", Level.MINIMAL, "it supports off, low, medium, high, xhigh", "use --reasoning low"),
+        ("gemini", Level.OFF, "it supports minimal, low, medium, high", "use --reasoning minimal"),
+        ("gemini", Level.XHIGH, "it supports minimal, low, medium, high", "use --reasoning high"),
+        ("copilot", Level.OFF, "it supports minimal, low, medium, high, xhigh", "use --reasoning minimal"),
         ("shell", Level.HIGH, "none of its models has reasoning levels", "omit --reasoning"),
     ],
 )

@@ -125,6 +125,6 @@ def test_a_disk_that_is_nearly_full_keeps_nothing_that_settles_nothing(
 def test_in_words() -> None:
     assert too_much_evidence(SHARE, SHARE) == ""
     assert too_much_evidence(ForeignReceipts(21, 3 * 2**20), SHARE) == (
-        "it sent 21 receipts of 3 MiB in a day that settle nothing, and may send 20 of 0 MiB "
+        "the node sent 21 receipts of 3 MiB in a day that settle nothing, and may send 20 of 0 MiB "
         "(nodes.evidence_receipts, nodes.evidence_size)"
     )

@@ -94,7 +94,7 @@ def test_work_for_it_waits_with_the_reason_and_the_command(fleet: Fleet) -> None
     fleet.coordinator.dispatch("r-0009", node="bad")
     fleet.good.breathe()
     run = fleet.coordinator.row(Run, "r-0009")
-    assert run.state is RunState.PENDING and run.reason.startswith("bad is quarantined: it kept")
+    assert run.state is RunState.PENDING and run.reason.startswith("bad is quarantined: the node stored")
 
 
 def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
@@ -104,7 +104,7 @@ def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
         fleet.coordinator.turn(10_000)
     run = query.get_run_shape(fleet.coordinator.core, "r-0001")
     assert run["state"] == "running"
-    assert "bad is quarantined: it kept" in run["notes"][0]
+    assert "bad is quarantined: the node stored" in run["notes"][0]
     told = timeline.explain_run(fleet.coordinator.core, "r-0001")["decisions"]
     assert any(d["verdict"] == "quarantined" for d in told)
     let_in(fleet)
@@ -138,7 +138,7 @@ def test_a_job_that_was_only_offered_says_so(fleet: Fleet) -> None:
     assert fleet.coordinator.row(Run, "r-0002").reason == "offered to bad"
     flood(fleet)
     assert fleet.coordinator.row(Run, "r-0002").reason.startswith(
-        "offered to bad, which is quarantined: it kept"
+        "offered to bad, which is quarantined: the node stored"
     )
     assert [f.state for f in fleet.coordinator.rows(Lease)] == [LeaseState.OFFERED]
 

@@ -83,7 +83,7 @@ def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so
     assert (way("r-3"), way("r-2")) == (["r-1", "r-3"], ["r-1", "r-2"])
     whole = [one["text"] for one in fetch_conversation(FakeApi(answers), "last")["messages"]]
     assert [one for one in whole if one.startswith("words")] == [f"words of r-{n}" for n in (1, 2, 3, 4)]
-    assert "went back to the end of r-1" in whole[2] and len(whole) == 5
+    assert "a user returned to the end of r-1" in whole[2] and len(whole) == 5
 
 
 def test_each_way_in_which_a_turn_ends_is_known() -> None:

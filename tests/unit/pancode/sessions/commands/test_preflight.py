@@ -73,7 +73,7 @@ def test_without_a_machine_nothing_is_promised() -> None:
 
 def test_a_drained_machine_is_heard_and_not_waited_for() -> None:
     fleet = (node("vm"), node("old", "drained"), node("gone", "lost"))
-    drained = "drained: old: pancode fleet resume"
+    drained = "drained: old; to resume: pancode fleet resume"
     assert lines(*fleet)[0] == f"ok  nodes     vm; {drained}; unreachable: gone (lost): pancode node ls"
     assert lines(fleet[1])[0] == f"!   nodes     no node takes work; {drained}"
     assert not preflight._is_looking([fleet[1]]) and preflight._is_looking([fleet[2]])
@@ -101,7 +101,7 @@ def test_a_refusal_and_a_wait_are_said_at_once() -> None:
     [
         (
             {**DAY, "remaining_usd": "0", "over": True},
-            "!   budget    $0.00 of $10.00 left today: pancode budget set",
+            "!   budget    $0.00 of $10.00 left today; to raise it: pancode budget set",
         ),
         ({**DAY, "ceiling_usd": None}, "-   budget    no daily ceiling: pancode budget set 10"),
     ],

@@ -265,7 +265,7 @@ WRONG = [
     ("steps: [{runtime: shell, task: 'echo $ORIGINAL'}]", "1: step step-1: $ORIGINAL would", "ORIGINAL.md"),
     ("tasks: [{task: a, runtime: shel}]", "1: tasks.0.runtime: 'shel' is not valid", "correct"),
     ("a: [1", "1: not valid YAML", "line 1"),
-    ("tasks:\n  - 2026-13-45", "2: tasks.0: '2026-13-45' cannot be read", "in quotes"),
+    ("tasks:\n  - 2026-13-45", "2: tasks.0: the value '2026-13-45' cannot be read", "in quotes"),
     ('tasks:\n  - "\\ud800"', "1: step 1 contains an unpaired surrogate", ""),
 ]
 

@@ -129,7 +129,11 @@ def test_a_model_below_the_tier_of_its_agent(
     ("model", "passes", "words"),
     [
         (ModelFact(id="gpt-5-tiny", parameters=140_000, ctx_usable=32_768), False, "0.00014 billion"),
-        (ModelFact(id="gpt-5-tiny", ctx_usable=32_768), False, "unknown tier: its server does not report"),
+        (
+            ModelFact(id="gpt-5-tiny", ctx_usable=32_768),
+            False,
+            "unknown tier: the model's server does not report",
+        ),
         (ModelFact(id="gpt-5-tiny", parameters=120 * 10**9, ctx_usable=4096), False, "context of 4096"),
         (ModelFact(id="gpt-5-tiny", parameters=120 * 10**9, ctx_usable=65_536), True, ""),
     ],
