@@ -72,7 +72,8 @@ def _take_down(context: ApiContext, call: ApiCall) -> EventStream:
             raise RefusedError(
                 f"{count_noun(len(busy), 'run')} in flight",
                 why=(
-                    f"{listed}: they continue without the coordinator, and send their results when the fleet is up again"
+                    f"{listed}: they continue without the coordinator, and send their results when the "
+                    "fleet is up again"
                 ),
                 fix="pancode fleet down --now, or wait until they end, or pancode runs stop RUN",
                 code="runs_in_flight",

@@ -73,7 +73,8 @@ def _make_access_error(place: str, why: str) -> PancodeError:
     return ConfigError(
         f"cannot open the ledger at {place} for writing",
         why=why,
-        fix=f"give yourself write permission to it and its directory (see: ls -ld {place}), or set PANCODE_HOME",
+        fix=f"give yourself write permission to it and its directory (see: ls -ld {place}), or set "
+        "PANCODE_HOME",
         code="ledger_forbidden",
     )
 
