@@ -49,9 +49,12 @@ def test_who_takes_turns_and_who_has_the_fleets_tools_is_as_the_tables_have_it()
     asked = {kind.name for kind in RUNTIMES.values() if kind.asks_users}
     assert _named("docs/howto/inbox.md", "as its node reports again.", "wait like this") == asked
     hearing = {kind.name for kind in RUNTIMES.values() if kind.hears}
-    assert _named("docs/howto/health.md", "nothing was seen of it. Only", "take messages") == hearing
-    for page in ("README.md", "CHANGELOG.md"):
-        assert _named(page, "has the fleet's tools on", ". On the other programs") == set(ABLE)
+    assert _named("docs/howto/health.md", "no activity was seen. Only", "take messages") == hearing
+    for page, end in (
+        ("README.md", ". With the other programs"),
+        ("CHANGELOG.md", ". On the other programs"),
+    ):
+        assert _named(page, "has the fleet's tools on", end) == set(ABLE)
 
 
 def test_every_link_leads_somewhere() -> None:
