@@ -100,9 +100,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:
-        raise SettingsError(
-            f"{home.settings} is for node {settings.tag}, but the key is that of node {key.public.tag}"
-        )
+        raise SettingsError(f"{home.settings} is for node {settings.tag}, but the key is of {key.public.tag}")
     home.make_folders()
     vault = Vault(home.secrets, dict(os.environ), clock, list_token_paths(home.root))
     intervals, reserve = Intervals().scale(settings.time_factor), settings.disk_reserve

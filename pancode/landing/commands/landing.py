@@ -214,15 +214,13 @@ def land(
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
     branch: Annotated[
-        str | None, option("Commit to this branch, which may be new; your files do not change.", "NAME")
+        str | None, option("Commit to this branch, new or not; your files do not change.", "NAME")
     ] = None,
     how: Annotated[How | None, option(_HOW)] = None,
     message: Annotated[str | None, option("Message of the commit (default: the run's task).", "TEXT")] = None,
     push_to: Annotated[tuple[str, str] | None, option(_PUSH_TO, "--push", "REMOTE BRANCH")] = None,
     pull_request: Annotated[bool, option("Open a pull request, which needs a token.")] = False,
-    forge: Annotated[
-        ForgeKind | None, option("Kind of forge (default: the setting forge.HOST.kind).")
-    ] = None,
+    forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).")] = None,
     all_green: Annotated[bool, option("Land every run here whose gates passed.")] = False,
     yes: Annotated[bool, option("Do not ask before --all-green lands the changes.")] = False,
     resolve: Annotated[bool, option(_RESOLVE)] = False,

@@ -48,17 +48,13 @@ def add(
         list[Label], many("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
     ],
     budget: Annotated[str | None, option("Maximum cost of a run.", "USD", parser=parse_money)] = None,
-    verify: Annotated[
-        list[str], many("The project's gates, instead of the repository's own; may be repeated.", "CMD")
-    ],
-    prefix: Annotated[
-        str | None, option("Prefix of the project's issues, such as MIN for MIN-123.", "P")
-    ] = None,
+    verify: Annotated[list[str], many("Its gates, in place of the repository's; may be repeated.", "CMD")],
+    prefix: Annotated[str | None, option("Prefix of its issues, such as MIN for MIN-123.", "P")] = None,
     linear_id: Annotated[str | None, option("The id of the project in Linear.", "ID")] = None,
     linear_name: Annotated[str | None, option("The name of the project in Linear.", "NAME")] = None,
     tracker: Annotated[
         str | None,
-        option("The project's issue tracker: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER"),
+        option("The issue tracker: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER"),
     ] = None,
     work_label: Annotated[
         str | None,

@@ -145,9 +145,9 @@ def test_an_alias_has_the_forge_of_its_host_and_may_have_its_own_token() -> None
 @pytest.mark.parametrize(
     ("url", "host"),
     [
-        ("git@work:o/r", "work"),
-        ("ssh://git@work:22/o/r", "work"),
-        ("https://work/o/r", ""),
+        ("git@desk:o/r", "desk"),
+        ("ssh://git@desk:22/o/r", "desk"),
+        ("https://desk/o/r", ""),
         ("/srv/o/r", ""),
     ],
 )
