@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -123,7 +124,7 @@ def test_a_link_lets_one_browser_in_once(console: Console) -> None:
     expect(stranger.locator("main")).to_contain_text("pancode web")
     stranger.context.close()
 
-    token = page.evaluate("() => sessionStorage.getItem('pancode-session')")
+    token = page.evaluate("() => localStorage.getItem('pancode-session')")
     page.get_by_role("button", name="log out").click()
     for one in (page, beside):
         expect(one.locator("main")).to_contain_text("Make a new one")
@@ -133,8 +134,51 @@ def test_a_link_lets_one_browser_in_once(console: Console) -> None:
     console.quiet()
 
 
+def test_a_browser_stays_signed_in_and_opens_a_new_link_before_it_lands(
+    console: Console, owner: Owner
+) -> None:
+    repo = owner.repository("signed", {"README.md": "# demo\n"})
+    run = owner.dispatch(*SHELL, "--verify", "true", "echo a > landed.txt", cwd=repo)
+    assert owner.ended(run)["outcome"] == "done"
+    person = console.person(user_agent="Firefox of the desk")
+    page = person.new_page()
+    page.goto(console.link())
+    expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
+    page.close()
+    page = person.new_page()  # no other tab is open
+    page.goto(f"{console.url}#/runs/{run}")
+    land = page.locator("main").get_by_role("button", name="Land", exact=True)
+    expect(land).to_be_visible()
+    devices = owner.ask("web", "--devices")["devices"]
+    (device,) = [one for one in devices if one["agent"] == "Firefox of the desk"]
+    assert device["address"] == "127.0.0.1" and device["used_at"]
+
+    with sqlite3.connect(owner.fleet_home / "ledger.db", timeout=30) as ledger:
+        stale = "UPDATE tokens SET confirmed_ms = confirmed_ms - 43200000 WHERE name = ?"
+        ledger.execute(stale, (device["name"],))
+    land.click()
+    page.get_by_role("dialog").get_by_role("button", name="Land").click()
+    expect(page.get_by_role("alert")).to_contain_text("must open a new one-time link")
+    expect(page.get_by_role("alert")).to_contain_text("pancode web --print")
+    assert not (repo / "landed.txt").exists()
+    beside = person.new_page()
+    beside.goto(console.link())
+    expect(beside.get_by_role("heading", name="Now", exact=True)).to_be_visible()
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    land.click()
+    page.get_by_role("dialog").get_by_role("button", name="Land").click()
+    until(lambda: (repo / "landed.txt").exists(), "the change is landed after the new link")
+
+    owner.run("web", "--revoke", device["name"]).ok()
+    for one in (page, beside):
+        one.reload()
+        expect(one.locator("main")).to_contain_text("Make a new one")
+    person.close()
+    console.quiet()
+
+
 def test_a_page_of_elsewhere_gets_nothing_even_with_the_token(console: Console, page: Page) -> None:
-    token = page.evaluate("() => sessionStorage.getItem('pancode-session')")
+    token = page.evaluate("() => localStorage.getItem('pancode-session')")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         foreign = console.browser.new_context().new_page()
@@ -359,7 +403,7 @@ def test_the_palette_finds_pages_runs_and_what_can_be_done(
     assert findings(page, axe_source()) == []
     page.keyboard.type("machin")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Machines")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Nodes")
     page.keyboard.press("Control+k")
     field.fill(hostile)
     expect(itself).to_have_count(1)
@@ -473,14 +517,14 @@ def test_the_gates_speak_before_the_key_is_pressed(console: Console, page: Page,
 
 def test_machines_are_drained_money_is_set_and_the_audit_holds(console: Console, page: Page) -> None:
     name = api(console.owner, "/v1/fleet")["nodes"][0]["name"]
-    console.go(page, f"#/machines/{name}", f"Machine {name}")
+    console.go(page, f"#/machines/{name}", f"Node {name}")
     expect(page.locator("main")).to_contain_text("processors")
     page.get_by_role("button", name="Drain").click()
     page.get_by_role("dialog").get_by_role("button", name="Drain").click()
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("dialog").get_by_role("button", name="Resume").click()
     expect(page.get_by_role("button", name="Drain")).to_be_visible()
-    console.go(page, "#/money", "Money")
+    console.go(page, "#/budget", "Budget")
     today = page.get_by_role("row", name="all work today")
     today.get_by_role("button", name="Change").click()
     page.get_by_role("dialog").locator("textarea").fill("25")

@@ -76,7 +76,7 @@ def test_a_lane_is_made_and_filled_and_the_disks_are_looked_at(fleet: Owner, bro
         lane.get_by_role("button", name="Add", exact=True).click()
         expect(lane).to_contain_text("1: true")
         assert findings(page, axe_source()) == []
-        console.go(page, "#/machines", "Machines")
+        console.go(page, "#/nodes", "Nodes")
         disks = page.get_by_role("region", name="Disks")
         disks.get_by_role("button", name="Look").click()
         expect(disks).to_contain_text("coordinator: logs")

@@ -76,7 +76,7 @@ export const unheard = (run) => Date.parse(/^unknown since (\S+): /.exec(run.not
 /** What makes the state so, where that needs a word. */
 export function reasonOf(run) {
   const state = stateOf(run);
-  if (state === "unknown") return unheard(run) ? `${run.node || "its machine"} not heard for ${span(Date.now() - unheard(run))}` : run.notes.find((note) => note.startsWith("unknown since"));
+  if (state === "unknown") return unheard(run) ? `${run.node || "its node"} not heard for ${span(Date.now() - unheard(run))}` : run.notes.find((note) => note.startsWith("unknown since"));
   if (state === "conflict") return (run.landing.why || "").replace(/^.*?conflict: /, "");
   if (run.verification?.state === "unverified" && state === "to_land") return "no gate";
   const said = run.reason.replace(/^(it asks:|gate) /, "");
