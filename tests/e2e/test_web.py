@@ -363,7 +363,7 @@ def test_several_runs_are_marked_and_stopped(console: Console, page: Page, top: 
     console.go(page, "#/runs?text=sleeper&sort=-task")
     rows.first.get_by_role("link").click()
     beside = page.get_by_role("complementary", name="the chosen run")
-    expect(beside).to_contain_text("It ended as stopped")
+    expect(beside).to_contain_text("It ended: stopped")
     assert findings(page, axe_source()) == []
     beside.get_by_role("heading").get_by_role("link", name="sleeper 2").click()
     expect(page.locator("main .head .id")).to_have_text(going[1])

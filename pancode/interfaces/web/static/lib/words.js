@@ -27,8 +27,9 @@ export function when(at) {
 /** `unknown`: how many runs have a cost that nobody knows. A sum of nothing else is unknown, too. */
 export function usd(text, unknown = 0) {
   if (text === null || text === undefined || (unknown && Number(text) === 0)) return "unknown";
-  const value = Number(text);
-  return `$${value !== 0 && Math.abs(value) < 0.1 ? value.toFixed(4) : value.toFixed(2)}`;
+  const value = Math.abs(text), sign = text < 0 ? "-" : "";
+  if (value && value < 0.0001) return `${sign}<$0.0001`;
+  return `${sign}$${value < 1 ? value.toFixed(4).replace(/0{1,2}$/, "") : value.toFixed(2)}`;
 }
 
 export function many(count) {
