@@ -105,25 +105,23 @@ def _lane_add(call: McpToolCall) -> Any:
     return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
 
 
-def _list_needs(call: McpToolCall) -> Any:
-    """Return what `pancode status` shows first, without the runs that need nobody."""
-    now = call.client.get("/v1/now")
+def list_needs(call: McpToolCall) -> Any:
+    """Return what `pancode status` shows first, without the runs that need nobody. What an approval by flags
+    covers is left out: it is for the user."""
+    now, needs = call.client.get("/v1/now"), list[Json]()
+    for need in now["needs"]:
+        item = need["item"] or {}
+        kept = ("kind", "run", "node", "title", "words", *(() if item.get("yes") else ("approves",)), "since")
+        shape = {name: need[name] for name in kept if need[name]}
+        needs.append(shape | {name: item[name] for name in ("choices", "yes") if item.get(name)})
     ended, review = now["ended"], now["review"]
     return {
-        "needs": [_describe_need(one) for one in now["needs"]],
+        "needs": needs,
         "review": {name: review[name] for name in ("changes", "verified")},
         "nodes": [{name: one[name] for name in ("node", "state", "words")} for one in now["nodes"]],
         "ended": {name: ended[name] for name in ("since", "count", "states")},
         "costs": [line["what"] for line in now["money"]["notes"]],
     }
-
-
-def _describe_need(need: Json) -> Json:
-    """Return one thing that needs the user; what an approval by its flags would allow is the user's."""
-    item = need["item"] or {}
-    kept = ("kind", "run", "node", "title", "words", *(() if item.get("yes") else ("approves",)), "since")
-    shape = {name: need[name] for name in kept if need[name]}
-    return {**shape, **{name: item[name] for name in ("choices", "yes") if item.get(name)}}
 
 
 def _answer(call: McpToolCall) -> Any:
@@ -265,7 +263,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "inbox",
         "What needs the user: questions, approvals, broken things, reviews, nodes; what ended. Only users "
         "approve.",
-        _list_needs,
+        list_needs,
         "GET /v1/now",
     ),
     McpTool(

@@ -12,15 +12,9 @@ from textual.filter import LineFilter
 _SIGNS = dict(zip("±◐◇◷●✓○◆✗■◌·□▨▸»→–…•—", "+>^.*vo=x#~-.%>>>-.*-", strict=True))
 
 
-def _draw_line(code: int) -> str:
-    """Return the sign for a piece of a box."""
-    name = unicodedata.name(chr(code))
-    lies, stands = "HORIZONTAL" in name, "VERTICAL" in name
-    return "+" if lies == stands else "-" if lies else "|"
-
-
+_BOXES = {code: unicodedata.name(chr(code)) for code in range(0x2500, 0x2580)}
 _ASCII = str.maketrans(
-    {code: _draw_line(code) for code in range(0x2500, 0x2580)}
+    {code: "+-|"[("HORIZONTAL" in name) - ("VERTICAL" in name)] for code, name in _BOXES.items()}
     | dict.fromkeys(range(9600, 9632), "#")
     | {ord(sign): plain for sign, plain in {**_SIGNS, "━": "="}.items()}
 )

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, format_rows, short_time
+from pancode.interfaces.cli.terminal import RowColumns, format_rows, short_time
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.remote.place import remote_of
-from pancode.interfaces.http.access.answers import TOKENS, WEB_CODE
+from pancode.interfaces.http.access.answers import TOKENS, WEB_CODE, TokenShape
 from pancode.interfaces.http.access.commands import revoke_token
 
 _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
@@ -61,7 +61,7 @@ def web(
     face.show({**made, "opened": opened}, lambda: message)
 
 
-_DEVICES: Columns = {
+_DEVICES: RowColumns[TokenShape] = {
     "NAME": "name",
     "LAST LINK (UTC)": lambda row: short_time(row["confirmed_at"]),
     "LAST SEEN (UTC)": lambda row: short_time(row["used_at"]) if row["used_at"] else "never",
