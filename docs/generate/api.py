@@ -89,7 +89,7 @@ followed gives `attempt`, `log` (`b64` the bytes, `next` where the next piece be
 `id`) and `end`. Whoever comes back with `attempt` and `offset` misses and repeats nothing. A comment
 every ten seconds tells a quiet run from a dead coordinator. Without `follow` a log is bytes, and the
 headers `Pancode-Attempt`, `Pancode-Next` and `Pancode-State` (`more`, `open`, `end`) say how to continue;
-`Pancode-Lines-Before` counts the lines before the end that `last` asked for.
+`Pancode-Lines-Before` counts the lines before the end that `last` asked for (`unknown`: over 16 MiB).
 """
 FEED = f"""
 `GET /v1/events` is the feed: what happens in the fleet, each with its number as the event's `id`. It begins

@@ -441,3 +441,8 @@ class ApiToken(Record):
     run: str | None = None
     used_ms: int | None = None
     """When the token was last used, to the minute; None: never."""
+    agent: str | None = None
+    """The User-Agent of the browser that got the token for a code, and `address` where it connected from."""
+    address: str | None = None
+    confirmed_ms: int | None = None
+    """When that browser last opened a one-time link; None: it never had a session."""

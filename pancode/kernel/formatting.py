@@ -22,7 +22,7 @@ _BAD = {
 _WARN = {
     "blocked", "asks you", "waiting for you", "conflict", "interrupted", "stopped",
     "suspect", "question", "permission", "call", "draining", "drained", "halted", "interrupting", "new",
-    "warning", "unknown",
+    "warning", "unknown", "unverified",
 }  # fmt: skip
 
 BLANK = frozenset(
@@ -183,6 +183,13 @@ def format_outcome(outcome: str) -> str:
 def format_status(run: Mapping[str, Any]) -> str:
     """Return the status of a run as text: `gate failed`, `asks you`."""
     return str(run["status"]).replace("_", " ")
+
+
+def format_result(run: Mapping[str, Any]) -> str:
+    """Return the status of a run for a list, which has no room for notes: `unverified` without gates."""
+    status, seen = format_status(run), run["verification"]
+    is_untested = seen is not None and seen["state"] == "unverified" and status in ("done", "to land")
+    return "unverified" if is_untested else status
 
 
 def format_title(task: str) -> str:

@@ -53,7 +53,9 @@ USED_MS = 60_000
 CODE_MS = 60_000
 """How long a one-time code is valid, in milliseconds."""
 BY = "token "
-"""The prefix before a token's name where its requests record the caller."""
+"""Precedes a token's name where its requests record the caller."""
+BROWSER_MS, CONFIRMED_MS = 30 * 86_400_000, 12 * 3_600_000
+"""How long a browser stays signed in after a one-time link, and how long it may then land and approve."""
 WEB = "web-"
 """The prefix of the names of tokens that browsers got for one-time codes."""
 NOTICE = "notice-"
@@ -67,13 +69,23 @@ class AccessError(RefusedError):
 
 
 @dataclass(frozen=True, slots=True)
+class Browser:
+    """A browser that exchanges a code: its User-Agent, and the address that it connects from."""
+
+    agent: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewToken:
-    """A new token. `lasts_ms` None: it never expires. `item`: its only inbox item, or that item's run."""
+    """A token to create. `lasts_ms` None: it never expires. `item`: its inbox item, or that item's run.
+    `browser`: who gets it for a code."""
 
     name: str
     scopes: tuple[AccessScope, ...]
     lasts_ms: int | None
     item: str | None = None
+    browser: Browser | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +99,11 @@ class WebCode:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A caller over TCP. `token` None: the caller sent no token."""
+    """A caller over TCP. `token` None: the caller sent none. `is_confirmed`: it may land and approve."""
 
     token: ApiToken | None = None
+    browser: Browser = Browser("", "")
+    is_confirmed: bool = True
 
     @property
     def name(self) -> str:
@@ -141,14 +155,14 @@ def must_allow(token: ApiToken, needed: AccessScope, what: str, without: str = "
         )
 
 
-_ASKER: ContextVar[ApiToken | None] = ContextVar("asker", default=None)
-"""The token of the request that this thread serves; None: the request of the owner, or no request."""
+_ASKER: ContextVar[Visitor | None] = ContextVar("asker", default=None)
+"""The sender of the request that this thread serves; None: the owner, or no request."""
 
 
 @contextmanager
-def set_asker(token: ApiToken | None) -> Iterator[None]:
-    """Make this token the current caller's inside the block; `is_allowed` then checks its rights."""
-    before = _ASKER.set(token)
+def set_asker(visitor: Visitor) -> Iterator[None]:
+    """Act for this visitor inside the block, on any route; use cases check it with `is_allowed`."""
+    before = _ASKER.set(visitor)
     try:
         yield
     finally:
@@ -157,19 +171,37 @@ def set_asker(token: ApiToken | None) -> Iterator[None]:
 
 def is_allowed(scope: AccessScope) -> bool:
     """Whether the current caller has this scope."""
-    token = _ASKER.get()
-    return token is None or has_scope(token.scopes, scope)
+    asker = _ASKER.get()
+    return asker is None or asker.token is None or has_scope(asker.token.scopes, scope)
 
 
 def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
     """Raise AccessError if the current caller may not land (`lands`) or give an approval (`says_yes`)."""
-    token = _ASKER.get()
-    if token is not None and lands:
-        must_allow(
-            token, AccessScope.OPERATE, f"{what} of work that lands its change", "omit the field land; or: "
+    asker = _ASKER.get()
+    if asker is None or (token := asker.token) is None:
+        return
+    if lands:
+        must_be_confirmed(asker, what)
+        must_allow(token, AccessScope.OPERATE, f"{what} of what lands its change", "without land; or: ")
+    if says_yes:
+        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "without yes; or: ")
+
+
+def is_confirmed(token: ApiToken, now_ms: int) -> bool:
+    """Whether the token may land and approve: a browser's only for some hours after a one-time link."""
+    return token.confirmed_ms is None or now_ms - token.confirmed_ms < CONFIRMED_MS
+
+
+def must_be_confirmed(visitor: Visitor, what: str) -> None:
+    """Raise AccessError if the visitor is a browser that has to open a one-time link again."""
+    if not visitor.is_confirmed:
+        raise AccessError(
+            f"this browser must open a new one-time link before {what}",
+            why=f"its last one is more than {CONFIRMED_MS // 3_600_000} hours old; looking, answering and "
+            "dispatching need none",
+            fix="pancode web --print; open the link in this browser, then repeat",
+            code="unconfirmed_browser",
         )
-    if token is not None and says_yes:
-        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "omit the field yes; or: ")
 
 
 def token_behind(created_by: str) -> str | None:

@@ -60,7 +60,7 @@ def combine_notices(notices: Sequence[Mapping[str, object]]) -> Notice:
     """Combine several notices into one."""
     lines = [f"- {one['title']}" for one in notices[:MANY]]
     lines += [f"and {len(notices) - MANY} more"] if len(notices) > MANY else []
-    body = "\n".join([*lines, "pancode inbox; pancode brief"])
+    body = "\n".join([*lines, "pancode status"])
     return Notice("digest", f"PanCode: {count_noun(len(notices), 'notice')}", body[: 3 * BODY])
 
 

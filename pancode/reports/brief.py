@@ -9,7 +9,7 @@ from itertools import islice
 from node_agent.wire.failure import Outcome
 from pancode.budget import books
 from pancode.budget.answers import CostTable
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, format_usd
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.landing.review_rules import line_of, review_of, task_of
@@ -128,7 +128,7 @@ def last_look(tx: Transaction, by: str, now_ms: int) -> int:
 
 def _format_outcome(tx: Transaction, run: Run) -> str:
     usd, unknown = cost_of(attempts_of(tx, run))
-    price = f"${usd:.2f}" if not unknown else f"${usd:.2f} and unknown" if usd else "cost unknown"
+    price = format_usd(str(usd)) + " and unknown" * unknown if usd or not unknown else "cost unknown"
     seen = read_verified(run)
     trust = f", {seen.words}" if seen is not None else ""
     return f"{run.outcome}{trust}: {run.agent} on {node_of(tx, run) or 'no node'}, {price}"
@@ -206,7 +206,8 @@ def _list_unknown(runs: int) -> Iterator[BriefLine]:
 
 
 def _make_disputed(run: str, usd: Decimal) -> BriefLine:
-    words = f"the node reports ${usd:.2f} above the job's limit; no budget counts this until you settle it"
+    more = format_usd(str(usd))
+    words = f"its node reports {more} above its job's limit; no budget counts that until you settle it"
     command = f"pancode budget settle {run} --usd X"
     return {"run": run, "what": words, "task": "", "command": command, "kind": "money"}
 

@@ -93,12 +93,11 @@ def need_of_item(item: InboxShape, run: RunShape | None) -> NeedShape:
     """Return what the user must decide for an inbox item, with everything that an approval covers."""
     plan = item["plan"] or {}
     approves = str(plan.get("task", "")) if item["kind"] in BEFORE_START else item["words"]
-    task = str(plan.get("task") or (run["task"] if run is not None else ""))
     return {
         "kind": item["kind"],
         "run": item["run"],
         "node": run["node"] if run is not None else None,
-        "title": format_title(task) or item["run"],
+        "title": item["title"] or item["run"],
         "words": item["words"],
         "approves": "" if item["kind"] in (ItemKind.QUESTION, ItemKind.PERMISSION) else approves,
         "command": item["command"],

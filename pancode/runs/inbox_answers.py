@@ -20,4 +20,5 @@ def inbox_shape(item: InboxItem) -> InboxShape:
         "plan": None if item.plan is None else dict(item.plan),
         "call": item.call,
         "whole": item.whole,
+        "title": item.title,
     }

@@ -14,7 +14,8 @@ from pancode.runs.retention.parts import RunFiles, gone_at
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import find_run, format_optional_iso
 
-PIECE = 64 * 1024
+PIECE, MOST_COUNTED = 64 * 1024, 16 * 1024 * 1024
+"""How much is read at once; and the most bytes before the end of a log in which lines are counted."""
 OUT = "out"
 STREAMS = (OUT, "err", "setup", "gates.log", "answer", "score")
 """All streams that a node uploads; any other name would look like an empty stream."""
@@ -48,15 +49,15 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """Bytes of a log. `place`: where the next ones begin; `more`: read on at once; `end`: nothing follows;
-    `complete`: no bytes were lost. `before`: number of lines before them, if only a log's end is read."""
+    """The bytes read. `more`: read on at once; `end`: nothing follows; `complete`: no bytes were lost.
+    `before`: of the end of a log, the number of lines that end before it; None: too many to count."""
 
     data: bytes
     place: LogPlace
     more: bool = False
     end: bool = False
     complete: bool = False
-    before: int = 0
+    before: int | None = 0
 
 
 def read_on(streams: Streams, run: str, place: LogPlace) -> LogPiece:
@@ -93,6 +94,8 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
     if place.last:
         here = replace(here, offset=max(0, streams.size(identity, place.stream) - place.last))
     if (piece := read_on(streams, run.id, here)).data:
+        if place.last and here.offset > MOST_COUNTED:
+            return replace(piece, before=None)
         before = range(0, here.offset if place.last else 0, PIECE)
         bodies = (streams.read(identity, place.stream, at, min(PIECE, here.offset - at)) for at in before)
         return replace(piece, before=sum(body.count(b"\n") for body in bodies))

@@ -63,8 +63,8 @@ def _answered(console: Console, top: Path) -> None:
     page = person.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(link)
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"{run} asks")
+    page.goto(link)  # the page is named by the first line of the task
+    expect(page.get_by_role("heading", level=1)).to_have_text(task)
     expect(page.locator("#words")).to_have_text(WORDS)
     expect(page.get_by_role("button", name="2: <b>9090</b>")).to_be_visible()
     expect(page.locator("main img, main b")).to_have_count(0)

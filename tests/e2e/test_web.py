@@ -43,6 +43,7 @@ from tests.e2e.console_pages import (
     Foreign,
     transcripts,
 )
+from tests.e2e.console_session import sign_in_and_land
 from tests.e2e.hostile_texts import nothing_but_text
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
@@ -123,7 +124,7 @@ def test_a_link_lets_one_browser_in_once(console: Console) -> None:
     expect(stranger.locator("main")).to_contain_text("pancode web")
     stranger.context.close()
 
-    token = page.evaluate("() => sessionStorage.getItem('pancode-session')")
+    token = page.evaluate("() => localStorage.getItem('pancode-session')")
     page.get_by_role("button", name="log out").click()
     for one in (page, beside):
         expect(one.locator("main")).to_contain_text("Make a new one")
@@ -133,8 +134,12 @@ def test_a_link_lets_one_browser_in_once(console: Console) -> None:
     console.quiet()
 
 
+def test_a_browser_stays_signed_in_and_opens_a_new_link_before_it_lands(console: Console) -> None:
+    sign_in_and_land(console)
+
+
 def test_a_page_of_elsewhere_gets_nothing_even_with_the_token(console: Console, page: Page) -> None:
-    token = page.evaluate("() => sessionStorage.getItem('pancode-session')")
+    token = page.evaluate("() => localStorage.getItem('pancode-session')")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         foreign = console.browser.new_context().new_page()
@@ -319,7 +324,7 @@ def test_several_runs_are_marked_and_stopped(console: Console, page: Page, top: 
     console.go(page, "#/runs?text=sleeper&sort=-task")
     rows.first.get_by_role("link").click()
     beside = page.get_by_role("complementary", name="the chosen run")
-    expect(beside).to_contain_text("It ended as stopped")
+    expect(beside).to_contain_text("It ended: stopped")
     assert findings(page, axe_source()) == []
     beside.get_by_role("heading").get_by_role("link", name="sleeper 2").click()
     expect(page.locator("main .head .id")).to_have_text(going[1])
@@ -359,7 +364,7 @@ def test_the_palette_finds_pages_runs_and_what_can_be_done(
     assert findings(page, axe_source()) == []
     page.keyboard.type("machin")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Machines")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Nodes")
     page.keyboard.press("Control+k")
     field.fill(hostile)
     expect(itself).to_have_count(1)
@@ -473,14 +478,14 @@ def test_the_gates_speak_before_the_key_is_pressed(console: Console, page: Page,
 
 def test_machines_are_drained_money_is_set_and_the_audit_holds(console: Console, page: Page) -> None:
     name = api(console.owner, "/v1/fleet")["nodes"][0]["name"]
-    console.go(page, f"#/machines/{name}", f"Machine {name}")
+    console.go(page, f"#/machines/{name}", f"Node {name}")
     expect(page.locator("main")).to_contain_text("processors")
     page.get_by_role("button", name="Drain").click()
     page.get_by_role("dialog").get_by_role("button", name="Drain").click()
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("dialog").get_by_role("button", name="Resume").click()
     expect(page.get_by_role("button", name="Drain")).to_be_visible()
-    console.go(page, "#/money", "Money")
+    console.go(page, "#/budget", "Budget")
     today = page.get_by_role("row", name="all work today")
     today.get_by_role("button", name="Change").click()
     page.get_by_role("dialog").locator("textarea").fill("25")

@@ -65,7 +65,7 @@ def begin(console: Console, page: Page, top: Path, words: str) -> str:
     page.get_by_label("runtime").select_option("native")
     expect(choice(page, "agent").locator("option:checked")).to_have_text(re.compile("^panos:"))
     choice(page, "agent").select_option("builder")
-    choice(page, "machine").select_option(f"node{K}")
+    choice(page, "node").select_option(f"node{K}")
     choice(page, "mode").select_option("build")
     page.get_by_label("model", exact=True).fill(CLI.model)
     expect(page.get_by_role("status")).to_contain_text(f"builder listens, with {CLI.model}")
@@ -110,14 +110,14 @@ def state(page: Page) -> Locator:
 
 def at_phone(console: Console, page: Page, session: str) -> Page:
     """The same user's phone, in the dark."""
-    token = page.evaluate("() => sessionStorage.getItem('pancode-session')")
+    token = page.evaluate("() => localStorage.getItem('pancode-session')")
     phone = console.person(viewport={"width": 360, "height": 740}, color_scheme="dark").new_page()
     opened(console, phone, token, f"#/chat/{session}")
     return phone
 
 
 def opened(console: Console, page: Page, token: str, place: str) -> None:
-    page.add_init_script(f"sessionStorage.setItem('pancode-session', {json.dumps(token)})")
+    page.add_init_script(f"localStorage.setItem('pancode-session', {json.dumps(token)})")
     page.goto(console.url + place)
 
 
@@ -253,13 +253,13 @@ def test_a_question_is_answered_once_and_a_turn_is_cancelled(
     page = console.enter(viewport={"width": 1280, "height": 800})
     with model_on(lab, K, {"count": "assistant", "turns": turns}):
         session = begin(console, page, top, "write it, but ask")
-        log, card = page.get_by_role("log"), page.get_by_role("region", name="builder asks for a yes")
+        log, card = page.get_by_role("log"), page.get_by_role("region", name="builder needs your approval")
         expect(card).to_contain_text("printf asked-one > one.txt")
         expect(page).to_have_title(re.compile("asks: write it"))
         reader = fleet.ask("token", "create", "looks", "--scope", "read")["token"]
         beside = console.person().new_page()
         opened(console, beside, reader, f"#/chat/{session}")
-        expect(beside.get_by_role("region", name="builder asks for a yes")).to_contain_text("only reads")
+        expect(beside.get_by_role("region", name="builder needs your approval")).to_contain_text("only reads")
         expect(beside.locator("main")).to_contain_text("may not say anything")
         expect(beside.get_by_role("button", name=re.compile("Allow|Send|End|Stop"))).to_have_count(0)
         page.evaluate(EARLY)
@@ -275,7 +275,7 @@ def test_a_question_is_answered_once_and_a_turn_is_cancelled(
         page.keyboard.press("x")
         for one in (page, beside):
             expect(one.get_by_role("log")).to_contain_text("It is written.")
-            expect(one.get_by_role("region", name="builder asks for a yes")).to_have_count(0)
+            expect(one.get_by_role("region", name="builder needs your approval")).to_have_count(0)
         expect(log).to_contain_text("you allowed it once: printf asked-one")
         expect(beside.get_by_role("log")).to_contain_text("answered: printf asked-one")
 

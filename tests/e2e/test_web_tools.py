@@ -76,7 +76,7 @@ def test_a_lane_is_made_and_filled_and_the_disks_are_looked_at(fleet: Owner, bro
         lane.get_by_role("button", name="Add", exact=True).click()
         expect(lane).to_contain_text("1: true")
         assert findings(page, axe_source()) == []
-        console.go(page, "#/machines", "Machines")
+        console.go(page, "#/nodes", "Nodes")
         disks = page.get_by_role("region", name="Disks")
         disks.get_by_role("button", name="Look").click()
         expect(disks).to_contain_text("coordinator: logs")
@@ -98,7 +98,7 @@ def test_runs_are_grouped_by_the_column_that_sorts_them(fleet: Owner, healed: La
     try:
         headings, rows = page.locator(".rows .group b"), page.locator(".rows .row")
         console.go(page, "#/runs?text=grouped", "Runs")
-        page.locator(".titles").get_by_role("link", name="Machine").click()
+        page.locator(".titles").get_by_role("link", name="Node").click()
         expect(headings).to_have_text(["node1", "node2"])
         expect(rows.nth(2)).to_contain_text("2 runs")
         assert findings(page, axe_source()) == []

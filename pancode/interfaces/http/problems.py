@@ -38,7 +38,7 @@ STATUS: dict[int, int] = {
 
 STATUS_OF_CODE: dict[str, int] = {
     **dict.fromkeys(("no_token", "unknown_token", "expired_token", "unknown_code", "used_code"), 401),
-    **dict.fromkeys(("wrong_scope", "wrong_item", "wrong_origin", "local_only"), 403),
+    **dict.fromkeys(("wrong_scope", "wrong_item", "wrong_origin", "local_only", "unconfirmed_browser"), 403),
     **dict.fromkeys(("unsigned", "wrong_signature", "stale_webhook"), 403),
     "token_in_query": 400,
     "key_reused": 422,

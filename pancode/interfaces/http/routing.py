@@ -224,12 +224,12 @@ class Verb:
     @property
     def needs(self) -> AccessScope:
         """Return the scope that a token needs for this route."""
-        return self._right.scope
+        return self.needed.scope
 
     @property
     def risk(self) -> Risk:
         """Return the risk of this route's effect."""
-        return self._right.risk
+        return self.needed.risk
 
     @property
     def takes_key(self) -> bool:
@@ -237,7 +237,8 @@ class Verb:
         return self.starts or (self.over_tcp is TcpAccess.TOKEN and self.right in (DISPATCHES, ANSWERS))
 
     @property
-    def _right(self) -> Right:
+    def needed(self) -> Right:
+        """Return the right that a token needs for this route."""
         return self.right or (READS if self.method == "GET" else REMOVES)
 
     def route(self, context: ApiContext) -> Route:

@@ -22,13 +22,24 @@ from pancode.interfaces.http.access.request_filter import (
     must_have_token,
     parse_bearer,
 )
+from pancode.interfaces.http.access.rights import needs_new_link
 from pancode.interfaces.http.access.tokens import audit_request, check_secret, still_in_force
 from pancode.interfaces.http.bodies import Body, CallerBody, has_true
 from pancode.interfaces.http.context import LET_IN, ApiContext
 from pancode.interfaces.http.problems import HANDLERS, AsciiJson, response_of
 from pancode.interfaces.http.routing import ApiCall, TcpAccess, Verb, read_request
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import AccessError, Visitor, must_allow, must_ask, must_be_its_item, set_asker
+from pancode.kernel.visitors import (
+    AccessError,
+    Browser,
+    Visitor,
+    is_confirmed,
+    must_allow,
+    must_ask,
+    must_be_confirmed,
+    must_be_its_item,
+    set_asker,
+)
 from pancode.people.service import list_inbox
 
 VISITOR = "pancode.visitor"
@@ -80,12 +91,18 @@ class RequestGuard:
         self._rules.check(KnockedBy(request.method, path, dict(request.query_params), headers))
         if not path.startswith("/v1/") or path.startswith(HOOKS):
             return Visitor()
-        secret = parse_bearer(headers.get("authorization", ""))
-        if secret is not None:
-            return Visitor(check_secret(self._context.core, secret))
-        if path not in self._open:
+        core, client = self._context.core, request.client
+        browser = Browser(headers.get("user-agent", ""), client.host if client is not None else "")
+        try:
+            secret = parse_bearer(headers.get("authorization", ""))
+            token = None if secret is None else check_secret(core, secret)
+        except AccessError:
+            if path not in self._open:
+                raise
+            token = None  # a browser whose session has ended comes back with a code
+        if token is None and path not in self._open:
             raise must_have_token()
-        return Visitor()
+        return Visitor(token, browser, token is None or is_confirmed(token, core.wall_ms()))
 
 
 def _add_headers(send: Send) -> Send:
@@ -118,8 +135,10 @@ def _answer_call(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
     assert call.visitor is not None
     if verb.method == "GET":
         return verb.answered(context, call)
-    with set_asker(call.visitor.token):
+    with set_asker(call.visitor):
         if call.visitor.token is not None:
+            if needs_new_link(verb.needed) or has_true(call.body, "yes"):
+                must_be_confirmed(call.visitor, verb.name)
             lands = has_true(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
             must_ask(verb.name, lands, has_true(call.body, "yes"))
             audit_request(context.core, call.visitor.name, verb.name, call.path.get("run"))

@@ -59,9 +59,9 @@ PROMPTS = (
         "morning",
         "Morning",
         "What happened, what waits for you, what it has cost.",
-        "Give me the morning's picture of the fleet, in at most 12 lines: call inbox, runs with since 16h, "
-        "and fleet_status. First what waits for me, each with the act that it asks for; then what is done "
-        "and not landed; then what failed and why; then nodes in trouble. Change nothing.",
+        "Give me the morning's picture of the fleet, in at most 12 lines: call inbox, and runs with since "
+        "16h. First what waits for me, each with the act that it asks for; then what is done and not "
+        "landed; then what failed and why; then nodes in trouble. Change nothing.",
     ),
 )
 NOTHING = {"task": "what we are working on now", "run": "the newest run that is done and not landed"}

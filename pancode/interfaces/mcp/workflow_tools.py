@@ -106,6 +106,25 @@ def _lane_add(call: McpToolCall) -> Any:
     return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
 
 
+def list_needs(call: McpToolCall) -> Any:
+    """Return what `pancode status` shows first, without the runs that need nobody. What an approval by flags
+    covers is left out: it is for the user."""
+    now, needs = call.client.get("/v1/now"), list[Json]()
+    for need in now["needs"]:
+        item = need["item"] or {}
+        kept = ("kind", "run", "node", "title", "words", *(() if item.get("yes") else ("approves",)), "since")
+        shape = {name: need[name] for name in kept if need[name]}
+        needs.append(shape | {name: item[name] for name in ("choices", "yes") if item.get(name)})
+    ended, review = now["ended"], now["review"]
+    return {
+        "needs": needs,
+        "review": {name: review[name] for name in ("changes", "verified")},
+        "nodes": [{name: one[name] for name in ("node", "state", "words")} for one in now["nodes"]],
+        "ended": {name: ended[name] for name in ("since", "count", "states")},
+        "costs": [line["what"] for line in now["money"]["notes"]],
+    }
+
+
 def _answer(call: McpToolCall) -> Any:
     body = {"by": call.by, "text": call.text("text"), "program": call.by}
     return call.client.post(call.run("answer"), body)
@@ -243,10 +262,10 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "inbox",
-        "What waits for a user: questions, runs to start, changes to land. Only users approve, never an "
-        "agent.",
-        lambda call: call.client.get("/v1/inbox"),
-        "GET /v1/inbox",
+        "What needs the user: questions, approvals, broken things, reviews, nodes; what ended. Only users "
+        "approve.",
+        list_needs,
+        "GET /v1/now",
     ),
     McpTool(
         "answer",

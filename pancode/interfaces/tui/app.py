@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual.app import ComposeResult
@@ -422,6 +423,8 @@ class Console(SteadyPage):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("ask_filter", "ask_resource"):
             return not self._prompt.display  # an open prompt takes `/` and `:` as text
+        if action == "log":
+            return self._log_view is not None
         kinds = self._kinds_for(action, parameters)
         return not kinds or bool(self._subject.kinds & kinds)
 
@@ -441,6 +444,26 @@ class Console(SteadyPage):
 
     def action_view(self, name: str) -> None:
         self.go(PagePlace(name, self._subject.name("run")))
+
+    def action_log(self, key: str) -> None:
+        """Do what this key does in a log."""
+        log, run = self._log_view, self.visits[-1].place.about
+        if log is None:
+            return
+        match key:
+            case "e":
+                self.note("" if log.go_to_error() else "no error below")
+            case "f":
+                self._canvas.pane.scroll_end(animate=False)
+            case "z":
+                log.wraps = not log.wraps
+            case _:
+                try:
+                    log.save(path := Path(f"{run}.log").absolute())
+                    self.note(f"saved as {path}")
+                except OSError as error:
+                    self.note(f"not saved: {error}", "red")
+        self._draw()
 
     def action_palette(self) -> None:
         self.app.push_screen(Palette())

@@ -8,17 +8,19 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from pancode.interfaces.client.caller import terminal_is_gone
 from pancode.interfaces.tui.bars import CSS
+from pancode.interfaces.tui.plain_signs import AsciiFilter, needs_ascii
 from pancode.interfaces.tui.themes import OWN, THEMES
 from pancode.kernel.errors import ExitCode, PancodeError
 
@@ -98,6 +100,9 @@ class SteadyApp(App[int]):
         self._first, self._ask_theme = first, theme
         self.animation_level = "none"
         self.crash: Exception | None = None
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), *([AsciiFilter()] if needs_ascii(os.environ) else [])]
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key | events.Paste) and isinstance(self.screen, SteadyPage):

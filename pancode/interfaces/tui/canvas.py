@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -15,6 +17,9 @@ from textual.widgets import DataTable, RichLog
 from pancode.interfaces.tui.bars import Bar, render_block, render_text
 from pancode.interfaces.tui.log_reader import MOST, LogReader
 from pancode.interfaces.tui.page import Cell, Line, Page, PageRow, filter_rows, laid_out, make_line
+
+ERROR = re.compile(r"\b(error|failed|failure|fatal|panic|exception|traceback|\w+error)\b", re.IGNORECASE)
+"""What a line says that a reader of a log looks for."""
 
 
 class RowTable(DataTable[Text]):
@@ -152,12 +157,12 @@ class Canvas(Vertical):
         self.beside.styles.width = self._aside
         self.beside.tell(lines if self._aside else ())
 
-    def words(self, lines: Sequence[Line]) -> None:
+    def words(self, lines: Sequence[Line], wraps: bool = True) -> None:
         """A text, and nothing above or beside it."""
         self._aside = 0
         self.tell_beside(())
         self.above.tell(())
-        self._text(lines)
+        self._text(lines, wraps)
 
     def _text(self, lines: Sequence[Line], wraps: bool = True) -> None:
         self._turn(to_table=False)
@@ -176,7 +181,8 @@ class LogView:
     def __init__(self, reader: LogReader, canvas: Canvas) -> None:
         self._reader, self._canvas = reader, canvas
         self._lines: list[Line] = []
-        self._laid = ("", 0)
+        self._laid = ("", 0, True)
+        self.wraps = True
 
     @property
     def state(self) -> str:
@@ -188,16 +194,33 @@ class LogView:
 
     def draw(self, word: str) -> None:
         """Draw what has come since the last time; all of it where the filter or the width has changed."""
-        came, laid = self._reader.take(), (word, self._canvas.app.size.width)
+        came, laid = self._reader.take(), (word, self._canvas.app.size.width, self.wraps)
         self._lines += came
         del self._lines[:-MOST]
         follows = self._canvas.pane.is_vertical_scroll_end
         if laid != self._laid:
             self._laid = laid
-            self._canvas.words(())
+            top = self._canvas.pane.scroll_offset.y
+            self._canvas.words((), self.wraps)
             self._canvas.pane.add(self._fitting(self._lines), follows)
+            if not follows:
+                self._canvas.pane.scroll_to(y=top, animate=False, immediate=True)
         elif came:
             self._canvas.pane.add(self._fitting(came), follows)
+
+    def go_to_error(self) -> bool:
+        """Go to the next line with an error below the top of the screen; return whether there is one."""
+        pane = self._canvas.pane
+        below = range(pane.scroll_offset.y + 1, len(pane.lines))
+        at = next((row for row in below if ERROR.search(pane.lines[row].text)), None)
+        if at is not None:
+            pane.scroll_to(y=at, animate=False, immediate=True)
+        return at is not None
+
+    def save(self, path: Path) -> None:
+        """Write the lines to a new file. OSError, also if it exists."""
+        with path.open("x", encoding="utf-8") as file:
+            file.writelines("".join(words for words, _ in line) + "\n" for line in self._lines)
 
     def _fitting(self, lines: list[Line]) -> list[Line]:
         found = list(filter_rows(Page(lines=tuple(lines)), self._laid[0]).lines)

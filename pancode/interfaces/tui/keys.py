@@ -58,6 +58,10 @@ KEYS = (
     _do("h", "back", "go back, as Esc"),
     _do("g", "top", "to the beginning", "g / Home"),
     _do("G", "bottom", "to the end; a log follows again", "G / End"),
+    _do("e", "log('e')", "in a log: to the next line with an error"),
+    _do("f", "log('f')", "in a log: to the end, and follow it"),
+    _do("z", "log('z')", "in a log: wrap long lines, or cut them"),
+    _do("S", "log('S')", "in a log: save it as RUN.log in this folder"),
     _do("left", "left", "a wide text sideways", "Left / Right"),
 )
 """`down`, `up`, `top`, `bottom` and `left` are done by the widget that has the focus."""

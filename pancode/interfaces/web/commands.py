@@ -15,17 +15,21 @@ from urllib.parse import urlsplit
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import RowColumns, format_rows, short_time
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.remote.place import remote_of
-from pancode.interfaces.http.access.answers import WEB_CODE
+from pancode.interfaces.http.access.answers import TOKENS, WEB_CODE, TokenShape
+from pancode.interfaces.http.access.commands import revoke_token
 
 _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
 
 
-@verb("web", "pancode web", "pancode web --print", "ssh desk pancode web --print")
+@verb("web", "pancode web", "pancode web --print", "pancode web --devices", "pancode web --revoke web-k3x9ab")
 def web(
     *,
     only_print: Annotated[bool, option("Show the link, and open no browser.", "--print")] = False,
+    devices: Annotated[bool, option("List the browsers that are signed in.", "--devices")] = False,
+    revoked: Annotated[str | None, option("Sign this browser out.", "--revoke", "NAME")] = None,
     face: Json,
 ) -> None:
     """Open the web console in your browser. The link is good for one use and a short time.
@@ -33,7 +37,16 @@ def web(
     The coordinator serves it on 127.0.0.1, at a port that it chooses once and keeps, or where the setting
     `api.listen` says. The browser gets the link from a file that you alone may read; where it may not read
     that: --print.
+
+    The browser stays signed in for 30 days. Twelve hours after its last link it can no longer land, approve
+    or change settings: open a new link in it.
     """
+    if revoked is not None:
+        return revoke_token(face, revoked)
+    if devices:
+        found = [token for token in face.get(TOKENS)["tokens"] if token["confirmed_at"] is not None]
+        none = "no browser is signed in; sign one in: pancode web"
+        return face.show({"devices": found}, lambda: format_rows(found, _DEVICES, none))
     made = face.client().post(WEB_CODE, {"by": find_user()})
     url, seconds = str(made["url"]), int(made["lasts_ms"]) // 1000
     there = remote_of(os.environ)
@@ -46,6 +59,16 @@ def web(
         face.note(f"the link can be used once, within {seconds} s")
     message = f"the console is open at {url.partition('#')[0]}\n" if opened else f"{url}\n"
     face.show({**made, "opened": opened}, lambda: message)
+
+
+_DEVICES: RowColumns[TokenShape] = {
+    "NAME": "name",
+    "LAST LINK (UTC)": lambda row: short_time(row["confirmed_at"]),
+    "LAST SEEN (UTC)": lambda row: short_time(row["used_at"]) if row["used_at"] else "never",
+    "EXPIRES (UTC)": lambda row: short_time(row["expires_at"]) if row["expires_at"] else "never",
+    "FROM": "address",
+    "BROWSER": "agent",
+}
 
 
 def _opened(face: Face, url: str) -> bool:

@@ -25,6 +25,7 @@ from pancode.interfaces.client.caller import describe_parent, find_folder, work_
 from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
+from pancode.kernel.formatting import format_usd
 from pancode.kernel.route import A, Route
 from pancode.runs import answers
 from pancode.runs.commands import options
@@ -318,7 +319,7 @@ def format_plan(report: answers.DryRunReport, snapshot: answers.PreviewShape | N
     verdict = queued if report["admitted"] else "would be refused"
     why = f" ({escape_line(report['chosen'])})" if report["chosen"] else ""
     text = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
-    text += f"estimate ${report['estimate_usd']}\n"
+    text += f"estimate {format_usd(report['estimate_usd'])}\n"
     text += format_rows(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
     for gate in report["gates"]:
         text += f"  fix: {gate['fix']}\n" if gate["fix"] and not gate["passed"] else ""

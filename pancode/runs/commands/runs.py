@@ -37,7 +37,7 @@ from pancode.kernel.formatting import (
     count_noun,
     escape_line,
     format_bytes,
-    format_status,
+    format_result,
     format_usd,
 )
 from pancode.kernel.names import LAST
@@ -109,7 +109,7 @@ def _format_task(run: RunShape) -> str:
 
 
 _COLUMNS: RowColumns[RunShape] = {
-    **{"RUN": "run", "STATE": format_status, "NODE": "node", "AGENT": "agent"},
+    **{"RUN": "run", "STATE": format_result, "NODE": "node", "AGENT": "agent"},
     **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": format_run_time, "COST": cost_of, "AT": "created_at"},
     "TASK": _format_task,
 }

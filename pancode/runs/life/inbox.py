@@ -15,7 +15,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.facets import Approvals, LandingTerms, Messages, SessionTurn
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, format_title
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.life.conversation import is_blocked, is_cut_by_cap, must_be_free
@@ -254,7 +254,9 @@ class InboxItem:
     call: int | None = None
     """The number of the waiting call; an answer names it."""
     whole: str = ""
-    """The rule of the call; an approval for the rest of the run permits all its commands."""
+    """The call's rule, which an approval for the rest of the run allows beyond this one command."""
+    title: str = ""
+    """The first line of its run's task; empty for a change of the settings."""
 
 
 def item_of(run: Run, action: Action) -> InboxItem:
@@ -273,8 +275,9 @@ def item_of(run: Run, action: Action) -> InboxItem:
     command = command if plan is None else _start_of(run)
     words = words if plan is None else words_of(run)
     choices, at = tuple(map(str, question.get("choices") or ())), action.at_ms
+    title, words = format_title(run.task), _cut(run, words)
     return InboxItem(
-        action.id, run.id, at, kind, _cut(run, words), choices, command, list_yes_flags(run), plan
+        action.id, run.id, at, kind, words, choices, command, list_yes_flags(run), plan, title=title
     )
 
 
@@ -282,8 +285,8 @@ def _call_of(run: Run, action: Action) -> InboxItem:
     """Return the item of the oldest waiting call, with its complete text, which is what a user approves."""
     number, row = next(iter(open_calls(run).items()))
     command, words = f"pancode approve --call {number} {run.id}", words_of_call(row)
-    at, whole = row["at_ms"], f"every command of {row['why']}"
-    return InboxItem(action.id, run.id, at, ItemKind.CALL, words, (), command, call=number, whole=whole)
+    at, whole, title = row["at_ms"], f"every command of {row['why']}", format_title(run.task)
+    return InboxItem(action.id, run.id, at, ItemKind.CALL, words, (), command, (), None, number, whole, title)
 
 
 def _cut(run: Run, words: str) -> str:

@@ -156,8 +156,8 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     if call.flag("follow"):
         return make_event_stream(log_events(context, call))
     headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
-    if piece.before:
-        headers["Pancode-Lines-Before"] = str(piece.before)
+    if piece.before != 0:
+        headers["Pancode-Lines-Before"] = "unknown" if piece.before is None else str(piece.before)
     headers["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
     return Octets(piece.data, headers=headers)
 

@@ -91,8 +91,14 @@ def spent_in_all(shape: SessionShape) -> str:
     if money.get("runs_usd") is not None:
         text += f", its runs {format_usd(money['runs_usd'])}"
     if money["ceiling_usd"] is not None:
-        text += f", {format_usd(money['left_usd'])} of {format_usd(money['ceiling_usd'])} left"
+        text += f", {format_left(shape)} of {format_usd(money['ceiling_usd'])} left"
     return text
+
+
+def format_left(shape: SessionShape) -> str:
+    """Return what is left of a session's ceiling: at most that, if a cost of it is unknown."""
+    most = "at most " if shape["usage"]["cost_usd"] is None else ""
+    return most + format_usd(shape["money"]["left_usd"])
 
 
 def tell_command(command: slash.TypedCommand, run: str = "") -> bool:
@@ -173,9 +179,12 @@ class ChatLoop:
                     self._wait_until(lambda: self._state in (*client_session.OVER, "asks"))
                 else:
                     self._print_state(self._acts.shape())
+            # A session that works until its gates pass continues in further runs.
+            if self._shape["goes_on"]:
+                self._wait_until(lambda: self._state == "asks" or self._is_over())
         except KeyboardInterrupt:
             return self._print_way_back(ExitCode.DETACHED)
-        return self._print_answer(turn)
+        return self._print_answer(turn if self._shape["run"] == run or turn is None else self.talk.ended[-1])
 
     def _is_over(self) -> bool:
         """Whether no program runs, and none will start without another message."""
@@ -207,14 +216,15 @@ class ChatLoop:
         stop = turn.stop if turn is not None else ""
         shape: Mapping[str, Any] = self._shape
         names = ("session", "run", "state", "agent", "node", "usage", "money")
-        why = turn.why if turn is not None else run["reason"]
+        unproven = run["outcome"] == "verify_failed"
+        why = turn.why if turn is not None and not unproven else run["reason"]
         why = client_session.MISSED if missed and run["outcome"] == "done" else why
         report = {name: shape[name] for name in names} | {"answer": answer, "stop": stop, "why": why}
         report |= {"asks": shape["asks"], "commit": run["commit"]}
         status = exit_of(run["outcome"])
         if self._state == "asks":
             status = ExitCode.BLOCKED
-        elif stop or (missed and run["outcome"] in (None, "done")):
+        elif not unproven and (stop or (missed and run["outcome"] in (None, "done"))):
             status = ExitCode.DONE if stop == "end_turn" else ExitCode.ERROR
         if status not in (ExitCode.DONE, ExitCode.BLOCKED):
             self._face.note(f"{run['run']}: {escape_line(why or stop)}   why: pancode why {run['run']}")

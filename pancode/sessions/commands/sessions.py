@@ -17,7 +17,7 @@ from pancode.kernel.formatting import clip_columns, count_noun, format_count, fo
 from pancode.runs.commands.runs import format_runs
 from pancode.sessions import answers
 from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
-from pancode.sessions.commands.line_chat import lost_turn, spent_in_all
+from pancode.sessions.commands.line_chat import format_left, lost_turn, spent_in_all
 from pancode.sessions.commands.terms import format_terms, set_terms
 from pancode.sessions.commands.tmux import list_terminals
 
@@ -28,7 +28,7 @@ _COLUMNS: RowColumns[answers.SessionShape] = {
     **{"SESSION": "session", "STATE": "state", "AGENT": "agent", "NODE": "node"},
     "TURNS": lambda row: sum(one["turns"] for one in row["interactive_runs"]),
     "COST": lambda row: format_usd(row["usage"]["cost_usd"]),
-    "LEFT": lambda row: "-" if row["money"]["left_usd"] is None else format_usd(row["money"]["left_usd"]),
+    "LEFT": lambda row: "-" if row["money"]["left_usd"] is None else format_left(row),
     **{"SINCE": "changed_at", "ABOUT": lambda row: clip_columns(row["title"], TITLE)},
 }
 _TERMINALS: Columns = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pancode.interfaces.http.access.answers import MadeTokenShape
-from pancode.interfaces.http.access.tokens import count_failure, create
+from pancode.interfaces.http.access.tokens import count_failure, create, renew
 from pancode.kernel import visitors
 from pancode.kernel.records import ApiToken
+from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 
@@ -37,15 +38,20 @@ def has_browsers(core: Core) -> bool:
     return any(one.name.startswith(visitors.WEB) and not visitors.is_over(one, now) for one in known)
 
 
-def trade_code(core: Core, text: str) -> MadeTokenShape:
-    """Return the token for a code. Raises AccessError for a code that is unknown, used or expired."""
+def trade_code(core: Core, text: str, visitor: visitors.Visitor) -> MadeTokenShape:
+    """Return the token for a code; the visitor's own, confirmed, if it has one of a browser with the same
+    rights. AccessError for a code that is unknown, used or expired."""
     key = visitors.hash_secret(text)
     with core.lock:
         code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
         if code is None or code.until_ms <= core.ports.clock.boot_ms():
             raise _make_access_error(core, used.get(key))
-        made = create(core, code.wanted, code.by)
-        used[key] = code.wanted.name
+        wanted, known = replace(code.wanted, browser=visitor.browser), visitor.token
+        if known is not None and known.confirmed_ms is not None and set(known.scopes) == set(wanted.scopes):
+            made = renew(core, known, wanted)
+        else:
+            made = create(core, wanted, code.by)
+        used[key] = made["name"]
         for old in list(used)[:-MOST_USED]:
             del used[old]
         return made

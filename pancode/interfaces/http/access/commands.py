@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import click
 from typer import Argument
 
-from pancode.interfaces.cli.parameters import Json, find_user, many, option, parse_duration, verb
+from pancode.interfaces.cli.parameters import Face, Json, find_user, many, option, parse_duration, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, short_time
 from pancode.interfaces.http.access.answers import CREATE_TOKEN, REVOKE_TOKEN, TOKENS, MadeTokenShape
 from pancode.kernel.errors import UsageError
@@ -58,24 +58,21 @@ def tokens(
         none = "no tokens; make one: pancode admin tokens --create NAME --allow read"
         return face.show(answer, lambda: format_rows(answer["tokens"], _COLUMNS, none))
     if revokes:
-        gone = face.post(REVOKE_TOKEN.at(name))
-        text, paused, left = f"{escape_line(name)} is revoked\n", gone["paused"], gone["left"]
-        text += (
-            (f"schedules paused, because the token created them: {escape_line(', '.join(paused))}\n")
-            if paused
-            else ""
-        )
-        text += (
-            (f"still running, started with the token: {', '.join(left)}; to stop: pancode stop RUN\n")
-            if left
-            else ""
-        )
-        return face.show(gone, lambda: text)
+        return revoke_token(face, name)
     lasts = parse_lifetime(expires) if isinstance(expires, str) else expires
     body = {"by": find_user(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
     if scopes:
         body["scopes"] = scopes
     return face.show_result(face.client().post(CREATE_TOKEN, body), _format_token)
+
+
+def revoke_token(face: Face, name: str) -> None:
+    """Revoke a token, or a browser's session, and print what it leaves."""
+    gone = face.post(REVOKE_TOKEN.at(name))
+    text, paused, left = f"{escape_line(name)} is revoked\n", gone["paused"], gone["left"]
+    text += f"paused, because it created them: {escape_line(', '.join(paused))}\n" if paused else ""
+    text += f"still running, started by it: {', '.join(left)}; pancode stop RUN\n" if left else ""
+    face.show(gone, lambda: text)
 
 
 def _format_token(made: MadeTokenShape) -> str:

@@ -22,9 +22,15 @@ DECIDES = Right(AccessScope.ANSWER, Risk.FINAL)
 DISPATCHES = Right(AccessScope.DISPATCH, Risk.SPENDS)
 OPERATES = Right(AccessScope.OPERATE, Risk.ACTS)
 TESTS = Right(AccessScope.OPERATE, Risk.SPENDS)
-LANDS = DROPS = Right(AccessScope.OPERATE, Risk.FINAL)
+LANDS, DROPS = Right(AccessScope.OPERATE, Risk.FINAL), Right(AccessScope.OPERATE, Risk.FINAL)
 BUDGETS = Right(AccessScope.BUDGET, Risk.ACTS)
 SETTLES = Right(AccessScope.BUDGET, Risk.FINAL)
 SEES_ALL = Right(AccessScope.ADMIN, Risk.LOOKS)
 SETS_UP = Right(AccessScope.ADMIN, Risk.ACTS)
 REMOVES = Right(AccessScope.ADMIN, Risk.FINAL)
+
+
+def needs_new_link(right: Right) -> bool:
+    """Whether a browser needs a link of the last hours for it: to land, to decide, and to set up, such as a
+    token that may do the same."""
+    return right is LANDS or right is DECIDES or (right.scope is AccessScope.ADMIN and right is not SEES_ALL)

@@ -26,7 +26,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, TcpAccess, Verb
 from pancode.kernel.errors import UnavailableError, UsageError
 from pancode.kernel.records import ApiToken
-from pancode.kernel.visitors import CODE_MS, AccessScope, NewToken
+from pancode.kernel.visitors import BROWSER_MS, CODE_MS, AccessScope, NewToken, Visitor
 
 TokenName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")]
 Scopes = Annotated[tuple[AccessScope, ...], Field(min_length=1, max_length=6)]
@@ -50,7 +50,7 @@ class WebCodeBody(ActBody):
     """A request for a one-time code: which rights the browser that uses the code gets, and for how long."""
 
     scopes: Scopes = (AccessScope.ADMIN,)
-    lasts_ms: Lasts = 12 * 3_600_000
+    lasts_ms: Lasts = BROWSER_MS
 
 
 class WebSessionBody(Body):
@@ -111,9 +111,9 @@ def _open_loopback(context: ApiContext) -> str:
 
 @Verb("POST /v1/web/session", WebSessionBody, status=201, right=NOTES, over_tcp=TcpAccess.OPEN)
 def _trade_code(context: ApiContext, call: ApiCall) -> MadeTokenShape:
-    """Exchange a code for a token."""
+    """Exchange a code for a token. A browser with a session keeps it, with a new secret."""
     body: WebSessionBody = call.body
-    return trade_code(context.core, body.code)
+    return trade_code(context.core, body.code, call.visitor or Visitor())
 
 
 @Verb("GET /v1/web/session", for_item=True)

@@ -8,12 +8,14 @@ from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import clip_columns, escape_line
 from pancode.kernel.names import not_found
 from pancode.kernel.records import ApiToken, Run, RunState, Workflow, WorkflowState, WorkflowStep
+from pancode.kernel.values import replace
 from pancode.kernel.visitors import (
     PREFIX,
     SECRET_BYTES,
     USED_MS,
     AccessError,
     AccessScope,
+    Browser,
     NewToken,
     check_token,
     find_stale,
@@ -41,6 +43,7 @@ def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None)
     expires = None if wanted.lasts_ms is None else now + wanted.lasts_ms
     scopes = tuple(scope.value for scope in AccessScope if scope in wanted.scopes)
     made = ApiToken(wanted.name, hash_secret(secret), scopes, now, by, expires, item, run)
+    made = _sign_in(made, wanted.browser, now)
     with unit_of_work(core) as work:
         known = rows.read_tokens(work)
         must_be_free(known, made.name, now)
@@ -48,6 +51,29 @@ def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None)
         detail = {"scopes": list(scopes), "expires": format_optional_iso(expires), "item": item, "by": by}
         work.audit("trust", "info", "token made", run, token=made.name, **detail)
     return {**describe_token(made), "token": secret}
+
+
+def renew(core: Core, token: ApiToken, wanted: NewToken) -> MadeTokenShape:
+    """Give a browser's session a new secret and a new expiry. Its name, and so all that it started, stays."""
+    now, secret = core.wall_ms(), PREFIX + core.ports.ids.token(SECRET_BYTES)
+    expires = None if wanted.lasts_ms is None else now + wanted.lasts_ms
+    made = _sign_in(
+        replace(token, digest=hash_secret(secret), expires_ms=expires, used_ms=now), wanted.browser, now
+    )
+    with unit_of_work(core) as work:
+        rows.store_token(work, made, ())
+        work.audit("trust", "info", "browser confirmed", token=made.name, address=made.address)
+    return {**describe_token(made), "token": secret}
+
+
+def _sign_in(token: ApiToken, browser: Browser | None, now_ms: int) -> ApiToken:
+    """Return the token with the browser that now gets it for a code."""
+    if browser is None:
+        return token
+    agent, address = (
+        clip_columns(escape_line(text), MOST_NAMED) for text in (browser.agent, browser.address)
+    )
+    return replace(token, agent=agent, address=address, confirmed_ms=now_ms)
 
 
 def _find_item(core: Core, named: str | None) -> tuple[str | None, str | None]:
@@ -159,4 +185,7 @@ def describe_token(token: ApiToken) -> TokenShape:
         "used_at": format_optional_iso(token.used_ms),
         "item": token.item,
         "run": token.run,
+        "agent": token.agent,
+        "address": token.address,
+        "confirmed_at": format_optional_iso(token.confirmed_ms),
     }

@@ -17,6 +17,7 @@ from pancode.kernel.formatting import (
     draw_glyph,
     escape_line,
     format_count,
+    format_result,
     format_status,
     format_title,
     format_tokens,
@@ -40,7 +41,7 @@ def draw_runs(answers: Json, about: str, moment: PageMoment) -> Page:
     """The newest runs, newest first."""
     rows = tuple(
         _row(
-            run, format_status(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
+            run, format_result(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
             moment.between(run["started_at"], run["finished_at"]), cost_of(run), moment.at(run["created_at"]),
             format_title(run["task"]),
         )

@@ -62,7 +62,7 @@ function choice(item, words, number) {
 }
 
 function show(item) {
-  document.querySelector("h1").textContent = item.kind === "permission" ? `${item.run} asks for a permission` : `${item.run} asks`;
+  document.querySelector("h1").textContent = visible(item.title || item.run);
   tell("");
   part("words").textContent = visible(item.words);
   part("choices").replaceChildren(...item.choices.map((words, i) => choice(item, words, i + 1)));

@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 import { useEffect, useLayoutEffect, useState } from "preact/hooks";
-import { post, session, shareTabs, trade } from "./lib/api.js";
+import { post, session, trade } from "./lib/api.js";
 import * as feed from "./lib/feed.js";
 import * as keys from "./lib/keys.js";
 import { go, html, isInboxEvent, link, useLive, useRoute, useSilence, useSummary } from "./lib/live.js";
@@ -24,9 +24,10 @@ import { Settings } from "./pages/settings.js";
 import { Workflows } from "./pages/workflows.js";
 
 export const PAGES = { now: Now, runs: Runs, inbox: Inbox, chat: Chat, dispatch: Dispatch, workflows: Workflows, projects: Projects, issues: Issues, new: Make, machines: Machines, money: Money, agents: Agents, audit: Audit, settings: Settings, more: More };
+/** The tree's words in an address: the older addresses stay. */
+const OTHER = { status: "now", sessions: "chat", nodes: "machines", budget: "money", config: "settings", workflow: "workflows", project: "projects", issue: "issues" };
 /** The places at the foot of a phone; More has the others. */
 const ON_PHONE = ["now", "inbox", "chat", "runs", "more"];
-let tabs = null;
 
 function App() {
   const [, again] = useState(0);
@@ -34,7 +35,7 @@ function App() {
   useLayoutEffect(() => session.watch(() => again((n) => n + 1)), []);
   useEffect(() => keys.begin(() => setHelp((open) => !open), () => find(Boolean(session.token))), []);
   const where = useRoute();
-  const name = where.parts[0] || "now";
+  const name = OTHER[where.parts[0]] || where.parts[0] || "now";
   useEffect(() => { document.querySelector("#main")?.focus(); }, [location.hash.split("?")[0]]);
   useEffect(() => {
     const failed = ({ reason }) => { if (reason instanceof Error && reason.name !== "AbortError") tell(reason); };
@@ -45,7 +46,7 @@ function App() {
   const Shown = name === "runs" && where.parts[1] ? Run : PAGES[name];
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector("#main")?.focus(); }}>to the content</a>
     <${Top} name=${name} help=${() => setHelp(true)} find=${() => find(true)} />
-    ${Shown ? html`<${Shown} key=${name} parts=${where.parts} query=${where.query} find=${() => find(true)} />` : html`<main id="main" tabindex="-1"><header class="head"><h1>There is no page ${name}</h1></header><p><a href="#/now">Now</a></p></main>`}
+    ${Shown ? html`<${Shown} key=${name} parts=${where.parts} query=${where.query} find=${() => find(true)} />` : html`<${Page} title=${`There is no page ${name}`}><p><a href="#/now">Now</a></p><//>`}
     ${help && html`<${Help} end=${() => setHelp(false)} />`}<${Over} />
     ${finds && html`<${Palette} end=${() => find(false)} acts=${[...Object.entries(KINDS).map(([kind, one]) => [one.title, one.glyph, () => go(["new", kind])]), ["Keys", "more", () => setHelp(true)], ["Log out", "back", logOut]]} />`}`;
 }
@@ -65,7 +66,7 @@ function Top({ name, help, find }) {
     <button type="button" class="desk" onClick=${find}>Find or do <kbd>Ctrl K</kbd></button>
     <a class="btn desk" href="#/dispatch" title="g d" aria-current=${name === "dispatch" ? "page" : undefined}><${Glyph} name="dispatch" />Dispatch</a>
     <nav class="places" aria-label="places">${keys.PLACES.map(([letter, path, words]) => path !== "dispatch" && place(path, words, letter))}${place("more", "More")}</nav>
-    ${fleet.data?.nodes.length ? html`<section class="fleet desk" aria-label="machines">${fleet.data.nodes.slice(0, 12).map((node) => { const known = !silent && heard(node);
+    ${fleet.data?.nodes.length ? html`<section class="fleet desk" aria-label="nodes">${fleet.data.nodes.slice(0, 12).map((node) => { const known = !silent && heard(node);
       return html`<a href=${link(["machines", node.name])}><span class=${`pulse cut ${known ? (node.state === "online" ? "ok" : "warn") : "ghost tone"}`}>${node.name} ${!silent && html`<${Unheard} node=${node} />`}</span><span class="push"><${Slots} slots=${node.slots} known=${known} /></span></a>`; })}</section>` : ""}
     ${trouble?.map((words) => html`<strong class="small warn tone">${words}</strong>`)}
     <div class="foot small quiet stack desk"><p class="heard">${pulse} ${told ? told.fleet : ""}</p><div class="keys"><button type="button" class="bare" onClick=${help}>Keys <kbd>?</kbd></button>
@@ -81,16 +82,16 @@ function More({ find }) {
 
 async function logOut() {
   try { await post("web/session/end"); } catch { /* the session may be gone already, or is left to run out */ }
-  tabs.out();
+  session.drop();
 }
 
 function Login() {
   return html`<main id="main" class="login" tabindex="-1"><header class="head"><h1>PanCode</h1></header>
     ${session.words && html`<${Trouble} problem=${{ message: session.words }} />`}
-    <p>This console opens with a link that can be used once, for a short time. Make a new one on the coordinator's machine:</p>
+    <p>This console opens with a link that can be used once, for a short time; this browser then stays signed in. Make a new one on the coordinator's machine:</p>
     <pre class="well"><code>pancode web</code></pre>
     <p>From another machine, carry the port over in one terminal, and open the link that the other one shows:</p>
-    <pre class="well"><code>ssh -N -L 7433:127.0.0.1:7433 MACHINE${"\n"}ssh MACHINE pancode web --print</code></pre></main>`;
+    <pre class="well"><code>ssh -N -L ${location.port}:127.0.0.1:${location.port} MACHINE${"\n"}ssh MACHINE pancode web --print</code></pre></main>`;
 }
 
 function Help({ end }) {
@@ -102,8 +103,7 @@ function Help({ end }) {
     <button type="button" onClick=${end}>Close</button></section>`;
 }
 
-addEventListener("keydown", (event) => { if (event.key === "Escape") document.activeElement?.blur?.(); });
-tabs = shareTabs();
+addEventListener("keydown", (event) => { if (event.key !== "Escape") return; document.querySelector(".help button")?.click(); document.activeElement?.blur?.(); });
 await trade();
 feed.begin();
 render(html`<${App} />`, document.getElementById("app"));

@@ -17,7 +17,7 @@ from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import AccessError, AccessScope, set_asker
+from pancode.kernel.visitors import AccessError, AccessScope, Visitor, set_asker
 from pancode.landing import queue
 from pancode.landing.judgement import LandingJudge, Repositories
 from pancode.landing.model import (
@@ -305,7 +305,7 @@ def test_a_token_withdraws_a_gate_only_with_the_scope_to_answer() -> None:
     lands = (AccessScope.DISPATCH, AccessScope.OPERATE)
     for scopes, refused in ((lands, True), ((*lands, AccessScope.ANSWER), False)):
         with (
-            set_asker(replace(TOKEN, scopes=scopes)),
+            set_asker(Visitor(replace(TOKEN, scopes=scopes))),
             pytest.raises(AccessError) if refused else nullcontext(),
         ):
             queue.queue_landing(chain.desk.core, run.id, LandWay("ci", without_gates=("test",)))

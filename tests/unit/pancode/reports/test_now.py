@@ -40,6 +40,7 @@ def item(name: str, kind: str, **more: Any) -> Any:
         "yes": [],
         "call": None,
         "whole": "",
+        "title": "mend it",
         "plan": None,
         **more,
     }
@@ -114,7 +115,8 @@ def test_questions_stand_before_approvals_and_those_before_what_is_broken() -> N
         "command": "pancode fleet resume --queue",
     }
     plan = {"task": "#!/bin/sh\n# Drop the old tables\nrm -rf data", "digest": "d"}
-    items = [item("r-1", "dispatch", plan=plan), item("r-2", "call", words="rm -rf build   (rule)")]
+    dispatch = item("r-1", "dispatch", plan=plan, title="Drop the old tables")
+    items = [dispatch, item("r-2", "call", words="rm -rf build   (rule)", title="Tidy")]
     known = {
         "r-2": run("r-2", "running", "Tidy"),
         "r-3": run("r-3", "gate_failed", "# Sort it\nx", outcome="verify_failed"),

@@ -17,13 +17,16 @@ export class Problem extends Error {
 }
 
 export const session = {
-  get token() { return sessionStorage.getItem(KEPT); },
+  get token() { return localStorage.getItem(KEPT); },
   /** `words`: why the session ended, for the login page. */
   words: "",
-  keep(token) { sessionStorage.setItem(KEPT, token); this.words = ""; tell(); },
-  drop(words) { sessionStorage.removeItem(KEPT); this.words = words || ""; tell(); },
+  keep(token) { localStorage.setItem(KEPT, token); this.words = ""; tell(); },
+  drop(words) { localStorage.removeItem(KEPT); this.words = words || ""; tell(); },
   watch(fn) { told.add(fn); return () => told.delete(fn); },
 };
+
+/** The refusals that end the session; a link that cannot be used does not. */
+const ENDED = { no_token: 1, unknown_token: 1, expired_token: 1 };
 
 function tell() { for (const fn of [...told]) fn(); }
 
@@ -32,8 +35,8 @@ const GONE = { code: "gone", message: "the coordinator does not answer", why: "t
 
 /** One request; the raw answer. Problem for every refusal, and where nobody answers. */
 export async function ask(path, { method = "GET", body, signal, headers = {} } = {}) {
-  const sent = { ...headers };
-  if (session.token && !sent.Authorization) sent.Authorization = `Bearer ${session.token}`;
+  const sent = { ...headers }, { token } = session;
+  if (token && !sent.Authorization) sent.Authorization = `Bearer ${token}`;
   if (body !== undefined) sent["Content-Type"] = "application/json";
   let answer;
   try {
@@ -45,7 +48,7 @@ export async function ask(path, { method = "GET", body, signal, headers = {} } =
   }
   if (answer.ok) return answer;
   const problem = await problemOf(answer);
-  if (answer.status === 401 && session.token && !headers.Authorization) session.drop(problem.message);
+  if (answer.status === 401 && problem.code in ENDED && token === session.token && !headers.Authorization) session.drop(problem.message);
   throw problem;
 }
 
@@ -81,14 +84,7 @@ export async function trade() {
   }
 }
 
-/** A new tab asks the other tabs of this very origin for their session. */
-export function shareTabs() {
-  const line = new BroadcastChannel("pancode");
-  line.onmessage = ({ data }) => {
-    if (data === "ask" && session.token) line.postMessage({ token: session.token });
-    if (data?.token && !session.token) session.keep(data.token);
-    if (data === "out" && session.token) session.drop("You have logged out in another tab.");
-  };
-  if (!session.token) line.postMessage("ask");
-  return { out: () => { line.postMessage("out"); session.drop(); } };
-}
+/** All tabs of this very origin have one session: what one tab changes, the others follow. */
+addEventListener("storage", ({ key, newValue }) => {
+  if (key === KEPT) { session.words = newValue ? "" : "You have logged out in another tab."; tell(); }
+});

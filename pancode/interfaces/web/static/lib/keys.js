@@ -3,9 +3,10 @@
 import { go } from "./live.js";
 import { askWhy } from "./parts.js";
 
+/** A letter, the address, the name, and the tree's other words for it. */
 export const PLACES = [
-  ["n", "now", "Now"], ["i", "inbox", "Inbox"], ["c", "chat", "Chat"], ["r", "runs", "Runs"], ["d", "dispatch", "Dispatch"], ["w", "workflows", "Workflows"], ["p", "projects", "Projects"], ["o", "issues", "Issues"],
-  ["m", "machines", "Machines"], ["b", "money", "Money"], ["a", "agents", "Agents"], ["u", "audit", "Audit"], ["s", "settings", "Settings"],
+  ["n", "now", "Now", "status"], ["i", "inbox", "Inbox"], ["c", "chat", "Chat", "sessions"], ["r", "runs", "Runs"], ["d", "dispatch", "Dispatch"], ["w", "workflows", "Workflows"], ["p", "projects", "Projects"], ["o", "issues", "Issues"],
+  ["m", "machines", "Nodes", "machines"], ["b", "money", "Budget", "money cost"], ["a", "agents", "Agents"], ["u", "audit", "Audit"], ["s", "settings", "Settings", "config"],
 ];
 const own = new Set();
 let before = 0;

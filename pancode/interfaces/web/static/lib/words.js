@@ -27,8 +27,9 @@ export function when(at) {
 /** `unknown`: how many runs have a cost that nobody knows. A sum of nothing else is unknown, too. */
 export function usd(text, unknown = 0) {
   if (text === null || text === undefined || (unknown && Number(text) === 0)) return "unknown";
-  const value = Number(text);
-  return `$${value !== 0 && Math.abs(value) < 0.1 ? value.toFixed(4) : value.toFixed(2)}`;
+  const value = Math.abs(text), sign = text < 0 ? "-" : "";
+  if (value && value < 0.0001) return `${sign}<$0.0001`;
+  return `${sign}$${value < 1 ? value.toFixed(4).replace(/0{1,2}$/, "") : value.toFixed(2)}`;
 }
 
 export function many(count) {
@@ -76,7 +77,7 @@ export const unheard = (run) => Date.parse(/^unknown since (\S+): /.exec(run.not
 /** What makes the state so, where that needs a word. */
 export function reasonOf(run) {
   const state = stateOf(run);
-  if (state === "unknown") return unheard(run) ? `${run.node || "its machine"} not heard for ${span(Date.now() - unheard(run))}` : run.notes.find((note) => note.startsWith("unknown since"));
+  if (state === "unknown") return unheard(run) ? `${run.node || "its node"} not heard for ${span(Date.now() - unheard(run))}` : run.notes.find((note) => note.startsWith("unknown since"));
   if (state === "conflict") return (run.landing.why || "").replace(/^.*?conflict: /, "");
   if (run.verification?.state === "unverified" && state === "to_land") return "no gate";
   const said = run.reason.replace(/^(it asks:|gate) /, "");

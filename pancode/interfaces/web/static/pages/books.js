@@ -7,7 +7,7 @@ import { Act, asked, Badge, Bar, Glyph, Page, Panel, RunLink, tell, Unpriced, Wa
 import { counted, look, many, usd } from "../lib/words.js";
 
 const BY = ["agent", "model", "node", "repository", "runtime", "outcome"];
-const STACKS = { agent: "agent", model: "model", node: "machine" };
+const STACKS = { agent: "agent", model: "model", node: "node" };
 const PERIODS = [[7, "7 days"], [14, "14 days"], [30, "30 days"]];
 const DAY_MS = 86400000;
 const moves = (event) => ["run.ended", "budget.alert", "run.queued"].includes(event.kind);
@@ -15,7 +15,7 @@ const moves = (event) => ["run.ended", "budget.alert", "run.queued"].includes(ev
 export function Money() {
   const live = useLive("budget", { all: 1 }, moves);
   const budget = live.data;
-  return html`<${Page} title="Money" lives=${[live]}>${budget && html`<${Sums} budget=${budget} />
+  return html`<${Page} title="Budget" lives=${[live]}>${budget && html`<${Sums} budget=${budget} />
     ${budget.notes.map((note) => html`<${Warning}>${note}<//>`)}
     <${Spent} /><${Ceilings} scopes=${budget.scopes} again=${live.again} />`}<${Costs} /><//>`;
 }
@@ -73,7 +73,7 @@ const disputed = (of) => Number(of.disputed_usd) ? html`<span class="warn tone">
 const kindOf = (scope) => (scope.startsWith("day:") ? "day" : scope.replace(/^(week|month):.*/, "$1"));
 const SETS = /^(day|week|month|node|agent|repo|session)\b/;
 const WORDS = { day: "all work today", week: "all work this week", month: "all work this month" };
-const wordsOf = (scope) => WORDS[kindOf(scope)] || scope.replace(/^node:/, "machine ").replace(/^repo:/, "repository ").replace(":", " ");
+const wordsOf = (scope) => WORDS[kindOf(scope)] || scope.replace(/^node:/, "node ").replace(/^repo:/, "repository ").replace(":", " ");
 
 /** Each ceiling in one row; what has none is folded, and work that ends by itself is no ceiling. */
 function Ceilings({ scopes, again }) {
@@ -102,7 +102,7 @@ function ScopeTable({ scopes, again, none }) {
       <td class="n">${usd(scope.spent_usd)}</td><td class="n">${usd(scope.held_usd)}</td><td class="n">${capped ? usd(scope.ceiling_usd) : "none"}</td><td class=${`n tone ${scope.over ? "bad" : ""}`}>${capped ? usd(scope.remaining_usd) : "–"}</td>
       <td><span class="keys end">${SETS.test(name) && html`<button type="button" class="bare" aria-label=${`${capped ? "Change" : "Set"} the ceiling of ${words}`} onClick=${() => ceiling(name, scope.ceiling_usd || "", again)}>${capped ? "Change" : "Set"}</button>${capped && scope.origin !== "built-in" && html`<${Act} label="Unset" kind="bare" path="budget/ceiling/unset" body=${{ scope: name }} sure=${`Take the ceiling of ${words} away?`} done=${again} />`}`}</span></td></tr>`;
   };
-  return html`<div class="wide" tabindex="0" role="region" aria-label="ceilings"><table><thead><tr><th scope="col">scope</th><th scope="col" class="share desk"><span class="sr">how much is used</span></th>${["spent", "held", "ceiling", "left"].map((one) => html`<th scope="col" class="n">${one}</th>`)}<th scope="col"><span class="sr">acts</span></th></tr></thead><tbody>${scopes.map(row)}</tbody></table></div>`;
+  return html`<div class="wide" tabindex="0" role="region" aria-label="ceilings, as a table"><table><thead><tr><th scope="col">scope</th><th scope="col" class="share desk"><span class="sr">how much is used</span></th>${["spent", "held", "ceiling", "left"].map((one) => html`<th scope="col" class="n">${one}</th>`)}<th scope="col"><span class="sr">acts</span></th></tr></thead><tbody>${scopes.map(row)}</tbody></table></div>`;
 }
 
 function Costs() {

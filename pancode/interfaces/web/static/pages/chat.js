@@ -28,7 +28,7 @@ function Sessions({ list, here }) {
   const sessions = list.data?.sessions || [];
   if (list.data && !sessions.length) return html`<${Empty} title="No session yet">Begin one here, or with <code>pancode chat</code>.<//>`;
   return html`<ul>${sessions.map((one) => html`<${Row} key=${one.session} word=${wordOf(one)} marked=${one.session === here || undefined} href=${link(["chat", one.session])} title=${one.title} why=${`run:${one.run}`}
-    facts=${html`<span>${one.agent}</span><span>${one.node || "no machine yet"}</span>${cost(one.usage)}<${Ago} at=${one.changed_at} />`} />`)}</ul>`;
+    facts=${html`<span>${one.agent}</span><span>${one.node || "no node yet"}</span>${cost(one.usage)}<${Ago} at=${one.changed_at} />`} />`)}</ul>`;
 }
 
 const FIRST = { task: "", cwd: "", agent: "", runtime: "", node: "", mode: "", safety: "", preset: "", model: "", budget: "" };
@@ -111,7 +111,7 @@ function Acts({ shape, can }) {
 
 function About({ shape, children }) {
   const { ceiling_usd: ceiling, left_usd: left, sitting_usd: cap } = shape.money, last = shape.turn;
-  return html`<${Panel} title="This session"><div class="pad stack"><dl class="pairs">${fact("with", [shape.agent, shape.runtime, shape.model].filter(Boolean).join(" / "))}${fact("machine", shape.node || "none yet")}
+  return html`<${Panel} title="This session"><div class="pad stack"><dl class="pairs">${fact("with", [shape.agent, shape.runtime, shape.model].filter(Boolean).join(" / "))}${fact("node", shape.node || "none yet")}
     ${fact("mode, safety", `${shape.mode}, ${shape.safety}`)}${fact("project", shape.project)}${fact("begun", html`${shape.created_by} <${When} at=${shape.created_at} />`)}${fact("turns", shape.interactive_runs.reduce((sum, one) => sum + one.turns, 0))}
     ${fact("cost", html`${cost(shape.usage)}${shape.usage.disputed_usd ? `, ${usd(shape.usage.disputed_usd)} disputed` : ""}`)}${fact("tokens", many(tokens(shape.usage)))}${last?.tokens && fact("last turn", `${last.cost_usd === null ? "cost unknown" : usd(last.cost_usd)}, ${many(last.tokens)} tokens`)}
     ${ceiling && fact("left", shape.usage.cost_usd === null ? html`<span class="ghost tone">unknown, at most ${usd(left)} of ${usd(ceiling)}</span>` : `${usd(left)} of ${usd(ceiling)}`)}${cap && fact("an interactive run", `at most ${usd(cap)}`)}</dl>${ceiling && shape.usage.cost_usd !== null && html`<${Bar} used=${ceiling - left} most=${ceiling} label=${`${usd(left)} of ${usd(ceiling)} left`} />`}
@@ -140,7 +140,7 @@ function Terms({ shape, can }) {
   const put = (name) => (event) => keep({ ...form, [name]: event.target.value });
   const change = said(form, held);
   const other = shape.next && Object.entries(TERMS).filter(([name]) => (shape.next[name] || "") !== (shape[name] || "")).map(([name, words]) => `${words} ${shape.next[name] || "as set"}`).join(", ");
-  return html`${other && html`<p class="small warn tone" role="status"><${Glyph} name="waiting" tone="warn" /> With your next message: ${other}. ${shape.next.memory ? "Memory and files stay." : "Files stay. Its model is on another machine: it is told what was said, instead of its memory."}</p>`}
+  return html`${other && html`<p class="small warn tone" role="status"><${Glyph} name="waiting" tone="warn" /> With your next message: ${other}. ${shape.next.memory ? "Memory and files stay." : "Files stay. Its model is on another node: it is told what was said, instead of its memory."}</p>`}
     ${can("dispatch") && html`<div class="choices"><${Choice} name="mode" list="modes#talk" form=${shown} put=${put} none="" /><${Choice} name="safety" list="safety#talk" form=${shown} put=${put} none="" /><${Model} form=${shown} put=${put} none="its own" /><${Choice} name="reasoning" words="effort" names=${EFFORTS} form=${shown} put=${put} />
       ${shape.runtime.startsWith("acp:") && html`<label class="field">its program's mode <input value=${shown.program_mode} onInput=${put("program_mode")} /></label>`}</div>
       ${Object.keys(change).length ? html`<p><${Act} label="Change from my next message on" path=${at("sessions", shape.run, "terms")} body=${change} ask=${withYes} done=${() => keep({})} /></p>` : ""}`}`;
@@ -196,7 +196,7 @@ function Asks({ shape, can }) {
   const allow = () => act("approve", yesTo(asks, "once"), "you allowed it once"), deny = () => act("deny", { call }, "you denied it");
   const answer = (given) => act("answer", { text: given }, `you answered ${given}`);
   useEffect(() => (may && !question ? addKeys({ y: ["allow it once", allow], x: ["deny it", deny] }) : undefined));
-  return html`<${Panel} title=${`${shape.agent} asks ${question ? "you" : "for a yes"}`} tone="warn"><div class="pad stack" role="alert">${question ? html`<${Prose} text=${asks.words} />` : html`<pre class="well words" tabindex="0">${asks.words}</pre>`}
+  return html`<${Panel} title=${`${shape.agent} ${question ? "asks you" : "needs your approval"}`} tone="warn"><div class="pad stack" role="alert">${question ? html`<${Prose} text=${asks.words} />` : html`<pre class="well words" tabindex="0">${asks.words}</pre>`}
     ${!may ? html`<${MayNot} what="answer" />` : question ? html`<p class="keys">${asks.choices.map((one, i) => html`<button type="button" disabled=${busy} onClick=${() => answer(String(i + 1))}>${i + 1}: ${one}</button>`)}</p>
       <form class="keys" onSubmit=${(event) => { event.preventDefault(); answer(text); }}><label class="field">Your answer <input required value=${text} onInput=${(event) => put(event.target.value)} /></label><button type="submit" class="main" disabled=${busy}>Answer</button></form>`
     : html`<div class="keys"><button type="button" class="main" disabled=${busy} onClick=${allow}>Allow once <kbd class="desk">y</kbd></button><button type="button" disabled=${busy} onClick=${deny}>Deny <kbd class="desk">x</kbd></button><button type="button" class="bare" onClick=${() => askWhy(`run:${asks.run}`)}>Why does it ask</button></div>`}</div><//>`;

@@ -16,9 +16,9 @@ export function Machines({ parts }) { return parts[1] ? html`<${OneMachine} key=
 function MachineList() {
   const live = useLive("fleet", undefined, moves);
   const told = live.data?.coordinator;
-  return html`<${Page} title="Machines" lives=${[live]}>${told && html`<p class="facts"><span>fleet ${told.fleet}</span><span>coordinator ${told.version}</span><span>since <${When} at=${told.started_at} /></span></p>
+  return html`<${Page} title="Nodes" lives=${[live]}>${told && html`<p class="facts"><span>fleet ${told.fleet}</span><span>coordinator ${told.version}</span><span>since <${When} at=${told.started_at} /></span></p>
     ${told.after_reboot && html`<p class="quiet">${told.after_reboot}</p>`}`}
-    <div class="panel">${live.data && !live.data.nodes.length ? html`<${Empty} title="No machine yet"><code>pancode node add gpubox</code><//>` : html`<ul>${(live.data?.nodes || []).map((node) => html`<${Row} key=${node.name} word=${node.state} href=${link(["machines", node.name])} title=${node.name} why=${`node:${whyNode(node)}`}
+    <div class="panel">${live.data && !live.data.nodes.length ? html`<${Empty} title="No node yet"><code>pancode node add gpubox</code><//>` : html`<ul>${(live.data?.nodes || []).map((node) => html`<${Row} key=${node.name} word=${node.state} href=${link(["machines", node.name])} title=${node.name} why=${`node:${whyNode(node)}`}
       facts=${html`${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots` : "slots unknown"}</span><span>disk ${disk(node)}</span>${node.gpus.length > 0 && html`<span>${counted(node.gpus.length, "GPU")}</span>`}<span>${node.isolation || "isolation unknown"}</span><span class="desk">${node.version || "version unknown"}</span>
         <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Breakers} /><${Disks} /><//>`;
 }
@@ -48,7 +48,7 @@ function OneMachine({ name }) {
   const models = useLive("models", { node: name }, () => false);
   const node = live.data;
   const facts = node?.facts;
-  return html`<${Page} title=${`Machine ${name}`} lives=${[live]} actions=${node && html`<${Why} what=${`node:${whyNode(node)}`} /><a class="btn" href=${link(["runs"], { node: name })}>Its runs</a><${Keys} node=${node} again=${live.again} />`}>${node && html`<p class="facts"><${Badge} word=${node.state} />${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots taken` : "slots unknown"}</span></p>
+  return html`<${Page} title=${`Node ${name}`} lives=${[live]} actions=${node && html`<${Why} what=${`node:${whyNode(node)}`} /><a class="btn" href=${link(["runs"], { node: name })}>Its runs</a><${Keys} node=${node} again=${live.again} />`}>${node && html`<p class="facts"><${Badge} word=${node.state} />${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots taken` : "slots unknown"}</span></p>
     <${Problems} node=${node} />
     <div class="two half"><${Panel} title="Facts">${!facts && html`<p class="pad small ghost tone">It was not heard yet: nothing is known.</p>`}<dl class="pairs pad">
       ${fact("host", facts?.hostname)}${fact("system", facts && `${facts.os}, ${facts.arch}`)}${fact("processors", facts?.cpus)}${fact("memory", facts && (facts.memory_free ? `${bytes(facts.memory_free)} of ${bytes(facts.memory)} free` : bytes(facts.memory)))}${fact("load", facts && loadOf(node))}${fact("disk", disk(node))}${node.gpus.map((one) => fact(`GPU ${one.index}`, gpuOf(one)))}
@@ -94,7 +94,7 @@ function AgentList() {
   const workers = useLive("workers", undefined, (event) => /run.(ended|placed|queued)/.test(event.kind));
   return html`<${Page} title="Agents" lives=${[agents, workers]}><ul class="panel">${(agents.data?.agents || []).map((agent) => html`<${Row} key=${agent.name} word=${agent.enabled ? agent.role : "off"} of=${agent.enabled ? "ok" : "wait"} href=${link(["agents", agent.name])} title=${agent.name} why=${`agent:${whyAgent(agent)}`}
       facts=${html`<span>${agent.description}</span><span>${agent.tier}</span>${agent.runtime && html`<span>${agent.runtime}</span>`}${agent.model && html`<span>${agent.model}</span>`}`} />`)}</ul>
-    <${Panel} title="Workers">${!workers.data?.workers.length ? html`<${Empty} title="Nobody has worked yet" />` : html`<ul>${workers.data.workers.map((one) => html`<${Row} key=${`${one.agent}${one.runtime}${one.node}`} word=${one.now.length ? "running" : "waiting"} title=${`${one.agent} on ${one.runtime}, ${one.node || "no machine"}`}
+    <${Panel} title="Workers">${!workers.data?.workers.length ? html`<${Empty} title="Nobody has worked yet" />` : html`<ul>${workers.data.workers.map((one) => html`<${Row} key=${`${one.agent}${one.runtime}${one.node}`} word=${one.now.length ? "running" : "waiting"} title=${`${one.agent} on ${one.runtime}, ${one.node || "no node"}`}
       facts=${html`<span>${one.done} of ${one.runs} done</span><span>${usd(one.usd)}</span><span>${one.minutes} min</span>`} keys=${html`<${Why} what=${one.now.length ? `run:${one.now[0].run}` : `worker:${one.agent} on ${one.runtime} has no run now; of its last ${one.runs} runs ${one.done} were done.`} />`}>
       ${one.now.map((run) => html`<p class="small cut"><${Badge} word=${run.stage} /> <${RunLink} run=${run.run} /> <span class="quiet">${run.task.slice(0, 80)}</span></p>`)}<//>`)}</ul>`}<//>
     <${Records} /><//>`;

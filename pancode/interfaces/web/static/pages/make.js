@@ -44,7 +44,7 @@ export const KINDS = {
   batch: { ...flows, title: "New batch", glyph: "runs", first: ["tasks", "cwd", ...WORK], send: batch, named: inSteps,
     shape: (known) => flowShape(known, { tasks: lines("Each line is a task.") }, ["tasks"], "Many tasks at once, each in a run of its own.") },
   race: { ...flows, title: "New race", glyph: "flag", first: ["task", "cwd", "apart", "lanes", "best_of", "race.by", "race.score", "verify", "budget"], send: race, named: inSteps,
-    shape: (known) => flowShape(known, { task: text(""), apart: text("What sets those who race apart.", { enum: WORK.slice(0, 4), default: "agent" }), lanes: lines("Those who race: two agents or more, or models, runtimes, machines."),
+    shape: (known) => flowShape(known, { task: text(""), apart: text("What sets those who race apart.", { enum: WORK.slice(0, 4), default: "agent" }), lanes: lines("Those who race: two agents or more, or models, runtimes, nodes."),
       best_of: { type: "integer", default: 2, description: "Without anybody named: the same one this often." }, race: known.WorkflowBody.properties.race }, ["task"], "One task for several; the best result wins.") },
 };
 

@@ -61,7 +61,7 @@ function Working({ run, tail }) {
   const runs = run.started_at && run.stage !== "waiting", minutes = runs && !unheard(run) ? (now - Date.parse(run.started_at)) / 60000 : 0;
   const spent = Number(run.usage.cost_usd), rate = spent && minutes > 0.05 ? ` (${usd(spent / minutes)} a minute)` : "";
   return html`<${Row} kind="order" word=${stateOf(run)} href=${link(["runs", run.run])} title=${title(run)} why=${`run:${run.run}`}
-    facts=${html`<span>${run.node || "no machine yet"}</span><span class="desk">${run.run}</span><span class="desk">${run.agent} / ${run.runtime}${run.model ? ` / ${run.model}` : ""}</span>
+    facts=${html`<span>${run.node || "no node yet"}</span><span class="desk">${run.run}</span><span class="desk">${run.agent} / ${run.runtime}${run.model ? ` / ${run.model}` : ""}</span>
       <span>${runs ? took(run, now) : `waits ${span(now - Date.parse(run.created_at))}`}</span>
       ${runs ? html`<span class="desk">${many(tokens(run.usage))} tokens</span><span><${Cost} run=${run} />${rate}${run.limit_usd ? ` of ${usd(run.limit_usd)}` : ""}</span>` : html`<span class="warn tone">${run.reason}</span>`}
       ${run.workflow && html`<a class="desk" href=${link(["workflows", run.workflow])}>${run.workflow}</a>`}`}

@@ -34,7 +34,7 @@ function Project({ one, again }) {
 
 const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 const stateOf = (one) => (one.agent ? "running" : one.outcome || "new");
-const whySpace = (one) => [`${one.workspace} is ${one.branch} of ${one.project}, made by ${one.created_by}`, one.agent ? `${one.agent} works there on ${one.at_node || "no machine yet"}` : "nobody works there", ...(one.files.length ? [`not landed: ${one.files.join(", ")}`] : [])].join("\n");
+const whySpace = (one) => [`${one.workspace} is ${one.branch} of ${one.project}, made by ${one.created_by}`, one.agent ? `${one.agent} works there on ${one.at_node || "no node yet"}` : "nobody works there", ...(one.files.length ? [`not landed: ${one.files.join(", ")}`] : [])].join("\n");
 
 function Keys({ one, again, kind = "" }) {
   return html`<a class=${`btn ${kind}`} href=${link(["dispatch"], { workspace: one.workspace })}>Start an agent</a><button type="button" onClick=${() => remove(one, again)}>Remove</button>`;
@@ -58,8 +58,8 @@ function OneWorkspace({ name }) {
   const repair = at("workspaces", name, "repair");
   return html`<${Page} title=${`Workspace ${name}`} lives=${[live]} actions=${one && html`<${Keys} kind="main" one=${one} again=${() => go(["projects"])} />`}>${one && html`
     ${one.problems.map((problem) => html`<${Warning}>${problem.what}${problem.does && html`<p class="small">A repair: ${problem.does}</p>`}<//>`)}
-    <${Panel} title="What it is"><dl class="pairs pad">${fact("branch", one.branch)}${fact("repository", one.project)}${fact("machine", one.node || "any")}${fact("works there", one.agent)}${fact("last on", one.at_node)}${fact("made", html`<${When} at=${one.created_at} /> by ${one.created_by}`)}${fact("plan", one.files.find((file) => file === `docs/${one.workspace}-plan.md`))}${fact("not landed", [...one.files, ...(one.dirty === null ? ["what is changed there now"] : [])].join(", "))}${fact("size there", one.size === null ? null : bytes(one.size))}</dl>
+    <${Panel} title="What it is"><dl class="pairs pad">${fact("branch", one.branch)}${fact("repository", one.project)}${fact("node", one.node || "any")}${fact("works there", one.agent)}${fact("last on", one.at_node)}${fact("made", html`<${When} at=${one.created_at} /> by ${one.created_by}`)}${fact("plan", one.files.find((file) => file === `docs/${one.workspace}-plan.md`))}${fact("not landed", [...one.files, ...(one.dirty === null ? ["what is changed there now"] : [])].join(", "))}${fact("size there", one.size === null ? null : bytes(one.size))}</dl>
       ${one.last && html`<p class="keys pad"><a class="btn" href=${link(["runs", one.last, "diff"])}>Look at the change</a></p>`}<//>
     <${Panel} title="Runs" count=${one.runs.length}>${!one.runs.length ? html`<${Empty} title="Nobody has worked here yet" />` : html`<ul>${[...one.runs].reverse().map((run) => html`<${Row} key=${run.run} word=${run.landed ? "landed" : run.outcome} href=${link(["runs", run.run])} title=${title(run)} why=${`run:${run.run}`} facts=${html`<span>${run.run}</span>`} keys=${run.talk && html`<a class="btn" href=${link(["chat", run.talk])}>Talk</a>`} />`)}</ul>`}<//>
-    <details class="panel" open=${one.problems.length > 0}><summary class="pad small quiet">Repair: as its problems say, or where its repository and its machine are now</summary><${Form} of="workspaces/{workspace}/repair" path=${repair} verb="Repair" first=${["repository", "node"]} done=${() => { tell(`${name} is repaired`); live.again(); }} /></details>`}<//>`;
+    <details class="panel" open=${one.problems.length > 0}><summary class="pad small quiet">Repair: as its problems say, or where its repository and its node are now</summary><${Form} of="workspaces/{workspace}/repair" path=${repair} verb="Repair" first=${["repository", "node"]} done=${() => { tell(`${name} is repaired`); live.again(); }} /></details>`}<//>`;
 }

@@ -18,7 +18,7 @@ const Proof = later(() => import("./runproof.js").then((module) => module.Proof)
 
 /** How a tab's title begins, by the tone of the state. */
 const MARKS = { ok: "✓", live: "▶", wait: "…", warn: "?", bad: "✕", ghost: "?" };
-export const PARTS = { "": ["Story", Story], log: ["Log", Log], diff: ["Change", Change], gates: ["Gates", Gates], receipt: ["Receipt", Proof], cost: ["Cost", Costs] };
+export const PARTS = { "": ["Timeline", Story], log: ["Log", Log], diff: ["Change", Change], gates: ["Gates", Gates], receipt: ["Receipt", Proof], cost: ["Cost", Costs] };
 
 export function Run({ parts, query }) {
   const [, id, part = ""] = parts;
@@ -28,7 +28,7 @@ export function Run({ parts, query }) {
   const now = useNow(), reason = run && !run.inbox && reasonOf(run);
   const [, shown] = PARTS[part] || PARTS[""];
   return html`<${Page} title=${run ? title(run) : "Run"} id=${id} tone=${run && look(stateOf(run))[0]} tab=${run && `${MARKS[look(stateOf(run))[0]]} ${title(run)} · ${id}`} lives=${[live, why]} actions=${run && html`<${Acts} run=${run} part=${part} />`}>
-    ${run && html`<p class="facts"><${State} run=${run} />${reason && html`<span class=${stateOf(run) === "unknown" ? "ghost tone" : ""}>${reason}</span>`}<span>${run.node || "no machine yet"}</span><span>${run.agent} / ${run.runtime}${run.model ? ` / ${run.model}` : ""}</span>
+    ${run && html`<p class="facts"><${State} run=${run} />${reason && html`<span class=${stateOf(run) === "unknown" ? "ghost tone" : ""}>${reason}</span>`}<span>${run.node || "no node yet"}</span><span>${run.agent} / ${run.runtime}${run.model ? ` / ${run.model}` : ""}</span>
       <span>${took(run, now)}</span><span>cost <${Cost} run=${run} /></span>${run.workflow && html`<a href=${link(["workflows", run.workflow])}>workflow ${run.workflow}${run.step ? `, step ${run.step}` : ""}</a>`}${run.notes.filter((note) => note !== reason && !(unheard(run) && note.startsWith("unknown"))).map((note) => html`<span class=${note.startsWith("unknown") ? "ghost tone" : ""}>${note}</span>`)}</p>
     ${run.task.trim() !== title(run) && html`<p class="words task panel pad" tabindex="0" aria-label="task">${run.task}</p>`}
     ${run.inbox && html`<${Asks} run=${run} />`}

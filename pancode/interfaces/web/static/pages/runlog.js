@@ -19,12 +19,12 @@ const TAIL = 1 << 20;
 const PHASES = { setup: "set-up", out: "agent", err: "agent, errors", "gates.log": "gates", answer: "answer", score: "score" };
 const NUMBER = 7, LONGEST = 20000, SHOWN_STEPS = 300;
 
-/** Lines as they arrive: {lines, styles, end, open}; `before`: bytes of the log before them, read only if `whole`; `first`: the number of lines in those bytes. */
+/** Lines as they arrive: {lines, styles, end, open}; `before`: bytes of the log before them, read only if `whole`; `first`: the number of lines in those bytes; `plus`: a sign where nobody has counted them. */
 function useLog(run, stream, attempt, whole) {
   const [, draw] = useState(0);
   const held = useRef(null);
   const key = `${run}/${stream}/${attempt}/${whole}`;
-  if (held.current?.key !== key) held.current = { key, before: 0, first: 0, lines: [], styles: [], rest: "", restStyle: undefined, attempts: [], steps: [], calls: new Map() };
+  if (held.current?.key !== key) held.current = { key, before: 0, first: 0, plus: "", lines: [], styles: [], rest: "", restStyle: undefined, attempts: [], steps: [], calls: new Map() };
   useEffect(() => {
     const log = held.current;
     const stop = new AbortController();
@@ -45,7 +45,8 @@ function useLog(run, stream, attempt, whole) {
             place.last = undefined;
             if (log.before) { // the cut first line is left out
               came = came.slice(came.indexOf("\n") + 1);
-              log.first = Number(answer.headers.get("Pancode-Lines-Before") || 0) + 1;
+              const lines = answer.headers.get("Pancode-Lines-Before") || 0;
+              if (lines === "unknown") log.plus = "+"; else log.first = Number(lines) + 1;
             }
           }
           take(log, came);
@@ -138,13 +139,13 @@ export function Log({ run, query, stream: fixed, title, errs }) {
   }, [log.state, log.key]);
   const names = [...new Set(Object.values(streams.data?.streams || {}).flat().concat("out"))];
   const to = (line) => link(["runs", run.run, fixed ? "gates" : "log"], { line: log.first + line + 1, stream: stream === "out" || fixed ? undefined : stream, attempt });
-  const row = (i) => html`<a class="no" href=${to(i)}>${log.first + i + 1}</a><code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
+  const row = (i) => html`<a class="no" href=${to(i)}>${log.plus}${log.first + i + 1}</a><code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
   return html`<section class="panel" aria-label="output"><div class="cap small">${title && html`<h2>${title}</h2>`}
     ${!fixed && html`<label class="desk">of <select aria-label="phase" value=${stream} onChange=${(event) => setStream(event.target.value)}>${names.map((name) => html`<option value=${name}>${PHASES[name] || name}</option>`)}</select></label>
     <label class="desk">attempt <select value=${attempt} onChange=${(event) => setAttempt(event.target.value)}><option value="">last</option>${Object.keys(streams.data?.streams || {}).map((name) => html`<option value=${name}>${name}</option>`)}</select></label>`}
     <input type="search" aria-label="search" placeholder="search, then n and N" data-search ref=${field} value=${sought} onInput=${(event) => seek(event.target.value)} onKeyDown=${(event) => { if (event.key === "Enter") { event.preventDefault(); step(event.shiftKey ? -1 : 1); } if (event.key === "Escape") field.current.blur(); }} />
     ${sought && html`<span role="status">${hits.length ? `${hit + 1} of ${hits.length}` : "no hit"}</span>`}
-    ${wrong >= 0 && html`<button type="button" class="bare bad tone" onClick=${toWrong}>first error: line ${log.first + wrong + 1}</button>`}
+    ${wrong >= 0 && html`<button type="button" class="bare bad tone" onClick=${toWrong}>first error: line ${log.plus}${log.first + wrong + 1}</button>`}
     <label class="keys"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> follow</label>
     ${calls && html`<label class="keys"><input type="checkbox" checked=${byStep} onChange=${(event) => { setFlat(!event.target.checked); setRaw(false); seek(""); }} /> by call</label>`}
     <label class="keys"><input type="checkbox" checked=${wrap} onChange=${(event) => setWrap(event.target.checked)} /> wrap</label>

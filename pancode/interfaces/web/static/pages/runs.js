@@ -23,7 +23,7 @@ const VIEWS = {
 const lasted = (run) => (run.started_at ? (run.finished_at ? Date.parse(run.finished_at) : Date.now()) - Date.parse(run.started_at) : -1);
 /** Columns: heading, what is compared, whether it is a number. */
 const COLUMNS = {
-  state: ["State", stateOf], task: ["Task", title], machine: ["Machine", (run) => run.node || ""], agent: ["Agent", (run) => run.agent],
+  state: ["State", stateOf], task: ["Task", title], machine: ["Node", (run) => run.node || ""], agent: ["Agent", (run) => run.agent],
   took: ["Took", lasted, true], cost: ["Cost", (run) => Number(run.usage.cost_usd ?? -1), true], at: ["At", (run) => run.created_at, true],
 };
 
@@ -74,7 +74,7 @@ function sorted(rows, sort) {
 }
 
 /** Columns in which many rows are alike, and what the heading before such rows says. */
-const GROUPS = { at: (run) => new Date(run.created_at).toDateString(), state: (run) => plain(stateOf(run)), machine: (run) => run.node || "no machine", agent: (run) => run.agent };
+const GROUPS = { at: (run) => new Date(run.created_at).toDateString(), state: (run) => plain(stateOf(run)), machine: (run) => run.node || "no node", agent: (run) => run.agent };
 
 /** The sorted rows with a heading before each group that the column makes: {group, runs, usd, unknown}. */
 function grouped(rows, column) {
@@ -138,12 +138,12 @@ export function Runs({ query }) {
     const pick = html`<span class="pick"><${Glyph} name=${glyph} tone=${tone} /><input type="checkbox" aria-label=${`mark ${called(run)}`} checked=${marked.has(run.run)} onClick=${(event) => toggle(i, event.shiftKey)} /></span>`;
     const task = beside && peek !== run.run ? html`<a class="t cut" data-why=${`run:${run.run}`} href=${link(["runs"], { ...query, run: run.run })}>${title(run)}</a>` : html`<${RunLink} run=${run.run} kind="t cut">${title(run)}<//>`, said = html`<span class=${`tone ${tone}`}>${plain(word)}</span>`;
     const moment = html`<time class="n quiet" datetime=${run.created_at} title=${run.created_at}>${column === "at" ? clock(run.created_at) : when(run.created_at)}</time>`;
-    if (phone) return html`${pick}${task}<span class="sub quiet cut"><span class=${`tone ${tone}`}>${reason || plain(word)}</span>, ${run.node || "no machine"}, ${age}</span>${moment}`;
+    if (phone) return html`${pick}${task}<span class="sub quiet cut"><span class=${`tone ${tone}`}>${reason || plain(word)}</span>, ${run.node || "no node"}, ${age}</span>${moment}`;
     return html`${pick}${said}<span class="what">${task}${reason && html`<span class=${`cut tone ${tone}`}>${reason}</span>`}</span><span class="quiet">${run.node || "–"}</span><span class="quiet">${run.agent} / ${run.runtime}</span><span class="n">${age}</span>
       <span class="n"><${Cost} run=${run} /></span>${moment}`;
   };
   const by = (name) => link(["runs"], { ...query, sort: sort === `-${name}` ? name : sort === name || COLUMNS[name][2] ? `-${name}` : name });
-  return html`<${Page} title="Runs" lives=${[live]} actions=${html`${query.view === "failed" && html`<${Act} label="Recover" path="recover" sure="Let all of the last day that ended badly continue? A fault of a machine does the work once more; else a new run continues from the files that are left." done=${(done) => tell(done.runs.map((one) => `${one.run}: ${one.next || one.error || one.how}`).join("; ") || "nothing of the last day can continue")} />`}<p class="small quiet" role="status">${live.data ? counted(runs.length, "run") : "reading …"}${read.length >= 10000 ? ", of the newest" : ""}</p>`}><${Views} query=${query} rows=${read} /><${Filters} query=${query} phone=${phone} />
+  return html`<${Page} title="Runs" lives=${[live]} actions=${html`${query.view === "failed" && html`<${Act} label="Recover" path="recover" sure="Let all of the last day that ended badly continue? A fault of a node does the work once more; else a new run continues from the files that are left." done=${(done) => tell(done.runs.map((one) => `${one.run}: ${one.next || one.error || one.how}`).join("; ") || "nothing of the last day can continue")} />`}<p class="small quiet" role="status">${live.data ? counted(runs.length, "run") : "reading …"}${read.length >= 10000 ? ", of the newest" : ""}</p>`}><${Views} query=${query} rows=${read} /><${Filters} query=${query} phone=${phone} />
     <div class=${beside ? "beside" : ""}><div class="panel runs">${live.data && !runs.length ? html`<${Empty} title="No run fits this filter"><a href=${link(["runs"])}>All runs</a><//>`
       : html`<div class="row titles desk"><span></span>${Object.entries(COLUMNS).map(([name, [words, , number]]) => html`<a class=${number ? "n" : ""} href=${by(name)}>${words}${column === name ? html`<span class="sr">, sorted</span> ${sort[0] === "-" ? "↓" : "↑"}` : ""}</a>`)}</div>
         <${Window} count=${entries.length} height=${phone ? 58 : 41} row=${row} label="runs" extra="rows" rowClass=${(i) => (entries[i].group ? "group" : marked.has(entries[i].run) || (beside && entries[i].run === peek) ? "picked" : "")} />`}</div>
@@ -199,7 +199,7 @@ function Filters({ query, phone }) {
     ${[...new Set([...(query[name] ? [query[name]] : []), ...list])].map((one) => html`<option value=${one}>${plain(one)}</option>`)}</select></label>`;
   const form = html`<form class="choices" onSubmit=${(event) => event.preventDefault()}>
     <label class="field">text <input type="search" data-search value=${query.text || ""} onChange=${set("text")} /></label>
-    ${choice("outcome", "outcome", OUTCOMES)}${choice("node", "machine", nodes)}${choice("agent", "agent", agents)}
+    ${choice("outcome", "outcome", OUTCOMES)}${choice("node", "node", nodes)}${choice("agent", "agent", agents)}
     <label class="field">when <select value=${query.since || ""} onChange=${set("since")}>${[...SINCE, ...(query.since && !SINCE.some(([one]) => one === query.since) ? [[query.since, `since ${query.since}`]] : [])].map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select></label>
     ${query.workflow && html`<span>workflow ${query.workflow}</span>`}</form>`;
   return phone ? html`<details open=${["text", "outcome", "node", "agent", "since"].some((name) => query[name])}><summary class="small quiet"><span class="fold"><${Glyph} name="fold" /></span>Filters</summary>${form}</details>` : form;

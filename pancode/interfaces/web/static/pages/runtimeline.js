@@ -13,7 +13,7 @@ function phasesOf(run, lease, before, now, last) {
   const attempt = run.attempts.find((one) => one.attempt === lease.attempt);
   const started = last && ms(run.started_at) >= bound ? Math.min(ms(run.started_at), end) : null;
   const found = [["waiting", before, bound]];
-  if (started === null) return [...found, [closed ? "on the machine" : "preparing", bound, end]];
+  if (started === null) return [...found, [closed ? "on the node" : "preparing", bound, end]];
   found.push(["preparing", bound, started]);
   const stage = closed ? 5 : DURING[run.stage] || 2;
   if (stage <= 2) return [...found, ["agent", started, end]];

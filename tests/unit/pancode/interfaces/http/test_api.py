@@ -15,6 +15,7 @@ from pancode.fleet import inventory
 from pancode.interfaces.http import context
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import Balance, Lease, LeaseState, Node, Run, RunState, Setting
+from pancode.runs import log
 from pancode.runs.core import Core
 from pancode.runs.views import format_iso
 from tests.unit.pancode.interfaces.http.world import FINGERPRINT, World, events_of
@@ -272,7 +273,7 @@ def test_progress_is_told_to_its_end(world: World) -> None:
     assert events[-1][0] == "run" and events[-1][1]["outcome"] == "done"
 
 
-def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
+def test_a_log_is_read_by_offset_without_gap_or_double(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run = world.dispatch()["run"]
     job = world.claim()
     world.node.start(job)
@@ -290,6 +291,9 @@ def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
     assert whole[-70_000:].startswith(tail.content) and tail.headers["Pancode-Lines-Before"] == str(
         whole[:-70_000].count(b"\n")
     )
+    monkeypatch.setattr(log, "MOST_COUNTED", len(whole) - 70_001)
+    tail = world.http.get(f"/v1/runs/{run}/log", last="70000")
+    assert tail.headers["Pancode-Lines-Before"] == "unknown", "a large log is not read for its line numbers"
     events = events_of(world.http.get(f"/v1/runs/{run}/log", offset="100", follow="1"))
     assert [k for k, _ in events][-1] == "end" and events[-1][1]["complete"] is True
     rest = b"".join(base64.b64decode(data["b64"]) for kind, data in events if kind == "log")

@@ -18,6 +18,7 @@ from pancode.interfaces.http.access.tokens import MOST_FAILURES
 from pancode.interfaces.http.routing import TcpAccess
 from pancode.interfaces.http.tcp import make_tcp_app
 from pancode.kernel.records import ApiToken, Audit, Run
+from pancode.kernel.visitors import BROWSER_MS, CONFIRMED_MS
 from tests.unit.pancode.interfaces.http.world import World, app_of
 from tests.unit.pancode.people.routes.test_inbox import blocked
 
@@ -202,6 +203,44 @@ def test_a_browser_trades_a_code_once_within_a_minute(world: ListenerWorld) -> N
     assert code_of(world.ask("POST", "/v1/web/session", body={"code": late}), 401) == "unknown_code"
     assert world.ask("POST", "/v1/web/session/end", token).json() == {"ended": name}
     assert code_of(world.ask("GET", "/v1/runs", token), 401) == "unknown_token"
+
+
+def test_a_browser_stays_signed_in_and_confirms_itself_for_what_lands_or_approves(
+    world: ListenerWorld,
+) -> None:
+    def sign_in(token: str = "") -> dict[str, Any]:
+        code = world.http.post("/v1/web/codes", {"by": "ana"}).json()["code"]
+        answer = world.ask("POST", "/v1/web/session", token, {"code": code}, User_Agent="Fire\x1bfox")
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    first, run = sign_in(), blocked(world)
+    assert (first["agent"], first["address"]) == ("Fire\\x1bfox", "127.0.0.1")
+    world.context.clock.ms += CONFIRMED_MS
+    told = world.ask("POST", f"/v1/runs/{run}/approve", first["token"], {})
+    assert code_of(told, 403) == "unconfirmed_browser" and "pancode web --print" in told.json()["fix"]
+    for path, body in (
+        (f"/v1/runs/{run}/deny", {}),
+        (f"/v1/runs/{run}/land", {}),
+        ("/v1/tokens", {"name": "way-round", "scopes": ["operate"]}),
+        ("/v1/runs", {"task": "x", "workspace": "none", "land": True}),
+    ):
+        assert code_of(world.ask("POST", path, first["token"], body), 403) == "unconfirmed_browser", path
+    answered = world.ask("POST", f"/v1/runs/{run}/answer", first["token"], {"text": "left"})
+    assert answered.status_code == 201, "an answer asks for no link"
+    assert world.ask("POST", "/v1/tokens", world.token("admin"), {"name": "x"}).status_code == 201
+
+    second = sign_in(first["token"])
+    assert (second["name"], second["created_at"]) == (first["name"], first["created_at"])
+    assert second["confirmed_at"] > first["confirmed_at"] and second["expires_at"] > first["expires_at"]
+    assert code_of(world.ask("GET", "/v1/runs", first["token"]), 401) == "unknown_token"
+    made = world.ask("POST", "/v1/tokens", second["token"], {"name": "y", "scopes": ["operate"]})
+    assert made.status_code == 201, "the new link allows it again"
+
+    world.context.clock.ms += BROWSER_MS
+    assert code_of(world.ask("GET", "/v1/runs", second["token"]), 401) == "expired_token"
+    assert sign_in(second["token"])["name"] != first["name"], "a session that is over does not come back"
 
 
 def test_codes_are_made_on_the_unix_socket_alone(world: ListenerWorld) -> None:

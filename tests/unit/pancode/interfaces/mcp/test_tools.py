@@ -195,7 +195,7 @@ def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> No
 
     def client(works: bool) -> Client:
         asked.append(works)
-        return FakeApi({"GET /v1/inbox": {"items": []}})
+        return FakeApi({"GET /v1/now": NOW})
 
     tools.call_tool(client, WORDS, "inbox", {}, "me", CallProgress(lambda message: None))
     assert asked == [False]
@@ -222,6 +222,13 @@ def refused(exit_code: int, fix: str, code: str = "x") -> FakeApi:
     return FakeApi({"POST /v1/runs": ApiError(problem)})
 
 
+NOW: Any = {
+    **{"needs": [], "nodes": [], "money": {"notes": []}},
+    "review": {"changes": 3, "verified": 2, "command": "pancode inbox review"},
+    "ended": {"since": "2026-11-29T07:00:00Z", "count": 1, "states": {"done": 1}, "runs": []},
+}
+
+
 def test_an_error_is_an_answer_with_why_and_fix() -> None:
     answer, failed, _ = called(refused(6, "pancode fleet up"), "dispatch", task="x")
     assert failed and answer == {"code": "x", "message": "no", "why": "no node", "fix": "pancode fleet up"}
@@ -236,8 +243,11 @@ def test_a_model_is_not_told_the_way_past_a_rule(exit_code: int, code: str) -> N
 def test_fixes_and_commands_of_users_inside_of_a_result_are_left_out() -> None:
     item: Any = {"run": "r-1", "command": "pancode approve --with-commands r-1", "yes": ["--with-commands"]}
     item["words"] = "its change is not landed (needs --with-commands)"
-    answer, _, _ = called(FakeApi({"GET /v1/inbox": {"items": [item]}}), "inbox")
-    assert answer["items"] == [{"run": "r-1", "words": "its change waits for the user's approval"}]
+    need = {**dict.fromkeys(("kind", "node", "title", "since"), ""), "item": item, "approves": item["words"]}
+    now = {**NOW, "needs": [{**need, **item}]}
+    answer, _, _ = called(FakeApi({"GET /v1/now": now}), "inbox")
+    assert answer["needs"] == [{"run": "r-1", "words": "its change waits for the user's approval"}]
+    assert answer["review"] == {"changes": 3, "verified": 2} and answer["ended"]["states"] == {"done": 1}
     warned: Any = {"run": "r-1", "reason": "waits: held (fix: pancode approve r-1)", "task": "say (fix: it)"}
     warned["warnings"] = ["budget: nearly used (fix: pancode budget set 20)"]
     answer, _, _ = called(FakeApi({"POST /v1/runs": warned}), "dispatch", task="x")

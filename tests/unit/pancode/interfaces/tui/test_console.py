@@ -221,6 +221,39 @@ def test_a_log_follows_until_one_scrolls_up(scene: Scene) -> None:
     played(scene, play)
 
 
+def test_a_log_finds_errors_follows_wraps_and_is_saved(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved = tmp_path / f"{scene.working.run}.log"
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "write the tests")
+        await pilot.press("e")  # no log is open
+        await pilot.press("slash", *"tests", "enter", "l")
+        lines = [b"line %d\n" % at for at in range(100)]
+        lines[5], lines[40] = b"wide " * 40 + b"END\n", b"E  ValueError: no shop\n"
+        scene.log(scene.working, b"".join(lines))
+        await shows(app, pilot, "line 99")
+        await pilot.press("g", "e")
+        assert "ValueError" in screen(app).split("\n")[2] and "stands still" in screen(app)
+        await pilot.press("e")
+        await shows(app, pilot, "no error below")
+        await pilot.press("f")
+        await shows(app, pilot, "(following)")
+        await pilot.press("g")
+        await shows(app, pilot, "END")
+        await pilot.press("z")
+        await comes(app, pilot, lambda: "END" not in screen(app) and "wide" in screen(app), "cut lines")
+        await pilot.press("S")
+        await shows(app, pilot, "saved as")
+        assert saved.read_bytes().endswith(b"".join(lines))
+        await pilot.press("S")
+        await shows(app, pilot, "not saved")
+
+    played(scene, play)
+
+
 def test_a_coordinator_that_goes_is_told_and_comes_back(scene: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "write the tests")
@@ -230,7 +263,7 @@ def test_a_coordinator_that_goes_is_told_and_comes_back(scene: Scene) -> None:
         told = await shows(app, pilot, "not heard for 40 s")
         assert "◌ write the tests" in told and "▨▨▨▨▨▨▨▨ ? of 8" in told, "unknown is not shown as known"
         scene.client.is_away = False
-        await shows(app, pilot, "0/2 machines")  # which were not heard meanwhile, either
+        await shows(app, pilot, "0/2 nodes")  # which were not heard meanwhile, either
         assert "NOT REACHED" not in screen(app)
 
     played(scene, play)

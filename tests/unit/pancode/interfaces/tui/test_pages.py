@@ -63,7 +63,12 @@ def cells(made: Page, key: str) -> dict[str, str]:
 def test_runs_say_where_they_are(still: Scene) -> None:
     made = page(still, "runs")
     states = {row.key: cells(made, row.key)["STATE"] for row in made.rows}
-    wanted = {still.asks: "asks you", still.done: "done", still.works: "running", still.waits: "waiting"}
+    wanted = {
+        still.asks: "asks you",
+        still.done: "unverified",
+        still.works: "running",
+        still.waits: "waiting",
+    }
     assert {run: states[run] for run in wanted} == wanted
     assert cells(made, still.done)["COST"] == "$0.10" and cells(made, still.works)["COST"] == "-"
 

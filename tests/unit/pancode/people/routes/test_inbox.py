@@ -46,9 +46,10 @@ def kinds(world: World, run: str) -> list[str]:
 
 def test_a_question_is_listed_until_it_is_answered_once(world: World) -> None:
     assert items(world) == []
-    run = blocked(world)
+    run = blocked(world, task="# Move the shop\nall of it")
     (item,) = items(world)
     assert (item["run"], item["kind"], item["words"]) == (run, "question", "Which?")
+    assert item["title"] == "Move the shop"
     assert item["choices"] == ["left", "right"] and run in item["command"]
     assert "inbox.item" in kinds(world, run)
     told = world.problem("POST", f"/v1/runs/{run}/approve", {})
