@@ -53,7 +53,7 @@ USED_MS = 60_000
 CODE_MS = 60_000
 """How long a one-time code is valid, in milliseconds."""
 BY = "token "
-"""Precedes a token's name where its requests record the caller."""
+"""The prefix before a token's name where its requests record the caller."""
 BROWSER_MS, CONFIRMED_MS = 30 * 86_400_000, 12 * 3_600_000
 """How long a browser stays signed in after a one-time link, and how long it may then land and approve."""
 WEB = "web-"
@@ -78,8 +78,7 @@ class Browser:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token to create. `lasts_ms` None: it never expires. `item`: its inbox item, or that item's run.
-    `browser`: who gets it for a code."""
+    """A new token. `lasts_ms` None: it never expires. `item`: its only inbox item, or that item's run."""
 
     name: str
     scopes: tuple[AccessScope, ...]
@@ -99,7 +98,7 @@ class WebCode:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A caller over TCP. `token` None: the caller sent none. `is_confirmed`: it may land and approve."""
+    """A caller over TCP. `token` None: the caller sent no token."""
 
     token: ApiToken | None = None
     browser: Browser = Browser("", "")
@@ -161,7 +160,7 @@ _ASKER: ContextVar[Visitor | None] = ContextVar("asker", default=None)
 
 @contextmanager
 def set_asker(visitor: Visitor) -> Iterator[None]:
-    """Act for this visitor inside the block, on any route; use cases check it with `is_allowed`."""
+    """Make this token the current caller's inside the block; `is_allowed` then checks its rights."""
     before = _ASKER.set(visitor)
     try:
         yield
@@ -182,9 +181,11 @@ def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
         return
     if lands:
         must_be_confirmed(asker, what)
-        must_allow(token, AccessScope.OPERATE, f"{what} of what lands its change", "without land; or: ")
+        must_allow(
+            token, AccessScope.OPERATE, f"{what} of work that lands its change", "omit the field land; or: "
+        )
     if says_yes:
-        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "without yes; or: ")
+        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "omit the field yes; or: ")
 
 
 def is_confirmed(token: ApiToken, now_ms: int) -> bool:

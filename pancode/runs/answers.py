@@ -570,10 +570,9 @@ class BriefLine(TypedDict):
 class InboxShape(TypedDict):
     """One item that waits for a user; `kind` as in `ItemKind`; `command` answers it.
 
-    `yes`: the flags that its approval must include. `plan`: of a run that has not begun: what it will do, the
-    estimate, the `objections` of gates that an approval lifts, and the `digest` that it names. `call`: the
-    number of the waiting call. `whole`: what an approval for the rest of the run allows, if that is a rule.
-    `title`: the first line of the run's task.
+    `yes`: the flags that its approval must include. `plan`: for a run that has not begun, what it will do,
+    the estimate, the `objections` of gates that an approval lifts, and the `digest` to state in it. `call`:
+    the number of the waiting call. `whole`: what an approval for the rest of the run allows, if possible.
     """
 
     id: str

@@ -254,7 +254,7 @@ class InboxItem:
     call: int | None = None
     """The number of the waiting call; an answer names it."""
     whole: str = ""
-    """The call's rule, which an approval for the rest of the run allows beyond this one command."""
+    """The rule of the call; an approval for the rest of the run permits all its commands."""
     title: str = ""
     """The first line of its run's task; empty for a change of the settings."""
 

@@ -70,8 +70,16 @@ def revoke_token(face: Face, name: str) -> None:
     """Revoke a token, or a browser's session, and print what it leaves."""
     gone = face.post(REVOKE_TOKEN.at(name))
     text, paused, left = f"{escape_line(name)} is revoked\n", gone["paused"], gone["left"]
-    text += f"paused, because it created them: {escape_line(', '.join(paused))}\n" if paused else ""
-    text += f"still running, started by it: {', '.join(left)}; pancode stop RUN\n" if left else ""
+    text += (
+        (f"schedules paused, because the token created them: {escape_line(', '.join(paused))}\n")
+        if paused
+        else ""
+    )
+    text += (
+        (f"still running, started with the token: {', '.join(left)}; to stop: pancode stop RUN\n")
+        if left
+        else ""
+    )
     face.show(gone, lambda: text)
 
 
