@@ -53,7 +53,7 @@ USED_MS = 60_000
 CODE_MS = 60_000
 """How long a one-time code is valid, in milliseconds."""
 BY = "token "
-"""The prefix before a token's name where its requests record the caller."""
+"""Precedes a token's name where its requests record the caller."""
 BROWSER_MS, CONFIRMED_MS = 30 * 86_400_000, 12 * 3_600_000
 """How long a browser stays signed in after a one-time link, and how long it may then land and approve."""
 WEB = "web-"
@@ -78,7 +78,8 @@ class Browser:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A new token. `lasts_ms` None: it never expires. `item`: its only inbox item, or that item's run."""
+    """A token to create. `lasts_ms` None: it never expires. `item`: its inbox item, or that item's run.
+    `browser`: who gets it for a code."""
 
     name: str
     scopes: tuple[AccessScope, ...]
@@ -98,7 +99,7 @@ class WebCode:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A caller over TCP. `token` None: the caller sent no token."""
+    """A caller over TCP. `token` None: the caller sent none. `is_confirmed`: it may land and approve."""
 
     token: ApiToken | None = None
     browser: Browser = Browser("", "")
@@ -160,7 +161,7 @@ _ASKER: ContextVar[Visitor | None] = ContextVar("asker", default=None)
 
 @contextmanager
 def set_asker(visitor: Visitor) -> Iterator[None]:
-    """Make this token the current caller's inside the block; `is_allowed` then checks its rights."""
+    """Act for this visitor inside the block, on any route; use cases check it with `is_allowed`."""
     before = _ASKER.set(visitor)
     try:
         yield
@@ -181,11 +182,9 @@ def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
         return
     if lands:
         must_be_confirmed(asker, what)
-        must_allow(
-            token, AccessScope.OPERATE, f"{what} of work that lands its change", "omit the field land; or: "
-        )
+        must_allow(token, AccessScope.OPERATE, f"{what} of what lands its change", "without land; or: ")
     if says_yes:
-        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "omit the field yes; or: ")
+        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "without yes; or: ")
 
 
 def is_confirmed(token: ApiToken, now_ms: int) -> bool:

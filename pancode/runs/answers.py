@@ -573,6 +573,7 @@ class InboxShape(TypedDict):
     `yes`: the flags that its approval must include. `plan`: for a run that has not begun, what it will do,
     the estimate, the `objections` of gates that an approval lifts, and the `digest` to state in it. `call`:
     the number of the waiting call. `whole`: what an approval for the rest of the run allows, if possible.
+    `title`: the first line of the run's task.
     """
 
     id: str

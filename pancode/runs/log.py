@@ -49,8 +49,8 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """Bytes of a log. `place`: where the next ones begin; `more`: read on at once; `end`: nothing follows;
-    `complete`: no bytes were lost. `before`: number of lines before them, if only a log's end is read."""
+    """The bytes read. `more`: read on at once; `end`: nothing follows; `complete`: no bytes were lost.
+    `before`: of the end of a log, the number of lines that end before it; None: too many to count."""
 
     data: bytes
     place: LogPlace

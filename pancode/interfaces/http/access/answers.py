@@ -8,7 +8,8 @@ from pancode.kernel.route import Route
 
 
 class TokenShape(TypedDict):
-    """A token for the API over TCP. `item`: the only inbox item that it may answer; `run`: the item's run."""
+    """A token for the API over TCP. `item`: the only inbox item that it may answer, and its `run`. `agent`,
+    `address`, `confirmed_at`: the browser that has it, and when that last opened a one-time link."""
 
     name: str
     scopes: list[str]

@@ -39,7 +39,8 @@ def has_browsers(core: Core) -> bool:
 
 
 def trade_code(core: Core, text: str, visitor: visitors.Visitor) -> MadeTokenShape:
-    """Return the token for a code. Raises AccessError for a code that is unknown, used or expired."""
+    """Return the token for a code; the visitor's own, confirmed, if it has one of a browser with the same
+    rights. AccessError for a code that is unknown, used or expired."""
     key = visitors.hash_secret(text)
     with core.lock:
         code, used = core.live.visits.codes.pop(key, None), core.live.visits.used

@@ -70,16 +70,10 @@ def revoke_token(face: Face, name: str) -> None:
     """Revoke a token, or a browser's session, and print what it leaves."""
     gone = face.post(REVOKE_TOKEN.at(name))
     text, paused, left = f"{escape_line(name)} is revoked\n", gone["paused"], gone["left"]
-    text += (
-        (f"schedules paused, because the token created them: {escape_line(', '.join(paused))}\n")
-        if paused
-        else ""
-    )
-    text += (
-        (f"still running, started with the token: {', '.join(left)}; to stop: pancode stop RUN\n")
-        if left
-        else ""
-    )
+    if paused:
+        text += f"schedules paused, because the token created them: {escape_line(', '.join(paused))}\n"
+    if left:
+        text += f"still running, started with the token: {', '.join(left)}; to stop: pancode stop RUN\n"
     face.show(gone, lambda: text)
 
 
