@@ -13,7 +13,7 @@ from pathlib import Path
 MOST_JOURNEYS = 40
 """A new journey takes the place of one: all of them together may take 400 s of work."""
 
-SEEDS, SEEDS_OF_SESSIONS = 100, 20
+SEEDS, SEEDS_OF_SESSIONS = 60, 20
 """Schedules of the simulation in `make test`; the slice of the simulation runs more."""
 
 JOURNEYS = {

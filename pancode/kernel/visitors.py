@@ -182,9 +182,10 @@ def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
         return
     if lands:
         must_be_confirmed(asker, what)
-        must_allow(token, AccessScope.OPERATE, f"{what} of what lands its change", "without land; or: ")
+        way = "omit the field land; or: "
+        must_allow(token, AccessScope.OPERATE, f"{what} of work that lands its change", way)
     if says_yes:
-        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "without yes; or: ")
+        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "omit the field yes; or: ")
 
 
 def is_confirmed(token: ApiToken, now_ms: int) -> bool:

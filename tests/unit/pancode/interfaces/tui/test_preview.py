@@ -77,7 +77,7 @@ def test_nothing_of_it_is_read_oftener_than_the_list(scene: Scene, monkeypatch: 
 @pytest.mark.parametrize(
     ("view", "states"),
     [
-        ("runs", {"waiting", "placed", "running", "done", "asks you"}),
+        ("runs", {"waiting", "placed", "running", "unverified", "asks you"}),
         ("nodes", {"online", "not heard for"}),
         ("waiting", {"the whole fleet", "a new disk"}),
         ("workflows", {"running"}),
