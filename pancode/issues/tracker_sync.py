@@ -172,7 +172,7 @@ class TrackerNews(FeedThread):
                 shown = "is closed" if one.state in OVER else f"stays open ({one.state})"
                 return f"{ref} {shown}, with a comment: {one.url}"
             self._stopping.wait(TOLD_LOOK_S)
-        return f"{ref} is not updated yet; see: pancode work status"
+        return f"{ref} is not updated yet; see: pancode issue ls"
 
     def run_pass(self) -> float | None:
         """Send what has changed. Return the seconds until the next check; None: it follows an event."""

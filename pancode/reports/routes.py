@@ -1,4 +1,4 @@
-"""Routes of reports: the feed as server-sent events, circuit breakers, and the fleet's metrics."""
+"""Routes of reports: what a user needs now, briefs, the inbox, the feed, breakers, metrics, records."""
 
 from __future__ import annotations
 
@@ -11,19 +11,40 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from pancode.budget.answers import RECORDS, WORKERS, TrackRecordsAnswer, WorkersAnswer
 from pancode.config.fleet_settings import reset_breaker
 from pancode.fleet.answers import BREAKERS, RESET_BREAKER, BreakersAnswer
-from pancode.interfaces.http.access.rights import OPERATES
-from pancode.interfaces.http.bodies import BreakerBody
+from pancode.interfaces.http.access.rights import NOTES, OPERATES
+from pancode.interfaces.http.bodies import ActBody, BreakerBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
 from pancode.interfaces.http.streams import QUIET_S, format_event, make_event_stream
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.names import not_found
+from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.records import EventKind, FeedEvent
-from pancode.reports.answers import METRICS, FiguresAnswer, FigureShape
+from pancode.people.answers import INBOX, InboxAnswer
+from pancode.people.service import list_inbox
+from pancode.reports.answers import (
+    BRIEFING,
+    LOOKED,
+    METRICS,
+    NOW,
+    REPORT,
+    BriefShape,
+    FiguresAnswer,
+    FigureShape,
+    LookedAnswer,
+    NowAnswer,
+    ReportShape,
+)
+from pancode.reports.brief import also_waits, make_brief, make_report, record_look
+from pancode.reports.budget_report import Configured, report_budget
 from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, collect_samples, format_exposition
+from pancode.reports.now import see_now
 from pancode.reports.timeline import describe_event as shape_of
+from pancode.reports.track_records import track_records
+from pancode.reports.workers import list_workers
 from pancode.runs.placement.breaker_service import list_breakers
 from pancode.runs.views import get_run
 
@@ -146,3 +167,59 @@ def figures_app(context: ApiContext) -> Starlette:
         return Response(text, media_type=MEDIA_TYPE)
 
     return Starlette(routes=[Route(PATH, page, methods=["GET"])])
+
+
+@Verb(WORKERS, command="agents record")
+def _workers(context: ApiContext, call: ApiCall) -> WorkersAnswer:
+    """List each agent on each runtime and node: its current work and its record."""
+    return {"workers": list_workers(context.core)}
+
+
+@Verb(RECORDS, command="agents record", query=("agent", "rankings", "limit"))
+def _records(context: ApiContext, call: ApiCall) -> TrackRecordsAnswer:
+    """Show how well each agent does each kind of work."""
+    agent, limit = context.known(call.query).get("agent"), call.number("limit", 50, MOST_ROWS)
+    return {"records": track_records(context.core, agent, call.flag("rankings"), limit)}
+
+
+@Verb(INBOX, command="inbox ls", query=("by",), for_item=True)
+def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
+    """List everything that waits for a user."""
+    found = list_inbox(context.core)
+    token = None if call.visitor is None else call.visitor.token
+    if token is not None and token.item is not None:
+        found = [item for item in found if item["id"] == token.item]
+        return {"items": found, "also": []}
+    return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
+
+
+@Verb(NOW, command="status", query=("by", "since"))
+def _now(context: ApiContext, call: ApiCall) -> NowAnswer:
+    """Show what a user needs first: what waits for them, what works, what is in trouble, what has ended."""
+    found, by = list_inbox(context.core), call.query.get("by", "api")
+    money = report_budget(context.core, Configured.of(context.coordinator.around({})), False)
+    return see_now(context.core, found, by, money, call.query.get("since"))
+
+
+@Verb(BRIEFING, command="status", query=("by", "since"))
+def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
+    """Show what happened since the user last looked."""
+    context.coordinator.code.look_for_reverts()
+    return make_brief(
+        context.core, list_inbox(context.core), call.query.get("by", "api"), call.query.get("since")
+    )
+
+
+@Verb(LOOKED, ActBody, "status", right=NOTES)
+def _record_looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
+    """Record that a user has looked now."""
+    record_look(context.core, call.body.by)
+    return {"by": call.body.by}
+
+
+@Verb(REPORT, command="status", query=("by", "since"))
+def _report(context: ApiContext, call: ApiCall) -> ReportShape:
+    """Show a brief of a longer period, with costs."""
+    context.coordinator.code.look_for_reverts()
+    by, since = call.query.get("by", "api"), call.query.get("since", "7d")
+    return make_report(context.core, list_inbox(context.core), by, since)
