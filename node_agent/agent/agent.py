@@ -240,11 +240,13 @@ class NodeAgent:
         if now < self._next_look:
             return
         self._next_look = now + w.intervals.leftovers_ms
-        over = {str(entry.identity) for entry in w.journal.entries() if entry.final and entry.cleaned}
+        entries = list(w.journal.entries())
+        over = {str(entry.identity) for entry in entries if entry.final and entry.cleaned}
         if over <= self._clear:
             return
         try:
-            ended = w.runner.end_leftovers(over - self._clear)
+            active = {str(entry.identity) for entry in entries if not entry.final}
+            ended = w.runner.end_leftovers(over - self._clear, active)
         except RunnerError as error:
             self._note(str(error))
             return

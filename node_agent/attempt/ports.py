@@ -163,8 +163,9 @@ class RunnerPort(Protocol):
     def sweep(self, marker: str) -> int:
         """Kill the remaining processes of an attempt whose shim has ended; return their number."""
 
-    def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
-        """Kill the running processes of these attempts, which have ended; return the number for each."""
+    def end_leftovers(self, markers: Collection[str], active: Collection[str] = ()) -> dict[str, int]:
+        """Kill the running processes of these attempts, which have ended; return the number for each.
+        `active`: attempts that have not ended; their processes may name the folders of ended ones."""
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         """Return how many ms the phase ran by the wall clock, until its last output or `seen_wall_ms`."""
