@@ -154,8 +154,9 @@ class FileSurroundings:
             places = replace(self._places, project=Path(project) if project is not None else None)
             files = [places.machine, places.home / FILE, *([places.project / FILE] if places.project else [])]
             files += [places.home / one for one in (CHOSEN, PRESETS_FILE, APPLIED)]
-            # this file contains the address of the remote
-            files += [places.project / ".git" / "config"] if places.project else []
+            # this file contains the address of the remote; a folder shows new files with nearly a right name
+            files += [places.project / ".git" / "config", places.project] if places.project else []
+            files.append(places.home)
             known = self._watched[project] = places, list(map(str, files))
         return known
 

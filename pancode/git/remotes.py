@@ -87,15 +87,14 @@ def _ask_ssh(project: Path, alias: str) -> str:
         value for scope, _, value in (row.partition("\t") for row in rows) if scope in ("global", "system")
     ]
     command = os.environ.get("GIT_SSH_COMMAND") or (own[-1] if own else "")
-    words = shlex.split(command) or ["ssh"]
-    if Path(words[0]).name != "ssh":
-        words = ["ssh"]
     try:
+        words = shlex.split(command)
+        words = words if words and Path(words[0]).name == "ssh" else ["ssh"]
         argv = [*words, "-G", "--", alias]
         done = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return alias
     values = (line.partition(" ") for line in done.stdout.splitlines())
     return next((value.lower() for key, _, value in values if key == "hostname" and value), alias)

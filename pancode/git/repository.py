@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,10 +200,12 @@ _FOREIGN = "dubious ownership"
 
 def _no_tree(folder: Path, err: str) -> GitRefusal:
     if _FOREIGN in err:
+        named = re.search(r"in repository at '(.+)'", err)
+        top = named[1] if named else str(folder)
         return GitRefusal(
             f"the repository at {folder} belongs to another user",
             why="git and PanCode refuse it: its owner could run programs as you",
-            fix=f"if you trust its owner: git config --global --add safe.directory {quote(str(folder))}",
+            fix=f"if you trust its owner: git config --global --add safe.directory {quote(top)}",
         )
     if "must be run in a work tree" in err:
         return GitRefusal(

@@ -180,8 +180,7 @@ class Forges(Protocol):
         exist, UsageError if it is not on a forge."""
 
     def check(self, place: ForgePlace) -> None:
-        """Raise ConfigError or NotFoundError if the place's token is missing; the error names the command
-        that stores a token."""
+        """Read the repository from the forge, to find errors before anything is pushed. Raises as `open`."""
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         """Open a pull request. Idempotent: if one is open for this branch, return that. Raises ConfigError,
@@ -207,8 +206,8 @@ def find_place(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) ->
 
 
 def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> None:
-    """Return where a pull request of this run would be opened. Raises the errors that can be known before: a
-    missing remote, an unknown forge, no token."""
+    """Raise the errors that are known before a push: no such remote, an unknown forge, no token, or a forge
+    that does not answer or does not have the repository."""
     forges.check(find_place(forges, run, remote, kind))
 
 

@@ -157,7 +157,8 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
 @Verb(TRACKER, command="land")
 def _tracker(context: ApiContext, call: ApiCall) -> TrackerAnswer:
     """What the tracker of a landed run's issue shows; it may take seconds."""
-    return {"tracker": context.coordinator.describe_landing(_find_run(context, call))}
+    run = _find_run(context, call)
+    return {"tracker": "" if run.landed is None else context.coordinator.describe_landing(run)}
 
 
 def _find_project(context: ApiContext, call: ApiCall) -> str:

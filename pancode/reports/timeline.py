@@ -66,7 +66,8 @@ def explain_run(core: Core, text: str) -> WhyShape:
 def list_audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
     """Return the matching entries, newest first. NotFoundError for an unknown domain, level, run or user."""
     with core.ports.ledger.transaction() as tx:
-        found = read_page(tx, ListSearch(Audit, "number", _make_where(tx, wanted), wanted.fits), limit, after)
+        fits = None if (wanted.by, wanted.since_ms, wanted.until_ms) == (None, None, None) else wanted.fits
+        found = read_page(tx, ListSearch(Audit, "number", _make_where(tx, wanted), fits), limit, after)
         if wanted.by is not None and not found.rows and after is None:
             names = {str(entry.detail["by"]) for entry in tx.find(Audit) if entry.detail.get("by")}
             if wanted.by not in names:

@@ -227,8 +227,12 @@ def run_pass(core: Core, woken: bool = False) -> int:
             liveness.record_contact(core, reached=not core.live.heartbeats.is_refused)
             liveness.judge_nodes(core)
             health.check_runs(core)
-        act_now(core)
-        liveness.send_heartbeats(core)
+        try:
+            act_now(core)
+            liveness.send_heartbeats(core)
+        except UnavailableError:
+            core.live.heartbeats.refuse()
+            raise
         # Other threads may have left records to be written.
         waiting = core.live.to_record
         while not waiting.empty():

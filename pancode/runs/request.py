@@ -401,9 +401,9 @@ class Defaults:
     """How many GPUs (or `all`) a run gets if neither dispatch nor agent state a number; None: none."""
     gpu_memory: int | None = None
     project_says: str = ""
+    """Text naming the project that sets some of these settings, and those settings; empty: none does."""
     misnamed: tuple[str, ...] = ()
     """A warning for each file whose name is nearly that of a settings file."""
-    """Text naming the project that sets some of these settings, and those settings; empty: none does."""
 
 
 def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def cost(
         str | None, option("Count only runs since this time: 90m, 7d, 2026-11-22.", "TIME")
     ] = None,
     agent: Annotated[str | None, option("Show only this agent.")] = None,
-    node: Annotated[str | None, option("Show only runs that ended on this node.", "TEXT")] = None,
+    node: Annotated[str | None, option("Show only runs that ended on this node.")] = None,
     repository: Annotated[str | None, option("Show only the repository around this folder.", "DIR")] = None,
     number: Annotated[int, option("Show at most this many rows.", min=1, max=10_000)] = 50,
     as_csv: Annotated[bool, option("Print the rows as CSV, for a spreadsheet.", "--csv")] = False,

@@ -253,7 +253,7 @@ def login(
             client.post(route, {**body, "outcome": outcome})
     if status == ExitCode.DETACHED:
         again = f"pancode node login {name} {runtime}"
-        face.note(f"\nthe login was interrupted; PanCode has stored nothing. To log in: {again}")
+        face.note(f"\nthe login was interrupted. To log in: {again}")
     if status == ExitCode.DONE:
         _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
     return face.end(status, {"node": name, "runtime": runtime, "status": status}, lambda: "")

@@ -15,6 +15,7 @@ from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, find_keys
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, classify_error, translate_ssh_errors
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.proxy import ProxyCommand
+from pancode.fleet.ssh.revoked import refuse_revoked
 from pancode.fleet.ssh.target import Target
 
 Pins = Mapping[str, HostKey]
@@ -196,6 +197,8 @@ async def _dial_target(
             f"no host key is pinned for {target.endpoint}",
             fix=f"pancode node trust {target.alias}",
         )
+    if target.revoked:
+        await asyncio.to_thread(refuse_revoked, target.alias, target.revoked, pin)
     options, keys = _make_options(target, pin, timing), find_keys(target, login)
     if tunnel is not None:
         options |= {"tunnel": tunnel, "local_addr": ()}

@@ -20,10 +20,11 @@ from pancode.fleet.ssh.bringup import BringUp, problem_of
 from pancode.fleet.ssh.connection import presented_key
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.hostkey import Changed, HostKey, compare_keys
-from pancode.fleet.ssh.knownhosts import known_keys, refuse_revoked
+from pancode.fleet.ssh.knownhosts import known_keys
 from pancode.fleet.ssh.links import LinkEvents, LinkNews
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
+from pancode.fleet.ssh.revoked import refuse_revoked
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 from pancode.fleet.ssh.target import Target, resolve_target
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
@@ -150,7 +151,7 @@ class Machines:
         hops = {hop.endpoint: pins.get(hop.endpoint) or _hop_key(hop, places) for hop in target.hops}
         login = login_for(reach_to(target), (), self._bringup.settings.user_home)
         key = self._loop.call(presented_key(target, {**pins, **hops}, login), _LOOK_S)
-        refuse_revoked(target, key)
+        refuse_revoked(target.alias, target.revoked, key)
         verdict = compare_keys(pins.get(target.endpoint), key)
         old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
         is_known = target.endpoint in pins or key in known_keys(target, places.home)

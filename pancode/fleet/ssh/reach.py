@@ -37,8 +37,10 @@ def _target_data(target: Target) -> dict[str, object]:
 
 def _target_from(data: Mapping[str, Any]) -> Target:
     values = {f.name: data[f.name] for f in fields(Target) if f.name in data}
-    for name in ("identities", "certificates", "proxy", "warnings", "known_hosts"):
+    for name in ("identities", "certificates", "proxy", "warnings"):
         values[name] = tuple(values.get(name, ()))
+    files = values.get("known_hosts")
+    values["known_hosts"] = None if files is None else tuple(files)
     values["algorithms"] = tuple((a, b) for a, b in values.get("algorithms", ()))
     values["hops"] = tuple(_target_from(hop) for hop in values.get("hops", ()))
     return Target(**values)

@@ -146,7 +146,7 @@ class Target:
     """Settings of ssh for this alias and its jump hosts that are ignored, each with what that means."""
     key_name: str = ""
     """The name of the server's key in known_hosts files (HostKeyAlias); empty: its host."""
-    known_hosts: tuple[str, ...] = ()
+    known_hosts: tuple[str, ...] | None = None
     """The user's and the system's files of known hosts; empty: the usual ones."""
     revoked: str = ""
     """A file of host keys that must not be accepted (RevokedHostKeys); empty: none."""
@@ -188,7 +188,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
     named = () if given.identity else found.get("identityfile", ())
     command = one.get("proxycommand", "") if jumps else ""
     hops = _parse_hops(one.get("proxyjump", "") if jumps else "", places, (*seen, alias))
-    revoked = one.get("revokedhostkeys", "none")
+    revoked, files = one.get("revokedhostkeys", "none"), _list_known_hosts(found)
     return Target(
         alias,
         host,
@@ -205,16 +205,16 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         algorithms=lists,
         warnings=(*list_warnings(alias, one), *without, *(words for hop in hops for words in hop.warnings)),
         key_name=one.get("hostkeyalias", ""),
-        known_hosts=tokens.paths(_list_known_hosts(found)),
+        known_hosts=None if files is None else tokens.paths(files),
         revoked="" if revoked.lower() == "none" else tokens.paths((revoked,))[0],
     )
 
 
-def _list_known_hosts(found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _list_known_hosts(found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
     """Return the files of known hosts that the settings name; empty if they name none."""
     usual = {"userknownhostsfile": "~/.ssh/known_hosts", "globalknownhostsfile": "/etc/ssh/ssh_known_hosts"}
     if not usual.keys() & found.keys():
-        return ()
+        return None
     return tuple(word for key, path in usual.items() for word in " ".join(found.get(key, (path,))).split())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -64,7 +65,8 @@ def verb(
         function.__annotations__ = {one.name: one.annotation for one in shown}
         epilog = "\b\nExample" + ("s" if len(examples) > 1 else "") + ":\n  "
         epilog += "\n  ".join(
-            one if "pancode" in one else f"pancode {name} {one}".strip() for one in examples
+            one if re.search(r"(^|[\s(|$])pancode ", one) else f"pancode {name} {one}".strip()
+            for one in examples
         )
         epilog += f"\n\n{see}" if see else ""
         command = _APPS[function.__module__].command(name, cls=cls or SectionedCommand, epilog=epilog, **more)
@@ -216,9 +218,8 @@ def commands_of(module: str) -> Mapping[str, click.Command]:
         for param in command.params:
             if isinstance(param, TyperArgument):
                 # Click 8.5 removes the help that Typer gives to an argument.
-                declared = get_args(
-                    inspect.signature(command.callback or _complete).parameters[param.name].annotation
-                )
+                assert command.callback is not None
+                declared = get_args(inspect.signature(command.callback).parameters[param.name].annotation)
                 param.help = next((one.help for one in declared if isinstance(one, ArgumentInfo)), None)
             letters = [LETTERS[name] for name in param.opts if name in LETTERS]
             param.opts[:0] = [letter for letter in letters if letter not in param.opts]

@@ -391,7 +391,8 @@ def format_interval(begin: str, end: str) -> str:
 def add_tracker(client: Client, run: str, landing: answers.LandingShape | None) -> None:
     """Add to a change that has landed what the tracker shows of its issue."""
     if landing is not None and landing["status"] == "landed":
-        landing |= {"tracker": client.get(TRACKER.at(run))["tracker"]}
+        with suppress(PancodeError):  # the change has landed, whatever the tracker says
+            landing |= {"tracker": client.get(TRACKER.at(run))["tracker"]}
 
 
 def wait_for_landing(face: Face, client: Client, run: str) -> answers.RunDetail | None:

@@ -49,7 +49,7 @@ class HttpForges:
 
     def check(self, place: ForgePlace) -> None:
         with self._connect(place) as client:
-            _ = client.get(_DIALECTS[place.kind].repository_path(place.repository))["default_branch"]
+            client.get(_DIALECTS[place.kind].repository_path(place.repository))
 
     def _find_token(self, place: ForgePlace) -> str:
         token = self._secret(place.token)

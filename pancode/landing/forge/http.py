@@ -167,7 +167,7 @@ class ForgeClient:
             )
             name = self._clean_text(str(found)) if found else ""
         if name:
-            fix = f"git remote set-url REMOTE with {name} instead of {path} (git remote -v)"
+            fix = f"use {name} instead of {path} in the remote's address: git remote set-url REMOTE ADDRESS"
             return ConfigError(f"{path} is now {name} on {host}", fix=fix, code="forge_moved")
         what = f"{path} or the API of {host} has moved: redirects are not followed"
         why = self._clean_text(f"HTTP {status}: {words_of(body)}" + (f"; it points to {to}" if to else ""))

@@ -9,7 +9,7 @@ from typer import Argument
 
 from pancode.interfaces.cli.parameters import Cursor, Face, Json, Whole, completions, fetch_page, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
-from pancode.kernel.errors import ExitCode
+from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import LAST
 from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow
 from pancode.reports.commands.events import show_events
@@ -62,6 +62,10 @@ def audit(
     started, tried again, stopped, ended. `pancode audit verify` checks that no entry was changed or removed:
     each contains the digest of the previous one, and every twentieth digest is signed with the fleet's key.
     """
+    if (since or until) and (as_events or follow or about == "verify"):
+        raise UsageError(
+            "--since and --until apply only to lists of audit entries", fix="pancode audit --since 2h"
+        )
     if as_events or follow:
         wanted = {"run": run, "node": node, "kind": kind if as_events else "audit"}
         return show_events(face, wanted, 20 if number is None else number, follow)

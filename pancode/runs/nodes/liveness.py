@@ -7,7 +7,6 @@ from functools import partial
 
 from node_agent.wire.control import CoordinatorHeartbeat
 from node_agent.wire.model import FleetTime
-from pancode.kernel.errors import UnavailableError
 from pancode.kernel.node import NodeState, NodeView
 from pancode.kernel.records import ControlMessage, EventKind, Node
 from pancode.kernel.row_updates import take_controls
@@ -50,11 +49,7 @@ def send_heartbeats(core: Core) -> None:
         tag = node.tag or ""
         floor = lowest.get(tag, node.control_seq + 1) - 1
         names[tag] = _sign_heartbeat(core, node, cursors.get(tag, {}), (time, floor))
-    try:
-        core.ports.bus.set_heartbeats(names)
-    except UnavailableError:
-        core.live.heartbeats.refuse()
-        raise
+    core.ports.bus.set_heartbeats(names)
     core.live.heartbeats.is_refused = False
 
 

@@ -68,10 +68,12 @@ _AUDIT = ("about", "domain", "level", "run", "by", "since", "until", *PAGED)
 def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
     """List the entries of the audit log."""
     limit = call.number("limit", 50, MOST_ROWS)
-    about, domain, level, run, by, since, until = (call.query.get(name) for name in _AUDIT[:7])
-    now = context.core.wall_ms()
-    times = [None if text is None else moment_ms(text, now) for text in (since, until)]
-    wanted = AuditFilter(about, domain, level, run, by, *times)
+    query, now = call.query, context.core.wall_ms()
+    wanted = AuditFilter(
+        **{name: query.get(name) for name in ("about", "domain", "level", "run", "by")},
+        since_ms=moment_ms(query["since"], now) if "since" in query else None,
+        until_ms=moment_ms(query["until"], now) if "until" in query else None,
+    )
     cursors = Cursors(call.query, "audit", int)
     page = list_audit(context.core, wanted, limit, cursors.after())
     return {"audit": page.rows, "next": cursors.next(page.last)}

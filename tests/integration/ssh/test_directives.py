@@ -10,9 +10,10 @@ import pytest
 
 from pancode.fleet.ssh.errors import ConnectError
 from pancode.fleet.ssh.hostkey import HostKey
-from pancode.fleet.ssh.knownhosts import known_keys, refuse_revoked
+from pancode.fleet.ssh.knownhosts import known_keys
 from pancode.fleet.ssh.reach import reach_to, target_of
-from pancode.fleet.ssh.target import HONOURED, IRRELEVANT, REFUSED, Target, list_warnings
+from pancode.fleet.ssh.revoked import refuse_revoked
+from pancode.fleet.ssh.target import HONOURED, IRRELEVANT, REFUSED, list_warnings
 from tests.integration.ssh.test_target import found
 
 OWN = "PanCode sets this itself"
@@ -115,16 +116,16 @@ def test_a_revoked_key_is_refused(tmp_path: Path) -> None:
     bad, good = key(), key()
     (tmp_path / "revoked").write_text(f"{bad.line}\n")
     target = found(tmp_path, "RevokedHostKeys ~/revoked\n")
-    refuse_revoked(target, good)
+    refuse_revoked("gpubox", target.revoked, good)
     with pytest.raises(ConnectError, match="revoked"):
-        refuse_revoked(target, bad)
+        refuse_revoked("gpubox", target.revoked, bad)
     (tmp_path / "bad.pub").write_text(f"{bad.line}\n")
     subprocess.run(["ssh-keygen", "-qk", "-f", tmp_path / "revoked", tmp_path / "bad.pub"], check=True)
-    refuse_revoked(target, good)
+    refuse_revoked("gpubox", target.revoked, good)
     with pytest.raises(ConnectError, match="revoked"):
-        refuse_revoked(target, bad)
+        refuse_revoked("gpubox", target.revoked, bad)
     (tmp_path / "revoked").unlink()
     with pytest.raises(ConnectError) as caught:
-        refuse_revoked(target, good)
+        refuse_revoked("gpubox", target.revoked, good)
     assert "No such file" in caught.value.why
-    refuse_revoked(Target("x", "h", 22, "u"), bad)
+    refuse_revoked("gpubox", "", bad)
