@@ -67,9 +67,9 @@ def test_a_node_that_floods_redis_is_quarantined_and_the_others_go_on(fleet: Own
 def _is_told(fleet: Owner, running: str) -> None:
     """In the run's own words, in the table, by doctor and in the audit, each with the way out."""
     shown = fleet.show(running)
-    assert shown["state"] == "running" and "node1 is quarantined: it kept" in shown["notes"][0], shown
+    assert shown["state"] == "running" and "node1 is quarantined: the node stored" in shown["notes"][0], shown
     status = fleet.run("fleet", "status").ok().out
-    assert "node1 is quarantined: it kept" in status and "(nodes.redis_quota)" in status
+    assert "node1 is quarantined: the node stored" in status and "(nodes.redis_quota)" in status
     assert "pancode fleet resume node1" in status
     doctor = fleet.run("fleet", "doctor", "node1")
     assert doctor.code == 20 and "quarantined" in doctor.out and "pancode fleet resume node1" in doctor.out

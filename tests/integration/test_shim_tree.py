@@ -134,10 +134,10 @@ def test_a_protected_process_that_names_the_folders_of_an_ended_attempt_is_not_t
     program = subprocess.Popen([PYTHON, "-I", "-S", "-c", "import time; time.sleep(60)", *words])
     read = process._read
 
-    def hidden(path: str) -> bytes:
+    def hidden(path: str, **more: bool) -> bytes:
         if path == f"/proc/{program.pid}/environ":
             raise PermissionError(path)
-        return read(path)
+        return read(path, **more)
 
     monkeypatch.setattr(process, "_read", hidden)
     try:

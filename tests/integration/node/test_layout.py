@@ -36,8 +36,8 @@ def test_a_new_home_has_the_number(world: NodeWorld) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"{LAYOUT + 1}\n", f"has layout {LAYOUT + 1}, which a newer"),
-        (f"{LAYOUT - 1}\n", f"has layout {LAYOUT - 1}, which an older"),
+        (f"{LAYOUT + 1}\n", f"has layout {LAYOUT + 1} of a newer"),
+        (f"{LAYOUT - 1}\n", f"has layout {LAYOUT - 1} of an older"),
         ("torn", "does not contain a layout number"),
     ],
 )

@@ -91,7 +91,7 @@ def test_a_wedged_server_does_not_answer_and_nothing_more_is_asked() -> None:
             tiny.unwedge()
     (answers,) = fact.checks
     assert (answers.check, answers.grade) == (ExamCheck.ANSWERS, Grade.FAILED)
-    assert answers.words.startswith("no token within") and "restart it" in answers.fix
+    assert answers.words.startswith("the model sent no token within") and "restart it" in answers.fix
 
 
 def test_who_leaves_frees_the_slot(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_every_key_that_it_may_write_is_weighed(path: str, site: Site) -> None:
         FLOODS[path](client, fleet.bad.tag, number)
     fleet.coordinator.turn()
     assert re.match(
-        r"it kept \d+ MiB in Redis \(\d+ keys?.*\), and may keep 4 MiB", fleet.quarantined() or ""
+        r"the node stored \d+ MiB in Redis \(\d+ keys?.*\), and may keep 4 MiB", fleet.quarantined() or ""
     )
     with pytest.raises(redis.RedisError):
         client.ping()

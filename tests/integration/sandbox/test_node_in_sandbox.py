@@ -194,7 +194,7 @@ def test_without_a_wall_full_auto_is_refused_here_too(world: NodeWorld) -> None:
     world.without_sandbox()
     refused = world.run(world.job("touch x", runtime="shell", safety=Safety.FULL_AUTO))
     assert (refused.outcome, refused.failure) == (Outcome.INFRA, FailureKind.SANDBOX)
-    assert "nothing limits shell to full-auto here: no sandbox: this test" in refused.reason
+    assert "nothing limits shell to full-auto on this node: no sandbox: this test" in refused.reason
     assert refused.usage.cost_usd == 0
 
 
