@@ -240,13 +240,13 @@ class NodeAgent:
         if now < self._next_look:
             return
         self._next_look = now + w.intervals.leftovers_ms
-        entries = list(w.journal.entries())
-        over = {str(entry.identity) for entry in entries if entry.final and entry.cleaned}
+        over = {str(entry.identity) for entry in w.journal.entries() if entry.final and entry.cleaned}
+        # A run that continues a session names the folder of the earlier attempt, and is not its leftover.
+        over -= w.workspaces.taken_places()
         if over <= self._clear:
             return
         try:
-            active = {str(entry.identity) for entry in entries if not entry.final}
-            ended = w.runner.end_leftovers(over - self._clear, active)
+            ended = w.runner.end_leftovers(over - self._clear)
         except RunnerError as error:
             self._note(str(error))
             return

@@ -163,9 +163,8 @@ class RunnerPort(Protocol):
     def sweep(self, marker: str) -> int:
         """Kill the remaining processes of an attempt whose shim has ended; return their number."""
 
-    def end_leftovers(self, markers: Collection[str], active: Collection[str] = ()) -> dict[str, int]:
-        """Kill the running processes of these attempts, which have ended; return the number for each.
-        `active`: attempts that have not ended; their processes may name the folders of ended ones."""
+    def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
+        """Kill the running processes of these attempts, which have ended; return the number for each."""
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         """Return how many ms the phase ran by the wall clock, until its last output or `seen_wall_ms`."""
@@ -321,6 +320,9 @@ class WorkspacesPort(Protocol):
 
     def list(self) -> tuple[AttemptId, ...]:
         """Return the attempts that still have files."""
+
+    def taken_places(self) -> frozenset[str]:
+        """Return the earlier attempts whose folders attempts use now, since they continue their sessions."""
 
 
 class DepotLink(Protocol):

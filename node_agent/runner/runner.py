@@ -333,14 +333,14 @@ class Runner:
         if spawned is not None and spawned.boot == process.boot_id():
             process.signal_exact((spawned.pid, spawned.start), hint)
 
-    def sweep(self, marker: str, active: Collection[str] = ()) -> int:
+    def sweep(self, marker: str) -> int:
         """Send SIGKILL to every process with that marker until none is left; return their number. For
-        processes of a dead shim. `active`: as for `end_leftovers`. Raises RunnerError if some survive."""
+        processes of a dead shim. Raises RunnerError if some survive."""
         struck: set[process.Proc] = set()
         deadline = self._clock.mono_ms() + SWEEP_MS
         clear = 0
         while clear < 2:  # checked twice, because a child between fork and exec does not have the marker yet
-            targets = self.members(marker, active)
+            targets = self.members(marker)
             clear = 0 if targets else clear + 1
             struck.update(proc for proc in targets if process.signal_exact(proc, signal.SIGKILL))
             if self._clock.mono_ms() > deadline:
@@ -348,19 +348,16 @@ class Runner:
             time.sleep(0.01)
         return len(struck)
 
-    def end_leftovers(self, markers: Collection[str], active: Collection[str] = ()) -> dict[str, int]:
+    def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
         """Kill the remaining processes of these ended attempts; return their number by marker. Raises
         RunnerError as `sweep` does."""
-        alive = process.find_marked(markers, active) | (
-            self._scopes.having(markers) if self._scopes else set()
-        )
-        ended = {marker: self.sweep(marker, active) for marker in sorted(alive)}
+        alive = process.find_marked(markers) | (self._scopes.having(markers) if self._scopes else set())
+        ended = {marker: self.sweep(marker) for marker in sorted(alive)}
         return {marker: count for marker, count in ended.items() if count}
 
-    def members(self, marker: str, active: Collection[str] = ()) -> list[process.Proc]:
+    def members(self, marker: str) -> list[process.Proc]:
         """Return the running processes of an attempt: those with its marker, and all in its scope."""
-        groups = self._scopes.folders(marker) if self._scopes else ()
-        return process.find_members(marker, groups=groups, active=active)
+        return process.find_members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         """Return the milliseconds from the start to the last known activity; 0 if the phase never started."""

@@ -158,22 +158,16 @@ def _read_number(path: str, word: int) -> int:
 
 
 def find_members(
-    marker: str,
-    root: int = 0,
-    since: int = 0,
-    groups: Sequence[str] = (),
-    birth: Birth | None = None,
-    active: Collection[str] = (),
+    marker: str, root: int = 0, since: int = 0, groups: Sequence[str] = (), birth: Birth | None = None
 ) -> list[Proc]:
     """Return live processes that carry the marker, descend from `root`, or are in one of the control groups.
 
     Their descendants are included. `since`: processes started before this tick cannot carry the marker and
-    are not examined closely, and neither are those older than `birth`. `active`: markers of other attempts; a
-    process whose arguments name one of these is not included. This process itself is never included.
+    are not examined closely, and neither are those older than `birth`. This process itself is never included.
     """
     found = {entry.pid: entry for entry in _yield_processes(birth)}
-    wanted, others = {marker.encode()}, {one.encode() for one in active}
-    ours = {pid for pid, entry in found.items() if entry.start >= since and _find_marker(pid, wanted, others)}
+    wanted = {marker.encode()}
+    ours = {pid for pid, entry in found.items() if entry.start >= since and _find_marker(pid, wanted)}
     for folder in groups:
         ours |= (_list_group_pids(folder) & found.keys()) - {os.getpid()}
     ours.add(root or -1)
@@ -183,12 +177,10 @@ def find_members(
     return [(pid, found[pid].start) for pid in sorted(ours) if pid in found and not found[pid].gone]
 
 
-def find_marked(markers: Collection[str], active: Collection[str] = ()) -> set[str]:
-    """Return those of the markers that a living process carries, in one scan of all processes. `active`: as
-    for `find_members`."""
-    wanted, others = {marker.encode() for marker in markers}, {one.encode() for one in active}
-    seen = (_find_marker(entry.pid, wanted, others) for entry in _yield_processes(None))
-    return {found.decode() for found in seen if found}
+def find_marked(markers: Collection[str]) -> set[str]:
+    """Return those of the markers that a living process carries, in one scan of all processes."""
+    wanted = {marker.encode() for marker in markers}
+    return {found.decode() for entry in _yield_processes(None) if (found := _find_marker(entry.pid, wanted))}
 
 
 def is_inside(pid: int) -> bool:
@@ -250,7 +242,7 @@ def _yield_processes(birth: Birth | None) -> Iterator[Stat]:
                 yield entry
 
 
-def _find_marker(pid: int, markers: Collection[bytes], active: Collection[bytes]) -> bytes:
+def _find_marker(pid: int, markers: Collection[bytes]) -> bytes:
     """Return the marker that the process carries, out of `markers`; empty if there is none."""
     start = f"{MARKER}=".encode()
     try:
@@ -264,9 +256,6 @@ def _find_marker(pid: int, markers: Collection[bytes], active: Collection[bytes]
         except (OSError, ValueError, IndexError):
             return b""
         found = [part for word in words for part in word.split(b"/")]
-        # An attempt that continues a session works in the folders of earlier attempts, and names them.
-        if any(part in active for part in found):
-            return b""
     except OSError:  # the process has ended
         return b""
     return next((one for one in found if one in markers), b"")

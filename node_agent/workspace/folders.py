@@ -108,6 +108,10 @@ class WorkspaceFolders:
         """The folder of links, each from an attempt to the earlier attempt whose folder it uses."""
         return self.root / "work" / ".given"
 
+    def taken_places(self) -> frozenset[str]:
+        """Return the names of the earlier attempts whose folders attempts use now."""
+        return frozenset(self._read_claims().values())
+
     def _read_claims(self) -> dict[str, str]:
         try:
             names = [name for name in os.listdir(self._given) if not name.startswith(".")]

@@ -177,6 +177,9 @@ class Workspaces:
             self._trims = threading.Thread(target=self._trim_quietly, args=(now_ms,), daemon=True)
             self._trims.start()
 
+    def taken_places(self) -> frozenset[str]:
+        return self._home.taken_places()
+
     def _trim_quietly(self, now_ms: int) -> None:
         with suppress(OSError, StepFailed):  # the next call of `trim` tries again
             self.trim_mirrors(now_ms)

@@ -126,31 +126,6 @@ def test_what_had_ended_is_known_of_a_vanished_shim(phases: Phases) -> None:
     ]
 
 
-def test_a_protected_process_that_names_the_folders_of_an_ended_attempt_is_not_that_attempts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A session's next run works in the folder of the last one, and may keep its environment to itself."""
-    words = ("/h/work/r-old_1_1", "/h/attempts/r-new_1_1")
-    program = subprocess.Popen([PYTHON, "-I", "-S", "-c", "import time; time.sleep(60)", *words])
-    read = process._read
-
-    def hidden(path: str, **more: bool) -> bytes:
-        if path == f"/proc/{program.pid}/environ":
-            raise PermissionError(path)
-        return read(path, **more)
-
-    monkeypatch.setattr(process, "_read", hidden)
-    try:
-        until(lambda: words[1].encode() in read(f"/proc/{program.pid}/cmdline"))
-        assert [pid for pid, _ in process.find_members("r-old_1_1")] == [program.pid]
-        assert process.find_marked({"r-old_1_1"}) == {"r-old_1_1"}
-        assert process.find_members("r-old_1_1", active={"r-new_1_1"}) == []
-        assert process.find_marked({"r-old_1_1"}, {"r-new_1_1"}) == set()
-    finally:
-        program.kill()
-        program.wait()
-
-
 def test_the_marker_is_matched_whole(phases: Phases) -> None:
     """`r-1` must not find `r-11`, nor a value that only contains it."""
     lookalikes = [{"PANCODE_ATTEMPT": "zz-11"}, {"X": "PANCODE_ATTEMPT=zz-1"}, {"XPANCODE_ATTEMPT": "zz-1"}]

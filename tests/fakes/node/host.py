@@ -82,6 +82,8 @@ class MemoryHost:
     stops: dict[str, str] = field(default_factory=dict)
     leftovers: dict[str, int] = field(default_factory=dict)
     """How many processes an attempt has left behind that nobody watches over."""
+    taken: set[str] = field(default_factory=set)
+    """Attempts whose folders later ones use."""
     activity: Activity = field(default_factory=Activity)
     """What a look at any phase sees."""
     trees: dict[str, bool] = field(default_factory=dict)

@@ -235,6 +235,9 @@ class MemoryWorkspaces:
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
         self._host.salvaged = [name for name in self._host.salvaged if name != str(identity)]
 
+    def taken_places(self) -> frozenset[str]:
+        return frozenset(self._host.taken)
+
     def list(self) -> tuple[AttemptId, ...]:
         return tuple(AttemptId.parse(name) for name in self._host.trees)
 

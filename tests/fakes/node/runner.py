@@ -102,7 +102,7 @@ class MemoryRunner:
     def sweep(self, marker: str) -> int:
         return 0
 
-    def end_leftovers(self, markers: Collection[str], active: Collection[str] = ()) -> dict[str, int]:
+    def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
         left = self._host.leftovers
         return {marker: left.pop(marker) for marker in markers if marker in left}
 

@@ -247,6 +247,10 @@ def test_what_outlives_its_attempt_is_ended_and_told() -> None:
     stage.go(70_000)
     assert stage.host.leftovers, "its processes are its own while it works"
     stage.settle()
+    stage.host.taken.add(NAME)
+    stage.go(70_000)
+    assert stage.host.leftovers, "another attempt works in its folder"
+    stage.host.taken.clear()
     stage.go(70_000)
     heartbeat = stage.heartbeat()
     assert stage.host.leftovers == {} and heartbeat is not None
