@@ -124,7 +124,9 @@ def test_a_link_lets_one_browser_in_once(console: Console) -> None:
     expect(stranger.locator("main")).to_contain_text("pancode web")
     stranger.context.close()
 
-    token = page.evaluate("() => localStorage.getItem('pancode-session')")
+    token = page.evaluate(
+        "() => Object.entries(localStorage).find(([key]) => key.startsWith('pancode-session-'))[1]"
+    )
     page.get_by_role("button", name="log out").click()
     for one in (page, beside):
         expect(one.locator("main")).to_contain_text("Make a new one")
@@ -139,7 +141,9 @@ def test_a_browser_stays_signed_in_and_opens_a_new_link_before_it_lands(console:
 
 
 def test_a_page_of_elsewhere_gets_nothing_even_with_the_token(console: Console, page: Page) -> None:
-    token = page.evaluate("() => localStorage.getItem('pancode-session')")
+    token = page.evaluate(
+        "() => Object.entries(localStorage).find(([key]) => key.startsWith('pancode-session-'))[1]"
+    )
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         foreign = console.browser.new_context().new_page()

@@ -110,15 +110,20 @@ def state(page: Page) -> Locator:
 
 def at_phone(console: Console, page: Page, session: str) -> Page:
     """The same user's phone, in the dark."""
-    token = page.evaluate("() => localStorage.getItem('pancode-session')")
+    token = page.evaluate(
+        "() => Object.entries(localStorage).find(([key]) => key.startsWith('pancode-session-'))[1]"
+    )
     phone = console.person(viewport={"width": 360, "height": 740}, color_scheme="dark").new_page()
     opened(console, phone, token, f"#/chat/{session}")
     return phone
 
 
 def opened(console: Console, page: Page, token: str, place: str) -> None:
-    page.add_init_script(f"localStorage.setItem('pancode-session', {json.dumps(token)})")
+    page.goto(console.url)
+    key = "'pancode-session-' + document.querySelector('meta[name=pancode-fleet]').content"
+    page.evaluate(f"token => localStorage.setItem({key}, token)", token)
     page.goto(console.url + place)
+    page.reload()
 
 
 HIDE = """hidden => {

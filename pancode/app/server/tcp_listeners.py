@@ -201,9 +201,7 @@ class LoopbackListener:
         except (OSError, ValueError):  # never opened, or another program has the port now
             made = listening_at(ListenAddress(HOST, 0, "pancode web"))
             if self._kept.exists():
-                self._log.warning(
-                    "the port of the web console is taken: browsers need a new link to land or approve"
-                )
+                self._log.warning("its port is taken: every browser needs a new link to land or approve")
                 unconfirm_browsers(self._context.core)
         port = int(made.getsockname()[1])
         listener = ApiListener(ListenAddress(HOST, port, "pancode web"))

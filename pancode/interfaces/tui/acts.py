@@ -147,7 +147,8 @@ def _retry(run: Json, words: str) -> Act:
 def add_flags(act: Act, why: str, yes: str) -> Act:
     """The same landing with the flags that it needs; the question names what they allow."""
     flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
-    question = f"It changes what needs your approval: {clip_columns(escape_line(why), _WORDS)}. Land it all the same?"
+    what = clip_columns(escape_line(why), _WORDS)
+    question = f"It changes what needs your approval: {what}. Land it all the same?"
     return Act(question, act.path, {**act.body, **flags}, act.says, act.wait_s)
 
 

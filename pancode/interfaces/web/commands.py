@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from node_agent.wire.clock import SystemClock
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
@@ -53,7 +54,8 @@ def web(
             if revoked not in (names := [token["name"] for token in found]):
                 raise not_found("browser", revoked, names, "pancode web --devices")
             return revoke_token(face, revoked)
-        found = [token for token in found if not _has_expired(token["expires_at"])]
+        now = datetime.fromtimestamp(SystemClock().wall_ms() / 1000, UTC)
+        found = [one for one in found if datetime.fromisoformat(one["expires_at"] or _NEVER) > now]
         none = "no browser is signed in; sign one in: pancode web"
         return face.show({"devices": found}, lambda: format_rows(found, _DEVICES, none))
     made = face.client().post(WEB_CODE, {"by": find_user()})
@@ -70,6 +72,7 @@ def web(
     face.show({**made, "opened": opened}, lambda: message)
 
 
+_NEVER = "9999-01-01T00:00:00Z"
 _DEVICES: RowColumns[TokenShape] = {
     "NAME": "name",
     "LAST LINK (UTC)": lambda row: short_time(row["confirmed_at"]),
@@ -78,10 +81,6 @@ _DEVICES: RowColumns[TokenShape] = {
     "FROM": "address",
     "BROWSER": "agent",
 }
-
-
-def _has_expired(at: str | None) -> bool:
-    return at is not None and datetime.fromisoformat(at) <= datetime.now(UTC)
 
 
 def _opened(face: Face, url: str) -> bool:

@@ -57,7 +57,7 @@ class WebFile:
 
 
 def routes(fleet: str) -> list[BaseRoute]:
-    """Return one route for each file, and `/` and `/answer` for the pages of this fleet; no other path exists.
+    """Return one route for each file, and `/` and `/answer` for the fleet's pages; no other path exists.
 
     The files of a page lie in a folder named by the digest of them all. So a browser asks for each once, and
     a page of another version never gets a file of this one.

@@ -8,8 +8,7 @@ from pancode.kernel.visitors import AccessScope, Risk
 
 
 class Right(NamedTuple):
-    """The scope that a route needs, and the risk of the route's effect. `confirmed`: a browser needs a one-time
-    link of the last hours."""
+    """The scope that a route needs, and the risk of its effect. `confirmed`: browsers need a recent link."""
 
     scope: AccessScope
     risk: Risk
