@@ -236,8 +236,8 @@ def test_a_browser_stays_signed_in_and_confirms_itself_for_what_lands_or_approve
     for path, body in (
         (f"/v1/runs/{run}/deny", {}),
         (f"/v1/runs/{run}/land", {}),
-        (f"/v1/runs/{run}/drop", {}),
-        ("/v1/budget/set", {"scope": "day", "usd": "5"}),
+        (f"/v1/runs/{run}/land/drop", {}),
+        ("/v1/budget/ceiling", {"scope": "day", "usd": "5"}),
         ("/v1/nodes/gpu/set", {"slots": 3}),
         ("/v1/tokens", {"name": "way-round", "scopes": ["operate"]}),
         ("/v1/runs", {"task": "x", "workspace": "none", "land": True}),
