@@ -1,7 +1,7 @@
 // Inbox and review: one thing after the other, by keyboard: next, diff, land, send back, answer.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { askedFor, land, REFUSES, approvalOf } from "../lib/acts.js";
+import { approvalOf, askedFor, land, REFUSES } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { strip } from "../lib/lines.js";
