@@ -27,7 +27,7 @@ from pancode.fleet.answers import (
 from pancode.fleet.fleet import check_sandboxes, get_fleet, get_node, list_disk_use, must_exist
 from pancode.fleet.inventory import adjust, busy_runs, note_act
 from pancode.interfaces.http import bodies
-from pancode.interfaces.http.access.rights import OPERATES, REMOVES, SETS_UP
+from pancode.interfaces.http.access.rights import CHANGES, OPERATES, REMOVES, SETS_UP
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, EventStream, Object, TcpAccess, Verb
 from pancode.interfaces.http.streams import make_event_stream, stream_steps
@@ -163,7 +163,7 @@ def _add(context: ApiContext, call: ApiCall) -> NodeDetail:
     return get_node(context.core, added.name)
 
 
-@Verb(answers.SET, bodies.SetBody, "node set", pokes=True, right=OPERATES)
+@Verb(answers.SET, bodies.SetBody, "node set", pokes=True, right=CHANGES)
 def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
     """Change slots, labels, and which runs get the node's GPUs."""
     body: bodies.SetBody = call.body

@@ -103,7 +103,7 @@ class Visitor:
 
     token: ApiToken | None = None
     browser: Browser = Browser("", "")
-    is_confirmed: bool = True
+    is_confirmed: bool = False
 
     @property
     def name(self) -> str:
@@ -170,9 +170,12 @@ def set_asker(visitor: Visitor) -> Iterator[None]:
 
 
 def is_allowed(scope: AccessScope) -> bool:
-    """Whether the current caller has this scope."""
+    """Whether the current caller has this scope; a browser lands and approves only while it is confirmed."""
     asker = _ASKER.get()
-    return asker is None or asker.token is None or has_scope(asker.token.scopes, scope)
+    if asker is None or asker.token is None:
+        return True
+    needs_link = scope in (AccessScope.ANSWER, AccessScope.OPERATE)
+    return has_scope(asker.token.scopes, scope) and (asker.is_confirmed or not needs_link)
 
 
 def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
@@ -180,8 +183,9 @@ def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
     asker = _ASKER.get()
     if asker is None or (token := asker.token) is None:
         return
-    if lands:
+    if lands or says_yes:
         must_be_confirmed(asker, what)
+    if lands:
         way = "omit the field land; or: "
         must_allow(token, AccessScope.OPERATE, f"{what} of work that lands its change", way)
     if says_yes:

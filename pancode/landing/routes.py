@@ -10,7 +10,7 @@ from pydantic import Field
 
 from node_agent.wire.failure import Outcome
 from pancode.git.forge_rules import ForgeKind
-from pancode.interfaces.http.access.rights import DISPATCHES, LANDS, OPERATES
+from pancode.interfaces.http.access.rights import CHANGES, DISPATCHES, LANDS, OPERATES
 from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Octets, Verb
@@ -189,7 +189,7 @@ def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
     return context.coordinator.pull_request(_get_suspended_run(context, call), request)
 
 
-@Verb(DROP, ReasonBody, "inbox review", right=OPERATES)
+@Verb(DROP, ReasonBody, "inbox review", right=CHANGES)
 def _drop(context: ApiContext, call: ApiCall) -> RunShape:
     """Discard the run's change."""
     run = _find_run(context, call)

@@ -141,15 +141,15 @@ def _pause(context: ApiContext, call: ApiCall) -> ScheduleShape:
     return _show(context, call)
 
 
-@Verb(RESUME_SCHEDULE, ActBody, "schedule resume", right=OPERATES)
+def _is_landing(context: ApiContext, call: ApiCall) -> bool:
+    return is_schedule_landing(context.core, call.path["schedule"])
+
+
+@Verb(RESUME_SCHEDULE, ActBody, "schedule resume", right=OPERATES, lands=_is_landing)
 def _resume(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Resume a schedule."""
     resume_schedule(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
-
-
-def _is_landing(context: ApiContext, call: ApiCall) -> bool:
-    return is_schedule_landing(context.core, call.path["schedule"])
 
 
 @Verb(RUN_SCHEDULE, ActBody, "schedule run", right=DISPATCHES, lands=_is_landing)

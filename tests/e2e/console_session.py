@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.console import Console
 from tests.e2e.owner import until
+
+
+def kept_token(page: Page) -> str:
+    """The secret of the browser's session."""
+    found = "() => Object.entries(localStorage).find(([key]) => key.startsWith('pancode-session-'))[1]"
+    return str(page.evaluate(found))
 
 
 def sign_in_and_land(console: Console) -> None:

@@ -43,7 +43,7 @@ from tests.e2e.console_pages import (
     Foreign,
     transcripts,
 )
-from tests.e2e.console_session import sign_in_and_land
+from tests.e2e.console_session import kept_token, sign_in_and_land
 from tests.e2e.hostile_texts import nothing_but_text
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
@@ -124,7 +124,13 @@ def test_a_link_lets_one_browser_in_once(console: Console) -> None:
     expect(stranger.locator("main")).to_contain_text("pancode web")
     stranger.context.close()
 
-    token = page.evaluate("() => localStorage.getItem('pancode-session')")
+    again = person.new_page()
+    again.goto(link)
+    expect(again.get_by_role("dialog")).to_contain_text("already used")
+    again.close()
+    expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
+
+    token = kept_token(page)
     page.get_by_role("button", name="log out").click()
     for one in (page, beside):
         expect(one.locator("main")).to_contain_text("Make a new one")
@@ -139,7 +145,7 @@ def test_a_browser_stays_signed_in_and_opens_a_new_link_before_it_lands(console:
 
 
 def test_a_page_of_elsewhere_gets_nothing_even_with_the_token(console: Console, page: Page) -> None:
-    token = page.evaluate("() => localStorage.getItem('pancode-session')")
+    token = kept_token(page)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         foreign = console.browser.new_context().new_page()

@@ -20,6 +20,7 @@ from tests.clis.hands import HANDS
 from tests.clis.launched import EVERY
 from tests.e2e.console import Console, axe_source, chromium, findings
 from tests.e2e.console_pages import MARKUP
+from tests.e2e.console_session import kept_token
 from tests.e2e.owner import Owner
 from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on, project
 from tests.e2e.test_people import ASKING
@@ -110,15 +111,18 @@ def state(page: Page) -> Locator:
 
 def at_phone(console: Console, page: Page, session: str) -> Page:
     """The same user's phone, in the dark."""
-    token = page.evaluate("() => localStorage.getItem('pancode-session')")
+    token = kept_token(page)
     phone = console.person(viewport={"width": 360, "height": 740}, color_scheme="dark").new_page()
     opened(console, phone, token, f"#/chat/{session}")
     return phone
 
 
 def opened(console: Console, page: Page, token: str, place: str) -> None:
-    page.add_init_script(f"localStorage.setItem('pancode-session', {json.dumps(token)})")
+    page.goto(console.url)
+    key = "'pancode-session-' + document.querySelector('meta[name=pancode-fleet]').content"
+    page.evaluate(f"token => localStorage.setItem({key}, token)", token)
     page.goto(console.url + place)
+    page.reload()
 
 
 HIDE = """hidden => {

@@ -23,6 +23,7 @@ from pancode.fleet.direct.places import PlaceBounds
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.interfaces.http.access.codes import has_browsers
 from pancode.interfaces.http.access.request_filter import ListenerRules
+from pancode.interfaces.http.access.tokens import unconfirm_browsers
 from pancode.interfaces.http.context import ApiContext
 from pancode.kernel.host.files import write_durable
 from pancode.reports.routes import figures_app
@@ -112,7 +113,7 @@ class OpenPlace:
 
 
 CONSOLE = "pancode.interfaces.web.files"
-"""A module whose `routes()` returns the routes of the web console; it may be missing."""
+"""A module whose `routes(fleet)` returns the routes of the web console; it may be missing."""
 BOUNDS = PlaceBounds(most=256, strangers=128, each=32)
 
 
@@ -137,7 +138,7 @@ def make_listener_config(context: ApiContext, listener: ApiListener) -> uvicorn.
 
     rules = ListenerRules(listener.scheme, listener.place.host, listener.place.names)
     return uvicorn.Config(
-        make_tcp_app(context, VERBS, rules, list_console_routes()),
+        make_tcp_app(context, VERBS, rules, list_console_routes(context.core.fleet)),
         timeout_graceful_shutdown=2,
         headers=[("Pancode-Version", __version__)],
         ssl_certfile=listener.cert,
@@ -147,14 +148,14 @@ def make_listener_config(context: ApiContext, listener: ApiListener) -> uvicorn.
     )
 
 
-def list_console_routes() -> Sequence[BaseRoute]:
+def list_console_routes(fleet: str) -> Sequence[BaseRoute]:
     """Return the routes of the web console; empty if this package has none."""
     try:
         if importlib.util.find_spec(CONSOLE) is None:
             return ()
     except ModuleNotFoundError:
         return ()
-    found: Sequence[BaseRoute] = importlib.import_module(CONSOLE).routes()
+    found: Sequence[BaseRoute] = importlib.import_module(CONSOLE).routes(fleet)
     return found
 
 
@@ -170,7 +171,7 @@ class LoopbackListener:
     def __init__(self, context: ApiContext, kept: Path, look_ticks: int = LOOK_TICKS) -> None:
         """`kept`: the file that stores the port number."""
         self._context, self._kept, self._look_ticks = context, kept, look_ticks
-        self._lock = threading.Lock()
+        self._lock, self._log = threading.Lock(), logging.getLogger("pancode.web")
         self._answering: Answering | None = None
         self._ticks, self._url = 0, ""
 
@@ -199,6 +200,9 @@ class LoopbackListener:
             made = listening_at(ListenAddress(HOST, int(self._kept.read_text()), "pancode web"))
         except (OSError, ValueError):  # never opened, or another program has the port now
             made = listening_at(ListenAddress(HOST, 0, "pancode web"))
+            if self._kept.exists():
+                self._log.warning("its port is taken: every browser needs a new link to land or approve")
+                unconfirm_browsers(self._context.core)
         port = int(made.getsockname()[1])
         listener = ApiListener(ListenAddress(HOST, port, "pancode web"))
         try:

@@ -22,7 +22,6 @@ from pancode.interfaces.http.access.request_filter import (
     must_have_token,
     parse_bearer,
 )
-from pancode.interfaces.http.access.rights import needs_new_link
 from pancode.interfaces.http.access.tokens import audit_request, check_secret, still_in_force
 from pancode.interfaces.http.bodies import Body, CallerBody, has_true
 from pancode.interfaces.http.context import LET_IN, ApiContext
@@ -102,7 +101,7 @@ class RequestGuard:
             token = None  # a browser whose session has ended comes back with a code
         if token is None and path not in self._open:
             raise must_have_token()
-        return Visitor(token, browser, token is None or is_confirmed(token, core.wall_ms()))
+        return Visitor(token, browser, token is not None and is_confirmed(token, core.wall_ms()))
 
 
 def _add_headers(send: Send) -> Send:
@@ -137,7 +136,7 @@ def _answer_call(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
         return verb.answered(context, call)
     with set_asker(call.visitor):
         if call.visitor.token is not None:
-            if needs_new_link(verb.needed) or has_true(call.body, "yes"):
+            if verb.needed.confirmed:
                 must_be_confirmed(call.visitor, verb.name)
             lands = has_true(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
             must_ask(verb.name, lands, has_true(call.body, "yes"))

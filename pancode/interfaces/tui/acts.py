@@ -50,7 +50,7 @@ def find_subject(page: Page, row: PageRow | None, place: PagePlace) -> KeySubjec
 def identify_place(place: PagePlace) -> Json:
     """Return the thing that a place shows, as far as it is known before any answer: keys act on it already.
 
-    What an item of the inbox asks is not known yet, and a yes is to its words.
+    What an item of the inbox asks is not known yet, and an approval is of its words.
     """
     kind = "run" if place.view in _OF_RUNS else _SHOWS.get(place.view, "")
     return {IDS[kind]: place.about} if kind in ("run", "node", "workflow") else {}
@@ -61,7 +61,7 @@ def _with_run(kinds: set[str], shape: Json) -> set[str]:
 
 
 def way_of(shape: Json) -> str:
-    """Return the act of a yes to an item of the inbox: `answer` for a question, else `approve`."""
+    """Return the act of an approval of an item of the inbox: `answer` for a question, else `approve`."""
     return "answer" if shape["kind"] == "question" else "approve"
 
 
@@ -76,7 +76,7 @@ _APPROVES = {
     "policy": "starts it, beyond a rule",
     "change": "changes the configuration, and pancode config undo takes it back",
 }
-"""The effect of a yes, by kind of item."""
+"""The effect of an approval, by kind of item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Act:
 class ActKind:
     """A kind of act. `look`: a GET before the question, which then names what is true now; None: no need.
 
-    `words`: the label of a field for the user's message; empty: a yes or a no is enough.
+    `words`: the label of a field for the user's message; empty: the key alone is enough.
     """
 
     look: Callable[[str], ApiAsk] | None
@@ -147,9 +147,8 @@ def _retry(run: Json, words: str) -> Act:
 def add_flags(act: Act, why: str, yes: str) -> Act:
     """The same landing with the flags that it needs; the question names what they allow."""
     flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
-    question = (
-        f"It changes what needs your yes: {clip_columns(escape_line(why), _WORDS)}. Land it all the same?"
-    )
+    what = clip_columns(escape_line(why), _WORDS)
+    question = f"It changes what needs your approval: {what}. Land it all the same?"
     return Act(question, act.path, {**act.body, **flags}, act.says, act.wait_s)
 
 
@@ -184,13 +183,13 @@ def _approve(run: Json, words: str) -> Act:
     flags: dict[str, Any] = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
     flags |= {"call": run["call"]} if run.get("call") else {}
     flags |= {"plan": run["plan"]["digest"]} if run.get("plan") else {}
-    also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
+    also = f" and approves {' and '.join(run['yes'])}" if run["yes"] else ""
     does = _APPROVES.get(run["kind"], "lets it continue")
     question = f"Approve {name}: {clip_columns(escape_line(run['words']), _WORDS)}. This {does}{also}?"
-    if run.get("plan"):  # a yes to a task is to all of it
+    if run.get("plan"):  # the approval of a task is of all of it
         told = f"{escape_text(run['words'])}\n{escape_text(run['plan']['task'], '    ')}"
         question = f"Approve this task of {name}?\n{told}\nThis {does}{also}."
-    if run.get("call"):  # a yes to a command is to all of it
+    if run.get("call"):  # the approval of a command is of all of it
         question = f"Approve this command of {name}?\n{escape_text(run['words'], '    ')}\nThis {does}."
     return Act(question, path_of("runs", name, "approve"), flags, f"{name} is approved", LAND_S)
 

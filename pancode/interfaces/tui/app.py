@@ -91,7 +91,7 @@ class Acting:
         return self._ask([chosen for chosen, _, _ in self._things], self._shapes)
 
     def acted(self, act: Act | None, refused: PancodeError | None) -> None:
-        """Say how the act ended; where only a yes is missing, ask for it."""
+        """Say how the act ended; where only an approval is missing, ask for it."""
         if refused is None:
             return self._note(act.says if act is not None else "", "green")
         yes = str(getattr(refused, "details", {}).get("yes", ""))

@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from node_agent.wire.clock import SystemClock
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
@@ -20,6 +22,8 @@ from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.http.access.answers import TOKENS, WEB_CODE, TokenShape
 from pancode.interfaces.http.access.commands import revoke_token
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import not_found
 
 _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
 
@@ -34,17 +38,24 @@ def web(
 ) -> None:
     """Open the web console in your browser. The link is good for one use and a short time.
 
-    The coordinator serves it on 127.0.0.1, at a port that it chooses once and keeps, or where the setting
-    `api.listen` says. The browser gets the link from a file that you alone may read; where it may not read
-    that: --print.
+    The coordinator serves it on 127.0.0.1, at a port that it keeps as long as no other program takes it, or
+    where the setting `api.listen` says. The browser reads the link from a file that only you may read; if it
+    cannot read that file, use --print.
 
-    The browser stays signed in for 30 days. Twelve hours after its last link it can no longer land, approve
-    or change settings: open a new link in it.
+    The browser stays signed in for 30 days. Twelve hours after its last link it can still look, answer,
+    dispatch and stop, but no longer land, discard, approve, deny, or change settings, budgets and nodes: open
+    a new link in it.
     """
-    if revoked is not None:
-        return revoke_token(face, revoked)
-    if devices:
+    if only_print + devices + (revoked is not None) > 1:
+        raise UsageError("--print, --devices and --revoke cannot be combined", fix="pancode web --devices")
+    if devices or revoked is not None:
         found = [token for token in face.get(TOKENS)["tokens"] if token["confirmed_at"] is not None]
+        if revoked is not None:
+            if revoked not in (names := [token["name"] for token in found]):
+                raise not_found("browser", revoked, names, "pancode web --devices")
+            return revoke_token(face, revoked)
+        now = datetime.fromtimestamp(SystemClock().wall_ms() / 1000, UTC)
+        found = [one for one in found if datetime.fromisoformat(one["expires_at"] or _NEVER) > now]
         none = "no browser is signed in; sign one in: pancode web"
         return face.show({"devices": found}, lambda: format_rows(found, _DEVICES, none))
     made = face.client().post(WEB_CODE, {"by": find_user()})
@@ -61,6 +72,7 @@ def web(
     face.show({**made, "opened": opened}, lambda: message)
 
 
+_NEVER = "9999-01-01T00:00:00Z"
 _DEVICES: RowColumns[TokenShape] = {
     "NAME": "name",
     "LAST LINK (UTC)": lambda row: short_time(row["confirmed_at"]),

@@ -56,15 +56,15 @@ class WebFile:
         return cls(data, gzip.compress(data, 9, mtime=0), kind, mark)
 
 
-def routes() -> list[BaseRoute]:
-    """Return one route for each file, and `/` and `/answer` for the pages; no other path exists.
+def routes(fleet: str) -> list[BaseRoute]:
+    """Return one route for each file, and `/` and `/answer` for the fleet's pages; no other path exists.
 
     The files of a page lie in a folder named by the digest of them all. So a browser asks for each once, and
     a page of another version never gets a file of this one.
     """
     files = {name: WebFile.of(STATIC / name) for name in list_paths()}
     version = hashlib.sha256("".join(file.mark for file in files.values()).encode()).hexdigest()[:16]
-    pages = {name: _page(files[name], version) for name in (PAGE, ANSWER)}
+    pages = {name: _page(files[name], version, fleet) for name in (PAGE, ANSWER)}
     policy, plain = policy_of(pages[PAGE].data), policy_of(pages[ANSWER].data)
     return [
         _route("/", pages[PAGE], policy, _ASK_AGAIN),
@@ -77,9 +77,10 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-def _page(file: WebFile, version: str) -> WebFile:
-    """Return the page with the names of its files changed to the folder of this version."""
-    return WebFile.made(_OWN_FILE.sub(f"./{version}/".encode(), file.data), file.kind)
+def _page(file: WebFile, version: str, fleet: str) -> WebFile:
+    """Return the page with the fleet's id, and its files' names changed to the folder of this version."""
+    data = file.data.replace(b'"pancode-fleet" content=""', f'"pancode-fleet" content="{fleet}"'.encode())
+    return WebFile.made(_OWN_FILE.sub(f"./{version}/".encode(), data), file.kind)
 
 
 def list_paths() -> list[str]:

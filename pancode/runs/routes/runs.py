@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
+from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import BeginsRun, DispatchBody, ReasonBody, RetryBody
 from pancode.interfaces.http.context import ApiContext
@@ -172,7 +172,7 @@ def _find_run(context: ApiContext, call: ApiCall) -> Run:
     return get_run(context.core, call.path["run"])
 
 
-@Verb(answers.STOP, ReasonBody, "stop", pokes=True, right=DROPS)
+@Verb(answers.STOP, ReasonBody, "stop", pokes=True, right=STOPS)
 def _stop(context: ApiContext, call: ApiCall) -> RunShape:
     """Stop a run."""
     body: ReasonBody = call.body

@@ -12,7 +12,9 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.values import replace
 from pancode.runs.options import OPTIONS
+from pancode.runs.routes.runs import around_workflow
 from pancode.workflows import lane_service as lanes
+from pancode.workflows.actions import is_workflow_landing
 from pancode.workflows.answers import (
     ADD_ITEM,
     CREATE_LANE,
@@ -143,7 +145,19 @@ def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
     return _show(context, call)
 
 
-@Verb(RESUME_LANE, ResumeLaneBody, command="lane create", pokes=True, right=OPERATES)
+def _lands_on(context: ApiContext, call: ApiCall) -> bool:
+    workflow = lanes.get_lane(context.core, call.path["lane"])["workflow"]
+    return is_workflow_landing(context.core, workflow, around_workflow(context, workflow))
+
+
+@Verb(
+    RESUME_LANE,
+    ResumeLaneBody,
+    command="lane create",
+    pokes=True,
+    right=OPERATES,
+    lands=_lands_on,
+)
 def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
     """Resume a lane, optionally with another ceiling."""
     lanes.resume_lane(context.core, call.path["lane"], call.body.by, call.body.budget)

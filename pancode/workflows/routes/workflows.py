@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
+from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import ReasonBody
 from pancode.interfaces.http.context import ApiContext
@@ -103,7 +103,7 @@ def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
     return verify_workflow(context.core, call.path["workflow"], context.coordinator.streams)
 
 
-@Verb(STOP_WORKFLOW, ReasonBody, "stop", pokes=True, right=DROPS)
+@Verb(STOP_WORKFLOW, ReasonBody, "stop", pokes=True, right=STOPS)
 def _stop(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """Stop a workflow's runs and start nothing more."""
     body: ReasonBody = call.body

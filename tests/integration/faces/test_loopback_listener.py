@@ -17,7 +17,8 @@ from pancode.fleet.place import ListenAddress
 from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.access.codes import make_code
 from pancode.interfaces.http.context import ApiContext as ApiDesk
-from pancode.kernel.visitors import AccessScope
+from pancode.kernel.records import ApiToken
+from pancode.kernel.visitors import AccessScope, is_confirmed
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Served, Shell, until
 from tests.unit.pancode.interfaces.http.world import FACTS, MemoryCoordinator
@@ -97,6 +98,20 @@ def test_where_its_port_is_taken_it_takes_another(room: Room) -> None:
         room.kept.write_text(str(other.getsockname()[1]))
         _, port = room.session()
         assert port != other.getsockname()[1] and room.kept.read_text() == str(port)
+
+
+def test_where_its_port_is_taken_every_browser_needs_a_new_link(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, port = room.session()
+    room.listener.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        after = LoopbackListener(room.context, room.kept)
+        after.start()
+        after.stop()
+    with room.context.core.ports.ledger.transaction() as tx:
+        (row,) = tx.find(ApiToken)
+    assert not is_confirmed(row, room.context.core.wall_ms()) and "new link" in caplog.text
 
 
 def test_a_setting_of_its_own_comes_first(room: Room) -> None:

@@ -47,10 +47,10 @@ def trade_code(core: Core, text: str, visitor: visitors.Visitor) -> MadeTokenSha
         if code is None or code.until_ms <= core.ports.clock.boot_ms():
             raise _make_access_error(core, used.get(key))
         wanted, known = replace(code.wanted, browser=visitor.browser), visitor.token
+        made = None
         if known is not None and known.confirmed_ms is not None and set(known.scopes) == set(wanted.scopes):
             made = renew(core, known, wanted)
-        else:
-            made = create(core, wanted, code.by)
+        made = made or create(core, wanted, code.by)
         used[key] = made["name"]
         for old in list(used)[:-MOST_USED]:
             del used[old]

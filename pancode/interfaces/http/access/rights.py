@@ -8,29 +8,26 @@ from pancode.kernel.visitors import AccessScope, Risk
 
 
 class Right(NamedTuple):
-    """The scope that a route needs, and the risk of the route's effect."""
+    """The scope that a route needs, and the risk of its effect. `confirmed`: browsers need a recent link."""
 
     scope: AccessScope
     risk: Risk
+    confirmed: bool = False
 
 
 READS = Right(AccessScope.READ, Risk.LOOKS)
 NOTES = Right(AccessScope.READ, Risk.ACTS)
 TELLS = Right(AccessScope.ANSWER, Risk.ACTS)
 ANSWERS = Right(AccessScope.ANSWER, Risk.SPENDS)
-DECIDES = Right(AccessScope.ANSWER, Risk.FINAL)
+DECIDES = Right(AccessScope.ANSWER, Risk.FINAL, confirmed=True)
 DISPATCHES = Right(AccessScope.DISPATCH, Risk.SPENDS)
 OPERATES = Right(AccessScope.OPERATE, Risk.ACTS)
+CHANGES = Right(AccessScope.OPERATE, Risk.ACTS, confirmed=True)
 TESTS = Right(AccessScope.OPERATE, Risk.SPENDS)
-LANDS, DROPS = Right(AccessScope.OPERATE, Risk.FINAL), Right(AccessScope.OPERATE, Risk.FINAL)
-BUDGETS = Right(AccessScope.BUDGET, Risk.ACTS)
-SETTLES = Right(AccessScope.BUDGET, Risk.FINAL)
+STOPS = Right(AccessScope.OPERATE, Risk.FINAL)
+LANDS = DROPS = Right(AccessScope.OPERATE, Risk.FINAL, confirmed=True)
+BUDGETS = Right(AccessScope.BUDGET, Risk.ACTS, confirmed=True)
+SETTLES = Right(AccessScope.BUDGET, Risk.FINAL, confirmed=True)
 SEES_ALL = Right(AccessScope.ADMIN, Risk.LOOKS)
-SETS_UP = Right(AccessScope.ADMIN, Risk.ACTS)
-REMOVES = Right(AccessScope.ADMIN, Risk.FINAL)
-
-
-def needs_new_link(right: Right) -> bool:
-    """Whether a browser needs a link of the last hours for it: to land, to decide, and to set up, such as a
-    token that may do the same."""
-    return right is LANDS or right is DECIDES or (right.scope is AccessScope.ADMIN and right is not SEES_ALL)
+SETS_UP = Right(AccessScope.ADMIN, Risk.ACTS, confirmed=True)
+REMOVES = Right(AccessScope.ADMIN, Risk.FINAL, confirmed=True)

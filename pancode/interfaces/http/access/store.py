@@ -29,6 +29,12 @@ def delete_token(work: Work, name: str) -> None:
     work.tx.delete(ApiToken, name)
 
 
+def has_token(work: Work, token: ApiToken) -> bool:
+    """Whether the token is stored with this secret."""
+    found = work.tx.get(ApiToken, token.name)
+    return found is not None and found.digest == token.digest
+
+
 def note_use(work: Work, token: ApiToken, now_ms: int) -> None:
     """Store that the token was used now, unless it was changed or revoked meanwhile."""
     if work.tx.get(ApiToken, token.name) == token:

@@ -10,6 +10,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.records import ApiToken, Run, RunState, Workflow, WorkflowState, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import (
+    CONFIRMED_MS,
     PREFIX,
     SECRET_BYTES,
     USED_MS,
@@ -53,17 +54,29 @@ def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None)
     return {**describe_token(made), "token": secret}
 
 
-def renew(core: Core, token: ApiToken, wanted: NewToken) -> MadeTokenShape:
-    """Give a browser's session a new secret and a new expiry. Its name, and so all that it started, stays."""
+def renew(core: Core, token: ApiToken, wanted: NewToken) -> MadeTokenShape | None:
+    """Give a browser's session a new secret and a new expiry. Its name, and so all that it started, stays.
+    None if the session was revoked or changed meanwhile."""
     now, secret = core.wall_ms(), PREFIX + core.ports.ids.token(SECRET_BYTES)
     expires = None if wanted.lasts_ms is None else now + wanted.lasts_ms
     made = _sign_in(
         replace(token, digest=hash_secret(secret), expires_ms=expires, used_ms=now), wanted.browser, now
     )
     with unit_of_work(core) as work:
+        if not rows.has_token(work, token):
+            return None
         rows.store_token(work, made, ())
         work.audit("trust", "info", "browser confirmed", token=made.name, address=made.address)
     return {**describe_token(made), "token": secret}
+
+
+def unconfirm_browsers(core: Core) -> None:
+    """Require a new one-time link from every browser before it lands or approves."""
+    latest = core.wall_ms() - CONFIRMED_MS
+    with unit_of_work(core) as work:
+        for token in rows.read_tokens(work):
+            if token.confirmed_ms is not None and token.confirmed_ms > latest:
+                rows.store_token(work, replace(token, confirmed_ms=latest), ())
 
 
 def _sign_in(token: ApiToken, browser: Browser | None, now_ms: int) -> ApiToken:

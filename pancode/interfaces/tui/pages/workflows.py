@@ -161,7 +161,7 @@ def draw_inbox(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _also(one: Json) -> PageRow:
-    """Return the row of a result, tool or machine, which is not a question. Enter shows its run, if any."""
+    """Return the row of a result, tool or node, which is not a question. Enter shows its run, if any."""
     kind, title = format_outcome(one.get("outcome") or "broken"), format_title(one["task"])
     cells = (kind, clip_columns(escape_line(title), _TITLE), f"{one['what']}: {one['command']}", "-", "-")
     enters = PagePlace("run", one["run"]) if one["run"] else None
@@ -178,7 +178,7 @@ def draw_item(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def draw_question(item: Json, moment: PageMoment) -> list[Line]:
-    """What is asked, and all that a yes approves."""
+    """What is asked, and all that an approval covers."""
     plan = item["plan"] or {}
     facts = {"kind": item["kind"], "since": moment.at(item["since"]), "run": item["run"]}
     return [

@@ -63,6 +63,7 @@ function choice(item, words, number) {
 
 function show(item) {
   document.querySelector("h1").textContent = visible(item.title || item.run);
+  part("about").textContent = `${item.run}: ${item.kind}`;
   tell("");
   part("words").textContent = visible(item.words);
   part("choices").replaceChildren(...item.choices.map((words, i) => choice(item, words, i + 1)));

@@ -104,6 +104,7 @@ function Help({ end }) {
 }
 
 addEventListener("keydown", (event) => { if (event.key !== "Escape") return; document.querySelector(".help button")?.click(); document.activeElement?.blur?.(); });
-await trade();
+const failed = await trade();
 feed.begin();
 render(html`<${App} />`, document.getElementById("app"));
+if (failed) tell(failed);

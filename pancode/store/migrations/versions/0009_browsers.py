@@ -18,3 +18,4 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("agent", text(), autoincrement=False, nullable=True))
         batch_op.add_column(sa.Column("address", text(), autoincrement=False, nullable=True))
         batch_op.add_column(sa.Column("confirmed_ms", sa.BigInteger(), autoincrement=False, nullable=True))
+    op.execute("UPDATE tokens SET confirmed_ms = created_ms WHERE name LIKE 'web-%'")

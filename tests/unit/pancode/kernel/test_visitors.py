@@ -10,12 +10,16 @@ from pancode.kernel.visitors import (
     AccessError,
     AccessScope,
     NewToken,
+    Visitor,
     check_token,
     has_scope,
     hash_secret,
+    is_allowed,
     must_allow,
+    must_ask,
     must_be_its_item,
     narrow_token,
+    set_asker,
 )
 
 NOW = 1_000_000
@@ -69,3 +73,18 @@ def test_a_token_makes_none_that_may_do_more_or_lasts_longer() -> None:
     assert narrow_token(replace(TOKEN, expires_ms=None), wanted, NOW).lasts_ms is None
     with pytest.raises(AccessError, match="scope admin"):
         narrow_token(TOKEN, NewToken("c", (AccessScope.ADMIN,), 500), NOW)
+
+
+def test_a_browser_without_a_recent_link_approves_and_lands_nothing() -> None:
+    admin = replace(TOKEN, scopes=("admin",))
+    with set_asker(Visitor(admin, is_confirmed=True)):
+        assert all(map(is_allowed, AccessScope))
+        must_ask("a run", lands=True, says_yes=True)
+    with set_asker(Visitor(admin)):
+        refused = {scope for scope in AccessScope if not is_allowed(scope)}
+        assert refused == {AccessScope.ANSWER, AccessScope.OPERATE}
+        must_ask("a run")
+        for lands, says_yes in ((True, False), (False, True)):
+            with pytest.raises(AccessError) as told:
+                must_ask("a run", lands, says_yes)
+            assert told.value.code == "unconfirmed_browser"

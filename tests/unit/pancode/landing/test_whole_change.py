@@ -305,7 +305,7 @@ def test_a_token_withdraws_a_gate_only_with_the_scope_to_answer() -> None:
     lands = (AccessScope.DISPATCH, AccessScope.OPERATE)
     for scopes, refused in ((lands, True), ((*lands, AccessScope.ANSWER), False)):
         with (
-            set_asker(Visitor(replace(TOKEN, scopes=scopes))),
+            set_asker(Visitor(replace(TOKEN, scopes=scopes), is_confirmed=True)),
             pytest.raises(AccessError) if refused else nullcontext(),
         ):
             queue.queue_landing(chain.desk.core, run.id, LandWay("ci", without_gates=("test",)))

@@ -61,5 +61,5 @@ export async function land(run) {
   } catch (problem) { tell(problem); }
 }
 
-/** The body of a yes to exactly what was shown. */
-export const yesTo = (item, scope) => ({ scope, ...Object.fromEntries(item.yes.map((flag) => [flag.slice(2).replace("-", "_"), true])), call: item.call, plan: item.plan?.digest || item.plan });
+/** The body of an approval of exactly what was shown. */
+export const approvalOf = (item, scope) => ({ scope, ...Object.fromEntries(item.yes.map((flag) => [flag.slice(2).replace("-", "_"), true])), call: item.call, plan: item.plan?.digest || item.plan });

@@ -1,10 +1,12 @@
 // Asks the JSON API: the session's token, one request, and problems in the coordinator's own words.
 
-const BASE = new URL(document.querySelector("meta[name=pancode-api]").content, document.baseURI);
-const KEPT = "pancode-session";
+const meta = (name) => document.querySelector(`meta[name=pancode-${name}]`).content;
+const BASE = new URL(meta("api"), document.baseURI);
+/** One session for each fleet: another fleet may have had this port. */
+const KEPT = `pancode-session-${meta("fleet")}`;
 const told = new Set();
 
-/** A refusal: what happened, why, and the command that mends it. */
+/** A refusal: what happened, why, and the command that fixes it. */
 export class Problem extends Error {
   constructor(status, body) {
     super(body.message || body.title || `the coordinator answered with ${status}`);
@@ -72,19 +74,21 @@ export function withQuery(path, query = {}) {
 /** A path of the API; what stands in a name stays in it. */
 export const at = (...parts) => parts.map((part) => encodeURIComponent(part)).join("/");
 
-/** The one-time code of the address for a session; the code leaves the address at once. */
+/** The one-time code of the address for a session; the code leaves the address at once. Returns a problem that leaves an older session. */
 export async function trade() {
   const found = /^#code=([\w.~-]+)/.exec(location.hash);
-  if (!found) return;
+  if (!found) return null;
   history.replaceState(null, "", "#/now");
   try {
     session.keep((await post("web/session", { code: found[1] })).token);
   } catch (problem) {
-    if (!session.token) session.drop(problem.status ? `This link cannot be used: ${problem.message}. ${problem.why}. What helps: ${problem.fix}` : problem.message);
+    if (session.token) return problem;
+    session.drop(problem.status ? `This link cannot be used: ${problem.message}. ${problem.why}. What helps: ${problem.fix}` : problem.message);
   }
+  return null;
 }
 
 /** All tabs of this very origin have one session: what one tab changes, the others follow. */
 addEventListener("storage", ({ key, newValue }) => {
-  if (key === KEPT) { session.words = newValue ? "" : "You have logged out in another tab."; tell(); }
+  if (key === KEPT) { session.words = newValue ? "" : "This session has ended."; tell(); }
 });

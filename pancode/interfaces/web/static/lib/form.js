@@ -8,7 +8,7 @@ import { plain } from "./words.js";
 
 /** What a user says elsewhere, or a program alone. */
 const NOT_ASKED = ["dry_run", "yes", "parent", "depth", "settings", "file", "argv"];
-const LONG = ["task", "input"], PLACES = ["cwd", "path", "repository"], WORDS = { cwd: "folder on the coordinator's machine", path: "folder on the coordinator's machine", node: "node", budget: "budget in USD", dispatch: "work" };
+const LONG = ["task", "input"], PLACES = ["cwd", "path", "repository"], WORDS = { cwd: "folder on the coordinator's machine", path: "folder on the coordinator's machine", budget: "budget in USD", dispatch: "work" };
 const MS = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
 
 const MODES = { plan: "reads, dispatches nothing", build: "changes files, by its level", review: "reads, dispatches readers", admin: "reads, proposes settings" };

@@ -55,7 +55,7 @@ export const Unknown = () => html`<p class="pad small ghost tone"><${Glyph} name
 /** What no sum of money holds. */
 export const Unpriced = ({ runs }) => (runs ? html`<span class="small ghost tone"><${Glyph} name="unknown" tone="ghost" /> ${counted(runs, "run")} of unknown cost not in this sum</span>` : "");
 export const Warning = ({ children }) => html`<p class="small warn tone">${children}</p>`;
-/** What is wrong with a machine, and the command that mends it. */
+/** What is wrong with a node, and the command that fixes it. */
 export const Problems = ({ node }) => node.problems.map((one) => html`<${Warning}>${one.what || one.says}${one.fix ? html` → <code>${one.fix}</code>` : ""}<//>`);
 
 /** One thing of a list: its state, a title that covers the row, facts below, acts beside. `why`: what `w` tells. */
@@ -70,7 +70,7 @@ export function Slots({ slots, known }) {
   const words = known ? `${slots.used} of ${slots.total} slots taken` : `${slots.total} slots, taken: unknown`;
   return html`<span class="slots" role="img" aria-label=${words}>${Array.from({ length: Math.min(slots.total, 16) }, (_, i) => html`<i class=${!known ? "ghost" : i < slots.used ? "live" : ""} />`)}</span>`;
 }
-/** For how long a machine was not heard; nothing where it is heard. */
+/** For how long a node was not heard; nothing where it is heard. */
 export function Unheard({ node }) {
   const now = useNow();
   return heard(node) ? "" : html`<span class="small ghost tone">${node.since ? `not heard for ${span(now - Date.parse(node.since))}` : "not heard yet"}</span>`;

@@ -7,7 +7,7 @@ import { Act, asked, Badge, Bar, Glyph, Page, Panel, RunLink, tell, Unpriced, Wa
 import { counted, look, many, usd } from "../lib/words.js";
 
 const BY = ["agent", "model", "node", "repository", "runtime", "outcome"];
-const STACKS = { agent: "agent", model: "model", node: "node" };
+const STACKS = ["agent", "model", "node"];
 const PERIODS = [[7, "7 days"], [14, "14 days"], [30, "30 days"]];
 const DAY_MS = 86400000;
 const moves = (event) => ["run.ended", "budget.alert", "run.queued"].includes(event.kind);
@@ -50,7 +50,7 @@ function Spent() {
     return { name, whole, unknown: row?.unknown_runs || 0, parts: [...known, Math.max(0, whole - known.reduce((a, b) => a + b, 0))] }; });
   const rest = stacks.some((one) => one.parts.at(-1) > 1e-6);
   const tab = (words, on, act) => html`<button type="button" class="bare" aria-pressed=${on ? "true" : "false"} onClick=${act}>${words}</button>`;
-  return html`<${Panel} title=${free ? "Runs by day; nothing was paid for" : "Spent by day"} act=${html`${Object.entries(STACKS).map(([name, words]) => tab(words, name === by, () => set(name)))}<span class="desk"> </span>${PERIODS.map(([count, words]) => tab(words, count === days, () => last(count)))}`}>
+  return html`<${Panel} title=${free ? "Runs by day; nothing was paid for" : "Spent by day"} act=${html`${STACKS.map((name) => tab(name, name === by, () => set(name)))}<span class="desk"> </span>${PERIODS.map(([count, words]) => tab(words, count === days, () => last(count)))}`}>
     ${table.error ? html`<div class="pad"><${Warning}>${table.error.message}<//></div>` : !table.data ? html`<p class="pad small quiet">reading …</p>` : html`<${Bars} stacks=${stacks} free=${free} names=${[...top, "others"]} />
     <p class="facts pad">${top.map((key, i) => html`<span class=${`key ${SHADES[i]}`}>${key}</span>`)}${rest && html`<span class=${`key ${SHADES[4]}`}>others</span>`}${stacks.some((one) => one.unknown) && html`<span class="ghost tone">dashed: runs of unknown cost, by their number</span>`}</p>`}<//>`;
 }

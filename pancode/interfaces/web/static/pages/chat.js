@@ -1,7 +1,7 @@
 // Chat: sessions with agents, live: words, calls, questions with their answers; the list, and how a new one begins.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { yesTo } from "../lib/acts.js";
+import { approvalOf } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useKept, useLive, usePhone } from "../lib/live.js";
@@ -193,7 +193,7 @@ function Asks({ shape, can }) {
     try { await post(at("runs", asks.run, verb), body, newKey()); } catch (problem) { asks.how = ""; tell(problem); }
     set(false);
   };
-  const allow = () => act("approve", yesTo(asks, "once"), "you allowed it once"), deny = () => act("deny", { call }, "you denied it");
+  const allow = () => act("approve", approvalOf(asks, "once"), "you allowed it once"), deny = () => act("deny", { call }, "you denied it");
   const answer = (given) => act("answer", { text: given }, `you answered ${given}`);
   useEffect(() => (may && !question ? addKeys({ y: ["allow it once", allow], x: ["deny it", deny] }) : undefined));
   return html`<${Panel} title=${`${shape.agent} ${question ? "asks you" : "needs your approval"}`} tone="warn"><div class="pad stack" role="alert">${question ? html`<${Prose} text=${asks.words} />` : html`<pre class="well words" tabindex="0">${asks.words}</pre>`}

@@ -76,7 +76,7 @@ export function Model({ form, put, none }) {
 
 /** Who does it, where, with what, for how much. */
 export function Choices({ form, put, none, agents = "agents", runtimes = "runtimes" }) {
-  return html`<${Choice} name="agent" list=${agents} form=${form} put=${put} none=${none} /><${Choice} name="runtime" list=${runtimes} form=${form} put=${put} /><${Choice} name="node" words="node" list="fleet" form=${form} put=${put} none="any that fits" />
+  return html`<${Choice} name="agent" list=${agents} form=${form} put=${put} none=${none} /><${Choice} name="runtime" list=${runtimes} form=${form} put=${put} /><${Choice} name="node" list="fleet" form=${form} put=${put} none="any that fits" />
     <${Model} form=${form} put=${put} /><label class="field">budget in USD <input inputmode="decimal" size="6" value=${form.budget} onInput=${put("budget")} /></label>`;
 }
 

@@ -1,7 +1,7 @@
 // Inbox and review: one thing after the other, by keyboard: next, diff, land, send back, answer.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { askedFor, land, REFUSES, yesTo } from "../lib/acts.js";
+import { approvalOf, askedFor, land, REFUSES } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { strip } from "../lib/lines.js";
@@ -115,7 +115,7 @@ async function approve(item, scope = "once") {
   const lands = item.kind === "landing" ? `Its gates run on the merged files first.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It continues${scope === "run" ? `, and is not asked again about ${item.whole || "the same"}` : ""}.`;
   const does = item.kind === "change" ? "It counts at once; pancode config undo takes it back." : lands;
   if (!(await agreed(`Approve “${item.title}” (${item.run})? ${does}`, "Approve", item.approves || item.words))) return;
-  await tried(() => post(at("runs", item.run, "approve"), yesTo(item, scope)), (done) => `${item.run}: ${done.stage ? "approved" : done.status}`);
+  await tried(() => post(at("runs", item.run, "approve"), approvalOf(item, scope)), (done) => `${item.run}: ${done.stage ? "approved" : done.status}`);
 }
 
 async function deny(item, close) {

@@ -139,7 +139,7 @@ export function Log({ run, query, stream: fixed, title, errs }) {
   }, [log.state, log.key]);
   const names = [...new Set(Object.values(streams.data?.streams || {}).flat().concat("out"))];
   const to = (line) => link(["runs", run.run, fixed ? "gates" : "log"], { line: log.first + line + 1, stream: stream === "out" || fixed ? undefined : stream, attempt });
-  const row = (i) => html`<a class="no" href=${to(i)}>${log.plus}${log.first + i + 1}</a><code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
+  const row = (i) => html`${log.plus ? html`<span class="no">+${i + 1}</span>` : html`<a class="no" href=${to(i)}>${log.first + i + 1}</a>`}<code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
   return html`<section class="panel" aria-label="output"><div class="cap small">${title && html`<h2>${title}</h2>`}
     ${!fixed && html`<label class="desk">of <select aria-label="phase" value=${stream} onChange=${(event) => setStream(event.target.value)}>${names.map((name) => html`<option value=${name}>${PHASES[name] || name}</option>`)}</select></label>
     <label class="desk">attempt <select value=${attempt} onChange=${(event) => setAttempt(event.target.value)}><option value="">last</option>${Object.keys(streams.data?.streams || {}).map((name) => html`<option value=${name}>${name}</option>`)}</select></label>`}
@@ -155,7 +155,7 @@ export function Log({ run, query, stream: fixed, title, errs }) {
     <span class="quiet push" role="status">${counted(count, "line")}${log.state === "end" ? "" : ", open"}</span></div>
     ${log.error && html`<${Trouble} problem=${log.error} />`}
     ${!count ? html`<p class="pad small quiet">${log.state === "end" ? "It wrote nothing here." : log.state ? "It has written nothing yet." : "reading …"}</p>`
-      : byStep ? html`<${Steps} run=${run} steps=${log.steps} goes=${log.state !== "end"} first=${log.first} address=${to} box=${steps} />`
+      : byStep ? html`<${Steps} run=${run} steps=${log.steps} goes=${log.state !== "end"} first=${log.first} address=${!log.plus && to} box=${steps} />`
       : html`<${Window} count=${count} height=${HEIGHT} lines=${lines} row=${row} label="log" extra="log" goal=${goal} follow=${follow} onFollow=${(on) => setFollow(on && log.state === "open")}
         rowClass=${(i) => (i === marked || i === wrong ? "marked" : sought && i === hits[hit] ? "hit" : "")} />`}</section>`;
 }
@@ -169,7 +169,7 @@ function Steps({ run, steps, goes, first, address, box }) {
     const [tone, glyph] = now ? (goes ? ["live", "running"] : ["ghost", "unknown"]) : step.ok ? ["ok", "done"] : ["bad", "failed"];
     return html`<li key=${step.line}><details open=${(now && goes) || (last && step.ok === false)}><summary class="step"><span class="fold"><${Glyph} name="fold" /></span><${Glyph} name=${glyph} tone=${tone} /><span class="cut"><b>${step.call}</b> <code class="quiet">${step.words}</code></span>
       <span class="n small quiet" title=${step.from ? "since its start, and how long" : undefined}>${step.from && begin ? `+${span(Math.max(0, step.from - begin))}` : ""}${took === null ? "" : `, ${took < 9950 ? `${(took / 1000).toFixed(1)} s` : span(took)}`}</span><span class="sr">${now ? (goes ? "continues" : "unknown") : step.ok ? "worked" : "failed"}</span></summary>
-      <div class="stack pad">${step.out.trim() ? html`<pre class="well answer" tabindex="0">${strip(step.out)}</pre>` : html`<p class="small quiet">${now && goes ? "It has not answered yet." : "The program does not tell what came of it."}</p>`}<p class="small"><a href=${address(step.line)}>line ${first + step.line + 1} of the log</a></p></div></details></li>`;
+      <div class="stack pad">${step.out.trim() ? html`<pre class="well answer" tabindex="0">${strip(step.out)}</pre>` : html`<p class="small quiet">${now && goes ? "It has not answered yet." : "The program does not tell what came of it."}</p>`}${address && html`<p class="small"><a href=${address(step.line)}>line ${first + step.line + 1} of the log</a></p>`}</div></details></li>`;
   };
   return html`<ol class="steps" aria-label="steps" ref=${box}>${hidden > 0 && html`<li class="pad"><button type="button" onClick=${() => showAll(true)}>${counted(hidden, "earlier step")}</button></li>`}
     ${steps.slice(hidden).map((step, i, shownSteps) => (step.call ? call(step, i >= shownSteps.length - 2) : html`<li key=${step.line} class="pad"><${Prose} text=${strip(step.say)} /></li>`))}</ol>`;

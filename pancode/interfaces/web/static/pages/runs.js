@@ -7,7 +7,7 @@ import { listen } from "../lib/feed.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useLive, useNow, usePhone, useWide } from "../lib/live.js";
 import { Act, Badge, Cost, Empty, Glyph, Id, Page, Panel, RunLink, tell, Trouble, useOnce, Window } from "../lib/parts.js";
-import { told } from "../lib/story.js";
+import { formatStory } from "../lib/story.js";
 import { called, clock, counted, look, plain, reasonOf, stateOf, title, took, usd, when } from "../lib/words.js";
 import { Timeline } from "./runtimeline.js";
 
@@ -158,7 +158,7 @@ function Peek({ id }) {
   const run = live.data, now = useNow();
   if (live.error) return html`<${Trouble} problem=${live.error} />`;
   if (!run) return html`<p>reading …</p>`;
-  return html`<${Panel} title=${html`<${RunLink} run=${id}>${title(run)}<//> <${Id} id=${id} />`} act=${html`<${Badge} word=${stateOf(run)} />`}><p class="words task pad" tabindex="0" aria-label="task">${run.task}</p><p class="pad small">${told(run, why.data, now).join(" ")}</p>
+  return html`<${Panel} title=${html`<${RunLink} run=${id}>${title(run)}<//> <${Id} id=${id} />`} act=${html`<${Badge} word=${stateOf(run)} />`}><p class="words task pad" tabindex="0" aria-label="task">${run.task}</p><p class="pad small">${formatStory(run, why.data, now).join(" ")}</p>
       <p class="keys pad"><a class="btn" href=${link(["runs", id])}>Open</a><a class="btn" href=${link(["runs", id, "log"])}>Log</a>${run.commit && html`<a class="btn" href=${link(["runs", id, "diff"])}>Change</a>`}</p><//>
     <${Panel} title="Timeline"><${Timeline} run=${run} /><//>`;
 }
@@ -195,11 +195,11 @@ function Filters({ query, phone }) {
   const nodes = useOnce("fleet", (data) => data.nodes.map((node) => node.name));
   const agents = useOnce("agents", (data) => data.agents.map((agent) => agent.name));
   const set = (name) => (event) => { const next = { ...query, [name]: event.target.value }; if (!next[name]) delete next[name]; go(["runs"], next); };
-  const choice = (name, words, list) => html`<label class="field">${words} <select value=${query[name] || ""} onChange=${set(name)}><option value="">any</option>
+  const choice = (name, list) => html`<label class="field">${name} <select value=${query[name] || ""} onChange=${set(name)}><option value="">any</option>
     ${[...new Set([...(query[name] ? [query[name]] : []), ...list])].map((one) => html`<option value=${one}>${plain(one)}</option>`)}</select></label>`;
   const form = html`<form class="choices" onSubmit=${(event) => event.preventDefault()}>
     <label class="field">text <input type="search" data-search value=${query.text || ""} onChange=${set("text")} /></label>
-    ${choice("outcome", "outcome", OUTCOMES)}${choice("node", "node", nodes)}${choice("agent", "agent", agents)}
+    ${choice("outcome", OUTCOMES)}${choice("node", nodes)}${choice("agent", agents)}
     <label class="field">when <select value=${query.since || ""} onChange=${set("since")}>${[...SINCE, ...(query.since && !SINCE.some(([one]) => one === query.since) ? [[query.since, `since ${query.since}`]] : [])].map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select></label>
     ${query.workflow && html`<span>workflow ${query.workflow}</span>`}</form>`;
   return phone ? html`<details open=${["text", "outcome", "node", "agent", "since"].some((name) => query[name])}><summary class="small quiet"><span class="fold"><${Glyph} name="fold" /></span>Filters</summary>${form}</details>` : form;

@@ -17,7 +17,7 @@ from pancode.landing import queue
 from pancode.landing.model import LandWay
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
-from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, code_of
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, browser_of, code_of
 from tests.unit.pancode.interfaces.http.world import ToldCode
 from tests.unit.pancode.runs.world import facts, failed
 
@@ -100,6 +100,17 @@ def test_the_yes_of_an_earlier_run_counts_for_who_may_say_it(
     assert made or scope is not ADMIN, answer.text
 
 
+@pytest.mark.parametrize("confirmed", [True, False])
+@pytest.mark.parametrize(("path", "body"), AGAIN[:3])
+def test_a_browser_repeats_an_earlier_yes_only_with_a_recent_link(
+    world: ListenerWorld, path: str, body: dict[str, str], confirmed: bool
+) -> None:
+    old = ended(world, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    said = {name: text.format(old) for name, text in body.items()}
+    answer = world.ask("POST", f"/v1/{path.format(old)}", browser_of(world, confirmed=confirmed), said)
+    assert (len(world.context.rows(Run)) > 1) is confirmed, (answer.status_code, answer.text)
+
+
 @pytest.mark.parametrize("scope", AccessScope)
 @pytest.mark.parametrize("how", ["answer", "approve", *[path for path, _ in AGAIN]])
 def test_no_route_makes_a_run_that_lands_without_the_right_to_land(
@@ -122,6 +133,17 @@ def test_an_answer_lands_by_itself_only_where_it_was_given_by_who_may_land(
     answer = world.ask("POST", f"/v1/runs/{old}/answer", world.token(*scopes), {"text": "yes"})
     assert answer.status_code == 201, answer.text
     assert world.context.row(Run, answer.json()["run"]).land is lands
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_change_waits_where_a_browser_without_a_recent_link_answers(
+    world: ListenerWorld, confirmed: bool
+) -> None:
+    old = ended(world, land=True, **ASKS)
+    browser = browser_of(world, confirmed=confirmed)
+    answer = world.ask("POST", f"/v1/runs/{old}/answer", browser, {"text": "left"})
+    assert answer.status_code == 201, answer.text
+    assert world.context.row(Run, answer.json()["run"]).land is confirmed
 
 
 YES = [{"with_commands": True}, {"with_secret": True}, {"anyway": True}, {"gates": False}]
@@ -154,5 +176,6 @@ def test_a_workflow_goes_on_with_its_yes_by_who_may_say_it(world: ListenerWorld,
     path = f"/v1/workflows/{flow}/{verb}"
     weak, strong = world.token("dispatch"), world.token("dispatch", "answer")
     assert code_of(world.ask("POST", path, weak), 409) == "needs_yes"
+    assert code_of(world.ask("POST", path, browser_of(world, confirmed=False)), 409) == "needs_yes"
     assert code_of(world.ask("POST", path, weak, {"yes": True}), 403) == "wrong_scope"
     assert world.ask("POST", path, strong).status_code in (200, 201)

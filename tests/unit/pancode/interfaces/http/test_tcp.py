@@ -13,12 +13,14 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pancode.app.http_routes import VERBS
+from pancode.interfaces.http.access.codes import trade_code
 from pancode.interfaces.http.access.request_filter import ListenerRules
-from pancode.interfaces.http.access.tokens import MOST_FAILURES
+from pancode.interfaces.http.access.tokens import MOST_FAILURES, revoke
 from pancode.interfaces.http.routing import TcpAccess
 from pancode.interfaces.http.tcp import make_tcp_app
 from pancode.kernel.records import ApiToken, Audit, Run
-from pancode.kernel.visitors import BROWSER_MS, CONFIRMED_MS
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import BROWSER_MS, CONFIRMED_MS, Browser, Visitor
 from tests.unit.pancode.interfaces.http.world import World, app_of
 from tests.unit.pancode.people.routes.test_inbox import blocked
 
@@ -61,6 +63,17 @@ class ListenerWorld(World):
 @pytest.fixture
 def world(tmp_path: Path) -> ListenerWorld:
     return ListenerWorld(tmp_path)
+
+
+def browser_of(world: ListenerWorld, *, confirmed: bool) -> str:
+    """The secret of a browser's session, with or without a recent one-time link."""
+    code = world.http.post("/v1/web/codes", {"by": "ana"}).json()["code"]
+    made = world.ask("POST", "/v1/web/session", body={"code": code}).json()
+    row = world.context.row(ApiToken, made["name"])
+    if not confirmed:
+        with world.context.ledger.transaction() as tx:
+            tx.put(replace(row, confirmed_ms=(row.confirmed_ms or 0) - CONFIRMED_MS))
+    return str(made["token"])
 
 
 def code_of(answer: httpx2.Response, status: int) -> str:
@@ -223,6 +236,9 @@ def test_a_browser_stays_signed_in_and_confirms_itself_for_what_lands_or_approve
     for path, body in (
         (f"/v1/runs/{run}/deny", {}),
         (f"/v1/runs/{run}/land", {}),
+        (f"/v1/runs/{run}/land/drop", {}),
+        ("/v1/budget/ceiling", {"scope": "day", "usd": "5"}),
+        ("/v1/nodes/gpu/set", {"slots": 3}),
         ("/v1/tokens", {"name": "way-round", "scopes": ["operate"]}),
         ("/v1/runs", {"task": "x", "workspace": "none", "land": True}),
     ):
@@ -241,6 +257,17 @@ def test_a_browser_stays_signed_in_and_confirms_itself_for_what_lands_or_approve
     world.context.clock.ms += BROWSER_MS
     assert code_of(world.ask("GET", "/v1/runs", second["token"]), 401) == "expired_token"
     assert sign_in(second["token"])["name"] != first["name"], "a session that is over does not come back"
+
+
+def test_a_browser_that_is_revoked_while_it_confirms_itself_does_not_come_back(world: ListenerWorld) -> None:
+    browser_of(world, confirmed=True)
+    (row,) = world.context.rows(ApiToken)
+    code = world.http.post("/v1/web/codes", {"by": "ana"}).json()["code"]
+    revoke(world.coordinator.core, row.name, "ana")
+    made = trade_code(
+        world.coordinator.core, code, Visitor(row, Browser("x", "127.0.0.1"), is_confirmed=True)
+    )
+    assert [one.name for one in world.context.rows(ApiToken)] == [made["name"]] != [row.name]
 
 
 def test_codes_are_made_on_the_unix_socket_alone(world: ListenerWorld) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pancode.kernel.records import Audit, Firing, Run, Schedule, Workflow, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.schedules.scheduler import Scheduler
-from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, code_of
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, browser_of, code_of
 
 HOUR = 3_600_000
 HOOK = "https://hooks.example.org/services/T0/B0/topsecret"
@@ -91,6 +91,26 @@ def test_a_workflow_that_lands_is_not_begun_again_by_a_weak_token(world: Listene
     _put(world, replace(world.context.row(Run, str(step.run)), land=False))
     assert code_of(world.ask("POST", run, weak), 403) == "wrong_scope", "its workflow would continue"
     assert "wrong_scope" not in world.ask("POST", run, weak, {"alone": True}).text
+
+
+def test_a_lane_or_schedule_that_lands_is_resumed_only_with_a_recent_link(world: ListenerWorld) -> None:
+    stale, recent = (browser_of(world, confirmed=confirmed) for confirmed in (False, True))
+    made = world.http.post("/v1/schedules", {"name": "n", "cron": "@daily", "dispatch": world.shell()})
+    assert made.status_code == 201, made.text
+    assert world.http.post("/v1/lanes", {"name": "n"}).status_code == 201
+    assert world.http.post("/v1/lanes/n/add", world.shell()).status_code == 200
+    for kind in ("lanes", "schedules"):
+        world.http.post(f"/v1/{kind}/n/pause", {})
+        assert world.ask("POST", f"/v1/{kind}/n/resume", stale).status_code == 200, kind
+        world.http.post(f"/v1/{kind}/n/pause", {})
+    schedule, (step,) = world.context.row(Schedule, "n"), world.context.rows(WorkflowStep)
+    request: Any = schedule.work["request"]
+    _put(world, replace(schedule, work={**schedule.work, "request": {**request, "land": True}}))
+    _put(world, replace(step, request={**step.request, "land": True}))
+    for kind in ("lanes", "schedules"):
+        path = f"/v1/{kind}/n/resume"
+        assert code_of(world.ask("POST", path, stale), 403) == "unconfirmed_browser", kind
+        assert world.ask("POST", path, recent).status_code == 200, kind
 
 
 def test_what_the_owners_settings_land_is_not_resumed_by_a_weak_token(world: ListenerWorld) -> None:

@@ -75,7 +75,7 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
             "approve",
             "item",
             ITEM,
-            "Approve r-1: 2 files. This lands it, gates first and says yes to --with-commands?",
+            "Approve r-1: 2 files. This lands it, gates first and approves --with-commands?",
         ),
         (
             "approve",

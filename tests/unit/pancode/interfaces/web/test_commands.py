@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import webbrowser
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -13,6 +16,7 @@ from pancode.interfaces.cli.output import Face
 from pancode.interfaces.web import commands as doorpage
 from pancode.interfaces.web import commands as web
 from pancode.interfaces.web.commands import FOLDER, remove_later, write_page
+from pancode.kernel.errors import NotFoundError, UsageError
 
 LINK = "http://127.0.0.1:7433/#code=abc"
 
@@ -66,6 +70,46 @@ def test_a_machine_without_a_browser_says_so(
     monkeypatch.setattr(webbrowser, "get", none)
     assert not web._opened(Face(False), LINK)
     assert "no browser was found here" in capsys.readouterr().err
+
+
+BROWSER = {"name": "web-k3x9ab", "confirmed_at": "2026-01-01T00:00:00Z", "expires_at": "9000-01-01T00:00:00Z"}
+OVER = {**BROWSER, "name": "web-over", "expires_at": "2026-01-31T00:00:00Z"}
+ROBOT = {**BROWSER, "name": "robot", "confirmed_at": None, "expires_at": None}
+
+
+@dataclass(frozen=True, slots=True)
+class ToldFace(Face):
+    """A coordinator with two browsers, one of which has expired, and a token of a program."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def get(self, route: Any, **query: object) -> Any:
+        return {"tokens": [BROWSER, OVER, ROBOT]}
+
+    def post(self, route: Any, body: Any = None, *, works: bool = False) -> Any:
+        self.asked.append(str(route))
+        return {"paused": [], "left": []}
+
+
+def test_only_browsers_are_listed_until_they_expire_and_revoked(capsys: pytest.CaptureFixture[str]) -> None:
+    face = ToldFace(True)
+    web.web(devices=True, face=face)
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["devices"]] == ["web-k3x9ab"]
+    with pytest.raises(NotFoundError):
+        web.web(revoked="robot", face=face)
+    assert face.asked == []
+    web.web(revoked="web-k3x9ab", face=face)
+    assert len(face.asked) == 1 and "web-k3x9ab" in face.asked[0]
+
+
+@pytest.mark.parametrize("without", ["only_print", "devices", "revoked"])
+def test_what_a_command_does_is_one_thing(without: str) -> None:
+    given: Any = {"only_print": True, "devices": True, "revoked": "web-k3x9ab"}
+    del given[without]
+    face = ToldFace(True)
+    with pytest.raises(UsageError):
+        web.web(**given, face=face)
+    assert face.asked == []
 
 
 def test_pages_of_before_go_and_one_that_may_be_opened_still_stays(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ OURS = [name for name in list_paths() if not name.startswith("vendor/")]
 
 def get(path: str, **headers: str) -> httpx2.Response:
     async def asked() -> httpx2.Response:
-        transport = httpx2.ASGITransport(Starlette(routes=routes()))
+        transport = httpx2.ASGITransport(Starlette(routes=routes("f-1")))
         async with httpx2.AsyncClient(transport=transport, base_url="http://x") as client:
             return await client.get(path, headers=headers)
 
@@ -98,6 +98,11 @@ def test_a_file_of_ours_names_nothing_elsewhere_and_makes_no_markup_of_text(name
         assert (STATIC / name).parent.joinpath(found).resolve().is_file(), found
 
 
+@pytest.mark.parametrize("path", ["/", "/answer"])
+def test_a_page_names_its_fleet(path: str) -> None:
+    assert '<meta name="pancode-fleet" content="f-1">' in get(path).text
+
+
 def test_a_file_is_sent_compressed_and_once() -> None:
     (folder,) = set(re.findall(r"\./([0-9a-f]{16})/", get("/").text + get("/answer").text))
     at = f"/{folder}/app.js"
@@ -110,7 +115,8 @@ def test_a_file_is_sent_compressed_and_once() -> None:
     again = get(at, **{"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert get("/").headers["cache-control"] == "no-cache"
-    assert get("/").text.replace(f"./{folder}/", "") == (STATIC / files.PAGE).read_text().replace('"./', '"')
+    own = (STATIC / files.PAGE).read_text().replace('"./', '"').replace('content=""', 'content="f-1"')
+    assert get("/").text.replace(f"./{folder}/", "") == own
 
 
 @pytest.mark.parametrize(
