@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
@@ -44,8 +45,7 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
     key, value = path.rpartition(".")[2], error["input"]
     match error["type"]:
         case "tuple_type" | "list_type":
-            parts = [part.strip() for part in str(value).split("&&")]
-            return "it must be a list", f"write {key}: {parts if isinstance(value, str) else [value]}"
+            return _explain_list(value, path, key)
         case "model_type" | "model_attributes_type":
             return "it must contain keys with values", f"valid keys: {', '.join(known)}"
         case _ if value is None:
@@ -55,6 +55,20 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
         case "value_error":
             return error["msg"].removeprefix("Value error, "), f"correct {path}"
     return _format_bounds(error["type"], error.get("ctx", {})) or error["msg"], f"correct {path}"
+
+
+def _explain_list(value: object, path: str, key: str) -> Words:
+    """The fix is itself a valid value: YAML reads an unquoted true, no or 3 as another type than a string."""
+    one = next(iter(value.values()), "") if isinstance(value, Mapping) else value
+    word = str(one).lower() if isinstance(one, bool) else str(one)
+    if key.isdigit():  # an item of a list of commands
+        return _KINDS["string"], f'correct {path}: write "{word}"'
+    if isinstance(value, str):
+        return "it must be a list", f"write {key}: {[part.strip() for part in value.split('&&')]}"
+    items: list[object] = [value if isinstance(value, Mapping) else word]
+    if isinstance(value, Mapping) and path in OWN_OF_PROJECT:  # these lists contain strings
+        items = [str(item) for item in value.values()]
+    return "it must be a list", f"write {key}: {json.dumps(items)}"
 
 
 def _explain_choice(value: object, path: str, about: Mapping[str, Any]) -> Words:
