@@ -40,7 +40,7 @@ def reserve_ports(
             if len(ports) == count:
                 return tuple(ports)
             port = first + (start + n) % span
-            if port not in taken and _is_free(port):
+            if port not in taken and is_free(port):
                 (folder / str(port)).write_text(mine)
                 ports.append(port)
     if len(ports) == count:
@@ -48,7 +48,7 @@ def reserve_ports(
     raise StepFailed(FailureKind.NODE_INTERNAL, f"the node has no {count} free ports from {first} to {last}")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     """Whether no program listens on the port, at any address."""
     for family, address in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
         with suppress(OSError), socket.socket(family) as tried:

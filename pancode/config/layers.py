@@ -44,8 +44,16 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
     """Return why the value is wrong, and the fix. `known`: the valid keys, if a group of keys is expected."""
     key, value = path.rpartition(".")[2], error["input"]
     match error["type"]:
+        case "tuple_type" | "list_type" if isinstance(value, str):
+            return "it must be a list", f"write {key}: {[part.strip() for part in value.split('&&')]}"
         case "tuple_type" | "list_type":
-            return _explain_list(value, path, key)
+            # The fix is itself valid: YAML reads an unquoted true, no or 3 as another type than a string.
+            items = list(value.values()) if isinstance(value, Mapping) else [value]
+            texts = [str(one).lower() if isinstance(one, bool) else str(one) for one in items]
+            if key.isdigit():  # an item of a list of commands
+                return _KINDS["string"], f"correct {path}: write {json.dumps(' '.join(texts))}"
+            is_group = isinstance(value, Mapping) and path not in OWN_OF_PROJECT
+            return "it must be a list", f"write {key}: {json.dumps([value] if is_group else texts)}"
         case "model_type" | "model_attributes_type":
             return "it must contain keys with values", f"valid keys: {', '.join(known)}"
         case _ if value is None:
@@ -55,20 +63,6 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
         case "value_error":
             return error["msg"].removeprefix("Value error, "), f"correct {path}"
     return _format_bounds(error["type"], error.get("ctx", {})) or error["msg"], f"correct {path}"
-
-
-def _explain_list(value: object, path: str, key: str) -> Words:
-    """The fix is itself a valid value: YAML reads an unquoted true, no or 3 as another type than a string."""
-    one = next(iter(value.values()), "") if isinstance(value, Mapping) else value
-    word = str(one).lower() if isinstance(one, bool) else str(one)
-    if key.isdigit():  # an item of a list of commands
-        return _KINDS["string"], f'correct {path}: write "{word}"'
-    if isinstance(value, str):
-        return "it must be a list", f"write {key}: {[part.strip() for part in value.split('&&')]}"
-    items: list[object] = [value if isinstance(value, Mapping) else word]
-    if isinstance(value, Mapping) and path in OWN_OF_PROJECT:  # these lists contain strings
-        items = [str(item) for item in value.values()]
-    return "it must be a list", f"write {key}: {json.dumps(items)}"
 
 
 def _explain_choice(value: object, path: str, about: Mapping[str, Any]) -> Words:

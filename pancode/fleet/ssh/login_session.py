@@ -54,7 +54,11 @@ class LoginSession:
         self._agents, self._alive_ms = list[str](), dict[str, int]()
         self.changed: Callable[[], object] = lambda: None
         """Called after the SSH agent or a variable of the SSH settings has changed; must not block."""
-        self._stored = stored = self._read()
+        self._stored = dict[str, str]()
+        with suppress(OSError, ValueError):
+            found = json.loads(file.read_bytes()) if file is not None else {}
+            self._stored = {str(name): str(value) for name, value in found.items()}
+        stored = self._stored
         self._path = ":".join((self._own.get("PATH", ""), stored.get("PATH", "")))
         self._see({**stored, **self._own}, stored)
 
@@ -77,12 +81,16 @@ class LoginSession:
             self._see(environ, names)
             if whole:
                 self._whole = dict(environ)
-                given = {name: environ[name] for name in PROXIES if environ.get(name)}
-                for name in PROXIES:
-                    self._own.pop(name, None)
-                self._own.update(given or self._proxies)
+                given = {name: environ[name] for name in PROXIES if environ.get(name)} or self._proxies
+                # An empty one is not used; a name that vanishes would fail the copies of other threads.
+                names_set = [name for name in PROXIES if name in given or name in self._own]
+                self._own.update({name: given.get(name, "") for name in names_set})
             is_changed = self._connects() != before
-            self._store(names)
+            kept = {name: self._own[name] for name in (AGENT, _RUNTIME, "PATH", *names) if name in self._own}
+            if self._file is not None and kept != self._stored:
+                with suppress(OSError):
+                    write_durable(self._file, json.dumps(kept).encode())
+                    self._stored = kept
         if is_changed:
             self.changed()
 
@@ -124,21 +132,6 @@ class LoginSession:
     def _connects(self) -> dict[str, str]:
         return {name: value for name, value in self._own.items() if name not in (*PROXIES, *_SESSION)}
 
-    def _read(self) -> dict[str, str]:
-        with suppress(OSError, ValueError):
-            found = json.loads(self._file.read_bytes()) if self._file is not None else {}
-            return {str(name): str(value) for name, value in found.items()}
-        return {}
-
-    def _store(self, names: Iterable[str]) -> None:
-        if self._file is None:
-            return
-        kept = {name: self._own[name] for name in (AGENT, _RUNTIME, "PATH", *names) if name in self._own}
-        if kept != self._stored:
-            with suppress(OSError):
-                write_durable(self._file, json.dumps(kept).encode())
-                self._stored = kept
-
 
 def find_variables(home: Path) -> list[str]:
     """Return the names of the variables in the SSH settings of the user and the system."""
@@ -151,4 +144,4 @@ def find_variables(home: Path) -> list[str]:
         with suppress(OSError):
             text = file.read_text(errors="replace")
             found |= dict.fromkeys(match[1] or match[2] for match in _NAMED.finditer(text))
-    return list(found)
+    return [name for name in found if name not in _APART]

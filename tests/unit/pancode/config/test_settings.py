@@ -418,7 +418,7 @@ def test_a_variable_that_does_not_fit_is_named_in_the_fix(loaded: Load) -> None:
 
 
 def test_a_repository_may_ask_for_ports(loaded: Load) -> None:
-    assert loaded(project="ports: 3").settings.project().ports == 3
     assert loaded().settings.project().ports == 0
+    assert loaded(project="ports: 3").settings.project().ports == 3
     with pytest.raises(ConfigError, match="ports: 17"):
         loaded(project="ports: 17")
