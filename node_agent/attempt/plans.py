@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ KEPT = (*STREAMS, *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_L
 """Files that are deleted once the receipt is acknowledged."""
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
 """Variables of every phase; no other setting overrides them."""
+PORT = "PANCODE_PORT_"
+"""With a number from 1: the variable of a port that only this run gets."""
 LEAST_WALL_MS = 1_000
 """The minimum time limit of a phase that starts while any time is left."""
 
@@ -37,8 +39,10 @@ def work_plan(
     folder: Path,
     intervals: Intervals,
     ceiling: Ceiling = NO_CEILING,
+    ports: Sequence[int] = (),
 ) -> PhasePlan:
-    """Return the plan of the agent's phase. Its limits do not exceed those of the ceiling."""
+    """Return the plan of the agent's phase. Its limits do not exceed those of the ceiling. `ports`: the
+    ports that only this run gets."""
     marker = str(job.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
@@ -49,7 +53,12 @@ def work_plan(
         marker=marker,
         cwd=str(work),
         below=job.workspace.folder,
-        env={**launch.env, RUN: job.identity.run, DEPTH: str(job.depth)},
+        env={
+            **launch.env,
+            RUN: job.identity.run,
+            DEPTH: str(job.depth),
+            **{f"{PORT}{n}": str(port) for n, port in enumerate(ports, 1)},
+        },
         steps=(agent,),
         limits=limits_of(job, ceiling),
         grace=Grace(intervals.grace_int_ms, intervals.grace_term_ms),

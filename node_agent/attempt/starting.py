@@ -196,7 +196,11 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     findings += tuple(NO_VALUE.format(name, context.node.name) for name in launch.unset)
     context.workspaces.home(case.identity, launch.files, keep=True)
     planned = context.runner.planned(case.work)  # a plan stays valid if a crash interrupted its preparation
-    fresh = planned or work_plan(job, launch, work, case.folder, context.intervals, context.ceiling())
+    ports: tuple[int, ...] = ()
+    if job.ports and planned is None:
+        live = {str(one.identity) for one in context.journal.live()}
+        ports = context.workspaces.reserve_ports(case.identity, job.ports, live)
+    fresh = planned or work_plan(job, launch, work, case.folder, context.intervals, context.ceiling(), ports)
     if planned is not None and needs_sandbox(planned) is not launch.inside:
         raise StepFailed(
             FailureKind.SANDBOX, "the sandbox became available or unavailable between two preparations"

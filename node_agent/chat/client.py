@@ -120,6 +120,7 @@ async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_
 async def _open_response(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
     """Open a connection for each request, so that a restarted server is never called over an old one."""
     import httpx2  # imported only at the first request: the node agent usually makes none
+    from socksio import SOCKSError
 
     headers = {"accept": "text/event-stream", "accept-encoding": "identity"}
     if server.key:
@@ -127,8 +128,12 @@ async def _open_response(server: Server, body: Mapping[str, Any]) -> AsyncIterat
     tls = server.tls or server.url.startswith("https:")
     limit = httpx2.Timeout(None, connect=server.connect_s)
     try:
+        made = httpx2.AsyncClient(verify=tls, trust_env=server.proxies, timeout=limit)
+    except (ImportError, ValueError) as exc:  # raised for a proxy of another scheme
+        raise Trouble(f"the environment's proxy cannot be used: {exc}", reached=False) from exc
+    try:
         async with (
-            httpx2.AsyncClient(verify=tls, trust_env=server.proxies, timeout=limit) as client,
+            made as client,
             client.stream("POST", f"{server.url}{PATH}", json=body, headers=headers) as response,
         ):
             if response.status_code != 200:
@@ -141,7 +146,7 @@ async def _open_response(server: Server, body: Mapping[str, Any]) -> AsyncIterat
             yield response
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as exc:
         raise Trouble(f"cannot be reached: {_describe_error(exc)}", passing=True, reached=False) from exc
-    except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+    except (httpx2.HTTPError, httpx2.InvalidURL, SOCKSError) as exc:
         raise Trouble(f"the connection broke: {_describe_error(exc)}", passing=True) from exc
 
 

@@ -43,6 +43,7 @@ from node_agent.native.tools.shell import CHILDREN  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
 from node_agent.runtimes.workerspec import SESSION, VERSION, WorkerSpec  # noqa: E402
 from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402
+from node_agent.wire.proxies import rename_schemes  # noqa: E402
 
 
 def main(argv: list[str]) -> int:
@@ -117,6 +118,7 @@ def _make_model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
         wipe_variable(name)
+    os.environ.update(rename_schemes(os.environ))
     server = Server(f"{url.rstrip('/')}{spec.suffix}", key, proxies=True)
     model = Model(spec.model, server, voice.say, SystemIds())
     model.sampling, model.newest = spec.sampling, spec.newest

@@ -26,6 +26,7 @@ from node_agent.wire.model import (
     Text,
     Usd,
     WallMillis,
+    WholeNumber,
     WireModel,
 )
 from node_agent.wire.node import MOST_GPUS
@@ -34,6 +35,7 @@ from node_agent.wire.signing import Message
 from node_agent.wire.skill import MOST_SKILLS, JobSkill
 
 MAX_FOLDERS, MAX_LENGTH = 16, 200
+MOST_PORTS = 16
 MAX_REPORTS = 8
 MAX_PLACE = 4000
 """The most characters of a place: a path in the user's repository, with any character valid in paths."""
@@ -255,6 +257,8 @@ class Job(Message):
     ahead: bool = False
     """Whether the node may hold the job until one of its slots is free, even without contact to the
     coordinator. If so, `start_by` is the time by which the node must have received the job."""
+    ports: Annotated[int, WholeNumber(MOST_PORTS)] = 0
+    """The number of free TCP ports of the node that only this run gets, as `PANCODE_PORT_1` and so on."""
     gpus: Annotated[tuple[Annotated[str, Text(200)], ...] | None, Field(max_length=MOST_GPUS)] = None
     """The UUIDs of the GPUs reserved for this run; empty: none. None: all GPUs that no other run has
     reserved."""
@@ -262,8 +266,8 @@ class Job(Message):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the JSON form without unset `ahead`, `skills` and `gpus`, since an older node agent refuses
-        a job with unknown fields."""
+        """Return the JSON form without unset `ahead`, `ports`, `skills` and `gpus`, since an older node agent
+        refuses a job with unknown fields."""
         values: dict[str, Any] = write(self)
-        absent: dict[str, Any] = {"gpus": None, "ahead": False, "skills": []}
+        absent: dict[str, Any] = {"gpus": None, "ahead": False, "ports": 0, "skills": []}
         return {name: value for name, value in values.items() if name not in absent or value != absent[name]}

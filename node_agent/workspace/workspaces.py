@@ -6,7 +6,7 @@ import os
 import posixpath
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.workspace import folders, homes, result
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts, WarmCheckouts
+from node_agent.workspace.free_ports import reserve_ports
 from node_agent.workspace.git import NodeGit, WorkspaceFailure, translate_os_errors
 from node_agent.workspace.mirror import STORES, Mirrors, Transport, borrow_objects, make_bare, reset_config
 from node_agent.workspace.set_up import SetUps
@@ -105,6 +106,11 @@ class Workspaces:
         if keep:
             homes.store_files(places, files)
         return places.home
+
+    @translate_os_errors("cannot reserve ports")
+    def reserve_ports(self, identity: AttemptId, count: int, live: Collection[str]) -> tuple[int, ...]:
+        """Return TCP ports that only this attempt gets while it is in `live`."""
+        return reserve_ports(self._home.root / "ports", identity, count, live)
 
     @translate_os_errors("cannot restore the run's home")
     def renew(self, identity: AttemptId) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from node_agent.wire.clock import Ids, SystemClock, SystemIds
+from node_agent.wire.identity import AttemptId
 from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
@@ -39,6 +41,7 @@ from pancode.fleet.ssh.forward_targets import End, TlsEnd
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.link import Backoff
 from pancode.fleet.ssh.links import TEND_S, Links, LinkSettings
+from pancode.fleet.ssh.login_session import LOGIN, LoginSession
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.tunnel import TunnelTargets
@@ -175,8 +178,11 @@ class Coordinator:
         self.home = home
         self.settings = settings
         self._environ, self._install = dict(environ), service.install
+        own = os.environ if environ is os.environ else dict(environ)
+        is_child = "--child" in sys.argv and environ.get("SYSTEMD_EXEC_PID") != str(os.getpid())
+        self._login = LoginSession(own, SystemClock(), home.root / LOGIN, borrowed=is_child)
         self.after_reboot, self.stay_down = service.status, service.remove
-        self.head_of, self.attempts_of = head_of, process_attempts.attempts_of
+        self.head_of = head_of
         self.figures_at, self.listener = settings.figures, settings.listener
         self._clock, self._ids = SystemClock(), SystemIds()
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
@@ -245,7 +251,7 @@ class Coordinator:
         self._forges = forges_of(own, self._outgoing.secrets)
         read = partial(forge_settings, own)
         secret = self._outgoing.secrets.read
-        self._parts = tuple(make(core, self.around, read, secret, self._environ) for make in PARTS)
+        self._parts = tuple(make(core, self.around, read, secret, self._login.own) for make in PARTS)
         return (
             self.code.queue,
             *(one for make in core.features.threads for one in make(core, self.around)),
@@ -254,6 +260,13 @@ class Coordinator:
             *tracing_of(root, self._environ, core),
             DailyRetention(core, self.kept_files),
         )
+
+    def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
+        """Return the attempts that contain the caller; note the login session of one that is in none."""
+        found = process_attempts.attempts_of(pid, start)
+        if found == ():
+            self._login.note(pid, start)
+        return found
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
         """Return the settings for one call; without arguments, shared settings that reread changed files."""
@@ -387,6 +400,7 @@ class Coordinator:
             node_of=self._node_of,
             pass_of=self._direct.pass_of,
             tend_s=tend_s,
+            session=self._login,
         )
         defaults = NodeDefaults(
             self.settings.slots,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
@@ -43,9 +44,16 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
     """Return why the value is wrong, and the fix. `known`: the valid keys, if a group of keys is expected."""
     key, value = path.rpartition(".")[2], error["input"]
     match error["type"]:
+        case "tuple_type" | "list_type" if isinstance(value, str):
+            return "it must be a list", f"write {key}: {[part.strip() for part in value.split('&&')]}"
         case "tuple_type" | "list_type":
-            parts = [part.strip() for part in str(value).split("&&")]
-            return "it must be a list", f"write {key}: {parts if isinstance(value, str) else [value]}"
+            # The fix is itself valid: YAML reads an unquoted true, no or 3 as another type than a string.
+            items = list(value.values()) if isinstance(value, Mapping) else [value]
+            texts = [str(one).lower() if isinstance(one, bool) else str(one) for one in items]
+            if key.isdigit():  # an item of a list of commands
+                return _KINDS["string"], f"correct {path}: write {json.dumps(' '.join(texts))}"
+            is_group = isinstance(value, Mapping) and path not in OWN_OF_PROJECT
+            return "it must be a list", f"write {key}: {json.dumps([value] if is_group else texts)}"
         case "model_type" | "model_attributes_type":
             return "it must contain keys with values", f"valid keys: {', '.join(known)}"
         case _ if value is None:

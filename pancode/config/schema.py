@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from node_agent.wire.job import MOST_PORTS
 from node_agent.wire.keep import KEEP as _OF_NODES
 from node_agent.wire.keep import KeepBound, NodeKeep
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
@@ -498,6 +499,7 @@ class Settings(Part):
     reports: units.ReportNames = ()
     env: units.Names = ()
     secrets: units.Names = ()
+    ports: int = Field(default=0, ge=0, le=MOST_PORTS)
 
     def defaults(self) -> Defaults:
         """Return the settings in the form used to resolve dispatches."""
@@ -555,6 +557,7 @@ class Settings(Part):
             reports=self.reports,
             env=self.env,
             secrets=self.secrets,
+            ports=self.ports,
         )
 
     def _check_allowed(self, key: str, names: units.Names, allowed: units.Names) -> None:
@@ -573,7 +576,7 @@ class Settings(Part):
 
 BY_NAME = "projects"
 """The setting whose entries are set individually."""
-OWN_OF_PROJECT = ("setup", "cache", "verify", "reports", "env", "secrets")
+OWN_OF_PROJECT = ("setup", "cache", "verify", "reports", "env", "secrets", "ports")
 PROJECT_KEYS = (
     *OWN_OF_PROJECT,
     "dispatch.agent",

@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +16,7 @@ from pancode.fleet.ssh.connection import Session, open_session
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.reach import login_for, pins_of, target_of
 from pancode.fleet.ssh.remote import Completed, Remote
+from pancode.fleet.ssh.target import AGENT, with_agent
 from pancode.fleet.ssh.terminal import attach
 from pancode.kernel.errors import UnavailableError, UsageError
 
@@ -182,11 +182,9 @@ async def _run_with_input(
 async def session_to(reach: Reach, environ: Mapping[str, str]) -> Session:
     """Open a connection to the node with the user's keys and SSH agent, and the fleet's own key."""
     home = Home.of(environ)
-    agent = environ.get("SSH_AUTH_SOCK")
-    target = target_of(reach)
-    target = replace(target, agent_path=agent) if agent else target
+    target = with_agent(target_of(reach), environ.get(AGENT))
     own = (home.fleet_key(),) if reach.fleet_key else ()
-    login = login_for(reach, own, Path(environ.get("HOME") or Path.home()))
+    login = login_for(reach, own, Path(environ.get("HOME") or Path.home()), environ)
     return await open_session(target, pins_of(reach), login)
 
 

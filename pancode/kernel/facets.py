@@ -193,6 +193,8 @@ class Provision(Facet):
     """The agent definition's sampling settings, in the wire form of node_agent.wire.endpoint.Sampling."""
     cache_key: tuple[str, ...] = ()
     """Patterns of files whose change invalidates the setup's cached results; empty: all files."""
+    ports: int = 0
+    """The number of ports of its node that only the run gets."""
     allowed_files: tuple[str, ...] = ()
     """Patterns of untracked files that the snapshot includes although such names usually mean secrets."""
     notes: tuple[str, ...] = ()

@@ -431,6 +431,8 @@ class Project:
     """Paths of the report files that the gates write."""
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    ports: int = 0
+    """The number of ports of the node that only this run gets."""
     guide_chars: int = 0
     """How many characters of AGENTS.md an agent is given."""
 

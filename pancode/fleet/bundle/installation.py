@@ -13,7 +13,7 @@ from pancode.fleet.bundle.platform import NodePlatform, is_required
 
 ROOTS = (
     *("pydantic", "cryptography", "redis", "hiredis", "rq", "pyyaml", "google-re2"),
-    *("tree-sitter", "tree-sitter-bash", "httpx2", "nvidia-ml-py"),
+    *("tree-sitter", "tree-sitter-bash", "httpx2", "socksio", "nvidia-ml-py"),
 )
 """The node agent's libraries: the same as the extra `node` of our distribution."""
 

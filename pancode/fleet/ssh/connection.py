@@ -11,12 +11,12 @@ from typing import Any
 
 import asyncssh
 
-from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, find_keys
+from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, find_keys, make_lack_error
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, classify_error, translate_ssh_errors
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.proxy import ProxyCommand
 from pancode.fleet.ssh.revoked import refuse_revoked
-from pancode.fleet.ssh.target import Target
+from pancode.fleet.ssh.target import Target, in_session
 
 Pins = Mapping[str, HostKey]
 """Returns the key that a server must present, by its Target.endpoint."""
@@ -170,10 +170,13 @@ def _make_login_error(
             fix=f"allow login with only a key: in the server's sshd_config, Match User {target.user} with "
             "AuthenticationMethods publickey",
         )
+    lack = keys.lack or (make_lack_error(target) if target.lacks else None)
     if isinstance(error, asyncssh.PermissionDenied):
-        return keys.lack or error
+        return lack or error
     if not client.logs_in or isinstance(error, asyncssh.ConnectionLost):
         return error
+    if lack is not None:
+        return lack
     return ConnectError(
         LinkFault.LOGIN_REFUSED,
         f"{target.alias} closed the connection during login",
@@ -202,7 +205,7 @@ async def _dial_target(
     options, keys = _make_options(target, pin, timing), find_keys(target, login)
     if tunnel is not None:
         options |= {"tunnel": tunnel, "local_addr": ()}
-    async with _open_proxy(target) as proxy:
+    async with _open_proxy(target, login) as proxy:
         client = _Pinned(asyncio.get_running_loop().create_future(), proxy, keys)
         sock = proxy.socket if proxy else None
         try:
@@ -227,10 +230,10 @@ async def _dial_target(
 
 
 @asynccontextmanager
-async def _open_proxy(target: Target) -> AsyncIterator[ProxyCommand | None]:
+async def _open_proxy(target: Target, login: SshLogin) -> AsyncIterator[ProxyCommand | None]:
     """Run the target's ProxyCommand during the block, and end it if the block fails. The error then names the
     target and contains the command's output."""
-    proxy = await ProxyCommand.start(target.proxy) if target.proxy else None
+    proxy = await ProxyCommand.start(target.proxy, login.environ) if target.proxy else None
     try:
         with translate_ssh_errors():
             yield proxy
@@ -250,7 +253,7 @@ async def open_session(
     target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
 ) -> Session:
     """Connect and log in. Raises ConnectError; cancellation leaves nothing open."""
-    timing = timing or SshTiming()
+    timing, target = timing or SshTiming(), in_session(target, login.environ)
     through: list[asyncssh.SSHClientConnection] = []
     proxy = None
     try:
@@ -281,7 +284,7 @@ async def presented_key(
                 if target.hops:
                     *before, last = target.hops
                     bridge = await open_session(replace(last, hops=tuple(before)), pins, login, timing)
-                async with _open_proxy(target) as proxy:
+                async with _open_proxy(target, login) as proxy:
                     key = await asyncssh.get_server_host_key(
                         target.host,
                         target.port,

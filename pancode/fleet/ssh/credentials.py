@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import asyncssh
 
@@ -25,6 +26,8 @@ class SshLogin:
     """Private keys (OpenSSH PEM text) that are tried first: the fleet key, the loopback key."""
     own_only: bool = False
     """Use only `keys`: no files of the user, and no SSH agent."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """The variables of the login session, to which the target's paths refer; also for a ProxyCommand."""
 
 
 def is_encrypted(text: str) -> bool:
@@ -88,6 +91,16 @@ def find_keys(target: Target, login: SshLogin) -> OfferedKeys:
     )
 
 
+def make_lack_error(target: Target) -> ConnectError:
+    """Return the error of a login that the user's login session no longer provides for."""
+    return ConnectError(
+        LinkFault.BAD_CREDENTIALS,
+        f"what the login to {target.alias} uses of your login session is gone",
+        why="; ".join(target.lacks),
+        fix="in a terminal where these are set and `ssh-add -l` lists the key: pancode fleet up NODE",
+    )
+
+
 def _is_usable(path: str) -> bool:
     """Whether the file is a private key without a passphrase; public halves (for the agent) are not."""
     try:
@@ -109,6 +122,8 @@ def _default_identities(home: str | None) -> tuple[str, ...]:
 
 
 def _make_key_error(target: Target, named: tuple[str, ...], files: list[str]) -> ConnectError:
+    if target.lacks:
+        return make_lack_error(target)
     if files:
         message = f"the key {files[0]} needs a passphrase, and no SSH agent has the key"
         return ConnectError(

@@ -39,6 +39,8 @@ PERMANENT = frozenset(
     }
 )
 """Retries are useless or harmful: after repeated failed logins the server blocks the coordinator."""
+LOGINS = frozenset({LinkFault.LOGIN_REFUSED, LinkFault.BAD_CREDENTIALS})
+"""Another login session of the user may provide what is missing."""
 SLOW = frozenset({LinkFault.FORWARDING_REFUSED, LinkFault.HOME_UNUSABLE, LinkFault.NOT_DIRECT})
 """Only a change by a user fixes these: they are retried rarely, and no caller waits for them."""
 

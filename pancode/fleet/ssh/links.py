@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from node_agent.wire.keys import OTHER_SERVER
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh import steps
 from pancode.fleet.ssh.connection import Session, SshTiming, open_session
-from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.errors import LOGINS, ConnectError, LinkFault
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.link import Backoff, Link, LinkKind, LinkState
+from pancode.fleet.ssh.login_session import LoginSession
 from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer, environ_here
 from pancode.fleet.ssh.probe import NodeProbe, probe_node
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to, target_of
@@ -27,6 +28,7 @@ from pancode.fleet.ssh.readiness import list_pythons
 from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.step_runner import run_step
 from pancode.fleet.ssh.steps import NodeLocation
+from pancode.fleet.ssh.target import AGENT, with_agent
 from pancode.fleet.ssh.tunnel import Pass, TunnelTargets, choose_folders
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Node
@@ -113,6 +115,8 @@ class LinkSettings:
     pass_of: Callable[[Node | None], Pass | None]
     """What a node needs for its direct link; None if it has a tunnel."""
     tend_s: float = TEND_S
+    session: LoginSession = field(default_factory=LoginSession)
+    """The variables of the newest caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +168,14 @@ class Links:
         return replace(reach, target=fresh.target, pins=fresh.pins)
 
     async def _ensure_server(self, name: str, reach: Reach) -> LoopbackServer:
+        environ = environ_here(os.environ, sys.prefix, sys.base_prefix)
         if name not in self._servers:
             keys = self.settings.home.loopback_keys(name)
             home = Path(reach.local_home) if reach.local_home else self.settings.user_home
-            environ = environ_here(os.environ, sys.prefix, sys.base_prefix)
             server = LoopbackServer(LoopbackNode(name, getpass.getuser(), home, keys, environ))
             await server.start()
             self._servers[name] = server
+        self._servers[name].use(environ)
         return self._servers[name]
 
     async def dial(self, name: str, agent_path: str | None = None) -> Session:
@@ -180,10 +185,14 @@ class Links:
         own = (server.node.keys.client,) if server is not None else ()
         if reach.fleet_key:
             own = (*own, self.settings.home.fleet_key())
-        target = target_of(reach)
-        target = replace(target, agent_path=agent_path) if agent_path else target
-        login = login_for(reach, own, self.settings.user_home)
-        return await open_session(target, pins_of(reach), login, self.settings.timing)
+        target, environ = with_agent(target_of(reach), agent_path), self.settings.session.environ()
+        environ |= {AGENT: agent_path} if agent_path else {}
+        login = login_for(reach, own, self.settings.user_home, environ)
+        try:
+            return await open_session(target, pins_of(reach), login, self.settings.timing)
+        except ConnectError as error:
+            error.why = self.settings.session.date(error.why)
+            raise
 
     # -- links -----------------------------------------------------------------------------------
 
@@ -221,6 +230,7 @@ class Links:
         agent that is down. A service manager on the node restarts the agent sooner. Ends when cancelled."""
         while True:
             await asyncio.sleep(self.settings.tend_s)
+            self.settings.session.environ()  # note which SSH agents exist
             up = [name for name, link in self._links.items() if link.state.up]
             errors = await asyncio.gather(*(self._tend_link(name) for name in up), return_exceptions=True)
             for name, error in zip(up, errors, strict=True):
@@ -248,6 +258,13 @@ class Links:
         if missing:
             log.warning("link %s: reopened; the node had lost %s", name, ", ".join(missing))
         return bool(missing)
+
+    async def revive(self) -> None:
+        """Try those links again that stopped for lack of a login, once the login session has changed."""
+        for link in self._links.values():
+            error = link.state.error
+            if link.state.kind is LinkKind.STOPPED and error is not None and error.fault in LOGINS:
+                link.start()
 
     async def leave(self, name: str) -> None:
         """Stop keeping the link to the node; the node agent continues."""

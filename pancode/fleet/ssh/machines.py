@@ -26,7 +26,7 @@ from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
 from pancode.fleet.ssh.revoked import refuse_revoked
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
-from pancode.fleet.ssh.target import Target, resolve_target
+from pancode.fleet.ssh.target import Target, in_session, resolve_target
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node
@@ -115,6 +115,7 @@ class Machines:
         """Admit every enrolled node to Redis and start to maintain its link."""
         self.admit_all()
         self._links.events = LinkEvents(self.contact, self._is_silent, self.tried)
+        self._links.settings.session.changed = lambda: self._loop.begin(self._links.revive())
         self._loop.begin(self._links.tend())
         for node in self.nodes():
             reach = Reach.of(node)
@@ -143,19 +144,22 @@ class Machines:
 
     def look(self, spec: NodeSpec, caller: Caller) -> HostKeyOffer:
         """Resolve the name and fetch the host's key. Raises TargetError or ConnectError with the fix."""
-        places = SshPlaces.of(caller.environ)
+        session = self._links.settings.session
+        session.see(caller.environ)
+        places = SshPlaces.of({**session.environ(), **caller.environ})
         given = Overrides(spec.host, spec.user, spec.port, spec.identity)
-        target = resolve_target(spec.name, given, places)
+        stored = resolve_target(spec.name, given, places)
+        target = in_session(stored, places.environ)
         node = self.find(spec.name)
         pins = pins_of(Reach.of(node)) if node is not None else {}
         hops = {hop.endpoint: pins.get(hop.endpoint) or _hop_key(hop, places) for hop in target.hops}
-        login = login_for(reach_to(target), (), self._bringup.settings.user_home)
-        key = self._loop.call(presented_key(target, {**pins, **hops}, login), _LOOK_S)
+        login = login_for(reach_to(target), (), self._bringup.settings.user_home, places.environ)
+        key = self._loop.call(presented_key(stored, {**pins, **hops}, login), _LOOK_S)
         refuse_revoked(target.alias, target.revoked, key)
         verdict = compare_keys(pins.get(target.endpoint), key)
         old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
         is_known = target.endpoint in pins or key in known_keys(target, places.home)
-        return HostKeyOffer(spec.name, target, key, is_known and old is None, old, hops)
+        return HostKeyOffer(spec.name, stored, key, is_known and old is None, old, hops)
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Json:
         """Return the target of the alias, questions to answer before it is added, and notes; changes nothing.
@@ -287,6 +291,7 @@ class Machines:
                 # two `fleet up` ran at the same time: the other one has just added the node
                 with suppress(ConflictError):
                     self._enlist_node(self._this_machine(NodeSpec(name, local=True)))
+        self._links.settings.session.see(caller.environ)
         meant = [node.name for node in self._select_nodes(names)]
         return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
 

@@ -69,8 +69,9 @@ class ProxyCommand:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, command: tuple[str, ...]) -> ProxyCommand:
-        """Start the command; the caller ends it. Raises ConnectError if the program does not exist."""
+    async def start(cls, command: tuple[str, ...], environ: Mapping[str, str]) -> ProxyCommand:
+        """Start the command with these variables added; the caller ends it. Raises ConnectError if the
+        program does not exist."""
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -78,6 +79,7 @@ class ProxyCommand:
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, **environ},
                 start_new_session=True,
             )
         except OSError as error:

@@ -12,6 +12,8 @@ from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.target import Target
 
+NO_VARIABLES: Mapping[str, str] = {}
+
 
 def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **output: Any) -> Reach:
     """Return how to reach this target, as `Reach`; `output`: its further fields."""
@@ -37,7 +39,7 @@ def _target_data(target: Target) -> dict[str, object]:
 
 def _target_from(data: Mapping[str, Any]) -> Target:
     values = {f.name: data[f.name] for f in fields(Target) if f.name in data}
-    for name in ("identities", "certificates", "proxy", "warnings"):
+    for name in ("identities", "certificates", "proxy", "warnings", "lacks"):
         values[name] = tuple(values.get(name, ()))
     files = values.get("known_hosts")
     values["known_hosts"] = None if files is None else tuple(files)
@@ -46,8 +48,11 @@ def _target_from(data: Mapping[str, Any]) -> Target:
     return Target(**values)
 
 
-def login_for(reach: Reach, own_keys: tuple[str, ...], user_home: Path) -> SshLogin:
-    """Return the login: for this machine only the loopback key; else the fleet key, then the user's keys."""
+def login_for(
+    reach: Reach, own_keys: tuple[str, ...], user_home: Path, environ: Mapping[str, str] = NO_VARIABLES
+) -> SshLogin:
+    """Return the login: for this machine only the loopback key; else the fleet key, then the user's keys.
+    `environ`: the variables of the user's login session."""
     if reach.local:
         return SshLogin(keys=own_keys, own_only=True)
-    return SshLogin(home=str(user_home), keys=own_keys)
+    return SshLogin(home=str(user_home), keys=own_keys, environ=environ)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import asyncssh
 
@@ -121,6 +122,8 @@ def _is_known(argument: str, name: str) -> bool:
 
 
 MAX_HOPS = 8
+AGENT = "SSH_AUTH_SOCK"
+_VARIABLE = re.compile(r"\$\{([^}]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ class Target:
     certificates: tuple[str, ...] = ()
     identities_only: bool = False
     agent_path: str | None = None
+    """The SSH agent's socket; `$NAME`: the variable that has it."""
     hops: tuple[Target, ...] = ()
     proxy: tuple[str, ...] = ()
     """The command through which the server is reached (ProxyCommand); its host key is pinned nevertheless."""
@@ -150,6 +154,10 @@ class Target:
     """The user's and the system's files of known hosts; empty: the usual ones."""
     revoked: str = ""
     """A file of host keys that must not be accepted (RevokedHostKeys); empty: none."""
+    refers: bool = False
+    """Whether the paths contain `${NAME}` of the login session as written; older records have its values."""
+    lacks: tuple[str, ...] = ()
+    """What the login session does not provide now; empty before `in_session`."""
 
     @property
     def by_hand(self) -> str:
@@ -172,6 +180,47 @@ def resolve_target(alias: str, overrides: Overrides, places: SshPlaces) -> Targe
     if overrides.host and places.ask(alias, Overrides())["hostname"] == (alias,):
         alias, overrides = overrides.host, replace(overrides, host=None)
     return _resolve(alias, overrides, places, (), jumps=True)
+
+
+def in_session(target: Target, environ: Mapping[str, str]) -> Target:
+    """Return the target and its jump hosts with the paths of this login session. `environ`: its variables."""
+    lacks = list[str]()
+
+    def expand(paths: tuple[str, ...]) -> tuple[str, ...]:
+        out = list[str]()
+        for path in paths:
+            unset = (
+                [name for name in _VARIABLE.findall(path) if not environ.get(name)] if target.refers else []
+            )
+            lacks.extend(f"{path} is not used, since the variable {name} is not set" for name in unset)
+            if not unset:
+                out.append(_VARIABLE.sub(lambda m: environ[m[1]], path) if target.refers else path)
+        return tuple(out)
+
+    agent = target.agent_path
+    if target.refers and agent is not None:
+        is_name = agent.startswith("$") and not agent.startswith("${")
+        agent = environ.get(agent[1:]) if is_name else next(iter(expand((agent,))), None)
+    elif not target.refers and not (agent and Path(agent).exists()):
+        agent = environ.get(AGENT) or agent
+    if agent and not Path(agent).exists():
+        lacks.append(f"the SSH agent's socket {agent} does not exist")
+    return replace(
+        target,
+        identities=expand(target.identities),
+        certificates=expand(target.certificates),
+        known_hosts=expand(target.known_hosts),
+        revoked=next(iter(expand((target.revoked,))), ""),
+        agent_path=agent,
+        hops=tuple(in_session(hop, environ) for hop in target.hops),
+        refers=False,
+        lacks=tuple(lacks),
+    )
+
+
+def with_agent(target: Target, path: str | None) -> Target:
+    """Return the target of an older record with the caller's SSH agent; a newer one refers to it already."""
+    return replace(target, agent_path=path) if path and not target.refers else target
 
 
 def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, ...], jumps: bool) -> Target:
@@ -197,7 +246,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         identities=(given.identity,) if given.identity else tokens.paths(named),
         certificates=tokens.paths(found.get("certificatefile", ())),
         identities_only=bool(given.identity) or one.get("identitiesonly") == "yes",
-        agent_path=tokens.agent(one.get("identityagent", "SSH_AUTH_SOCK")),
+        agent_path=tokens.agent(one.get("identityagent", AGENT)),
         hops=hops,
         proxy=parse_command(command, alias, tokens.values, places.home),
         family=one.get("addressfamily", "any"),
@@ -207,6 +256,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         key_name=one.get("hostkeyalias", ""),
         known_hosts=None if files is None else tokens.paths(files),
         revoked="" if revoked.lower() == "none" else tokens.paths((revoked,))[0],
+        refers=True,
     )
 
 
@@ -238,11 +288,11 @@ class _Tokens:
         return tuple(dict.fromkeys(self._expand_path(text) for text in texts if text.lower() != "none"))
 
     def agent(self, text: str) -> str | None:
-        """Return the path of the SSH agent's socket; None: there is no SSH agent."""
+        """Return the path of the SSH agent's socket, or `$NAME`; None: there is no SSH agent."""
         if text.lower() == "none":
             return None
-        if text == "SSH_AUTH_SOCK" or re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", text):
-            return self.places.environ.get(text.removeprefix("$")) or None
+        if text == AGENT or re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", text):
+            return f"${text.removeprefix('$')}"
         return self._expand_path(text)
 
     def _expand_path(self, text: str) -> str:
@@ -255,12 +305,10 @@ class _Tokens:
                 )
             return self.values[match[1]]
 
-        def variable(match: re.Match[str]) -> str:
-            if match[1] not in self.places.environ:
-                raise TargetError(f"ssh -G {self.alias}: ${{{match[1]}}} is not set")
-            return self.places.environ[match[1]]
-
-        filled = re.sub(r"\$\{([^}]+)\}", variable, re.sub(r"%(.)", token, text))
+        for name in _VARIABLE.findall(text):
+            if name not in self.places.environ:
+                raise TargetError(f"ssh -G {self.alias}: ${{{name}}} is not set")
+        filled = re.sub(r"%(.)", token, text)
         return str(self.places.home) + filled[1:] if re.match(r"~(/|$)", filled) else filled
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from node_agent.wire.clock import Clock
+from node_agent.wire.proxies import SCHEMES
 from pancode import __version__
 from pancode.config.units import mask_passwords
 from pancode.git.forge_rules import ForgePlace, TrackerPlace
@@ -149,6 +150,8 @@ class ForgeClient:
         if self._proxy:
             why = f"{why}; through the proxy {mask_passwords(self._proxy)}"
         fix = f"check the setting forge.{self._place.repository.host}.url: {self._place.api}"
+        if self._proxy:
+            fix = f"check that the proxy runs; {fix}"
         what = f"{self._place.repository.host} does not answer"
         return UnavailableError(what, why=self._clean_text(why), fix=fix, code="forge_unreachable")
 
@@ -244,8 +247,6 @@ def _make_tls_context(authority: str | None) -> ssl.SSLContext:
 
 
 _PROXIES = ("http", "https", "socks5", "socks5h")
-_SOCKS = {"socks": "socks5", "socks4": "socks5", "socks4a": "socks5h"}
-"""Proxies that git reaches with SOCKS 4; nearly all of them speak SOCKS 5 as well, which is used here."""
 
 
 def _read_proxy(proxy: str, place: ForgePlace | TrackerPlace) -> str | None:
@@ -253,7 +254,7 @@ def _read_proxy(proxy: str, place: ForgePlace | TrackerPlace) -> str | None:
     if not proxy:
         return None
     scheme, _, rest = (proxy if "://" in proxy else f"http://{proxy}").partition("://")
-    scheme = _SOCKS.get(scheme.lower(), scheme.lower())
+    scheme = SCHEMES.get(scheme.lower(), scheme.lower())
     try:
         known = scheme in _PROXIES and bool(urlsplit(f"http://{rest}").hostname)
         _ = urlsplit(f"http://{rest}").port
@@ -262,7 +263,7 @@ def _read_proxy(proxy: str, place: ForgePlace | TrackerPlace) -> str | None:
     if not known:
         raise ConfigError(
             f"the proxy for {place.repository.host} is not valid: {mask_passwords(proxy)}",
-            why=f"it must begin with {', '.join(f'{one}://' for one in _PROXIES)} or {', '.join(_SOCKS)}://",
+            why=f"it must begin with {', '.join(f'{one}://' for one in _PROXIES)} or {', '.join(SCHEMES)}://",
             fix=f"git config --global http.{place.api}.proxy http://HOST:PORT, or unset ALL_PROXY and "
             "HTTPS_PROXY where the coordinator is started",
             code="forge_proxy",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from node_agent.wire.proxies import rename_schemes
 from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.kernel.host.files import write_durable
@@ -64,7 +65,9 @@ class Sender:
         return self._secrets.read(name)
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        environ = {
+            name: value for name, value in rename_schemes(os.environ).items() if not name.startswith(_OURS)
+        }
         request = json.dumps({"address": address, "notice": dict(notice)})
         try:
             done = subprocess.run(

@@ -408,6 +408,7 @@ class Plan:
             walled=self.needs_sandbox,
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             cache_key=self.own.cache_key,
+            ports=self.own.ports,
             allowed_files=self.allowed_files,
             notes=self.prompt.notes,
             skills=tuple(one.model_dump(mode="json") for one in self.skills),

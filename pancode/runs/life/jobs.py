@@ -99,6 +99,7 @@ def job_for(
         setup=tuple(tuple(argv) for argv in run.setup),
         cache=tuple(run.cache),
         cache_key=given.cache_key,
+        ports=given.ports,
         gates=tuple(_make_gate(g) for g in run.gates),
         score=gates.score or None,
         reports=gates.reports or (),

@@ -88,6 +88,8 @@ class MemoryHost:
     """What a look at any phase sees."""
     trees: dict[str, bool] = field(default_factory=dict)
     """Checkout by attempt; True once an agent worked in it."""
+    ports: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Reserved ports by attempt."""
     mirrored: set[str] = field(default_factory=set)
     """Attempts whose snapshot is on this machine."""
     boards: dict[str, dict[str, bytes]] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -68,6 +69,14 @@ class MemoryWorkspaces:
         if keep:
             self._host.kept_homes[str(identity)] = dict(files)
         return Path("/homes") / str(identity)
+
+    def reserve_ports(self, identity: AttemptId, count: int, live: Collection[str]) -> tuple[int, ...]:
+        held, mine = self._host.ports, str(identity)
+        for name in [name for name in held if name != mine and name not in live]:
+            del held[name]
+        taken = {port for name, ports in held.items() if name != mine for port in ports}
+        free = (port for port in range(20_000, 32_000) if port not in taken)
+        return held.setdefault(mine, tuple(islice(free, count)))
 
     def renew(self, identity: AttemptId) -> None:
         host, name = self._host, str(identity)

@@ -15,8 +15,10 @@ from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.messages import Answered, Asked, Call, Result, ToolResults, Turn
 from node_agent.native.tools.offer import list_forms
 from node_agent.wire.clock import SystemIds
+from node_agent.wire.proxies import rename_schemes
 from tests.fakemodel import FakeModel, preset
 from tests.fakemodel.state import Log
+from tests.integration.socks import socks_proxy
 
 USAGE = {"input": 1200, "output": 34, "cache_read": 500}
 READ = {"call": {"name": "read", "arguments": {"path": "a"}}, "usage": USAGE}
@@ -64,6 +66,31 @@ def test_a_request_is_streamed_bounded_and_has_what_it_should(served: Any, tmp_p
     ]
     assert [t["function"]["name"] for t in body["tools"]] == ["read", "edit"]
     assert {r["auth"] for r in server.requests if "wire" in r} == {"authorization"}
+
+
+@pytest.mark.parametrize("scheme", ["socks5h", "socks", "SOCKS4"])
+def test_a_request_goes_through_the_socks_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    with FakeModel(preset("text")) as server, socks_proxy() as proxy:
+        found = rename_schemes({"ALL_PROXY": f"{scheme}://{proxy.address}", "OTHER": "socks://as-it-is"})
+        assert found["OTHER"] == "socks://as-it-is"
+        monkeypatch.setenv("ALL_PROXY", found["ALL_PROXY"])
+        one = Model("m", Server(f"{server.url}/v1", "key", proxies=True), lambda _: None, SystemIds())
+        assert one.ask(Question("", (Asked("hello"),), (), 77, 30.0)).text == "Hello from the model."
+        assert len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize("address", ["quic://127.0.0.1:1", "socks5://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_an_error_of_the_server(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", address)
+    one = Model("m", Server("http://127.0.0.1:9/v1", "key", proxies=True), lambda _: None, SystemIds())
+    with pytest.raises(Trouble) as caught:
+        one.ask(Question("", (Asked("hello"),), (), 77, 30.0))
+    assert not caught.value.reached
+    assert "proxy" in str(caught.value) or address.startswith("socks5")
 
 
 def test_how_hard_it_thinks_is_asked_for_only_where_it_is_said(served: Any, tmp_path: Path) -> None:

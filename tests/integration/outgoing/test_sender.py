@@ -15,6 +15,7 @@ from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.notices.delivery.child import mask_address, with_extras
 from pancode.notices.delivery.sender import KeptSecrets, Sender
+from tests.integration.socks import socks_proxy
 
 NOTICE = {
     "title": "r-1 error: builder",
@@ -75,6 +76,16 @@ def test_ntfy_and_json_get_title_text_and_link(tmp_path: Path, receiver: Receive
     )
     assert "view, Answer, https://desk/answer#pct_1" in json.dumps(receiver.came[2][1])
     assert path == "/hook" and "pancode runs show r-1" in json.loads(second)["message"]
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks"])
+def test_a_notice_goes_through_a_socks_proxy(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    with socks_proxy() as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://{proxy.address}")
+        sender(tmp_path).notify(f"json://127.0.0.1:{receiver.port}/hook", NOTICE)
+    assert receiver.came and proxy.asked == [("127.0.0.1", receiver.port)]
 
 
 def test_a_service_that_refuses_says_why_without_its_address(tmp_path: Path, receiver: Receiver) -> None:

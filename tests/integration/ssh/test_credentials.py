@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -14,11 +15,18 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from pancode.fleet.ssh.connection import as_host_key, open_session
+from node_agent.wire.clock import SystemClock
+from pancode.fleet.ssh.connection import SshTiming, as_host_key, open_session
 from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, find_keys, is_encrypted
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
-from pancode.fleet.ssh.home import make_key
+from pancode.fleet.ssh.home import Home, make_key
+from pancode.fleet.ssh.link import Backoff
+from pancode.fleet.ssh.links import Links, LinkSettings
+from pancode.fleet.ssh.login_session import LoginSession
+from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
+from pancode.fleet.ssh.tunnel import TunnelTargets
+from pancode.kernel.records import Node
 from tests.crowd import until
 
 
@@ -165,6 +173,43 @@ def full_agent(folder: Path, tmp_path: Path) -> Iterator[str]:
     finally:
         agent.terminate()
         agent.wait()
+
+
+def test_a_node_is_reached_with_the_agent_of_a_later_login(folder: Path, full_agent: str) -> None:
+    """The agent at the time of `node add` has ended: the error names it; a later caller has another one."""
+    gone = str(folder / "ended")
+    Path(gone).touch()
+    session = LoginSession({"SSH_AUTH_SOCK": gone}, SystemClock())
+    session.environ()
+    Path(gone).unlink()
+
+    async def go() -> None:
+        server = Strict(public(folder / "locked.pub"))
+        host_key = asyncssh.generate_private_key("ssh-ed25519")
+        listening = asyncssh.listen(
+            "127.0.0.1", 0, server_factory=lambda: server, server_host_keys=[host_key]
+        )
+        async with listening as listener:
+            alias = Target("far", "127.0.0.1", listener.get_port(), "me", ("${KEYS}/locked",), refers=True)
+            alias = replace(alias, agent_path="$SSH_AUTH_SOCK")
+            reach = reach_to(alias, {alias.endpoint: as_host_key(host_key)})
+            node = Node("far", 0, json.loads(json.dumps(reach.data())), {}, 4)
+            links = Links(
+                LinkSettings(
+                    "f", Home(folder), folder / "nobody", TunnelTargets(folder, folder),
+                    SshTiming(), Backoff(), lambda _: node, lambda _: None, session=session,
+                )
+            )  # fmt: skip
+            with pytest.raises(ConnectError) as caught:
+                await links.dial("far")
+            assert caught.value.fault is LinkFault.BAD_CREDENTIALS and not server.seen
+            assert f"{gone} does not exist (it did at " in caught.value.why
+            assert "KEYS is not set" in caught.value.why
+            assert "pancode fleet up far" in caught.value.fix_at("far")
+            session.see({"HOME": str(folder), "SSH_AUTH_SOCK": full_agent, "KEYS": str(folder)}, whole=True)
+            await (await links.dial("far")).close()
+
+    asyncio.run(go())
 
 
 def test_named_keys_come_before_those_that_lie_in_an_agent(folder: Path, full_agent: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pancode.fleet.ssh.errors import TargetError
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
-from pancode.fleet.ssh.target import Target, resolve_target, select_algorithms
+from pancode.fleet.ssh.target import Target, in_session, resolve_target, select_algorithms
 from pancode.kernel.errors import ConfigError
 
 NONE = Overrides()
@@ -26,7 +26,8 @@ def places(folder: Path, config: str) -> SshPlaces:
 
 
 def found(folder: Path, config: str, alias: str = "gpubox", given: Overrides = NONE) -> Target:
-    return resolve_target(alias, given, places(folder, config))
+    asked = places(folder, config)
+    return in_session(resolve_target(alias, given, asked), asked.environ)
 
 
 TABLE = [

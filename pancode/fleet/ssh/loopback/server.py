@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,10 @@ class LoopbackServer:
         self._live: set[asyncssh.SSHServerConnection] = set()
         self._place = LoopbackPlace(node.home, node.user, dict(node.environ))
         self.port = 0
+
+    def use(self, environ: Mapping[str, str]) -> None:
+        """Start the next commands with these variables."""
+        self._place = replace(self._place, environ=dict(environ))
 
     @property
     def host_key(self) -> HostKey:

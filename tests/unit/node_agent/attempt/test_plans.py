@@ -113,3 +113,9 @@ def test_time_left(used: tuple[int, ...], left: int) -> None:
     """A little is rounded up to what a phase needs at least; nothing stays nothing."""
     ended = [ExitRecord("i", "p", "b", PhaseEnd.DONE, "", True, 0, 0, 0, 500, 0, 500 + ms, ()) for ms in used]
     assert time_left(JOB, ended) == left
+
+
+def test_every_phase_knows_the_runs_ports() -> None:
+    work = work_plan(JOB, Launch(("agent",), ENV), Path("/w"), FOLDER, Intervals(), ports=(7001, 7002))
+    for plan in (setup_plan(JOB, work, FOLDER), work, gates_plan(JOB, work, FOLDER, Intervals(), 1)):
+        assert (plan.env["PANCODE_PORT_1"], plan.env["PANCODE_PORT_2"]) == ("7001", "7002")

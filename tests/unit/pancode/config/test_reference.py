@@ -43,7 +43,7 @@ def test_what_a_repository_may_set_is_marked() -> None:
     document = parse_document(TEXT, "reference.yaml")
     lines = TEXT.splitlines()
     marked = {path for path, line in document.lines.items() if "# repository" in lines[line - 1]}
-    assert marked == set(PROJECT_KEYS) - {"setup", "cache", "verify", "reports", "env", "secrets"}
+    assert marked == set(PROJECT_KEYS) - {"setup", "cache", "verify", "reports", "env", "secrets", "ports"}
 
 
 def test_variables_that_count_for_one_command_exist() -> None:

@@ -172,7 +172,7 @@ def test_a_key_that_a_repository_misspelt_has_the_nearest(loaded: Load, text: st
         ("verify: [[]]", "verify.0:", "correct"),
         ("setup:\n  - [npm, 1]", "pancode.yaml:2: setup.0.1: 1", "correct"),
         ("cache:\n  - lib\n  - ../lib", "pancode.yaml:3: cache.1: '../lib'", "correct cache.1"),
-        ("cache:\n  folders: [lib]\n  key: 3", "pancode.yaml:3: cache.key: 3", "write key: [3]"),
+        ("cache:\n  folders: [lib]\n  key: 3", "pancode.yaml:3: cache.key: 3", 'write key: ["3"]'),
         ("cache: [a, a/b]", "pancode.yaml:1: cache:", "correct cache"),
         ("env: ['A B']", "env.0: 'A B'", "correct"),
         ("redis: {url: 'http://x'}", "redis.url: 'http://x'", "correct"),
@@ -190,6 +190,22 @@ def test_what_is_wrong_is_told_by_place_and_path(loaded: Load, text: str, words:
     assert all(word in str(caught.value) for word in words.split(": ", 1))
     assert fix in caught.value.fix
     assert caught.value.exit_code is ExitCode.CONFIG
+
+
+@pytest.mark.parametrize("value", ["true", "7", "1.5", "2026-01-31", "test -f a.txt", "{unit: make}"])
+@pytest.mark.parametrize("form", ["verify: {}", "verify: [{}]", "setup: {}", "reports: {}"])
+def test_the_fix_of_a_list_is_a_valid_value(loaded: Load, form: str, value: str) -> None:
+    text, tries = form.format(value), 0
+    while True:
+        try:
+            found = loaded(project=text).settings
+        except ConfigError as error:
+            tries, (before, _, word) = tries + 1, error.fix.partition("write ")
+            text = f"verify: [{word}]" if before else word
+            assert tries == 1, error
+        else:
+            assert found.verify or found.setup or found.reports
+            return
 
 
 def test_the_reason_is_in_words_and_the_other_problems_are_counted(loaded: Load) -> None:
@@ -399,3 +415,10 @@ def test_a_variable_that_does_not_fit_is_named_in_the_fix(loaded: Load) -> None:
     with pytest.raises(ConfigError) as wrong:
         loaded(environ={"PANCODE_SAFETY": "yolo"})
     assert "unset PANCODE_SAFETY" in wrong.value.fix
+
+
+def test_a_repository_may_ask_for_ports(loaded: Load) -> None:
+    assert loaded().settings.project().ports == 0
+    assert loaded(project="ports: 3").settings.project().ports == 3
+    with pytest.raises(ConfigError, match="ports: 17"):
+        loaded(project="ports: 17")

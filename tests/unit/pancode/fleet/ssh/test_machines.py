@@ -18,6 +18,7 @@ from pancode.fleet.place import Reach
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.link import LinkKind, LinkState
 from pancode.fleet.ssh.links import news_of
+from pancode.fleet.ssh.login_session import LoginSession
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.reach import reach_to
@@ -37,7 +38,7 @@ class Works:
         self.did: list[tuple[str, str]] = []
         self.core = coordinator.core
         self.settings = SimpleNamespace(slots=4, least=None)
-        self.links = SimpleNamespace(settings=SimpleNamespace(tend_s=60))
+        self.links = SimpleNamespace(settings=SimpleNamespace(tend_s=60, session=LoginSession()))
 
     async def up(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         return self._end("up", node)
