@@ -209,7 +209,7 @@ def in_session(target: Target, environ: Mapping[str, str]) -> Target:
         target,
         identities=expand(target.identities),
         certificates=expand(target.certificates),
-        known_hosts=expand(target.known_hosts),
+        known_hosts=None if target.known_hosts is None else expand(target.known_hosts),
         revoked=next(iter(expand((target.revoked,))), ""),
         agent_path=agent,
         hops=tuple(in_session(hop, environ) for hop in target.hops),
