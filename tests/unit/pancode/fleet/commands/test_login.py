@@ -43,5 +43,5 @@ def test_a_login_that_is_broken_off_says_how_to_repeat_it(
     monkeypatch.setattr(vendor, "log_in", log_in)
     assert run(["node", "login", "gpubox", "claude"]) == 130
     out, err = capsys.readouterr()
-    assert out == "" and "the login was interrupted; PanCode has stored nothing" in err
+    assert out == "" and "the login was interrupted. To log in: pancode node login" in err
     assert "pancode node login gpubox claude" in err and client.told == [None, outcome]
