@@ -12,9 +12,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.values import replace
 from pancode.runs.options import OPTIONS
-from pancode.runs.routes.runs import around_workflow
 from pancode.workflows import lane_service as lanes
-from pancode.workflows.actions import is_workflow_landing
 from pancode.workflows.answers import (
     ADD_ITEM,
     CREATE_LANE,
@@ -28,6 +26,7 @@ from pancode.workflows.answers import (
     LanesAnswer,
     LaneShape,
 )
+from pancode.workflows.routes.workflows import lands_on
 
 LaneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Item = Annotated[str, Field(min_length=1, max_length=200)]
@@ -145,18 +144,13 @@ def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
     return _show(context, call)
 
 
-def _lands_on(context: ApiContext, call: ApiCall) -> bool:
-    workflow = lanes.get_lane(context.core, call.path["lane"])["workflow"]
-    return is_workflow_landing(context.core, workflow, around_workflow(context, workflow))
-
-
 @Verb(
     RESUME_LANE,
     ResumeLaneBody,
     command="lane create",
     pokes=True,
     right=OPERATES,
-    lands=_lands_on,
+    lands=lambda context, call: lands_on(context, _show(context, call)["workflow"]),
 )
 def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
     """Resume a lane, optionally with another ceiling."""

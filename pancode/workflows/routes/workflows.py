@@ -112,8 +112,8 @@ def _stop(context: ApiContext, call: ApiCall) -> WorkflowShape:
     )
 
 
-def _lands_on(context: ApiContext, call: ApiCall) -> bool:
-    text = call.path["workflow"]
+def lands_on(context: ApiContext, text: str) -> bool:
+    """Whether the workflow lands its change when it continues under its owner's name."""
     return is_workflow_landing(context.core, text, around_workflow(context, text))
 
 
@@ -123,7 +123,7 @@ def _lands_on(context: ApiContext, call: ApiCall) -> bool:
     "workflow resume",
     pokes=True,
     right=DISPATCHES,
-    lands=_lands_on,
+    lands=lambda context, call: lands_on(context, call.path["workflow"]),
 )
 def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """Resume a workflow by starting the steps that are not done."""
