@@ -157,8 +157,7 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
 @Verb(TRACKER, command="land")
 def _tracker(context: ApiContext, call: ApiCall) -> TrackerAnswer:
     """What the tracker of a landed run's issue shows; it may take seconds."""
-    run = _find_run(context, call)
-    return {"tracker": "" if run.landed is None else context.coordinator.describe_landing(run)}
+    return {"tracker": context.coordinator.describe_landing(_find_run(context, call))}
 
 
 def _find_project(context: ApiContext, call: ApiCall) -> str:

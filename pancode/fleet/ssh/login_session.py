@@ -22,6 +22,8 @@ _SESSION = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XAUTHORIT
 _RUNTIME = "XDG_RUNTIME_DIR"
 _APART = frozenset({"HOME", "USER", "LOGNAME", "PATH", _RUNTIME, AGENT, *PROXIES})
 """Variables that belong to the process, or have a rule of their own."""
+_REFUSED = re.compile(r"(LD_|DYLD_|GIT_|PYTHON|PERL|RUBY|NODE_|PANCODE_).*|BASH_ENV|ENV|IFS|SHELL")
+"""Variables that could make a program of the coordinator run other code; no caller sets them."""
 _NAMED = re.compile(
     r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|identityagent[\s=]+\$([A-Za-z_][A-Za-z0-9_]*)", re.IGNORECASE
 )
@@ -76,16 +78,18 @@ class LoginSession:
     def see(self, environ: Mapping[str, str], *, whole: bool = False) -> None:
         """Take over a caller's variables. `whole`: all are given, so a proxy that is not given is not set."""
         with self._lock:
-            before = self._connects()
-            names = find_variables(Path(environ.get("HOME") or Path.home()))
-            self._see(environ, names)
+            # A request may come from another machine: it names neither the files to read nor programs.
+            home = environ.get("HOME", "") if whole else ""
+            names = find_variables(Path(home or Path.home()))
+            before = {name: self._own.get(name) for name in (AGENT, *names)}
+            self._see(environ if whole else {**environ, "PATH": ""}, names)
             if whole:
                 self._whole = dict(environ)
                 given = {name: environ[name] for name in PROXIES if environ.get(name)} or self._proxies
                 # An empty one is not used; a name that vanishes would fail the copies of other threads.
                 names_set = [name for name in PROXIES if name in given or name in self._own]
                 self._own.update({name: given.get(name, "") for name in names_set})
-            is_changed = self._connects() != before
+            is_changed = {name: self._own.get(name) for name in (AGENT, *names)} != before
             kept = {name: self._own[name] for name in (AGENT, _RUNTIME, "PATH", *names) if name in self._own}
             if self._file is not None and kept != self._stored:
                 with suppress(OSError):
@@ -102,7 +106,9 @@ class LoginSession:
 
     def date(self, why: str) -> str:
         """Return the reason, with the time at which each SSH agent in it last existed."""
-        for path, seen in self._alive_ms.items():
+        with self._lock:
+            alive_ms = dict(self._alive_ms)
+        for path, seen in alive_ms.items():
             why = why.replace(
                 f"{path} does not exist", f"{path} does not exist (it did at {format_iso(seen)})"
             )
@@ -111,13 +117,14 @@ class LoginSession:
     def _see(self, environ: Mapping[str, str], names: Iterable[str]) -> None:
         if agent := environ.get(AGENT):
             self._agents = [agent, *(one for one in self._agents if one != agent)][:MOST_AGENTS]
-        taken = {*names, *_SESSION} - _APART
+        taken = {name for name in (*names, *_SESSION) if name not in _APART and not _REFUSED.fullmatch(name)}
         self._own.update({name: environ[name] for name in taken if environ.get(name)})
         folder = environ.get(_RUNTIME, "")
         with suppress(OSError):
             if folder and os.stat(folder).st_uid == os.getuid():
                 self._own[_RUNTIME] = folder
-        parts = [*environ.get("PATH", "").split(":"), *self._path.split(":")]
+        # The coordinator's own folders come first: a caller's may be in a checkout that agents change.
+        parts = [*self._path.split(":"), *environ.get("PATH", "").split(":")]
         if found := list(dict.fromkeys(part for part in parts if part.startswith("/"))):
             self._own["PATH"] = ":".join(found)
         self._choose_agent()
@@ -128,9 +135,6 @@ class LoginSession:
             self._alive_ms.update(dict.fromkeys(there, self._clock.wall_ms()))
         if self._agents:
             self._own[AGENT] = (there or self._agents)[0]
-
-    def _connects(self) -> dict[str, str]:
-        return {name: value for name, value in self._own.items() if name not in (*PROXIES, *_SESSION)}
 
 
 def find_variables(home: Path) -> list[str]:
@@ -144,4 +148,4 @@ def find_variables(home: Path) -> list[str]:
         with suppress(OSError):
             text = file.read_text(errors="replace")
             found |= dict.fromkeys(match[1] or match[2] for match in _NAMED.finditer(text))
-    return [name for name in found if name not in _APART]
+    return [name for name in found if name not in _APART and not _REFUSED.fullmatch(name)]

@@ -210,7 +210,8 @@ def in_session(target: Target, environ: Mapping[str, str]) -> Target:
         identities=expand(target.identities),
         certificates=expand(target.certificates),
         known_hosts=None if target.known_hosts is None else expand(target.known_hosts),
-        revoked=next(iter(expand((target.revoked,))), ""),
+        # A list that cannot be found refuses the connection when it is read.
+        revoked=next(iter(expand((target.revoked,))), target.revoked),
         agent_path=agent,
         hops=tuple(in_session(hop, environ) for hop in target.hops),
         refers=False,

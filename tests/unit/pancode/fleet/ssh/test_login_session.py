@@ -78,8 +78,19 @@ def test_a_proxy_that_the_newest_caller_lacks_no_longer_applies(home: Path) -> N
 
 def test_the_programs_of_all_callers_are_found(home: Path) -> None:
     own = {"PATH": "/usr/bin:/bin"}
-    LoginSession(own).see(caller(home, PATH=".:/home/me/bin:/bin"))
-    assert own["PATH"] == "/home/me/bin:/bin:/usr/bin"
+    session = LoginSession(own)
+    session.see(caller(home, PATH="/of/a/request"))
+    assert own["PATH"] == "/usr/bin:/bin", "a request may come from another machine"
+    session.see(caller(home, PATH=".:/home/me/bin:/bin"), whole=True)
+    assert own["PATH"] == "/usr/bin:/bin:/home/me/bin"
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "GIT_SSH_COMMAND", "PYTHONPATH", "BASH_ENV", "PANCODE_HOME"])
+def test_no_caller_sets_what_could_run_other_code(home: Path, name: str) -> None:
+    (home / ".ssh/config").write_text(f"IdentityFile ${{{name}}}/id\nIdentityFile ${{KEYS}}/id\n")
+    own: dict[str, str] = {}
+    LoginSession(own).see(caller(home, **{name: "/evil", "KEYS": "/keys"}), whole=True)
+    assert name not in own and own["KEYS"] == "/keys"
 
 
 def test_a_runtime_folder_that_is_gone_is_not_taken(home: Path) -> None:
