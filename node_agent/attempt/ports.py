@@ -221,9 +221,11 @@ class WorkspacesPort(Protocol):
         """Create the attempt's home, outside the checkout, with these files (relative names). `keep`: `renew`
         restores these files, and they are read-only in a sandbox."""
 
-    def reserve_ports(self, identity: AttemptId, count: int, live: Collection[str]) -> tuple[int, ...]:
-        """Return free TCP ports, which no other attempt of this node gets while this one is in `live`, the
-        attempts with work left. Idempotent. StepFailed if fewer are free."""
+    def reserve_ports(
+        self, identity: AttemptId, count: int, list_live: Callable[[], Collection[str]]
+    ) -> tuple[int, ...]:
+        """Return free TCP ports, which no other attempt of this node gets while `list_live` names this one.
+        Idempotent. StepFailed if fewer are free."""
 
     def renew(self, identity: AttemptId) -> None:
         """After set-up, restore the `home` files with `keep` and the lent files, and remove all else in their

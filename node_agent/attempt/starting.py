@@ -198,8 +198,9 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     planned = context.runner.planned(case.work)  # a plan stays valid if a crash interrupted its preparation
     ports: tuple[int, ...] = ()
     if job.ports and planned is None:
-        live = {str(one.identity) for one in context.journal.live()}
-        ports = context.workspaces.reserve_ports(case.identity, job.ports, live)
+        ports = context.workspaces.reserve_ports(
+            case.identity, job.ports, lambda: {str(one.identity) for one in context.journal.live()}
+        )
     fresh = planned or work_plan(job, launch, work, case.folder, context.intervals, context.ceiling(), ports)
     if planned is not None and needs_sandbox(planned) is not launch.inside:
         raise StepFailed(

@@ -129,13 +129,13 @@ def _make_failure(number: int) -> _Line:
 
 
 def _match_any(values: list[int], then: _Line) -> list[_Line]:
-    """Return filter lines that run `then` for any of `values`; for others, the filter goes on after them."""
+    """Return filter lines that run `then` for any of `values`; for others, the filter continues."""
     last = len(values) - 1
     return [*((_IF_EQUAL, last - n, 0 if n < last else 1, value) for n, value in enumerate(values)), then]
 
 
 def _match_none(values: tuple[int, ...], then: _Line) -> list[_Line]:
-    """Return filter lines that run `then` except for `values`, for which the filter goes on after them."""
+    """Return filter lines that run `then` except for `values`, for which the filter continues after them."""
     return [*((_IF_EQUAL, len(values) - n, 0, value) for n, value in enumerate(values)), then]
 
 

@@ -257,7 +257,7 @@ def _to_null(*fds: int) -> None:
 def _tell(fd: int, text: str) -> None:
     try:
         os.write(fd, text.encode("utf-8", "replace"))
-    except OSError:  # the reader has closed the pipe, which is no reason to stop the work
+    except OSError:  # the reader has closed the pipe, but the work continues
         return
 
 

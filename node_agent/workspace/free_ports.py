@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,13 +21,19 @@ _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 
 def reserve_ports(
-    folder: Path, identity: AttemptId, count: int, live: Collection[str], first: int = FIRST, last: int = LAST
+    folder: Path,
+    identity: AttemptId,
+    count: int,
+    list_live: Callable[[], Collection[str]],
+    first: int = FIRST,
+    last: int = LAST,
 ) -> tuple[int, ...]:
-    """Return the attempt's ports, reserved until it is no longer in `live`. Idempotent. StepFailed if fewer
-    are free. The folder has a file for each reserved port, which names its attempt."""
+    """Return the attempt's ports, reserved while `list_live` names it. Idempotent. StepFailed if fewer are
+    free. The folder has a file for each reserved port, which names its attempt."""
     mine = str(identity)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with lock_file(folder / ".lock"):
+        live = list_live()  # inside the lock, so that no attempt that has just reserved ports is missing
         held = {int(name): (folder / name).read_text() for name in os.listdir(folder) if name.isdecimal()}
         for port, owner in held.items():
             if owner != mine and owner not in live:

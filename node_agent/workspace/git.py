@@ -69,7 +69,7 @@ ERR_KEPT = 2000
 
 
 def run_git(call: GitCall) -> GitDone:
-    """Run a git command; a bad exit status is no error. Raises WorkspaceFailure on timeout or without git."""
+    """Run git; a bad exit status is not an error. Raises WorkspaceFailure on timeout or without git."""
     with ExitStack() as stack:
         source = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
         target = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE

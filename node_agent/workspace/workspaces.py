@@ -108,9 +108,11 @@ class Workspaces:
         return places.home
 
     @translate_os_errors("cannot reserve ports")
-    def reserve_ports(self, identity: AttemptId, count: int, live: Collection[str]) -> tuple[int, ...]:
+    def reserve_ports(
+        self, identity: AttemptId, count: int, list_live: Callable[[], Collection[str]]
+    ) -> tuple[int, ...]:
         """Return TCP ports that only this attempt gets while it is in `live`."""
-        return reserve_ports(self._home.root / "ports", identity, count, live)
+        return reserve_ports(self._home.root / "ports", identity, count, list_live)
 
     @translate_os_errors("cannot restore the run's home")
     def renew(self, identity: AttemptId) -> None:

@@ -28,7 +28,7 @@ def boot_id() -> str:
     """Return an id that differs after every boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # on macOS, which has no such file
+    except OSError:  # on macOS, where the file does not exist
         import psutil
 
         return str(int(psutil.boot_time()))

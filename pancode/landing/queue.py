@@ -65,7 +65,7 @@ anything. Raises PancodeError with its code if the run cannot be landed."""
 
 def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
     """Queue a run's landing for a user. Raises WorkspaceError before the run's end, AccessError if the user's
-    token may not land, and UsageError if the change has no such gate to leave out."""
+    token may not land, and UsageError if the change does not have a gate to leave out."""
     must_ask(f"the landing of {run_id}", lands=not way.approves, says_yes=way.says_yes)
     if way.without_gates:
         with core.ports.ledger.transaction() as tx:

@@ -452,7 +452,7 @@ class PromptParts:
     notes: tuple[GivenNote, ...] = ()
     """Notes of earlier runs."""
     prd: str = ""
-    """The file that describes the project's goals; empty: the run's checkout has no such file."""
+    """The file that describes the project's goals; empty: the run's checkout does not have one."""
     skills: GivenSkills = NO_SKILLS
 
     def __add__(self, more: PromptParts) -> PromptParts:

@@ -193,7 +193,7 @@ class StepResults:
         return ""
 
     def _read_verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
-        """Return the run's verdict, or a problem. A file from before the run is no verdict on its work."""
+        """Return the run's verdict, or a problem. A file from before the run is not a verdict on its work."""
         depot, repo, name = self._core.ports.depot, str(run.workspace["repo"]), str(step.verdict["file"])
         data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._find_snapshot(run)
         old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None

@@ -300,7 +300,7 @@ def test_purged_nothing_is_left(there: None, plays: Plays, machine: Lab, before:
     assert refused.recap["node1"].failed == 1 and "still in its fleet: " in refused.text, refused.text
     (name,) = [node["name"] for node in asked(machine, "node ls")["nodes"]]
     assert name in refused.text and "pancode node rm" in refused.text
-    assert "nothing of ours is left" in as_desk(machine, f"node rm {name} --yes")
+    assert "nothing of PanCode is left" in as_desk(machine, f"node rm {name} --yes")
     plays.play("remove_coordinator", *PURGE).fine()
     until(
         lambda: inside(machine, LIST).splitlines() == before,

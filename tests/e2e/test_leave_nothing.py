@@ -63,7 +63,7 @@ def test_nothing_is_left_even_when_something_runs(fleet: Owner, healed: Lab) -> 
         assert healed.run(1, "ls /home/ops/.claude/skills").stdout
         assert _listing(healed, 1, other) != before
         said = owner.run("node", "rm", "node1", "--yes", timeout_s=180).ok()
-        assert "nothing of ours is left" in said.out and "2 in flight there" in said.err
+        assert "nothing of PanCode is left" in said.out and "2 in flight there" in said.err
         _nothing_left(healed, 1, other, before)
         assert not host.running("sleep", "60"), "what had forked away is gone, too"
         assert [n["name"] for n in owner.ask("node", "ls")["nodes"]] == []

@@ -286,7 +286,7 @@ def test_removal_takes_out_the_unit_and_what_runs(
     host.kill_shim(run)
     unit = host.unit
     said = owner.run("node", "rm", "node1", "--yes", timeout_s=180).ok()
-    assert "nothing of ours is left" in said.out
+    assert "nothing of PanCode is left" in said.out
     assert host.told("systemctl", "--user", "list-units", "--all", "--no-legend", "pancode*") == ""
     assert host.told("systemctl", "--user", "list-unit-files", "--no-legend", unit) == ""
     until(lambda: live.run(1, LEFT).stdout == before, "all is gone", 15, lambda: live.run(1, LEFT).stdout)

@@ -239,5 +239,5 @@ def prove_step(place: NodeLocation, marker: str) -> BringUpStep:
     unit = f"pancode-node-{place.fleet}.service"
     args = (place.node_home, place.fleet, unit, place.sockets, marker)
     return BringUpStep(
-        StepName.PROVE, "nothing of ours is left", (RemoteScript(removal.LEFTOVERS, args, 60),)
+        StepName.PROVE, "nothing of PanCode is left", (RemoteScript(removal.LEFTOVERS, args, 60),)
     )

@@ -151,7 +151,7 @@ class Target:
     key_name: str = ""
     """The name of the server's key in known_hosts files (HostKeyAlias); empty: its host."""
     known_hosts: tuple[str, ...] | None = None
-    """The user's and the system's files of known hosts; empty: the usual ones."""
+    """The user's and the system's files of known hosts; None: the usual ones."""
     revoked: str = ""
     """A file of host keys that must not be accepted (RevokedHostKeys); empty: none."""
     refers: bool = False
@@ -262,7 +262,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
 
 
 def _list_known_hosts(found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
-    """Return the files of known hosts that the settings name; empty if they name none."""
+    """Return the files of known hosts that the settings name; None if they name none."""
     usual = {"userknownhostsfile": "~/.ssh/known_hosts", "globalknownhostsfile": "/etc/ssh/ssh_known_hosts"}
     if not usual.keys() & found.keys():
         return None

@@ -224,12 +224,12 @@ class Verb:
     @property
     def needs(self) -> AccessScope:
         """Return the scope that a token needs for this route."""
-        return self.needed.scope
+        return self.required_right.scope
 
     @property
     def risk(self) -> Risk:
         """Return the risk of this route's effect."""
-        return self.needed.risk
+        return self.required_right.risk
 
     @property
     def takes_key(self) -> bool:
@@ -237,7 +237,7 @@ class Verb:
         return self.starts or (self.over_tcp is TcpAccess.TOKEN and self.right in (DISPATCHES, ANSWERS))
 
     @property
-    def needed(self) -> Right:
+    def required_right(self) -> Right:
         """Return the right that a token needs for this route."""
         return self.right or (READS if self.method == "GET" else REMOVES)
 

@@ -136,7 +136,7 @@ def _answer_call(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
         return verb.answered(context, call)
     with set_asker(call.visitor):
         if call.visitor.token is not None:
-            if verb.needed.confirmed:
+            if verb.required_right.confirmed:
                 must_be_confirmed(call.visitor, verb.name)
             lands = has_true(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
             must_ask(verb.name, lands, has_true(call.body, "yes"))

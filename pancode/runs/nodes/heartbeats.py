@@ -129,7 +129,7 @@ def _take_heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     core.live.contacts.freed[heartbeat.node] = {one: ms for one, ms in freed.items() if ms > looked}
     _note_echo(core, heartbeat)
     # Messages that someone else sent to the node are recorded when the node reports them, each kind once. A
-    # node that accepts a lost key rejects all our messages until it is brought up; this is no forgery.
+    # node that accepts a lost key rejects all our messages until it is brought up; this is not a forgery.
     if node.obeys in (None, core.key.public.keyid, *core.former):
         for problem in heartbeat.facts.problems:
             if problem.code in FORGED:

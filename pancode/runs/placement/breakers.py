@@ -159,7 +159,7 @@ class _Replay:
 
     def _count_failure(self, one: EndedTry) -> None:
         if self._until is not None and one.began_ms < self._until:
-            return  # The attempt began before the probe, so its end is no new information.
+            return  # The attempt began before the probe, so its end is not new information.
         if self._rule.at_once and self._failed and one.began_ms <= self._failed[-1][0]:
             return
         since = one.at_ms - int(LOOP_MS * self._factor)

@@ -140,7 +140,7 @@ def update_trust(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> Veri
 
 
 def result_at(run: Run) -> str | None:
-    """Return the commit that another node would verify; None: the run has no such commit."""
+    """Return the commit that another node would verify; None: the run does not have one."""
     if run.workspace.get("kind") != "git":
         return None
     commit = run.result.get("commit") or run.workspace.get("snapshot")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -70,8 +70,10 @@ class MemoryWorkspaces:
             self._host.kept_homes[str(identity)] = dict(files)
         return Path("/homes") / str(identity)
 
-    def reserve_ports(self, identity: AttemptId, count: int, live: Collection[str]) -> tuple[int, ...]:
-        held, mine = self._host.ports, str(identity)
+    def reserve_ports(
+        self, identity: AttemptId, count: int, list_live: Callable[[], Collection[str]]
+    ) -> tuple[int, ...]:
+        held, mine, live = self._host.ports, str(identity), list_live()
         for name in [name for name in held if name != mine and name not in live]:
             del held[name]
         taken = {port for name, ports in held.items() if name != mine for port in ports}

@@ -268,7 +268,7 @@ def test_a_depot_that_hangs_means_later_and_leaves_no_git(world: Depots, tmp_pat
     bare = tmp_path / "bare"
     make_bare(bare, "sha1")
     away = DepotClient(DepotAccess(lambda: tmp_path / "hung.sock", world.sign, 2.0), git_s=0.5)
-    with pytest.raises(LinkDown, match="did not end"):
+    with pytest.raises(LinkDown, match="did not finish"):
         away.fetch(attempt(), bare, "refs/pancode/snap/r-aaaa")
     assert git_children() == set()
     over.set()

@@ -200,7 +200,9 @@ def test_a_pipe_where_git_reads_a_file_holds_nothing_up(tmp_path: Path, depot: D
     assert made.kind == "change" and made.commit is not None
     assert "f1" in made.files_changed
     named = place.split(",")[0]
-    assert any(text.startswith(f"{named}: a pipe") for text in made.warnings), made.warnings
+    assert any(text.startswith(f"{named}: removed, as it was a pipe") for text in made.warnings), (
+        made.warnings
+    )
     _piped(tree / "left-by-a-gate" / ".gitignore")
     assert set(spaces.changed_since(attempt(), made.commit, baseline)) <= {"n/"}
 

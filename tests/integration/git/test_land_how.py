@@ -176,7 +176,7 @@ def test_a_branch_that_is_being_rebased_and_a_tree_in_a_merge_are_left_alone(coo
     before = coordinator.tree()
     with pytest.raises(GitRefusal, match="is being rebased"):
         _land(coordinator, request, How.SQUASH)
-    with pytest.raises(GitRefusal, match="a rebase"):
+    with pytest.raises(GitRefusal, match="a git rebase"):
         coordinator.land(request)
     assert coordinator.tree() == before
     assert _land(coordinator, request, How.SQUASH, "agent/y").status is LandStatus.LANDED

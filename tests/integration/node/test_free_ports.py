@@ -23,8 +23,8 @@ def test_a_port_that_a_program_listens_on_is_left_out(
         there.listen()
         port = there.getsockname()[1]
         with pytest.raises(StepFailed, match="no 1 free ports"):
-            reserve_ports(tmp_path, ONE, 1, {str(ONE)}, port, port + 1)
-    assert reserve_ports(tmp_path, ONE, 1, {str(ONE)}, port, port + 1) == (port,)
+            reserve_ports(tmp_path, ONE, 1, lambda: {str(ONE)}, port, port + 1)
+    assert reserve_ports(tmp_path, ONE, 1, lambda: {str(ONE)}, port, port + 1) == (port,)
     with pytest.raises(StepFailed):
-        reserve_ports(tmp_path, TWO, 1, {str(ONE), str(TWO)}, port, port + 1)
-    assert reserve_ports(tmp_path, TWO, 1, {str(TWO)}, port, port + 1) == (port,)
+        reserve_ports(tmp_path, TWO, 1, lambda: {str(ONE), str(TWO)}, port, port + 1)
+    assert reserve_ports(tmp_path, TWO, 1, lambda: {str(TWO)}, port, port + 1) == (port,)

@@ -28,7 +28,8 @@ def test_a_model_that_can_do_it_all() -> None:
         one = interactive_run(tiny.url)
         fact = one.take()
         assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in ExamCheck], fact
-        assert check(fact, ExamCheck.CONTEXT).words == f"{CTX} tokens; longer prompts are refused"
+        words = f"the context has {CTX} tokens; longer prompts are refused"
+        assert check(fact, ExamCheck.CONTEXT).words == words
         assert fact.ctx == CTX and fact.tok_s is not None and fact.tok_s > 1
         assert {state for state, _ in one.said} == {AskState.TESTING} and len(one.said) == 4
 

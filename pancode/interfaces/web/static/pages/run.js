@@ -1,4 +1,4 @@
-// One run: what it is, its story, log, change, gates, proof, cost; and what can be done with it.
+// One run: what it is, its timeline, log, change, gates, proof, cost; and what can be done with it.
 
 import { useEffect } from "preact/hooks";
 import { askedFor, land, REFUSES } from "../lib/acts.js";
@@ -7,7 +7,7 @@ import { addKeys } from "../lib/keys.js";
 import { strip } from "../lib/lines.js";
 import { go, html, link, useLive, useNow } from "../lib/live.js";
 import { Act, asked, Badge, Cost, fact, Glyph, later, Page, Panel, Prose, RunLink, State, tell, verdict, When, Why } from "../lib/parts.js";
-import { formatStory } from "../lib/story.js";
+import { formatTimeline } from "../lib/timeline.js";
 import { called, counted, look, many, plain, reasonOf, span, stateOf, title, took, unheard, usd } from "../lib/words.js";
 import { answer, say } from "./inbox.js";
 import { Change } from "./rundiff.js";
@@ -73,7 +73,7 @@ function Asks({ run }) {
 
 function Story({ run, why }) {
   const now = useNow(), all = why?.decisions || [];
-  return html`<div class="two"><div class="stack"><${Panel} title="In short"><p class="pad">${formatStory(run, why, now).join(" ")}</p><//>
+  return html`<div class="two"><div class="stack"><${Panel} title="In short"><p class="pad">${formatTimeline(run, why, now).join(" ")}</p><//>
       <${Panel} title="Timeline"><${Timeline} run=${run} /><//>
       ${run.answer && html`<${Panel} title="Its last words"><div class="pad"><${Prose} text=${strip(run.answer)} kind="answer" /></div><//>`}
       <${Panel} title="What was decided" count=${all.length}><${DecisionTable} decisions=${all} /><//></div>

@@ -7,7 +7,7 @@ import { listen } from "../lib/feed.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useLive, useNow, usePhone, useWide } from "../lib/live.js";
 import { Act, Badge, Cost, Empty, Glyph, Id, Page, Panel, RunLink, tell, Trouble, useOnce, Window } from "../lib/parts.js";
-import { formatStory } from "../lib/story.js";
+import { formatTimeline } from "../lib/timeline.js";
 import { called, clock, counted, look, plain, reasonOf, stateOf, title, took, usd, when } from "../lib/words.js";
 import { Timeline } from "./runtimeline.js";
 
@@ -151,14 +151,14 @@ export function Runs({ query }) {
     ${chosen.length ? html`<${Marks} runs=${chosen} act=${act} none=${() => mark(new Set())} />` : ""}<//>`;
 }
 
-/** A run beside the list: its state, its story, where its time went; the page itself is one key away. */
+/** A run beside the list: its state, its timeline, where its time went; one key opens its page. */
 function Peek({ id }) {
   const live = useLive(at("runs", id), undefined, (event) => event.run === id);
   const why = useLive(at("runs", id, "why"), undefined, (event) => event.run === id && event.kind !== "run.usage");
   const run = live.data, now = useNow();
   if (live.error) return html`<${Trouble} problem=${live.error} />`;
   if (!run) return html`<p>reading …</p>`;
-  return html`<${Panel} title=${html`<${RunLink} run=${id}>${title(run)}<//> <${Id} id=${id} />`} act=${html`<${Badge} word=${stateOf(run)} />`}><p class="words task pad" tabindex="0" aria-label="task">${run.task}</p><p class="pad small">${formatStory(run, why.data, now).join(" ")}</p>
+  return html`<${Panel} title=${html`<${RunLink} run=${id}>${title(run)}<//> <${Id} id=${id} />`} act=${html`<${Badge} word=${stateOf(run)} />`}><p class="words task pad" tabindex="0" aria-label="task">${run.task}</p><p class="pad small">${formatTimeline(run, why.data, now).join(" ")}</p>
       <p class="keys pad"><a class="btn" href=${link(["runs", id])}>Open</a><a class="btn" href=${link(["runs", id, "log"])}>Log</a>${run.commit && html`<a class="btn" href=${link(["runs", id, "diff"])}>Change</a>`}</p><//>
     <${Panel} title="Timeline"><${Timeline} run=${run} /><//>`;
 }

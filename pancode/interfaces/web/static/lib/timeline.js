@@ -1,4 +1,4 @@
-// The story of a run in sentences, for whoever did not watch it.
+// The timeline of a run in sentences, for users who did not watch it.
 
 import { waitsToLand } from "./acts.js";
 import { counted, plain, span, stateOf, took, usd } from "./words.js";
@@ -6,8 +6,8 @@ import { counted, plain, span, stateOf, took, usd } from "./words.js";
 const seconds = (from, until) => span(Date.parse(until) - Date.parse(from));
 const listed = (names) => (names.length < 4 ? names.join(", ") : `${names.slice(0, 3).join(", ")} and ${names.length - 3} more`);
 
-/** The story of a run, in sentences. */
-export function formatStory(run, why, now = Date.now()) {
+/** The timeline of a run, in sentences. */
+export function formatTimeline(run, why, now = Date.now()) {
   const placed = (why?.decisions || []).findLast((one) => one.verdict === "placed"), gates = (why?.decisions || []).filter((one) => one.kind === "gate" && one.verdict === "passed").length;
   const failed = run.gates.filter((gate) => !gate.passed), tries = new Set(run.fences.map((lease) => lease.attempt)).size;
   const work = run.started_at && `${run.agent} ${run.finished_at ? "worked" : "has worked"} for ${took(run, now)}${run.node ? ` on ${run.node}` : ""}${placed ? `, ${placed.detail.replace(/^placed on [^:]*: /, "chosen as ")}` : ""}`;
