@@ -42,7 +42,7 @@ from pancode.runs.project_rules import SETTING_OF, NamedProject
 from pancode.runs.request import Defaults
 
 _DURATIONS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
-_SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
+_SIZES = (("GiB", 2**30), ("GB", 10**9), ("MiB", 2**20), ("MB", 10**6), ("KiB", 2**10), ("KB", 10**3))
 
 
 def format_value(value: object, field: FieldInfo) -> str:

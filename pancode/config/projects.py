@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pancode.config.units import Commands, FilePath, Labels, Money, Texts
+from pancode.config.units import Commands, FilePath, GpuCount, Labels, Money, Size, Texts
 from pancode.git.forge_rules import repository_of
 from pancode.git.runner import Git, GitFailure, GitRefusal, any_owner_env
 from pancode.kernel.errors import UsageError
@@ -47,6 +47,8 @@ class ProjectSettings(BaseModel):
     agent: str | None = None
     require: Labels | None = None
     budget: Money | None = None
+    gpus: GpuCount | None = None
+    gpu_memory: Size | None = None
     verify: Commands | None = None
     prefix: str = ""
     linear_id: str = ""
@@ -136,6 +138,7 @@ def _read(name: str, value: object) -> NamedProject | None:
 def project_values(project: NamedProject) -> dict[str, object]:
     """Return the settings that the project overrides, by key."""
     values: dict[str, object] = {"agent": project.agent, "require": dict(project.require) or None}
+    values |= {"gpus": project.gpus, "gpu_memory": project.gpu_memory}
     values["budget"] = None if project.budget is None else f"{project.budget:f}"
     values["verify"] = None if project.verify is None else [list(argv) for argv in project.verify]
     return {SETTING_OF[word]: value for word, value in values.items() if value is not None}

@@ -70,9 +70,9 @@ def size_bytes(value: object) -> int:
 
 
 def gpu_count(value: object) -> str:
-    """Return a whole number of at least 1, or `all`, as text; ValueError otherwise."""
+    """Return a whole number, or `all`, as text; ValueError otherwise."""
     if isinstance(value, bool) or not is_gpu_count(value):
-        raise ValueError(f"{value!r} is not a number of GPUs; write 1 or more, or all")
+        raise ValueError(f"{value!r} is not a number of GPUs; write a whole number, or all")
     return str(value)
 
 

@@ -203,7 +203,7 @@ class Run(Record):
     @property
     def holds_gpus(self) -> bool:
         """Whether the run reserves a GPU while it works."""
-        return self.gpus is not None or self.gpu_memory is not None
+        return self.gpus != "0" and (self.gpus is not None or self.gpu_memory is not None)
 
     @property
     def judges(self) -> str | None:

@@ -27,18 +27,20 @@ Duration: TypeAlias = int
 Size: TypeAlias = int
 """Bytes."""
 Gpus: TypeAlias = str
-"""A whole number from 1, or `all`."""
+"""A whole number, or `all`; 0: reserve none, although a default asks for some."""
 Labels: TypeAlias = Mapping[str, str]
 Commands: TypeAlias = tuple[str, ...]
 Paths: TypeAlias = tuple[str, ...]
 
-ALL_GPUS = "all"
+ALL_GPUS, NO_GPUS = "all", "0"
 
 
 def is_gpu_count(value: object) -> bool:
-    """Whether the value is a number of GPUs, at least 1, or `all`, which means all GPUs of a node."""
+    """Whether the value is a number of GPUs, or `all`, which means all GPUs of a node."""
     text = str(value)
-    return text == ALL_GPUS or (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0)
+    if text in (ALL_GPUS, NO_GPUS):
+        return True
+    return text.isascii() and text.isdecimal() and len(text) < 7 and not text.startswith("0")
 
 
 WHO, WHERE, LIMITS, GATES = "Who works", "Where", "Limits", "Gates and landing"
@@ -140,7 +142,7 @@ class WorkOptions:
     )
     require: Labels = _where("Use only nodes with this label; may be repeated.", "KEY=VALUE", default={})
     gpus: Gpus | None = _where(
-        "Reserve this many GPUs of its node exclusively until it ends.",
+        "Reserve this many GPUs of its node exclusively until it ends; 0: none, despite a default.",
         "N|all",
         tool="GPUs for its exclusive use: N or all",
     )

@@ -16,6 +16,8 @@ _ISSUE = re.compile(r"([A-Za-z][A-Za-z0-9]{0,31})-[0-9]{1,12}")
 SETTING_OF = {
     "agent": "dispatch.agent",
     "require": "dispatch.require",
+    "gpus": "dispatch.gpus",
+    "gpu_memory": "dispatch.gpu_memory",
     "budget": "budget.per_run",
     "verify": "verify",
 }
@@ -55,6 +57,9 @@ class NamedProject:
     require: Mapping[str, str] = field(default_factory=dict)
     budget: Decimal | None = None
     """The most that a run may cost, in USD."""
+    gpus: str | None = None
+    gpu_memory: int | None = None
+    """The least memory of each reserved GPU, in bytes."""
     verify: tuple[tuple[str, ...], ...] | None = None
     prefix: str = ""
     linear_id: str = ""

@@ -91,6 +91,8 @@ class ProjectShape(TypedDict):
     agent: str | None
     require: dict[str, str]
     budget: str | None
+    gpus: str | None
+    gpu_memory: int | None
     verify: list[list[str]] | None
     prefix: str
     linear_id: str

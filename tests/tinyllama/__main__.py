@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from .client import call
 from .model import SCENARIOS, build
+from .template import chat_template
 from .wedge import Wedge, thread_times
 
 
@@ -24,6 +25,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--layers", type=int, default=2, help="2: 10,000 tokens/s, 60: 450, 240: 100, on one core"
     )
+    parser.add_argument("--weights", type=Path, help="serve this model file, and write none")
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--ctx", type=int, default=4096, help="context of one slot")
@@ -49,6 +51,8 @@ def parameters(asked: argparse.Namespace, model: Path) -> Any:
     p.cache_ram_mib, p.sleep_idle_seconds, p.n_gpu_layers, p.verbosity = 0, asked.sleep_idle, 0, 2
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
     p.api_keys = [asked.api_key] if asked.api_key else []
+    if asked.weights:  # its own template may drop the tools
+        p.chat_template = chat_template({}, asked.tools)
     return p
 
 
@@ -65,9 +69,10 @@ def serve(asked: argparse.Namespace, scratch: Path) -> None:
     """Until it is told to end."""
     import xllamacpp
 
-    model = scratch / "tiny-random.gguf"
-    scenarios = json.loads(asked.scenarios.read_text()) if asked.scenarios else SCENARIOS
-    build(model, scenarios, asked.tools, asked.layers)
+    model = asked.weights or scratch / "tiny-random.gguf"
+    if not asked.weights:
+        scenarios = json.loads(asked.scenarios.read_text()) if asked.scenarios else SCENARIOS
+        build(model, scenarios, asked.tools, asked.layers)
     old = thread_times()  # numpy has threads that spin for a while
     server = xllamacpp.Server(parameters(asked, model))  # returns when the model is loaded
     url = server.listening_address.rstrip("/")

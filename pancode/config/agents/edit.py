@@ -54,7 +54,7 @@ def format_flow(value: object) -> str:
         return json.dumps(value, ensure_ascii=False)
     text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
     text = text.removesuffix("\n").removesuffix("\n...").strip()
-    if isinstance(value, str) and text == value and (value.startswith(":") or set(value) & set("[]{},")):
+    if isinstance(value, str) and text == value and (value.startswith(":") or set(value) & set("[]{},?")):
         return json.dumps(value, ensure_ascii=False)  # these characters have a meaning inside braces
     return text
 

@@ -55,7 +55,7 @@ def check_options(request: DispatchRequest) -> None:
             fix = ", or ".join(f"{flag} {word}" for word in one.words)
             raise UsageError(f"{flag} {value!r} is not a known value", fix=fix)
         if one.kind == "Gpus" and value is not None and not is_gpu_count(value):
-            raise UsageError(f"{flag} must be a number of at least 1, or all, not {value!r}", fix=f"{flag} 1")
+            raise UsageError(f"{flag} must be a whole number, or all, not {value!r}", fix=f"{flag} 1")
         if one.bounds is None or value is None:
             continue
         least, most = one.bounds

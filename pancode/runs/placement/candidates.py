@@ -27,7 +27,7 @@ from pancode.kernel.names import find_nearest
 from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, labels_of, with_words
 from pancode.kernel.records import GpuHold, Node, Run
 from pancode.kernel.states import GpuRule
-from pancode.runs.options import ALL_GPUS
+from pancode.runs.options import ALL_GPUS, NO_GPUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class GpuSeen:
 
 def need_of(gpus: str | None, memory: int | None) -> GpuNeed | None:
     """Return the GPUs that these options request; None: no GPU exclusively."""
-    if gpus is None and memory is None:
+    if gpus == NO_GPUS or (gpus is None and memory is None):
         return None
     return GpuNeed(None if gpus == ALL_GPUS else int(gpus or 1), memory or 0)
 

@@ -11,11 +11,22 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.parameters import Face, Json, Label, many, option, parse_label, parse_money, verb
+from pancode.interfaces.cli.parameters import (
+    Face,
+    Json,
+    Label,
+    many,
+    option,
+    parse_label,
+    parse_money,
+    size_of,
+    verb,
+)
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_facts, format_rows
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.formatting import format_bytes
 from pancode.kernel.names import PLANNER, PRD, is_readme
 from pancode.sessions.commands.export import write_new
 from pancode.workspaces import answers
@@ -48,6 +59,10 @@ def add(
         list[Label], many("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
     ],
     budget: Annotated[str | None, option("Maximum cost of a run.", "USD", parser=parse_money)] = None,
+    gpus: Annotated[str | None, option("GPUs that a run reserves; 0: none.", "N|all")] = None,
+    gpu_memory: Annotated[
+        int | None, option("Least memory of each reserved GPU, such as 24g.", "S", parser=size_of)
+    ] = None,
     verify: Annotated[list[str], many("Its gates, in place of the repository's; may be repeated.", "CMD")],
     prefix: Annotated[str | None, option("Prefix of its issues, such as MIN for MIN-123.", "P")] = None,
     linear_id: Annotated[str | None, option("The id of the project in Linear.", "ID")] = None,
@@ -77,6 +92,7 @@ def add(
     If a new project has no PRD (file with its goal), a terminal offers a draft: `pancode project prd`.
     """
     values: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
+    values |= {"gpus": gpus, "gpu_memory": gpu_memory}
     values |= {"path": None if path is None else make_absolute(path), "linear_id": linear_id}
     values |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
     values |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
@@ -162,6 +178,8 @@ def _format_project(one: answers.ProjectShape) -> str:
     gates = None if one["verify"] is None else "; ".join(shlex.join(argv) for argv in one["verify"]) or "none"
     budget = None if one["budget"] is None else f"${one['budget']} a run"
     facts = {"path": _format_path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
+    memory = f"at least {format_bytes(one['gpu_memory'])} each" if one["gpu_memory"] else ""
+    facts |= {"GPUs": ", ".join(filter(None, (one["gpus"], memory)))}
     facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
     facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
     facts |= {"labels": "; ".join(f"{name} {_format_pairs(rule)}" for name, rule in one["labels"].items())}

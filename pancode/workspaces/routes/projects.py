@@ -18,6 +18,7 @@ from pancode.config.projects import LabelSettings
 from pancode.config.routes import change_makers
 from pancode.config.schema import BY_NAME
 from pancode.config.settings_json import value_of
+from pancode.config.units import GpuCount, Size
 from pancode.git.forge_rules import TrackerKind
 from pancode.interfaces.http.access.request_filter import HOOKS
 from pancode.interfaces.http.access.rights import DISPATCHES, SETS_UP
@@ -70,12 +71,12 @@ class ProjectBody(ActBody):
     """A project to add or to change; omitted fields do not change.
 
     `path`: a folder in its repository. `name`: default: the name of that folder. `budget`: the maximum cost
-    of a run in USD. `verify`: the gates. `prefix`: MIN in the issue MIN-123; with a tracker, it defaults to
-    that of Linear's team or the letters of the project's name. `work_label`: an open issue with this label
-    starts automatically if one of `work_people` is its assignee or author; these are logins of the tracker,
-    in Linear email addresses of accounts. `labels`: what a label of an issue selects; they replace the
-    earlier ones. `prd`: the file that describes the intended product, absolute or below the top; empty:
-    search for it.
+    of a run in USD. `gpu_memory`: in bytes. `verify`: the gates. `prefix`: MIN in the issue MIN-123; with a
+    tracker, it defaults to that of Linear's team or the letters of the project's name. `work_label`: an
+    open issue with this label starts automatically if one of `work_people` is its assignee or author; these
+    are logins of the tracker, in Linear email addresses of accounts. `labels`: what a label of an issue
+    selects; they replace the earlier ones. `prd`: the file that describes the intended product, absolute or
+    below the top; empty: search for it.
     """
 
     path: Annotated[str, Field(min_length=1, max_length=4_096)] | None = None
@@ -83,6 +84,8 @@ class ProjectBody(ActBody):
     agent: Name | None = None
     require: Labels | None = None
     budget: Usd | None = None
+    gpus: GpuCount | None = None
+    gpu_memory: Size | None = None
     verify: Annotated[tuple[str, ...], Field(max_length=50)] | None = None
     prefix: Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9]{0,31})?$")] | None = None
     linear_id: Fact | None = None
@@ -230,6 +233,8 @@ def _to_dict(one: NamedProject) -> dict[str, Any]:
         "agent": one.agent,
         "require": dict(one.require),
         "budget": (None if one.budget is None else f"{one.budget:f}"),
+        "gpus": one.gpus,
+        "gpu_memory": one.gpu_memory,
         "verify": None if one.verify is None else [list(argv) for argv in one.verify],
         "prefix": one.prefix,
         "linear_id": one.linear_id,

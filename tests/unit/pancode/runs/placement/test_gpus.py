@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -26,8 +27,9 @@ from pancode.runs.placement.placement import (
     lacks_slot_at,
     takes_now,
 )
+from pancode.runs.request import Defaults
 from tests.unit.pancode.kernel.fleets import node, request, resolved
-from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
+from tests.unit.pancode.runs.world import Desk, Puppet, a_run, facts, failed
 
 GB, GIB = 10**9, 1 << 30
 
@@ -75,10 +77,20 @@ def _rest(view: NodeView) -> tuple[Any, ...]:
     return view.state, view.silent_ms, view.last, view.answers
 
 
-@pytest.mark.parametrize("bad", ["0", "-1", "two", "1.5", "", "9999999", "١"])
-def test_a_number_of_gpus_is_from_1_on_or_all(bad: str) -> None:
+@pytest.mark.parametrize("bad", ["00", "-1", "two", "1.5", "", "9999999", "١"])
+def test_a_number_of_gpus_is_a_whole_number_or_all(bad: str) -> None:
     with pytest.raises(UsageError, match="--gpus"):
         check_options(request(gpus=bad))
+
+
+def test_zero_gpus_reserves_none_despite_a_default() -> None:
+    there = node("gpubox", gpus=TWO)
+    settings = {"defaults": Defaults(gpus="1", gpu_memory=200 * GB)}
+    assert not resolved(there, settings=settings, runtime="shell").candidates[0].fits
+    found = resolved(there, settings=settings, runtime="shell", gpus="0")
+    assert found.candidates[0].fits
+    run = a_run("r-1", 1, Decimal(1), gpus=found.request.gpus, gpu_memory=found.request.gpu_memory)
+    assert not run.holds_gpus
 
 
 def seen(uuid: str, memory: int = 80, holder: str = "", silent: bool = False) -> GpuSeen:

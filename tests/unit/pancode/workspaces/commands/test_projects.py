@@ -49,7 +49,7 @@ class Ground:
         self.about: dict[str, Any] = {"path": str(self.shop), "remote": "", "prd": found}
         facts: dict[str, Any] = {"name": "shop", "agent": None, "require": {}, "budget": None}
         facts |= {"verify": None, "prefix": "", "tracker": "", "labels": {}, "notes": [], "there": True}
-        facts |= {"linear_id": "", "linear_name": ""}
+        facts |= {"linear_id": "", "linear_name": "", "gpus": None, "gpu_memory": None}
 
         def draft(path: str, query: dict[str, Any]) -> dict[str, Any]:
             assert query in ({}, {"run": "r-1"})

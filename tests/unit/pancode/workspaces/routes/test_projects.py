@@ -49,11 +49,12 @@ def test_its_defaults_count_in_its_repository_and_say_so(world: World, shop: Pat
     (shop / "pancode.yaml").write_text("verify: [make check]\ndispatch: {agent: scout}\n")
     world.http.post("/v1/config/set", {"by": "ana", "key": "budget.per_run", "value": "9"})
     gates = {"verify": ["pytest -q"], "require": {"gpu": "24g"}}
-    made = add(world, path=str(shop), agent="builder", budget="2", **gates)
+    made = add(world, path=str(shop), agent="builder", budget="2", gpus="1", gpu_memory="24g", **gates)
     assert (made["name"], made["path"], made["remote"]) == ("shop-2", str(shop), "github.com/me/shop")
     here, elsewhere = settings(world, shop), settings(world, tmp_path)
     assert here["dispatch.agent"] == ("builder", "project shop-2")
     assert here["budget.per_run"] == ("2", "project shop-2")
+    assert (here["dispatch.gpus"][0], here["dispatch.gpu_memory"][0]) == ("'1'", "24GB")
     assert here["verify"][0] == "[[pytest, -q]]"
     assert here["dispatch.require"] == ("{gpu: 24g}", "project shop-2")
     assert (elsewhere["dispatch.agent"][0], elsewhere["budget.per_run"][0]) == ("null", "9")
