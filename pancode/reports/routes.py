@@ -112,8 +112,7 @@ async def _stream_events(
         found = []
         if ends or context.closing.is_set():
             return
-        if not await context.bell.wait(seen, QUIET_S):
-            yield ": still here\n\n"
+        await context.bell.wait(seen, QUIET_S)
 
 
 def _find_begin(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:

@@ -301,7 +301,6 @@ async def _yield_events(context: ApiContext, place: SessionPlace) -> AsyncIterat
             if quiet >= QUIET_S:
                 # Read the ledger in the next iteration, whatever the bell's count is.
                 looked, quiet = -1, 0.0
-                yield ": still here\n\n"
             quiet += LOOK_S
             await ear.wait(LOOK_S)
 

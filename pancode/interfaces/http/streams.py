@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -25,7 +25,31 @@ QUIET_S = 10.0
 
 
 def make_event_stream(events: AsyncIterator[str]) -> EventStream:
-    return EventStream(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store"}
+    return EventStream(keep_alive(events, QUIET_S), media_type="text/event-stream", headers=headers)
+
+
+async def keep_alive(events: AsyncIterator[str], quiet_s: float) -> AsyncGenerator[str, None]:
+    """Yield the events, and a comment whenever there was none for `quiet_s` seconds, however often the source
+    wakes up meanwhile."""
+
+    async def take() -> str | None:
+        return await anext(events, None)
+
+    coming = asyncio.create_task(take())
+    try:
+        while True:
+            done, _ = await asyncio.wait({coming}, timeout=quiet_s)
+            if not done:
+                yield ": still here\n\n"
+                continue
+            text = coming.result()
+            if text is None:
+                return
+            yield text
+            coming = asyncio.create_task(take())
+    finally:
+        coming.cancel()
 
 
 def format_event(kind: str, data: Any, mark: str = "") -> str:
@@ -55,7 +79,6 @@ async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
                 return
         if not await context.bell.wait(seen, QUIET_S):
             place = -1  # on timeout, read the run regardless of the feed
-            yield ": still here\n\n"
 
 
 def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
@@ -66,7 +89,6 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
     """Yield `log` with bytes from an offset, `attempt` when another attempt begins, `end` when nothing can
     follow. Each `log` contains the next offset; a reader that resumes there misses and repeats nothing."""
     place = LogPlace.of(call.query)
-    quiet = 0.0
     while not context.closing.is_set():
         seen = context.bell.count
         try:
@@ -80,7 +102,6 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
             yield format_event("attempt", {"attempt": piece.place.attempt, "stream": place.stream})
         place = piece.place
         if piece.data:
-            quiet = 0.0
             shown = base64.b64encode(piece.data).decode()
             data = {"attempt": place.attempt, "next": place.offset, "stream": place.stream, "b64": shown}
             yield format_event("log", data, f"{place.attempt}:{place.offset}")
@@ -90,18 +111,11 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
             )
             return
         elif not piece.more:
-            quiet += LOOK_S
-            if quiet >= QUIET_S:
-                quiet = 0.0
-                yield ": still here\n\n"
             await context.bell.wait(seen, LOOK_S)
 
 
-async def stream_steps(
-    context: ApiContext, work: Callable[[Progress], Any], quiet_s: float = QUIET_S
-) -> AsyncIterator[str]:
-    """Yield `progress` for each step while `work` runs in a thread, then `result` or `problem`. During a long
-    step (such as an upload over a slow line), comments show that the coordinator is still alive."""
+async def stream_steps(context: ApiContext, work: Callable[[Progress], Any]) -> AsyncIterator[str]:
+    """Yield `progress` for each step while `work` runs in a thread, then `result` or `problem`."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[ProgressLine | None] = asyncio.Queue()
 
@@ -115,14 +129,7 @@ async def stream_steps(
             loop.call_soon_threadsafe(lines.put_nowait, None)
 
     task = asyncio.create_task(run_in_threadpool(run))
-    while True:
-        try:
-            line = await asyncio.wait_for(lines.get(), quiet_s)
-        except TimeoutError:
-            yield ": still here\n\n"
-            continue
-        if line is None:
-            break
+    while (line := await lines.get()) is not None:
         yield format_event("progress", asdict(line))
     try:
         yield format_event("result", await task)

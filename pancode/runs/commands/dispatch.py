@@ -24,7 +24,7 @@ from pancode.interfaces.cli.tree import find_command_like
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
-from pancode.kernel.errors import ApiError, ExitCode, UsageError
+from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UsageError
 from pancode.kernel.formatting import format_usd
 from pancode.kernel.route import A, Route
 from pancode.runs import answers
@@ -150,7 +150,7 @@ def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> an
     given = ctx.params
     nodes = NodePreparation(face, client, is_agreed=given["install"], verbose=given["verbose"])
     answer = nodes.ask(lambda: post(face, client, answers.QUEUE, body))
-    is_started = answer["state"] == "pending" and nodes.start_for(body.get("node"), detach=given["detach"])
+    is_started = answer["state"] == "pending" and nodes.start_for(answer["run"], ctx)
     face.warn(one for one in answer["warnings"] if not is_started or answers.WOULD_WAIT not in one)
     if answer["chosen"] and ctx.params.get("verbose"):
         face.note(f"agent {answer['agent']}: {escape_line(answer['chosen'])}")
@@ -196,15 +196,22 @@ class NodePreparation:
 
         return bring_up(self.face, self.client, nodes, verbose=self.verbose)
 
-    def start_for(self, named: str | None, *, detach: bool) -> bool:
-        """Start the nodes that could take a run if none of them is up; return whether one accepts work now.
-
-        `named`: the only node that may take it. With `detach`, no node is awaited that may not be reachable.
-        """
-        nodes = [one for one in self.client.get(FLEET)["nodes"] if named in (None, one["name"])]
+    def start_for(self, run: str, ctx: typer.Context) -> bool:
+        """Start the nodes that could take this queued run if none of them is up; return whether one accepts
+        work now. A failure is only reported: the run waits for a node. With --detach, no node is awaited that
+        may not be reachable."""
+        named, detach = ctx.params.get("node"), ctx.params["detach"]
         silent = ("new", "halted", *(() if detach else ("suspect", "unreachable", "lost")))
-        asleep = [one["name"] for one in nodes if one["state"] in silent]
-        return bool(asleep) and len(asleep) == len(nodes) and self.start(asleep)
+        try:
+            nodes = [one for one in self.client.get(FLEET)["nodes"] if named in (None, one["name"])]
+            asleep = [one["name"] for one in nodes if one["state"] in silent]
+            return bool(asleep) and len(asleep) == len(nodes) and self.start(asleep)
+        except KeyboardInterrupt:
+            follow.report_detached(self.face, run)
+            raise
+        except PancodeError as error:
+            self.face.note(f"{error}; {run} waits for a node")
+            return False
 
     def install(self, node: str, runtime: str) -> bool:
         """Ask the user, install the program on the node and log in; return whether it is installed now."""

@@ -86,17 +86,28 @@ def test_a_killed_coordinator_is_followed_by_the_next_command(coordinator: Shell
     assert coordinator("fleet", "status", "--json").data["coordinator"]["epoch"] == 2
 
 
-def test_who_waits_outlives_a_killed_coordinator(coordinator: Shell) -> None:
-    """The one who waits says that the coordinator is away, starts it again, and continues waiting."""
+@pytest.fixture
+def waiting(coordinator: Shell) -> Iterator[Shell]:
+    """Each run waits: a dispatch brings up a node that it could use, and a file is in the place of the only
+    node's home."""
+    place = Path(os.environ["HOME"]) / ".pancode-node"
+    place.write_text("")
     assert coordinator("node", "add", "here", "--local").status == 0
-    waiting = coordinator.begin("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true")
+    yield coordinator
+    place.unlink()
+
+
+def test_who_waits_outlives_a_killed_coordinator(waiting: Shell) -> None:
+    """The one who waits says that the coordinator is away, starts it again, and continues waiting."""
+    coordinator = waiting
+    begun = coordinator.begin("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true")
     until(lambda: bool(coordinator("runs", "--json").data["runs"]), "the run waits")
     first = _holder(coordinator)
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: _another(coordinator, first), "the next coordinator")
     assert coordinator("queue", "rm", "last", "--reason", "enough").status == 0
-    out, err = waiting.communicate(timeout=2 * PATIENCE_S * crowded())
-    assert (waiting.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
+    out, err = begun.communicate(timeout=2 * PATIENCE_S * crowded())
+    assert (begun.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
 
 
 def _another(coordinator: Shell, first: ProcessId) -> bool:
@@ -206,17 +217,17 @@ WAITERS = {
 }
 
 
-def test_a_fleet_that_was_taken_down_stays_down_while_somebody_waits(coordinator: Shell) -> None:
-    assert coordinator("node", "add", "here", "--local").status == 0
+def test_a_fleet_that_was_taken_down_stays_down_while_somebody_waits(waiting: Shell) -> None:
+    coordinator = waiting
     assert coordinator(*WAITERS["dispatch"], "--detach").status == 0
     assert coordinator("queue", "rm", "last").status == 0
-    waiting = {"retry": coordinator.begin(*WAITERS["retry"])}
+    begun = {"retry": coordinator.begin(*WAITERS["retry"])}
     until(lambda: len(coordinator("runs", "--json").data["runs"]) == 2, "the second run waits")
-    waiting |= {name: coordinator.begin(*WAITERS[name]) for name in ("dispatch", "logs")}
+    begun |= {name: coordinator.begin(*WAITERS[name]) for name in ("dispatch", "logs")}
     until(lambda: len(coordinator("runs", "--json").data["runs"]) == 3, "the third one too")
     first = _holder(coordinator)
     assert coordinator("fleet", "down").status == 0
-    for name, process in waiting.items():
+    for name, process in begun.items():
         out, err = process.communicate(timeout=2 * PATIENCE_S * crowded())
         told = json.loads(err.decode().splitlines()[-1])["error"]
         assert (process.returncode, told["code"], out) == (6, "fleet_down", b""), (name, err)

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from pancode.app.http_routes import VERBS, build_openapi
 from tests.unit.pancode.interfaces.http.world import World, app_of
+from tests.unit.pancode.issues.memory import track_issues
 from tests.unit.pancode.people.routes.test_inbox import blocked
 
 CHECKS = [
@@ -38,6 +39,7 @@ class FuzzedApi:
 
     def __init__(self, home: Path) -> None:
         world = World(home)
+        track_issues(world.coordinator)
         self.known = {"run": blocked(world), "node": "n1", "agent": "builder"}
         app, context = app_of(world.coordinator)
         context.closing.set()  # no stream continues

@@ -65,7 +65,7 @@ def test_a_start_that_fails_late_leaves_no_valkey(pancode: Shell) -> None:
     "command", [["fleet", "status"], ["doctor"], ["init"], ["config", "show"], ["serve"]]
 )
 @pytest.mark.parametrize(
-    ("below", "words"), [("x" * 300, "too long: it has a part of 300 bytes"), ("file/x", "")]
+    ("below", "words"), [("x" * 300, "too long: the path has a part of 300 bytes"), ("file/x", "")]
 )
 def test_a_home_that_cannot_be(command: list[str], below: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")

@@ -30,7 +30,7 @@ Passes._run_pass = breaks
     "api": """
 from pancode.app.server import http_server
 async def breaks(self, listening): raise MemoryError
-http_server._Server._accept = breaks
+http_server._Server._accept_peers = breaks
 """,
     "a thread": """
 import threading

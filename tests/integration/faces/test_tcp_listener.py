@@ -20,11 +20,10 @@ from pancode.app.server.http_server import QUIET, _Server
 from pancode.app.server.tcp_listeners import TcpListener
 from pancode.fleet.direct.places import PlaceBounds
 from pancode.fleet.place import ApiListener, ListenAddress
-from pancode.interfaces.http import tcp
+from pancode.interfaces.http import streams, tcp
 from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.kernel.visitors import AccessScope, NewToken
-from pancode.reports import routes as figure_routes
 from tests.contract.certificates import Authority
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.interfaces.http.world import FACTS, MemoryCoordinator
@@ -82,7 +81,7 @@ def test_a_free_port_is_told_and_answers_to_a_token(opening: Opening) -> None:
 
 def test_a_stream_ends_when_its_token_is_revoked(opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "LOOK_S", 0.0)
-    monkeypatch.setattr(figure_routes, "QUIET_S", 0.2)
+    monkeypatch.setattr(streams, "QUIET_S", 0.2)
     connection = http.client.HTTPConnection("127.0.0.1", opening.port, timeout=20)
     connection.request("GET", "/v1/events", headers=opening.token(AccessScope.READ, name="watcher"))
     answer = connection.getresponse()

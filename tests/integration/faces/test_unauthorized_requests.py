@@ -19,8 +19,8 @@ from pancode.app.server import http_server, tcp_listeners
 from pancode.app.server.tcp_listeners import Shown
 from pancode.fleet.direct.places import PlaceBounds
 from pancode.fleet.place import ListenAddress
+from pancode.interfaces.http import streams
 from pancode.kernel.visitors import AccessScope
-from pancode.reports import routes as figure_routes
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Shell, until
 from tests.integration.faces.test_figures_shown import api_context
@@ -101,7 +101,7 @@ def test_a_crowd_of_requests_on_one_connection_is_cut(opening: Opening) -> None:
 def test_a_head_has_a_deadline_and_a_stream_of_a_token_has_none(
     opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figure_routes, "QUIET_S", 0.2)
+    monkeypatch.setattr(streams, "QUIET_S", 0.2)
     for name in ("HEAD_S", "TAKEN_S", "BODY_S"):
         monkeypatch.setattr(http_server, name, 0.2)
     stream = http.client.HTTPConnection("127.0.0.1", opening.port, timeout=PATIENCE_S * crowded())

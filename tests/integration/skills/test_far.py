@@ -53,7 +53,7 @@ def test_a_node_without_python_and_one_with_a_damaged_manifest_say_so(tmp_path: 
     bare.mkdir()
     for name in ("sh", "cat", "tr", "grep", "readlink"):
         (bare / name).symlink_to(f"/usr/bin/{name}")
-    with pytest.raises(UnavailableError, match="no Python"):
+    with pytest.raises(UnavailableError, match="Python not found"):
         on(tmp_path, SkillsAsked("status", found=found()), str(bare))
     (tmp_path / ".pancode-skills").mkdir()
     (tmp_path / ".pancode-skills/manifest.json").write_text("{")

@@ -426,7 +426,7 @@ def test_a_lost_link_is_told_and_gone_on_from_the_last_number() -> None:
         await scene.shows(pilot, "Before.")
         scene.api.is_away = True
         scene.api.cut()
-        await scene.shows(pilot, "the coordinator is away")
+        await scene.shows(pilot, "lost the coordinator")
         await pilot.press(*"kept")
         scene.api.is_away = False
         scene.api.writes(said("After."), OVER)
