@@ -97,6 +97,7 @@ SLICES = {
     "trust": Slice(_e2e("trust_ sandbox.py leave_nothing.py")),
     "people": Slice(_e2e("people.py acp.py editors.py"), programs=True),
     "talks": Slice(_e2e("sessions.py chat panos.py first_minute.py history.py"), programs=True),
+    "language-model": Slice(_e2e("small_model.py")),
     "console": Slice(_e2e("web top.py")),
     "pages": Slice(_e2e("docs.py::test_a_page_for_one_machine")),
     "documents": Slice(_e2e("docs.py demo.py way.py")),
@@ -296,6 +297,8 @@ def _bring(name: str) -> None:
     subprocess.run([".ci/system", name], cwd=ROOT, check=True)
     if name.startswith(("ansible", "installs")):
         subprocess.run([".ci/setup", "ansible"], cwd=ROOT, check=True)
+    if name == "language-model":
+        subprocess.run([".ci/setup", "model"], cwd=ROOT, check=True)
     if SLICES[name].programs:
         subprocess.run([sys.executable, "-m", "tests.clis.install"], cwd=ROOT, check=True)
 

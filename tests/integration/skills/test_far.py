@@ -57,7 +57,7 @@ def test_a_node_without_python_and_one_with_a_damaged_manifest_say_so(tmp_path: 
         on(tmp_path, SkillsAsked("status", found=found()), str(bare))
     (tmp_path / ".pancode-skills").mkdir()
     (tmp_path / ".pancode-skills/manifest.json").write_text("{")
-    with pytest.raises(UnavailableError, match="failed") as failed:
+    with pytest.raises(UnavailableError, match="cannot manage the copies") as failed:
         on(tmp_path, SkillsAsked("status", found=found()))
     assert "damaged" in failed.value.why
 
