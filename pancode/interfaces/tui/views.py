@@ -55,6 +55,11 @@ def _run(about: str) -> Asks:
     return {"run": ApiAsk(path_of("runs", about)), **_why(about)}
 
 
+def _compared(about: str) -> Asks:
+    one, other = about.split()
+    return {"one": ApiAsk(path_of("runs", one)), "other": ApiAsk(path_of("runs", other))}
+
+
 def _why(about: str) -> Asks:
     return {"why": ApiAsk(path_of("runs", about, "why"))}
 
@@ -85,6 +90,7 @@ VIEWS: Mapping[str, PageView] = {
     "models": PageView(nodes.draw_models, _with(models=ApiAsk("/v1/models")), "models with tier and context"),
     "run": PageView(runs.draw_run, _run),
     "why": PageView(runs.draw_why, _why),
+    "compare": PageView(runs.draw_compared, _compared),
     "log": PageView(lambda answers, about, moment: Page(shape={"run": about}), _with()),
     "diff": PageView(
         texts.draw_diff,
