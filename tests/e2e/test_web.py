@@ -178,6 +178,27 @@ def test_now_shows_a_run_as_it_happens_and_stops_it(console: Console, page: Page
     expect(row).to_have_count(0)
 
 
+def test_back_returns_to_the_row_and_a_mistyped_run_has_the_nearest(
+    console: Console, page: Page, hostile: str
+) -> None:
+    console.go(page, "#/runs", "Runs")
+    row = page.locator(f'#main a[href="#/runs/{hostile}"]').first
+    row.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("main .head .id")).to_have_text(hostile)
+    page.go_back()
+    expect(row).to_be_focused()
+    console.go(page, "#/money", "Budget")
+    expect(page.locator("#main")).to_be_focused()
+    swapped = f"{hostile[:-2]}{hostile[-1]}{hostile[-2]}"
+    if swapped != hostile:
+        console.go(page, f"#/runs/{swapped}")
+        page.get_by_role("alert").get_by_role("link", name=f"Open {hostile}").click()
+        expect(page.locator("main .head .id")).to_have_text(hostile)
+    side = page.locator(".side")
+    assert side.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
 def test_what_needs_a_user_hides_nothing_that_works(console: Console, page: Page, top: Path) -> None:
     work_stays_in_sight(console, page, top)
 
@@ -775,7 +796,7 @@ def test_a_coordinator_that_is_gone_is_not_idle_and_its_return_is_seen(
     owner = console.owner
     run = owner.dispatch(*SHELL, "sleep 300", cwd=top)
     expect(page.locator("li.order", has_text=run)).to_be_visible()
-    pid = owner.coordinator_pid()
+    pid, token = owner.coordinator_pid(), kept_token(page)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     expect(page.locator("main .head .ghost")).to_contain_text("not heard for")
@@ -783,6 +804,13 @@ def test_a_coordinator_that_is_gone_is_not_idle_and_its_return_is_seen(
     owner.run("fleet", "status").ok()  # which starts another one
     expect(page.locator(".heard")).to_contain_text("live")
     expect(page.locator("main .head .ghost")).to_have_count(0)
-    owner.run("runs", "stop", run).ok()
-    expect(page.locator("li.order", has_text=run)).to_have_count(0)
+    page.reload()
+    beside = page.context.new_page()
+    beside.goto(console.url)
+    row = beside.locator("li.order", has_text=run)
+    row.get_by_role("button", name="Stop").click()
+    beside.get_by_role("dialog").get_by_role("button", name="Stop").click()
+    for tab in (page, beside):
+        expect(tab.locator("li.order", has_text=run)).to_have_count(0)
+    assert kept_token(beside) == token, "the browser stays signed in, and may act"
     console.complaints.clear()  # that nobody answered for a while
