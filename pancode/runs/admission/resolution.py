@@ -278,6 +278,8 @@ def _make_timeline(
         yield TimelineEntry("skills", agent, LEFT_OUT, (words,))
     if catalogue.defaults.project_says and request.retry_of is None:
         yield TimelineEntry("settings", "project", "applied", (catalogue.defaults.project_says,))
+    if catalogue.project.copied and request.workspace != "none":
+        yield TimelineEntry("copies", "ignored files", "given", (", ".join(catalogue.project.copies),))
     if prompt.left_out:
         yield TimelineEntry("prompt", "fitted", "left out", prompt.left_out)
     expected = None if expect is None else expect(agent, runtime.name, model, request.task)

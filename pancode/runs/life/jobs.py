@@ -66,11 +66,12 @@ def job_for(
     tools: Mapping[str, FleetTool] = NO_TOOLS,
     ahead: bool = False,
     gpus: tuple[str, ...] | None = None,
+    copied: str = "",
 ) -> Job:
     """Return the job of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
     `tools`: the fleet's tools by name; the run gets those that its terms name. `ahead`: the node may keep the
-    job until a slot is free. `gpus`: the GPUs as written in the job.
+    job until a slot is free. `gpus`: the GPUs as written in the job. `copied`: files sealed for the node.
     """
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
@@ -114,6 +115,7 @@ def job_for(
         turns=_make_turn_terms(run),
         fleet_tools=_make_fleet_terms(run, tools),
         ahead=ahead,
+        copied=copied,
         gpus=gpus,
         trace=run.trace,
     )
@@ -205,7 +207,8 @@ def rules_of(data: dict[str, object]) -> Rules:
 def size_of(run: Run) -> int:
     """Return the most bytes that the run's signed job can have, for any node, attempt and lease."""
     longest = FleetTime(epoch=MOST, ms=MOST)
-    job = job_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
+    where, times = (f"f-{24 * 'x'}", 10 * "f", MOST), (MOST, longest)
+    job = job_for(replace(run, attempt=LAST_ATTEMPT), *where, times, copied=Provision.of(run).copied)
     envelope = Envelope(
         payloadType=Job.payload_type(),
         payload=base64.b64encode(job.canonical()).decode(),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Set
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from itertools import chain
 
 from node_agent.wire.job import Job
+from node_agent.wire.sealing import SEALED_FOR, open_files, seal_files
+from node_agent.wire.signing import PublicKey
 from pancode.agents.endpoints import describe_server
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.kernel.errors import UnavailableError, WorkspaceError
+from pancode.kernel.facets import Provision
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
 from pancode.kernel.records import (
@@ -392,7 +396,24 @@ def _make_job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job
         due = hook.act(tx, due) if hook.concerns(due) else due
     times = _choose_job_time(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
-    return job_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
+    copied = _seal_for(core, node.public_key, due, f"{run.id}.{run.attempt}.{number}")
+    tools, ahead = core.fleet_tools, bool(placed.busy)
+    return job_for(due, core.fleet, node.tag, number, times, tools, ahead, gpus, copied)
+
+
+def _seal_for(core: Core, public_key: str | None, run: Run, attempt: str) -> str:
+    """Return the run's copied files, sealed for a node's key and attempt; empty: none. ValueError."""
+    kept = Provision.of(run).copied
+    if not kept or public_key is None:
+        return ""
+    files = dict[str, bytes]()
+    for key in (core.key, *core.former.values()):
+        with suppress(ValueError):
+            files = open_files(kept, key, SEALED_FOR)
+            break
+    else:
+        raise ValueError("its copied files were sealed for an earlier key of the coordinator; retry it")
+    return seal_files(files, PublicKey.parse(public_key), attempt)
 
 
 TIMES_AHEAD = 5
