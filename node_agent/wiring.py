@@ -252,7 +252,7 @@ def _make_surroundings(
         rules=lambda: machine.ceiling().rules,
         others=lambda: others_of(machine.ceiling()),
         words_key=partial(_words_key, key),
-        copied=partial(_read_copied, key),
+        copied=lambda job: open_files(job.copied, key, str(job.identity)) if job.copied else {},
         channel=partial(_make_channel, key),
         server=partial(_find_fact, endpoints),
         gpus=lambda job: gpus.access(job, gpu_holders(journal)),
@@ -266,10 +266,6 @@ def _find_sessions(name: str, machine: MachineProbe) -> tuple[str, ...]:
 
 def _words_key(key: SigningKey, job: Job) -> dict[str, bytes]:
     return {MESSAGES_KEY: key.secret(messages_in(str(job.identity))).encode()}
-
-
-def _read_copied(key: SigningKey, job: Job) -> dict[str, bytes]:
-    return open_files(job.copied, key, str(job.identity)) if job.copied else {}
 
 
 def _make_channel(key: SigningKey, job: Job, home: str) -> ApprovalChannel:

@@ -383,14 +383,14 @@ def is_left_out(places: AttemptFolders, name: bytes) -> bool:
     """Whether this file belongs to a moved board, to proposed tools or to the copied ignored files, which no
     result contains."""
     taken = {BOARD: "board", TOOLS: "tools"}
-    return decode_path(name) in _read_copied(places.folder) or any(
+    return decode_path(name) in read_copied_names(places.folder) or any(
         name.startswith(os.fsencode(f"{place}/")) and (places.folder / kept).is_dir()
         for place, kept in taken.items()
     )
 
 
 @lru_cache(maxsize=64)
-def _read_copied(folder: Path) -> frozenset[str]:
+def read_copied_names(folder: Path) -> frozenset[str]:
     """Return the names in the attempt's folder, which do not change once a process has started."""
     try:
         return frozenset(json.loads((folder / COPIED).read_bytes()))

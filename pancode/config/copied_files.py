@@ -64,7 +64,7 @@ def _read_agreed(home: Path) -> dict[str, str]:
 def read_copied(top: Path, patterns: Sequence[str]) -> dict[str, bytes]:
     """Return the content of the files that the patterns match, by path below `top`. ConfigError for a pattern
     without a file, a link, a file that git tracks or does not ignore, and for too many bytes."""
-    names = sorted({name for pattern in patterns for name in _match(top, pattern)})
+    names = sorted({name for pattern in patterns for name in match_files(top, pattern)})
     if len(names) > MOST_FILES:
         why = f"at most {MOST_FILES} files are copied"
         raise _refuse(f"{len(names)} files match", why, "name fewer files")
@@ -78,7 +78,7 @@ def read_copied(top: Path, patterns: Sequence[str]) -> dict[str, bytes]:
         if name not in ignored:
             why = "git does not ignore it, so the result of a run could contain it"
             raise _refuse(name, why, f"add it to {top}/.gitignore")
-    found = {name: _read(top, name) for name in names}
+    found = {name: read_plain_file(top, name) for name in names}
     total = sum(map(len, found.values()))
     if total > MOST_COPIED:
         why = f"at most {format_bytes(MOST_COPIED)} are copied, and these have more: {', '.join(found)}"
@@ -90,7 +90,7 @@ def _list_files(git: Git, names: Sequence[str], *options: str) -> set[str]:
     return set(map(decode_path, split_nul(git.must("ls-files", "-z", *options, "--", *names).out)))
 
 
-def _match(top: Path, pattern: str) -> list[str]:
+def match_files(top: Path, pattern: str) -> list[str]:
     """Return the files, as paths below `top`, that the pattern matches. ConfigError for a link."""
     found = [path for path in top.glob(pattern) if path.is_symlink() or not path.is_dir()]
     for path in found:
@@ -105,7 +105,7 @@ def _match(top: Path, pattern: str) -> list[str]:
     return [str(path.relative_to(top)) for path in found]
 
 
-def _read(top: Path, name: str) -> bytes:
+def read_plain_file(top: Path, name: str) -> bytes:
     """Return the content of a regular file, or its beginning if it is too large. ConfigError."""
     try:
         handle = os.open(top / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -53,7 +53,10 @@ def make_brief(
         open_ = _open(tx)
         waiting = list(_list_inbox(tx, inbox))
         also = _list_also(core, tx, inbox, begin, open_)
-        ran = [_make_ran(tx, run) for run in _read_runs(tx, ended[:_SHOWN])]
+        runs = _read_runs(tx, ended[:_SHOWN])
+        ran = [line_of(run, _format_outcome(tx, run), "pancode runs show {run}") for run in runs]
+        for line, run in zip(ran, runs, strict=True):
+            line["outcome"] = str(run.outcome)
     costs = costs or report_cost(core, "agent", begin, _SHOWN)
     return {
         "by": by,
@@ -122,12 +125,6 @@ def record_look(core: Core, by: str) -> None:
 def last_look(tx: Transaction, by: str, now_ms: int) -> int:
     known = tx.get(Setting, f"{LOOKED}{by}")
     return known.value if known is not None and isinstance(known.value, int) else now_ms - FIRST_MS
-
-
-def _make_ran(tx: Transaction, run: Run) -> BriefLine:
-    line = line_of(run, _format_outcome(tx, run), "pancode runs show {run}")
-    line["outcome"] = str(run.outcome)
-    return line
 
 
 def _format_outcome(tx: Transaction, run: Run) -> str:

@@ -43,7 +43,7 @@ from tests.e2e.console_pages import (
     Foreign,
     transcripts,
 )
-from tests.e2e.console_session import kept_token, sign_in_and_land
+from tests.e2e.console_session import back_returns_to_the_row, kept_token, sign_in_and_land
 from tests.e2e.hostile_texts import nothing_but_text
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
@@ -178,25 +178,8 @@ def test_now_shows_a_run_as_it_happens_and_stops_it(console: Console, page: Page
     expect(row).to_have_count(0)
 
 
-def test_back_returns_to_the_row_and_a_mistyped_run_has_the_nearest(
-    console: Console, page: Page, hostile: str
-) -> None:
-    console.go(page, "#/runs", "Runs")
-    row = page.locator(f'#main a[href="#/runs/{hostile}"]').first
-    row.focus()
-    page.keyboard.press("Enter")
-    expect(page.locator("main .head .id")).to_have_text(hostile)
-    page.go_back()
-    expect(row).to_be_focused()
-    console.go(page, "#/money", "Budget")
-    expect(page.locator("#main")).to_be_focused()
-    swapped = f"{hostile[:-2]}{hostile[-1]}{hostile[-2]}"
-    if swapped != hostile:
-        console.go(page, f"#/runs/{swapped}")
-        page.get_by_role("alert").get_by_role("link", name=f"Open {hostile}").click()
-        expect(page.locator("main .head .id")).to_have_text(hostile)
-    side = page.locator(".side")
-    assert side.evaluate("one => one.scrollWidth <= one.clientWidth")
+def test_back_returns_to_the_row(console: Console, page: Page, hostile: str) -> None:
+    back_returns_to_the_row(console, page, hostile)
 
 
 def test_what_needs_a_user_hides_nothing_that_works(console: Console, page: Page, top: Path) -> None:

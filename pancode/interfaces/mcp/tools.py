@@ -27,7 +27,7 @@ from pancode.interfaces.mcp.tool import (
     make_result,
     string_schema,
 )
-from pancode.interfaces.mcp.workflow_tools import WORKFLOW_TOOLS
+from pancode.interfaces.mcp.workflow_tools import WORKFLOW_TOOLS, read_now
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import format_gpus, format_to_do, reveal_invisible
 
@@ -231,7 +231,7 @@ _DISPATCH: Json = {
 def _describe_fleet(call: McpToolCall) -> Any:
     """Return what a dispatch can use, without missing programs and empty fields, and what waits for the
     user, which the tool `inbox` lists."""
-    nodes, now = call.client.get("/v1/fleet")["nodes"], call.client.get("/v1/now")
+    nodes, now = call.client.get("/v1/fleet")["nodes"], read_now(call)
     troubles = {one["node"]: one["words"] for one in now["nodes"]}
     kept = ("name", "state", "why", "slots", "labels", "isolation", "draining", "paused")
     shapes = [{key: node[key] for key in kept if node.get(key)} for node in nodes]

@@ -16,7 +16,7 @@ from pancode.interfaces.tui.page import (
 from pancode.interfaces.tui.pages.runs import draw_headline, draw_results, format_used
 from pancode.interfaces.tui.pages.texts import strip_escapes
 from pancode.interfaces.tui.pages.workflows import draw_question
-from pancode.interfaces.tui.views import ApiAsk, Asks
+from pancode.interfaces.tui.views import ApiAsk, Asks, ask_issue
 from pancode.kernel.formatting import clip_columns, cost_of, escape_line, style_of
 from pancode.sessions.conversation.lines import LogStory
 
@@ -35,7 +35,7 @@ def list_asks(row: PageRow | None) -> Asks:
     if row is None or row.kind not in _KINDS - {"item"}:
         return {}
     if row.kind == "issue":
-        return {_text_of(row): ApiAsk(path_of("issues", row.shape["issue"]), once=True)}
+        return {_text_of(row): ask_issue(row.shape["issue"])}
     if not row.shape.get("run"):
         return {}
     tails = {} if row.shape.get("outcome") else {"tails": ApiAsk("/v1/tails", {"bytes": _TAIL_BYTES})}

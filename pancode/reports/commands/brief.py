@@ -45,7 +45,7 @@ def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
     now = f"now {answer['running']} running, {answer['queued']} queued"
     lines = _format_head(f"Since {short_time(answer['since'])}", markdown, 1)
     lines.append(f"{ends or 'nothing ran'}; {now}")
-    sections = {"Waits for you": answer["waits"], "Landed": answer["landed"], "Ran": _join_stopped(answer)}
+    sections = {"Waits for you": answer["waits"], "Landed": answer["landed"], "Ran": join_stopped(answer)}
     for title, found in {**sections, "Not started": answer["held"]}.items():
         head = _format_head(title, markdown) if found else []
         lines += [*head, *(_format_line(one, markdown) for one in found)]
@@ -57,7 +57,7 @@ def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _join_stopped(answer: BriefShape) -> list[BriefLine]:
+def join_stopped(answer: BriefShape) -> list[BriefLine]:
     """Return the ended runs that no other section shows; those that were stopped share one line."""
     shown = {line["run"] for line in (*answer["waits"], *answer["landed"])}
     rest = [line for line in answer["ran"] if line["run"] not in shown]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,8 @@ from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
 from node_agent.wire.job import AgentSpec, BoardEntry, Gate, Job, Limits, Resumed, TurnTerms, Workspace
 from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.policy import Rules, compile_policy
-from node_agent.wire.signing import Envelope, Signature
+from node_agent.wire.sealing import SEALED_FOR, open_files, seal_files
+from node_agent.wire.signing import Envelope, PublicKey, Signature, SigningKey
 from node_agent.wire.skill import TOOLS, JobSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import (
@@ -68,11 +70,9 @@ def job_for(
     gpus: tuple[str, ...] | None = None,
     copied: str = "",
 ) -> Job:
-    """Return the job of the run's current attempt for one node; `times` = (wall clock now, start-by).
-
-    `tools`: the fleet's tools by name; the run gets those that its terms name. `ahead`: the node may keep the
-    job until a slot is free. `gpus`: the GPUs as written in the job. `copied`: files sealed for the node.
-    """
+    """Return the job of the run's current attempt for one node; `times` = (wall clock now, start-by);
+    `tools`: the fleet's tools by name, of which the run gets those that its terms name; `ahead`: the node may
+    keep the job until a slot is free; `gpus`, `copied`: as written in the job."""
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
     policy = compile_policy(
@@ -119,6 +119,20 @@ def job_for(
         gpus=gpus,
         trace=run.trace,
     )
+
+
+def seal_copied(run: Run, keys: Iterable[SigningKey], node_key: str | None, lease: int) -> str:
+    """Return the run's copied files, sealed for the node's key and the attempt; empty: there are none.
+
+    `keys`: the coordinator's present and former keys. ValueError if the files were sealed for none of them.
+    """
+    kept, subject = Provision.of(run).copied, str(AttemptId(run=run.id, attempt=run.attempt, lease=lease))
+    if not kept or node_key is None:
+        return ""
+    for key in keys:
+        with suppress(ValueError):
+            return seal_files(open_files(kept, key, SEALED_FOR), PublicKey.parse(node_key), subject)
+    raise ValueError("its copied files were sealed for an earlier key of the coordinator; retry it")
 
 
 def snapshot_of(run: Run, attempt: int) -> str | None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Set
-from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from itertools import chain
 
 from node_agent.wire.job import Job
-from node_agent.wire.sealing import SEALED_FOR, open_files, seal_files
-from node_agent.wire.signing import PublicKey
 from pancode.agents.endpoints import describe_server
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.kernel.errors import UnavailableError, WorkspaceError
-from pancode.kernel.facets import Provision
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
 from pancode.kernel.records import (
@@ -35,7 +31,7 @@ from pancode.runs.life.binding import Bound, Due, Waits
 from pancode.runs.life.case import RunCase, holds_slot, place_in_line
 from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Unbindable
-from pancode.runs.life.jobs import identity_of, job_for, lease_of, may_push, workspace_of
+from pancode.runs.life.jobs import identity_of, job_for, lease_of, may_push, seal_copied, workspace_of
 from pancode.runs.life.retries import without_session
 from pancode.runs.placement import breaker_service
 from pancode.runs.placement.candidates import closes_gpus, gpus_seen
@@ -396,24 +392,9 @@ def _make_job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job
         due = hook.act(tx, due) if hook.concerns(due) else due
     times = _choose_job_time(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
-    copied = _seal_for(core, node.public_key, due, f"{run.id}.{run.attempt}.{number}")
+    copied = seal_copied(due, (core.key, *core.former.values()), node.public_key, number)
     tools, ahead = core.fleet_tools, bool(placed.busy)
     return job_for(due, core.fleet, node.tag, number, times, tools, ahead, gpus, copied)
-
-
-def _seal_for(core: Core, public_key: str | None, run: Run, attempt: str) -> str:
-    """Return the run's copied files, sealed for a node's key and attempt; empty: none. ValueError."""
-    kept = Provision.of(run).copied
-    if not kept or public_key is None:
-        return ""
-    files = dict[str, bytes]()
-    for key in (core.key, *core.former.values()):
-        with suppress(ValueError):
-            files = open_files(kept, key, SEALED_FOR)
-            break
-    else:
-        raise ValueError("its copied files were sealed for an earlier key of the coordinator; retry it")
-    return seal_files(files, PublicKey.parse(public_key), attempt)
 
 
 TIMES_AHEAD = 5

@@ -10,8 +10,6 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.config.copied_files import agree, is_agreed, read_copied
-from pancode.config.user_environment import FileSurroundings
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.parameters import Face, Json, Label, many, option, parse_label, parse_money, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_facts, format_rows
@@ -141,6 +139,9 @@ def copy(
     You agree once to exactly this list; the files may change. Each run gets the files of your checkout as
     they are at the dispatch, sealed for its node.
     """
+    from pancode.config.copied_files import agree, is_agreed, read_copied
+    from pancode.config.user_environment import FileSurroundings
+
     face.acts_here("project copy")
     home = home_here(os.environ)
     around = FileSurroundings(home, os.environ)

@@ -78,7 +78,8 @@ def draw_headline(shape: Json) -> list[Line]:
 
 
 def _facts(shape: Json, moment: PageMoment) -> list[Line]:
-    usage = shape["usage"]
+    usage, task = shape["usage"], shape["task"]
+    plans = [*filter(_PLAN.fullmatch, shape["files_changed"]), *_CARRIES_OUT.findall(task)]
     where = f"{shape['agent']} ({shape['runtime']}) on {shape['node'] or 'no node yet'}"
     known = "not known yet" if cost_of(shape) == "-" else f"{cost_of(shape)} ({usage['cost_source']})"
     known += f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
@@ -97,7 +98,7 @@ def _facts(shape: Json, moment: PageMoment) -> list[Line]:
         ("continues", ", ".join(shape["chain"])),
         ("answered", shape["answered"]),
         ("next", ", ".join(shape["continued_by"])),
-        ("plan", _find_plan(shape)),
+        ("plan", ", ".join(plans[:1])),
         ("commit", shape["commit"]),
         ("landed", shape["landed"] or (shape["landing"] or {}).get("status")),
         ("receipt", f"{shape['receipt']}  (v verifies it)" if shape["receipt"] else ""),
@@ -106,13 +107,7 @@ def _facts(shape: Json, moment: PageMoment) -> list[Line]:
 
 
 _PLAN = re.compile(r"docs/[\w.-]+-plan\.md")
-
-
-def _find_plan(shape: Json) -> str:
-    """Return the file of the plan that the run carries out, or has changed; "": none."""
-    found = next((name for name in shape["files_changed"] if _PLAN.fullmatch(name)), "")
-    named = re.match(rf"(?s).{{0,2000}}?Carry out the plan in ({_PLAN.pattern})\.", shape["task"])
-    return found or (named[1] if named is not None else "")
+_CARRIES_OUT = re.compile(rf"Carry out the plan in ({_PLAN.pattern})\. ")
 
 
 def _context(shape: Json) -> str:
