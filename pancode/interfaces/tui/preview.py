@@ -50,16 +50,15 @@ def _text_of(row: PageRow) -> str:
 def find_prose(row: PageRow, answers: Json) -> str:
     """The Markdown below its lines: what an agent asks or said last, or the text of an issue."""
     run = answers.get("beside")
+    answer = run["answer"] or "" if run is not None and run["run"] == row.shape.get("run") else ""
     match row.kind:
         case "item":
             return str(row.shape["words"]) if row.shape["kind"] == "question" else ""
         case "session":
-            return str(row.shape["last_words"])
+            return str(answer or row.shape["last_words"])
         case "issue":
             return str(answers.get(_text_of(row), {}).get("text", ""))
-        case _ if run is not None and run["run"] == row.shape.get("run"):
-            return str(run["answer"] or "")
-    return ""
+    return str(answer)
 
 
 def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
@@ -68,7 +67,8 @@ def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
     told: list[Line] = []
     match row.kind:
         case "item":
-            return draw_question(one, moment, with_words=one["kind"] != "question")
+            is_prose = one["kind"] == "question"
+            return [*draw_question(one, moment, with_words=not is_prose), *([()] if is_prose else [])]
         case "session":
             told += [
                 ((one["session"], "bold"), ("  ", ""), (escape_line(one["state"]), style_of(one["state"])))

@@ -184,9 +184,9 @@ def draw_question(item: Json, moment: PageMoment, *, with_words: bool = True) ->
     return [
         *(make_fact_line(name, words) for name, words in facts.items()),
         (),
-        *map(make_line, escape_text(item["words"]).split("\n") if with_words else ()),
-        *([(), make_line("THE TASK", "bold")] if plan else []),
-        *map(make_line, escape_text(str(plan.get("task", ""))).split("\n")),
+        *(map(make_line, [*escape_text(item["words"]).split("\n"), ""]) if with_words else ()),
+        *([make_line("THE TASK", "bold")] if plan else []),
+        *(map(make_line, [*escape_text(str(plan["task"])).split("\n"), ""]) if plan else ()),
         *(make_fact_line(f"{number}", one) for number, one in enumerate(item["choices"], start=1)),
         make_fact_line("command", item["command"]),
     ]

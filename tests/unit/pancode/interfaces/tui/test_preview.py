@@ -71,7 +71,8 @@ def test_what_is_drawn_of_each_row() -> None:
     assert find_prose(PageRow("r-2", "run", (), {"run": "r-2"}), {"beside": run}) == ""
     assert find_prose(PageRow("i", "item", (), question), {}) == "*Which?*"
     assert find_prose(PageRow("i", "item", (), call), {}) == "", "a command is shown as it is"
-    assert find_prose(PageRow("s", "session", (), {"last_words": "*so*"}), {}) == "*so*"
+    session = PageRow("s", "session", (), {"run": "r-1", "last_words": "*so*"})
+    assert find_prose(session, {}) == "*so*" and find_prose(session, {"beside": run}) == "*done*"
     (name,) = (asks := list_asks(issue))
     assert asks[name] == ApiAsk("/v1/issues/S-1", once=True)
     assert find_prose(issue, {}) == "" and find_prose(issue, {name: {"text": "# It"}}) == "# It"
