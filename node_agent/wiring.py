@@ -57,6 +57,7 @@ from node_agent.wire.identity import MESSAGES_KEY, ApprovalChannel, AttemptId, m
 from node_agent.wire.job import Job
 from node_agent.wire.node import Hello, NodeProblem, Verb
 from node_agent.wire.policy import Isolation
+from node_agent.wire.sealing import open_files
 from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot import Address, DepotAccess, DepotClient
 from node_agent.workspace.homes import HomeCalls, KeptSessions
@@ -251,6 +252,7 @@ def _make_surroundings(
         rules=lambda: machine.ceiling().rules,
         others=lambda: others_of(machine.ceiling()),
         words_key=partial(_words_key, key),
+        copied=lambda job: open_files(job.copied, key, str(job.identity)) if job.copied else {},
         channel=partial(_make_channel, key),
         server=partial(_find_fact, endpoints),
         gpus=lambda job: gpus.access(job, gpu_holders(journal)),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import yaml
 from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
 
 from docs.generate.markdown import block, code, listed, page, table, words, yes
 from node_agent.policy import rulefile
@@ -132,7 +133,8 @@ def settings_page() -> str:
 
 def leaves(part: type[BaseModel], above: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, annotation) of every setting."""
-    for name, hint in get_type_hints(part, include_extras=True).items():
+    for field, hint in get_type_hints(part, include_extras=True).items():
+        name = part.model_fields[field].alias or field if field in part.model_fields else field
         if name == "model_config":
             continue
         if isinstance(hint, type) and issubclass(hint, BaseModel):
@@ -180,15 +182,20 @@ def _bounds(part: type[BaseModel], path: str) -> str:
         inner = part.model_fields[step].annotation
         assert isinstance(inner, type) and issubclass(inner, BaseModel)
         part = inner
-    marks = part.model_fields[name].metadata
+    marks = field_of(part, name)[1].metadata
     found = [
         f"{w} {getattr(m, k)}" for m in marks for k, w in BOUNDS.items() if getattr(m, k, None) is not None
     ]
     return f", {' and '.join(found)}" if found and "duration" not in kind_of_field(part, name) else ""
 
 
+def field_of(part: type[BaseModel], key: str) -> tuple[str, FieldInfo]:
+    """Return the field that is written with this key, and its name."""
+    return next((name, info) for name, info in part.model_fields.items() if key in (name, info.alias))
+
+
 def kind_of_field(part: type[BaseModel], name: str) -> str:
-    return kind_of(get_type_hints(part, include_extras=True)[name])
+    return kind_of(get_type_hints(part, include_extras=True)[field_of(part, name)[0]])
 
 
 def _setting(path: str, hint: Any) -> tuple[str, str, str, str, str]:

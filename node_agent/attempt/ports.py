@@ -262,6 +262,10 @@ class WorkspacesPort(Protocol):
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
         """Write a sealed file with users' messages where the attempt's program reads it. Idempotent."""
 
+    def lay_copied(self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]) -> None:
+        """Write copies of the owner's ignored files into the checkout, before any process of the attempt; no
+        result has them. StepFailed if the snapshot has such a file, or a link in its path. Idempotent."""
+
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """Write the workflow's board as files, before any process of the attempt. Idempotent."""
 
@@ -439,6 +443,9 @@ class Runtimes(Protocol):
         self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID
     ) -> OutputReader:
         """Return a new reader of the runtime's output. `laid`: the users' messages that it may report."""
+
+    def copied(self, job: Job) -> Mapping[str, bytes]:
+        """Return the job's copies of ignored files by path. StepFailed if this node cannot open them."""
 
     def hidden(self, job: Job) -> Mapping[str, str]:
         """Return the secret values, by name, that must not leave the node in any text of this attempt."""

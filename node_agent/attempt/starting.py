@@ -183,6 +183,8 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     context, job = case.context, case.job
     context.sessions.go_on(job)
     work = context.workspaces.prepare(case.identity, job.workspace)
+    if files := context.runtimes.copied(job):
+        context.workspaces.lay_copied(case.identity, job.workspace, files)
     if job.board:
         context.workspaces.lay_board(
             case.identity, {board_path(one): one.value.encode() for one in job.board}

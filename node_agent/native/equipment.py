@@ -81,7 +81,7 @@ def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[floa
         if asker.is_allowed(rules):
             voice.tell("noted", text=BY_RULE.format(command))
             return ""
-        voice.tell("noted", text=WAITS.format(command))
+        voice.tell("noted", text=WAITS.format(command), asks=True)
         no = asker.refusal(command, rules)
         voice.tell("noted", text=GOES_ON.format(no or "yes"))
         return no

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wrapper import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
-from node_agent.vault.redact import is_secret_name, redact_text
+from node_agent.vault.redact import is_secret_name, redact_text, secrets_in
 from node_agent.wire import receipt
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
@@ -283,6 +284,8 @@ class LaunchSurroundings:
     """Returns the current rules of the node's owner."""
     others: Callable[[], Mapping[str, base.Runtime]] = dict
     """Returns the runtimes that the node's owner has chosen now."""
+    copied: Callable[[Job], Mapping[str, bytes]] = lambda job: {}
+    """Returns the job's copies of ignored files by path. ValueError if they are sealed for another node."""
     gpus: Callable[[Job], GpuAccess] = lambda job: GpuAccess()
     """Returns the part of the node's GPUs that the run may use now. Raises StepFailed."""
 
@@ -485,12 +488,22 @@ class NodeRuntimes:
             return jobs.request_of(job, work, home)
         return jobs.request_of(job, work, home, base.Resume(job.resume.session, self._around.before(job)))
 
+    def copied(self, job: Job) -> Mapping[str, bytes]:
+        """Return the job's copies of ignored files by path. StepFailed if they cannot be opened."""
+        try:
+            return self._around.copied(job)
+        except ValueError as exc:
+            raise StepFailed(FailureKind.CANNOT_START, str(exc)) from exc
+
     def hidden(self, job: Job) -> dict[str, str]:
         """Return values that must not leave the node: the owner's secrets, logins, and the secrets that the
-        job names."""
+        job names or brings as copied files."""
         values = self._around.values()
         names = {*self._around.owned(), *job.secrets, *filter(is_secret_name, job.env)}
         names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
+        with suppress(ValueError):  # such an attempt never started
+            values = {**values, **(mine := secrets_in(self._around.copied(job)))}
+            names.update(mine)
         return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
 
     def _list_allowed(self, job: Job) -> dict[str, str]:

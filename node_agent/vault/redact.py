@@ -40,6 +40,28 @@ def secret_values(given: Mapping[str, str]) -> dict[str, str]:
     return {n: v for n, v in given.items() if len(v) >= SHORTEST and not _ADDRESS.match(v)}
 
 
+_LONG = 16
+"""The shortest value of a setting that is hidden whatever the setting is called."""
+_SETTING = re.compile(r"""^\s*(?:export\s+)?["']?([\w.-]+)["']?\s*[:=]\s*["']?(.*?)["']?[,;]?\s*$""")
+
+
+def secrets_in(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the values to hide of these files, by name: each whole file, and the values of its settings that
+    are long or whose name, such as `API_KEY`, means a secret. A file that is not text has none."""
+    found = dict[str, str]()
+    for path, data in files.items():
+        try:
+            text = data.decode().strip()
+        except UnicodeDecodeError:
+            continue
+        found[path] = text
+        for line in text.splitlines():
+            setting = _SETTING.match(line)
+            if setting is not None and (len(setting[2]) >= _LONG or is_secret_name(setting[1])):
+                found[f"{path} {setting[1]}"] = setting[2]
+    return found
+
+
 class Redactor:
     """Hides secret values in one stream. Memory is bounded by one piece and the longest value."""
 

@@ -31,6 +31,7 @@ from node_agent.wire.model import (
 )
 from node_agent.wire.node import MOST_GPUS
 from node_agent.wire.policy import Mode, Policy, Safety
+from node_agent.wire.sealing import MOST_SEALED
 from node_agent.wire.signing import Message
 from node_agent.wire.skill import MOST_SKILLS, JobSkill
 
@@ -259,6 +260,8 @@ class Job(Message):
     coordinator. If so, `start_by` is the time by which the node must have received the job."""
     ports: Annotated[int, WholeNumber(MOST_PORTS)] = 0
     """The number of free TCP ports of the node that only this run gets, as `PANCODE_PORT_1` and so on."""
+    copied: Annotated[str, Field(max_length=MOST_SEALED)] = ""
+    """Ignored files of the owner's checkout, sealed by `seal_files` for node and attempt; empty: none."""
     gpus: Annotated[tuple[Annotated[str, Text(200)], ...] | None, Field(max_length=MOST_GPUS)] = None
     """The UUIDs of the GPUs reserved for this run; empty: none. None: all GPUs that no other run has
     reserved."""
@@ -266,8 +269,8 @@ class Job(Message):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the JSON form without unset `ahead`, `ports`, `skills` and `gpus`, since an older node agent
-        refuses a job with unknown fields."""
+        """Return the JSON form without unset `ahead`, `copied`, `ports`, `skills` and `gpus`, since an older
+        node agent refuses a job with unknown fields."""
         values: dict[str, Any] = write(self)
-        absent: dict[str, Any] = {"gpus": None, "ahead": False, "ports": 0, "skills": []}
+        absent: dict[str, Any] = {"gpus": None, "ahead": False, "copied": "", "ports": 0, "skills": []}
         return {name: value for name, value in values.items() if name not in absent or value != absent[name]}

@@ -14,6 +14,7 @@ from typing import ClassVar, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pydantic import Field, ValidationError
 
@@ -78,6 +79,9 @@ def encode_pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
+_FIELD = 2**255 - 19
+
+
 @dataclass(frozen=True)
 class PublicKey:
     """An Ed25519 public key and the ids derived from it."""
@@ -121,6 +125,12 @@ class PublicKey:
         except InvalidSignature:
             return False
         return True
+
+    def exchange_key(self) -> X25519PublicKey:
+        """Return the key of the same owner for agreeing on a secret: the point in Montgomery's form."""
+        y = int.from_bytes(self.raw, "little") % 2**255
+        u = (1 + y) * pow(1 - y, -1, _FIELD) % _FIELD
+        return X25519PublicKey.from_public_bytes(u.to_bytes(32, "little"))
 
     @cached_property
     def _key(self) -> Ed25519PublicKey:
@@ -171,6 +181,10 @@ class SigningKey:
             payload=envelope.payload,
             signatures=(*envelope.signatures, added),
         )
+
+    def exchange_key(self) -> X25519PrivateKey:
+        """Return the private key of `PublicKey.exchange_key`."""
+        return X25519PrivateKey.from_private_bytes(hashlib.sha512(self._seed).digest()[:32])
 
     def secret(self, subject: str) -> str:
         """Return the fixed secret for `subject`; it reveals nothing about the key or other secrets."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from node_agent.attempt.gate_reports import MOST_REPORT as MOST_REPORT
@@ -293,6 +295,16 @@ def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str
         return file.read(MOST_QUESTION + 1)
 
 
+COPIED = "copied.json"
+"""The file in the attempt's folder with the names of the copied files."""
+
+
+def lay_copied(places: AttemptFolders, files: Mapping[str, bytes]) -> None:
+    """Write copies of ignored files into the checkout. OSError if a link or a file is in their path."""
+    write_below(places.folder, COPIED, json.dumps(sorted(files)).encode())
+    lay_board(places.tree, files)
+
+
 def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
     """Write the board's files. Raises OSError if the repository has another file at the board's path."""
     for name, data in files.items():
@@ -368,12 +380,22 @@ def _tool_in(folder: Path) -> dict[str, bytes] | str:
 
 
 def is_left_out(places: AttemptFolders, name: bytes) -> bool:
-    """Whether this file belongs to a moved board or to proposed tools, which no result contains."""
+    """Whether this file belongs to a moved board, to proposed tools or to the copied ignored files, which no
+    result contains."""
     taken = {BOARD: "board", TOOLS: "tools"}
-    return any(
+    return decode_path(name) in read_copied_names(places.folder) or any(
         name.startswith(os.fsencode(f"{place}/")) and (places.folder / kept).is_dir()
         for place, kept in taken.items()
     )
+
+
+@lru_cache(maxsize=64)
+def read_copied_names(folder: Path) -> frozenset[str]:
+    """Return the names in the attempt's folder, which do not change once a process has started."""
+    try:
+        return frozenset(json.loads((folder / COPIED).read_bytes()))
+    except FileNotFoundError:
+        return frozenset()
 
 
 def clear_reports(tree: Path, names: Iterable[str]) -> None:

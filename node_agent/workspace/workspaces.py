@@ -213,6 +213,14 @@ class Workspaces:
             self._home.places(identity), workspace.folder, self._make_tracked_check(workspace)
         )
 
+    @translate_os_errors("cannot copy the ignored files")
+    def lay_copied(self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]) -> None:
+        """Write the owner's ignored files into the checkout, and record their names for the result."""
+        is_tracked = self._make_tracked_check(workspace)
+        if tracked := [name for name in files if is_tracked(name)]:
+            raise WorkspaceFailure(f"{', '.join(sorted(tracked))}: the commit contains what `copy:` names")
+        folders.lay_copied(self._home.places(identity), files)
+
     @translate_os_errors("cannot write the board")
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """Write the workflow board's files before any process of the attempt starts. Idempotent."""

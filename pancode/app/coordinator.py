@@ -17,6 +17,7 @@ from node_agent.wire.clock import Ids, SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.wire.logs import VARIABLE as LOG
+from node_agent.wire.sealing import SEALED_FOR, seal_files
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
@@ -229,7 +230,7 @@ class Coordinator:
         )
         self.loop = LoopThread("ssh")
         self.fleet = self._make_fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
-        self._around = FileSurroundings(home.root, self._environ, find_skills=find_skills)
+        self._around = self._make_around({}, None)
         self.code = DepotCode(self.depot.depot, self.core, self._around.prd_for_agents)
         self.checkouts = CheckoutCopies(home.root)
         self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
@@ -270,11 +271,14 @@ class Coordinator:
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
         """Return the settings for one call; without arguments, shared settings that reread changed files."""
-        if not callers and preset is None:
-            return self._around
-        return FileSurroundings(
-            self.home.root, self._environ, callers, preset=preset, find_skills=find_skills
-        )
+        return self._around if not callers and preset is None else self._make_around(callers, preset)
+
+    def _make_around(self, callers: Mapping[str, object], preset: str | None) -> FileSurroundings:
+        def seal(files: Mapping[str, bytes]) -> str:
+            return seal_files(files, self.core.key.public, SEALED_FOR)
+
+        root, environ = self.home.root, self._environ
+        return FileSurroundings(root, environ, callers, preset=preset, find_skills=find_skills, seal=seal)
 
     def applied_preset(self, name: str | None) -> str | None:
         return apply_preset(self.home.root, name)

@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any, assert_never
 
+from pancode.kernel.formatting import format_usd
 from pancode.kernel.records import Balance, BookEntry, EntryKind, Run
 from pancode.kernel.values import EXACT, replace
 
@@ -203,7 +204,7 @@ def in_words(balance: Balance) -> str:
     parts = {"spent": balance.spent_usd, "reserved": balance.reserved_usd}
     if is_session(balance.scope) and balance.disputed_usd:
         parts["disputed"] = balance.disputed_usd
-    return ", ".join(f"{name}: ${usd:.2f}" for name, usd in parts.items())
+    return ", ".join(f"{name}: {format_usd(usd)}" for name, usd in parts.items())
 
 
 def is_within_ceilings(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
@@ -231,7 +232,7 @@ def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str
     ):
         return (
             f"Dispatch blocked: Budget ceiling would be exceeded ({in_words(balance)}, "
-            f"estimated next: ${amount.usd:.2f}, ceiling: ${ceilings.usd:.2f})"
+            f"estimated next: {format_usd(amount.usd)}, ceiling: {format_usd(ceilings.usd)})"
         )
     if (
         amount.tokens

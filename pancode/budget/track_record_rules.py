@@ -13,7 +13,7 @@ from pancode.agents import agents
 from pancode.budget import books
 from pancode.budget.books import Amount, format_minutes
 from pancode.kernel.facets import Facet
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, format_usd
 from pancode.kernel.records import EndedRun, Run
 
 EXPLORE = 0.1
@@ -291,7 +291,7 @@ def estimate_work(
         return None
     usd = (record.usd / record.paid).quantize(Decimal("0.0001")) if record.paid else None
     amount = Amount(tokens=record.tokens // record.runs, ms=record.agent_ms // record.runs)
-    cost = "at unknown cost" if usd is None else f"${usd:.4f} each"
+    cost = "at unknown cost" if usd is None else f"{format_usd(usd)} each"
     basis = (
         f"{count_noun(record.runs, 'run')} of {agent} {about}: {cost}, "
         f"{format_minutes(amount.ms)} agent-minutes each"

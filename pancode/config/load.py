@@ -346,7 +346,8 @@ def _list_leaves(part: BaseModel, path: str = "") -> Iterator[tuple[str, object]
 def _list_fields(part: BaseModel, path: str = "") -> Iterator[tuple[str, object, FieldInfo]]:
     for name, info in type(part).model_fields.items():
         value = getattr(part, name)
-        below = f"{path}.{name}" if path else name
+        key = info.alias or name
+        below = f"{path}.{key}" if path else key
         if below == BY_NAME and value:
             yield from ((f"{below}.{one}", value[one], info) for one in value)
         elif isinstance(value, BaseModel):

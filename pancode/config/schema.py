@@ -500,6 +500,7 @@ class Settings(Part):
     env: units.Names = ()
     secrets: units.Names = ()
     ports: int = Field(default=0, ge=0, le=MOST_PORTS)
+    copied: units.CopyPatterns = Field(default=(), alias="copy")
 
     def defaults(self) -> Defaults:
         """Return the settings in the form used to resolve dispatches."""
@@ -558,6 +559,7 @@ class Settings(Part):
             env=self.env,
             secrets=self.secrets,
             ports=self.ports,
+            copies=self.copied,
         )
 
     def _check_allowed(self, key: str, names: units.Names, allowed: units.Names) -> None:
@@ -576,7 +578,7 @@ class Settings(Part):
 
 BY_NAME = "projects"
 """The setting whose entries are set individually."""
-OWN_OF_PROJECT = ("setup", "cache", "verify", "reports", "env", "secrets", "ports")
+OWN_OF_PROJECT = ("setup", "cache", "verify", "reports", "env", "secrets", "ports", "copy")
 PROJECT_KEYS = (
     *OWN_OF_PROJECT,
     "dispatch.agent",

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from node_agent.wire.endpoint import machine_of
-from node_agent.wire.job import Folders, Reasoning, ReportFiles
+from node_agent.wire.job import Folders, Reasoning, ReportFiles, checked_folder
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import find_nearest, label_word
 from pancode.kernel.shell_words import split_words
@@ -155,4 +155,7 @@ Commands = Annotated[tuple[Command, ...], BeforeValidator(as_tuple)]
 Machines = Annotated[tuple[Annotated[str, AfterValidator(_check_machine)], ...], BeforeValidator(as_tuple)]
 """Addresses of model servers."""
 ReportNames = Annotated[ReportFiles, BeforeValidator(as_tuple)]
+_Pattern = Annotated[str, AfterValidator(checked_folder)]
+CopyPatterns = Annotated[tuple[_Pattern, ...], Field(max_length=16), BeforeValidator(as_tuple)]
+"""Patterns of ignored files, below the repository's top."""
 FolderNames = Annotated[Folders, BeforeValidator(as_tuple)]

@@ -15,6 +15,7 @@ from pancode.config.agents.definitions import FILE as AGENTS_FILE
 from pancode.config.agents.definitions import LoadedAgents, load_agents, prompt_files
 from pancode.config.agents.presets import APPLIED, LoadedPresets, load_presets, read_applied
 from pancode.config.agents.presets import FILE as PRESETS_FILE
+from pancode.config.copied_files import must_be_agreed, read_copied
 from pancode.config.layers import CHOSEN
 from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
 from pancode.config.projects import address_of, is_in_snapshot, prd_of
@@ -107,6 +108,10 @@ FindSkills = Callable[[Path, Path | None, tuple[str, ...]], GivenSkills]
 """Returns the skills with these names; PanCode's home comes before the project whose top folder is given."""
 
 
+SealFiles = Callable[[Mapping[str, bytes]], str]
+"""Seals files, by path, for the coordinator."""
+
+
 def find_none(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSkills:
     """Return no skills: for callers whose runs get none."""
     return NO_SKILLS
@@ -124,8 +129,10 @@ class FileSurroundings:
         machine: Path = MACHINE_FILE,
         preset: str | None = None,
         find_skills: FindSkills = find_none,
+        seal: SealFiles | None = None,
     ) -> None:
-        self._find_skills = find_skills
+        """`seal`: seals the copies of ignored files for a run; None: these settings dispatch no run."""
+        self._find_skills, self._seal = find_skills, seal
         self._places = ConfigPlaces(home, None, machine)
         self._environ = dict(environ)
         self._callers = dict(callers or {})
@@ -211,9 +218,16 @@ class FileSurroundings:
         return read_applied(self._places.home)
 
     def project(self, project: str | None) -> Project:
-        """Return the repository's own pancode.yaml."""
+        """Return the repository's own pancode.yaml. RefusedError if the owner has not agreed to its `copy`,
+        ConfigError if a file of it cannot be copied."""
         loaded = self.loaded(project).settings.project()
-        return loaded if project is None else replace(loaded, guide_chars=_guide_chars(Path(project)))
+        if project is None:
+            return loaded
+        top, copied = Path(project), ""
+        if loaded.copies and self._seal is not None:
+            must_be_agreed(self._places.home, top, loaded.copies)
+            copied = self._seal(read_copied(top, loaded.copies))
+        return replace(loaded, guide_chars=_guide_chars(top), copied=copied)
 
     def loaded_rules(self, project: str | None) -> LoadedRules:
         """Return the safety rules for a project, or (None) without one, and the files that they come from."""

@@ -195,6 +195,8 @@ class Provision(Facet):
     """Patterns of files whose change invalidates the setup's cached results; empty: all files."""
     ports: int = 0
     """The number of ports of its node that only the run gets."""
+    copied: str = ""
+    """Copies of ignored files of the owner's checkout, sealed for the coordinator; empty: none."""
     allowed_files: tuple[str, ...] = ()
     """Patterns of untracked files that the snapshot includes although such names usually mean secrets."""
     notes: tuple[str, ...] = ()

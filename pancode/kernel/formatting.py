@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,7 +21,7 @@ _BAD = {
     "unreachable", "refused",
 }  # fmt: skip
 _WARN = {
-    "blocked", "asks you", "waiting for you", "conflict", "interrupted", "stopped",
+    "asks you", "waiting for you", "conflict", "interrupted", "stopped",
     "suspect", "question", "permission", "call", "draining", "drained", "halted", "interrupting", "new",
     "warning", "unknown", "unverified",
 }  # fmt: skip
@@ -35,11 +36,12 @@ HIDING = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
 _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 GLYPHS = {
-    "?": "question permission call asks_you blocked", "±": "dispatch budget policy change landing",
+    "?": "question permission call asks_you", "±": "dispatch budget policy change landing",
     "◐": "running preparing verifying delivering stopping interrupting works asks", "◇": "to_land review",
     "◷": "waiting placed pending queued starting", "●": "online waiting_for_you waits_for_you rests",
     "✓": "done passed PASS no_change verified", "○": "unverified draining drained", "◆": "landed",
-    "✗": "gate_failed verify_failed failed refused conflict", "■": "stopped skipped interrupted ended",
+    "✗": "gate_failed verify_failed failed refused conflict",
+    "■": "stopped skipped answered interrupted ended",
     "!": "error timeout stalled infra broken over policy_violation budget_exceeded",
     "◌": "unknown lost suspect unreachable new",
 }  # fmt: skip
@@ -102,11 +104,11 @@ def clip_columns(text: str, columns: int) -> str:
     return kept + "..."
 
 
-def format_usd(text: str | None) -> str:
+def format_usd(usd: str | Decimal | None) -> str:
     """Format an amount of USD with cents, or below one dollar with four digits; `unknown` for None."""
-    if text is None:
+    if usd is None:
         return "unknown"
-    amount, sign = abs(float(text)), "-" if text.startswith("-") else ""
+    amount, sign = abs(float(usd)), "-" if float(usd) < 0 else ""
     if 0 < amount < 0.0001:
         return f"{sign}<$0.0001"
     whole, _, part = (f"{amount:.2f}" if amount >= 1 else f"{amount:.4f}").partition(".")
@@ -171,7 +173,7 @@ def format_seconds(seconds: float) -> str:
     return f"{whole} s"
 
 
-STATUSES = {"verify_failed": "gate_failed", "interrupted": "stopped"}
+STATUSES = {"verify_failed": "gate_failed", "interrupted": "stopped", "blocked": "asks_you"}
 """The status that every interface shows for an outcome, if the two differ."""
 
 

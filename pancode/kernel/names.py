@@ -143,5 +143,10 @@ def pick_run(text: str, newest_first: Sequence[str]) -> str:
             code="run_ambiguous",
         )
     if not found:
-        raise not_found("run", text, (LAST, *newest_first[:200]), fix)
+        known = (LAST, *newest_first[:200])
+        word = text if find_nearest(text, known) else prefix
+        if newest_first and find_nearest(word, known) is None:  # a list of ids tells nothing
+            why = f"no id begins with it; the newest run is {newest_first[0]}"
+            raise NotFoundError(f"run {text!r} not found", why=why, fix=fix, code="run_not_found")
+        raise not_found("run", word, known, fix)
     return found[0]

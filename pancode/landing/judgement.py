@@ -119,7 +119,7 @@ def load_gates(core: Core, run: Run) -> RequiredGates:
 
 def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
     """Return a run like `run` at another commit, with only the required set-up and gates and no agent."""
-    without = ", ".join(one.text for one in required.left_out)
+    without, given = ", ".join(one.text for one in required.left_out), Provision.of(run)
     limits = {name: None if name in _OF_A_MODEL else value for name, value in run.limits.items()}
     return replace(
         run,
@@ -142,7 +142,10 @@ def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, requ
             "max_attempts": None,
             "on_lost": "retry",
             "rules": run.rules,
-            "terms": dump_facets((Judging(run.id), Provision(walled=Provision.of(run).walled))),
+            # Gates get what they got in the run.
+            "terms": dump_facets(
+                (Judging(run.id), Provision(walled=given.walled, ports=given.ports, copied=given.copied))
+            ),
         },
     )
 

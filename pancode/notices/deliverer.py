@@ -17,7 +17,7 @@ from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
 from pancode.notices import store as rows
 from pancode.notices.batching import NOTICE_AGAIN_MS, NOTIFY, Sending, delay_target, to_send
 from pancode.notices.store import DeliveryTry, OutgoingPort, TokensPort
-from pancode.notices.texts import ASKS, KIND_OF, combine_notices, notice_of
+from pancode.notices.texts import ASKS, CALL, KIND_OF, WAITS, combine_notices, notice_of
 from pancode.notices.views import list_failures
 from pancode.people.service import list_inbox
 from pancode.runs import occasions
@@ -60,6 +60,14 @@ def forget_answered(core: Core, tokens: TokensPort, events: Iterable[FeedEvent] 
                 tokens.revoke(core, token.name, BY)
             except NotFoundError:  # The link has been revoked meanwhile.
                 continue
+
+
+def drop_answered(core: Core, batch: Sequence[Delivery]) -> list[Delivery]:
+    """Return the deliveries without those about inbox items that no longer wait."""
+    if all(WAITS not in one.body for one in batch):
+        return list(batch)
+    waiting = {(item["run"], item["command"] if item["call"] else "") for item in list_inbox(core)}
+    return [one for one in batch if WAITS not in one.body or (one.body[WAITS], one.body[CALL]) in waiting]
 
 
 BEHIND = 500
@@ -203,6 +211,9 @@ class Outgoing(FeedThread):
             channel = target.removeprefix(NOTIFY)
             if channel not in rules.channels:
                 return DeliveryTry(False, "the settings no longer have this channel", final=True)
+            batch = drop_answered(self._core, batch)
+            if not batch:
+                return DeliveryTry(True, "not sent: it was answered before")
             address = self._port.secret(rules.channels[channel])
             if len(batch) == 1:
                 notice = with_link(self._core, self._tokens, rules, batch[0].body, channel)

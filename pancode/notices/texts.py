@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, format_outcome
 from pancode.kernel.records import FeedEvent
 from pancode.runs import occasions
+from pancode.runs.life.inbox import ItemKind
 
 TITLE, BODY, WHY = 100, 300, 160
 ASKS = "asks"
 """The key, in the row of a notice, of the run that asks the user."""
+WAITS, CALL = "waits", "call"
+"""The keys of the run that waits for the user, and of the command that answers its call; "": no call."""
 _ANSWERABLE = ("question", "permission")
 """The kinds that the link of a notice can answer; other decisions need more than its short page."""
+_OF_A_RUN = frozenset(ItemKind) - {ItemKind.CHANGE}
 MANY = 8
 """The most lines in a digest."""
 KIND_OF: Mapping[str, str] = {
@@ -39,9 +43,14 @@ class Notice:
     link: str | None = None
     question: str | None = None
     """The run that waits for an answer; None: no run waits."""
+    waits: str | None = None
+    """The run whose inbox item the notice is about; None: it is about no item of a run."""
+    call: str = ""
+    """The command that answers the call about which the run asks; empty: it asks about no call."""
 
     def row(self) -> dict[str, object]:
         fields = {} if self.question is None else {ASKS: self.question}
+        fields |= {} if self.waits is None else {WAITS: self.waits, CALL: self.call}
         return {"title": self.title, "body": self.body, "link": self.link, **fields}
 
 
@@ -50,10 +59,11 @@ def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console
     what, why, command, page = _make_parts(event, occasion, facts)
     body = "\n".join(filter(None, (strip_unprintable(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
-    question = (
-        event.run if event.data.get("kind") in _ANSWERABLE and occasion == occasions.RUN_WAITS else None
-    )
-    return Notice(KIND_OF[occasion], strip_unprintable(what, TITLE), body[:BODY], link, question)
+    kind = event.data.get("kind") if occasion == occasions.RUN_WAITS else None
+    question = event.run if kind in _ANSWERABLE else None
+    waits, call = event.run if kind in _OF_A_RUN else None, command if kind == ItemKind.CALL else ""
+    title = strip_unprintable(what, TITLE)
+    return Notice(KIND_OF[occasion], title, body[:BODY], link, question, waits, call)
 
 
 def combine_notices(notices: Sequence[Mapping[str, object]]) -> Notice:
@@ -107,7 +117,7 @@ def _make_parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tu
             return what, str(data.get("reason", "")), f"pancode schedule show {name}", "workflows"
     where = f" on {facts['node']}" if "node" in facts else ""
     return (
-        f"{run} {data.get('outcome')}: {who}{where}",
+        f"{run} {format_outcome(str(data.get('outcome')))}: {who}{where}",
         str(data.get("reason", "")),
         f"pancode runs show {run}",
         f"runs/{run}",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
+from textwrap import shorten
 
 from node_agent.wire.failure import Outcome
 from pancode.budget import books
 from pancode.budget.answers import CostTable
-from pancode.kernel.formatting import count_noun, format_usd
+from pancode.kernel.formatting import count_noun, format_outcome, format_usd
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.landing.review_rules import line_of, review_of, task_of
@@ -52,10 +53,10 @@ def make_brief(
         open_ = _open(tx)
         waiting = list(_list_inbox(tx, inbox))
         also = _list_also(core, tx, inbox, begin, open_)
-        ran = [
-            line_of(run, _format_outcome(tx, run), "pancode runs show {run}")
-            for run in _read_runs(tx, ended[:_SHOWN])
-        ]
+        runs = _read_runs(tx, ended[:_SHOWN])
+        ran = [line_of(run, _format_outcome(tx, run), "pancode runs show {run}") for run in runs]
+        for line, run in zip(ran, runs, strict=True):
+            line["outcome"] = str(run.outcome)
     costs = costs or report_cost(core, "agent", begin, _SHOWN)
     return {
         "by": by,
@@ -128,10 +129,12 @@ def last_look(tx: Transaction, by: str, now_ms: int) -> int:
 
 def _format_outcome(tx: Transaction, run: Run) -> str:
     usd, unknown = cost_of(attempts_of(tx, run))
-    price = format_usd(str(usd)) + " and unknown" * unknown if usd or not unknown else "cost unknown"
+    price = format_usd(usd) + " and unknown" * unknown if usd or not unknown else "cost unknown"
     seen = read_verified(run)
     trust = f", {seen.words}" if seen is not None else ""
-    return f"{run.outcome}{trust}: {run.agent} on {node_of(tx, run) or 'no node'}, {price}"
+    return (
+        f"{format_outcome(str(run.outcome))}{trust}: {run.agent} on {node_of(tx, run) or 'no node'}, {price}"
+    )
 
 
 def _list_inbox(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
@@ -139,7 +142,7 @@ def _list_inbox(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]
     for item in inbox:
         run = tx.get(Run, item["run"])
         if run is not None:
-            what = f"{item['kind']}: {' '.join(item['words'].split())[:_WORDS]}"
+            what = f"{item['kind']}: {shorten(item['words'], _WORDS, placeholder=' ...')}"
             yield {"run": run.id, "what": what, "task": task_of(run), "command": item["command"]}
 
 
@@ -206,7 +209,7 @@ def _list_unknown(runs: int) -> Iterator[BriefLine]:
 
 
 def _make_disputed(run: str, usd: Decimal) -> BriefLine:
-    more = format_usd(str(usd))
+    more = format_usd(usd)
     words = f"its node reports {more} above its job's limit; no budget counts that until you settle it"
     command = f"pancode budget settle {run} --usd X"
     return {"run": run, "what": words, "task": "", "command": command, "kind": "money"}

@@ -562,7 +562,7 @@ class BriefLine(TypedDict):
     task: str
     command: str
     outcome: NotRequired[str]
-    """The outcome of a run if the run waits for a user."""
+    """The outcome of a run that waits for a user or has ended."""
     kind: NotRequired[str]
     """The kind of item if it is not a problem: `review` (a change), `node` or `money`."""
 

@@ -11,6 +11,7 @@ from functools import partial
 from node_agent.wire.failure import Outcome
 from node_agent.wire.keys import node_queue, pool_queue
 from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import STATUSES
 from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS, ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
@@ -25,6 +26,7 @@ from pancode.runs.views import node_of, run_shape
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _ENDS = {one.value for one in Outcome if one is not Outcome.SUPERSEDED}
+_OUTCOMES = {status: outcome for outcome, status in STATUSES.items()}
 _WORDS = sorted({*_ENDS, *(state.value for state in RunState if state is not RunState.ENDED)})
 
 
@@ -43,6 +45,7 @@ class Filter:
     def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
         """Return the filter described by a request's query. NotFoundError or UsageError if not valid."""
         outcome = query.get("outcome")
+        outcome = None if outcome is None else _OUTCOMES.get(outcome.replace(" ", "_"), outcome)
         if outcome is not None and outcome not in _WORDS:
             raise not_found("outcome", outcome, _WORDS, f"one of {', '.join(_WORDS)}")
         since = query.get("since")

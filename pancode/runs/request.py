@@ -433,6 +433,10 @@ class Project:
     secrets: tuple[str, ...] = ()
     ports: int = 0
     """The number of ports of the node that only this run gets."""
+    copies: tuple[str, ...] = ()
+    """Patterns of ignored files that each run gets as copies."""
+    copied: str = field(default="", repr=False)
+    """These files, sealed for the coordinator; empty: none."""
     guide_chars: int = 0
     """How many characters of AGENTS.md an agent is given."""
 

@@ -21,6 +21,7 @@ from pancode.budget import books
 from pancode.budget.books import Ceilings, counted_usd, format_minutes, subtract_amount
 from pancode.budget.track_record_rules import kind_of, size_of
 from pancode.kernel import records
+from pancode.kernel.formatting import format_usd
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Closed, Lease
 from pancode.runs.core import Core
@@ -105,7 +106,7 @@ def _list_shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Dec
         # reserved money.
         reserved = balance.reserved_usd if books.is_session(balance.scope) else books.ZERO
         used = subtract_amount(counted_usd(balance), reserved)
-        shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
+        shares.append((used / ceilings.usd, f"{format_usd(used)}", f"{format_usd(ceilings.usd)}"))
     if ceilings.tokens:
         tokens = balance.tokens + balance.reserved_tokens
         shares.append(

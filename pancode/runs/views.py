@@ -386,8 +386,8 @@ def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool, is_idle: b
             return "no_change"
         is_last = run.workflow is None and not list_next_runs(run)
         return "to_land" if is_last and run.result.get("commit") else "done"
-    if run.outcome is Outcome.BLOCKED and not list_next_runs(run):
-        return "asks_you"
+    if run.outcome is Outcome.BLOCKED and list_next_runs(run):
+        return "answered"
     return "" if run.outcome is None else STATUSES.get(run.outcome.value, run.outcome.value)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import SuspendReason, TurnStop
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, format_outcome, format_usd
 from pancode.kernel.names import FLEET, OWN_NAMES
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, Run, RunState, SessionRow, Setting, Workflow
@@ -114,7 +114,8 @@ def line_of(tx: Transaction, run: Run) -> str:
         usd, unknown = cost_of(attempts_of(tx, run))
         files = run.result.get("files_changed")
         changed = count_noun(len(files) if isinstance(files, list | tuple) else 0, "changed file")
-        how, review = f"{run.outcome}, ${usd:.2f}{' and unknown' * unknown}, {changed}", review_of(tx, run)
+        cost, state = f"{format_usd(usd)}{' and unknown' * unknown}", format_outcome(str(run.outcome))
+        how, review = f"{state}, {cost}, {changed}", review_of(tx, run)
     elif question is None:
         return ""
     waits = ""

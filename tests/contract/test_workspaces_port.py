@@ -304,3 +304,11 @@ def test_ports_belong_to_one_attempt_while_it_is_live(room: Room) -> None:
     assert len({*first, *second}) == 5
     assert room.spaces.reserve_ports(ONE, 3, lambda: live) == first, "after a crash, the same"
     assert not {*room.spaces.reserve_ports(three, 3, lambda: left)} & {*second}
+
+
+def test_copied_files_are_in_the_checkout_and_in_no_result(room: Room) -> None:
+    room.spaces.prepare(ONE, room.git)
+    room.spaces.lay_copied(ONE, room.git, {".env.local": b"KEY=1\n", "config/site.key": b"\0"})
+    room.spaces.lay_copied(ONE, room.git, {".env.local": b"KEY=1\n", "config/site.key": b"\0"})
+    made = room.spaces.commit(ONE, room.git, STAMP)
+    assert not {".env.local", "config/site.key"} & {*made.files_changed}

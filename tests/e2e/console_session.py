@@ -57,3 +57,23 @@ def sign_in_and_land(console: Console) -> None:
         expect(one.locator("main")).to_contain_text("Make a new one")
     person.close()
     console.quiet()
+
+
+def back_returns_to_the_row(console: Console, page: Page, run: str) -> None:
+    """Back has the focus where it was; an unknown run in the address has the nearest one."""
+    console.go(page, "#/runs", "Runs")
+    row = page.locator(f'#main a[href="#/runs/{run}"]').first
+    row.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("main .head .id")).to_have_text(run)
+    page.go_back()
+    expect(row).to_be_focused()
+    console.go(page, "#/money", "Budget")
+    expect(page.locator("#main")).to_be_focused()
+    swapped = f"{run[:-2]}{run[-1]}{run[-2]}"
+    if swapped != run:
+        console.go(page, f"#/runs/{swapped}")
+        page.get_by_role("alert").get_by_role("link", name=f"Open {run}").click()
+        expect(page.locator("main .head .id")).to_have_text(run)
+    side = page.locator(".side")
+    assert side.evaluate("one => one.scrollWidth <= one.clientWidth")

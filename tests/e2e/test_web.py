@@ -43,7 +43,7 @@ from tests.e2e.console_pages import (
     Foreign,
     transcripts,
 )
-from tests.e2e.console_session import kept_token, sign_in_and_land
+from tests.e2e.console_session import back_returns_to_the_row, kept_token, sign_in_and_land
 from tests.e2e.hostile_texts import nothing_but_text
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
@@ -176,6 +176,10 @@ def test_now_shows_a_run_as_it_happens_and_stops_it(console: Console, page: Page
     page.get_by_role("button", name="Stop", exact=True).last.click()
     assert console.owner.ended(run)["outcome"] == "interrupted"
     expect(row).to_have_count(0)
+
+
+def test_back_returns_to_the_row(console: Console, page: Page, hostile: str) -> None:
+    back_returns_to_the_row(console, page, hostile)
 
 
 def test_what_needs_a_user_hides_nothing_that_works(console: Console, page: Page, top: Path) -> None:
@@ -775,7 +779,7 @@ def test_a_coordinator_that_is_gone_is_not_idle_and_its_return_is_seen(
     owner = console.owner
     run = owner.dispatch(*SHELL, "sleep 300", cwd=top)
     expect(page.locator("li.order", has_text=run)).to_be_visible()
-    pid = owner.coordinator_pid()
+    pid, token = owner.coordinator_pid(), kept_token(page)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     expect(page.locator("main .head .ghost")).to_contain_text("not heard for")
@@ -783,6 +787,13 @@ def test_a_coordinator_that_is_gone_is_not_idle_and_its_return_is_seen(
     owner.run("fleet", "status").ok()  # which starts another one
     expect(page.locator(".heard")).to_contain_text("live")
     expect(page.locator("main .head .ghost")).to_have_count(0)
-    owner.run("runs", "stop", run).ok()
-    expect(page.locator("li.order", has_text=run)).to_have_count(0)
+    page.reload()
+    beside = page.context.new_page()
+    beside.goto(console.url)
+    row = beside.locator("li.order", has_text=run)
+    row.get_by_role("button", name="Stop").click()
+    beside.get_by_role("dialog").get_by_role("button", name="Stop").click()
+    for tab in (page, beside):
+        expect(tab.locator("li.order", has_text=run)).to_have_count(0)
+    assert kept_token(beside) == token, "the browser stays signed in, and may act"
     console.complaints.clear()  # that nobody answered for a while

@@ -193,6 +193,9 @@ TREE: Mapping[str, Command] = {
     "project rm": _C(
         "remove the name of a repository; its files stay", "pancode.workspaces.commands.projects"
     ),
+    "project copy": _C(
+        "the ignored files that runs get; agree to them", "pancode.workspaces.commands.projects"
+    ),
     "project prd": _C("draft the requirements document of a project", "pancode.workspaces.commands.projects"),
     "project webhook": _C(
         "let the tracker report changes to PanCode", "pancode.workspaces.commands.projects"

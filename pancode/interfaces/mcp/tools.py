@@ -27,9 +27,9 @@ from pancode.interfaces.mcp.tool import (
     make_result,
     string_schema,
 )
-from pancode.interfaces.mcp.workflow_tools import WORKFLOW_TOOLS
+from pancode.interfaces.mcp.workflow_tools import WORKFLOW_TOOLS, read_now
 from pancode.kernel.errors import PancodeError, UsageError
-from pancode.kernel.formatting import format_gpus, reveal_invisible
+from pancode.kernel.formatting import format_gpus, format_to_do, reveal_invisible
 
 
 def _show(call: McpToolCall) -> Any:
@@ -229,16 +229,19 @@ _DISPATCH: Json = {
 
 
 def _describe_fleet(call: McpToolCall) -> Any:
-    """Return what a dispatch can use, without missing programs and empty fields."""
-    nodes = call.client.get("/v1/fleet")["nodes"]
+    """Return what a dispatch can use, without missing programs and empty fields, and what waits for the
+    user, which the tool `inbox` lists."""
+    nodes, now = call.client.get("/v1/fleet")["nodes"], read_now(call)
+    troubles = {one["node"]: one["words"] for one in now["nodes"]}
     kept = ("name", "state", "why", "slots", "labels", "isolation", "draining", "paused")
     shapes = [{key: node[key] for key in kept if node.get(key)} for node in nodes]
     for shape, node in zip(shapes, nodes, strict=True):
         there = [one for one in node["runtimes"] if one["state"] != "missing" or one.get("served")]
         shape["runtimes"] = {one["name"]: _state_of(one) for one in there}
         shape |= {"gpus": format_gpus(node)} if node.get("gpus") else {}
-        shape |= {"problems": [one["what"] for one in node["problems"]]} if node["problems"] else {}
-    return {"nodes": shapes}
+        shape |= {"trouble": troubles[node["name"]]} if node["name"] in troubles else {}
+    waits = format_to_do(len(now["needs"]), now["review"]["changes"], now["review"]["verified"])
+    return {"nodes": shapes, "waits_for_user": waits or "nothing"}
 
 
 def _state_of(runtime: Json) -> str:
@@ -419,7 +422,7 @@ TOOLS: tuple[McpTool, ...] = (
         "Nodes of the PanCode fleet: which are online, their slots, runtimes and running work.",
         _describe_fleet,
         "GET /v1/fleet",
-        output={"nodes": {"type": "array", "items": {"type": "object"}}},
+        output={"nodes": {"type": "array", "items": {"type": "object"}}, "waits_for_user": _TEXT},
     ),
     McpTool(
         "agents",

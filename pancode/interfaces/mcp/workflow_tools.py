@@ -106,10 +106,15 @@ def _lane_add(call: McpToolCall) -> Any:
     return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
 
 
+def read_now(call: McpToolCall) -> Any:
+    """Return what a user sees first: what needs them, what to review, nodes in trouble, what has ended."""
+    return call.client.get("/v1/now")
+
+
 def list_needs(call: McpToolCall) -> Any:
     """Return what `pancode status` shows first, without the runs that need nobody. What an approval by flags
     covers is left out: it is for the user."""
-    now, needs = call.client.get("/v1/now"), list[Json]()
+    now, needs = read_now(call), list[Json]()
     for need in now["needs"]:
         item = need["item"] or {}
         kept = ("kind", "run", "node", "title", "words", *(() if item.get("yes") else ("approves",)), "since")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pancode.interfaces.client.client import ANSWER_S, LAND_S, path_of
 from pancode.interfaces.tui.page import Json, Page, PagePlace, PageRow
-from pancode.interfaces.tui.views import ApiAsk
+from pancode.interfaces.tui.views import ApiAsk, ask_issue
 from pancode.kernel.formatting import clip_columns, count_noun, escape_line, escape_text, format_usd
 
 IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id", "issue": "issue"}
@@ -235,7 +235,7 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
     ("verify", "run"): ActKind(_brief, _post("verify", _VERIFIES, "the gates of {run} run elsewhere")),
     ("drop", "run"): ActKind(_brief, _post("land/drop", _DROPS, "{run} is dropped")),
     ("tell", "run"): ActKind(_brief, _post("tell", "", "message sent to {run}"), "Message for the agent of"),
-    ("begin", "issue"): ActKind(lambda name: ApiAsk(path_of("issues", name)), _begin),
+    ("begin", "issue"): ActKind(ask_issue, _begin),
     ("drain", "node"): ActKind(lambda node: ApiAsk(path_of("nodes", node)), _drain),
     ("stop", "workflow"): ActKind(_workflow, _stop_workflow),
     ("continue", "workflow"): ActKind(_workflow, _resume_workflow),

@@ -29,7 +29,7 @@ from pancode.interfaces.tui.acts import (
 )
 from pancode.interfaces.tui.application import SteadyApp, SteadyPage
 from pancode.interfaces.tui.bars import Bar, PromptLine
-from pancode.interfaces.tui.canvas import Canvas, LogView
+from pancode.interfaces.tui.canvas import ERROR, Canvas, LogView
 from pancode.interfaces.tui.dialogs import Confirm, Palette, Words
 from pancode.interfaces.tui.keys import KEYS, label_of
 from pancode.interfaces.tui.log_reader import LogReader
@@ -362,12 +362,12 @@ class Console(SteadyPage):
             self._beside_asks = asks
             self._want()
         refused = self._known.refused
-        told = (
-            preview.draw_lines(row, self._known.answers, moment)
-            if refused is None
-            else trouble_lines(refused)
+        if refused is not None:
+            return self._canvas.tell_beside(trouble_lines(refused))
+        answers = self._known.answers
+        return self._canvas.tell_beside(
+            preview.draw_lines(row, answers, moment), preview.find_prose(row, answers)
         )
-        return self._canvas.tell_beside(told)
 
     def _draw_frame(self) -> None:
         """Draw the lines around the page."""
@@ -410,7 +410,8 @@ class Console(SteadyPage):
         key = _BY_PRESS.get(event.key) if isinstance(event, Key) else None
         name, _, argument = key.action.partition("(") if key is not None else ("", "", "")
         kinds = self._kinds_for(name, (argument.strip("')"),))
-        if key is not None and kinds and not self._subject.kinds & kinds:
+        searches = self._log_view is not None and name == "act" and argument == "'deny')"  # `n` of a log
+        if key is not None and kinds and not searches and not self._subject.kinds & kinds:
             words = " and ".join(sorted(kinds))
             self.note(f"{label_of(key)} acts on {words}: nothing like it is marked")
 
@@ -442,6 +443,15 @@ class Console(SteadyPage):
             self._canvas.table.action_cursor_down()
             self._draw()
 
+    def action_compare(self) -> None:
+        """Show the two marked runs side by side."""
+        marked = [row for row in self._canvas.table.entries if row.key in self._canvas.table.marked]
+        runs = [str(row.shape["run"]) for row in marked if row.shape.get("run")]
+        if len(runs) == 2:
+            self.go(PagePlace("compare", " ".join(runs)))
+        else:
+            self.note("= compares two runs: mark them with Space")
+
     def action_view(self, name: str) -> None:
         self.go(PagePlace(name, self._subject.name("run")))
 
@@ -452,7 +462,10 @@ class Console(SteadyPage):
             return
         match key:
             case "e":
-                self.note("" if log.go_to_error() else "no error below")
+                self.note("" if log.go_to(ERROR) else "no error below")
+            case "n" | "N":
+                self.note(log.go_to_word(forward=key == "n"))
+                self.visits[-1].word = ""
             case "f":
                 self._canvas.pane.scroll_end(animate=False)
             case "z":

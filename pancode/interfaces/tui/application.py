@@ -19,7 +19,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from pancode.interfaces.client.caller import terminal_is_gone
-from pancode.interfaces.tui.bars import CSS
+from pancode.interfaces.tui import bars, prose
 from pancode.interfaces.tui.plain_signs import AsciiFilter, needs_ascii
 from pancode.interfaces.tui.themes import OWN, THEMES
 from pancode.kernel.errors import ExitCode, PancodeError
@@ -85,7 +85,7 @@ class SteadyPage(Screen[int]):
 class SteadyApp(App[int]):
     """A terminal application. `first`: the lowest page, with which it ends; `crash`: what has ended it."""
 
-    CSS = CSS
+    CSS = bars.CSS + prose.CSS
     ENABLE_COMMAND_PALETTE = False
     SIGNALS: ClassVar[dict[signal.Signals, int]] = {
         signal.SIGINT: 128 + signal.SIGINT,

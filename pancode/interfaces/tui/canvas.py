@@ -17,6 +17,7 @@ from textual.widgets import DataTable, RichLog
 from pancode.interfaces.tui.bars import Bar, render_block, render_text
 from pancode.interfaces.tui.log_reader import MOST, LogReader
 from pancode.interfaces.tui.page import Cell, Line, Page, PageRow, filter_rows, laid_out, make_line
+from pancode.interfaces.tui.prose import ProseText
 
 ERROR = re.compile(r"\b(error|failed|failure|fatal|panic|exception|traceback|\w+error)\b", re.IGNORECASE)
 """What a line says that a reader of a log looks for."""
@@ -118,13 +119,14 @@ class Canvas(Vertical):
     DEFAULT_CSS = """
     Canvas { height: 1fr; }
     Canvas #list { width: 1fr; }
-    Canvas #beside { height: 1fr; border-left: solid ansi_blue; padding: 0 1; }
+    Canvas #aside { height: 1fr; border-left: solid ansi_blue; padding: 0 1; overflow: hidden; }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.above, self.table, self.pane = Bar("above"), RowTable(), TextPane()
-        self.beside, self._aside = Bar("beside"), 0
+        self.beside, self.prose, self._aside = Bar("beside"), ProseText(), 0
+        self._told = ""
 
     def compose(self) -> ComposeResult:
         yield self.above
@@ -132,7 +134,9 @@ class Canvas(Vertical):
             with Vertical(id="list"):
                 yield self.table
                 yield self.pane
-            yield self.beside
+            with Vertical(id="aside") as self._place:
+                yield self.beside
+                yield self.prose
 
     @property
     def row(self) -> PageRow | None:
@@ -152,10 +156,13 @@ class Canvas(Vertical):
         else:
             self._text([make_line(page.empty, "dim")] if page.head else page.lines, wraps)
 
-    def tell_beside(self, lines: Sequence[Line]) -> None:
-        """What stands beside the table; nothing else is drawn anew."""
-        self.beside.styles.width = self._aside
+    def tell_beside(self, lines: Sequence[Line], prose: str = "") -> None:
+        """What stands beside the table: lines, and Markdown below them; nothing else is drawn anew."""
+        self._place.styles.width, self._place.display = self._aside, bool(self._aside and (lines or prose))
         self.beside.tell(lines if self._aside else ())
+        if self._aside and prose != self._told:
+            self._told = prose
+            self.prose.update(prose)
 
     def words(self, lines: Sequence[Line], wraps: bool = True) -> None:
         """A text, and nothing above or beside it."""
@@ -181,7 +188,8 @@ class LogView:
     def __init__(self, reader: LogReader, canvas: Canvas) -> None:
         self._reader, self._canvas = reader, canvas
         self._lines: list[Line] = []
-        self._laid = ("", 0, True)
+        self._laid, self._word = ("", 0, True), ""
+        """`_word`: of the last filter, which `n` and `N` look for."""
         self.wraps = True
 
     @property
@@ -192,12 +200,13 @@ class LogView:
     def close(self) -> None:
         self._reader.stop()
 
-    def draw(self, word: str) -> None:
+    def draw(self, word: str, *, may_follow: bool = True) -> None:
         """Draw what has come since the last time; all of it where the filter or the width has changed."""
+        self._word = word or self._word
         came, laid = self._reader.take(), (word, self._canvas.app.size.width, self.wraps)
         self._lines += came
         del self._lines[:-MOST]
-        follows = self._canvas.pane.is_vertical_scroll_end
+        follows = may_follow and self._canvas.pane.is_vertical_scroll_end
         if laid != self._laid:
             self._laid = laid
             top = self._canvas.pane.scroll_offset.y
@@ -208,11 +217,26 @@ class LogView:
         elif came:
             self._canvas.pane.add(self._fitting(came), follows)
 
-    def go_to_error(self) -> bool:
-        """Go to the next line with an error below the top of the screen; return whether there is one."""
+    def go_to_word(self, *, forward: bool) -> str:
+        """Go to the next line with the word of the last filter, or to the one before; return what to note."""
+        if not self._word:
+            return "no word yet: / looks for one"
+        if self._laid[0]:  # the whole log, from its beginning: the filter shows only the lines that match
+            self._canvas.pane.scroll_to(y=0, animate=False, immediate=True)
+            self.draw("", may_follow=False)
+        found = self.go_to(re.compile(re.escape(self._word), re.IGNORECASE), forward=forward)
+        return (
+            f"{self._word}: n next, N before"
+            if found
+            else f"no {self._word} {'below' if forward else 'above'}"
+        )
+
+    def go_to(self, wanted: re.Pattern[str], *, forward: bool = True) -> bool:
+        """Go to the next matching line below the top of the screen, or above it; return whether it exists."""
         pane = self._canvas.pane
-        below = range(pane.scroll_offset.y + 1, len(pane.lines))
-        at = next((row for row in below if ERROR.search(pane.lines[row].text)), None)
+        top = pane.scroll_offset.y
+        rows = range(top + 1, len(pane.lines)) if forward else range(min(top, len(pane.lines)) - 1, -1, -1)
+        at = next((row for row in rows if wanted.search(pane.lines[row].text)), None)
         if at is not None:
             pane.scroll_to(y=at, animate=False, immediate=True)
         return at is not None

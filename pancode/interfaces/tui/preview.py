@@ -1,4 +1,4 @@
-"""Decides what stands beside a list: the marked run, question, session or issue in short."""
+"""Decides what stands beside a list: the marked run, question, session or issue, and its Markdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.interfaces.tui.page import (
 from pancode.interfaces.tui.pages.runs import draw_headline, draw_results, format_used
 from pancode.interfaces.tui.pages.texts import strip_escapes
 from pancode.interfaces.tui.pages.workflows import draw_question
-from pancode.interfaces.tui.views import ApiAsk, Asks
+from pancode.interfaces.tui.views import ApiAsk, Asks, ask_issue
 from pancode.kernel.formatting import clip_columns, cost_of, escape_line, style_of
 from pancode.sessions.conversation.lines import LogStory
 
@@ -30,20 +30,45 @@ def count_columns(page: Page, width: int) -> int:
 
 
 def list_asks(row: PageRow | None) -> Asks:
-    """What it takes of a run; it is read when the list is, and never oftener. A list knows the others."""
-    if row is None or row.kind not in _KINDS - {"item"} or not row.shape.get("run"):
+    """What it takes of a run; it is read when the list is, and never oftener. The text of an issue is asked
+    for once. A list knows the others."""
+    if row is None or row.kind not in _KINDS - {"item"}:
+        return {}
+    if row.kind == "issue":
+        return {_text_of(row): ask_issue(row.shape["issue"])}
+    if not row.shape.get("run"):
         return {}
     tails = {} if row.shape.get("outcome") else {"tails": ApiAsk("/v1/tails", {"bytes": _TAIL_BYTES})}
     return {"beside": ApiAsk(path_of("runs", row.shape["run"])), **tails}
 
 
+def _text_of(row: PageRow) -> str:
+    """The name of the answer that has the text of this issue."""
+    return f"issue {row.shape['issue']}"
+
+
+def find_prose(row: PageRow, answers: Json) -> str:
+    """The Markdown below its lines: what an agent asks or said last, or the text of an issue."""
+    run = answers.get("beside")
+    answer = run["answer"] or "" if run is not None and run["run"] == row.shape.get("run") else ""
+    match row.kind:
+        case "item":
+            return str(row.shape["words"]) if row.shape["kind"] == "question" else ""
+        case "session":
+            return str(answer or row.shape["last_words"])
+        case "issue":
+            return str(answers.get(_text_of(row), {}).get("text", ""))
+    return str(answer)
+
+
 def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
-    """The whole of it; the place beside the list cuts what has no room."""
+    """All of it but its Markdown; the place beside the list cuts what has no room."""
     one = row.shape
     told: list[Line] = []
     match row.kind:
         case "item":
-            return draw_question(one, moment)
+            is_prose = one["kind"] == "question"
+            return [*draw_question(one, moment, with_words=not is_prose), *([()] if is_prose else [])]
         case "session":
             told += [
                 ((one["session"], "bold"), ("  ", ""), (escape_line(one["state"]), style_of(one["state"])))
@@ -53,8 +78,7 @@ def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
             ]
             cost = cost_of({"usage": one["usage"], "outcome": one["interactive_runs"][-1]["outcome"]})
             told += [make_fact_line("cost", cost), make_fact_line("since", moment.ago(one["changed_at"])), ()]
-            told += [make_line(one["asks"]["words"], "yellow")] if one["asks"] else []
-            return [*told, *map(make_line, one["last_words"].splitlines())]
+            return [*told, *([make_line(one["asks"]["words"], "yellow")] if one["asks"] else [])]
         case "issue" | "work":
             state = one.get("run_state") or one["state"] or "waiting"
             told += [((one["issue"], "bold"), (f"  {escape_line(state)}", "")), make_line(one["title"])]
@@ -77,6 +101,7 @@ def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
         make_fact_line("cost", f"{cost_of(run)}, {format_used(run)} tokens"),
     ]
     told += draw_results(run)
+    told += [()] if run["answer"] else []
     tail = answers.get("tails", {}).get("tails", {}).get(run["run"], "")
     return [*told, *([(), make_line("LOG", "bold"), *_last_lines(run["runtime"], tail)] if tail else [])]
 

@@ -55,6 +55,11 @@ def _run(about: str) -> Asks:
     return {"run": ApiAsk(path_of("runs", about)), **_why(about)}
 
 
+def ask_issue(name: str) -> ApiAsk:
+    """Return the question for an issue with its text, which its tracker answers."""
+    return ApiAsk(path_of("issues", name), once=True)
+
+
 def _why(about: str) -> Asks:
     return {"why": ApiAsk(path_of("runs", about, "why"))}
 
@@ -85,6 +90,12 @@ VIEWS: Mapping[str, PageView] = {
     "models": PageView(nodes.draw_models, _with(models=ApiAsk("/v1/models")), "models with tier and context"),
     "run": PageView(runs.draw_run, _run),
     "why": PageView(runs.draw_why, _why),
+    "compare": PageView(
+        runs.draw_compared,
+        lambda about: {
+            name: _run(run)["run"] for name, run in zip(("one", "other"), about.split(), strict=True)
+        },
+    ),
     "log": PageView(lambda answers, about, moment: Page(shape={"run": about}), _with()),
     "diff": PageView(
         texts.draw_diff,

@@ -6,13 +6,15 @@ from pancode.budget.answers import CostRow
 from pancode.interfaces.cli.parameters import Face, find_user
 from pancode.interfaces.cli.terminal import escape_line, format_usd, short_time
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import count_noun, format_outcome
+from pancode.kernel.formatting import count_noun, first_few, format_outcome
 from pancode.kernel.names import LAST
 from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape
 from pancode.runs.answers import BriefLine
 
 Costs = tuple[tuple[str, list[CostRow]], ...]
 """A title, and its rows."""
+_NAMED = 3
+"""How many stopped runs are named."""
 
 
 def show_brief(face: Face, since: str, markdown: bool) -> None:
@@ -43,7 +45,7 @@ def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
     now = f"now {answer['running']} running, {answer['queued']} queued"
     lines = _format_head(f"Since {short_time(answer['since'])}", markdown, 1)
     lines.append(f"{ends or 'nothing ran'}; {now}")
-    sections = {"Waits for you": answer["waits"], "Landed": answer["landed"], "Ran": answer["ran"]}
+    sections = {"Waits for you": answer["waits"], "Landed": answer["landed"], "Ran": join_stopped(answer)}
     for title, found in {**sections, "Not started": answer["held"]}.items():
         head = _format_head(title, markdown) if found else []
         lines += [*head, *(_format_line(one, markdown) for one in found)]
@@ -55,6 +57,19 @@ def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def join_stopped(answer: BriefShape) -> list[BriefLine]:
+    """Return the ended runs that no other section shows; those that were stopped share one line."""
+    shown = {line["run"] for line in (*answer["waits"], *answer["landed"])}
+    rest = [line for line in answer["ran"] if line["run"] not in shown]
+    stopped = [line for line in rest if line.get("outcome") == "interrupted"]
+    if len(stopped) < 2:
+        return rest
+    names = first_few([line["run"] or "" for line in stopped], _NAMED)
+    joint = f"{count_noun(len(stopped), 'run')} stopped: {names}"
+    line: BriefLine = {"run": None, "what": joint, "task": "", "command": "pancode runs --state stopped"}
+    return [*(one for one in rest if one not in stopped), line]
+
+
 def _format_head(title: str, markdown: bool, level: int = 2) -> list[str]:
     if markdown:
         return ["", f"{'#' * level} {title}", ""] if level > 1 else [f"# {title}", ""]
@@ -62,11 +77,12 @@ def _format_head(title: str, markdown: bool, level: int = 2) -> list[str]:
 
 
 def _format_line(one: BriefLine, markdown: bool) -> str:
-    about = " ".join(escape_line(text) for text in (one["run"] or "", one["what"]) if text)
-    task = f": {escape_line(one['task'])}" if one["task"] else ""
+    name = " ".join(escape_line(text) for text in (one["run"] or "", one["task"]) if text)
+    what = escape_line(one["what"])
     if markdown:
-        return f"- {_escape_markdown(about + task)} (`{escape_line(one['command'])}`)"
-    return f"  {about}{task}\n      {escape_line(one['command'])}"
+        about = f"{name}: {what}" if name else what
+        return f"- {_escape_markdown(about)} (`{escape_line(one['command'])}`)"
+    return "\n      ".join([f"  {name or what}", *([what] if name else []), escape_line(one["command"])])
 
 
 def _escape_markdown(text: str) -> str:

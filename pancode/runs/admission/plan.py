@@ -409,6 +409,7 @@ class Plan:
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             cache_key=self.own.cache_key,
             ports=self.own.ports,
+            copied=self.own.copied if self.workspace == "git" else "",
             allowed_files=self.allowed_files,
             notes=self.prompt.notes,
             skills=tuple(one.model_dump(mode="json") for one in self.skills),

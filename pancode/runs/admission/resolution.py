@@ -18,6 +18,7 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, model_for, r
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount
 from pancode.kernel.errors import PancodeError
+from pancode.kernel.formatting import format_usd
 from pancode.runs.admission import request_rules
 from pancode.runs.admission.model_choice import (
     is_worker_named,
@@ -277,11 +278,13 @@ def _make_timeline(
         yield TimelineEntry("skills", agent, LEFT_OUT, (words,))
     if catalogue.defaults.project_says and request.retry_of is None:
         yield TimelineEntry("settings", "project", "applied", (catalogue.defaults.project_says,))
+    if catalogue.project.copied and request.workspace != "none":
+        yield TimelineEntry("copies", "ignored files", "given", (", ".join(catalogue.project.copies),))
     if prompt.left_out:
         yield TimelineEntry("prompt", "fitted", "left out", prompt.left_out)
     expected = None if expect is None else expect(agent, runtime.name, model, request.task)
     if expected is not None and expected.words:
-        yield TimelineEntry("estimate", f"${due.usd:f}", "expected", (expected.words,))
+        yield TimelineEntry("estimate", f"{format_usd(due.usd)}", "expected", (expected.words,))
 
 
 def _find_tier(

@@ -10,6 +10,7 @@ from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.facets import ModelChoice
+from pancode.kernel.formatting import format_usd
 from pancode.kernel.records import Attempt, GpuHold, Lease, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import waits as people
@@ -35,7 +36,7 @@ class Admitted(Signal):
                 code="budget",
             )
         made = replace(made, fresh=True)
-        return made.tell("gate", "budget", "held", f"${made.run.estimate_usd:.2f}")
+        return made.tell("gate", "budget", "held", f"{format_usd(made.run.estimate_usd)}")
 
 
 @dataclass(frozen=True, slots=True)

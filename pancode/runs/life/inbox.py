@@ -15,7 +15,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.facets import Approvals, LandingTerms, Messages, SessionTurn
-from pancode.kernel.formatting import count_noun, format_title
+from pancode.kernel.formatting import count_noun, format_title, format_usd
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.life.conversation import is_blocked, is_cut_by_cap, must_be_free
@@ -127,7 +127,7 @@ def words_of(run: Run) -> str:
     """Return the reason why the run waits for a user, as text for the inbox."""
     model = f" with {run.asked_model}" if run.asked_model else ""
     words = f"{run.created_by} requests to start {run.agent} on {run.runtime}{model}, estimate "
-    words += f"${run.estimate_usd:.2f}"
+    words += f"{format_usd(run.estimate_usd)}"
     against = "; ".join(Approvals.of(run).objections)
     return f"{words}; against it: {against}" if against else words
 
@@ -363,9 +363,10 @@ def _format_cap(run: Run) -> str:
     found = run.result.get("usage")
     usage = found if isinstance(found, dict) else {}
     used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
+    more = Decimal(SessionTurn.of(run).more_usd)
     return (
-        f"the interactive run has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it continue with "
-        f"${Decimal(SessionTurn.of(run).more_usd):.2f} more? It works on: {run.task}"
+        f"the interactive run has used {format_usd(used)} of {format_usd(cap)}, and its turn was cut; "
+        f"may it continue with {format_usd(more)} more? It works on: {run.task}"
     )
 
 

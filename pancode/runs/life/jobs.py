@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,8 @@ from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
 from node_agent.wire.job import AgentSpec, BoardEntry, Gate, Job, Limits, Resumed, TurnTerms, Workspace
 from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.policy import Rules, compile_policy
-from node_agent.wire.signing import Envelope, Signature
+from node_agent.wire.sealing import SEALED_FOR, open_files, seal_files
+from node_agent.wire.signing import Envelope, PublicKey, Signature, SigningKey
 from node_agent.wire.skill import TOOLS, JobSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import (
@@ -66,12 +68,11 @@ def job_for(
     tools: Mapping[str, FleetTool] = NO_TOOLS,
     ahead: bool = False,
     gpus: tuple[str, ...] | None = None,
+    copied: str = "",
 ) -> Job:
-    """Return the job of the run's current attempt for one node; `times` = (wall clock now, start-by).
-
-    `tools`: the fleet's tools by name; the run gets those that its terms name. `ahead`: the node may keep the
-    job until a slot is free. `gpus`: the GPUs as written in the job.
-    """
+    """Return the job of the run's current attempt for one node; `times` = (wall clock now, start-by);
+    `tools`: the fleet's tools by name, of which the run gets those that its terms name; `ahead`: the node may
+    keep the job until a slot is free; `gpus`, `copied`: as written in the job."""
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
     policy = compile_policy(
@@ -114,9 +115,24 @@ def job_for(
         turns=_make_turn_terms(run),
         fleet_tools=_make_fleet_terms(run, tools),
         ahead=ahead,
+        copied=copied,
         gpus=gpus,
         trace=run.trace,
     )
+
+
+def seal_copied(run: Run, keys: Iterable[SigningKey], node_key: str | None, lease: int) -> str:
+    """Return the run's copied files, sealed for the node's key and the attempt; empty: there are none.
+
+    `keys`: the coordinator's present and former keys. ValueError if the files were sealed for none of them.
+    """
+    kept, subject = Provision.of(run).copied, str(AttemptId(run=run.id, attempt=run.attempt, lease=lease))
+    if not kept or node_key is None:
+        return ""
+    for key in keys:
+        with suppress(ValueError):
+            return seal_files(open_files(kept, key, SEALED_FOR), PublicKey.parse(node_key), subject)
+    raise ValueError("its copied files were sealed for an earlier key of the coordinator; retry it")
 
 
 def snapshot_of(run: Run, attempt: int) -> str | None:
@@ -205,7 +221,8 @@ def rules_of(data: dict[str, object]) -> Rules:
 def size_of(run: Run) -> int:
     """Return the most bytes that the run's signed job can have, for any node, attempt and lease."""
     longest = FleetTime(epoch=MOST, ms=MOST)
-    job = job_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
+    where, times = (f"f-{24 * 'x'}", 10 * "f", MOST), (MOST, longest)
+    job = job_for(replace(run, attempt=LAST_ATTEMPT), *where, times, copied=Provision.of(run).copied)
     envelope = Envelope(
         payloadType=Job.payload_type(),
         payload=base64.b64encode(job.canonical()).decode(),

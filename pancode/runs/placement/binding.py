@@ -31,7 +31,7 @@ from pancode.runs.life.binding import Bound, Due, Waits
 from pancode.runs.life.case import RunCase, holds_slot, place_in_line
 from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Unbindable
-from pancode.runs.life.jobs import identity_of, job_for, lease_of, may_push, workspace_of
+from pancode.runs.life.jobs import identity_of, job_for, lease_of, may_push, seal_copied, workspace_of
 from pancode.runs.life.retries import without_session
 from pancode.runs.placement import breaker_service
 from pancode.runs.placement.candidates import closes_gpus, gpus_seen
@@ -392,7 +392,9 @@ def _make_job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job
         due = hook.act(tx, due) if hook.concerns(due) else due
     times = _choose_job_time(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
-    return job_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
+    copied = seal_copied(due, (core.key, *core.former.values()), node.public_key, number)
+    tools, ahead = core.fleet_tools, bool(placed.busy)
+    return job_for(due, core.fleet, node.tag, number, times, tools, ahead, gpus, copied)
 
 
 TIMES_AHEAD = 5

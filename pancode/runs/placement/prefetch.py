@@ -8,6 +8,7 @@ from functools import partial
 
 from node_agent.wire.control import TakeBack
 from pancode.budget import books
+from pancode.kernel.formatting import format_usd
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Lease, Run, WaitReason, Workflow
@@ -97,7 +98,8 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
     for budget_scope, has in budget_scopes:
         more = books.Amount(books.subtract_amount(usd, has))
         if why := books.explain_refusal(budget_scope.balance, budget_scope.ceilings, more):
-            return usd, f"{budget_scope.balance.scope} has no room for its whole limit of ${usd:.2f}: {why}"
+            scope = budget_scope.balance.scope
+            return usd, f"{scope} has no room for its whole limit of {format_usd(usd)}: {why}"
     return usd, ""
 
 

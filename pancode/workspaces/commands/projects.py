@@ -24,6 +24,7 @@ from pancode.interfaces.cli.parameters import (
 )
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_facts, format_rows
 from pancode.interfaces.client.caller import folder_here
+from pancode.interfaces.client.client import home_here
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import format_bytes
@@ -139,6 +140,43 @@ def read_mappings(file: str) -> list[dict[str, Any]]:
         why = str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}"
         fix = 'write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]'
         raise UsageError(what, why=why, fix=fix, code="bad_mapping") from exc
+
+
+@verb("project copy", "", "~/src/shop --yes")
+def copy(
+    path: Annotated[str, Argument(help="A directory in the project's repository.")] = ".",
+    *,
+    yes: Annotated[bool, option("Agree to the list without asking.", "--yes")] = False,
+    face: Json,
+) -> None:
+    """Show the ignored files that each run of a repository gets as copies (`copy:` in its pancode.yaml), and
+    agree to the list.
+
+    You agree once to exactly this list; the files may change. Each run gets the files of your checkout as
+    they are at the dispatch, sealed for its node.
+    """
+    from pancode.config.copied_files import agree, is_agreed, read_copied
+    from pancode.config.user_environment import FileSurroundings
+
+    face.acts_here("project copy")
+    home = home_here(os.environ)
+    around = FileSurroundings(home, os.environ)
+    top = around.project_of(make_absolute(path))
+    patterns = around.loaded(top).settings.copied if top is not None else ()
+    if top is None or not patterns:
+        what = f"{top or path} requests no copies"
+        raise UsageError(what, fix="add to its pancode.yaml: copy: [.env.local]", code="no_copy")
+    rows = [{"file": name, "bytes": len(data)} for name, data in read_copied(Path(top), patterns).items()]
+    if not is_agreed(home, Path(top), patterns):
+        for row in rows:
+            face.note(f"{escape_line(str(row['file']))}: {row['bytes']} bytes")
+        names = escape_line(", ".join(patterns))
+        if not yes and not face.confirm(f"Give each run of {top} copies of {names}?", "--yes"):
+            fix = f"pancode project copy {top}"
+            raise UsageError("nothing was done: you declined", fix=fix, code="not_agreed")
+        agree(home, Path(top), patterns)
+    shown = format_rows(rows, {"FILE": "file", "BYTES": lambda row: str(row["bytes"])})
+    face.show({"project": top, "agreed": list(patterns), "files": rows}, lambda: shown)
 
 
 @verb("project ls", "")

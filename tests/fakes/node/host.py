@@ -93,6 +93,7 @@ class MemoryHost:
     mirrored: set[str] = field(default_factory=set)
     """Attempts whose snapshot is on this machine."""
     boards: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    copied: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """The board that was laid for an attempt."""
     words: dict[str, dict[str, str]] = field(default_factory=dict)
     """What a user has said to it while it works, by attempt and number."""

@@ -153,6 +153,9 @@ class MemoryWorkspaces:
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
         self._host.words.setdefault(str(identity), {})[name] = text
 
+    def lay_copied(self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]) -> None:
+        self._host.copied[str(identity)] = dict(files)
+
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         self._host.boards[str(identity)] = dict(files)
 

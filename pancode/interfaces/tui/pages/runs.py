@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pancode.interfaces.tui.page import (
     Json,
     Line,
@@ -56,6 +58,8 @@ def draw_run(answers: Json, about: str, moment: PageMoment) -> Page:
     """Everything about one run: where it is, what it cost, its gates, its story, its receipt."""
     shape = answers["run"]
     lines = [*draw_headline(shape), *_facts(shape, moment), *draw_results(shape)]
+    if shape["answer"]:
+        lines += [(), make_line("ANSWER", "bold"), *map(make_line, shape["answer"].splitlines()[:200])]
     lines += [(), make_line("STORY", "bold"), *draw_timeline(answers["why"], moment)]
     return Page(lines=tuple(lines), shape=shape)
 
@@ -74,7 +78,8 @@ def draw_headline(shape: Json) -> list[Line]:
 
 
 def _facts(shape: Json, moment: PageMoment) -> list[Line]:
-    usage = shape["usage"]
+    usage, task = shape["usage"], shape["task"]
+    plans = [*filter(_PLAN.fullmatch, shape["files_changed"]), *_CARRIES_OUT.findall(task)]
     where = f"{shape['agent']} ({shape['runtime']}) on {shape['node'] or 'no node yet'}"
     known = "not known yet" if cost_of(shape) == "-" else f"{cost_of(shape)} ({usage['cost_source']})"
     known += f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
@@ -93,11 +98,16 @@ def _facts(shape: Json, moment: PageMoment) -> list[Line]:
         ("continues", ", ".join(shape["chain"])),
         ("answered", shape["answered"]),
         ("next", ", ".join(shape["continued_by"])),
+        ("plan", ", ".join(plans[:1])),
         ("commit", shape["commit"]),
         ("landed", shape["landed"] or (shape["landing"] or {}).get("status")),
         ("receipt", f"{shape['receipt']}  (v verifies it)" if shape["receipt"] else ""),
     ]
     return [make_fact_line(name, value) for name, value in pairs if value]
+
+
+_PLAN = re.compile(r"docs/[\w.-]+-plan\.md")
+_CARRIES_OUT = re.compile(rf"Carry out the plan in ({_PLAN.pattern})\. ")
 
 
 def _context(shape: Json) -> str:
@@ -106,19 +116,13 @@ def _context(shape: Json) -> str:
 
 
 def draw_results(shape: Json) -> list[Line]:
-    """What came of it: gates, findings, files, and its answer."""
+    """What came of it: gates, findings and files."""
     lines: list[Line] = [
         make_fact_line("gates", f"{one['name']}: {gate_state(one)}", "" if one["passed"] else "red")
         for one in shape["gates"]
     ]
     lines += [make_fact_line("finding", one, "yellow") for one in shape["findings"]]
     lines += [make_fact_line("file", name) for name in shape["files_changed"][:50]]
-    if shape["answer"]:
-        lines += [
-            (),
-            make_line("ANSWER", "bold"),
-            *(make_line(one) for one in shape["answer"].splitlines()[:200]),
-        ]
     return lines
 
 
@@ -133,6 +137,32 @@ def draw_timeline(why: Json, moment: PageMoment) -> list[Line]:
         for one in why["decisions"]
     ]
     return [*lines, make_line(f"now: {why['now']}", "bold")]
+
+
+def draw_compared(answers: Json, about: str, moment: PageMoment) -> Page:
+    """Two runs side by side: facts, gates, and the files that each has changed."""
+    pair = (answers["one"], answers["other"])
+    gates = [{one["name"]: gate_state(one) for one in run["gates"]} for run in pair]
+    files = [set(run["files_changed"]) for run in pair]
+    facts = {
+        "task": [format_title(run["task"]) for run in pair],
+        "state": [format_result(run) for run in pair],
+        "agent": [f"{run['agent']} ({run['runtime']})" for run in pair],
+        "model": [run["model"] or "" for run in pair],
+        "node": [run["node"] or "" for run in pair],
+        "took": [moment.between(run["started_at"], run["finished_at"]) for run in pair],
+        "cost": [cost_of(run) for run in pair],
+        "tokens": [format_used(run) for run in pair],
+        **{f"gate {name}": [one.get(name, "") for one in gates] for name in {**gates[0], **gates[1]}},
+        **{
+            name: ["changed" if name in some else "" for some in files]
+            for name in sorted(files[0] | files[1])
+        },
+        "answer": [format_title(run["answer"] or "") for run in pair],
+    }
+    rows = tuple(PageRow(name, "fact", (name, *cells)) for name, cells in facts.items())
+    names = [run["run"] for run in pair]
+    return Page((), ("FACT", *names), rows, (), names[1], "")
 
 
 def draw_why(answers: Json, about: str, moment: PageMoment) -> Page:

@@ -177,16 +177,16 @@ def draw_item(answers: Json, about: str, moment: PageMoment) -> Page:
     return Page(lines=tuple(draw_question(found, moment)), shape=found)
 
 
-def draw_question(item: Json, moment: PageMoment) -> list[Line]:
-    """What is asked, and all that an approval covers."""
+def draw_question(item: Json, moment: PageMoment, *, with_words: bool = True) -> list[Line]:
+    """What is asked, and all that an approval covers. `with_words`: the question itself, too."""
     plan = item["plan"] or {}
     facts = {"kind": item["kind"], "since": moment.at(item["since"]), "run": item["run"]}
     return [
         *(make_fact_line(name, words) for name, words in facts.items()),
         (),
-        *map(make_line, escape_text(item["words"]).split("\n")),
-        *([(), make_line("THE TASK", "bold")] if plan else []),
-        *map(make_line, escape_text(str(plan.get("task", ""))).split("\n")),
+        *(map(make_line, [*escape_text(item["words"]).split("\n"), ""]) if with_words else ()),
+        *([make_line("THE TASK", "bold")] if plan else []),
+        *(map(make_line, [*escape_text(str(plan["task"])).split("\n"), ""]) if plan else ()),
         *(make_fact_line(f"{number}", one) for number, one in enumerate(item["choices"], start=1)),
         make_fact_line("command", item["command"]),
     ]

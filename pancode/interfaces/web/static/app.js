@@ -6,10 +6,9 @@ import { post, session, trade } from "./lib/api.js";
 import * as feed from "./lib/feed.js";
 import * as keys from "./lib/keys.js";
 import { go, html, isInboxEvent, link, useLive, useRoute, useSilence, useSummary } from "./lib/live.js";
-import { Glyph, heard, Over, Page, Slots, tell, Trouble, Unheard } from "./lib/parts.js";
+import { Glyph, heard, later, Over, Page, Slots, tell, Trouble, Unheard } from "./lib/parts.js";
 import { Palette } from "./lib/palette.js";
 import { span } from "./lib/words.js";
-import { Audit, Money } from "./pages/books.js";
 import { Chat } from "./pages/chat.js";
 import { Dispatch } from "./pages/dispatch.js";
 import { Agents, Machines } from "./pages/fleet.js";
@@ -20,8 +19,10 @@ import { Now } from "./pages/now.js";
 import { Projects } from "./pages/projects.js";
 import { Run } from "./pages/run.js";
 import { Runs } from "./pages/runs.js";
-import { Settings } from "./pages/settings.js";
 import { Workflows } from "./pages/workflows.js";
+
+const pages = (file, name) => later(() => import(`./pages/${file}.js`).then((module) => module[name]));
+const [Audit, Money, Settings] = [pages("books", "Audit"), pages("books", "Money"), pages("settings", "Settings")];
 
 export const PAGES = { now: Now, runs: Runs, inbox: Inbox, chat: Chat, dispatch: Dispatch, workflows: Workflows, projects: Projects, issues: Issues, new: Make, machines: Machines, money: Money, agents: Agents, audit: Audit, settings: Settings, more: More };
 /** The tree's words in an address: the older addresses stay. */
@@ -36,7 +37,7 @@ function App() {
   useEffect(() => keys.begin(() => setHelp((open) => !open), () => find(Boolean(session.token))), []);
   const where = useRoute();
   const name = OTHER[where.parts[0]] || where.parts[0] || "now";
-  useEffect(() => { document.querySelector("#main")?.focus(); }, [location.hash.split("?")[0]]);
+  useReturn();
   useEffect(() => {
     const failed = ({ reason }) => { if (reason instanceof Error && reason.name !== "AbortError") tell(reason); };
     addEventListener("unhandledrejection", failed);
@@ -49,6 +50,32 @@ function App() {
     ${Shown ? html`<${Shown} key=${name} parts=${where.parts} query=${where.query} find=${() => find(true)} />` : html`<${Page} title=${`There is no page ${name}`}><p><a href="#/now">Now</a></p><//>`}
     ${help && html`<${Help} end=${() => setHelp(false)} />`}<${Over} />
     ${finds && html`<${Palette} end=${() => find(false)} acts=${[...Object.entries(KINDS).map(([kind, one]) => [one.title, one.glyph, () => go(["new", kind])]), ["Keys", "more", () => setHelp(true)], ["Log out", "back", logOut]]} />`}`;
+}
+
+/** By page, the address to which the user went from it. */
+const went = new Map(), pageOf = (hash) => hash.split("?")[0];
+let here = location.hash;
+
+/** The focus after a change of the address: on the page, or on the row from which the user left it and now comes back. */
+function useReturn() {
+  const { hash } = location;
+  useEffect(() => {
+    const from = here, page = pageOf(hash), isFree = () => [document.body, null, document.querySelector("#main")].includes(document.activeElement);
+    here = hash;
+    if (from !== hash && pageOf(from) === page) return undefined;
+    const back = went.get(page) === from;
+    went.set(pageOf(from), hash);
+    document.querySelector("#main")?.focus();
+    const settle = () => {
+      const row = back && [...document.querySelectorAll("#main a")].find((one) => one.getAttribute("href") === from);
+      if (isFree()) (row || document.querySelector("#main"))?.focus();
+      return row;
+    };
+    const watch = new MutationObserver(() => { if (settle()) watch.disconnect(); });
+    if (!settle()) watch.observe(document.querySelector("#app"), { childList: true, subtree: true });
+    const timer = setTimeout(() => watch.disconnect(), 3000);
+    return () => { clearTimeout(timer); watch.disconnect(); };
+  }, [hash]);
 }
 
 function Top({ name, help, find }) {

@@ -12,7 +12,7 @@ from pancode.agents.default_worker import NO_NODE
 from pancode.agents.runtimes import foreign_provider
 from pancode.budget import books
 from pancode.budget.books import is_period
-from pancode.kernel.formatting import count_noun, first_few
+from pancode.kernel.formatting import count_noun, first_few, format_usd
 from pancode.runs.admission.plan import GateVerdict, Plan, make_pass, make_refusal, make_warning
 from pancode.runs.answers import WOULD_WAIT
 from pancode.runs.placement.candidates import Candidate
@@ -43,8 +43,8 @@ def judge_budget(plan: Plan, view: AdmissionView) -> GateVerdict:
         if not books.is_within_ceilings(scope.balance, scope.ceilings, due):
             words = books.explain_refusal(scope.balance, scope.ceilings, due)
             return make_refusal(BUDGET, words, _room_for(scope, due), lifts="budget")
-    words = f"estimated ${due.usd:.2f}, {_format_room(view)}"
-    if view.unknown:
+    words = f"estimated {format_usd(due.usd)}, {_format_room(view)}"
+    if view.unknown and view.session is None:  # the runs of a session would repeat it
         more = len(view.unknown) - MOST_NAMED
         names = ", ".join(view.unknown[:MOST_NAMED]) + (
             f" and {count_noun(more, 'other')}" if more > 0 else ""
@@ -59,7 +59,7 @@ def used_up(scope: ScopeView) -> GateVerdict:
     balance, ceiling = scope.balance, scope.ceilings.usd
     words = (
         f"Dispatch blocked: the budget is used up for {balance.scope.replace(':', ' ')} "
-        f"({books.in_words(balance)}, ceiling: ${ceiling:.2f})"
+        f"({books.in_words(balance)}, ceiling: {format_usd(ceiling)})"
     )
     return make_refusal(BUDGET, words, _room_for(scope, books.Amount(MORE_USD)))
 
@@ -103,7 +103,8 @@ def _free(scope: ScopeView) -> dict[str, str]:
     """Return the free amount of the scope in each currency that has a ceiling, as text."""
     balance, ceilings, free = scope.balance, scope.ceilings, {}
     if ceilings.usd is not None:
-        free["usd"] = f"${ceilings.usd - balance.spent_usd - balance.reserved_usd:.2f} of ${ceilings.usd:.2f}"
+        usd = ceilings.usd - balance.spent_usd - balance.reserved_usd
+        free["usd"] = f"{format_usd(usd)} of {format_usd(ceilings.usd)}"
     if ceilings.tokens is not None:
         left = ceilings.tokens - balance.tokens - balance.reserved_tokens
         free["tokens"] = f"{left:,} of {ceilings.tokens:,} tokens"

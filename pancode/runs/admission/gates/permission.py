@@ -228,7 +228,7 @@ def _judge_approval(plan: Plan, view: AdmissionView) -> GateVerdict | None:
     return make_refusal(
         AGENT,
         f"Dispatch blocked: agent {agent.name} requires approval of each dispatch (runtime {runtime}{model}, "
-        f"estimate {format_usd(f'{plan.due.usd:f}')})",
+        f"estimate {format_usd(plan.due.usd)})",
         f"add --yes, or answer on a terminal{ASK if plan.request.takes_ask else ''}",
         NEEDS_YES,
         "dispatch",

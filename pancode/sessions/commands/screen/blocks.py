@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
@@ -14,7 +12,8 @@ from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
 from pancode.interfaces.tui.page import PageMoment
-from pancode.kernel.formatting import diff_style, reveal_invisible
+from pancode.interfaces.tui.prose import ProseText
+from pancode.kernel.formatting import diff_style
 from pancode.sessions.commands.screen import transcript
 from pancode.sessions.commands.screen.look import QUIET, draw_glyph
 
@@ -28,30 +27,12 @@ TalkView > .-marked { border-left: thick ansi_cyan; }
 UserBar { border-left: thick ansi_blue; padding: 0 1; }
 UserBar Static { width: 1fr; text-style: bold; }
 UserBar .when { width: auto; text-style: dim; padding: 0 0 0 2; }
-AnswerText { padding: 0 0 0 2; max-width: 102; background: ansi_default; color: ansi_default; }
-AnswerText MarkdownBlock { background: ansi_default; color: ansi_default; }
-AnswerText MarkdownBlock > .code_inline { background: ansi_default; color: ansi_cyan; }
-AnswerText MarkdownFence { border-left: solid ansi_bright_black; padding: 0 0 0 1; margin: 0 0 1 0; }
-AnswerText MarkdownHeader { content-align: left middle; text-style: bold; margin: 0 0 1 0; }
-AnswerText MarkdownFence > Label { padding: 0; }
+AnswerText { padding: 0 0 0 2; max-width: 102; }
 TalkView > AnswerText { margin: 0; }
 TalkView > Static { padding: 0 1 0 2; }
 TalkView > .panel { border-left: solid ansi_bright_black; padding: 0 1; }
 #earlier { text-style: dim; padding: 0 2; display: none; }
 """
-
-
-def plain_markdown() -> MarkdownIt:
-    """Return a parser that hides nothing: tags and images stay text, invisible characters are visible."""
-    parser = MarkdownIt("gfm-like", {"html": False}).disable("image")
-    parser.core.ruler.push("plain", _make_plain)
-    return parser
-
-
-def _make_plain(state: StateCore) -> None:
-    for token in state.tokens:
-        for child in token.children or ():
-            child.content = reveal_invisible(child.content)
 
 
 class UserBar(Horizontal):
@@ -71,11 +52,11 @@ class UserBar(Horizontal):
         yield Static(when, classes="when", markup=False)
 
 
-class AnswerText(Markdown):
-    """An answer that may grow. The address of a link is shown and never opened."""
+class AnswerText(ProseText):
+    """An answer that may grow."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text, parser_factory=plain_markdown, open_links=False)
+        super().__init__(text)
         self._told = len(text)
         self._stream: MarkdownStream | None = None
 

@@ -22,7 +22,7 @@ from node_agent.attempt.left_for_others import (
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import BoardEntry, Gate, Workspace
-from node_agent.workspace.folders import AttemptFolders, is_left_out, lay_board, take_board
+from node_agent.workspace.folders import AttemptFolders, is_left_out, lay_board, lay_copied, take_board
 from tests.fakes.node.host import Script
 from tests.unit.node_agent.attempt.test_procedure import NAME, run
 
@@ -160,3 +160,22 @@ def test_the_attempt_ends_blocked_before_its_gates_and_the_receipt_asks(kind: st
     assert claims.question is not None and claims.question.question == "Which port?"
     assert claims.reason == "it asks: Which port?" and claims.gates == ()
     assert (claims.commit is not None) == (kind == "git"), "what it did so far is kept"
+
+
+def test_copies_of_ignored_files_are_written_before_the_agent_starts() -> None:
+    stage = run(Script(), copied="sealed")
+    assert stage.host.copied == {NAME: {".env.local": b"sealed"}}
+
+
+def test_copies_follow_no_link_and_are_left_out_of_the_result(tmp_path: Path) -> None:
+    found = places(tmp_path / "a")
+    for _ in range(2):
+        lay_copied(found, {".env.local": b"KEY=1\n", "config/site.key": b"\0"})
+    assert (found.tree / "config" / "site.key").read_bytes() == b"\0"
+    assert is_left_out(found, b".env.local") and is_left_out(found, b"config/site.key")
+    assert not is_left_out(found, b"config/other.key")
+    other = places(tmp_path / "b")
+    (other.tree / "config").symlink_to(tmp_path)
+    with pytest.raises(NotADirectoryError):
+        lay_copied(other, {"config/site.key": b"x"})
+    assert not (tmp_path / "site.key").exists()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from node_agent.vault.redact import Redactor, is_secret_name, redact_text, secret_values
+from node_agent.vault.redact import Redactor, is_secret_name, redact_text, secret_values, secrets_in
 
 SECRETS = {
     "A": "abcabcababd",
@@ -168,3 +168,14 @@ def test_the_end_of_a_piece_is_looked_at_once_however_much_is_found_in_it() -> N
     redactor = Counting({"S": "a-secret-of-17-by", "KEY": "\n".join(["k" * 64] * 26)})
     assert redactor.feed(b"a-secret-of-17-by" * 1_000 + b"\n") == b"[secret S]" * 1_000 + b"\n"
     assert redactor.looks == 1
+
+
+def test_values_of_copied_files() -> None:
+    env = b"# local\nexport API_KEY='short-key'\nDEBUG=true\nNODE_ENV=development\nURL=x-0123456789abcdef\n"
+    code = b'{\n  "token": "tok-1234",\n  "n": 1\n}\n'
+    found = secrets_in({".env.local": env, "a.json": code, "b.p12": b"\xff\xfe\x00"})
+    assert found[".env.local API_KEY"] == "short-key" and found[".env.local URL"] == "x-0123456789abcdef"
+    assert found["a.json token"] == "tok-1234" and "b.p12" not in found
+    assert not {".env.local DEBUG", ".env.local NODE_ENV", "a.json n"} & set(found)
+    told = redact_text("it is tok-1234, in development", found)
+    assert told == "it is [secret a.json token], in development"

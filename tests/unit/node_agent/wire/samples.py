@@ -431,6 +431,7 @@ def samples() -> dict[str, Signed]:
         "job": job().model_copy(update={"endpoint": "ollama"}),
         "ahead_job": job().model_copy(update={"ahead": True}),
         "ports_job": job().model_copy(update={"ports": 2}),
+        "copied_job": job().model_copy(update={"copied": "c2VhbGVk"}),
         "receipt": receipt(),
         "take_back": Control(
             fleet=FLEET, node=TAG, seq=9, at=AT, body=TakeBack(identity=WHO, reason="a slot is free on b")

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from pancode.config.agents.definitions import shipped_text
 from pancode.config.load import ConfigPlaces, load
-from pancode.config.schema import PROJECT_KEYS, Settings
+from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS, Settings
 from pancode.config.variables import PER_DISPATCH, VARIABLES
 from pancode.kernel.documents import parse_document
 
@@ -17,7 +17,8 @@ TEXT = shipped_text("reference.yaml")
 
 def paths(part: type[BaseModel], above: str = "") -> set[str]:
     found: set[str] = set()
-    for name, field in part.model_fields.items():
+    for field_name, field in part.model_fields.items():
+        name = field.alias or field_name
         inner = field.annotation
         nested = isinstance(inner, type) and issubclass(inner, BaseModel)
         found |= paths(inner, f"{above}{name}.") if nested else {f"{above}{name}"}  # type: ignore[arg-type]
@@ -43,7 +44,7 @@ def test_what_a_repository_may_set_is_marked() -> None:
     document = parse_document(TEXT, "reference.yaml")
     lines = TEXT.splitlines()
     marked = {path for path, line in document.lines.items() if "# repository" in lines[line - 1]}
-    assert marked == set(PROJECT_KEYS) - {"setup", "cache", "verify", "reports", "env", "secrets", "ports"}
+    assert marked == set(PROJECT_KEYS) - set(OWN_OF_PROJECT)
 
 
 def test_variables_that_count_for_one_command_exist() -> None:

@@ -80,7 +80,8 @@ def test_top_has_the_column_and_the_page_of_the_machine_the_line(world: World) -
 
 
 def test_a_model_is_told_of_them(world: World) -> None:
-    answer, _, _ = called(FakeApi({"GET /v1/fleet": world.http.get("/v1/fleet").json()}), "fleet_status")
+    answers = {f"GET {path}": world.http.get(path).json() for path in ("/v1/fleet", "/v1/now")}
+    answer, _, _ = called(FakeApi(answers), "fleet_status")
     assert answer["nodes"][0]["gpus"] == "2x H100 80G, 78G free, 1 held, 1 UNKNOWN"
 
 

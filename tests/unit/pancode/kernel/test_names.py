@@ -67,6 +67,16 @@ def test_no_such_run(text: str) -> None:
     assert caught.value.exit_code is ExitCode.NOT_FOUND
 
 
+@pytest.mark.parametrize("text", ["r-7f3kq2", "7f3kq2"])
+def test_a_mistyped_run_is_told_the_nearest_and_another_the_newest(text: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        pick_run(text, ["r-aaaaaa", "r-7f3k2q"])
+    assert caught.value.details["near"] == "r-7f3k2q"
+    with pytest.raises(NotFoundError) as caught:
+        pick_run("r-zzzzzz", ["r-aaaaaa", "r-7f3k2q"])
+    assert caught.value.why == "no id begins with it; the newest run is r-aaaaaa"
+
+
 def test_last_of_nothing() -> None:
     with pytest.raises(NotFoundError, match="there are no runs yet"):
         pick_run("last", ())

@@ -131,13 +131,18 @@ def test_without_the_setting_it_has_the_command_only(world: AskingWorld, rules: 
     assert told["link"] == page and world.links() == [] and "pancode answer" in told["body"]
 
 
-def test_a_landing_and_what_was_answered_already_get_no_such_link(world: AskingWorld) -> None:
+def test_a_landing_gets_no_such_link_and_what_was_answered_already_is_not_sent(world: AskingWorld) -> None:
     held(world)
     world.outgoing.run_pass(here=True)
     assert all("/answer#" not in str(one["link"]) for one in world.phone.came) and world.links() == []
-    count = len(world.phone.came)
+    assert any("waits for you: landing" in str(one["title"]) for one in world.phone.came)
+    world.phone.came.clear()
     run = blocked(world)
     world.http.post(f"/v1/runs/{run}/deny", {"by": "ana"})
     world.outgoing.run_pass(here=True)
-    (late,) = world.phone.came[count:]
-    assert late["link"] == f"{DESK}#/runs/{run}" and world.links() == []
+    assert not world.phone.came and world.links() == []
+    (late,) = [row for row in world.context.rows(Delivery) if row.body.get("waits") == run]
+    assert late.status == "not sent: it was answered before"
+    blocked(world)
+    world.outgoing.run_pass(here=True)
+    assert len(world.phone.came) == 1, "the next one is sent"

@@ -111,4 +111,4 @@ def test_records_choose_the_model_and_the_estimate_and_say_so(tmp_path: Path) ->
     ).run
     (record,) = [d.detail for d in coordinator.rows(Decision, run=large.id) if d.kind == "records"]
     assert record == "builder with haiku at tasks of kind change: unknown: 0 runs so far, 3 needed"
-    assert told["estimate"][0] == "$0.3000" and told["estimate"][1].startswith("3 runs of builder")
+    assert told["estimate"][0] == "$0.30" and told["estimate"][1].startswith("3 runs of builder")

@@ -59,7 +59,7 @@ function heard(talk, event) {
       now(talk).n += 1;
       break;
     }
-    case "noted": case "compacted": if (words(event.text)) note(talk, event.type, words(event.text)); break;
+    case "noted": case "compacted": if (words(event.text)) note(talk, event.asks ? "asks" : event.type, words(event.text)); break;
     case "retrying": note(talk, "retrying", `Its model failed, it asks again: ${words(event.why)}`, "warn"); break;
     case "turn_end": {
       const turn = now(talk), why = words(event.why);

@@ -28,7 +28,7 @@ function AsOf({ read, silent }) {
 }
 
 export function Trouble({ problem }) {
-  return html`<div class="panel tinted bad pad" role="alert"><strong>${problem.message}</strong> ${problem.why}${problem.fix && html` → <code>${problem.fix}</code>`}</div>`;
+  return html`<div class="panel tinted bad pad" role="alert"><strong>${problem.message}</strong> ${problem.why}${problem.fix && html` → <code>${problem.fix}</code>`}${problem.code === "run_not_found" && problem.details?.near && html` <a href=${link(["runs", problem.details.near])}>Open ${problem.details.near}</a>`}</div>`;
 }
 
 /** The id, shown next to the title of a thing. */

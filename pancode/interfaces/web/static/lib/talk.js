@@ -23,7 +23,7 @@ export function useTalk(first) {
         const was = here.shape.asks;
         here.shape = data;
         if (was && data.asks?.call === was.call && data.asks?.words === was.words) data.asks.how = was.how;
-        else if (was) add(talk, { kind: "asked", words: was.words, how: was.how });
+        else if (was && !talk.turns.at(-1)?.parts.some((part) => part.of === "asks")) add(talk, { kind: "asked", words: was.words, how: was.how });
       } else if (event === "end") stream.over = true;
       else if (event === "problem") here.problem = data;
       soon();

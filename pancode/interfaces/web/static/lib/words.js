@@ -54,8 +54,8 @@ export const tokens = (usage) => (usage ? usage.input_tokens + usage.output_toke
 const LOOKS = {
   "ok done": "done to_land no_change passed online PASS ok on ready succeeded", "ok landed": "landed",
   "live running": "running preparing verifying delivering placed works starts",
-  "wait waiting": "waiting pending queued new waits_for_a_slot", "wait chat": "waits_for_you waiting_for_you rests", "wait yes": "drained paused", "warn unverified": "unverified", "wait unverified": "review", "wait stopped": "skipped removed superseded interrupted stopped off ended",
-  "warn yes": "permission", "warn running": "stopping draining", "warn asks": "blocked question asks asks_you conflict", "warn money": "budget",
+  "wait waiting": "waiting pending queued new waits_for_a_slot", "wait chat": "waits_for_you waiting_for_you rests", "wait yes": "drained paused", "warn unverified": "unverified", "wait unverified": "review", "wait stopped": "answered skipped removed superseded interrupted stopped off ended",
+  "warn yes": "permission", "warn running": "stopping draining", "warn asks": "question asks asks_you conflict", "warn money": "budget",
   "bad error": "error turn_lost", "bad failed": "verify_failed gate_failed failed refused",
   "ghost unknown": "unknown suspect unreachable",
 };
@@ -64,7 +64,7 @@ const looks = Object.entries(LOOKS).map(([pair, words]) => [...pair.split(" "), 
 /** [tone, glyph] of a word; `of`: the tone, where the place knows better. */
 export const look = (word, of) => looks.find(([tone, , words]) => words.includes(word) && (!of || of === tone)) || looks.find(([tone]) => tone === (of || "bad"));
 /** Outcomes whose status has another name in every interface. */
-export const STATUSES = { verify_failed: "gate_failed", interrupted: "stopped" };
+export const STATUSES = { verify_failed: "gate_failed", interrupted: "stopped", blocked: "asks_you" };
 /** A name as words. */
 export const plain = (word) => String(STATUSES[word] || word).replaceAll("_", " ");
 

@@ -166,7 +166,7 @@ function Part({ part, me }) {
     case "text": return html`<${Prose} text=${part.text} />`;
     case "call": return html`<${Call} part=${part} />`;
     case "asked": return html`<p class="small quiet"><${Glyph} name="done" tone="ok" /> ${part.how || "answered"}: ${part.words.split("\n")[0]}</p>`;
-    default: return html`<p class=${`small ${part.tone ? `${part.tone} tone` : "quiet"}`}>${part.text}</p>`;
+    default: return part.of !== "asks" && html`<p class=${`small ${part.tone ? `${part.tone} tone` : "quiet"}`}>${part.text}</p>`;
   }
 }
 

@@ -39,7 +39,7 @@ export function Inbox({ query }) {
     l: ["land or approve it", act((one) => approve(one))], x: ["deny it", act((one) => deny(one, close))], s: ["send it back with words", act(sendBack)], a: ["answer it", act(answer)],
   }));
   const list = (name, some) => some.length ? html`<${Panel} title=${name} count=${some.length} tone=${some === needs ? "warn" : ""}><ul>${some.map((one) => html`<${Row} key=${one.id} word=${one.word} of=${one.tone} marked=${one === entry || undefined}
-    href=${hrefOf(one, query)} title=${one.title} why=${whyItem(one)} facts=${html`<span>${one.run}</span>${one.since && html`<span class="push"><${Ago} at=${one.since} /></span>`}`}>${one.kind !== "review" && html`<p class="small cut">${one.words}</p>`}<//>`)}</ul><//>` : "";
+    href=${hrefOf(one, query)} title=${one.title} why=${whyItem(one)} facts=${html`<span>${one.run}</span>${one.since && html`<span class="push"><${Ago} at=${one.since} /></span>`}`}>${one.kind !== "review" && html`<p class="small cut">${one.kind === "question" ? one.words.replace(/[*`#|]/g, "") : one.words}</p>`}<//>`)}</ul><//>` : "";
   return html`<${Page} title="Inbox and review" lives=${[summary, queue]}>${!ready ? html`<p class="quiet">reading …</p>` : html`
     ${query.view === "review" && html`<p class="small"><a href="#/inbox">${needs.length ? `Also what needs you: ${needs.length}` : "The whole inbox"}</a></p>`}
     ${!all.length ? html`<div class="panel"><${Empty} title="Nothing waits for you" /></div>` : html`<div class=${`split ${query.item ? "open" : ""}`}><nav class="stack" aria-label="what waits" ref=${box}>${list("Waits for you", first)}${list("To review", changes)}</nav>

@@ -3,13 +3,12 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { at, get } from "../lib/api.js";
 import { left, html, link, useLive, useNow, useSummary } from "../lib/live.js";
-import { Act, Ago, Badge, Bar, Cost, Empty, Glyph, Page, Panel, Row, Unknown, Unpriced, Warning } from "../lib/parts.js";
+import { Act, Ago, Badge, Bar, Cost, Empty, Glyph, Page, Panel, Prose, Row, Unknown, Unpriced, Warning } from "../lib/parts.js";
 import { lastSaid } from "../lib/steps.js";
-import { called, counted, many, reasonOf, span, stateOf, STATUSES, title, tokens, took, unheard, usd } from "../lib/words.js";
+import { called, counted, many, reasonOf, span, stateOf, title, tokens, took, unheard, usd } from "../lib/words.js";
 import { Decide, entryOf, hrefOf, Notes, Troubles, whyItem } from "./inbox.js";
 
 const MOST_NEEDS = 3, MOST = 40, USED_MS = 15000;
-const OUTCOMES = Object.fromEntries(Object.entries(STATUSES).map(([outcome, status]) => [status, outcome]));
 
 export function Now() {
   const used = useRef(0);
@@ -40,7 +39,7 @@ const Fold = ({ words, children }) => html`<details><summary class="small pad"><
 /** A question with its choices, an approval with what it approves, a broken thing with the command that helps. */
 function Need({ entry }) {
   return html`<${Row} kind=${entry.choices.join("").length > 20 ? "need" : ""} word=${entry.word} of=${entry.tone} href=${hrefOf(entry)} title=${entry.title} why=${whyItem(entry)} keys=${entry.item && html`<${Decide} entry=${entry} />`}
-    facts=${html`<span>${entry.node}</span><span class="desk">${entry.run}</span>${entry.since && html`<${Ago} at=${entry.since} />`}${!entry.run && html`<code>${entry.command}</code>`}`}><p class="small words task" tabindex="0">${entry.words}</p>
+    facts=${html`<span>${entry.node}</span><span class="desk">${entry.run}</span>${entry.since && html`<${Ago} at=${entry.since} />`}${!entry.run && html`<code>${entry.command}</code>`}`}>${entry.kind === "question" ? html`<${Prose} text=${entry.words} kind="small task" />` : html`<p class="small words task" tabindex="0">${entry.words}</p>`}
     ${entry.approves && entry.approves !== entry.words && html`<p class="small words task well" tabindex="0">${entry.approves}</p>`}<//>`;
 }
 
@@ -98,13 +97,13 @@ function useTails(some) {
 /** How many runs ended, by state; the newest are folded. */
 function Ended({ ended }) {
   if (!ended.count && !ended.states.landed) return "";
-  return html`<${Panel} title=${html`Ended since ${left ? "you left, " : ""}<${Ago} at=${ended.since} />`}><p class="facts pad">${Object.entries(ended.states).map(([state, count]) => html`<a href=${state === "landed" ? undefined : link(["runs"], { outcome: OUTCOMES[state] || state, since: ended.since })}><${Badge} word=${state} /> ${count}</a>`)}</p>
+  return html`<${Panel} title=${html`Ended since ${left ? "you left, " : ""}<${Ago} at=${ended.since} />`}><p class="facts pad">${Object.entries(ended.states).map(([state, count]) => html`<a href=${state === "landed" ? undefined : link(["runs"], { outcome: state, since: ended.since })}><${Badge} word=${state} /> ${count}</a>`)}</p>
     ${ended.runs.length ? html`<${Fold} words="the newest of them">${ended.runs.map((run) => html`<${Row} key=${run.run} word=${stateOf(run)} href=${link(["runs", run.run])} title=${title(run)} why=${`run:${run.run}`} facts=${html`<${Cost} run=${run} /><${Ago} at=${run.finished_at} />`} />`)}<//>` : ""}<//>`;
 }
 
 function Money({ money: { day, over, notes } }) {
   return html`<${Panel} title="Today's money">${!day ? html`<${Unknown} />` : html`<div class="pad stack"><div><p class="big num"><a href=${link(["money"])}>${usd(day.spent_usd)}</a></p><p class="small quiet">spent${day.ceiling_usd === null ? ", no ceiling" : ` of ${usd(day.ceiling_usd)}`}</p></div>
     ${day.ceiling_usd !== null && html`<${Bar} used=${+day.spent_usd} held=${+day.held_usd} most=${+day.ceiling_usd} />`}
-    <p class="facts num"><span>${usd(day.held_usd)} held</span>${day.remaining_usd !== null && html`<span>${usd(day.remaining_usd)} left</span>`}<span>${many(day.tokens)} tokens</span><span>${day.agent_minutes} min</span></p><${Unpriced} runs=${day.unknown_runs} />
+    <p class="facts num"><span>${usd(day.held_usd)} held</span>${day.remaining_usd !== null && html`<span>${usd(day.remaining_usd)} left</span>`}<span>${many(day.tokens)} tokens</span><span>${span(day.agent_minutes * 60000)}</span></p><${Unpriced} runs=${day.unknown_runs} />
     ${over.map((one) => html`<${Warning}>${one.scope}: ${usd(one.spent_usd)} of ${usd(one.ceiling_usd)}<//>`)}</div>`}<//><${Notes} notes=${notes} />`;
 }

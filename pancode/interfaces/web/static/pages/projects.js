@@ -54,11 +54,11 @@ async function remove(one, done) {
 }
 
 function OneWorkspace({ name }) {
-  const live = useLive(at("workspaces", name), undefined, moves), one = live.data;
+  const live = useLive(at("workspaces", name), undefined, moves), one = live.data, plan = `docs/${name}-plan.md`;
   const repair = at("workspaces", name, "repair");
   return html`<${Page} title=${`Workspace ${name}`} lives=${[live]} actions=${one && html`<${Keys} kind="main" one=${one} again=${() => go(["projects"])} />`}>${one && html`
     ${one.problems.map((problem) => html`<${Warning}>${problem.what}${problem.does && html`<p class="small">A repair: ${problem.does}</p>`}<//>`)}
-    <${Panel} title="What it is"><dl class="pairs pad">${fact("branch", one.branch)}${fact("repository", one.project)}${fact("node", one.node || "any")}${fact("works there", one.agent)}${fact("last on", one.at_node)}${fact("made", html`<${When} at=${one.created_at} /> by ${one.created_by}`)}${fact("plan", one.files.find((file) => file === `docs/${one.workspace}-plan.md`))}${fact("not landed", [...one.files, ...(one.dirty === null ? ["what is changed there now"] : [])].join(", "))}${fact("size there", one.size === null ? null : bytes(one.size))}</dl>
+    <${Panel} title="What it is"><dl class="pairs pad">${fact("branch", one.branch)}${fact("repository", one.project)}${fact("node", one.node || "any")}${fact("works there", one.agent)}${fact("last on", one.at_node)}${fact("made", html`<${When} at=${one.created_at} /> by ${one.created_by}`)}${fact("plan", one.last && one.files.includes(plan) ? html`<a href=${link(["runs", one.last, "diff"])}>${plan}</a>` : "")}${fact("not landed", [...one.files, ...(one.dirty === null ? ["what is changed there now"] : [])].join(", "))}${fact("size there", one.size === null ? null : bytes(one.size))}</dl>
       ${one.last && html`<p class="keys pad"><a class="btn" href=${link(["runs", one.last, "diff"])}>Look at the change</a></p>`}<//>
     <${Panel} title="Runs" count=${one.runs.length}>${!one.runs.length ? html`<${Empty} title="Nobody has worked here yet" />` : html`<ul>${[...one.runs].reverse().map((run) => html`<${Row} key=${run.run} word=${run.landed ? "landed" : run.outcome} href=${link(["runs", run.run])} title=${title(run)} why=${`run:${run.run}`} facts=${html`<span>${run.run}</span>`} keys=${run.talk && html`<a class="btn" href=${link(["chat", run.talk])}>Talk</a>`} />`)}</ul>`}<//>
     <details class="panel" open=${one.problems.length > 0}><summary class="pad small quiet">Repair: as its problems say, or where its repository and its node are now</summary><${Form} of="workspaces/{workspace}/repair" path=${repair} verb="Repair" first=${["repository", "node"]} done=${() => { tell(`${name} is repaired`); live.again(); }} /></details>`}<//>`;

@@ -11,7 +11,7 @@ import { formatTimeline } from "../lib/timeline.js";
 import { called, clock, counted, look, plain, reasonOf, stateOf, title, took, usd, when } from "../lib/words.js";
 import { Timeline } from "./runtimeline.js";
 
-const OUTCOMES = ["running", "pending", "done", "error", "verify_failed", "blocked", "timeout", "stalled", "budget_exceeded", "lost", "infra", "policy_violation", "interrupted"];
+const OUTCOMES = ["running", "pending", "done", "error", "gate_failed", "asks_you", "timeout", "stalled", "budget_exceeded", "lost", "infra", "policy_violation", "stopped"];
 const SINCE = [["", "at any time"], ["1h", "in the last hour"], ["1d", "in the last day"], ["7d", "in the last 7 days"]];
 /** Statuses of runs that wait for a node or for a message of the user. */
 const WAITS = ["waiting", "placed", "waiting_for_you"];

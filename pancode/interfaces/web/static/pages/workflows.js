@@ -101,7 +101,7 @@ function Lane({ flow, again }) {
   const keys = (one) => html`${["failed", "stopped"].includes(one.state) && one.run && html`<${Act} label="Retry" path=${at("runs", one.run, "retry")} done=${done} />`}
     ${!["done", "skipped"].includes(one.state) && key("Skip", at("lanes", id, "skip"), one.item, `Continue without item ${one.item}? A run of it is stopped.`)}`;
   return html`<${Panel} title=${`Lane ${lane.lane}`} act=${html`<span class="facts"><b>${plain(lane.state)}</b>${lane.paused_by === null ? html`<${Act} label="Pause" path=${at("lanes", id, "pause")} done=${done} />` : html`<${Act} label="Resume" kind="main" path=${at("lanes", id, "resume")} done=${done} />`}</span>`}>
-    ${lane.why && html`<${Warning}>${lane.why}<//>`}
+    ${lane.why && html`<div class="pad"><${Warning}>${lane.why}<//></div>`}
     ${!lane.items.length ? html`<${Empty} title="Nothing is in it yet">Items begin one after the other.<//>` : html`<ul>${lane.items.map((one) => html`<${Row} key=${one.item} word=${one.state} href=${one.run && link(["runs", one.run])} title=${`${one.item}: ${title(one)}`}
       why=${one.run ? `run:${one.run}` : `step:${one.item} is ${one.state}${one.reason ? `: ${one.reason}` : ""}`} facts=${html`<span>${one.run || "no run yet"}</span>${one.key && html`<span>${one.key}</span>`}<span>${one.reason || one.answer}</span>`} keys=${keys(one)} />`)}</ul>`}
     <details class="pad"><summary class="small quiet">Add an item</summary><${Form} of="lanes/{lane}/add" path=${at("lanes", lane.lane, "add")} verb="Add" first=${["task", "agent", "runtime", "key"]} done=${done} /></details><//>`;

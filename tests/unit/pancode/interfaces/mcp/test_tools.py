@@ -337,8 +337,11 @@ def test_the_fleet_leaves_out_what_is_missing() -> None:
         "problems": [],
     }
     told = {"nodes": [{"name": f"n{k}", **node} for k in range(3)]}
-    answer, _, _ = called(FakeApi({"GET /v1/fleet": told}), "fleet_status")
+    now = {**NOW, "nodes": [{"node": "n1", "state": "online", "words": "its disk is full", "command": ""}]}
+    answer, _, _ = called(FakeApi({"GET /v1/fleet": told, "GET /v1/now": now}), "fleet_status")
     assert answer["nodes"][0]["runtimes"] == {"shell": "ok", "claude": "not logged in"}
+    assert [node.get("trouble") for node in answer["nodes"]] == [None, "its disk is full", None]
+    assert answer["waits_for_user"] == "3 changes to review, 2 verified"
     assert len(str(answer["nodes"])) < 500 < 5_000 < len(str(told))
 
 

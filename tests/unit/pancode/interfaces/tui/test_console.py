@@ -254,6 +254,47 @@ def test_a_log_finds_errors_follows_wraps_and_is_saved(
     played(scene, play)
 
 
+def test_a_log_goes_to_the_next_and_the_last_line_with_the_word_of_a_filter(scene: Scene) -> None:
+    def top(app: Console) -> str:
+        return next(one for one in screen(app).split("\n")[2:] if one.strip())
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "write the tests")
+        await pilot.press("slash", *"tests", "enter", "l")
+        scene.log(scene.working, b"".join(b"line %d\n" % at for at in range(100)))
+        await shows(app, pilot, "line 99")
+        await pilot.press("g", "n")
+        await shows(app, pilot, "no word yet")
+        await pilot.press("slash", *"E 4", "enter")
+        await comes(app, pilot, lambda: "line 50" not in screen(app), "only the lines with the word")
+        await pilot.press("g", "n")
+        await comes(app, pilot, lambda: "line 4" in top(app) and "line 5" in screen(app), "the whole log")
+        await pilot.press("n", "n")
+        await comes(app, pilot, lambda: "line 41" in top(app), "the third line with the word")
+        await pilot.press("N")
+        await comes(app, pilot, lambda: "line 40" in top(app), "the one before")
+        await pilot.press("g", "N")
+        await shows(app, pilot, "no E 4 above")
+
+    played(scene, play)
+
+
+def test_two_marked_runs_are_compared(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "tidy the imports")
+        await pilot.press("equals_sign")
+        await shows(app, pilot, "compares two runs")
+        await pilot.press("slash", *"t", "enter", "G", "space", "k", "k", "space", "equals_sign")
+        told = await shows(app, pilot, "> compare")
+        await shows(app, pilot, "FACT")
+        told = screen(app)
+        assert all(words in told for words in ("agent", "tokens", "state", "cost")), told
+        await pilot.press("escape")
+        await shows(app, pilot, "RUN")
+
+    played(scene, play, "runs")
+
+
 def test_a_coordinator_that_goes_is_told_and_comes_back(scene: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "write the tests")

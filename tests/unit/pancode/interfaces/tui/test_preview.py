@@ -6,7 +6,10 @@ import pytest
 from rich.console import Console as Terminal
 from textual.pilot import Pilot
 
+from pancode.interfaces.tui import preview
 from pancode.interfaces.tui.app import Console
+from pancode.interfaces.tui.page import PageRow
+from pancode.interfaces.tui.preview import find_prose, list_asks
 from pancode.interfaces.tui.reader import Reader
 from pancode.interfaces.tui.views import ApiAsk
 from tests.unit.pancode.interfaces.tui.scene import Scene, comes, played, screen, shows
@@ -45,6 +48,34 @@ def test_a_question_is_beside_its_row_and_a_narrow_terminal_has_the_list_alone(s
 
     played(still, question, "inbox", WIDE)
     played(still, narrow, "inbox", (119, 40))
+
+
+def test_words_of_agents_are_drawn_and_a_command_is_not(
+    still: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "# The plan\n\n- *one* <b>step</b>\n- [two](http://x/)\n"
+    monkeypatch.setattr(preview, "find_prose", lambda row, answers: text)
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        told = await shows(app, pilot, "one <b>step</b>")
+        assert "# The plan" not in told and "The plan" in told and "http://x/" not in told.split("two")[0]
+
+    played(still, play, "runs", WIDE)
+
+
+def test_what_is_drawn_of_each_row() -> None:
+    run = {"run": "r-1", "answer": "*done*"}
+    question, call = {"kind": "question", "words": "*Which?*"}, {"kind": "call", "words": "rm *"}
+    issue = PageRow("S-1", "issue", (), {"issue": "S-1"})
+    assert find_prose(PageRow("r-1", "run", (), {"run": "r-1"}), {"beside": run}) == "*done*"
+    assert find_prose(PageRow("r-2", "run", (), {"run": "r-2"}), {"beside": run}) == ""
+    assert find_prose(PageRow("i", "item", (), question), {}) == "*Which?*"
+    assert find_prose(PageRow("i", "item", (), call), {}) == "", "a command is shown as it is"
+    session = PageRow("s", "session", (), {"run": "r-1", "last_words": "*so*"})
+    assert find_prose(session, {}) == "*so*" and find_prose(session, {"beside": run}) == "*done*"
+    (name,) = (asks := list_asks(issue))
+    assert asks[name] == ApiAsk("/v1/issues/S-1", once=True)
+    assert find_prose(issue, {}) == "" and find_prose(issue, {name: {"text": "# It"}}) == "# It"
 
 
 def test_nothing_of_it_is_read_oftener_than_the_list(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

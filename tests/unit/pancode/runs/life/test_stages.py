@@ -13,6 +13,7 @@ from pancode.interfaces.cli.follow import _stage
 from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState, WaitReason
 from pancode.runs.life.case import RunStage, stage_of
 from pancode.runs.life.conversation import NEXT
+from pancode.runs.lists import Filter
 from pancode.runs.views import status_of
 from tests.unit.pancode.kernel.fleets import resolved
 
@@ -60,7 +61,7 @@ def test_a_user_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], told:
         ({"outcome": Outcome.VERIFY_FAILED}, "gate_failed"),
         ({"outcome": Outcome.INTERRUPTED}, "stopped"),
         ({"outcome": Outcome.BLOCKED}, "asks_you"),
-        ({"outcome": Outcome.BLOCKED, "result": {NEXT: ["r-2"]}}, "blocked"),
+        ({"outcome": Outcome.BLOCKED, "result": {NEXT: ["r-2"]}}, "answered"),
         ({"outcome": Outcome.DONE}, "done"),
         ({"outcome": Outcome.DONE, "result": {"change": "no_change"}}, "no_change"),
         ({"outcome": Outcome.DONE, "result": {"change": "change", "commit": "c"}}, "to_land"),
@@ -87,3 +88,13 @@ def test_a_run_at_work_has_its_stage_unless_its_node_is_not_heard() -> None:
 def test_a_closed_lease_of_an_older_attempt_says_nothing() -> None:
     closed = replace(LEASE, state=LeaseState.CLOSED, closed=Closed.LOST, mark=Mark.SPAWNED)
     assert stage_of(replace(RUN, state=RunState.PENDING, attempt=2), closed) is RunStage.WAITING
+
+
+def test_a_list_is_filtered_by_the_words_that_it_shows() -> None:
+    words = {
+        "gate failed": "verify_failed",
+        "gate_failed": "verify_failed",
+        "asks_you": "blocked",
+        "done": "done",
+    }
+    assert {word: Filter.of({"outcome": word}, 0).outcome for word in words} == words
