@@ -6,12 +6,14 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from node_agent.wire.clock import Ids, SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
@@ -20,9 +22,11 @@ from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
-from pancode.app.features import FEATURES, PARTS
+from pancode.app.features import FEATURES, PARTS, Given
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.telemetry import tracing_of
+from pancode.backups.hooks import BackupPorts
+from pancode.backups.remote_copies import RemoteCopies
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
@@ -35,6 +39,7 @@ from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.direct.entrance import Rooms
 from pancode.fleet.direct.nodes import Direct
 from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
+from pancode.fleet.seat import SeatKeeper, refuse_fenced
 from pancode.fleet.ssh.bringup import BringUp, NodeDefaults
 from pancode.fleet.ssh.connection import SshTiming
 from pancode.fleet.ssh.forward_targets import End, TlsEnd
@@ -44,6 +49,7 @@ from pancode.fleet.ssh.links import TEND_S, Links, LinkSettings
 from pancode.fleet.ssh.login_session import LOGIN, LoginSession
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.machines import Machines
+from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.tunnel import TunnelTargets
 from pancode.fleet.systemd.user_unit import UserService
 from pancode.git.depot import Depot
@@ -200,6 +206,8 @@ class Coordinator:
         self.ledger: Ledger = ledger
         try:
             self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)
+            with ledger.transaction() as tx:
+                refuse_fenced(tx, str(home.root))
             self._own = own_key(ledger, home, self.settings.database, self.key, self._clock.wall_ms())
             self.key = self._own.key
             # after the key and ledger checks, so that their failure leaves no Valkey running
@@ -220,6 +228,7 @@ class Coordinator:
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
         self.core = self._make_core()
+        self._seat = self._make_seat()
         self._depot_socket = _socket_path(home.root, "depot.sock")
         self._server = depot_server(
             self._depot_socket, self.depot.depot, self.depot.streams, self.core, self._ids
@@ -251,7 +260,8 @@ class Coordinator:
         self._forges = forges_of(own, self._outgoing.secrets)
         read = partial(forge_settings, own)
         secret = self._outgoing.secrets.read
-        self._parts = tuple(make(core, self.around, read, secret, self._login.own) for make in PARTS)
+        given = Given(core, self.around, read, secret, self._login.own, self._backup_ports(own))
+        self._parts = tuple(make(given) for make in PARTS)
         return (
             self.code.queue,
             *(one for make in core.features.threads for one in make(core, self.around)),
@@ -260,6 +270,24 @@ class Coordinator:
             *tracing_of(root, self._environ, core),
             DailyRetention(core, self.kept_files),
         )
+
+    def _backup_ports(self, own: FileSurroundings) -> BackupPorts:
+        def place(node: str, stopping: threading.Event) -> RemoteCopies:
+            def begin(work: Callable[[Remote], Coroutine[Any, Any, P]]) -> Future[P]:
+                return self.fleet.begin(node, work)
+
+            return RemoteCopies(begin, self.fleet_id, self._seat, stopping)
+
+        return BackupPorts(
+            self.home.root,
+            lambda: own.loaded().settings.backup,
+            place,
+            lambda: self._seat.mine.number,
+            has_file=self.settings.database is None,
+        )
+
+    def fenced(self) -> bool:
+        return self._seat.fenced
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
         """Return the attempts that contain the caller; note the login session of one that is in none."""
@@ -298,7 +326,7 @@ class Coordinator:
     def closed(self) -> Sequence[TroubleShape]:
         found = self._direct.troubles
         closed: list[TroubleShape] = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
-        return [*closed, *self._outgoing.shown()]
+        return [*closed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
 
     def start(self) -> None:
         """Clean up after a coordinator that was killed, begin a new epoch, then admit nodes."""
@@ -386,6 +414,18 @@ class Coordinator:
         rules = self.settings.rules.scale(self.settings.time_factor)
         return Core(ports, self.key, self.fleet_id, rules, FEATURES)
 
+    def _make_seat(self) -> SeatKeeper:
+        core = self.core
+
+        def note(words: str) -> None:
+            log.error("this coordinator was replaced and ends: %s", words)
+            core.live.record_trust("error", "this coordinator was replaced after a restore", why=words)
+
+        def keys() -> dict[str, SigningKey]:
+            return {core.key.public.keyid: core.key, **core.former}
+
+        return SeatKeeper(core.ports.ledger, self.fleet_id, keys, core.wall_ms, note)
+
     def _make_fleet(self, user_home: Path, log: str) -> Machines:
         ends = TunnelTargets(redis=redis_end(self._access), depot=self._depot_socket)
         timing, backoff = _scale_timing(self.settings.time_factor)
@@ -401,6 +441,7 @@ class Coordinator:
             pass_of=self._direct.pass_of,
             tend_s=tend_s,
             session=self._login,
+            seat=self._seat,
         )
         defaults = NodeDefaults(
             self.settings.slots,

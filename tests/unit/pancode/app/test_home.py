@@ -69,11 +69,11 @@ def test_the_key_has_a_backup_when_its_owner_says_so(home: Path) -> None:
     key.parent.mkdir()
     key.write_text("x")
     key.chmod(0o600)
-    assert _checks(home)["key backup"]["level"] == "warning"
+    assert _checks(home)["backup"]["level"] == "warning"
     (home / "key/BACKED-UP").touch()
-    assert _checks(home)["key backup"]["ok"]
+    assert _checks(home)["backup"]["ok"]
     os.utime(key, (2**31, 2**31))
-    assert not _checks(home)["key backup"]["ok"]
+    assert not _checks(home)["backup"]["ok"]
 
 
 def test_one_holder_and_the_next_one_after_it(home: Path) -> None:

@@ -1,0 +1,141 @@
+"""`pancode admin backup`: sealed copies of the coordinator's home on nodes of the fleet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from node_agent.wire.clock import SystemIds
+from pancode.backups.answers import BACK_UP, BACKUPS, BackupsAnswer, CopyShape, OutcomeShape
+from pancode.interfaces.cli.parameters import Face, Json, completions, many, option, verb
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
+from pancode.interfaces.client.client import Client
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.formatting import count_noun, format_bytes
+
+WAIT_S = 0.5
+_TO = "A node that gets the copy; may be repeated (default: the setting backup.to)."
+_PASSPHRASE = (
+    "With the first copy: open copies with the passphrase in FILE (- asks for it), not with a new key."
+)
+
+
+@verb("admin backup", "--to gpubox", "", "--list", "--to gpubox --passphrase-file -")
+def backup(
+    *,
+    to: Annotated[list[str], many(_TO, "--to", "NODE", autocompletion=completions.nodes)],
+    lists: Annotated[bool, option("List the copies instead of making one.", "--list")] = False,
+    passphrase_file: Annotated[str | None, option(_PASSPHRASE, "FILE")] = None,
+    face: Json,
+) -> int:
+    """Make a sealed, verified copy of this fleet's ledger, keys, secrets and depots on nodes of the fleet.
+
+    The fleet continues to work meanwhile. A later copy sends only what has changed. The first copy creates a
+    recovery key and prints it once: without it (or the passphrase) no copy can be opened, so store it outside
+    this machine. `pancode admin restore` restores the fleet from a copy.
+
+    The settings backup.to, backup.nightly and backup.after_landing make copies automatically.
+    """
+    client = face.client(works=not lists)
+    state = client.get(BACKUPS)
+    if lists:
+        if to or passphrase_file is not None:
+            raise UsageError("--list excludes --to and --passphrase-file", fix="pancode admin backup --list")
+        face.show(state, lambda: _format_copies(state))
+        return ExitCode.DONE
+    body: dict[str, Any] = {"to": to}
+    printed = ""
+    if state["key"] is None:
+        body["key"], printed = _make_key(face, passphrase_file)
+    elif passphrase_file is not None:
+        what = f"the fleet already has a {'recovery key' if state['key'] == 'key' else 'passphrase'}"
+        raise UsageError(what, fix="omit --passphrase-file", code="recovery_key_exists")
+    begun = face.post(BACK_UP, body)
+    if printed:
+        _show_key(face, printed)
+    outcomes = _await_outcomes(client, begun["number"], len(begun["to"]))
+    state = client.get(BACKUPS)
+    answer = {"recovery_key": printed or None, "copies": outcomes}
+    status = ExitCode.DONE if all(one["ok"] for one in outcomes) else ExitCode.UNAVAILABLE
+    return face.end(status, answer, lambda: "".join(_format_outcome(one, state) for one in outcomes))
+
+
+def _make_key(face: Face, passphrase_file: str | None) -> tuple[dict[str, object], str]:
+    """Return the public part of a new recovery key for the coordinator, and the key as text for the user; the
+    text is empty for a passphrase, which the user knows."""
+    # The cryptography library is imported only when needed.
+    from pancode.backups.sealing import SALT, RecoveryKey, check_passphrase
+
+    if passphrase_file is None:
+        key = RecoveryKey(bytes.fromhex(SystemIds().token(32)))
+        return key.recipient().model_dump(), key.text()
+    text = check_passphrase(read_passphrase(face, passphrase_file, twice=True))
+    salt = bytes.fromhex(SystemIds().token(SALT))
+    return RecoveryKey.of_passphrase(text, salt).recipient(salt).model_dump(), ""
+
+
+def read_passphrase(face: Face, file: str, *, twice: bool) -> str:
+    """Return the passphrase (or key) in the file; for `-`, from a hidden prompt or standard input."""
+    if file != "-":
+        try:
+            return Path(file).read_text().strip("\r\n")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise UsageError(f"cannot read {file}", why=str(exc), fix="name a readable text file") from exc
+    first = face.read_secret("Passphrase (not shown): ", 4_096).strip("\r\n")
+    if twice and face.can_ask() and face.read_secret("The same again: ", 4_096).strip("\r\n") != first:
+        raise UsageError("the two passphrases differ", fix="type the same passphrase twice")
+    return first
+
+
+def _show_key(face: Face, text: str) -> None:
+    if face.as_json:
+        return
+    sys.stdout.write(f"recovery key: {text}\n")
+    sys.stdout.flush()
+    face.note("Write it down and keep it outside this machine. It is not shown again, and opens every copy.")
+
+
+def _await_outcomes(client: Client, number: int, count: int) -> list[OutcomeShape]:
+    while True:
+        found = [one for one in client.get(BACKUPS)["outcomes"] if one["number"] == number]
+        if len(found) >= count:
+            return found
+        time.sleep(WAIT_S)
+
+
+def _format_outcome(one: OutcomeShape, state: BackupsAnswer) -> str:
+    if not one["ok"]:
+        fix = f"  fix: {escape_line(one['fix'])}\n" if one["fix"] else ""
+        return f"{escape_line(one['node'])}: no copy: {escape_line(one['why'])}\n{fix}"
+    copies = [copy for node in state["nodes"] if node["node"] == one["node"] for copy in node["copies"]]
+    made = next((copy for copy in copies if copy["name"] == one["copy"]), None)
+    facts = "" if made is None else f", {_format_size(made)}"
+    return f"{escape_line(one['node'])}: {one['copy']} verified{facts}\n"
+
+
+def _format_size(copy: CopyShape) -> str:
+    text = f"{format_bytes(copy['size'])}, {format_bytes(copy['sent'])} sent"
+    if copy["again"]:
+        text += f"; {count_noun(copy['again'], 'object')} damaged or missing there were sent again"
+    return text
+
+
+def _format_copies(state: BackupsAnswer) -> str:
+    rows = [{"node": node["node"], **copy} for node in state["nodes"] for copy in node["copies"]]
+    text = format_rows(rows, _COLUMNS, "no copies; make one: pancode admin backup --to NODE")
+    for node in state["nodes"]:
+        if node["trouble"]:
+            text += f"\n{escape_line(node['node'])}: the last copy failed: {escape_line(node['trouble'])}"
+            text += f"\n  fix: {escape_line(node['fix'])}" if node["fix"] else ""
+    return text + "\n"
+
+
+_COLUMNS: RowColumns[Any] = {
+    **{"NODE": "node", "COPY": "name", "TAKEN (UTC)": lambda row: short_time(row["taken_at"])},
+    "VERIFIED (UTC)": lambda row: short_time(row["verified_at"]) if row["verified_at"] else "not here",
+    "SIZE": lambda row: format_bytes(row["size"]),
+    "SENT": lambda row: format_bytes(row["sent"]),
+    "FILES": "files",
+}
