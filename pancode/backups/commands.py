@@ -25,7 +25,7 @@ _PASSPHRASE = (
 @verb("admin backup", "--to gpubox", "", "--list", "--to gpubox --passphrase-file -")
 def backup(
     *,
-    to: Annotated[list[str], many(_TO, "--to", "NODE", autocompletion=completions.nodes)],
+    to: Annotated[list[str], many(_TO, "--to", "NODE", complete=completions.nodes)],
     lists: Annotated[bool, option("List the copies instead of making one.", "--list")] = False,
     passphrase_file: Annotated[str | None, option(_PASSPHRASE, "FILE")] = None,
     face: Json,

@@ -117,7 +117,7 @@ class RecoveryKey:
 def check_passphrase(text: str) -> str:
     """Return the passphrase; UsageError if it is too short to resist guessing on a node's disk."""
     if len(text) < LEAST_PASSPHRASE:
-        fix = "use several words, or a recovery key: pancode admin backup without --passphrase-file"
+        fix = "use several words; or use a recovery key: pancode admin backup --to NODE"
         raise UsageError(f"the passphrase has less than {LEAST_PASSPHRASE} characters", fix=fix)
     return text
 
