@@ -182,23 +182,30 @@ class CopyThread(FeedThread):
 
     def _list_due(self) -> list[tuple[str, bool]]:
         """Return the nodes on which a copy is due, and whether all its objects must be checked."""
-        if not self._ports.has_file or self._records.recipient() is None:
+        try:
+            if not self._ports.has_file or self._records.recipient() is None:
+                return []
+            settings = self._ports.settings()
+            return [
+                (node, whole) for node in settings.to if (whole := self._is_due(node, settings)) is not None
+            ]
+        except PancodeError as error:
+            log.warning("no copy is made now: %s", error.words)
             return []
-        settings = self._ports.settings()
-        landed_ms = max(
-            (one.at_ms for one in self._core.feed.newest(_EVENTS) if _is_landing(one.kind, one.data)),
-            default=0,
-        )
-        due = list[tuple[str, bool]]()
-        for node in settings.to:
+
+    def _is_due(self, node: str, settings: BackupSettings) -> bool | None:
+        """Return None if no copy is due, else whether all its objects must be checked."""
+        try:
             record = self._records.record(node)
-            copied_ms = record.newest.taken_ms if record.newest else 0
-            now_ms = self._core.wall_ms()
-            if settings.nightly and rules.is_night_due(now_ms, self._core.tz, copied_ms, record.tried_ms):
-                due.append((node, True))
-            elif settings.after_landing and landed_ms > max(copied_ms, record.tried_ms):
-                due.append((node, False))
-        return due
+        except ConfigError as error:
+            log.warning("no copy on %s: %s", node, error.words)
+            return None
+        copied_ms, now_ms = record.newest.taken_ms if record.newest else 0, self._core.wall_ms()
+        if settings.nightly and rules.is_night_due(now_ms, self._core.tz, copied_ms, record.tried_ms):
+            return True
+        landings = (one for one in self._core.feed.newest(_EVENTS) if _is_landing(one.kind, one.data))
+        landed_ms = max((one.at_ms for one in landings), default=0)
+        return False if settings.after_landing and landed_ms > max(copied_ms, record.tried_ms) else None
 
     def _copy(self, number: int, node: str, whole: bool) -> OutcomeShape:
         """Make a copy on the node; a failure is recorded and logged, not raised."""

@@ -232,7 +232,9 @@ class RemoteCopies:
 
         done = self.do(run, SLOW_S)
         if done.status == 1 and b"No such file" in done.stderr:
-            raise NotFoundError(f"{name} is missing among the copies", fix="pancode admin restore --from HOST --list")
+            raise NotFoundError(
+                f"{name} is missing among the copies", fix="pancode admin restore --from HOST --list"
+            )
         done.check("reading the copy")
         if done.truncated:
             raise UnavailableError("reading the copy failed on the node", why=f"{name} is too large")

@@ -87,7 +87,9 @@ def open_copies(source: CopySource, fleet: str, ask: Callable[[str], str]) -> Op
     """
     described, names = parse_recipient(source.read_recipient()), sorted(source.list_copies())
     if not names:
-        raise NotFoundError(f"the host has no finished copy of {fleet}", fix="pancode admin restore --from HOST --list")
+        raise NotFoundError(
+            f"the host has no finished copy of {fleet}", fix="pancode admin restore --from HOST --list"
+        )
     text = ask(described.kind).strip("\r\n")
     key = (
         RecoveryKey.parse(text)
@@ -137,7 +139,9 @@ def choose_copy(opened: OpenedCopies, name: str | None) -> Manifest:
         if one.name == name:
             return one
     why = opened.refused.get(name, "")
-    raise NotFoundError(f"there is no usable copy {name}", why=why, fix="pancode admin restore --from HOST --list")
+    raise NotFoundError(
+        f"there is no usable copy {name}", why=why, fix="pancode admin restore --from HOST --list"
+    )
 
 
 # -- the home ---------------------------------------------------------------------------------------------

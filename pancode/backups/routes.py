@@ -8,11 +8,12 @@ from pydantic import Field
 
 from pancode.backups.answers import BACK_UP, BACKUPS, BackupBegunAnswer, BackupsAnswer
 from pancode.backups.hooks import Backups
-from pancode.backups.sealing import Recipient, parse_recipient
+from pancode.backups.sealing import Recipient, SealError, parse_recipient
 from pancode.interfaces.http.access.rights import SETS_UP
 from pancode.interfaces.http.bodies import ActBody, Body, NodeName
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.errors import UsageError
 
 MOST_NODES = 16
 Key = Annotated[str, Field(min_length=44, max_length=44, pattern=r"^[A-Za-z0-9+/=]*$")]
@@ -30,7 +31,11 @@ class RecipientBody(Body):
     cost: int = Field(default=16, ge=14, le=20)
 
     def recipient(self) -> Recipient:
-        return parse_recipient(self.model_dump_json().encode())
+        """Return the recipient. UsageError for values that are no key."""
+        try:
+            return parse_recipient(self.model_dump_json().encode())
+        except SealError as error:
+            raise UsageError(str(error), why=error.why, fix="pancode admin backup --to NODE") from error
 
 
 class BackUpBody(ActBody):
