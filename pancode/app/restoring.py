@@ -83,14 +83,14 @@ def restore_fleet(asked: RestoreAsked) -> dict[str, Any]:
             manifest = choose_copy(opened, asked.copy)
             restoring = Restore(home, clock, SystemIds(), asked.notify)
             done = restoring.run(opened, manifest, source, source.read_claim(), asked.spec.name)
-            source.put_claim(done.claim)
+            source.put_claim(done.claim.encode())
     finally:
         lock.leave()
     return {
-        **{"fleet": done.fleet, "copy": done.copy, "taken_at": format_iso(done.taken_ms)},
+        **{"fleet": done.fleet, "copy": done.copy_name, "taken_at": format_iso(done.taken_ms)},
         "age": format_seconds(max(0, clock.wall_ms() - done.taken_ms) / 1_000),
         **{"files": done.files, "size": done.size, "active": list(done.active), "nodes": list(done.nodes)},
-        **{"warnings": list(done.warnings), "refused": dict(opened.refused)},
+        **{"warnings": [done.warning] if done.warning else [], "refused": dict(opened.refused)},
     }
 
 

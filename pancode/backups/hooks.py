@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pancode.backups import rules
 from pancode.backups.answers import BackupBegunAnswer, BackupsAnswer, CopyShape, NodeCopiesShape, OutcomeShape
-from pancode.backups.model import CopyPlace, CopyRecord, NodeRecord
+from pancode.backups.lost_runs import name_lost_runs
+from pancode.backups.model import CopyRecord, NodeRecord, Place
 from pancode.backups.records import CopyRecords
 from pancode.backups.sealing import Recipient
 from pancode.backups.service import CopyRequest, make_copy
@@ -31,8 +32,6 @@ log = logging.getLogger("pancode.backups")
 LOOK_S = 60.0
 MOST_OUTCOMES = 100
 _EVENTS = 500
-Place = Callable[[str, threading.Event], CopyPlace]
-"""Returns the folder of copies on a node. The event ends what waits for the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +177,7 @@ class CopyThread(FeedThread):
         for node, whole in self._list_due():
             if not self._stopping.is_set():
                 self._copy(0, node, whole)
+        name_lost_runs(self._core, self._ports.place, self._stopping)
         return LOOK_S
 
     def _list_due(self) -> list[tuple[str, bool]]:
@@ -236,7 +236,9 @@ class CopyThread(FeedThread):
         self._records.keep(record)
         core, home = self._core, self._ports.home
         number = rules.next_sequence((*self._records.nodes(), record))
-        request = CopyRequest(core.fleet, self._ports.seat(), number, recipient, settings.keep, whole)
+        request = CopyRequest(
+            core.fleet, core.key.public.tag, self._ports.seat(), number, recipient, settings.keep, whole
+        )
         snapshot = HomeSnapshot(home, self._records.folder)
         place = self._ports.place(node, self._stopping)
         keep, clock, ids = self._records.keep, core.ports.clock, core.ports.ids

@@ -3,7 +3,8 @@ stored."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import threading
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -89,6 +90,8 @@ class CopyRecord(Value):
     sequence: Count
     taken_ms: Count
     verified_ms: Count
+    key: str = ""
+    """The tag of the coordinator's key in the copy."""
     size: Count
     sent: Count
     again: Count = 0
@@ -151,6 +154,13 @@ class CopyPlace(Protocol):
 
     def remove(self, copies: Collection[str], objects: Collection[str]) -> None:
         """Remove these manifests, then these objects; missing ones are no error."""
+
+    def list_journal(self, home: str) -> Collection[str]:
+        """Return the names of the entries in the journal of the node home."""
+
+
+Place = Callable[[str, threading.Event], CopyPlace]
+"""Returns the folder of copies on a node, by its name. The event ends every wait for the node."""
 
 
 class CopySource(Protocol):

@@ -61,6 +61,11 @@ cd "$1" || exit 71
 find . -type f ! -name '*.part' -exec stat -c '%n %s %y' {} + || exit 71
 echo 'end of list'
 """
+_NAMES = """\
+cd "$1" || exit 71
+ls -1 || exit 71
+echo 'end of list'
+"""
 _DIGEST_ALL = """\
 cd "$1" || exit 71
 sync -f . 2>/dev/null || sync
@@ -131,6 +136,10 @@ class RemoteCopies:
                     _REMOVE, (f"{self.folder}/{folder}",), "removing old copies", SLOW_S, names
                 )
                 _must_be_whole(done, "removing old copies")
+
+    def list_journal(self, home: str) -> Collection[str]:
+        done = self._script(_NAMES, (f"{home}/journal",), "reading the node's journal", SHORT_S)
+        return _must_be_whole(done, "reading the node's journal")
 
     # -- reading ------------------------------------------------------------------------------------
 

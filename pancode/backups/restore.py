@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.model import MOST
-from node_agent.wire.signing import PublicKey, SigningKey
-from pancode.backups.model import MOST_MANIFEST, ChunkPlace, CopySource, Manifest
+from node_agent.wire.signing import SigningKey
+from pancode.backups.model import MOST_MANIFEST, CopySource, Manifest, Value
 from pancode.backups.records import RECIPIENT, CopyRecords
-from pancode.backups.rules import RESTORING, ManifestError, check_manifest, decode_path, record_of
+from pancode.backups.rules import RESTORED, RESTORING, ManifestError, check_manifest, decode_path, record_of
 from pancode.backups.sealing import (
     Recipient,
     RecoveryKey,
@@ -31,7 +31,7 @@ from pancode.backups.sealing import (
 from pancode.backups.service import manifest_context, object_context
 from pancode.backups.snapshot import LEDGER, check_repositories
 from pancode.fleet.place import Reach
-from pancode.fleet.seat import NONE, Seat, judge_claim, make_next_seat, read_seat, sign_claim, take_seat
+from pancode.fleet.seat import Seat, judge_claim, make_next_seat, read_seat, sign_claim, take_seat
 from pancode.fleet.ssh.home import OWN_KEY
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError
 from pancode.kernel.host.files import sync_folder, write_durable
@@ -41,13 +41,12 @@ from pancode.runs.core import FIRST_START_MS
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.store.ledger import SqlLedger
 
-RESTORED = "restored"
-"""The setting that says from which copy, taken when, this ledger was restored."""
+STARTS = 1_000
+"""How many starts more the old coordinator may have had than its clock allows."""
+MOST_EPOCH = MOST // NUMBERS_IN_AN_EPOCH - STARTS
 MOVING = "moving.json"
 """The file that lists a filled folder's entries, written before the first is moved into the home."""
 FILES = "files"
-STARTS = 1_000
-"""How many starts more the old coordinator may have had than its clock allows."""
 _HARMLESS = frozenset({"run", RESTORING, "lost+found", ".gitignore"})
 """Entries of a home that is still empty: the lock, an interrupted restore, a mount point's own folder."""
 _CACHED = 16
@@ -64,20 +63,26 @@ class OpenedCopies:
     refused: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """A finished restore. `active`: runs that were in flight when the copy was taken; `seat`, `claim`: the
-    new seat, and the claim to leave on the host. `nodes`: names of the fleet's nodes."""
+class Restored(Value):
+    """A finished restore. `active`: runs that were in flight when the copy was taken; `nodes`: the fleet's
+    nodes; `claim`: of the new seat, to leave on the host."""
 
     fleet: str
-    copy: str
+    copy_name: str
     taken_ms: int
     files: int
     size: int
-    active: tuple[str, ...]
-    nodes: tuple[str, ...]
-    claim: bytes
-    warnings: tuple[str, ...] = ()
+    active: Annotated[tuple[str, ...], Field(strict=False)]
+    nodes: Annotated[tuple[str, ...], Field(strict=False)]
+    claim: str
+    warning: str = ""
+
+
+class Moving(Value):
+    """A restore whose folder is filled: the entries to move into the home."""
+
+    entries: Annotated[tuple[str, ...], Field(strict=False)]
+    restored: Restored
 
 
 def open_copies(source: CopySource, fleet: str, ask: Callable[[str], str]) -> OpenedCopies:
@@ -152,8 +157,9 @@ def must_be_empty(home: Path) -> None:
     restore, which can be repeated, is no obstacle."""
     if not home.exists():
         return
-    moving = _read_moving(home) or frozenset[str]()
-    others = sorted(one for one in os.listdir(home) if one not in _HARMLESS | moving)
+    moving = _read_moving(home)
+    known = _HARMLESS | frozenset(moving.entries if moving else ())
+    others = sorted(one for one in os.listdir(home) if one not in known)
     if others:
         raise ConflictError(
             f"{home} is not empty",
@@ -163,16 +169,14 @@ def must_be_empty(home: Path) -> None:
         )
 
 
-def _read_moving(home: Path) -> frozenset[str] | None:
-    """Return the entries that an interrupted restore was moving into the home; None if it was not that
-    far."""
+def _read_moving(home: Path) -> Moving | None:
+    """Return what an interrupted restore was moving into the home; None if it was not that far."""
     try:
-        found = json.loads((home / RESTORING / MOVING).read_text())
+        return Moving.model_validate_json((home / RESTORING / MOVING).read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError as exc:
+    except ValidationError as exc:
         raise ConflictError(f"{home / RESTORING} is damaged", fix=f"rm -r {home / RESTORING}") from exc
-    return frozenset(str(one) for one in found["entries"])
 
 
 class Restore:
@@ -186,12 +190,12 @@ class Restore:
         self._folder = home / RESTORING
 
     def run(
-        self, opened: OpenedCopies, manifest: Manifest, source: CopySource, found_claim: str, node: str
+        self, opened: OpenedCopies, manifest: Manifest, source: CopySource, found_claim: str, host: str
     ) -> Restored:
         """Fill the home from the copy. Raises ConflictError, SealError, ManifestError, UnavailableError; the
         home is then still empty, and the same command can be repeated.
 
-        `found_claim`: the claim of the folder of copies; `node`: the host as the user named it.
+        `found_claim`: the claim of the folder of copies; `host`: as the user named it.
         """
         must_be_empty(self._home)
         if _read_moving(self._home) is None:
@@ -201,10 +205,9 @@ class Restore:
             files.mkdir(mode=0o700, parents=True)
             self._write_files(manifest, opened.key, source, files)
             check_repositories(files)
-            restored = self._take_over(opened, manifest, source, files, found_claim, node)
-            entries = sorted(os.listdir(files))
-            note = {"entries": entries, "restored": _dump(restored)}
-            write_durable(self._folder / MOVING, json.dumps(note).encode())
+            restored = self._take_over(opened, manifest, source, files, found_claim, host)
+            moving = Moving(entries=tuple(sorted(os.listdir(files))), restored=restored)
+            write_durable(self._folder / MOVING, moving.model_dump_json().encode())
         return self._move()
 
     def _write_files(self, manifest: Manifest, key: RecoveryKey, source: CopySource, files: Path) -> None:
@@ -214,6 +217,13 @@ class Restore:
             if hashlib.sha256(sealed).hexdigest() != name:
                 raise SealError(f"the object {name[:12]} of the copy is damaged", why="its digest is wrong")
             return open_sealed(key, object_context(manifest.fleet), sealed, manifest.objects[name])
+
+        def cut(digest: str) -> bytes:
+            place = manifest.chunks[digest]
+            part = read(place.object)[place.offset : place.offset + place.size]
+            if hashlib.sha256(part).hexdigest() != digest:
+                raise SealError(f"a part of the copy is damaged: {digest[:12]}", why="its digest is wrong")
+            return part
 
         links = list[tuple[Path, str]]()
         modes = list[tuple[Path, int]]()
@@ -225,9 +235,7 @@ class Restore:
             elif file.kind == "link":
                 links.append((path, decode_path(file.link)))
             else:
-                _write_file(
-                    path, file.mode, (_cut(digest, manifest.chunks[digest], read) for digest in file.chunks)
-                )
+                _write_file(path, file.mode, map(cut, file.chunks))
             self._notify(number + 1, len(manifest.files))
         # Last, so that no file is written through a link.
         for path, target in links:
@@ -243,70 +251,60 @@ class Restore:
         source: CopySource,
         files: Path,
         found_claim: str,
-        node: str,
+        host: str,
     ) -> Restored:
         """Give the restored ledger a new seat and an epoch above all that were used; record the copies on the
         host."""
-        key, now_ms, warnings = _read_key(files), self._clock.wall_ms(), list[str]()
-        if now_ms < manifest.taken_ms:
-            warnings.append(
-                "the clock of this machine is behind the time of the copy; set it before the first start"
-            )
+        now_ms = self._clock.wall_ms()
+        try:
+            key = SigningKey.parse((files / OWN_KEY).read_text())
+        except (OSError, ValueError) as exc:
+            raise ManifestError("the copy has no usable coordinator key", why=str(exc)) from exc
         ledger = SqlLedger(files / LEDGER)
         try:
             with ledger.transaction() as tx:
-                fleet = tx.get(Setting, "fleet")
-                if fleet is None or fleet.value != manifest.fleet:
-                    raise ManifestError(f"the ledger of the copy {manifest.name} belongs to another fleet")
-                keys = {key.public.keyid: key.public}
-                seat = make_next_seat(
-                    max(read_seat(tx), _claimed(found_claim, manifest.fleet, keys), *_seats(opened)),
-                    now_ms,
-                    self._ids.short(8),
-                )
+                found = _read_ledger(tx, manifest)
+                claimed = judge_claim(Seat(), found_claim, manifest.fleet, {key.public.keyid: key.public})[1]
+                known = max(found.seat, claimed, *(Seat(one.seat) for one in opened.copies))
+                seat = make_next_seat(known, now_ms, self._ids.short(8))
                 take_seat(tx, seat, now_ms, "restore")
-                latest_ms = max(now_ms, *(one.taken_ms for one in opened.copies))
-                _raise_epoch(tx, latest_ms, now_ms)
-                facts: dict[str, object] = {
-                    "copy": manifest.name,
-                    "taken_ms": manifest.taken_ms,
-                    "from": node,
-                }
+                epoch = next_epoch(found.epoch, max(now_ms, *(one.taken_ms for one in opened.copies)))
+                tx.put(Setting("epoch", epoch, now_ms, "restore"))
+                facts: dict[str, object] = {"copy": manifest.name, "taken_ms": manifest.taken_ms, "asked": []}
                 tx.put(Setting(RESTORED, facts, now_ms, "restore"))
-                states = [state for state in RunState if state is not RunState.ENDED]
-                active = [run.id for state in states for run in tx.find(Run, {"state": state})]
-                nodes = [one for one in tx.find(Node) if one.removed is None]
         finally:
             ledger.close()
-        self._record_copies(opened, manifest, source, files, _same_node(nodes, node))
+        self._record_copies(opened, manifest, source, files, found.name_of(host), key.public.tag)
+        behind = "the clock of this machine is behind the time of the copy: set it before the first start"
         return Restored(
             fleet=manifest.fleet,
-            copy=manifest.name,
+            copy_name=manifest.name,
             taken_ms=manifest.taken_ms,
             files=len(manifest.files),
             size=sum(one.size for one in manifest.files),
-            active=tuple(active),
-            nodes=tuple(one.name for one in nodes),
-            claim=sign_claim(seat, manifest.fleet, key),
-            warnings=tuple(warnings),
+            active=found.active,
+            nodes=tuple(one.name for one in found.nodes),
+            claim=sign_claim(seat, manifest.fleet, key).decode(),
+            warning=behind if now_ms < manifest.taken_ms else "",
         )
 
     def _record_copies(
-        self, opened: OpenedCopies, manifest: Manifest, source: CopySource, files: Path, node: str
+        self, opened: OpenedCopies, manifest: Manifest, source: CopySource, files: Path, node: str, tag: str
     ) -> None:
         """Record the copies on the host, so that the restored coordinator continues and prunes them."""
         sizes = {name: int(stamp.split(" ", 1)[0]) for name, stamp in source.list_objects().items()}
         public, now_ms = opened.recipient.public, self._clock.wall_ms()
-        CopyRecords(files).keep(record_of(node, public, opened.copies, sizes, manifest.name, now_ms))
+        CopyRecords(files).keep(record_of(node, public, opened.copies, sizes, manifest.name, tag, now_ms))
         stored = files / RECIPIENT
         if not stored.exists():
             write_durable(stored, opened.recipient.model_dump_json().encode() + b"\n")
 
     def _move(self) -> Restored:
         """Move the filled entries into the home, the ledger last; repeatable at any point."""
-        note = json.loads((self._folder / MOVING).read_text())
+        moving = _read_moving(self._home)
+        assert moving is not None  # written just now, or by the interrupted restore
         files = self._folder / FILES
-        for name in sorted(note["entries"], key=lambda one: (one == LEDGER, one)):
+        for name in sorted(moving.entries, key=lambda one: (one == LEDGER, one)):
             is_moved = not os.path.lexists(files / name)
             is_there = os.path.lexists(self._home / name)
             if is_moved or (is_there and name in _HARMLESS):
@@ -318,7 +316,7 @@ class Restore:
             os.rename(files / name, self._home / name)
         sync_folder(self._home)
         shutil.rmtree(self._folder)
-        return _load(note["restored"])
+        return moving.restored
 
 
 def _write_file(path: Path, mode: int, parts: Iterable[bytes]) -> None:
@@ -331,68 +329,38 @@ def _write_file(path: Path, mode: int, parts: Iterable[bytes]) -> None:
         os.fsync(writing.fileno())
 
 
-def _cut(digest: str, place: ChunkPlace, read: Callable[[str], bytes]) -> bytes:
-    part = read(place.object)[place.offset : place.offset + place.size]
-    if hashlib.sha256(part).hexdigest() != digest:
-        raise SealError(f"a part of the copy is damaged: {digest[:12]}", why="its digest is wrong")
-    return part
+@dataclass(frozen=True, slots=True)
+class FoundLedger:
+    """What a restore needs of the ledger in a copy. `active`: runs that had not ended."""
+
+    seat: Seat
+    epoch: int
+    active: tuple[str, ...]
+    nodes: tuple[Node, ...]
+
+    def name_of(self, host: str) -> str:
+        """Return the name of the node that the user named for the restore."""
+        aliases = ((one.name, Reach.of(one).target.get("alias")) for one in self.nodes)
+        return next((name for name, alias in aliases if host in (name, alias)), host)
 
 
-def _read_key(files: Path) -> SigningKey:
-    try:
-        return SigningKey.parse((files / OWN_KEY).read_text())
-    except (OSError, ValueError) as exc:
-        raise ManifestError("the copy has no usable coordinator key", why=str(exc)) from exc
-
-
-def _claimed(text: str, fleet: str, keys: Mapping[str, PublicKey]) -> Seat:
-    """Return the seat in the claim next to the copies; the lowest if there is none that this fleet signed."""
-    return judge_claim(Seat(), text or NONE, fleet, keys)[1]
-
-
-def _seats(opened: OpenedCopies) -> Collection[Seat]:
-    return [Seat(one.seat) for one in opened.copies]
-
-
-def _raise_epoch(tx: Transaction, latest_ms: int, now_ms: int) -> None:
-    """Record an epoch that no coordinator has used before `latest_ms`; the first start begins the next
-    one."""
-    stored = tx.get(Setting, "epoch")
-    last = stored.value if stored is not None and isinstance(stored.value, int) else 0
-    most = max(0, latest_ms - FIRST_START_MS) // 1_000 + STARTS
-    if not 0 <= last <= MOST // NUMBERS_IN_AN_EPOCH - STARTS or most > MOST // NUMBERS_IN_AN_EPOCH - STARTS:
-        raise ManifestError("the copy's epoch is out of range", why=f"it is {last}, at {latest_ms} ms")
-    tx.put(Setting("epoch", max(last, most), now_ms, "restore"))
-
-
-def _same_node(nodes: Sequence[Node], host: str) -> str:
-    """Return the name of the fleet's node that the user named for the restore."""
-    for one in nodes:
-        if one.name == host or Reach.of(one).target.get("alias") == host:
-            return one.name
-    return host
-
-
-def _dump(restored: Restored) -> dict[str, object]:
-    return {
-        **{name: getattr(restored, name) for name in ("fleet", "copy", "taken_ms", "files", "size")},
-        **{name: list(getattr(restored, name)) for name in ("active", "nodes", "warnings")},
-        "claim": restored.claim.decode(),
-    }
-
-
-def _load(data: Mapping[str, object]) -> Restored:
-    texts = {name: _texts(data[name]) for name in ("active", "nodes", "warnings")}
-    return Restored(
-        fleet=str(data["fleet"]),
-        copy=str(data["copy"]),
-        taken_ms=int(str(data["taken_ms"])),
-        files=int(str(data["files"])),
-        size=int(str(data["size"])),
-        claim=str(data["claim"]).encode(),
-        **texts,
+def _read_ledger(tx: Transaction, manifest: Manifest) -> FoundLedger:
+    fleet, epoch = tx.get(Setting, "fleet"), tx.get(Setting, "epoch")
+    if fleet is None or fleet.value != manifest.fleet:
+        raise ManifestError(f"the ledger of the copy {manifest.name} belongs to another fleet")
+    active = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)
+    return FoundLedger(
+        read_seat(tx),
+        epoch.value if epoch is not None and isinstance(epoch.value, int) else 0,
+        tuple(run.id for runs in active for run in runs),
+        tuple(one for one in tx.find(Node) if one.removed is None),
     )
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list) else ()
+def next_epoch(stored: int, latest_ms: int) -> int:
+    """Return an epoch that no coordinator has used before `latest_ms`; the first start begins the next one.
+    ManifestError if it is out of range."""
+    possible = max(0, latest_ms - FIRST_START_MS) // 1_000 + STARTS
+    if not 0 <= stored <= MOST_EPOCH or possible > MOST_EPOCH:
+        raise ManifestError("the copy's epoch is out of range", why=f"it is {stored}, at {latest_ms} ms")
+    return max(stored, possible)

@@ -23,6 +23,9 @@ RESTORING = ".restore"
 _PARTIAL = re.compile(r".*\.(lock|part|new)|tmp_.*|\.new-.*|pancode-.*", re.DOTALL)
 """Names of locks and unfinished files in the depots."""
 _NAME = re.compile(r"c-[0-9]{8}-[a-z0-9]{6}")
+RESTORED = "restored"
+"""The setting that says from which copy, taken when, this ledger was restored, and which nodes were asked
+since."""
 LANDED = "landed"
 NIGHT = time(3, 0)
 RETRY_MS = 3_600_000
@@ -130,14 +133,10 @@ def select_prunable(record: NodeRecord, keep: int) -> Prunable:
     """
     by_order = sorted(record.copies, key=lambda one: one.order, reverse=True)
     kept, gone = by_order[: max(1, keep)], by_order[max(1, keep) :]
-    needed = {name for copy in kept for name in copy.objects}
-    unused = tuple(sorted(name for name in {*record.objects, *_objects_of(gone)} if name not in needed))
+    needed, of_gone = ({name for copy in copies for name in copy.objects} for copies in (kept, gone))
+    unused = tuple(sorted({*record.objects, *of_gone} - needed))
     left = drop_objects(record, unused).model_copy(update={"copies": tuple(reversed(kept))})
     return Prunable(tuple(one.name for one in gone), unused, left)
-
-
-def _objects_of(copies: Collection[CopyRecord]) -> set[str]:
-    return {name for copy in copies for name in copy.objects}
 
 
 def drop_sparse(record: NodeRecord) -> NodeRecord:
@@ -202,7 +201,8 @@ def check_manifest(found: Manifest, fleet: str, name: str) -> Manifest:
         if wrong or path in kinds or any(kinds.get(one) != "folder" for one in above):
             raise ManifestError(f"the copy {name} has an invalid path", why=repr(file.path[:200]))
         kinds[path] = file.kind
-        if file.kind == "file" and sum(_size_of(found, digest) for digest in file.chunks) != file.size:
+        places = [found.chunks.get(digest) for digest in file.chunks]
+        if file.kind == "file" and sum(-1 if one is None else one.size for one in places) != file.size:
             raise ManifestError(f"the copy {name} is incomplete", why=f"{file.path[:200]} lacks parts")
     for digest, place in found.chunks.items():
         if place.size > CHUNK or place.offset + place.size > found.objects.get(place.object, 0):
@@ -212,9 +212,24 @@ def check_manifest(found: Manifest, fleet: str, name: str) -> Manifest:
     return found
 
 
-def _size_of(found: Manifest, digest: str) -> int:
-    place = found.chunks.get(digest)
-    return -1 if place is None else place.size
+def copy_of(
+    manifest: Manifest, sizes: Mapping[str, int], verified_ms: int, key: str, sent: int = 0, again: int = 0
+) -> CopyRecord:
+    """Return the record of a copy. `sizes`: of its sealed objects; `key`: the tag of the coordinator's
+    key."""
+    return CopyRecord(
+        name=manifest.name,
+        seat=manifest.seat,
+        sequence=manifest.sequence,
+        taken_ms=manifest.taken_ms,
+        verified_ms=verified_ms,
+        key=key,
+        size=sum(sizes.values()),
+        sent=sent,
+        again=again,
+        files=len(manifest.files),
+        objects=tuple(sorted(sizes)),
+    )
 
 
 def record_of(
@@ -223,6 +238,7 @@ def record_of(
     manifests: Collection[Manifest],
     sizes: Mapping[str, int],
     checked: str,
+    key: str,
     wall_ms: int,
 ) -> NodeRecord:
     """Return the record of a node from the copies that a restore found there, so that later copies continue
@@ -236,17 +252,7 @@ def record_of(
         for name, plain in one.objects.items()
     }
     copies = tuple(
-        CopyRecord(
-            name=one.name,
-            seat=one.seat,
-            sequence=one.sequence,
-            taken_ms=one.taken_ms,
-            verified_ms=wall_ms if one.name == checked else 0,
-            size=sum(sizes[name] for name in one.objects),
-            sent=0,
-            files=len(one.files),
-            objects=tuple(sorted(one.objects)),
-        )
+        copy_of(one, {name: sizes[name] for name in one.objects}, wall_ms if one.name == checked else 0, key)
         for one in whole
     )
     chunks = dict(whole[-1].chunks) if whole else {}

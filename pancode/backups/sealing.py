@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import zlib
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +32,7 @@ SALT, COST, COSTS = 16, 16, range(14, 21)
 """Bytes of a passphrase's salt; the power of two of scrypt's work; and those accepted from a node's file."""
 LEAST_PASSPHRASE = 12
 _PREFIX = "pancode-recovery-"
+_SHOWN = re.compile(_PREFIX + r"([a-z2-7-]+)")
 _CHECK = 3
 
 
@@ -86,8 +88,9 @@ class RecoveryKey:
 
     @classmethod
     def parse(cls, text: str) -> RecoveryKey:
-        """Return the key that a user typed; UsageError for a typing error."""
-        letters = text.strip().lower().removeprefix(_PREFIX).replace("-", "").replace(" ", "").upper()
+        """Return the key that a user typed, or that the output of `admin backup` contains. UsageError."""
+        shown = _SHOWN.search(text)  # also in the whole output of the command that printed it
+        letters = (shown[1] if shown else text).upper().replace("-", "").replace(" ", "").strip()
         try:
             data = base64.b32decode(letters)
         except ValueError:

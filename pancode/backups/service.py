@@ -4,7 +4,7 @@ copies."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
@@ -17,7 +17,6 @@ from pancode.backups.model import (
     ChunkPlace,
     CopiedFile,
     CopyPlace,
-    CopyRecord,
     Manifest,
     NodeRecord,
     StoredObject,
@@ -43,11 +42,12 @@ class CopiedEntry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CopyRequest:
-    """What a copy is made of. `number`: its sequence; `keep`: how many copies stay on the node; `whole`:
-    compute the digests of all its objects on the node, not only of those that changed since their last
-    check."""
+    """What a copy is made of. `key`: the tag of the coordinator's key; `number`: its sequence; `keep`: how
+    many copies stay on the node; `whole`: compute the digests of all its objects on the node, not only of
+    those that changed since their last check."""
 
     fleet: str
+    key: str
     seat: int
     number: int
     recipient: Recipient
@@ -103,34 +103,18 @@ def make_copy(
             fix=f"check the disk of {record.node}, then repeat: pancode admin backup --to {record.node}",
         )
     record = rules.mark_checked(record, fresh, listed)
-    manifest = Manifest(
-        fleet=request.fleet,
-        name=rules.make_name(request.number, ids.short(6)),
-        seat=request.seat,
-        sequence=request.number,
-        taken_ms=taken_ms,
-        pancode=__version__,
-        files=tuple(files),
-        chunks={digest: packer.chunks[digest] for file in files for digest in file.chunks},
-        objects={name: record.objects[name].plain for name in sorted(needed)},
-    )
+    manifest = packer.make_manifest(record, files, taken_ms, ids)
     _put_manifest(manifest, request.recipient, place)
-    copy = CopyRecord(
-        name=manifest.name,
-        seat=manifest.seat,
-        sequence=manifest.sequence,
-        taken_ms=taken_ms,
-        verified_ms=clock.wall_ms(),
-        size=sum(record.objects[name].size for name in needed),
-        sent=packer.sent,
-        again=again,
-        files=len(files),
-        objects=tuple(sorted(needed)),
-    )
+    sizes = {name: record.objects[name].size for name in needed}
+    copy = rules.copy_of(manifest, sizes, clock.wall_ms(), request.key, packer.sent, again)
     record = rules.only_chunks(record, manifest.chunks.keys())
     record = record.model_copy(update={"copies": (*record.copies, copy), "trouble": "", "fix": ""})
     keep(record)
-    return _remove_old(record, request.keep, place, keep)
+    found = rules.select_prunable(record, request.keep)
+    if found.copies or found.objects:
+        place.remove(found.copies, found.objects)
+        keep(found.left)
+    return found.left
 
 
 def _check_stored(
@@ -153,14 +137,6 @@ def _put_manifest(manifest: Manifest, recipient: Recipient, place: CopyPlace) ->
             why="the node has another manifest than the one that was sent",
             fix="check the disk of the node, then repeat the copy",
         )
-
-
-def _remove_old(record: NodeRecord, most: int, place: CopyPlace, keep: Keep) -> NodeRecord:
-    found = rules.select_prunable(record, most)
-    if found.copies or found.objects:
-        place.remove(found.copies, found.objects)
-        keep(found.left)
-    return found.left
 
 
 def manifest_context(fleet: str, name: str) -> str:
@@ -193,6 +169,24 @@ class _Packer:
         files = [one for entry in home if (one := self._add(entry)) is not None]
         self._send()
         return files
+
+    def make_manifest(
+        self, record: NodeRecord, files: Sequence[CopiedFile], taken_ms: int, ids: Ids
+    ) -> Manifest:
+        """Return the manifest of these files, whose objects are all in the record."""
+        chunks = {digest: self.chunks[digest] for file in files for digest in file.chunks}
+        objects = sorted({place.object for place in chunks.values()})
+        return Manifest(
+            fleet=self.request.fleet,
+            name=rules.make_name(self.request.number, ids.short(6)),
+            seat=self.request.seat,
+            sequence=self.request.number,
+            taken_ms=taken_ms,
+            pancode=__version__,
+            files=tuple(files),
+            chunks=chunks,
+            objects={name: record.objects[name].plain for name in objects},
+        )
 
     def record(self, record: NodeRecord) -> NodeRecord:
         """Return the record with what was sent so far; it is not checked yet."""

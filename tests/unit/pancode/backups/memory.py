@@ -29,6 +29,7 @@ class MemoryCopies:
         self.rots: set[int] = set()
         """The objects, counted from 1, that its disk damages as they are written."""
         self.digested: list[str] = []
+        self.journal: list[str] = []
         self._puts = 0
 
     def prepare(self) -> None:
@@ -66,6 +67,10 @@ class MemoryCopies:
             self.copies.pop(name, None)
         for name in objects:
             self.objects.pop(name, None)
+
+    def list_journal(self, home: str) -> Collection[str]:
+        self._call("journal")
+        return self.journal
 
     def read_recipient(self) -> bytes:
         return self.recipient

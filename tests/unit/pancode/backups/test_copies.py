@@ -29,7 +29,7 @@ from tests.unit.pancode.backups.memory import MemoryCopies
 FLEET, REPO = "f-abcdef", "p-0123456789abcdef"
 KEY = RecoveryKey(b"k" * 32)
 SIGNING = SigningKey(b"s" * 32)
-TARGET = {"target": {"alias": "box", "host": "10.0.0.5"}}
+TARGET: dict[str, object] = {"target": {"alias": "box", "host": "10.0.0.5"}}
 
 
 class World:
@@ -79,7 +79,7 @@ class World:
 
     def back_up(self, keep: int = 14, whole: bool = True) -> NodeRecord:
         self.number += 1
-        request = CopyRequest(FLEET, 0, self.number, KEY.recipient(), keep, whole)
+        request = CopyRequest(FLEET, SIGNING.public.tag, 0, self.number, KEY.recipient(), keep, whole)
         snapshot = HomeSnapshot(self.home, self.records.folder)
         record = self.records.record("gpubox")
         made = make_copy(request, snapshot.read, self.place, record, self.records.keep, self.clock, self.ids)
@@ -187,7 +187,7 @@ def test_a_copy_that_fails_while_old_ones_are_removed_is_whole(world: World) -> 
     newest = world.records.record("gpubox").newest
     assert newest is not None and newest.sequence == 2
     world.place.fails_at = ""
-    assert world.restore(world.folder / "new").copy == newest.name
+    assert world.restore(world.folder / "new").copy_name == newest.name
 
 
 def test_what_an_interrupted_copy_has_sent_is_used_by_the_next(world: World) -> None:
@@ -243,7 +243,8 @@ def test_old_copies_are_removed_and_foreign_files_stay(world: World) -> None:
     world.place.copies["c-99999999-zzzzzz"] = b"foreign"
     for number in range(4):
         world.write("logs/r-1/1.1/out", str(number) * 3_000_000)
-        record = world.back_up(keep=2)
+        world.back_up(keep=2)
+    record = world.records.record("gpubox")
     assert [one.sequence for one in record.copies] == [3, 4]
     assert set(world.place.copies) == {"c-99999999-zzzzzz", *(one.name for one in record.copies)}
     needed = {name for one in record.copies for name in one.objects}
@@ -284,7 +285,7 @@ def test_the_restored_coordinator_has_a_newer_seat_and_a_higher_epoch(world: Wor
     assert epoch.value > (world.clock.wall_ms() - 1_767_225_600_000) // 1_000
     assert json.loads(done.claim)["signatures"]
     record = CopyRecords(world.folder / "new").record("gpubox")
-    assert record.newest is not None and record.newest.name == done.copy
+    assert record.newest is not None and record.newest.name == done.copy_name
 
 
 def test_copies_continue_after_a_restore(world: World) -> None:

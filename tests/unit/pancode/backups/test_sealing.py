@@ -78,6 +78,7 @@ def test_a_recovery_key_is_typed_again_in_any_case_and_with_blanks() -> None:
     text = KEY.text()
     assert RecoveryKey.parse(text) == KEY
     assert RecoveryKey.parse(f" {text.upper().replace('-', ' ')}\n".replace("PANCODE RECOVERY ", "")) == KEY
+    assert RecoveryKey.parse(f"recovery key: {text}\ngpubox: c-00000001-x7k2pq verified\n") == KEY
 
 
 @pytest.mark.parametrize("text", ["", "x", KEY.text()[:-1], KEY.text()[:-3] + "aaa", "pancode-recovery-1111"])
