@@ -6,14 +6,12 @@ import hashlib
 import logging
 import os
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from node_agent.wire.clock import Ids, SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
@@ -26,7 +24,7 @@ from pancode.app.features import FEATURES, PARTS, Given
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
-from pancode.backups.remote_copies import RemoteCopies
+from pancode.backups.remote_copies import copies_on
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
@@ -39,7 +37,7 @@ from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.direct.entrance import Rooms
 from pancode.fleet.direct.nodes import Direct
 from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
-from pancode.fleet.seat import SeatKeeper, refuse_fenced
+from pancode.fleet.seat import keep_seat, refuse_fenced
 from pancode.fleet.ssh.bringup import BringUp, NodeDefaults
 from pancode.fleet.ssh.connection import SshTiming
 from pancode.fleet.ssh.forward_targets import End, TlsEnd
@@ -49,7 +47,6 @@ from pancode.fleet.ssh.links import TEND_S, Links, LinkSettings
 from pancode.fleet.ssh.login_session import LOGIN, LoginSession
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.machines import Machines
-from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.tunnel import TunnelTargets
 from pancode.fleet.systemd.user_unit import UserService
 from pancode.git.depot import Depot
@@ -228,7 +225,7 @@ class Coordinator:
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
         self.core = self._make_core()
-        self._seat = self._make_seat()
+        self._seat = keep_seat(self.core)
         self._depot_socket = _socket_path(home.root, "depot.sock")
         self._server = depot_server(
             self._depot_socket, self.depot.depot, self.depot.streams, self.core, self._ids
@@ -260,7 +257,14 @@ class Coordinator:
         self._forges = forges_of(own, self._outgoing.secrets)
         read = partial(forge_settings, own)
         secret = self._outgoing.secrets.read
-        given = Given(core, self.around, read, secret, self._login.own, self._backup_ports(own))
+        backups = BackupPorts(
+            root,
+            lambda: own.loaded().settings.backup,
+            copies_on(self.fleet, self.fleet_id, self._seat),
+            lambda: self._seat.mine.number,
+            has_file=self.settings.database is None,
+        )
+        given = Given(core, self.around, read, secret, self._login.own, backups)
         self._parts = tuple(make(given) for make in PARTS)
         return (
             self.code.queue,
@@ -269,21 +273,6 @@ class Coordinator:
             *(one for part in self._parts for one in part.threads),
             *tracing_of(root, self._environ, core),
             DailyRetention(core, self.kept_files),
-        )
-
-    def _backup_ports(self, own: FileSurroundings) -> BackupPorts:
-        def place(node: str, stopping: threading.Event) -> RemoteCopies:
-            def begin(work: Callable[[Remote], Coroutine[Any, Any, P]]) -> Future[P]:
-                return self.fleet.begin(node, work)
-
-            return RemoteCopies(begin, self.fleet_id, self._seat, stopping)
-
-        return BackupPorts(
-            self.home.root,
-            lambda: own.loaded().settings.backup,
-            place,
-            lambda: self._seat.mine.number,
-            has_file=self.settings.database is None,
         )
 
     def fenced(self) -> bool:
@@ -413,18 +402,6 @@ class Coordinator:
         ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
         rules = self.settings.rules.scale(self.settings.time_factor)
         return Core(ports, self.key, self.fleet_id, rules, FEATURES)
-
-    def _make_seat(self) -> SeatKeeper:
-        core = self.core
-
-        def note(words: str) -> None:
-            log.error("this coordinator was replaced and ends: %s", words)
-            core.live.record_trust("error", "this coordinator was replaced after a restore", why=words)
-
-        def keys() -> dict[str, SigningKey]:
-            return {core.key.public.keyid: core.key, **core.former}
-
-        return SeatKeeper(core.ports.ledger, self.fleet_id, keys, core.wall_ms, note)
 
     def _make_fleet(self, user_home: Path, log: str) -> Machines:
         ends = TunnelTargets(redis=redis_end(self._access), depot=self._depot_socket)

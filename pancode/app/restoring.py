@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.app.server.single_instance import HomeLock
+from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer, StoredCopyShape
 from pancode.backups.remote_copies import RemoteCopies, find_fleets
 from pancode.backups.restore import Restore, choose_copy, must_be_empty, open_copies
 from pancode.fleet.acts import NodeSpec
@@ -47,11 +48,11 @@ class RestoreAsked:
     notify: Callable[[int, int], None]
 
 
-def list_copies(asked: RestoreAsked) -> dict[str, Any]:
+def list_copies(asked: RestoreAsked) -> StoredCopiesAnswer:
     """Return the copies of a fleet on the host, newest first, and those that cannot be used."""
     with _copies_at(asked) as source:
         opened = open_copies(source, source.fleet, asked.ask)
-    copies = [
+    copies: list[StoredCopyShape] = [
         {
             "name": one.name,
             "taken_at": format_iso(one.taken_ms),
@@ -64,7 +65,7 @@ def list_copies(asked: RestoreAsked) -> dict[str, Any]:
     return {"fleet": opened.fleet, "copies": copies, "refused": dict(opened.refused)}
 
 
-def restore_fleet(asked: RestoreAsked) -> dict[str, Any]:
+def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
     """Restore the fleet. Raises PancodeError; then the home is as empty as before, or the restore is
     repeatable."""
     home, clock = asked.home, SystemClock()
@@ -87,10 +88,18 @@ def restore_fleet(asked: RestoreAsked) -> dict[str, Any]:
     finally:
         lock.leave()
     return {
-        **{"fleet": done.fleet, "copy": done.copy_name, "taken_at": format_iso(done.taken_ms)},
+        "fleet": done.fleet,
+        "copy": done.copy_name,
+        "taken_at": format_iso(done.taken_ms),
         "age": format_seconds(max(0, clock.wall_ms() - done.taken_ms) / 1_000),
-        **{"files": done.files, "size": done.size, "active": list(done.active), "nodes": list(done.nodes)},
-        **{"warnings": [done.warning] if done.warning else [], "refused": dict(opened.refused)},
+        "files": done.files,
+        "size": done.size,
+        "active": list(done.active),
+        "nodes": list(done.nodes),
+        "warnings": [
+            *([done.warning] if done.warning else []),
+            *(f"the copy {name} cannot be used: {why}" for name, why in opened.refused.items()),
+        ],
     }
 
 
@@ -111,7 +120,7 @@ def _copies_at(asked: RestoreAsked) -> Iterator[RemoteCopies]:
             def begin(work: Callable[[Remote], Coroutine[Any, Any, T]]) -> Future[T]:
                 return loop.begin(work(remote))
 
-            source = RemoteCopies(begin, _choose_fleet(find_fleets(begin), asked), None, threading.Event())
+            source = RemoteCopies(begin, choose_fleet(find_fleets(begin), asked), None, threading.Event())
             source.locate()
             yield source
         finally:
@@ -120,7 +129,8 @@ def _copies_at(asked: RestoreAsked) -> Iterator[RemoteCopies]:
         loop.stop()
 
 
-def _choose_fleet(found: list[str], asked: RestoreAsked) -> str:
+def choose_fleet(found: list[str], asked: RestoreAsked) -> str:
+    """Return the fleet whose copies are meant. NotFoundError, UsageError if the host has several."""
     host = asked.spec.name
     if asked.fleet is not None and asked.fleet in found and _FLEET.fullmatch(asked.fleet):
         return asked.fleet

@@ -62,5 +62,37 @@ class BackupBegunAnswer(TypedDict):
     to: list[str]
 
 
+class StoredCopyShape(TypedDict):
+    """A copy as a restore finds it. `size`: of the files in it; `pancode`: the version that made it."""
+
+    name: str
+    taken_at: str
+    size: int
+    files: int
+    pancode: str
+
+
+class StoredCopiesAnswer(TypedDict):
+    """The copies of a fleet on a host, newest first; `refused`: why others cannot be used, by name."""
+
+    fleet: str
+    copies: list[StoredCopyShape]
+    refused: dict[str, str]
+
+
+class RestoredAnswer(TypedDict):
+    """A finished restore. `age`: of the copy, for users; `active`: runs in flight when the copy was taken."""
+
+    fleet: str
+    copy: str
+    taken_at: str
+    age: str
+    files: int
+    size: int
+    active: list[str]
+    nodes: list[str]
+    warnings: list[str]
+
+
 BACKUPS = Route[BackupsAnswer]("GET /v1/backups")
 BACK_UP = Route[BackupBegunAnswer]("POST /v1/backups")

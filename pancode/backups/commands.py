@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 from node_agent.wire.clock import SystemIds
 from pancode.backups.answers import BACK_UP, BACKUPS, BackupsAnswer, CopyShape, OutcomeShape
 from pancode.interfaces.cli.parameters import Face, Json, completions, many, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
-from pancode.interfaces.client.client import Client
-from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.formatting import count_noun, format_bytes
 
 WAIT_S = 0.5
@@ -43,26 +42,44 @@ def backup(
     if lists:
         if to or passphrase_file is not None:
             raise UsageError("--list excludes --to and --passphrase-file", fix="pancode admin backup --list")
-        face.show(state, lambda: _format_copies(state))
+        face.show(state, lambda: format_copies(state))
         return ExitCode.DONE
-    body: dict[str, Any] = {"to": to}
-    printed = ""
+    key, printed = None, ""
     if state["key"] is None:
-        body["key"], printed = _make_key(face, passphrase_file)
+        key, printed = make_key(face, passphrase_file)
     elif passphrase_file is not None:
         what = f"the fleet already has a {'recovery key' if state['key'] == 'key' else 'passphrase'}"
         raise UsageError(what, fix="omit --passphrase-file", code="recovery_key_exists")
-    begun = face.post(BACK_UP, body)
-    if printed:
-        _show_key(face, printed)
-    outcomes = _await_outcomes(client, begun["number"], len(begun["to"]))
-    state = client.get(BACKUPS)
+    outcomes = list[OutcomeShape]()
+    try:
+        begun = face.post(BACK_UP, {"to": to, "key": key})
+        if printed and not face.as_json:
+            show_key(sys.stdout, printed)
+        while len(outcomes) < len(begun["to"]):
+            time.sleep(WAIT_S)
+            state = client.get(BACKUPS)
+            outcomes = [one for one in state["outcomes"] if one["number"] == begun["number"]]
+    except ApiError:  # nothing was stored
+        raise
+    except BaseException:
+        # the coordinator may have begun, and then this is the only place that has the key
+        show_key(sys.stderr, printed)
+        face.note("the copy may continue; see: pancode admin backup --list")
+        raise
     answer = {"recovery_key": printed or None, "copies": outcomes}
     status = ExitCode.DONE if all(one["ok"] for one in outcomes) else ExitCode.UNAVAILABLE
-    return face.end(status, answer, lambda: "".join(_format_outcome(one, state) for one in outcomes))
+    return face.end(status, answer, lambda: "".join(format_outcome(one, state) for one in outcomes))
 
 
-def _make_key(face: Face, passphrase_file: str | None) -> tuple[dict[str, object], str]:
+def show_key(stream: TextIO, printed: str) -> None:
+    """Print a new recovery key, once."""
+    if printed:
+        stream.write(f"recovery key: {printed}\n")
+        stream.flush()
+        sys.stderr.write("Keep it outside this machine. It opens every copy, and is not shown again.\n")
+
+
+def make_key(face: Face, passphrase_file: str | None) -> tuple[dict[str, object], str]:
     """Return the public part of a new recovery key for the coordinator, and the key as text for the user; the
     text is empty for a passphrase, which the user knows."""
     # The cryptography library is imported only when needed.
@@ -89,23 +106,7 @@ def read_passphrase(face: Face, file: str, *, twice: bool) -> str:
     return first
 
 
-def _show_key(face: Face, text: str) -> None:
-    if face.as_json:
-        return
-    sys.stdout.write(f"recovery key: {text}\n")
-    sys.stdout.flush()
-    face.note("Write it down and keep it outside this machine. It is not shown again, and opens every copy.")
-
-
-def _await_outcomes(client: Client, number: int, count: int) -> list[OutcomeShape]:
-    while True:
-        found = [one for one in client.get(BACKUPS)["outcomes"] if one["number"] == number]
-        if len(found) >= count:
-            return found
-        time.sleep(WAIT_S)
-
-
-def _format_outcome(one: OutcomeShape, state: BackupsAnswer) -> str:
+def format_outcome(one: OutcomeShape, state: BackupsAnswer) -> str:
     if not one["ok"]:
         fix = f"  fix: {escape_line(one['fix'])}\n" if one["fix"] else ""
         return f"{escape_line(one['node'])}: no copy: {escape_line(one['why'])}\n{fix}"
@@ -122,14 +123,14 @@ def _format_size(copy: CopyShape) -> str:
     return text
 
 
-def _format_copies(state: BackupsAnswer) -> str:
+def format_copies(state: BackupsAnswer) -> str:
     rows = [{"node": node["node"], **copy} for node in state["nodes"] for copy in node["copies"]]
     text = format_rows(rows, _COLUMNS, "no copies; make one: pancode admin backup --to NODE")
     for node in state["nodes"]:
         if node["trouble"]:
-            text += f"\n{escape_line(node['node'])}: the last copy failed: {escape_line(node['trouble'])}"
-            text += f"\n  fix: {escape_line(node['fix'])}" if node["fix"] else ""
-    return text + "\n"
+            text += f"{escape_line(node['node'])}: the last copy failed: {escape_line(node['trouble'])}\n"
+            text += f"  fix: {escape_line(node['fix'])}\n" if node["fix"] else ""
+    return text
 
 
 _COLUMNS: RowColumns[Any] = {

@@ -71,32 +71,35 @@ class Backups:
         `recipient`: stored if the fleet has none. Raises NotFoundError, UsageError, ConfigError for a ledger
         in PostgreSQL, ConflictError if the fleet already has a recipient.
         """
-        must_have_file(self._ports.has_file)
+        if not self._ports.has_file:
+            raise ConfigError(
+                "a copy cannot include a ledger in PostgreSQL",
+                why="ledger.url is set",
+                fix="back up the database with its own tools: docs/howto/postgresql.md",
+                code="backup_postgres",
+            )
         nodes = list(dict.fromkeys(to or self._ports.settings().to))
         if not nodes:
             fix = "pancode admin backup --to NODE, or set backup.to: pancode config set backup.to NODE"
             raise UsageError("no node is given for the copy", fix=fix, code="no_backup_node")
+        with self._core.ports.ledger.transaction() as tx:
+            known = {one.name: one for one in tx.find(Node) if one.removed is None}
         for name in nodes:
-            self._must_be_elsewhere(name)
+            if name not in known:
+                raise not_found("node", name, known, "pancode node ls")
+            if Reach.of(known[name]).local:
+                raise UsageError(
+                    f"{name} is this machine",
+                    why="a copy there is lost together with the coordinator's home",
+                    fix="choose another node: pancode node ls",
+                    code="backup_here",
+                )
         if recipient is not None:
             self.records.keep_recipient(recipient)
         elif self.records.recipient() is None:
             fix = "pancode admin backup --to NODE creates a recovery key and prints it once"
             raise UsageError("the fleet has no recovery key yet", fix=fix, code="no_recovery_key")
         return {"number": self._thread.request(nodes), "to": nodes}
-
-    def _must_be_elsewhere(self, name: str) -> None:
-        with self._core.ports.ledger.transaction() as tx:
-            node, names = tx.get(Node, name), [one.name for one in tx.find(Node) if one.removed is None]
-        if node is None or node.removed is not None:
-            raise not_found("node", name, names, "pancode node ls")
-        if Reach.of(node).local:
-            raise UsageError(
-                f"{name} is this machine",
-                why="a copy there is lost together with the coordinator's home",
-                fix="choose another node: pancode node ls",
-                code="backup_here",
-            )
 
     def describe(self) -> BackupsAnswer:
         """Return settings, copies and the outcomes of requests. ConfigError for invalid settings."""
@@ -110,7 +113,7 @@ class Backups:
             "keep": settings.keep,
             "running": running,
             "waiting": waiting,
-            "nodes": [_describe_node(one) for one in self.records.nodes()],
+            "nodes": [describe_node(one) for one in self.records.nodes()],
             "outcomes": outcomes,
         }
 
@@ -124,17 +127,6 @@ class Backups:
 
     def describe_landing(self, run: Run) -> str:
         return ""
-
-
-def must_have_file(has_file: bool) -> None:
-    """Raise ConfigError if the ledger is not a file in the home."""
-    if not has_file:
-        raise ConfigError(
-            "a copy cannot include a ledger in PostgreSQL",
-            why="ledger.url is set",
-            fix="back up the database with its own tools: docs/howto/postgresql.md",
-            code="backup_postgres",
-        )
 
 
 class CopyThread(FeedThread):
@@ -203,8 +195,8 @@ class CopyThread(FeedThread):
         copied_ms, now_ms = record.newest.taken_ms if record.newest else 0, self._core.wall_ms()
         if settings.nightly and rules.is_night_due(now_ms, self._core.tz, copied_ms, record.tried_ms):
             return True
-        landings = (one for one in self._core.feed.newest(_EVENTS) if _is_landing(one.kind, one.data))
-        landed_ms = max((one.at_ms for one in landings), default=0)
+        events = (one for one in self._core.feed.newest(_EVENTS) if one.kind is EventKind.RUN_LANDING)
+        landed_ms = max((one.at_ms for one in events if one.data.get("status") == rules.LANDED), default=0)
         return False if settings.after_landing and landed_ms > max(copied_ms, record.tried_ms) else None
 
     def _copy(self, number: int, node: str, whole: bool) -> OutcomeShape:
@@ -256,17 +248,14 @@ class CopyThread(FeedThread):
             log.error("the failure of the copy on %s could not be recorded: %s", node, error)
 
 
-def _is_landing(kind: EventKind, data: object) -> bool:
-    return kind is EventKind.RUN_LANDING and isinstance(data, dict) and data.get("status") == rules.LANDED
-
-
-def _describe_node(record: NodeRecord) -> NodeCopiesShape:
+def describe_node(record: NodeRecord) -> NodeCopiesShape:
+    """Return the copies on a node, newest first."""
     by_order = sorted(record.copies, key=lambda one: one.order, reverse=True)
-    copies = [_describe_copy(one) for one in by_order]
+    copies = [describe_copy(one) for one in by_order]
     return {"node": record.node, "copies": copies, "trouble": record.trouble, "fix": record.fix}
 
 
-def _describe_copy(copy: CopyRecord) -> CopyShape:
+def describe_copy(copy: CopyRecord) -> CopyShape:
     return {
         "name": copy.name,
         "taken_at": format_iso(copy.taken_ms),

@@ -10,9 +10,10 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Protocol, TypeVar
 
-from pancode.backups.model import FOLDER, MOST_MANIFEST, OBJECT
+from pancode.backups.model import FOLDER, MOST_MANIFEST, OBJECT, Place
 from pancode.backups.rules import is_copy_name
 from pancode.fleet.seat import CLAIM_FILE, SeatKeeper
+from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.seat_claims import must_hold_seat, read_claim
 from pancode.kernel.errors import NotFoundError, UnavailableError
@@ -248,6 +249,18 @@ class RemoteCopies:
         if done.truncated:
             raise UnavailableError("reading the copy failed on the node", why=f"{name} is too large")
         return done.stdout
+
+
+def copies_on(machines: Machines, fleet: str, keeper: SeatKeeper) -> Place:
+    """Return how a coordinator finds the folder of its copies on a node."""
+
+    def find(node: str, stopping: threading.Event) -> RemoteCopies:
+        def begin(work: Work[T]) -> Future[T]:
+            return machines.begin(node, work)
+
+        return RemoteCopies(begin, fleet, keeper, stopping)
+
+    return find
 
 
 def find_fleets(begin: Begin) -> list[str]:

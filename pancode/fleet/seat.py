@@ -7,6 +7,7 @@ not start again.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from node_agent.wire.signing import Message, PublicKey, SigningKey, WireRefusal,
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.ports import Ledger, Transaction
 from pancode.kernel.records import Setting
+from pancode.runs.core import Core
+
+log = logging.getLogger("pancode.seat")
 
 SEAT, FENCED = "seat", "fenced"
 """The settings with the seat of this ledger's coordinator, and with the seat that fenced it off."""
@@ -57,7 +61,12 @@ class Verdict(StrEnum):
 
 def read_seat(tx: Transaction) -> Seat:
     """Return the seat of this ledger's coordinator."""
-    return _parse(tx.get(Setting, SEAT)) or Seat()
+    row = tx.get(Setting, SEAT)
+    match None if row is None else row.value:
+        case {"number": int(number), "id": str(token)} if 0 <= number <= MOST and number is not True:
+            return Seat(number, token)
+        case _:
+            return Seat()
 
 
 def take_seat(tx: Transaction, seat: Seat, wall_ms: int, by: str) -> None:
@@ -146,30 +155,33 @@ class SeatKeeper:
         """Decide about a claim found on a node; a newer coordinator's claim fences this one off, for good."""
         public = {keyid: key.public for keyid, key in self._keys().items()}
         verdict, there = judge_claim(self.mine, found, self._fleet, public)
-        if verdict is Verdict.FENCED:
-            self._fence(there)
+        with self._lock:
+            is_news = verdict is Verdict.FENCED and not self.fenced
+            if is_news:
+                with self._ledger.transaction() as tx:
+                    value: dict[str, object] = {"number": there.number, "id": there.id}
+                    tx.put(Setting(FENCED, value, self._wall_ms(), "coordinator"))
+                self.fenced = True
+        if is_news:
+            self._note(f"a coordinator with seat {there.number} was found; this one has {self.mine.number}")
         return verdict
 
     def claim(self) -> bytes:
         """Return this coordinator's claim as it is stored on a node."""
         return sign_claim(self.mine, self._fleet, next(iter(self._keys().values())))
 
-    def _fence(self, by: Seat) -> None:
-        with self._lock:
-            if self.fenced:
-                return
-            with self._ledger.transaction() as tx:
-                value: dict[str, object] = {"number": by.number, "id": by.id}
-                tx.put(Setting(FENCED, value, self._wall_ms(), "coordinator"))
-            self.fenced = True
-        self._note(f"seat {by.number} of another coordinator was found, and this one is {self.mine.number}")
 
+def keep_seat(core: Core) -> SeatKeeper:
+    """Return the keeper of this coordinator's seat."""
 
-def _parse(row: Setting | None) -> Seat | None:
-    value = None if row is None else row.value
-    if not isinstance(value, dict):
-        return None
-    number, token = value.get("number"), value.get("id")
-    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= MOST:
-        return None
-    return Seat(number, str(token))
+    def note(words: str) -> None:
+        log.error("this coordinator was replaced and ends: %s", words)
+        core.live.record_trust("error", "this coordinator was replaced after a restore", why=words)
+
+    return SeatKeeper(
+        core.ports.ledger,
+        core.fleet,
+        lambda: {core.key.public.keyid: core.key, **core.former},
+        core.wall_ms,
+        note,
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
+from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer, StoredCopyShape
 from pancode.fleet.acts import NodeSpec
 from pancode.interfaces.cli.parameters import Json, option, verb
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, short_time
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun, first_few, format_bytes
@@ -72,30 +73,33 @@ def restore(
     asked = RestoreAsked(home, os.environ, spec, fleet, copy, accept, ask, notify)
     if lists:
         listed = list_copies(asked)
-        return face.show(listed, lambda: _format_list(listed))
+        return face.show(listed, lambda: format_copies(listed))
     answer = restore_fleet(asked)
     face.warn(answer["warnings"])
-    return face.show(answer, lambda: _format_restored(answer))
+    return face.show(answer, lambda: format_restored(answer))
 
 
-def _format_list(listed: dict[str, Any]) -> str:
-    columns: Columns = {
-        **{"COPY": "name", "TAKEN (UTC)": lambda row: short_time(row["taken_at"])},
-        **{"SIZE": lambda row: format_bytes(row["size"]), "FILES": "files", "PANCODE": "pancode"},
-    }
-    text = f"fleet {escape_line(listed['fleet'])}\n" + format_rows(listed["copies"], columns) + "\n"
+def format_copies(listed: StoredCopiesAnswer) -> str:
+    """Return the copies as a table, and why others cannot be used."""
+    text = f"fleet {escape_line(listed['fleet'])}\n{format_rows(listed['copies'], _COLUMNS)}"
     for name, why in listed["refused"].items():
         text += f"not usable: {escape_line(name)}: {escape_line(why)}\n"
     return text
 
 
-def _format_restored(answer: dict[str, Any]) -> str:
+def format_restored(answer: RestoredAnswer) -> str:
+    """Return what was restored, what is lost, and the next command."""
     taken = short_time(answer["taken_at"])
     text = f"restored fleet {answer['fleet']} from {answer['copy']}, taken {taken} ({answer['age']} ago)\n"
     text += f"  {count_noun(answer['files'], 'file')}, {format_bytes(answer['size'])}\n"
-    look = f"pancode audit --since {answer['taken_at']}"
-    text += f"  lost: what happened after {taken}; later runs that nodes report: {look}\n"
+    text += f"  lost: what happened after {taken}; runs of that time, once nodes were asked: pancode audit\n"
     if answer["active"]:
         runs = first_few(answer["active"], _SHOWN)
         text += f"  in flight then: {runs}; they deliver when their node is in contact\n"
     return text + "next: pancode fleet up\n"
+
+
+_COLUMNS: RowColumns[StoredCopyShape] = {
+    **{"COPY": "name", "TAKEN (UTC)": lambda row: short_time(row["taken_at"])},
+    **{"SIZE": lambda row: format_bytes(row["size"]), "FILES": "files", "PANCODE": "pancode"},
+}

@@ -115,6 +115,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
 """Each command that only looks, with what it is asked; `=N` at the end: it ends with that status, not 0."""
 
 LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
+    "admin backup": ("--list",),
     "dispatch": ("true --runtime shell --dry-run",),
     "issue work": ("{issue} --runtime shell --dry-run",),
     "land": ("",),
@@ -129,7 +130,7 @@ LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
 """What a command that changes something only says where it is asked so."""
 
 CHANGES = """
-admin handover, admin ledger, agents new, agents set, answer, approve, budget set, budget settle,
+admin handover, admin restore, admin ledger, agents new, agents set, answer, approve, budget set, budget settle,
 config secret, config set, config undo, config unset, config use, deny, dispatch, down, fleet demo,
 fleet down, fleet drain, fleet resume, fleet up, history forget, init, issue plan, issue work, land,
 lane add, lane create, lane rm, lane skip, mcp install, mcp uninstall, models test, node add, node install,
