@@ -130,8 +130,8 @@ LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
 """What a command that changes something only says where it is asked so."""
 
 CHANGES = """
-admin handover, admin restore, admin ledger, agents new, agents set, answer, approve, budget set, budget settle,
-config secret, config set, config undo, config unset, config use, deny, dispatch, down, fleet demo,
+admin backup, admin handover, admin ledger, admin restore, agents new, agents set, answer, approve,
+budget set, budget settle, config secret, config set, config undo, config unset, config use, deny, dispatch, down, fleet demo,
 fleet down, fleet drain, fleet resume, fleet up, history forget, init, issue plan, issue work, land,
 lane add, lane create, lane rm, lane skip, mcp install, mcp uninstall, models test, node add, node install,
 node login, node rm, node secret, node set, node trust, node uninstall, project add, project prd,
@@ -442,6 +442,7 @@ QUERIES = {
     "/v1/landings/green": {"folder": "{repo}"},
 }
 MAY_BE_EMPTY = {
+    "/v1/backups": {"to", "outcomes"},
     "/v1/context": {"given"},
     "/v1/now": {"chats"},
     "/v1/notify": {"troubles", "unknown_channels"},

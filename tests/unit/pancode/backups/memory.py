@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pancode.backups.hooks import BackupPorts, Backups
+from pancode.backups.model import CopyRecord, NodeRecord, StoredObject
 from pancode.config.schema import BackupSettings
 from pancode.kernel.errors import NotFoundError, UnavailableError
 from pancode.runs.core import Core
@@ -95,6 +96,23 @@ class MemoryCopies:
         self.calls.append(name)
         if name == self.fails_at:
             raise UnavailableError("the connection to the node was lost")
+
+
+def a_record(node: str) -> NodeRecord:
+    """The record of a node with one verified copy."""
+    name = "a" * 64
+    copy = CopyRecord(
+        name="c-00000001-x7k2pq",
+        seat=0,
+        sequence=1,
+        taken_ms=1_790_000_000_000,
+        verified_ms=1_790_000_001_000,
+        size=1_000,
+        sent=1_000,
+        files=3,
+        objects=(name,),
+    )
+    return NodeRecord(node=node, objects={name: StoredObject(size=1_000, plain=2_000)}, copies=(copy,))
 
 
 def make_backups(
