@@ -6,18 +6,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pancode.backups import rules
 from pancode.backups.answers import BackupBegunAnswer, BackupsAnswer, CopyShape, NodeCopiesShape, OutcomeShape
 from pancode.backups.lost_runs import name_lost_runs
-from pancode.backups.model import CopyRecord, NodeRecord, Place
+from pancode.backups.model import CopyRecord, NodeRecord, Place, StoppedError
 from pancode.backups.records import CopyRecords
 from pancode.backups.sealing import Recipient
 from pancode.backups.service import CopyRequest, make_copy
-from pancode.backups.snapshot import HomeSnapshot
+from pancode.backups.snapshot import FoundFile, HomeSnapshot
 from pancode.config.schema import BackupSettings
 from pancode.fleet.answers import TroubleShape
 from pancode.fleet.place import Reach
@@ -211,10 +211,15 @@ class CopyThread(FeedThread):
         }
         try:
             done = self._make(node, whole)
-        except (PancodeError, OSError) as error:
-            fix = error.fix if isinstance(error, PancodeError) else "check the disk of this machine: df"
-            words = error.words if isinstance(error, PancodeError) else str(error)
-            log.warning("copy on %s: %s", node, words)
+        except MemoryError:
+            raise
+        except Exception as error:  # whoever waits for the outcome gets one
+            words, fix = str(error), "check the disk of this machine (df) and run/coordinator.log"
+            if isinstance(error, PancodeError):
+                words, fix = error.words, error.fix
+                log.warning("copy on %s: %s", node, words)
+            else:
+                log.exception("the copy on %s failed", node)
             self._note_trouble(node, words, fix)
             return {**outcome, "why": words, "fix": fix}
         log.info("copy on %s: %s, %d of %d bytes sent", node, done.name, done.sent, done.size)
@@ -232,9 +237,16 @@ class CopyThread(FeedThread):
             core.fleet, core.key.public.tag, self._ports.seat(), number, recipient, settings.keep, whole
         )
         snapshot = HomeSnapshot(home, self._records.folder)
+
+        def read() -> Iterator[FoundFile]:
+            for file in snapshot.read():
+                if self._stopping.is_set():
+                    raise StoppedError
+                yield file
+
         place = self._ports.place(node, self._stopping)
         keep, clock, ids = self._records.keep, core.ports.clock, core.ports.ids
-        made = make_copy(request, snapshot.read, place, record, keep, clock, ids).newest
+        made = make_copy(request, read, place, record, keep, clock, ids).newest
         assert made is not None  # the copy that was just recorded
         return made
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from node_agent.wire.model import MOST
+from pancode.kernel.errors import UnavailableError
 
 FOLDER = ".pancode-backups"
 """The folder below the login's home on a node; it has a folder for each fleet, which may be a link to a
@@ -126,6 +127,12 @@ class NodeRecord(Value):
     def verified(self) -> CopyRecord | None:
         """Return the newest verified copy."""
         return max((one for one in self.copies if one.verified_ms), key=lambda one: one.order, default=None)
+
+
+class StoppedError(UnavailableError):
+    """The coordinator is stopping, so the copy was ended."""
+
+    code = "backup_stopped"
 
 
 class CopyPlace(Protocol):

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Protocol, TypeVar
 
-from pancode.backups.model import FOLDER, MOST_MANIFEST, OBJECT, Place
+from pancode.backups.model import FOLDER, MOST_MANIFEST, OBJECT, Place, StoppedError
 from pancode.backups.rules import is_copy_name
 from pancode.fleet.seat import CLAIM_FILE, SeatKeeper
 from pancode.fleet.ssh.machines import Machines
@@ -79,12 +79,6 @@ cd "$1" || exit 71
 xargs rm -f -- || exit 71
 echo 'end of list'
 """
-
-
-class StoppedError(UnavailableError):
-    """The coordinator is stopping, so the copy was ended."""
-
-    code = "backup_stopped"
 
 
 class RemoteCopies:
@@ -170,6 +164,8 @@ class RemoteCopies:
     def do(self, work: Work[T], limit_s: float) -> T:
         """Run the work over the connection. StoppedError once the coordinator stops; UnavailableError if it
         is late. Then the work is cancelled."""
+        if self._stopping.is_set():
+            raise StoppedError
         future = self._begin(work)
         waited_s = 0.0
         while True:
@@ -269,7 +265,10 @@ def find_fleets(begin: Begin) -> list[str]:
     async def run(remote: Remote) -> Completed:
         return await remote.run(("sh", "-c", _FIND, "pancode", FOLDER), SHORT_S)
 
-    done = begin(run).result(2 * SHORT_S).check("looking for copies")
+    try:
+        done = begin(run).result(2 * SHORT_S).check("looking for copies")
+    except NotYet as exc:
+        raise UnavailableError("the host did not answer in time", code="backup_late") from exc
     return [line for line in done.text.split() if re.fullmatch(r"f-[a-z0-9]{1,32}", line)]
 
 

@@ -28,7 +28,7 @@ class RecipientBody(Body):
     public: Key
     mac: Key
     salt: Base64 = ""
-    cost: int = Field(default=16, ge=14, le=20)
+    cost: int = Field(default=16, ge=14, le=18)
 
     def recipient(self) -> Recipient:
         """Return the recipient. UsageError for values that are no key."""

@@ -28,7 +28,7 @@ from pancode.kernel.errors import PancodeError, UsageError
 MAGIC = b"pancode-sealed-1\n"
 CHUNK, TAG = 64 * 1024, 16
 _HEAD = len(MAGIC) + 32
-SALT, COST, COSTS = 16, 16, range(14, 21)
+SALT, COST, COSTS = 16, 16, range(14, 19)
 """Bytes of a passphrase's salt; the power of two of scrypt's work; and those accepted from a node's file."""
 LEAST_PASSPHRASE = 12
 _PREFIX = "pancode-recovery-"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.signing import SigningKey
-from pancode.backups.model import FOLDER
-from pancode.backups.remote_copies import RemoteCopies, StoppedError, find_fleets
+from pancode.backups.model import FOLDER, StoppedError
+from pancode.backups.remote_copies import RemoteCopies, find_fleets
 from pancode.fleet.seat import CLAIM_FILE, Seat, SeatKeeper, sign_claim, take_seat
 from pancode.fleet.ssh.connection import Session, open_session
 from pancode.fleet.ssh.errors import ConnectError, LinkFault

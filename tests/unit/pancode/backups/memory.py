@@ -11,6 +11,7 @@ from pancode.backups.hooks import BackupPorts, Backups
 from pancode.backups.model import CopyRecord, NodeRecord, StoredObject
 from pancode.config.schema import BackupSettings
 from pancode.kernel.errors import NotFoundError, UnavailableError
+from pancode.kernel.threads import BackgroundThread
 from pancode.runs.core import Core
 
 
@@ -31,6 +32,8 @@ class MemoryCopies:
         """The objects, counted from 1, that its disk damages as they are written."""
         self.digested: list[str] = []
         self.journal: list[str] = []
+        self.stops: BackgroundThread | None = None
+        """The thread that is stopped while it lists what is there."""
         self._puts = 0
 
     def prepare(self) -> None:
@@ -38,6 +41,8 @@ class MemoryCopies:
 
     def list_objects(self) -> Mapping[str, str]:
         self._call("list")
+        if self.stops is not None:
+            self.stops.stop()
         return {name: f"{len(data)} t{self.stamps[name]}" for name, data in self.objects.items()}
 
     def digest_objects(self, names: Collection[str]) -> Mapping[str, str]:

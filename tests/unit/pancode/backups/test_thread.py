@@ -165,6 +165,20 @@ def test_a_damaged_record_is_told_and_does_not_end_the_thread(copying: Copying) 
     assert "is damaged" in outcome["why"] and outcome["fix"].startswith("rm ")
 
 
+def test_a_fault_of_ours_is_an_outcome_too(copying: Copying) -> None:
+    (copying.home / "depots/not-a-repository.git").mkdir(parents=True)
+    copying.http.post("/v1/backups", BODY)
+    assert copying.turn() == 0
+    assert not copying.http.get("/v1/backups").json()["outcomes"][0]["ok"]
+
+
+def test_a_stop_ends_a_copy_and_is_no_trouble(copying: Copying) -> None:
+    copying.http.post("/v1/backups", BODY)
+    copying.place.stops = copying.thread
+    copying.turn()
+    assert copying.place.copies == {} and not copying.part.troubles
+
+
 def test_two_recovery_keys_made_at_once_leave_the_first(tmp_path: Path) -> None:
     records = CopyRecords(tmp_path)
     records.keep_recipient(KEY)
