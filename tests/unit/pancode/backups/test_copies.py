@@ -15,7 +15,7 @@ from pancode.backups.model import NodeRecord
 from pancode.backups.records import CopyRecords
 from pancode.backups.restore import MOVING, OpenedCopies, Restore, Restored, choose_copy, open_copies
 from pancode.backups.rules import RESTORING, ManifestError
-from pancode.backups.sealing import RecoveryKey, SealError, authenticate, seal
+from pancode.backups.sealing import RecoveryKey, SealError, authenticate, open_sealed, seal
 from pancode.backups.service import CopyNotVerifiedError, CopyRequest, make_copy, manifest_context
 from pancode.backups.snapshot import HomeSnapshot
 from pancode.fleet.seat import NONE, Seat, SeatClaim, read_seat
@@ -256,11 +256,12 @@ def test_a_forged_manifest_is_not_the_newest(world: World) -> None:
     world.back_up()
     ((name, sealed),) = world.place.copies.items()
     world.place.copies["c-00000009-zzzzzz"] = sealed
-    text = b'{"version": 1}'
+    text = open_sealed(KEY, manifest_context(FLEET, name), sealed, 1 << 24).partition(b"\n")[2]
     other = RecoveryKey(b"o" * 32).recipient()
-    for number, code in ((10, authenticate(other, text)), (11, "")):
+    for number, make in ((10, lambda whole: authenticate(other, whole)), (11, lambda whole: "")):
         forged = f"c-000000{number}-zzzzzz"
-        plain = f"{code}\n".encode() + text
+        whole = text.replace(name.encode(), forged.encode())
+        plain = f"{make(whole)}\n".encode() + whole
         world.place.copies[forged] = seal(KEY.recipient().public, manifest_context(FLEET, forged), plain)
     opened = world.open()
     assert [one.name for one in opened.copies] == [name] and len(opened.refused) == 3

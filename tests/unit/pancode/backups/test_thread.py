@@ -143,7 +143,13 @@ def test_a_copy_after_each_landing(tmp_path: Path) -> None:
     copying.lands()
     assert [copying.turn() for _ in range(2)] == [1, 0]
     copying.lands()
-    copying.world.context.restart()
+    copying.place.fails_at = "put"
+    calls = len(copying.place.calls)
+    copying.turn()
+    assert len(copying.place.calls) > calls
+    copying.place.fails_at, calls = "", len(copying.place.calls)
+    assert copying.turn() == 0 and len(copying.place.calls) == calls, "the night tries again"
+    copying.lands()
     assert copying.turn() == 1
 
 
