@@ -143,7 +143,7 @@ def test_a_copy_after_each_landing(tmp_path: Path) -> None:
     copying.lands()
     assert [copying.turn() for _ in range(2)] == [1, 0]
     copying.lands()
-    copying.place.fails_at = "put"
+    copying.place.fails_at = "list"
     calls = len(copying.place.calls)
     copying.turn()
     assert len(copying.place.calls) > calls
