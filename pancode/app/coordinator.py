@@ -21,9 +21,11 @@ from node_agent.wire.sealing import SEALED_FOR, seal_files
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
-from pancode.app.features import FEATURES, PARTS
+from pancode.app.features import FEATURES, PARTS, Given
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.telemetry import tracing_of
+from pancode.backups.hooks import BackupPorts
+from pancode.backups.remote_copies import copies_on
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
@@ -36,6 +38,7 @@ from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.direct.entrance import Rooms
 from pancode.fleet.direct.nodes import Direct
 from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
+from pancode.fleet.seat import keep_seat, refuse_fenced
 from pancode.fleet.ssh.bringup import BringUp, NodeDefaults
 from pancode.fleet.ssh.connection import SshTiming
 from pancode.fleet.ssh.forward_targets import End, TlsEnd
@@ -201,6 +204,8 @@ class Coordinator:
         self.ledger: Ledger = ledger
         try:
             self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)
+            with ledger.transaction() as tx:
+                refuse_fenced(tx, str(home.root))
             self._own = own_key(ledger, home, self.settings.database, self.key, self._clock.wall_ms())
             self.key = self._own.key
             # after the key and ledger checks, so that their failure leaves no Valkey running
@@ -221,6 +226,7 @@ class Coordinator:
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
         self.core = self._make_core()
+        self._seat = keep_seat(self.core)
         self._depot_socket = _socket_path(home.root, "depot.sock")
         self._server = depot_server(
             self._depot_socket, self.depot.depot, self.depot.streams, self.core, self._ids
@@ -252,7 +258,15 @@ class Coordinator:
         self._forges = forges_of(own, self._outgoing.secrets)
         read = partial(forge_settings, own)
         secret = self._outgoing.secrets.read
-        self._parts = tuple(make(core, self.around, read, secret, self._login.own) for make in PARTS)
+        backups = BackupPorts(
+            root,
+            lambda: own.loaded().settings.backup,
+            copies_on(self.fleet, self.fleet_id, self._seat),
+            lambda: self._seat.mine.number,
+            has_file=self.settings.database is None,
+        )
+        given = Given(core, self.around, read, secret, self._login.own, backups)
+        self._parts = tuple(make(given) for make in PARTS)
         return (
             self.code.queue,
             *(one for make in core.features.threads for one in make(core, self.around)),
@@ -261,6 +275,9 @@ class Coordinator:
             *tracing_of(root, self._environ, core),
             DailyRetention(core, self.kept_files),
         )
+
+    def fenced(self) -> bool:
+        return self._seat.fenced
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
         """Return the attempts that contain the caller; note the login session of one that is in none."""
@@ -302,7 +319,7 @@ class Coordinator:
     def closed(self) -> Sequence[TroubleShape]:
         found = self._direct.troubles
         closed: list[TroubleShape] = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
-        return [*closed, *self._outgoing.shown()]
+        return [*closed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
 
     def start(self) -> None:
         """Clean up after a coordinator that was killed, begin a new epoch, then admit nodes."""
@@ -405,6 +422,7 @@ class Coordinator:
             pass_of=self._direct.pass_of,
             tend_s=tend_s,
             session=self._login,
+            seat=self._seat,
         )
         defaults = NodeDefaults(
             self.settings.slots,

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.server.single_instance import holder_of
+from pancode.backups.records import CopyRecords
+from pancode.backups.rules import OLD_MS
 from pancode.config.listeners import figures_in, read_api_listener, read_node_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.fleet.direct.authority import KeyPair
@@ -24,8 +27,8 @@ from pancode.fleet.direct.listener import listening_at
 from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.client.client import try_get
-from pancode.kernel.errors import PancodeError
-from pancode.kernel.formatting import count_noun, disk_of, format_bytes
+from pancode.kernel.errors import ConfigError, PancodeError
+from pancode.kernel.formatting import count_noun, disk_of, format_bytes, format_seconds
 from pancode.kernel.host.disk_use import sizes_of
 from pancode.kernel.node import SHORT_DISK
 from pancode.notices.traces.otlp import FIX
@@ -319,14 +322,29 @@ def _check_key(home: Path) -> Check:
 
 
 def _check_backup(home: Path) -> Check:
-    """Check that the owner has confirmed a backup of the key since the key was created."""
+    """Check how old the last verified copy of this fleet is; without one, that the key was copied."""
     key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
     if not key.exists():
-        return pass_check("key backup", "no key yet")
+        return pass_check("backup", "no key yet")
+    records = CopyRecords(home).nodes()
+    found = [(copy.order, one.node, copy) for one in records if (copy := one.verified) is not None]
+    if found:
+        _, node, copy = max(found, key=lambda one: one[0])
+        age_ms = max(0, SystemClock().wall_ms() - copy.taken_ms)
+        words = f"{copy.name} on {node}, taken {format_seconds(age_ms / 1_000)} ago, verified"
+        wrong = [f"the last try on {one.node} failed: {one.trouble}" for one in records if one.trouble]
+        with suppress(ConfigError):  # another check reports a damaged key
+            own = Home(home).signing_key()
+            wrong += ["it lacks the newest key"] if own and own.public.tag != copy.key else []
+        if wrong or age_ms > OLD_MS:
+            again = f"pancode admin backup --to {node}"
+            return fail_check("backup", "warning", "; ".join((words, *wrong)), again)
+        return pass_check("backup", words)
     if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:
-        return pass_check("key backup", f"confirmed by you: {marker}")
-    lost = "without the key you must trust every node again, and old receipts cannot be verified"
-    return fail_check("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {marker}")
+        return pass_check("backup", f"the key, confirmed by you: {marker}")
+    lost = "none: without the key you must trust every node again, and cannot verify old receipts"
+    fix = f"pancode admin backup --to NODE; or copy {key} to a safe place, then: touch {marker}"
+    return fail_check("backup", "warning", lost, fix)
 
 
 def _check_bundles(home: Path) -> Check:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from pancode.backups.hooks import BackupPorts, Backups
+from pancode.fleet.answers import TroubleShape
 from pancode.git.forge_rules import ForgeAccess
 from pancode.issues import hooks as issues
 from pancode.kernel.threads import BackgroundThread
@@ -49,9 +52,26 @@ class Part(LandingFollower, Protocol):
     def threads(self) -> tuple[BackgroundThread, ...]:
         """The threads of the features, which the coordinator starts and stops."""
 
+    @property
+    def troubles(self) -> Sequence[TroubleShape]:
+        """What does not work now, for `fleet status`."""
 
-MakePart: TypeAlias = Callable[
-    [Core, Around, Callable[[], Mapping[str, ForgeAccess]], Callable[[str], str], Mapping[str, str]], Part
-]
-"""Arguments: the engine, the settings, the forges' settings by host, the stored secrets, the environment."""
-PARTS: tuple[MakePart, ...] = (issues.track_issues,)
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a coordinator gives the features. `forges`: their settings by host; `secret`: reads a stored
+    secret."""
+
+    core: Core
+    around: Around
+    forges: Callable[[], Mapping[str, ForgeAccess]]
+    secret: Callable[[str], str]
+    environ: Mapping[str, str]
+    backups: BackupPorts
+
+
+MakePart: TypeAlias = Callable[[Given], Part]
+PARTS: tuple[MakePart, ...] = (
+    lambda given: issues.track_issues(given.core, given.around, given.forges, given.secret, given.environ),
+    lambda given: Backups(given.core, given.backups),
+)

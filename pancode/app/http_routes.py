@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from pancode.agents.routes import agents as agent_routes
 from pancode.agents.routes import choices as choice_routes
 from pancode.agents.routes import models as model_routes
+from pancode.backups import routes as backup_routes
 from pancode.budget import routes as account_routes
 from pancode.checkouts import routes as checkout_routes
 from pancode.config import routes as config_routes
@@ -48,7 +49,7 @@ _MODULES = (
     *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, queue_routes),
     *(receipt_routes, model_routes, choice_routes),
     *(history_routes, account_routes, config_routes, workspace_routes, project_routes, tool_routes),
-    *(issue_routes, agent_routes, token_routes, checkout_routes),
+    *(issue_routes, agent_routes, token_routes, checkout_routes, backup_routes),
 )
 VERBS: tuple[Verb, ...] = tuple(
     verb for module in (*_MODULES, sys.modules[__name__]) for verb in verbs_of(module)

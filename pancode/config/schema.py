@@ -291,6 +291,16 @@ class KeepSettings(Part):
         return KeepRules(self.changes, self.logs, self.undecided, self.sessions, self.logs_size)
 
 
+class BackupSettings(Part):
+    """Sealed copies of the coordinator's home. `to`: nodes that get them; empty: only those of the command.
+    `nightly`: one each night; `after_landing`: one after each landing; `keep`: how many stay on each node."""
+
+    to: units.Texts = ()
+    nightly: bool = True
+    after_landing: bool = True
+    keep: int = Field(default=14, ge=1, le=1_000)
+
+
 class Models(Part):
     """Models by role; None: the runtime's default. `tiers`: the owner's corrections of tiers, by model
     pattern. `machines`: addresses of model servers that the node on this machine checks."""
@@ -475,6 +485,7 @@ class Settings(Part):
     limits: LimitSettings = LimitSettings()
     health: HealthSettings = HealthSettings()
     keep: KeepSettings = KeepSettings()
+    backup: BackupSettings = BackupSettings()
     models: Models = Models()
     records: Records = Records()
     history: HistorySettings = HistorySettings()

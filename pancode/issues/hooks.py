@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from pancode.fleet.answers import TroubleShape
 from pancode.git.forge_rules import ForgeAccess
 from pancode.issues.auto_start import IssueWatch
 from pancode.issues.forge_trackers import HttpTrackers
@@ -25,6 +26,7 @@ class IssueTracking:
         self._watch = IssueWatch(core, partial(around, {}), trackers)
         self._news = TrackerNews(core, partial(around, {}), trackers)
         self.threads = (self._watch, self._news)
+        self.troubles: Sequence[TroubleShape] = ()
 
     def hurry(self) -> None:
         """Make the next check of all projects' issues happen very soon."""

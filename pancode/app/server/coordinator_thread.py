@@ -55,7 +55,7 @@ class Passes:
         failures = 0
         while not self._stopping.is_set():
             if not self._held():
-                log.error("the home was removed or replaced: this coordinator ends")
+                log.error("the home was removed, or another coordinator has replaced this one: this one ends")
                 self._context.shutdown("")
                 return
             try:

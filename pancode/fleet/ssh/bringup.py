@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncssh
 
@@ -58,6 +58,7 @@ def authorized_line(public: str, fleet: str) -> str:
 log = logging.getLogger("pancode.bringup")
 REACHED = "reached"
 """The key in a node's facts that records that we connected, so our files may be on the node."""
+T = TypeVar("T")
 HEARD_S, HANGS_S = 60, 30
 """How many seconds a node agent has, after the start or when found running, to show that it works."""
 LINK_S = 30
@@ -132,7 +133,7 @@ class BringUp:
             return out
 
         try:
-            out = await self._with_remote(node.name, agent_path, work)
+            out = await self.with_remote(node.name, agent_path, work)
         except PancodeError as error:
             connecting.end("failed", str(error))
             out = NodeResult(node.name, False, (problem_of(error, node.name),))
@@ -146,7 +147,7 @@ class BringUp:
             return NodeResult(node.name, True, (), ("stopped",) if ended else ())
 
         try:
-            return await self._with_remote(node.name, agent_path, work)
+            return await self.with_remote(node.name, agent_path, work)
         except PancodeError as error:
             return NodeResult(node.name, False, (problem_of(error, node.name),))
 
@@ -218,9 +219,9 @@ class BringUp:
 
     # -- internals -------------------------------------------------------------------------------
 
-    async def _with_remote(
-        self, name: str, agent_path: str | None, work: Callable[[Remote], Coroutine[Any, Any, NodeResult]]
-    ) -> NodeResult:
+    async def with_remote(
+        self, name: str, agent_path: str | None, work: Callable[[Remote], Coroutine[Any, Any, T]]
+    ) -> T:
         """Run the work over the live link, or else over a connection for this call only."""
         live = self.links.remote(name)
         if live is not None:

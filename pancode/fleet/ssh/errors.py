@@ -18,6 +18,7 @@ class LinkFault(StrEnum):
     HOST_KEY_UNKNOWN = "host_key_unknown"
     LOGIN_REFUSED = "login_refused"
     BAD_CREDENTIALS = "bad_credentials"
+    FENCED = "fenced"
 
     SILENT = "silent"
     REFUSED = "refused"
@@ -36,6 +37,7 @@ PERMANENT = frozenset(
         LinkFault.HOST_KEY_UNKNOWN,
         LinkFault.LOGIN_REFUSED,
         LinkFault.BAD_CREDENTIALS,
+        LinkFault.FENCED,
     }
 )
 """Retries are useless or harmful: after repeated failed logins the server blocks the coordinator."""

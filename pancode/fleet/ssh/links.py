@@ -15,6 +15,7 @@ from pathlib import Path
 
 from node_agent.wire.keys import OTHER_SERVER
 from pancode.fleet.place import Reach
+from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh import steps
 from pancode.fleet.ssh.connection import Session, SshTiming, open_session
 from pancode.fleet.ssh.errors import LOGINS, ConnectError, LinkFault
@@ -26,6 +27,7 @@ from pancode.fleet.ssh.probe import NodeProbe, probe_node
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to, target_of
 from pancode.fleet.ssh.readiness import list_pythons
 from pancode.fleet.ssh.remote import Completed, Remote
+from pancode.fleet.ssh.seat_claims import must_hold_seat
 from pancode.fleet.ssh.step_runner import run_step
 from pancode.fleet.ssh.steps import NodeLocation
 from pancode.fleet.ssh.target import AGENT, with_agent
@@ -117,6 +119,8 @@ class LinkSettings:
     tend_s: float = TEND_S
     session: LoginSession = field(default_factory=LoginSession)
     """The variables of the newest caller."""
+    seat: SeatKeeper | None = None
+    """This coordinator's seat, checked at each new connection and each minute; None: not checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +193,21 @@ class Links:
         environ |= {AGENT: agent_path} if agent_path else {}
         login = login_for(reach, own, self.settings.user_home, environ)
         try:
-            return await open_session(target, pins_of(reach), login, self.settings.timing)
+            session = await open_session(target, pins_of(reach), login, self.settings.timing)
         except ConnectError as error:
             error.why = self.settings.session.date(error.why)
             raise
+        try:
+            await self._check_seat(Remote(session), reach)
+        except BaseException:
+            await asyncio.shield(session.close())
+            raise
+        return session
+
+    async def _check_seat(self, remote: Remote, reach: Reach) -> None:
+        """Raise ConnectError if a newer coordinator uses the node."""
+        if self.settings.seat is not None and reach.installed_home is not None:
+            await must_hold_seat(remote, reach.installed_home, self.settings.seat)
 
     # -- links -----------------------------------------------------------------------------------
 
@@ -240,6 +255,15 @@ class Links:
                     log.error("checking a link failed", exc_info=error)
 
     async def _tend_link(self, name: str) -> None:
+        remote = self.remote(name)
+        try:
+            if remote is not None:
+                await self._check_seat(remote, await self.reach(name))
+        except ConnectError as exc:
+            log.error("link %s: %s", name, exc.words)
+            if exc.fault is LinkFault.FENCED:
+                await self.leave(name)
+            return
         try:
             if await self.repair(name):
                 return  # the reopened link counts as a new link, so the node is checked again

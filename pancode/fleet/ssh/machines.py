@@ -6,10 +6,12 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine, ignore_line
@@ -24,6 +26,7 @@ from pancode.fleet.ssh.knownhosts import known_keys
 from pancode.fleet.ssh.links import LinkEvents, LinkNews
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
+from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.revoked import refuse_revoked
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 from pancode.fleet.ssh.target import Target, in_session, resolve_target
@@ -36,6 +39,7 @@ from pancode.runs.life.case import waits_there
 
 _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 _KEEP_S = 30
+T = TypeVar("T")
 Work = Callable[[Node], Coroutine[Any, Any, NodeResult]]
 _LOOK_S = 60
 GIVES_BACK_S, GIVES_BACK_LOOKS = 10, 40
@@ -147,19 +151,9 @@ class Machines:
         session = self._links.settings.session
         session.see(caller.environ)
         places = SshPlaces.of({**session.environ(), **caller.environ})
-        given = Overrides(spec.host, spec.user, spec.port, spec.identity)
-        stored = resolve_target(spec.name, given, places)
-        target = in_session(stored, places.environ)
         node = self.find(spec.name)
         pins = pins_of(Reach.of(node)) if node is not None else {}
-        hops = {hop.endpoint: pins.get(hop.endpoint) or _hop_key(hop, places) for hop in target.hops}
-        login = login_for(reach_to(target), (), self._bringup.settings.user_home, places.environ)
-        key = self._loop.call(presented_key(stored, {**pins, **hops}, login), _LOOK_S)
-        refuse_revoked(target.alias, target.revoked, key)
-        verdict = compare_keys(pins.get(target.endpoint), key)
-        old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
-        is_known = target.endpoint in pins or key in known_keys(target, places.home)
-        return HostKeyOffer(spec.name, stored, key, is_known and old is None, old, hops)
+        return look_at_host(spec, places, pins, self._bringup.settings.user_home, self._loop)
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Json:
         """Return the target of the alias, questions to answer before it is added, and notes; changes nothing.
@@ -433,6 +427,11 @@ class Machines:
     def _keep(self, name: str) -> None:
         self._loop.call(self._links.keep(name), _KEEP_S)
 
+    def begin(self, name: str, work: Callable[[Remote], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Begin work on a node, over its live link or a connection for this work only; do not wait. The
+        result raises ConnectError if the node cannot be reached."""
+        return self._loop.begin(self._bringup.with_remote(name, None, work))
+
     # -- rows ----------------------------------------------------------------------------------------
 
     def nodes(self) -> list[Node]:
@@ -456,6 +455,24 @@ class Machines:
     def _is_owed(self, name: str) -> bool:
         node = self.find(name)
         return node is not None and node.removed == NodeState.NOT_CLEANED.value
+
+
+def look_at_host(
+    spec: NodeSpec, places: SshPlaces, pins: Mapping[str, HostKey], user_home: Path, loop: LoopThread
+) -> HostKeyOffer:
+    """Resolve a name as the user's ssh does, and fetch the host's key. `pins`: keys that are already
+    accepted. Raises TargetError or ConnectError with the fix."""
+    given = Overrides(spec.host, spec.user, spec.port, spec.identity)
+    stored = resolve_target(spec.name, given, places)
+    target = in_session(stored, places.environ)
+    hops = {hop.endpoint: pins.get(hop.endpoint) or _hop_key(hop, places) for hop in target.hops}
+    login = login_for(reach_to(target), (), user_home, places.environ)
+    key = loop.call(presented_key(stored, {**pins, **hops}, login), _LOOK_S)
+    refuse_revoked(target.alias, target.revoked, key)
+    verdict = compare_keys(pins.get(target.endpoint), key)
+    old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
+    is_known = target.endpoint in pins or key in known_keys(target, places.home)
+    return HostKeyOffer(spec.name, stored, key, is_known and old is None, old, hops)
 
 
 def _hop_key(hop: Target, places: SshPlaces) -> HostKey:

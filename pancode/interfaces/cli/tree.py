@@ -218,6 +218,8 @@ TREE: Mapping[str, Command] = {
     "admin notify": _C("channels of notices; --test, --log", "pancode.notices.commands"),
     "admin queue": _C("what is in Redis, as RQ sees it", "pancode.runs.commands.queue"),
     "admin ledger": _C("move the ledger to another database", "pancode.store.commands"),
+    "admin backup": _C("sealed copies of this fleet on your nodes; --list", "pancode.backups.commands"),
+    "admin restore": _C("restore a fleet from a copy on a node", "pancode.app.commands.restore"),
     "admin redis": _C("print the ACL file for your own Redis", "pancode.queue.commands"),
     "admin handover": _C(
         "let nodes start waiting runs while this machine is off", "pancode.fleet.commands.fleet"

@@ -102,6 +102,10 @@ class CoordinatorApi(Protocol):
     def head_of(self, repo: str, branch: str) -> str:
         """Return the commit at the head of a repository's branch. Raises NotFoundError."""
 
+    def fenced(self) -> bool:
+        """Whether a coordinator that was restored elsewhere has replaced this one, so that this process
+        ends."""
+
     def closed(self) -> Sequence[TroubleShape]:
         """Return the ports for nodes that should be open but are not: what, why, fix."""
 

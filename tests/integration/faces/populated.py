@@ -44,6 +44,7 @@ from pancode.app.http_routes import build_app
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.serve import PeerProtocol, listen
 from pancode.app.server.single_instance import HomeLock
+from pancode.backups.hooks import Backups
 from pancode.config.notify import NoticeRoute, NotifyRules
 from pancode.fleet import inventory
 from pancode.fleet.ssh.home import Home
@@ -66,6 +67,7 @@ from pancode.workflows.step_start import StepStarter
 from tests.integration.git.repos import Repo
 from tests.made_tools import proposal
 from tests.unit.node_agent.wire import samples
+from tests.unit.pancode.backups.memory import a_record
 from tests.unit.pancode.interfaces.http.world import FACTS, Http, MemoryCoordinator
 from tests.unit.pancode.issues.memory import track_issues
 from tests.unit.pancode.runs.world import Desk, Puppet, entry_of, failed, no_prd
@@ -166,6 +168,7 @@ class Populated:
         self.coordinator = MemoryCoordinator(self.desk, self.home)
         self.coordinator.streams = self.streams
         track_issues(self.coordinator)
+        self.coordinator.parts[Backups].records.keep(a_record("gpubox"))
         self.coordinator.code = DepotCode(depot, self.desk.core, no_prd)
         self.context = ApiContext(
             self.coordinator, dict(FACTS), lambda by: None, lambda: "http://127.0.0.1:1"

@@ -115,6 +115,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
 """Each command that only looks, with what it is asked; `=N` at the end: it ends with that status, not 0."""
 
 LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
+    "admin backup": ("--list",),
     "dispatch": ("true --runtime shell --dry-run",),
     "issue work": ("{issue} --runtime shell --dry-run",),
     "land": ("",),
@@ -129,16 +130,16 @@ LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
 """What a command that changes something only says where it is asked so."""
 
 CHANGES = """
-admin handover, admin ledger, agents new, agents set, answer, approve, budget set, budget settle,
-config secret, config set, config undo, config unset, config use, deny, dispatch, down, fleet demo,
-fleet down, fleet drain, fleet resume, fleet up, history forget, init, issue plan, issue work, land,
-lane add, lane create, lane rm, lane skip, mcp install, mcp uninstall, models test, node add, node install,
-node login, node rm, node secret, node set, node trust, node uninstall, project add, project prd,
-project rm, project tools keep, project tools rm, project tools try, project webhook, runs continue,
-runs recover, runs retry, runs verify, schedule add, schedule pause, schedule resume, schedule rm,
-schedule run, sessions end, sessions rest, sessions restore, sessions set, skills add, skills agree,
-skills rm, skills sync, stop, tell, up, web, workflow batch, workflow chain, workflow explore,
-workflow race, workflow resume, workspace create, workspace open, workspace repair, workspace rm
+admin backup, admin handover, admin ledger, admin restore, agents new, agents set, answer, approve, budget
+set, budget settle, config secret, config set, config undo, config unset, config use, deny, dispatch, down,
+fleet demo, fleet down, fleet drain, fleet resume, fleet up, history forget, init, issue plan, issue work,
+land, lane add, lane create, lane rm, lane skip, mcp install, mcp uninstall, models test, node add, node
+install, node login, node rm, node secret, node set, node trust, node uninstall, project add, project prd,
+project rm, project tools keep, project tools rm, project tools try, project webhook, runs continue, runs
+recover, runs retry, runs verify, schedule add, schedule pause, schedule resume, schedule rm, schedule run,
+sessions end, sessions rest, sessions restore, sessions set, skills add, skills agree, skills rm, skills
+sync, stop, tell, up, web, workflow batch, workflow chain, workflow explore, workflow race, workflow resume,
+workspace create, workspace open, workspace repair, workspace rm
 """
 """Each command that changes something: its own tests ask it."""
 
@@ -441,6 +442,7 @@ QUERIES = {
     "/v1/landings/green": {"folder": "{repo}"},
 }
 MAY_BE_EMPTY = {
+    "/v1/backups": {"to", "outcomes"},
     "/v1/context": {"given"},
     "/v1/now": {"chats"},
     "/v1/notify": {"troubles", "unknown_channels"},

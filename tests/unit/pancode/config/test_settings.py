@@ -138,7 +138,7 @@ def test_a_key_that_a_repository_misspelt_has_the_nearest(loaded: Load, text: st
         ("budget:\n  cieling: 5", "pancode.yaml:2: budget.cieling", "ceiling?"),
         ("bugdet:\n  ceiling: 5", "pancode.yaml:1: bugdet", "budget?"),
         ("  ceiling: 5", "unknown key ceiling", "`budget:`"),
-        ("zzz: 1", "unknown key zzz", "valid keys: allow, api, budget, cache, copy, direct"),
+        ("zzz: 1", "unknown key zzz", "valid keys: allow, api, backup, budget, cache, copy"),
         ("nodes:\n  slots: many", "pancode.yaml:2: nodes.slots: 'many'", "correct nodes.slots"),
         ("nodes:\n  slots: '4'", "nodes.slots: '4'", "correct"),
         ("nodes:\n  slots: true", "nodes.slots: True", "correct"),

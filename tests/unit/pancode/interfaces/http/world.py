@@ -16,6 +16,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job
 from node_agent.wire.signing import SigningKey
 from pancode.app.http_routes import build_app
+from pancode.backups.hooks import Backups
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import apply_preset
 from pancode.config.agents.writer import OwnAgents
@@ -38,6 +39,7 @@ from pancode.landing.pull_request import PullAsked
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.skills.assignment import find_skills
+from tests.unit.pancode.backups.memory import make_backups
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 FINGERPRINT = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -233,7 +235,8 @@ class MemoryCoordinator:
         self.shut: list[TroubleShape] = []
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
-        self.parts: dict[type, Any] = {}
+        backups, self.copies = make_backups(context.core, home)
+        self.parts: dict[type, Any] = {Backups: backups}
         self.told_of_landings = ""
 
     @property
@@ -287,6 +290,9 @@ class MemoryCoordinator:
 
     def closed(self) -> Sequence[TroubleShape]:
         return self.shut
+
+    def fenced(self) -> bool:
+        return False
 
     def rotate_key(self, by: str) -> None:
         keyring.rotate_key(self.context.core, SigningKey(b"r" * 32), by)

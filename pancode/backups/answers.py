@@ -1,0 +1,98 @@
+"""The API's answers about backups."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.route import Route
+
+
+class CopyShape(TypedDict):
+    """A copy on a node. `verified_at`: null if this coordinator has not checked it. `sent`: bytes that it
+    added; `again`: objects that were missing or damaged on the node and were sent again."""
+
+    name: str
+    taken_at: str
+    verified_at: str | None
+    size: int
+    sent: int
+    again: int
+    files: int
+
+
+class NodeCopiesShape(TypedDict):
+    """The copies on a node, newest first. `trouble`, `fix`: why the last try failed, else empty."""
+
+    node: str
+    copies: list[CopyShape]
+    trouble: str
+    fix: str
+
+
+class OutcomeShape(TypedDict):
+    """How a requested copy ended. `number`: of the request; `copy`: the copy's name, empty if it failed."""
+
+    number: int
+    node: str
+    ok: bool
+    copy: str
+    why: str
+    fix: str
+
+
+class BackupsAnswer(TypedDict):
+    """`key`: `key` or `passphrase`, with which copies are opened; null before the first copy. `to`: the nodes
+    of the setting. `running`: the node to which a copy is being made now, else null."""
+
+    key: str | None
+    to: list[str]
+    nightly: bool
+    after_landing: bool
+    keep: int
+    running: str | None
+    waiting: int
+    nodes: list[NodeCopiesShape]
+    outcomes: list[OutcomeShape]
+
+
+class BackupBegunAnswer(TypedDict):
+    """A requested copy. `number`: names it among the outcomes of `GET /v1/backups`."""
+
+    number: int
+    to: list[str]
+
+
+class StoredCopyShape(TypedDict):
+    """A copy as a restore finds it. `size`: of the files in it; `pancode`: the version that made it."""
+
+    name: str
+    taken_at: str
+    size: int
+    files: int
+    pancode: str
+
+
+class StoredCopiesAnswer(TypedDict):
+    """The copies of a fleet on a host, newest first; `refused`: why others cannot be used, by name."""
+
+    fleet: str
+    copies: list[StoredCopyShape]
+    refused: dict[str, str]
+
+
+class RestoredAnswer(TypedDict):
+    """A finished restore. `age`: of the copy, for users; `active`: runs in flight when the copy was taken."""
+
+    fleet: str
+    copy: str
+    taken_at: str
+    age: str
+    files: int
+    size: int
+    active: list[str]
+    nodes: list[str]
+    warnings: list[str]
+
+
+BACKUPS = Route[BackupsAnswer]("GET /v1/backups")
+BACK_UP = Route[BackupBegunAnswer]("POST /v1/backups")

@@ -1,0 +1,366 @@
+"""Restores a fleet's home from a copy: reads and checks the copy, fills the home, and takes a new seat."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.model import MOST
+from node_agent.wire.signing import SigningKey
+from pancode.backups.model import MOST_MANIFEST, CopySource, Manifest, Value
+from pancode.backups.records import RECIPIENT, CopyRecords
+from pancode.backups.rules import RESTORED, RESTORING, ManifestError, check_manifest, decode_path, record_of
+from pancode.backups.sealing import (
+    Recipient,
+    RecoveryKey,
+    SealError,
+    authenticate,
+    open_sealed,
+    parse_recipient,
+    salt_of,
+)
+from pancode.backups.service import manifest_context, object_context
+from pancode.backups.snapshot import LEDGER, check_repositories
+from pancode.fleet.place import Reach
+from pancode.fleet.seat import Seat, judge_claim, make_next_seat, read_seat, sign_claim, take_seat
+from pancode.fleet.ssh.home import OWN_KEY
+from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError
+from pancode.kernel.host.files import sync_folder, write_durable
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Node, Run, RunState, Setting
+from pancode.runs.core import FIRST_START_MS
+from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
+from pancode.store.ledger import SqlLedger
+
+STARTS = 1_000
+"""How many starts more the old coordinator may have had than its clock allows."""
+MOST_EPOCH = MOST // NUMBERS_IN_AN_EPOCH - STARTS
+MOVING = "moving.json"
+"""The file that lists a filled folder's entries, written before the first is moved into the home."""
+FILES = "files"
+_HARMLESS = frozenset({"run", RESTORING, "lost+found", ".gitignore"})
+"""Entries of a home that is still empty: the lock, an interrupted restore, a mount point's own folder."""
+_CACHED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedCopies:
+    """The copies of a fleet that a recovery key opens, newest first; `refused`: names with the reason."""
+
+    fleet: str
+    key: RecoveryKey
+    recipient: Recipient
+    copies: tuple[Manifest, ...]
+    refused: Mapping[str, str]
+
+
+class Restored(Value):
+    """A finished restore. `active`: runs that were in flight when the copy was taken; `nodes`: the fleet's
+    nodes; `claim`: of the new seat, to leave on the host."""
+
+    fleet: str
+    copy_name: str
+    taken_ms: int
+    files: int
+    size: int
+    active: Annotated[tuple[str, ...], Field(strict=False)]
+    nodes: Annotated[tuple[str, ...], Field(strict=False)]
+    claim: str
+    warning: str = ""
+
+
+class Moving(Value):
+    """A restore whose folder is filled: the entries to move into the home."""
+
+    entries: Annotated[tuple[str, ...], Field(strict=False)]
+    restored: Restored
+
+
+def open_copies(source: CopySource, fleet: str, ask: Callable[[str], str]) -> OpenedCopies:
+    """Open and check all manifests of a fleet. `ask`: asks the user for `key` or `passphrase`.
+
+    NotFoundError if there is no copy, RefusedError if the key opens none, UsageError for a typing error.
+    """
+    described, names = parse_recipient(source.read_recipient()), sorted(source.list_copies())
+    if not names:
+        raise NotFoundError(
+            f"the host has no finished copy of {fleet}", fix="pancode admin restore --from HOST --list"
+        )
+    text = ask(described.kind).strip("\r\n")
+    key = (
+        RecoveryKey.parse(text)
+        if described.kind == "key"
+        else RecoveryKey.of_passphrase(text, salt_of(described), described.cost)
+    )
+    recipient = key.recipient(salt_of(described), described.cost)
+    found, refused = list[Manifest](), dict[str, str]()
+    for name in names:
+        try:
+            found.append(read_manifest(source, fleet, name, key, recipient))
+        except (SealError, ManifestError, NotFoundError) as error:
+            refused[name] = error.words
+    if not found:
+        raise RefusedError(
+            f"the {'recovery key' if described.kind == 'key' else 'passphrase'} opens no copy of {fleet}",
+            why=f"{names[-1]}: {refused[names[-1]]}",
+            fix="check it; a copy made with an earlier recovery key needs that key",
+            code="recovery_key_wrong",
+        )
+    found.sort(key=lambda one: one.order, reverse=True)
+    return OpenedCopies(fleet, key, recipient, tuple(found), refused)
+
+
+def read_manifest(
+    source: CopySource, fleet: str, name: str, key: RecoveryKey, recipient: Recipient
+) -> Manifest:
+    """Return a copy's manifest. SealError or ManifestError unless this fleet's coordinator wrote it under
+    that name."""
+    sealed = source.read_copy(name)
+    plain = open_sealed(key, manifest_context(fleet, name), sealed, MOST_MANIFEST)
+    code, _, text = plain.partition(b"\n")
+    if code.decode("ascii", "replace") != authenticate(recipient, text):
+        raise ManifestError(f"the copy {name} is forged", why="the fleet's coordinator did not write it")
+    try:
+        return check_manifest(Manifest.model_validate_json(text), fleet, name)
+    except ValidationError as exc:
+        why = "a newer version wrote it, or it is damaged: " + str(exc)[:200]
+        raise ManifestError(f"the copy {name} cannot be read", why=why) from exc
+
+
+def choose_copy(opened: OpenedCopies, name: str | None) -> Manifest:
+    """Return the named copy, or the newest. NotFoundError, with the reason if that copy was refused."""
+    if name is None:
+        return opened.copies[0]
+    for one in opened.copies:
+        if one.name == name:
+            return one
+    why = opened.refused.get(name, "")
+    raise NotFoundError(
+        f"there is no usable copy {name}", why=why, fix="pancode admin restore --from HOST --list"
+    )
+
+
+# -- the home ---------------------------------------------------------------------------------------------
+
+
+def must_be_empty(home: Path) -> None:
+    """Raise ConflictError if the home has files; a restore never replaces or removes them. An interrupted
+    restore, which can be repeated, is no obstacle."""
+    if not home.exists():
+        return
+    moving = _read_moving(home)
+    known = _HARMLESS | frozenset(moving.entries if moving else ())
+    others = sorted(one for one in os.listdir(home) if one not in known)
+    if others:
+        raise ConflictError(
+            f"{home} is not empty",
+            why=f"it has {', '.join(others[:5])}",
+            fix=f"restore into another PANCODE_HOME, or move this one away first: mv {home} {home}.old",
+            code="home_not_empty",
+        )
+
+
+def _read_moving(home: Path) -> Moving | None:
+    """Return what an interrupted restore was moving into the home; None if it was not that far."""
+    try:
+        return Moving.model_validate_json((home / RESTORING / MOVING).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as exc:
+        raise ConflictError(f"{home / RESTORING} is damaged", fix=f"rm -r {home / RESTORING}") from exc
+
+
+class Restore:
+    """One restore into a home, under the home's lock. `notify`: called with the files done and their
+    number."""
+
+    def __init__(
+        self, home: Path, clock: Clock, ids: Ids, notify: Callable[[int, int], None] = lambda done, of: None
+    ) -> None:
+        self._home, self._clock, self._ids, self._notify = home, clock, ids, notify
+        self._folder = home / RESTORING
+
+    def run(
+        self, opened: OpenedCopies, manifest: Manifest, source: CopySource, found_claim: str, host: str
+    ) -> Restored:
+        """Fill the home from the copy. Raises ConflictError, SealError, ManifestError, UnavailableError; the
+        home is then still empty, and the same command can be repeated.
+
+        `found_claim`: the claim of the folder of copies; `host`: as the user named it.
+        """
+        must_be_empty(self._home)
+        if _read_moving(self._home) is None:
+            if self._folder.exists():
+                shutil.rmtree(self._folder)  # left by an interrupted restore
+            files = self._folder / FILES
+            files.mkdir(mode=0o700, parents=True)
+            self._write_files(manifest, opened.key, source, files)
+            check_repositories(files)
+            restored = self._take_over(opened, manifest, source, files, found_claim, host)
+            moving = Moving(entries=tuple(sorted(os.listdir(files))), restored=restored)
+            write_durable(self._folder / MOVING, moving.model_dump_json().encode())
+        return self._move()
+
+    def _write_files(self, manifest: Manifest, key: RecoveryKey, source: CopySource, files: Path) -> None:
+        @lru_cache(maxsize=_CACHED)
+        def read(name: str) -> bytes:
+            sealed = source.read_object(name)
+            if hashlib.sha256(sealed).hexdigest() != name:
+                raise SealError(f"the object {name[:12]} of the copy is damaged", why="its digest is wrong")
+            return open_sealed(key, object_context(manifest.fleet), sealed, manifest.objects[name])
+
+        def cut(digest: str) -> bytes:
+            place = manifest.chunks[digest]
+            part = read(place.object)[place.offset : place.offset + place.size]
+            if hashlib.sha256(part).hexdigest() != digest:
+                raise SealError(f"a part of the copy is damaged: {digest[:12]}", why="its digest is wrong")
+            return part
+
+        links = list[tuple[Path, str]]()
+        modes = list[tuple[Path, int]]()
+        for number, file in enumerate(manifest.files):
+            path = files / decode_path(file.path)
+            if file.kind == "folder":
+                path.mkdir(mode=0o700)
+                modes.append((path, file.mode | 0o700))
+            elif file.kind == "link":
+                links.append((path, decode_path(file.link)))
+            else:
+                _write_file(path, file.mode, map(cut, file.chunks))
+            self._notify(number + 1, len(manifest.files))
+        # Last, so that no file is written through a link.
+        for path, target in links:
+            os.symlink(target, path)
+        for path, mode in reversed(modes):
+            path.chmod(mode)
+            sync_folder(path)
+
+    def _take_over(
+        self,
+        opened: OpenedCopies,
+        manifest: Manifest,
+        source: CopySource,
+        files: Path,
+        found_claim: str,
+        host: str,
+    ) -> Restored:
+        """Give the restored ledger a new seat and an epoch above all that were used; record the copies on the
+        host."""
+        now_ms = self._clock.wall_ms()
+        try:
+            key = SigningKey.parse((files / OWN_KEY).read_text())
+        except (OSError, ValueError) as exc:
+            raise ManifestError("the copy has no usable coordinator key", why=str(exc)) from exc
+        ledger = SqlLedger(files / LEDGER)
+        try:
+            with ledger.transaction() as tx:
+                found = _read_ledger(tx, manifest)
+                claimed = judge_claim(Seat(), found_claim, manifest.fleet, {key.public.keyid: key.public})[1]
+                known = max(found.seat, claimed, *(Seat(one.seat) for one in opened.copies))
+                seat = make_next_seat(known, now_ms, self._ids.short(8))
+                take_seat(tx, seat, now_ms, "restore")
+                epoch = next_epoch(found.epoch, max(now_ms, *(one.taken_ms for one in opened.copies)))
+                tx.put(Setting("epoch", epoch, now_ms, "restore"))
+                facts: dict[str, object] = {"copy": manifest.name, "taken_ms": manifest.taken_ms, "asked": []}
+                tx.put(Setting(RESTORED, facts, now_ms, "restore"))
+        finally:
+            ledger.close()
+        self._record_copies(opened, manifest, source, files, found.name_of(host), key.public.tag)
+        behind = "the clock of this machine is behind the time of the copy: set it before the first start"
+        return Restored(
+            fleet=manifest.fleet,
+            copy_name=manifest.name,
+            taken_ms=manifest.taken_ms,
+            files=len(manifest.files),
+            size=sum(one.size for one in manifest.files),
+            active=found.active,
+            nodes=tuple(one.name for one in found.nodes),
+            claim=sign_claim(seat, manifest.fleet, key).decode(),
+            warning=behind if now_ms < manifest.taken_ms else "",
+        )
+
+    def _record_copies(
+        self, opened: OpenedCopies, manifest: Manifest, source: CopySource, files: Path, node: str, tag: str
+    ) -> None:
+        """Record the copies on the host, so that the restored coordinator continues and prunes them."""
+        sizes = {name: int(stamp.split(" ", 1)[0]) for name, stamp in source.list_objects().items()}
+        public, now_ms = opened.recipient.public, self._clock.wall_ms()
+        CopyRecords(files).keep(record_of(node, public, opened.copies, sizes, manifest.name, tag, now_ms))
+        stored = files / RECIPIENT
+        if not stored.exists():
+            write_durable(stored, opened.recipient.model_dump_json().encode() + b"\n")
+
+    def _move(self) -> Restored:
+        """Move the filled entries into the home, the ledger last; repeatable at any point."""
+        moving = _read_moving(self._home)
+        assert moving is not None  # written just now, or by the interrupted restore
+        files = self._folder / FILES
+        for name in sorted(moving.entries, key=lambda one: (one == LEDGER, one)):
+            is_moved = not os.path.lexists(files / name)
+            is_there = os.path.lexists(self._home / name)
+            if is_moved or (is_there and name in _HARMLESS):
+                continue
+            if is_there:
+                raise ConflictError(
+                    f"{self._home / name} was made during the restore", fix=f"move it away: {name}"
+                )
+            os.rename(files / name, self._home / name)
+        sync_folder(self._home)
+        shutil.rmtree(self._folder)
+        return moving.restored
+
+
+def _write_file(path: Path, mode: int, parts: Iterable[bytes]) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as writing:
+        for part in parts:
+            writing.write(part)
+        writing.flush()
+        os.fchmod(writing.fileno(), mode & 0o777)
+        os.fsync(writing.fileno())
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLedger:
+    """What a restore needs of the ledger in a copy. `active`: runs that had not ended."""
+
+    seat: Seat
+    epoch: int
+    active: tuple[str, ...]
+    nodes: tuple[Node, ...]
+
+    def name_of(self, host: str) -> str:
+        """Return the name of the node that the user named for the restore."""
+        aliases = ((one.name, Reach.of(one).target.get("alias")) for one in self.nodes)
+        return next((name for name, alias in aliases if host in (name, alias)), host)
+
+
+def _read_ledger(tx: Transaction, manifest: Manifest) -> FoundLedger:
+    fleet, epoch = tx.get(Setting, "fleet"), tx.get(Setting, "epoch")
+    if fleet is None or fleet.value != manifest.fleet:
+        raise ManifestError(f"the ledger of the copy {manifest.name} belongs to another fleet")
+    active = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)
+    return FoundLedger(
+        read_seat(tx),
+        epoch.value if epoch is not None and isinstance(epoch.value, int) else 0,
+        tuple(run.id for runs in active for run in runs),
+        tuple(one for one in tx.find(Node) if one.removed is None),
+    )
+
+
+def next_epoch(stored: int, latest_ms: int) -> int:
+    """Return an epoch that no coordinator has used before `latest_ms`; the first start begins the next one.
+    ManifestError if it is out of range."""
+    possible = max(0, latest_ms - FIRST_START_MS) // 1_000 + STARTS
+    if not 0 <= stored <= MOST_EPOCH or possible > MOST_EPOCH:
+        raise ManifestError("the copy's epoch is out of range", why=f"it is {stored}, at {latest_ms} ms")
+    return max(stored, possible)

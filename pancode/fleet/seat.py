@@ -1,0 +1,187 @@
+"""The seat of the coordinator: which of several coordinators with the fleet's key may use the nodes.
+
+A restore from a backup takes a new seat. The coordinator with the newest seat leaves a signed claim on each
+node that it reaches; a coordinator with an older seat that finds such a claim is fenced: it stops and does
+not start again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import Field
+
+from node_agent.wire.model import MOST
+from node_agent.wire.signing import Message, PublicKey, SigningKey, WireRefusal, open_as, parse_envelope
+from pancode.kernel.errors import ConfigError
+from pancode.kernel.ports import Ledger, Transaction
+from pancode.kernel.records import Setting
+from pancode.runs.core import Core
+
+log = logging.getLogger("pancode.seat")
+
+SEAT, FENCED = "seat", "fenced"
+"""The settings with the seat of this ledger's coordinator, and with the seat that fenced it off."""
+CLAIM_FILE = "seat.json"
+"""The file with the claim, in the node home and in a folder of copies."""
+NONE = "none"
+"""What a node prints if it has no claim."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Seat:
+    """A seat. `number`: wall-clock ms of the restore that took it, above all earlier ones; 0: never restored.
+    `id`: tells two restores with the same number apart."""
+
+    number: int = 0
+    id: str = ""
+
+
+class SeatClaim(Message):
+    """The claim that a coordinator leaves on a node, signed with the fleet's key."""
+
+    fleet: str = Field(max_length=64)
+    number: int = Field(ge=0, le=MOST)
+    id: str = Field(max_length=64)
+
+
+class Verdict(StrEnum):
+    """What a coordinator does about the claim that it found on a node."""
+
+    KEEP = "keep"
+    TAKE = "take"
+    FENCED = "fenced"
+    FOREIGN = "foreign"
+    """The claim is not from this fleet, so it proves nothing; the node is not used until it is removed."""
+
+
+def read_seat(tx: Transaction) -> Seat:
+    """Return the seat of this ledger's coordinator."""
+    row = tx.get(Setting, SEAT)
+    match None if row is None else row.value:
+        case {"number": int(number), "id": str(token)} if 0 <= number <= MOST and number is not True:
+            return Seat(number, token)
+        case _:
+            return Seat()
+
+
+def take_seat(tx: Transaction, seat: Seat, wall_ms: int, by: str) -> None:
+    """Give this ledger's coordinator a new seat; it is not fenced any more."""
+    tx.put(Setting(SEAT, {"number": seat.number, "id": seat.id}, wall_ms, by))
+    tx.delete(Setting, FENCED)
+
+
+def make_next_seat(known: Seat, wall_ms: int, token: str) -> Seat:
+    """Return a seat above the known one. Later restores get higher numbers, unless a clock is set back."""
+    return Seat(max(known.number + 1, wall_ms), token)
+
+
+def judge_claim(mine: Seat, found: str, fleet: str, keys: Mapping[str, PublicKey]) -> tuple[Verdict, Seat]:
+    """Decide about the text of a claim; return the verdict and the claimed seat. `keys`: those that this
+    fleet's coordinators sign with, by id."""
+    if found.strip() == NONE:
+        return (Verdict.TAKE if mine.number else Verdict.KEEP), Seat()
+    try:
+        claim = open_as(SeatClaim, parse_envelope(found), keys)
+    except WireRefusal:
+        return Verdict.FOREIGN, Seat()
+    there = Seat(claim.number, claim.id)
+    if claim.fleet != fleet:
+        return Verdict.FOREIGN, Seat()
+    if there == mine:
+        return Verdict.KEEP, there
+    is_newer = there.number >= mine.number  # equal numbers: two restores at once; the first on the node wins
+    return (Verdict.FENCED if is_newer else Verdict.TAKE), there
+
+
+def sign_claim(seat: Seat, fleet: str, key: SigningKey) -> bytes:
+    """Return the claim as it is stored on a node."""
+    envelope = SeatClaim(fleet=fleet, number=seat.number, id=seat.id).signed(key)
+    return envelope.model_dump_json().encode() + b"\n"
+
+
+class FencedError(ConfigError):
+    """The fleet was restored on another machine, whose coordinator has replaced this one."""
+
+    code = "fenced"
+
+
+def make_fenced_error(home: str) -> FencedError:
+    return FencedError(
+        "another coordinator has replaced this one",
+        why="the fleet was restored from a backup on another machine, and its nodes accept only that one",
+        fix=f"use the fleet there; to move it back to this machine: mv {home} {home}.old, then pancode admin "
+        "restore --from NODE",
+    )
+
+
+def refuse_fenced(tx: Transaction, home: str) -> None:
+    """Raise FencedError if a newer coordinator has fenced this ledger's coordinator off."""
+    if tx.get(Setting, FENCED) is not None:
+        raise make_fenced_error(home)
+
+
+class SeatKeeper:
+    """This coordinator's seat, and whether it was fenced off. Thread-safe."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        fleet: str,
+        keys: Callable[[], Mapping[str, SigningKey]],
+        wall_ms: Callable[[], int],
+        note: Callable[[str], None],
+    ) -> None:
+        """`keys`: the coordinator's current key first, then former ones, by id. `note`: records in the audit
+        log that the coordinator was fenced; called once."""
+        self._ledger, self._fleet, self._keys, self._wall_ms, self._note = ledger, fleet, keys, wall_ms, note
+        self._seat: Seat | None = None
+        self._lock = threading.Lock()
+        self.fenced = False
+        """Whether a newer coordinator was found; then this process ends."""
+
+    @property
+    def mine(self) -> Seat:
+        if self._seat is None:
+            with self._ledger.transaction() as tx:
+                self._seat = read_seat(tx)
+        return self._seat
+
+    def judge(self, found: str) -> Verdict:
+        """Decide about a claim found on a node; a newer coordinator's claim fences this one off, for good."""
+        public = {keyid: key.public for keyid, key in self._keys().items()}
+        verdict, there = judge_claim(self.mine, found, self._fleet, public)
+        with self._lock:
+            is_news = verdict is Verdict.FENCED and not self.fenced
+            if is_news:
+                with self._ledger.transaction() as tx:
+                    value: dict[str, object] = {"number": there.number, "id": there.id}
+                    tx.put(Setting(FENCED, value, self._wall_ms(), "coordinator"))
+                self.fenced = True
+        if is_news:
+            self._note(f"a coordinator with seat {there.number} was found; this one has {self.mine.number}")
+        return verdict
+
+    def claim(self) -> bytes:
+        """Return this coordinator's claim as it is stored on a node."""
+        return sign_claim(self.mine, self._fleet, next(iter(self._keys().values())))
+
+
+def keep_seat(core: Core) -> SeatKeeper:
+    """Return the keeper of this coordinator's seat."""
+
+    def note(words: str) -> None:
+        log.error("this coordinator was replaced and ends: %s", words)
+        core.live.record_trust("error", "this coordinator was replaced after a restore", why=words)
+
+    return SeatKeeper(
+        core.ports.ledger,
+        core.fleet,
+        lambda: {core.key.public.keyid: core.key, **core.former},
+        core.wall_ms,
+        note,
+    )

@@ -1,0 +1,49 @@
+"""Compares this coordinator's seat with the claim on a node, before anything else is done there."""
+
+from __future__ import annotations
+
+from pancode.fleet.seat import CLAIM_FILE, NONE, SeatKeeper, Verdict
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.remote import Remote
+
+READ_S = 30
+MOST_CLAIM = 16_384
+_READ = """\
+if [ ! -d "$1" ]; then echo absent
+elif [ ! -e "$1/$2" ]; then echo none
+else cat "$1/$2"; fi
+"""
+"""$1 the folder, $2 the file's name."""
+
+
+async def read_claim(remote: Remote, folder: str) -> str:
+    """Return the text of the folder's claim: `none` if it has none, `absent` if there is no such folder."""
+    done = await remote.run(("sh", "-c", _READ, "pancode", folder, CLAIM_FILE), READ_S, limit=MOST_CLAIM)
+    return done.check("reading the coordinator's claim").text.strip()
+
+
+async def must_hold_seat(remote: Remote, folder: str, keeper: SeatKeeper) -> None:
+    """Raise ConnectError if the folder on the node has a claim of a newer coordinator, or of a foreign one;
+    else leave this coordinator's claim there if it was ever restored. A missing folder has no claim and gets
+    none."""
+    found = await read_claim(remote, folder)
+    is_absent = found == "absent"
+    match keeper.judge(NONE if is_absent else found):
+        case Verdict.FENCED:
+            raise ConnectError(
+                LinkFault.FENCED,
+                "another coordinator has replaced this one",
+                why=f"{folder}/{CLAIM_FILE} on the node names the coordinator of a later restore",
+                fix="use the fleet on the machine where it was restored",
+            )
+        case Verdict.FOREIGN:
+            raise ConnectError(
+                LinkFault.FENCED,
+                "the node has a claim of an unknown coordinator",
+                why=f"{folder}/{CLAIM_FILE} is not signed with a key of this fleet",
+                fix=f"if no other coordinator uses the node: ssh HOST rm {folder}/{CLAIM_FILE}",
+            )
+        case Verdict.TAKE if not is_absent:
+            await remote.put(f"{folder}/{CLAIM_FILE}", keeper.claim())
+        case _:
+            return

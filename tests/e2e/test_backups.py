@@ -1,0 +1,113 @@
+"""The coordinator's machine is lost in the middle of work: the fleet is restored from a copy on a node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.fleets import own_fleet, up
+from tests.e2e.ground import money
+from tests.e2e.owner import Owner, script, until
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+COPIES = "/home/ops/.pancode-backups"
+SHELL = ("--runtime", "shell", "--workspace", "none")
+
+
+@contextmanager
+def _another_machine(lab: Lab, factor: float) -> Iterator[Owner]:
+    """An owner with nothing but an SSH configuration."""
+    root = Path(tempfile.mkdtemp(prefix="pr-"))
+    owner = Owner(root, factor)
+    owner.know(lab)
+    try:
+        yield owner
+    finally:
+        owner.down()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _lose(owner: Owner) -> None:
+    """Its coordinator dies, and the home is gone; the test keeps the disk, which comes back later."""
+    pid = owner.coordinator_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: owner.coordinator_pid() is None, "the coordinator is dead")
+    owner.fleet_home.rename(owner.fleet_home.with_name("disk"))
+
+
+def _back_up(owner: Owner, *words: str) -> dict[str, Any]:
+    made: dict[str, Any] = owner.ask("admin", "backup", *words, timeout_s=240)
+    return made
+
+
+def _restore(owner: Owner, key: str, host: str = "node3") -> dict[str, Any]:
+    file = owner.home / "recovery-key"
+    file.write_text(f"{key}\n")
+    words = ("admin", "restore", "--from", host, "--key-file", str(file))
+    done: dict[str, Any] = owner.ask(*words, timeout_s=240)
+    return done
+
+
+def test_the_fleet_is_restored_and_the_old_coordinator_is_fenced(healed: Lab) -> None:
+    with own_fleet(healed, [1, 2, 3]) as old, _another_machine(healed, 0.1) as new:
+        try:
+            up(old, 1, 2, 3)
+            ended = old.ended(old.dispatch("--node", "node1", *SHELL, "echo before"))["run"]
+            paid = script("usage 10 10 0.01", "sleep 25", "answer delivered")
+            flying = old.dispatch(
+                "--node", "node2", "--runtime", "scripted", "--workspace", "none", "--budget", "0.05", paid
+            )
+            old.running(flying)
+            made = _back_up(old, "--to", "node3")
+            assert made["copies"][0]["ok"] and made["recovery_key"], made
+            lost = old.dispatch("--node", "node1", *SHELL, "echo after the copy")
+            old.ended(lost)
+            _lose(old)
+
+            done = _restore(new, made["recovery_key"])
+            assert done["active"] == [flying] and done["copy"] == made["copies"][0]["copy"]
+            up(new, 1, 2, 3)
+            shown = new.ended(flying, 120)
+            assert (shown["outcome"], shown["attempt"], shown["answer"]) == ("done", 1, "delivered"), shown
+            for run in (ended, flying):
+                assert new.ask("receipt", "verify", run)["verdict"] == "PASS"
+            spent, _ = money(new)
+            assert spent == Decimal("0.01"), "paid once"
+            audit = str(new.ask("audit", "--since", done["taken_at"]))
+            assert lost in audit, "what the copy lacks is named"
+            later = new.ask("dispatch", "--node", "node1", *SHELL, "echo again")
+            assert later["outcome"] == "done"
+            again = _back_up(new, "--to", "node3")
+            assert again["copies"][0]["ok"], again
+
+            _comes_back_and_is_fenced(old, new)
+            assert new.ask("dispatch", "--node", "node1", *SHELL, "echo still")["outcome"] == "done"
+        finally:
+            for host in (1, 2, 3):
+                healed.run(host, f"rm -rf {COPIES}")
+
+
+def _comes_back_and_is_fenced(old: Owner, new: Owner) -> None:
+    """The old disk is there again while the new machine is off: nothing is done with the nodes."""
+    pid = new.coordinator_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: new.coordinator_pid() is None, "the new coordinator is dead")
+    old.fleet_home.with_name("disk").rename(old.fleet_home)
+    old.run("fleet", "status")
+    until(lambda: old.coordinator_pid() is None, "the old coordinator ends", 60, old.log)
+    said = old.run("fleet", "status")
+    assert said.code == 3 and "another coordinator has replaced this one" in said.err, said
+    assert old.run("admin", "backup", "--to", "node3").code == 3

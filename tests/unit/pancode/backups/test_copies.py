@@ -1,0 +1,377 @@
+"""A copy of a real home on a node in memory, what goes wrong with it, and the home that is restored from
+it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.signing import SigningKey
+from pancode.backups.model import NodeRecord
+from pancode.backups.records import CopyRecords
+from pancode.backups.restore import MOVING, OpenedCopies, Restore, Restored, choose_copy, open_copies
+from pancode.backups.rules import RESTORING, ManifestError
+from pancode.backups.sealing import RecoveryKey, SealError, authenticate, open_sealed, seal
+from pancode.backups.service import CopyNotVerifiedError, CopyRequest, make_copy, manifest_context
+from pancode.backups.snapshot import HomeSnapshot
+from pancode.fleet.seat import NONE, Seat, SeatClaim, read_seat
+from pancode.git.depot import Depot
+from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, RefusedError, UnavailableError
+from pancode.kernel.records import Node, Setting
+from pancode.store.ledger import SqlLedger
+from tests.fakes.node.clock import MemoryClock, SeededIds
+from tests.unit.pancode.backups.memory import MemoryCopies
+
+FLEET, REPO = "f-abcdef", "p-0123456789abcdef"
+KEY = RecoveryKey(b"k" * 32)
+SIGNING = SigningKey(b"s" * 32)
+TARGET: dict[str, object] = {"target": {"alias": "box", "host": "10.0.0.5"}}
+
+
+class World:
+    """A home with a ledger, a key, a repository and logs; a node; and the coordinator's record of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.home, self.place = folder, folder / "home", MemoryCopies()
+        self.home.mkdir(mode=0o700)
+        self.clock, self.ids = MemoryClock(), SeededIds(3)
+        self.records = CopyRecords(self.home)
+        self.ledger = SqlLedger(self.home / "ledger.db")
+        with self.ledger.transaction() as tx:
+            tx.put(Setting("fleet", FLEET, 1, "t"))
+            tx.put(Setting("epoch", 7, 1, "t"))
+            tx.put(Node("gpubox", 1, TARGET, {}, 4))
+        self.write("key/coordinator.key", SIGNING.text())
+        self.write("key/backup.json", KEY.recipient().model_dump_json())
+        self.write("secrets/forge", "token")
+        self.write("logs/r-1/1.1/out", "x" * 3_000_000)
+        self.write("epoch", "7")
+        self.write("run/coordinator.log", "log")
+        self.write("valkey/dump.rdb", "redis")
+        (self.home / "pancode.yaml").symlink_to("/dotfiles/pancode.yaml")
+        self.depot = Depot(self.home / "depots")
+        self.depot.ensure(REPO)
+        self.commit = self.add_commit("one")
+        self.number = 0
+
+    def write(self, path: str, text: str) -> None:
+        whole = self.home / path
+        whole.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        whole.write_text(text)
+        whole.chmod(0o600)
+
+    def add_commit(self, text: str) -> str:
+        git = self.depot.git(REPO)
+        blob = git.must("hash-object", "-w", "--stdin", stdin=text.encode()).text()
+        tree = git.must("mktree", stdin=f"100644 blob {blob}\ta\n".encode()).text()
+        env = {
+            f"GIT_{who}_{what}": "t@localhost"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        made = git.having(**env).must("commit-tree", tree, "-m", text).text()
+        git.must("update-ref", f"refs/pancode/snap/{text}", made)
+        return str(made)
+
+    def back_up(self, keep: int = 14, whole: bool = True) -> NodeRecord:
+        self.number += 1
+        request = CopyRequest(FLEET, SIGNING.public.tag, 0, self.number, KEY.recipient(), keep, whole)
+        snapshot = HomeSnapshot(self.home, self.records.folder)
+        record = self.records.record("gpubox")
+        made = make_copy(request, snapshot.read, self.place, record, self.records.keep, self.clock, self.ids)
+        assert made == self.records.record("gpubox")
+        return made
+
+    def open(self, key: RecoveryKey = KEY) -> OpenedCopies:
+        return open_copies(self.place, FLEET, lambda kind: key.text())
+
+    def restore(self, home: Path, copy: str | None = None, claim: str = NONE) -> Restored:
+        opened = self.open()
+        home.mkdir(mode=0o700, exist_ok=True)
+        chosen = choose_copy(opened, copy)
+        return Restore(home, self.clock, self.ids).run(opened, chosen, self.place, claim, "box")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def _shape(home: Path) -> dict[str, tuple[int, bytes | str]]:
+    found = dict[str, tuple[int, bytes | str]]()
+    for folder, _, files in os.walk(home):
+        for name in files:
+            path = Path(folder, name)
+            state = path.lstat()
+            data = os.readlink(path) if path.is_symlink() else path.read_bytes()
+            found[str(path.relative_to(home))] = (state.st_mode & 0o777, data)
+    return found
+
+
+def test_a_restored_home_has_all_but_what_is_made_anew(world: World) -> None:
+    world.back_up()
+    done = world.restore(world.folder / "new")
+    assert (done.fleet, done.nodes, done.active) == (FLEET, ("gpubox",), ())
+    before, after = _shape(world.home), _shape(world.folder / "new")
+    left_out = {
+        "epoch",
+        "run/coordinator.log",
+        "valkey/dump.rdb",
+        "ledger.db-wal",
+        "ledger.db-shm",
+        "ledger.db",
+    }
+    same = {name for name in before if not name.startswith(("depots", "backup/")) and name not in left_out}
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert not {"epoch", "run/coordinator.log", "valkey/dump.rdb"} & after.keys()
+    assert Depot(world.folder / "new/depots").commit_at(REPO, "refs/pancode/snap/one") == world.commit
+
+
+def test_the_copy_shows_nothing_of_the_home_to_the_node(world: World) -> None:
+    world.back_up()
+    there = b"".join([*world.place.objects.values(), *world.place.copies.values(), world.place.recipient])
+    for text in (b"token", b"ed25519-seed", b"coordinator.key", SIGNING.text().encode(), b"SQLite format"):
+        assert text not in there
+
+
+def test_a_later_copy_sends_what_changed_and_both_can_be_restored(world: World) -> None:
+    first = world.back_up().copies[-1]
+    world.write("logs/r-2/1.1/out", "new")
+    world.add_commit("two")
+    record = world.back_up()
+    second = record.copies[-1]
+    assert second.sent < first.sent / 2 and second.again == 0
+    world.restore(world.folder / "old", first.name)
+    world.restore(world.folder / "new")
+    assert (world.folder / "new/logs/r-2/1.1/out").read_text() == "new"
+    assert not (world.folder / "old/logs/r-2").exists()
+    assert Depot(world.folder / "new/depots").commit_at(REPO, "refs/pancode/snap/two")
+
+
+def test_the_ledger_is_whole_while_it_is_written(world: World) -> None:
+    with world.ledger.transaction() as tx:
+        tx.put(Setting("written", 1, 1, "t"))
+        tx_seen = world.back_up  # a copy from another thread waits for nothing that this one holds
+    tx_seen()
+    world.restore(world.folder / "new")
+    with SqlLedger(world.folder / "new/ledger.db").transaction() as tx:
+        assert tx.get(Setting, "written")
+
+
+@pytest.mark.parametrize("call", ["prepare", "list", "digest", "recipient", "put", "copy"])
+def test_a_call_that_fails_leaves_all_earlier_copies(world: World, call: str) -> None:
+    world.back_up(keep=1)
+    before = dict(world.place.objects), dict(world.place.copies)
+    world.write("logs/r-2/1.1/out", "new" * 1_000)
+    world.place.fails_at = call
+    with pytest.raises(UnavailableError):
+        world.back_up(keep=1)
+    assert world.place.copies == before[1]
+    assert world.place.objects.items() >= before[0].items()
+    assert len(world.records.record("gpubox").copies) == 1
+    world.place.fails_at = ""
+    assert len(world.back_up(keep=1).copies) == 1
+    assert not world.home.joinpath("backup/ledger.part").exists()
+
+
+def test_a_copy_that_fails_while_old_ones_are_removed_is_whole(world: World) -> None:
+    world.back_up()
+    world.write("logs/r-2/1.1/out", "new")
+    world.place.fails_at = "remove"
+    with pytest.raises(UnavailableError):
+        world.back_up(keep=1)
+    newest = world.records.record("gpubox").newest
+    assert newest is not None and newest.sequence == 2
+    world.place.fails_at = ""
+    assert world.restore(world.folder / "new").copy_name == newest.name
+
+
+def test_what_an_interrupted_copy_has_sent_is_used_by_the_next(world: World) -> None:
+    for number in range(6):
+        world.write(f"logs/r-{number}/1.1/out", SeededIds(number).token(1 << 20))
+    world.place.ends_after = 2
+    with pytest.raises(UnavailableError):
+        world.back_up()
+    assert world.place.copies == {} and len(world.place.objects) == 2
+    world.place.ends_after = 1 << 30
+    record = world.back_up()
+    assert set(world.place.objects) == set(record.objects)
+    assert record.copies[-1].sent < record.copies[-1].size
+
+
+def test_an_object_that_the_disk_damages_as_it_is_written_is_no_copy(world: World) -> None:
+    world.place.rots = {1}
+    with pytest.raises(CopyNotVerifiedError):
+        world.back_up()
+    assert world.place.copies == {} and world.records.record("gpubox").copies == ()
+    world.place.rots = set()
+    assert world.back_up().copies[-1].verified_ms
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+def test_what_a_node_has_lost_is_sent_again_and_told(world: World, how: str) -> None:
+    world.back_up()
+    name = min(world.place.objects)
+    if how == "damaged":
+        world.place.damage(name)
+    else:
+        del world.place.objects[name]
+    record = world.back_up(whole=False)
+    assert record.copies[-1].again == 1 and name not in record.copies[-1].objects
+    world.restore(world.folder / "new")
+    with pytest.raises((SealError, NotFoundError)):
+        world.restore(world.folder / "old", record.copies[0].name)
+
+
+def test_unchanged_objects_are_digested_only_where_all_are_asked(world: World) -> None:
+    world.back_up()
+    world.place.digested.clear()
+    world.back_up(whole=False)
+    quick = len(world.place.digested)
+    world.place.digested.clear()
+    world.back_up(whole=True)
+    assert quick < len(world.place.digested)
+
+
+def test_old_copies_are_removed_and_foreign_files_stay(world: World) -> None:
+    world.place.objects["f" * 64] = b"foreign"
+    world.place.stamps["f" * 64] = 1
+    world.place.copies["c-99999999-zzzzzz"] = b"foreign"
+    for number in range(4):
+        world.write("logs/r-1/1.1/out", str(number) * 3_000_000)
+        world.back_up(keep=2)
+    record = world.records.record("gpubox")
+    assert [one.sequence for one in record.copies] == [3, 4]
+    assert set(world.place.copies) == {"c-99999999-zzzzzz", *(one.name for one in record.copies)}
+    needed = {name for one in record.copies for name in one.objects}
+    assert set(world.place.objects) == {"f" * 64, *needed}
+    assert "c-99999999-zzzzzz" in world.open().refused
+
+
+def test_a_forged_manifest_is_not_the_newest(world: World) -> None:
+    world.back_up()
+    ((name, sealed),) = world.place.copies.items()
+    world.place.copies["c-00000009-zzzzzz"] = sealed
+    text = open_sealed(KEY, manifest_context(FLEET, name), sealed, 1 << 24).partition(b"\n")[2]
+    other = RecoveryKey(b"o" * 32).recipient()
+    for number, make in ((10, lambda whole: authenticate(other, whole)), (11, lambda whole: "")):
+        forged = f"c-000000{number}-zzzzzz"
+        whole = text.replace(name.encode(), forged.encode())
+        plain = f"{make(whole)}\n".encode() + whole
+        world.place.copies[forged] = seal(KEY.recipient().public, manifest_context(FLEET, forged), plain)
+    opened = world.open()
+    assert [one.name for one in opened.copies] == [name] and len(opened.refused) == 3
+    with pytest.raises(NotFoundError, match="no usable copy"):
+        choose_copy(opened, "c-00000010-zzzzzz")
+
+
+def test_a_wrong_key_opens_nothing_and_says_so(world: World) -> None:
+    world.back_up()
+    with pytest.raises(RefusedError, match="opens no copy"):
+        world.open(RecoveryKey(b"o" * 32))
+
+
+def test_the_restored_coordinator_has_a_newer_seat_and_a_higher_epoch(world: World) -> None:
+    world.back_up()
+    newer = SeatClaim(fleet=FLEET, number=1 << 50, id="x").signed(SIGNING).model_dump_json()
+    done = world.restore(world.folder / "new", claim=newer)
+    with SqlLedger(world.folder / "new/ledger.db").transaction() as tx:
+        seat, epoch = read_seat(tx), tx.get(Setting, "epoch")
+    assert seat > Seat(1 << 50, "x")
+    assert epoch is not None and isinstance(epoch.value, int)
+    assert epoch.value > (world.clock.wall_ms() - 1_767_225_600_000) // 1_000
+    assert json.loads(done.claim)["signatures"]
+    record = CopyRecords(world.folder / "new").record("gpubox")
+    assert record.newest is not None and record.newest.name == done.copy_name
+
+
+def test_copies_continue_after_a_restore(world: World) -> None:
+    world.back_up()
+    world.restore(world.folder / "new")
+    world.home, world.records = world.folder / "new", CopyRecords(world.folder / "new")
+    record = world.back_up(keep=1)
+    assert record.copies[-1].sent < record.copies[-1].size / 2
+    assert list(world.place.copies) == [record.copies[-1].name]
+
+
+def test_a_home_with_files_is_not_touched(world: World) -> None:
+    world.back_up()
+    home = world.folder / "new"
+    home.mkdir()
+    (home / "precious").write_text("mine")
+    with pytest.raises(ConflictError, match="not empty"):
+        world.restore(home)
+    assert _shape(home).keys() == {"precious"}
+
+
+def test_an_empty_mount_point_is_filled(world: World) -> None:
+    world.back_up()
+    home = world.folder / "new"
+    (home / "lost+found").mkdir(parents=True)
+    world.restore(home)
+    assert (home / "ledger.db").exists() and not (home / RESTORING).exists()
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_an_interrupted_restore_is_repeated(world: World, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The link is lost while it reads, or the process dies after some entries were moved."""
+    world.back_up()
+    home = world.folder / "new"
+    if left == 0:
+        stolen = world.place.objects.pop(min(world.place.objects))
+        with pytest.raises(PancodeError):
+            world.restore(home)
+        assert not (home / "ledger.db").exists()
+        world.back_up()
+        assert stolen
+    else:
+        moves, move = [0], os.rename
+
+        def dies(old: Path, new: Path) -> None:
+            moves[0] += 1
+            if moves[0] > left:
+                raise KeyboardInterrupt
+            move(old, new)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", dies)
+            with pytest.raises(KeyboardInterrupt):
+                world.restore(home)
+        assert (home / RESTORING / MOVING).exists() and not (home / "ledger.db").exists()
+    done = world.restore(home)
+    assert done.fleet == FLEET and (home / "key/coordinator.key").exists()
+    assert not (home / RESTORING).exists()
+
+
+def test_a_copy_of_another_fleets_ledger_is_refused(world: World) -> None:
+    with world.ledger.transaction() as tx:
+        tx.put(Setting("fleet", "f-other1", 1, "t"))
+    world.back_up()
+    with pytest.raises(ManifestError, match="another fleet"):
+        world.restore(world.folder / "new")
+
+
+def test_an_incomplete_repository_is_refused(world: World) -> None:
+    lost = world.home / f"depots/{REPO}.git/objects"
+    path = lost / world.commit[:2] / world.commit[2:]
+    path.unlink()
+    world.back_up()
+    with pytest.raises(PancodeError, match="incomplete"):
+        world.restore(world.folder / "new")
+
+
+def test_an_unreadable_folder_is_an_error(world: World) -> None:
+    if os.getuid() == 0:
+        world.home.joinpath("loop").mkdir()
+        shutil.rmtree(world.home / "depots" / f"{REPO}.git/objects")
+        with pytest.raises(PancodeError):
+            world.back_up()
+        return
+    world.write("logs/r-9/1.1/out", "x")
+    (world.home / "logs/r-9").chmod(0)
+    with pytest.raises(UnavailableError, match="cannot be read"):
+        world.back_up()
