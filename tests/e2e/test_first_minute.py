@@ -49,7 +49,7 @@ def test_a_newcomer_learns_what_is_there_gets_a_model_and_talks(newcomer: Owner,
     pane.types(" ".join(newcomer.argv()))
     pane.shows("describe the task")
     pane.press("-l", "hello")
-    shown = pane.shows("no agent can answer yet: no program or model that could do this is ready", 180)
+    shown = pane.shows("no agent can answer yet: no agent program or model is ready on any node", 180)
     assert "nodes     " in shown and "budget    $10.00 of $10.00 left today" in shown
     assert "no agent program is ready: pancode agents runtimes" in shown and "ollama pull" in shown
     pane.shows("hello")  # what was typed meanwhile
