@@ -379,6 +379,13 @@ def _tool_in(folder: Path) -> dict[str, bytes] | str:
     return files
 
 
+def holds_copied(places: AttemptFolders, name: bytes) -> bool:
+    """Whether this is a copied ignored file, or a folder (with a final slash) that contains one."""
+    shown = decode_path(name)
+    copied = read_copied_names(places.folder)
+    return shown in copied or (shown.endswith("/") and any(one.startswith(shown) for one in copied))
+
+
 def is_left_out(places: AttemptFolders, name: bytes) -> bool:
     """Whether this file belongs to a moved board, to proposed tools or to the copied ignored files, which no
     result contains."""

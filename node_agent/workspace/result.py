@@ -29,7 +29,14 @@ from node_agent.wire.git import (
     split_nul,
     stamp_env,
 )
-from node_agent.workspace.folders import AttemptFolders, erase, is_left_out, make_readable, real_folder
+from node_agent.workspace.folders import (
+    AttemptFolders,
+    erase,
+    holds_copied,
+    is_left_out,
+    make_readable,
+    real_folder,
+)
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 NO_WORKSPACE = "none"
@@ -468,7 +475,9 @@ def build_commit(
         message = stamp.message.replace("\0", "").strip() or "PanCode result"
         lines = message.encode("utf-8", "replace") + b"\n"
         commit = signed.must("commit-tree", tree, *options, stdin=lines).text()
-    ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
+    seen = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
+    # The files that the owner gave the run are no news.
+    ignored = [name for name in seen if not holds_copied(places, name)]
     kind = _find_kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
     more = len(odd_names.removed) - 10

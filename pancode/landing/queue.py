@@ -10,7 +10,8 @@ from typing import Any
 
 from pancode.kernel.errors import PancodeError, UnavailableError, WorkspaceError
 from pancode.kernel.facets import Lineage
-from pancode.kernel.records import Action, ActionKind, Run, RunState
+from pancode.kernel.ports import Grouping
+from pancode.kernel.records import Action, ActionKind, EndedRun, Run, RunState
 from pancode.kernel.visitors import must_ask
 from pancode.landing.answers import LandingRow
 from pancode.landing.model import LandWay
@@ -342,11 +343,16 @@ def list_before(core: Core, run: Run, under_way: Collection[str]) -> list[Landin
 
 
 def to_review(core: Core, project: str | None) -> list[RunShape]:
-    """Return ended runs with a change on which no user has decided, oldest first. `project` None: of every
-    repository, but only among the newest runs."""
-    if project is not None:
-        return _list_runs(core, lambda run: is_open(run, project))
-    return _list_runs(core, lambda run: is_open(run, run.project or ""), NEWEST)
+    """Return ended runs with a change on which no user has decided, oldest first, without those that were
+    retried. `project` None: of every repository, but only among the newest runs."""
+    newest = NEWEST if project is None else None
+    runs = _list_runs(core, lambda run: is_open(run, project or run.project or ""), newest)
+    retries = Grouping(by=("retry_of",), among={"retry_of": tuple(run["run"] for run in runs)})
+    open_states = [state for state in RunState if state is not RunState.ENDED]
+    with core.ports.ledger.transaction() as tx:
+        again = {run.retry_of for state in open_states for run in tx.find(Run, {"state": state})}
+        again.update(str(one.key[0]) for one in (tx.tally(EndedRun, retries) if runs else ()))
+    return [run for run in runs if run["run"] not in again]
 
 
 def list_landable(core: Core, project: str) -> list[RunShape]:

@@ -5,7 +5,8 @@ import { fresh, take } from "../../pancode/interfaces/web/static/lib/conversatio
 
 const part = (one) => {
   if (one.kind === "call") return ["call", one.tool, one.what, one.ok === undefined ? "running" : one.denied ? "denied" : one.ok ? "ok" : "failed", one.why ?? "", one.diff || one.output || ""];
-  if (one.kind === "note") return ["note", one.of, ["noted", "compacted"].includes(one.of) ? one.text : ""];
+  const of = one.of === "asks" ? "noted" : one.of; // the page shows the question itself, instead of this note
+  if (one.kind === "note") return ["note", of, ["noted", "compacted"].includes(of) ? one.text : ""];
   return one.kind === "words" ? ["words", one.by, one.text] : ["text", one.text];
 };
 

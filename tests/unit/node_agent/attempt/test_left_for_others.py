@@ -22,7 +22,14 @@ from node_agent.attempt.left_for_others import (
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import BoardEntry, Gate, Workspace
-from node_agent.workspace.folders import AttemptFolders, is_left_out, lay_board, lay_copied, take_board
+from node_agent.workspace.folders import (
+    AttemptFolders,
+    holds_copied,
+    is_left_out,
+    lay_board,
+    lay_copied,
+    take_board,
+)
 from tests.fakes.node.host import Script
 from tests.unit.node_agent.attempt.test_procedure import NAME, run
 
@@ -174,6 +181,8 @@ def test_copies_follow_no_link_and_are_left_out_of_the_result(tmp_path: Path) ->
     assert (found.tree / "config" / "site.key").read_bytes() == b"\0"
     assert is_left_out(found, b".env.local") and is_left_out(found, b"config/site.key")
     assert not is_left_out(found, b"config/other.key")
+    told = {name: holds_copied(found, name) for name in (b".env.local", b"config/", b"config", b"build/")}
+    assert told == {b".env.local": True, b"config/": True, b"config": False, b"build/": False}
     other = places(tmp_path / "b")
     (other.tree / "config").symlink_to(tmp_path)
     with pytest.raises(NotADirectoryError):

@@ -8,7 +8,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import GateResult
-from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import EndedRun, Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing import queue
@@ -103,3 +103,15 @@ def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked
     ]
     elsewhere = _ended(world, project="/other")
     assert [row["run"] for row in queue.to_review(core, None)] == [second, elsewhere], "of every repository"
+
+
+def test_what_was_retried_is_not_to_review_as_the_brief_says() -> None:
+    world = LandingWorld(land=False)
+    first, second = _ended(world), _ended(world)
+    with world.coordinator.ledger.transaction() as tx:
+        row = tx.get(EndedRun, second)
+        assert row is not None
+        tx.put(replace(row, retry_of=first))
+    core = world.coordinator.core
+    assert [row["run"] for row in queue.to_review(core, "/p")] == [second]
+    assert [line["run"] for line in make_brief(core, [], "ana", "2000-01-01")["waits"]] == [second]

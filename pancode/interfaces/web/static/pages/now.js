@@ -39,7 +39,7 @@ const Fold = ({ words, children }) => html`<details><summary class="small pad"><
 /** A question with its choices, an approval with what it approves, a broken thing with the command that helps. */
 function Need({ entry }) {
   return html`<${Row} kind=${entry.choices.join("").length > 20 ? "need" : ""} word=${entry.word} of=${entry.tone} href=${hrefOf(entry)} title=${entry.title} why=${whyItem(entry)} keys=${entry.item && html`<${Decide} entry=${entry} />`}
-    facts=${html`<span>${entry.node}</span><span class="desk">${entry.run}</span>${entry.since && html`<${Ago} at=${entry.since} />`}${!entry.run && html`<code>${entry.command}</code>`}`}>${entry.kind === "question" ? html`<${Prose} text=${entry.words} kind="small task" />` : html`<p class="small words task" tabindex="0">${entry.words}</p>`}
+    facts=${html`${entry.node && html`<span>${entry.node}</span>`}<span class="desk">${entry.run}</span>${entry.since && html`<${Ago} at=${entry.since} />`}${!entry.run && html`<code>${entry.command}</code>`}`}>${entry.kind === "question" ? html`<${Prose} text=${entry.words} kind="small task" />` : html`<p class="small words task" tabindex="0">${entry.words}</p>`}
     ${entry.approves && entry.approves !== entry.words && html`<p class="small words task well" tabindex="0">${entry.approves}</p>`}<//>`;
 }
 
