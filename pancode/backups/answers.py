@@ -42,7 +42,8 @@ class OutcomeShape(TypedDict):
 
 class BackupsAnswer(TypedDict):
     """`key`: `key` or `passphrase`, with which copies are opened; null before the first copy. `to`: the nodes
-    of the setting. `running`: the node to which a copy is being made now, else null."""
+    of the setting. `running`: the node to which a copy is being made now, else null. `since`: a request with
+    a lower number ended with an earlier process of the coordinator."""
 
     key: str | None
     to: list[str]
@@ -51,6 +52,7 @@ class BackupsAnswer(TypedDict):
     keep: int
     running: str | None
     waiting: int
+    since: int
     nodes: list[NodeCopiesShape]
     outcomes: list[OutcomeShape]
 

@@ -11,7 +11,7 @@ from node_agent.wire.clock import SystemIds
 from pancode.backups.answers import BACK_UP, BACKUPS, BackupsAnswer, CopyShape, OutcomeShape
 from pancode.interfaces.cli.parameters import Face, Json, completions, many, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
-from pancode.kernel.errors import ApiError, ExitCode, UsageError
+from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import count_noun, format_bytes
 
 WAIT_S = 0.5
@@ -50,21 +50,24 @@ def backup(
     elif passphrase_file is not None:
         what = f"the fleet already has a {'recovery key' if state['key'] == 'key' else 'passphrase'}"
         raise UsageError(what, fix="omit --passphrase-file", code="recovery_key_exists")
-    outcomes = list[OutcomeShape]()
+    outcomes, begun = list[OutcomeShape](), None
     try:
         begun = face.post(BACK_UP, {"to": to, "key": key})
         if printed and not face.as_json:
             show_key(sys.stdout, printed)
+        waiting = face.client(starts=False)
         while len(outcomes) < len(begun["to"]):
             time.sleep(WAIT_S)
-            state = client.get(BACKUPS)
+            state = waiting.get(BACKUPS)
+            if state["since"] > begun["number"]:
+                fix = f"repeat it; what was already sent is used: pancode admin backup --to {begun['to'][0]}"
+                raise UnavailableError("the coordinator was restarted before the copy was complete", fix=fix)
             outcomes = [one for one in state["outcomes"] if one["number"] == begun["number"]]
-    except ApiError:  # nothing was stored
-        raise
-    except BaseException:
-        # the coordinator may have begun, and then this is the only place that has the key
-        show_key(sys.stderr, printed)
-        face.note("the copy may continue; see: pancode admin backup --list")
+    except BaseException as error:
+        if begun is not None or not isinstance(error, ApiError):
+            # the coordinator may have stored the new key, of which only this process has the secret half
+            show_key(sys.stderr, printed if face.as_json or begun is None else "")
+            face.note("the copy may continue; see: pancode admin backup --list")
         raise
     answer = {"recovery_key": printed or None, "copies": outcomes}
     status = ExitCode.DONE if all(one["ok"] for one in outcomes) else ExitCode.UNAVAILABLE

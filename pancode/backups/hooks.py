@@ -113,6 +113,7 @@ class Backups:
             "keep": settings.keep,
             "running": running,
             "waiting": waiting,
+            "since": self._thread.since,
             "nodes": [describe_node(one) for one in self.records.nodes()],
             "outcomes": outcomes,
         }
@@ -137,7 +138,9 @@ class CopyThread(FeedThread):
         self._ports, self._records = ports, records
         self._lock = threading.Lock()
         self._asked: deque[tuple[int, str]] = deque()
-        self._number = 0
+        self.since = core.wall_ms()
+        """Requests of this process have higher numbers, those of an earlier one lower numbers."""
+        self._number = self.since
         self._running: str | None = None
         self._outcomes: deque[OutcomeShape] = deque(maxlen=MOST_OUTCOMES)
 
