@@ -476,7 +476,7 @@ def build_commit(
         lines = message.encode("utf-8", "replace") + b"\n"
         commit = signed.must("commit-tree", tree, *options, stdin=lines).text()
     seen = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
-    # The files that the owner gave the run are no news.
+    # The files that the owner gave the run are not reported.
     ignored = [name for name in seen if not holds_copied(places, name)]
     kind = _find_kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()

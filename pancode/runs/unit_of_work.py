@@ -106,7 +106,7 @@ def _list_shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Dec
         # reserved money.
         reserved = balance.reserved_usd if books.is_session(balance.scope) else books.ZERO
         used = subtract_amount(counted_usd(balance), reserved)
-        shares.append((used / ceilings.usd, f"{format_usd(used)}", f"{format_usd(ceilings.usd)}"))
+        shares.append((used / ceilings.usd, format_usd(used), format_usd(ceilings.usd)))
     if ceilings.tokens:
         tokens = balance.tokens + balance.reserved_tokens
         shares.append(

@@ -284,7 +284,7 @@ def _make_timeline(
         yield TimelineEntry("prompt", "fitted", "left out", prompt.left_out)
     expected = None if expect is None else expect(agent, runtime.name, model, request.task)
     if expected is not None and expected.words:
-        yield TimelineEntry("estimate", f"{format_usd(due.usd)}", "expected", (expected.words,))
+        yield TimelineEntry("estimate", format_usd(due.usd), "expected", (expected.words,))
 
 
 def _find_tier(

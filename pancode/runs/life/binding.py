@@ -36,7 +36,7 @@ class Admitted(Signal):
                 code="budget",
             )
         made = replace(made, fresh=True)
-        return made.tell("gate", "budget", "held", f"{format_usd(made.run.estimate_usd)}")
+        return made.tell("gate", "budget", "held", format_usd(made.run.estimate_usd))
 
 
 @dataclass(frozen=True, slots=True)

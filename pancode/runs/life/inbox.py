@@ -127,7 +127,7 @@ def words_of(run: Run) -> str:
     """Return the reason why the run waits for a user, as text for the inbox."""
     model = f" with {run.asked_model}" if run.asked_model else ""
     words = f"{run.created_by} requests to start {run.agent} on {run.runtime}{model}, estimate "
-    words += f"{format_usd(run.estimate_usd)}"
+    words += format_usd(run.estimate_usd)
     against = "; ".join(Approvals.of(run).objections)
     return f"{words}; against it: {against}" if against else words
 
