@@ -38,7 +38,7 @@ _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 GLYPHS = {
     "?": "question permission call asks_you", "±": "dispatch budget policy change landing",
     "◐": "running preparing verifying delivering stopping interrupting works asks", "◇": "to_land review",
-    "◷": "waiting placed pending queued starting", "●": "online waiting_for_you waits_for_you rests",
+    "◷": "waiting placed pending queued starting", "●": "online waiting_for_you waits_for_you rests suspended",
     "✓": "done passed PASS no_change verified", "○": "unverified draining drained", "◆": "landed",
     "✗": "gate_failed verify_failed failed refused conflict",
     "■": "stopped skipped answered interrupted ended",
@@ -173,8 +173,13 @@ def format_seconds(seconds: float) -> str:
     return f"{whole} s"
 
 
-STATUSES = {"verify_failed": "gate_failed", "interrupted": "stopped", "blocked": "asks_you"}
-"""The status that every interface shows for an outcome, if the two differ."""
+STATUSES = {
+    "verify_failed": "gate_failed",
+    "interrupted": "stopped",
+    "blocked": "asks_you",
+    "rests": "suspended",
+}
+"""The status that every interface shows for an outcome or a session's state, if the two differ."""
 
 
 def format_outcome(outcome: str) -> str:

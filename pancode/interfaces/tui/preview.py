@@ -17,7 +17,7 @@ from pancode.interfaces.tui.pages.runs import draw_headline, draw_results, forma
 from pancode.interfaces.tui.pages.texts import strip_escapes
 from pancode.interfaces.tui.pages.workflows import draw_question
 from pancode.interfaces.tui.views import ApiAsk, Asks, ask_issue
-from pancode.kernel.formatting import clip_columns, cost_of, escape_line, style_of
+from pancode.kernel.formatting import clip_columns, cost_of, escape_line, format_outcome, style_of
 from pancode.sessions.conversation.lines import LogStory
 
 _KINDS = frozenset(("run", "step", "item", "session", "issue", "work"))
@@ -71,7 +71,7 @@ def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
             return [*draw_question(one, moment, with_words=not is_prose), *([()] if is_prose else [])]
         case "session":
             told += [
-                ((one["session"], "bold"), ("  ", ""), (escape_line(one["state"]), style_of(one["state"])))
+                ((one["session"], "bold"), ("  ", ""), (format_outcome(one["state"]), style_of(one["state"])))
             ]
             told += [
                 make_fact_line("who", f"{one['agent']} ({one['runtime']}) on {one['node'] or 'no node'}")

@@ -25,7 +25,8 @@ TITLE = 40
 
 
 _COLUMNS: RowColumns[answers.SessionShape] = {
-    **{"SESSION": "session", "STATE": "state", "AGENT": "agent", "NODE": "node"},
+    **{"SESSION": "session", "STATE": lambda row: format_outcome(row["state"])},
+    **{"AGENT": "agent", "NODE": "node"},
     "TURNS": lambda row: sum(one["turns"] for one in row["interactive_runs"]),
     "COST": lambda row: format_usd(row["usage"]["cost_usd"]),
     "LEFT": lambda row: "-" if row["money"]["left_usd"] is None else format_left(row),
@@ -86,7 +87,7 @@ def _format_session(one: answers.SessionShape) -> str:
     most = f"; an interactive run costs at most {format_usd(one['money']['sitting_usd'])}"
     spent = f"{spent_in_all(one)}{most if one['takes_turns'] else ''}"
     model = f", {one['model']}" if one["model"] else ""
-    lines = [f"{one['session']}  {one['state']}  {one['reason']}", f"  {one['title']}"]
+    lines = [f"{one['session']}  {format_outcome(one['state'])}  {one['reason']}", f"  {one['title']}"]
     lines.append(f"  {one['agent']} on {one['node'] or 'no node yet'}, {one['runtime']}{model}")
     lines += [f"  {spent}; begun by {one['created_by']}", f"  {format_terms(one)}"]
     if one["waiting"]:

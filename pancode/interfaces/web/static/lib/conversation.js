@@ -68,7 +68,7 @@ function heard(talk, event) {
       if (turn.stop !== "end_turn") note(talk, "ended", `This turn has ended early: ${turn.stop}${why && `, ${why}`}.`, turn.stop === "cancelled" ? "" : "bad");
       break;
     }
-    case "rests": note(talk, "rests", `It rests: ${RESTS[event.why] || words(event.why)}. Your next words continue with it.`); break;
+    case "rests": note(talk, "rests", `Suspended: ${RESTS[event.why] || words(event.why)}. Your next message continues it.`); break;
     default: return event.type === "session" || event.type === "final" || event.type === "usage";
   }
   return true;

@@ -64,7 +64,7 @@ const looks = Object.entries(LOOKS).map(([pair, words]) => [...pair.split(" "), 
 /** [tone, glyph] of a word; `of`: the tone, where the place knows better. */
 export const look = (word, of) => looks.find(([tone, , words]) => words.includes(word) && (!of || of === tone)) || looks.find(([tone]) => tone === (of || "bad"));
 /** Outcomes whose status has another name in every interface. */
-export const STATUSES = { verify_failed: "gate_failed", interrupted: "stopped", blocked: "asks_you" };
+export const STATUSES = { verify_failed: "gate_failed", interrupted: "stopped", blocked: "asks_you", rests: "suspended" };
 /** A name as words. */
 export const plain = (word) => String(STATUSES[word] || word).replaceAll("_", " ");
 
