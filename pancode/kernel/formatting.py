@@ -38,7 +38,8 @@ _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 GLYPHS = {
     "?": "question permission call asks_you", "±": "dispatch budget policy change landing",
     "◐": "running preparing verifying delivering stopping interrupting works asks", "◇": "to_land review",
-    "◷": "waiting placed pending queued starting", "●": "online waiting_for_you waits_for_you rests suspended",
+    "◷": "waiting placed pending queued starting",
+    "●": "online waiting_for_you waits_for_you rests suspended",
     "✓": "done passed PASS no_change verified", "○": "unverified draining drained", "◆": "landed",
     "✗": "gate_failed verify_failed failed refused conflict",
     "■": "stopped skipped answered interrupted ended",

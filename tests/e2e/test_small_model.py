@@ -1,4 +1,4 @@
-"""SmolLM2 of 135 million parameters on the server of llama.cpp: the free text and the limits of a real model."""
+"""SmolLM2 of 135 million parameters on the server of llama.cpp: free text and limits of a real model."""
 
 from __future__ import annotations
 
