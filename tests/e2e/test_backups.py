@@ -61,6 +61,7 @@ def _restore(owner: Owner, key: str, host: str = "node3") -> dict[str, Any]:
 
 
 def test_the_fleet_is_restored_and_the_old_coordinator_is_fenced(healed: Lab) -> None:
+    """Over 30 s: three bring-ups on each of two machines, and a run that outlives the first one."""
     with own_fleet(healed, [1, 2, 3]) as old, _another_machine(healed, 0.1) as new:
         try:
             up(old, 1, 2, 3)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from pancode.fleet.seat import CLAIM_FILE, NONE, SeatKeeper, Verdict
-from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, TransferFailed
 from pancode.fleet.ssh.remote import Remote
 
+log = logging.getLogger("pancode.seat")
 READ_S = 30
 MOST_CLAIM = 16_384
 _READ = """\
@@ -44,6 +47,9 @@ async def must_hold_seat(remote: Remote, folder: str, keeper: SeatKeeper) -> Non
                 fix=f"if no other coordinator uses the node: ssh HOST rm {folder}/{CLAIM_FILE}",
             )
         case Verdict.TAKE if not is_absent:
-            await remote.put(f"{folder}/{CLAIM_FILE}", keeper.claim())
+            try:
+                await remote.put(f"{folder}/{CLAIM_FILE}", keeper.claim())
+            except TransferFailed as error:  # a full disk must not cut the node off; each minute tries again
+                log.warning("the claim in %s was not written: %s", folder, error.words)
         case _:
             return

@@ -1,0 +1,66 @@
+"""Which fleet's copies a restore means, and what it refuses before it connects anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pancode.app.restoring import RestoreAsked, choose_fleet, restore_fleet
+from pancode.app.server.single_instance import AlreadyRunningError, HomeLock
+from pancode.fleet.acts import NodeSpec
+from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, UsageError
+
+
+def asked(home: Path, fleet: str | None = None) -> RestoreAsked:
+    def never(*_: object) -> str:
+        raise AssertionError("nobody is asked")
+
+    environ = {"HOME": str(home.parent), "PATH": "/usr/bin:/bin"}
+    return RestoreAsked(home, environ, NodeSpec("no such host!"), fleet, None, never, never, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("found", "fleet", "chosen"),
+    [(["f-one"], None, "f-one"), (["f-one", "f-two"], "f-two", "f-two"), (["f-one"], "f-one", "f-one")],
+)
+def test_the_only_fleet_or_the_named_one(
+    tmp_path: Path, found: list[str], fleet: str | None, chosen: str
+) -> None:
+    assert choose_fleet(found, asked(tmp_path, fleet)) == chosen
+
+
+def test_none_several_and_a_wrong_name_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="has no copies"):
+        choose_fleet([], asked(tmp_path))
+    with pytest.raises(NotFoundError, match="no copies of fleet f-x"):
+        choose_fleet(["f-one"], asked(tmp_path, "f-x"))
+    with pytest.raises(UsageError, match="several fleets: f-one, f-two"):
+        choose_fleet(["f-one", "f-two"], asked(tmp_path))
+
+
+def test_a_home_with_a_fleet_is_refused_first(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/ledger.db").touch()
+    with pytest.raises(ConflictError, match="not empty"):
+        restore_fleet(asked(tmp_path / "home"))
+
+
+def test_no_coordinator_starts_in_the_home_meanwhile(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    lock = HomeLock(home)
+    lock.take()
+    try:
+        with pytest.raises(AlreadyRunningError):
+            restore_fleet(asked(home))
+    finally:
+        lock.leave()
+
+
+def test_a_host_that_cannot_be_resolved_leaves_the_home_empty_and_unlocked(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for _ in range(2):
+        with pytest.raises(PancodeError):
+            restore_fleet(asked(home))
+    assert {one.name for one in home.iterdir()} <= {"run"}
