@@ -280,9 +280,9 @@ def test_a_question_is_answered_once_and_a_turn_is_cancelled(
         for one in (page, beside):
             expect(one.get_by_role("log")).to_contain_text("It is written.")
             expect(one.get_by_role("region", name="builder needs your approval")).to_have_count(0)
-        for one in (log, beside.get_by_role("log")):
-            expect(one).to_contain_text("[a user has answered: yes]")
-            expect(one).not_to_contain_text(re.compile("waits for a user|allowed it once"))
+        for told in (log, beside.get_by_role("log")):
+            expect(told).to_contain_text("[a user has answered: yes]")
+            expect(told).not_to_contain_text(re.compile("waits for a user|allowed it once"))
 
         say(page, "and the second")
         expect(card).to_contain_text("printf asked-two > two.txt")
