@@ -31,12 +31,14 @@ USES = {
     ("pancode/runs/retry.py", "secret_files"),  # a run keeps the patterns that it stands for
     ("pancode/runs/retry.py", "max_tokens"),  # a program of one's own has counted none
     ("pancode/workflows/rounds.py", "verify_retries"),  # the round after a failed gate takes its place
+    ("pancode/workspaces/routes/projects.py", "gpu_memory"),  # a default of a project
+    ("pancode/workspaces/commands/projects.py", "gpu_memory"),
     ("pancode/runs/commands/runs.py", "wrap_up"),  # how many calls of a run were the last one
 }
 WAITS = (
     *("pancode/interfaces/acp/session.py", "pancode/interfaces/cli/output.py"),
     *("pancode/interfaces/client/client.py", "pancode/interfaces/client/remote/channels.py"),
-    "pancode/issues/forge_trackers.py",
+    *("pancode/issues/forge_trackers.py", "pancode/interfaces/http/streams.py"),
 )
 """Their `timeout_ms` is how long an answer is waited for."""
 PLANTED = """

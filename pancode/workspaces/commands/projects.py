@@ -33,6 +33,7 @@ from pancode.sessions.commands.export import write_new
 from pancode.workspaces import answers
 
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
+GpuMemory = Annotated[int | None, option("Least memory of each GPU, as in 24g.", "S", parser=size_of)]
 _OF_ISSUES = "What a label of an issue selects; may be repeated; replaces all earlier rules."
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """The key in a mapping file for each field of a project."""
@@ -61,9 +62,7 @@ def add(
     ],
     budget: Annotated[str | None, option("Maximum cost of a run.", "USD", parser=parse_money)] = None,
     gpus: Annotated[str | None, option("GPUs that a run reserves; 0: none.", "N|all")] = None,
-    gpu_memory: Annotated[
-        int | None, option("Least memory of each reserved GPU, such as 24g.", "S", parser=size_of)
-    ] = None,
+    gpu_memory: GpuMemory = None,
     verify: Annotated[list[str], many("Its gates, in place of the repository's; may be repeated.", "CMD")],
     prefix: Annotated[str | None, option("Prefix of its issues, such as MIN for MIN-123.", "P")] = None,
     linear_id: Annotated[str | None, option("The id of the project in Linear.", "ID")] = None,
@@ -78,10 +77,7 @@ def add(
     ] = None,
     work_person: Annotated[list[str], many(_WORK_PERSON, "WHO")],
     label: Annotated[list[Label], many(_OF_ISSUES, "'LABEL=agent=A node=N budget=USD'", parser=parse_label)],
-    prd: Annotated[
-        str | None,
-        option("The file that describes the project's goal (default: docs/PRD.md, PRD.md).", "PATH"),
-    ] = None,
+    prd: Annotated[str | None, option("File with its goal (default: docs/PRD.md, PRD.md).", "PATH")] = None,
     mapping: Annotated[
         str | None,
         option("Add all projects of a mapping file (linearPrefix ...), or none if one fails.", "FILE"),
@@ -93,27 +89,26 @@ def add(
     If a new project has no PRD (file with its goal), a terminal offers a draft: `pancode project prd`.
     """
     values: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
-    values |= {"gpus": gpus, "gpu_memory": gpu_memory}
     values |= {"path": None if path is None else make_absolute(path), "linear_id": linear_id}
     values |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
     values |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
-    values |= {"labels": dict(label) or None}
+    values |= {"labels": dict(label) or None, "gpus": gpus, "gpu_memory": gpu_memory}
     body = {key: value for key, value in values.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
-    if mapping is None:
-        done = [face.post(answers.ADD_PROJECT, body)]
-    else:
+    if mapping is not None:
         done = face.post(answers.MAP_PROJECTS, {"projects": read_mappings(mapping)})["projects"]
+    else:
+        done = [face.post(answers.ADD_PROJECT, body)]
     for note in dict.fromkeys(note for one in done for note in one["notes"]):
         face.note(f"note: {escape_line(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_format_project, done)))
     if path is None or prd or not face.can_ask() or not _lacks_prd(done[0]):
         return ExitCode.DONE
     beside = f"; {escape_line(done[0]['prd'])} is not a PRD" if done[0]["prd"] else ""
-    if not face.confirm(f"There is no {PRD}{beside}. Let a planner draft one now? It only reads files.", ""):
-        return ExitCode.DONE
-    return _dispatch_draft(face, done[0]["name"], PLANNER)
+    if face.confirm(f"There is no {PRD}{beside}. Let a planner draft one now? It only reads files.", ""):
+        return _dispatch_draft(face, done[0]["name"], PLANNER)
+    return ExitCode.DONE
 
 
 def _lacks_prd(one: answers.ProjectShape | answers.PrdAnswer) -> bool:
