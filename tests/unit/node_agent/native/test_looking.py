@@ -63,4 +63,4 @@ def test_a_pipe_does_not_stop_a_search_and_nothing_stays_open(box: Box) -> None:
     os.mkfifo(Path(box.tree.top) / "pipe")
     before = len(os.listdir("/proc/self/fd"))
     assert "src/a.py" in find(box, {"pattern": "*.py"}) and grep(box, {"pattern": "alpha"})
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # what an earlier test left may be closed meanwhile

@@ -251,6 +251,7 @@ OURS = {
     "config.yaml": "in the home that Hermes gets for a run",
     "NOTES.md": "written by the shipped example script",
     "SKILL.md": "of the skills that its job has, in its home",
+    ".gitignore": "named in a fix; the user edits it",
 }
 """Names in that code which are no files of a project on which a program acts."""
 READERS = (
