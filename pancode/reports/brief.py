@@ -19,6 +19,7 @@ from pancode.reports.cost_report import cost_tables, disputed_runs, report_cost
 from pancode.runs import health
 from pancode.runs.answers import BriefLine, InboxShape
 from pancode.runs.core import Core
+from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.lists import since_ms
 from pancode.runs.placement.placement import in_order
 from pancode.runs.receipts.rules import cost_of
@@ -132,9 +133,9 @@ def _format_outcome(tx: Transaction, run: Run) -> str:
     price = format_usd(usd) + " and unknown" * unknown if usd or not unknown else "cost unknown"
     seen = read_verified(run)
     trust = f", {seen.words}" if seen is not None else ""
-    return (
-        f"{format_outcome(str(run.outcome))}{trust}: {run.agent} on {node_of(tx, run) or 'no node'}, {price}"
-    )
+    is_answered = run.outcome is Outcome.BLOCKED and list_next_runs(run)
+    state = "answered" if is_answered else format_outcome(str(run.outcome))
+    return f"{state}{trust}: {run.agent} on {node_of(tx, run) or 'no node'}, {price}"
 
 
 def _list_inbox(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:

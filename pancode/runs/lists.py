@@ -26,8 +26,9 @@ from pancode.runs.views import node_of, run_shape
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _ENDS = {one.value for one in Outcome if one is not Outcome.SUPERSEDED}
-_OUTCOMES = {status: outcome for outcome, status in STATUSES.items()}
-_WORDS = sorted({*_ENDS, *(state.value for state in RunState if state is not RunState.ENDED)})
+_OUTCOMES = {status: outcome for outcome, status in STATUSES.items() if outcome in _ENDS}
+_KNOWN = {*_ENDS, *(state.value for state in RunState if state is not RunState.ENDED)}
+_WORDS = sorted(STATUSES.get(word, word) for word in _KNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ class Filter:
     @classmethod
     def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
         """Return the filter described by a request's query. NotFoundError or UsageError if not valid."""
-        outcome = query.get("outcome")
-        outcome = None if outcome is None else _OUTCOMES.get(outcome.replace(" ", "_"), outcome)
-        if outcome is not None and outcome not in _WORDS:
-            raise not_found("outcome", outcome, _WORDS, f"one of {', '.join(_WORDS)}")
+        typed = query.get("outcome")
+        outcome = None if typed is None else _OUTCOMES.get(typed.replace(" ", "_"), typed)
+        if typed is not None and outcome not in _KNOWN:
+            raise not_found("outcome", typed, _WORDS, f"one of {', '.join(_WORDS)}")
         since = query.get("since")
         since_ms = 0 if since is None else moment_ms(since, wall_ms)
         text, workflow = query.get("text"), query.get("workflow")

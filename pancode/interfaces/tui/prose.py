@@ -27,8 +27,8 @@ def plain_markdown() -> MarkdownIt:
 
 def _make_plain(state: StateCore) -> None:
     for token in state.tokens:
-        for child in token.children or ():
-            child.content = reveal_invisible(child.content)
+        for one in (token, *(token.children or ())):
+            one.content = reveal_invisible(one.content)
 
 
 class ProseText(Markdown):

@@ -17,7 +17,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, is_allowed, must_ask
-from pancode.runs.options import OPTIONS, is_gpu_count
+from pancode.runs.options import NO_GPUS, OPTIONS, is_gpu_count
 from pancode.runs.receipts.trust import OTHER
 from pancode.runs.request import Catalogue, Defaults, DispatchRequest
 
@@ -65,6 +65,8 @@ def check_options(request: DispatchRequest) -> None:
         if value > most:
             fix = f"use a smaller value, or omit {flag} to use the default"
             raise UsageError(f"{flag} must be at most {one.most_spoken}", fix=fix)
+    if request.gpus == NO_GPUS and request.gpu_memory is not None:
+        raise UsageError("--gpus 0 reserves no GPU, so --gpu-memory cannot apply", fix="omit one of them")
     if request.budget is not None and not _is_amount(request.budget):
         raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
 

@@ -24,7 +24,7 @@ from pancode.interfaces.cli.tree import find_command_like
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
-from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UsageError
+from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import format_usd
 from pancode.kernel.route import A, Route
 from pancode.runs import answers
@@ -201,16 +201,16 @@ class NodePreparation:
         work now. A failure is only reported: the run waits for a node. With --detach, no node is awaited that
         may not be reachable."""
         named, detach = ctx.params.get("node"), ctx.params["detach"]
+        nodes = [one for one in self.client.get(FLEET)["nodes"] if named in (None, one["name"])]
         silent = ("new", "halted", *(() if detach else ("suspect", "unreachable", "lost")))
+        asleep = [one["name"] for one in nodes if one["state"] in silent]
         try:
-            nodes = [one for one in self.client.get(FLEET)["nodes"] if named in (None, one["name"])]
-            asleep = [one["name"] for one in nodes if one["state"] in silent]
             return bool(asleep) and len(asleep) == len(nodes) and self.start(asleep)
         except KeyboardInterrupt:
             follow.report_detached(self.face, run)
             raise
-        except PancodeError as error:
-            self.face.note(f"{error}; {run} waits for a node")
+        except UnavailableError as error:
+            self.face.note(f"{error.words}; {run} waits for a node: pancode fleet up {' '.join(asleep)}")
             return False
 
     def install(self, node: str, runtime: str) -> bool:

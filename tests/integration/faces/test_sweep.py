@@ -134,12 +134,12 @@ admin backup, admin handover, admin ledger, admin restore, agents new, agents se
 set, budget settle, config secret, config set, config undo, config unset, config use, deny, dispatch, down,
 fleet demo, fleet down, fleet drain, fleet resume, fleet up, history forget, init, issue plan, issue work,
 land, lane add, lane create, lane rm, lane skip, mcp install, mcp uninstall, models test, node add, node
-install, node login, node rm, node secret, node set, node trust, node uninstall, project add, project prd,
-project rm, project tools keep, project tools rm, project tools try, project webhook, runs continue, runs
-recover, runs retry, runs verify, schedule add, schedule pause, schedule resume, schedule rm, schedule run,
-sessions end, sessions rest, sessions restore, sessions set, skills add, skills agree, skills rm, skills
-sync, stop, tell, up, web, workflow batch, workflow chain, workflow explore, workflow race, workflow resume,
-workspace create, workspace open, workspace repair, workspace rm
+install, node login, node rm, node secret, node set, node trust, node uninstall, project add, project copy,
+project prd, project rm, project tools keep, project tools rm, project tools try, project webhook, runs
+continue, runs recover, runs retry, runs verify, schedule add, schedule pause, schedule resume, schedule rm,
+schedule run, sessions end, sessions rest, sessions restore, sessions set, skills add, skills agree, skills
+rm, skills sync, stop, tell, up, web, workflow batch, workflow chain, workflow explore, workflow race,
+workflow resume, workspace create, workspace open, workspace repair, workspace rm
 """
 """Each command that changes something: its own tests ask it."""
 
@@ -521,7 +521,7 @@ TOP = [
     *((view, "{run}") for view in ("run", "why", "diff", "receipt")),
     *(("node", name) for name in ("desk", "gpubox", "attic")),
     *(("run", f"{{{name}}}") for name in ("lost", "running", "waiting", "blocked", "session", "infra")),
-    *(("workflow", "{workflow}"), ("item", "{item}"), ("open", "{project}")),
+    *(("workflow", "{workflow}"), ("item", "{item}"), ("open", "{project}"), ("compare", "{run} {running}")),
 ]
 
 

@@ -155,7 +155,7 @@ def draw_compared(answers: Json, about: str, moment: PageMoment) -> Page:
         "tokens": [format_used(run) for run in pair],
         **{f"gate {name}": [one.get(name, "") for one in gates] for name in {**gates[0], **gates[1]}},
         **{
-            name: ["changed" if name in some else "" for some in files]
+            f"file {name}": ["changed" if name in some else "" for some in files]
             for name in sorted(files[0] | files[1])
         },
         "answer": [format_title(run["answer"] or "") for run in pair],
