@@ -264,7 +264,7 @@ class Restore:
         try:
             with ledger.transaction() as tx:
                 found = _read_ledger(tx, manifest)
-                claimed = judge_claim(Seat(), found_claim, manifest.fleet, {key.public.keyid: key.public})[1]
+                claimed = judge_claim(Seat(), found_claim, manifest.fleet, key.public, {}, now_ms)[1]
                 known = max(found.seat, claimed, *(Seat(one.seat) for one in opened.copies))
                 seat = make_next_seat(known, now_ms, self._ids.short(8))
                 take_seat(tx, seat, now_ms, "restore")
