@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from pancode.backups.model import FOLDER, MOST_MANIFEST, OBJECT, Place, StoppedError
 from pancode.backups.rules import is_copy_name
-from pancode.fleet.seat import CLAIM_FILE, SeatKeeper
+from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.seat_claims import must_hold_seat, read_claim
@@ -154,10 +154,6 @@ class RemoteCopies:
         """Return the claim of the folder's owner, or `none`."""
         folder = self.folder
         return self.do(lambda remote: read_claim(remote, folder), SHORT_S)
-
-    def put_claim(self, claim: bytes) -> None:
-        """Leave a claim in the folder, so that an earlier coordinator makes and removes no copies there."""
-        self._put(CLAIM_FILE, claim)
 
     # -- one command each ------------------------------------------------------------------------------
 

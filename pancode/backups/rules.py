@@ -20,6 +20,8 @@ NOT_COPIED = frozenset(
 DEPOTS = "depots"
 RESTORING = ".restore"
 """The folder in a home in which a restore collects the files."""
+MOVING = "moving.json"
+"""The file there that lists a filled folder's entries, written before the first is moved into the home."""
 _PARTIAL = re.compile(r".*\.(lock|part|new)|tmp_.*|\.new-.*|pancode-.*", re.DOTALL)
 """Names of locks and unfinished files in the depots."""
 _NAME = re.compile(r"c-[0-9]{8}-[a-z0-9]{6}")

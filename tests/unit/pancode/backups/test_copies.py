@@ -3,7 +3,6 @@ it."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -13,8 +12,8 @@ import pytest
 from node_agent.wire.signing import SigningKey
 from pancode.backups.model import NodeRecord
 from pancode.backups.records import CopyRecords
-from pancode.backups.restore import MOVING, OpenedCopies, Restore, Restored, choose_copy, open_copies
-from pancode.backups.rules import RESTORING, ManifestError
+from pancode.backups.restore import OpenedCopies, Restore, Restored, choose_copy, open_copies
+from pancode.backups.rules import MOVING, RESTORING, ManifestError
 from pancode.backups.sealing import RecoveryKey, SealError, authenticate, open_sealed, seal
 from pancode.backups.service import CopyNotVerifiedError, CopyRequest, make_copy, manifest_context
 from pancode.backups.snapshot import HomeSnapshot
@@ -64,7 +63,7 @@ class World:
         whole.write_text(text)
         whole.chmod(0o600)
 
-    def add_commit(self, text: str) -> str:
+    def add_commit(self, text: str, *parents: str) -> str:
         git = self.depot.git(REPO)
         blob = git.must("hash-object", "-w", "--stdin", stdin=text.encode()).text()
         tree = git.must("mktree", stdin=f"100644 blob {blob}\ta\n".encode()).text()
@@ -73,7 +72,9 @@ class World:
             for who in ("AUTHOR", "COMMITTER")
             for what in ("NAME", "EMAIL")
         }
-        made = git.having(**env).must("commit-tree", tree, "-m", text).text()
+        made = (
+            git.having(**env).must("commit-tree", tree, "-m", text, *(f"-p{one}" for one in parents)).text()
+        )
         git.must("update-ref", f"refs/pancode/snap/{text}", made)
         return str(made)
 
@@ -285,7 +286,6 @@ def test_the_restored_coordinator_has_a_newer_seat_and_a_higher_epoch(world: Wor
     assert seat > Seat(number, "x")
     assert epoch is not None and isinstance(epoch.value, int)
     assert epoch.value > (world.clock.wall_ms() - 1_767_225_600_000) // 1_000
-    assert json.loads(done.claim)["signatures"]
     record = CopyRecords(world.folder / "new").record("gpubox")
     assert record.newest is not None and record.newest.name == done.copy_name
 
@@ -356,13 +356,30 @@ def test_a_copy_of_another_fleets_ledger_is_refused(world: World) -> None:
         world.restore(world.folder / "new")
 
 
-def test_an_incomplete_repository_is_refused(world: World) -> None:
+def test_an_incomplete_repository_is_named_and_the_rest_restored(world: World) -> None:
     lost = world.home / f"depots/{REPO}.git/objects"
     path = lost / world.commit[:2] / world.commit[2:]
     path.unlink()
     world.back_up()
-    with pytest.raises(PancodeError, match="incomplete"):
-        world.restore(world.folder / "new")
+    done = world.restore(world.folder / "new")
+    (warning,) = done.warnings
+    assert f"the repository {REPO} of the copy is incomplete" in warning and "--copy" in warning
+    assert (world.folder / "new/secrets/forge").read_text() == "token"
+
+
+def test_a_repository_with_cut_history_is_restored(world: World) -> None:
+    git = world.depot.git(REPO)
+    git.must("update-ref", "refs/heads/main", world.commit)
+    path, parent = world.home / f"depots/{REPO}.git", world.commit
+    child = world.add_commit("two", parent)
+    (path / "shallow").write_text(f"{child}\n")
+    for ref in ("refs/pancode/snap/one", "refs/heads/main"):
+        git.must("update-ref", "-d", ref)
+    (path / "objects" / parent[:2] / parent[2:]).unlink()
+    world.back_up()
+    assert world.restore(world.folder / "new").warnings == ()
+    restored = Depot(world.folder / "new/depots").git(REPO)
+    assert restored.text("rev-list", "--all") == child
 
 
 def test_an_unreadable_folder_is_an_error(world: World) -> None:
