@@ -3,9 +3,10 @@ completeness."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Protocol, TypeVar
@@ -35,9 +36,10 @@ BATCH = 64
 """Objects whose digests one command computes: at most 256 MiB."""
 LISTING = 256 << 20
 END = "end of list"
-DESCRIPTION = "recovery.json"
+MOST_DESCRIPTIONS = 20
 OBJECTS, COPIES = "objects", "copies"
 _STAMP = re.compile(r"\./([0-9A-Za-z.-]+) ([0-9]+ .+)")
+_DESCRIPTION = re.compile(r"recovery-[0-9a-f]{16}\.json")
 _DIGEST = re.compile(r"([0-9a-f]{64})[ \t]+\*?([0-9A-Za-z.-]+)")
 
 _PREPARE = """\
@@ -66,6 +68,10 @@ _NAMES = """\
 cd "$1" || exit 71
 ls -1 || exit 71
 echo 'end of list'
+"""
+_DESCRIPTIONS = """\
+cd "$1" || exit 71
+ls -1t recovery-*.json 2>/dev/null || true
 """
 _DIGEST_ALL = """\
 cd "$1" || exit 71
@@ -117,7 +123,7 @@ class RemoteCopies:
         self._put(f"{OBJECTS}/{name}", data)
 
     def put_recipient(self, data: bytes) -> None:
-        self._put(DESCRIPTION, data)
+        self._put(f"recovery-{hashlib.sha256(data).hexdigest()[:16]}.json", data)
 
     def put_copy(self, name: str, data: bytes) -> str:
         self._put(f"{COPIES}/{name}", data)
@@ -138,8 +144,10 @@ class RemoteCopies:
 
     # -- reading ------------------------------------------------------------------------------------
 
-    def read_recipient(self) -> bytes:
-        return self._read(DESCRIPTION, 1 << 16)
+    def read_recipients(self) -> Sequence[bytes]:
+        done = self._script(_DESCRIPTIONS, (self.folder,), "reading how the key is made", SHORT_S)
+        names = [name for name in done.text.split() if _DESCRIPTION.fullmatch(name)]
+        return [self._read(name, 1 << 16) for name in names[:MOST_DESCRIPTIONS]]
 
     def list_copies(self) -> Collection[str]:
         return [name for name in self._list(COPIES) if is_copy_name(name)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,7 +42,7 @@ from pancode.backups.snapshot import LEDGER, find_incomplete_repositories
 from pancode.fleet.place import Reach
 from pancode.fleet.seat import Seat, judge_claim, make_next_seat, read_seat, take_seat
 from pancode.fleet.ssh.home import OWN_KEY
-from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError
+from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.host.files import sync_folder, write_durable
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Node, Run, RunState, Setting
@@ -95,33 +96,52 @@ def open_copies(source: CopySource, fleet: str, ask: Callable[[str], str]) -> Op
 
     NotFoundError if there is no copy, RefusedError if the key opens none, UsageError for a typing error.
     """
-    described, names = parse_recipient(source.read_recipient()), sorted(source.list_copies())
+    described, names = _read_descriptions(source), sorted(source.list_copies())
     if not names:
         raise NotFoundError(
             f"the host has no finished copy of {fleet}", fix="pancode admin restore --from HOST --list"
         )
-    text = ask(described.kind).strip("\r\n")
-    key = (
-        RecoveryKey.parse(text)
-        if described.kind == "key"
-        else RecoveryKey.of_passphrase(text, salt_of(described), described.cost)
+    kind, refused = described[0].kind, dict[str, str]()
+    for key, recipient in _derive_keys(ask(kind).strip("\r\n"), described):
+        found = list[Manifest]()
+        refused.clear()
+        for name in names:
+            try:
+                found.append(read_manifest(source, fleet, name, key, recipient))
+            except (SealError, ManifestError, NotFoundError) as error:
+                refused[name] = error.words
+        if found:
+            found.sort(key=lambda one: one.order, reverse=True)
+            return OpenedCopies(fleet, key, recipient, tuple(found), refused)
+    raise RefusedError(
+        f"the {'recovery key' if kind == 'key' else 'passphrase'} opens no copy of {fleet}",
+        why=f"{names[-1]}: {refused[names[-1]]}",
+        fix="check it; a copy made with an earlier recovery key or passphrase needs that one",
+        code="recovery_key_wrong",
     )
-    recipient = key.recipient(salt_of(described), described.cost)
-    found, refused = list[Manifest](), dict[str, str]()
-    for name in names:
-        try:
-            found.append(read_manifest(source, fleet, name, key, recipient))
-        except (SealError, ManifestError, NotFoundError) as error:
-            refused[name] = error.words
-    if not found:
-        raise RefusedError(
-            f"the {'recovery key' if described.kind == 'key' else 'passphrase'} opens no copy of {fleet}",
-            why=f"{names[-1]}: {refused[names[-1]]}",
-            fix="check it; a copy made with an earlier recovery key needs that key",
-            code="recovery_key_wrong",
-        )
-    found.sort(key=lambda one: one.order, reverse=True)
-    return OpenedCopies(fleet, key, recipient, tuple(found), refused)
+
+
+def _read_descriptions(source: CopySource) -> list[Recipient]:
+    """Return how the keys of the copies are made, the newest first; of a recovery key if none is usable."""
+    found = list[Recipient]()
+    for data in source.read_recipients():
+        with suppress(SealError):
+            found.append(parse_recipient(data))
+    return found or [Recipient(kind="key")]
+
+
+def _derive_keys(text: str, described: Sequence[Recipient]) -> Iterator[tuple[RecoveryKey, Recipient]]:
+    """Yield each key that the text can mean. UsageError for a typing error in a recovery key."""
+    passphrases = [one for one in described if one.kind == "passphrase"]
+    try:
+        key = RecoveryKey.parse(text)
+        yield key, key.recipient()
+    except UsageError:
+        if not passphrases:
+            raise
+    for one in passphrases:
+        key = RecoveryKey.of_passphrase(text, salt_of(one), one.cost)
+        yield key, key.recipient(salt_of(one), one.cost)
 
 
 def read_manifest(

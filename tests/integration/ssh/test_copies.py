@@ -93,7 +93,11 @@ def test_what_is_put_is_listed_verified_read_and_removed(node: Node) -> None:
     assert sorted(listed) == sorted(names) and all(one.startswith("100000 ") for one in listed.values())
     assert copies.digest_objects(names) == {name: name for name in names}
     assert copies.put_copy("c-00000001-abcdef", b"sealed") == name_of(b"sealed")
-    assert copies.read_copy("c-00000001-abcdef") == b"sealed" and copies.read_recipient() == b"how"
+    assert copies.read_copy("c-00000001-abcdef") == b"sealed" and copies.read_recipients() == [b"how"]
+    for how in (b"other", b"how"):
+        time.sleep(0.02)
+        copies.put_recipient(how)
+    assert copies.read_recipients() == [b"how", b"other"]
     assert copies.read_object(names[0]) == data[0]
     assert list(copies.list_copies()) == ["c-00000001-abcdef"]
     assert find_fleets(node.begin) == [FLEET]

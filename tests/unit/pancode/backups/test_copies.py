@@ -14,12 +14,19 @@ from pancode.backups.model import NodeRecord
 from pancode.backups.records import CopyRecords
 from pancode.backups.restore import OpenedCopies, Restore, Restored, choose_copy, open_copies
 from pancode.backups.rules import MOVING, RESTORING, ManifestError
-from pancode.backups.sealing import RecoveryKey, SealError, authenticate, open_sealed, seal
+from pancode.backups.sealing import Recipient, RecoveryKey, SealError, authenticate, open_sealed, seal
 from pancode.backups.service import CopyNotVerifiedError, CopyRequest, make_copy, manifest_context
 from pancode.backups.snapshot import HomeSnapshot
 from pancode.fleet.seat import NONE, Seat, SeatClaim, read_seat
 from pancode.git.depot import Depot
-from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, RefusedError, UnavailableError
+from pancode.kernel.errors import (
+    ConflictError,
+    NotFoundError,
+    PancodeError,
+    RefusedError,
+    UnavailableError,
+    UsageError,
+)
 from pancode.kernel.records import Node, Setting
 from pancode.store.ledger import SqlLedger
 from tests.fakes.node.clock import MemoryClock, SeededIds
@@ -27,6 +34,7 @@ from tests.unit.pancode.backups.memory import MemoryCopies
 
 FLEET, REPO = "f-abcdef", "p-0123456789abcdef"
 KEY = RecoveryKey(b"k" * 32)
+RECIPIENT = KEY.recipient()
 SIGNING = SigningKey(b"s" * 32)
 TARGET: dict[str, object] = {"target": {"alias": "box", "host": "10.0.0.5"}}
 
@@ -78,9 +86,9 @@ class World:
         git.must("update-ref", f"refs/pancode/snap/{text}", made)
         return str(made)
 
-    def back_up(self, keep: int = 14, whole: bool = True) -> NodeRecord:
+    def back_up(self, keep: int = 14, whole: bool = True, key: Recipient = RECIPIENT) -> NodeRecord:
         self.number += 1
-        request = CopyRequest(FLEET, SIGNING.public.tag, 0, self.number, KEY.recipient(), keep, whole)
+        request = CopyRequest(FLEET, SIGNING.public.tag, 0, self.number, key, keep, whole)
         snapshot = HomeSnapshot(self.home, self.records.folder)
         record = self.records.record("gpubox")
         made = make_copy(request, snapshot.read, self.place, record, self.records.keep, self.clock, self.ids)
@@ -134,7 +142,7 @@ def test_a_restored_home_has_all_but_what_is_made_anew(world: World) -> None:
 
 def test_the_copy_shows_nothing_of_the_home_to_the_node(world: World) -> None:
     world.back_up()
-    there = b"".join([*world.place.objects.values(), *world.place.copies.values(), world.place.recipient])
+    there = b"".join([*world.place.objects.values(), *world.place.copies.values(), *world.place.recipients])
     for text in (b"token", b"ed25519-seed", b"coordinator.key", SIGNING.text().encode(), b"SQLite format"):
         assert text not in there
 
@@ -274,6 +282,22 @@ def test_a_wrong_key_opens_nothing_and_says_so(world: World) -> None:
     world.back_up()
     with pytest.raises(RefusedError, match="opens no copy"):
         world.open(RecoveryKey(b"o" * 32))
+
+
+def test_each_key_that_a_copy_was_made_with_opens_it(world: World) -> None:
+    texts, salts = ("the first passphrase", "the second passphrase"), (b"1" * 16, b"2" * 16)
+    keys = [RecoveryKey.of_passphrase(text, salt, 14) for text, salt in zip(texts, salts, strict=True)]
+    for key, salt in zip(keys, salts, strict=True):
+        world.back_up(key=key.recipient(salt, 14))
+    world.back_up()
+    names = sorted(world.place.copies)
+    for number, text in enumerate((*texts, KEY.text())):
+        opened = open_copies(world.place, FLEET, {"key": text}.__getitem__)
+        assert [one.name for one in opened.copies] == [names[number]]
+    world.place.recipients.clear()
+    assert [one.name for one in world.open().copies] == [names[2]], "a recovery key needs no description"
+    with pytest.raises(UsageError):
+        open_copies(world.place, FLEET, lambda kind: texts[0])
 
 
 def test_the_restored_coordinator_has_a_newer_seat_and_a_higher_epoch(world: World) -> None:
