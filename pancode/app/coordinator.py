@@ -263,6 +263,7 @@ class Coordinator:
             root,
             lambda: own.loaded().settings.backup,
             copies_on(self.fleet, self.fleet_id, self._seat),
+            self.fleet.is_linked,
             lambda: self._seat.mine.number,
             has_file=self.settings.database is None,
         )

@@ -34,7 +34,8 @@ STEP_S = 0.25
 SHORT_S, SLOW_S = 60, 600
 BATCH = 64
 """Objects whose digests one command computes: at most 256 MiB."""
-LISTING = 256 << 20
+LISTING, JOURNAL = 256 << 20, 4 << 20
+"""The most bytes of a list of copies, and of a node's journal."""
 END = "end of list"
 MOST_DESCRIPTIONS = 20
 OBJECTS, COPIES = "objects", "copies"
@@ -139,8 +140,9 @@ class RemoteCopies:
                 _must_be_whole(done, "removing old copies")
 
     def list_journal(self, home: str) -> Collection[str]:
-        done = self._script(_NAMES, (f"{home}/journal",), "reading the node's journal", SHORT_S)
-        return _must_be_whole(done, "reading the node's journal")
+        what = "reading the node's journal"
+        done = self._script(_NAMES, (f"{home}/journal",), what, SHORT_S, limit=JOURNAL)
+        return _must_be_whole(done, what)
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -217,13 +219,19 @@ class RemoteCopies:
         return found
 
     def _script(
-        self, text: str, args: tuple[str, ...], what: str, limit_s: float, names: Iterable[str] = ()
+        self,
+        text: str,
+        args: tuple[str, ...],
+        what: str,
+        limit_s: float,
+        names: Iterable[str] = (),
+        limit: int = LISTING,
     ) -> Completed:
         lines = "".join(f"{name}\n" for name in names).encode()
         argv = ("sh", "-c", text, "pancode", *args)
 
         async def run(remote: Remote) -> Completed:
-            return await remote.run(argv, limit_s, stdin=lines, limit=LISTING)
+            return await remote.run(argv, limit_s, stdin=lines, limit=limit)
 
         done = self.do(run, limit_s).check(what)
         if done.truncated:

@@ -30,7 +30,8 @@ RESTORED = "restored"
 since."""
 LANDED = "landed"
 NIGHT = time(3, 0)
-RETRY_MS = 3_600_000
+RETRY_MS, LANDINGS_MS = 3_600_000, 600_000
+"""How long after a failed try the next one begins, and after a copy the next one for a landing."""
 OLD_MS = 3 * 86_400_000
 """The age from which on `doctor` warns about the last copy."""
 SPARSE = 4

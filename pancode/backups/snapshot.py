@@ -86,7 +86,8 @@ class HomeSnapshot:
             if not is_copied(folder, entry.name):
                 continue
             try:
-                state = entry.stat(follow_symlinks=False)
+                # A folder of the home may be a link to another disk; its files belong to the copy.
+                state = entry.stat(follow_symlinks=folder == "" and entry.is_dir())
                 link = os.readlink(entry.path) if stat.S_ISLNK(state.st_mode) else ""
             except FileNotFoundError:
                 continue

@@ -129,4 +129,4 @@ def make_backups(
     def find(node: str, stopping: threading.Event) -> MemoryCopies:
         return place
 
-    return Backups(core, BackupPorts(home, lambda: chosen, find, lambda: 0)), place
+    return Backups(core, BackupPorts(home, lambda: chosen, find, lambda node: True, lambda: 0)), place

@@ -140,6 +140,17 @@ def test_a_restored_home_has_all_but_what_is_made_anew(world: World) -> None:
     assert Depot(world.folder / "new/depots").commit_at(REPO, "refs/pancode/snap/one") == world.commit
 
 
+def test_a_folder_that_is_a_link_to_another_disk_is_copied(world: World) -> None:
+    for name in ("depots", "secrets"):
+        shutil.move(world.home / name, world.folder / name)
+        (world.home / name).symlink_to(world.folder / name)
+    world.back_up()
+    new = world.folder / "new"
+    world.restore(new)
+    assert (new / "secrets/forge").read_text() == "token" and not (new / "secrets").is_symlink()
+    assert Depot(new / "depots").commit_at(REPO, "refs/pancode/snap/one") == world.commit
+
+
 def test_the_copy_shows_nothing_of_the_home_to_the_node(world: World) -> None:
     world.back_up()
     there = b"".join([*world.place.objects.values(), *world.place.copies.values(), *world.place.recipients])
