@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,16 +32,16 @@ from pancode.backups.sealing import (
     RecoveryKey,
     SealError,
     authenticate,
+    derive_keys,
     open_sealed,
-    parse_recipient,
-    salt_of,
+    parse_recipients,
 )
 from pancode.backups.service import manifest_context, object_context
 from pancode.backups.snapshot import LEDGER, find_incomplete_repositories
 from pancode.fleet.place import Reach
 from pancode.fleet.seat import Seat, judge_claim, make_next_seat, read_seat, take_seat
 from pancode.fleet.ssh.home import OWN_KEY
-from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError
 from pancode.kernel.host.files import sync_folder, write_durable
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Node, Run, RunState, Setting
@@ -96,13 +95,13 @@ def open_copies(source: CopySource, fleet: str, ask: Callable[[str], str]) -> Op
 
     NotFoundError if there is no copy, RefusedError if the key opens none, UsageError for a typing error.
     """
-    described, names = _read_descriptions(source), sorted(source.list_copies())
+    described, names = parse_recipients(source.read_recipients()), sorted(source.list_copies())
     if not names:
         raise NotFoundError(
             f"the host has no finished copy of {fleet}", fix="pancode admin restore --from HOST --list"
         )
     kind, refused = described[0].kind, dict[str, str]()
-    for key, recipient in _derive_keys(ask(kind).strip("\r\n"), described):
+    for key, recipient in derive_keys(ask(kind).strip("\r\n"), described):
         found = list[Manifest]()
         refused.clear()
         for name in names:
@@ -119,29 +118,6 @@ def open_copies(source: CopySource, fleet: str, ask: Callable[[str], str]) -> Op
         fix="check it; a copy made with an earlier recovery key or passphrase needs that one",
         code="recovery_key_wrong",
     )
-
-
-def _read_descriptions(source: CopySource) -> list[Recipient]:
-    """Return how the keys of the copies are made, the newest first; of a recovery key if none is usable."""
-    found = list[Recipient]()
-    for data in source.read_recipients():
-        with suppress(SealError):
-            found.append(parse_recipient(data))
-    return found or [Recipient(kind="key")]
-
-
-def _derive_keys(text: str, described: Sequence[Recipient]) -> Iterator[tuple[RecoveryKey, Recipient]]:
-    """Yield each key that the text can mean. UsageError for a typing error in a recovery key."""
-    passphrases = [one for one in described if one.kind == "passphrase"]
-    try:
-        key = RecoveryKey.parse(text)
-        yield key, key.recipient()
-    except UsageError:
-        if not passphrases:
-            raise
-    for one in passphrases:
-        key = RecoveryKey.of_passphrase(text, salt_of(one), one.cost)
-        yield key, key.recipient(salt_of(one), one.cost)
 
 
 def read_manifest(

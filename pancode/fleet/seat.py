@@ -102,13 +102,13 @@ def judge_claim(
     """
     if found.strip() == NONE:
         return (Verdict.TAKE if mine.number else Verdict.KEEP), Seat()
+    keys = {**retired, current.keyid: current}
     try:
         envelope = parse_envelope(found)
-        claim = open_as(SeatClaim, envelope, {**retired, current.keyid: current})
-        is_current = verify_envelope(envelope, {**retired, current.keyid: current}).keyid == current.keyid
+        signer, claim = verify_envelope(envelope, keys), open_as(SeatClaim, envelope, keys)
     except WireRefusal:
         return Verdict.FOREIGN, Seat()
-    there = Seat(claim.number, claim.id)
+    there, is_current = Seat(claim.number, claim.id), signer.keyid == current.keyid
     if claim.fleet != fleet:
         return Verdict.FOREIGN, Seat()
     if there == mine:
