@@ -22,7 +22,7 @@ from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
 from pancode.app.features import FEATURES, PARTS, Given
-from pancode.app.fleet_identity import fleet_id, own_key
+from pancode.app.fleet_identity import fleet_id, own_key, refuse_unfinished_restore
 from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
 from pancode.backups.remote_copies import copies_on
@@ -179,6 +179,7 @@ class Coordinator:
     def __init__(
         self, home: Home, settings: CoordinatorSettings, environ: Mapping[str, str], service: UserService
     ) -> None:
+        refuse_unfinished_restore(home)  # before a file is made that the restore would find
         self.home = home
         self.settings = settings
         self._environ, self._install = dict(environ), service.install
@@ -262,6 +263,7 @@ class Coordinator:
             root,
             lambda: own.loaded().settings.backup,
             copies_on(self.fleet, self.fleet_id, self._seat),
+            self.fleet.is_linked,
             lambda: self._seat.mine.number,
             has_file=self.settings.database is None,
         )

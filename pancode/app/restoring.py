@@ -84,7 +84,6 @@ def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
             manifest = choose_copy(opened, asked.copy)
             restoring = Restore(home, clock, SystemIds(), asked.notify)
             done = restoring.run(opened, manifest, source, source.read_claim(), asked.spec.name)
-            source.put_claim(done.claim.encode())
     finally:
         lock.leave()
     return {
@@ -97,7 +96,7 @@ def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
         "active": list(done.active),
         "nodes": list(done.nodes),
         "warnings": [
-            *([done.warning] if done.warning else []),
+            *done.warnings,
             *(f"the copy {name} cannot be used: {why}" for name, why in opened.refused.items()),
         ],
     }

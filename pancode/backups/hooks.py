@@ -36,12 +36,13 @@ _EVENTS = 500
 
 @dataclass(frozen=True, slots=True)
 class BackupPorts:
-    """What backups use of the coordinator. `seat`: the number of its seat; `has_file`: whether the ledger is
-    a file in the home."""
+    """What backups use of the coordinator. `is_linked`: whether a node's link is up; `seat`: the number of
+    its seat; `has_file`: whether the ledger is a file in the home."""
 
     home: Path
     settings: Callable[[], BackupSettings]
     place: Place
+    is_linked: Callable[[str], bool]
     seat: Callable[[], int]
     has_file: bool = True
 
@@ -59,9 +60,9 @@ class Backups:
     def troubles(self) -> Sequence[TroubleShape]:
         """Return the failures of the last copies, for `fleet status`."""
         return [
-            {"what": f"the copy on {one.node} failed", "why": one.trouble, "fix": one.fix}
-            for one in self.records.nodes()
-            if one.trouble
+            {"what": f"the copy on {one['node']} failed", "why": one["trouble"], "fix": one["fix"]}
+            for one in self._thread.describe_nodes()
+            if one["trouble"]
         ]
 
     def begin(self, to: Sequence[str], recipient: Recipient | None, by: str) -> BackupBegunAnswer:
@@ -82,18 +83,7 @@ class Backups:
         if not nodes:
             fix = "pancode admin backup --to NODE, or set backup.to: pancode config set backup.to NODE"
             raise UsageError("no node is given for the copy", fix=fix, code="no_backup_node")
-        with self._core.ports.ledger.transaction() as tx:
-            known = {one.name: one for one in tx.find(Node) if one.removed is None}
-        for name in nodes:
-            if name not in known:
-                raise not_found("node", name, known, "pancode node ls")
-            if Reach.of(known[name]).local:
-                raise UsageError(
-                    f"{name} is this machine",
-                    why="a copy there is lost together with the coordinator's home",
-                    fix="choose another node: pancode node ls",
-                    code="backup_here",
-                )
+        must_be_far(self._core, nodes)
         if recipient is not None:
             self.records.keep_recipient(recipient)
         elif self.records.recipient() is None:
@@ -114,7 +104,7 @@ class Backups:
             "running": running,
             "waiting": waiting,
             "since": self._thread.since,
-            "nodes": [describe_node(one) for one in self.records.nodes()],
+            "nodes": self._thread.describe_nodes(),
             "outcomes": outcomes,
         }
 
@@ -130,6 +120,27 @@ class Backups:
         return ""
 
 
+def find_nodes(core: Core) -> dict[str, Node]:
+    """Return the nodes of the fleet by name, without removed ones."""
+    with core.ports.ledger.transaction() as tx:
+        return {one.name: one for one in tx.find(Node) if one.removed is None}
+
+
+def must_be_far(core: Core, names: Sequence[str]) -> None:
+    """Raise NotFoundError for an unknown node, UsageError for one on the coordinator's machine."""
+    known = find_nodes(core)
+    for name in names:
+        if name not in known:
+            raise not_found("node", name, known, "pancode node ls")
+        if Reach.of(known[name]).local:
+            raise UsageError(
+                f"{name} is this machine",
+                why="a copy there is lost together with the coordinator's home",
+                fix="choose another node: pancode node ls",
+                code="backup_here",
+            )
+
+
 class CopyThread(FeedThread):
     """Makes one copy at a time: requested ones first, then those due by the settings."""
 
@@ -143,6 +154,8 @@ class CopyThread(FeedThread):
         self._number = self.since
         self._running: str | None = None
         self._outcomes: deque[OutcomeShape] = deque(maxlen=MOST_OUTCOMES)
+        self._described: dict[str, NodeCopiesShape] | None = None
+        """The copies of each node in short; None: not read yet. A record itself may have many megabytes."""
 
     def request(self, nodes: Sequence[str]) -> int:
         """Queue a copy on each node, and return the number of the request."""
@@ -158,6 +171,20 @@ class CopyThread(FeedThread):
         with self._lock:
             return self._running, len(self._asked), list(self._outcomes)
 
+    def describe_nodes(self) -> list[NodeCopiesShape]:
+        """Return the copies on each node of the fleet, by name."""
+        known = find_nodes(self._core)
+        with self._lock:
+            if self._described is None:
+                self._described = {one.node: describe_node(one) for one in self._records.nodes()}
+            return [one for name, one in sorted(self._described.items()) if name in known]
+
+    def _keep(self, record: NodeRecord) -> None:
+        self._records.keep(record)
+        with self._lock:
+            if self._described is not None:
+                self._described[record.node] = describe_node(record)
+
     def run_pass(self) -> float:
         while not self._stopping.is_set():
             with self._lock:
@@ -172,7 +199,7 @@ class CopyThread(FeedThread):
         for node, whole in self._list_due():
             if not self._stopping.is_set():
                 self._copy(0, node, whole)
-        name_lost_runs(self._core, self._ports.place, self._stopping)
+        name_lost_runs(self._core, self._ports.place, self._ports.is_linked, self._stopping)
         return LOOK_S
 
     def _list_due(self) -> list[tuple[str, bool]]:
@@ -200,7 +227,9 @@ class CopyThread(FeedThread):
             return True
         events = (one for one in self._core.feed.newest(_EVENTS) if one.kind is EventKind.RUN_LANDING)
         landed_ms = max((one.at_ms for one in events if one.data.get("status") == rules.LANDED), default=0)
-        return False if settings.after_landing and landed_ms > max(copied_ms, record.tried_ms) else None
+        pause_ms = rules.RETRY_MS if record.trouble else rules.LANDINGS_MS
+        is_due = landed_ms > copied_ms and now_ms - record.tried_ms >= pause_ms
+        return False if settings.after_landing and is_due else None
 
     def _copy(self, number: int, node: str, whole: bool) -> OutcomeShape:
         """Make a copy on the node; a failure is recorded and logged, not raised."""
@@ -233,8 +262,9 @@ class CopyThread(FeedThread):
         if recipient is None:
             raise UsageError("the fleet has no recovery key", fix="pancode admin backup --to NODE")
         record = self._records.record(node).model_copy(update={"tried_ms": self._core.wall_ms()})
-        self._records.keep(record)
+        self._keep(record)
         core, home = self._core, self._ports.home
+        must_be_far(core, [node])
         number = rules.next_sequence((*self._records.nodes(), record))
         request = CopyRequest(
             core.fleet, core.key.public.tag, self._ports.seat(), number, recipient, settings.keep, whole
@@ -248,7 +278,7 @@ class CopyThread(FeedThread):
                 yield file
 
         place = self._ports.place(node, self._stopping)
-        keep, clock, ids = self._records.keep, core.ports.clock, core.ports.ids
+        keep, clock, ids = self._keep, core.ports.clock, core.ports.ids
         made = make_copy(request, read, place, record, keep, clock, ids).newest
         assert made is not None  # the copy that was just recorded
         return made
@@ -258,7 +288,7 @@ class CopyThread(FeedThread):
             return
         try:
             record = self._records.record(node)
-            self._records.keep(record.model_copy(update={"trouble": words, "fix": fix}))
+            self._keep(record.model_copy(update={"trouble": words, "fix": fix}))
         except (PancodeError, OSError) as error:
             log.error("the failure of the copy on %s could not be recorded: %s", node, error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from pancode.backups.model import CopyPlace, Place
 from pancode.backups.rules import RESTORED
@@ -20,21 +20,29 @@ from pancode.runs.unit_of_work import unit_of_work
 
 log = logging.getLogger("pancode.backups")
 _ENTRY = re.compile(r"(r-[a-z0-9]{4,32})\.[0-9]+\.[0-9]+")
-MOST = 500
-"""The most runs that are named per node, which writes its journal itself."""
+MOST, MOST_READ = 500, 20_000
+"""The most runs that are named, and looked up, per node, which writes its journal itself."""
 
 
-def name_lost_runs(core: Core, place: Place, stopping: threading.Event) -> None:
-    """Ask each node once, when it can be reached, which runs its journal has; record in the audit log those
-    that the restored ledger does not contain. Does nothing in a ledger that was never restored."""
+def name_lost_runs(
+    core: Core, place: Place, is_linked: Callable[[str], bool], stopping: threading.Event
+) -> None:
+    """Ask each node once, when its link is up, which runs its journal has; record in the audit log those that
+    the restored ledger does not contain. Does nothing in a ledger that was never restored."""
     for node, home in _nodes_to_ask(core):
+        if not is_linked(node):
+            continue
         try:
-            found = _runs_of(place(node, stopping), home)
+            found = sorted(_runs_of(place(node, stopping), home))[:MOST_READ]
         except PancodeError as error:
             log.info("the journal of %s was not read: %s", node, error.words)
             continue
+        lost = list[str]()
+        for at in range(0, len(found), MOST):  # short transactions, so that no other one waits
+            with core.ports.ledger.transaction() as tx:
+                lost += [run for run in found[at : at + MOST] if tx.get(Run, run) is None]
         with unit_of_work(core) as work:
-            for run in sorted(run for run in found if work.tx.get(Run, run) is None)[:MOST]:
+            for run in lost[:MOST]:
                 work.audit("fleet", "warning", "lost: a run after the restored copy", run, node=node)
             _note_asked(work.tx, node)
 

@@ -4,7 +4,7 @@ stored."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -153,7 +153,8 @@ class CopyPlace(Protocol):
         """Store an object, durable on return. Idempotent."""
 
     def put_recipient(self, data: bytes) -> None:
-        """Store the description of the recovery key next to the copies. Idempotent."""
+        """Store the description of the recovery key next to the copies and those of earlier keys.
+        Idempotent."""
 
     def put_copy(self, name: str, data: bytes) -> str:
         """Store a sealed manifest durably under its final name, and return its SHA-256 as the node computes
@@ -173,8 +174,8 @@ Place = Callable[[str, threading.Event], CopyPlace]
 class CopySource(Protocol):
     """The folder of a fleet's copies, as a restore reads it; the same errors as CopyPlace."""
 
-    def read_recipient(self) -> bytes:
-        """Return the description of the recovery key."""
+    def read_recipients(self) -> Sequence[bytes]:
+        """Return the descriptions of the recovery keys, the newest first."""
 
     def list_copies(self) -> Collection[str]:
         """Return the names of the manifests."""

@@ -3,16 +3,17 @@ completeness."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Protocol, TypeVar
 
 from pancode.backups.model import FOLDER, MOST_MANIFEST, OBJECT, Place, StoppedError
 from pancode.backups.rules import is_copy_name
-from pancode.fleet.seat import CLAIM_FILE, SeatKeeper
+from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.seat_claims import must_hold_seat, read_claim
@@ -33,11 +34,13 @@ STEP_S = 0.25
 SHORT_S, SLOW_S = 60, 600
 BATCH = 64
 """Objects whose digests one command computes: at most 256 MiB."""
-LISTING = 256 << 20
+LISTING, JOURNAL = 256 << 20, 4 << 20
+"""The most bytes of a list of copies, and of a node's journal."""
 END = "end of list"
-DESCRIPTION = "recovery.json"
+MOST_DESCRIPTIONS = 20
 OBJECTS, COPIES = "objects", "copies"
 _STAMP = re.compile(r"\./([0-9A-Za-z.-]+) ([0-9]+ .+)")
+_DESCRIPTION = re.compile(r"recovery-[0-9a-f]{16}\.json")
 _DIGEST = re.compile(r"([0-9a-f]{64})[ \t]+\*?([0-9A-Za-z.-]+)")
 
 _PREPARE = """\
@@ -66,6 +69,10 @@ _NAMES = """\
 cd "$1" || exit 71
 ls -1 || exit 71
 echo 'end of list'
+"""
+_DESCRIPTIONS = """\
+cd "$1" || exit 71
+ls -1t recovery-*.json 2>/dev/null || true
 """
 _DIGEST_ALL = """\
 cd "$1" || exit 71
@@ -117,7 +124,7 @@ class RemoteCopies:
         self._put(f"{OBJECTS}/{name}", data)
 
     def put_recipient(self, data: bytes) -> None:
-        self._put(DESCRIPTION, data)
+        self._put(f"recovery-{hashlib.sha256(data).hexdigest()[:16]}.json", data)
 
     def put_copy(self, name: str, data: bytes) -> str:
         self._put(f"{COPIES}/{name}", data)
@@ -133,13 +140,16 @@ class RemoteCopies:
                 _must_be_whole(done, "removing old copies")
 
     def list_journal(self, home: str) -> Collection[str]:
-        done = self._script(_NAMES, (f"{home}/journal",), "reading the node's journal", SHORT_S)
-        return _must_be_whole(done, "reading the node's journal")
+        what = "reading the node's journal"
+        done = self._script(_NAMES, (f"{home}/journal",), what, SHORT_S, limit=JOURNAL)
+        return _must_be_whole(done, what)
 
     # -- reading ------------------------------------------------------------------------------------
 
-    def read_recipient(self) -> bytes:
-        return self._read(DESCRIPTION, 1 << 16)
+    def read_recipients(self) -> Sequence[bytes]:
+        done = self._script(_DESCRIPTIONS, (self.folder,), "reading how the key is made", SHORT_S)
+        names = [name for name in done.text.split() if _DESCRIPTION.fullmatch(name)]
+        return [self._read(name, 1 << 16) for name in names[:MOST_DESCRIPTIONS]]
 
     def list_copies(self) -> Collection[str]:
         return [name for name in self._list(COPIES) if is_copy_name(name)]
@@ -154,10 +164,6 @@ class RemoteCopies:
         """Return the claim of the folder's owner, or `none`."""
         folder = self.folder
         return self.do(lambda remote: read_claim(remote, folder), SHORT_S)
-
-    def put_claim(self, claim: bytes) -> None:
-        """Leave a claim in the folder, so that an earlier coordinator makes and removes no copies there."""
-        self._put(CLAIM_FILE, claim)
 
     # -- one command each ------------------------------------------------------------------------------
 
@@ -213,13 +219,19 @@ class RemoteCopies:
         return found
 
     def _script(
-        self, text: str, args: tuple[str, ...], what: str, limit_s: float, names: Iterable[str] = ()
+        self,
+        text: str,
+        args: tuple[str, ...],
+        what: str,
+        limit_s: float,
+        names: Iterable[str] = (),
+        limit: int = LISTING,
     ) -> Completed:
         lines = "".join(f"{name}\n" for name in names).encode()
         argv = ("sh", "-c", text, "pancode", *args)
 
         async def run(remote: Remote) -> Completed:
-            return await remote.run(argv, limit_s, stdin=lines, limit=LISTING)
+            return await remote.run(argv, limit_s, stdin=lines, limit=limit)
 
         done = self.do(run, limit_s).check(what)
         if done.truncated:

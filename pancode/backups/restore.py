@@ -18,20 +18,28 @@ from node_agent.wire.model import MOST
 from node_agent.wire.signing import SigningKey
 from pancode.backups.model import MOST_MANIFEST, CopySource, Manifest, Value
 from pancode.backups.records import RECIPIENT, CopyRecords
-from pancode.backups.rules import RESTORED, RESTORING, ManifestError, check_manifest, decode_path, record_of
+from pancode.backups.rules import (
+    MOVING,
+    RESTORED,
+    RESTORING,
+    ManifestError,
+    check_manifest,
+    decode_path,
+    record_of,
+)
 from pancode.backups.sealing import (
     Recipient,
     RecoveryKey,
     SealError,
     authenticate,
+    derive_keys,
     open_sealed,
-    parse_recipient,
-    salt_of,
+    parse_recipients,
 )
 from pancode.backups.service import manifest_context, object_context
-from pancode.backups.snapshot import LEDGER, check_repositories
+from pancode.backups.snapshot import LEDGER, find_incomplete_repositories
 from pancode.fleet.place import Reach
-from pancode.fleet.seat import Seat, judge_claim, make_next_seat, read_seat, sign_claim, take_seat
+from pancode.fleet.seat import Seat, judge_claim, make_next_seat, read_seat, take_seat
 from pancode.fleet.ssh.home import OWN_KEY
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError
 from pancode.kernel.host.files import sync_folder, write_durable
@@ -44,8 +52,6 @@ from pancode.store.ledger import SqlLedger
 STARTS = 1_000
 """How many starts more the old coordinator may have had than its clock allows."""
 MOST_EPOCH = MOST // NUMBERS_IN_AN_EPOCH - STARTS
-MOVING = "moving.json"
-"""The file that lists a filled folder's entries, written before the first is moved into the home."""
 FILES = "files"
 _HARMLESS = frozenset({"run", RESTORING, "lost+found", ".gitignore"})
 """Entries of a home that is still empty: the lock, an interrupted restore, a mount point's own folder."""
@@ -65,7 +71,7 @@ class OpenedCopies:
 
 class Restored(Value):
     """A finished restore. `active`: runs that were in flight when the copy was taken; `nodes`: the fleet's
-    nodes; `claim`: of the new seat, to leave on the host."""
+    nodes."""
 
     fleet: str
     copy_name: str
@@ -74,8 +80,7 @@ class Restored(Value):
     size: int
     active: Annotated[tuple[str, ...], Field(strict=False)]
     nodes: Annotated[tuple[str, ...], Field(strict=False)]
-    claim: str
-    warning: str = ""
+    warnings: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class Moving(Value):
@@ -90,33 +95,29 @@ def open_copies(source: CopySource, fleet: str, ask: Callable[[str], str]) -> Op
 
     NotFoundError if there is no copy, RefusedError if the key opens none, UsageError for a typing error.
     """
-    described, names = parse_recipient(source.read_recipient()), sorted(source.list_copies())
+    described, names = parse_recipients(source.read_recipients()), sorted(source.list_copies())
     if not names:
         raise NotFoundError(
             f"the host has no finished copy of {fleet}", fix="pancode admin restore --from HOST --list"
         )
-    text = ask(described.kind).strip("\r\n")
-    key = (
-        RecoveryKey.parse(text)
-        if described.kind == "key"
-        else RecoveryKey.of_passphrase(text, salt_of(described), described.cost)
+    kind, refused = described[0].kind, dict[str, str]()
+    for key, recipient in derive_keys(ask(kind).strip("\r\n"), described):
+        found = list[Manifest]()
+        refused.clear()
+        for name in names:
+            try:
+                found.append(read_manifest(source, fleet, name, key, recipient))
+            except (SealError, ManifestError, NotFoundError) as error:
+                refused[name] = error.words
+        if found:
+            found.sort(key=lambda one: one.order, reverse=True)
+            return OpenedCopies(fleet, key, recipient, tuple(found), refused)
+    raise RefusedError(
+        f"the {'recovery key' if kind == 'key' else 'passphrase'} opens no copy of {fleet}",
+        why=f"{names[-1]}: {refused[names[-1]]}",
+        fix="check it; a copy made with an earlier recovery key or passphrase needs that one",
+        code="recovery_key_wrong",
     )
-    recipient = key.recipient(salt_of(described), described.cost)
-    found, refused = list[Manifest](), dict[str, str]()
-    for name in names:
-        try:
-            found.append(read_manifest(source, fleet, name, key, recipient))
-        except (SealError, ManifestError, NotFoundError) as error:
-            refused[name] = error.words
-    if not found:
-        raise RefusedError(
-            f"the {'recovery key' if described.kind == 'key' else 'passphrase'} opens no copy of {fleet}",
-            why=f"{names[-1]}: {refused[names[-1]]}",
-            fix="check it; a copy made with an earlier recovery key needs that key",
-            code="recovery_key_wrong",
-        )
-    found.sort(key=lambda one: one.order, reverse=True)
-    return OpenedCopies(fleet, key, recipient, tuple(found), refused)
 
 
 def read_manifest(
@@ -204,7 +205,6 @@ class Restore:
             files = self._folder / FILES
             files.mkdir(mode=0o700, parents=True)
             self._write_files(manifest, opened.key, source, files)
-            check_repositories(files)
             restored = self._take_over(opened, manifest, source, files, found_claim, host)
             moving = Moving(entries=tuple(sorted(os.listdir(files))), restored=restored)
             write_durable(self._folder / MOVING, moving.model_dump_json().encode())
@@ -264,7 +264,7 @@ class Restore:
         try:
             with ledger.transaction() as tx:
                 found = _read_ledger(tx, manifest)
-                claimed = judge_claim(Seat(), found_claim, manifest.fleet, {key.public.keyid: key.public})[1]
+                claimed = judge_claim(Seat(), found_claim, manifest.fleet, key.public, {}, now_ms)[1]
                 known = max(found.seat, claimed, *(Seat(one.seat) for one in opened.copies))
                 seat = make_next_seat(known, now_ms, self._ids.short(8))
                 take_seat(tx, seat, now_ms, "restore")
@@ -275,7 +275,15 @@ class Restore:
         finally:
             ledger.close()
         self._record_copies(opened, manifest, source, files, found.name_of(host), key.public.tag)
-        behind = "the clock of this machine is behind the time of the copy: set it before the first start"
+        warnings = [
+            f"the repository {repo} of the copy is incomplete ({why}); runs that need the missing objects "
+            "fail: dispatch again from the project, or restore an earlier copy with --copy"
+            for repo, why in find_incomplete_repositories(files).items()
+        ]
+        if now_ms < manifest.taken_ms:
+            warnings.append(
+                "the clock of this machine is behind the time of the copy: set it before the first start"
+            )
         return Restored(
             fleet=manifest.fleet,
             copy_name=manifest.name,
@@ -284,8 +292,7 @@ class Restore:
             size=sum(one.size for one in manifest.files),
             active=found.active,
             nodes=tuple(one.name for one in found.nodes),
-            claim=sign_claim(seat, manifest.fleet, key).decode(),
-            warning=behind if now_ms < manifest.taken_ms else "",
+            warnings=tuple(warnings),
         )
 
     def _record_copies(

@@ -20,6 +20,8 @@ NOT_COPIED = frozenset(
 DEPOTS = "depots"
 RESTORING = ".restore"
 """The folder in a home in which a restore collects the files."""
+MOVING = "moving.json"
+"""The file there that lists a filled folder's entries, written before the first is moved into the home."""
 _PARTIAL = re.compile(r".*\.(lock|part|new)|tmp_.*|\.new-.*|pancode-.*", re.DOTALL)
 """Names of locks and unfinished files in the depots."""
 _NAME = re.compile(r"c-[0-9]{8}-[a-z0-9]{6}")
@@ -28,7 +30,8 @@ RESTORED = "restored"
 since."""
 LANDED = "landed"
 NIGHT = time(3, 0)
-RETRY_MS = 3_600_000
+RETRY_MS, LANDINGS_MS = 3_600_000, 600_000
+"""How long after a failed try the next one begins, and after a copy the next one for a landing."""
 OLD_MS = 3 * 86_400_000
 """The age from which on `doctor` warns about the last copy."""
 SPARSE = 4

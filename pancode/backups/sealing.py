@@ -12,6 +12,8 @@ import hashlib
 import hmac
 import re
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -115,6 +117,30 @@ class RecoveryKey:
         public = self.private().public_key().public_bytes_raw()
         kind: Literal["key", "passphrase"] = "passphrase" if salt else "key"
         return Recipient(kind=kind, public=_encode(public), mac=_encode(mac), salt=_encode(salt), cost=cost)
+
+
+def parse_recipients(descriptions: Iterable[bytes]) -> list[Recipient]:
+    """Return how the keys of copies are made, in the same order; a recovery key if none is usable."""
+    found = list[Recipient]()
+    for data in descriptions:
+        with suppress(SealError):
+            found.append(parse_recipient(data))
+    return found or [Recipient(kind="key")]
+
+
+def derive_keys(text: str, described: Iterable[Recipient]) -> Iterator[tuple[RecoveryKey, Recipient]]:
+    """Yield each key that a user's text can mean. UsageError for a typing error in a recovery key."""
+    passphrases = [one for one in described if one.kind == "passphrase"]
+    try:
+        key = RecoveryKey.parse(text)
+        yield key, key.recipient()
+    except UsageError:
+        if not passphrases:
+            raise
+    for one in passphrases:
+        salt = salt_of(one)
+        key = RecoveryKey.of_passphrase(text, salt, one.cost)
+        yield key, key.recipient(salt, one.cost)
 
 
 def check_passphrase(text: str) -> str:

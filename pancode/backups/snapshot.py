@@ -15,12 +15,14 @@ from urllib.parse import quote
 
 from pancode.backups.rules import DEPOTS, is_copied
 from pancode.git.depot import GC, Depot
-from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.kernel.errors import UnavailableError
 from pancode.kernel.host.files import make_private, sync_folder
 
 LEDGER = "ledger.db"
 DRAFT = "ledger.part"
 """The snapshot of the ledger, in the coordinator's own folder of backups; removed after each copy."""
+SHALLOW = "shallow"
+"""The file of a repository that names the commits at which its history is cut."""
 _SUFFIX = ".git"
 _REFS = "%(objectname) %(refname)"
 _PACK = (".idx", ".rev", ".bitmap", ".mtimes")
@@ -84,7 +86,8 @@ class HomeSnapshot:
             if not is_copied(folder, entry.name):
                 continue
             try:
-                state = entry.stat(follow_symlinks=False)
+                # A folder of the home may be a link to another disk; its files belong to the copy.
+                state = entry.stat(follow_symlinks=folder == "" and entry.is_dir())
                 link = os.readlink(entry.path) if stat.S_ISLNK(state.st_mode) else ""
             except FileNotFoundError:
                 continue
@@ -106,6 +109,9 @@ class HomeSnapshot:
             refs = depot.git(repo).text("for-each-ref", f"--format={_REFS}", "--sort=refname")
             yield FoundFile(path, "folder", mode)
             yield FoundFile(f"{path}/refs", "folder", mode)
+            with suppress(FileNotFoundError):  # read now: a fetch may complete the history meanwhile
+                shallow = (self._root / path / SHALLOW).read_bytes()
+                yield FoundFile(f"{path}/{SHALLOW}", "file", 0o600, data=shallow)
             text = f"# pack-refs with: sorted \n{refs}\n" if refs else ""
             yield FoundFile(f"{path}/packed-refs", "file", 0o600, data=text.encode())
             for name in ("HEAD", "config"):
@@ -142,13 +148,11 @@ def copy_ledger(source: Path, target: Path) -> None:
         ) from exc
 
 
-def check_repositories(root: Path) -> None:
-    """Check that every ref of every repository in a restored home is complete. PancodeError names the first
-    that is not."""
-    depot = Depot(root / DEPOTS)
+def find_incomplete_repositories(root: Path) -> dict[str, str]:
+    """Return the repositories of a restored home in which an object of a ref is missing, with the reason."""
+    depot, found = Depot(root / DEPOTS), dict[str, str]()
     for repo in depot.repositories():
         done = depot.git(repo).ask("rev-list", "--objects", "--all", "--quiet")
         if not done.ok:
-            raise PancodeError(
-                f"the repository {repo} of the copy is incomplete", why=done.err[:500], code="copy_incomplete"
-            )
+            found[repo] = done.err[:300]
+    return found

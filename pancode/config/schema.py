@@ -293,7 +293,7 @@ class KeepSettings(Part):
 
 class BackupSettings(Part):
     """Sealed copies of the coordinator's home. `to`: nodes that get them; empty: only those of the command.
-    `nightly`: one each night; `after_landing`: one after each landing; `keep`: how many stay on each node."""
+    `nightly`: one each night; `after_landing`: one after landings; `keep`: how many stay on each node."""
 
     to: units.Texts = ()
     nightly: bool = True

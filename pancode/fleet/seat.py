@@ -16,10 +16,19 @@ from enum import StrEnum
 from pydantic import Field
 
 from node_agent.wire.model import MOST
-from node_agent.wire.signing import Message, PublicKey, SigningKey, WireRefusal, open_as, parse_envelope
+from node_agent.wire.signing import (
+    Message,
+    PublicKey,
+    SigningKey,
+    WireRefusal,
+    open_as,
+    parse_envelope,
+    verify_envelope,
+)
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.ports import Ledger, Transaction
 from pancode.kernel.records import Setting
+from pancode.runs import keyring
 from pancode.runs.core import Core
 
 log = logging.getLogger("pancode.seat")
@@ -28,6 +37,8 @@ SEAT, FENCED = "seat", "fenced"
 """The settings with the seat of this ledger's coordinator, and with the seat that fenced it off."""
 CLAIM_FILE = "seat.json"
 """The file with the claim, in the node home and in a folder of copies."""
+AHEAD_MS = 86_400_000
+"""How far a newer seat may be ahead of this machine's clock."""
 NONE = "none"
 """What a node prints if it has no claim."""
 
@@ -56,7 +67,8 @@ class Verdict(StrEnum):
     TAKE = "take"
     FENCED = "fenced"
     FOREIGN = "foreign"
-    """The claim is not from this fleet, so it proves nothing; the node is not used until it is removed."""
+    """The claim is not from this fleet, or of a retired key, so it proves nothing; a restored coordinator
+    does not use the node until it is removed."""
 
 
 def read_seat(tx: Transaction) -> Seat:
@@ -80,22 +92,32 @@ def make_next_seat(known: Seat, wall_ms: int, token: str) -> Seat:
     return Seat(max(known.number + 1, wall_ms), token)
 
 
-def judge_claim(mine: Seat, found: str, fleet: str, keys: Mapping[str, PublicKey]) -> tuple[Verdict, Seat]:
-    """Decide about the text of a claim; return the verdict and the claimed seat. `keys`: those that this
-    fleet's coordinators sign with, by id."""
+def judge_claim(
+    mine: Seat, found: str, fleet: str, current: PublicKey, retired: Mapping[str, PublicKey], wall_ms: int
+) -> tuple[Verdict, Seat]:
+    """Decide about the text of a claim; return the verdict and the claimed seat.
+
+    `current`: the key that this coordinator signs with. `retired`: its earlier keys, by id; they prove only
+    its own or an older seat, which is then claimed with the current key.
+    """
     if found.strip() == NONE:
         return (Verdict.TAKE if mine.number else Verdict.KEEP), Seat()
+    keys = {**retired, current.keyid: current}
     try:
-        claim = open_as(SeatClaim, parse_envelope(found), keys)
+        envelope = parse_envelope(found)
+        signer, claim = verify_envelope(envelope, keys), open_as(SeatClaim, envelope, keys)
     except WireRefusal:
         return Verdict.FOREIGN, Seat()
-    there = Seat(claim.number, claim.id)
+    there, is_current = Seat(claim.number, claim.id), signer.keyid == current.keyid
     if claim.fleet != fleet:
         return Verdict.FOREIGN, Seat()
     if there == mine:
-        return Verdict.KEEP, there
-    is_newer = there.number >= mine.number  # equal numbers: two restores at once; the first on the node wins
-    return (Verdict.FENCED if is_newer else Verdict.TAKE), there
+        return (Verdict.KEEP if is_current else Verdict.TAKE), there
+    if there.number < mine.number:
+        return Verdict.TAKE, there
+    # equal numbers: two restores at once; the first on the node wins
+    is_valid = is_current and there.number <= wall_ms + AHEAD_MS
+    return (Verdict.FENCED, there) if is_valid else (Verdict.FOREIGN, Seat())
 
 
 def sign_claim(seat: Seat, fleet: str, key: SigningKey) -> bytes:
@@ -132,13 +154,13 @@ class SeatKeeper:
         self,
         ledger: Ledger,
         fleet: str,
-        keys: Callable[[], Mapping[str, SigningKey]],
+        key: Callable[[], SigningKey],
         wall_ms: Callable[[], int],
         note: Callable[[str], None],
     ) -> None:
-        """`keys`: the coordinator's current key first, then former ones, by id. `note`: records in the audit
-        log that the coordinator was fenced; called once."""
-        self._ledger, self._fleet, self._keys, self._wall_ms, self._note = ledger, fleet, keys, wall_ms, note
+        """`key`: the coordinator's current key. `note`: records in the audit log that the coordinator was
+        fenced; called once."""
+        self._ledger, self._fleet, self._key, self._wall_ms, self._note = ledger, fleet, key, wall_ms, note
         self._seat: Seat | None = None
         self._lock = threading.Lock()
         self.fenced = False
@@ -153,8 +175,13 @@ class SeatKeeper:
 
     def judge(self, found: str) -> Verdict:
         """Decide about a claim found on a node; a newer coordinator's claim fences this one off, for good."""
-        public = {keyid: key.public for keyid, key in self._keys().items()}
-        verdict, there = judge_claim(self.mine, found, self._fleet, public)
+        current, now_ms = self._key().public, self._wall_ms()
+        verdict, there = judge_claim(self.mine, found, self._fleet, current, {}, now_ms)
+        if verdict is Verdict.FOREIGN:  # rarely, so the ledger is not read for each claim
+            with self._ledger.transaction() as tx:
+                known = keyring.read_trusted_keys(tx).coordinators
+            retired = {keyid: one.key for keyid, one in known.items()}
+            verdict, there = judge_claim(self.mine, found, self._fleet, current, retired, now_ms)
         with self._lock:
             is_news = verdict is Verdict.FENCED and not self.fenced
             if is_news:
@@ -168,7 +195,7 @@ class SeatKeeper:
 
     def claim(self) -> bytes:
         """Return this coordinator's claim as it is stored on a node."""
-        return sign_claim(self.mine, self._fleet, next(iter(self._keys().values())))
+        return sign_claim(self.mine, self._fleet, self._key())
 
 
 def keep_seat(core: Core) -> SeatKeeper:
@@ -181,7 +208,7 @@ def keep_seat(core: Core) -> SeatKeeper:
     return SeatKeeper(
         core.ports.ledger,
         core.fleet,
-        lambda: {core.key.public.keyid: core.key, **core.former},
+        lambda: core.key,
         core.wall_ms,
         note,
     )

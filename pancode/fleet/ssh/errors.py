@@ -19,6 +19,7 @@ class LinkFault(StrEnum):
     LOGIN_REFUSED = "login_refused"
     BAD_CREDENTIALS = "bad_credentials"
     FENCED = "fenced"
+    FOREIGN_CLAIM = "foreign_claim"
 
     SILENT = "silent"
     REFUSED = "refused"
@@ -38,6 +39,7 @@ PERMANENT = frozenset(
         LinkFault.LOGIN_REFUSED,
         LinkFault.BAD_CREDENTIALS,
         LinkFault.FENCED,
+        LinkFault.FOREIGN_CLAIM,
     }
 )
 """Retries are useless or harmful: after repeated failed logins the server blocks the coordinator."""

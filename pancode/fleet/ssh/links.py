@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import itertools
 import json
 import logging
 import os
@@ -100,6 +101,8 @@ def _make_direct_error(by: Pass, why: str, fix: str) -> ConnectError:
 
 
 TEND_S = 60.0
+SEAT_TURNS = 10
+"""Every how many checks of a link its claim is read too."""
 log = logging.getLogger("pancode.links")
 
 
@@ -120,7 +123,7 @@ class LinkSettings:
     session: LoginSession = field(default_factory=LoginSession)
     """The variables of the newest caller."""
     seat: SeatKeeper | None = None
-    """This coordinator's seat, checked at each new connection and each minute; None: not checked."""
+    """This coordinator's seat, checked at each new connection and every ten minutes; None: not checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +208,16 @@ class Links:
         return session
 
     async def _check_seat(self, remote: Remote, reach: Reach) -> None:
-        """Raise ConnectError if a newer coordinator uses the node."""
-        if self.settings.seat is not None and reach.installed_home is not None:
+        """Raise ConnectError if another coordinator's claim excludes this one. Other errors are logged: a
+        claim that cannot be read proves nothing."""
+        if self.settings.seat is None or reach.installed_home is None:
+            return
+        try:
             await must_hold_seat(remote, reach.installed_home, self.settings.seat)
+        except PancodeError as error:
+            if isinstance(error, ConnectError) and error.permanent:
+                raise
+            log.warning("the claim in %s was not checked: %s", reach.installed_home, error.words)
 
     # -- links -----------------------------------------------------------------------------------
 
@@ -243,26 +253,27 @@ class Links:
     async def tend(self) -> None:
         """Each minute, for every link that is up: check tunnels, allow the node into Redis, start a node
         agent that is down. A service manager on the node restarts the agent sooner. Ends when cancelled."""
-        while True:
+        for turn in itertools.count(1):
             await asyncio.sleep(self.settings.tend_s)
             self.settings.session.environ()  # note which SSH agents exist
             up = [name for name, link in self._links.items() if link.state.up]
-            errors = await asyncio.gather(*(self._tend_link(name) for name in up), return_exceptions=True)
+            tended = (self._tend_link(name, turn % SEAT_TURNS == 0) for name in up)
+            errors = await asyncio.gather(*tended, return_exceptions=True)
             for name, error in zip(up, errors, strict=True):
                 if isinstance(error, PancodeError):
                     log.warning("link %s: the node could not be checked: %s", name, error)
                 elif isinstance(error, Exception):
                     log.error("checking a link failed", exc_info=error)
 
-    async def _tend_link(self, name: str) -> None:
-        remote = self.remote(name)
+    async def _tend_link(self, name: str, checks_seat: bool) -> None:
+        remote = self.remote(name) if checks_seat else None
         try:
             if remote is not None:
                 await self._check_seat(remote, await self.reach(name))
         except ConnectError as exc:
             log.error("link %s: %s", name, exc.words)
-            if exc.fault is LinkFault.FENCED:
-                await self.leave(name)
+            if remote is not None:
+                await asyncio.shield(remote.session.close())  # the next dial finds the same claim, and stops
             return
         try:
             if await self.repair(name):

@@ -432,6 +432,11 @@ class Machines:
         result raises ConnectError if the node cannot be reached."""
         return self._loop.begin(self._bringup.with_remote(name, None, work))
 
+    def is_linked(self, name: str) -> bool:
+        """Whether the link to the node is up now."""
+        state = self._links.state(name)
+        return state is not None and state.up
+
     # -- rows ----------------------------------------------------------------------------------------
 
     def nodes(self) -> list[Node]:

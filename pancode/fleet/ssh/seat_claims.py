@@ -26,9 +26,9 @@ async def read_claim(remote: Remote, folder: str) -> str:
 
 
 async def must_hold_seat(remote: Remote, folder: str, keeper: SeatKeeper) -> None:
-    """Raise ConnectError if the folder on the node has a claim of a newer coordinator, or of a foreign one;
-    else leave this coordinator's claim there if it was ever restored. A missing folder has no claim and gets
-    none."""
+    """Raise ConnectError if the folder on the node has a claim of a newer coordinator; for a coordinator that
+    was ever restored, also for a foreign claim. Else such a coordinator leaves its own claim there. A missing
+    folder has no claim and gets none."""
     found = await read_claim(remote, folder)
     is_absent = found == "absent"
     match keeper.judge(NONE if is_absent else found):
@@ -39,17 +39,22 @@ async def must_hold_seat(remote: Remote, folder: str, keeper: SeatKeeper) -> Non
                 why=f"{folder}/{CLAIM_FILE} on the node names the coordinator of a later restore",
                 fix="use the fleet on the machine where it was restored",
             )
+        case Verdict.FOREIGN if not keeper.mine.number:
+            log.warning("%s/%s is ignored: this fleet's key did not sign it", folder, CLAIM_FILE)
         case Verdict.FOREIGN:
             raise ConnectError(
-                LinkFault.FENCED,
+                LinkFault.FOREIGN_CLAIM,
                 "the node has a claim of an unknown coordinator",
-                why=f"{folder}/{CLAIM_FILE} is not signed with a key of this fleet",
-                fix=f"if no other coordinator uses the node: ssh HOST rm {folder}/{CLAIM_FILE}",
+                why=f"{folder}/{CLAIM_FILE} is not signed with this fleet's current key, or is in the future",
+                fix=f"if no other coordinator uses the node: ssh HOST rm {folder}/{CLAIM_FILE}, then pancode "
+                "fleet up NODE",
             )
         case Verdict.TAKE if not is_absent:
             try:
                 await remote.put(f"{folder}/{CLAIM_FILE}", keeper.claim())
-            except TransferFailed as error:  # a full disk must not cut the node off; each minute tries again
+            except (
+                TransferFailed
+            ) as error:  # a full disk must not cut the node off; the next check tries again
                 log.warning("the claim in %s was not written: %s", folder, error.words)
         case _:
             return

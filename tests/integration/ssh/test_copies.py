@@ -56,8 +56,7 @@ class Node:
         if seat.number:
             with ledger.transaction() as tx:
                 take_seat(tx, seat, 1, "t")
-        keys = {SIGNING.public.keyid: SIGNING}
-        keeper = SeatKeeper(ledger, FLEET, lambda: keys, lambda: 1, lambda words: None)
+        keeper = SeatKeeper(ledger, FLEET, lambda: SIGNING, lambda: 1, lambda words: None)
         return RemoteCopies(self.begin, FLEET, keeper, self.stopping)
 
     @property
@@ -94,7 +93,11 @@ def test_what_is_put_is_listed_verified_read_and_removed(node: Node) -> None:
     assert sorted(listed) == sorted(names) and all(one.startswith("100000 ") for one in listed.values())
     assert copies.digest_objects(names) == {name: name for name in names}
     assert copies.put_copy("c-00000001-abcdef", b"sealed") == name_of(b"sealed")
-    assert copies.read_copy("c-00000001-abcdef") == b"sealed" and copies.read_recipient() == b"how"
+    assert copies.read_copy("c-00000001-abcdef") == b"sealed" and copies.read_recipients() == [b"how"]
+    for how in (b"other", b"how"):
+        time.sleep(0.02)
+        copies.put_recipient(how)
+    assert copies.read_recipients() == [b"how", b"other"]
     assert copies.read_object(names[0]) == data[0]
     assert list(copies.list_copies()) == ["c-00000001-abcdef"]
     assert find_fleets(node.begin) == [FLEET]
@@ -207,8 +210,10 @@ def test_an_earlier_coordinator_neither_copies_nor_removes(node: Node) -> None:
 def test_a_forged_claim_is_reported_and_fences_nobody_off(node: Node) -> None:
     node.copies.prepare()
     (node.folder / CLAIM_FILE).write_bytes(sign_claim(Seat(100, "a"), FLEET, SigningKey(b"x" * 32)))
-    with pytest.raises(ConnectError, match="unknown coordinator"):
-        node.copies.prepare()
+    node.copies.prepare()
+    with pytest.raises(ConnectError, match="unknown coordinator") as caught:
+        node.seen_by(Seat(50, "b")).prepare()
+    assert caught.value.fault is LinkFault.FOREIGN_CLAIM and caught.value.permanent
 
 
 def test_a_host_without_copies_has_none(node: Node) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pancode.backups.hooks import BackupPorts, Backups
@@ -22,7 +22,7 @@ class MemoryCopies:
         self.objects: dict[str, bytes] = {}
         self.copies: dict[str, bytes] = {}
         self.stamps: dict[str, int] = {}
-        self.recipient = b""
+        self.recipients: list[bytes] = []
         self.calls: list[str] = []
         self.fails_at = ""
         """The call that fails, as a node does whose link is lost."""
@@ -60,7 +60,7 @@ class MemoryCopies:
 
     def put_recipient(self, data: bytes) -> None:
         self._call("recipient")
-        self.recipient = data
+        self.recipients = [data, *(one for one in self.recipients if one != data)]
 
     def put_copy(self, name: str, data: bytes) -> str:
         self._call("copy")
@@ -78,8 +78,8 @@ class MemoryCopies:
         self._call("journal")
         return self.journal
 
-    def read_recipient(self) -> bytes:
-        return self.recipient
+    def read_recipients(self) -> Sequence[bytes]:
+        return self.recipients
 
     def list_copies(self) -> Collection[str]:
         return list(self.copies)
@@ -129,4 +129,4 @@ def make_backups(
     def find(node: str, stopping: threading.Event) -> MemoryCopies:
         return place
 
-    return Backups(core, BackupPorts(home, lambda: chosen, find, lambda: 0)), place
+    return Backups(core, BackupPorts(home, lambda: chosen, find, lambda node: True, lambda: 0)), place

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.backups.lost_runs import name_lost_runs
+from pancode.backups.lost_runs import MOST, MOST_READ, name_lost_runs
 from pancode.backups.rules import RESTORED
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
@@ -24,6 +24,7 @@ class Restored:
         self.desk = Desk()
         self.desk.dispatch("r-0001")
         self.places = {"box": MemoryCopies(), "far": MemoryCopies()}
+        self.linked = {"box", "far"}
         with unit_of_work(self.desk.core) as work:
             for name in self.places:
                 reach = reach_to(Target(name, "10.0.0.5", 22, "u"), installed_home="/n")
@@ -33,7 +34,8 @@ class Restored:
                 work.tx.put(Setting(RESTORED, {"copy": "c", "taken_ms": 1, "asked": []}, 1, "t"))
 
     def turn(self) -> list[tuple[str | None, object]]:
-        name_lost_runs(self.desk.core, lambda node, stopping: self.places[node], threading.Event())
+        core, linked = self.desk.core, self.linked.__contains__
+        name_lost_runs(core, lambda node, stopping: self.places[node], linked, threading.Event())
         rows = self.desk.rows(Audit)
         return [(row.run, row.detail["node"]) for row in rows if row.what.startswith("lost:")]
 
@@ -53,6 +55,21 @@ def test_a_node_that_is_away_is_asked_later() -> None:
     assert world.turn() == []
     world.places["far"].fails_at = ""
     assert world.turn() == [("r-yyyy", "far")]
+
+
+def test_a_node_without_a_link_is_not_dialled() -> None:
+    world = Restored()
+    world.linked.remove("far")
+    world.places["far"].journal = ["r-yyyy.1.1"]
+    assert world.turn() == [] and world.places["far"].calls == []
+    world.linked.add("far")
+    assert world.turn() == [("r-yyyy", "far")]
+
+
+def test_a_long_journal_names_a_limited_number_of_runs() -> None:
+    world = Restored()
+    world.places["box"].journal = [f"r-z{number:05d}.1.1" for number in range(MOST_READ + 1)]
+    assert len(world.turn()) == MOST
 
 
 def test_a_ledger_that_was_never_restored_asks_nobody() -> None:

@@ -9,12 +9,15 @@ import pytest
 
 from pancode.backups.hooks import Backups
 from pancode.backups.records import CopyRecords
+from pancode.backups.rules import LANDINGS_MS, RETRY_MS
 from pancode.backups.sealing import RecoveryKey
 from pancode.config.schema import BackupSettings
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.kernel.errors import ConflictError
 from pancode.kernel.records import EventKind, Node
+from pancode.kernel.row_updates import edit_row
+from pancode.kernel.values import replace
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.store.ledger import SqlLedger
@@ -116,7 +119,20 @@ def test_a_failed_copy_is_told_until_the_next_one_succeeds(copying: Copying) -> 
     assert trouble["what"] == "the copy on box failed"
     copying.place.fails_at = ""
     copying.http.post("/v1/backups", {"by": "ana"})
+    with unit_of_work(copying.core) as work:
+        edit_row(work.tx, Node, "box", change=lambda node: replace(node, removed="removed"))
+    assert not copying.part.troubles and not copying.http.get("/v1/backups").json()["nodes"]
+    with unit_of_work(copying.core) as work:
+        edit_row(work.tx, Node, "box", change=lambda node: replace(node, removed=None))
     assert copying.turn() == 1 and not copying.part.troubles
+
+
+def test_an_automatic_copy_on_this_machine_is_refused(tmp_path: Path) -> None:
+    copying = Copying(tmp_path, to=("desk", "gone"))
+    copying.part.records.keep_recipient(KEY)
+    assert [copying.turn() for _ in range(2)] == [0, 0] and copying.place.calls == []
+    (trouble,) = copying.part.troubles
+    assert trouble["why"].startswith("desk is this machine")
 
 
 def test_one_copy_each_night(copying: Copying) -> None:
@@ -145,14 +161,15 @@ def test_a_copy_after_each_landing(tmp_path: Path) -> None:
     copying.lands()
     assert [copying.turn() for _ in range(2)] == [1, 0]
     copying.lands()
+    assert copying.turn() == 0, "at most one each ten minutes"
     copying.place.fails_at = "list"
     calls = len(copying.place.calls)
-    copying.turn()
+    copying.turn(LANDINGS_MS)
     assert len(copying.place.calls) > calls
     copying.place.fails_at, calls = "", len(copying.place.calls)
-    assert copying.turn() == 0 and len(copying.place.calls) == calls, "the night tries again"
     copying.lands()
-    assert copying.turn() == 1
+    assert copying.turn(LANDINGS_MS) == 0 and len(copying.place.calls) == calls
+    assert copying.turn(RETRY_MS) == 1
 
 
 def test_neither_night_nor_landing_where_they_are_off(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from node_agent.wire.signing import SigningKey
 from pancode.fleet.seat import (
+    AHEAD_MS,
     NONE,
     FencedError,
     Seat,
@@ -19,10 +20,13 @@ from pancode.fleet.seat import (
     take_seat,
 )
 from pancode.kernel.records import Setting
+from pancode.runs import keyring
 from tests.fakes.ledger import MemoryLedger
 
 KEY, OTHER = SigningKey(b"k" * 32), SigningKey(b"o" * 32)
-KEYS = {KEY.public.keyid: KEY.public}
+OLD = SigningKey(b"r" * 32)
+RETIRED = {OLD.public.keyid: OLD.public}
+NOW_MS = 1_000
 FIRST, SECOND, THIRD = Seat(), Seat(100, "a"), Seat(200, "b")
 
 
@@ -42,13 +46,19 @@ def claim(seat: Seat, fleet: str = "f-1", key: SigningKey = KEY) -> str:
         (SECOND, claim(Seat(100, "z")), Verdict.FENCED),
         (FIRST, claim(THIRD, fleet="f-2"), Verdict.FOREIGN),
         (FIRST, claim(THIRD, key=OTHER), Verdict.FOREIGN),
+        (SECOND, claim(SECOND, key=OLD), Verdict.TAKE),
+        (THIRD, claim(SECOND, key=OLD), Verdict.TAKE),
+        (SECOND, claim(THIRD, key=OLD), Verdict.FOREIGN),
+        (SECOND, claim(Seat(NOW_MS + AHEAD_MS, "f")), Verdict.FENCED),
+        (SECOND, claim(Seat(NOW_MS + AHEAD_MS + 1, "f")), Verdict.FOREIGN),
+        (Seat(NOW_MS + AHEAD_MS + 1, "f"), claim(Seat(NOW_MS + AHEAD_MS + 1, "f")), Verdict.KEEP),
         (FIRST, "", Verdict.FOREIGN),
         (FIRST, "{}", Verdict.FOREIGN),
         (FIRST, claim(THIRD).replace("payload", "pay"), Verdict.FOREIGN),
     ],
 )
 def test_the_newest_seat_of_this_fleet_wins(mine: Seat, found: str, verdict: Verdict) -> None:
-    assert judge_claim(mine, found, "f-1", KEYS)[0] is verdict
+    assert judge_claim(mine, found, "f-1", KEY.public, RETIRED, NOW_MS)[0] is verdict
 
 
 def test_a_restore_takes_a_seat_above_every_known_one() -> None:
@@ -58,7 +68,7 @@ def test_a_restore_takes_a_seat_above_every_known_one() -> None:
 
 def test_a_fenced_coordinator_does_not_start_again_until_it_is_restored() -> None:
     ledger, told = MemoryLedger(), list[str]()
-    keeper = SeatKeeper(ledger, "f-1", lambda: {KEY.public.keyid: KEY}, lambda: 1, told.append)
+    keeper = SeatKeeper(ledger, "f-1", lambda: KEY, lambda: 1, told.append)
     assert keeper.judge(claim(THIRD, key=OTHER)) is Verdict.FOREIGN and not keeper.fenced
     for _ in range(2):
         assert keeper.judge(claim(THIRD)) is Verdict.FENCED
@@ -87,6 +97,22 @@ def test_its_own_claim_is_that_of_its_ledger() -> None:
     ledger = MemoryLedger()
     with ledger.transaction() as tx:
         take_seat(tx, SECOND, 1, "restore")
-    keeper = SeatKeeper(ledger, "f-1", lambda: {KEY.public.keyid: KEY}, lambda: 1, lambda words: None)
+    keeper = SeatKeeper(ledger, "f-1", lambda: KEY, lambda: 1, lambda words: None)
     assert keeper.judge(NONE) is Verdict.TAKE
     assert keeper.judge(keeper.claim().decode()) is Verdict.KEEP
+
+
+def test_after_a_rotation_its_own_claims_are_signed_again() -> None:
+    ledger, keys = MemoryLedger(), [OLD]
+    with ledger.transaction() as tx:
+        take_seat(tx, SECOND, 1, "restore")
+        keyring.start_key(tx, keyring.COORDINATOR, "f-1", OLD.public, 1)
+    keeper = SeatKeeper(ledger, "f-1", lambda: keys[-1], lambda: 1, lambda words: None)
+    before = keeper.claim().decode()
+    assert keeper.judge(before) is Verdict.KEEP
+    with ledger.transaction() as tx:
+        keyring.end_key(tx, "f-1", OLD.public.text(), 2)
+    keys.append(KEY)
+    assert keeper.judge(before) is Verdict.TAKE
+    assert keeper.judge(keeper.claim().decode()) is Verdict.KEEP
+    assert keeper.judge(claim(THIRD, key=OLD)) is Verdict.FOREIGN and not keeper.fenced

@@ -1,18 +1,30 @@
-"""The fix for what a node's trial connection reports."""
+"""The fix for what a node's trial connection reports, and which claims on a node stop its link."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from node_agent.link import direct
+from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot import read_line
 from node_agent.workspace.git import DepotUnavailable
+from pancode.fleet.seat import Seat, SeatKeeper, sign_claim, take_seat
 from pancode.fleet.ssh import links
-from pancode.fleet.ssh.tunnel import Pass
+from pancode.fleet.ssh.connection import SshTiming
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost, SshError
+from pancode.fleet.ssh.home import Home
+from pancode.fleet.ssh.link import Backoff
+from pancode.fleet.ssh.reach import reach_to
+from pancode.fleet.ssh.remote import OUTPUT_LIMIT, Completed, Remote
+from pancode.fleet.ssh.target import Target
+from pancode.fleet.ssh.tunnel import Pass, TunnelTargets
+from tests.fakes.ledger import MemoryLedger
 
 PASS = Pass("10.0.0.1:7440", "", "", 0, 0, 0, "direct.listen", "n1")
 
@@ -25,3 +37,72 @@ def test_a_server_that_is_not_ours_is_named_as_that(read: Callable[[Any], object
         read(ours)
     fix = links._find_fix(str(error.value), 0, PASS)
     assert fix.startswith("a server other than this coordinator answers at the address in direct.listen")
+
+
+class ClaimedNode(Remote):
+    """A node that answers every command with this outcome, and takes every file."""
+
+    def __init__(self, answer: bytes | SshError) -> None:
+        self.answer = answer
+        self.puts: list[str] = []
+
+    async def run(
+        self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
+    ) -> Completed:
+        if isinstance(self.answer, SshError):
+            raise self.answer
+        return Completed(tuple(argv), 0 if self.answer else 1, self.answer, b"cat: Input/output error")
+
+    async def put(self, path: str, source: bytes | Path, mode: int = 0o600) -> None:
+        self.puts.append(path)
+
+
+KEY = SigningKey(b"k" * 32)
+NEWER = sign_claim(Seat(200, "b"), "f-1", KEY)
+FORGED = sign_claim(Seat(200, "b"), "f-1", SigningKey(b"x" * 32))
+
+
+@pytest.mark.parametrize(
+    ("mine", "answer", "fault"),
+    [
+        (Seat(), NEWER, LinkFault.FENCED),
+        (Seat(), FORGED, None),
+        (Seat(), b"nonsense", None),
+        (Seat(), b"", None),
+        (Seat(100, "a"), b"none", None),
+        (Seat(100, "a"), b"", None),
+        (Seat(100, "a"), LinkLost("late"), None),
+        (Seat(100, "a"), FORGED, LinkFault.FOREIGN_CLAIM),
+        (Seat(100, "a"), NEWER, LinkFault.FENCED),
+    ],
+)
+def test_only_a_valid_or_a_foreign_claim_stops_a_link(
+    tmp_path: Path, mine: Seat, answer: bytes | SshError, fault: LinkFault | None
+) -> None:
+    ledger = MemoryLedger()
+    with ledger.transaction() as tx:
+        take_seat(tx, mine, 1, "t")
+    settings = links.LinkSettings(
+        "f-1",
+        Home(tmp_path),
+        tmp_path,
+        TunnelTargets(tmp_path, tmp_path),
+        SshTiming(),
+        Backoff(),
+        lambda _: None,
+        lambda _: None,
+        seat=SeatKeeper(ledger, "f-1", lambda: KEY, lambda: 1, lambda words: None),
+    )
+    node = ClaimedNode(answer)
+    check = links.Links(settings)._check_seat(node, reach_to(Target("n", "h", 22, "u"), installed_home="/n"))
+    if fault is None:
+        asyncio.run(check)
+        assert node.puts == (["/n/seat.json"] if answer == b"none" else [])
+        return
+    with pytest.raises(ConnectError) as caught:
+        asyncio.run(check)
+    assert caught.value.fault is fault and caught.value.permanent
+    if fault is LinkFault.FOREIGN_CLAIM:
+        assert caught.value.fix_at("gpubox").endswith(
+            "ssh gpubox rm /n/seat.json, then pancode fleet up gpubox"
+        )
