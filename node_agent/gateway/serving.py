@@ -49,7 +49,8 @@ from node_agent.gateway.upstream import (
     parse_retry_after,
     rate_left,
 )
-from node_agent.vault.redact import SHORTEST, Redactor, redact_text
+from node_agent.vault.redact import Redactor, redact_text
+from node_agent.wire.copied import SHORTEST
 
 KEPT_ERROR = 16 << 10
 MOST_ERROR = 1 << 20

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from node_agent.wire.copied import MOST_HIDDEN, secrets_in
 from node_agent.wire.git import decode_path, split_nul
 from node_agent.wire.sealing import MOST_COPIED
 from pancode.git.runner import Git, any_owner_env
@@ -83,6 +84,13 @@ def read_copied(top: Path, patterns: Sequence[str]) -> dict[str, bytes]:
     if total > MOST_COPIED:
         why = f"at most {format_bytes(MOST_COPIED)} are copied, and these have more: {', '.join(found)}"
         raise _refuse("the files are too large", why, "name fewer files, or create large ones in setup:")
+    counts = {name: len(secrets_in({name: data})) for name, data in found.items()}
+    if sum(counts.values()) > MOST_HIDDEN:
+        worst = max(counts, key=counts.__getitem__)
+        why = (
+            f"PanCode hides at most {MOST_HIDDEN} values of all copied files, and {worst} has {counts[worst]}"
+        )
+        raise _refuse(f"{worst} has too many values to hide", why, "name fewer files, or shorten this one")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from node_agent.attempt.ports import AttemptResult, CommitStamp, Guide, LinkDown, StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.policy.judging import FileChange, Touch
-from node_agent.vault.redact import SHORTEST
+from node_agent.wire.copied import SHORTEST
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job, Workspace

@@ -37,6 +37,9 @@ def test_patterns_match_ignored_files_with_their_bytes(top: Path) -> None:
     assert found == {".env.local": b"API_KEY=0123456789abcdef\n", "config/site.key": b"\0\xff"}
 
 
+MANY = "".join(f"KEY_{n}=value-{n:03d}\n" for n in range(201))
+
+
 def outside(top: Path) -> None:
     (top.parent / "keys").mkdir()
     (top.parent / "keys" / "a.key").write_text("x")
@@ -53,6 +56,7 @@ def outside(top: Path) -> None:
         (".env.link", "is a link", lambda top: (top / ".env.link").symlink_to("/etc/passwd")),
         ("keys/*.key", "is a link", outside),
         ("big", "at most", lambda top: (top / "big").write_bytes(bytes(MOST_COPIED + 1))),
+        ("big", "and big has 201", lambda top: (top / "big").write_text(MANY)),
     ],
 )
 def test_each_other_file_is_refused_with_the_reason(
