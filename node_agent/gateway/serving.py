@@ -49,8 +49,7 @@ from node_agent.gateway.upstream import (
     parse_retry_after,
     rate_left,
 )
-from node_agent.vault.redact import Redactor, redact_text
-from node_agent.wire.copied import SHORTEST
+from node_agent.vault.redact import SHORTEST, Redactor, redact_text
 
 KEPT_ERROR = 16 << 10
 MOST_ERROR = 1 << 20

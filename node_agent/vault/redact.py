@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
-from node_agent.wire.copied import SHORTEST
-
+SHORTEST = 8
+"""A shorter value is not hidden: it looks like ordinary text, such as the key `ollama` of a local server."""
 SHORTEST_LINE = 16
 """The shortest line of a multi-line value, such as a private key, that is also hidden when alone."""
 _ADDRESS = re.compile(r"https?://[^@]*$")

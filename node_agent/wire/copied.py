@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-SHORTEST = 8
-"""A shorter value is not hidden: it looks like ordinary text, such as the key `ollama` of a local server."""
+_SHORTEST = 8
+"""The search hides no shorter value."""
 MOST_HIDDEN = 200
 """The most values of all copied files of a run; searching for each one takes time."""
 MOST_WHOLE = 1024
@@ -45,7 +45,7 @@ def secrets_in(files: Mapping[str, bytes]) -> dict[str, str]:
     for path, data in files.items():
         text = data.decode("utf-8-sig", "surrogateescape").strip()
         for name, value in (*_yield_values(text), *([("", text)] if len(data) <= MOST_WHOLE else ())):
-            if len(value) >= SHORTEST:
+            if len(value) >= _SHORTEST:
                 named.setdefault(value, f"file {path} {name}".rstrip())
     found = dict[str, str]()
     for value, name in named.items():

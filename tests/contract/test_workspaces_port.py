@@ -312,3 +312,11 @@ def test_copied_files_are_in_the_checkout_and_in_no_result(room: Room) -> None:
     room.spaces.lay_copied(ONE, room.git, {".env.local": b"KEY=1\n", "config/site.key": b"\0"})
     made = room.spaces.commit(ONE, room.git, STAMP)
     assert not {".env.local", "config/site.key"} & {*made.files_changed}
+
+
+def test_a_tracked_file_is_no_copy_and_the_run_begins_all_the_same(room: Room) -> None:
+    room.spaces.prepare(ONE, room.git)
+    for _ in range(2):
+        told = room.spaces.lay_copied(ONE, room.git, {".env.local": b"KEY=1\n", "a.txt": b"other"})
+        assert told == ("git tracks a.txt in this commit, so it cannot be a copy",)
+    assert "a.txt" not in room.spaces.commit(ONE, room.git, STAMP).files_changed

@@ -12,7 +12,7 @@ from typing import Literal
 from node_agent.attempt.ports import AttemptResult, CommitStamp, Guide, LinkDown, StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.policy.judging import FileChange, Touch
-from node_agent.wire.copied import SHORTEST
+from node_agent.vault.redact import SHORTEST
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job, Workspace
@@ -153,8 +153,12 @@ class MemoryWorkspaces:
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
         self._host.words.setdefault(str(identity), {})[name] = text
 
-    def lay_copied(self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]) -> None:
-        self._host.copied[str(identity)] = dict(files)
+    def lay_copied(
+        self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]
+    ) -> tuple[str, ...]:
+        tracked = [name for name in sorted(files) if name == "a.txt"]
+        self._host.copied[str(identity)] = {name: one for name, one in files.items() if name not in tracked}
+        return tuple(f"git tracks {name} in this commit, so it cannot be a copy" for name in tracked)
 
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         self._host.boards[str(identity)] = dict(files)
