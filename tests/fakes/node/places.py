@@ -156,7 +156,7 @@ class MemoryWorkspaces:
     def lay_copied(
         self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]
     ) -> tuple[str, ...]:
-        tracked = [name for name in sorted(files) if name == "a.txt"]
+        tracked = [name for name in sorted(files) if name == "uv.lock"]
         self._host.copied[str(identity)] = {name: one for name, one in files.items() if name not in tracked}
         return tuple(f"git tracks {name} in this commit, so it cannot be a copy" for name in tracked)
 
