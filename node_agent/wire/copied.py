@@ -62,8 +62,11 @@ def _yield_values(text: str) -> Iterator[tuple[str, str]]:
         settings = [*_NAME.finditer(line), *_NETRC.finditer(line)]
         first = settings[0][1] if settings else ""
         for number, setting in enumerate(settings):
+            is_password = _PASSWORD.search(setting[1]) is not None
             for value in _read_value(line[setting.end() :]):
-                if _is_hidden(setting[1], value) or (number == 0 and len(value) >= _LONG):
+                # a mere word, such as `disabled`, is hidden only if it may be a password
+                is_known = is_secret_name(setting[1]) and (not _WORD.fullmatch(value) or is_password)
+                if is_known or (number == 0 and len(value) >= _LONG):
                     yield setting[1], value
         for password in _LOGIN.findall(line):
             yield from ((first, one) for one in dict.fromkeys((password, unquote(password))))
@@ -71,11 +74,6 @@ def _yield_values(text: str) -> Iterator[tuple[str, str]]:
             value = _BEFORE.sub("", token, count=1) if _BEFORE.match(token) else token
             if len(value) >= _LONG:
                 yield first, value
-
-
-def _is_hidden(name: str, value: str) -> bool:
-    """Whether the name means a secret, and the value is not a mere word, which only a password may be."""
-    return is_secret_name(name) and (not _WORD.fullmatch(value) or _PASSWORD.search(name) is not None)
 
 
 def _read_value(rest: str) -> Iterator[str]:

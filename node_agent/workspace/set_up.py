@@ -137,7 +137,9 @@ class SetUps:
                 )
             # left by an attempt that crashed: the snapshot contains nothing at these paths
             _clear(places.tree, job.cache)
-            key = key_of(job, NodeGit(places.git), env, self._machine, _digest_copied(places))
+            names = read_copied_names(places.folder)
+            copied = {name: hashlib.sha256((places.tree / name).read_bytes()).hexdigest() for name in names}
+            key = key_of(job, NodeGit(places.git), env, self._machine, copied)
         except NotCached as why:
             return PutBack(
                 None, findings=(f"nothing of set-up is cached: {why}",), told=f"set-up runs: {why}"
@@ -176,12 +178,6 @@ class SetUps:
         # The maker is the attempt whose folder the files name: an attempt that continues a session uses an
         # earlier one's.
         self._cache.put(key, places.folder.name, found, job.workspace.repo or "")
-
-
-def _digest_copied(places: AttemptFolders) -> dict[str, str]:
-    """Return the digest of each copied file, by name, before any process of the attempt ran."""
-    names = read_copied_names(places.folder)
-    return {name: hashlib.sha256((places.tree / name).read_bytes()).hexdigest() for name in names}
 
 
 def _clear(tree: Path, names: tuple[str, ...]) -> None:
