@@ -137,8 +137,8 @@ class SetUps:
                 )
             # left by an attempt that crashed: the snapshot contains nothing at these paths
             _clear(places.tree, job.cache)
-            names = read_copied_names(places.folder)
-            copied = {name: hashlib.sha256((places.tree / name).read_bytes()).hexdigest() for name in names}
+            given = read_copied_names(places.folder)
+            copied = {name: hashlib.sha256((places.tree / name).read_bytes()).hexdigest() for name in given}
             key = key_of(job, NodeGit(places.git), env, self._machine, copied)
         except NotCached as why:
             return PutBack(
