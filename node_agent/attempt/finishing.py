@@ -106,7 +106,7 @@ class _Exposed:
 def _find_exposed(case: Case, result: AttemptResult) -> _Exposed:
     hidden, clean = case.context.runtimes.hidden(case.job), case.cleaner()
     made = _Exposed()
-    if result.commit is None or not hidden:
+    if result.commit is None:
         return made
     at, known = (case.identity, case.job.workspace, result.commit), set[tuple[str, str]]()
     for mark in ([], [PASSING]):

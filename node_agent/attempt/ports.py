@@ -262,9 +262,12 @@ class WorkspacesPort(Protocol):
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
         """Write a sealed file with users' messages where the attempt's program reads it. Idempotent."""
 
-    def lay_copied(self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]) -> None:
+    def lay_copied(
+        self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]
+    ) -> tuple[str, ...]:
         """Write copies of the owner's ignored files into the checkout, before any process of the attempt; no
-        result has them. StepFailed if the snapshot has such a file, or a link in its path. Idempotent."""
+        result has them. Return findings about files that git tracks, which are not written. StepFailed if a
+        link is in a file's path. Idempotent."""
 
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """Write the workflow's board as files, before any process of the attempt. Idempotent."""

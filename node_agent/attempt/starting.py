@@ -183,8 +183,9 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     context, job = case.context, case.job
     context.sessions.go_on(job)
     work = context.workspaces.prepare(case.identity, job.workspace)
+    findings: tuple[str, ...] = ()
     if files := context.runtimes.copied(job):
-        context.workspaces.lay_copied(case.identity, job.workspace, files)
+        findings = context.workspaces.lay_copied(case.identity, job.workspace, files)
     if job.board:
         context.workspaces.lay_board(
             case.identity, {board_path(one): one.value.encode() for one in job.board}
@@ -193,7 +194,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     context.sessions.put_back(job)
     guide = context.workspaces.guide(case.identity, job.workspace) or Guide("")
     entry = context.gateways.open(job, case.folder)
-    findings = (*guide.findings, *_without_gateway(job, entry), *((UNTESTED,) if job.untested else ()))
+    findings += (*guide.findings, *_without_gateway(job, entry), *((UNTESTED,) if job.untested else ()))
     launch = context.runtimes.launch(job, work, home, guide.text, entry)
     findings += tuple(NO_VALUE.format(name, context.node.name) for name in launch.unset)
     context.workspaces.home(case.identity, launch.files, keep=True)

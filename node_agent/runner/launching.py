@@ -31,8 +31,9 @@ from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wrapper import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
-from node_agent.vault.redact import is_secret_name, redact_text, secrets_in
+from node_agent.vault.redact import redact_text
 from node_agent.wire import receipt
+from node_agent.wire.copied import is_secret_name, secrets_in
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_OPEN_FLEET_CALLS

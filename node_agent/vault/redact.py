@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
@@ -18,48 +19,21 @@ SHORTEST = 8
 """A shorter value is not hidden: it looks like ordinary text, such as the key `ollama` of a local server."""
 SHORTEST_LINE = 16
 """The shortest line of a multi-line value, such as a private key, that is also hidden when alone."""
-_NAMES = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^@]*$")
 _BREAK = rb"(?:\r?\n|\\{1,4}(?:r\\{1,4})?n)"
 """The end of a line: as it is, as JSON writes it, and JSON in JSON."""
 _BREAKS = re.compile(_BREAK)
 _HALF_BREAK = re.compile(rb"(?:\r|\\{1,4}(?:r\\{0,4})?)\Z")
+_ODD = re.compile(rb"[\r\n\\]")
 _SHORTEST_LINE_OF_CODE, _LONGEST_BREAK = 48, 10
 _LOOK = 40
-_HEAD = 8
-"""How many first characters of an encoded value are searched for; no encoded value is shorter."""
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether the name suggests that the value must be hidden although it was not declared a secret."""
-    return _NAMES.search(name) is not None
+_STEP = 4
+"""The search compares whole groups of so many bytes, since no spelling has fewer than twice as many."""
 
 
 def secret_values(given: Mapping[str, str]) -> dict[str, str]:
     """Return the values to hide by name: those that are long enough and are not a URL without a password."""
     return {n: v for n, v in given.items() if len(v) >= SHORTEST and not _ADDRESS.match(v)}
-
-
-_LONG = 16
-"""The shortest value of a setting that is hidden whatever the setting is called."""
-_SETTING = re.compile(r"""^\s*(?:export\s+)?["']?([\w.-]+)["']?\s*[:=]\s*["']?(.*?)["']?[,;]?\s*$""")
-
-
-def secrets_in(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Return the values to hide of these files, by name: each whole file, and the values of its settings that
-    are long or whose name, such as `API_KEY`, means a secret. A file that is not text has none."""
-    found = dict[str, str]()
-    for path, data in files.items():
-        try:
-            text = data.decode().strip()
-        except UnicodeDecodeError:
-            continue
-        found[path] = text
-        for line in text.splitlines():
-            setting = _SETTING.match(line)
-            if setting is not None and (len(setting[2]) >= _LONG or is_secret_name(setting[1])):
-                found[f"{path} {setting[1]}"] = setting[2]
-    return found
 
 
 class Redactor:
@@ -100,8 +74,13 @@ class Redactor:
 
     def _doubtful(self, data: bytes, at: int) -> int:
         """Return the position of a possible value whose end has not arrived yet."""
+        begins = self._all.begins
         for start in range(max(at, len(data) - self._all.longest + 1), len(data)):
-            if data[start : start + 2] in self._all.begins and self._all.may_begin(data[start:]):
+            head = data[start : start + _STEP]
+            # a head with a line break may begin a value in code
+            if (head in begins or head[:1] in begins and _ODD.search(head, 1)) and self._all.may_begin(
+                data[start:]
+            ):
                 return start
         return len(data)
 
@@ -139,62 +118,83 @@ class _Match:
     shown: bytes
 
 
+Groups = Mapping[int, tuple[tuple[bytes, int], ...]]
+"""Spellings, and the position in them, of each group of four bytes with which an aligned group can match."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Spelled:
     """Every encoding of the secret values, with its replacement. `coded`: the encodings that may contain line
-    breaks, which are found by their first characters.
-
-    A pattern that allows a break at every position would take seconds to compile for a private key.
-    """
+    breaks. `ordered`: the spellings of each in order."""
 
     plain: Mapping[bytes, bytes]
     coded: Mapping[bytes, bytes]
-    pattern: re.Pattern[bytes]
-    """Finds the longest of `plain` at each position."""
-    heads: re.Pattern[bytes]
-    by_head: Mapping[bytes, tuple[bytes, ...]]
+    groups: tuple[Groups, Groups]
+    ordered: tuple[list[bytes], list[bytes]]
     begins: frozenset[bytes]
+    """The first byte of each spelling, and its first bytes up to four."""
     longest: int
 
     def may_begin(self, rest: bytes) -> bool:
         """Whether `rest`, the end of a piece, is the beginning of a value that later data could complete."""
-        likely = [v for v in self.coded if v.startswith(_join_lines(rest[:_LOOK]))]
-        whole = _join_lines(rest) if likely else b""
-        return any(len(rest) < len(v) and v.startswith(rest) for v in self.plain) or any(
-            len(whole) < len(v) and v.startswith(whole) for v in likely
-        )
+        plain, coded = self.ordered
+        if _is_begun(plain, rest):
+            return True
+        head = _join_lines(rest[:_LOOK])
+        after = bisect_left(coded, head)
+        return after < len(coded) and coded[after].startswith(head) and _is_begun(coded, _join_lines(rest))
 
-    def find(self, data: bytes, at: int) -> _Match | None:
-        """Return the next match of an encoding in `plain`."""
-        found = self.pattern.search(data, at)
-        return found and _Match(found.start(), found.end(), self.plain[found[0]])
+    def find_all(self, data: bytes) -> list[_Match]:
+        """Return every match in the order of a search: the first, and the longest at its position."""
+        found = {_Match(at, at + len(v), self.plain[v]) for v, at in _find_groups(data, self.groups[0])}
+        joined, pieces = _split_breaks(data)
+        starts = [start for start, _ in pieces]
+        for value, at in _find_groups(joined, self.groups[1]):
+            start, place = pieces[bisect_right(starts, at) - 1]
+            begin = place + at - start
+            end = _end_of(value, data, begin)
+            if end:
+                found.add(_Match(begin, end, self.coded[value]))
+        return sorted(found, key=lambda match: (match.start, -match.end))
 
-    def find_coded(self, data: bytes, at: int) -> _Match | None:
-        """Return the next match of an encoding in `coded`, the longest one at its position."""
-        while (head := self.heads.search(data, at)) is not None:
-            start = head.start()
-            for value in self.by_head[_BREAKS.sub(b"", head[0])]:
-                end = _end_of(value, data, start)
-                if end:
-                    return _Match(start, end, self.coded[value])
-            at = start + 1
-        return None
+
+def _is_begun(ordered: list[bytes], rest: bytes) -> bool:
+    """Whether one of these is longer than `rest` and begins with it."""
+    after = bisect_right(ordered, rest)
+    return after < len(ordered) and ordered[after].startswith(rest)
+
+
+def _find_groups(data: bytes, groups: Groups) -> Iterator[tuple[bytes, int]]:
+    """Yield each spelling in the data, with its position."""
+    whole = memoryview(data)[: len(data) // _STEP * _STEP].cast("I")
+    if groups.keys().isdisjoint(whole):
+        return
+    for number, group in enumerate(whole):
+        for value, at in groups.get(group, ()):
+            start = number * _STEP - at
+            if start >= 0 and data.startswith(value, start):
+                yield value, start
+
+
+def _split_breaks(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+    """Return the data without line breaks, and (position in it, position in the data) of each line."""
+    lines, pieces, size, at = list[bytes](), list[tuple[int, int]](), 0, 0
+    for begin, end in (*(found.span() for found in _BREAKS.finditer(data)), (len(data), len(data))):
+        if begin > at or not pieces:
+            pieces.append((size, at))
+        lines.append(data[at:begin])
+        size, at = size + begin - at, end
+    return b"".join(lines), pieces
 
 
 class _Next:
-    """Finds the next value in one piece, of `plain` or `coded`; the search result of each is reused."""
+    """Finds the next value in one piece."""
 
     def __init__(self, spelled: _Spelled, data: bytes) -> None:
-        self._ways, self._data = (spelled.find, spelled.find_coded), data
-        self._known: list[_Match | None] = [_Match(-1, -1, b"")] * 2
+        self._found = iter(spelled.find_all(data))
 
     def __call__(self, at: int) -> _Match | None:
-        for number, way in enumerate(self._ways):
-            known = self._known[number]
-            if known is not None and known.start < at:
-                self._known[number] = way(self._data, at)
-        found = [match for match in self._known if match is not None]
-        return min(found, key=lambda match: (match.start, -match.end), default=None)
+        return next((match for match in self._found if match.start >= at), None)
 
 
 def _end_of(value: bytes, data: bytes, at: int) -> int:
@@ -218,18 +218,19 @@ def _compile_secrets(secrets: tuple[tuple[str, str], ...]) -> _Spelled:
         for spellings, known in ((_yield_spellings(value), plain), (_yield_coded(value), coded)):
             for spelling in spellings:
                 known.setdefault(spelling, shown)
-    by_head: dict[bytes, tuple[bytes, ...]] = {}
-    for code in sorted(coded, key=len, reverse=True):
-        by_head[code[:_HEAD]] = (*by_head.get(code[:_HEAD], ()), code)
-    broken = _BREAK + b"?"
-    heads = b"|".join(broken.join(re.escape(bytes((c,))) for c in head) for head in by_head)
-    pattern = b"|".join(map(re.escape, sorted(plain, key=len, reverse=True)))
-    begins = {spelling[:n] for spelling in (*plain, *coded) for n in (1, 2)}
-    begins |= {code[:1] + end for code in coded for end in (b"\n", b"\r", b"\\")}
+    begins = {spelling[:n] for spelling in (*plain, *coded) for n in range(1, _STEP + 1)}
     longest = max((*map(len, plain), *(len(v) + _breaks_in(v) for v in coded)), default=0)
-    return _Spelled(
-        plain, coded, re.compile(pattern, re.DOTALL), re.compile(heads), by_head, frozenset(begins), longest
-    )
+    groups = _group(plain), _group(coded)
+    return _Spelled(plain, coded, groups, (sorted(plain), sorted(coded)), frozenset(begins), longest)
+
+
+def _group(spellings: Iterable[bytes]) -> Groups:
+    found: dict[int, tuple[tuple[bytes, int], ...]] = {}
+    for value in spellings:
+        for at in range(_STEP):
+            (group,) = memoryview(value[at : at + _STEP]).cast("I")
+            found[group] = (*found.get(group, ()), (value, at))
+    return found
 
 
 def _breaks_in(value: bytes) -> int:

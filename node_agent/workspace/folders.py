@@ -302,6 +302,7 @@ COPIED = "copied.json"
 def lay_copied(places: AttemptFolders, files: Mapping[str, bytes]) -> None:
     """Write copies of ignored files into the checkout. OSError if a link or a file is in their path."""
     write_below(places.folder, COPIED, json.dumps(sorted(files)).encode())
+    read_copied_names.cache_clear()  # a later attempt of the session may use the folder again
     lay_board(places.tree, files)
 
 

@@ -355,22 +355,29 @@ MOST_FOUND = 20
 
 
 def find_exposed(
-    out: NodeGit, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str], on_the_way: bool = False
+    out: NodeGit,
+    folder: Path,
+    commits: tuple[str, str],
+    hidden: Mapping[str, str],
+    on_the_way: bool = False,
+    copied: frozenset[str] = frozenset(),
 ) -> list[tuple[str, str]]:
-    """Return (name of the secret, file) for each value in a changed file that the file did not have before.
+    """Return (name of the secret, file) for each value in a changed file that the file did not have before,
+    and for each of the `copied` files.
 
     A link's target counts as its content, and a new file's name as part of the file. `commits`: the snapshot
     and the result. `on_the_way`: include the changes, author and message of each commit between them, which a
     landing may keep. Raises WorkspaceFailure if there are too many bytes to search.
     """
-    if not secret_values(hidden):
+    if not secret_values(hidden) and not copied:
         return []
     every = list(dict.fromkeys(_on_the_way(out, *commits) if on_the_way else _list_changes(out, *commits)))
     changes = [one for one in every if one.new_mode.startswith("100") or one.new_mode == _LINK]
+    found = [(f"file {path}", path) for one in changes if (path := decode_path(one.path)) in copied]
     new = _find_secrets(out, folder, [one.new for one in changes], hidden)
     having = [one for one in changes if new[one.new]]
     old = _find_secrets(out, folder, [one.old for one in having if one.old.strip("0")], hidden)
-    found = [
+    found += [
         (name, decode_path(one.path))
         for one in having
         for name in new[one.new]

@@ -16,7 +16,13 @@ from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.wire.job import Job
 from node_agent.workspace.cache import Cache, Contents, contents_of, move_place
-from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase, real_folder
+from node_agent.workspace.folders import (
+    AttemptFolders,
+    WorkspaceFolders,
+    erase,
+    read_copied_names,
+    real_folder,
+)
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 
@@ -30,11 +36,12 @@ def machine_facts() -> str:
     return f"{platform.system()} {platform.machine()} {libc} python {platform.python_version()}"
 
 
-def key_of(job: Job, git: NodeGit, env: Mapping[str, str], on: str) -> str:
+def key_of(job: Job, git: NodeGit, env: Mapping[str, str], on: str, copied: Mapping[str, str]) -> str:
     """Return the SHA-256 over repository, set-up, folders, files, programs, variables and node facts `on`.
 
     The files are the snapshot's whole tree, or those that `cache.key` in pancode.yaml names. `git`: the
-    checkout's repository, before any command ran in it. `env`: set-up's environment. Raises NotCached for a
+    checkout's repository, before any command ran in it. `env`: set-up's environment. `copied`: digests of the
+    copied ignored files. Raises NotCached for a
     pattern in the key that matches no file.
     """
     recipe = {
@@ -45,6 +52,7 @@ def key_of(job: Job, git: NodeGit, env: Mapping[str, str], on: str) -> str:
         "programs": _list_programs(job, env.get("PATH", "")),
         "env": {name: env.get(name) for name in job.env},
         "machine": on,
+        "copied": copied,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
@@ -129,7 +137,9 @@ class SetUps:
                 )
             # left by an attempt that crashed: the snapshot contains nothing at these paths
             _clear(places.tree, job.cache)
-            key = key_of(job, NodeGit(places.git), env, self._machine)
+            given = read_copied_names(places.folder)
+            copied = {name: hashlib.sha256((places.tree / name).read_bytes()).hexdigest() for name in given}
+            key = key_of(job, NodeGit(places.git), env, self._machine, copied)
         except NotCached as why:
             return PutBack(
                 None, findings=(f"nothing of set-up is cached: {why}",), told=f"set-up runs: {why}"

@@ -214,12 +214,16 @@ class Workspaces:
         )
 
     @translate_os_errors("cannot copy the ignored files")
-    def lay_copied(self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]) -> None:
-        """Write the owner's ignored files into the checkout, and record their names for the result."""
+    def lay_copied(
+        self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]
+    ) -> tuple[str, ...]:
+        """Write the owner's ignored files into the checkout, and record their names for the result. Return
+        findings about files that git tracks, which are not written."""
         is_tracked = self._make_tracked_check(workspace)
-        if tracked := [name for name in files if is_tracked(name)]:
-            raise WorkspaceFailure(f"{', '.join(sorted(tracked))}: the commit contains what `copy:` names")
-        folders.lay_copied(self._home.places(identity), files)
+        tracked = [name for name in sorted(files) if is_tracked(name)]
+        left = {name: data for name, data in files.items() if name not in tracked}
+        folders.lay_copied(self._home.places(identity), left)
+        return tuple(f"git tracks {name} in this commit, so it cannot be a copy" for name in tracked)
 
     @translate_os_errors("cannot write the board")
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
@@ -304,9 +308,11 @@ class Workspaces:
         hidden: Mapping[str, str],
         on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
-        """Return (name, file) for each secret value in a changed file that the snapshot's version lacks."""
+        """Return (name, file) for each secret value in a changed file that the snapshot's version lacks, and
+        for each copied file."""
         places, ends = self._home.places(identity), (_require_snapshot(workspace), commit)
-        return tuple(result.find_exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way))
+        copied = folders.read_copied_names(places.folder)
+        return tuple(result.find_exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way, copied))
 
     @translate_os_errors("cannot compare the workspace with the result")
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:

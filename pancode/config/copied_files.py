@@ -10,6 +10,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from node_agent.wire.copied import MOST_HIDDEN, secrets_in
 from node_agent.wire.git import decode_path, split_nul
 from node_agent.wire.sealing import MOST_COPIED
 from pancode.git.runner import Git, any_owner_env
@@ -61,9 +62,10 @@ def _read_agreed(home: Path) -> dict[str, str]:
         raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
 
-def read_copied(top: Path, patterns: Sequence[str]) -> dict[str, bytes]:
+def read_copied(top: Path, patterns: Sequence[str], cached: Sequence[str] = ()) -> dict[str, bytes]:
     """Return the content of the files that the patterns match, by path below `top`. ConfigError for a pattern
-    without a file, a link, a file that git tracks or does not ignore, and for too many bytes."""
+    without a file, a link, a file that git tracks or does not ignore or that is in a folder of `cached`, and
+    for too many bytes."""
     names = sorted({name for pattern in patterns for name in match_files(top, pattern)})
     if len(names) > MOST_FILES:
         why = f"at most {MOST_FILES} files are copied"
@@ -72,6 +74,10 @@ def read_copied(top: Path, patterns: Sequence[str]) -> dict[str, bytes]:
     tracked = _list_files(git, names)
     ignored = _list_files(git, names, "-o", "-i", "--exclude-standard")
     for name in names:
+        folder = next((one for one in cached if Path(name).is_relative_to(one)), None)
+        if folder is not None:
+            why = f"it is in {folder}, a folder of cache:, which set-up creates"
+            raise _refuse(name, why, f"remove one of them from {top}/pancode.yaml")
         if name in tracked:
             why = "git tracks it, so each run has it already"
             raise _refuse(name, why, f"remove it from copy: in {top}/pancode.yaml")
@@ -82,7 +88,14 @@ def read_copied(top: Path, patterns: Sequence[str]) -> dict[str, bytes]:
     total = sum(map(len, found.values()))
     if total > MOST_COPIED:
         why = f"at most {format_bytes(MOST_COPIED)} are copied, and these have more: {', '.join(found)}"
-        raise _refuse("the files are too large", why, "name fewer files, or create large ones in setup:")
+        raise _refuse("they are too large", why, "name fewer files, or create large ones in setup:")
+    counts = {name: len(secrets_in({name: data})) for name, data in found.items()}
+    if sum(counts.values()) > MOST_HIDDEN:
+        worst = max(counts, key=counts.__getitem__)
+        why = (
+            f"PanCode hides at most {MOST_HIDDEN} values of all copied files, and {worst} has {counts[worst]}"
+        )
+        raise _refuse(f"{worst} has too many values to hide", why, "name fewer files, or shorten this one")
     return found
 
 
@@ -118,4 +131,4 @@ def read_plain_file(top: Path, name: str) -> bytes:
 
 
 def _refuse(what: str, why: str, fix: str) -> ConfigError:
-    return ConfigError(f"copy: {what}", why=why, fix=fix, code="bad_copy")
+    return ConfigError(f"cannot copy ignored files: {what}", why=why, fix=fix, code="bad_copy")

@@ -218,16 +218,18 @@ class FileSurroundings:
         return read_applied(self._places.home)
 
     def project(self, project: str | None) -> Project:
-        """Return the repository's own pancode.yaml. RefusedError if the owner has not agreed to its `copy`,
-        ConfigError if a file of it cannot be copied."""
+        """Return the repository's own pancode.yaml, without the content of its copies."""
         loaded = self.loaded(project).settings.project()
-        if project is None:
-            return loaded
-        top, copied = Path(project), ""
-        if loaded.copies and self._seal is not None:
-            must_be_agreed(self._places.home, top, loaded.copies)
-            copied = self._seal(read_copied(top, loaded.copies))
-        return replace(loaded, guide_chars=_guide_chars(top), copied=copied)
+        return loaded if project is None else replace(loaded, guide_chars=_guide_chars(Path(project)))
+
+    def seal_copied(self, project: str) -> str:
+        """Return the ignored files that the project's pancode.yaml names in `copy`, sealed; empty: there are
+        none. RefusedError if the owner has not agreed, ConfigError if a file cannot be copied."""
+        loaded, top = self.loaded(project).settings.project(), Path(project)
+        if not loaded.copies or self._seal is None:
+            return ""
+        must_be_agreed(self._places.home, top, loaded.copies)
+        return self._seal(read_copied(top, loaded.copies, loaded.cache))
 
     def loaded_rules(self, project: str | None) -> LoadedRules:
         """Return the safety rules for a project, or (None) without one, and the files that they come from."""

@@ -137,7 +137,12 @@ class Surroundings(Protocol):
         """Return the default values of a request. ConfigError names the file and the key at fault."""
 
     def project(self, project: str | None) -> Project:
-        """Return the repository's own pancode.yaml. ConfigError names the file and the key at fault."""
+        """Return the repository's own pancode.yaml, without the content of its copies. ConfigError names the
+        file and the key at fault."""
+
+    def seal_copied(self, project: str) -> str:
+        """Return the ignored files that each run of the project gets, sealed; empty: none. Reads files and
+        starts git. RefusedError if the owner has not agreed, ConfigError if a file cannot be copied."""
 
     def rules(self, project: str | None) -> Rules:
         """Return the safety rules: built-in, user's and project's. ConfigError names file, line and rule."""

@@ -312,3 +312,12 @@ def test_copied_files_are_in_the_checkout_and_in_no_result(room: Room) -> None:
     room.spaces.lay_copied(ONE, room.git, {".env.local": b"KEY=1\n", "config/site.key": b"\0"})
     made = room.spaces.commit(ONE, room.git, STAMP)
     assert not {".env.local", "config/site.key"} & {*made.files_changed}
+
+
+def test_a_tracked_file_is_no_copy_and_the_run_begins_all_the_same(room: Room) -> None:
+    work = room.lock("1")
+    room.spaces.prepare(ONE, work)
+    for _ in range(2):
+        told = room.spaces.lay_copied(ONE, work, {".env.local": b"KEY=1\n", "uv.lock": b"other"})
+        assert told == ("git tracks uv.lock in this commit, so it cannot be a copy",)
+    assert "uv.lock" not in room.spaces.commit(ONE, work, STAMP).files_changed

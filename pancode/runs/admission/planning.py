@@ -32,6 +32,7 @@ from pancode.runs.request import (
     Catalogue,
     DispatchRequest,
     Parent,
+    Project,
     PromptParts,
     outranked_for,
 )
@@ -113,6 +114,9 @@ def prepare_plan(
     """
     parent, request = parent or request.parent, complete_request(core, around, request, later)
     paths = around.paths(as_task(request).task, request.cwd, request.project)
+    project, top = around.project(request.project), request.project
+    if top is not None and request.workspace != "none":
+        project = replace(project, copied=around.seal_copied(top))
     read_recent(core)
     picker = RecordsPicker(core, request.project, around.defaults(request.project).explore)
 
@@ -129,7 +133,7 @@ def prepare_plan(
         completed = replace(
             completed, most_usd=find_least(completed.most_usd, None if session is None else session.left)
         )
-        catalogue = _add_parent_rules(_build_catalogue(core, around, completed.project, picker, parts), above)
+        catalogue = _add_parent_rules(_build_catalogue(core, around, top, project, picker, parts), above)
         ended = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)
         depth = around.max_depth()
         view = AdmissionView((), session, depth, paths=paths, parent=above, ended=ended)
@@ -141,17 +145,18 @@ def prepare_plan(
 def _build_catalogue(
     core: Core,
     around: Surroundings,
-    project: str | None,
+    top: str | None,
+    project: Project,
     picker: RecordsPicker,
     parts: Callable[[tuple[str, ...]], PromptParts],
 ) -> Catalogue:
     """Return the currently available agents, models and nodes."""
     return Catalogue(
-        agents=around.agents(project),
+        agents=around.agents(top),
         nodes=_list_nodes(core),
-        defaults=around.defaults(project),
-        project=around.project(project),
-        rules=around.rules(project),
+        defaults=around.defaults(top),
+        project=project,
+        rules=around.rules(top),
         vendors=core.lists,
         pick=picker.agent,
         pick_model=picker.model,

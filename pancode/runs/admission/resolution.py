@@ -181,8 +181,10 @@ def _put_together(
     what: tuple[RuntimeKind, ModelRef | None, Reasoning | None, Reasoning | None],
     rest: tuple[str, tuple[tuple[str, ...], ...], PromptParts],
 ) -> Plan:
-    agent, defaults, project, nodes = choice.agent, catalogue.defaults, catalogue.project, catalogue.nodes
-    (runtime, ref, reasoning, unasked), (workspace, gates, parts) = what, rest
+    agent, (runtime, ref, reasoning, unasked), (workspace, gates, parts) = choice.agent, what, rest
+    if agent.read_only and not runtime.own:  # such an agent needs no secrets
+        catalogue = replace(catalogue, project=replace(catalogue.project, copied=""))
+    defaults, project, nodes = catalogue.defaults, catalogue.project, catalogue.nodes
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = run_limits(request, agent, defaults, runtime)
     prompt = _build_prompt(request, catalogue, agent, (mode, safety, runtime), ref, parts)
@@ -278,7 +280,7 @@ def _make_timeline(
         yield TimelineEntry("skills", agent, LEFT_OUT, (words,))
     if catalogue.defaults.project_says and request.retry_of is None:
         yield TimelineEntry("settings", "project", "applied", (catalogue.defaults.project_says,))
-    if catalogue.project.copied and request.workspace != "none":
+    if catalogue.project.copied:
         yield TimelineEntry("copies", "ignored files", "given", (", ".join(catalogue.project.copies),))
     if prompt.left_out:
         yield TimelineEntry("prompt", "fitted", "left out", prompt.left_out)

@@ -124,11 +124,14 @@ def job_for(
 def seal_copied(run: Run, keys: Iterable[SigningKey], node_key: str | None, lease: int) -> str:
     """Return the run's copied files, sealed for the node's key and the attempt; empty: there are none.
 
-    `keys`: the coordinator's present and former keys. ValueError if the files were sealed for none of them.
+    `keys`: the coordinator's present and former keys. ValueError if none of them opens the
+    files, or the node's key is not known.
     """
     kept, subject = Provision.of(run).copied, str(AttemptId(run=run.id, attempt=run.attempt, lease=lease))
-    if not kept or node_key is None:
+    if not kept:
         return ""
+    if node_key is None:
+        raise ValueError("the key of its node is not known, so its copied files cannot be sealed")
     for key in keys:
         with suppress(ValueError):
             return seal_files(open_files(kept, key, SEALED_FOR), PublicKey.parse(node_key), subject)

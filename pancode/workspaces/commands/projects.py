@@ -157,11 +157,13 @@ def copy(
     home = home_here(os.environ)
     around = FileSurroundings(home, os.environ)
     top = around.project_of(make_absolute(path))
-    patterns = around.loaded(top).settings.copied if top is not None else ()
+    project = around.project(top)
+    patterns = project.copies
     if top is None or not patterns:
         what = f"{top or path} requests no copies"
         raise UsageError(what, fix="add to its pancode.yaml: copy: [.env.local]", code="no_copy")
-    rows = [{"file": name, "bytes": len(data)} for name, data in read_copied(Path(top), patterns).items()]
+    found = read_copied(Path(top), patterns, project.cache)
+    rows = [{"file": name, "bytes": len(data)} for name, data in found.items()]
     if not is_agreed(home, Path(top), patterns):
         for row in rows:
             face.note(f"{escape_line(str(row['file']))}: {row['bytes']} bytes")

@@ -153,8 +153,12 @@ class MemoryWorkspaces:
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
         self._host.words.setdefault(str(identity), {})[name] = text
 
-    def lay_copied(self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]) -> None:
-        self._host.copied[str(identity)] = dict(files)
+    def lay_copied(
+        self, identity: AttemptId, workspace: Workspace, files: Mapping[str, bytes]
+    ) -> tuple[str, ...]:
+        tracked = [name for name in sorted(files) if name == "uv.lock"]
+        self._host.copied[str(identity)] = {name: one for name, one in files.items() if name not in tracked}
+        return tuple(f"git tracks {name} in this commit, so it cannot be a copy" for name in tracked)
 
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         self._host.boards[str(identity)] = dict(files)

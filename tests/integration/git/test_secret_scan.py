@@ -40,6 +40,17 @@ def test_each_file_with_the_name_and_never_the_value(repo: Repo, tmp_path: Path)
     assert not (tmp_path / "exposed.batch").exists()
 
 
+def test_a_copied_file_is_named_whatever_it_contains(repo: Repo, tmp_path: Path) -> None:
+    before, out, copied = repo.head, NodeGit(repo.path / ".git"), frozenset({"site.p12", "gone"})
+    repo.write("site.p12", "\x01")
+    repo.commit()
+    (repo.path / "site.p12").unlink()
+    ends, found = (before, repo.commit()), [("file site.p12", "site.p12")]
+    for hidden in (HIDDEN, {}):
+        assert result.find_exposed(out, tmp_path, ends, hidden, True, copied) == found
+        assert result.find_exposed(out, tmp_path, ends, hidden, False, copied) == []
+
+
 def test_names_and_targets_of_links_are_searched_too(repo: Repo, tmp_path: Path) -> None:
     (repo.path / "link").symlink_to(KEY)
     repo.write(f"pw-{KEY}.txt", "x\n")

@@ -32,11 +32,13 @@ class Recipe:
         (self.programs / name).write_text(text)
         os.utime(self.programs / name, (0, 0))
 
-    def key(self, on: str = "m", mode: str = "", **changes: Any) -> str:
+    def key(self, on: str = "m", mode: str = "", copied: str = "", **changes: Any) -> str:
         at = Workspace(kind="git", repo="repo-1", base=self.repo.head, snapshot=self.repo.head)
         npm = {"setup": (("npm", "ci"),), "cache": ("node_modules",), "workspace": at, "env": ("MODE",)}
         env = {"PATH": f"{self.programs}:/no/folder", "MODE": mode, "HOME": str(identity("r-other"))}
-        return key_of(job_of(**{**npm, **changes}), NodeGit(self.repo.path / ".git"), env, on)
+        return key_of(
+            job_of(**{**npm, **changes}), NodeGit(self.repo.path / ".git"), env, on, {".env": copied}
+        )
 
 
 @pytest.fixture
@@ -63,6 +65,7 @@ def test_every_difference_is_another_key(recipe: Recipe) -> None:
         recipe.key(workspace=other),
         recipe.key(mode="test"),
         recipe.key(cache_key=OWNERS),
+        recipe.key(copied="digest"),
     ]
     assert len(set(keys)) == len(keys)
 

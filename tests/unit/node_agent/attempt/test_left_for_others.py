@@ -183,6 +183,8 @@ def test_copies_follow_no_link_and_are_left_out_of_the_result(tmp_path: Path) ->
     assert not is_left_out(found, b"config/other.key")
     told = {name: holds_copied(found, name) for name in (b".env.local", b"config/", b"config", b"build/")}
     assert told == {b".env.local": True, b"config/": True, b"config": False, b"build/": False}
+    lay_copied(found, {".env.other": b"KEY=1\n"})
+    assert is_left_out(found, b".env.other") and not is_left_out(found, b"config/site.key")
     other = places(tmp_path / "b")
     (other.tree / "config").symlink_to(tmp_path)
     with pytest.raises(NotADirectoryError):

@@ -37,6 +37,15 @@ def test_patterns_match_ignored_files_with_their_bytes(top: Path) -> None:
     assert found == {".env.local": b"API_KEY=0123456789abcdef\n", "config/site.key": b"\0\xff"}
 
 
+MANY = "".join(f"KEY_{n}=value-{n:03d}\n" for n in range(201))
+
+
+def test_a_file_in_a_folder_of_the_cache_is_refused(top: Path) -> None:
+    with pytest.raises(ConfigError, match="config/site.key") as caught:
+        read_copied(top, (".env.local", "config/*.key"), ("build", "./config/"))
+    assert "a folder of cache:" in caught.value.why
+
+
 def outside(top: Path) -> None:
     (top.parent / "keys").mkdir()
     (top.parent / "keys" / "a.key").write_text("x")
@@ -53,6 +62,7 @@ def outside(top: Path) -> None:
         (".env.link", "is a link", lambda top: (top / ".env.link").symlink_to("/etc/passwd")),
         ("keys/*.key", "is a link", outside),
         ("big", "at most", lambda top: (top / "big").write_bytes(bytes(MOST_COPIED + 1))),
+        ("big", "and big has 201", lambda top: (top / "big").write_text(MANY)),
     ],
 )
 def test_each_other_file_is_refused_with_the_reason(
@@ -85,11 +95,11 @@ def test_the_settings_have_the_files_sealed_and_only_once_agreed(top: Path, tmp_
 
     around = FileSurroundings(home, {}, machine=tmp_path / "none", seal=seal)
     with pytest.raises(RefusedError):
-        around.project(str(top))
+        around.seal_copied(str(top))
     agree(home, top, (".env.local",))
-    assert around.project(str(top)).copied == "sealed" and list(sealed[0]) == [".env.local"]
+    assert around.seal_copied(str(top)) == "sealed" and list(sealed[0]) == [".env.local"]
     bare = FileSurroundings(home, {}, machine=tmp_path / "none")
-    assert bare.project(str(top)).copied == "", "settings that dispatch no run"
+    assert bare.seal_copied(str(top)) == "", "settings that dispatch no run"
 
 
 @pytest.mark.parametrize("pattern", ["/etc/passwd", "../x.key", "~/x", "a/../../b", ".git/config"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.errors import RefusedError
+from pancode.kernel.facets import Provision
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken
 from pancode.kernel.records import Decision, Node, Run, Setting
 from pancode.kernel.values import replace
 from pancode.runs.admission import gates
 from pancode.runs.admission.plan import GateVerdict, Plan
 from pancode.runs.core import CEILING
-from pancode.runs.dispatch import dispatch_run
+from pancode.runs.dispatch import dispatch_run, dry_run
 from pancode.runs.request import AdmissionView, DispatchRequest
 from tests.unit.pancode.runs.world import Desk, HonestDepot, Puppet, facts
 
@@ -93,3 +95,27 @@ def test_the_other_gates_are_not_asked_again(tmp_path: Path, monkeypatch: pytest
     assert set(asked[: after - 1]) == set(gates.NAMES) and asked[after:] == ["drain", "budget", "routing"]
     told = [one.what for one in desk.rows(Decision, run=run.id) if one.kind == "gate"]
     assert told[:10] == list(gates.NAMES), "the story has one verdict of each"
+
+
+def test_copies_are_read_before_the_lock_and_only_for_a_checkout(tmp_path: Path) -> None:
+    desk, _ = begun(tmp_path, lambda desk: None)
+    read = list[bool]()
+
+    def is_free() -> bool:
+        free = desk.core.lock.acquire(blocking=False)
+        if free:
+            desk.core.lock.release()
+        return free
+
+    class Copies(FileSurroundings):
+        def seal_copied(self, project: str) -> str:
+            with ThreadPoolExecutor() as other:
+                read.append(other.submit(is_free).result())
+            return "sealed"
+
+    around = Copies(tmp_path, {}, {}, tmp_path / "none.yaml", None)
+    asked = DispatchRequest("fix it", "ana", project=str(tmp_path), runtime="claude")
+    dry_run(desk.core, around, replace(asked, workspace="none"))
+    assert read == []
+    run = dispatch_run(desk.core, around, asked).run
+    assert read == [True] and Provision.of(run).copied == "sealed"

@@ -17,6 +17,7 @@ from node_agent.wire.skill import JobSkill, digest_of, pack_files
 from pancode.agents.agents import AgentIsolation, AgentLimits, Role, Speed
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UsageError
+from pancode.kernel.facets import Provision
 from pancode.kernel.node import NodeState
 from pancode.runs.admission.model_choice import reasoning_for
 from pancode.runs.admission.resolution import Unresolved, resolve
@@ -433,6 +434,14 @@ def test_what_fills_the_first_call_is_estimated() -> None:
     elsewhere = resolved(workspace="none", settings={"project": Project(guide_chars=400)})
     assert elsewhere.prompt.tokens["context"] == 0
     assert resolved(runtime="shell").prompt.tokens == {}
+
+
+def test_an_agent_that_only_reads_gets_no_copies() -> None:
+    settings = {"project": Project(copies=(".env",), copied="sealed")}
+    for changes, copied in (({}, "sealed"), ({"agent": "scout"}, ""), ({"runtime": "shell"}, "sealed")):
+        plan = resolved(settings=settings, **changes)
+        assert Provision.of(plan.run("r-0001", 1, "t" * 16, {"kind": "git"})).copied == copied
+        assert any(line.kind == "copies" for line in plan.timeline) is bool(copied)
 
 
 def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:

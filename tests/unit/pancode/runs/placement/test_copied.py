@@ -10,6 +10,7 @@ from pancode.kernel.facets import Provision, dump_facets
 from pancode.kernel.records import Run, RunState
 from pancode.landing.judgement import judging_run
 from pancode.landing.model import RequiredGates
+from pancode.runs.life.jobs import seal_copied
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 FILES = {".env.local": b"API_KEY=0123456789abcdef\n"}
@@ -43,6 +44,12 @@ def test_after_a_change_of_the_coordinators_key_a_run_that_waits_says_what_to_do
     node.breathe()
     run = dispatch(desk, SigningKey(b"z" * 32))
     assert run.state is RunState.ENDED and "earlier key of the coordinator; retry it" in run.reason
+
+
+def test_no_run_starts_without_its_files_because_a_key_is_missing(desk: Desk) -> None:
+    run = dispatch(desk, desk.key)
+    with pytest.raises(ValueError, match="key of its node is not known"):
+        seal_copied(run, (desk.key,), None, 1)
 
 
 def test_gates_that_run_alone_get_what_they_had_in_the_run(desk: Desk) -> None:
