@@ -86,8 +86,8 @@ def test_the_fleet_is_restored_and_the_old_coordinator_is_fenced(healed: Lab) ->
                 assert new.ask("receipt", "verify", run)["verdict"] == "PASS"
             spent, _ = money(new)
             assert spent == Decimal("0.01"), "paid once"
-            audit = str(new.ask("audit", "--since", done["taken_at"]))
-            assert lost in audit, "what the copy lacks is named"
+            since = ("--since", done["taken_at"])
+            until(lambda: lost in str(new.ask("audit", *since)), "what the copy lacks is named", 100)
             later = new.ask("dispatch", "--node", "node1", *SHELL, "echo again")
             assert later["outcome"] == "done"
             again = _back_up(new, "--to", "node3")
