@@ -24,7 +24,7 @@ from pancode.fleet.ssh.probe import probe_node
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 from pancode.fleet.ssh.step_runner import run_step
-from pancode.fleet.ssh.target import resolve_target
+from pancode.fleet.ssh.target import in_session, resolve_target
 from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, STOPPED, UP, coordinator, generation, passes, timing
 from tests.lab import Lab
@@ -191,7 +191,7 @@ def test_through_a_proxy_command_the_key_is_pinned(healed: Lab, tmp_path: Path) 
                 await open_session(target, wrong, SshLogin(), timing())
             assert caught.value.fault is LinkFault.HOST_KEY_CHANGED
             for command, words in (
-                (("/no/such/program",), "cannot be"),
+                (("/no/such/program",), "cannot start the ProxyCommand"),
                 (("ls", "/no/such"), "No such file"),
             ):
                 with pytest.raises(ConnectError) as caught:
@@ -224,11 +224,12 @@ def test_an_alias_with_jump_and_agent_from_ssh_config(lab: Lab, tmp_path: Path) 
         places = SshPlaces.of(
             {"HOME": str(tmp_path), "SSH_AUTH_SOCK": str(tmp_path / "agent")}, tmp_path / "config"
         )
-        target = resolve_target("box", Overrides(), places)
+        target = in_session(resolve_target("box", Overrides(), places), places.environ)
+        login = SshLogin(home=str(tmp_path), environ=places.environ)
 
         async def go() -> None:
             async with coordinator(lab, tmp_path) as it:
-                session = await open_session(target, it.pins(1, 2), SshLogin(home=str(tmp_path)), timing())
+                session = await open_session(target, it.pins(1, 2), login, timing())
                 assert (await Remote(session).run(["hostname"], 5)).text.strip() == "node2"
                 await session.close()
 
