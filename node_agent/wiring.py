@@ -252,7 +252,7 @@ def _make_surroundings(
         rules=lambda: machine.ceiling().rules,
         others=lambda: others_of(machine.ceiling()),
         words_key=partial(_words_key, key),
-        copied=lambda job: open_files(job.copied, key, str(job.identity)) if job.copied else {},
+        open_copied=lambda job: open_files(job.copied, key, str(job.identity)) if job.copied else {},
         channel=partial(_make_channel, key),
         server=partial(_find_fact, endpoints),
         gpus=lambda job: gpus.access(job, gpu_holders(journal)),

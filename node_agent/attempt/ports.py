@@ -447,7 +447,7 @@ class Runtimes(Protocol):
     ) -> OutputReader:
         """Return a new reader of the runtime's output. `laid`: the users' messages that it may report."""
 
-    def copied(self, job: Job) -> Mapping[str, bytes]:
+    def open_copied(self, job: Job) -> Mapping[str, bytes]:
         """Return the job's copies of ignored files by path. StepFailed if this node cannot open them."""
 
     def hidden(self, job: Job) -> Mapping[str, str]:

@@ -184,7 +184,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     context.sessions.go_on(job)
     work = context.workspaces.prepare(case.identity, job.workspace)
     findings: tuple[str, ...] = ()
-    if files := context.runtimes.copied(job):
+    if files := context.runtimes.open_copied(job):
         findings = context.workspaces.lay_copied(case.identity, job.workspace, files)
     if job.board:
         context.workspaces.lay_board(

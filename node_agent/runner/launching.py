@@ -33,7 +33,7 @@ from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.vault.redact import redact_text
 from node_agent.wire import receipt
-from node_agent.wire.copied import is_secret_name, secrets_in
+from node_agent.wire.copied import find_hidden_values, is_secret_name
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_OPEN_FLEET_CALLS
@@ -285,7 +285,7 @@ class LaunchSurroundings:
     """Returns the current rules of the node's owner."""
     others: Callable[[], Mapping[str, base.Runtime]] = dict
     """Returns the runtimes that the node's owner has chosen now."""
-    copied: Callable[[Job], Mapping[str, bytes]] = lambda job: {}
+    open_copied: Callable[[Job], Mapping[str, bytes]] = lambda job: {}
     """Returns the job's copies of ignored files by path. ValueError if they are sealed for another node."""
     gpus: Callable[[Job], GpuAccess] = lambda job: GpuAccess()
     """Returns the part of the node's GPUs that the run may use now. Raises StepFailed."""
@@ -489,10 +489,10 @@ class NodeRuntimes:
             return jobs.request_of(job, work, home)
         return jobs.request_of(job, work, home, base.Resume(job.resume.session, self._around.before(job)))
 
-    def copied(self, job: Job) -> Mapping[str, bytes]:
+    def open_copied(self, job: Job) -> Mapping[str, bytes]:
         """Return the job's copies of ignored files by path. StepFailed if they cannot be opened."""
         try:
-            return self._around.copied(job)
+            return self._around.open_copied(job)
         except ValueError as exc:
             raise StepFailed(FailureKind.CANNOT_START, str(exc)) from exc
 
@@ -503,7 +503,7 @@ class NodeRuntimes:
         names = {*self._around.owned(), *job.secrets, *filter(is_secret_name, job.env)}
         names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
         with suppress(ValueError):  # such an attempt never started
-            values = {**values, **(mine := secrets_in(self._around.copied(job)))}
+            values = {**values, **(mine := find_hidden_values(self._around.open_copied(job)))}
             names.update(mine)
         return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
 

@@ -37,7 +37,7 @@ def is_secret_name(name: str) -> bool:
     return _NAMES.search(name) is not None
 
 
-def secrets_in(files: Mapping[str, bytes]) -> dict[str, str]:
+def find_hidden_values(files: Mapping[str, bytes]) -> dict[str, str]:
     """Return the values to hide of these files: every long token, the values of settings whose name (such as
     `API_KEY`) means a secret, passwords of URLs, and each small file as a whole. Their names, such as `file
     .env API_KEY`, contain a space, so no variable has one of them."""

@@ -48,5 +48,9 @@ def open_files(text: str, key: SigningKey, subject: str) -> dict[str, bytes]:
 
 
 def _derive(shared: bytes, head: bytes, to: PublicKey, subject: str) -> bytes:
-    info = b"pancode files\n" + head + to.raw + subject.encode()
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(shared)
+    return derive_key(shared, b"", b"pancode files\n" + head + to.raw + subject.encode())
+
+
+def derive_key(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """Return a key of 32 bytes, derived from the secret for the purpose that `info` names (HKDF, SHA-256)."""
+    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(secret)

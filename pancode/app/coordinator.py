@@ -278,8 +278,8 @@ class Coordinator:
             DailyRetention(core, self.kept_files),
         )
 
-    def fenced(self) -> bool:
-        return self._seat.fenced
+    def is_fenced(self) -> bool:
+        return self._seat.is_fenced
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
         """Return the attempts that contain the caller; note the login session of one that is in none."""

@@ -327,7 +327,7 @@ def _check_backup(home: Path) -> Check:
     if not key.exists():
         return pass_check("backup", "no key yet")
     records = CopyRecords(home).nodes()
-    found = [(copy.order, one.node, copy) for one in records if (copy := one.verified) is not None]
+    found = [(copy.order, one.node, copy) for one in records if (copy := one.newest_verified) is not None]
     if found:
         _, node, copy = max(found, key=lambda one: one[0])
         age_ms = max(0, SystemClock().wall_ms() - copy.taken_ms)

@@ -3,7 +3,6 @@ home."""
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
@@ -30,7 +29,6 @@ from pancode.runs.views import format_iso
 
 T = TypeVar("T")
 OPEN_S = 120
-_FLEET = re.compile(r"f-[a-z0-9]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ def _copies_at(asked: RestoreAsked) -> Iterator[RemoteCopies]:
 def choose_fleet(found: list[str], asked: RestoreAsked) -> str:
     """Return the fleet whose copies are meant. NotFoundError, UsageError if the host has several."""
     host = asked.spec.name
-    if asked.fleet is not None and asked.fleet in found and _FLEET.fullmatch(asked.fleet):
+    if asked.fleet in found:
         return asked.fleet
     if not found or asked.fleet is not None:
         what = f"{host} has no copies" + (f" of fleet {asked.fleet}" if asked.fleet else "")

@@ -124,7 +124,7 @@ class NodeRecord(Value):
         return max(self.copies, key=lambda one: one.order, default=None)
 
     @property
-    def verified(self) -> CopyRecord | None:
+    def newest_verified(self) -> CopyRecord | None:
         """Return the newest verified copy."""
         return max((one for one in self.copies if one.verified_ms), key=lambda one: one.order, default=None)
 

@@ -155,7 +155,7 @@ def choose_copy(opened: OpenedCopies, name: str | None) -> Manifest:
 
 def must_be_empty(home: Path) -> None:
     """Raise ConflictError if the home has files; a restore never replaces or removes them. An interrupted
-    restore, which can be repeated, is no obstacle."""
+    restore, which can be repeated, does not count."""
     if not home.exists():
         return
     moving = _read_moving(home)

@@ -20,11 +20,10 @@ from typing import Literal
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from node_agent.wire.sealing import derive_key
 from pancode.kernel.errors import PancodeError, UsageError
 
 MAGIC = b"pancode-sealed-1\n"
@@ -57,7 +56,7 @@ class Recipient(BaseModel):
     salt: str = Field(default="", max_length=64)
     cost: int = COST
 
-    def shown(self) -> Recipient:
+    def without_keys(self) -> Recipient:
         """Return what a node may know: how the key is made, but not for whom to seal."""
         return self.model_copy(update={"mac": "", "public": ""})
 
@@ -109,11 +108,11 @@ class RecoveryKey:
         return cls(Scrypt(salt=salt, length=32, n=1 << cost, r=8, p=1).derive(passphrase.encode()))
 
     def private(self) -> X25519PrivateKey:
-        return X25519PrivateKey.from_private_bytes(_derive(self.secret, b"", b"pancode backup: seal"))
+        return X25519PrivateKey.from_private_bytes(derive_key(self.secret, b"", b"pancode backup: seal"))
 
     def recipient(self, salt: bytes = b"", cost: int = COST) -> Recipient:
         """Return what the coordinator stores to seal for this key. `salt`: given if it is of a passphrase."""
-        mac = _derive(self.secret, b"", b"pancode backup: manifest")
+        mac = derive_key(self.secret, b"", b"pancode backup: manifest")
         public = self.private().public_key().public_bytes_raw()
         kind: Literal["key", "passphrase"] = "passphrase" if salt else "key"
         return Recipient(kind=kind, public=_encode(public), mac=_encode(mac), salt=_encode(salt), cost=cost)
@@ -203,15 +202,11 @@ def open_sealed(key: RecoveryKey, context: str, sealed: bytes, most: int) -> byt
 
 
 def _cipher(shared: bytes, salt: bytes, context: str) -> ChaCha20Poly1305:
-    return ChaCha20Poly1305(_derive(shared, salt, b"pancode backup: " + context.encode()))
+    return ChaCha20Poly1305(derive_key(shared, salt, b"pancode backup: " + context.encode()))
 
 
 def _nonce(number: int, is_last: bool) -> bytes:
     return number.to_bytes(11, "big") + (b"\x01" if is_last else b"\x00")
-
-
-def _derive(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(secret)
 
 
 def _encode(data: bytes) -> str:

@@ -84,7 +84,7 @@ def make_copy(
     record = rules.for_recipient(record, request.recipient.public)
     listed = place.list_objects()
     record, again = _check_stored(record, place, listed, request.whole)
-    place.put_recipient(request.recipient.shown().model_dump_json().encode())
+    place.put_recipient(request.recipient.without_keys().model_dump_json().encode())
     taken_ms = clock.wall_ms()
     packer = _Packer(rules.drop_sparse(record), request, place)
     try:

@@ -10,18 +10,20 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from node_agent.wire.copied import MOST_HIDDEN, secrets_in
+from node_agent.wire.copied import MOST_HIDDEN, find_hidden_values
 from node_agent.wire.git import decode_path, split_nul
 from node_agent.wire.sealing import MOST_COPIED
 from pancode.git.runner import Git, any_owner_env
 from pancode.kernel.errors import ConfigError, RefusedError
 from pancode.kernel.formatting import format_bytes
-from pancode.kernel.host.files import make_private, write_durable
+from pancode.kernel.host.agreements import add_agreements, read_agreements
 
 AGREED = "copied.json"
 """The file in PANCODE_HOME with the digest of the list that was agreed to, by project."""
 MOST_FILES = 64
+"""The most files that a run gets as copies."""
 SHOWS = "pancode project copy"
+"""The command that shows the files, and records that the user agrees."""
 
 
 def must_be_agreed(home: Path, top: Path, patterns: Sequence[str]) -> None:
@@ -37,29 +39,17 @@ def must_be_agreed(home: Path, top: Path, patterns: Sequence[str]) -> None:
 
 def is_agreed(home: Path, top: Path, patterns: Sequence[str]) -> bool:
     """Whether the owner agreed to exactly this list for the project at `top`. ConfigError."""
-    return _read_agreed(home).get(str(top)) == digest_of(patterns)
+    return read_agreements(home / AGREED).get(str(top)) == digest_of(patterns)
 
 
 def agree(home: Path, top: Path, patterns: Sequence[str]) -> None:
     """Record that the owner agreed to this list for the project at `top`. ConfigError."""
-    make_private(home)
-    text = json.dumps({**_read_agreed(home), str(top): digest_of(patterns)}, indent=1, sort_keys=True)
-    write_durable(home / AGREED, text.encode())
+    add_agreements(home / AGREED, {str(top): digest_of(patterns)})
 
 
 def digest_of(patterns: Sequence[str]) -> str:
     """Return the digest of the list, whatever the order of its patterns."""
     return hashlib.sha256(json.dumps(sorted(patterns)).encode()).hexdigest()
-
-
-def _read_agreed(home: Path) -> dict[str, str]:
-    file = home / AGREED
-    try:
-        return {str(top): str(digest) for top, digest in json.loads(file.read_text()).items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError) as exc:
-        raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
 
 def read_copied(top: Path, patterns: Sequence[str], cached: Sequence[str] = ()) -> dict[str, bytes]:
@@ -89,7 +79,7 @@ def read_copied(top: Path, patterns: Sequence[str], cached: Sequence[str] = ()) 
     if total > MOST_COPIED:
         why = f"at most {format_bytes(MOST_COPIED)} are copied, and these have more: {', '.join(found)}"
         raise _refuse("they are too large", why, "name fewer files, or create large ones in setup:")
-    counts = {name: len(secrets_in({name: data})) for name, data in found.items()}
+    counts = {name: len(find_hidden_values({name: data})) for name, data in found.items()}
     if sum(counts.values()) > MOST_HIDDEN:
         worst = max(counts, key=counts.__getitem__)
         why = (

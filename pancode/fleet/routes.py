@@ -57,7 +57,7 @@ def _bring_up(context: ApiContext, call: ApiCall) -> EventStream:
         context.poke()
         return {"results": [asdict(r) for r in results], **_status(context, call)}
 
-    return make_event_stream(stream_steps(context, work))
+    return make_event_stream(stream_steps(work))
 
 
 @Verb("POST /v1/fleet/down", bodies.NodesBody, "fleet down", right=OPERATES)
@@ -83,7 +83,7 @@ def _take_down(context: ApiContext, call: ApiCall) -> EventStream:
         results = context.coordinator.fleet.down(body.nodes, _make_caller(body), progress)
         return {"results": [asdict(r) for r in results]}
 
-    return make_event_stream(stream_steps(context, work))
+    return make_event_stream(stream_steps(work))
 
 
 @Verb(answers.DRAIN, bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
@@ -208,7 +208,7 @@ def _remove(context: ApiContext, call: ApiCall) -> EventStream:
     def work(progress: Progress) -> Any:
         return asdict(context.coordinator.fleet.remove(name, _make_caller(body), progress))
 
-    return make_event_stream(stream_steps(context, work))
+    return make_event_stream(stream_steps(work))
 
 
 @Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "admin steps", right=SETS_UP)

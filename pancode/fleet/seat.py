@@ -163,7 +163,7 @@ class SeatKeeper:
         self._ledger, self._fleet, self._key, self._wall_ms, self._note = ledger, fleet, key, wall_ms, note
         self._seat: Seat | None = None
         self._lock = threading.Lock()
-        self.fenced = False
+        self.is_fenced = False
         """Whether a newer coordinator was found; then this process ends."""
 
     @property
@@ -183,12 +183,12 @@ class SeatKeeper:
             retired = {keyid: one.key for keyid, one in known.items()}
             verdict, there = judge_claim(self.mine, found, self._fleet, current, retired, now_ms)
         with self._lock:
-            is_news = verdict is Verdict.FENCED and not self.fenced
+            is_news = verdict is Verdict.FENCED and not self.is_fenced
             if is_news:
                 with self._ledger.transaction() as tx:
                     value: dict[str, object] = {"number": there.number, "id": there.id}
                     tx.put(Setting(FENCED, value, self._wall_ms(), "coordinator"))
-                self.fenced = True
+                self.is_fenced = True
         if is_news:
             self._note(f"a coordinator with seat {there.number} was found; this one has {self.mine.number}")
         return verdict

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pancode.kernel.errors import ConfigError, ConflictError, NotFoundError, RefusedError
+from pancode.kernel.host.agreements import add_agreements, read_agreements
 from pancode.kernel.host.files import make_private, write_durable
 from pancode.skills.model import FILE, Skill
 from pancode.skills.sources import SHIPPED, FoundSkill, read_skill
@@ -34,25 +35,14 @@ class KeptSkills:
 
     def not_agreed(self, skills: Iterable[Skill]) -> list[Skill]:
         """Return skills that permit or run something and whose current content is unapproved. ConfigError."""
-        known = self._read_agreed()
+        known = read_agreements(self.folder / AGREED)
         return [one for one in skills if one.powers and known.get(one.name) != one.digest]
 
     def agree(self, skills: Iterable[Skill]) -> None:
         """Record that a user approved the current content of these skills. ConfigError."""
         new = {one.name: one.digest for one in skills if one.powers}
         if new:
-            make_private(self.folder)
-            text = json.dumps({**self._read_agreed(), **new}, indent=1, sort_keys=True)
-            write_durable(self.folder / AGREED, text.encode())
-
-    def _read_agreed(self) -> dict[str, str]:
-        file = self.folder / AGREED
-        try:
-            return {str(name): str(digest) for name, digest in json.loads(file.read_text()).items()}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, AttributeError) as exc:
-            raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
+            add_agreements(self.folder / AGREED, new)
 
     def add(self, skill: Skill, origin: Mapping[str, str], *, force: bool) -> bool:
         """Add a skill completely or not at all; return False if the same one already exists. RefusedError if

@@ -27,7 +27,7 @@ def _test(context: ApiContext, call: ApiCall) -> EventStream:
         tests = [run_test(context.core, one, body.again, progress, context.poke, ends) for one in places]
         return {"tests": tests}
 
-    return make_event_stream(stream_steps(context, work))
+    return make_event_stream(stream_steps(work))
 
 
 @Verb(answers.ENDPOINTS, command="models ls", query=("node",))

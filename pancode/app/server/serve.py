@@ -167,8 +167,9 @@ class Serving:
             context = ApiContext(coordinator, self._list_facts(), self.end, lambda: loopback.url())
             loopback = LoopbackListener(context, self._root / KEPT_PORT)
             heartbeat = self._watch.heartbeat
-            is_alone = lambda: is_ours() and not coordinator.fenced()  # noqa: E731
-            passes = Passes(context, is_alone, lambda: heartbeat(ROUNDS))
+            passes = Passes(
+                context, lambda: is_ours() and not coordinator.is_fenced(), lambda: heartbeat(ROUNDS)
+            )
             api = _make_api(context, lambda: heartbeat(API))
             shown: tuple[BackgroundThread, ...] = (*self._beside(context), *open_places(context), loopback)
             passes.start()

@@ -102,7 +102,7 @@ class CoordinatorApi(Protocol):
     def head_of(self, repo: str, branch: str) -> str:
         """Return the commit at the head of a repository's branch. Raises NotFoundError."""
 
-    def fenced(self) -> bool:
+    def is_fenced(self) -> bool:
         """Whether a coordinator that was restored elsewhere has replaced this one, so that this process
         ends."""
 

@@ -114,7 +114,7 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
             await context.bell.wait(seen, LOOK_S)
 
 
-async def stream_steps(context: ApiContext, work: Callable[[Progress], Any]) -> AsyncIterator[str]:
+async def stream_steps(work: Callable[[Progress], Any]) -> AsyncIterator[str]:
     """Yield `progress` for each step while `work` runs in a thread, then `result` or `problem`."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[ProgressLine | None] = asyncio.Queue()

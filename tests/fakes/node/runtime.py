@@ -101,7 +101,7 @@ class MemoryRuntimes:
             argv, env, stdin=stdin, prompt=given, isolation=isolation, owner=owner, unset=self.unset
         )
 
-    def copied(self, job: Job) -> dict[str, bytes]:
+    def open_copied(self, job: Job) -> dict[str, bytes]:
         return {".env.local": job.copied.encode()} if job.copied else {}
 
     def hidden(self, job: Job) -> dict[str, str]:

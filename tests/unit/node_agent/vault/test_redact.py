@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from node_agent.vault.redact import Redactor, redact_text, secret_values
-from node_agent.wire.copied import is_secret_name, secrets_in
+from node_agent.wire.copied import find_hidden_values, is_secret_name
 
 SECRETS = {
     "A": "abcabcababd",
@@ -196,7 +196,7 @@ def test_the_end_of_a_piece_is_looked_at_once_however_much_is_found_in_it() -> N
     ],
 )
 def test_a_value_of_a_copied_file_is_hidden(data: bytes, hidden: str) -> None:
-    found = secrets_in({"f": data, "g": b"other=1" + bytes(2000)})
+    found = find_hidden_values({"f": data, "g": b"other=1" + bytes(2000)})
     assert hidden in found.values()
     assert hidden not in redact_text(f"it is {hidden}.", found)
 
@@ -206,12 +206,15 @@ def test_words_and_comments_of_copied_files_are_not_hidden() -> None:
         b"# TOKEN=0123456789abcdef\nAUTH_MODE=disabled\nDEBUG=true\nNODE_ENV=development\nAPI_KEY=sk-12345"
     )
     told = "disabled, true, in development, https://example.com/a/long/path"
-    assert redact_text(told, secrets_in({"f": plain, "g": b"see: https://example.com/a/long/path"})) == told
-    assert "file f TOKEN" not in secrets_in({"f": plain})
+    assert (
+        redact_text(told, find_hidden_values({"f": plain, "g": b"see: https://example.com/a/long/path"}))
+        == told
+    )
+    assert "file f TOKEN" not in find_hidden_values({"f": plain})
 
 
 def test_values_with_one_name_are_all_hidden() -> None:
-    found = secrets_in({"f": b"- token: tok-1234\n- token: tok-5678\n"})
+    found = find_hidden_values({"f": b"- token: tok-1234\n- token: tok-5678\n"})
     assert (found["file f token"], found["file f token (2)"]) == ("tok-1234", "tok-5678")
     assert redact_text("tok-5678", found) == "[secret file f token (2)]"
 

@@ -92,7 +92,7 @@ def test_a_passphrase_opens_with_its_salt_alone() -> None:
     key = RecoveryKey.of_passphrase("correct horse battery", salt, 14)
     recipient = key.recipient(salt, 14)
     sealed = seal(recipient.public, "a", b"text")
-    described = parse_recipient(recipient.shown().model_dump_json().encode())
+    described = parse_recipient(recipient.without_keys().model_dump_json().encode())
     again = RecoveryKey.of_passphrase("correct horse battery", salt_of(described), described.cost)
     assert open_sealed(again, "a", sealed, MOST) == b"text"
     assert RecoveryKey.of_passphrase("correct horse battery", b"t" * SALT, 14) != key
@@ -101,7 +101,7 @@ def test_a_passphrase_opens_with_its_salt_alone() -> None:
 
 
 def test_what_a_node_sees_neither_seals_nor_authenticates() -> None:
-    shown = KEY.recipient().shown()
+    shown = KEY.recipient().without_keys()
     assert (shown.public, shown.mac) == ("", "")
     assert authenticate(KEY.recipient(), b"text") != authenticate(OTHER.recipient(), b"text")
 

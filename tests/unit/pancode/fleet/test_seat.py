@@ -69,10 +69,10 @@ def test_a_restore_takes_a_seat_above_every_known_one() -> None:
 def test_a_fenced_coordinator_does_not_start_again_until_it_is_restored() -> None:
     ledger, told = MemoryLedger(), list[str]()
     keeper = SeatKeeper(ledger, "f-1", lambda: KEY, lambda: 1, told.append)
-    assert keeper.judge(claim(THIRD, key=OTHER)) is Verdict.FOREIGN and not keeper.fenced
+    assert keeper.judge(claim(THIRD, key=OTHER)) is Verdict.FOREIGN and not keeper.is_fenced
     for _ in range(2):
         assert keeper.judge(claim(THIRD)) is Verdict.FENCED
-    assert keeper.fenced and len(told) == 1
+    assert keeper.is_fenced and len(told) == 1
     with ledger.transaction() as tx, pytest.raises(FencedError):
         refuse_fenced(tx, "/h")
     with ledger.transaction() as tx:
@@ -115,4 +115,4 @@ def test_after_a_rotation_its_own_claims_are_signed_again() -> None:
     keys.append(KEY)
     assert keeper.judge(before) is Verdict.TAKE
     assert keeper.judge(keeper.claim().decode()) is Verdict.KEEP
-    assert keeper.judge(claim(THIRD, key=OLD)) is Verdict.FOREIGN and not keeper.fenced
+    assert keeper.judge(claim(THIRD, key=OLD)) is Verdict.FOREIGN and not keeper.is_fenced

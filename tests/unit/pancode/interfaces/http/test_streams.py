@@ -15,8 +15,7 @@ from tests.unit.pancode.interfaces.http.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.runs.world import Desk as MemoryDesk
 
 
-def test_a_step_that_takes_long_is_not_silent(tmp_path: Path) -> None:
-    context = ApiContext(MemoryCoordinator(MemoryDesk(), tmp_path), FACTS, lambda by: None)
+def test_a_step_that_takes_long_is_not_silent() -> None:
     going_on = threading.Event()
 
     def work(progress: Progress) -> dict[str, bool]:
@@ -26,7 +25,7 @@ def test_a_step_that_takes_long_is_not_silent(tmp_path: Path) -> None:
 
     async def go() -> list[str]:
         said = []
-        async for text in keep_alive(stream_steps(context, work), 0.01):
+        async for text in keep_alive(stream_steps(work), 0.01):
             said.append(text)
             if text.startswith(":"):
                 going_on.set()

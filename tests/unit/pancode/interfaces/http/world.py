@@ -291,7 +291,7 @@ class MemoryCoordinator:
     def closed(self) -> Sequence[TroubleShape]:
         return self.shut
 
-    def fenced(self) -> bool:
+    def is_fenced(self) -> bool:
         return False
 
     def rotate_key(self, by: str) -> None:
