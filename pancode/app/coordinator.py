@@ -23,6 +23,7 @@ from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
 from pancode.app.features import FEATURES, PARTS, Given
 from pancode.app.fleet_identity import fleet_id, own_key, refuse_unfinished_restore
+from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
 from pancode.backups.remote_copies import copies_on
@@ -54,6 +55,7 @@ from pancode.git.depot import Depot
 from pancode.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
 from pancode.git.forge_rules import ForgeAccess, ForgeKind
 from pancode.git.log_store import LogStreams
+from pancode.git.pull_state import PullOpened
 from pancode.git.remotes import head_of
 from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
@@ -267,7 +269,10 @@ class Coordinator:
             lambda: self._seat.mine.number,
             has_file=self.settings.database is None,
         )
-        given = Given(core, self.around, read, secret, self._login.own, backups)
+        work = ChangeWork(core, self.around, self.code, self._forges, self._login.own)
+        given = Given(
+            core, self.around, read, secret, self._login.own, backups, ForgeWatch(self._forges), work
+        )
         self._parts = tuple(make(given) for make in PARTS)
         return (
             self.code.queue,
@@ -308,14 +313,18 @@ class Coordinator:
     def describe_landing(self, run: Run) -> str:
         return " ".join(filter(None, (part.describe_landing(run) for part in self._parts)))
 
-    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
-        must_be_possible(self._forges, run, remote, kind)
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None, follow: bool) -> None:
+        must_be_possible(self._forges, run, remote, kind, follow)
 
     def pull_request(self, run: Run, request: PullAsked) -> PullRequestShape:
         closes = " ".join(filter(None, (part.closed_by_pull(run) for part in self._parts)))
         opened = open_pull_request(self.core, self._forges, run, replace(request, closes=closes))
+        pull = PullOpened(
+            opened["forge"], opened["repository"], opened["number"], opened["url"], request.remote,
+            request.branch, request.by, request.follow,
+        )  # fmt: skip
         for part in self._parts:
-            part.note_pull(run, opened["url"])
+            part.note_pull(run, pull)
         return opened
 
     def closed(self) -> Sequence[TroubleShape]:

@@ -14,6 +14,8 @@ from pancode.kernel.threads import BackgroundThread
 from pancode.landing import hooks as landing
 from pancode.landing.pull_request import LandingFollower
 from pancode.memory import hooks as memory
+from pancode.pull_requests import hooks as pull_requests
+from pancode.pull_requests.model import PullForge, PullWork
 from pancode.runs.admission import given_changes
 from pancode.runs.core import Core
 from pancode.runs.features import Features, Hook, join_features
@@ -42,6 +44,7 @@ FEATURES = join_features(
     skills.FEATURE,
     landing.FEATURE,
     schedules.FEATURE,
+    pull_requests.FEATURE,
 )
 
 
@@ -68,10 +71,13 @@ class Given:
     secret: Callable[[str], str]
     environ: Mapping[str, str]
     backups: BackupPorts
+    pull_forge: PullForge
+    pull_work: PullWork
 
 
 MakePart: TypeAlias = Callable[[Given], Part]
 PARTS: tuple[MakePart, ...] = (
     lambda given: issues.track_issues(given.core, given.around, given.forges, given.secret, given.environ),
     lambda given: Backups(given.core, given.backups),
+    lambda given: pull_requests.WatchedPulls(given.core, given.around, given.pull_forge, given.pull_work),
 )

@@ -24,6 +24,7 @@ from pancode.landing import routes as land_routes
 from pancode.memory import routes as history_routes
 from pancode.notices import routes as outgoing_routes
 from pancode.people import routes as people_routes
+from pancode.pull_requests import routes as pull_routes
 from pancode.reports import routes as figure_routes
 from pancode.runs.routes import queue as queue_routes
 from pancode.runs.routes import receipts as receipt_routes
@@ -49,7 +50,7 @@ _MODULES = (
     *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, queue_routes),
     *(receipt_routes, model_routes, choice_routes),
     *(history_routes, account_routes, config_routes, workspace_routes, project_routes, tool_routes),
-    *(issue_routes, agent_routes, token_routes, checkout_routes, backup_routes),
+    *(issue_routes, agent_routes, token_routes, checkout_routes, backup_routes, pull_routes),
 )
 VERBS: tuple[Verb, ...] = tuple(
     verb for module in (*_MODULES, sys.modules[__name__]) for verb in verbs_of(module)

@@ -21,6 +21,7 @@ from pancode.backups.snapshot import FoundFile, HomeSnapshot
 from pancode.config.schema import BackupSettings
 from pancode.fleet.answers import TroubleShape
 from pancode.fleet.place import Reach
+from pancode.git.pull_state import PullOpened
 from pancode.kernel.errors import ConfigError, PancodeError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.records import EventKind, Node, Run
@@ -113,7 +114,7 @@ class Backups:
     def closed_by_pull(self, run: Run) -> str:
         return ""
 
-    def note_pull(self, run: Run, url: str) -> None:
+    def note_pull(self, run: Run, pull: PullOpened) -> None:
         return None
 
     def describe_landing(self, run: Run) -> str:

@@ -58,6 +58,9 @@ class ProjectSettings(BaseModel):
     work_people: Texts = ()
     labels: dict[str, LabelSettings] = {}
     prd: str = ""
+    pull_people: Texts = ()
+    pull_follow: bool = False
+    pull_merge: bool = False
 
     def named(self, name: str) -> NamedProject:
         """Return the project in the form used for decisions."""

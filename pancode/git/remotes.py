@@ -11,9 +11,13 @@ from pathlib import Path
 from node_agent.wire.git import GitCall, GitDone
 from pancode.git.forge_rules import RemoteRepository, behind_alias, repository_of, ssh_host_of
 from pancode.git.runner import Git, GitFailure, any_owner_env, run_git, safe_env
-from pancode.kernel.errors import NotFoundError
+from pancode.kernel.errors import NotFoundError, WorkspaceError
+from pancode.kernel.formatting import escape_line
 
 TIMEOUT_S = 20.0
+PUSH_S = 180.0
+MOST_SAID = 20
+"""How many lines of a remote's own output are shown."""
 HTTPS = "https://"
 
 
@@ -105,3 +109,38 @@ def http_setting(url: str, key: str) -> str:
     git = users_git(Path("/"))
     kind = ("--type=path",) if key == "sslCAInfo" else ()
     return git.ask("config", *kind, "--get-urlmatch", f"http.{key}", url).text()
+
+
+def push_unattended(tree: str, remote: str, branch: str, environ: Mapping[str, str]) -> None:
+    """Push a branch without force, with the user's git and logins, but without a prompt and without hooks.
+
+    Idempotent. `environ`: of the user's login. Raises WorkspaceError if git refuses.
+    """
+    ref = f"refs/heads/{branch}"
+    quiet = {
+        "LC_ALL": "C",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "false",
+        "SSH_ASKPASS_REQUIRE": "never",
+    }
+    args = ("-c", "core.hooksPath=/dev/null", "push", "--porcelain", "--", remote, f"{ref}:{ref}")
+    done = run_git(GitCall(args, {**environ, **quiet}, Path(tree), timeout_s=PUSH_S))
+    if not done.ok:
+        raise not_pushed_error(remote, branch, done.text(), done.err)
+
+
+def not_pushed_error(remote: str, branch: str, output: str, err: str) -> WorkspaceError:
+    """Return a failed push's error with the remote's text; a refusal has another fix. `output`: porcelain."""
+    refused = next((row.split("\t")[-1] for row in output.splitlines() if row.startswith("!\t")), "")
+    to, ours = shlex.quote(remote), shlex.quote(branch)
+    fix = f"fix the remote (git ls-remote {to} must answer), then: git push {to} {ours}"
+    if refused.startswith("[remote rejected]"):
+        fix = f"change the commits as the remote requires (git log {ours}), or push to another branch: "
+        fix += f"git push {to} {ours}:OTHER"
+    elif refused:
+        fix = f"git fetch {to} && git rebase {to}/{ours} {ours}, then push"
+    words = [line.rstrip() for line in err.splitlines() if line.strip()]
+    lines = [line for line in words if line.startswith("remote:") or not refused][:MOST_SAID]
+    why = "; ".join(map(escape_line, (*lines, *([refused] if refused else []))))
+    what = f"landed on {branch}, but not pushed to {remote}"
+    return WorkspaceError(what, why=why, fix=fix, code="not_pushed")

@@ -7,6 +7,7 @@ from functools import partial
 
 from pancode.fleet.answers import TroubleShape
 from pancode.git.forge_rules import ForgeAccess
+from pancode.git.pull_state import PullOpened
 from pancode.issues.auto_start import IssueWatch
 from pancode.issues.forge_trackers import HttpTrackers
 from pancode.issues.model import Trackers
@@ -36,8 +37,8 @@ class IssueTracking:
     def closed_by_pull(self, run: Run) -> str:
         return closed_issue(self._core, run)
 
-    def note_pull(self, run: Run, url: str) -> None:
-        note_pull(self._core, run, url)
+    def note_pull(self, run: Run, pull: PullOpened) -> None:
+        note_pull(self._core, run, pull.url)
 
     def describe_landing(self, run: Run) -> str:
         return self._news.after_landing(run) if Lineage.of(run).in_workspace else ""

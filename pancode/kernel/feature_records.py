@@ -77,6 +77,46 @@ class IssueWork(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedPull(Record):
+    """A pull request that PanCode opened, and what came back on it. `run`: the run whose change it was opened
+    with; `forge`: the kind; `repository`: host, owner and name; `remote`: the name of the git remote.
+
+    `follow`: whether what comes back starts work. `state`: open, merged or closed; `head`: the commit that
+    the forge showed last, first seen at `head_ms`. `items`: what waits for a user; `seen`: the ids of checks
+    and remarks that became items. `rounds`: the messages sent since a user's last word; `act`: the round
+    under way; empty: none. `ready`: the head that was reported as approved; `merging`: the head whose merge
+    was requested, or that the forge refused to merge. `trouble`: why the last step failed. `ended`: it is
+    merged, closed or not watched any more.
+    """
+
+    TABLE: ClassVar = Table("pull_requests", ("id",), ("ended,opened_ms",))
+    id: str
+    run: str
+    project: str
+    forge: str
+    repository: str
+    number: int
+    url: str
+    remote: str
+    branch: str
+    by: str
+    opened_ms: int
+    follow: bool = False
+    state: str = "open"
+    head: str = ""
+    head_ms: int = 0
+    looked_ms: int = 0
+    items: tuple[dict[str, object], ...] = ()
+    seen: tuple[str, ...] = ()
+    rounds: int = 0
+    act: dict[str, object] = field(default_factory=dict)
+    ready: str = ""
+    merging: str = ""
+    trouble: str = ""
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StoredTool(Record):
     """A tool that agents have made. `place`: the run that proposes it, or the project that keeps it.
 

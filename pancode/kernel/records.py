@@ -28,6 +28,7 @@ from pancode.kernel.feature_records import RunNote as RunNote
 from pancode.kernel.feature_records import Schedule as Schedule
 from pancode.kernel.feature_records import StoredTool as StoredTool
 from pancode.kernel.feature_records import StoredToolFiles as StoredToolFiles
+from pancode.kernel.feature_records import WatchedPull as WatchedPull
 from pancode.kernel.feature_records import Webhook as Webhook
 from pancode.kernel.feature_records import Workflow as Workflow
 from pancode.kernel.feature_records import WorkflowStep as WorkflowStep
@@ -525,6 +526,7 @@ ALL: tuple[type[Record], ...] = (
     KeyedRequest,
     KeptWorkspace,
     IssueWork,
+    WatchedPull,
     KeptPlan,
     StoredTool,
     StoredToolFiles,

@@ -58,12 +58,14 @@ class GreenAnswer(TypedDict):
 
 
 class PullRequestShape(TypedDict):
-    """The pull request of a run that has landed on a branch. `fresh` false: it was already open."""
+    """The pull request of a run that has landed on a branch. `fresh` false: it was already open.
+    `repository`: the host, owner and name on the forge."""
 
     run: str
     url: str
     number: int
     forge: str
+    repository: str
     branch: str
     base: str
     fresh: bool

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, place_of
-from pancode.kernel.errors import WorkspaceError
+from pancode.git.pull_state import PullOpened
+from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.formatting import escape_line, format_usd
 from pancode.kernel.records import Run
 from pancode.landing.answers import PullRequestShape
@@ -82,6 +83,8 @@ class PullAsked:
     kind: ForgeKind | None = None
     closes: str = ""
     """The issue that a merge of the pull request closes, as its tracker writes it; empty: no issue."""
+    follow: bool = False
+    """Whether what comes back on the pull request starts work."""
 
 
 def pull_request(run: Run, request: PullAsked, cost: str) -> PullRequest:
@@ -193,11 +196,16 @@ class LandingFollower(Protocol):
     def closed_by_pull(self, run: Run) -> str:
         """Return the issue (in its tracker's notation) that merging the pull request closes; empty: none."""
 
-    def note_pull(self, run: Run, url: str) -> None:
-        """Record that this pull request of the run is open."""
+    def note_pull(self, run: Run, pull: PullOpened) -> None:
+        """Record that this pull request of the run is open. Idempotent."""
 
     def describe_landing(self, run: Run) -> str:
         """Return a text on what other services show of a landed run, or an empty text. May take seconds."""
+
+
+def name_repository(repository: RemoteRepository) -> str:
+    """Return the host, owner and name of the repository."""
+    return f"{repository.host}/{repository.path}"
 
 
 def find_place(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
@@ -205,10 +213,30 @@ def find_place(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) ->
     return place_of(forges.repository(run.project or "", remote), forges.hosts(), kind)
 
 
-def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> None:
-    """Raise the errors that are known before a push: no such remote, an unknown forge, no token, or a forge
-    that does not answer or does not have the repository."""
-    forges.check(find_place(forges, run, remote, kind))
+READABLE = (ForgeKind.GITHUB, ForgeKind.GITLAB)
+"""The forges of which PanCode reads what comes back on a pull request."""
+
+
+def must_be_readable(kind: ForgeKind) -> None:
+    """Raise UsageError if PanCode cannot read checks and reviews of this forge."""
+    if kind not in READABLE:
+        raise UsageError(
+            f"pull requests on {kind} cannot be followed",
+            why=f"checks and reviews are read from {' and '.join(READABLE)}",
+            fix="omit --follow",
+            code="not_followed",
+        )
+
+
+def must_be_possible(
+    forges: Forges, run: Run, remote: str, kind: ForgeKind | None, follow: bool = False
+) -> None:
+    """Raise the errors that are known before a push: no such remote, an unknown forge, no token, a forge that
+    does not answer or does not have the repository, or one that cannot be followed."""
+    place = find_place(forges, run, remote, kind)
+    if follow:
+        must_be_readable(place.kind)
+    forges.check(place)
 
 
 def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) -> PullRequestShape:
@@ -230,6 +258,7 @@ def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) 
         "url": opened.url,
         "number": opened.number,
         "forge": place.kind.value,
+        "repository": name_repository(place.repository),
         "branch": request.branch,
         "base": opened.base,
         "fresh": opened.fresh,

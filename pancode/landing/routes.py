@@ -47,12 +47,14 @@ from pancode.sessions.session import find_newest_interactive_run, get_suspended
 
 
 class PullRequestBody(ActBody):
-    """Options of a pull request. `remote`: name of the git remote. `forge` None: as in the settings."""
+    """Options of a pull request. `remote`: name of the git remote. `forge` None: as in the settings.
+    `follow`: send what comes back on it to the agent."""
 
     remote: Annotated[Line, Field(min_length=1, max_length=200)]
     branch: Annotated[Line, Field(min_length=1, max_length=200)]
     message: str = Field(default="", max_length=20_000)
     forge: ForgeKind | None = None
+    follow: bool = False
 
 
 def _find_run(context: ApiContext, call: ApiCall) -> Run:
@@ -136,7 +138,7 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
     if body.pull_to:
-        context.coordinator.check_pull(run, body.pull_to, body.forge)
+        context.coordinator.check_pull(run, body.pull_to, body.forge, body.follow)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
         # The landing would run the failed gates again, and they would fail again.
         without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""
@@ -184,7 +186,7 @@ def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
     """Open a pull request for a change that has landed and is pushed."""
     body: PullRequestBody = call.body
-    request = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
+    request = PullAsked(body.by, body.remote, body.branch, body.message, body.forge, follow=body.follow)
     return context.coordinator.pull_request(_get_suspended_run(context, call), request)
 
 

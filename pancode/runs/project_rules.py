@@ -48,6 +48,8 @@ class NamedProject:
     begins automatically if one of `work_people`, by their logins there (Linear: addresses), is its assignee
     or author; without both settings it never does. `labels`: what a label of an issue chooses, by label.
     `prd`: the file below the project's top folder that describes the product; empty: PanCode searches for it.
+    `pull_people`: logins of the forge whose reviews and comments on pull requests count; `pull_follow`:
+    whether new pull requests are followed; `pull_merge`: whether one that they approved is merged.
     """
 
     name: str
@@ -69,6 +71,9 @@ class NamedProject:
     work_people: tuple[str, ...] = ()
     labels: Mapping[str, LabelRule] = field(default_factory=dict)
     prd: str = ""
+    pull_people: tuple[str, ...] = ()
+    pull_follow: bool = False
+    pull_merge: bool = False
 
 
 def project_name(text: str) -> str:

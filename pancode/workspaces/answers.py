@@ -105,6 +105,9 @@ class ProjectShape(TypedDict):
     prd: str | None
     """The current path, below its top, of the file that describes what it is to become; empty: none; null:
     the list was requested without `prd`, so no folders were read."""
+    pull_people: list[str]
+    pull_follow: bool
+    pull_merge: bool
     there: bool
     notes: NotRequired[list[str]]
 

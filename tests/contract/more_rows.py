@@ -19,6 +19,7 @@ from pancode.kernel.records import (
     Schedule,
     StoredTool,
     StoredToolFiles,
+    WatchedPull,
     Webhook,
 )
 from tests.contract.ended import ENDED
@@ -41,5 +42,22 @@ MORE: tuple[Record, ...] = (
     KeptPlan("shop-12", "a" * 64, "b" * 64, 7, "ana"),
     IssueWork(
         "shop-12", "SHOP-12", "Add login", "https://x", "shop", "ana", 7, "words", "github", "open", "said"
+    ),
+    WatchedPull(
+        "p-1",
+        "r-1",
+        "/home/ana/shop",
+        "github",
+        "github.com/o/r",
+        7,
+        "https://x",
+        "origin",
+        "agent/x",
+        "ana",
+        7,
+        follow=True,
+        items=({"id": "check-ci", "is_sent": True},),
+        seen=("check-ci",),
+        act={"mark": "a"},
     ),
 )

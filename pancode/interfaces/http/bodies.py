@@ -259,6 +259,8 @@ class LandBody(Body):
     """The remote for a pull request after landing; if none can be opened there, nothing is landed."""
     forge: ForgeKind | None = None
     """The forge of that pull request; None: from the settings."""
+    follow: bool = False
+    """Whether to send what comes back on that pull request to the agent."""
 
     def landing(self, how: How) -> LandWay:
         way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)

@@ -93,7 +93,7 @@ class CoordinatorApi(Protocol):
     def describe_landing(self, run: Run) -> str:
         """Return a text on what trackers now show of a landed run, or empty; this may take seconds."""
 
-    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None, follow: bool) -> None:
         """Raise the errors of a pull request that can be known before landing."""
 
     def pull_request(self, run: Run, request: PullAsked) -> PullRequestShape:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pancode.checkouts.commands.travel import own_checkout, travel_now
 from pancode.git.forge_rules import ForgeKind
+from pancode.git.remotes import not_pushed_error
 from pancode.interfaces.cli import completions, follow
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Anyway, Argument, Json, WithCommands, WithSecret, option, verb
@@ -20,7 +21,7 @@ from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, 
 from pancode.interfaces.client.caller import folder_here, work_folder
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import remote_of
-from pancode.kernel.errors import ApiError, ExitCode, UsageError, WorkspaceError
+from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.states import How
 from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUEST, RESOLVE
@@ -30,21 +31,22 @@ from pancode.runs.answers import BRIEF
 from pancode.runs.commands.named_runs import find_run
 
 _WITHOUT_GATE = "Leave out this gate, given as its command; may be repeated."
-MOST_SAID = 20
-"""How many lines of a remote's own output are shown."""
 PULL_S = 180.0
 """Seconds that a pull request may take; more than all requests to a forge may take together."""
 _PUSH_TO = "Land on this branch, and push it with your own git."
 _RESOLVE = "Let an agent resolve the conflict in a new run; land it if its gates pass."
+_FOLLOW = "Send failed checks and reviews of the pull request to the agent, and push its results."
 _HOW = "How to make the commits on the branch (default: the setting land.how)."
 
 
 @dataclass(frozen=True, slots=True)
 class PullWanted:
-    """A pull request to open. `message`: the commit's message; `forge` None: from the settings."""
+    """A pull request to open. `message`: the commit's message; `forge` None: from the settings. `follow`:
+    send what comes back on it to the agent."""
 
     message: str = ""
     forge: ForgeKind | None = None
+    follow: bool = False
 
 
 def pull_request(
@@ -55,6 +57,7 @@ def pull_request(
     if pushed is None:
         return report
     body = {"by": find_user(), **pushed, "message": wanted.message, "forge": wanted.forge}
+    body |= {"follow": True} if wanted.follow else {}
     face.note("  opening the pull request")
     try:
         made = client.post(PULL_REQUEST.at(report["run"]), body, PULL_S)
@@ -89,25 +92,9 @@ def push_branch(face: Face, remote: str, branch: str, report: Mapping[str, Any])
         check=False,
     )
     if done.returncode:
-        raise _not_pushed(remote, branch, done.stdout.decode("utf-8", "replace"), done.stderr)
+        output, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        raise not_pushed_error(remote, branch, output, err)
     return {**report, "pushed": {"remote": remote, "branch": branch}}
-
-
-def _not_pushed(remote: str, branch: str, output: str, err: bytes) -> WorkspaceError:
-    """Return a failed push's error with the remote's text; a refusal has another fix. `output`: porcelain."""
-    refused = next((row.split("\t")[-1] for row in output.splitlines() if row.startswith("!\t")), "")
-    to, ours = shlex.quote(remote), shlex.quote(branch)
-    fix = f"fix the remote (git ls-remote {to} must answer), then: git push {to} {ours}"
-    if refused.startswith("[remote rejected]"):
-        fix = f"change the commits as the remote requires (git log {ours}), or push to another branch: "
-        fix += f"git push {to} {ours}:OTHER"
-    elif refused:
-        fix = f"git fetch {to} && git rebase {to}/{ours} {ours}, then push"
-    words = [line.rstrip() for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
-    lines = [line for line in words if line.startswith("remote:") or not refused][:MOST_SAID]
-    why = "; ".join(map(escape_line, (*lines, *([refused] if refused else []))))
-    what = f"landed on {branch}, but not pushed to {remote}"
-    return WorkspaceError(what, why=why, fix=fix, code="not_pushed")
 
 
 def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
@@ -197,6 +184,7 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
     "last --without-gate 'pytset -q'",
     "last --push origin agent/export",
     "last --push origin agent/export --pull-request",
+    "last --push origin agent/export --pull-request --follow",
     "SHOP-12",
 )
 def land(
@@ -220,6 +208,7 @@ def land(
     message: Annotated[str | None, option("Message of the commit (default: the run's task).", "TEXT")] = None,
     push_to: Annotated[tuple[str, str] | None, option(_PUSH_TO, "--push", "REMOTE BRANCH")] = None,
     pull_request: Annotated[bool, option("Open a pull request, which needs a token.")] = False,
+    follow: Annotated[bool, option(_FOLLOW)] = False,
     forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).")] = None,
     all_green: Annotated[bool, option("Land every run here whose gates passed.")] = False,
     yes: Annotated[bool, option("Do not ask before --all-green lands the changes.")] = False,
@@ -235,6 +224,8 @@ def land(
     repository wait for each other, even across a restart of the coordinator.
     """
     check_options(run, push_to, forge, resolve=resolve, pulls=pull_request, all_green=all_green)
+    if follow and not pull_request:
+        raise UsageError("--follow requires --pull-request", fix="add --pull-request")
     branch = _choose_branch(branch, push_to, "-m" if message else "--how" if how else "", detach=detach)
     choices: dict[str, Any] = {"anyway": anyway, "without_gates": without_gate, "message": message}
     choices |= {"branch": branch, "with_commands": with_commands, "with_secret": with_secret, "how": how}
@@ -255,9 +246,9 @@ def land(
         return ExitCode.DONE
     if resolve:
         return finish_landing(face, find_run(face.client(), run), body, detach=detach)
-    pull = PullWanted(message or "", forge) if pull_request else None
+    pull = PullWanted(message or "", forge, follow) if pull_request else None
     if pull is not None and push_to is not None:
-        body |= {"pull_to": push_to[0], "forge": forge}
+        body |= {"pull_to": push_to[0], "forge": forge, **({"follow": True} if follow else {})}
     return _land_one(face, run, {**body, "wait": not detach}, push_to, pull)
 
 

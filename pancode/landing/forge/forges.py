@@ -11,11 +11,12 @@ from typing import Any
 
 from node_agent.wire.clock import Clock
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, is_forge_address
+from pancode.git.pull_state import PullState, PullStatus
 from pancode.git.remotes import push_addresses, resolve_repository
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.landing.forge import forgejo, github, gitlab
-from pancode.landing.forge.http import REFUSED, ForgeClient, open_client
-from pancode.landing.pull_request import OpenedPull, PullRequest
+from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, open_client
+from pancode.landing.pull_request import OpenedPull, PullRequest, must_be_readable
 
 _DIALECTS: Mapping[ForgeKind, ModuleType] = {
     ForgeKind.GITHUB: github,
@@ -32,6 +33,8 @@ class HttpForges:
         self, read: Callable[[], Mapping[str, ForgeAccess]], secret: Callable[[str], str], clock: Clock
     ) -> None:
         self._read, self._secret, self._clock = read, secret, clock
+        self._known: dict[tuple[str, ForgePlace, int], KnownAnswers] = {}
+        """Cached answers about watched pull requests, by token, place and number."""
 
     def hosts(self) -> Mapping[str, ForgeAccess]:
         return self._read()
@@ -58,11 +61,30 @@ class HttpForges:
             raise ConfigError(f"secret {place.token} is not a valid forge token", fix=fix, code="forge_token")
         return token
 
-    def _connect(self, place: ForgePlace) -> AbstractContextManager[ForgeClient]:
+    def _connect(self, place: ForgePlace, number: int = 0) -> AbstractContextManager[ForgeClient]:
+        """Connect to the forge. `number`: of the pull request whose answers are cached; 0: cache nothing."""
         token = self._find_token(place)
         fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
         headers = _DIALECTS[place.kind].make_headers(token)
-        return open_client(place, token, headers, self._clock, fix)
+        known = self._known.setdefault((token, place, number), {}) if number else None
+        return open_client(place, token, headers, self._clock, fix, known)
+
+    def read_pull(self, place: ForgePlace, number: int) -> PullState:
+        """Return what the forge shows of the pull request now. UsageError for a forge that cannot be read;
+        raises as `open`."""
+        must_be_readable(place.kind)
+        with self._connect(place, number) as client:
+            found: PullState = _DIALECTS[place.kind].read_pull(client, place.repository, number)
+        if found.status is not PullStatus.OPEN:
+            self._known = {key: known for key, known in self._known.items() if key[1:] != (place, number)}
+        return found
+
+    def merge_pull(self, place: ForgePlace, number: int, head: str) -> None:
+        """Merge the pull request if its head is this commit. RefusedError if the forge does not merge it;
+        raises as `read_pull`."""
+        must_be_readable(place.kind)
+        with self._connect(place) as client:
+            _DIALECTS[place.kind].merge_pull(client, place.repository, number, head)
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         speaks: Any = _DIALECTS[place.kind]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from pancode.git.forge_rules import RemoteRepository
+from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
 from pancode.kernel.errors import RefusedError
 from pancode.landing.forge.http import REFUSED, ForgeClient
 from pancode.landing.pull_request import PullRequest
 
 LINK, NUMBER = "html_url", "number"
+PAGE, MOST_PAGES = 100, 10
+"""Rows per page of an answer, and the most pages that are requested."""
+_FAILED = ("failure", "timed_out", "action_required", "startup_failure", "error")
+"""The conclusions of check runs and the states of statuses that mean a failure."""
+_PENDING = ("pending", "queued", "in_progress", "waiting", "requested")
+_VERDICTS = {
+    "APPROVED": ReviewVerdict.APPROVED,
+    "CHANGES_REQUESTED": ReviewVerdict.CHANGES,
+    "DISMISSED": ReviewVerdict.WITHDRAWN,
+}
 
 
 def make_headers(token: str) -> dict[str, str]:
@@ -52,3 +63,67 @@ def read_viewer(client: ForgeClient) -> Any:
     if reply.get("errors"):
         raise RefusedError("GitHub does not report the owner of the token", code=REFUSED)
     return reply["data"]["viewer"]["databaseId"]
+
+
+def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) -> PullState:
+    """Return the pull request with the checks of its head commit, and its reviews and comments."""
+    top = repository_path(repository)
+    row = client.get(f"{top}/pulls/{number}")
+    head = str(row["head"]["sha"])
+    if row["state"] != "open":
+        return PullState(PullStatus.MERGED if row.get("merged") else PullStatus.CLOSED, head)
+    remarks = [
+        *(_parse_review(one, head) for one in _list_rows(client, f"{top}/pulls/{number}/reviews")),
+        *(_parse_comment(one, "line") for one in _list_rows(client, f"{top}/pulls/{number}/comments")),
+        *(_parse_comment(one, "comment") for one in _list_rows(client, f"{top}/issues/{number}/comments")),
+    ]
+    return PullState(
+        PullStatus.OPEN, head, tuple(_read_checks(client, f"{top}/commits/{head}")), tuple(remarks)
+    )
+
+
+def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, head: str) -> None:
+    """Merge the pull request if its head is still this commit; the forge refuses otherwise."""
+    client.send("PUT", f"{repository_path(repository)}/pulls/{number}/merge", {"sha": head})
+
+
+def _list_rows(client: ForgeClient, path: str, key: str = "") -> Iterator[Mapping[str, Any]]:
+    for page in range(1, MOST_PAGES + 1):
+        found = client.get(path, per_page=PAGE, page=page)
+        rows = found[key] if key else found
+        yield from rows
+        if len(rows) < PAGE:
+            return
+
+
+def _read_checks(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
+    for row in _list_rows(client, f"{commit}/check-runs", "check_runs"):
+        output = row.get("output") or {}
+        text = "\n\n".join(str(output[name]) for name in ("title", "summary", "text") if output.get(name))
+        state = str(row["conclusion"] if row["status"] == "completed" else row["status"])
+        yield PullCheck(str(row["name"]), _result_of(state), text, str(row.get("html_url") or ""))
+    for row in _list_rows(client, f"{commit}/status", "statuses"):
+        text, url = str(row.get("description") or ""), str(row.get("target_url") or "")
+        yield PullCheck(str(row["context"]), _result_of(str(row["state"])), text, url)
+
+
+def _result_of(state: str) -> CheckResult:
+    if state in _PENDING:
+        return CheckResult.PENDING
+    return CheckResult.FAILED if state in _FAILED else CheckResult.PASSED
+
+
+def _login_of(row: Mapping[str, Any]) -> str:
+    return str((row.get("user") or {}).get("login", ""))
+
+
+def _parse_review(row: Mapping[str, Any], head: str) -> PullRemark:
+    verdict = _VERDICTS.get(str(row["state"]), ReviewVerdict.NONE)
+    is_current = row.get("commit_id") == head
+    return PullRemark(f"review-{row['id']}", _login_of(row), str(row.get("body") or ""), verdict, is_current)
+
+
+def _parse_comment(row: Mapping[str, Any], kind: str) -> PullRemark:
+    line = row.get("line") or row.get("original_line")
+    where = f"{row['path']}:{line}" if line and row.get("path") else str(row.get("path") or "")
+    return PullRemark(f"{kind}-{row['id']}", _login_of(row), str(row.get("body") or ""), where=where)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from pancode.git.forge_rules import RemoteRepository
+from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
 from pancode.landing.forge.http import ForgeClient
 from pancode.landing.pull_request import PullRequest
 
 LINK, NUMBER = "web_url", "iid"
+PAGE, MOST_PAGES = 100, 10
+"""Rows per page of an answer, and the most pages that are requested."""
+_STATUSES = {"opened": PullStatus.OPEN, "locked": PullStatus.OPEN, "merged": PullStatus.MERGED}
+_PENDING = ("pending", "running", "created", "preparing", "scheduled", "waiting_for_resource")
+_VERDICTS = {
+    "approved this merge request": ReviewVerdict.APPROVED,
+    "requested changes": ReviewVerdict.CHANGES,
+    "unapproved this merge request": ReviewVerdict.WITHDRAWN,
+}
+"""GitLab's own notes about verdicts; only GitLab writes notes with `system` true."""
 
 
 def make_headers(token: str) -> dict[str, str]:
@@ -41,3 +53,62 @@ def create_pull_request(
 
 def base_of(row: Mapping[str, Any]) -> Any:
     return row["target_branch"]
+
+
+def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) -> PullState:
+    """Return the merge request with the jobs and statuses of its head commit, and its notes."""
+    top = repository_path(repository)
+    at = f"{top}/merge_requests/{number}"
+    row = client.get(at)
+    status, head = _STATUSES.get(str(row["state"]), PullStatus.CLOSED), str(row["sha"])
+    if status is not PullStatus.OPEN:
+        return PullState(status, head)
+    versions = client.get(f"{at}/versions", per_page=1)
+    # A verdict names no commit: it is about the head if it is newer than the push of the head.
+    pushed = next((str(one["created_at"]) for one in versions if one["head_commit_sha"] == head), "")
+    notes = sorted(_list_rows(client, f"{at}/notes", sort="desc"), key=lambda one: int(one["id"]))
+    remarks = tuple(one for note in notes if (one := _parse_note(note, pushed)) is not None)
+    statuses = _list_rows(client, f"{top}/repository/commits/{head}/statuses")
+    return PullState(status, head, tuple(map(_parse_status, statuses)), remarks)
+
+
+def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, head: str) -> None:
+    """Merge the merge request if its head is still this commit; the forge refuses otherwise."""
+    client.send("PUT", f"{repository_path(repository)}/merge_requests/{number}/merge", {"sha": head})
+
+
+def _list_rows(client: ForgeClient, path: str, **params: str) -> Iterator[Mapping[str, Any]]:
+    for page in range(1, MOST_PAGES + 1):
+        rows = client.get(path, per_page=PAGE, page=page, **params)
+        yield from rows
+        if len(rows) < PAGE:
+            return
+
+
+def _parse_status(row: Mapping[str, Any]) -> PullCheck:
+    state = str(row["status"])
+    failed = state in ("failed", "canceled") and not row.get("allow_failure")
+    result = CheckResult.FAILED if failed else CheckResult.PASSED
+    result = CheckResult.PENDING if state in _PENDING else result
+    text, url = str(row.get("description") or ""), str(row.get("target_url") or "")
+    return PullCheck(str(row["name"]), result, text, url)
+
+
+def _parse_note(row: Mapping[str, Any], pushed: str) -> PullRemark | None:
+    """Return the remark, or None for a note of GitLab itself that is no verdict."""
+    verdict, text = ReviewVerdict.NONE, str(row["body"])
+    if row.get("system"):
+        found = _VERDICTS.get(text)
+        if found is None:
+            return None
+        verdict, text = found, ""
+    is_current = bool(pushed) and _time_of(str(row["created_at"])) >= _time_of(pushed)
+    place = row.get("position") or {}
+    line, path = place.get("new_line") or place.get("old_line"), place.get("new_path")
+    where = f"{path}:{line}" if path and line else str(path or "")
+    author = str((row.get("author") or {}).get("username", ""))
+    return PullRemark(f"note-{row['id']}", author, text, verdict, is_current, where)
+
+
+def _time_of(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -37,6 +37,7 @@ GpuMemory = Annotated[int | None, option("Least memory of each GPU, as in 24g.",
 _OF_ISSUES = "What a label of an issue selects; may be repeated; replaces all earlier rules."
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """The key in a mapping file for each field of a project."""
+_PULL_PERSON = "Whose reviews and comments on pull requests count: a login of the forge; may be repeated."
 _WORK_PERSON = "Who may start work by an issue: a login, in Linear an email address; may be repeated."
 
 
@@ -47,6 +48,7 @@ _WORK_PERSON = "Who may start work by an issue: a login, in Linear an email addr
     "--name shop --verify 'pytest -q' --prefix SHOP",
     ". --tracker github:example/shop --prefix SHOP",
     "--name shop --work-label agent --work-person ana",
+    "--name shop --pull-person ana --pull-follow",
     "--name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
     "--mapping project-mappings.json",
 )
@@ -78,6 +80,15 @@ def add(
     work_person: Annotated[list[str], many(_WORK_PERSON, "WHO")],
     label: Annotated[list[Label], many(_OF_ISSUES, "'LABEL=agent=A node=N budget=USD'", parser=parse_label)],
     prd: Annotated[str | None, option("File with its goal (default: docs/PRD.md, PRD.md).", "PATH")] = None,
+    pull_person: Annotated[list[str], many(_PULL_PERSON, "LOGIN")],
+    pull_follow: Annotated[
+        bool | None,
+        option("Send what comes back on pull requests to the agent.", "--pull-follow/--no-pull-follow"),
+    ] = None,
+    pull_merge: Annotated[
+        bool | None,
+        option("Merge what a --pull-person approved once its checks pass.", "--pull-merge/--no-pull-merge"),
+    ] = None,
     mapping: Annotated[
         str | None,
         option("Add all projects of a mapping file (linearPrefix ...), or none if one fails.", "FILE"),
@@ -93,6 +104,7 @@ def add(
     values |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
     values |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
     values |= {"labels": dict(label) or None, "gpus": gpus, "gpu_memory": gpu_memory}
+    values |= {"pull_people": pull_person or None, "pull_follow": pull_follow, "pull_merge": pull_merge}
     body = {key: value for key, value in values.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")

@@ -33,6 +33,7 @@ from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.signature_check import must_be_of
 from pancode.kernel.visitors import AccessError
+from pancode.pull_requests.hooks import WatchedPulls
 from pancode.runs.project_rules import (
     NamedProject,
     find_project,
@@ -76,7 +77,9 @@ class ProjectBody(ActBody):
     open issue with this label starts automatically if one of `work_people` is its assignee or author; these
     are logins of the tracker, in Linear email addresses of accounts. `labels`: what a label of an issue
     selects; they replace the earlier ones. `prd`: the file that describes the intended product, absolute or
-    below the top; empty: search for it.
+    below the top; empty: search for it. `pull_people`: logins of the forge whose reviews and comments on pull
+    requests count; `pull_follow`: follow new pull requests; `pull_merge`: merge approved ones whose checks
+    have passed.
     """
 
     path: Annotated[str, Field(min_length=1, max_length=4_096)] | None = None
@@ -95,6 +98,9 @@ class ProjectBody(ActBody):
     work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
     labels: Annotated[dict[Fact, LabelSettings], Field(max_length=50)] | None = None
     prd: Fact | None = None
+    pull_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
+    pull_follow: bool | None = None
+    pull_merge: bool | None = None
 
 
 @Verb(PROJECTS, command="project ls", query=("prd",))
@@ -221,7 +227,7 @@ def _change_project(old: NamedProject, body: ProjectBody) -> NamedProject:
 
 def _to_settings(one: NamedProject) -> dict[str, Any]:
     """Return the project as settings.json stores it, without unset fields."""
-    values = {key: value for key, value in _to_dict(one).items() if value not in (None, "", {}, [])}
+    values = {key: value for key, value in _to_dict(one).items() if value not in (None, "", {}, [], False)}
     return {key: value for key, value in values.items() if key != "name"}
 
 
@@ -244,6 +250,9 @@ def _to_dict(one: NamedProject) -> dict[str, Any]:
         "work_people": list(one.work_people),
         "labels": {label: rule.said() for label, rule in one.labels.items()},
         "prd": one.prd,
+        "pull_people": list(one.pull_people),
+        "pull_follow": one.pull_follow,
+        "pull_merge": one.pull_merge,
     }
 
 
@@ -278,9 +287,9 @@ def _make_webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
     "POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED
 )
 def _receive_webhook(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
-    """Query a tracker's issues soon, as its signed webhook requests.
+    """Query a tracker's issues and the watched pull requests soon, as a signed webhook requests.
 
-    Only the tracker's answer to the query counts, so repeated, late or reordered calls do no harm.
+    Only the answer to the query counts, so repeated, late or reordered calls do no harm.
     """
     signed: SignedBody = call.body
     project = context.coordinator.around({}).projects().get(call.path["project"])
@@ -295,6 +304,7 @@ def _receive_webhook(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
         count_failure(context.core, error)
         raise
     context.coordinator.part(IssueTracking).hurry()
+    context.coordinator.part(WatchedPulls).hurry()
     return {"project": call.path["project"]}
 
 

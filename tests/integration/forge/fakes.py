@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ Answer = tuple[int, Any]
 
 @dataclass
 class FakeForge:
-    """`answers` come first, whatever is asked; `late` is added right before the next creation is refused."""
+    """`answers` come first, whatever is asked; `late` is added right before the next creation is refused. The
+    answers to the requests in `lost`, counted from 1, do not arrive; each answer comes `slow_s` late."""
 
     default: str = "main"
     rows: list[Row] = field(default_factory=list)
@@ -28,6 +30,8 @@ class FakeForge:
     late: bool = False
     read_only: bool = False
     port: int = 0
+    lost: set[int] = field(default_factory=set)
+    slow_s: float = 0.0
 
     @property
     def web(self) -> str:
@@ -180,6 +184,9 @@ def serving(forge: FakeForge) -> Iterator[str]:
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             given = cast("Mapping[str, str]", self.headers)
             status, headers, data = forge.respond(self.command, self.path, given, sent)
+            time.sleep(forge.slow_s)
+            if len(forge.asked) in forge.lost:
+                return
             self.send_response(status)
             for one in headers.items():
                 self.send_header(*one)

@@ -47,8 +47,8 @@ class ForgeCoordinator(MemoryCoordinator):
     def _forges(self) -> HttpForges:
         return forges_of(FileSurroundings(self.home, {}), KeptSecrets(self.home / "secrets"))
 
-    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
-        must_be_possible(self._forges(), run, remote, kind)
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None, follow: bool) -> None:
+        must_be_possible(self._forges(), run, remote, kind, follow)
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
         return open_pull_request(self.core, self._forges(), run, asked)

@@ -64,6 +64,7 @@ def test_it_is_opened_and_written_down_once() -> None:
     made = open_pull_request(core, forges, run, ASKED)
     assert made == {
         "run": "r-0001", "url": "https://git.example.org/o/p/pulls/1", "number": 1, "forge": "forgejo",
+        "repository": "git.example.org/o/p",
         "branch": "agent/x", "base": "main", "fresh": True,
     }  # fmt: skip
     assert not open_pull_request(core, forges, run, ASKED)["fresh"]

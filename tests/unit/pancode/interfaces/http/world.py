@@ -274,7 +274,7 @@ class MemoryCoordinator:
     def describe_landing(self, run: Run) -> str:
         return self.told_of_landings
 
-    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None, follow: bool) -> None:
         if self.forge_error is not None:
             raise self.forge_error
 

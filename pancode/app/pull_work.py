@@ -1,0 +1,77 @@
+"""Implements the ports of watched pull requests with the forges, sessions, landings and the user's git."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from pancode.git.forge_rules import ForgeKind, ForgePlace, place_of
+from pancode.git.pull_state import PullState
+from pancode.git.remotes import push_unattended
+from pancode.kernel.errors import UsageError
+from pancode.kernel.records import Run, WatchedPull
+from pancode.kernel.states import How
+from pancode.landing.forge.forges import HttpForges
+from pancode.landing.git.change_store import DepotCode
+from pancode.landing.model import LandWay
+from pancode.landing.pull_request import name_repository
+from pancode.runs.core import Core
+from pancode.runs.life.conversation import is_between_turns
+from pancode.runs.user_environment import Around
+from pancode.runs.views import words_of
+from pancode.sessions.service import end_turn, send_message
+
+
+def find_place(forges: HttpForges, pull: WatchedPull) -> ForgePlace:
+    """Return where the pull request is. UsageError if its remote names another repository by now."""
+    repository = forges.repository(pull.project, pull.remote)
+    if name_repository(repository) != pull.repository:
+        raise UsageError(
+            f"remote {pull.remote} of {pull.project} is no longer {pull.repository}",
+            why=f"it is {name_repository(repository)}",
+            fix=f"git -C {pull.project} remote -v; or: pancode inbox pulls {pull.id} --forget",
+            code="other_repository",
+        )
+    return place_of(repository, forges.hosts(), ForgeKind(pull.forge))
+
+
+class ForgeWatch:
+    """Implements pancode.pull_requests.model.PullForge."""
+
+    def __init__(self, forges: HttpForges) -> None:
+        self._forges = forges
+
+    def read(self, pull: WatchedPull) -> PullState:
+        return self._forges.read_pull(find_place(self._forges, pull), pull.number)
+
+    def merge(self, pull: WatchedPull, head: str) -> None:
+        self._forges.merge_pull(find_place(self._forges, pull), pull.number, head)
+
+
+class ChangeWork:
+    """Implements pancode.pull_requests.model.PullWork."""
+
+    def __init__(
+        self, core: Core, around: Around, code: DepotCode, forges: HttpForges, environ: Mapping[str, str]
+    ) -> None:
+        """`environ`: of the user's login, by which git finds keys and agents."""
+        self._core, self._around, self._code = core, around, code
+        self._forges, self._environ = forges, environ
+
+    def send(self, run: Run, text: str, by: str) -> Run:
+        return send_message(self._core, self._around({}), run.id, text, by).run
+
+    def suspend(self, run: Run, by: str) -> None:
+        with self._core.ports.ledger.transaction() as tx:
+            idle = is_between_turns(run, words_of(tx, run))
+        if idle:
+            with suppress(UsageError):  # it has ended meanwhile
+                end_turn(self._core, run.id, "rest", by)
+
+    def land(self, run: Run, branch: str, by: str) -> None:
+        how = How(self._around({}).defaults(run.project).land_how)
+        self._code.land(run, LandWay(by, branch=branch, how=how), wait=False)
+
+    def push(self, pull: WatchedPull) -> None:
+        find_place(self._forges, pull)
+        push_unattended(pull.project, pull.remote, pull.branch, self._environ)

@@ -1,0 +1,72 @@
+"""The coordinator's part for pull requests: the watch, and the lines about their items in the inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from pancode.fleet.answers import TroubleShape
+from pancode.git.pull_state import PullOpened
+from pancode.kernel.formatting import format_title
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run
+from pancode.pull_requests.model import PullForge, PullWork, items_of
+from pancode.pull_requests.service import PullWatch, command_for, list_pulls, watch_pull
+from pancode.runs.answers import BriefLine
+from pancode.runs.core import Core
+from pancode.runs.features import Features
+from pancode.runs.user_environment import Around
+
+WATCHED = ("github", "gitlab")
+"""The kinds of forges whose pull requests are watched."""
+
+
+class WatchedPulls:
+    """The pull requests of this coordinator, for the routes, and the thread that watches them."""
+
+    def __init__(self, core: Core, around: Around, forge: PullForge, work: PullWork) -> None:
+        self._core, self._around = core, around
+        self._watch = PullWatch(core, partial(around, {}), forge, work)
+        self.threads = (self._watch,)
+
+    def hurry(self) -> None:
+        """Read the pull requests soon."""
+        self._watch.hurry()
+
+    @property
+    def troubles(self) -> Sequence[TroubleShape]:
+        """Return the pull requests that cannot be read or carried on, for `fleet status`."""
+        with self._core.ports.ledger.transaction() as tx:
+            pulls = list_pulls(tx)
+        return [
+            {"what": f"pull request {one.url}", "why": one.trouble, "fix": f"pancode inbox pulls {one.id}"}
+            for one in pulls
+            if one.trouble
+        ]
+
+    def closed_by_pull(self, run: Run) -> str:
+        return ""
+
+    def note_pull(self, run: Run, pull: PullOpened) -> None:
+        if pull.forge not in WATCHED or run.project is None:
+            return
+        named = [one for one in self._around({}).projects().values() if one.path == run.project]
+        watch_pull(self._core, run, pull, any(one.pull_follow for one in named) or pull.follow)
+        self._watch.wake()
+
+    def describe_landing(self, run: Run) -> str:
+        return ""
+
+
+def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterable[BriefLine]:
+    """Yield a line for each item of a watched pull request that its agent does not have."""
+    for pull in list_pulls(tx):
+        run = tx.get(Run, pull.run)
+        task = "" if run is None else format_title(run.task)
+        for one in items_of(pull):
+            if not one.is_sent:
+                what = f"pull request #{pull.number}: {one.title}"
+                yield {"run": pull.run, "what": what, "task": task, "command": command_for(pull, one.kind)}
+
+
+FEATURE = Features(brief=(list_inbox_items,))

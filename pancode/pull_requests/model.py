@@ -1,0 +1,117 @@
+"""The values of watched pull requests: their items, the round under way, a project's rules, and the ports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from pancode.git.pull_state import PullState
+from pancode.kernel.records import Run, WatchedPull
+
+
+class PullItemKind(StrEnum):
+    """What an item is about. Only the first two start work; a ROUND tells how work ended."""
+
+    CHECK = "check failed"
+    REMARK = "remark"
+    STRANGER = "changes requested by a stranger"
+    ROUND = "round"
+    READY = "approved"
+
+
+CAUSES = (PullItemKind.CHECK, PullItemKind.REMARK)
+
+
+@dataclass(frozen=True, slots=True)
+class PullItem:
+    """Something about a pull request that waits for a user. `id`: unique in it. `text`: as others wrote it,
+    without control characters and cut. `head`: the commit that it is about. `is_sent`: the agent has it."""
+
+    id: str
+    kind: PullItemKind
+    title: str
+    text: str = ""
+    head: str = ""
+    is_sent: bool = False
+
+    def to_row(self) -> dict[str, object]:
+        """Return the item as the ledger stores it."""
+        return {**asdict(self), "kind": self.kind.value}
+
+
+def items_of(pull: WatchedPull) -> tuple[PullItem, ...]:
+    """Return the items of the pull request, oldest first."""
+    return tuple(
+        PullItem(
+            str(row["id"]),
+            PullItemKind(str(row["kind"])),
+            str(row["title"]),
+            str(row["text"]),
+            str(row["head"]),
+            bool(row["is_sent"]),
+        )
+        for row in pull.items
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PullRound:
+    """A message that was caused by items, and the work that follows. `mark`: a text that only this message
+    contains. `run`: the run that got the message; empty: it is not known whether one did."""
+
+    mark: str
+    text: str = ""
+    run: str = ""
+
+    def to_row(self) -> dict[str, object]:
+        """Return the round as the ledger stores it."""
+        return asdict(self)
+
+
+def round_of(pull: WatchedPull) -> PullRound | None:
+    """Return the round under way, or None."""
+    row: Mapping[str, object] = pull.act
+    if not row:
+        return None
+    return PullRound(str(row["mark"]), str(row["text"]), str(row["run"]))
+
+
+@dataclass(frozen=True, slots=True)
+class PullRules:
+    """A project's settings. `people`: logins of the forge that may start work, in lower case; `follows`:
+    whether new pull requests are followed; `merges`: whether an approved one with passed checks is merged."""
+
+    people: frozenset[str] = frozenset()
+    follows: bool = False
+    merges: bool = False
+
+
+class PullForge(Protocol):
+    """Port to the forges of watched pull requests. A call may take seconds; callers hold no lock."""
+
+    def read(self, pull: WatchedPull) -> PullState:
+        """Return what the forge shows now. Raises ConfigError, RefusedError, NotFoundError, UsageError, or
+        UnavailableError, whose detail `wait_s` says for how many seconds the forge accepts no requests."""
+
+    def merge(self, pull: WatchedPull, head: str) -> None:
+        """Merge the pull request if its head is this commit. Idempotent with `head`. Raises as `read`."""
+
+
+class PullWork(Protocol):
+    """Port to the work on a change: messages to its run, landings on its branch, and pushes."""
+
+    def send(self, run: Run, text: str, by: str) -> Run:
+        """Send a message to the run's session, workspace or continuation, through admission; return the run
+        that gets it. Raises UsageError, RefusedError and the other errors of a dispatch."""
+
+    def suspend(self, run: Run, by: str) -> None:
+        """Suspend an interactive run after its turn; do nothing if it has no turn. Idempotent."""
+
+    def land(self, run: Run, branch: str, by: str) -> None:
+        """Queue the landing of the run's change on the branch, with its gates. Idempotent. WorkspaceError."""
+
+    def push(self, pull: WatchedPull) -> None:
+        """Push the branch to the repository of the pull request. Idempotent. WorkspaceError; UsageError if
+        the remote names another repository by now."""

@@ -1,0 +1,73 @@
+"""API routes for watched pull requests: list them, and take a user's word about one."""
+
+from __future__ import annotations
+
+from pancode.interfaces.http.access.rights import LANDS
+from pancode.interfaces.http.bodies import ActBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.errors import UsageError
+from pancode.kernel.records import WatchedPull
+from pancode.pull_requests.answers import PULL, PULLS, WatchedPullsAnswer, WatchedPullShape
+from pancode.pull_requests.hooks import WatchedPulls
+from pancode.pull_requests.model import items_of, round_of
+from pancode.pull_requests.service import command_for, list_pulls, take_word
+from pancode.runs.views import format_optional_iso
+
+
+class PullBody(ActBody):
+    """A user's word. `follow`: send what comes back to the agent, or stop it; null: no change. `done`: the
+    items are settled; `forget`: stop to watch the pull request."""
+
+    follow: bool | None = None
+    done: bool = False
+    forget: bool = False
+
+
+@Verb(PULLS, command="inbox pulls")
+def _pulls(context: ApiContext, call: ApiCall) -> WatchedPullsAnswer:
+    """List the pull requests that are watched, with what came back on them."""
+    with context.core.ports.ledger.transaction() as tx:
+        found = list_pulls(tx)
+    return {"pulls": [_shape(one) for one in found]}
+
+
+@Verb(PULL, PullBody, "inbox pulls", right=LANDS)
+def _pull(context: ApiContext, call: ApiCall) -> WatchedPullShape:
+    """Follow a pull request, settle its items, or stop to watch it."""
+    body: PullBody = call.body
+    if body.follow is None and not body.done and not body.forget:
+        raise UsageError("the request changes nothing", fix="set follow, done or forget", code="bad_value")
+    pull = take_word(context.core, call.path["pull"], body.follow, body.done, body.forget, body.by)
+    context.coordinator.part(WatchedPulls).hurry()
+    return _shape(pull)
+
+
+def _shape(pull: WatchedPull) -> WatchedPullShape:
+    act = round_of(pull)
+    return {
+        "id": pull.id,
+        "run": pull.run,
+        "url": pull.url,
+        "number": pull.number,
+        "repository": pull.repository,
+        "branch": pull.branch,
+        "by": pull.by,
+        "follow": pull.follow,
+        "state": "not watched" if pull.ended and pull.state == "open" else pull.state,
+        "head": pull.head,
+        "rounds": pull.rounds,
+        "working": None if act is None else act.run or None,
+        "looked_at": format_optional_iso(pull.looked_ms or None),
+        "trouble": pull.trouble or None,
+        "items": [
+            {
+                "kind": one.kind.value,
+                "title": one.title,
+                "text": one.text,
+                "sent": one.is_sent,
+                "command": command_for(pull, one.kind),
+            }
+            for one in items_of(pull)
+        ],
+    }

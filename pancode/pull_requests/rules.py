@@ -1,0 +1,224 @@
+"""Decides what follows from the state of a pull request: items, messages, a merge, and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+
+from node_agent.wire.failure import Outcome
+from pancode.agents.prompts import digest_of, present_material
+from pancode.git.pull_state import CheckResult, PullRemark, PullState, PullStatus, ReviewVerdict
+from pancode.kernel.facets import LandingTerms
+from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
+from pancode.kernel.records import Run, RunState, WatchedPull
+from pancode.kernel.values import replace
+from pancode.pull_requests.model import (
+    CAUSES,
+    PullItem,
+    PullItemKind,
+    PullRound,
+    PullRules,
+    items_of,
+    round_of,
+)
+from pancode.runs.life.conversation import has_change, is_blocked
+from pancode.runs.receipts.trust import WAITING
+
+MOST_ROUNDS = 3
+"""How many messages are sent without a user's word."""
+MOST_ITEMS, MOST_TEXT, MOST_MESSAGE = 20, 2_000, 8_000
+"""The most items of a pull request, and the most characters of an item's text and of a message's material."""
+MOST_STRANGERS = 3
+"""The most items about people who may not start work, so that they cannot fill the inbox."""
+SETTLE_MS = 600_000
+"""For how many milliseconds checks that still run hold back a message about those that have failed."""
+_CUT = " ... (cut)"
+
+
+def clean_text(text: str, most: int = MOST_TEXT) -> str:
+    """Return a text of the forge with invisible characters spelled out, cut to `most` characters."""
+    shown = reveal_invisible(text.replace("\r\n", "\n").strip()[:most])
+    return shown if len(text) <= most and len(shown) <= most else shown[: most - len(_CUT)] + _CUT
+
+
+def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: int) -> WatchedPull:
+    """Return the pull request with what its forge shows now: new items are added, settled ones removed.
+
+    Checks count for the head commit only. A remark of a named person counts once, on whichever commit it was
+    made; what others write never counts.
+    """
+    if state.status is not PullStatus.OPEN:
+        return replace(
+            pull, state=state.status.value, looked_ms=now_ms, items=(), act={}, trouble="", ended=True
+        )
+    if state.head != pull.head:
+        pull = replace(pull, head=state.head, head_ms=now_ms)
+    found = {one.id: one for one in _list_items(pull, state, rules)}
+    standing = (PullItemKind.CHECK, PullItemKind.READY)  # these end when the forge no longer shows them
+    kept = [one for one in items_of(pull) if one.kind not in standing or one.id in found]
+    strangers = sum(one.kind is PullItemKind.STRANGER for one in kept)
+    fresh = list[PullItem]()
+    for one in (one for one in found.values() if one.id not in pull.seen):
+        is_stranger = one.kind is PullItemKind.STRANGER
+        if len(kept) + len(fresh) < MOST_ITEMS and (not is_stranger or strangers < MOST_STRANGERS):
+            strangers += is_stranger
+            fresh.append(one)
+    return replace(
+        with_items(pull, [*kept, *fresh]),
+        state=state.status.value,
+        seen=(*pull.seen, *(one.id for one in fresh)),
+        looked_ms=now_ms,
+        ready=state.head if is_ready(state, rules) else "",
+        trouble="",
+    )
+
+
+def with_items(pull: WatchedPull, items: Sequence[PullItem]) -> WatchedPull:
+    """Return the pull request with these items."""
+    return replace(pull, items=tuple(one.to_row() for one in items))
+
+
+def _list_items(pull: WatchedPull, state: PullState, rules: PullRules) -> Iterator[PullItem]:
+    """Yield an item for each failed check, each remark that counts, and an approval of the head."""
+    for check in state.checks:
+        if check.result is CheckResult.FAILED:
+            name, url = escape_line(check.name)[:100], escape_line(check.url)[:300]
+            title = f"check {name} failed{f': {url}' if url else ''}"
+            item = f"check-{check.name}-{state.head}"
+            yield PullItem(item, PullItemKind.CHECK, title, clean_text(check.text), state.head)
+    for remark in state.remarks:
+        asks = remark.verdict is ReviewVerdict.CHANGES
+        named = remark.author.lower() in rules.people
+        says = remark.verdict is ReviewVerdict.NONE and bool(remark.text.strip())
+        if not asks and not (named and says):
+            continue
+        who = escape_line(remark.author)[:100] or "somebody"
+        where = f" at {escape_line(remark.where)[:200]}" if remark.where else ""
+        title = f"{who} requests changes" if asks else f"{who} writes{where}"
+        kind = PullItemKind.REMARK if named else PullItemKind.STRANGER
+        yield PullItem(remark.id, kind, title, clean_text(remark.text), state.head)
+    if is_ready(state, rules):
+        checks = "all checks passed" if state.checks else "it has no checks"
+        yield PullItem(f"ready-{state.head}", PullItemKind.READY, f"approved, {checks}", "", state.head)
+
+
+def is_ready(state: PullState, rules: PullRules) -> bool:
+    """Whether a named person has approved the head commit, none requests changes, and every check of it has
+    passed."""
+    verdicts = dict[str, PullRemark]()
+    for one in state.remarks:
+        if one.verdict is not ReviewVerdict.NONE and one.author.lower() in rules.people:
+            verdicts[one.author.lower()] = one
+    approved = any(one.verdict is ReviewVerdict.APPROVED and one.is_current for one in verdicts.values())
+    against = any(one.verdict is ReviewVerdict.CHANGES for one in verdicts.values())
+    passed = all(one.result is CheckResult.PASSED for one in state.checks)
+    return approved and not against and passed
+
+
+def may_merge(pull: WatchedPull, state: PullState, rules: PullRules) -> bool:
+    """Whether to merge the head commit now: the project says so, it is approved, it has passed checks, and
+    the forge has not refused it already."""
+    fits = pull.ready == state.head and bool(state.checks) and pull.merging != refused_merge(state.head)
+    return rules.merges and fits and not pull.act
+
+
+def refused_merge(head: str) -> str:
+    """Return the value of `merging` after the forge refused to merge this commit."""
+    return f"refused {head}"
+
+
+def begin_round(pull: WatchedPull, state: PullState, now_ms: int) -> WatchedPull:
+    """Return the pull request with a message to send, if its items cause one; else unchanged.
+
+    No message is sent unless it is followed, while a round is under way, after `MOST_ROUNDS` without a user's
+    word, or while checks still run (for at most `SETTLE_MS`).
+    """
+    causes = [one for one in items_of(pull) if one.kind in CAUSES and not one.is_sent]
+    runs = any(one.result is CheckResult.PENDING for one in state.checks)
+    waits = runs and now_ms - pull.head_ms < SETTLE_MS
+    if not pull.follow or pull.act or pull.rounds >= MOST_ROUNDS or waits or not causes:
+        return pull
+    parts, size = list[str](), 0
+    for one in causes:
+        part = f"{one.title}\n{one.text}".strip()
+        size += len(part)
+        if size > MOST_MESSAGE:
+            parts.append("and more, on the pull request")
+            break
+        parts.append(part)
+    number, material = pull.rounds + 1, "\n\n".join(parts)
+    mark = digest_of(f"{pull.id} {number} {now_ms} {material}")[:16]
+    what = "what its forge shows: the output of checks, and what named people wrote"
+    text = (
+        f"Pull request {pull.url} has your change, and {count_noun(len(causes), 'thing')} came back on it "
+        f"(message {mark}, round {number} of {MOST_ROUNDS}). Change the files so that the checks pass and "
+        f"the remarks are settled, and nothing beside that; where a remark is wrong, say so at the end. "
+        f"{present_material(what, material)}"
+    )
+    sent = {one.id for one in causes}
+    marked = [replace(one, is_sent=one.is_sent or one.id in sent) for one in items_of(pull)]
+    return replace(with_items(pull, marked), rounds=number, act=PullRound(mark, text).to_row())
+
+
+def may_send(newest: Run) -> bool:
+    """Whether the newest run of the change takes a message now: it has ended without a question, or is a
+    session's. A plain run is not disturbed while it works."""
+    return newest.takes_turns or (newest.state is RunState.ENDED and not is_blocked(newest))
+
+
+class NextStep(StrEnum):
+    """What to do next in a round whose message was sent."""
+
+    WAIT = "wait"
+    SUSPEND = "suspend"
+    LAND = "land"
+    PUSH = "push"
+    FAILED = "failed"
+
+
+def next_step(pull: WatchedPull, newest: Run) -> tuple[NextStep, str]:
+    """Return the next step, and why if the round has failed. `newest`: the newest run of the change."""
+    landing: Mapping[str, object] = newest.landing
+    if newest.state is not RunState.ENDED:
+        return (NextStep.SUSPEND if newest.takes_turns else NextStep.WAIT), ""
+    if is_blocked(newest):
+        return NextStep.WAIT, ""
+    if newest.landed is not None:
+        at = str(landing.get("branch") or "")
+        other = f"{newest.id} has landed on {at or 'files'}, not on {pull.branch}"
+        return (NextStep.PUSH, "") if at == pull.branch else (NextStep.FAILED, other)
+    if newest.outcome is not Outcome.DONE:
+        return NextStep.FAILED, f"{newest.id} ended {newest.outcome}: {newest.reason}"
+    if not has_change(newest):
+        return NextStep.FAILED, f"{newest.id} changed nothing"
+    if landing.get("status") == WAITING:
+        return NextStep.WAIT, ""
+    by_hand = f"pancode land {newest.id} --push {pull.remote} {pull.branch}"
+    if LandingTerms.of(newest).autonomy:
+        return NextStep.FAILED, f"the change of {newest.id} needs a user's approval: {by_hand}"
+    if not landing.get("status"):
+        return NextStep.LAND, ""
+    why = landing.get("why") or landing.get("status")
+    return NextStep.FAILED, f"{newest.id} was not landed: {why}; then: {by_hand}"
+
+
+def end_round(pull: WatchedPull, why: str = "") -> WatchedPull:
+    """Return the pull request after its round. `why`: the reason of a failure, which becomes an item; empty:
+    the result is pushed, which settles the items that were sent."""
+    items, act = items_of(pull), round_of(pull)
+    if not why:
+        return replace(with_items(pull, [one for one in items if not one.is_sent]), act={})
+    mark = "" if act is None else act.mark
+    failed = PullItem(f"round-{mark}", PullItemKind.ROUND, f"round {pull.rounds} failed", clean_text(why))
+    return replace(with_items(pull, [*items, failed]), act={})
+
+
+def note_word(pull: WatchedPull, follow: bool | None, done: bool) -> WatchedPull:
+    """Return the pull request after a user's word. `follow`: start (again) or stop to send messages; `done`:
+    its items are settled. To follow again, all items that were sent may be sent again."""
+    items = () if done else items_of(pull)
+    if follow:
+        items = tuple(one for one in items if one.kind is not PullItemKind.ROUND)
+        items = items if pull.act else tuple(replace(one, is_sent=False) for one in items)
+        pull = replace(pull, rounds=0)
+    return replace(with_items(pull, items), follow=pull.follow if follow is None else follow)

@@ -1,0 +1,275 @@
+"""Watches pull requests: reads their forges, keeps what came back, and carries its rounds of work on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from pancode.git.pull_state import PullOpened, PullState
+from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import EventKind, Run, StoredMessage, WatchedPull
+from pancode.kernel.values import replace
+from pancode.pull_requests import rules
+from pancode.pull_requests.model import (
+    PullForge,
+    PullItemKind,
+    PullRound,
+    PullRules,
+    PullWork,
+    items_of,
+    round_of,
+)
+from pancode.runs.core import Core
+from pancode.runs.feed_thread import FeedThread
+from pancode.runs.life.changes import Happened
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import chain_of, words_of
+
+LOOK_S, HURRIED_S = 120.0, 60.0
+"""Seconds between two looks at a pull request; at least, also when a webhook asks for one."""
+MOST_WAIT_S = 3_600.0
+"""The longest wait after failures; it doubles with each."""
+REFUSED_S = 900.0
+"""Seconds until work that admission refused is requested again."""
+MOST_WATCHED = 200
+NEWS = frozenset({EventKind.RUN_ENDED, EventKind.RUN_LANDING, EventKind.RUN_TURN, EventKind.INBOX_ANSWERED})
+"""The kinds of events after which a round may have its next step."""
+
+
+def name_pull(url: str) -> str:
+    """Return the id of the pull request with this address."""
+    return f"p-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def watch_pull(core: Core, run: Run, pull: PullOpened, follows: bool) -> None:
+    """Begin to watch a pull request, or record that a newer run's change is on it. `follows`: the project's
+    setting. Idempotent."""
+    name = name_pull(pull.url)
+    with unit_of_work(core) as work:
+        known = work.tx.get(WatchedPull, name)
+        row = known or WatchedPull(
+            name, run.id, str(run.project), pull.forge, pull.repository, pull.number, pull.url, pull.remote,
+            pull.branch, pull.by, core.wall_ms(), follows,
+        )  # fmt: skip
+        row = rules.note_word(row, True, done=False) if pull.follow else row
+        work.tx.put(replace(row, run=run.id, remote=pull.remote, ended=False))
+        if known is None:
+            work.audit(
+                "people", "info", "pull request watched", run.id, by=pull.by, url=pull.url, follow=row.follow
+            )
+
+
+def list_pulls(tx: Transaction) -> list[WatchedPull]:
+    """Return the pull requests that are watched now, oldest first."""
+    return tx.find(WatchedPull, {"ended": False}, order="opened_ms")
+
+
+def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bool, by: str) -> WatchedPull:
+    """Record a user's word about a pull request and return it. `forget`: stop to watch it. NotFoundError."""
+    with unit_of_work(core) as work:
+        pull = work.tx.get(WatchedPull, name)
+        if pull is None or pull.ended:
+            names = [one.id for one in list_pulls(work.tx)]
+            raise not_found("watched pull request", name, names, "pancode inbox pulls")
+        new = rules.note_word(pull, follow, done)
+        new = replace(new, ended=True, items=(), act={}) if forget else new
+        work.tx.put(new)
+        word = {"follow": new.follow, "done": done, "forget": forget}
+        work.audit("people", "info", "pull request", new.run, by=by, url=new.url, **word)
+        work.happened(Happened(EventKind.INBOX_ANSWERED, new.run))
+    return new
+
+
+class PullWatch(FeedThread):
+    """The thread that reads watched pull requests. Each act is recorded before it is done, and is found again
+    or repeated without effect after a coordinator is killed."""
+
+    def __init__(
+        self, core: Core, around: Callable[[], Surroundings], forge: PullForge, work: PullWork
+    ) -> None:
+        super().__init__(core, "pull-requests", LOOK_S, NEWS, only_with=(WatchedPull, {"ended": False}))
+        self._around, self._forge, self._work = around, forge, work
+        self._due: dict[str, int] = {}
+        """When each pull request is read next, and when each repository accepts requests again, in
+        milliseconds of the monotonic clock."""
+        self._failed: dict[str, int] = {}
+        """How many times in a row a pull request could not be read."""
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """Read the pull requests soon; nothing of the caller's text counts."""
+        self._hurried = True
+        self.wake()
+
+    def run_pass(self) -> float | None:
+        """Read what is due, and carry each round on. Return the seconds until the next one is due."""
+        now = self._core.ports.clock.mono_ms()
+        if self._hurried:
+            self._hurried = False
+            early = int((LOOK_S - HURRIED_S) * 1000)
+            self._due = {
+                name: due if name in self._failed else due - early for name, due in self._due.items()
+            }
+        with self._core.ports.ledger.transaction() as tx:
+            pulls = list_pulls(tx)[:MOST_WATCHED]
+        projects = {one.path: one for one in self._around().projects().values()}
+        for pull in pulls:
+            if self._stopping.is_set():
+                return None
+            project = projects.get(pull.project)
+            allowed = PullRules() if project is None else PullRules(
+                frozenset(one.lower() for one in project.pull_people), project.pull_follow, project.pull_merge
+            )  # fmt: skip
+            if now >= max(self._due.get(pull.id, 0), self._due.get(pull.repository, 0)):
+                self._read(pull, allowed)
+            self._carry_on(pull.id)
+        waits = [max(self._due.get(one.id, 0), self._due.get(one.repository, 0)) - now for one in pulls]
+        return max(1.0, min(waits, default=int(LOOK_S * 1000)) / 1000)
+
+    def _read(self, pull: WatchedPull, allowed: PullRules) -> None:
+        """Read the pull request and decide; a failure becomes its trouble."""
+        core = self._core
+        try:
+            state = self._forge.read(pull)
+        except PancodeError as error:
+            self._rest(pull, error)
+            self._note_trouble(pull, error)
+            return
+        self._failed.pop(pull.id, None)
+        self._due[pull.id] = core.ports.clock.mono_ms() + int(LOOK_S * 1000)
+        now = core.wall_ms()
+
+        def decide(row: WatchedPull) -> WatchedPull:
+            return rules.begin_round(rules.note_state(row, state, allowed, now), state, now)
+
+        new = self._change(pull, decide)
+        if new is not None and rules.may_merge(new, state, allowed):
+            self._merge(new, state)
+
+    def _rest(self, pull: WatchedPull, error: PancodeError) -> None:
+        """Wait longer after each failure; a rate limit holds back all pull requests of the repository."""
+        now, count = self._core.ports.clock.mono_ms(), self._failed.get(pull.id, 0) + 1
+        self._failed[pull.id] = count
+        wait_s = min(LOOK_S * 2 ** min(count - 1, 10), MOST_WAIT_S)
+        self._due[pull.id] = now + int(wait_s * 1000)
+        if limited_s := float(error.details.get("wait_s", 0)):
+            self._due[pull.repository] = now + int(limited_s * 1000)
+
+    def _merge(self, pull: WatchedPull, state: PullState) -> None:
+        self._change(pull, lambda row: replace(row, merging=state.head))
+        try:
+            self._forge.merge(pull, state.head)
+        except (
+            UnavailableError
+        ) as error:  # perhaps merged: the next look shows it, or merges this commit again
+            self._note_trouble(pull, error)
+        except PancodeError as error:
+            self._change(pull, lambda row: replace(row, merging=rules.refused_merge(state.head)))
+            self._note_trouble(pull, error)
+        else:
+            with unit_of_work(self._core) as work:
+                detail = {"by": pull.by, "url": pull.url, "head": state.head}
+                work.audit("land", "info", "pull request merged", pull.run, **detail)
+            self._due[pull.id] = 0
+
+    def _carry_on(self, name: str) -> None:
+        """Do the next step of the round under way."""
+        key = f"{name} work"
+        with self._core.ports.ledger.transaction() as tx:
+            pull = tx.get(WatchedPull, name)
+            act = None if pull is None or pull.ended else round_of(pull)
+            if pull is None or act is None or self._core.ports.clock.mono_ms() < self._due.get(key, 0):
+                return
+            run = tx.get(Run, act.run or pull.run)
+            chain = [] if run is None else chain_of(tx, run)
+            told = next((one for one in chain if _has_message(tx, one, act.mark)), None)
+        try:
+            if not chain:
+                self._change(pull, lambda row: rules.end_round(row, f"run {row.run} no longer exists"))
+            elif act.run:
+                self._take_step(pull, chain[-1])
+            elif told is not None:  # it was sent before the coordinator was killed
+                self._note_sent(pull, act, told)
+            elif rules.may_send(chain[-1]):
+                self._note_sent(pull, act, self._work.send(chain[-1], act.text, pull.by))
+        except (UnavailableError, RefusedError) as error:
+            self._due[key] = self._core.ports.clock.mono_ms() + int(REFUSED_S * 1000)
+            self._note_trouble(pull, error)
+        except PancodeError as error:
+            why = _describe(error)
+            self._change(pull, lambda row: rules.end_round(row, why))
+
+    def _note_sent(self, pull: WatchedPull, act: PullRound, run: Run) -> None:
+        self._change(pull, lambda row: replace(row, act=replace(act, run=run.id).to_row(), trouble=""))
+
+    def _take_step(self, pull: WatchedPull, newest: Run) -> None:
+        step, why = rules.next_step(pull, newest)
+        match step:
+            case rules.NextStep.WAIT:
+                return
+            case rules.NextStep.SUSPEND:
+                self._work.suspend(newest, pull.by)
+            case rules.NextStep.LAND:
+                self._work.land(newest, pull.branch, pull.by)
+            case rules.NextStep.PUSH:
+                self._work.push(pull)
+                self._change(pull, rules.end_round)
+                self._due[pull.id] = 0
+            case rules.NextStep.FAILED:
+                self._change(pull, lambda row: rules.end_round(row, why))
+            case _:
+                assert_never(step)
+
+    def _note_trouble(self, pull: WatchedPull, error: PancodeError) -> None:
+        trouble = _describe(error)
+        self._change(pull, lambda row: replace(row, trouble=trouble))
+
+    def _change(self, pull: WatchedPull, decide: Callable[[WatchedPull], WatchedPull]) -> WatchedPull | None:
+        """Apply a pure decision to the row as it is now, as a user's word may have changed it, and tell users
+        of new items. Return the row; None if the pull request is no longer watched."""
+        with unit_of_work(self._core) as work:
+            there = work.tx.get(WatchedPull, pull.id)
+            if there is None or there.ended:
+                return None
+            row = decide(there)
+            if row != there:
+                work.tx.put(row)
+                _tell_new(work, there, row)
+        return row
+
+
+def _describe(error: PancodeError) -> str:
+    return with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
+
+
+def _has_message(tx: Transaction, run: Run, mark: str) -> bool:
+    """Whether the run got the message with this mark, with its task or while it worked."""
+    words: Sequence[StoredMessage] = words_of(tx, run)
+    return mark in run.task or any(mark in one.text for one in words)
+
+
+def _tell_new(work: Work, before: WatchedPull, pull: WatchedPull) -> None:
+    """Add an event for each item that the pull request did not have."""
+    known = {one.id for one in items_of(before)}
+    for one in items_of(pull):
+        if one.id not in known:
+            words = f"{pull.url}: {one.title}"
+            data: dict[str, object] = {"kind": "pull request", "words": words, "by": pull.by}
+            work.happened(
+                Happened(
+                    EventKind.INBOX_ITEM, pull.run, None, {**data, "command": command_for(pull, one.kind)}
+                )
+            )
+    if pull.ended and not before.ended:
+        work.tell(pull.run, "land", f"pull request {pull.url}", pull.state)
+
+
+def command_for(pull: WatchedPull, kind: PullItemKind) -> str:
+    """Return the command with which a user answers an item of this kind."""
+    if kind is PullItemKind.READY or kind is PullItemKind.STRANGER:
+        return f"pancode inbox pulls {pull.id}"
+    return f"pancode inbox pulls {pull.id} --follow"
