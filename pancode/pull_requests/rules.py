@@ -33,6 +33,8 @@ MOST_STRANGERS = 3
 SETTLE_MS = 600_000
 """For how many milliseconds checks that still run hold back a message about those that have failed."""
 _CUT = " ... (cut)"
+_STANDING = ("check-", "ready-")
+"""How the ids of those items begin that end when the forge no longer shows them."""
 
 
 def clean_text(text: str, most: int = MOST_TEXT) -> str:
@@ -54,11 +56,12 @@ def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: in
     if state.head != pull.head:
         pull = replace(pull, head=state.head, head_ms=now_ms)
     found = {one.id: one for one in _list_items(pull, state, rules)}
-    standing = (PullItemKind.CHECK, PullItemKind.READY)  # these end when the forge no longer shows them
-    kept = [one for one in items_of(pull) if one.kind not in standing or one.id in found]
+    kept = [one for one in items_of(pull) if one.id in found or not one.id.startswith(_STANDING)]
+    # A check that ran again on the same commit, and failed again, is news.
+    seen = [one for one in pull.seen if one in found or not one.startswith(_STANDING)]
     strangers = sum(one.kind is PullItemKind.STRANGER for one in kept)
     fresh = list[PullItem]()
-    for one in (one for one in found.values() if one.id not in pull.seen):
+    for one in (one for one in found.values() if one.id not in seen):
         is_stranger = one.kind is PullItemKind.STRANGER
         if len(kept) + len(fresh) < MOST_ITEMS and (not is_stranger or strangers < MOST_STRANGERS):
             strangers += is_stranger
@@ -66,7 +69,7 @@ def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: in
     return replace(
         with_items(pull, [*kept, *fresh]),
         state=state.status.value,
-        seen=(*pull.seen, *(one.id for one in fresh)),
+        seen=(*seen, *(one.id for one in fresh)),
         looked_ms=now_ms,
         ready=state.head if is_ready(state, rules) else "",
         trouble="",
@@ -119,7 +122,7 @@ def may_merge(pull: WatchedPull, state: PullState, rules: PullRules) -> bool:
     """Whether to merge the head commit now: the project says so, it is approved, it has passed checks, and
     the forge has not refused it already."""
     fits = pull.ready == state.head and bool(state.checks) and pull.merging != refused_merge(state.head)
-    return rules.merges and fits and not pull.act
+    return rules.merges and fits and not pull.ended and not pull.act
 
 
 def refused_merge(head: str) -> str:

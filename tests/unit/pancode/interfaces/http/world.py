@@ -36,10 +36,12 @@ from pancode.kernel.records import Node, Run
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.model import LandWay
 from pancode.landing.pull_request import PullAsked
+from pancode.pull_requests.hooks import WatchedPulls
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.skills.assignment import find_skills
 from tests.unit.pancode.backups.memory import make_backups
+from tests.unit.pancode.pull_requests.memory import MemoryPulls
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 FINGERPRINT = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -236,7 +238,8 @@ class MemoryCoordinator:
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
         backups, self.copies = make_backups(context.core, home)
-        self.parts: dict[type, Any] = {Backups: backups}
+        pulls = MemoryPulls(context.core, self.around)
+        self.parts: dict[type, Any] = {Backups: backups, WatchedPulls: pulls}
         self.told_of_landings = ""
 
     @property
