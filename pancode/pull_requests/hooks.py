@@ -30,8 +30,12 @@ class WatchedPulls:
         self.threads = (self._watch,)
 
     def hurry(self) -> None:
-        """Read the pull requests soon."""
+        """Read the pull requests soon, as a webhook requests."""
         self._watch.hurry()
+
+    def look(self, name: str) -> None:
+        """Read this pull request now, for a user who gave a word about it."""
+        self._watch.look(name)
 
     @property
     def troubles(self) -> Sequence[TroubleShape]:

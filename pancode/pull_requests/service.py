@@ -96,13 +96,21 @@ class PullWatch(FeedThread):
         self._due: dict[str, int] = {}
         """When each pull request is read next, and when each repository accepts requests again, in
         milliseconds of the monotonic clock."""
+        self._looked: dict[str, int] = {}
+        """When each pull request was read last, unless that failed."""
         self._failed: dict[str, int] = {}
         """How many times in a row a pull request could not be read."""
         self._hurried = False
 
     def hurry(self) -> None:
-        """Read the pull requests soon; nothing of the caller's text counts."""
+        """Read the pull requests soon, as a webhook requests."""
         self._hurried = True
+        self.wake()
+
+    def look(self, name: str) -> None:
+        """Read this pull request now, for a user who gave a word about it."""
+        self._due[name] = 0
+        self._due.pop(f"{name} work", None)
         self.wake()
 
     def run_pass(self) -> float | None:
@@ -110,10 +118,8 @@ class PullWatch(FeedThread):
         now = self._core.ports.clock.mono_ms()
         if self._hurried:
             self._hurried = False
-            early = int((LOOK_S - HURRIED_S) * 1000)
-            self._due = {
-                name: due if name in self._failed else due - early for name, due in self._due.items()
-            }
+            for name, looked in self._looked.items():
+                self._due[name] = min(self._due[name], looked + int(HURRIED_S * 1000))
         with self._core.ports.ledger.transaction() as tx:
             pulls = list_pulls(tx)[:MOST_WATCHED]
         projects = {one.path: one for one in self._around().projects().values()}
@@ -140,7 +146,8 @@ class PullWatch(FeedThread):
             self._note_trouble(pull, error)
             return
         self._failed.pop(pull.id, None)
-        self._due[pull.id] = core.ports.clock.mono_ms() + int(LOOK_S * 1000)
+        self._looked[pull.id] = core.ports.clock.mono_ms()
+        self._due[pull.id] = self._looked[pull.id] + int(LOOK_S * 1000)
         now = core.wall_ms()
 
         def decide(row: WatchedPull) -> WatchedPull:
@@ -154,6 +161,7 @@ class PullWatch(FeedThread):
         """Wait longer after each failure; a rate limit holds back all pull requests of the repository."""
         now, count = self._core.ports.clock.mono_ms(), self._failed.get(pull.id, 0) + 1
         self._failed[pull.id] = count
+        self._looked.pop(pull.id, None)
         wait_s = min(LOOK_S * 2 ** min(count - 1, 10), MOST_WAIT_S)
         self._due[pull.id] = now + int(wait_s * 1000)
         if limited_s := float(error.details.get("wait_s", 0)):

@@ -53,13 +53,17 @@ from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.git.depot import Depot
 from pancode.git.log_store import LogStreams
+from pancode.git.pull_state import PullOpened
 from pancode.interfaces.http.context import ApiContext
-from pancode.kernel.records import Action, ActionKind
+from pancode.kernel.records import Action, ActionKind, Run, WatchedPull
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
+from pancode.pull_requests.hooks import WatchedPulls
+from pancode.pull_requests.model import PullItem, PullItemKind
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
 from pancode.runs.reconcile import act_now
+from pancode.runs.unit_of_work import unit_of_work
 from pancode.schedules.scheduler import Scheduler
 from pancode.store.ledger import SqlLedger
 from pancode.workflows.hooks import Advancing
@@ -339,6 +343,16 @@ class Populated:
         self.post(f"/v1/runs/{self.names['landed']}/land", branch="agent/more")
         queue.stop()
         self.post(f"/v1/runs/{self.names['to_land']}/land", branch="agent/last", wait=False)
+        watched = self.coordinator.part(WatchedPulls)
+        run = self.desk.row(Run, self.names["landed"])
+        url = "https://git.example.org/o/r/pull/7"
+        watched.note_pull(
+            run, PullOpened("github", "git.example.org/o/r", 7, url, "origin", "agent/more", "ana")
+        )
+        with unit_of_work(self.desk.core) as work:
+            (pull,) = work.tx.find(WatchedPull)
+            item = PullItem("review-1", PullItemKind.REMARK, "ana requests changes", "Add a test.", "c" * 40)
+            work.tx.put(replace(pull, items=(item.to_row(),), looked_ms=self.desk.core.wall_ms()))
 
     def _advance(self) -> None:
         """What the threads of workflows and schedules do."""

@@ -78,7 +78,14 @@ def ground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ground:
 
 def added(ground: Ground, **more: Any) -> int:
     return add(
-        str(ground.shop), require=[], verify=[], work_person=[], label=[], face=Face(as_json=False), **more
+        str(ground.shop),
+        require=[],
+        verify=[],
+        work_person=[],
+        pull_person=[],
+        label=[],
+        face=Face(as_json=False),
+        **more,
     )
 
 
