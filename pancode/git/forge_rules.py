@@ -22,6 +22,10 @@ class ForgeKind(StrEnum):
     FORGEJO = "forgejo"
 
 
+READABLE = (ForgeKind.GITHUB, ForgeKind.GITLAB)
+"""The forges of which PanCode reads what comes back on a pull request."""
+
+
 class TrackerKind(StrEnum):
     """The kind of a project's issue tracker."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, place_of
+from pancode.git.forge_rules import READABLE, ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, place_of
 from pancode.git.pull_state import PullOpened
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.formatting import escape_line, format_usd
@@ -213,10 +213,6 @@ def find_place(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) ->
     return place_of(forges.repository(run.project or "", remote), forges.hosts(), kind)
 
 
-READABLE = (ForgeKind.GITHUB, ForgeKind.GITLAB)
-"""The forges of which PanCode reads what comes back on a pull request."""
-
-
 def must_be_readable(kind: ForgeKind) -> None:
     """Raise UsageError if PanCode cannot read checks and reviews of this forge."""
     if kind not in READABLE:
@@ -245,6 +241,8 @@ def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) 
         fix = f"pancode land {run.id} --push {request.remote} {request.branch} --pull-request"
         raise WorkspaceError(f"{run.id} has not landed", why=run.reason, fix=fix, code="not_landed")
     place = find_place(forges, run, request.remote, request.kind)
+    if request.follow:
+        must_be_readable(place.kind)
     with core.ports.ledger.transaction() as tx:
         usage = usage_of(usage_of_run(tx, run) or {})
     cost = f"{format_usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"

@@ -6,19 +6,17 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from pancode.fleet.answers import TroubleShape
+from pancode.git.forge_rules import READABLE
 from pancode.git.pull_state import PullOpened
 from pancode.kernel.formatting import format_title
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.pull_requests.model import PullForge, PullWork, items_of
-from pancode.pull_requests.service import PullWatch, command_for, list_pulls, watch_pull
+from pancode.pull_requests.service import PullWatch, command_for, find_rules, list_pulls, watch_pull
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.features import Features
 from pancode.runs.user_environment import Around
-
-WATCHED = ("github", "gitlab")
-"""The kinds of forges whose pull requests are watched."""
 
 
 class WatchedPulls:
@@ -52,10 +50,9 @@ class WatchedPulls:
         return ""
 
     def note_pull(self, run: Run, pull: PullOpened) -> None:
-        if pull.forge not in WATCHED or run.project is None:
+        if pull.forge not in READABLE or run.project is None:
             return
-        named = [one for one in self._around({}).projects().values() if one.path == run.project]
-        watch_pull(self._core, run, pull, any(one.pull_follow for one in named) or pull.follow)
+        watch_pull(self._core, run, pull, find_rules(self._around({}), run.project).follows)
         self._watch.wake()
 
     def describe_landing(self, run: Run) -> str:

@@ -39,8 +39,9 @@ _STANDING = ("check-", "ready-")
 
 def clean_text(text: str, most: int = MOST_TEXT) -> str:
     """Return a text of the forge with invisible characters spelled out, cut to `most` characters."""
-    shown = reveal_invisible(text.replace("\r\n", "\n").strip()[:most])
-    return shown if len(text) <= most and len(shown) <= most else shown[: most - len(_CUT)] + _CUT
+    text = text.replace("\r\n", "\n").strip()
+    shown = reveal_invisible(text[:most])
+    return shown if max(len(text), len(shown)) <= most else shown[: most - len(_CUT)] + _CUT
 
 
 def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: int) -> WatchedPull:
@@ -87,7 +88,7 @@ def _list_items(pull: WatchedPull, state: PullState, rules: PullRules) -> Iterat
         if check.result is CheckResult.FAILED:
             name, url = escape_line(check.name)[:100], escape_line(check.url)[:300]
             title = f"check {name} failed{f': {url}' if url else ''}"
-            item = f"check-{check.name}-{state.head}"
+            item = f"check-{name}-{state.head}"
             yield PullItem(item, PullItemKind.CHECK, title, clean_text(check.text), state.head)
     for remark in state.remarks:
         asks = remark.verdict is ReviewVerdict.CHANGES

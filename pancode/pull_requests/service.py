@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
@@ -43,6 +44,16 @@ NEWS = frozenset({EventKind.RUN_ENDED, EventKind.RUN_LANDING, EventKind.RUN_TURN
 def name_pull(url: str) -> str:
     """Return the id of the pull request with this address."""
     return f"p-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def find_rules(around: Surroundings, folder: str) -> PullRules:
+    """Return the rules of the project in this folder; nobody is named if the folder is no project's."""
+    top = os.path.realpath(folder)
+    for one in around.projects().values():
+        if os.path.realpath(one.path) == top:
+            people = frozenset(login.lower() for login in one.pull_people)
+            return PullRules(people, one.pull_follow, one.pull_merge)
+    return PullRules()
 
 
 def watch_pull(core: Core, run: Run, pull: PullOpened, follows: bool) -> None:
@@ -122,16 +133,12 @@ class PullWatch(FeedThread):
                 self._due[name] = min(self._due[name], looked + int(HURRIED_S * 1000))
         with self._core.ports.ledger.transaction() as tx:
             pulls = list_pulls(tx)[:MOST_WATCHED]
-        projects = {one.path: one for one in self._around().projects().values()}
+        around = self._around()
         for pull in pulls:
             if self._stopping.is_set():
                 return None
-            project = projects.get(pull.project)
-            allowed = PullRules() if project is None else PullRules(
-                frozenset(one.lower() for one in project.pull_people), project.pull_follow, project.pull_merge
-            )  # fmt: skip
             if now >= max(self._due.get(pull.id, 0), self._due.get(pull.repository, 0)):
-                self._read(pull, allowed)
+                self._read(pull, find_rules(around, pull.project))
             self._carry_on(pull.id)
         waits = [max(self._due.get(one.id, 0), self._due.get(one.repository, 0)) - now for one in pulls]
         return max(1.0, min(waits, default=int(LOOK_S * 1000)) / 1000)

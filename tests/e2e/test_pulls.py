@@ -86,8 +86,12 @@ def test_what_comes_back_becomes_a_result_on_the_same_branch(fleet: Owner, heale
                 fleet.run("inbox", "pulls", "1", "--follow").ok()
                 until(lambda: pull(fleet)["working"], "a run has the message", 60)
                 kill_coordinator(fleet)
+                assert pull(fleet)["rounds"] == 1, "the next command starts it again"
                 until(
-                    lambda: fleet.git(far, "rev-list", "--count", BRANCH).strip() == "3", "it is pushed", 120
+                    lambda: fleet.git(far, "rev-list", "--count", BRANCH).strip() == "3",
+                    "it is pushed",
+                    120,
+                    lambda: (fleet.ask("inbox", "pulls"), fleet.ask("runs", "ls")),
                 )
             assert fleet.git(far, "show", f"{BRANCH}:list.txt") == "two\n"
             newest = fleet.ask("runs", "ls")["runs"]

@@ -15,9 +15,9 @@ from pancode.landing.pull_request import PullRequest
 LINK, NUMBER = "html_url", "number"
 PAGE, MOST_PAGES = 100, 10
 """Rows per page of an answer, and the most pages that are requested."""
-_FAILED = ("failure", "timed_out", "action_required", "startup_failure", "error")
-"""The conclusions of check runs and the states of statuses that mean a failure."""
-_PENDING = ("pending", "queued", "in_progress", "waiting", "requested")
+_PASSED = ("success", "neutral", "skipped")
+_FAILED = ("failure", "timed_out", "action_required", "startup_failure", "cancelled", "stale", "error")
+"""The conclusions of check runs and the states of statuses that mean a failure; others are pending."""
 _VERDICTS = {
     "APPROVED": ReviewVerdict.APPROVED,
     "CHANGES_REQUESTED": ReviewVerdict.CHANGES,
@@ -72,8 +72,10 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     head = str(row["head"]["sha"])
     if row["state"] != "open":
         return PullState(PullStatus.MERGED if row.get("merged") else PullStatus.CLOSED, head)
+    reviews = _list_rows(client, f"{top}/pulls/{number}/reviews")
     remarks = [
-        *(_parse_review(one, head) for one in _list_rows(client, f"{top}/pulls/{number}/reviews")),
+        # A pending review is a draft of the token's own account.
+        *(_parse_review(one, head) for one in reviews if one["state"] != "PENDING"),
         *(_parse_comment(one, "line") for one in _list_rows(client, f"{top}/pulls/{number}/comments")),
         *(_parse_comment(one, "comment") for one in _list_rows(client, f"{top}/issues/{number}/comments")),
     ]
@@ -108,9 +110,9 @@ def _read_checks(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
 
 
 def _result_of(state: str) -> CheckResult:
-    if state in _PENDING:
-        return CheckResult.PENDING
-    return CheckResult.FAILED if state in _FAILED else CheckResult.PASSED
+    if state in _FAILED:
+        return CheckResult.FAILED
+    return CheckResult.PASSED if state in _PASSED else CheckResult.PENDING
 
 
 def _login_of(row: Mapping[str, Any]) -> str:

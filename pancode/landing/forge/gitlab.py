@@ -16,7 +16,8 @@ LINK, NUMBER = "web_url", "iid"
 PAGE, MOST_PAGES = 100, 10
 """Rows per page of an answer, and the most pages that are requested."""
 _STATUSES = {"opened": PullStatus.OPEN, "locked": PullStatus.OPEN, "merged": PullStatus.MERGED}
-_PENDING = ("pending", "running", "created", "preparing", "scheduled", "waiting_for_resource")
+_PASSED, _FAILED = ("success", "skipped", "manual"), ("failed", "canceled")
+"""The statuses of jobs that have ended; others are pending."""
 _VERDICTS = {
     "approved this merge request": ReviewVerdict.APPROVED,
     "requested changes": ReviewVerdict.CHANGES,
@@ -87,9 +88,9 @@ def _list_rows(client: ForgeClient, path: str, **params: str) -> Iterator[Mappin
 
 def _parse_status(row: Mapping[str, Any]) -> PullCheck:
     state = str(row["status"])
-    failed = state in ("failed", "canceled") and not row.get("allow_failure")
-    result = CheckResult.FAILED if failed else CheckResult.PASSED
-    result = CheckResult.PENDING if state in _PENDING else result
+    result = CheckResult.PASSED if state in _PASSED else CheckResult.PENDING
+    if state in _FAILED:
+        result = CheckResult.PASSED if row.get("allow_failure") else CheckResult.FAILED
     text, url = str(row.get("description") or ""), str(row.get("target_url") or "")
     return PullCheck(str(row["name"]), result, text, url)
 
