@@ -43,6 +43,7 @@ def kinds(fleet: Owner) -> list[str]:
     return [item["kind"] for item in pull(fleet)["items"] if not item["sent"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORGES)
 def test_what_comes_back_becomes_a_result_on_the_same_branch(fleet: Owner, healed: Lab, kind: str) -> None:
     """It takes more than 30 s: two runs on another host, and a start of a coordinator."""

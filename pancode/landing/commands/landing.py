@@ -63,6 +63,7 @@ def pull_request(
         made = client.post(PULL_REQUEST.at(report["run"]), body, PULL_S)
     except ApiError as error:
         again = f"pancode land {report['run']} --push {pushed['remote']} {pushed['branch']} --pull-request"
+        again += " --follow" if wanted.follow else ""
         error.because(f"the change has landed on {escape_line(pushed['branch'])} and is pushed; both remain")
         error.fix = "; then: ".join(filter(None, (error.fix, again)))
         raise

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.git.forge_rules import ForgeKind, ForgePlace, RemoteRepository
+from pancode.app.pull_work import find_place
+from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository
 from pancode.git.pull_state import CheckResult, PullStatus, ReviewVerdict
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
+from pancode.kernel.records import WatchedPull
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.pull_request import PullRequest
 from tests.integration.forge.fakes import TOKEN, serving
@@ -117,6 +121,22 @@ def test_each_lost_answer_and_a_limit_is_an_error_with_its_fix(talk: Talk) -> No
     with pytest.raises(PancodeError) as limited:
         talk.forges.read_pull(talk.place, 1)
     assert limited.value.details["wait_s"] == "77"
+
+
+def test_a_remote_that_names_another_repository_is_not_pushed_to(tmp_path: Path) -> None:
+    for words in (["init", "-q", "."], ["remote", "add", "origin", "https://git.example.org/o/r.git"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    access = ForgeAccess("forge", ForgeKind.GITHUB, "http://127.0.0.1:1")
+    forges = HttpForges(lambda: {"git.example.org": access}, lambda name: TOKEN, SystemClock())
+    pull = WatchedPull(
+        *("p-1", "r-1", str(tmp_path), "github", "git.example.org/o/r", 7, "https://x"),
+        *("origin", "agent/x", "ana", 1),
+    )
+    assert find_place(forges, pull).repository == REPOSITORY
+    moved = ["remote", "set-url", "origin", "https://git.example.org/eve/r.git"]
+    subprocess.run(["git", *moved], cwd=tmp_path, check=True)
+    with pytest.raises(UsageError, check=lambda error: error.code == "other_repository"):
+        find_place(forges, pull)
 
 
 def test_a_forge_of_another_kind_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pancode.git.remotes import push_unattended
 from pancode.kernel.errors import WorkspaceError
 from pancode.landing.commands.landing import push_branch
 from tests.integration.git.repos import Repo, simple
@@ -61,6 +63,23 @@ def test_a_remote_that_gives_no_answer(user: Repo) -> None:
     user.git("remote", "set-url", "origin", "/no/where")
     error = _refused(user)
     assert "git ls-remote origin" in error.fix and "/no/where" in str(error.why)
+
+
+def test_a_push_of_the_coordinator_asks_nobody_and_runs_no_hook(user: Repo, tmp_path: Path) -> None:
+    hook = user.path / ".git" / "hooks" / "pre-push"
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n")
+    hook.chmod(0o755)
+    for _ in "once", "and again":
+        push_unattended(str(user.path), "origin", "t", dict(os.environ))
+    assert user.git("ls-remote", "origin", "t").split()[0] == user.git("rev-parse", "t")
+    assert not (tmp_path / "ran").exists()
+    user.git("branch", "-f", "t", "HEAD~1")
+    with pytest.raises(WorkspaceError, check=lambda error: error.code == "not_pushed"):
+        push_unattended(str(user.path), "origin", "t", dict(os.environ))
+    with over_http(tmp_path) as address:
+        user.git("remote", "set-url", "origin", f"{address}/bare")
+        with pytest.raises(WorkspaceError, check=lambda error: "git ls-remote origin" in error.fix):
+            push_unattended(str(user.path), "origin", "t", dict(os.environ))
 
 
 TOKEN = "a-token-of-the-owner"

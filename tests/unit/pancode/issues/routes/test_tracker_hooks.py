@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pancode.kernel.threads import PeriodicThread
+from pancode.pull_requests.hooks import WatchedPulls
 from tests.unit.pancode.interfaces.http.test_tcp import code_of
 from tests.unit.pancode.issues.memory import track_issues
 from tests.unit.pancode.schedules.routes.test_hooks import HookWorld
@@ -65,7 +66,8 @@ def test_a_signed_one_has_the_tracker_asked_and_no_other_does(
     for _ in "once", "and again":
         answer = world.tells(world.of_tracker(body), body)
         assert (answer.status_code, answer.json()) == (202, {"project": "shop"}), answer.text
-    assert world.tracking.hurried == 2
+    pulls = world.coordinator.part(WatchedPulls)
+    assert world.tracking.hurried == pulls.hurried == 2  # type: ignore[attr-defined]
     other = world.of_tracker(body, "some-other-secret")
     wrong = [world.tells(other, body), world.tells(other, body, "none")]
     assert code_of(world.tells({}, body), 403) == code_of(world.tells({}, body, "none"), 403) == "unsigned"

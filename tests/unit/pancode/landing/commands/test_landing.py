@@ -77,13 +77,17 @@ def test_it_is_asked_for_after_the_push(desk: MemoryCoordinator, capsys: pytest.
     done = landing.pull_request(face, client, report(), PullWanted("words", ForgeKind.FORGEJO))
     ((run, asked),) = desk.pulls
     assert (run, asked.remote, asked.branch, asked.message) == ("r-0001", "origin", "agent/x", "words")
-    assert asked.kind is ForgeKind.FORGEJO
+    assert asked.kind is ForgeKind.FORGEJO and not asked.follow
     assert landing.pull_line(done) == "  pull request: https://git.example.org/o/r/pulls/7\n"
     done["pull_request"]["fresh"] = False
     assert "(open already)" in landing.pull_line(done)
     held = {"run": "r-0001", "status": "called off"}
     assert landing.pull_request(face, client, held, PullWanted()) == held and landing.pull_line(held) == ""
     assert len(desk.pulls) == 1
+    landing.pull_request(face, client, report(), PullWanted(follow=True))
+    assert desk.pulls[1][1].follow
+    with pytest.raises(UsageError, check=lambda error: "--pull-request" in error.fix):
+        landing.land(run="r-0001", push_to=PUSH, follow=True, face=face)
 
 
 def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) -> None:
