@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pancode.interfaces.cli.parameters import Argument, Json, option, verb
-from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows, short_time
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.kernel.errors import ExitCode, NotFoundError, UsageError
 from pancode.kernel.formatting import escape_text
 from pancode.pull_requests.answers import PULL, PULLS, WatchedPullShape
@@ -75,9 +75,13 @@ def _format_pull(one: WatchedPullShape) -> str:
     return text
 
 
-_COLUMNS: Columns = {
-    **{"ID": "id", "STATE": "state", "FOLLOW": lambda row: "yes" if row["follow"] else "no"},
+_COLUMNS: RowColumns[WatchedPullShape] = {
+    "ID": "id",
+    "STATE": "state",
+    "FOLLOW": lambda row: "yes" if row["follow"] else "no",
     "ITEMS": lambda row: sum(not one["sent"] for one in row["items"]),
     "READ (UTC)": lambda row: short_time(row["looked_at"]) if row["looked_at"] else "not yet",
-    **{"RUN": "working", "URL": "url", "TROUBLE": "trouble"},
+    "RUN": "working",
+    "URL": "url",
+    "TROUBLE": "trouble",
 }

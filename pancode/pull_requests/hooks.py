@@ -10,9 +10,11 @@ from pancode.git.forge_rules import READABLE
 from pancode.git.pull_state import PullOpened
 from pancode.kernel.formatting import format_title
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run
+from pancode.kernel.records import Run, WatchedPull
 from pancode.pull_requests.model import PullForge, PullWork, items_of
-from pancode.pull_requests.service import PullWatch, command_for, find_rules, list_pulls, watch_pull
+from pancode.pull_requests.rules import command_for, needs_user
+from pancode.pull_requests.service import PullWatch, find_rules
+from pancode.pull_requests.store import list_pulls, watch_pull
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.features import Features
@@ -35,14 +37,17 @@ class WatchedPulls:
         """Read this pull request now, for a user who gave a word about it."""
         self._watch.look(name)
 
+    def pulls(self) -> list[WatchedPull]:
+        """Return the pull requests that are watched now, oldest first."""
+        with self._core.ports.ledger.transaction() as tx:
+            return list_pulls(tx)
+
     @property
     def troubles(self) -> Sequence[TroubleShape]:
         """Return the pull requests that cannot be read or carried on, for `fleet status`."""
-        with self._core.ports.ledger.transaction() as tx:
-            pulls = list_pulls(tx)
         return [
             {"what": f"pull request {one.url}", "why": one.trouble, "fix": f"pancode inbox pulls {one.id}"}
-            for one in pulls
+            for one in self.pulls()
             if one.trouble
         ]
 
@@ -60,12 +65,12 @@ class WatchedPulls:
 
 
 def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterable[BriefLine]:
-    """Yield a line for each item of a watched pull request that its agent does not have."""
+    """Yield a line for each item of a watched pull request that waits for a user."""
     for pull in list_pulls(tx):
         run = tx.get(Run, pull.run)
         task = "" if run is None else format_title(run.task)
         for one in items_of(pull):
-            if not one.is_sent:
+            if needs_user(pull, one):
                 what = f"pull request #{pull.number}: {one.title}"
                 yield {"run": pull.run, "what": what, "task": task, "command": command_for(pull, one.kind)}
 

@@ -11,7 +11,8 @@ from pancode.kernel.records import WatchedPull
 from pancode.pull_requests.answers import PULL, PULLS, WatchedPullsAnswer, WatchedPullShape
 from pancode.pull_requests.hooks import WatchedPulls
 from pancode.pull_requests.model import items_of, round_of
-from pancode.pull_requests.service import command_for, list_pulls, take_word
+from pancode.pull_requests.rules import command_for
+from pancode.pull_requests.store import take_word
 from pancode.runs.views import format_optional_iso
 
 
@@ -27,9 +28,7 @@ class PullBody(ActBody):
 @Verb(PULLS, command="inbox pulls")
 def _pulls(context: ApiContext, call: ApiCall) -> WatchedPullsAnswer:
     """List the pull requests that are watched, with what came back on them."""
-    with context.core.ports.ledger.transaction() as tx:
-        found = list_pulls(tx)
-    return {"pulls": [_shape(one) for one in found]}
+    return {"pulls": [_shape(one) for one in context.coordinator.part(WatchedPulls).pulls()]}
 
 
 @Verb(PULL, PullBody, "inbox pulls", right=LANDS)

@@ -218,11 +218,28 @@ def end_round(pull: WatchedPull, why: str = "") -> WatchedPull:
 
 
 def note_word(pull: WatchedPull, follow: bool | None, done: bool) -> WatchedPull:
-    """Return the pull request after a user's word. `follow`: start (again) or stop to send messages; `done`:
-    its items are settled. To follow again, all items that were sent may be sent again."""
+    """Return the pull request after a user's word. `done`: its items are settled. `follow`: send its items,
+    also those that were sent before; False: send nothing more, and do not push what is under way."""
     items = () if done else items_of(pull)
+    if follow is None:
+        return with_items(pull, items)
     if follow:
         items = tuple(one for one in items if one.kind is not PullItemKind.ROUND)
-        items = items if pull.act else tuple(replace(one, is_sent=False) for one in items)
         pull = replace(pull, rounds=0)
-    return replace(with_items(pull, items), follow=pull.follow if follow is None else follow)
+    else:
+        pull = replace(pull, act={})
+    items = items if pull.act else tuple(replace(one, is_sent=False) for one in items)
+    return replace(with_items(pull, items), follow=follow)
+
+
+def needs_user(pull: WatchedPull, item: PullItem) -> bool:
+    """Whether the item waits for a user: it was not sent to the agent, and is not sent without a word."""
+    is_next = pull.follow and item.kind in CAUSES and pull.rounds < MOST_ROUNDS
+    return not item.is_sent and not is_next
+
+
+def command_for(pull: WatchedPull, kind: PullItemKind) -> str:
+    """Return the command with which a user answers an item of this kind."""
+    if kind in (PullItemKind.READY, PullItemKind.STRANGER):
+        return f"pancode inbox pulls {pull.id}"
+    return f"pancode inbox pulls {pull.id} --follow"

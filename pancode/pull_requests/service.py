@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import assert_never
 
-from pancode.git.pull_state import PullOpened, PullState
+from pancode.git.pull_state import PullState
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
-from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import EventKind, Run, StoredMessage, WatchedPull
+from pancode.kernel.records import EventKind, Run, WatchedPull
 from pancode.kernel.values import replace
 from pancode.pull_requests import rules
-from pancode.pull_requests.model import (
-    PullForge,
-    PullItemKind,
-    PullRound,
-    PullRules,
-    PullWork,
-    items_of,
-    round_of,
-)
+from pancode.pull_requests.model import PullForge, PullRound, PullRules, PullWork, round_of
+from pancode.pull_requests.store import change_pull, list_pulls
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
-from pancode.runs.life.changes import Happened
-from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import chain_of, words_of
 
@@ -41,11 +31,6 @@ NEWS = frozenset({EventKind.RUN_ENDED, EventKind.RUN_LANDING, EventKind.RUN_TURN
 """The kinds of events after which a round may have its next step."""
 
 
-def name_pull(url: str) -> str:
-    """Return the id of the pull request with this address."""
-    return f"p-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
-
-
 def find_rules(around: Surroundings, folder: str) -> PullRules:
     """Return the rules of the project in this folder; nobody is named if the folder is no project's."""
     top = os.path.realpath(folder)
@@ -54,45 +39,6 @@ def find_rules(around: Surroundings, folder: str) -> PullRules:
             people = frozenset(login.lower() for login in one.pull_people)
             return PullRules(people, one.pull_follow, one.pull_merge)
     return PullRules()
-
-
-def watch_pull(core: Core, run: Run, pull: PullOpened, follows: bool) -> None:
-    """Begin to watch a pull request, or record that a newer run's change is on it. `follows`: the project's
-    setting. Idempotent."""
-    name = name_pull(pull.url)
-    with unit_of_work(core) as work:
-        known = work.tx.get(WatchedPull, name)
-        row = known or WatchedPull(
-            name, run.id, str(run.project), pull.forge, pull.repository, pull.number, pull.url, pull.remote,
-            pull.branch, pull.by, core.wall_ms(), follows,
-        )  # fmt: skip
-        row = rules.note_word(row, True, done=False) if pull.follow else row
-        work.tx.put(replace(row, run=run.id, remote=pull.remote, ended=False))
-        if known is None:
-            work.audit(
-                "people", "info", "pull request watched", run.id, by=pull.by, url=pull.url, follow=row.follow
-            )
-
-
-def list_pulls(tx: Transaction) -> list[WatchedPull]:
-    """Return the pull requests that are watched now, oldest first."""
-    return tx.find(WatchedPull, {"ended": False}, order="opened_ms")
-
-
-def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bool, by: str) -> WatchedPull:
-    """Record a user's word about a pull request and return it. `forget`: stop to watch it. NotFoundError."""
-    with unit_of_work(core) as work:
-        pull = work.tx.get(WatchedPull, name)
-        if pull is None or pull.ended:
-            names = [one.id for one in list_pulls(work.tx)]
-            raise not_found("watched pull request", name, names, "pancode inbox pulls")
-        new = rules.note_word(pull, follow, done)
-        new = replace(new, ended=True, items=(), act={}) if forget else new
-        work.tx.put(new)
-        word = {"follow": new.follow, "done": done, "forget": forget}
-        work.audit("people", "info", "pull request", new.run, by=by, url=new.url, **word)
-        work.happened(Happened(EventKind.INBOX_ANSWERED, new.run))
-    return new
 
 
 class PullWatch(FeedThread):
@@ -178,17 +124,16 @@ class PullWatch(FeedThread):
         self._change(pull, lambda row: replace(row, merging=state.head))
         try:
             self._forge.merge(pull, state.head)
-        except (
-            UnavailableError
-        ) as error:  # perhaps merged: the next look shows it, or merges this commit again
+        except UnavailableError as error:
+            # It is perhaps merged: the next look shows that, or merges this commit again.
             self._note_trouble(pull, error)
         except PancodeError as error:
             self._change(pull, lambda row: replace(row, merging=rules.refused_merge(state.head)))
             self._note_trouble(pull, error)
         else:
             with unit_of_work(self._core) as work:
-                detail = {"by": pull.by, "url": pull.url, "head": state.head}
-                work.audit("land", "info", "pull request merged", pull.run, **detail)
+                what = "pull request merged"
+                work.audit("land", "info", what, pull.run, by=pull.by, url=pull.url, head=state.head)
             self._due[pull.id] = 0
 
     def _carry_on(self, name: str) -> None:
@@ -239,22 +184,12 @@ class PullWatch(FeedThread):
             case _:
                 assert_never(step)
 
+    def _change(self, pull: WatchedPull, decide: Callable[[WatchedPull], WatchedPull]) -> WatchedPull | None:
+        return change_pull(self._core, pull.id, decide)
+
     def _note_trouble(self, pull: WatchedPull, error: PancodeError) -> None:
         trouble = _describe(error)
         self._change(pull, lambda row: replace(row, trouble=trouble))
-
-    def _change(self, pull: WatchedPull, decide: Callable[[WatchedPull], WatchedPull]) -> WatchedPull | None:
-        """Apply a pure decision to the row as it is now, as a user's word may have changed it, and tell users
-        of new items. Return the row; None if the pull request is no longer watched."""
-        with unit_of_work(self._core) as work:
-            there = work.tx.get(WatchedPull, pull.id)
-            if there is None or there.ended:
-                return None
-            row = decide(there)
-            if row != there:
-                work.tx.put(row)
-                _tell_new(work, there, row)
-        return row
 
 
 def _describe(error: PancodeError) -> str:
@@ -263,28 +198,4 @@ def _describe(error: PancodeError) -> str:
 
 def _has_message(tx: Transaction, run: Run, mark: str) -> bool:
     """Whether the run got the message with this mark, with its task or while it worked."""
-    words: Sequence[StoredMessage] = words_of(tx, run)
-    return mark in run.task or any(mark in one.text for one in words)
-
-
-def _tell_new(work: Work, before: WatchedPull, pull: WatchedPull) -> None:
-    """Add an event for each item that the pull request did not have."""
-    known = {one.id for one in items_of(before)}
-    for one in items_of(pull):
-        if one.id not in known:
-            words = f"{pull.url}: {one.title}"
-            data: dict[str, object] = {"kind": "pull request", "words": words, "by": pull.by}
-            work.happened(
-                Happened(
-                    EventKind.INBOX_ITEM, pull.run, None, {**data, "command": command_for(pull, one.kind)}
-                )
-            )
-    if pull.ended and not before.ended:
-        work.tell(pull.run, "land", f"pull request {pull.url}", pull.state)
-
-
-def command_for(pull: WatchedPull, kind: PullItemKind) -> str:
-    """Return the command with which a user answers an item of this kind."""
-    if kind is PullItemKind.READY or kind is PullItemKind.STRANGER:
-        return f"pancode inbox pulls {pull.id}"
-    return f"pancode inbox pulls {pull.id} --follow"
+    return mark in run.task or any(mark in one.text for one in words_of(tx, run))

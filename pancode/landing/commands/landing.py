@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 from pancode.checkouts.commands.travel import own_checkout, travel_now
 from pancode.git.forge_rules import ForgeKind
-from pancode.git.remotes import not_pushed_error
 from pancode.interfaces.cli import completions, follow
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Anyway, Argument, Json, WithCommands, WithSecret, option, verb
@@ -35,6 +34,7 @@ PULL_S = 180.0
 """Seconds that a pull request may take; more than all requests to a forge may take together."""
 _PUSH_TO = "Land on this branch, and push it with your own git."
 _RESOLVE = "Let an agent resolve the conflict in a new run; land it if its gates pass."
+_BRANCH = "Commit to this branch, new or not; your files do not change."
 _FOLLOW = "Send failed checks and reviews of the pull request to the agent, and push its results."
 _HOW = "How to make the commits on the branch (default: the setting land.how)."
 
@@ -93,6 +93,8 @@ def push_branch(face: Face, remote: str, branch: str, report: Mapping[str, Any])
         check=False,
     )
     if done.returncode:
+        from pancode.git.remotes import not_pushed_error  # only after a failed push
+
         output, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         raise not_pushed_error(remote, branch, output, err)
     return {**report, "pushed": {"remote": remote, "branch": branch}}
@@ -202,9 +204,7 @@ def land(
     anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
-    branch: Annotated[
-        str | None, option("Commit to this branch, new or not; your files do not change.", "NAME")
-    ] = None,
+    branch: Annotated[str | None, option(_BRANCH, "NAME")] = None,
     how: Annotated[How | None, option(_HOW)] = None,
     message: Annotated[str | None, option("Message of the commit (default: the run's task).", "TEXT")] = None,
     push_to: Annotated[tuple[str, str] | None, option(_PUSH_TO, "--push", "REMOTE BRANCH")] = None,
@@ -224,9 +224,8 @@ def land(
     session finishes its turn and is suspended first; your next message continues it. Landings of one
     repository wait for each other, even across a restart of the coordinator.
     """
-    check_options(run, push_to, forge, resolve=resolve, pulls=pull_request, all_green=all_green)
-    if follow and not pull_request:
-        raise UsageError("--follow requires --pull-request", fix="add --pull-request")
+    pulls = pull_request or (None if follow else False)
+    check_options(run, push_to, forge, resolve=resolve, pulls=pulls, all_green=all_green)
     branch = _choose_branch(branch, push_to, "-m" if message else "--how" if how else "", detach=detach)
     choices: dict[str, Any] = {"anyway": anyway, "without_gates": without_gate, "message": message}
     choices |= {"branch": branch, "with_commands": with_commands, "with_secret": with_secret, "how": how}
@@ -258,9 +257,16 @@ Push = tuple[str, str] | None
 
 
 def check_options(
-    run: str | None, push_to: Push, forge: ForgeKind | None, *, resolve: bool, pulls: bool, all_green: bool
+    run: str | None,
+    push_to: Push,
+    forge: ForgeKind | None,
+    *,
+    resolve: bool,
+    pulls: bool | None,
+    all_green: bool,
 ) -> None:
-    """Raise UsageError if these options cannot be combined, or if git cannot push from this machine."""
+    """Raise UsageError if these options cannot be combined, or if git cannot push from this machine. `pulls`:
+    whether a pull request is wanted; None: only --follow is given."""
     there = remote_of(os.environ)
     if resolve and (all_green or push_to is not None):
         what = "--all-green" if all_green else "--push"
@@ -269,8 +275,9 @@ def check_options(
     if push_to is not None and there is not None:
         fix = there.address.by_hand(f"pancode land RUN --push {shlex.join(push_to)}")
         raise there.refuse("--push does not work from this machine: git must run in the repository", fix)
-    if forge is not None and not pulls:
-        raise UsageError("--forge requires --pull-request", fix="add --pull-request")
+    if (forge is not None and not pulls) or pulls is None:
+        what = "--follow" if pulls is None else "--forge"
+        raise UsageError(f"{what} requires --pull-request", fix="add --pull-request")
     if pulls and push_to is None:
         raise UsageError("--pull-request requires --push", fix="add --push REMOTE BRANCH")
     if pulls and (all_green or run is None):

@@ -72,16 +72,17 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     head = str(row["head"]["sha"])
     if row["state"] != "open":
         return PullState(PullStatus.MERGED if row.get("merged") else PullStatus.CLOSED, head)
-    reviews = _list_rows(client, f"{top}/pulls/{number}/reviews")
-    remarks = [
-        # A pending review is a draft of the token's own account.
-        *(_parse_review(one, head) for one in reviews if one["state"] != "PENDING"),
-        *(_parse_comment(one, "line") for one in _list_rows(client, f"{top}/pulls/{number}/comments")),
-        *(_parse_comment(one, "comment") for one in _list_rows(client, f"{top}/issues/{number}/comments")),
-    ]
-    return PullState(
-        PullStatus.OPEN, head, tuple(_read_checks(client, f"{top}/commits/{head}")), tuple(remarks)
-    )
+    remarks = list[PullRemark]()
+    for row in _list_rows(client, f"{top}/pulls/{number}/reviews"):
+        if row["state"] != "PENDING":  # a draft of the token's own account
+            verdict, text = _VERDICTS.get(str(row["state"]), ReviewVerdict.NONE), str(row.get("body") or "")
+            is_current = row.get("commit_id") == head
+            remarks.append(PullRemark(f"review-{row['id']}", _login_of(row), text, verdict, is_current))
+    for kind in ("pulls", "issues"):  # comments on lines, and comments on the whole
+        rows = _list_rows(client, f"{top}/{kind}/{number}/comments")
+        remarks += [_parse_comment(row, kind) for row in rows]
+    checks = tuple(read_checks(client, f"{top}/commits/{head}"))
+    return PullState(PullStatus.OPEN, head, checks, tuple(remarks))
 
 
 def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, head: str) -> None:
@@ -98,7 +99,8 @@ def _list_rows(client: ForgeClient, path: str, key: str = "") -> Iterator[Mappin
             return
 
 
-def _read_checks(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
+def read_checks(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
+    """Yield the check runs and the statuses of a commit. `commit`: its path in the API."""
     for row in _list_rows(client, f"{commit}/check-runs", "check_runs"):
         output = row.get("output") or {}
         text = "\n\n".join(str(output[name]) for name in ("title", "summary", "text") if output.get(name))
@@ -117,12 +119,6 @@ def _result_of(state: str) -> CheckResult:
 
 def _login_of(row: Mapping[str, Any]) -> str:
     return str((row.get("user") or {}).get("login", ""))
-
-
-def _parse_review(row: Mapping[str, Any], head: str) -> PullRemark:
-    verdict = _VERDICTS.get(str(row["state"]), ReviewVerdict.NONE)
-    is_current = row.get("commit_id") == head
-    return PullRemark(f"review-{row['id']}", _login_of(row), str(row.get("body") or ""), verdict, is_current)
 
 
 def _parse_comment(row: Mapping[str, Any], kind: str) -> PullRemark:

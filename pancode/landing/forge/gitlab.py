@@ -68,9 +68,15 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     # A verdict names no commit: it is about the head if it is newer than the push of the head.
     pushed = next((str(one["created_at"]) for one in versions if one["head_commit_sha"] == head), "")
     notes = sorted(_list_rows(client, f"{at}/notes", sort="desc"), key=lambda one: int(one["id"]))
-    remarks = tuple(one for note in notes if (one := _parse_note(note, pushed)) is not None)
-    statuses = _list_rows(client, f"{top}/repository/commits/{head}/statuses")
-    return PullState(status, head, tuple(map(_parse_status, statuses)), remarks)
+    remarks = tuple(one for note in notes if (one := parse_note(note, pushed)) is not None)
+    checks = list[PullCheck]()
+    for job in _list_rows(client, f"{top}/repository/commits/{head}/statuses"):
+        result = CheckResult.PASSED if job["status"] in _PASSED else CheckResult.PENDING
+        if job["status"] in _FAILED:
+            result = CheckResult.PASSED if job.get("allow_failure") else CheckResult.FAILED
+        text, url = str(job.get("description") or ""), str(job.get("target_url") or "")
+        checks.append(PullCheck(str(job["name"]), result, text, url))
+    return PullState(status, head, tuple(checks), remarks)
 
 
 def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, head: str) -> None:
@@ -86,16 +92,7 @@ def _list_rows(client: ForgeClient, path: str, **params: str) -> Iterator[Mappin
             return
 
 
-def _parse_status(row: Mapping[str, Any]) -> PullCheck:
-    state = str(row["status"])
-    result = CheckResult.PASSED if state in _PASSED else CheckResult.PENDING
-    if state in _FAILED:
-        result = CheckResult.PASSED if row.get("allow_failure") else CheckResult.FAILED
-    text, url = str(row.get("description") or ""), str(row.get("target_url") or "")
-    return PullCheck(str(row["name"]), result, text, url)
-
-
-def _parse_note(row: Mapping[str, Any], pushed: str) -> PullRemark | None:
+def parse_note(row: Mapping[str, Any], pushed: str) -> PullRemark | None:
     """Return the remark, or None for a note of GitLab itself that is no verdict."""
     verdict, text = ReviewVerdict.NONE, str(row["body"])
     if row.get("system"):

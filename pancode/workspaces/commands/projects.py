@@ -33,11 +33,20 @@ from pancode.sessions.commands.export import write_new
 from pancode.workspaces import answers
 
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
+PullFollow = Annotated[
+    bool | None,
+    option("Send what comes back on pull requests to the agent.", "--pull-follow/--no-pull-follow"),
+]
+PullMerge = Annotated[
+    bool | None,
+    option("Merge what a --pull-person approved once its checks pass.", "--pull-merge/--no-pull-merge"),
+]
 GpuMemory = Annotated[int | None, option("Least memory of each GPU, as in 24g.", "S", parser=size_of)]
 _OF_ISSUES = "What a label of an issue selects; may be repeated; replaces all earlier rules."
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """The key in a mapping file for each field of a project."""
 _PULL_PERSON = "Whose reviews and comments on pull requests count: a login of the forge; may be repeated."
+_WORK_LABEL = "Start issues with this label automatically, if a --work-person has or wrote them."
 _WORK_PERSON = "Who may start work by an issue: a login, in Linear an email address; may be repeated."
 
 
@@ -73,22 +82,13 @@ def add(
         str | None,
         option("The issue tracker: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER"),
     ] = None,
-    work_label: Annotated[
-        str | None,
-        option("Start issues with this label automatically, if a --work-person has or wrote them.", "LABEL"),
-    ] = None,
+    work_label: Annotated[str | None, option(_WORK_LABEL, "LABEL")] = None,
     work_person: Annotated[list[str], many(_WORK_PERSON, "WHO")],
     label: Annotated[list[Label], many(_OF_ISSUES, "'LABEL=agent=A node=N budget=USD'", parser=parse_label)],
     prd: Annotated[str | None, option("File with its goal (default: docs/PRD.md, PRD.md).", "PATH")] = None,
     pull_person: Annotated[list[str], many(_PULL_PERSON, "LOGIN")],
-    pull_follow: Annotated[
-        bool | None,
-        option("Send what comes back on pull requests to the agent.", "--pull-follow/--no-pull-follow"),
-    ] = None,
-    pull_merge: Annotated[
-        bool | None,
-        option("Merge what a --pull-person approved once its checks pass.", "--pull-merge/--no-pull-merge"),
-    ] = None,
+    pull_follow: PullFollow = None,
+    pull_merge: PullMerge = None,
     mapping: Annotated[
         str | None,
         option("Add all projects of a mapping file (linearPrefix ...), or none if one fails.", "FILE"),

@@ -153,6 +153,36 @@ def test_a_message_is_sent_once_although_the_coordinator_is_killed_behind_it(sho
     assert shop.look().act["run"] == f"{shop.run}-1" and len(shop.work.sent) == 1
 
 
+def test_a_word_ends_the_round_under_way_and_nothing_is_pushed(shop: Shop) -> None:
+    shop.opens(follow=True)
+    shop.forge.check("failed")
+    shop.look()
+    assert shop.lines() == [] and len(shop.work.sent) == 1
+    assert not [one for one in shop.world.context.rows(FeedEvent) if one.kind is EventKind.INBOX_ITEM]
+    shop.says(follow=False)
+    assert shop.lines() == ["pull request #7: check ci failed: https://git.example.org/ci"]
+    shop.ends(f"{shop.run}-1")
+    shop.lands(f"{shop.run}-1")
+    shop.look()
+    assert shop.work.done == []
+
+
+def test_after_three_rounds_the_next_item_waits_for_a_user(shop: Shop) -> None:
+    shop.opens(follow=True)
+    for number in range(1, 5):
+        shop.forge.check("failed")
+        shop.look()
+        assert (len(shop.work.sent), len(shop.lines())) == (min(number, 3), int(number == 4))
+        if number < 4:
+            run = shop.pull.act["run"]
+            shop.ends(str(run))
+            shop.lands(str(run))
+            shop.look(1)
+        shop.forge.push("bcde"[number - 1])
+    told = [one for one in shop.world.context.rows(FeedEvent) if one.kind is EventKind.INBOX_ITEM]
+    assert len(told) == 1
+
+
 def test_a_killed_coordinator_pushes_what_has_landed(shop: Shop) -> None:
     shop.opens(follow=True)
     shop.forge.check("failed")
