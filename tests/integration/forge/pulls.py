@@ -9,7 +9,9 @@ from typing import Any
 from tests.integration.forge.fakes import Answer, FakeForge, FakeGitHub, FakeGitLab, Row
 
 NOT_FOUND: Answer = (404, {"message": "Not Found"})
-APPROVED, CHANGES = "approved", "changes"
+APPROVED, CHANGES, DRAFT = "approved", "changes", "draft"
+STATUS = "status/"
+"""How the names of those checks begin that GitHub has as statuses of the commit."""
 
 
 @dataclass
@@ -33,10 +35,11 @@ class FakePulls(FakeForge):
         self.head, self.checks = head, {}
         self.clock += 1
 
-    def tell(self, by: str, text: str, verdict: str = "") -> None:
-        """A person comments, or reviews the head."""
+    def tell(self, by: str, text: str, verdict: str = "", where: tuple[str, int] | None = None) -> None:
+        """A person comments (`where`: on a line of a file), or reviews the head."""
         self.clock += 1
-        self.told.append({"by": by, "text": text, "verdict": verdict, "head": self.head, "at": self.clock})
+        about = {"verdict": verdict, "where": where, "head": self.head, "at": self.clock}
+        self.told.append({"by": by, "text": text, **about})
 
     def page(self, rows: list[Row], query: dict[str, str]) -> list[Row]:
         page, size = int(query["page"]), int(query["per_page"])
@@ -81,22 +84,30 @@ class FakeGitHubPulls(FakePulls, FakeGitHub):
                 return self.merges(body["sha"])
             case "GET", "pulls", "reviews":
                 return 200, self.page([row for row in self.reviews() if row["state"]], query)
-            case "GET", "pulls", "comments":
-                return 200, []
-            case "GET", "issues", "comments":
-                told = [one for one in enumerate(self.told) if not one[1]["verdict"]]
-                rows = [
-                    {"id": number, "user": {"login": one["by"]}, "body": one["text"]} for number, one in told
-                ]
-                return 200, self.page(rows, query)
+            case "GET", _, "comments":
+                return 200, self.page(self.comments(on_lines=kind == "pulls"), query)
             case "GET", "commits", "check-runs":
                 return 200, {"total_count": len(self.checks), "check_runs": self.page(self.runs(), query)}
             case "GET", "commits", "status":
-                return 200, {"state": "success", "statuses": []}
+                ends = {"passed": "success", "failed": "failure", "running": "pending"}
+                rows = [
+                    {"context": name, "state": ends[result], "description": text, "target_url": None}
+                    for name, (result, text) in self.checks.items()
+                    if name.startswith(STATUS)
+                ]
+                return 200, {"state": "pending", "statuses": self.page(rows, query)}
         return NOT_FOUND
 
+    def comments(self, on_lines: bool) -> list[Row]:
+        return [
+            {"id": number, "user": {"login": one["by"]}, "body": one["text"]}
+            | ({"path": one["where"][0], "line": one["where"][1]} if on_lines else {})
+            for number, one in enumerate(self.told)
+            if not one["verdict"] and bool(one["where"]) is on_lines
+        ]
+
     def reviews(self) -> list[Row]:
-        states = {APPROVED: "APPROVED", CHANGES: "CHANGES_REQUESTED", "": ""}
+        states = {APPROVED: "APPROVED", CHANGES: "CHANGES_REQUESTED", DRAFT: "PENDING", "": ""}
         return [
             {"id": number, "user": {"login": one["by"]}, "body": one["text"], "state": states[one["verdict"]],
              "commit_id": one["head"]}
@@ -111,6 +122,7 @@ class FakeGitHubPulls(FakePulls, FakeGitHub):
              "html_url": f"{self.web}/o/r/runs/{number}",
              "output": {"title": None, "summary": text, "text": None}}
             for number, (name, (result, text)) in enumerate(self.checks.items())
+            if not name.startswith(STATUS)
         ]  # fmt: skip
 
 
@@ -154,6 +166,8 @@ class FakeGitLabPulls(FakePulls, FakeGitLab):
             words = {APPROVED: "approved this merge request", CHANGES: "requested changes"}
             if one["verdict"]:
                 rows.append({"id": 2 * number, "body": words[one["verdict"]], "system": True, **about})
+            if one["where"]:
+                about["position"] = {"new_path": one["where"][0], "new_line": one["where"][1]}
             if one["text"]:
                 rows.append({"id": 2 * number + 1, "body": one["text"], "system": False, **about})
         return rows

@@ -18,7 +18,14 @@ from pancode.kernel.records import WatchedPull
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.pull_request import PullRequest
 from tests.integration.forge.fakes import TOKEN, serving
-from tests.integration.forge.pulls import APPROVED, CHANGES, FakeGitHubPulls, FakeGitLabPulls, FakePulls
+from tests.integration.forge.pulls import (
+    APPROVED,
+    CHANGES,
+    DRAFT,
+    FakeGitHubPulls,
+    FakeGitLabPulls,
+    FakePulls,
+)
 
 REPOSITORY = RemoteRepository("git.example.org", "o", "r")
 KINDS = {ForgeKind.GITHUB: FakeGitHubPulls, ForgeKind.GITLAB: FakeGitLabPulls}
@@ -60,6 +67,18 @@ def test_checks_reviews_and_comments_are_read(talk: Talk) -> None:
     }  # fmt: skip
     assert len({one.id for one in state.remarks}) == len(state.remarks)
     assert all(one.is_current for one in state.remarks)
+
+
+def test_statuses_and_comments_on_lines_are_read_and_drafts_are_not(talk: Talk) -> None:
+    talk.fake.checks = {"status/build": ("failed", "exit 1"), "ci": ("passed", "")}
+    talk.fake.tell("ana", "off by one", where=("app.py", 7))
+    if isinstance(talk.fake, FakeGitHubPulls):
+        talk.fake.tell("ana", "not yet sent", DRAFT)
+    state = talk.forges.read_pull(talk.place, 1)
+    assert {one.name: one.result for one in state.checks} == {
+        "status/build": CheckResult.FAILED, "ci": CheckResult.PASSED
+    }  # fmt: skip
+    assert [(one.text, one.where) for one in state.remarks] == [("off by one", "app.py:7")]
 
 
 def test_a_verdict_on_an_older_head_is_not_current(talk: Talk) -> None:

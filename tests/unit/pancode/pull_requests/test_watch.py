@@ -11,10 +11,12 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.git.pull_state import PullOpened, PullStatus
 from pancode.kernel.errors import RefusedError, UnavailableError, UsageError, WorkspaceError
+from pancode.kernel.facets import LandingTerms, TurnTaking
 from pancode.kernel.records import Audit, EventKind, FeedEvent, Run, RunState, WatchedPull
 from pancode.kernel.values import replace
 from pancode.pull_requests.hooks import FEATURE, WatchedPulls
 from pancode.pull_requests.model import PullItemKind, items_of
+from pancode.pull_requests.rules import NextStep, may_send, next_step
 from pancode.pull_requests.service import LOOK_S, REFUSED_S, PullWatch
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.interfaces.http.world import World
@@ -274,6 +276,31 @@ def test_a_round_that_fails_is_an_item_and_nothing_is_pushed(
     assert why in items_of(shop.pull)[-1].text
     shop.look()
     assert len(shop.work.sent) == 1, "no other round begins by itself for the same commit"
+
+
+def test_the_next_step_of_a_round(shop: Shop) -> None:
+    shop.opens(follow=True)
+    done = shop.row(shop.run)
+    fresh = replace(done, landed=None, landing={})
+    turns = replace(TurnTaking.of(done), turns={"idle_ms": 1}).on(done)
+    works = replace(turns, state=RunState.RUNNING)
+    supervised = LandingTerms(autonomy="supervised").on(fresh)
+    steps = {
+        "works": (replace(done, state=RunState.RUNNING), NextStep.WAIT),
+        "a session works": (works, NextStep.SUSPEND),
+        "asks a question": (replace(fresh, outcome=Outcome.BLOCKED), NextStep.WAIT),
+        "done": (fresh, NextStep.LAND),
+        "its landing waits": (replace(fresh, landing={"status": "waiting"}), NextStep.WAIT),
+        "landed": (done, NextStep.PUSH),
+        "landed elsewhere": (replace(done, landing={"branch": "main"}), NextStep.FAILED),
+        "supervised": (supervised, NextStep.FAILED),
+    }
+    assert {name: next_step(shop.pull, run)[0] for name, (run, _) in steps.items()} == {
+        name: step for name, (_, step) in steps.items()
+    }
+    assert "pancode land" in next_step(shop.pull, supervised)[1]
+    assert may_send(works) and may_send(done)
+    assert not may_send(steps["works"][0]) and not may_send(steps["asks a question"][0])
 
 
 def test_a_push_that_the_remote_refuses_is_an_item(shop: Shop) -> None:
