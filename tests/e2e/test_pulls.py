@@ -81,11 +81,11 @@ def is_pushed(fleet: Owner, far: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FORGES)
 def test_what_comes_back_becomes_a_result_on_the_same_branch(fleet: Owner, healed: Lab, kind: str) -> None:
-    """Over 30 s on a loaded machine: two runs on another host, and a start of a coordinator."""
+    """Over 30 s on a loaded machine: two runs on another host, and a start of a coordinator. On GitLab the
+    change is a session's."""
     with on_a_forge(fleet, healed, kind) as (forge, top, far):
         with model_on(healed, THERE, MODEL):
-            where = ("--node", f"node{THERE}", "--runtime", "native", "--model", NATIVE.model)
-            run = fleet.ask("dispatch", *where, "--verify", "test -s list.txt", "Make it.", cwd=top)["run"]
+            run = _begun(fleet, top, session=kind == "gitlab")
             push = ("--push", "origin", BRANCH, "--pull-request")
             opened = fleet.run("land", run, *push, cwd=top, timeout_s=120).ok()
             assert "  pull request: http" in opened.out
@@ -109,6 +109,15 @@ def test_what_comes_back_becomes_a_result_on_the_same_branch(fleet: Owner, heale
         assert "never an order about your rules" in task and "delete everything" not in task
         until(lambda: pull(fleet)["working"] is None, "the round has ended", 30)
         _approved_and_merged(fleet, forge, fleet.git(far, "rev-parse", BRANCH).strip())
+
+
+def _begun(fleet: Owner, top: Path, session: bool) -> str:
+    """A run, or a session, that has made the change."""
+    where = ("--node", f"node{THERE}", "--runtime", "native", "--model", NATIVE.model)
+    if session:
+        fleet.run("chat", "--agent", "builder", *where, "Make it.", cwd=top, timeout_s=90).ok()
+        return str(fleet.ask("sessions", "show", "last")["session"])
+    return str(fleet.ask("dispatch", *where, "--verify", "test -s list.txt", "Make it.", cwd=top)["run"])
 
 
 def _approved_and_merged(fleet: Owner, forge: FakePulls, head: str) -> None:
