@@ -83,10 +83,11 @@ class WatchedPull(Record):
 
     `follow`: whether what comes back starts work. `state`: open, merged or closed; `head`: the commit that
     the forge showed last, first seen at `head_ms`. `items`: what waits for a user; `seen`: the ids of checks
-    and remarks that became items. `rounds`: the messages sent since a user's last word; `act`: the round
-    under way; empty: none. `ready`: the head that was reported as approved; `merging`: the head whose merge
-    was requested, or that the forge refused to merge. `trouble`: why the last step failed. `ended`: it is
-    merged, closed or not watched any more.
+    and remarks that became items. `rounds`: the messages sent since a user's last word; `mark`: a text that
+    only the message of the round under way contains; empty: no round; `message`: that message; `worker`: the
+    run that got it; empty: it is not known whether one did. `ready`: the head that was reported as approved;
+    `merging`: the head whose merge was requested, or that the forge refused to merge. `trouble`: why the last
+    step failed. `ended`: it is merged, closed or not watched any more.
     """
 
     TABLE: ClassVar = Table("pull_requests", ("id",), ("ended,opened_ms",))
@@ -109,7 +110,9 @@ class WatchedPull(Record):
     items: tuple[dict[str, object], ...] = ()
     seen: tuple[str, ...] = ()
     rounds: int = 0
-    act: dict[str, object] = field(default_factory=dict)
+    mark: str = ""
+    message: str = ""
+    worker: str = ""
     ready: str = ""
     merging: str = ""
     trouble: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -54,28 +53,6 @@ def items_of(pull: WatchedPull) -> tuple[PullItem, ...]:
         )
         for row in pull.items
     )
-
-
-@dataclass(frozen=True, slots=True)
-class PullRound:
-    """A message that was caused by items, and the work that follows. `mark`: a text that only this message
-    contains. `run`: the run that got the message; empty: it is not known whether one did."""
-
-    mark: str
-    text: str = ""
-    run: str = ""
-
-    def to_row(self) -> dict[str, object]:
-        """Return the round as the ledger stores it."""
-        return asdict(self)
-
-
-def round_of(pull: WatchedPull) -> PullRound | None:
-    """Return the round under way, or None."""
-    row: Mapping[str, object] = pull.act
-    if not row:
-        return None
-    return PullRound(str(row["mark"]), str(row["text"]), str(row["run"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.records import WatchedPull
 from pancode.pull_requests.answers import PULL, PULLS, WatchedPullsAnswer, WatchedPullShape
 from pancode.pull_requests.hooks import WatchedPulls
-from pancode.pull_requests.model import items_of, round_of
+from pancode.pull_requests.model import items_of
 from pancode.pull_requests.rules import command_for
 from pancode.pull_requests.store import take_word
 from pancode.runs.views import format_optional_iso
@@ -43,7 +43,6 @@ def _pull(context: ApiContext, call: ApiCall) -> WatchedPullShape:
 
 
 def _shape(pull: WatchedPull) -> WatchedPullShape:
-    act = round_of(pull)
     return {
         "id": pull.id,
         "run": pull.run,
@@ -56,7 +55,7 @@ def _shape(pull: WatchedPull) -> WatchedPullShape:
         "state": "not watched" if pull.ended and pull.state == "open" else pull.state,
         "head": pull.head,
         "rounds": pull.rounds,
-        "working": None if act is None else act.run or None,
+        "working": (pull.worker or None) if pull.mark else None,
         "looked_at": format_optional_iso(pull.looked_ms or None),
         "trouble": pull.trouble or None,
         "items": [

@@ -16,10 +16,8 @@ from pancode.pull_requests.model import (
     CAUSES,
     PullItem,
     PullItemKind,
-    PullRound,
     PullRules,
     items_of,
-    round_of,
 )
 from pancode.runs.life.conversation import has_change, is_blocked
 from pancode.runs.receipts.trust import WAITING
@@ -52,7 +50,7 @@ def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: in
     """
     if state.status is not PullStatus.OPEN:
         return replace(
-            pull, state=state.status.value, looked_ms=now_ms, items=(), act={}, trouble="", ended=True
+            pull, state=state.status.value, looked_ms=now_ms, items=(), mark="", trouble="", ended=True
         )
     if state.head != pull.head:
         pull = replace(pull, head=state.head, head_ms=now_ms)
@@ -123,7 +121,7 @@ def may_merge(pull: WatchedPull, state: PullState, rules: PullRules) -> bool:
     """Whether to merge the head commit now: the project says so, it is approved, it has passed checks, and
     the forge has not refused it already."""
     fits = pull.ready == state.head and bool(state.checks) and pull.merging != refused_merge(state.head)
-    return rules.merges and fits and not pull.ended and not pull.act
+    return rules.merges and fits and not pull.ended and not pull.mark
 
 
 def refused_merge(head: str) -> str:
@@ -140,7 +138,7 @@ def begin_round(pull: WatchedPull, state: PullState, now_ms: int) -> WatchedPull
     causes = [one for one in items_of(pull) if one.kind in CAUSES and not one.is_sent]
     runs = any(one.result is CheckResult.PENDING for one in state.checks)
     waits = runs and now_ms - pull.head_ms < SETTLE_MS
-    if not pull.follow or pull.act or pull.rounds >= MOST_ROUNDS or waits or not causes:
+    if not pull.follow or pull.mark or pull.rounds >= MOST_ROUNDS or waits or not causes:
         return pull
     parts, size = list[str](), 0
     for one in causes:
@@ -161,7 +159,7 @@ def begin_round(pull: WatchedPull, state: PullState, now_ms: int) -> WatchedPull
     )
     sent = {one.id for one in causes}
     marked = [replace(one, is_sent=one.is_sent or one.id in sent) for one in items_of(pull)]
-    return replace(with_items(pull, marked), rounds=number, act=PullRound(mark, text).to_row())
+    return replace(with_items(pull, marked), rounds=number, mark=mark, message=text, worker="")
 
 
 def may_send(newest: Run) -> bool:
@@ -209,12 +207,13 @@ def next_step(pull: WatchedPull, newest: Run) -> tuple[NextStep, str]:
 def end_round(pull: WatchedPull, why: str = "") -> WatchedPull:
     """Return the pull request after its round. `why`: the reason of a failure, which becomes an item; empty:
     the result is pushed, which settles the items that were sent."""
-    items, act = items_of(pull), round_of(pull)
+    items = items_of(pull)
     if not why:
-        return replace(with_items(pull, [one for one in items if not one.is_sent]), act={})
-    mark = "" if act is None else act.mark
-    failed = PullItem(f"round-{mark}", PullItemKind.ROUND, f"round {pull.rounds} failed", clean_text(why))
-    return replace(with_items(pull, [*items, failed]), act={})
+        return replace(with_items(pull, [one for one in items if not one.is_sent]), mark="")
+    failed = PullItem(
+        f"round-{pull.mark}", PullItemKind.ROUND, f"round {pull.rounds} failed", clean_text(why)
+    )
+    return replace(with_items(pull, [*items, failed]), mark="")
 
 
 def note_word(pull: WatchedPull, follow: bool | None, done: bool) -> WatchedPull:
@@ -227,8 +226,8 @@ def note_word(pull: WatchedPull, follow: bool | None, done: bool) -> WatchedPull
         items = tuple(one for one in items if one.kind is not PullItemKind.ROUND)
         pull = replace(pull, rounds=0)
     else:
-        pull = replace(pull, act={})
-    items = items if pull.act else tuple(replace(one, is_sent=False) for one in items)
+        pull = replace(pull, mark="")
+    items = items if pull.mark else tuple(replace(one, is_sent=False) for one in items)
     return replace(with_items(pull, items), follow=follow)
 
 

@@ -12,7 +12,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run, WatchedPull
 from pancode.kernel.values import replace
 from pancode.pull_requests import rules
-from pancode.pull_requests.model import PullForge, PullRound, PullRules, PullWork, round_of
+from pancode.pull_requests.model import PullForge, PullRules, PullWork
 from pancode.pull_requests.store import change_pull, list_pulls
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
@@ -141,21 +141,22 @@ class PullWatch(FeedThread):
         key = f"{name} work"
         with self._core.ports.ledger.transaction() as tx:
             pull = tx.get(WatchedPull, name)
-            act = None if pull is None or pull.ended else round_of(pull)
-            if pull is None or act is None or self._core.ports.clock.mono_ms() < self._due.get(key, 0):
+            if pull is None or pull.ended or not pull.mark:
                 return
-            run = tx.get(Run, act.run or pull.run)
+            if self._core.ports.clock.mono_ms() < self._due.get(key, 0):
+                return
+            run = tx.get(Run, pull.worker or pull.run)
             chain = [] if run is None else chain_of(tx, run)
-            told = next((one for one in chain if _has_message(tx, one, act.mark)), None)
+            told = next((one for one in chain if _has_message(tx, one, pull.mark)), None)
         try:
             if not chain:
                 self._change(pull, lambda row: rules.end_round(row, f"run {row.run} no longer exists"))
-            elif act.run:
+            elif pull.worker:
                 self._take_step(pull, chain[-1])
             elif told is not None:  # it was sent before the coordinator was killed
-                self._note_sent(pull, act, told)
+                self._note_sent(pull, told)
             elif rules.may_send(chain[-1]):
-                self._note_sent(pull, act, self._work.send(chain[-1], act.text, pull.by))
+                self._note_sent(pull, self._work.send(chain[-1], pull.message, pull.by))
         except (UnavailableError, RefusedError) as error:
             self._due[key] = self._core.ports.clock.mono_ms() + int(REFUSED_S * 1000)
             self._note_trouble(pull, error)
@@ -163,8 +164,8 @@ class PullWatch(FeedThread):
             why = _describe(error)
             self._change(pull, lambda row: rules.end_round(row, why))
 
-    def _note_sent(self, pull: WatchedPull, act: PullRound, run: Run) -> None:
-        self._change(pull, lambda row: replace(row, act=replace(act, run=run.id).to_row(), trouble=""))
+    def _note_sent(self, pull: WatchedPull, run: Run) -> None:
+        self._change(pull, lambda row: replace(row, worker=run.id, trouble=""))
 
     def _take_step(self, pull: WatchedPull, newest: Run) -> None:
         step, why = rules.next_step(pull, newest)

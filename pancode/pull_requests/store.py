@@ -48,7 +48,7 @@ def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bo
             names = [one.id for one in list_pulls(work.tx)]
             raise not_found("watched pull request", name, names, "pancode inbox pulls")
         new = note_word(pull, follow, done)
-        new = replace(new, ended=True, items=(), act={}) if forget else new
+        new = replace(new, ended=True, items=(), mark="") if forget else new
         work.tx.put(new)
         detail = {"follow": new.follow, "done": done, "forget": forget}
         work.audit("people", "info", "pull request", new.run, by=by, url=new.url, word=detail)

@@ -58,6 +58,6 @@ MORE: tuple[Record, ...] = (
         follow=True,
         items=({"id": "check-ci", "is_sent": True},),
         seen=("check-ci",),
-        act={"mark": "a"},
+        mark="a",
     ),
 )

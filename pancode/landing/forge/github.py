@@ -13,8 +13,6 @@ from pancode.landing.forge.http import REFUSED, ForgeClient
 from pancode.landing.pull_request import PullRequest
 
 LINK, NUMBER = "html_url", "number"
-PAGE, MOST_PAGES = 100, 10
-"""Rows per page of an answer, and the most pages that are requested."""
 _PASSED = ("success", "neutral", "skipped")
 _FAILED = ("failure", "timed_out", "action_required", "startup_failure", "cancelled", "stale", "error")
 """The conclusions of check runs and the states of statuses that mean a failure; others are pending."""
@@ -73,13 +71,13 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     if row["state"] != "open":
         return PullState(PullStatus.MERGED if row.get("merged") else PullStatus.CLOSED, head)
     remarks = list[PullRemark]()
-    for row in _list_rows(client, f"{top}/pulls/{number}/reviews"):
+    for row in client.rows(f"{top}/pulls/{number}/reviews"):
         if row["state"] != "PENDING":  # a draft of the token's own account
             verdict, text = _VERDICTS.get(str(row["state"]), ReviewVerdict.NONE), str(row.get("body") or "")
             is_current = row.get("commit_id") == head
             remarks.append(PullRemark(f"review-{row['id']}", _login_of(row), text, verdict, is_current))
     for kind in ("pulls", "issues"):  # comments on lines, and comments on the whole
-        rows = _list_rows(client, f"{top}/{kind}/{number}/comments")
+        rows = client.rows(f"{top}/{kind}/{number}/comments")
         remarks += [_parse_comment(row, kind) for row in rows]
     checks = tuple(read_checks(client, f"{top}/commits/{head}"))
     return PullState(PullStatus.OPEN, head, checks, tuple(remarks))
@@ -90,23 +88,14 @@ def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, h
     client.send("PUT", f"{repository_path(repository)}/pulls/{number}/merge", {"sha": head})
 
 
-def _list_rows(client: ForgeClient, path: str, key: str = "") -> Iterator[Mapping[str, Any]]:
-    for page in range(1, MOST_PAGES + 1):
-        found = client.get(path, per_page=PAGE, page=page)
-        rows = found[key] if key else found
-        yield from rows
-        if len(rows) < PAGE:
-            return
-
-
 def read_checks(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
     """Yield the check runs and the statuses of a commit. `commit`: its path in the API."""
-    for row in _list_rows(client, f"{commit}/check-runs", "check_runs"):
+    for row in client.rows(f"{commit}/check-runs", "check_runs"):
         output = row.get("output") or {}
         text = "\n\n".join(str(output[name]) for name in ("title", "summary", "text") if output.get(name))
         state = str(row["conclusion"] if row["status"] == "completed" else row["status"])
         yield PullCheck(str(row["name"]), _result_of(state), text, str(row.get("html_url") or ""))
-    for row in _list_rows(client, f"{commit}/status", "statuses"):
+    for row in client.rows(f"{commit}/status", "statuses"):
         text, url = str(row.get("description") or ""), str(row.get("target_url") or "")
         yield PullCheck(str(row["context"]), _result_of(str(row["state"])), text, url)
 

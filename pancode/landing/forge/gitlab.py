@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -13,8 +13,6 @@ from pancode.landing.forge.http import ForgeClient
 from pancode.landing.pull_request import PullRequest
 
 LINK, NUMBER = "web_url", "iid"
-PAGE, MOST_PAGES = 100, 10
-"""Rows per page of an answer, and the most pages that are requested."""
 _STATUSES = {"opened": PullStatus.OPEN, "locked": PullStatus.OPEN, "merged": PullStatus.MERGED}
 _PASSED, _FAILED = ("success", "skipped", "manual"), ("failed", "canceled")
 """The statuses of jobs that have ended; others are pending."""
@@ -67,10 +65,10 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     versions = client.get(f"{at}/versions", per_page=1)
     # A verdict names no commit: it is about the head if it is newer than the push of the head.
     pushed = next((str(one["created_at"]) for one in versions if one["head_commit_sha"] == head), "")
-    notes = sorted(_list_rows(client, f"{at}/notes", sort="desc"), key=lambda one: int(one["id"]))
+    notes = sorted(client.rows(f"{at}/notes", sort="desc"), key=lambda one: int(one["id"]))
     remarks = tuple(one for note in notes if (one := parse_note(note, pushed)) is not None)
     checks = list[PullCheck]()
-    for job in _list_rows(client, f"{top}/repository/commits/{head}/statuses"):
+    for job in client.rows(f"{top}/repository/commits/{head}/statuses"):
         result = CheckResult.PASSED if job["status"] in _PASSED else CheckResult.PENDING
         if job["status"] in _FAILED:
             result = CheckResult.PASSED if job.get("allow_failure") else CheckResult.FAILED
@@ -82,14 +80,6 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
 def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, head: str) -> None:
     """Merge the merge request if its head is still this commit; the forge refuses otherwise."""
     client.send("PUT", f"{repository_path(repository)}/merge_requests/{number}/merge", {"sha": head})
-
-
-def _list_rows(client: ForgeClient, path: str, **params: str) -> Iterator[Mapping[str, Any]]:
-    for page in range(1, MOST_PAGES + 1):
-        rows = client.get(path, per_page=PAGE, page=page, **params)
-        yield from rows
-        if len(rows) < PAGE:
-            return
 
 
 def parse_note(row: Mapping[str, Any], pushed: str) -> PullRemark | None:

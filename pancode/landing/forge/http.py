@@ -22,6 +22,8 @@ from pancode.kernel.formatting import escape_line
 
 PATIENCE_S, WHOLE_S = 10.0, 30.0
 MOST_BYTES = 8 << 20
+PAGE, MOST_PAGES = 100, 10
+"""Rows per page of an answer, and the most pages that are requested."""
 _WORDS = 300
 REFUSED = "forge_refused"
 _RIGHTS = "give a new token that may write pull requests and issues (GitLab: the scope api)"
@@ -85,6 +87,16 @@ class ForgeClient:
 
     def get(self, path: str, **params: str | int) -> Any:
         return self._ask("GET", path, params, None)
+
+    def rows(self, path: str, key: str = "", **params: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of at most `MOST_PAGES` pages. `key`: where an answer has them; empty: it is a
+        list."""
+        for page in range(1, MOST_PAGES + 1):
+            found = self.get(path, per_page=PAGE, page=page, **params)
+            rows = found[key] if key else found
+            yield from rows
+            if len(rows) < PAGE:
+                return
 
     def post(self, path: str, body: Mapping[str, object]) -> Any:
         return self._ask("POST", path, {}, body)

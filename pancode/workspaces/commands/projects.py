@@ -300,7 +300,8 @@ def webhook(
     secret: Annotated[bool, option("Store the secret that the tracker created, which Linear does.")] = False,
     face: Json,
 ) -> None:
-    """Let a project's issue tracker notify PanCode of changes, in addition to polling it every two minutes.
+    """Let a project's issue tracker notify PanCode of changes, in addition to polling it every two minutes. A
+    webhook of GitHub or GitLab also makes PanCode read the pull requests that it watches.
 
     Shows the address and a new secret for the tracker's webhook settings: GitHub and GitLab take both, with
     JSON as the content type. Linear takes the address and shows a secret, which --secret reads from standard

@@ -17,5 +17,6 @@ def upgrade() -> None:
         "ended,opened_ms",
         "id:text run:text project:text forge:text repository:text number:int url:text remote:text "
         "branch:text by:text opened_ms:int follow:bool state:text head:text head_ms:int looked_ms:int "
-        "items:text seen:text rounds:int act:text ready:text merging:text trouble:text ended:bool",
+        "items:text seen:text rounds:int mark:text message:text worker:text ready:text merging:text "
+        "trouble:text ended:bool",
     )

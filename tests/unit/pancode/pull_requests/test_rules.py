@@ -9,7 +9,7 @@ import pytest
 from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
 from pancode.kernel.records import WatchedPull
 from pancode.kernel.values import replace
-from pancode.pull_requests.model import PullItemKind, PullRules, items_of, round_of
+from pancode.pull_requests.model import PullItemKind, PullRules, items_of
 from pancode.pull_requests.rules import (
     MOST_ITEMS,
     MOST_ROUNDS,
@@ -53,8 +53,8 @@ def seen(*parts: Any, pull: WatchedPull = PULL, rules: PullRules = ANA, **more: 
 
 def sent(pull: WatchedPull, *parts: Any, now_ms: int = 1_000, **more: Any) -> str:
     """The message that is sent next; empty: none."""
-    act = round_of(begin_round(pull, state(*parts, **more), now_ms))
-    return "" if act is None else act.text
+    begun = begin_round(pull, state(*parts, **more), now_ms)
+    return begun.message if begun.mark else ""
 
 
 CAUSES: dict[str, tuple[tuple[Any, ...], list[PullItemKind], bool]] = {
@@ -146,7 +146,7 @@ def test_three_rounds_without_a_word() -> None:
     for number in range(1, MOST_ROUNDS + 1):
         check = replace(FAILED, name=f"ci{number}")
         pull = begin_round(seen(check, pull=pull), state(check), 1_000)
-        assert (pull.rounds, bool(pull.act)) == (number, True)
+        assert (pull.rounds, bool(pull.mark)) == (number, True)
         assert begin_round(pull, state(check), 1_000) == pull, "one round at a time"
         pull = end_round(pull)
     check = replace(FAILED, name="ci9")
@@ -205,4 +205,4 @@ def test_it_is_told_once_per_head_and_a_user_can_settle_it() -> None:
 def test_nothing_is_left_of_one_that_is_merged_or_closed(status: PullStatus) -> None:
     pull = begin_round(seen(FAILED), state(FAILED), 1_000)
     over = seen(FAILED, pull=pull, status=status)
-    assert (over.ended, over.items, over.act, over.state) == (True, (), {}, status.value)
+    assert (over.ended, over.items, over.mark, over.state) == (True, (), "", status.value)

@@ -127,7 +127,7 @@ def test_a_failed_check_goes_to_the_inbox_and_by_a_word_to_the_agent_and_its_res
     assert len(shop.work.done) == 1, "its gates run"
     shop.lands(run)
     shop.look(1)
-    assert shop.work.done[1:] == ["push origin agent/x"] and shop.pull.act == {}
+    assert shop.work.done[1:] == ["push origin agent/x"] and shop.pull.mark == ""
     shop.forge.push("b")
     shop.forge.check("passed")
     shop.forge.tell("ana", "", "approved")
@@ -152,7 +152,7 @@ def test_a_message_is_sent_once_although_the_coordinator_is_killed_behind_it(sho
         shop.look()
     shop.work.breaks = False
     shop.begin()
-    assert shop.look().act["run"] == f"{shop.run}-1" and len(shop.work.sent) == 1
+    assert shop.look().worker == f"{shop.run}-1" and len(shop.work.sent) == 1
 
 
 def test_a_word_ends_the_round_under_way_and_nothing_is_pushed(shop: Shop) -> None:
@@ -176,7 +176,7 @@ def test_after_three_rounds_the_next_item_waits_for_a_user(shop: Shop) -> None:
         shop.look()
         assert (len(shop.work.sent), len(shop.lines())) == (min(number, 3), int(number == 4))
         if number < 4:
-            run = shop.pull.act["run"]
+            run = shop.pull.worker
             shop.ends(str(run))
             shop.lands(str(run))
             shop.look(1)
@@ -245,7 +245,7 @@ def test_what_admission_refuses_is_asked_again_later(shop: Shop) -> None:
     shop.opens(follow=True)
     shop.forge.check("failed")
     shop.work.fails = RefusedError("the budget is spent", why="$5 of $5", fix="pancode budget")
-    assert "the budget is spent" in shop.look().trouble and shop.pull.act
+    assert "the budget is spent" in shop.look().trouble and shop.pull.mark
     shop.work.fails = None
     shop.look(REFUSED_S - 2 * LOOK_S)
     assert shop.work.sent == []
@@ -400,5 +400,5 @@ def test_a_message_that_no_run_takes_is_a_failed_round(shop: Shop) -> None:
         "r-1 runs a command, so it cannot take messages", fix="pancode runs show r-1"
     )
     shop.look()
-    assert "cannot take messages" in items_of(shop.pull)[-1].text and shop.pull.act == {}
+    assert "cannot take messages" in items_of(shop.pull)[-1].text and shop.pull.mark == ""
     assert FEATURE.brief
