@@ -300,12 +300,12 @@ def webhook(
     secret: Annotated[bool, option("Store the secret that the tracker created, which Linear does.")] = False,
     face: Json,
 ) -> None:
-    """Let a project's issue tracker notify PanCode of changes, in addition to polling it every two minutes. A
-    webhook of GitHub or GitLab also makes PanCode read the pull requests that it watches.
+    """Let a project's issue tracker notify PanCode of changes, in addition to polling it every two minutes.
 
     Shows the address and a new secret for the tracker's webhook settings: GitHub and GitLab take both, with
     JSON as the content type. Linear takes the address and shows a secret, which --secret reads from standard
-    input or a hidden prompt. A webhook only makes PanCode query the tracker at once.
+    input or a hidden prompt. A webhook only makes PanCode query the tracker, and read the pull
+    requests that it watches, at once.
     """
     given = face.read_secret("webhook secret: ", 1_000).strip() if secret else None
     made = face.post(answers.TRACKER_HOOK.at(project), {"secret": given})
