@@ -32,7 +32,7 @@ def watch_pull(core: Core, run: Run, pull: PullOpened, follows: bool) -> None:
             name, run.id, str(run.project), pull.forge, pull.repository, pull.number, pull.url, pull.remote,
             pull.branch, pull.by, core.wall_ms(), follows,
         )  # fmt: skip
-        row = note_word(row, True, done=False) if pull.follow else row
+        row = replace(note_word(row, True, done=False), by=pull.by) if pull.follow else row
         work.tx.put(replace(row, run=run.id, remote=pull.remote, ended=False))
         if known is None:
             work.audit(
@@ -41,13 +41,15 @@ def watch_pull(core: Core, run: Run, pull: PullOpened, follows: bool) -> None:
 
 
 def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bool, by: str) -> WatchedPull:
-    """Record a user's word about a pull request and return it. `forget`: stop to watch it. NotFoundError."""
+    """Record a user's word about a pull request and return it. Who follows it sends its messages. `forget`:
+    stop to watch it. NotFoundError."""
     with unit_of_work(core) as work:
         pull = work.tx.get(WatchedPull, name)
         if pull is None or pull.ended:
             names = [one.id for one in list_pulls(work.tx)]
             raise not_found("watched pull request", name, names, "pancode inbox pulls")
         new = note_word(pull, follow, done)
+        new = replace(new, by=by) if follow else new
         new = replace(new, ended=True, items=(), mark="") if forget else new
         work.tx.put(new)
         detail = {"follow": new.follow, "done": done, "forget": forget}

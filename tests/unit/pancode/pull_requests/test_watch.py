@@ -111,12 +111,13 @@ def test_a_failed_check_goes_to_the_inbox_and_by_a_word_to_the_agent_and_its_res
     assert told.data["kind"] == "pull request" and "--follow" in told.data["command"]
     assert shop.work.sent == [], "nobody said that it is followed"
 
-    assert shop.says(follow=True).json()["follow"] is True
+    assert shop.says(follow=True, by="bea").json()["follow"] is True
     shop.look()
     (text,) = shop.work.sent
     assert "2 tests failed" in text and shop.lines() == []
     run = f"{shop.run}-1"
     assert shop.world.http.get("/v1/pulls").json()["pulls"][0]["working"] == run
+    assert shop.row(run).created_by == "bea", "who follows it sends the messages"
     shop.look()
     assert shop.work.done == [], "it still works"
     shop.ends(run)

@@ -15,7 +15,7 @@ OF_A_PROGRAM = "a program asks it, and no user"
 LOOKED = "the tab knows by itself when it was left"
 WITHOUT_PAGE = {
     "POST /v1/runs/{run}/pull-request": "it needs a remote and a branch of the user's own checkout",
-    "POST /v1/pulls/{pull}": "its result is pushed from the user's own checkout, as the command that opened it",
+    "POST /v1/pulls/{pull}": "as the command that opened it, its result is pushed from a checkout",
     "POST /v1/runs/{run}/land/cancel": "Ctrl-C of the command that waits for the landing asks it",
     "POST /v1/sessions/{run}/checkpoints": "who goes back to a point does it in a terminal",
     "POST /v1/sessions/{run}/restore": "who goes back to a point does it in a terminal",
