@@ -11,7 +11,7 @@ from pancode.kernel.records import Run, WatchedPull
 
 
 class PullItemKind(StrEnum):
-    """What an item is about. Only the first two start work; a ROUND tells how work ended."""
+    """What an item is about. Only the first two start work; a ROUND tells why work or a merge failed."""
 
     CHECK = "check failed"
     REMARK = "remark"

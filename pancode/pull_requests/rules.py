@@ -12,13 +12,7 @@ from pancode.kernel.facets import LandingTerms
 from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
 from pancode.kernel.records import Run, RunState, WatchedPull
 from pancode.kernel.values import replace
-from pancode.pull_requests.model import (
-    CAUSES,
-    PullItem,
-    PullItemKind,
-    PullRules,
-    items_of,
-)
+from pancode.pull_requests.model import CAUSES, PullItem, PullItemKind, PullRules, items_of
 from pancode.runs.life.conversation import has_change, is_blocked
 from pancode.runs.receipts.trust import WAITING
 
@@ -54,7 +48,7 @@ def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: in
         )
     if state.head != pull.head:
         pull = replace(pull, head=state.head, head_ms=now_ms)
-    found = {one.id: one for one in _list_items(pull, state, rules)}
+    found = {one.id: one for one in _list_items(state, rules)}
     kept = [one for one in items_of(pull) if one.id in found or not one.id.startswith(_STANDING)]
     # A check that ran again on the same commit, and failed again, is news.
     seen = [one for one in pull.seen if one in found or not one.startswith(_STANDING)]
@@ -71,7 +65,8 @@ def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: in
         seen=(*seen, *(one.id for one in fresh)),
         looked_ms=now_ms,
         ready=state.head if is_ready(state, rules) else "",
-        trouble="",
+        # Why a message could not be sent stays until it is.
+        trouble=pull.trouble if pull.mark and not pull.worker else "",
     )
 
 
@@ -80,7 +75,7 @@ def with_items(pull: WatchedPull, items: Sequence[PullItem]) -> WatchedPull:
     return replace(pull, items=tuple(one.to_row() for one in items))
 
 
-def _list_items(pull: WatchedPull, state: PullState, rules: PullRules) -> Iterator[PullItem]:
+def _list_items(state: PullState, rules: PullRules) -> Iterator[PullItem]:
     """Yield an item for each failed check, each remark that counts, and an approval of the head."""
     for check in state.checks:
         if check.result is CheckResult.FAILED:
@@ -127,6 +122,12 @@ def may_merge(pull: WatchedPull, state: PullState, rules: PullRules) -> bool:
 def refused_merge(head: str) -> str:
     """Return the value of `merging` after the forge refused to merge this commit."""
     return f"refused {head}"
+
+
+def note_refusal(pull: WatchedPull, head: str, why: str) -> WatchedPull:
+    """Return the pull request after the forge refused to merge this commit, which becomes an item."""
+    item = PullItem(f"merge-{head}", PullItemKind.ROUND, "the forge did not merge it", clean_text(why), head)
+    return replace(with_items(pull, [*items_of(pull), item]), merging=refused_merge(head))
 
 
 def begin_round(pull: WatchedPull, state: PullState, now_ms: int) -> WatchedPull:

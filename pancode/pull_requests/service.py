@@ -128,8 +128,8 @@ class PullWatch(FeedThread):
             # It is perhaps merged: the next look shows that, or merges this commit again.
             self._note_trouble(pull, error)
         except PancodeError as error:
-            self._change(pull, lambda row: replace(row, merging=rules.refused_merge(state.head)))
-            self._note_trouble(pull, error)
+            why = _describe(error)
+            self._change(pull, lambda row: rules.note_refusal(row, state.head, why))
         else:
             with unit_of_work(self._core) as work:
                 what = "pull request merged"

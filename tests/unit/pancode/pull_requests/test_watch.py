@@ -247,8 +247,9 @@ def test_what_admission_refuses_is_asked_again_later(shop: Shop) -> None:
     shop.forge.check("failed")
     shop.work.fails = RefusedError("the budget is spent", why="$5 of $5", fix="pancode budget")
     assert "the budget is spent" in shop.look().trouble and shop.pull.mark
+    assert "the budget is spent" in shop.look().trouble, "also while the forge answers"
     shop.work.fails = None
-    shop.look(REFUSED_S - 2 * LOOK_S)
+    shop.look(REFUSED_S - 3 * LOOK_S)
     assert shop.work.sent == []
     shop.look(2 * LOOK_S)
     assert len(shop.work.sent) == 1 and shop.pull.rounds == 1
@@ -338,6 +339,8 @@ def test_a_merge_that_the_forge_refuses_is_not_repeated_for_the_same_commit(tmp_
     shop.look()
     shop.look()
     assert shop.forge.merges == ["a" * 40] and not shop.pull.ended
+    assert "pull request #7: the forge did not merge it" in shop.lines()
+    assert "HTTP 405" in items_of(shop.pull)[-1].text
     shop.forge.push("b")
     shop.forge.check("passed")
     shop.forge.tell("ana", "", "approved")
