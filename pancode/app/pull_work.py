@@ -14,11 +14,11 @@ from pancode.kernel.states import How
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.model import LandWay
-from pancode.landing.pull_request import name_repository
+from pancode.landing.pull_request import message_of, name_repository
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import is_between_turns
 from pancode.runs.user_environment import Around
-from pancode.runs.views import words_of
+from pancode.runs.views import chain_of, words_of
 from pancode.sessions.service import end_turn, send_message
 
 
@@ -70,7 +70,10 @@ class ChangeWork:
 
     def land(self, run: Run, branch: str, by: str) -> None:
         how = How(self._around({}).defaults(run.project).land_how)
-        self._code.land(run, LandWay(by, branch=branch, how=how), wait=False)
+        with self._core.ports.ledger.transaction() as tx:
+            first = chain_of(tx, run)[0]
+        way = LandWay(by, branch=branch, message=message_of(first, ""), how=how)
+        self._code.land(run, way, wait=False)
 
     def push(self, pull: WatchedPull) -> None:
         find_place(self._forges, pull)

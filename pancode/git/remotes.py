@@ -11,7 +11,7 @@ from pathlib import Path
 from node_agent.wire.git import GitCall, GitDone
 from pancode.git.forge_rules import RemoteRepository, behind_alias, repository_of, ssh_host_of
 from pancode.git.runner import Git, GitFailure, any_owner_env, run_git, safe_env
-from pancode.kernel.errors import NotFoundError, WorkspaceError
+from pancode.kernel.errors import NotFoundError, UnavailableError, WorkspaceError
 from pancode.kernel.formatting import escape_line
 
 TIMEOUT_S = 20.0
@@ -114,7 +114,8 @@ def http_setting(url: str, key: str) -> str:
 def push_unattended(tree: str, remote: str, branch: str, environ: Mapping[str, str]) -> None:
     """Push a branch without force, with the user's git and logins, but without a prompt and without hooks.
 
-    Idempotent. `environ`: of the user's login. Raises WorkspaceError if git refuses.
+    Idempotent. `environ`: of the user's login. Raises WorkspaceError if the remote refuses the branch,
+    UnavailableError if it could not be reached.
     """
     ref = f"refs/heads/{branch}"
     quiet = {
@@ -124,9 +125,16 @@ def push_unattended(tree: str, remote: str, branch: str, environ: Mapping[str, s
         "SSH_ASKPASS_REQUIRE": "never",
     }
     args = ("-c", "core.hooksPath=/dev/null", "push", "--porcelain", "--", remote, f"{ref}:{ref}")
-    done = run_git(GitCall(args, {**environ, **quiet}, Path(tree), timeout_s=PUSH_S))
-    if not done.ok:
-        raise not_pushed_error(remote, branch, done.text(), done.err)
+    try:
+        done = run_git(GitCall(args, {**environ, **quiet}, Path(tree), timeout_s=PUSH_S))
+    except GitFailure as exc:
+        done = GitDone(1, b"", str(exc))
+    if done.ok:
+        return
+    error = not_pushed_error(remote, branch, done.text(), done.err)
+    if "!\t" not in done.text():
+        raise UnavailableError(error.words, why=error.why, fix=error.fix, code="not_pushed")
+    raise error
 
 
 def not_pushed_error(remote: str, branch: str, output: str, err: str) -> WorkspaceError:

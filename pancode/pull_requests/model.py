@@ -11,12 +11,13 @@ from pancode.kernel.records import Run, WatchedPull
 
 
 class PullItemKind(StrEnum):
-    """What an item is about. Only the first two start work; a ROUND tells why work or a merge failed."""
+    """What an item is about. Only the first two start work; ROUND and MERGE are about failures."""
 
     CHECK = "check failed"
     REMARK = "remark"
     STRANGER = "changes requested by a stranger"
     ROUND = "round"
+    MERGE = "merge"
     READY = "approved"
 
 

@@ -24,6 +24,8 @@ MOST_STRANGERS = 3
 """The most items about people who may not start work, so that they cannot fill the inbox."""
 SETTLE_MS = 600_000
 """For how many milliseconds checks that still run hold back a message about those that have failed."""
+STABLE_MS = 60_000
+"""For how many milliseconds a head commit must be known before it is merged."""
 _CUT = " ... (cut)"
 _STANDING = ("check-", "ready-")
 """How the ids of those items begin that end when the forge no longer shows them."""
@@ -49,7 +51,12 @@ def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: in
     if state.head != pull.head:
         pull = replace(pull, head=state.head, head_ms=now_ms)
     found = {one.id: one for one in _list_items(state, rules)}
-    kept = [one for one in items_of(pull) if one.id in found or not one.id.startswith(_STANDING)]
+    withdrawn = {one.id for one in state.remarks if one.verdict is ReviewVerdict.CHANGES} - found.keys()
+    kept = [
+        one
+        for one in items_of(pull)
+        if one.id in found or not (one.id.startswith(_STANDING) or one.id in withdrawn)
+    ]
     # A check that ran again on the same commit, and failed again, is news.
     seen = [one for one in pull.seen if one in found or not one.startswith(_STANDING)]
     strangers = sum(one.kind is PullItemKind.STRANGER for one in kept)
@@ -81,10 +88,13 @@ def _list_items(state: PullState, rules: PullRules) -> Iterator[PullItem]:
         if check.result is CheckResult.FAILED:
             name, url = escape_line(check.name)[:100], escape_line(check.url)[:300]
             title = f"check {name} failed{f': {url}' if url else ''}"
-            item = f"check-{name}-{state.head}"
+            item = f"check-{digest_of(check.name)[:16]}-{state.head}"
             yield PullItem(item, PullItemKind.CHECK, title, clean_text(check.text), state.head)
+    latest = latest_verdicts(state)
     for remark in state.remarks:
         asks = remark.verdict is ReviewVerdict.CHANGES
+        if asks and latest[remark.author.lower()] is not remark:
+            continue  # its author has said something else since
         named = remark.author.lower() in rules.people
         says = remark.verdict is ReviewVerdict.NONE and bool(remark.text.strip())
         if not asks and not (named and says):
@@ -92,6 +102,7 @@ def _list_items(state: PullState, rules: PullRules) -> Iterator[PullItem]:
         who = escape_line(remark.author)[:100] or "somebody"
         where = f" at {escape_line(remark.where)[:200]}" if remark.where else ""
         title = f"{who} requests changes" if asks else f"{who} writes{where}"
+        title += "" if named else ", and is not named by the project"
         kind = PullItemKind.REMARK if named else PullItemKind.STRANGER
         yield PullItem(remark.id, kind, title, clean_text(remark.text), state.head)
     if is_ready(state, rules):
@@ -99,49 +110,48 @@ def _list_items(state: PullState, rules: PullRules) -> Iterator[PullItem]:
         yield PullItem(f"ready-{state.head}", PullItemKind.READY, f"approved, {checks}", "", state.head)
 
 
+def latest_verdicts(state: PullState) -> dict[str, PullRemark]:
+    """Return the newest verdict of each author, by login in lower case."""
+    return {one.author.lower(): one for one in state.remarks if one.verdict is not ReviewVerdict.NONE}
+
+
 def is_ready(state: PullState, rules: PullRules) -> bool:
     """Whether a named person has approved the head commit, none requests changes, and every check of it has
     passed."""
-    verdicts = dict[str, PullRemark]()
-    for one in state.remarks:
-        if one.verdict is not ReviewVerdict.NONE and one.author.lower() in rules.people:
-            verdicts[one.author.lower()] = one
-    approved = any(one.verdict is ReviewVerdict.APPROVED and one.is_current for one in verdicts.values())
-    against = any(one.verdict is ReviewVerdict.CHANGES for one in verdicts.values())
+    verdicts = [one for author, one in latest_verdicts(state).items() if author in rules.people]
+    approved = any(one.verdict is ReviewVerdict.APPROVED and one.is_current for one in verdicts)
+    against = any(one.verdict is ReviewVerdict.CHANGES for one in verdicts)
     passed = all(one.result is CheckResult.PASSED for one in state.checks)
     return approved and not against and passed
 
 
-def may_merge(pull: WatchedPull, state: PullState, rules: PullRules) -> bool:
+def may_merge(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: int) -> bool:
     """Whether to merge the head commit now: the project says so, it is approved, it has passed checks, and
-    the forge has not refused it already."""
-    fits = pull.ready == state.head and bool(state.checks) and pull.merging != refused_merge(state.head)
+    its forge has had `STABLE_MS` to begin all checks."""
+    fits = pull.ready == state.head and bool(state.checks) and now_ms - pull.head_ms >= STABLE_MS
     return rules.merges and fits and not pull.ended and not pull.mark
 
 
-def refused_merge(head: str) -> str:
-    """Return the value of `merging` after the forge refused to merge this commit."""
-    return f"refused {head}"
-
-
 def note_refusal(pull: WatchedPull, head: str, why: str) -> WatchedPull:
-    """Return the pull request after the forge refused to merge this commit, which becomes an item."""
-    item = PullItem(f"merge-{head}", PullItemKind.ROUND, "the forge did not merge it", clean_text(why), head)
-    return replace(with_items(pull, [*items_of(pull), item]), merging=refused_merge(head))
+    """Return the pull request after the forge refused to merge this commit, which becomes an item once."""
+    item = PullItem(f"merge-{head}", PullItemKind.MERGE, "the forge did not merge it", clean_text(why), head)
+    return with_items(pull, [*(one for one in items_of(pull) if one.id != item.id), item])
 
 
 def begin_round(pull: WatchedPull, state: PullState, now_ms: int) -> WatchedPull:
     """Return the pull request with a message to send, if its items cause one; else unchanged.
 
-    No message is sent unless it is followed, while a round is under way, after `MOST_ROUNDS` without a user's
-    word, or while checks still run (for at most `SETTLE_MS`).
+    No message is sent unless it is followed, while a round is under way, after a failed round or
+    `MOST_ROUNDS` without a user's word, or while checks still run (for at most `SETTLE_MS`).
     """
     causes = [one for one in items_of(pull) if one.kind in CAUSES and not one.is_sent]
     runs = any(one.result is CheckResult.PENDING for one in state.checks)
     waits = runs and now_ms - pull.head_ms < SETTLE_MS
-    if not pull.follow or pull.mark or pull.rounds >= MOST_ROUNDS or waits or not causes:
+    has_failed = any(one.kind is PullItemKind.ROUND for one in items_of(pull))
+    rests = pull.mark or has_failed or pull.rounds >= MOST_ROUNDS
+    if not pull.follow or rests or waits or not causes:
         return pull
-    parts, size = list[str](), 0
+    parts, sent, size = list[str](), set[str](), 0
     for one in causes:
         part = f"{one.title}\n{one.text}".strip()
         size += len(part)
@@ -149,16 +159,16 @@ def begin_round(pull: WatchedPull, state: PullState, now_ms: int) -> WatchedPull
             parts.append("and more, on the pull request")
             break
         parts.append(part)
+        sent.add(one.id)
     number, material = pull.rounds + 1, "\n\n".join(parts)
     mark = digest_of(f"{pull.id} {number} {now_ms} {material}")[:16]
     what = "what its forge shows: the output of checks, and what named people wrote"
     text = (
-        f"Pull request {pull.url} has your change, and {count_noun(len(causes), 'thing')} came back on it "
+        f"Pull request {pull.url} has your change, and {count_noun(len(sent), 'thing')} came back on it "
         f"(message {mark}, round {number} of {MOST_ROUNDS}). Change the files so that the checks pass and "
         f"the remarks are settled, and nothing beside that; where a remark is wrong, say so at the end. "
         f"{present_material(what, material)}"
     )
-    sent = {one.id for one in causes}
     marked = [replace(one, is_sent=one.is_sent or one.id in sent) for one in items_of(pull)]
     return replace(with_items(pull, marked), rounds=number, mark=mark, message=text, worker="")
 

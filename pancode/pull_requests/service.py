@@ -9,7 +9,7 @@ from typing import assert_never
 from pancode.git.pull_state import PullState
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import EventKind, Run, WatchedPull
+from pancode.kernel.records import EventKind, Run, RunState, WatchedPull
 from pancode.kernel.values import replace
 from pancode.pull_requests import rules
 from pancode.pull_requests.model import PullForge, PullRules, PullWork
@@ -36,7 +36,7 @@ def find_rules(around: Surroundings, folder: str) -> PullRules:
     top = os.path.realpath(folder)
     for one in around.projects().values():
         if os.path.realpath(one.path) == top:
-            people = frozenset(login.lower() for login in one.pull_people)
+            people = frozenset(login.strip().lstrip("@").lower() for login in one.pull_people) - {""}
             return PullRules(people, one.pull_follow, one.pull_merge)
     return PullRules()
 
@@ -107,7 +107,8 @@ class PullWatch(FeedThread):
             return rules.begin_round(rules.note_state(row, state, allowed, now), state, now)
 
         new = self._change(pull, decide)
-        if new is not None and rules.may_merge(new, state, allowed):
+        rested = self._core.ports.clock.mono_ms() >= self._due.get(f"{pull.id} merge", 0)
+        if new is not None and rested and rules.may_merge(new, state, allowed, now):
             self._merge(new, state)
 
     def _rest(self, pull: WatchedPull, error: PancodeError) -> None:
@@ -129,6 +130,7 @@ class PullWatch(FeedThread):
             self._note_trouble(pull, error)
         except PancodeError as error:
             why = _describe(error)
+            self._due[f"{pull.id} merge"] = self._core.ports.clock.mono_ms() + int(REFUSED_S * 1000)
             self._change(pull, lambda row: rules.note_refusal(row, state.head, why))
         else:
             with unit_of_work(self._core) as work:
@@ -148,11 +150,14 @@ class PullWatch(FeedThread):
             run = tx.get(Run, pull.worker or pull.run)
             chain = [] if run is None else chain_of(tx, run)
             told = next((one for one in chain if _has_message(tx, one, pull.mark)), None)
+            news = words_of(tx, chain[-1]) if chain else []
+            is_unread = any(pull.mark in one.text and not one.laid for one in news)
         try:
             if not chain:
-                self._change(pull, lambda row: rules.end_round(row, f"run {row.run} no longer exists"))
+                self._change_round(pull, lambda row: rules.end_round(row, f"run {row.run} no longer exists"))
             elif pull.worker:
-                self._take_step(pull, chain[-1])
+                if not is_unread or chain[-1].state is not RunState.ENDED:
+                    self._take_step(pull, chain[-1])
             elif told is not None:  # it was sent before the coordinator was killed
                 self._note_sent(pull, told)
             elif rules.may_send(chain[-1]):
@@ -162,10 +167,10 @@ class PullWatch(FeedThread):
             self._note_trouble(pull, error)
         except PancodeError as error:
             why = _describe(error)
-            self._change(pull, lambda row: rules.end_round(row, why))
+            self._change_round(pull, lambda row: rules.end_round(row, why))
 
     def _note_sent(self, pull: WatchedPull, run: Run) -> None:
-        self._change(pull, lambda row: replace(row, worker=run.id, trouble=""))
+        self._change_round(pull, lambda row: replace(row, worker=run.id, trouble=""))
 
     def _take_step(self, pull: WatchedPull, newest: Run) -> None:
         step, why = rules.next_step(pull, newest)
@@ -178,12 +183,16 @@ class PullWatch(FeedThread):
                 self._work.land(newest, pull.branch, pull.by)
             case rules.NextStep.PUSH:
                 self._work.push(pull)
-                self._change(pull, rules.end_round)
+                self._change_round(pull, rules.end_round)
                 self._due[pull.id] = 0
             case rules.NextStep.FAILED:
-                self._change(pull, lambda row: rules.end_round(row, why))
+                self._change_round(pull, lambda row: rules.end_round(row, why))
             case _:
                 assert_never(step)
+
+    def _change_round(self, pull: WatchedPull, decide: Callable[[WatchedPull], WatchedPull]) -> None:
+        """Apply a decision about the round under way, unless a user's word has ended it meanwhile."""
+        self._change(pull, lambda row: decide(row) if row.mark == pull.mark else row)
 
     def _change(self, pull: WatchedPull, decide: Callable[[WatchedPull], WatchedPull]) -> WatchedPull | None:
         return change_pull(self._core, pull.id, decide)

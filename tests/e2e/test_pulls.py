@@ -120,6 +120,12 @@ def _begun(fleet: Owner, top: Path, session: bool) -> str:
     return str(fleet.ask("dispatch", *where, "--verify", "test -s list.txt", "Make it.", cwd=top)["run"])
 
 
+def _is_over(fleet: Owner) -> bool:
+    """Whether nothing is watched any more; else it is read now."""
+    fleet.run("inbox", "pulls", "1", "--follow")
+    return not fleet.ask("inbox", "pulls")["pulls"]
+
+
 def _approved_and_merged(fleet: Owner, forge: FakePulls, head: str) -> None:
     forge.push(head)
     forge.checks = {"ci": ("passed", "")}
@@ -129,8 +135,7 @@ def _approved_and_merged(fleet: Owner, forge: FakePulls, head: str) -> None:
     assert "approved, all checks passed" in fleet.run("inbox").ok().out
     assert forge.merged == "", "the project does not say so"
     fleet.run("project", "add", "--name", "pulled", "--pull-merge").ok()
-    fleet.run("inbox", "pulls", "1", "--follow").ok()
-    until(lambda: fleet.ask("inbox", "pulls")["pulls"] == [], "it is merged", 30)
+    until(lambda: _is_over(fleet), "it is merged", 120)
     assert forge.merged == head
     kept = "".join(json.dumps(one) for one in fleet.ask("audit")["audit"])
     assert "pull request merged" in kept and TOKEN not in kept

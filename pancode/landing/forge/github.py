@@ -14,8 +14,9 @@ from pancode.landing.pull_request import PullRequest
 
 LINK, NUMBER = "html_url", "number"
 _PASSED = ("success", "neutral", "skipped")
-_FAILED = ("failure", "timed_out", "action_required", "startup_failure", "cancelled", "stale", "error")
-"""The conclusions of check runs and the states of statuses that mean a failure; others are pending."""
+_FAILED = ("failure", "timed_out", "startup_failure", "error")
+"""The conclusions of check runs and the states of statuses that mean a failure. Others, such as cancelled,
+are no reason for work, and have not passed."""
 _VERDICTS = {
     "APPROVED": ReviewVerdict.APPROVED,
     "CHANGES_REQUESTED": ReviewVerdict.CHANGES,

@@ -14,8 +14,9 @@ from pancode.landing.pull_request import PullRequest
 
 LINK, NUMBER = "web_url", "iid"
 _STATUSES = {"opened": PullStatus.OPEN, "locked": PullStatus.OPEN, "merged": PullStatus.MERGED}
-_PASSED, _FAILED = ("success", "skipped", "manual"), ("failed", "canceled")
-"""The statuses of jobs that have ended; others are pending."""
+_PASSED = ("success", "skipped")
+"""The statuses of jobs that have passed; a job that may fail passes with any that is an end."""
+_ENDS = (*_PASSED, "failed", "canceled", "manual")
 _VERDICTS = {
     "approved this merge request": ReviewVerdict.APPROVED,
     "requested changes": ReviewVerdict.CHANGES,
@@ -70,8 +71,10 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     checks = list[PullCheck]()
     for job in client.rows(f"{top}/repository/commits/{head}/statuses"):
         result = CheckResult.PASSED if job["status"] in _PASSED else CheckResult.PENDING
-        if job["status"] in _FAILED:
-            result = CheckResult.PASSED if job.get("allow_failure") else CheckResult.FAILED
+        if job["status"] == "failed":
+            result = CheckResult.FAILED
+        if job.get("allow_failure") and job["status"] in _ENDS:
+            result = CheckResult.PASSED
         text, url = str(job.get("description") or ""), str(job.get("target_url") or "")
         checks.append(PullCheck(str(job["name"]), result, text, url))
     return PullState(status, head, tuple(checks), remarks)

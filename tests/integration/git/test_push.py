@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pancode.git.remotes import push_unattended
-from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.errors import UnavailableError, WorkspaceError
 from pancode.landing.commands.landing import push_branch
 from tests.integration.git.repos import Repo, simple
 
@@ -78,7 +78,7 @@ def test_a_push_of_the_coordinator_asks_nobody_and_runs_no_hook(user: Repo, tmp_
         push_unattended(str(user.path), "origin", "t", dict(os.environ))
     with over_http(tmp_path) as address:
         user.git("remote", "set-url", "origin", f"{address}/bare")
-        with pytest.raises(WorkspaceError, check=lambda error: "git ls-remote origin" in error.fix):
+        with pytest.raises(UnavailableError, check=lambda error: "git ls-remote origin" in error.fix):
             push_unattended(str(user.path), "origin", "t", dict(os.environ))
 
 

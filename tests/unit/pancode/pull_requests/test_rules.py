@@ -16,6 +16,7 @@ from pancode.pull_requests.rules import (
     MOST_STRANGERS,
     MOST_TEXT,
     SETTLE_MS,
+    STABLE_MS,
     begin_round,
     clean_text,
     end_round,
@@ -23,7 +24,6 @@ from pancode.pull_requests.rules import (
     may_merge,
     note_state,
     note_word,
-    refused_merge,
 )
 from pancode.runs.life.conversation import MOST_CHARS
 
@@ -160,8 +160,28 @@ def test_a_round_that_failed_is_said_and_goes_on_by_a_word() -> None:
     failed = end_round(pull, "r-2 ended error")
     assert [one.kind for one in items_of(failed)] == [PullItemKind.CHECK, PullItemKind.ROUND]
     assert not sent(seen(FAILED, pull=failed), FAILED), "the same is not sent again by itself"
+    news = said("ana", "and this")
+    assert not sent(seen(FAILED, news, pull=failed), FAILED, news), "nor is anything else without a word"
     again = note_word(failed, True, done=False)
     assert [one.kind for one in items_of(again)] == [PullItemKind.CHECK] and sent(again, FAILED)
+
+
+def test_a_request_that_its_author_has_withdrawn_causes_no_work() -> None:
+    for later in ("approved", "withdrawn"):
+        parts = (said("ana", "no", AGAINST), said("ana", "", later, number=2), FAILED)
+        pull = seen(*parts, pull=seen(parts[0]))
+        assert [one.kind for one in items_of(pull)] == [PullItemKind.CHECK], "its item ends"
+        assert "requests changes" not in sent(pull, *parts)
+
+
+def test_what_the_message_has_no_room_for_is_sent_with_the_next() -> None:
+    many = [said("ana", f"{number} {'y' * 1_900}", number=number) for number in range(9)]
+    pull = begin_round(seen(*many), state(*many), 1_000)
+    left = [one for one in items_of(pull) if not one.is_sent]
+    assert 0 < len(left) < 9 and all(
+        one.title not in pull.message or one.text not in pull.message for one in left
+    )
+    assert items_of(end_round(pull)) == tuple(left)
 
 
 READY: dict[str, tuple[tuple[Any, ...], bool]] = {
@@ -187,10 +207,11 @@ def test_approved_and_green(case: str) -> None:
     assert is_ready(state(*parts), rules) is ready
     pull = seen(*parts, rules=rules)
     merges = ready and any(isinstance(one, PullCheck) for one in parts)
-    assert may_merge(pull, state(*parts), rules) is merges
-    assert not may_merge(pull, state(*parts), replace(rules, merges=False))
-    assert not may_merge(pull, state(*parts, head=B), rules), "only the commit that was approved"
-    assert not may_merge(replace(pull, merging=refused_merge(A)), state(*parts), rules)
+    later = 1_000 + STABLE_MS
+    assert may_merge(pull, state(*parts), rules, later) is merges
+    assert not may_merge(pull, state(*parts), rules, later - 1), "other checks may still begin"
+    assert not may_merge(pull, state(*parts), replace(rules, merges=False), later)
+    assert not may_merge(pull, state(*parts, head=B), rules, later), "only the commit that was approved"
 
 
 def test_it_is_told_once_per_head_and_a_user_can_settle_it() -> None:
