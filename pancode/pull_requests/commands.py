@@ -21,7 +21,7 @@ def pulls(
     pull: Annotated[str | None, Argument(help=_PULL)] = None,
     follow: Annotated[bool | None, option(_FOLLOW, "--follow/--no-follow")] = None,
     done: Annotated[bool, option("Settle its items without an answer.", "--done")] = False,
-    forget: Annotated[bool, option("Stop to watch the pull request; it stays open.", "--forget")] = False,
+    forget: Annotated[bool, option("Stop watching the pull request; it stays open.", "--forget")] = False,
     face: Json,
 ) -> int:
     """List the pull requests that PanCode has opened and watches: checks, reviews and comments.

@@ -18,7 +18,7 @@ from pancode.runs.views import format_optional_iso
 
 class PullBody(ActBody):
     """A user's word. `follow`: send what comes back to the agent, or stop it; null: no change. `done`: the
-    items are settled; `forget`: stop to watch the pull request."""
+    items are settled; `forget`: stop watching the pull request."""
 
     follow: bool | None = None
     done: bool = False
@@ -33,7 +33,7 @@ def _pulls(context: ApiContext, call: ApiCall) -> WatchedPullsAnswer:
 
 @Verb(PULL, PullBody, "inbox pulls", right=LANDS)
 def _pull(context: ApiContext, call: ApiCall) -> WatchedPullShape:
-    """Follow a pull request, settle its items, or stop to watch it."""
+    """Follow a pull request, settle its items, or stop watching it."""
     body: PullBody = call.body
     if body.follow is None and not body.done and not body.forget:
         raise UsageError("the request changes nothing", fix="set follow, done or forget", code="bad_value")

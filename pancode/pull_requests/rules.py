@@ -243,9 +243,10 @@ def note_word(pull: WatchedPull, follow: bool | None, done: bool) -> WatchedPull
 
 
 def needs_user(pull: WatchedPull, item: PullItem) -> bool:
-    """Whether the item waits for a user: it was not sent to the agent, and is not sent without a word."""
-    is_next = pull.follow and item.kind in CAUSES and pull.rounds < MOST_ROUNDS
-    return not item.is_sent and not is_next
+    """Whether the item waits for a user: the agent does not get it without a word, or cannot get it now."""
+    if item.is_sent:
+        return bool(pull.mark and not pull.worker and pull.trouble)
+    return not (pull.follow and item.kind in CAUSES and pull.rounds < MOST_ROUNDS)
 
 
 def command_for(pull: WatchedPull, kind: PullItemKind) -> str:

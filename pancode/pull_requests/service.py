@@ -27,6 +27,7 @@ MOST_WAIT_S = 3_600.0
 REFUSED_S = 900.0
 """Seconds until work that admission refused is requested again."""
 MOST_WATCHED = 200
+"""How many pull requests a pass handles: those that were read longest ago."""
 NEWS = frozenset({EventKind.RUN_ENDED, EventKind.RUN_LANDING, EventKind.RUN_TURN, EventKind.INBOX_ANSWERED})
 """The kinds of events after which a round may have its next step."""
 
@@ -78,7 +79,7 @@ class PullWatch(FeedThread):
             for name, looked in self._looked.items():
                 self._due[name] = min(self._due[name], looked + int(HURRIED_S * 1000))
         with self._core.ports.ledger.transaction() as tx:
-            pulls = list_pulls(tx)[:MOST_WATCHED]
+            pulls = sorted(list_pulls(tx), key=lambda one: one.looked_ms)[:MOST_WATCHED]
         around = self._around()
         for pull in pulls:
             if self._stopping.is_set():

@@ -42,7 +42,7 @@ def watch_pull(core: Core, run: Run, pull: PullOpened, follows: bool) -> None:
 
 def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bool, by: str) -> WatchedPull:
     """Record a user's word about a pull request and return it. Who follows it sends its messages. `forget`:
-    stop to watch it. NotFoundError."""
+    stop watching it. NotFoundError."""
     with unit_of_work(core) as work:
         pull = work.tx.get(WatchedPull, name)
         if pull is None or pull.ended:

@@ -89,14 +89,16 @@ class ForgeClient:
         return self._ask("GET", path, params, None)
 
     def rows(self, path: str, key: str = "", **params: str) -> Iterator[Mapping[str, Any]]:
-        """Yield the rows of at most `MOST_PAGES` pages. `key`: where an answer has them; empty: it is a
-        list."""
+        """Yield the rows of all pages. `key`: where an answer has them; empty: it is a list. RefusedError
+        beyond `MOST_PAGES`, as a part of the rows may say the opposite of the whole."""
         for page in range(1, MOST_PAGES + 1):
             found = self.get(path, per_page=PAGE, page=page, **params)
             rows = found[key] if key else found
             yield from rows
             if len(rows) < PAGE:
                 return
+        what = f"{path} on {self._place.repository.host} has more than {PAGE * MOST_PAGES} rows"
+        raise RefusedError(what, why="PanCode reads no more", fix="answer it there", code="forge_too_long")
 
     def post(self, path: str, body: Mapping[str, object]) -> Any:
         return self._ask("POST", path, {}, body)

@@ -98,6 +98,13 @@ def test_remarks_behind_a_page_of_others_are_read(talk: Talk) -> None:
     assert len(remarks) == 131 and remarks[-1].text == "the last one"
 
 
+def test_more_remarks_than_are_read_are_an_error(talk: Talk) -> None:
+    for number in range(1_001):
+        talk.fake.tell("eve", f"spam {number}")
+    with pytest.raises(RefusedError, check=lambda error: error.code == "forge_too_long"):
+        talk.forges.read_pull(talk.place, 1)
+
+
 def test_an_answer_that_still_holds_is_not_sent_again(talk: Talk) -> None:
     first, asked = talk.forges.read_pull(talk.place, 1), len(talk.fake.asked)
     assert talk.forges.read_pull(talk.place, 1) == first

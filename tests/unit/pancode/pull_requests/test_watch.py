@@ -262,12 +262,13 @@ def test_what_admission_refuses_is_asked_again_later(shop: Shop) -> None:
     shop.forge.check("failed")
     shop.work.fails = RefusedError("the budget is spent", why="$5 of $5", fix="pancode budget")
     assert "the budget is spent" in shop.look().trouble and shop.pull.mark
+    assert shop.lines() == ["pull request #7: check ci failed: https://git.example.org/ci"]
     assert "the budget is spent" in shop.look().trouble, "also while the forge answers"
     shop.work.fails = None
     shop.look(REFUSED_S - 3 * LOOK_S)
     assert shop.work.sent == []
     shop.look(2 * LOOK_S)
-    assert len(shop.work.sent) == 1 and shop.pull.rounds == 1
+    assert len(shop.work.sent) == 1 and shop.pull.rounds == 1 and shop.lines() == []
 
 
 @pytest.mark.parametrize(
