@@ -45,7 +45,8 @@ GpuMemory = Annotated[int | None, option("Least memory of each GPU, as in 24g.",
 _OF_ISSUES = "What a label of an issue selects; may be repeated; replaces all earlier rules."
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """The key in a mapping file for each field of a project."""
-_PULL_PERSON = "Whose reviews and comments on pull requests count: a login of the forge; may be repeated."
+_PULL_PERSON = "Whose remarks on pull requests count: a login of the forge; may be repeated; none: nobody."
+_MAPPING = "Add all projects of a mapping file (linearPrefix ...), or none if one fails."
 _WORK_LABEL = "Start issues with this label automatically, if a --work-person has or wrote them."
 _WORK_PERSON = "Who may start work by an issue: a login, in Linear an email address; may be repeated."
 
@@ -89,10 +90,7 @@ def add(
     pull_person: Annotated[list[str], many(_PULL_PERSON, "LOGIN")],
     pull_follow: PullFollow = None,
     pull_merge: PullMerge = None,
-    mapping: Annotated[
-        str | None,
-        option("Add all projects of a mapping file (linearPrefix ...), or none if one fails.", "FILE"),
-    ] = None,
+    mapping: Annotated[str | None, option(_MAPPING, "FILE")] = None,
     face: Json,
 ) -> int:
     """Add a project, or change one: options that you omit do not change.
@@ -104,7 +102,8 @@ def add(
     values |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
     values |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
     values |= {"labels": dict(label) or None, "gpus": gpus, "gpu_memory": gpu_memory}
-    values |= {"pull_people": pull_person or None, "pull_follow": pull_follow, "pull_merge": pull_merge}
+    people = [one for one in pull_person if one != "none"] if pull_person else None
+    values |= {"pull_people": people, "pull_follow": pull_follow, "pull_merge": pull_merge}
     body = {key: value for key, value in values.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")

@@ -37,6 +37,7 @@ class Ground:
     def __init__(self, patch: pytest.MonkeyPatch, shop: Path) -> None:
         self.patch, self.shop, self.commands = patch, shop, list[list[str]]()
         shop.mkdir()
+        self.posted: dict[str, Any] = {}
         self.knows("")
         patch.setattr(main, "run", self.run)
 
@@ -56,7 +57,11 @@ class Ground:
             text = "# Shop\n" if query else None
             return {**self.about, "project": "shop", "task": "Draft it", "text": text}
 
-        answers = {"POST /v1/projects": lambda path, body: {**facts, **self.about}}
+        def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
+            self.posted = body
+            return {**facts, **self.about}
+
+        answers = {"POST /v1/projects": post}
         FakeApi({"GET /v1/projects/shop/prd": draft, **answers}).serves(self.patch)
 
     def sits(self, yes: bool) -> list[str]:
@@ -77,16 +82,14 @@ def ground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ground:
 
 
 def added(ground: Ground, **more: Any) -> int:
-    return add(
-        str(ground.shop),
-        require=[],
-        verify=[],
-        work_person=[],
-        pull_person=[],
-        label=[],
-        face=Face(as_json=False),
-        **more,
-    )
+    lists: dict[str, Any] = dict.fromkeys(("require", "verify", "work_person", "pull_person", "label"), [])
+    return add(str(ground.shop), face=Face(as_json=False), **{**lists, **more})
+
+
+def test_named_people_can_be_replaced_and_removed(ground: Ground) -> None:
+    for given, sent in (([], None), (["ana", "bea"], ["ana", "bea"]), (["none"], [])):
+        added(ground, pull_person=given)
+        assert ground.posted.get("pull_people") == sent
 
 
 def test_a_draft_is_a_read_only_run_and_writes_nothing(ground: Ground, capsys: Any) -> None:
