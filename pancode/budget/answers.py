@@ -1,7 +1,5 @@
 """API shapes of budgets, costs and track records of agents."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route

@@ -1,0 +1,200 @@
+"""HTTP over the coordinator's Unix socket, or over the SSH login to its machine: one request per connection.
+
+The standard library's client would load its parsers of mail and TLS, a tenth of the CPU of a short command.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pancode.interfaces.client.remote.place import RemoteCoordinator
+from pancode.kernel.errors import ConfigError, UnavailableError
+
+Place = Path | RemoteCoordinator
+"""Where a coordinator is: its PANCODE_HOME on this machine, or a remote coordinator."""
+SOCKET = "api.sock"
+_LONGEST = 100
+"""Bytes of the longest path that a socket's address can hold on every system."""
+_LONGEST_LINE = 65_536
+
+
+class NotRunningError(UnavailableError):
+    """The error that no coordinator runs for this PANCODE_HOME."""
+
+    code = "not_running"
+
+
+@contextmanager
+def open_socket_path(folder: Path, name: str) -> Iterator[str]:
+    """Yield a path of the socket; one too long for a socket address is replaced by one in /proc/self/fd."""
+    path = str(folder / name)
+    if len(os.fsencode(path)) <= _LONGEST:
+        yield path
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{name}"
+    finally:
+        os.close(handle)
+
+
+class Connection:
+    """A connection for one request. `starts`, `works`: as for `Client`; they decide whether a remote machine
+    starts its coordinator. All methods raise OSError if the connection fails, and TimeoutError after
+    `timeout_s` without a byte."""
+
+    def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
+        self.place = place
+        self.sock: socket.socket | None = None
+        self._timeout_s = timeout_s
+        self._wanted = (starts, works)
+
+    def connect(self) -> socket.socket:
+        """Return the connected socket, and connect it first if needed. Raises NotRunningError if no
+        coordinator listens, and the errors of the SSH login to another machine."""
+        if self.sock is not None:
+            return self.sock
+        if isinstance(self.place, Path):
+            self.sock = _connect_here(self.place, self._timeout_s)
+        else:
+            self.sock = self.place.open(*self._wanted)
+            self.sock.settimeout(self._timeout_s)
+        return self.sock
+
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> None:
+        """Send the request. `path` and `headers` are ASCII without line breaks."""
+        lines = [f"{method} {path} HTTP/1.1", "Host: pancode", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [] if body is None else [f"Content-Length: {len(body)}"]
+        if any(not line.isprintable() for line in lines):
+            raise ValueError("a header with a line break")
+        self.connect().sendall("\r\n".join([*lines, "", ""]).encode("ascii") + (body or b""))
+
+    def read_response(self) -> Response:
+        """Return the response when its headers are there; its body can be read from it."""
+        assert self.sock is not None
+        return Response(self.sock.makefile("rb"))
+
+    def has_answer(self, wait_s: float) -> bool:
+        """Whether the answer begins, or the connection ends, within this time."""
+        return self.sock is None or bool(select.select([self.sock], [], [], wait_s)[0])
+
+    def find_peer(self) -> int | None:
+        """Return the coordinator's process id; None for a remote coordinator, or if it has ended."""
+        if self.sock is None or not isinstance(self.place, Path):
+            return None
+        try:
+            raw = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except (OSError, AttributeError):  # the system may not report it
+            return None
+        pid: int = struct.unpack("3i", raw)[0]
+        return pid or None
+
+    def close(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+
+class Response:
+    """A response: its status, its headers (names in lower case), and a stream of its body.
+
+    Reading raises ConnectionError if the connection ends before the body does.
+    """
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        line = file.readline(_LONGEST_LINE)
+        if not line:
+            raise ConnectionResetError("the coordinator closed the connection without an answer")
+        version, _, status = line.partition(b" ")
+        if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
+            raise ConnectionError(f"not an answer in HTTP: {line[:80]!r}")
+        self.status = int(status[:3])
+        self.headers = dict[str, str]()
+        while (line := file.readline(_LONGEST_LINE)) not in (b"\r\n", b"\n"):
+            if not line.endswith(b"\n"):
+                raise ConnectionResetError("the answer ends within its headers")
+            name, _, value = line.decode("latin-1").partition(":")
+            self.headers[name.strip().lower()] = value.strip()
+        is_chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        length = None if is_chunked else int(self.headers.get("content-length") or 0)
+        self._body = io.BufferedReader(_Body(file, length))
+
+    def read(self) -> bytes:
+        """Return the rest of the body."""
+        return self._body.read()
+
+    def readline(self) -> bytes:
+        """Return the next line of the body as soon as it is complete; empty at the end of the body."""
+        return self._body.readline()
+
+
+class _Body(io.RawIOBase):
+    """The body in the connection's bytes. `length`: its bytes; None if it comes in chunks."""
+
+    def __init__(self, file: io.BufferedReader, length: int | None) -> None:
+        self._file = file
+        self._is_chunked = length is None
+        self._left = length or 0
+        """Bytes until the end of the chunk, or of the body."""
+        self._is_first = True
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self._is_chunked and not self._left:
+            self._begin_chunk()
+        if not self._left:
+            return 0
+        data = self._file.read1(min(len(buffer), self._left))
+        if not data:
+            raise ConnectionResetError("the answer ends within its body")
+        buffer[: len(data)] = data
+        self._left -= len(data)
+        return len(data)
+
+    def _begin_chunk(self) -> None:
+        """Read the line with the size of the next chunk. Size 0 is the end of the body."""
+        if not self._is_first:
+            self._file.readline(_LONGEST_LINE)  # the line break after a chunk
+        self._is_first = False
+        line = self._file.readline(_LONGEST_LINE)
+        try:
+            self._left = int(line.partition(b";")[0], 16)
+        except ValueError:
+            raise ConnectionResetError("the answer ends between two chunks") from None
+        self._is_chunked = self._left > 0
+
+
+def _connect_here(home: Path, timeout_s: float) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(timeout_s)
+    try:
+        with open_socket_path(home, SOCKET) as path:
+            sock.connect(path)
+    except OSError as exc:
+        sock.close()
+        match exc:
+            case FileNotFoundError() | ConnectionRefusedError():
+                what = f"no coordinator is running for {home}"
+                raise NotRunningError(what, why=str(exc), fix="pancode fleet up") from exc
+            case NotADirectoryError():
+                raise ConfigError(
+                    f"{home} cannot be used as a directory",
+                    why=f"part of its path is a file: {exc.strerror}",
+                    fix="set PANCODE_HOME to a directory of your own",
+                ) from exc
+        raise UnavailableError(
+            f"cannot use the coordinator's socket in {home}",
+            why=str(exc),
+            fix="run as the user who owns this directory, or set PANCODE_HOME to one of your own",
+        ) from exc
+    return sock
