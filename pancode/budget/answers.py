@@ -4,6 +4,9 @@ from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route
 
+BY = ("run", "session", "workflow", "agent", "model", "runtime", "node", "repository", "day")
+"""The properties by which costs are grouped."""
+
 
 class ScopeShape(TypedDict):
     scope: str

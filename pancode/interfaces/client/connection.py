@@ -23,6 +23,8 @@ SOCKET = "api.sock"
 _LONGEST = 100
 """Bytes of the longest path that a socket's address can hold on every system."""
 _LONGEST_LINE = 65_536
+_UNTIL_CLOSED = -1
+"""The length of a body that ends with the connection."""
 
 
 class NotRunningError(UnavailableError):
@@ -53,6 +55,7 @@ class Connection:
     def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
         self.place = place
         self.sock: socket.socket | None = None
+        self._file: io.BufferedReader | None = None
         self._timeout_s = timeout_s
         self._wanted = (starts, works)
 
@@ -79,8 +82,8 @@ class Connection:
 
     def read_response(self) -> Response:
         """Return the response when its headers are there; its body can be read from it."""
-        assert self.sock is not None
-        return Response(self.sock.makefile("rb"))
+        self._file = self.connect().makefile("rb")
+        return Response(self._file)
 
     def has_answer(self, wait_s: float) -> bool:
         """Whether the answer begins, or the connection ends, within this time."""
@@ -98,9 +101,11 @@ class Connection:
         return pid or None
 
     def close(self) -> None:
+        if self._file is not None:
+            self._file.close()  # a socket stays open while its file is
         if self.sock is not None:
             self.sock.close()
-            self.sock = None
+        self._file = self.sock = None
 
 
 class Response:
@@ -124,8 +129,8 @@ class Response:
             name, _, value = line.decode("latin-1").partition(":")
             self.headers[name.strip().lower()] = value.strip()
         is_chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
-        length = None if is_chunked else int(self.headers.get("content-length") or 0)
-        self._body = io.BufferedReader(_Body(file, length))
+        length = int(self.headers.get("content-length", _UNTIL_CLOSED))
+        self._body = io.BufferedReader(_Body(file, 0 if is_chunked else length, is_chunked=is_chunked))
 
     def read(self) -> bytes:
         """Return the rest of the body."""
@@ -137,12 +142,12 @@ class Response:
 
 
 class _Body(io.RawIOBase):
-    """The body in the connection's bytes. `length`: its bytes; None if it comes in chunks."""
+    """The body in the connection's bytes, of this length, in chunks, or until the connection is closed."""
 
-    def __init__(self, file: io.BufferedReader, length: int | None) -> None:
+    def __init__(self, file: io.BufferedReader, length: int, *, is_chunked: bool) -> None:
         self._file = file
-        self._is_chunked = length is None
-        self._left = length or 0
+        self._is_chunked = is_chunked
+        self._left = length
         """Bytes until the end of the chunk, or of the body."""
         self._is_first = True
 
@@ -154,12 +159,13 @@ class _Body(io.RawIOBase):
             self._begin_chunk()
         if not self._left:
             return 0
-        data = self._file.read1(min(len(buffer), self._left))
-        if not data:
+        if self._left == _UNTIL_CLOSED:
+            return self._file.readinto1(buffer)
+        count = self._file.readinto1(memoryview(buffer)[: self._left])
+        if not count:
             raise ConnectionResetError("the answer ends within its body")
-        buffer[: len(data)] = data
-        self._left -= len(data)
-        return len(data)
+        self._left -= count
+        return count
 
     def _begin_chunk(self) -> None:
         """Read the line with the size of the next chunk. Size 0 is the end of the body."""
