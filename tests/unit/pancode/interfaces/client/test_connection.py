@@ -14,7 +14,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def read_all(data: bytes) -> bytes:
-    return Response(io.BufferedReader(io.BytesIO(data))).read()  # type: ignore[arg-type]
+    return Response(io.BufferedReader(io.BytesIO(data))).read()
 
 
 @pytest.mark.parametrize(
