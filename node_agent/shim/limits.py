@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-LOOK_MS, NEAR_MS, NAMELESS_MS = 1_000, 100, 4_000
-"""Milliseconds between two checks of the processes; the same when over half of a limit is used; and between
-checks of the files that they hold open, which are many."""
+LOOK_MS, NEAR_MS, COUNT_MS, NAMELESS_MS = 1_000, 100, 4_000, 4_000
+"""Milliseconds between two checks; the same when over half of a limit is used or output grows; between two
+counts of the step's processes, unless the whole machine's use grows; and of the files that they hold open."""
 MEMORY, PROCESSES = "memory", "processes"
 FAIR_GAME = 500
 """The value that makes the kernel end an attempt's processes first when the node has no memory left."""
@@ -58,6 +58,13 @@ class StepLimits:
                 return "idle"
         return ""
 
+    def wait_ms(self, now: int) -> int:
+        """Return the time until the next check: short while output grows, at most until the next deadline."""
+        if now - self._grown < LOOK_MS:
+            return NEAR_MS
+        ends = [at for at in (self.wall_deadline, self.idle_ms and self._grown + self.idle_ms) if at]
+        return max(1, min([LOOK_MS, *(at - now for at in ends)]))
+
     def at_the_end(self, size: int) -> str:
         """Return `output` if the step's `size` bytes passed that limit since the last check, else `none`."""
         return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
@@ -73,14 +80,22 @@ class Consumption:
         self._memory: int | None = limits.get("memory_bytes")
         self._processes: int | None = limits.get("processes")
         self._members, self._scope = members, scope
-        self._next = self._next_nameless = 0
+        self._next = self._next_nameless = self._next_count = 0
         self._nameless = 0
+        self._room: tuple[int, int] = (0, 0)
+        """How far the step was from each limit at the last count: bytes, and threads."""
+        self._machine: tuple[int, int] = (0, 0)
+        """The machine's free bytes and its threads at the last count."""
         self._by_kernel = {MEMORY: _is_set(f"{scope}/memory.max"), PROCESSES: _is_set(f"{scope}/pids.max")}
         self._before = {what: self._read_counters(what) for what in self._by_kernel}
 
     def start(self, now: int) -> None:
         """Begin measuring. Refusals by the kernel count from the creation of this object."""
         self._next = now + NEAR_MS
+
+    def wait_ms(self, now: int) -> int:
+        """Return the time until the next check is due."""
+        return max(1, self._next - now)
 
     def over(self, now: int) -> str:
         """Return the exceeded limit: `memory` or `processes`; empty if there is none."""
@@ -91,6 +106,9 @@ class Consumption:
         processes = None if self._by_kernel[PROCESSES] else self._processes
         self._next = now + LOOK_MS
         if memory is None and processes is None:
+            return ""
+        machine = _measure_machine()
+        if now < self._next_count and not self._may_be_over(machine):
             return ""
         pids = [pid for pid, _ in self._members()]
         # Each thread counts as a process; shared memory counts once for each process.
@@ -107,9 +125,16 @@ class Consumption:
         resident += files
         if memory is not None and resident > memory and _measure_shared(pids, files) > memory:
             return MEMORY
-        near = threads * 2 > (processes or threads * 3) or resident * 2 > (memory or resident * 3)
-        self._next = now + (NEAR_MS if near else LOOK_MS)
+        self._room = (memory or resident * 3) - resident, (processes or threads * 3) - threads
+        self._machine, self._next_count = machine, now + COUNT_MS
+        if resident > self._room[0] or threads > self._room[1]:
+            self._next = self._next_count = now + NEAR_MS
         return ""
+
+    def _may_be_over(self, machine: tuple[int, int]) -> bool:
+        """Whether the machine's use has grown so far since the last count that the step may be near a limit."""
+        taken, started = self._machine[0] - machine[0], machine[1] - self._machine[1]
+        return taken > self._room[0] // 2 or started > self._room[1] // 2
 
     def _measure_files(self, pids: list[int], now: int) -> int:
         """Return the bytes in files of these processes that exist only in memory."""
@@ -168,6 +193,13 @@ class FairGame:
             return
         finally:
             os.close(fd)
+
+
+def _measure_machine() -> tuple[int, int]:
+    """Return the machine's available bytes and its number of threads; 0 for what cannot be read."""
+    available = _read("/proc/meminfo").partition(b"MemAvailable:")[2].split(None, 1)
+    threads = _read("/proc/loadavg").partition(b"/")[2].split(None, 1)
+    return int(available[0]) * 1024 if available else 0, int(threads[0]) if threads else 0
 
 
 def _is_set(path: str) -> bool:
