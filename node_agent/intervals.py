@@ -11,7 +11,9 @@ class Intervals:
 
     heartbeat_ms: int = 5_000
     poll_ms: int = 1_000
-    """How long the node waits for a hint before it checks for work without one."""
+    """How long the node waits for a hint before it checks for work without one, while it has work."""
+    idle_poll_ms: int = 5_000
+    """The same for a node without work, while hints can reach it."""
     look_ms: int = 1_000
     """The interval for checking a running attempt."""
     turn_look_ms: int = 100

@@ -132,7 +132,7 @@ class Consumption:
         return ""
 
     def _may_be_over(self, machine: tuple[int, int]) -> bool:
-        """Whether the machine's use has grown so far since the last count that the step may be near a limit."""
+        """Whether the machine's use has grown so far since the last count that the step may near a limit."""
         taken, started = self._machine[0] - machine[0], machine[1] - self._machine[1]
         return taken > self._room[0] // 2 or started > self._room[1] // 2
 

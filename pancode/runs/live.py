@@ -16,6 +16,7 @@ from queue import SimpleQueue
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
+from node_agent.wire.node import NodeProfile
 from pancode.budget.track_record_rules import TrackRecord, WorkKey, key_of, record_of
 from pancode.kernel.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
 from pancode.kernel.ports import Transaction
@@ -177,6 +178,8 @@ class Contacts:
     """By node name: its runtimes whose login is a subscription, according to its last heartbeat."""
     raw: dict[str, bytes] = field(default_factory=dict)
     """The last heartbeat envelope by tag; the same bytes are not verified again."""
+    profiles: dict[str, tuple[str, NodeProfile]] = field(default_factory=dict)
+    """The last verified profile by tag, and its digest."""
     first_epoch: int = 0
     """The epoch in which this coordinator process began; echoes of its epochs use its boot clock."""
     echoed_ms: dict[str, int] = field(default_factory=dict)
@@ -195,6 +198,7 @@ class Contacts:
         """Forget the node's last heartbeat, which is no longer stored in Redis."""
         self.last_heartbeats.pop(tag, None)
         self.raw.pop(tag, None)
+        self.profiles.pop(tag, None)
 
 
 @dataclass
