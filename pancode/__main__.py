@@ -18,8 +18,11 @@ def main() -> NoReturn:
     """Run the command line and exit. During imports and interpreter exit nothing catches exceptions, so there
     Ctrl-C ends the process without a traceback. A shell's background job ignores Ctrl-C."""
     _on_ctrl_c(signal.SIG_DFL)
+    import atexit
     import gc
+    import os
     import sys
+    import threading
 
     gc.disable()  # nothing of what is imported becomes garbage, and searching it takes a tenth of the start
     _prepare_streams()
@@ -31,27 +34,15 @@ def main() -> NoReturn:
         status = run(sys.argv[1:])
     finally:
         _on_ctrl_c(signal.SIG_DFL)
-    _exit_at_once(status)
-    sys.exit(status)
-
-
-def _exit_at_once(status: int) -> None:
-    """End the process without freeing its memory, which takes a fifth of a short command. Return where the
-    interpreter has more to do: threads are running, or the output cannot be written."""
-    import atexit
-    import os
-    import sys
-    import threading
-
-    if threading.active_count() > 1:
-        return
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:
-        return
+    except OSError:  # a closed pipe or a full disk, which the interpreter's own end reports
+        sys.exit(status)
+    if threading.active_count() > 1:
+        sys.exit(status)
     atexit._run_exitfuncs()
-    os._exit(status)
+    os._exit(status)  # the interpreter would first free all memory, a fifth of the time of a short command
 
 
 def _load_command(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
@@ -60,7 +51,9 @@ def _load_command(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
     import os
 
     if args in (["-h"], ["--help"]):
-        return _print_first_screen
+        from pancode.interfaces.cli.tree import print_first_screen
+
+        return print_first_screen
     ours = {name for name in os.environ if name.lstrip("_").startswith("PANCODE_")}
     plain = args == ["mcp"] or (len(args) == 3 and args[:2] == ["mcp", "--tools"])
     if not plain or by_user or ours - {"PANCODE_HOME", "PANCODE_COORDINATOR"}:
@@ -79,20 +72,6 @@ def _load_command(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
         return 0
 
     return serves
-
-
-def _print_first_screen(args: list[str]) -> int:
-    import os
-
-    from pancode.interfaces.cli.tree import format_first_screen
-
-    try:
-        os.write(1, f"{format_first_screen()}\n".encode())
-    except OSError:  # a closed pipe or a full disk: the command line reports it
-        from pancode.interfaces.cli.main import run
-
-        return run(args)
-    return 0
 
 
 def _prepare_streams() -> None:

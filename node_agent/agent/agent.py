@@ -199,12 +199,12 @@ class NodeAgent:
             self.linked = self._try(self.say)
         self._prune()
         self.end_leftovers()
-        if self._has_work():
+        if self.has_work():
             return min(ms, self.world.intervals.poll_ms)
         until_heartbeat = max(0, self._next_heartbeat - self.world.clock.mono_ms())
         return min(until_heartbeat, self.world.intervals.idle_poll_ms)
 
-    def _has_work(self) -> bool:
+    def has_work(self) -> bool:
         """Whether something may happen here of which no message from the coordinator tells the node."""
         w, facts = self.world, self._facts
         is_looking = facts is None or any(one.state == "looking" for one in facts.runtimes)

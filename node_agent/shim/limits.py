@@ -107,8 +107,10 @@ class Consumption:
         self._next = now + LOOK_MS
         if memory is None and processes is None:
             return ""
-        machine = _measure_machine()
-        if now < self._next_count and not self._may_be_over(machine):
+        # Until the next count, only a growth of the whole machine's use can mean that a limit is near.
+        machine = measure_machine()
+        taken, started = self._machine[0] - machine[0], machine[1] - self._machine[1]
+        if now < self._next_count and taken <= self._room[0] // 2 and started <= self._room[1] // 2:
             return ""
         pids = [pid for pid, _ in self._members()]
         # Each thread counts as a process; shared memory counts once for each process.
@@ -130,11 +132,6 @@ class Consumption:
         if resident > self._room[0] or threads > self._room[1]:
             self._next = self._next_count = now + NEAR_MS
         return ""
-
-    def _may_be_over(self, machine: tuple[int, int]) -> bool:
-        """Whether the machine's use has grown so far since the last count that the step may near a limit."""
-        taken, started = self._machine[0] - machine[0], machine[1] - self._machine[1]
-        return taken > self._room[0] // 2 or started > self._room[1] // 2
 
     def _measure_files(self, pids: list[int], now: int) -> int:
         """Return the bytes in files of these processes that exist only in memory."""
@@ -195,7 +192,7 @@ class FairGame:
             os.close(fd)
 
 
-def _measure_machine() -> tuple[int, int]:
+def measure_machine() -> tuple[int, int]:
     """Return the machine's available bytes and its number of threads; 0 for what cannot be read."""
     available = _read("/proc/meminfo").partition(b"MemAvailable:")[2].split(None, 1)
     threads = _read("/proc/loadavg").partition(b"/")[2].split(None, 1)

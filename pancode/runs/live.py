@@ -6,6 +6,7 @@ record has one owner, the module that writes it. What belongs to a transaction i
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from bisect import bisect_left
 from collections import Counter, deque
@@ -16,7 +17,7 @@ from queue import SimpleQueue
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
-from node_agent.wire.node import NodeProfile
+from node_agent.wire.node import Heartbeat, NodeProfile
 from pancode.budget.track_record_rules import TrackRecord, WorkKey, key_of, record_of
 from pancode.kernel.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
 from pancode.kernel.ports import Transaction
@@ -193,6 +194,20 @@ class Contacts:
     other sessions were heard."""
     freed: dict[str, dict[str, int]] = field(default_factory=dict)
     """By node: attempts whose end it has reported since its last heartbeat, and when the report arrived."""
+
+    def complete(self, heartbeat: Heartbeat, read: Callable[[str], bytes]) -> Heartbeat | None:
+        """Return the heartbeat with the facts that it names by their signed digest, which `read` returns by
+        tag; None if they are missing, or the node has replaced them meanwhile. Raises ValueError."""
+        if heartbeat.profile is None:
+            return heartbeat
+        digest, profile = self.profiles.get(heartbeat.node, ("", None))
+        if profile is None or digest != heartbeat.profile:
+            data = read(heartbeat.node)
+            if hashlib.sha256(data).hexdigest() != heartbeat.profile:
+                return None
+            profile = NodeProfile.model_validate_json(data)
+            self.profiles[heartbeat.node] = heartbeat.profile, profile
+        return heartbeat.model_copy(update={"facts": heartbeat.facts.with_profile(profile)})
 
     def forget(self, tag: str) -> None:
         """Forget the node's last heartbeat, which is no longer stored in Redis."""

@@ -156,7 +156,15 @@ class _Body(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         if self._is_chunked and not self._left:
-            self._begin_chunk()
+            if not self._is_first:
+                self._file.readline(_LONGEST_LINE)  # the line break after a chunk
+            self._is_first = False
+            size = self._file.readline(_LONGEST_LINE).partition(b";")[0]
+            try:
+                self._left = int(size, 16)
+            except ValueError:
+                raise ConnectionResetError("the answer ends between two chunks") from None
+            self._is_chunked = self._left > 0  # a chunk without bytes is the end of the body
         if not self._left:
             return 0
         if self._left == _UNTIL_CLOSED:
@@ -166,18 +174,6 @@ class _Body(io.RawIOBase):
             raise ConnectionResetError("the answer ends within its body")
         self._left -= count
         return count
-
-    def _begin_chunk(self) -> None:
-        """Read the line with the size of the next chunk. Size 0 is the end of the body."""
-        if not self._is_first:
-            self._file.readline(_LONGEST_LINE)  # the line break after a chunk
-        self._is_first = False
-        line = self._file.readline(_LONGEST_LINE)
-        try:
-            self._left = int(line.partition(b";")[0], 16)
-        except ValueError:
-            raise ConnectionResetError("the answer ends between two chunks") from None
-        self._is_chunked = self._left > 0
 
 
 def _connect_here(home: Path, timeout_s: float) -> socket.socket:

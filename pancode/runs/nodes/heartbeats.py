@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import partial
 
 from node_agent.wire.control import Acknowledge, Control, ControlBody, Drain, SetSlots
-from node_agent.wire.node import FORGED, Heartbeat, LoggedIn, NodeProfile
+from node_agent.wire.node import FORGED, Heartbeat, LoggedIn
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.kernel.node import LastHeartbeat, NodeState, quote_advice
 from pancode.kernel.records import ControlMessage, Node
@@ -74,7 +73,7 @@ def read_heartbeats(core: Core) -> None:
                 raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
                 continue
             try:
-                whole = _add_profile(core, heartbeat)
+                whole = core.live.contacts.complete(heartbeat, core.ports.bus.profile)
                 if whole is None:
                     core.live.contacts.raw.pop(tag)  # read again in the next pass
                     continue
@@ -82,22 +81,6 @@ def read_heartbeats(core: Core) -> None:
             # An error with one node must not block other nodes.
             except (ValueError, KeyError, ArithmeticError) as exc:
                 raise_alarm(core, node, "heartbeat", type(exc).__name__, str(exc))
-
-
-def _add_profile(core: Core, heartbeat: Heartbeat) -> Heartbeat | None:
-    """Return the heartbeat with the facts that it names by their signed digest; None if they are missing, or
-    the node has replaced them meanwhile."""
-    tag, known = heartbeat.node, core.live.contacts.profiles
-    if heartbeat.profile is None:
-        return heartbeat
-    digest, profile = known.get(tag, ("", None))
-    if profile is None or digest != heartbeat.profile:
-        data = core.ports.bus.profile(tag)
-        if hashlib.sha256(data).hexdigest() != heartbeat.profile:
-            return None
-        profile = NodeProfile.model_validate_json(data)
-        known[tag] = heartbeat.profile, profile
-    return heartbeat.model_copy(update={"facts": heartbeat.facts.with_profile(profile)})
 
 
 def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
