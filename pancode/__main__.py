@@ -23,9 +23,16 @@ def main() -> NoReturn:
     import os
     import sys
     import threading
+    from contextlib import suppress
 
     gc.disable()  # nothing of what is imported becomes garbage, and searching it takes a tenth of the start
     _prepare_streams()
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        from pancode.interfaces.cli.tree import format_first_screen
+
+        with suppress(OSError):  # a closed pipe or a full disk, which the command line reports
+            os.write(1, f"{format_first_screen()}\n".encode())
+            os._exit(0)
     run = _load_command(sys.argv[1:], sys.stdin.isatty())
     gc.freeze()
     gc.enable()
@@ -47,13 +54,9 @@ def main() -> NoReturn:
 
 def _load_command(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
     """Return the function that runs the command in `args`. The libraries of the command line, half of the
-    startup time, are not imported for `pancode mcp`, nor for the first screen of the help."""
+    startup time, are not imported for `pancode mcp`."""
     import os
 
-    if args in (["-h"], ["--help"]):
-        from pancode.interfaces.cli.tree import print_first_screen
-
-        return print_first_screen
     ours = {name for name in os.environ if name.lstrip("_").startswith("PANCODE_")}
     plain = args == ["mcp"] or (len(args) == 3 and args[:2] == ["mcp", "--tools"])
     if not plain or by_user or ours - {"PANCODE_HOME", "PANCODE_COORDINATOR"}:

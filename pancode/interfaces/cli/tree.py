@@ -367,19 +367,6 @@ def find_command_like(task: str) -> str | None:
     return f"pancode {[*runs, *find_near(task, ''), 'help'][0]}"
 
 
-def print_first_screen(args: list[str]) -> int:
-    """Print the help of `pancode`, with few imports; return the exit status."""
-    import os
-
-    try:
-        os.write(1, f"{format_first_screen()}\n".encode())
-    except OSError:  # a closed pipe or a full disk: the command line reports it
-        from pancode.interfaces.cli.main import run
-
-        return run(args)
-    return 0
-
-
 def format_first_screen() -> str:
     """Return the help of `pancode`: 50 lines, 79 columns."""
     lines = ["Usage: pancode [-C DIR] COMMAND ..."]
