@@ -42,6 +42,8 @@ class Intervals:
     """After this long under load, a machine runs one attempt less, and one less again after the same time."""
     loosen_ms: int = 180_000
     """After this time without load, a node runs one attempt more."""
+    profile_ms: int = 300_000
+    """The interval for sending the facts that seldom change, also unchanged: Redis may lose them."""
     inventory_ms: int = 600_000
     prune_ms: int = 3_600_000
     leftovers_ms: int = 60_000

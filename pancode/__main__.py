@@ -31,7 +31,8 @@ def main() -> NoReturn:
         from pancode.interfaces.cli.tree import format_first_screen
 
         with suppress(OSError):  # a closed pipe or a full disk, which the command line reports
-            os.write(1, f"{format_first_screen()}\n".encode())
+            sys.stdout.write(f"{format_first_screen()}\n")
+            sys.stdout.flush()
             os._exit(0)
     run = _load_command(sys.argv[1:], sys.stdin.isatty())
     gc.freeze()
@@ -44,7 +45,7 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:  # a closed pipe or a full disk, which the interpreter's own end reports
+    except (OSError, ValueError):  # a closed pipe or a full disk, which the interpreter's own end reports
         sys.exit(status)
     if threading.active_count() > 1:
         sys.exit(status)

@@ -177,7 +177,7 @@ class NodeAgent:
         """The attempts that have ended and had no live processes when last checked."""
         self._facts: NodeFacts | None = None
         self._last_heartbeat: bytes | None = None
-        self._profile = ""
+        self._profile, self._next_profile = "", 0
         """The profile that the coordinator's Redis has; empty: unknown."""
         self.counts: Counter[NodeProblem] = Counter()
         """How many jobs were refused, by reason, and how many messages forged the coordinator."""
@@ -402,7 +402,7 @@ class NodeAgent:
         if now < self._next_heartbeat:
             return
         loads, facts = w.facts.gpu_loads(), self._read_facts(now)
-        profile = facts.profile()
+        profile = facts.make_profile()
         held = gpu_holders(w.journal) if loads else {}
         pulse = self._pulse.make(
             w.journal.kept_node(),
@@ -416,6 +416,8 @@ class NodeAgent:
             profile.digest(),
         )
         text = profile.canonical().decode()
+        if now >= self._next_profile:
+            self._profile, self._next_profile = "", now + w.intervals.profile_ms
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json(), "" if text == self._profile else text)
         self._profile = text
         self._next_heartbeat = now + w.intervals.heartbeat_ms

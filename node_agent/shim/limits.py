@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-LOOK_MS, NEAR_MS, COUNT_MS, NAMELESS_MS = 1_000, 100, 4_000, 4_000
-"""Milliseconds between two checks; the same when over half of a limit is used or output grows; between two
-counts of the step's processes, unless the whole machine's use grows; and of the files that they hold open."""
+LOOK_MS, NEAR_MS, NAMELESS_MS = 1_000, 100, 4_000
+"""Milliseconds between two checks; the same when over half of a limit is used, or output grows; and between
+checks of the files that the processes hold open, which are many."""
 MEMORY, PROCESSES = "memory", "processes"
 FAIR_GAME = 500
 """The value that makes the kernel end an attempt's processes first when the node has no memory left."""
@@ -80,12 +80,8 @@ class Consumption:
         self._memory: int | None = limits.get("memory_bytes")
         self._processes: int | None = limits.get("processes")
         self._members, self._scope = members, scope
-        self._next = self._next_nameless = self._next_count = 0
+        self._next = self._next_nameless = 0
         self._nameless = 0
-        self._room: tuple[int, int] = (0, 0)
-        """How far the step was from each limit at the last count: bytes, and threads."""
-        self._machine: tuple[int, int] = (0, 0)
-        """The machine's free bytes and its threads at the last count."""
         self._by_kernel = {MEMORY: _is_set(f"{scope}/memory.max"), PROCESSES: _is_set(f"{scope}/pids.max")}
         self._before = {what: self._read_counters(what) for what in self._by_kernel}
 
@@ -107,11 +103,6 @@ class Consumption:
         self._next = now + LOOK_MS
         if memory is None and processes is None:
             return ""
-        # Until the next count, only a growth of the whole machine's use can mean that a limit is near.
-        machine = measure_machine()
-        taken, started = self._machine[0] - machine[0], machine[1] - self._machine[1]
-        if now < self._next_count and taken <= self._room[0] // 2 and started <= self._room[1] // 2:
-            return ""
         pids = [pid for pid, _ in self._members()]
         # Each thread counts as a process; shared memory counts once for each process.
         threads = resident = 0
@@ -127,10 +118,8 @@ class Consumption:
         resident += files
         if memory is not None and resident > memory and _measure_shared(pids, files) > memory:
             return MEMORY
-        self._room = (memory or resident * 3) - resident, (processes or threads * 3) - threads
-        self._machine, self._next_count = machine, now + COUNT_MS
-        if resident > self._room[0] or threads > self._room[1]:
-            self._next = self._next_count = now + NEAR_MS
+        near = threads * 2 > (processes or threads * 3) or resident * 2 > (memory or resident * 3)
+        self._next = now + (NEAR_MS if near else LOOK_MS)
         return ""
 
     def _measure_files(self, pids: list[int], now: int) -> int:
@@ -190,13 +179,6 @@ class FairGame:
             return
         finally:
             os.close(fd)
-
-
-def measure_machine() -> tuple[int, int]:
-    """Return the machine's available bytes and its number of threads; 0 for what cannot be read."""
-    available = _read("/proc/meminfo").partition(b"MemAvailable:")[2].split(None, 1)
-    threads = _read("/proc/loadavg").partition(b"/")[2].split(None, 1)
-    return int(available[0]) * 1024 if available else 0, int(threads[0]) if threads else 0
 
 
 def _is_set(path: str) -> bool:

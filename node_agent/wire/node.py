@@ -205,7 +205,7 @@ class NodeFacts(NodeProfile):
     """The reason why the node can take no work now, such as a full disk; the node then requests no jobs."""
     wall_ms: model.WallMillis
 
-    def profile(self) -> NodeProfile:
+    def make_profile(self) -> NodeProfile:
         return NodeProfile(**{name: getattr(self, name) for name in NodeProfile.model_fields})
 
     def without_profile(self) -> NodeFacts:

@@ -190,7 +190,7 @@ class Bus(Protocol):
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         """Return the newest heartbeat envelope of each node that has one, by tag; signatures unchecked."""
 
-    def profile(self, tag: str) -> bytes:
+    def read_profile(self, tag: str) -> bytes:
         """Return the facts that the node stored beside its heartbeat, unchecked; empty: there are none."""
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:

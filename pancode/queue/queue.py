@@ -286,8 +286,8 @@ class RedisBus:
             found = pipe.execute()
         return {tag: data for tag, data in zip(tags, found, strict=True) if data}
 
-    def profile(self, tag: str) -> bytes:
-        with self._use_redis("profile") as client:
+    def read_profile(self, tag: str) -> bytes:
+        with self._use_redis("read_profile") as client:
             found: bytes = client.getrange(keys.profile_key(tag), 0, HEARTBEAT_CAP)
             return found
 

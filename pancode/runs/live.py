@@ -195,19 +195,22 @@ class Contacts:
     freed: dict[str, dict[str, int]] = field(default_factory=dict)
     """By node: attempts whose end it has reported since its last heartbeat, and when the report arrived."""
 
-    def complete(self, heartbeat: Heartbeat, read: Callable[[str], bytes]) -> Heartbeat | None:
-        """Return the heartbeat with the facts that it names by their signed digest, which `read` returns by
-        tag; None if they are missing, or the node has replaced them meanwhile. Raises ValueError."""
-        if heartbeat.profile is None:
+    def complete_heartbeat(self, heartbeat: Heartbeat, read: Callable[[str], bytes]) -> Heartbeat:
+        """Return the heartbeat with the facts that it names by their signed digest. `read`: reads them.
+
+        If they are missing, or the node has replaced them meanwhile, the facts are those of before, or none,
+        so that the node is given no work that needs them. Raises ValueError.
+        """
+        tag, digest = heartbeat.node, heartbeat.profile
+        if digest is None:
             return heartbeat
-        digest, profile = self.profiles.get(heartbeat.node, ("", None))
-        if profile is None or digest != heartbeat.profile:
-            data = read(heartbeat.node)
-            if hashlib.sha256(data).hexdigest() != heartbeat.profile:
-                return None
-            profile = NodeProfile.model_validate_json(data)
-            self.profiles[heartbeat.node] = heartbeat.profile, profile
-        return heartbeat.model_copy(update={"facts": heartbeat.facts.with_profile(profile)})
+        if tag not in self.profiles or self.profiles[tag][0] != digest:
+            data = read(tag)
+            if hashlib.sha256(data).hexdigest() == digest:
+                self.profiles[tag] = digest, NodeProfile.model_validate_json(data)
+        known = self.profiles.get(tag)
+        facts = heartbeat.facts if known is None else heartbeat.facts.with_profile(known[1])
+        return heartbeat.model_copy(update={"facts": facts})
 
     def forget(self, tag: str) -> None:
         """Forget the node's last heartbeat, which is no longer stored in Redis."""

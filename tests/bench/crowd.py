@@ -96,7 +96,7 @@ class Voice:
                 version="0.1.0",
                 obeys=(obeys,),
                 facts=facts.without_profile(),
-                profile=facts.profile().digest(),
+                profile=facts.make_profile().digest(),
             )
             .signed(self.key)
             .model_dump_json()
@@ -227,7 +227,7 @@ class Crowd:
         voice.control_seen = self._settings_seen(voice)
         assert self.facts is not None
         if voice.seq == 0:
-            profile = self.facts.profile().canonical()
+            profile = self.facts.make_profile().canonical()
             self.client.set(keys.profile_key(voice.key.public.tag), profile)
         text = voice.heartbeat(self.facts, self.clock.boot_ms(), heard, self.key.public.keyid)
         self.client.set(keys.heartbeat_key(voice.key.public.tag), text)

@@ -232,8 +232,8 @@ class MemoryBus(_End):
         with self._call("heartbeats", ""):
             return {tag: data for tag in tags if (data := self._redis.store.heartbeats.get(tag)) is not None}
 
-    def profile(self, tag: str) -> bytes:
-        with self._call("profile", tag):
+    def read_profile(self, tag: str) -> bytes:
+        with self._call("read_profile", tag):
             return self._redis.store.profiles.get(tag, b"")
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:

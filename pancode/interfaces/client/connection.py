@@ -22,7 +22,7 @@ Place = Path | RemoteCoordinator
 SOCKET = "api.sock"
 _LONGEST = 100
 """Bytes of the longest path that a socket's address can hold on every system."""
-_LONGEST_LINE = 65_536
+_LONGEST_LINE, _MOST_HEADERS = 65_536, 100
 _UNTIL_CLOSED = -1
 """The length of a body that ends with the connection."""
 
@@ -76,8 +76,8 @@ class Connection:
         lines = [f"{method} {path} HTTP/1.1", "Host: pancode", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         lines += [] if body is None else [f"Content-Length: {len(body)}"]
-        if any(not line.isprintable() for line in lines):
-            raise ValueError("a header with a line break")
+        if " " in path or any(not line.isprintable() for line in lines):
+            raise ValueError("a space in the path, or a control character")
         self.connect().sendall("\r\n".join([*lines, "", ""]).encode("ascii") + (body or b""))
 
     def read_response(self) -> Response:
@@ -124,12 +124,14 @@ class Response:
         self.status = int(status[:3])
         self.headers = dict[str, str]()
         while (line := file.readline(_LONGEST_LINE)) not in (b"\r\n", b"\n"):
-            if not line.endswith(b"\n"):
-                raise ConnectionResetError("the answer ends within its headers")
+            if not line.endswith(b"\n") or len(self.headers) == _MOST_HEADERS:
+                raise ConnectionResetError("the answer ends within its headers, or they are too long")
             name, _, value = line.decode("latin-1").partition(":")
             self.headers[name.strip().lower()] = value.strip()
         is_chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
-        length = int(self.headers.get("content-length", _UNTIL_CLOSED))
+        length, told = _UNTIL_CLOSED, self.headers.get("content-length")
+        if told is not None:
+            length = _parse_size(told.encode(), 10)
         self._body = io.BufferedReader(_Body(file, 0 if is_chunked else length, is_chunked=is_chunked))
 
     def read(self) -> bytes:
@@ -159,11 +161,7 @@ class _Body(io.RawIOBase):
             if not self._is_first:
                 self._file.readline(_LONGEST_LINE)  # the line break after a chunk
             self._is_first = False
-            size = self._file.readline(_LONGEST_LINE).partition(b";")[0]
-            try:
-                self._left = int(size, 16)
-            except ValueError:
-                raise ConnectionResetError("the answer ends between two chunks") from None
+            self._left = _parse_size(self._file.readline(_LONGEST_LINE).partition(b";")[0], 16)
             self._is_chunked = self._left > 0  # a chunk without bytes is the end of the body
         if not self._left:
             return 0
@@ -174,6 +172,16 @@ class _Body(io.RawIOBase):
             raise ConnectionResetError("the answer ends within its body")
         self._left -= count
         return count
+
+
+def _parse_size(text: bytes, base: int) -> int:
+    """Return a length; ConnectionError for another text, as at the end of an answer that was cut off."""
+    if not text.strip().isalnum():
+        raise ConnectionResetError(f"the length of the answer is missing or wrong: {text[:40]!r}")
+    try:
+        return int(text, base)
+    except ValueError as exc:
+        raise ConnectionResetError(f"the length of the answer is wrong: {text[:40]!r}") from exc
 
 
 def _connect_here(home: Path, timeout_s: float) -> socket.socket:

@@ -73,10 +73,7 @@ def read_heartbeats(core: Core) -> None:
                 raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
                 continue
             try:
-                whole = core.live.contacts.complete(heartbeat, core.ports.bus.profile)
-                if whole is None:
-                    core.live.contacts.raw.pop(tag)  # read again in the next pass
-                    continue
+                whole = core.live.contacts.complete_heartbeat(heartbeat, core.ports.bus.read_profile)
                 _take_heartbeat(core, node, whole)
             # An error with one node must not block other nodes.
             except (ValueError, KeyError, ArithmeticError) as exc:

@@ -464,7 +464,7 @@ def samples() -> dict[str, Signed]:
         ),
         "heartbeat": _heartbeat(),
         "brief_heartbeat": _heartbeat().model_copy(
-            update={"facts": facts().without_profile(), "profile": facts().profile().digest()}
+            update={"facts": facts().without_profile(), "profile": facts().make_profile().digest()}
         ),
         "inventory": Inventory(
             fleet=FLEET, node=TAG, session="s", nonce="n", at=AT, epoch_seen=4, entries=(entry,)

@@ -42,9 +42,19 @@ def test_an_answer_that_is_cut_off_anywhere_is_an_error(answer: bytes) -> None:
             read_all(answer[:cut])
 
 
-@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 ok\r\n\r\n", b"\0\0\0\r\n"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: 1_0\r\n\r\n",
+        CHUNKED + b"-1\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 ok\r\n\r\n",
+        b"\0\0\0\r\n",
+    ],
+)
 def test_what_is_no_answer_in_http_is_an_error(answer: bytes) -> None:
-    with pytest.raises(ConnectionError, match="HTTP"):
+    with pytest.raises(ConnectionError, match="HTTP|length"):
         read_all(answer)
 
 
