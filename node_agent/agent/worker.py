@@ -210,23 +210,18 @@ class Worker:
     def _turn(self) -> None:
         intervals, began = self._agent.world.intervals, self._agent.world.clock.mono_ms()
         try:
-            end = self._agent.tick() + self._agent.world.clock.mono_ms()
-            self._wait_for_hint(end)
+            world = self._agent.world
+            left = self._agent.tick()
+            # In pieces, since neither `leave` nor new facts about the node end a wait for a hint.
+            while not world.uplink.wait_for_hint(max(1, min(left, intervals.poll_ms))):
+                left -= intervals.poll_ms
+                if left <= 0 or self._leaving.is_set() or world.facts.news():
+                    break
         except Exception:  # An error of Redis or of the disk must not stop the node agent.
             _log.exception("internal error in the node agent's pass")
             self._leaving.wait(intervals.retry_ms / 1000)
         if not self._agent.linked and self._agent.world.clock.mono_ms() - began < intervals.poll_ms:
             self._leaving.wait(min(intervals.poll_ms, intervals.retry_ms) / 1000)
-
-    def _wait_for_hint(self, end_ms: int) -> None:
-        """Wait for a hint until then; less if the loop is to stop, or new facts about the node are known."""
-        world = self._agent.world
-        while True:
-            left = max(1, end_ms - world.clock.mono_ms())
-            if world.uplink.wait_for_hint(min(left, world.intervals.poll_ms)):
-                return
-            if self._leaving.is_set() or world.facts.news() or world.clock.mono_ms() >= end_ms:
-                return
 
     def _wake_sender(self, soon: bool) -> None:
         """Wake the thread that sends events, so that neither jobs nor other work wait for the sending."""
