@@ -189,6 +189,8 @@ class NodeDetail(NodeShape):
     paused: str | None
     quarantined: str | None
     facts: MachineFacts | None
+    session: str | None
+    """New at each start of the node agent; null: nothing received."""
 
 
 class ProcessShape(TypedDict):

@@ -264,6 +264,7 @@ def get_node(core: Core, name: str) -> NodeDetail:
         "paused": found.paused,
         "quarantined": found.quarantined,
         "facts": facts,
+        "session": None if view.last is None else view.last.heartbeat.session,
     }
 
 

@@ -117,6 +117,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
 LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
     "admin backup": ("--list",),
     "dispatch": ("true --runtime shell --dry-run",),
+    "fleet drill": ("--dry-run",),
     "issue work": ("{issue} --runtime shell --dry-run",),
     "land": ("",),
     "mcp install": ("claude --dry-run",),
@@ -132,14 +133,14 @@ LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
 CHANGES = """
 admin backup, admin handover, admin ledger, admin restore, agents new, agents set, answer, approve, budget
 set, budget settle, config secret, config set, config undo, config unset, config use, deny, dispatch, down,
-fleet demo, fleet down, fleet drain, fleet resume, fleet up, history forget, init, issue plan, issue work,
-land, lane add, lane create, lane rm, lane skip, mcp install, mcp uninstall, models test, node add, node
-install, node login, node rm, node secret, node set, node trust, node uninstall, project add, project copy,
-project prd, project rm, project tools keep, project tools rm, project tools try, project webhook, runs
-continue, runs recover, runs retry, runs verify, schedule add, schedule pause, schedule resume, schedule rm,
-schedule run, sessions end, sessions rest, sessions restore, sessions set, skills add, skills agree, skills
-rm, skills sync, stop, tell, up, web, workflow batch, workflow chain, workflow explore, workflow race,
-workflow resume, workspace create, workspace open, workspace repair, workspace rm
+fleet demo, fleet down, fleet drain, fleet drill, fleet resume, fleet up, history forget, init, issue plan,
+issue work, land, lane add, lane create, lane rm, lane skip, mcp install, mcp uninstall, models test, node
+add, node install, node login, node rm, node secret, node set, node trust, node uninstall, project add,
+project copy, project prd, project rm, project tools keep, project tools rm, project tools try, project
+webhook, runs continue, runs recover, runs retry, runs verify, schedule add, schedule pause, schedule resume,
+schedule rm, schedule run, sessions end, sessions rest, sessions restore, sessions set, skills add, skills
+agree, skills rm, skills sync, stop, tell, up, web, workflow batch, workflow chain, workflow explore,
+workflow race, workflow resume, workspace create, workspace open, workspace repair, workspace rm
 """
 """Each command that changes something: its own tests ask it."""
 
@@ -168,6 +169,7 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
     "config show": ("settings",),
     "diff": ("diff run",),
     "doctor": ("checks",),
+    "fleet drill": ("faults",),
     "inbox show": ("also answer items told",),
     "issue ls": ("issues project works",),
     "logs": ("attempt next stream text",),

@@ -1,0 +1,255 @@
+"""A drill of this machine's fleet: the faults of its processes, the restore, and the signed report."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.signing import PublicKey, open_as, parse_envelope
+from pancode.app.restoring import RestoreAsked, restore_fleet
+from pancode.app.server.single_instance import holder_of
+from pancode.backups.answers import BACKUPS
+from pancode.drills.answers import FAULT
+from pancode.drills.model import (
+    MARK,
+    DrillReport,
+    DrillRow,
+    Fault,
+    NodeSeen,
+    Restored,
+    RunSeen,
+    Seen,
+    list_faults,
+)
+from pancode.drills.service import Drill
+from pancode.drills.service import must_be_idle as must_be_idle
+from pancode.fleet.acts import NodeSpec
+from pancode.fleet.answers import FLEET, NODE, NodeDetail
+from pancode.fleet.ssh.home import Home
+from pancode.fleet.ssh.hostkey import HostKey
+from pancode.interfaces.client.client import Client
+from pancode.kernel.errors import ConfigError, UnavailableError
+from pancode.kernel.host.files import make_private, write_durable
+from pancode.kernel.records import Run
+from pancode.kernel.states import RunState
+from pancode.queue.valkey.process import ServerRecord, read_record
+from pancode.runs.answers import EXPORT, QUEUE, RUN, RUNS, STOP
+from pancode.runs.receipts.offline_verification import read_keys
+from pancode.store.ledger import SqlLedger
+
+FOLDER = "drills"
+PAGE = 1_000
+GONE_S = 10
+RUN_MS, RUN_USD = 600_000, "0.01"
+"""The limits of each run of a drill. A shell run calls no model, so it costs nothing."""
+_OF_NODES = {Fault.LINK: "link", Fault.AGENT: "agent", Fault.SHIM: "shim"}
+_DOES = {
+    Fault.LINK: "ends the connection of the node's link",
+    Fault.AGENT: "kills the node agent",
+    Fault.SHIM: "kills the shim of a run of the drill, which is then repeated",
+    Fault.COORDINATOR: "kills the coordinator",
+    Fault.REDIS: "kills the Redis that PanCode started",
+    Fault.RESTORE: "restores the newest verified copy into a scratch home, and removes that",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FleetHere:
+    """A DrilledFleet through its coordinator's API, and through the processes of this machine. `ask`: asks
+    the user for the recovery key; None: copies cannot be opened."""
+
+    client: Client
+    home: Path
+    environ: Mapping[str, str]
+    clock: Clock
+    ids: Ids
+    by: str
+    ask: Callable[[str], str] | None
+
+    def list_work(self) -> Sequence[str]:
+        states = [state.value for state in RunState if state is not RunState.ENDED]
+        rows = [row for state in states for row in self.client.get(RUNS, outcome=state, limit=PAGE)["runs"]]
+        return [row["run"] for row in rows if not row["task"].startswith(MARK)]
+
+    def begin_run(self, node: str, task: str) -> str:
+        limits = {"timeout_ms": RUN_MS, "budget": RUN_USD}
+        body = {"by": self.by, "task": task, "runtime": "shell", "workspace": "none", "node": node, **limits}
+        return self.client.post(QUEUE, body, key=self.ids.token(16))["run"]
+
+    def stop_run(self, run: str) -> None:
+        self.client.post(STOP.at(run), {"by": self.by, "reason": "the drill could not use it"})
+
+    def look_at_run(self, run: str) -> RunSeen:
+        seen = self.client.get(RUN.at(run))
+        failed = [one for one in seen["attempts"] if one["outcome"] not in (None, "done")]
+        is_working = seen["state"] == "running" and seen["started_at"] is not None
+        return RunSeen(is_working, seen["outcome"], len(failed), seen["reason"], seen["answer"])
+
+    def look(self, nodes: Sequence[str], run: str) -> Seen:
+        coordinator = self.client.get(FLEET)["coordinator"]
+        found = {name: see_node(self.client.get(NODE.at(name))) for name in nodes}
+        server, is_well = self._find_valkey(), coordinator["trouble"] is None
+        pid = None if server is None else server.pid
+        return Seen(coordinator["pid"], pid, is_well, found, self.look_at_run(run))
+
+    def why_not(self, fault: Fault) -> str:
+        if fault is Fault.REDIS and self._find_valkey() is None:
+            return "not started by PanCode"
+        return ""
+
+    def inject(self, fault: Fault, node: str, run: str) -> int | None:
+        if fault in _OF_NODES:
+            body = {"by": self.by, "fault": _OF_NODES[fault], "run": run}
+            return self.client.post(FAULT.at(node), body)["noticed_ms"]
+        if fault is Fault.REDIS:
+            if (server := self._find_valkey()) is not None:
+                server.signal(signal.SIGKILL)
+            return None
+        began, holder = self.clock.mono_ms(), holder_of(self.home)
+        if holder is None:
+            raise UnavailableError(f"no coordinator runs on {self.home}", fix="pancode fleet up")
+        os.kill(holder.pid, signal.SIGKILL)
+        while holder.alive():
+            if self.clock.mono_ms() - began > GONE_S * 1_000:
+                raise UnavailableError(
+                    f"the coordinator, pid {holder.pid}, did not end", fix="pancode doctor"
+                )
+            time.sleep(0.01)
+        return self.clock.mono_ms() - began
+
+    def restore(self) -> Restored:
+        copies = [(one["taken_at"], node["node"], one["name"]) for node in self.client.get(BACKUPS)["nodes"]
+                  for one in node["copies"] if one["verified_at"] is not None]  # fmt: skip
+        if not copies:
+            return Restored(skipped="there is no verified copy; make one: pancode admin backup --to NODE")
+        if self.ask is None:
+            return Restored(skipped="the copy opens only with the recovery key: --key-file FILE")
+        taken_at, name, copy = max(copies)
+        node, fleet = self.client.get(NODE.at(name)), self.client.get(FLEET)["coordinator"]["fleet"]
+        before, scratch = self.list_runs(taken_at), Path(tempfile.mkdtemp(prefix="pancode-drill-"))
+        try:
+            restore_fleet(
+                RestoreAsked(
+                    scratch / "home",
+                    self.environ,
+                    spec_of(node),
+                    fleet,
+                    copy,
+                    accept_pins(node),
+                    self.ask,
+                    lambda done, of: None,
+                )
+            )
+            ledger = SqlLedger(scratch / "home" / Home(scratch).ledger.name)
+            try:
+                with ledger.transaction() as tx:
+                    there = {run.id for run in tx.find(Run)}
+            finally:
+                ledger.close()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return Restored(copy, len(before - there))
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def _find_valkey(self) -> ServerRecord | None:
+        """Return the Redis that PanCode has started on this machine, if it runs."""
+        record = read_record(Home(self.home).valkey / "server.json")
+        return record if record is not None and record.alive() else None
+
+    def list_runs(self, until: str) -> set[str]:
+        """Return the runs that were created before this time (ISO 8601)."""
+        found, cursor = set[str](), None
+        while True:
+            page = self.client.get(RUNS, limit=PAGE, cursor=cursor)
+            found |= {row["run"] for row in page["runs"] if row["created_at"] < until}
+            cursor = page["next"]
+            if cursor is None:
+                return found
+
+
+def see_node(node: NodeDetail) -> NodeSeen:
+    return NodeSeen(node["state"] == "online", node["linked"], node["session"])
+
+
+def spec_of(node: NodeDetail) -> NodeSpec:
+    """Return how a restore reaches the node: as the fleet does."""
+    target = node["target"]["target"]
+    identity = next(iter(target["identities"]), None)
+    return NodeSpec(target["alias"], target["host"], target["user"], target["port"], identity)
+
+
+def accept_pins(node: NodeDetail) -> Callable[[dict[str, str]], str]:
+    """Return a function that accepts the host key of a question only if it is the one that the fleet has
+    pinned."""
+    pins = {HostKey.parse(line).fingerprint for line in node["target"]["pins"].values()}
+    return lambda question: question["value"] if question["value"] in pins else ""
+
+
+def plan_drill(nodes: Sequence[str]) -> list[dict[str, str]]:
+    """Return what a drill of these nodes would do: `fault`, `node` (empty: the whole fleet), `does`."""
+    return [{"fault": one.value, "node": node, "does": _DOES[one]} for one, node in list_faults(nodes)]
+
+
+# -- the report -------------------------------------------------------------------------------------------
+
+
+def run_drill(
+    fleet: FleetHere, marks: Mapping[str, str], begun: DrillReport, notify: Callable[[DrillRow], None]
+) -> tuple[DrillReport, Path]:
+    """Carry out a drill; return its report and the signed file with it. `marks`: the file of marks on each
+    node; `notify`: called after each row. RefusedError, before anything is done, while there is other
+    work."""
+    file = ReportFile(fleet.home, begun)
+
+    def report(now: DrillReport) -> None:
+        file.write(now)
+        if now.ended_ms is None:
+            notify(now.rows[-1])
+
+    return Drill(fleet, fleet.clock, marks, report).run(begun), file.path
+
+
+class ReportFile:
+    """The signed report of a drill in the coordinator's home, written anew after each row."""
+
+    def __init__(self, home: Path, begun: DrillReport) -> None:
+        """Raises ConfigError if the coordinator's key is missing."""
+        key = Home(home).signing_key()
+        if key is None:
+            raise ConfigError("the coordinator's key is missing", why=str(home), fix="pancode doctor")
+        self._key = key
+        stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(begun.begun_ms / 1_000))
+        self.path = home / FOLDER / f"{stamp}-{begun.drill}.json"
+        make_private(self.path.parent)
+
+    def write(self, report: DrillReport) -> None:
+        """Write the report durably. Raises OSError."""
+        write_durable(self.path, report.signed(self._key).model_dump_json().encode() + b"\n")
+
+
+def read_report(path: Path, keys: Mapping[str, PublicKey]) -> DrillReport:
+    """Return the report in the file. Raises WireRefusal unless one of these keys, by id, has signed it as it
+    is; ConfigError for a file that cannot be read."""
+    try:
+        data = path.read_text()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot read {path}", why=str(exc), fix="name the report of a drill") from exc
+    return open_as(DrillReport, parse_envelope(data), keys)
+
+
+def trusted_keys(client: Callable[[], Client], file: Path | None) -> dict[str, PublicKey]:
+    """Return the coordinator's keys, also former ones, by id: from an export, or else from the
+    coordinator."""
+    if file is not None:
+        return {keyid: one.key for keyid, one in read_keys(file).coordinators.items()}
+    rows = client().get(EXPORT)["keys"]
+    return {row["keyid"]: PublicKey.parse(row["public"]) for row in rows if row["role"] == "coordinator"}

@@ -1,0 +1,199 @@
+"""A drill over a fleet in memory: what it does, measures and reports, and what a faulty fleet shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from node_agent.wire.signing import SigningKey, WireRefusal, open_as, parse_envelope
+from pancode.drills import service
+from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, NodeSeen, Restored, RunSeen, Seen
+from pancode.drills.service import Drill, must_be_idle
+from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError
+
+MARKS = {"one": "/n/d-1", "two": "/n/d-1"}
+
+
+@dataclass
+class Fake:
+    """A fleet in which time passes by `pause` only. `heals_ms`: how long a fault lasts; None: for ever."""
+
+    heals_ms: int | None = 1_000
+    times: int = 1
+    """How often each run has its effect."""
+    outcome: str = "done"
+    skipped: dict[Fault, str] = field(default_factory=dict)
+    restored: Restored = field(default_factory=lambda: Restored("c-1"))
+    now: int = 1_000
+    work: list[str] = field(default_factory=list)
+    injected: list[tuple[Fault, str]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    tasks: dict[str, str] = field(default_factory=dict)
+    begun: dict[str, int] = field(default_factory=dict)
+    ill: tuple[Fault, str, int] = (Fault.RESTORE, "", 0)
+
+    # -- the clock
+
+    def wall_ms(self) -> int:
+        return self.now
+
+    mono_ms = boot_ms = wall_ms
+
+    def pause(self, seconds: float) -> None:
+        self.now += round(seconds * 1_000)
+
+    # -- the fleet
+
+    def list_work(self) -> Sequence[str]:
+        return self.work
+
+    def begin_run(self, node: str, task: str) -> str:
+        assert task.startswith(MARK)
+        run = f"r-{len(self.tasks)}"
+        self.tasks[run], self.begun[run] = task, self.now
+        return run
+
+    def stop_run(self, run: str) -> None:
+        self.stopped.append(run)
+
+    def look_at_run(self, run: str) -> RunSeen:
+        if "cat " in self.tasks[run]:
+            lines = [line for task in self.tasks.values() for line in task.splitlines() if ">>" in line]
+            first = next(one for one, task in self.tasks.items() if "cat " in task)
+            tokens = [line.split()[1] for line in lines] * self.times if run == first else []
+            return RunSeen(False, "done", 0, "", "\n".join(tokens))
+        is_over = self.now - self.begun[run] > 6_000
+        return RunSeen(not is_over, self.outcome if is_over else None, 0)
+
+    def look(self, nodes: Sequence[str], run: str) -> Seen:
+        fault, _, since = self.ill
+        is_healed = self.heals_ms is not None and self.now - since >= self.heals_ms
+        if fault is Fault.COORDINATOR and not is_healed:
+            raise UnavailableError("no coordinator")
+        kinds = [kind for kind, _ in self.injected]
+        agents, coordinators, servers = map(kinds.count, (Fault.AGENT, Fault.COORDINATOR, Fault.REDIS))
+        is_up = is_healed or fault not in (Fault.LINK, Fault.AGENT)
+        session = f"s-{agents if is_healed or fault is not Fault.AGENT else agents - 1}"
+        redis = servers if is_healed or fault is not Fault.REDIS else None
+        states = dict.fromkeys(nodes, NodeSeen(is_up, is_up, session))
+        is_well = is_healed or fault is not Fault.REDIS
+        return Seen(coordinators, redis, is_well, states, self.look_at_run(run))
+
+    def why_not(self, fault: Fault) -> str:
+        return self.skipped.get(fault, "")
+
+    def inject(self, fault: Fault, node: str, run: str) -> int | None:
+        self.injected.append((fault, node))
+        self.ill = (fault, node, self.now)
+        return None
+
+    def restore(self) -> Restored:
+        self.now += 400
+        return self.restored
+
+
+BEGUN = DrillReport(drill="d-1", fleet="f-1", by="ada", pancode="0.1.0", begun_ms=1_000)
+
+
+def run(fake: Fake, reports: list[DrillReport] | None = None) -> DrillReport:
+    return Drill(fake, fake, MARKS, (reports if reports is not None else []).append).run(BEGUN)
+
+
+def rows_of(report: DrillReport, fault: Fault) -> list[DrillRow]:
+    return [row for row in report.rows if row.fault is fault]
+
+
+def test_each_fault_is_injected_once_on_each_node_and_all_is_well() -> None:
+    fake, reports = Fake(), list[DrillReport]()
+    done = run(fake, reports)
+    of_nodes = [(fault, node) for node in MARKS for fault in (Fault.LINK, Fault.AGENT, Fault.SHIM)]
+    assert fake.injected == [*of_nodes, (Fault.COORDINATOR, ""), (Fault.REDIS, "")]
+    assert done.is_good and len(done.rows) == 9, done
+    assert [len(one.rows) for one in reports] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
+    for fault in (Fault.LINK, Fault.AGENT, Fault.REDIS):
+        assert all(row.noticed_ms == 0 and row.recovered_ms == 1_000 for row in rows_of(done, fault)), done
+    (killed,) = rows_of(done, Fault.COORDINATOR)
+    assert killed.noticed_ms == killed.recovered_ms == 1_000 and len(killed.runs) == 3
+    (restored,) = rows_of(done, Fault.RESTORE)
+    assert (restored.recovered_ms, restored.runs) == (400, ())
+
+
+def test_a_run_whose_effect_is_seen_twice_is_doubled() -> None:
+    done = run(Fake(times=2))
+    assert not done.is_good
+    assert {row.doubled for row in done.rows if row.runs} == {2, 3}, "each of its runs once too often"
+
+
+def test_a_run_without_its_effect_or_with_another_end_is_lost() -> None:
+    done = run(Fake(times=0))
+    assert {row.lost for row in done.rows if row.runs} == {2, 3} and not done.is_good
+    done = run(Fake(outcome="lost"))
+    assert all(row.lost == len(row.runs) and "ended as lost" in row.problem for row in done.rows if row.runs)
+
+
+def test_what_does_not_recover_is_told_after_the_limit_and_ends_the_drill() -> None:
+    fake = Fake(heals_ms=None)
+    done = run(fake)
+    assert done.rows[0].noticed_ms == 0 and done.rows[0].recovered_ms is None
+    assert done.rows[0].problem == f"not recovered within {service.RECOVER_S} s" and not done.is_good
+    assert fake.injected == [(Fault.LINK, "one")]
+    assert {row.problem for row in done.rows[1:]} == {"not injected after the failure above"}
+
+
+def test_a_fault_that_cannot_be_injected_here_is_skipped_and_is_no_failure() -> None:
+    fake = Fake(skipped={Fault.REDIS: "not started by PanCode"}, restored=Restored(skipped="no copy"))
+    done = run(fake)
+    assert done.is_good and (Fault.REDIS, "") not in fake.injected
+    assert [row.skipped for row in done.rows[-2:]] == ["not started by PanCode", "no copy"]
+
+
+def test_a_restore_that_lacks_runs_is_not_good() -> None:
+    assert not run(Fake(restored=Restored("c-1", lost=2))).is_good
+
+
+def test_other_work_refuses_a_drill_and_later_stops_its_faults() -> None:
+    fake = Fake(work=["r-other"])
+    with pytest.raises(RefusedError, match="idle fleet") as refused:
+        must_be_idle(fake)
+    assert "r-other" in refused.value.why and "pancode logs -f r-other" in refused.value.fix
+    done = run(fake)
+    assert fake.injected == [] and fake.tasks.keys() == {"r-0", "r-1"}, "only the marks were read"
+    assert not done.is_good and "r-other began" in done.rows[0].problem
+
+
+def test_a_run_that_does_not_start_is_stopped_and_its_fault_is_not_injected() -> None:
+    class Waiting(Fake):
+        def look_at_run(self, run: str) -> RunSeen:
+            waits = run not in self.stopped and "cat " not in self.tasks[run]
+            return (
+                RunSeen(False, None, 0, "the node is draining") if waits else RunSeen(False, "interrupted", 0)
+            )
+
+    fake = Waiting()
+    done = run(fake)
+    assert fake.injected == [] and not done.is_good
+    assert "the node is draining" in done.rows[0].problem
+    assert set(done.rows[0].runs) <= set(fake.stopped) and done.rows[0].runs
+
+
+def test_a_refused_injection_is_a_row_with_its_reason() -> None:
+    class Refusing(Fake):
+        def inject(self, fault: Fault, node: str, run: str) -> int | None:
+            raise PancodeError("it is not linked", why="down")
+
+    done = run(Refusing())
+    assert "it is not linked; down" in done.rows[0].problem and not done.is_good
+
+
+def test_a_signed_report_is_read_again_and_a_changed_one_is_not() -> None:
+    key = SigningKey(b"k" * 32)
+    report = run(Fake())
+    text = report.signed(key).model_dump_json()
+    keys = {key.public.keyid: key.public}
+    assert open_as(DrillReport, parse_envelope(text), keys) == report
+    changed = report.model_copy(update={"by": "eve"}).signed(SigningKey(b"e" * 32))
+    forged = changed.model_copy(update={"signatures": report.signed(key).signatures}).model_dump_json()
+    with pytest.raises(WireRefusal, match="does not match"):
+        open_as(DrillReport, parse_envelope(forged), keys)
