@@ -15,7 +15,7 @@ from pancode.runs.core import Core
 
 NodeFault = Literal["link", "agent", "shim"]
 KILL_S = 30
-_KILL = """\
+KILL = """\
 case $1 in
 agent) pid=$(cat "$2/run/agent.pid") || exit 71 ;;
 shim) file=$(ls -1dt "$2/journal/$3".*/spawned | head -n 1)
@@ -44,7 +44,7 @@ def inject_fault(core: Core, machines: Machines, node: str, fault: NodeFault, ru
     if fault == "link":
         machines.cut_link(node)
         return core.ports.clock.mono_ms() - began
-    killing = machines.begin(node, lambda remote: remote.script(_KILL, (fault, home, run), KILL_S))
+    killing = machines.begin(node, lambda remote: remote.script(KILL, (fault, home, run), KILL_S))
     killing.result(2 * KILL_S).check(f"killing the {fault}")
     return None
 
