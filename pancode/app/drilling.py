@@ -22,8 +22,6 @@ from pancode.drills.model import (
     DrillReport,
     DrillRow,
     Fault,
-    NodeSeen,
-    Restored,
     RunSeen,
     Seen,
     list_faults,
@@ -34,6 +32,7 @@ from pancode.fleet.acts import NodeSpec
 from pancode.fleet.answers import FLEET, NODE, NodeDetail
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.hostkey import HostKey
+from pancode.interfaces.cli.parameters import fetch_page
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, UnavailableError
 from pancode.kernel.host.files import make_private, write_durable
@@ -94,14 +93,20 @@ class FleetHere:
 
     def look(self, nodes: Sequence[str], run: str) -> Seen:
         coordinator = self.client.get(FLEET)["coordinator"]
-        found = {name: see_node(self.client.get(NODE.at(name))) for name in nodes}
-        server, is_well = self._find_valkey(), coordinator["trouble"] is None
-        pid = None if server is None else server.pid
-        return Seen(coordinator["pid"], pid, is_well, found, self.look_at_run(run))
+        found = [self.client.get(NODE.at(name)) for name in nodes]
+        is_well = all(one["state"] == "online" and one["linked"] for one in found)
+        sessions = tuple(one["session"] for one in found)
+        server, seen = self._find_valkey(), self.look_at_run(run)
+        redis = None if server is None else server.pid
+        return Seen(coordinator["pid"], redis, sessions, is_well and coordinator["trouble"] is None, seen)
 
     def why_not(self, fault: Fault) -> str:
         if fault is Fault.REDIS and self._find_valkey() is None:
             return "not started by PanCode"
+        if fault is Fault.RESTORE and self._find_copy() is None:
+            return "there is no verified copy; make one: pancode admin backup --to NODE"
+        if fault is Fault.RESTORE and self.ask is None:
+            return "the copy opens only with the recovery key: --key-file FILE"
         return ""
 
     def inject(self, fault: Fault, node: str, run: str) -> int | None:
@@ -124,16 +129,14 @@ class FleetHere:
             time.sleep(0.01)
         return self.clock.mono_ms() - began
 
-    def restore(self) -> Restored:
-        copies = [(one["taken_at"], node["node"], one["name"]) for node in self.client.get(BACKUPS)["nodes"]
-                  for one in node["copies"] if one["verified_at"] is not None]  # fmt: skip
-        if not copies:
-            return Restored(skipped="there is no verified copy; make one: pancode admin backup --to NODE")
-        if self.ask is None:
-            return Restored(skipped="the copy opens only with the recovery key: --key-file FILE")
-        taken_at, name, copy = max(copies)
+    def restore(self) -> int:
+        copy = self._find_copy()
+        assert copy is not None and self.ask is not None  # otherwise `why_not` has a reason
+        taken_at, name, copy_name = copy
         node, fleet = self.client.get(NODE.at(name)), self.client.get(FLEET)["coordinator"]["fleet"]
-        before, scratch = self.list_runs(taken_at), Path(tempfile.mkdtemp(prefix="pancode-drill-"))
+        rows = fetch_page(self.client, RUNS, "runs", PAGE, None, whole=True)["runs"]
+        before = {row["run"] for row in rows if row["created_at"] < taken_at}
+        scratch = Path(tempfile.mkdtemp(prefix="pancode-drill-"))
         try:
             restore_fleet(
                 RestoreAsked(
@@ -141,7 +144,7 @@ class FleetHere:
                     self.environ,
                     spec_of(node),
                     fleet,
-                    copy,
+                    copy_name,
                     accept_pins(node),
                     self.ask,
                     lambda done, of: None,
@@ -155,29 +158,21 @@ class FleetHere:
                 ledger.close()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        return Restored(copy, len(before - there))
+        return len(before - there)
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def _find_copy(self) -> tuple[str, str, str] | None:
+        """Return the newest verified copy: when it was taken, its node and its name."""
+        nodes = self.client.get(BACKUPS)["nodes"]
+        copies = [(node["node"], one) for node in nodes for one in node["copies"] if one["verified_at"]]
+        return max(((one["taken_at"], node, one["name"]) for node, one in copies), default=None)
 
     def _find_valkey(self) -> ServerRecord | None:
         """Return the Redis that PanCode has started on this machine, if it runs."""
         record = read_record(Home(self.home).valkey / "server.json")
         return record if record is not None and record.alive() else None
-
-    def list_runs(self, until: str) -> set[str]:
-        """Return the runs that were created before this time (ISO 8601)."""
-        found, cursor = set[str](), None
-        while True:
-            page = self.client.get(RUNS, limit=PAGE, cursor=cursor)
-            found |= {row["run"] for row in page["runs"] if row["created_at"] < until}
-            cursor = page["next"]
-            if cursor is None:
-                return found
-
-
-def see_node(node: NodeDetail) -> NodeSeen:
-    return NodeSeen(node["state"] == "online", node["linked"], node["session"])
 
 
 def spec_of(node: NodeDetail) -> NodeSpec:
@@ -206,8 +201,7 @@ def run_drill(
     fleet: FleetHere, marks: Mapping[str, str], begun: DrillReport, notify: Callable[[DrillRow], None]
 ) -> tuple[DrillReport, Path]:
     """Carry out a drill; return its report and the signed file with it. `marks`: the file of marks on each
-    node; `notify`: called after each row. RefusedError, before anything is done, while there is other
-    work."""
+    node; `notify`: called after each row. ConfigError if the coordinator's key is missing."""
     file = ReportFile(fleet.home, begun)
 
     def report(now: DrillReport) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Protocol
@@ -34,15 +34,6 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSeen:
-    """A node as the coordinator sees it. `session`: new at each start of its node agent."""
-
-    is_online: bool
-    is_linked: bool
-    session: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class RunSeen:
     """A run of the drill. `failed`: its attempts that ended badly; `outcome`: None until it has ended."""
 
@@ -55,24 +46,25 @@ class RunSeen:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The fleet at one moment. `coordinator`, `redis`: their process ids; None: the process does not run.
-    `is_well`: the coordinator answers and reports no trouble. `run`: the first run of this fault."""
+    """The fleet at one moment. `coordinator`, `redis`: process ids; None: it does not run. `sessions`: of the
+    nodes, each new at a start of the node agent. `is_well`: the coordinator reports no trouble, and all nodes
+    are online and linked. `run`: the first run of this fault."""
 
-    coordinator: int | None
+    coordinator: int
     redis: int | None
+    sessions: tuple[str | None, ...]
     is_well: bool
-    nodes: Mapping[str, NodeSeen]
     run: RunSeen
-
-
-Millis = Annotated[int, Field(ge=0, le=MOST)]
-Text = Annotated[str, Field(max_length=MOST_TEXT)]
 
 
 def list_faults(nodes: Sequence[str]) -> list[tuple[Fault, str]]:
     """Return the faults of a drill of these nodes in order, each with its node; empty: the whole fleet."""
     of_nodes = [(fault, node) for node in nodes for fault in Fault if fault.is_of_node]
     return [*of_nodes, *((fault, "") for fault in Fault if not fault.is_of_node)]
+
+
+Millis = Annotated[int, Field(ge=0, le=MOST)]
+Text = Annotated[str, Field(max_length=MOST_TEXT)]
 
 
 class DrillRow(Message):
@@ -118,16 +110,6 @@ class DrillReport(Message):
         return self.ended_ms is not None and all(row.is_good for row in self.rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """A restore into a scratch home. `lost`: runs of the fleet from before the copy that the copy does not
-    have. `skipped`: why nothing was restored, else empty."""
-
-    copy_name: str = ""
-    lost: int = 0
-    skipped: str = ""
-
-
 class DrilledFleet(Protocol):
     """The fleet that is drilled. Methods raise PancodeError if the coordinator cannot be reached or
     refuses."""
@@ -153,8 +135,9 @@ class DrilledFleet(Protocol):
     def inject(self, fault: Fault, node: str, run: str) -> int | None:
         """Inject the fault. Return after how many ms it was noticed, if that is known already."""
 
-    def restore(self) -> Restored:
-        """Restore the newest verified copy into a scratch home, compare it, and remove the scratch home."""
+    def restore(self) -> int:
+        """Restore the newest verified copy into a scratch home, and remove that. Return how many runs from
+        before the copy it does not have."""
 
     def pause(self, seconds: float) -> None:
         """Wait."""

@@ -23,33 +23,29 @@ def write_reading(drill: str, marks: str) -> str:
     return f"{MARK}{drill}\nif [ -e {file} ]; then cat {file}; fi\nrm -f {file}\n"
 
 
-def is_noticed(fault: Fault, before: Seen, now: Seen) -> bool:
-    """Whether the coordinator, or for a killed coordinator the command, shows signs of the fault."""
-    if fault is Fault.REDIS:
-        return not now.is_well or now.redis not in (None, before.redis)
-    if fault is Fault.SHIM:
-        return now.run.failed > before.run.failed or now.run.outcome is not None
-    if fault is Fault.COORDINATOR:
-        return now.coordinator != before.coordinator
-    return any(
-        not seen.is_online or not seen.is_linked or seen.session != before.nodes[name].session
-        for name, seen in now.nodes.items()
-    )
+def is_noticed(before: Seen, now: Seen, fault: Fault) -> bool:
+    """Whether the coordinator shows signs of the fault."""
+    is_failed = now.run.failed > before.run.failed
+    return not now.is_well or is_failed or (fault is not Fault.LINK and is_replaced(before, now, fault))
 
 
-def is_recovered(fault: Fault, before: Seen, now: Seen) -> bool:
-    """Whether all is as before: what was ended runs again, and the nodes are online and linked."""
-    if not now.is_well or not all(seen.is_online and seen.is_linked for seen in now.nodes.values()):
-        return False
-    if fault is Fault.REDIS:
-        return now.redis not in (None, before.redis)
-    if fault is Fault.SHIM:
-        return now.run.outcome is not None
-    if fault is Fault.COORDINATOR:
-        return now.coordinator not in (None, before.coordinator)
-    if fault is Fault.AGENT:
-        return all(seen.session != before.nodes[name].session for name, seen in now.nodes.items())
-    return True
+def is_recovered(before: Seen, now: Seen, fault: Fault) -> bool:
+    """Whether what the fault ended runs again, and the nodes are online and linked."""
+    return now.is_well and (fault is Fault.LINK or is_replaced(before, now, fault))
+
+
+def is_replaced(before: Seen, now: Seen, fault: Fault) -> bool:
+    """Whether another process has taken the place of the one that was killed; for a shim, whether its run
+    ended."""
+    match fault:
+        case Fault.REDIS:
+            return now.redis not in (None, before.redis)
+        case Fault.COORDINATOR:
+            return now.coordinator != before.coordinator
+        case Fault.SHIM:
+            return now.run.outcome is not None
+        case _:
+            return all(one != other for one, other in zip(before.sessions, now.sessions, strict=True))
 
 
 def judge_row(

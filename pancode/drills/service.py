@@ -66,10 +66,8 @@ class Drill:
                 return row.model_copy(update={"skipped": why})
             began = self._clock.mono_ms()
             if row.fault is Fault.RESTORE:
-                found = self._fleet.restore()
-                took = None if found.skipped else self._clock.mono_ms() - began
-                times = {"recovered_ms": took, "lost": found.lost, "skipped": found.skipped}
-                return row.model_copy(update=times)
+                lost = self._fleet.restore()
+                return row.model_copy(update={"recovered_ms": self._clock.mono_ms() - began, "lost": lost})
             if others := self._fleet.list_work():
                 return rules.add_problem(row, f"not injected: {first_few(others, 3)} began")
             nodes, runs = [row.node] if row.node else list(self._marks), list[str]()
@@ -97,9 +95,9 @@ class Drill:
                 now = self._fleet.look(nodes, first)
             except PancodeError:  # the coordinator cannot say anything now
                 now = replace(before, is_well=False)
-            if noticed_ms is None and rules.is_noticed(row.fault, before, now):
+            if noticed_ms is None and rules.is_noticed(before, now, row.fault):
                 noticed_ms = clock.mono_ms() - began
-            if noticed_ms is not None and rules.is_recovered(row.fault, before, now):
+            if noticed_ms is not None and rules.is_recovered(before, now, row.fault):
                 recovered_ms = clock.mono_ms() - began
             else:
                 self._fleet.pause(STEP_S)

@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.signing import SigningKey, WireRefusal, open_as, parse_envelope
 from pancode.drills import service
-from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, NodeSeen, Restored, RunSeen, Seen
+from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, RunSeen, Seen
 from pancode.drills.service import Drill, must_be_idle
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError
 
@@ -25,7 +25,8 @@ class Fake:
     """How often each run has its effect."""
     outcome: str = "done"
     skipped: dict[Fault, str] = field(default_factory=dict)
-    restored: Restored = field(default_factory=lambda: Restored("c-1"))
+    left_out: int = 0
+    """Runs that the copy does not have."""
     now: int = 1_000
     work: list[str] = field(default_factory=list)
     injected: list[tuple[Fault, str]] = field(default_factory=list)
@@ -77,9 +78,8 @@ class Fake:
         is_up = is_healed or fault not in (Fault.LINK, Fault.AGENT)
         session = f"s-{agents if is_healed or fault is not Fault.AGENT else agents - 1}"
         redis = servers if is_healed or fault is not Fault.REDIS else None
-        states = dict.fromkeys(nodes, NodeSeen(is_up, is_up, session))
-        is_well = is_healed or fault is not Fault.REDIS
-        return Seen(coordinators, redis, is_well, states, self.look_at_run(run))
+        is_well = is_up and (is_healed or fault is not Fault.REDIS)
+        return Seen(coordinators, redis, (session,) * len(nodes), is_well, self.look_at_run(run))
 
     def why_not(self, fault: Fault) -> str:
         return self.skipped.get(fault, "")
@@ -89,9 +89,9 @@ class Fake:
         self.ill = (fault, node, self.now)
         return None
 
-    def restore(self) -> Restored:
+    def restore(self) -> int:
         self.now += 400
-        return self.restored
+        return self.left_out
 
 
 BEGUN = DrillReport(drill="d-1", fleet="f-1", by="ada", pancode="0.1.0", begun_ms=1_000)
@@ -143,14 +143,14 @@ def test_what_does_not_recover_is_told_after_the_limit_and_ends_the_drill() -> N
 
 
 def test_a_fault_that_cannot_be_injected_here_is_skipped_and_is_no_failure() -> None:
-    fake = Fake(skipped={Fault.REDIS: "not started by PanCode"}, restored=Restored(skipped="no copy"))
+    fake = Fake(skipped={Fault.REDIS: "not started by PanCode", Fault.RESTORE: "no copy"})
     done = run(fake)
     assert done.is_good and (Fault.REDIS, "") not in fake.injected
     assert [row.skipped for row in done.rows[-2:]] == ["not started by PanCode", "no copy"]
 
 
 def test_a_restore_that_lacks_runs_is_not_good() -> None:
-    assert not run(Fake(restored=Restored("c-1", lost=2))).is_good
+    assert not run(Fake(left_out=2)).is_good
 
 
 def test_other_work_refuses_a_drill_and_later_stops_its_faults() -> None:
