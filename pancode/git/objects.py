@@ -35,7 +35,8 @@ def hash_files(git: Git, listing: Listing, progress: Progress = ignore_progress)
     packed = _PACKED if len(listing.names) >= MANY else ()
     git = git.having(**_KEPT) if packed else git
     try:
-        git.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(listing.gone))
+        if listing.gone:
+            git.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(listing.gone))
         for at in range(0, len(listing.names), BATCH):
             progress(at, len(listing.names))
             options = ("-z", "--add", "--remove", "--replace", "--stdin")
