@@ -99,9 +99,16 @@ class Transport(Protocol):
 def make_bare(path: Path, object_format: str) -> None:
     """Create a bare repository at `path`, without a template and with PanCode's configuration. Idempotent."""
     if not (path / "HEAD").exists():
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        NodeGit(path).must("init", "-q", "--bare", "--template=", f"--object-format={object_format}")
+        lay_out_repository(path, "refs/heads/main")
     reset_config(path, object_format)
+
+
+def lay_out_repository(path: Path, head: str) -> None:
+    """Create what git requires of a repository, except its configuration. `head`: the ref of its HEAD."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("objects/info", "objects/pack", "refs/heads"):
+        (path / name).mkdir(parents=True, exist_ok=True)
+    (path / "HEAD").write_text(f"ref: {head}\n")
 
 
 def reset_config(path: Path, object_format: str) -> None:
@@ -115,7 +122,6 @@ def reset_config(path: Path, object_format: str) -> None:
 
 def borrow_objects(path: Path, mirror: Path) -> None:
     """Let the repository at `path` read the objects of `mirror`, with the same shallow history."""
-    (path / "objects" / "info").mkdir(exist_ok=True)
     (path / "objects" / "info" / "alternates").write_text(f"{mirror.resolve() / 'objects'}\n")
     with suppress(FileNotFoundError):
         (path / "shallow").write_text((mirror / "shallow").read_text())
@@ -164,7 +170,6 @@ class Mirrors:
             revs = f"{snapshot}\n" + "".join(f"^{one}\n" for one in parents[:1])
             git.must("-c", "core.fsync=none", *_PACK, str(pack), stdin=revs.encode())
             if store is not None:
-                (git_dir / "objects" / "info").mkdir(exist_ok=True)
                 (git_dir / "objects" / "info" / "alternates").write_text(f"{store.resolve()}\n")
             return store
 
@@ -193,8 +198,9 @@ class Mirrors:
                     return
                 _drop_locks(path)
                 git = NodeGit(path)
-                if git.ask("rev-parse", "--git-dir").ok:
-                    git.must("update-ref", "-d", snap_ref(run))
+                order = ("update-ref", "-d", snap_ref(run))
+                if not git.ask(*order).ok and git.ask("rev-parse", "--git-dir").ok:
+                    git.must(*order)
 
     def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:
         """Delete mirrors that are unused for too long or together too large. `is_idle`: also pack other
