@@ -18,6 +18,7 @@ from node_agent.wire.git import (
     stamp_env,
 )
 from pancode.git.depot import Depot
+from pancode.git.objects import write_commit
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
 
@@ -81,7 +82,7 @@ def merge_change(
 
 
 class GitCommits:
-    """A CommitStore that runs a git program for each call."""
+    """A CommitStore of one repository of the depot."""
 
     def __init__(self, git: Git) -> None:
         self._git = git
@@ -93,8 +94,7 @@ class GitCommits:
     def write_commit(
         self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
     ) -> str:
-        options = [word for parent in parents for word in ("-p", parent)]
-        return self._git.having(**signed).must("commit-tree", tree, *options, stdin=words).text()
+        return write_commit(self._git.cwd, tree, parents, signed, words)
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
@@ -120,9 +120,7 @@ def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...
 
 def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
     """Make and return a commit of a tree of the depot; equal input gives the same commit."""
-    parents = ("-p", base) if base else ()
-    signed = depot.git(repo_id).having(**_STAMP)
-    return signed.must("commit-tree", tree, *parents, stdin=b"merged tree\n").text()
+    return write_commit(depot.path(repo_id), tree, [base] if base else [], _STAMP, b"merged tree\n")
 
 
 def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:

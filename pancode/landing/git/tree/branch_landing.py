@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import tempfile
 import threading
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -90,17 +88,6 @@ class LandingSession(GitCommits):
         except GitFailure as failed:
             raise _not_signed(dict(seen.signing or ()), failed) from failed
 
-    def write_commit(
-        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
-    ) -> str:
-        """Write a commit like `git commit-tree`, not running git; `signed`: variables from `stamp_env`."""
-        lines = [f"tree {tree}", *(f"parent {one}" for one in parents)]
-        for role in ("AUTHOR", "COMMITTER"):
-            name, email, date = (signed[f"GIT_{role}_{part}"] for part in ("NAME", "EMAIL", "DATE"))
-            lines.append(f"{role.lower()} {name} <{email}> {date.removeprefix('@')}")
-        body = "\n".join([*lines, "", ""]).encode() + words
-        return _write_object(self._depot.path(self.repo_id), b"commit", body, len(tree))
-
 
 def _not_signed(settings: Mapping[str, str], failed: GitFailure) -> GitRefusal:
     key = settings.get("user.signingkey", "")
@@ -131,25 +118,6 @@ def _stat_file(file: str | Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return at.st_mtime_ns, at.st_size, at.st_ino
-
-
-def _write_object(depot: Path, kind: bytes, body: bytes, digits: int) -> str:
-    """Write a loose object completely and durably; if it exists, only renew its modification time."""
-    data = kind + b" %d\0" % len(body) + body
-    name = hashlib.new("sha1" if digits == 40 else "sha256", data, usedforsecurity=False).hexdigest()
-    target = depot / "objects" / name[:2] / name[2:]
-    try:
-        os.utime(target)
-    except FileNotFoundError:
-        target.parent.mkdir(exist_ok=True)
-        handle, fresh = tempfile.mkstemp(prefix="tmp_obj_", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(zlib.compress(data))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(fresh, 0o444)
-        os.rename(fresh, target)
-    return name
 
 
 NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
