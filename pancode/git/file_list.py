@@ -176,12 +176,14 @@ class ListingLimits:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A snapshot's files. `names`: to hash again, sorted; `untracked`: unknown to git; `gone`: removed."""
+    """A snapshot's files. `names`: to hash again, sorted; `untracked`: unknown to git; `gone`: removed;
+    `hidden`: files whose local edits git does not report."""
 
     names: tuple[bytes, ...]
     gone: tuple[bytes, ...]
     untracked: tuple[bytes, ...]
     warnings: tuple[str, ...]
+    hidden: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
         *_list_closed_folders(found.err),
     ]
     warnings += _left_behind(project, index, [name for name in entries.known if name not in changed])
-    return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings))
+    return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings), tuple(entries.hidden))
 
 
 def _parse_entries(raw: bytes) -> _Entries:
@@ -250,11 +252,6 @@ def _parse_entries(raw: bytes) -> _Entries:
         elif tag in (b"S", b"h", b"s", b"m"):
             found.hidden.append(path)
     return found
-
-
-def hidden_names(raw: bytes) -> tuple[bytes, ...]:
-    """Return the files whose local edits git does not report, from the output of `ls-files -z -s -v`."""
-    return tuple(_parse_entries(raw).hidden)
 
 
 def _within_limits(

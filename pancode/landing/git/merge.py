@@ -139,8 +139,8 @@ def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: st
 
 def line_ends(project: GitProject) -> dict[str, str]:
     """Return the settings for line endings and encodings in the user's repository."""
-    keys = ("core.autocrlf", "core.eol")
-    found = {key: project.git.ask("config", "--get", key).text() for key in keys}
+    rows = split_nul(project.git.ask("config", "--null", "--get-regexp", r"^core\.(autocrlf|eol)$").out)
+    found = {key: value for key, _, value in (row.decode().partition("\n") for row in rows)}
     return {key: value for key, value in found.items() if value}
 
 
