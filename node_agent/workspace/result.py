@@ -559,8 +559,7 @@ def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeG
     for leftover in (index, index.with_name(f"{index.name}.lock")):
         leftover.unlink(missing_ok=True)
     git = NodeGit(places.out, places.tree, {"GIT_INDEX_FILE": str(index)}, PATIENCE_S)
-    git.must("read-tree", commit)
-    git.ask("update-index", "-q", "--refresh")
+    git.must("read-tree", commit)  # without facts about files, so that git compares each file's content
     return git, found
 
 
