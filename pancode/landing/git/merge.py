@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from node_agent.wire.git import (
     Change,
@@ -52,54 +50,30 @@ def tree_of(git: Git, commit: str) -> str:
     return git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
 
 
-class CommitStore(Protocol):
-    """A reader and writer of commits in one repository of the depot."""
-
-    def commits(self, *oids: str) -> list[CommitFacts]:
-        """Return the commits' trees and parents. Raises GitFailure for a commit that does not exist."""
-
-    def write_commit(
-        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
-    ) -> str:
-        """Write a commit; return its id, equal for equal input. `signed`: the variables from `stamp_env`."""
-
-
-def merge_change(
-    git: Git, begins: str, result: str, ours: str, store: CommitStore | None = None
-) -> tuple[Merge, str]:
+def merge_change(git: Git, begins: str, result: str, ours: str) -> tuple[Merge, str]:
     """Merge the change from `begins` to `result` into the tree `ours`; return also the tree of `result`. The
     history of `ours` does not matter, so a cherry-picked or rebased branch merges in the same way."""
-    store = store or GitCommits(git)
     if checked_object(begins) == checked_object(result):
-        return Merge(ours, ()), store.commits(result)[0].tree
-    base, made = store.commits(begins, result)
+        return Merge(ours, ()), read_commits(git, result)[0].tree
+    base, made = read_commits(git, begins, result)
     before, theirs = base.tree, made.tree
     if before in (ours, theirs) or ours == theirs:
         return Merge(theirs if before == ours else ours, ()), theirs
     # git 2.39 has no --merge-base; a commit with the tree `ours` and parent `begins` makes `begins` the base.
-    side = result if begins in made.parents else store.write_commit(theirs, (begins,), _LATE, _TREE)
-    return merge_commits(git, store.write_commit(ours, (begins,), _LATE, _TREE), side), theirs
+    mine = write_commit(git.cwd, ours, (begins,), _LATE, _TREE)
+    side = result if begins in made.parents else write_commit(git.cwd, theirs, (begins,), _LATE, _TREE)
+    return merge_commits(git, mine, side), theirs
 
 
-class GitCommits:
-    """A CommitStore of one repository of the depot."""
-
-    def __init__(self, git: Git) -> None:
-        self._git = git
-
-    def commits(self, *oids: str) -> list[CommitFacts]:
-        rows = self._git.text("log", "--no-walk=unsorted", "--format=%T %P", *oids).splitlines()
-        return [CommitFacts(tree, tuple(parents)) for tree, *parents in (row.split() for row in rows)]
-
-    def write_commit(
-        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
-    ) -> str:
-        return write_commit(self._git.cwd, tree, parents, signed, words)
+def read_commits(git: Git, *oids: str) -> list[CommitFacts]:
+    """Return the commits' trees and parents. Raises GitFailure for a commit that does not exist."""
+    rows = git.text("log", "--no-walk=unsorted", "--format=%T %P", *oids).splitlines()
+    return [CommitFacts(tree, tuple(parents)) for tree, *parents in (row.split() for row in rows)]
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
     """Make a commit that only carries a tree and these parents; equal input gives the same commit."""
-    return GitCommits(git).write_commit(tree, parents, _STAMP, _TREE)
+    return write_commit(git.cwd, tree, parents, _STAMP, _TREE)
 
 
 def merge_commits(git: Git, ours: str, theirs: str) -> Merge:

@@ -13,12 +13,12 @@ from pathlib import Path
 from node_agent.wire.git import GitCall, decode_path, stamp_env, with_config
 from pancode.git.depot import Depot
 from pancode.git.file_list import unless_filtered
-from pancode.git.objects import import_tip
+from pancode.git.objects import import_tip, write_commit
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import GitFailure, GitRefusal, must_git, translate_os_errors
 from pancode.kernel.states import How
 from pancode.landing import model as land_values
-from pancode.landing.git.merge import GitCommits, tree_of
+from pancode.landing.git.merge import tree_of
 from pancode.landing.git.tree import tree_landing
 from pancode.landing.git.tree.steps import free_branch
 
@@ -34,11 +34,10 @@ _SIGNERS = (
 _OWN = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 
 
-class LandingSession(GitCommits):
+class LandingSession:
     """The state that landings in one repository share; only one landing at a time uses it, under `lock`."""
 
     def __init__(self, depot: Depot, repo_id: str) -> None:
-        super().__init__(depot.git(repo_id))
         self._depot, self.repo_id = depot, repo_id
         self.lock = threading.Lock()
         self._project: tuple[object, GitProject] | None = None
@@ -181,7 +180,7 @@ def _land(
         import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
     ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
-    merged, changes = tree_landing.merge_result(depot, request, ours, session)
+    merged, changes = tree_landing.merge_result(depot, request, ours)
     if isinstance(merged, land_values.LandReport):
         return tree_landing.explain_merge(git, request, tip, merged)
     who = NOBODY | dict(seen.user)
@@ -191,7 +190,7 @@ def _land(
     def write(tree: str, parents: tuple[str, ...], words: bytes) -> str:
         if seen.signing is not None:
             return session.sign_commit(seen, around, (tree, parents, words), stamp)
-        return session.write_commit(tree, parents, stamp, words)
+        return write_commit(git.cwd, tree, parents, stamp, words)
 
     made = tree_landing.commits_of(git, write, request, target, tip, merged)
     if isinstance(made, land_values.LandReport):

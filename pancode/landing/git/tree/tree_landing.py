@@ -18,7 +18,7 @@ from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, GitRefusal, translate_os_errors
 from pancode.git.snapshot import capture_tree, index_copy
 from pancode.kernel.states import How
-from pancode.landing.git.merge import CommitStore, changes_between, merge_change, stage_files, tree_of
+from pancode.landing.git.merge import changes_between, merge_change, stage_files, tree_of
 from pancode.landing.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
 from pancode.landing.git.tree.steps import find_forbidden, own_content, steps_of, unless_in_progress
 from pancode.landing.model import (
@@ -259,12 +259,12 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
 
 
 def merge_result(
-    depot: Depot, request: LandRequest, ours_tree: str, store: CommitStore | None = None
+    depot: Depot, request: LandRequest, ours_tree: str
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
     """Merge the run's result into this tree and list the changes. Return a report instead if the landing ends
     here."""
     git = depot.git(request.repo_id)
-    merge, theirs = merge_change(git, request.snapshot_commit, request.final_commit, ours_tree, store)
+    merge, theirs = merge_change(git, request.snapshot_commit, request.final_commit, ours_tree)
     if merge.conflicts:
         both = "changed here and by the run"
         return _make_conflict_report(tuple(Conflict(decode_path(name), both) for name in merge.conflicts)), ()
