@@ -127,6 +127,12 @@ def borrow_objects(path: Path, mirror: Path) -> None:
         (path / "shallow").write_text((mirror / "shallow").read_text())
 
 
+def _may_have(path: Path, ref: str) -> bool:
+    """Whether the repository may have the ref: as a file of its own, or among its packed refs."""
+    packed = path / "packed-refs"
+    return (path / ref).exists() or (packed.exists() and ref in packed.read_text())
+
+
 def _drop_locks(path: Path) -> None:
     """Remove a killed git's lock files, which would block any later git. Requires the mirror's lock."""
     for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):
@@ -146,10 +152,11 @@ class Mirrors:
             make_bare(path, object_format)
             os.utime(path)  # marks the mirror as used now
             git = NodeGit(path)
-            if git.commit_at(ref) != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
+            got = git.commit_at(ref) if _may_have(path, ref) else None
+            if got != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
                 _drop_locks(path)
                 self._transport.fetch(identity, path, ref)
-            got = git.commit_at(ref)
+                got = git.commit_at(ref)
         if got != commit:
             raise WorkspaceFailure(f"the depot's {ref} is {got}, but the job names {commit}")
         return path

@@ -285,7 +285,6 @@ class Workspaces:
         places, snapshot = self._home.places(identity), _require_snapshot(workspace)
         folders.must_be_folder(places.tree)
         out = self._fresh_out(places, workspace)
-        result.must_be_commit(out, snapshot)
         before = self._baseline_of(identity, baseline)
         history = result.adopt_history(places, out, snapshot, before.head if before is not None else None)
         return result.build_commit(places, out, snapshot, history, stamp, before)
