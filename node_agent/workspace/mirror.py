@@ -127,12 +127,6 @@ def borrow_objects(path: Path, mirror: Path) -> None:
         (path / "shallow").write_text((mirror / "shallow").read_text())
 
 
-def _may_have(path: Path, ref: str) -> bool:
-    """Whether the repository may have the ref: as a file of its own, or among its packed refs."""
-    packed = path / "packed-refs"
-    return (path / ref).exists() or (packed.exists() and ref in packed.read_text())
-
-
 def _drop_locks(path: Path) -> None:
     """Remove a killed git's lock files, which would block any later git. Requires the mirror's lock."""
     for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):
@@ -151,8 +145,9 @@ class Mirrors:
         with self._lock_mirror(repo_id):
             make_bare(path, object_format)
             os.utime(path)  # marks the mirror as used now
-            git = NodeGit(path)
-            got = git.commit_at(ref) if _may_have(path, ref) else None
+            git, packed = NodeGit(path), path / "packed-refs"
+            is_there = (path / ref).exists() or (packed.exists() and ref in packed.read_text())
+            got = git.commit_at(ref) if is_there else None
             if got != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
                 _drop_locks(path)
                 self._transport.fetch(identity, path, ref)
@@ -205,9 +200,9 @@ class Mirrors:
                     return
                 _drop_locks(path)
                 git = NodeGit(path)
-                order = ("update-ref", "-d", snap_ref(run))
-                if not git.ask(*order).ok and git.ask("rev-parse", "--git-dir").ok:
-                    git.must(*order)
+                is_gone = git.ask("update-ref", "-d", snap_ref(run)).ok
+                if not is_gone and git.ask("rev-parse", "--git-dir").ok:
+                    git.must("update-ref", "-d", snap_ref(run))
 
     def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:
         """Delete mirrors that are unused for too long or together too large. `is_idle`: also pack other

@@ -198,11 +198,31 @@ class _Entries:
     edited: set[bytes] = field(default_factory=set)
     others: set[bytes] = field(default_factory=set)
 
+    @classmethod
+    def of(cls, raw: bytes) -> _Entries:
+        """Parse the output of `ls-files -z -s -v`, and of its other lists: `TAG MODE OID STAGE<TAB>PATH`, `?
+        PATH`."""
+        found = cls()
+        for line in split_nul(raw):
+            if line.startswith(b"? "):
+                found.others.add(line[2:])
+                continue
+            head, path = line.split(b"\t", 1)
+            tag, mode, _, stage = head.split(b" ")
+            (found.edited.add if tag.upper() in (b"C", b"R") else found.known.append)(path)
+            if stage != b"0":
+                found.unmerged.add(path)
+            if mode == b"160000":
+                found.links.add(path)
+            elif tag in (b"S", b"h", b"s", b"m"):
+                found.hidden.append(path)
+        return found
+
 
 def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing:
     """Return a snapshot's files. `index`: hardened git on a copy of the user's index. Raises GitRefusal."""
     found = index.must("ls-files", "-z", "-s", "-v", "-c", "-m", "-d", "-o", "--exclude-standard")
-    entries = _parse_entries(found.out)
+    entries = _Entries.of(found.out)
     changed = entries.edited | entries.unmerged
     changed -= find_unchanged(project, index, changed)
     nested = tuple(sorted(n for n in entries.others if n.endswith(b"/")))
@@ -232,26 +252,6 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     ]
     warnings += _left_behind(project, index, [name for name in entries.known if name not in changed])
     return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings), tuple(entries.hidden))
-
-
-def _parse_entries(raw: bytes) -> _Entries:
-    """Parse the output of `ls-files -z -s -v`, and of its other lists: `TAG MODE OID STAGE<TAB>PATH`, `?
-    PATH`."""
-    found = _Entries()
-    for line in split_nul(raw):
-        if line.startswith(b"? "):
-            found.others.add(line[2:])
-            continue
-        head, path = line.split(b"\t", 1)
-        tag, mode, _, stage = head.split(b" ")
-        (found.edited.add if tag.upper() in (b"C", b"R") else found.known.append)(path)
-        if stage != b"0":
-            found.unmerged.add(path)
-        if mode == b"160000":
-            found.links.add(path)
-        elif tag in (b"S", b"h", b"s", b"m"):
-            found.hidden.append(path)
-    return found
 
 
 def _within_limits(
