@@ -11,7 +11,9 @@ class Intervals:
 
     heartbeat_ms: int = 5_000
     poll_ms: int = 1_000
-    """How long the node waits for a hint before it checks for work without one."""
+    """How long the node waits for a hint before it checks for work without one, while it has work."""
+    idle_poll_ms: int = 5_000
+    """The same for a node without work, while hints can reach it."""
     look_ms: int = 1_000
     """The interval for checking a running attempt."""
     turn_look_ms: int = 100
@@ -40,6 +42,8 @@ class Intervals:
     """After this long under load, a machine runs one attempt less, and one less again after the same time."""
     loosen_ms: int = 180_000
     """After this time without load, a node runs one attempt more."""
+    profile_ms: int = 300_000
+    """The interval for sending the facts that seldom change, also unchanged: Redis may lose them."""
     inventory_ms: int = 600_000
     prune_ms: int = 3_600_000
     leftovers_ms: int = 60_000

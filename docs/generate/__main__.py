@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,10 +15,20 @@ def main(argv: list[str]) -> None:
         case []:
             for name, write in PAGES.items():
                 _write(REFERENCE / name, write())
+            _tell_age(REFERENCE / "performance.md")
         case ["man", folder]:
             write_manual(Path(folder))
         case _:
             sys.exit("usage: python -m docs.generate [man DIR]")
+
+
+def _tell_age(page: Path) -> None:
+    """Print how many commits ago the performance was measured."""
+    commit = page.read_text(encoding="utf-8").partition("\n")[0].split()[-2].strip(",")
+    command = ["git", "rev-list", "--count", f"{commit}..HEAD"]
+    counted = subprocess.run(command, cwd=page.parent, capture_output=True, text=True, check=False)
+    age = counted.stdout.strip() or "an unknown number of"
+    sys.stdout.write(f"docs/reference/{page.name} was measured {age} commits ago (make bench)\n")
 
 
 def _write(path: Path, text: str) -> None:

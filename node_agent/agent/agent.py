@@ -20,6 +20,7 @@ from node_agent.attempt.procedure import Context, Finished, Procedure, Turn
 from node_agent.attempt.records import JournalRecord, JournalState, is_prunable, without_the_old
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.control import Examine, TakeBack
+from node_agent.wire.endpoint import AskState
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
@@ -70,6 +71,7 @@ class Pulse:
         signs: Sequence[Signs] = (),
         fewer: str = "",
         gpus: tuple[GpuLoad, ...] = (),
+        profile: str | None = None,
     ) -> Heartbeat:
         """Return the next heartbeat. `fewer`: why `slots` is below the node's configured number."""
         self._seq += 1
@@ -96,6 +98,7 @@ class Pulse:
             version=self._node.version,
             obeys=self._obeys,
             facts=facts,
+            profile=profile,
             signs=tuple(signs[:MOST_SLOTS]),
             gpus=gpus,
         )
@@ -174,6 +177,8 @@ class NodeAgent:
         """The attempts that have ended and had no live processes when last checked."""
         self._facts: NodeFacts | None = None
         self._last_heartbeat: bytes | None = None
+        self._profile, self._next_profile = "", 0
+        """The profile that the coordinator's Redis has; empty: unknown."""
         self.counts: Counter[NodeProblem] = Counter()
         """How many jobs were refused, by reason, and how many messages forged the coordinator."""
         moment = Moment(self.now, self.free_slots, self._find_ready)
@@ -194,7 +199,18 @@ class NodeAgent:
             self.linked = self._try(self.say)
         self._prune()
         self.end_leftovers()
-        return min(ms, self.world.intervals.poll_ms)
+        if self.has_work():
+            return min(ms, self.world.intervals.poll_ms)
+        until_heartbeat = max(0, self._next_heartbeat - self.world.clock.mono_ms())
+        return min(until_heartbeat, self.world.intervals.idle_poll_ms)
+
+    def has_work(self) -> bool:
+        """Whether something may happen here of which no message from the coordinator tells the node."""
+        w, facts = self.world, self._facts
+        is_looking = facts is None or any(one.state == "looking" for one in facts.runtimes)
+        is_testing = any(one.state in (AskState.WAITING, AskState.TESTING) for one in w.exams.asks())
+        is_busy = bool(w.journal.live()) or self.outbox.is_due or self._intake.has_snapshots
+        return is_looking or is_testing or is_busy or not self.linked
 
     def _take_up(self) -> None:
         try:
@@ -301,7 +317,7 @@ class NodeAgent:
     def _link_up(self) -> None:
         """Set a new nonce; the coordinator's answer to it opens the link, and an inventory follows."""
         self._fleet.renew(self.world.ids.token(8))
-        self._after, self._next_heartbeat = "0", 0
+        self._after, self._next_heartbeat, self._profile = "0", 0, ""
         self._send_heartbeat()
 
     def _listen(self, heartbeat: bytes | None) -> None:
@@ -324,6 +340,8 @@ class NodeAgent:
         result = self._fleet.hear(heartbeat, self.world.clock.boot_ms())
         if result.answered:
             self._next_heartbeat = 0  # Echo the heartbeat now, as no job may be sent to this node before.
+        if result.epoch:
+            self._profile = ""  # a coordinator that has started may need it
         if result.newer:
             self._controls.settle(heartbeat.control_floor)
             self.outbox.hear(heartbeat.cursors)
@@ -383,19 +401,25 @@ class NodeAgent:
             self._next_facts = self._next_heartbeat = 0
         if now < self._next_heartbeat:
             return
-        loads = w.facts.gpu_loads()
+        loads, facts = w.facts.gpu_loads(), self._read_facts(now)
+        profile = facts.make_profile()
         held = gpu_holders(w.journal) if loads else {}
         pulse = self._pulse.make(
             w.journal.kept_node(),
             self.slots(),
             w.journal.live(),
-            self._read_facts(now),
+            facts.without_profile(),
             w.clock.boot_ms(),
             self.procedure.signs(),
             self._concurrency.why if self._concurrency else "",
             tuple(one.model_copy(update={"holder": held.get(one.uuid)}) for one in loads),
+            profile.digest(),
         )
-        w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
+        text = profile.canonical().decode()
+        if now >= self._next_profile:
+            self._profile, self._next_profile = "", now + w.intervals.profile_ms
+        w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json(), "" if text == self._profile else text)
+        self._profile = text
         self._next_heartbeat = now + w.intervals.heartbeat_ms
 
     def _find_ready(self, *states: str) -> frozenset[str]:

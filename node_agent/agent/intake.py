@@ -72,6 +72,11 @@ class Intake:
         has_room = self._free_slots() > 0 or self._may_hold()
         return self._now() is not None and (has_room or state.draining or state.revoked)
 
+    @property
+    def has_snapshots(self) -> bool:
+        """Whether snapshots of claimed jobs are being fetched."""
+        return len(self._snapshots) > 0
+
     def take_up(self) -> None:
         """Start held jobs in order while slots are free, even without a link or fleet time. DiskFull."""
         for opened in self._snapshots.done():  # The job's deadline may have passed meanwhile.

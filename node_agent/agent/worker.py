@@ -210,8 +210,13 @@ class Worker:
     def _turn(self) -> None:
         intervals, began = self._agent.world.intervals, self._agent.world.clock.mono_ms()
         try:
-            wait = self._agent.tick()
-            self._agent.world.uplink.wait_for_hint(max(1, wait))
+            world = self._agent.world
+            left = self._agent.tick()
+            # In pieces, since neither `leave` nor new facts about the node end a wait for a hint.
+            while not world.uplink.wait_for_hint(max(1, min(left, intervals.poll_ms))):
+                left -= intervals.poll_ms
+                if left <= 0 or self._leaving.is_set() or world.facts.news():
+                    break
         except Exception:  # An error of Redis or of the disk must not stop the node agent.
             _log.exception("internal error in the node agent's pass")
             self._leaving.wait(intervals.retry_ms / 1000)

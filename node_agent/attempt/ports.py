@@ -527,8 +527,9 @@ class Uplink(Protocol):
         """Append events, receipts or inventories to the up stream, in this order, and send one hint. After
         LinkDown, the first few of them may have arrived."""
 
-    def set_heartbeat(self, envelope: str) -> None:
-        """Replace this node's heartbeat and its RQ worker registration, which RQ's own tools show."""
+    def set_heartbeat(self, envelope: str, profile: str = "") -> None:
+        """Replace this node's heartbeat and its RQ worker registration, which RQ's own tools show, and unless
+        it is empty the profile that the heartbeat names."""
 
     def news(self, after: str, claim: bool = False) -> News:
         """Return the news for this node, in one round trip. Control messages: those after this stream entry

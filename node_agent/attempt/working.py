@@ -151,6 +151,10 @@ def _watch_run(case: Case) -> Turn:
     watch.seen_wall_ms = context.clock.wall_ms()
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
+    now = context.clock.mono_ms()
+    if done and watch.is_quiet(case.entry, seen, now, context.intervals.look_ms):
+        pause = context.intervals.idle_look_ms if watch.waits_for_message else context.intervals.turn_look_ms
+        return Wait("running", pause, case.work)
     if watch.policy and case.job.turns is not None and not is_waiting(watch.spent):
         get_ready()  # questions are handled here too, while a user waits
     # checked after the output: a call is counted before the agent gets its answer

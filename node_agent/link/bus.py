@@ -86,8 +86,10 @@ class RedisUplink:
             pipe.publish(keys.UP_HINT, self._tag)
             pipe.execute()
 
-    def set_heartbeat(self, envelope: str) -> None:
+    def set_heartbeat(self, envelope: str, profile: str = "") -> None:
         with self._use_line() as line, line.client.pipeline() as pipe:
+            if profile:
+                pipe.set(keys.profile_key(self._tag), profile)
             pipe.set(keys.heartbeat_key(self._tag), envelope)
             line.worker.show(pipe)
             pipe.execute()

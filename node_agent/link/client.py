@@ -94,6 +94,8 @@ class _Direct(redis.Connection):
 
 
 AGAIN_MS = 2_000
+NO_HINTS_MS = 1_000
+"""The longest wait without a subscription: then only the caller's next look finds what has arrived."""
 
 
 class Hints:
@@ -120,7 +122,7 @@ class Hints:
         while True:
             left = max(0, end - self._clock.mono_ms())
             if self._pubsub is None:
-                time.sleep(left / 1000)
+                time.sleep(min(left, NO_HINTS_MS) / 1000)
                 return False
             if self._listen(left):
                 return True

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 LOOK_MS, NEAR_MS, NAMELESS_MS = 1_000, 100, 4_000
-"""Milliseconds between two checks of the processes; the same when over half of a limit is used; and between
-checks of the files that they hold open, which are many."""
+"""Milliseconds between two checks; the same when over half of a limit is used, or output grows; and between
+checks of the files that the processes hold open, which are many."""
 MEMORY, PROCESSES = "memory", "processes"
 FAIR_GAME = 500
 """The value that makes the kernel end an attempt's processes first when the node has no memory left."""
@@ -58,6 +58,13 @@ class StepLimits:
                 return "idle"
         return ""
 
+    def wait_ms(self, now: int) -> int:
+        """Return the time until the next check: short while output grows, at most until the next deadline."""
+        if now - self._grown < LOOK_MS:
+            return NEAR_MS
+        ends = [at for at in (self.wall_deadline, self.idle_ms and self._grown + self.idle_ms) if at]
+        return max(1, min([LOOK_MS, *(at - now for at in ends)]))
+
     def at_the_end(self, size: int) -> str:
         """Return `output` if the step's `size` bytes passed that limit since the last check, else `none`."""
         return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
@@ -81,6 +88,10 @@ class Consumption:
     def start(self, now: int) -> None:
         """Begin measuring. Refusals by the kernel count from the creation of this object."""
         self._next = now + NEAR_MS
+
+    def wait_ms(self, now: int) -> int:
+        """Return the time until the next check is due."""
+        return max(1, self._next - now)
 
     def over(self, now: int) -> str:
         """Return the exceeded limit: `memory` or `processes`; empty if there is none."""

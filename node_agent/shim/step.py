@@ -238,7 +238,7 @@ class StepRun:
             if why:
                 keeper.fell(self.pid)
                 return why
-            keeper.pause(POLL_MS)
+            keeper.pause(min(step.wait_ms(now), self.taking.wait_ms(now)))
 
     def written(self) -> list[int]:
         """Return the bytes that the step has added to its stdout and to its stderr."""

@@ -58,6 +58,11 @@ def heartbeat_key(tag: str) -> str:
     return f"pancode:heartbeat:{tag}"
 
 
+def profile_key(tag: str) -> str:
+    """Return the key of the facts to which the node's newest heartbeat refers by their digest."""
+    return f"pancode:profile:{tag}"
+
+
 def coordinator_heartbeat_key(tag: str) -> str:
     """Return the key of the coordinator's newest heartbeat for a node."""
     return f"pancode:beat:{tag}"

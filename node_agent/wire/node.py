@@ -3,6 +3,7 @@ git depot."""
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -159,7 +160,29 @@ class GpuLoad(model.WireModel):
 MOST_VARIABLES, MOST_VARIABLE_CHARS = 300, 8_000
 
 
-class NodeFacts(model.WireModel):
+class NodeProfile(model.WireModel):
+    """The facts that seldom change. The node stores them beside its heartbeat, which names their digest."""
+
+    runtimes: Annotated[tuple[RuntimeFact, ...], model.Few(64)]
+    endpoints: Annotated[tuple[EndpointFact, ...], model.Few(32)] = ()
+    allows: Allowed = Allowed()
+    repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
+    """The repositories of which the node has a copy, the most recently used first."""
+    set_ups: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
+    """Repositories for which it has stored folders that set-up made, at some commit."""
+    gpus: Annotated[tuple[GpuFact, ...], model.Few(MOST_GPUS)] = ()
+    room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
+    """Folders that fill the disk, the largest first, then `work/ID` of attempts; empty: not measured yet."""
+    variables: Annotated[tuple[model.Name, ...], model.Few(MOST_VARIABLES)] | None = None
+    """The names, never the values, of the node's variables and secrets that have a value now. None: not
+    reported, because the node agent is older or there are too many."""
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the canonical encoding, which is what the node stores."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+
+class NodeFacts(NodeProfile):
     """The facts about a node. Sizes are in bytes."""
 
     hostname: model.Name
@@ -175,25 +198,21 @@ class NodeFacts(model.WireModel):
     heat: model.Real | None = None
     """The temperature of the node's hottest sensor, in degrees Celsius; None: no sensor is readable."""
     isolation: Isolation
-    runtimes: Annotated[tuple[RuntimeFact, ...], model.Few(64)]
-    endpoints: Annotated[tuple[EndpointFact, ...], model.Few(32)] = ()
     asks: Annotated[tuple[AskFact, ...], model.Few(MOST_ASKS)] = ()
     """The requested tests of models."""
     problems: Annotated[tuple[NodeProblem, ...], model.Few(MOST_PROBLEMS)] = ()
     shut: NodeProblem | None = None
     """The reason why the node can take no work now, such as a full disk; the node then requests no jobs."""
-    allows: Allowed = Allowed()
-    repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
-    """The repositories of which the node has a copy, the most recently used first."""
-    set_ups: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
-    """Repositories for which it has stored folders that set-up made, at some commit."""
-    gpus: Annotated[tuple[GpuFact, ...], model.Few(MOST_GPUS)] = ()
-    room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
-    """Folders that fill the disk, the largest first, then `work/ID` of attempts; empty: not measured yet."""
-    variables: Annotated[tuple[model.Name, ...], model.Few(MOST_VARIABLES)] | None = None
-    """The names, never the values, of the node's variables and secrets that have a value now. None: not
-    reported, because the node agent is older or there are too many."""
     wall_ms: model.WallMillis
+
+    def make_profile(self) -> NodeProfile:
+        return NodeProfile(**{name: getattr(self, name) for name in NodeProfile.model_fields})
+
+    def without_profile(self) -> NodeFacts:
+        return self.with_profile(NodeProfile(runtimes=()))
+
+    def with_profile(self, profile: NodeProfile) -> NodeFacts:
+        return self.model_copy(update={name: getattr(profile, name) for name in NodeProfile.model_fields})
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -265,15 +284,17 @@ class Heartbeat(Message):
     obeys: Annotated[tuple[model.Digest, ...], model.Few(4)]
     """The ids of the coordinator's keys that the node accepts."""
     facts: NodeFacts
+    profile: model.Digest | None = None
+    """The digest of the profile, which `facts` then lacks; None: `facts` has it (an older node agent)."""
     signs: Annotated[tuple[Signs, ...], model.Few(MOST_SLOTS)] = ()
     """The signs of the agents that were checked; not of interactive runs that wait for a message."""
     gpus: Annotated[tuple[GpuLoad, ...], model.Few(MOST_GPUS)] = ()
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the JSON form without an empty `gpus`, which an older coordinator does not know."""
+        """Return the JSON form without an empty `gpus` or `profile`, which older versions do not know."""
         values: dict[str, Any] = write(self)
-        return {name: value for name, value in values.items() if value or name != "gpus"}
+        return {name: value for name, value in values.items() if value or name not in ("gpus", "profile")}
 
 
 MOST_ENTRIES = 8_000

@@ -1,7 +1,5 @@
 """API shapes of agents, models, model servers and agent programs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from typing_extensions import TypedDict

@@ -1,7 +1,5 @@
 """The API's answers about backups."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route

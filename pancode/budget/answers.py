@@ -1,10 +1,11 @@
 """API shapes of budgets, costs and track records of agents."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route
+
+BY = ("run", "session", "workflow", "agent", "model", "runtime", "node", "repository", "day")
+"""The properties by which costs are grouped."""
 
 
 class ScopeShape(TypedDict):

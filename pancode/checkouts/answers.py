@@ -1,7 +1,5 @@
 """API shapes of checkouts on other machines."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route

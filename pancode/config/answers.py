@@ -1,7 +1,5 @@
 """API shapes of settings and presets."""
 
-from __future__ import annotations
-
 from typing import NotRequired
 
 from typing_extensions import TypedDict

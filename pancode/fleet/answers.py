@@ -1,7 +1,5 @@
 """The nodes of the fleet as the API shows them."""
 
-from __future__ import annotations
-
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -101,7 +99,7 @@ class TargetShape(TypedDict):
     certificates: list[str]
     identities_only: bool
     agent_path: str | None
-    hops: list[TargetShape]
+    hops: "list[TargetShape]"
     proxy: list[str]
     family: str
     bind_address: str | None

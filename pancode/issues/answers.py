@@ -1,7 +1,5 @@
 """The API's answers about issues of trackers and about the work on issues."""
 
-from __future__ import annotations
-
 from typing import NotRequired
 
 from typing_extensions import TypedDict

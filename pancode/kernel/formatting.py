@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import unicodedata
 from collections import Counter
@@ -10,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from pancode.kernel.errors import UsageError
 
@@ -53,6 +51,8 @@ _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "g
 
 def pip_install(*packages: str) -> str:
     """Return the command that adds packages to PanCode's environment; PanCode is on no package index."""
+    import shlex
+
     return shlex.join((sys.executable, "-m", "pip", "install", *packages))
 
 
@@ -272,6 +272,8 @@ def first_few(names: Sequence[str], most: int, between: str = ", ") -> str:
 
 def zone_of(name: str) -> tzinfo:
     """Return the time zone with this name. Raises UsageError for an unknown name."""
+    from zoneinfo import ZoneInfo
+
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError) as exc:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.formatting import first_few
@@ -54,6 +53,8 @@ _BEGUN = 3
 
 def find_nearest(word: str, names: Iterable[str]) -> str | None:
     """Return the one of these names that `word` was probably meant to be, or None."""
+    from difflib import get_close_matches
+
     by_lower = {name.lower(): name for name in names}
     begun = [name for name in by_lower if len(word) >= _BEGUN and name.startswith(word.lower())]
     same = [name for name in by_lower if sorted(name) == sorted(word.lower())]  # two letters were swapped

@@ -190,6 +190,9 @@ class Bus(Protocol):
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         """Return the newest heartbeat envelope of each node that has one, by tag; signatures unchecked."""
 
+    def read_profile(self, tag: str) -> bytes:
+        """Return the facts that the node stored beside its heartbeat, unchecked; empty: there are none."""
+
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
         """Return the oldest messages of these nodes that were not dropped; if there are none, wait at most
         `wait_ms`.

@@ -1,7 +1,5 @@
 """The types of the API's answers about landings."""
 
-from __future__ import annotations
-
 from typing import NotRequired
 
 from typing_extensions import TypedDict

@@ -1,7 +1,5 @@
 """Notes of runs and answers of scouts, as the API returns them."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route

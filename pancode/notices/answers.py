@@ -1,7 +1,5 @@
 """JSON shapes of notices. Clients rely on them, so keys are only added."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route

@@ -41,7 +41,7 @@ def _list_selectors(tag: str) -> list[str]:
         _make_selector("xadd", f"~{keys.up_stream(tag)}"),
         _make_selector("xrange xrevrange", f"%R~{keys.down_stream(tag)}"),
         _make_selector("get", f"%R~{keys.coordinator_heartbeat_key(tag)}"),
-        _make_selector("set", f"~{keys.heartbeat_key(tag)}"),
+        _make_selector("set", f"~{keys.heartbeat_key(tag)} ~{keys.profile_key(tag)}"),
         _make_selector("publish", f"&{keys.UP_HINT}"),
     ]
 
@@ -66,4 +66,5 @@ def node_keys(tag: str) -> list[str]:
         keys.down_stream(tag),
         keys.coordinator_heartbeat_key(tag),
         keys.heartbeat_key(tag),
+        keys.profile_key(tag),
     ]

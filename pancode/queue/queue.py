@@ -286,6 +286,11 @@ class RedisBus:
             found = pipe.execute()
         return {tag: data for tag, data in zip(tags, found, strict=True) if data}
 
+    def read_profile(self, tag: str) -> bytes:
+        with self._use_redis("read_profile") as client:
+            found: bytes = client.getrange(keys.profile_key(tag), 0, HEARTBEAT_CAP)
+            return found
+
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
         if not tags or limit < 1:
             return []

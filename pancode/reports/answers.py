@@ -1,7 +1,5 @@
 """The brief, the audit, metrics and the timeline of a run, as the API returns them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from typing_extensions import TypedDict

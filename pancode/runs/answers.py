@@ -1,7 +1,5 @@
 """JSON shapes of a run: its state, usage and verification. Clients rely on them, so keys are only added."""
 
-from __future__ import annotations
-
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict

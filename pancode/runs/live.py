@@ -6,6 +6,7 @@ record has one owner, the module that writes it. What belongs to a transaction i
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from bisect import bisect_left
 from collections import Counter, deque
@@ -16,6 +17,7 @@ from queue import SimpleQueue
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
+from node_agent.wire.node import Heartbeat, NodeProfile
 from pancode.budget.track_record_rules import TrackRecord, WorkKey, key_of, record_of
 from pancode.kernel.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
 from pancode.kernel.ports import Transaction
@@ -177,6 +179,8 @@ class Contacts:
     """By node name: its runtimes whose login is a subscription, according to its last heartbeat."""
     raw: dict[str, bytes] = field(default_factory=dict)
     """The last heartbeat envelope by tag; the same bytes are not verified again."""
+    profiles: dict[str, tuple[str, NodeProfile]] = field(default_factory=dict)
+    """The last verified profile by tag, and its digest."""
     first_epoch: int = 0
     """The epoch in which this coordinator process began; echoes of its epochs use its boot clock."""
     echoed_ms: dict[str, int] = field(default_factory=dict)
@@ -191,10 +195,28 @@ class Contacts:
     freed: dict[str, dict[str, int]] = field(default_factory=dict)
     """By node: attempts whose end it has reported since its last heartbeat, and when the report arrived."""
 
+    def complete_heartbeat(self, heartbeat: Heartbeat, read: Callable[[str], bytes]) -> Heartbeat:
+        """Return the heartbeat with the facts that it names by their signed digest. `read`: reads them.
+
+        If they are missing, or the node has replaced them meanwhile, the facts are those of before, or none,
+        so that the node is given no work that needs them. Raises ValueError.
+        """
+        tag, digest = heartbeat.node, heartbeat.profile
+        if digest is None:
+            return heartbeat
+        if tag not in self.profiles or self.profiles[tag][0] != digest:
+            data = read(tag)
+            if hashlib.sha256(data).hexdigest() == digest:
+                self.profiles[tag] = digest, NodeProfile.model_validate_json(data)
+        known = self.profiles.get(tag)
+        facts = heartbeat.facts if known is None else heartbeat.facts.with_profile(known[1])
+        return heartbeat.model_copy(update={"facts": facts})
+
     def forget(self, tag: str) -> None:
         """Forget the node's last heartbeat, which is no longer stored in Redis."""
         self.last_heartbeats.pop(tag, None)
         self.raw.pop(tag, None)
+        self.profiles.pop(tag, None)
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """The shapes of schedules in the API."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from typing_extensions import TypedDict

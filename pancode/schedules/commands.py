@@ -12,7 +12,7 @@ import typer
 from typer import Argument
 
 from pancode.interfaces.cli.output import Face, find_user, work_folder
-from pancode.interfaces.cli.parameters import Json, Label, completions, many, option, parse_label, verb
+from pancode.interfaces.cli.parameters import Json, Label, Yes, completions, many, option, parse_label, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
@@ -157,7 +157,7 @@ def add(
     overlap: Annotated[bool, option("Start even if the schedule's last run is still running.")] = False,
     zone: Zone = None,
     dry_run: Annotated[bool, option("Show the next times without creating the schedule.")] = False,
-    yes: options.Yes = False,
+    yes: Yes = False,
     face: Json,
     **_options: Any,
 ) -> None:

@@ -1,7 +1,5 @@
 """The JSON of sessions that interfaces may rely on. Fields are only ever added."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route

@@ -1,7 +1,5 @@
 """The shapes of tools made by agents, in the API."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route

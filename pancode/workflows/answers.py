@@ -1,7 +1,5 @@
 """The shapes of workflows and lanes in the API."""
 
-from __future__ import annotations
-
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict

@@ -1,7 +1,5 @@
 """The shapes of workspaces and projects in the API."""
 
-from __future__ import annotations
-
 from typing import NotRequired
 
 from typing_extensions import TypedDict

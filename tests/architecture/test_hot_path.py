@@ -56,7 +56,6 @@ for module in sorted({one.module for one in commands if one.module}):
 print(json.dumps(found))
 """
 HEAVIER = {
-    "pancode.budget.commands.cost": "the properties of a cost are those of the books",
     "pancode.skills.commands.skills": "reads settings itself",
 }
 """Commands that load more than a face, each with its reason."""

@@ -25,6 +25,7 @@ def test_annotations_are_not_evaluated() -> None:
     for path in WRITTEN:
         body = tree(path).body
         future = any(isinstance(n, ast.ImportFrom) and n.module == "__future__" for n in body)
+        future |= path.name == "answers.py"  # types as text would be compiled at the start of each command
         if len(body) > 1 and not future:
             lacking.append(str(path))
     assert not lacking

@@ -95,7 +95,8 @@ class Voice:
                 ask=Ask(seq=self.seq, slots=4, open=()),
                 version="0.1.0",
                 obeys=(obeys,),
-                facts=facts,
+                facts=facts.without_profile(),
+                profile=facts.make_profile().digest(),
             )
             .signed(self.key)
             .model_dump_json()
@@ -225,6 +226,9 @@ class Crowd:
         )
         voice.control_seen = self._settings_seen(voice)
         assert self.facts is not None
+        if voice.seq == 0:
+            profile = self.facts.make_profile().canonical()
+            self.client.set(keys.profile_key(voice.key.public.tag), profile)
         text = voice.heartbeat(self.facts, self.clock.boot_ms(), heard, self.key.public.keyid)
         self.client.set(keys.heartbeat_key(voice.key.public.tag), text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import statistics
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,14 +113,14 @@ def page(rows: Sequence[Row], steps: str, settings: str, failed: Sequence[str] =
     limits = [f"- **{row.key}** against {row.peer_name}. {row.limit}" for row in rows]
     return "\n".join(
         [
-            "# Performance",
+            f"# Performance at commit {_commit()}, {datetime.now(UTC):%Y-%m-%d}",
             "",
             "Written by `make bench`; a row is reported whether its goal is met or not. Ours and the peer",
             "are measured in turn (A B A B) in the same run. One rule for all rows: a figure is a median,",
             "unless its name says p95 or p99; a goal is the one that was asked; what is taken off, the row",
             "says. Absolute figures belong to this machine and this hour; ratios travel better.",
             "",
-            f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine()}; {settings}.",
+            f"Measured on {machine()}; {settings}.",
             "",
             *cells,
             "",
@@ -135,6 +136,12 @@ def page(rows: Sequence[Row], steps: str, settings: str, failed: Sequence[str] =
             "",
         ]
     )
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    here = Path(__file__).parent
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=here).stdout.strip()
 
 
 def machine() -> str:

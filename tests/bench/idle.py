@@ -32,7 +32,7 @@ def idle(tell: Callable[[str], None], seconds: float) -> list[Row]:
             ours.burst(4, NO_OP)
             peer.burst(4, NO_OP)
             time.sleep(SETTLE_S)
-            one = _share(agent, seconds)
+            one = share(agent, seconds)
             mine, theirs = memory_mb(agent), memory_mb(peer.worker_pids[0])
         tell(f"e: agent {mine} MB, worker {theirs} MB, {one:.3f} % of a core; shim {shim:.1f} MB")
         for number in range(2, NODES + 1):
@@ -40,7 +40,7 @@ def idle(tell: Callable[[str], None], seconds: float) -> list[Row]:
             ours.api().call("POST", "/v1/nodes", {"name": f"n{number}", "local": True, "local_home": home})
         ours.owner.run("fleet", "up", timeout_s=300).ok()
         time.sleep(15)
-        ten = _share(ours.coordinator_pid, seconds)
+        ten = share(ours.coordinator_pid, seconds)
         heard = sum(node["state"] == "online" for node in ours.owner.nodes().values())
         tell(f"e: coordinator with {heard} nodes {ten:.3f} % of a core")
         return [*_memory(mine, theirs), *_shares(shim, one, ten, heard), _calls(model)]
@@ -115,7 +115,7 @@ def _shims(ours: OurFleet) -> list[int]:
     return found
 
 
-def _share(pid: int, seconds: float) -> float:
+def share(pid: int, seconds: float) -> float:
     """Percent of one core over that time."""
     before = own_cpu_ms(pid)
     time.sleep(seconds)

@@ -7,8 +7,10 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.bench.figures import Goal, Row, median, paired
+from tests.bench.idle import share
 from tests.bench.ours import NOW, OurFleet
 from tests.e2e.tidy import fingerprint
 from tests.lab import Lab, missing, own_name, reap
@@ -29,7 +31,45 @@ def remote(tell: Callable[[str], None], singles: int) -> tuple[list[Row], str]:
             pin = fingerprint(lab.hosts[k]["host_key"])
             ours.owner.run("node", "add", f"node{k}", "--accept-fingerprint", pin).ok()
         rows, steps = _bring_up(ours, tell)
-        return [*_start(ours, tell, singles), *rows], steps
+        return [*_start(ours, tell, singles), *_idle(ours, lab, tell, 3 * singles), *rows], steps
+
+
+def _idle(ours: OurFleet, lab: Lab, tell: Callable[[str], None], seconds: float) -> list[Row]:
+    """What an idle SSH node costs the coordinator, and the line to it."""
+    link = Path(f"/sys/class/net/{lab.link(1)}/statistics")
+    time.sleep(15)  # the last runs settle
+    before = _count_bytes(link)
+    three = share(ours.coordinator_pid, seconds)
+    hourly = (_count_bytes(link) - before) / seconds * 3600 / 1e6
+    ours.owner.run("fleet", "down", "node2", "node3", timeout_s=120).ok()
+    one = share(ours.coordinator_pid, seconds)
+    each = (three - one) / (HOSTS - 1)
+    tell(
+        f"c: coordinator {three:.3f} % with {HOSTS} idle hosts, {one:.3f} % with one; {hourly:.2f} MB an hour"
+    )
+    limit = (
+        "Heartbeats both ways each five seconds through asyncssh, and what the node reads at each of them."
+    )
+    bound = Goal(most=1.0)
+    return [
+        Row(
+            "c idle",
+            "coordinator, for each idle SSH node",
+            "%",
+            each,
+            0.07,
+            "the bound of 0.07 %",
+            bound,
+            limit,
+        ),
+        Row(
+            "c wire", "an idle SSH node, both ways", "MB/h", hourly, 1.5, "the bound of 1.5 MB", bound, limit
+        ),
+    ]
+
+
+def _count_bytes(link: Path) -> int:
+    return sum(int((link / name).read_text()) for name in ("rx_bytes", "tx_bytes"))
 
 
 def _bring_up(ours: OurFleet, tell: Callable[[str], None]) -> tuple[list[Row], str]:

@@ -52,6 +52,7 @@ class SeenText:
         known = {stamp for _, stamp in self.pieces}  # a terminal is painted again
         for found in STAMP.finditer(self.text, max(0, done - 14)):
             if found[0] not in known:
+                known.add(found[0])
                 self.pieces.append(((now - float(found[0])) * 1000, found[0]))
 
     def ask(self, words: str) -> None:

@@ -196,8 +196,10 @@ def test_a_node_reads_its_beat_and_the_coordinator_its_heartbeat(world: BusWorld
     assert node.news("0").heartbeat is None and world.bus.heartbeats([ONE]) == {}
     world.bus.set_heartbeats({ONE: "heartbeat 1"})
     world.bus.set_heartbeats({ONE: "heartbeat 2"})
-    node.set_heartbeat("heart 1")
+    assert world.bus.read_profile(ONE) == b""
+    node.set_heartbeat("heart 1", "facts")
     node.set_heartbeat("heart 2")
+    assert world.bus.read_profile(ONE) == b"facts" and world.bus.read_profile(TWO) == b""
     assert node.news("0").heartbeat == b"heartbeat 2"
     assert world.bus.heartbeats([ONE]) == {ONE: b"heart 2"}
     assert world.node(TWO).news("0").heartbeat is None and world.bus.heartbeats([TWO]) == {}
@@ -210,12 +212,12 @@ def test_an_expelled_node_is_out_and_leaves_nothing(world: BusWorld) -> None:
     world.bus.push_jobs([Offer(TWO, identity(3), "order")])
     node.claim()
     node.send("event")
-    node.set_heartbeat("heart")
+    node.set_heartbeat("heart", "facts")
     world.bus.set_heartbeats({ONE: "beat"})
     world.bus.expel_node(ONE)
     with pytest.raises(world.link_down):
         node.claim()
-    assert world.bus.heartbeats([ONE]) == {}
+    assert world.bus.heartbeats([ONE]) == {} and world.bus.read_profile(ONE) == b""
     assert world.bus.read_up([ONE], 10, 0) == []
     assert [view.name for view in world.bus.queues()] == [keys.node_queue(TWO)]
     assert other.claim() is not None

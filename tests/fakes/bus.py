@@ -232,6 +232,10 @@ class MemoryBus(_End):
         with self._call("heartbeats", ""):
             return {tag: data for tag in tags if (data := self._redis.store.heartbeats.get(tag)) is not None}
 
+    def read_profile(self, tag: str) -> bytes:
+        with self._call("read_profile", tag):
+            return self._redis.store.profiles.get(tag, b"")
+
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
         if wait_ms > 0 and not any(self._redis.store.up.get(tag) for tag in tags):
             self._redis.wait(wait_ms)
@@ -262,7 +266,13 @@ class MemoryBus(_End):
             store.queues.pop(keys.node_queue(tag), None)
             for streams in (store.up, store.down):
                 streams.pop(tag, None)
-            for values in (store.coordinator_heartbeats, store.heartbeats, store.named, store.odd):
+            for values in (
+                store.coordinator_heartbeats,
+                store.heartbeats,
+                store.profiles,
+                store.named,
+                store.odd,
+            ):
                 values.pop(tag, None)
 
     def used(self) -> int:
@@ -336,8 +346,10 @@ class MemoryUplink(_End):
             with self._call("send", self._tag):
                 self._redis.append("up", self._tag, envelope.encode())
 
-    def set_heartbeat(self, envelope: str) -> None:
+    def set_heartbeat(self, envelope: str, profile: str = "") -> None:
         with self._call("set_heartbeat", self._tag):
+            if profile:
+                self._redis.store.profiles[self._tag] = profile.encode()
             self._redis.store.heartbeats[self._tag] = envelope.encode()
 
     def news(self, after: str, claim: bool = False) -> Any:

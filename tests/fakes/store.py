@@ -42,6 +42,7 @@ class Store:
     up: dict[str, list[Entry]] = field(default_factory=dict)
     down: dict[str, list[Entry]] = field(default_factory=dict)
     coordinator_heartbeats: dict[str, bytes] = field(default_factory=dict)
+    profiles: dict[str, bytes] = field(default_factory=dict)
     heartbeats: dict[str, bytes] = field(default_factory=dict)
     named: dict[str, set[bytes]] = field(default_factory=dict)
     """By tag: what a node has written into its registry of started jobs beside what claims leave there."""

@@ -32,15 +32,8 @@ from pancode.app.server.tcp_listeners import KEPT_PORT, LoopbackListener, open_p
 from pancode.commit import read_commit
 from pancode.fleet.systemd.notify import Watched, read_watchdog
 from pancode.fleet.systemd.system_unit import SystemService
-from pancode.interfaces.client.client import (
-    SOCKET,
-    clear_down,
-    down_stamp,
-    home_of,
-    mark_down,
-    not_down_since,
-    open_socket_path,
-)
+from pancode.interfaces.client.client import clear_down, down_stamp, home_of, mark_down, not_down_since
+from pancode.interfaces.client.connection import SOCKET, open_socket_path
 from pancode.interfaces.http.context import ApiContext, CoordinatorApi
 from pancode.kernel.host.open_files import raise_limit
 from pancode.kernel.processes import start_of

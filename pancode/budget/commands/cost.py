@@ -7,8 +7,7 @@ import io
 import os
 from typing import Annotated
 
-from pancode.budget.answers import COST, CostTable
-from pancode.budget.costs import BY
+from pancode.budget.answers import BY, COST, CostTable
 from pancode.interfaces.cli.parameters import Face, Json, option, verb
 from pancode.interfaces.cli.terminal import Columns, format_rows, format_unsettled, known_usd, short_time
 from pancode.kernel.errors import UsageError

@@ -17,7 +17,8 @@ from pancode.interfaces.cli.output import Face, describe_caller, find_user
 from pancode.interfaces.cli.parameters import Json, Link, Nodes, Verbose, option, verb
 from pancode.interfaces.cli.progress import Steps
 from pancode.interfaces.cli.terminal import RowColumns, escape_lines, format_advice, format_rows
-from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down
+from pancode.interfaces.client.client import Client, ServerEvent, mark_down
+from pancode.interfaces.client.connection import NotRunningError, Place
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import (
     count_noun,

@@ -16,7 +16,7 @@ from typer.main import get_group
 from pancode import __version__
 from pancode.interfaces.cli.commands import BARE, Group, tell_new_name
 from pancode.interfaces.cli.output import Face, internal_error, say_no_more, tell_error, write_stderr
-from pancode.interfaces.cli.tree import SCREEN, TREE, rewrite
+from pancode.interfaces.cli.tree import format_first_screen, rewrite
 from pancode.interfaces.client.client import FULL
 from pancode.interfaces.client.remote.address import VARIABLE
 from pancode.kernel.errors import ConfigError, ExitCode, PancodeError, UsageError
@@ -42,20 +42,9 @@ class Root(Group):
         return TyperGroup.parse_args(self, ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write(FIRST_SCREEN)
+        formatter.write(format_first_screen())
 
 
-def format_first_screen() -> str:
-    """Return the help of `pancode`: 50 lines, 79 columns."""
-    lines = ["Usage: pancode [-C DIR] COMMAND ..."]
-    for heading, rows in SCREEN.items():
-        lines += ["", f"{heading}:"]
-        lines += [f"  {names:<10}  {line or TREE[names].line}" for names, line in rows.items()]
-    end = "Plain `pancode` talks with Panos. Options: COMMAND -h. Other names: help words."
-    return "\n".join([*lines, "", end, ""])
-
-
-FIRST_SCREEN = format_first_screen()
 _NAMED = "pancode.named"
 """Key in `meta`: the first two words of the command line, as names in the command tree."""
 _ROOTS = ("-h", "--help", "--version", "--")

@@ -131,6 +131,12 @@ Cursor = Annotated[
     str | None, option("Show the next page: pass `next` from the last JSON, with the same filters.", "CURSOR")
 ]
 Whole = Annotated[bool, option("Show all rows, page by page.", "--all")]
+Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
+_YES = (
+    "Approve an agent that asks a user before each dispatch, and a --model that failed its test (in a chat, "
+    "or for a read-only agent)."
+)
+Yes = Annotated[bool, option(_YES, "--yes")]
 WithCommands = Annotated[bool, option("Approve files that decide what runs next, such as .github/.")]
 WithSecret = Annotated[bool, option("Approve a run's secret in the change, or a secret scan that failed.")]
 Anyway = Annotated[bool, option("Land even if a run that this change is based on failed or was stopped.")]

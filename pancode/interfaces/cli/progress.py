@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.terminal import can_draw, escape_line, format_seconds, make_console
-from pancode.interfaces.client.client import Client, NotRunningError
+from pancode.interfaces.client.client import Client
+from pancode.interfaces.client.connection import NotRunningError
 from pancode.kernel.errors import PancodeError
 from pancode.runs.answers import STREAMS
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import NamedTuple
 
@@ -348,6 +347,8 @@ def find_near(name: str, path: str) -> list[str]:
 
 def find_close(typed: str, names: Iterable[str]) -> list[str]:
     """Return at most three similar names; a name of up to five letters must begin with the same letter."""
+    from difflib import get_close_matches
+
     same = [one for one in names if len(one) > 5 or one[:1] == typed[:1]]
     return get_close_matches(typed, same, n=3, cutoff=0.75)
 
@@ -365,3 +366,13 @@ def find_command_like(task: str) -> str | None:
         return f"pancode {' '.join(rewrite([task]).words)}"
     runs = [f"runs {one}" for one in (task, *VERBS.get(task, ())) if one in list_children("runs")]
     return f"pancode {[*runs, *find_near(task, ''), 'help'][0]}"
+
+
+def format_first_screen() -> str:
+    """Return the help of `pancode`: 50 lines, 79 columns."""
+    lines = ["Usage: pancode [-C DIR] COMMAND ..."]
+    for heading, rows in SCREEN.items():
+        lines += ["", f"{heading}:"]
+        lines += [f"  {names:<10}  {line or TREE[names].line}" for names, line in rows.items()]
+    end = "Plain `pancode` talks with Panos. Options: COMMAND -h. Other names: help words."
+    return "\n".join([*lines, "", end, ""])

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import errno
-import http.client
 import json
 import os
-import select
-import socket
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import quote, unquote, urlencode
 
 from pancode import __version__
+from pancode.interfaces.client.connection import Connection, NotRunningError, Place, Response
 from pancode.interfaces.client.remote.address import VARIABLE
 from pancode.interfaces.client.remote.place import RemoteCoordinator, cut_link, remote_of
 from pancode.kernel.errors import ApiError, ConfigError, PancodeError, UnavailableError
@@ -29,15 +26,11 @@ if TYPE_CHECKING:
     import subprocess
 
 
-Place = Path | RemoteCoordinator
-"""Where a coordinator is: its PANCODE_HOME on this machine, or a remote coordinator."""
 Json = dict[str, Any]
-SOCKET = "api.sock"
 LOOK_S = 1.5
 """Seconds between a waiting client's checks that the coordinator still answers, and the limit per check."""
 NOTE_S, SILENT_S = 3.0, 30.0
 """Seconds without any answer from the coordinator until the user gets a note, and until the wait ends."""
-_LONGEST = 100
 _LONGEST_NAME, _LONGEST_HOME = 255, 3_500
 
 
@@ -57,12 +50,6 @@ def unusable_home_error(home: Path, exc: OSError) -> ConfigError:
         else "set PANCODE_HOME to a directory of your own"
     )
     return ConfigError(f"{home} cannot be used", why=str(exc), fix=fix, code="home_unusable")
-
-
-class NotRunningError(UnavailableError):
-    """The error that no coordinator runs for this PANCODE_HOME."""
-
-    code = "not_running"
 
 
 class FleetDownError(NotRunningError):
@@ -173,66 +160,6 @@ def home_here(environ: Mapping[str, str]) -> Path:
     return home
 
 
-@contextmanager
-def open_socket_path(folder: Path, name: str) -> Iterator[str]:
-    """Yield a path of the socket; one too long for a socket address is replaced by one in /proc/self/fd."""
-    path = str(folder / name)
-    if len(os.fsencode(path)) <= _LONGEST:
-        yield path
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{handle}/{name}"
-    finally:
-        os.close(handle)
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket, or over the SSH login to the coordinator's machine. `starts`, `works`: as for
-    `Client`; they decide whether a remote machine starts its coordinator."""
-
-    def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
-        super().__init__("pancode", timeout=timeout_s)
-        self.place = place
-        self._wanted = (starts, works)
-
-    def connect(self) -> None:
-        if isinstance(self.place, Path):
-            self._connect_here(self.place)
-            return
-        try:
-            self.sock = self.place.open(*self._wanted)
-        except ApiError as refused:
-            raise _not_running(refused) from refused
-        self.sock.settimeout(self.timeout)
-
-    def _connect_here(self, home: Path) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        try:
-            with open_socket_path(home, SOCKET) as path:
-                self.sock.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError) as exc:
-            self.close()
-            raise NotRunningError(
-                f"no coordinator is running for {home}", why=str(exc), fix="pancode fleet up"
-            ) from exc
-        except NotADirectoryError as exc:
-            self.close()
-            raise ConfigError(
-                f"{home} cannot be used as a directory",
-                why=f"part of its path is a file: {exc.strerror}",
-                fix="set PANCODE_HOME to a directory of your own",
-            ) from exc
-        except OSError as exc:
-            self.close()
-            raise UnavailableError(
-                f"cannot use the coordinator's socket in {home}",
-                why=str(exc),
-                fix="run as the user who owns this directory, or set PANCODE_HOME to one of your own",
-            ) from exc
-
-
 def _not_running(refused: ApiError) -> PancodeError:
     """Convert an API error to NotRunningError or FleetDownError by its code; callers check the class."""
     kinds = {NotRunningError.code: NotRunningError, FleetDownError.code: FleetDownError}
@@ -241,7 +168,7 @@ def _not_running(refused: ApiError) -> PancodeError:
 
 
 def until_answered(
-    connection: UnixConnection,
+    connection: Connection,
     wait_s: float,
     report: Callable[[Json], None] | None,
     note: Note = discard_note,
@@ -252,7 +179,7 @@ def until_answered(
     If it does not answer other requests either, call `note`, and raise after SILENT_S at the latest.
     """
     step, waited, silent, noted = min(LOOK_S, wait_s / 4), 0.0, 0.0, False
-    while not select.select([connection.sock], [], [], step)[0]:
+    while not connection.has_answer(step):
         seen = try_get(connection.place, "/v1/snapshots", step)
         waited += step
         silent = 0.0 if seen is not None else silent + step
@@ -261,23 +188,11 @@ def until_answered(
         # each step waits twice: for the original answer, and for the answer to the check
         if silent * 2 >= NOTE_S and not noted:
             noted = True
-            note(f"waiting for the coordinator, pid {pid_of(connection) or 'unknown'}")
+            note(f"waiting for the coordinator, pid {connection.find_peer() or 'unknown'}")
         if silent * 2 >= min(wait_s, SILENT_S):
             raise TimeoutError(f"the coordinator has answered no request for {silent * 2:g} s")
         if report is None and waited >= wait_s:
             raise TimeoutError(f"no answer within {wait_s:g} s")
-
-
-def pid_of(connection: UnixConnection) -> int | None:
-    """Return the peer's process id from the operating system; None for a remote coordinator."""
-    if not isinstance(connection.place, Path):
-        return None
-    try:
-        raw = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    except (OSError, AttributeError):  # the peer has exited, or this system does not report its pid
-        return None
-    pid: int = struct.unpack("3i", raw)[0]
-    return pid or None
 
 
 def explain_silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
@@ -291,12 +206,12 @@ def explain_silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str
 
 def try_get(place: Place, path: str, timeout_s: float) -> Json | None:
     """Return the coordinator's JSON answer to a GET; None if no answer comes or it is an error."""
-    connection = UnixConnection(place, timeout_s)
+    connection = Connection(place, timeout_s)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
+        connection.request("GET", path, None, {})
+        response = connection.read_response()
         return answer_in(response.status, response.read())
-    except (OSError, http.client.HTTPException, UnavailableError, ApiError, ValueError):
+    except (OSError, UnavailableError, ApiError, ValueError):
         return None
     finally:
         connection.close()
@@ -305,7 +220,7 @@ def try_get(place: Place, path: str, timeout_s: float) -> Json | None:
 def answer_in(status: int, body: bytes) -> Json | None:
     """Return a response's JSON object; None for an error response. Raises ValueError for invalid JSON."""
     answer = json.loads(body)
-    return answer if status < http.HTTPStatus.BAD_REQUEST and isinstance(answer, dict) else None
+    return answer if status < 400 and isinstance(answer, dict) else None
 
 
 START_S = 60.0
@@ -437,9 +352,9 @@ class Client:
         finally:
             connection.close()
         headers = response.headers
-        next_ = int(headers.get("Pancode-Next") or offset)
+        next_ = int(headers.get("pancode-next") or offset)
         return LogPart(
-            data, headers.get("Pancode-Attempt") or "", next_, headers.get("Pancode-State") or "end"
+            data, headers.get("pancode-attempt") or "", next_, headers.get("pancode-state") or "end"
         )
 
     def events(
@@ -504,7 +419,7 @@ class Client:
         timeout_s: float,
         progress: Callable[[Json], None] | None = None,
         key: str = "",
-    ) -> tuple[UnixConnection, http.client.HTTPResponse]:
+    ) -> tuple[Connection, Response]:
         """Send once; if no coordinator runs (so nothing was sent), start one first. Raises FleetDownError for
         a read-only command if PANCODE_HOME does not exist, because reading must not create a fleet."""
         looks = method == "GET" and not self.works
@@ -522,26 +437,28 @@ class Client:
             keyed = {"Idempotency-Key": key} if key else {}
             connection.request(method, path, data, self._headers | typed | keyed)
             until_answered(connection, timeout_s, progress, self.note)
-            response = _read_answer(connection.getresponse)
+            response = _read_answer(connection.read_response)
         except BaseException as error:
-            pid = pid_of(connection)
+            pid = connection.find_peer()
             connection.close()
             if isinstance(error, OSError):
                 raise _cut(error, pid) from error
             raise
-        self.server_version = response.headers.get("Pancode-Version") or self.server_version
-        note = unquote(response.headers.get("Pancode-Note") or "")
+        self.server_version = response.headers.get("pancode-version") or self.server_version
+        note = unquote(response.headers.get("pancode-note") or "")
         if note and note != self._noted:
             self.note(f"note: {note}")
             self._noted = note
         return connection, response
 
-    def connected(self, timeout_s: float) -> UnixConnection:
+    def connected(self, timeout_s: float) -> Connection:
         """Return a connection on which nothing was sent yet; start the coordinator if that is allowed."""
-        connection = UnixConnection(self.place, timeout_s, starts=self.starts, works=self.works)
+        connection = Connection(self.place, timeout_s, starts=self.starts, works=self.works)
         try:
             connection.connect()
             return connection
+        except ApiError as refused:
+            raise _not_running(refused) from refused
         except NotRunningError as none:
             # the remote machine has already decided whether to start its coordinator
             if isinstance(self.place, RemoteCoordinator):
@@ -716,7 +633,7 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
     )
 
 
-def _read_events(response: http.client.HTTPResponse, wanted: Callable[[], bool]) -> Iterator[ServerEvent]:
+def _read_events(response: Response, wanted: Callable[[], bool]) -> Iterator[ServerEvent]:
     kind, data = "message", ""
     while wanted():
         line = _read_answer(response.readline)
@@ -739,7 +656,7 @@ def _read_answer(read: Any) -> Any:
     """Return the result of `read`. Raises StreamCutError if the coordinator's answer is cut off."""
     try:
         return read()
-    except (OSError, http.client.HTTPException) as exc:
+    except OSError as exc:
         raise _cut(exc) from exc
 
 
@@ -759,7 +676,7 @@ def _went_away(error: BaseException) -> StreamCutError:
     )
 
 
-def _check(response: http.client.HTTPResponse, data: bytes) -> None:
+def _check(response: Response, data: bytes) -> None:
     if response.status < 400:
         return
     try:

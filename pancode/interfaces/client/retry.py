@@ -8,13 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from pancode.interfaces.client.client import (
-    Client,
-    FleetDownError,
-    NotRunningError,
-    ServerEvent,
-    StreamCutError,
-)
+from pancode.interfaces.client.client import Client, FleetDownError, ServerEvent, StreamCutError
+from pancode.interfaces.client.connection import NotRunningError
 from pancode.kernel.errors import ApiError, UnavailableError
 from pancode.kernel.formatting import escape_line
 from pancode.kernel.route import A, Route

@@ -6,14 +6,13 @@ from typing import Annotated, Any
 
 from pancode.interfaces.cli.follow import suspend_session
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Argument, Json, option, parse_money, verb
+from pancode.interfaces.cli.parameters import Argument, Json, Yes, option, parse_money, verb
 from pancode.interfaces.cli.terminal import Columns, escape_lines, format_facts, format_rows, safe_block
 from pancode.interfaces.client.caller import find_folder
 from pancode.issues.answers import ISSUE, ISSUES, KEEP_PLAN, PLAN, WORK, WORKS, IssuesAnswer
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.formatting import escape_line
 from pancode.kernel.names import PLANNER
-from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import format_plan, of_caller, post_agreed
 from pancode.sessions.commands.export import fetch_conversation, format_markdown
 from pancode.workspaces.answers import WORKSPACE
@@ -77,7 +76,7 @@ def on(
     budget: Annotated[
         str | None, option("The most that the run may cost.", "USD", parser=parse_money)
     ] = None,
-    yes: options.Yes = False,
+    yes: Yes = False,
     plans: Annotated[bool, option("First plan it with a planner in its workspace.", "--plan")] = False,
     face: Json,
 ) -> int:

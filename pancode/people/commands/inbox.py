@@ -11,7 +11,16 @@ from typer import Argument
 from pancode.config.commands import change_line
 from pancode.interfaces.cli.follow import follow_new, wait_for_run
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Anyway, Json, Run, WithCommands, WithSecret, option, verb
+from pancode.interfaces.cli.parameters import (
+    Anyway,
+    Detach,
+    Json,
+    Run,
+    WithCommands,
+    WithSecret,
+    option,
+    verb,
+)
 from pancode.interfaces.cli.terminal import escape_line, escape_lines, list_choices, safe_block, short_time
 from pancode.interfaces.client.client import LAND_S, path_of
 from pancode.kernel.errors import ExitCode, RefusedError
@@ -21,7 +30,6 @@ from pancode.landing.commands import progress
 from pancode.people.answers import ANSWER, CONTINUE, DENY, INBOX, TELL, ToldAnswer
 from pancode.runs.answers import RUN, RunDetail
 from pancode.runs.commands.named_runs import find_run
-from pancode.runs.commands.options import Detach
 
 AT_A_TURN = "at a turn of its agent"
 

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from pancode.interfaces.cli.parameters import Face
 from pancode.interfaces.cli.terminal import can_draw, escape_line, make_console, short_time
-from pancode.interfaces.client.client import Client, NotRunningError, ServerEvent, StreamCutError
+from pancode.interfaces.client.client import Client, ServerEvent, StreamCutError
+from pancode.interfaces.client.connection import NotRunningError
 from pancode.kernel.errors import ExitCode, PancodeError
 
 T = TypeVar("T")

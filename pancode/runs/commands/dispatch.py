@@ -18,7 +18,7 @@ from pancode.fleet.answers import FLEET
 from pancode.interfaces.cli import follow
 from pancode.interfaces.cli.node_report import facts_after
 from pancode.interfaces.cli.output import Face, exit_of, find_user
-from pancode.interfaces.cli.parameters import Json, Verbose, option, verb
+from pancode.interfaces.cli.parameters import Detach, Json, Verbose, Yes, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.cli.tree import find_command_like
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
@@ -90,9 +90,9 @@ def dispatch(
     task: options.Task = None,
     file: options.File = None,
     project: Annotated[str | None, option(_PROJECT)] = None,
-    detach: options.Detach = False,
+    detach: Detach = False,
     dry_run: options.DryRun = False,
-    yes: options.Yes = False,
+    yes: Yes = False,
     verbose: Verbose = False,
     install: Install = False,
     headless: Annotated[bool, option(_HEADLESS)] = False,

@@ -14,7 +14,8 @@ import typer
 from pancode.fleet.answers import PING
 from pancode.fleet.commands.fleet import start_nodes, take_down
 from pancode.interfaces.cli.parameters import Face, find_user
-from pancode.interfaces.client.client import Client, NotRunningError
+from pancode.interfaces.client.client import Client
+from pancode.interfaces.client.connection import NotRunningError
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.runs.answers import BRIEF, STOP, QueuedAnswer
 from pancode.runs.commands.artifacts import write_artifacts

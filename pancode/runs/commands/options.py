@@ -34,13 +34,7 @@ Preset = Annotated[str | None, option(_PRESET, "P", complete=completions.presets
 SessionAgent = Annotated[str | None, option("Agent definition (default: dispatch.agent, else builder).")]
 """The --agent option of a session; the default is the agent in the settings, else builder."""
 NoVerify = Annotated[bool, option("Skip the project's gates.")]
-Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[bool, option("Show the checks of admission and what would happen; start nothing.")]
-_YES = (
-    "Approve an agent that asks a user before each dispatch, and a --model that failed its test (in a chat, "
-    "or for a read-only agent)."
-)
-Yes = Annotated[bool, option(_YES, "--yes")]
 _BESIDE = {
     "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
     "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),

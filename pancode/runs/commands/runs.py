@@ -19,7 +19,18 @@ from pancode.interfaces.cli.follow import (
     wait_for_landing,
 )
 from pancode.interfaces.cli.output import exit_of, find_user
-from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, completions, fetch_page, option, verb
+from pancode.interfaces.cli.parameters import (
+    Cursor,
+    Detach,
+    Json,
+    Run,
+    Whole,
+    Yes,
+    completions,
+    fetch_page,
+    option,
+    verb,
+)
 from pancode.interfaces.cli.terminal import (
     RowColumns,
     can_draw,
@@ -45,7 +56,6 @@ from pancode.landing.answers import JUDGE
 from pancode.people.answers import CONTINUE
 from pancode.runs.answers import RETRY, RUN, RUNS, CallsShape, RunDetail, RunShape, UsageShape
 from pancode.runs.commands.named_runs import AnyRun, OfWorkflow, find_run, is_workflow
-from pancode.runs.commands.options import Detach, Yes
 
 
 @verb(

@@ -73,7 +73,8 @@ def read_heartbeats(core: Core) -> None:
                 raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
                 continue
             try:
-                _take_heartbeat(core, node, heartbeat)
+                whole = core.live.contacts.complete_heartbeat(heartbeat, core.ports.bus.read_profile)
+                _take_heartbeat(core, node, whole)
             # An error with one node must not block other nodes.
             except (ValueError, KeyError, ArithmeticError) as exc:
                 raise_alarm(core, node, "heartbeat", type(exc).__name__, str(exc))

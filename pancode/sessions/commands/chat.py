@@ -14,7 +14,7 @@ from typer import Argument
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.interfaces.cli.commands import BARE, verb
 from pancode.interfaces.cli.output import Face, find_user, folder_here, tell_error, write_stderr
-from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.parameters import Json, Run, Yes, option
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.caller import find_folder, terminal_is_gone
 from pancode.interfaces.client.client import Client, RepeatedPost
@@ -62,7 +62,7 @@ def chat(
     agent: Annotated[str | None, option(_AGENT)] = None,
     on_cap: Annotated[Literal["rest", "ask"] | None, option(_ON_CAP)] = None,
     until_verified: Annotated[bool, option(_UNTIL_VERIFIED)] = False,
-    yes: options.Yes = False,
+    yes: Yes = False,
     face: Json,
     **_options: Any,
 ) -> int:

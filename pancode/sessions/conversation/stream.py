@@ -77,6 +77,8 @@ TAKING_TURNS = frozenset(
 )
 """Runtimes that take turns, as in the node agent's table, copied so that an interface need not import it;
 `qwen` is for chats of older versions."""
+PLAIN = {"shell"}
+"""Runtimes whose output is plain text, copied so that `pancode logs` of their runs loads no parser."""
 Reading = Callable[[bytes], Iterable[WorkerEvent]]
 """Returns the events in one complete line."""
 
@@ -85,6 +87,8 @@ def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
     """Return the reader for this runtime's output, starting with `begins`; None: plain text or unknown."""
     if is_of_our_worker(runtime, begins):
         return lambda line: (event_of(line),)
+    if runtime in PLAIN:
+        return None
     # This import is here because it loads every program's parser.
     from node_agent.runtimes.registry import RUNTIMES
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from pancode.interfaces.cli.follow import follow_new
-from pancode.interfaces.cli.parameters import Argument, Json, find_user, option, verb
+from pancode.interfaces.cli.parameters import Argument, Detach, Json, find_user, option, verb
 from pancode.interfaces.cli.terminal import Columns, format_facts, format_rows, safe_block, short_time
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.formatting import clip_columns, escape_line
-from pancode.runs.commands import options
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 
 Run = Annotated[str, Argument(metavar="RUN", help="The run that made the tool.")]
@@ -54,7 +53,7 @@ def _format_tool(one: ToolDetail) -> str:
 
 
 @verb("project tools try", "r-7f3k2x count-words")
-def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
+def try_(run: Run, name: Tool, *, detach: Detach = False, face: Json) -> int:
     """Run the tool's tests on a node, in its sandbox, without network access. Exits with the run's status."""
     return follow_new(face, TRY_TOOL.at(run, name), {"by": find_user()}, detach)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.interfaces.cli.parameters import Face, Json, completions, option, parse_duration, verb
+from pancode.interfaces.cli.parameters import Face, Json, Yes, completions, option, parse_duration, verb
 from pancode.interfaces.cli.terminal import (
     Columns,
     clip_columns,
@@ -93,7 +93,7 @@ def add(
     expires: Annotated[
         int | None, option("Skip the item if it has not started after this time.", "D", parser=parse_duration)
     ] = None,
-    yes: options.Yes = False,
+    yes: Yes = False,
     face: Json,
     **_options: Any,
 ) -> None:

@@ -12,7 +12,8 @@ from pancode.interfaces.cli.follow import format_reason, format_run_time
 from pancode.interfaces.cli.output import Face, say_no_more, write_stderr
 from pancode.interfaces.cli.progress import ProgressRow
 from pancode.interfaces.cli.terminal import clip_columns, escape_line, safe_block
-from pancode.interfaces.client.client import Client, FleetDownError, NotRunningError, StreamCutError
+from pancode.interfaces.client.client import Client, FleetDownError, StreamCutError
+from pancode.interfaces.client.connection import NotRunningError
 from pancode.interfaces.client.retry import AGAIN_S, TRIES
 from pancode.kernel.errors import ApiError, ExitCode
 from pancode.kernel.formatting import cost_of, first_few, format_status

@@ -16,6 +16,8 @@ class MemoryUplink:
     settled: dict[str, tuple[bool, str]] = field(default_factory=dict)
     sent: list[str] = field(default_factory=list)
     heartbeat: str | None = None
+    profiles: list[str] = field(default_factory=list)
+    """What came with each heartbeat."""
     pulse: bytes | None = None
     told: list[Sent] = field(default_factory=list)
 
@@ -31,8 +33,9 @@ class MemoryUplink:
         self._reach()
         self.sent += envelopes
 
-    def set_heartbeat(self, envelope: str) -> None:
+    def set_heartbeat(self, envelope: str, profile: str = "") -> None:
         self._reach()
+        self.profiles.append(profile)
         self.heartbeat = envelope
 
     def news(self, after: str, claim: bool = False) -> News:

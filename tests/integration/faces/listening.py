@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from pancode.interfaces.client.client import SOCKET
+from pancode.interfaces.client.connection import SOCKET
 
 
 class Listening(ABC):

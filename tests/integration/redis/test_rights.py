@@ -51,6 +51,8 @@ DENIED: list[tuple[Any, ...]] = [
     ("XRANGE", keys.down_stream(OTHER), "-", "+"),
     ("GET", keys.coordinator_heartbeat_key(OTHER)),
     ("SET", keys.heartbeat_key(OTHER), "x"),
+    ("SET", keys.profile_key(OTHER), "x"),
+    ("GET", keys.profile_key(TAG)),
     ("SET", "pancode:elsewhere", "x"),
     ("PUBLISH", keys.hint_channel(OTHER), "1"),
     ("SUBSCRIBE", keys.hint_channel(OTHER)),

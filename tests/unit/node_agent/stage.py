@@ -25,7 +25,7 @@ from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import AgentSpec, Gate, Job, Limits, Workspace
 from node_agent.wire.model import FleetTime
-from node_agent.wire.node import Heartbeat, Inventory
+from node_agent.wire.node import Heartbeat, Inventory, NodeProfile
 from node_agent.wire.policy import Mode, Safety, compile_policy
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import PublicKey, SigningKey, open_as, parse_envelope
@@ -130,7 +130,10 @@ class Coordinator:
     def heartbeat(self) -> Heartbeat | None:
         if self.uplink.heartbeat is None:
             return None
-        return open_as(Heartbeat, parse_envelope(self.uplink.heartbeat), self.known)
+        heartbeat = open_as(Heartbeat, parse_envelope(self.uplink.heartbeat), self.known)
+        profile = NodeProfile.model_validate_json([one for one in self.uplink.profiles if one][-1])
+        assert heartbeat.profile == profile.digest()
+        return heartbeat.model_copy(update={"facts": heartbeat.facts.with_profile(profile)})
 
     def push(self, job: Job, key: SigningKey = COORDINATOR) -> str:
         """Offer a job; its lease is open here until it is answered."""

@@ -207,6 +207,40 @@ def test_an_inventory_opens_each_link_and_each_epoch() -> None:
     assert [(str(one.identity), one.mark) for one in told.entries] == [(NAME, Mark.SPAWNED)]
 
 
+def test_facts_are_sent_when_they_changed_and_to_a_coordinator_that_may_lack_them() -> None:
+    stage = Stage()
+
+    def count(ms: int) -> int:
+        before = len(stage.uplink.profiles)
+        stage.go(ms)
+        since = stage.uplink.profiles[before:]
+        assert len(since) > ms / 10_000
+        return sum(map(bool, since))
+
+    assert count(60_000) == 1
+    stage.uplink.down = True
+    stage.go(20_000)
+    stage.uplink.down = False
+    assert count(20_000) == 1, "after a cut the Redis may be another one"
+    stage.epoch = 2
+    assert count(20_000) == 1, "a coordinator has started"
+    assert count(60_000) == 0
+
+
+def test_a_node_without_work_looks_each_five_seconds_and_one_at_work_each_second() -> None:
+    stage = Stage()
+    stage.go(9_000)
+    waits = list[int]()
+    for _ in range(4):
+        waits.append(stage.turn())
+        stage.clock.advance(waits[-1])
+    assert max(waits) == 5_000 and not stage.journal.live()
+    stage.push(job_of())  # no hint tells of it
+    began = stage.clock.ms
+    assert stage.go(20_000, lambda: len(stage.host.spawns) == 1) and stage.clock.ms - began <= 5_000
+    assert stage.turn() <= 1_000
+
+
 def test_what_the_inventory_does_not_name_never_starts() -> None:
     """The promise behind it: a job with a start-by before its moment is refused ever after."""
     stage = Stage()

@@ -463,6 +463,9 @@ def samples() -> dict[str, Signed]:
             fleet=FLEET, node=TAG, events=(Event(identity=WHO, seq=1, wall_ms=4, at=AT, body=usage),)
         ),
         "heartbeat": _heartbeat(),
+        "brief_heartbeat": _heartbeat().model_copy(
+            update={"facts": facts().without_profile(), "profile": facts().make_profile().digest()}
+        ),
         "inventory": Inventory(
             fleet=FLEET, node=TAG, session="s", nonce="n", at=AT, epoch_seen=4, entries=(entry,)
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from decimal import Decimal
 from typing import Any
@@ -54,6 +55,26 @@ def test_a_control_number_that_never_was() -> None:
     fleet.bad.heartbeat(control_seen=2**53 - 1)
     fleet.coordinator.turn()
     assert len(fleet.alarms()) == 1
+    fleet.still_works()
+
+
+def test_facts_that_the_heartbeat_does_not_name_are_not_believed() -> None:
+    fleet = Fleet(Desk())
+    ours = fleet.bad.facts
+    told = ours.model_copy(update={"repositories": ("app",)})
+    core = fleet.coordinator.core
+
+    def beat(text: bytes, digest: str) -> tuple[str, ...]:
+        made = fleet.bad.heartbeat(facts=ours.without_profile(), profile=digest)
+        fleet.bad.uplink.set_heartbeat(made.signed(fleet.bad.key).model_dump_json(), text.decode())
+        fleet.coordinator.turn()
+        return core.live.contacts.last_heartbeats[fleet.bad.tag].heartbeat.facts.repositories
+
+    assert beat(told.make_profile().canonical(), ours.make_profile().digest()) == ()
+    assert beat(told.make_profile().canonical(), told.make_profile().digest()) == ("app",)
+    assert beat(b"{}", told.make_profile().digest()) == ("app",), "the same facts are not read again"
+    assert beat(b"", "0" * 64) == ("app",), "lost facts leave those of before"
+    assert beat(b"{}", hashlib.sha256(b"{}").hexdigest()) == ("app",) and len(fleet.alarms()) == 1
     fleet.still_works()
 
 

@@ -15,7 +15,7 @@ from pancode.interfaces.client.session import WAITING
 from pancode.kernel.states import SessionState
 from pancode.sessions.commands import terms
 from pancode.sessions.conversation.lines import LogStory
-from pancode.sessions.conversation.stream import TAKING_TURNS
+from pancode.sessions.conversation.stream import PLAIN, TAKING_TURNS
 from tests.contract.transcripts import output
 from tests.fakes.api import FakeApi
 
@@ -24,6 +24,7 @@ CLAUDE = output("claude", "ok-edit")
 
 def test_what_a_face_knows_without_the_node_agent_is_what_that_has() -> None:
     ours = {name for name, one in RUNTIMES.items() if one.capabilities.takes_turns}
+    assert {name for name, one in RUNTIMES.items() if not one.capabilities.stream} == PLAIN
     assert ours | REMOVED_RUNTIMES.keys() == TAKING_TURNS, "chats of older versions are read, too"
     assert {*WAITING} < {*SessionState}
     assert tuple(Safety) == terms.LEVELS and {*terms.TURNS, terms.ADMIN} == set(Mode)

@@ -25,7 +25,8 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import UserQuestion
 from pancode.config.fleet_settings import pause_queue
-from pancode.interfaces.client.client import Client, NotRunningError
+from pancode.interfaces.client.client import Client
+from pancode.interfaces.client.connection import NotRunningError
 from pancode.interfaces.tui.app import Console
 from pancode.interfaces.tui.application import SteadyApp, SteadyPage
 from pancode.interfaces.tui.log_reader import LogReader

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console as Terminal
 from textual.pilot import Pilot
 
-from pancode.interfaces.client.client import NotRunningError
+from pancode.interfaces.client.connection import NotRunningError
 from pancode.interfaces.tui.app import Console
 from pancode.interfaces.tui.application import SteadyApp
 from pancode.interfaces.tui.themes import OWN, THEMES, read_theme

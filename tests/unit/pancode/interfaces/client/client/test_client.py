@@ -12,17 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pancode.interfaces.client.client import (
-    SOCKET,
-    Client,
-    FleetDownError,
-    NotRunningError,
-    StreamCutError,
-    home_of,
-    open_socket_path,
-    path_of,
-)
+from pancode.interfaces.client.client import Client, FleetDownError, StreamCutError, home_of, path_of
 from pancode.interfaces.client.client import _start_failed as start_failed
+from pancode.interfaces.client.connection import SOCKET, NotRunningError, open_socket_path
 from pancode.kernel.errors import ApiError, ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
 
 
