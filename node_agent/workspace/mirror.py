@@ -108,7 +108,9 @@ def lay_out_repository(path: Path, head: str) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("objects/info", "objects/pack", "refs/heads"):
         (path / name).mkdir(parents=True, exist_ok=True)
-    (path / "HEAD").write_text(f"ref: {head}\n")
+    fresh = path / "HEAD.new"  # a HEAD exists only with its content, even after a killed process
+    fresh.write_text(f"ref: {head}\n")
+    os.replace(fresh, path / "HEAD")
 
 
 def reset_config(path: Path, object_format: str) -> None:

@@ -431,7 +431,8 @@ MAX_LISTED = 200
 """The most ignored files that a message lists."""
 _SUBMODULES = re.compile(rb"(?<![^\0])(?:[A-Z] )?160000 [^\t\0]*\t([^\0]+)")
 """Finds submodules in the raw list of all files, which is too long to be split in a large repository."""
-_LIST = ("ls-files", "-z", "-t", "-s", "-c", "-m", "-d", "-o", "--exclude-standard")
+_LIST_NEW = ("ls-files", "-z", "-t", "-o", "--exclude-standard")
+_LIST = (*_LIST_NEW, "-s", "-c", "-m", "-d")
 _TOUCHED = re.compile(rb"(?<![^\0])(?:[CR] [^\t\0]*\t|\? )([^\0]+)")
 """Finds files that differ from the index in the same list."""
 _UPDATE = ("update-index", "-z", "--add", "--remove", "--replace")
@@ -568,10 +569,11 @@ def list_touched(index: NodeGit) -> tuple[tuple[bytes, ...], set[bytes]]:
     """Return files that differ from the index: changed, deleted, or new, not ignored (folders end with /);
     and all submodules of the index."""
     seen = index.must(*_LIST)
-    if "could not open directory" in seen.err:  # git would silently skip the files in closed folders
+    found = seen.out
+    if "could not open directory" in seen.err:  # git would silently skip the new files in closed folders
         make_readable(index.cwd)
-        seen = index.must(*_LIST)
-    return tuple(sorted(set(_TOUCHED.findall(seen.out)))), set(_SUBMODULES.findall(seen.out))
+        found += index.must(*_LIST_NEW).out
+    return tuple(sorted(set(_TOUCHED.findall(found)))), set(_SUBMODULES.findall(found))
 
 
 def _find_leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:

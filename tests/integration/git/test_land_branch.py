@@ -48,13 +48,13 @@ def test_a_second_one_stands_on_the_first_and_the_same_again_is_nothing(coordina
     assert _land(coordinator, again).status is LandStatus.NOTHING
 
 
-def test_a_branch_that_was_checked_out_while_gates_ran_is_left(coordinator: Trees, tmp_path: Path) -> None:
+def test_a_branch_that_was_checked_out_meanwhile_is_left(coordinator: Trees, tmp_path: Path) -> None:
     assert _land(coordinator, coordinator.result(edit_c)).status is LandStatus.LANDED
     git, tip = coordinator.user.git, coordinator.user.git("rev-parse", "agent/x")
 
     def check_out(merged: Merged) -> LandingGates:
         git("worktree", "add", "-q", str(tmp_path / "other"), "agent/x")
-        return LandingGates(True, run="r-gate")
+        return LandingGates(True)  # no gate ran
 
     with pytest.raises(GitRefusal, match="agent/x is checked out"):
         _land(coordinator, coordinator.result(everything), gates=check_out)

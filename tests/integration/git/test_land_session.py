@@ -38,7 +38,7 @@ def land(
     return report
 
 
-def test_a_landing_after_another_starts_eight_programs(
+def test_a_landing_after_another_starts_nine_programs(
     coordinator: Trees, session: LandingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Any] = []
@@ -54,7 +54,7 @@ def test_a_landing_after_another_starts_eight_programs(
     for number, request in enumerate(requests):
         target = OnBranch("agent/x", f"number {number}", NOW_MS)
         land_on_branch(coordinator.user.path, coordinator.depot, request, target, session=session)
-    assert len(started) == 16, started
+    assert len(started) == 18, started
     assert coordinator.user.git("fsck", "--strict") == ""
 
 

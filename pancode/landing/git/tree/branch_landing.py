@@ -202,9 +202,7 @@ def _land(
         return tree_landing.not_passed(gate)
     _bring(seen, depot, made.commit, tip)
     tree_landing.unless_called_off(called_off)
-    # a landing that has not waited needs only git's own check of the old tip
-    has_waited = seen.signing is not None or (gate is not None and gate.run is not None)
-    if has_waited and free_branch(seen, target.name) != branch:
+    if free_branch(seen, target.name) != branch:
         return None
     old = branch.tip or "0" * len(made.commit)
     args = ("-m", f"pancode: landed {request.run}".strip(), branch.ref, made.commit, old)
