@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shlex
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,16 +35,18 @@ from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.interfaces.cli.parameters import fetch_page
 from pancode.interfaces.client.client import Client
-from pancode.kernel.errors import ConfigError, UnavailableError
+from pancode.kernel.errors import ConfigError, RefusedError, UnavailableError
 from pancode.kernel.host.files import make_private, write_durable
 from pancode.kernel.records import Run
 from pancode.kernel.states import RunState
+from pancode.landing.answers import LANDINGS
 from pancode.queue.valkey.process import ServerRecord, read_record
-from pancode.runs.answers import EXPORT, QUEUE, RUN, RUNS, STOP
+from pancode.runs.answers import EXPORT, QUEUE, RUN, RUNS, STOP, STREAMS
+from pancode.runs.log import OUT
 from pancode.runs.receipts.offline_verification import read_keys
 from pancode.store.ledger import SqlLedger
 
-FOLDER = "drills"
+FOLDER, SCRATCH = "drills", "scratch"
 PAGE = 1_000
 GONE_S = 10
 RUN_MS, RUN_USD = 600_000, "0.01"
@@ -61,8 +64,8 @@ _DOES = {
 
 @dataclass(frozen=True, slots=True)
 class FleetHere:
-    """A DrilledFleet through its coordinator's API, and through the processes of this machine. `ask`: asks
-    the user for the recovery key; None: copies cannot be opened."""
+    """A DrilledFleet through its coordinator's API, and through the processes of this machine. `drill`: the
+    drill's id; `key`: the recovery key; None: copies cannot be opened."""
 
     client: Client
     home: Path
@@ -70,12 +73,19 @@ class FleetHere:
     clock: Clock
     ids: Ids
     by: str
-    ask: Callable[[str], str] | None
+    drill: str
+    key: str | None
 
-    def list_work(self) -> Sequence[str]:
+    def list_work(self) -> Mapping[str, str]:
         states = [state.value for state in RunState if state is not RunState.ENDED]
         rows = [row for state in states for row in self.client.get(RUNS, outcome=state, limit=PAGE)["runs"]]
-        return [row["run"] for row in rows if not row["task"].startswith(MARK)]
+        others = [row["run"] for row in rows if not row["task"].startswith(f"{MARK}{self.drill}\n")]
+        landings = [row["run"] for row in self.client.get(LANDINGS)["landings"]]
+        found = {run: f"pancode logs -f {run}" for run in others}
+        found |= {f"the landing of {run}": f"pancode runs show {run}" for run in landings}
+        copies = self.client.get(BACKUPS)
+        is_copying = copies["running"] is not None or copies["waiting"] > 0
+        return {**found, "a backup": "pancode admin backup --list"} if is_copying else found
 
     def begin_run(self, node: str, task: str) -> str:
         limits = {"timeout_ms": RUN_MS, "budget": RUN_USD}
@@ -89,23 +99,38 @@ class FleetHere:
         seen = self.client.get(RUN.at(run))
         failed = [one for one in seen["attempts"] if one["outcome"] not in (None, "done")]
         is_working = seen["state"] == "running" and seen["started_at"] is not None
-        return RunSeen(is_working, seen["outcome"], len(failed), seen["reason"], seen["answer"])
+        return RunSeen(is_working, seen["outcome"], len(failed), seen["reason"])
+
+    def count_effects(self, run: str, drill: str) -> int:
+        streams = self.client.get(STREAMS.at(run))["streams"]
+        printed = [
+            self.client.log(run, OUT, attempt, 0).data for attempt in streams if OUT in streams[attempt]
+        ]
+        return sum(data.split().count(drill.encode()) for data in printed)
+
+    def bring_up(self, nodes: Sequence[str]) -> None:
+        body = {"by": self.by, "nodes": list(nodes)}
+        for event in self.client.events("POST", "/v1/fleet/up", body):
+            for one in event.data["results"] if event.kind == "result" else ():
+                if not one["ok"]:
+                    raise UnavailableError(f"{one['node']} is not up", fix=f"pancode fleet up {one['node']}")
 
     def look(self, nodes: Sequence[str], run: str) -> Seen:
         coordinator = self.client.get(FLEET)["coordinator"]
         found = [self.client.get(NODE.at(name)) for name in nodes]
         is_well = all(one["state"] == "online" and one["linked"] for one in found)
-        sessions = tuple(one["session"] for one in found)
+        sessions, heartbeats = zip(*((one["session"], one["heartbeat"]) for one in found), strict=True)
         server, seen = self._find_valkey(), self.look_at_run(run)
         redis = None if server is None else server.pid
-        return Seen(coordinator["pid"], redis, sessions, is_well and coordinator["trouble"] is None, seen)
+        is_well = is_well and coordinator["trouble"] is None
+        return Seen(coordinator["pid"], redis, sessions, heartbeats, is_well, seen)
 
     def why_not(self, fault: Fault) -> str:
         if fault is Fault.REDIS and self._find_valkey() is None:
             return "not started by PanCode"
         if fault is Fault.RESTORE and self._find_copy() is None:
             return "there is no verified copy; make one: pancode admin backup --to NODE"
-        if fault is Fault.RESTORE and self.ask is None:
+        if fault is Fault.RESTORE and self.key is None:
             return "the copy opens only with the recovery key: --key-file FILE"
         return ""
 
@@ -113,51 +138,43 @@ class FleetHere:
         if fault in _OF_NODES:
             body = {"by": self.by, "fault": _OF_NODES[fault], "run": run}
             return self.client.post(FAULT.at(node), body)["noticed_ms"]
+        began = self.clock.mono_ms()
+        target = self._find_valkey() if fault is Fault.REDIS else holder_of(self.home)
+        if target is None:
+            raise UnavailableError(f"no {fault} runs on {self.home}", fix="pancode fleet up")
+        try:
+            os.kill(target.pid, signal.SIGKILL)
+        except OSError as exc:
+            raise UnavailableError(f"cannot kill the {fault}", why=str(exc), fix="pancode doctor") from exc
         if fault is Fault.REDIS:
-            if (server := self._find_valkey()) is not None:
-                server.signal(signal.SIGKILL)
             return None
-        began, holder = self.clock.mono_ms(), holder_of(self.home)
-        if holder is None:
-            raise UnavailableError(f"no coordinator runs on {self.home}", fix="pancode fleet up")
-        os.kill(holder.pid, signal.SIGKILL)
-        while holder.alive():
+        while target.alive():
             if self.clock.mono_ms() - began > GONE_S * 1_000:
-                raise UnavailableError(
-                    f"the coordinator, pid {holder.pid}, did not end", fix="pancode doctor"
-                )
+                raise UnavailableError(f"the {fault}, pid {target.pid}, did not end", fix="pancode doctor")
             time.sleep(0.01)
         return self.clock.mono_ms() - began
 
     def restore(self) -> int:
-        copy = self._find_copy()
-        assert copy is not None and self.ask is not None  # otherwise `why_not` has a reason
+        copy, key = self._find_copy(), self.key
+        assert copy is not None and key is not None  # otherwise `why_not` has a reason
         taken_at, name, copy_name = copy
         node, fleet = self.client.get(NODE.at(name)), self.client.get(FLEET)["coordinator"]["fleet"]
         rows = fetch_page(self.client, RUNS, "runs", PAGE, None, whole=True)["runs"]
         before = {row["run"] for row in rows if row["created_at"] < taken_at}
-        scratch = Path(tempfile.mkdtemp(prefix="pancode-drill-"))
+        scratch, asked = self.home / FOLDER / SCRATCH, lambda _: key
+        access = spec_of(node), fleet, copy_name, accept_pins(node), asked, lambda done, of: None
         try:
-            restore_fleet(
-                RestoreAsked(
-                    scratch / "home",
-                    self.environ,
-                    spec_of(node),
-                    fleet,
-                    copy_name,
-                    accept_pins(node),
-                    self.ask,
-                    lambda done, of: None,
-                )
-            )
-            ledger = SqlLedger(scratch / "home" / Home(scratch).ledger.name)
+            restore_fleet(RestoreAsked(scratch, self.environ, *access))
+            ledger = SqlLedger(Home(scratch).ledger)
             try:
                 with ledger.transaction() as tx:
                     there = {run.id for run in tx.find(Run)}
             finally:
                 ledger.close()
+        except OSError as exc:
+            raise UnavailableError("the copy was not restored", why=str(exc), fix="pancode doctor") from exc
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_scratch(scratch)
         return len(before - there)
 
     def pause(self, seconds: float) -> None:
@@ -173,6 +190,18 @@ class FleetHere:
         """Return the Redis that PanCode has started on this machine, if it runs."""
         record = read_record(Home(self.home).valkey / "server.json")
         return record if record is not None and record.alive() else None
+
+
+def remove_scratch(scratch: Path) -> None:
+    """Remove the home of a restore, if it is there. ConfigError, with its path, if that fails."""
+    try:
+        if scratch.exists():
+            shutil.rmtree(scratch)
+    except OSError as exc:
+        why = f"it has keys of the fleet; {exc}"
+        raise ConfigError(
+            f"cannot remove {scratch}", why=why, fix=f"rm -rf {shlex.quote(str(scratch))}"
+        ) from exc
 
 
 def spec_of(node: NodeDetail) -> NodeSpec:
@@ -198,25 +227,26 @@ def plan_drill(nodes: Sequence[str]) -> list[dict[str, str]]:
 
 
 def run_drill(
-    fleet: FleetHere, marks: Mapping[str, str], begun: DrillReport, notify: Callable[[DrillRow], None]
+    fleet: FleetHere, nodes: Sequence[str], begun: DrillReport, notify: Callable[[DrillRow], None]
 ) -> tuple[DrillReport, Path]:
-    """Carry out a drill; return its report and the signed file with it. `marks`: the file of marks on each
-    node; `notify`: called after each row. ConfigError if the coordinator's key is missing."""
+    """Carry out a drill; return its report and the signed file with it. `notify`: called after each row.
+    ConfigError if the coordinator's key is missing; RefusedError if another drill is running."""
     file = ReportFile(fleet.home, begun)
+    remove_scratch(file.path.parent / SCRATCH)
 
     def report(now: DrillReport) -> None:
         file.write(now)
-        if now.ended_ms is None:
+        if now.ended_ms is None and now.rows:
             notify(now.rows[-1])
 
-    return Drill(fleet, fleet.clock, marks, report).run(begun), file.path
+    return Drill(fleet, fleet.clock, nodes, report).run(begun), file.path
 
 
 class ReportFile:
     """The signed report of a drill in the coordinator's home, written anew after each row."""
 
     def __init__(self, home: Path, begun: DrillReport) -> None:
-        """Raises ConfigError if the coordinator's key is missing."""
+        """Raises ConfigError if the coordinator's key is missing, RefusedError if a drill is running."""
         key = Home(home).signing_key()
         if key is None:
             raise ConfigError("the coordinator's key is missing", why=str(home), fix="pancode doctor")
@@ -224,10 +254,19 @@ class ReportFile:
         stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(begun.begun_ms / 1_000))
         self.path = home / FOLDER / f"{stamp}-{begun.drill}.json"
         make_private(self.path.parent)
+        self._lock = os.open(self.path.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
+        except BlockingIOError as exc:
+            os.close(self._lock)
+            raise RefusedError("another drill of this fleet is running", fix="pancode runs") from exc
 
     def write(self, report: DrillReport) -> None:
-        """Write the report durably. Raises OSError."""
-        write_durable(self.path, report.signed(self._key).model_dump_json().encode() + b"\n")
+        """Write the report durably. ConfigError if that fails."""
+        try:
+            write_durable(self.path, report.signed(self._key).model_dump_json().encode() + b"\n")
+        except OSError as exc:
+            raise ConfigError(f"cannot write {self.path}", why=str(exc), fix="pancode doctor") from exc
 
 
 def read_report(path: Path, keys: Mapping[str, PublicKey]) -> DrillReport:

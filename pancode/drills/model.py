@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Protocol
@@ -41,18 +41,18 @@ class RunSeen:
     outcome: str | None
     failed: int
     reason: str = ""
-    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The fleet at one moment. `coordinator`, `redis`: process ids; None: it does not run. `sessions`: of the
-    nodes, each new at a start of the node agent. `is_well`: the coordinator reports no trouble, and all nodes
-    are online and linked. `run`: the first run of this fault."""
+    nodes, each new at a start of the node agent. `heartbeats`: the number of each node's last one. `is_well`:
+    the coordinator reports no trouble, and all nodes are online and linked. `run`: the fault's first."""
 
     coordinator: int
     redis: int | None
     sessions: tuple[str | None, ...]
+    heartbeats: tuple[int | None, ...]
     is_well: bool
     run: RunSeen
 
@@ -109,13 +109,18 @@ class DrillReport(Message):
         """Whether the drill ended, and each row is good."""
         return self.ended_ms is not None and all(row.is_good for row in self.rows)
 
+    @property
+    def verdict(self) -> str:
+        """Return `PASS` if the report is good, else `FAILED` or `INTERRUPTED`."""
+        return "PASS" if self.is_good else "INTERRUPTED" if self.ended_ms is None else "FAILED"
+
 
 class DrilledFleet(Protocol):
     """The fleet that is drilled. Methods raise PancodeError if the coordinator cannot be reached or
     refuses."""
 
-    def list_work(self) -> Sequence[str]:
-        """Return the runs that have not ended, without those of drills."""
+    def list_work(self) -> Mapping[str, str]:
+        """Return what is in progress besides this drill, each with the command that shows it."""
 
     def begin_run(self, node: str, task: str) -> str:
         """Queue a shell task on the node and return the run's id. Not idempotent."""
@@ -125,6 +130,12 @@ class DrilledFleet(Protocol):
 
     def look_at_run(self, run: str) -> RunSeen:
         """Return the run."""
+
+    def count_effects(self, run: str, drill: str) -> int:
+        """Return how often the attempts of the run have printed the drill's id."""
+
+    def bring_up(self, nodes: Sequence[str]) -> None:
+        """Do what `pancode fleet up` does. Idempotent."""
 
     def look(self, nodes: Sequence[str], run: str) -> Seen:
         """Return the fleet; starts a coordinator if none runs, as any command does."""

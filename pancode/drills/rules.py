@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pancode.drills.model import MARK, MOST_TEXT, DrillRow, Fault, Seen
 
@@ -12,15 +10,9 @@ HOLD_S = 6
 """How long a run of a drill works: longer than the injection of a fault takes."""
 
 
-def write_task(drill: str, token: str, marks: str) -> str:
-    """Return the task of a run: it works for a while, then appends its token to the file of marks."""
-    return f"{MARK}{drill}\nsleep {HOLD_S}\necho {shlex.quote(token)} >> {shlex.quote(marks)}\n"
-
-
-def write_reading(drill: str, marks: str) -> str:
-    """Return the task that prints the file of marks and removes it."""
-    file = shlex.quote(marks)
-    return f"{MARK}{drill}\nif [ -e {file} ]; then cat {file}; fi\nrm -f {file}\n"
+def write_task(drill: str) -> str:
+    """Return the task of a run. Its effect, one line of output, is possible in each sandbox."""
+    return f"{MARK}{drill}\nsleep {HOLD_S}\necho {drill}\n"
 
 
 def is_noticed(before: Seen, now: Seen, fault: Fault) -> bool:
@@ -39,7 +31,8 @@ def is_replaced(before: Seen, now: Seen, fault: Fault) -> bool:
     ended."""
     match fault:
         case Fault.REDIS:
-            return now.redis not in (None, before.redis)
+            heard = zip(before.heartbeats, now.heartbeats, strict=True)
+            return now.redis not in (None, before.redis) and all(one != other for one, other in heard)
         case Fault.COORDINATOR:
             return now.coordinator != before.coordinator
         case Fault.SHIM:
@@ -48,22 +41,15 @@ def is_replaced(before: Seen, now: Seen, fault: Fault) -> bool:
             return all(one != other for one, other in zip(before.sessions, now.sessions, strict=True))
 
 
-def judge_row(
-    row: DrillRow, tokens: Mapping[str, str], ends: Mapping[str, str | None], marks: Sequence[str]
-) -> DrillRow:
-    """Return the row with what was lost and doubled. `tokens`: the token of each run; `ends`: the outcome of
-    each run; `marks`: the tokens that the runs wrote, on all nodes."""
-    if row.skipped or not row.runs:
+def judge_row(row: DrillRow, ends: Mapping[str, str | None], effects: Mapping[str, int | None]) -> DrillRow:
+    """Return the row with what was lost and doubled. `ends`: the outcome of each run; `effects`: how often it
+    had its effect, None if that is not known."""
+    runs = [run for run in row.runs if run in ends]
+    if not runs:
         return row
-    written = Counter(marks)
-    lost = [run for run in row.runs if ends.get(run) != "done" or not written[tokens[run]]]
-    doubled = sum(max(0, written[tokens[run]] - 1) for run in row.runs)
-    ended = ", ".join(
-        f"{run} ended as {ends.get(run) or 'nothing'}" for run in lost if ends.get(run) != "done"
-    )
-    return add_problem(row.model_copy(update={"lost": len(lost), "doubled": doubled}), ended)
-
-
-def add_problem(row: DrillRow, problem: str) -> DrillRow:
-    """Return the row with one more problem, unless that is empty."""
-    return row.model_copy(update={"problem": "; ".join(filter(None, (row.problem, problem)))[:MOST_TEXT]})
+    lost = [run for run in runs if ends[run] != "done" or effects[run] == 0]
+    doubled = sum(max(0, (effects[run] or 0) - 1) for run in runs)
+    ended = [f"{run} ended as {ends[run] or 'nothing'}" for run in runs if ends[run] != "done"]
+    unread = [f"the output of {run} cannot be read" for run in runs if effects[run] is None]
+    problem = "; ".join([*filter(None, [row.problem]), *ended, *unread])[:MOST_TEXT]
+    return row.model_copy(update={"lost": len(lost), "doubled": doubled, "problem": problem})

@@ -189,6 +189,8 @@ class NodeDetail(NodeShape):
     facts: MachineFacts | None
     session: str | None
     """New at each start of the node agent; null: nothing received."""
+    heartbeat: int | None
+    """The number of the last heartbeat in this session; null: nothing received."""
 
 
 class ProcessShape(TypedDict):

@@ -265,6 +265,7 @@ def get_node(core: Core, name: str) -> NodeDetail:
         "quarantined": found.quarantined,
         "facts": facts,
         "session": None if view.last is None else view.last.heartbeat.session,
+        "heartbeat": None if view.last is None else view.last.heartbeat.seq,
     }
 
 

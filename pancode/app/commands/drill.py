@@ -53,15 +53,14 @@ def drill(
     if verify is not None:
         return verify_report(face, verify, keys)
     home, client, clock, ids = home_of(os.environ), face.client(), SystemClock(), SystemIds()
-    ask = None if key_file is None else lambda _: read_passphrase(face, key_file, twice=False)
-    fleet = FleetHere(client, home, os.environ, clock, ids, find_user(), ask)
     identity, name = client.get(FLEET)["coordinator"]["fleet"], f"d-{ids.short(6)}"
     nodes = find_nodes(client, node)
     if dry_run:
         rows = plan_drill(nodes)
         columns: RowColumns[dict[str, str]] = {"FAULT": "fault", "NODE": "node", "DOES": "does"}
         return face.end(ExitCode.DONE, {"faults": rows}, lambda: format_rows(rows, columns))
-    marks = {one: f"{client.get(NODE.at(one))['target']['installed_home']}/{name}" for one in nodes}
+    key = None if key_file is None else read_passphrase(face, key_file, twice=False)
+    fleet = FleetHere(client, home, os.environ, clock, ids, find_user(), name, key)
     must_be_idle(fleet)
     question = f"The drill kills parts of this fleet on {', '.join(nodes)} for a few minutes. Begin?"
     if not yes and not face.confirm(question, "pancode fleet drill --yes"):
@@ -69,18 +68,21 @@ def drill(
     begun = DrillReport(
         drill=name, fleet=identity, by=find_user(), pancode=__version__, begun_ms=clock.wall_ms()
     )
-    done, file = run_drill(fleet, marks, begun, lambda row: face.note(format_row(row)))
+    done, file = run_drill(fleet, nodes, begun, lambda row: face.note(format_row(row)))
     answer = {"file": str(file), "good": done.is_good, "report": done.model_dump(mode="json")}
     status = ExitCode.DONE if done.is_good else ExitCode.INFRA
     return face.end(status, answer, lambda: format_report(done) + f"report: {file}\n")
 
 
 def find_nodes(client: Client, named: Sequence[str]) -> list[str]:
-    """Return the nodes to drill: the named ones, or all online ones. UnavailableError if one is not
-    online."""
+    """Return the nodes to drill: the named ones, or all online ones. UnavailableError if one is not online,
+    or was not brought up by this fleet."""
     states = {one["name"]: one["state"] for one in client.get(FLEET)["nodes"]}
     chosen = list(dict.fromkeys(named)) or [name for name, state in states.items() if state == "online"]
-    if away := [name for name in chosen if states.get(name) != "online"]:
+    away = [name for name in chosen if states.get(name) != "online"]
+    if away := away or [
+        one for one in chosen if client.get(NODE.at(one))["target"]["installed_home"] is None
+    ]:
         raise UnavailableError(f"{away[0]} is not online", fix=f"pancode fleet up {away[0]}")
     if not chosen:
         raise UnavailableError("no node is online", fix="pancode fleet up")
@@ -97,8 +99,10 @@ def verify_report(face: Face, path: Path, keys: Path | None) -> int:
         answer = {"verdict": refused.code.upper(), "why": refused.detail}
         words = f"{answer['verdict']}  {escape_line(str(path))}\n  {escape_line(refused.detail)}\n"
         return face.end(ExitCode.SIGNATURE, answer, lambda: words)
-    shown = {"verdict": "PASS", "report": report.model_dump(mode="json")}
-    return face.end(ExitCode.DONE, shown, lambda: f"PASS  {escape_line(str(path))}\n{format_report(report)}")
+    shown = {"verdict": report.verdict, "good": report.is_good, "report": report.model_dump(mode="json")}
+    status = ExitCode.DONE if report.is_good else ExitCode.INFRA
+    head = f"{report.verdict}  {escape_line(str(path))}\n"
+    return face.end(status, shown, lambda: head + format_report(report))
 
 
 def format_report(report: DrillReport) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.shim.process import boot_id, read_stat
 from pancode.drills.model import MARK
 from pancode.drills.node_faults import KILL, must_be_drilled
 from pancode.kernel.errors import RefusedError
@@ -29,20 +30,22 @@ def test_other_work_on_the_node_is_not_disturbed(world: World) -> None:
     other = str(world.dispatch()["run"])
     with pytest.raises(RefusedError) as refused:
         must_be_drilled(world.context.core, node, drilled)
-    assert other in refused.value.why
+    assert other in refused.value.why and refused.value.fix == f"pancode logs -f {other}"
     told = world.problem("POST", f"/v1/nodes/{node}/fault", {"fault": "agent", "run": drilled})
     assert told["exit_code"] == 5 and other in told["why"]
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A node home with a node agent and a shim, which are processes that name it."""
+    """A node home with a node agent, which names it, and the record of a shim."""
     (tmp_path / "run").mkdir()
     spawned = tmp_path / "journal/r-1.1.1" / "spawned"
     spawned.parent.mkdir(parents=True)
     running = [subprocess.Popen(["sh", "-c", "sleep 60; :", str(tmp_path)]) for _ in range(2)]
     (tmp_path / "run/agent.pid").write_text(f"{running[0].pid}\n")
-    spawned.write_text(json.dumps({"boot": "b", "pid": running[1].pid, "start": 1}))
+    shim = read_stat(running[1].pid)
+    assert shim is not None
+    spawned.write_text(json.dumps({"boot": boot_id(), "pid": shim.pid, "start": shim.start}))
     yield tmp_path
     for process in running:
         process.kill()
@@ -54,11 +57,12 @@ def run_script(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("fault", "file"), [("agent", "run/agent.pid"), ("shim", "journal/r-1.1.1/spawned")])
-def test_only_a_process_that_names_the_node_home_is_killed(home: Path, fault: str, file: str) -> None:
-    foreign = subprocess.Popen(["sleep", "60"])
+def test_only_the_process_that_is_meant_is_killed(home: Path, fault: str, file: str) -> None:
+    foreign = subprocess.Popen(["sh", "-c", "sleep 60; :", f"{home}2"])
     try:
         text = (home / file).read_text()
-        (home / file).write_text(f'{{"pid": {foreign.pid}}}' if fault == "shim" else f"{foreign.pid}\n")
+        record = {**json.loads(text), "pid": foreign.pid, "start": 1} if fault == "shim" else foreign.pid
+        (home / file).write_text(f"{json.dumps(record)}\n")
         refused = run_script(fault, str(home), "r-1")
         assert refused.returncode == 72 and "another process" in refused.stderr and foreign.poll() is None
         (home / file).write_text(text)

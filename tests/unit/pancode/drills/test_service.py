@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,7 +13,7 @@ from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, RunSeen, Se
 from pancode.drills.service import Drill, must_be_idle
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError
 
-MARKS = {"one": "/n/d-1", "two": "/n/d-1"}
+NODES = ("one", "two")
 
 
 @dataclass
@@ -28,7 +28,10 @@ class Fake:
     left_out: int = 0
     """Runs that the copy does not have."""
     now: int = 1_000
-    work: list[str] = field(default_factory=list)
+    work: dict[str, str] = field(default_factory=dict)
+    is_deaf: bool = False
+    """Whether no heartbeat arrives."""
+    brought_up: list[Sequence[str]] = field(default_factory=list)
     injected: list[tuple[Fault, str]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     tasks: dict[str, str] = field(default_factory=dict)
@@ -47,7 +50,7 @@ class Fake:
 
     # -- the fleet
 
-    def list_work(self) -> Sequence[str]:
+    def list_work(self) -> Mapping[str, str]:
         return self.work
 
     def begin_run(self, node: str, task: str) -> str:
@@ -60,13 +63,15 @@ class Fake:
         self.stopped.append(run)
 
     def look_at_run(self, run: str) -> RunSeen:
-        if "cat " in self.tasks[run]:
-            lines = [line for task in self.tasks.values() for line in task.splitlines() if ">>" in line]
-            first = next(one for one, task in self.tasks.items() if "cat " in task)
-            tokens = [line.split()[1] for line in lines] * self.times if run == first else []
-            return RunSeen(False, "done", 0, "", "\n".join(tokens))
         is_over = self.now - self.begun[run] > 6_000
         return RunSeen(not is_over, self.outcome if is_over else None, 0)
+
+    def count_effects(self, run: str, drill: str) -> int:
+        assert self.tasks[run] == f"{MARK}{drill}\nsleep 6\necho {drill}\n"
+        return self.times
+
+    def bring_up(self, nodes: Sequence[str]) -> None:
+        self.brought_up.append(nodes)
 
     def look(self, nodes: Sequence[str], run: str) -> Seen:
         fault, _, since = self.ill
@@ -79,7 +84,8 @@ class Fake:
         session = f"s-{agents if is_healed or fault is not Fault.AGENT else agents - 1}"
         redis = servers if is_healed or fault is not Fault.REDIS else None
         is_well = is_up and (is_healed or fault is not Fault.REDIS)
-        return Seen(coordinators, redis, (session,) * len(nodes), is_well, self.look_at_run(run))
+        beats = (0 if self.is_deaf else self.now // 100,) * len(nodes)
+        return Seen(coordinators, redis, (session,) * len(nodes), beats, is_well, self.look_at_run(run))
 
     def why_not(self, fault: Fault) -> str:
         return self.skipped.get(fault, "")
@@ -98,7 +104,7 @@ BEGUN = DrillReport(drill="d-1", fleet="f-1", by="ada", pancode="0.1.0", begun_m
 
 
 def run(fake: Fake, reports: list[DrillReport] | None = None) -> DrillReport:
-    return Drill(fake, fake, MARKS, (reports if reports is not None else []).append).run(BEGUN)
+    return Drill(fake, fake, NODES, (reports if reports is not None else []).append).run(BEGUN)
 
 
 def rows_of(report: DrillReport, fault: Fault) -> list[DrillRow]:
@@ -108,7 +114,7 @@ def rows_of(report: DrillReport, fault: Fault) -> list[DrillRow]:
 def test_each_fault_is_injected_once_on_each_node_and_all_is_well() -> None:
     fake, reports = Fake(), list[DrillReport]()
     done = run(fake, reports)
-    of_nodes = [(fault, node) for node in MARKS for fault in (Fault.LINK, Fault.AGENT, Fault.SHIM)]
+    of_nodes = [(fault, node) for node in NODES for fault in (Fault.LINK, Fault.AGENT, Fault.SHIM)]
     assert fake.injected == [*of_nodes, (Fault.COORDINATOR, ""), (Fault.REDIS, "")]
     assert done.is_good and len(done.rows) == 9, done
     assert [len(one.rows) for one in reports] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
@@ -136,7 +142,9 @@ def test_what_does_not_recover_is_told_after_the_limit_and_ends_the_drill() -> N
     fake = Fake(heals_ms=None)
     done = run(fake)
     assert done.rows[0].noticed_ms == 0 and done.rows[0].recovered_ms is None
-    assert done.rows[0].problem == f"not recovered within {service.RECOVER_S} s" and not done.is_good
+    told = f"not recovered within {service.RECOVER_S} s; `pancode fleet up one` repaired it"
+    assert done.rows[0].problem == told and done.verdict == "FAILED"
+    assert fake.brought_up == [["one"]]
     assert fake.injected == [(Fault.LINK, "one")]
     assert {row.problem for row in done.rows[1:]} == {"not injected after the failure above"}
 
@@ -153,19 +161,19 @@ def test_a_restore_that_lacks_runs_is_not_good() -> None:
 
 
 def test_other_work_refuses_a_drill_and_later_stops_its_faults() -> None:
-    fake = Fake(work=["r-other"])
+    fake = Fake(work={"r-other": "pancode logs -f r-other"})
     with pytest.raises(RefusedError, match="idle fleet") as refused:
         must_be_idle(fake)
     assert "r-other" in refused.value.why and "pancode logs -f r-other" in refused.value.fix
     done = run(fake)
-    assert fake.injected == [] and fake.tasks.keys() == {"r-0", "r-1"}, "only the marks were read"
-    assert not done.is_good and "r-other began" in done.rows[0].problem
+    assert fake.injected == [] and not fake.tasks
+    assert not done.is_good and "r-other" in done.rows[0].problem
 
 
 def test_a_run_that_does_not_start_is_stopped_and_its_fault_is_not_injected() -> None:
     class Waiting(Fake):
         def look_at_run(self, run: str) -> RunSeen:
-            waits = run not in self.stopped and "cat " not in self.tasks[run]
+            waits = run not in self.stopped
             return (
                 RunSeen(False, None, 0, "the node is draining") if waits else RunSeen(False, "interrupted", 0)
             )
@@ -174,7 +182,8 @@ def test_a_run_that_does_not_start_is_stopped_and_its_fault_is_not_injected() ->
     done = run(fake)
     assert fake.injected == [] and not done.is_good
     assert "the node is draining" in done.rows[0].problem
-    assert set(done.rows[0].runs) <= set(fake.stopped) and done.rows[0].runs
+    assert fake.stopped == ["r-0", "r-1"]
+    assert (done.rows[0].runs, done.rows[0].lost) == ((), 0), "what the drill stopped is not lost"
 
 
 def test_a_refused_injection_is_a_row_with_its_reason() -> None:
@@ -184,6 +193,63 @@ def test_a_refused_injection_is_a_row_with_its_reason() -> None:
 
     done = run(Refusing())
     assert "it is not linked; down" in done.rows[0].problem and not done.is_good
+
+
+def test_work_that_begins_before_the_injection_is_not_disturbed() -> None:
+    class Busy(Fake):
+        def look(self, nodes: Sequence[str], run: str) -> Seen:
+            self.work = {"the landing of r-9": "pancode runs show r-9"}
+            return super().look(nodes, run)
+
+    fake = Busy()
+    done = run(fake)
+    assert fake.injected == [] and fake.stopped == ["r-0", "r-1"]
+    assert "the landing of r-9" in done.rows[0].problem
+
+
+def test_redis_has_recovered_only_after_new_heartbeats() -> None:
+    done = run(Fake(is_deaf=True))
+    (row,) = rows_of(done, Fault.REDIS)
+    assert row.recovered_ms is None and row.noticed_ms == 0
+    assert all(one.is_good for one in done.rows if one.fault not in (Fault.REDIS, Fault.RESTORE))
+
+
+@pytest.mark.parametrize("broken", [KeyboardInterrupt(), PermissionError("no")])
+def test_an_interrupted_drill_stops_its_runs_and_judges_what_was_measured(broken: BaseException) -> None:
+    class Broken(Fake):
+        def inject(self, fault: Fault, node: str, run: str) -> int | None:
+            if fault is Fault.AGENT:
+                raise broken
+            return super().inject(fault, node, run)
+
+    fake, reports = Broken(times=2), list[DrillReport]()
+    with pytest.raises(type(broken)):
+        run(fake, reports)
+    assert fake.stopped == ["r-2", "r-3"]
+    link, agent = reports[-1].rows
+    assert (link.doubled, link.recovered_ms, agent.runs) == (2, 1_000, ())
+    assert (agent.problem, reports[-1].verdict) == ("the drill was interrupted", "INTERRUPTED")
+
+
+def test_output_that_cannot_be_read_is_neither_lost_nor_good() -> None:
+    class Silent(Fake):
+        def count_effects(self, run: str, drill: str) -> int:
+            raise UnavailableError("no coordinator")
+
+    done = run(Silent())
+    assert "the output of r-0 cannot be read" in done.rows[0].problem
+    assert (done.rows[0].lost, done.is_good) == (0, False)
+
+
+def test_runs_that_do_not_end_are_waited_for_together_and_then_stopped() -> None:
+    class Endless(Fake):
+        def look_at_run(self, run: str) -> RunSeen:
+            return RunSeen(True, None, 0)
+
+    endless = Endless()
+    done = run(endless)
+    assert endless.stopped == ["r-0", "r-1"] and done.rows[0].lost == 2
+    assert endless.now < 2 * service.RECOVER_S * 1_000
 
 
 def test_a_signed_report_is_read_again_and_a_changed_one_is_not() -> None:
