@@ -13,22 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.wire.clock import Clock, Ids
-from node_agent.wire.signing import PublicKey, open_as, parse_envelope
+from node_agent.wire.signing import PublicKey
 from pancode.app.restoring import RestoreAsked, restore_fleet
 from pancode.app.server.single_instance import holder_of
 from pancode.backups.answers import BACKUPS
 from pancode.drills.answers import FAULT
-from pancode.drills.model import (
-    MARK,
-    DrillReport,
-    DrillRow,
-    Fault,
-    RunSeen,
-    Seen,
-    list_faults,
-)
+from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, RunSeen, Seen, list_faults
 from pancode.drills.service import Drill
-from pancode.drills.service import must_be_idle as must_be_idle
 from pancode.fleet.acts import NodeSpec
 from pancode.fleet.answers import FLEET, NODE, NodeDetail
 from pancode.fleet.ssh.home import Home
@@ -103,9 +94,7 @@ class FleetHere:
 
     def count_effects(self, run: str, drill: str) -> int:
         streams = self.client.get(STREAMS.at(run))["streams"]
-        printed = [
-            self.client.log(run, OUT, attempt, 0).data for attempt in streams if OUT in streams[attempt]
-        ]
+        printed = [self.client.log(run, OUT, one, 0).data for one, names in streams.items() if OUT in names]
         return sum(data.split().count(drill.encode()) for data in printed)
 
     def bring_up(self, nodes: Sequence[str]) -> None:
@@ -120,10 +109,9 @@ class FleetHere:
         found = [self.client.get(NODE.at(name)) for name in nodes]
         is_well = all(one["state"] == "online" and one["linked"] for one in found)
         sessions, heartbeats = zip(*((one["session"], one["heartbeat"]) for one in found), strict=True)
-        server, seen = self._find_valkey(), self.look_at_run(run)
+        server, is_well = self._find_valkey(), is_well and coordinator["trouble"] is None
         redis = None if server is None else server.pid
-        is_well = is_well and coordinator["trouble"] is None
-        return Seen(coordinator["pid"], redis, sessions, heartbeats, is_well, seen)
+        return Seen(coordinator["pid"], redis, sessions, heartbeats, is_well, self.look_at_run(run))
 
     def why_not(self, fault: Fault) -> str:
         if fault is Fault.REDIS and self._find_valkey() is None:
@@ -198,10 +186,8 @@ def remove_scratch(scratch: Path) -> None:
         if scratch.exists():
             shutil.rmtree(scratch)
     except OSError as exc:
-        why = f"it has keys of the fleet; {exc}"
-        raise ConfigError(
-            f"cannot remove {scratch}", why=why, fix=f"rm -rf {shlex.quote(str(scratch))}"
-        ) from exc
+        why, fix = f"it has keys of the fleet; {exc}", shlex.join(("rm", "-rf", str(scratch)))
+        raise ConfigError(f"cannot remove {scratch}", why=why, fix=fix) from exc
 
 
 def spec_of(node: NodeDetail) -> NodeSpec:
@@ -212,8 +198,7 @@ def spec_of(node: NodeDetail) -> NodeSpec:
 
 
 def accept_pins(node: NodeDetail) -> Callable[[dict[str, str]], str]:
-    """Return a function that accepts the host key of a question only if it is the one that the fleet has
-    pinned."""
+    """Return a function that accepts a host key only if the fleet has pinned it."""
     pins = {HostKey.parse(line).fingerprint for line in node["target"]["pins"].values()}
     return lambda question: question["value"] if question["value"] in pins else ""
 
@@ -231,57 +216,32 @@ def run_drill(
 ) -> tuple[DrillReport, Path]:
     """Carry out a drill; return its report and the signed file with it. `notify`: called after each row.
     ConfigError if the coordinator's key is missing; RefusedError if another drill is running."""
-    file = ReportFile(fleet.home, begun)
-    remove_scratch(file.path.parent / SCRATCH)
+    folder, key = fleet.home / FOLDER, Home(fleet.home).signing_key()
+    if key is None:
+        raise ConfigError("the coordinator's key is missing", why=str(fleet.home), fix="pancode doctor")
+    stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(begun.begun_ms / 1_000))
+    file = folder / f"{stamp}-{begun.drill}.json"
+    make_private(folder)
 
     def report(now: DrillReport) -> None:
-        file.write(now)
+        try:
+            write_durable(file, now.signed(key).model_dump_json().encode() + b"\n")
+        except OSError as exc:
+            raise ConfigError(f"cannot write {file}", why=str(exc), fix="pancode doctor") from exc
         if now.ended_ms is None and now.rows:
             notify(now.rows[-1])
 
-    return Drill(fleet, fleet.clock, nodes, report).run(begun), file.path
-
-
-class ReportFile:
-    """The signed report of a drill in the coordinator's home, written anew after each row."""
-
-    def __init__(self, home: Path, begun: DrillReport) -> None:
-        """Raises ConfigError if the coordinator's key is missing, RefusedError if a drill is running."""
-        key = Home(home).signing_key()
-        if key is None:
-            raise ConfigError("the coordinator's key is missing", why=str(home), fix="pancode doctor")
-        self._key = key
-        stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(begun.begun_ms / 1_000))
-        self.path = home / FOLDER / f"{stamp}-{begun.drill}.json"
-        make_private(self.path.parent)
-        self._lock = os.open(self.path.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with (folder / "lock").open("w") as lock:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            os.close(self._lock)
             raise RefusedError("another drill of this fleet is running", fix="pancode runs") from exc
-
-    def write(self, report: DrillReport) -> None:
-        """Write the report durably. ConfigError if that fails."""
-        try:
-            write_durable(self.path, report.signed(self._key).model_dump_json().encode() + b"\n")
-        except OSError as exc:
-            raise ConfigError(f"cannot write {self.path}", why=str(exc), fix="pancode doctor") from exc
-
-
-def read_report(path: Path, keys: Mapping[str, PublicKey]) -> DrillReport:
-    """Return the report in the file. Raises WireRefusal unless one of these keys, by id, has signed it as it
-    is; ConfigError for a file that cannot be read."""
-    try:
-        data = path.read_text()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"cannot read {path}", why=str(exc), fix="name the report of a drill") from exc
-    return open_as(DrillReport, parse_envelope(data), keys)
+        remove_scratch(folder / SCRATCH)
+        return Drill(fleet, fleet.clock, nodes, report).run(begun), file
 
 
 def trusted_keys(client: Callable[[], Client], file: Path | None) -> dict[str, PublicKey]:
-    """Return the coordinator's keys, also former ones, by id: from an export, or else from the
-    coordinator."""
+    """Return the keys of the coordinator, also former ones, by id: from an export, or from itself."""
     if file is not None:
         return {keyid: one.key for keyid, one in read_keys(file).coordinators.items()}
     rows = client().get(EXPORT)["keys"]

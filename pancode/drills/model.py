@@ -18,7 +18,7 @@ MOST_ROWS, MOST_TEXT = 1_000, 2_000
 
 
 class Fault(StrEnum):
-    """The faults of a drill, in their order. `REDIS`, `COORDINATOR` and `RESTORE` concern the whole fleet."""
+    """The faults of a drill, in their order."""
 
     LINK = "link"
     AGENT = "node agent"
@@ -27,10 +27,9 @@ class Fault(StrEnum):
     REDIS = "redis"
     RESTORE = "restore"
 
-    @property
-    def is_of_node(self) -> bool:
-        """Whether the fault is injected into one node."""
-        return self in (Fault.LINK, Fault.AGENT, Fault.SHIM)
+
+OF_NODES = (Fault.LINK, Fault.AGENT, Fault.SHIM)
+"""The faults that are injected into one node; the others concern the whole fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,8 @@ class Seen:
 
 def list_faults(nodes: Sequence[str]) -> list[tuple[Fault, str]]:
     """Return the faults of a drill of these nodes in order, each with its node; empty: the whole fleet."""
-    of_nodes = [(fault, node) for node in nodes for fault in Fault if fault.is_of_node]
-    return [*of_nodes, *((fault, "") for fault in Fault if not fault.is_of_node)]
+    of_nodes = [(fault, node) for node in nodes for fault in OF_NODES]
+    return [*of_nodes, *((fault, "") for fault in Fault if fault not in OF_NODES)]
 
 
 Millis = Annotated[int, Field(ge=0, le=MOST)]

@@ -51,8 +51,7 @@ class Drill:
         return done
 
     def take(self, drill: str) -> None:
-        """Inject the fault of the last row, wait for the recovery, and write into the row what was
-        measured."""
+        """Inject the fault of the last row, and write into the row what was measured."""
         row = self._rows[-1]
         try:
             if why := self._fleet.why_not(row.fault):
@@ -99,7 +98,7 @@ class Drill:
             self._change(problem=f"not recovered within {RECOVER_S} s; {self._bring_up(nodes)}"[:MOST_TEXT])
         ends = wait_until_ended(self._fleet, clock, row.runs)
         self._ends |= ends
-        self._stop(run for run, outcome in ends.items() if outcome is None)
+        self._stop_runs(run for run, outcome in ends.items() if outcome is None)
 
     def count_effects(self, run: str, drill: str, wait_s: int) -> int | None:
         """Return how often the run had its effect; None if its output cannot be read. Output may arrive only
@@ -126,10 +125,10 @@ class Drill:
 
     def _drop_runs(self, problem: str) -> None:
         """Stop the runs of the last row. They are not judged, because the drill has stopped them."""
-        self._stop(self._rows[-1].runs)
+        self._stop_runs(self._rows[-1].runs)
         self._change(runs=(), problem=problem[:MOST_TEXT])
 
-    def _stop(self, runs: Iterable[str]) -> None:
+    def _stop_runs(self, runs: Iterable[str]) -> None:
         for run in runs:
             with suppress(PancodeError):
                 self._fleet.stop_run(run)

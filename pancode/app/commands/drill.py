@@ -33,7 +33,7 @@ def drill(
     key_file: Annotated[str | None, option(_KEY_FILE, "FILE")] = None,
     dry_run: Annotated[bool, option("Show what the drill would do, and do nothing.")] = False,
     yes: Annotated[bool, option("Do not ask.", "--yes")] = False,
-    verify: Annotated[Path | None, option(_VERIFY, "FILE")] = None,
+    verify: Annotated[Path | None, option(_VERIFY, "FILE", exists=True, dir_okay=False)] = None,
     keys: Annotated[Path | None, option(_KEYS, "KEYS", exists=True, dir_okay=False)] = None,
     face: Json,
 ) -> int:
@@ -45,9 +45,10 @@ def drill(
     everything recovered, no run was lost, and no run had its effect twice."""
     # Libraries for SSH and cryptography are imported only when needed.
     from node_agent.wire.clock import SystemClock, SystemIds
-    from pancode.app.drilling import FleetHere, must_be_idle, plan_drill, run_drill
+    from pancode.app.drilling import FleetHere, plan_drill, run_drill
     from pancode.backups.commands import read_passphrase
     from pancode.drills.model import DrillReport
+    from pancode.drills.service import must_be_idle
 
     face.acts_here("pancode fleet drill")
     if verify is not None:
@@ -90,11 +91,12 @@ def find_nodes(client: Client, named: Sequence[str]) -> list[str]:
 
 
 def verify_report(face: Face, path: Path, keys: Path | None) -> int:
-    from node_agent.wire.signing import WireRefusal
-    from pancode.app.drilling import read_report, trusted_keys
+    from node_agent.wire.signing import WireRefusal, open_as, parse_envelope
+    from pancode.app.drilling import trusted_keys
+    from pancode.drills.model import DrillReport
 
     try:
-        report = read_report(path, trusted_keys(face.client, keys))
+        report = open_as(DrillReport, parse_envelope(path.read_bytes()), trusted_keys(face.client, keys))
     except WireRefusal as refused:
         answer = {"verdict": refused.code.upper(), "why": refused.detail}
         words = f"{answer['verdict']}  {escape_line(str(path))}\n  {escape_line(refused.detail)}\n"
@@ -127,11 +129,8 @@ def format_report(report: DrillReport) -> str:
 
 def format_row(row: DrillRow) -> str:
     """Return a row as one line, for the progress."""
-    where = f"{row.node}: " if row.node else ""
-    if row.skipped or row.problem:
-        return escape_line(f"{where}{row.fault}: {f'skipped: {row.skipped}' if row.skipped else row.problem}")
-    noticed = f"noticed after {_format_ms(row.noticed_ms)}, " if row.noticed_ms is not None else ""
-    return escape_line(f"{where}{row.fault}: {noticed}recovered after {_format_ms(row.recovered_ms)}")
+    end = f"skipped: {row.skipped}" if row.skipped else f"recovered after {_format_ms(row.recovered_ms)}"
+    return escape_line(f"{row.node or 'fleet'}: {row.fault}: {row.problem or end}")
 
 
 def _format_ms(ms: int | None) -> str:
