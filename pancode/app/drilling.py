@@ -31,7 +31,7 @@ from pancode.kernel.host.files import make_private, write_durable
 from pancode.kernel.records import Run
 from pancode.kernel.states import RunState
 from pancode.landing.answers import LANDINGS
-from pancode.queue.valkey.process import ServerRecord, read_record
+from pancode.queue.valkey.process import ServerRecord, read_record, wait_until
 from pancode.runs.answers import EXPORT, QUEUE, RUN, RUNS, STOP, STREAMS
 from pancode.runs.log import OUT
 from pancode.runs.receipts.offline_verification import read_keys
@@ -39,7 +39,7 @@ from pancode.store.ledger import SqlLedger
 
 FOLDER, SCRATCH = "drills", "scratch"
 PAGE = 1_000
-GONE_S = 10
+GONE_MS = 10_000
 RUN_MS, RUN_USD = 600_000, "0.01"
 """The limits of each run of a drill. A shell run calls no model, so it costs nothing."""
 _OF_NODES = {Fault.LINK: "link", Fault.AGENT: "agent", Fault.SHIM: "shim"}
@@ -136,10 +136,8 @@ class FleetHere:
             raise UnavailableError(f"cannot kill the {fault}", why=str(exc), fix="pancode doctor") from exc
         if fault is Fault.REDIS:
             return None
-        while target.alive():
-            if self.clock.mono_ms() - began > GONE_S * 1_000:
-                raise UnavailableError(f"the {fault}, pid {target.pid}, did not end", fix="pancode doctor")
-            time.sleep(0.01)
+        if not wait_until(self.clock, GONE_MS, lambda: not target.alive()):
+            raise UnavailableError(f"the {fault}, pid {target.pid}, did not end", fix="pancode doctor")
         return self.clock.mono_ms() - began
 
     def restore(self) -> int:
@@ -206,9 +204,6 @@ def accept_pins(node: NodeDetail) -> Callable[[dict[str, str]], str]:
 def plan_drill(nodes: Sequence[str]) -> list[dict[str, str]]:
     """Return what a drill of these nodes would do: `fault`, `node` (empty: the whole fleet), `does`."""
     return [{"fault": one.value, "node": node, "does": _DOES[one]} for one, node in list_faults(nodes)]
-
-
-# -- the report -------------------------------------------------------------------------------------------
 
 
 def run_drill(

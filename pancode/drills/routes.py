@@ -16,8 +16,7 @@ from pancode.interfaces.http.routing import ApiCall, Verb
 
 
 class FaultBody(ActBody):
-    """A fault for a node. `run`: the run of the drill that works there; for `shim`, the one whose shim is
-    killed."""
+    """A fault for a node. `run`: a run of the drill there; for `shim`, the one whose shim is killed."""
 
     fault: NodeFault
     run: Annotated[str, Field(pattern=r"^r-[0-9a-z]{1,32}$")]

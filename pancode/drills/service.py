@@ -27,8 +27,8 @@ class Drill:
         self._rows, self._ends = list[DrillRow](), dict[str, str | None]()
 
     def run(self, begun: DrillReport) -> DrillReport:
-        """Inject all faults; return the report. A fault that was not injected or repaired is a row that says
-        why. If an exception ends the drill, its runs are stopped, and the report has no end."""
+        """Inject all faults; return the report. A row says why its fault was not injected or repaired. If an
+        exception ends the drill, its runs are stopped, and the report has no end."""
         ended_ms = None
         try:
             for fault, node in list_faults(self._nodes):
@@ -56,19 +56,17 @@ class Drill:
         try:
             if why := self._fleet.why_not(row.fault):
                 self._change(skipped=why)
-                return
-            if row.fault is Fault.RESTORE:
-                began = self._clock.mono_ms()
-                lost = self._fleet.restore()
+            elif row.fault is Fault.RESTORE:
+                began, lost = self._clock.mono_ms(), self._fleet.restore()
                 self._change(recovered_ms=self._clock.mono_ms() - began, lost=lost)
-                return
-            must_be_idle(self._fleet)
-            nodes = [row.node] if row.node else self._nodes
-            for node in (*nodes, nodes[0]):
-                run = self._fleet.begin_run(node, rules.write_task(drill))
-                self._change(runs=(*self._rows[-1].runs, run))
-            wait_until_working(self._fleet, self._clock, self._rows[-1].runs[0])
-            self.measure(nodes)
+            else:
+                must_be_idle(self._fleet)
+                nodes = [row.node] if row.node else self._nodes
+                for node in (*nodes, nodes[0]):
+                    run = self._fleet.begin_run(node, rules.write_task(drill))
+                    self._change(runs=(*self._rows[-1].runs, run))
+                wait_until_working(self._fleet, self._clock, self._rows[-1].runs[0])
+                self.measure(nodes)
         except PancodeError as error:
             self._drop_runs(error.words)
 
@@ -101,8 +99,7 @@ class Drill:
         self._stop_runs(run for run, outcome in ends.items() if outcome is None)
 
     def count_effects(self, run: str, drill: str, wait_s: int) -> int | None:
-        """Return how often the run had its effect; None if its output cannot be read. Output may arrive only
-        after the end of the run, so wait for it."""
+        """Return how often the run had its effect, when its output has arrived; None: cannot be read."""
         end, found = self._clock.mono_ms() + wait_s * 1_000, None
         while True:
             with suppress(PancodeError):
@@ -124,7 +121,7 @@ class Drill:
         self._rows[-1] = self._rows[-1].model_copy(update=values)
 
     def _drop_runs(self, problem: str) -> None:
-        """Stop the runs of the last row. They are not judged, because the drill has stopped them."""
+        """Stop the last row's runs, which then are not judged."""
         self._stop_runs(self._rows[-1].runs)
         self._change(runs=(), problem=problem[:MOST_TEXT])
 
@@ -160,9 +157,5 @@ def must_be_idle(fleet: DrilledFleet) -> None:
     """Raise RefusedError if there is work that a fault would disturb."""
     if others := fleet.list_work():
         first, fix = next(iter(others.items()))
-        raise RefusedError(
-            "a drill needs an idle fleet",
-            why=f"in progress: {first_few(list(others), 5)}",
-            fix=f"wait for {first}: {fix}",
-            code="fleet_busy",
-        )
+        why, fix = f"in progress: {first_few(list(others), 5)}", f"wait for {first}: {fix}"
+        raise RefusedError("a drill needs an idle fleet", why=why, fix=fix, code="fleet_busy")

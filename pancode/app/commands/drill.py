@@ -66,9 +66,8 @@ def drill(
     question = f"The drill kills parts of this fleet on {', '.join(nodes)} for a few minutes. Begin?"
     if not yes and not face.confirm(question, "pancode fleet drill --yes"):
         raise UsageError("the drill was not begun", why="it was not confirmed", code="not_accepted")
-    begun = DrillReport(
-        drill=name, fleet=identity, by=find_user(), pancode=__version__, begun_ms=clock.wall_ms()
-    )
+    now_ms = clock.wall_ms()
+    begun = DrillReport(drill=name, fleet=identity, by=find_user(), pancode=__version__, begun_ms=now_ms)
     done, file = run_drill(fleet, nodes, begun, lambda row: face.note(format_row(row)))
     answer = {"file": str(file), "good": done.is_good, "report": done.model_dump(mode="json")}
     status = ExitCode.DONE if done.is_good else ExitCode.INFRA
@@ -76,15 +75,12 @@ def drill(
 
 
 def find_nodes(client: Client, named: Sequence[str]) -> list[str]:
-    """Return the nodes to drill: the named ones, or all online ones. UnavailableError if one is not online,
-    or was not brought up by this fleet."""
+    """Return the nodes to drill: the named ones, or all online ones. UnavailableError if one is not."""
     states = {one["name"]: one["state"] for one in client.get(FLEET)["nodes"]}
     chosen = list(dict.fromkeys(named)) or [name for name, state in states.items() if state == "online"]
-    away = [name for name in chosen if states.get(name) != "online"]
-    if away := away or [
-        one for one in chosen if client.get(NODE.at(one))["target"]["installed_home"] is None
-    ]:
-        raise UnavailableError(f"{away[0]} is not online", fix=f"pancode fleet up {away[0]}")
+    for one in chosen:
+        if states.get(one) != "online" or client.get(NODE.at(one))["target"]["installed_home"] is None:
+            raise UnavailableError(f"{one} is not online", fix=f"pancode fleet up {one}")
     if not chosen:
         raise UnavailableError("no node is online", fix="pancode fleet up")
     return chosen
@@ -117,14 +113,11 @@ def format_report(report: DrillReport) -> str:
         facts = [*times, _format_ms(row.recovered_ms), row.lost, row.doubled, row.problem]
         instead = [*[""] * 5, f"skipped: {row.skipped}"]
         cells.append([row.fault, row.node, *(instead if row.skipped else facts)])
-    text = format_table(_HEAD, cells)
-    if report.ended_ms is None:
-        return f"{text}the drill was interrupted\n"
-    bad = sum(not row.is_good for row in report.rows)
-    skipped = sum(bool(row.skipped) for row in report.rows)
-    tried = len(report.rows) - skipped
-    result = f"{tried - bad} of {tried} recovered without loss" + (f", {skipped} skipped" if skipped else "")
-    return f"{text}drill {report.drill} of {report.fleet}: {result}\n"
+    tried = [row for row in report.rows if not row.skipped]
+    good, skipped = sum(row.is_good for row in tried), len(report.rows) - len(tried)
+    result = f"{good} of {len(tried)} recovered without loss" + (f", {skipped} skipped" if skipped else "")
+    result += ", interrupted" if report.ended_ms is None else ""
+    return f"{format_table(_HEAD, cells)}drill {report.drill} of {report.fleet}: {result}\n"
 
 
 def format_row(row: DrillRow) -> str:
