@@ -92,7 +92,7 @@ SLICES = {
             *(f"tests/integration/{name}" for name in ("ssh/", "direct/", "test_lab.py")),
         )
     ),
-    "faults-of-fleets": Slice(_e2e("fault_fleets fault_sessions fault_silence fault_node night")),
+    "faults-of-fleets": Slice(_e2e("drill fault_fleets fault_sessions fault_silence fault_node night")),
     "faults": Slice(_e2e("fault_")),
     "trust": Slice(_e2e("trust_ sandbox.py leave_nothing.py")),
     "people": Slice(_e2e("people.py acp.py editors.py"), programs=True),

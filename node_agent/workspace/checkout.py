@@ -29,7 +29,7 @@ from node_agent.wire.keep import KEEP, KeepBound
 from node_agent.workspace.eviction import KeptFolder, measure_folder, select_evicted, used_ms
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, change_owner, erase, must_be_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
-from node_agent.workspace.mirror import Mirrors
+from node_agent.workspace.mirror import Mirrors, lay_out_repository
 
 ObjectFormat = Literal["sha1", "sha256"]
 _HEAD = struct.Struct(">4sLL")
@@ -439,17 +439,14 @@ class Checkouts:
             return
         self.fetch(identity, workspace)
         repo_id, commit = _split_workspace(workspace)
-        branch, object_format = f"pancode/{identity.run}", workspace.object_format
-        places.git.mkdir(mode=0o700)
-        NodeGit(places.git).must(
-            *("init", "-q", "--bare", "--template=", f"--initial-branch={branch}"),
-            f"--object-format={object_format}",
-        )
+        branch, object_format = f"refs/heads/pancode/{identity.run}", workspace.object_format
+        lay_out_repository(places.git, branch)
         (places.git / "config").write_text(repository_config(object_format, bare=False) + _AGENT_CONFIG)
         store = self._mirrors.lend(repo_id, places.git, commit)
         if store is not None:
             places.store.write_text(str(store))
-        NodeGit(places.git).must(*_NO_SYNC, "update-ref", "HEAD", commit)
+        (places.git / branch).parent.mkdir()
+        (places.git / branch).write_text(f"{commit}\n")
         if not self._reuse_checkout(places, workspace):
             NodeGit(places.git, places.tree).must(*_READ_TREE, commit)
         self._warm.remember(places, repo_id, object_format)

@@ -99,9 +99,18 @@ class Transport(Protocol):
 def make_bare(path: Path, object_format: str) -> None:
     """Create a bare repository at `path`, without a template and with PanCode's configuration. Idempotent."""
     if not (path / "HEAD").exists():
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        NodeGit(path).must("init", "-q", "--bare", "--template=", f"--object-format={object_format}")
+        lay_out_repository(path, "refs/heads/main")
     reset_config(path, object_format)
+
+
+def lay_out_repository(path: Path, head: str) -> None:
+    """Create what git requires of a repository, except its configuration. `head`: the ref of its HEAD."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("objects/info", "objects/pack", "refs/heads"):
+        (path / name).mkdir(parents=True, exist_ok=True)
+    fresh = path / "HEAD.new"  # a HEAD exists only with its content, even after a killed process
+    fresh.write_text(f"ref: {head}\n")
+    os.replace(fresh, path / "HEAD")
 
 
 def reset_config(path: Path, object_format: str) -> None:
@@ -115,7 +124,6 @@ def reset_config(path: Path, object_format: str) -> None:
 
 def borrow_objects(path: Path, mirror: Path) -> None:
     """Let the repository at `path` read the objects of `mirror`, with the same shallow history."""
-    (path / "objects" / "info").mkdir(exist_ok=True)
     (path / "objects" / "info" / "alternates").write_text(f"{mirror.resolve() / 'objects'}\n")
     with suppress(FileNotFoundError):
         (path / "shallow").write_text((mirror / "shallow").read_text())
@@ -139,11 +147,13 @@ class Mirrors:
         with self._lock_mirror(repo_id):
             make_bare(path, object_format)
             os.utime(path)  # marks the mirror as used now
-            git = NodeGit(path)
-            if git.commit_at(ref) != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
+            git, packed = NodeGit(path), path / "packed-refs"
+            is_there = (path / ref).exists() or (packed.exists() and ref in packed.read_text())
+            got = git.commit_at(ref) if is_there else None
+            if got != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
                 _drop_locks(path)
                 self._transport.fetch(identity, path, ref)
-            got = git.commit_at(ref)
+                got = git.commit_at(ref)
         if got != commit:
             raise WorkspaceFailure(f"the depot's {ref} is {got}, but the job names {commit}")
         return path
@@ -164,7 +174,6 @@ class Mirrors:
             revs = f"{snapshot}\n" + "".join(f"^{one}\n" for one in parents[:1])
             git.must("-c", "core.fsync=none", *_PACK, str(pack), stdin=revs.encode())
             if store is not None:
-                (git_dir / "objects" / "info").mkdir(exist_ok=True)
                 (git_dir / "objects" / "info" / "alternates").write_text(f"{store.resolve()}\n")
             return store
 
@@ -193,7 +202,8 @@ class Mirrors:
                     return
                 _drop_locks(path)
                 git = NodeGit(path)
-                if git.ask("rev-parse", "--git-dir").ok:
+                is_gone = git.ask("update-ref", "-d", snap_ref(run)).ok
+                if not is_gone and git.ask("rev-parse", "--git-dir").ok:
                     git.must("update-ref", "-d", snap_ref(run))
 
     def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:

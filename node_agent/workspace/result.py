@@ -429,8 +429,12 @@ MOST_NESTED = 1_000
 """The most repositories inside a tree whose files become part of the result."""
 MAX_LISTED = 200
 """The most ignored files that a message lists."""
-_SUBMODULES = re.compile(rb"(?<![^\0])160000 [^\t\0]*\t([^\0]+)")
+_SUBMODULES = re.compile(rb"(?<![^\0])(?:[A-Z] )?160000 [^\t\0]*\t([^\0]+)")
 """Finds submodules in the raw list of all files, which is too long to be split in a large repository."""
+_LIST_NEW = ("ls-files", "-z", "-t", "-o", "--exclude-standard")
+_LIST = (*_LIST_NEW, "-s", "-c", "-m", "-d")
+_TOUCHED = re.compile(rb"(?<![^\0])(?:[CR] [^\t\0]*\t|\? )([^\0]+)")
+"""Finds files that differ from the index in the same list."""
 _UPDATE = ("update-index", "-z", "--add", "--remove", "--replace")
 _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
@@ -475,7 +479,8 @@ def build_commit(
     blocked = _without_set_up(index, before) if before is not None and before.changes else None
     tree = index.must("write-tree").text()
     commit = history.tip
-    if tree != _tree_of(out, commit) or not history.based:
+    before_tree = _tree_of(out, snapshot)
+    if tree != (before_tree if commit == snapshot else _tree_of(out, commit)) or not history.based:
         parents = (history.tip,) if history.based else (snapshot, history.tip)
         options = [word for parent in parents for word in ("-p", parent)]
         signed = NodeGit(places.out, variables=stamp_env(*AUTHOR, stamp.date_ms))
@@ -485,7 +490,8 @@ def build_commit(
     seen = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     # The files that the owner gave the run are not reported.
     ignored = [name for name in seen if not holds_copied(places, name)]
-    kind = _find_kind(snapshot, commit, _tree_of(out, snapshot), tree)
+    kind = _find_kind(snapshot, commit, before_tree, tree)
+    changes = all_changes(out, places.tree, (snapshot, commit), history.tip)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
     more = len(odd_names.removed) - 10
     clipped = (*odd_names.removed[:10], f"and {more} more") if more > 0 else odd_names.removed
@@ -493,8 +499,8 @@ def build_commit(
     return ResultCommit(
         kind=kind,
         commit=None if commit == snapshot else commit,
-        files_changed=changed_between(out, snapshot, commit),
-        changes=all_changes(out, places.tree, (snapshot, commit), history.tip),
+        files_changed=tuple(change.path for change in changes if not change.passing),
+        changes=changes,
         missing=_format_missing(left, known, refused),
         ignored=tuple(map(decode_path, ignored[:MAX_LISTED])),
         nested=tuple(map(decode_path, left.nested)),
@@ -516,7 +522,7 @@ def survey_changes(places: AttemptFolders, snapshot: str) -> Baseline:
 
 def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
     """Return the files that differ from the index, except those in the state in which set-up left them."""
-    names = list_touched(index)
+    names, _ = list_touched(index)
     if before is None:
         return names
     of_set_up = [name for name in names if name in before.changes]
@@ -555,34 +561,25 @@ def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeG
     for leftover in (index, index.with_name(f"{index.name}.lock")):
         leftover.unlink(missing_ok=True)
     git = NodeGit(places.out, places.tree, {"GIT_INDEX_FILE": str(index)}, PATIENCE_S)
-    git.must("read-tree", commit)
-    git.ask("update-index", "-q", "--refresh")
+    git.must("read-tree", commit)  # without facts about files, so that git compares each file's content
     return git, found
 
 
-def list_touched(index: NodeGit) -> tuple[bytes, ...]:
-    """Return files that differ from the index: changed, deleted, or new, not ignored (folders end with /)."""
-    changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out))
-    # new files; closed folders are made readable first, since git would silently skip their files
-    seen = index.must("ls-files", "-z", "-o", "--exclude-standard")
-    if "could not open directory" in seen.err:
+def list_touched(index: NodeGit) -> tuple[tuple[bytes, ...], set[bytes]]:
+    """Return files that differ from the index: changed, deleted, or new, not ignored (folders end with /);
+    and all submodules of the index."""
+    seen = index.must(*_LIST)
+    found = seen.out
+    if "could not open directory" in seen.err:  # git would silently skip the new files in closed folders
         make_readable(index.cwd)
-        seen = index.must("ls-files", "-z", "-o", "--exclude-standard")
-    others = split_nul(seen.out)
-    return tuple(sorted(changed | set(others)))
-
-
-def changed_between(git: NodeGit, old: str, new: str) -> tuple[str, ...]:
-    """Return the names of the files that differ between two commits."""
-    raw = git.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new).out
-    return tuple(decode_path(change.path) for change in parse_raw_diff(raw))
+        found += index.must(*_LIST_NEW).out
+    return tuple(sorted(set(_TOUCHED.findall(found)))), set(_SUBMODULES.findall(found))
 
 
 def _find_leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
     tree = places.tree
-    entries = index.must("ls-files", "-z", "-s").out
-    links = {found[1] for found in _SUBMODULES.finditer(entries)}
-    names = tuple(name for name in list_touched(index) if not is_left_out(places, name))
+    touched, links = list_touched(index)
+    names = tuple(name for name in touched if not is_left_out(places, name))
     plain = [name for name in names if not name.endswith(b"/") and name not in links]
     taken, large = _by_size(tree, plain)
     gone = _beyond_links(tree, plain)
@@ -609,7 +606,7 @@ def _with_nested(
         folder = made.pop()
         inside = NodeGit(index.git_dir, places.tree / os.fsdecode(folder), patience_s=PATIENCE_S)
         inside.env["GIT_INDEX_FILE"] = str(index.git_dir / "nested.index")  # in a new index every file is new
-        names = [folder + name for name in list_touched(inside)]
+        names = [folder + name for name in list_touched(inside)[0]]
         made += [name for name in names if name.endswith(b"/")]
         files += [name for name in names if not name.endswith(b"/") and not is_left_out(places, name)]
         opened.append(folder)
@@ -675,8 +672,9 @@ def _stage(places: AttemptFolders, index: NodeGit, left: _Leftovers, *flags: str
     """Stage the leftovers, even if files or attributes are unusable. Return a warning on the attributes."""
     options, names = (*_UPDATE, *flags, "--stdin"), join_nul(left.names)
     warning = None
-    index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(left.gone))
-    if not index.ask(*options, stdin=names).ok:
+    if left.gone:
+        index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(left.gone))
+    if names and not index.ask(*options, stdin=names).ok:
         make_readable(places.tree)
         attributes = places.out / "info" / "attributes"
         done = index.ask(*options, stdin=names)

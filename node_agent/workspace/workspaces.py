@@ -285,12 +285,9 @@ class Workspaces:
         places, snapshot = self._home.places(identity), _require_snapshot(workspace)
         folders.must_be_folder(places.tree)
         out = self._fresh_out(places, workspace)
-        result.must_be_commit(out, snapshot)
         before = self._baseline_of(identity, baseline)
         history = result.adopt_history(places, out, snapshot, before.head if before is not None else None)
-        made = result.build_commit(places, out, snapshot, history, stamp, before)
-        out.must("update-ref", identity.ref, made.commit or snapshot)
-        return made
+        return result.build_commit(places, out, snapshot, history, stamp, before)
 
     def _fresh_out(self, places: folders.AttemptFolders, workspace: Workspace) -> NodeGit:
         """Create a repository that the agent has never accessed; first erase anything at its path."""

@@ -14,6 +14,7 @@ from pancode.backups import routes as backup_routes
 from pancode.budget import routes as account_routes
 from pancode.checkouts import routes as checkout_routes
 from pancode.config import routes as config_routes
+from pancode.drills import routes as drill_routes
 from pancode.fleet import routes as fleet_routes
 from pancode.interfaces.http.access import routes as token_routes
 from pancode.interfaces.http.context import ApiContext
@@ -50,7 +51,7 @@ _MODULES = (
     *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, queue_routes),
     *(receipt_routes, model_routes, choice_routes),
     *(history_routes, account_routes, config_routes, workspace_routes, project_routes, tool_routes),
-    *(issue_routes, agent_routes, token_routes, checkout_routes, backup_routes, pull_routes),
+    *(issue_routes, agent_routes, token_routes, checkout_routes, backup_routes, pull_routes, drill_routes),
 )
 VERBS: tuple[Verb, ...] = tuple(
     verb for module in (*_MODULES, sys.modules[__name__]) for verb in verbs_of(module)

@@ -187,6 +187,10 @@ class NodeDetail(NodeShape):
     paused: str | None
     quarantined: str | None
     facts: MachineFacts | None
+    session: str | None
+    """New at each start of the node agent; null: nothing received."""
+    heartbeat: int | None
+    """The number of the last heartbeat in this session; null: nothing received."""
 
 
 class ProcessShape(TypedDict):

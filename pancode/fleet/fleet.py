@@ -264,6 +264,8 @@ def get_node(core: Core, name: str) -> NodeDetail:
         "paused": found.paused,
         "quarantined": found.quarantined,
         "facts": facts,
+        "session": None if view.last is None else view.last.heartbeat.session,
+        "heartbeat": None if view.last is None else view.last.heartbeat.seq,
     }
 
 

@@ -120,25 +120,24 @@ class Depot:
         listed = self.git(repo_id).text("for-each-ref", "--format=%(objectname)", "refs/pancode/base")
         return tuple(dict.fromkeys(listed.split()))
 
-    def commit_at(self, repo_id: str, ref: str) -> str | None:
-        """Return the commit that a ref names, or None if there is no such ref."""
-        return self.git(repo_id).ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() or None
+    def commits_at(self, repo_id: str, *refs: str) -> list[str | None]:
+        """Return the commit that each ref names, or None if there is no such ref."""
+        asked = "".join(f"{ref}^{{commit}}\n" for ref in refs).encode()
+        found = self.git(repo_id).must("cat-file", "--batch-check=%(objectname)", stdin=asked).text()
+        return [None if line.endswith(" missing") else line for line in found.splitlines()]
 
     def has_commit(self, repo_id: str, commit: str) -> bool:
         """Whether the depot has this repository and the repository has this commit."""
         named = f"{checked_object(commit)}^{{commit}}"
         return self.path(repo_id).is_dir() and self.git(repo_id).ask("cat-file", "-e", named).ok
 
-    def result_at(self, repo_id: str, identity: AttemptId) -> str | None:
-        """Return the commit that an attempt delivered, or None."""
-        return self.commit_at(repo_id, identity.ref)
-
     def verify_result(
         self, repo_id: str, identity: AttemptId, commit: str, snapshot: str | None = None
     ) -> ResultCheck:
         """Check that the attempt pushed `commit` with all objects, built on `snapshot` (None: the run's)."""
-        git, snap = self.git(repo_id), self.commit_at(repo_id, snapshot or snap_ref(identity.run))
-        if self.result_at(repo_id, identity) != checked_object(commit):
+        git = self.git(repo_id)
+        result, snap = self.commits_at(repo_id, identity.ref, snapshot or snap_ref(identity.run))
+        if result != checked_object(commit):
             return ResultCheck(False, f"{identity.ref} is not at {commit}")
         if snap is None:
             return ResultCheck(False, f"the depot no longer has the snapshot of {identity.run}")

@@ -10,7 +10,7 @@ import re
 import shlex
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_agent.wire.git import (
@@ -38,7 +38,8 @@ _BLOCK = 1 << 20
 def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[bytes, bytes]:
     """Map each file that has an active git filter (one that runs a program, or Git LFS) to the filter. Git's
     attributes are read from all four places: the tree, the repository, the user, the machine."""
-    stdin = join_nul(names)
+    if not (stdin := join_nul(names)):
+        return {}
     own = with_config(git.env, [("core.attributesFile", project.attributes)])
     seen = Git(git.cwd, {**own, "GIT_ATTR_NOSYSTEM": "0"})
     fields = seen.must("check-attr", "-z", "--stdin", "filter", stdin=stdin).out.split(b"\0")
@@ -49,7 +50,8 @@ def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[
 
 def read_pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
     """Map each file whose blob is a Git LFS pointer to the pointer's SHA-256. `specs`: blob names for git."""
-    plain = {name: spec for name, spec in specs.items() if b"\n" not in spec}
+    if not (plain := {name: spec for name, spec in specs.items() if b"\n" not in spec}):
+        return {}
     stdin = b"".join(spec + b"\n" for spec in plain.values())
     sizes = git.must("cat-file", "--batch-check=%(objectsize)", stdin=stdin).out.splitlines()
     pairs = zip(plain.items(), sizes, strict=True)
@@ -174,32 +176,57 @@ class ListingLimits:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A snapshot's files. `names`: to hash again, sorted; `untracked`: unknown to git; `gone`: removed."""
+    """A snapshot's files. `names`: to hash again, sorted; `untracked`: unknown to git; `gone`: removed;
+    `hidden`: files whose local edits git does not report."""
 
     names: tuple[bytes, ...]
     gone: tuple[bytes, ...]
     untracked: tuple[bytes, ...]
     warnings: tuple[str, ...]
+    hidden: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """The entries of git's index that need special care: unmerged files, submodule links and hidden edits."""
+    """What git lists: all entries of its index, and of these unmerged files, submodule links, hidden edits,
+    and edited files; files unknown to it."""
 
-    unmerged: frozenset[bytes]
-    links: frozenset[bytes]
-    hidden: tuple[bytes, ...]
+    known: list[bytes] = field(default_factory=list)
+    unmerged: set[bytes] = field(default_factory=set)
+    links: set[bytes] = field(default_factory=set)
+    hidden: list[bytes] = field(default_factory=list)
+    edited: set[bytes] = field(default_factory=set)
+    others: set[bytes] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, raw: bytes) -> _Entries:
+        """Parse the output of `ls-files -z -s -v`, and of its other lists: `TAG MODE OID STAGE<TAB>PATH`, `?
+        PATH`."""
+        found = cls()
+        for line in split_nul(raw):
+            if line.startswith(b"? "):
+                found.others.add(line[2:])
+                continue
+            head, path = line.split(b"\t", 1)
+            tag, mode, _, stage = head.split(b" ")
+            (found.edited.add if tag.upper() in (b"C", b"R") else found.known.append)(path)
+            if stage != b"0":
+                found.unmerged.add(path)
+            if mode == b"160000":
+                found.links.add(path)
+            elif tag in (b"S", b"h", b"s", b"m"):
+                found.hidden.append(path)
+        return found
 
 
 def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing:
     """Return a snapshot's files. `index`: hardened git on a copy of the user's index. Raises GitRefusal."""
-    entries = _parse_entries(index.must("ls-files", "-z", "-s", "-v").out)
-    changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
+    found = index.must("ls-files", "-z", "-s", "-v", "-c", "-m", "-d", "-o", "--exclude-standard")
+    entries = _Entries.of(found.out)
+    changed = entries.edited | entries.unmerged
     changed -= find_unchanged(project, index, changed)
-    found = index.must("ls-files", "-z", "-o", "--exclude-standard")
-    others = set(split_nul(found.out))
-    nested = tuple(sorted(n for n in others if n.endswith(b"/")))
-    untracked = tuple(sorted(n for n in others if not n.endswith(b"/")))
+    nested = tuple(sorted(n for n in entries.others if n.endswith(b"/")))
+    untracked = tuple(sorted(n for n in entries.others if not n.endswith(b"/")))
     private = find_withheld(untracked, limits.allowed)
     untracked = tuple(name for name in untracked if name not in set(private))
     untracked = _within_limits(project, changed - entries.links, untracked, limits)
@@ -223,28 +250,8 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
         *[f"{format_first(names)}: {text}" for names, text in cases if names],
         *_list_closed_folders(found.err),
     ]
-    warnings += _left_behind(project, index, changed)
-    return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings))
-
-
-def _parse_entries(raw: bytes) -> _Entries:
-    """Parse the output of `ls-files -z -s -v`: `TAG MODE OID STAGE<TAB>PATH`."""
-    unmerged, links, hidden = set(), set(), []
-    for line in split_nul(raw):
-        head, path = line.split(b"\t", 1)
-        tag, mode, _, stage = head.split(b" ")
-        if stage != b"0":
-            unmerged.add(path)
-        if mode == b"160000":
-            links.add(path)
-        elif tag == b"S" or tag.islower():
-            hidden.append(path)
-    return _Entries(frozenset(unmerged), frozenset(links), tuple(hidden))
-
-
-def hidden_names(raw: bytes) -> tuple[bytes, ...]:
-    """Return the files whose local edits git does not report, from the output of `ls-files -z -s -v`."""
-    return _parse_entries(raw).hidden
+    warnings += _left_behind(project, index, [name for name in entries.known if name not in changed])
+    return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings), tuple(entries.hidden))
 
 
 def _within_limits(
@@ -312,9 +319,8 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
     return tuple(under)
 
 
-def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[str]:
+def _left_behind(project: GitProject, index: Git, names: list[bytes]) -> list[str]:
     """Return the warnings about Git LFS files whose contents are not sent: the run gets pointers."""
-    names = [name for name in split_nul(index.must("ls-files", "-z", "-c").out) if name not in changed]
     files = (project.attributes, str(project.common_dir / "info" / "attributes"))
     if not any(name.endswith(b".gitattributes") for name in names) and not any(map(os.path.isfile, files)):
         return []

@@ -14,7 +14,7 @@ from pathlib import Path
 from node_agent.wire.git import base_ref, checked_run, decode_path, snap_ref, split_nul, stamp_env
 from pancode.git.depot import Depot
 from pancode.git.file_list import Listing, ListingLimits, list_tree
-from pancode.git.objects import hash_files, import_base, import_missing, make_writer
+from pancode.git.objects import hash_files, import_base, import_missing, make_writer, write_commit
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import GitRefusal, translate_os_errors
 from pancode.kernel.ports import Progress, ignore_progress
@@ -81,14 +81,14 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
         and depot.git(seen.repo_id).ask("cat-file", "-t", f"{tree}:{options.folder}").text() != "tree"
     ):
         raise _no_folder(seen, options.folder)
-    git = depot.git(seen.repo_id, **stamp_env("pancode", "pancode@localhost", options.now_ms))
-    parents = ("-p", seen.head) if seen.head else ()
-    commit = git.must(
-        "commit-tree", tree, *parents, stdin=f"Working tree at dispatch of {run}\n".encode()
-    ).text()
+    stamp, words = (
+        stamp_env("pancode", "pancode@localhost", options.now_ms),
+        f"Working tree at dispatch of {run}\n",
+    )
+    commit = write_commit(path, tree, [seen.head] if seen.head else [], stamp, words.encode())
     moves = [f"update {snap_ref(run)} {commit}\n"]
     moves += [f"update {base_ref(run)} {seen.head}\n"] if seen.head else []
-    git.must("update-ref", "--stdin", stdin="".join(moves).encode())
+    depot.git(seen.repo_id).must("update-ref", "--stdin", stdin="".join(moves).encode())
     return Snapshot(
         seen.repo_id,
         seen.head,

@@ -110,7 +110,7 @@ def _for_real(tmp_path: Path, is_warm: bool) -> Iterator[Room]:
         (world.socket if down else away).rename(away if down else world.socket)
 
     def arrived() -> str | None:
-        return world.depot.result_at(world.taken.repo_id, ONE)
+        return world.depot.commits_at(world.taken.repo_id, ONE.ref)[0]
 
     def set_up() -> None:
         (spaces.tree(ONE) / "venv.cfg").write_text("home = /x\n")

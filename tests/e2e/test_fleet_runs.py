@@ -167,7 +167,7 @@ def test_a_waiting_dispatch_detaches_on_ctrl_c_and_the_run_goes_on(fleet: Owner,
     waiting.send_signal(2)
     out, err = waiting.communicate(timeout=20 * crowded())
     assert waiting.returncode == 130, (out, err)
-    assert "runs stop" in err
+    assert "pancode stop r-" in err
     Ground(fleet, lab, 1).let_go("detached")
     run = fleet.ask("runs", "1")["runs"][0]["run"]
     assert fleet.ended(run)["outcome"] == "done"

@@ -20,7 +20,7 @@ from pancode.fleet.place import Reach, change_reach
 from pancode.fleet.ssh import external_bringup as handed
 from pancode.fleet.ssh.bringup import BringUp, problem_of
 from pancode.fleet.ssh.connection import presented_key
-from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.hostkey import Changed, HostKey, compare_keys
 from pancode.fleet.ssh.knownhosts import known_keys
 from pancode.fleet.ssh.links import LinkEvents, LinkNews
@@ -42,6 +42,7 @@ _KEEP_S = 30
 T = TypeVar("T")
 Work = Callable[[Node], Coroutine[Any, Any, NodeResult]]
 _LOOK_S = 60
+_CUT_STEP_S = 0.005
 GIVES_BACK_S, GIVES_BACK_LOOKS = 10, 40
 """How many seconds a node to be stopped has to return its waiting jobs, and seconds between two checks."""
 
@@ -431,6 +432,21 @@ class Machines:
         """Begin work on a node, over its live link or a connection for this work only; do not wait. The
         result raises ConnectError if the node cannot be reached."""
         return self._loop.begin(self._bringup.with_remote(name, None, work))
+
+    def cut_link(self, name: str) -> None:
+        """End the connection of the node's link without a farewell, and return when the link has noticed it;
+        the link reconnects by itself. ConflictError if the link is not up."""
+
+        async def cut() -> None:
+            remote = self._links.remote(name)
+            if remote is None:
+                raise ConflictError(f"the link to {name} is not up", fix=f"pancode fleet up {name}")
+            remote.conn.abort()
+            with suppress(LinkLost):
+                while self._links.remote(name) is remote:
+                    await asyncio.sleep(_CUT_STEP_S)
+
+        self._loop.call(cut(), _KEEP_S)
 
     def is_linked(self, name: str) -> bool:
         """Whether the link to the node is up now."""

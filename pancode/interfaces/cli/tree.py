@@ -33,13 +33,14 @@ TREE: Mapping[str, Command] = {
     "node uninstall": _C("remove an agent program that `install` added", "pancode.fleet.commands.nodes"),
     "node login": _C("log in to an agent program, on this terminal", "pancode.fleet.commands.nodes"),
     "node secret": _C("store a secret on a node", "pancode.fleet.commands.nodes"),
-    "fleet": _C("all nodes at once: up, down, drain, resume, demo"),
+    "fleet": _C("all nodes at once: up, down, drain, resume, drill"),
     "fleet up": _C("start the coordinator and the nodes", "pancode.fleet.commands.fleet"),
     "fleet down": _C("stop the nodes and the coordinator", "pancode.fleet.commands.fleet"),
     "fleet drain": _C(
         "start no new runs on some or all nodes; running ones continue", "pancode.fleet.commands.fleet"
     ),
     "fleet resume": _C("start new runs on these nodes again", "pancode.fleet.commands.fleet"),
+    "fleet drill": _C("kill parts of your own fleet; see that it recovers", "pancode.app.commands.drill"),
     "fleet demo": _C("try a whole fleet on this machine; leaves nothing", "pancode.app.commands.setup"),
     "dispatch": _C("give a task to a node and wait for the result", "pancode.runs.commands.dispatch"),
     "chat": _C(

@@ -161,7 +161,6 @@ INSTEAD = _by_name(
         "pancode audit --events -f, or pancode config secret NAME": "webhook",
         "pancode stop RUN": "queue move, kill, cancel, stoprun, delete, run cancel",
         "pancode fleet up": "fleet upgrade, compose, start, restart",
-        "pancode fleet demo": "fleet drill",
         "pancode node add NAME": "node import, hosts add",
         "pancode agents prompt AGENT": "prompts diff",
         "pancode agents prompt RUN": "prompts versions",

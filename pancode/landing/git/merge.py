@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from node_agent.wire.git import (
     Change,
@@ -18,6 +16,7 @@ from node_agent.wire.git import (
     stamp_env,
 )
 from pancode.git.depot import Depot
+from pancode.git.objects import write_commit
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
 
@@ -51,55 +50,30 @@ def tree_of(git: Git, commit: str) -> str:
     return git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
 
 
-class CommitStore(Protocol):
-    """A reader and writer of commits in one repository of the depot."""
-
-    def commits(self, *oids: str) -> list[CommitFacts]:
-        """Return the commits' trees and parents. Raises GitFailure for a commit that does not exist."""
-
-    def write_commit(
-        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
-    ) -> str:
-        """Write a commit; return its id, equal for equal input. `signed`: the variables from `stamp_env`."""
-
-
-def merge_change(
-    git: Git, begins: str, result: str, ours: str, store: CommitStore | None = None
-) -> tuple[Merge, str]:
+def merge_change(git: Git, begins: str, result: str, ours: str) -> tuple[Merge, str]:
     """Merge the change from `begins` to `result` into the tree `ours`; return also the tree of `result`. The
     history of `ours` does not matter, so a cherry-picked or rebased branch merges in the same way."""
-    store = store or GitCommits(git)
     if checked_object(begins) == checked_object(result):
-        return Merge(ours, ()), store.commits(result)[0].tree
-    base, made = store.commits(begins, result)
+        return Merge(ours, ()), read_commits(git, result)[0].tree
+    base, made = read_commits(git, begins, result)
     before, theirs = base.tree, made.tree
     if before in (ours, theirs) or ours == theirs:
         return Merge(theirs if before == ours else ours, ()), theirs
     # git 2.39 has no --merge-base; a commit with the tree `ours` and parent `begins` makes `begins` the base.
-    side = result if begins in made.parents else store.write_commit(theirs, (begins,), _LATE, _TREE)
-    return merge_commits(git, store.write_commit(ours, (begins,), _LATE, _TREE), side), theirs
+    mine = write_commit(git.cwd, ours, (begins,), _LATE, _TREE)
+    side = result if begins in made.parents else write_commit(git.cwd, theirs, (begins,), _LATE, _TREE)
+    return merge_commits(git, mine, side), theirs
 
 
-class GitCommits:
-    """A CommitStore that runs a git program for each call."""
-
-    def __init__(self, git: Git) -> None:
-        self._git = git
-
-    def commits(self, *oids: str) -> list[CommitFacts]:
-        rows = self._git.text("log", "--no-walk=unsorted", "--format=%T %P", *oids).splitlines()
-        return [CommitFacts(tree, tuple(parents)) for tree, *parents in (row.split() for row in rows)]
-
-    def write_commit(
-        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
-    ) -> str:
-        options = [word for parent in parents for word in ("-p", parent)]
-        return self._git.having(**signed).must("commit-tree", tree, *options, stdin=words).text()
+def read_commits(git: Git, *oids: str) -> list[CommitFacts]:
+    """Return the commits' trees and parents. Raises GitFailure for a commit that does not exist."""
+    rows = git.text("log", "--no-walk=unsorted", "--format=%T %P", *oids).splitlines()
+    return [CommitFacts(tree, tuple(parents)) for tree, *parents in (row.split() for row in rows)]
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
     """Make a commit that only carries a tree and these parents; equal input gives the same commit."""
-    return GitCommits(git).write_commit(tree, parents, _STAMP, _TREE)
+    return write_commit(git.cwd, tree, parents, _STAMP, _TREE)
 
 
 def merge_commits(git: Git, ours: str, theirs: str) -> Merge:
@@ -120,9 +94,7 @@ def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...
 
 def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
     """Make and return a commit of a tree of the depot; equal input gives the same commit."""
-    parents = ("-p", base) if base else ()
-    signed = depot.git(repo_id).having(**_STAMP)
-    return signed.must("commit-tree", tree, *parents, stdin=b"merged tree\n").text()
+    return write_commit(depot.path(repo_id), tree, [base] if base else [], _STAMP, b"merged tree\n")
 
 
 def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
@@ -141,8 +113,8 @@ def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: st
 
 def line_ends(project: GitProject) -> dict[str, str]:
     """Return the settings for line endings and encodings in the user's repository."""
-    keys = ("core.autocrlf", "core.eol")
-    found = {key: project.git.ask("config", "--get", key).text() for key in keys}
+    rows = split_nul(project.git.ask("config", "--null", "--get-regexp", r"^core\.(autocrlf|eol)$").out)
+    found = {key: value for key, _, value in (row.decode().partition("\n") for row in rows)}
     return {key: value for key, value in found.items() if value}
 
 

@@ -117,6 +117,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
 LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
     "admin backup": ("--list",),
     "dispatch": ("true --runtime shell --dry-run",),
+    "fleet drill": ("--dry-run",),
     "inbox pulls": ("", "7"),
     "issue work": ("{issue} --runtime shell --dry-run",),
     "land": ("",),
@@ -133,7 +134,7 @@ LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
 CHANGES = """
 admin backup, admin handover, admin ledger, admin restore, agents new, agents set, answer, approve,
 budget set, budget settle, config secret, config set, config undo, config unset, config use, deny,
-dispatch, down, fleet demo, fleet down, fleet drain, fleet resume, fleet up, history forget, inbox
+dispatch, down, fleet demo, fleet down, fleet drain, fleet drill, fleet resume, fleet up, history forget, inbox
 pulls, init, issue plan, issue work, land, lane add, lane create, lane rm, lane skip, mcp install, mcp
 uninstall, models test, node add, node install, node login, node rm, node secret, node set, node trust,
 node uninstall, project add, project copy, project prd, project rm, project tools keep, project tools
@@ -170,6 +171,7 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
     "config show": ("settings",),
     "diff": ("diff run",),
     "doctor": ("checks",),
+    "fleet drill": ("faults",),
     "inbox show": ("also answer items told",),
     "issue ls": ("issues project works",),
     "logs": ("attempt next stream text",),

@@ -172,7 +172,7 @@ _WHO = {f"GIT_{role}_{key}": "x@y" for role in ("AUTHOR", "COMMITTER") for key i
 def test_two_projects_do_not_meet(tmp_path: Path, depot: Depot) -> None:
     one, two = snap(simple(tmp_path / "one"), depot), snap(simple(tmp_path / "two"), depot, "r-bbbb")
     assert one.repo_id != two.repo_id
-    assert depot.commit_at(two.repo_id, "refs/pancode/snap/r-aaaa") is None
+    assert depot.commits_at(two.repo_id, "refs/pancode/snap/r-aaaa")[0] is None
 
 
 @pytest.mark.parametrize("name", ["../x", "p-", "P-1234", "", "p-1234/../../x"])
@@ -205,4 +205,4 @@ def test_what_killed_processes_left_is_mended_at_the_start(repo: Repo, depot: De
     depot.repair()
     depot.drop(taken.repo_id, ["r-aaaa"])
     assert not [found for found in depot.root.rglob("*") if found.name.startswith((".new", "pancode-"))]
-    assert depot.commit_at(taken.repo_id, "refs/pancode/snap/r-aaaa") is None
+    assert depot.commits_at(taken.repo_id, "refs/pancode/snap/r-aaaa")[0] is None

@@ -129,7 +129,7 @@ def test_the_snapshot_cannot_even_be_moved_forward(world: Depots, tmp_path: Path
     out = tmp_path / "node" / "work" / "r-aaaa.1.1" / "out.git"
     done = _git_stream(world, "push", out, "push", "DEPOT", f"{made.commit}:refs/pancode/snap/r-aaaa")
     assert "not granted" in done.stderr
-    assert world.depot.commit_at(world.taken.repo_id, "refs/pancode/snap/r-aaaa") == job.snapshot
+    assert world.depot.commits_at(world.taken.repo_id, "refs/pancode/snap/r-aaaa")[0] == job.snapshot
 
 
 def test_a_delivered_result_cannot_be_replaced_or_deleted(world: Depots, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_delivered_result_cannot_be_replaced_or_deleted(world: Depots, tmp_pat
         world.client.push(attempt(), clone, str(world.taken.base_commit))
     done = _git_stream(world, "push", clone, "push", "DEPOT", f":{attempt().ref}")
     assert done.returncode != 0
-    assert world.depot.result_at(world.taken.repo_id, attempt()) == world.taken.snapshot_commit
+    assert world.depot.commits_at(world.taken.repo_id, attempt().ref)[0] == world.taken.snapshot_commit
 
 
 def test_a_push_over_its_size_is_refused_and_leaves_nothing(world: Depots, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_broken_objects_are_refused(world: Depots, tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="refused") as failed:
         world.client.push(attempt(), clone.path / ".git", commit)
     assert failed.value.kind is FailureKind.RESULT_REFUSED
-    assert world.depot.result_at(world.taken.repo_id, attempt()) is None
+    assert world.depot.commits_at(world.taken.repo_id, attempt().ref)[0] is None
 
 
 def test_history_that_fsck_would_refuse_still_travels_to_the_node(world: Depots, tmp_path: Path) -> None:

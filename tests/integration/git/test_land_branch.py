@@ -12,7 +12,7 @@ from pancode.git import repository, runner
 from pancode.git.runner import GitRefusal, run_git
 from pancode.kernel.values import replace
 from pancode.landing.git.tree.branch_landing import land_on_branch
-from pancode.landing.model import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
+from pancode.landing.model import LandingGates, LandReport, LandRequest, LandStatus, Merged, OnBranch
 from tests.integration.git.coordinator import Trees, edit_c, everything
 from tests.integration.git.repos import NOW_MS
 from tests.integration.git.traps import Traps
@@ -46,6 +46,19 @@ def test_a_second_one_stands_on_the_first_and_the_same_again_is_nothing(coordina
     assert coordinator.user.git("rev-parse", "agent/x^") == first.commit
     assert second.status is LandStatus.LANDED
     assert _land(coordinator, again).status is LandStatus.NOTHING
+
+
+def test_a_branch_that_was_checked_out_meanwhile_is_left(coordinator: Trees, tmp_path: Path) -> None:
+    assert _land(coordinator, coordinator.result(edit_c)).status is LandStatus.LANDED
+    git, tip = coordinator.user.git, coordinator.user.git("rev-parse", "agent/x")
+
+    def check_out(merged: Merged) -> LandingGates:
+        git("worktree", "add", "-q", str(tmp_path / "other"), "agent/x")
+        return LandingGates(True)  # no gate ran
+
+    with pytest.raises(GitRefusal, match="agent/x is checked out"):
+        _land(coordinator, coordinator.result(everything), gates=check_out)
+    assert git("rev-parse", "agent/x") == tip
 
 
 def test_a_conflict_and_a_gate_leave_the_branch(coordinator: Trees) -> None:

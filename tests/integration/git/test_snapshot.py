@@ -26,7 +26,7 @@ def _identical(repo: Repo, depot: Depot) -> tuple[Files, tuple[str, ...]]:
     sound(depot, taken)
     files = tree_of(depot, taken)
     assert tree_of(depot, again) == files
-    assert depot.commit_at(taken.repo_id, "refs/pancode/base/r-aaaa") == taken.base_commit
+    assert depot.commits_at(taken.repo_id, "refs/pancode/base/r-aaaa")[0] == taken.base_commit
     return files, taken.warnings
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import tempfile
 import threading
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +13,12 @@ from pathlib import Path
 from node_agent.wire.git import GitCall, decode_path, stamp_env, with_config
 from pancode.git.depot import Depot
 from pancode.git.file_list import unless_filtered
-from pancode.git.objects import import_tip
+from pancode.git.objects import import_tip, write_commit
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import GitFailure, GitRefusal, must_git, translate_os_errors
 from pancode.kernel.states import How
 from pancode.landing import model as land_values
-from pancode.landing.git.merge import GitCommits, tree_of
+from pancode.landing.git.merge import tree_of
 from pancode.landing.git.tree import tree_landing
 from pancode.landing.git.tree.steps import free_branch
 
@@ -36,11 +34,10 @@ _SIGNERS = (
 _OWN = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 
 
-class LandingSession(GitCommits):
+class LandingSession:
     """The state that landings in one repository share; only one landing at a time uses it, under `lock`."""
 
     def __init__(self, depot: Depot, repo_id: str) -> None:
-        super().__init__(depot.git(repo_id))
         self._depot, self.repo_id = depot, repo_id
         self.lock = threading.Lock()
         self._project: tuple[object, GitProject] | None = None
@@ -90,17 +87,6 @@ class LandingSession(GitCommits):
         except GitFailure as failed:
             raise _not_signed(dict(seen.signing or ()), failed) from failed
 
-    def write_commit(
-        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
-    ) -> str:
-        """Write a commit like `git commit-tree`, not running git; `signed`: variables from `stamp_env`."""
-        lines = [f"tree {tree}", *(f"parent {one}" for one in parents)]
-        for role in ("AUTHOR", "COMMITTER"):
-            name, email, date = (signed[f"GIT_{role}_{part}"] for part in ("NAME", "EMAIL", "DATE"))
-            lines.append(f"{role.lower()} {name} <{email}> {date.removeprefix('@')}")
-        body = "\n".join([*lines, "", ""]).encode() + words
-        return _write_object(self._depot.path(self.repo_id), b"commit", body, len(tree))
-
 
 def _not_signed(settings: Mapping[str, str], failed: GitFailure) -> GitRefusal:
     key = settings.get("user.signingkey", "")
@@ -131,25 +117,6 @@ def _stat_file(file: str | Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return at.st_mtime_ns, at.st_size, at.st_ino
-
-
-def _write_object(depot: Path, kind: bytes, body: bytes, digits: int) -> str:
-    """Write a loose object completely and durably; if it exists, only renew its modification time."""
-    data = kind + b" %d\0" % len(body) + body
-    name = hashlib.new("sha1" if digits == 40 else "sha256", data, usedforsecurity=False).hexdigest()
-    target = depot / "objects" / name[:2] / name[2:]
-    try:
-        os.utime(target)
-    except FileNotFoundError:
-        target.parent.mkdir(exist_ok=True)
-        handle, fresh = tempfile.mkstemp(prefix="tmp_obj_", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(zlib.compress(data))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(fresh, 0o444)
-        os.rename(fresh, target)
-    return name
 
 
 NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
@@ -213,7 +180,7 @@ def _land(
         import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
     ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
-    merged, changes = tree_landing.merge_result(depot, request, ours, session)
+    merged, changes = tree_landing.merge_result(depot, request, ours)
     if isinstance(merged, land_values.LandReport):
         return tree_landing.explain_merge(git, request, tip, merged)
     who = NOBODY | dict(seen.user)
@@ -223,7 +190,7 @@ def _land(
     def write(tree: str, parents: tuple[str, ...], words: bytes) -> str:
         if seen.signing is not None:
             return session.sign_commit(seen, around, (tree, parents, words), stamp)
-        return session.write_commit(tree, parents, stamp, words)
+        return write_commit(git.cwd, tree, parents, stamp, words)
 
     made = tree_landing.commits_of(git, write, request, target, tip, merged)
     if isinstance(made, land_values.LandReport):

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from node_agent.wire.git import Change, checked_object, decode_path, split_nul
 from pancode.git.depot import Depot
-from pancode.git.file_list import ListingLimits, hidden_names
+from pancode.git.file_list import ListingLimits
 from pancode.git.objects import import_base
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, GitRefusal, translate_os_errors
 from pancode.git.snapshot import capture_tree, index_copy
 from pancode.kernel.states import How
-from pancode.landing.git.merge import CommitStore, changes_between, merge_change, stage_files, tree_of
+from pancode.landing.git.merge import changes_between, merge_change, stage_files, tree_of
 from pancode.landing.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
 from pancode.landing.git.tree.steps import find_forbidden, own_content, steps_of, unless_in_progress
 from pancode.landing.model import (
@@ -231,14 +231,14 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
     unless_in_progress(seen)
     import_base(seen, depot)
     with index_copy(seen, depot.path(seen.repo_id)) as index:
-        ours_tree, _ = capture_tree(
+        ours_tree, listing = capture_tree(
             seen, depot, index, ListingLimits(skip_large_untracked=True, allowed=request.allowed)
         )
         ours = seen.git.having(GIT_INDEX_FILE=str(index))
         merged, changes = merge_result(depot, request, ours_tree)
         if isinstance(merged, LandReport):
             return explain_merge(depot.git(seen.repo_id), request, seen.head, merged)
-        hidden = frozenset(hidden_names(ours.must("ls-files", "-z", "-s", "-v").out))
+        hidden = frozenset(listing.hidden)
         if problems := (*find_forbidden(seen.top, changes, hidden), *own_content(seen, ours, changes)):
             return _make_conflict_report(problems)
         gate = gates(merged) if gates is not None else None
@@ -259,12 +259,12 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
 
 
 def merge_result(
-    depot: Depot, request: LandRequest, ours_tree: str, store: CommitStore | None = None
+    depot: Depot, request: LandRequest, ours_tree: str
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
     """Merge the run's result into this tree and list the changes. Return a report instead if the landing ends
     here."""
     git = depot.git(request.repo_id)
-    merge, theirs = merge_change(git, request.snapshot_commit, request.final_commit, ours_tree, store)
+    merge, theirs = merge_change(git, request.snapshot_commit, request.final_commit, ours_tree)
     if merge.conflicts:
         both = "changed here and by the run"
         return _make_conflict_report(tuple(Conflict(decode_path(name), both) for name in merge.conflicts)), ()

@@ -37,6 +37,7 @@ WITHOUT_PAGE = {
     "POST /v1/nodes/{node}/steps": OF_A_PROGRAM,
     "POST /v1/nodes/{node}/cleaned": OF_A_PROGRAM,
     "POST /v1/nodes/{node}/trust": OF_A_TERMINAL,
+    "POST /v1/nodes/{node}/fault": OF_A_TERMINAL,
     "POST /v1/shutdown": "as fleet down",
     "POST /v1/models/test": "its answer is a stream of minutes, for a terminal",
     "POST /v1/queues/runs/{run}/remove": "stopping the run does it",

@@ -1,0 +1,1 @@
+"""A drill: injects faults into the user's own fleet, and measures how it recovers."""
