@@ -399,7 +399,8 @@ class NodeAgent:
         # Report new facts about the current servers and programs at once.
         if w.exams.news() or w.facts.news():
             self._next_facts = self._next_heartbeat = 0
-        if now < self._next_heartbeat:
+        # One pass each interval: the coordinator's heartbeat wakes the node, and its own goes with that pass.
+        if now < self._next_heartbeat - w.intervals.heartbeat_ms // 5:
             return
         loads, facts = w.facts.gpu_loads(), self._read_facts(now)
         profile = facts.make_profile()

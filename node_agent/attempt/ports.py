@@ -533,7 +533,9 @@ class Uplink(Protocol):
 
     def news(self, after: str, claim: bool = False) -> News:
         """Return the news for this node, in one round trip. Control messages: those after this stream entry
-        (`0`: all), oldest first. `claim`: also take a job, as the method does, after everything else."""
+        (`0`: all), oldest first; a later entry than any in the stream counts as `0` on a new connection and
+        each half minute, as Redis may have lost its data. `claim`: also take a job, as the method does, after
+        everything else."""
 
     def wait_for_hint(self, wait_ms: int) -> bool:
         """Wait for a hint, at most this long; return whether a hint came. Never raises LinkDown."""

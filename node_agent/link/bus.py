@@ -24,6 +24,8 @@ ANSWER_S = 10.0
 CONNECT_S = 5.0
 HINT_S = 2.0
 """The maximum time to open the subscription, and so the maximum delay of a caller that waits for a hint."""
+SHOW_MS, WHOLE_MS = 20_000, 30_000
+"""The intervals for writing the registration again, and for looking whether Redis has lost its data."""
 UP_CAP = 20_000
 CONTROLS = 500
 
@@ -36,6 +38,22 @@ class UplinkIntervals:
     ping_s: float = 5.0
 
 
+class Due:
+    """Decides when something that is repeated at an interval is due; at first, and after `reset`, at once."""
+
+    def __init__(self, clock: Clock, every_ms: int) -> None:
+        self._clock, self._every_ms, self._at_ms = clock, every_ms, 0
+
+    def is_due(self) -> bool:
+        return self._clock.mono_ms() >= self._at_ms
+
+    def done(self) -> None:
+        self._at_ms = self._clock.mono_ms() + self._every_ms
+
+    def reset(self) -> None:
+        self._at_ms = 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     """One Redis address with its client; replaced as a whole when the link changes."""
@@ -43,6 +61,10 @@ class _Line:
     place: Place
     client: Any
     worker: NodeWorker
+    shown: Due
+    """When the worker's registration is written again, which RQ forgets after a minute."""
+    whole: Due
+    """When the node looks again whether Redis has lost its data."""
 
 
 class RedisUplink:
@@ -62,6 +84,7 @@ class RedisUplink:
         self._where = where
         self._password = password
         self._intervals = intervals
+        self._clock = clock
         self._line: _Line | None = None
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
@@ -75,6 +98,7 @@ class RedisUplink:
 
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
         with self._use_line() as line:
+            line.shown.reset()
             line.worker.settle(job, ok, reason)
 
     # -- messages -------------------------------------------------------------------------------------------
@@ -91,18 +115,27 @@ class RedisUplink:
             if profile:
                 pipe.set(keys.profile_key(self._tag), profile)
             pipe.set(keys.heartbeat_key(self._tag), envelope)
-            line.worker.show(pipe)
+            is_due = line.shown.is_due()
+            if is_due:
+                line.worker.show(pipe)
             pipe.execute()
+            if is_due:
+                line.shown.done()
 
     def news(self, after: str, claim: bool = False) -> News:
         stream = keys.down_stream(self._tag)
         with self._claiming, self._use_line() as line:
+            is_due = line.whole.is_due()
             with line.client.pipeline(transaction=False) as pipe:
                 pipe.get(keys.coordinator_heartbeat_key(self._tag))
-                pipe.xrevrange(stream, count=1)
                 pipe.xrange(stream, f"({after}", count=CONTROLS)
                 pipe.llen(line.worker.queue.key)
-                heartbeat, newest, found, waiting = pipe.execute()
+                if is_due:
+                    pipe.xrevrange(stream, count=1)
+                heartbeat, found, waiting, *newest_found = pipe.execute()
+            newest = newest_found[0] if newest_found else None
+            if is_due:
+                line.whole.done()
             if newest and _order(newest[0][0].decode()) < _order(after):
                 # Redis lost its data and its clock went back, so ignore the cursor, which would hide new
                 # messages
@@ -142,7 +175,9 @@ class RedisUplink:
                     before = self._line.worker
                     self._line.client.connection_pool.disconnect()
                 client = connect(self._make_access(place, self._intervals.answer_s))
-                self._line = _Line(place, client, NodeWorker(self._tag, client, before))
+                worker = NodeWorker(self._tag, client, before)
+                shown, whole = Due(self._clock, SHOW_MS), Due(self._clock, WHOLE_MS)
+                self._line = _Line(place, client, worker, shown, whole)
             return self._line
 
     def _make_access(self, place: Place, answer_s: float) -> Access:
@@ -151,6 +186,8 @@ class RedisUplink:
 
 def _read_claimed(line: _Line) -> Claimed | None:
     found = line.worker.claim()
+    if found is not None:
+        line.shown.reset()
     return None if found is None else Claimed(*found)
 
 
