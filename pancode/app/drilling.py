@@ -147,10 +147,12 @@ class FleetHere:
         node, fleet = self.client.get(NODE.at(name)), self.client.get(FLEET)["coordinator"]["fleet"]
         rows = fetch_page(self.client, RUNS, "runs", PAGE, None, whole=True)["runs"]
         before = {row["run"] for row in rows if row["created_at"] < taken_at}
-        scratch, asked = self.home / FOLDER / SCRATCH, lambda _: key
-        access = spec_of(node), fleet, copy_name, accept_pins(node), asked, lambda done, of: None
+        scratch, spec, accept = self.home / FOLDER / SCRATCH, spec_of(node), accept_pins(node)
+        asked = RestoreAsked(
+            scratch, self.environ, spec, fleet, copy_name, accept, lambda _: key, lambda done, of: None
+        )
         try:
-            restore_fleet(RestoreAsked(scratch, self.environ, *access))
+            restore_fleet(asked)
             ledger = SqlLedger(Home(scratch).ledger)
             try:
                 with ledger.transaction() as tx:

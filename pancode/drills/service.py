@@ -93,7 +93,13 @@ class Drill:
                 self._fleet.pause(STEP_S)
         self._change(noticed_ms=noticed_ms, recovered_ms=recovered_ms)
         if recovered_ms is None:
-            self._change(problem=f"not recovered within {RECOVER_S} s; {self._bring_up(nodes)}"[:MOST_TEXT])
+            how = f"`pancode fleet up {' '.join(nodes)}`"
+            try:
+                self._fleet.bring_up(nodes)
+                done = f"{how} repaired it"
+            except PancodeError as error:
+                done = f"{how} failed: {error.words}"
+            self._change(problem=f"not recovered within {RECOVER_S} s; {done}"[:MOST_TEXT])
         ends = wait_until_ended(self._fleet, clock, row.runs)
         self._ends |= ends
         self._stop_runs(run for run, outcome in ends.items() if outcome is None)
@@ -107,14 +113,6 @@ class Drill:
             if found or self._clock.mono_ms() >= end:
                 return found
             self._fleet.pause(STEP_S)
-
-    def _bring_up(self, nodes: Sequence[str]) -> str:
-        """Bring up the nodes; return what was done."""
-        try:
-            self._fleet.bring_up(nodes)
-        except PancodeError as error:
-            return f"`pancode fleet up {' '.join(nodes)}` failed: {error.words}"
-        return f"`pancode fleet up {' '.join(nodes)}` repaired it"
 
     def _change(self, **values: object) -> None:
         """Change the last row."""

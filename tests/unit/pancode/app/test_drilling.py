@@ -1,0 +1,45 @@
+"""A drill on this machine: one at a time, with no restored keys of an earlier one."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.signing import SigningKey
+from pancode.app.drilling import FleetHere, remove_scratch, run_drill
+from pancode.drills.model import DrillReport
+from pancode.fleet.ssh.home import OWN_KEY
+from pancode.interfaces.client.client import Client, place_of
+from pancode.kernel.errors import ConfigError, RefusedError
+
+BEGUN = DrillReport(drill="d-1", fleet="f-1", by="ada", pancode="0.1.0", begun_ms=1_000)
+
+
+def test_a_second_drill_is_refused_and_the_first_ones_restore_is_left(tmp_path: Path) -> None:
+    (tmp_path / OWN_KEY).parent.mkdir()
+    (tmp_path / OWN_KEY).write_text(SigningKey(b"k" * 32).text())
+    scratch = tmp_path / "drills/scratch"
+    scratch.mkdir(parents=True)
+    environ = {"PANCODE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    client = Client(place_of(environ), starts=False)
+    fleet = FleetHere(client, tmp_path, environ, SystemClock(), SystemIds(), "ada", "d-1", None)
+    with (tmp_path / "drills/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RefusedError, match="another drill of this fleet is running"):
+            run_drill(fleet, ["desk"], BEGUN, lambda row: None)
+        assert scratch.is_dir()
+    done, file = run_drill(fleet, ["desk"], BEGUN, lambda row: None)
+    assert not scratch.exists() and done.verdict == "FAILED" and file.is_file()
+
+
+def test_a_scratch_home_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.write_text("not a folder")
+    with pytest.raises(ConfigError, match="cannot remove") as told:
+        remove_scratch(scratch)
+    assert told.value.fix == f"rm -rf {scratch}"
+    scratch.unlink()
+    remove_scratch(scratch)
