@@ -18,7 +18,8 @@ local hex = string.rep('%x', 10)
 local shapes = {
   '^rq:job:(' .. hex .. ')_', '^rq:executions?:(' .. hex .. ')_', '^rq:results:(' .. hex .. ')_',
   '^rq:worker:(' .. hex .. ')$', '^rq:worker:(' .. hex .. '):',
-  '^rq:%a+:node%.(' .. hex .. ')$', '^pancode:up:(' .. hex .. ')$', '^pancode:heartbeat:(' .. hex .. ')$'}
+  '^rq:%a+:node%.(' .. hex .. ')$', '^pancode:up:(' .. hex .. ')$', '^pancode:heartbeat:(' .. hex .. ')$',
+  '^pancode:profile:(' .. hex .. ')$'}
 for _, key in ipairs(found[2]) do
   for _, shape in ipairs(shapes) do
     local tag = string.match(key, shape)

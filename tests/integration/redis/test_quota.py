@@ -42,6 +42,7 @@ FLOODS: dict[str, Flood] = {
     "results": lambda c, tag, n: c.execute_command("XADD", f"rq:results:{tag}_{n}", "*", "e", PIECE),
     "the worker": lambda c, tag, n: c.execute_command("HSET", f"rq:worker:{tag}", n, PIECE),
     "the heartbeat": lambda c, tag, n: c.execute_command("SET", keys.heartbeat_key(tag), PIECE * (n + 1)),
+    "the facts": lambda c, tag, n: c.execute_command("SET", keys.profile_key(tag), PIECE * (n + 1)),
     "a registry": lambda c, tag, n: c.execute_command(
         "ZADD", f"rq:finished:{keys.node_queue(tag)}", n, PIECE + b"%d" % n
     ),
