@@ -20,6 +20,7 @@ from pancode.backups.answers import BACKUPS
 from pancode.drills.answers import FAULT
 from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, RunSeen, Seen, list_faults
 from pancode.drills.service import Drill
+from pancode.drills.service import must_be_idle as must_be_idle
 from pancode.fleet.acts import NodeSpec
 from pancode.fleet.answers import FLEET, NODE, NodeDetail
 from pancode.fleet.ssh.home import Home

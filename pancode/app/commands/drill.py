@@ -45,10 +45,9 @@ def drill(
     everything recovered, no run was lost, and no run had its effect twice."""
     # Libraries for SSH and cryptography are imported only when needed.
     from node_agent.wire.clock import SystemClock, SystemIds
-    from pancode.app.drilling import FleetHere, plan_drill, run_drill
+    from pancode.app.drilling import FleetHere, must_be_idle, plan_drill, run_drill
     from pancode.backups.commands import read_passphrase
     from pancode.drills.model import DrillReport
-    from pancode.drills.service import must_be_idle
 
     face.acts_here("pancode fleet drill")
     if verify is not None:
