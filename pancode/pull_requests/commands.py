@@ -55,7 +55,9 @@ def _find_pull(pulls: Sequence[WatchedPullShape], text: str) -> WatchedPullShape
     if len(found) != 1:
         what = "not found" if not found else "is not unique"
         raise NotFoundError(
-            f"watched pull request {text[:80]} {what}", fix="use an id of: pancode inbox pulls"
+            f"watched pull request {text[:80]} {what}",
+            fix="use an id of: pancode inbox pulls; to watch a pull request that was opened again: "
+            "pancode land RUN --push REMOTE BRANCH --pull-request",
         )
     return found[0]
 
@@ -63,7 +65,7 @@ def _find_pull(pulls: Sequence[WatchedPullShape], text: str) -> WatchedPullShape
 def _format_pull(one: WatchedPullShape) -> str:
     """Format the pull request; the texts of others are indented, so that they cannot imitate other lines."""
     lines = [f"{one['id']}  {one['state']}  {one['url']}", f"  branch   {one['branch']}, run {one['run']}"]
-    follows = f"yes, {one['rounds']} of 3 messages sent" if one["follow"] else "no"
+    follows = f"yes, {one['rounds']} messages sent since your last word" if one["follow"] else "no"
     lines.append(f"  follow   {follows}")
     lines += [f"  working  {one['working']}"] if one["working"] else []
     lines += [f"  trouble  {one['trouble']}"] if one["trouble"] else []

@@ -33,9 +33,9 @@ class WatchedPulls:
         """Read the pull requests soon, as a webhook requests."""
         self._watch.hurry()
 
-    def look(self, name: str) -> None:
-        """Read this pull request now, for a user who gave a word about it."""
-        self._watch.look(name)
+    def look(self, pull: WatchedPull) -> None:
+        """Read this pull request now, or forget its answers, for a user who gave a word about it."""
+        self._watch.look(pull)
 
     def pulls(self) -> list[WatchedPull]:
         """Return the pull requests that are watched now, oldest first."""

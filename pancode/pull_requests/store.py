@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from pancode.git.pull_state import PullOpened
+from pancode.git.pull_state import PullOpened, PullStatus
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run, WatchedPull
@@ -15,6 +15,11 @@ from pancode.pull_requests.rules import command_for, needs_user, note_word
 from pancode.runs.core import Core
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.views import chain_of
+
+WATCH_AGAIN = (
+    "pancode inbox pulls; one that was opened again: pancode land RUN --push REMOTE BRANCH --pull-request"
+)
 
 
 def list_pulls(tx: Transaction) -> list[WatchedPull]:
@@ -47,8 +52,9 @@ def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bo
         pull = work.tx.get(WatchedPull, name)
         if pull is None or pull.ended:
             names = [one.id for one in list_pulls(work.tx)]
-            raise not_found("watched pull request", name, names, "pancode inbox pulls")
-        new = note_word(pull, follow, done)
+            raise not_found("watched pull request", name, names, WATCH_AGAIN)
+        run = work.tx.get(Run, pull.worker or pull.run) if follow else None
+        new = note_word(pull, follow, done, run and chain_of(work.tx, run)[-1])
         new = replace(new, by=by) if follow else new
         new = replace(new, ended=True, items=(), mark="") if forget else new
         work.tx.put(new)
@@ -81,4 +87,7 @@ def _tell_new(work: Work, before: WatchedPull, pull: WatchedPull) -> None:
             data |= {"command": command_for(pull, one.kind), "by": pull.by}
             work.happened(Happened(EventKind.INBOX_ITEM, pull.run, None, data))
     if pull.ended and not before.ended:
+        if pull.state == PullStatus.MERGED and before.merging and before.merging == before.head:
+            detail = {"url": pull.url, "head": before.head}
+            work.audit("land", "info", "pull request merged", pull.run, by=pull.by, **detail)
         work.tell(pull.run, "land", f"pull request {pull.url}", pull.state)

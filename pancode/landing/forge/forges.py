@@ -16,7 +16,7 @@ from pancode.git.remotes import push_addresses, resolve_repository
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.landing.forge import forgejo, github, gitlab
 from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, open_client
-from pancode.landing.pull_request import OpenedPull, PullRequest, must_be_readable
+from pancode.landing.pull_request import OpenedPull, PullRequest, must_be_readable, name_repository
 
 _DIALECTS: Mapping[ForgeKind, ModuleType] = {
     ForgeKind.GITHUB: github,
@@ -76,8 +76,14 @@ class HttpForges:
         with self._connect(place, number) as client:
             found: PullState = _DIALECTS[place.kind].read_pull(client, place.repository, number)
         if found.status is not PullStatus.OPEN:
-            self._known = {key: known for key, known in self._known.items() if key[1:] != (place, number)}
+            self.forget_pull(name_repository(place.repository), number)
         return found
+
+    def forget_pull(self, repository: str, number: int) -> None:
+        """Drop the cached answers about a pull request. `repository`: as in `WatchedPull`."""
+        for key in list(self._known):
+            if (name_repository(key[1].repository), key[2]) == (repository, number):
+                self._known.pop(key, None)
 
     def merge_pull(self, place: ForgePlace, number: int, head: str) -> None:
         """Merge the pull request if its head is this commit. RefusedError if the forge does not merge it;

@@ -77,7 +77,11 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
             result = CheckResult.PASSED
         text, url = str(job.get("description") or ""), str(job.get("target_url") or "")
         checks.append(PullCheck(str(job["name"]), result, text, url))
-    return PullState(status, head, tuple(checks), remarks)
+    mergeable, pipeline = str(row.get("detailed_merge_status") or "unknown"), row.get("head_pipeline") or {}
+    held = "draft" if row.get("draft") else "" if mergeable == "mergeable" else mergeable
+    if checks and pipeline.get("status") != "success":
+        held = held or f"pipeline {pipeline.get('status') or 'unknown'}"
+    return PullState(status, head, tuple(checks), remarks, held, client.trouble)
 
 
 def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, head: str) -> None:

@@ -98,7 +98,10 @@ class ProjectBody(ActBody):
     work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
     labels: Annotated[dict[Fact, LabelSettings], Field(max_length=50)] | None = None
     prd: Fact | None = None
-    pull_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
+    pull_people: (
+        Annotated[tuple[Annotated[str, Field(pattern=r"^@?[^\s@,]{1,100}$")], ...], Field(max_length=50)]
+        | None
+    ) = None
     pull_follow: bool | None = None
     pull_merge: bool | None = None
 
