@@ -29,7 +29,7 @@ def find_place(forges: HttpForges, pull: WatchedPull) -> ForgePlace:
         raise UsageError(
             f"remote {pull.remote} of {pull.project} is no longer {pull.repository}",
             why=f"it is {name_repository(repository)}",
-            fix=f"git -C {pull.project} remote -v; if it was renamed: pancode inbox pulls {pull.id} --forget; "
+            fix=f"git -C {pull.project} remote -v; if renamed: pancode inbox pulls {pull.id} --forget; "
             f"pancode land {pull.run} --push {pull.remote} {pull.branch} --pull-request",
             code="other_repository",
         )

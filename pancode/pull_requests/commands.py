@@ -56,8 +56,7 @@ def _find_pull(pulls: Sequence[WatchedPullShape], text: str) -> WatchedPullShape
         what = "not found" if not found else "is not unique"
         raise NotFoundError(
             f"watched pull request {text[:80]} {what}",
-            fix="use an id of: pancode inbox pulls; to watch a pull request that was opened again: "
-            "pancode land RUN --push REMOTE BRANCH --pull-request",
+            fix="pancode inbox pulls; opened again: pancode land RUN --push REMOTE BRANCH --pull-request",
         )
     return found[0]
 

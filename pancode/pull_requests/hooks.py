@@ -26,16 +26,12 @@ class WatchedPulls:
 
     def __init__(self, core: Core, around: Around, forge: PullForge, work: PullWork) -> None:
         self._core, self._around = core, around
-        self._watch = PullWatch(core, partial(around, {}), forge, work)
-        self.threads = (self._watch,)
+        self.watch = PullWatch(core, partial(around, {}), forge, work)
+        self.threads = (self.watch,)
 
     def hurry(self) -> None:
         """Read the pull requests soon, as a webhook requests."""
-        self._watch.hurry()
-
-    def look(self, pull: WatchedPull) -> None:
-        """Read this pull request now, or forget its answers, for a user who gave a word about it."""
-        self._watch.look(pull)
+        self.watch.hurry()
 
     def pulls(self) -> list[WatchedPull]:
         """Return the pull requests that are watched now, oldest first."""
@@ -58,7 +54,7 @@ class WatchedPulls:
         if pull.forge not in READABLE or run.project is None:
             return
         watch_pull(self._core, run, pull, find_rules(self._around({}), run.project).follows)
-        self._watch.wake()
+        self.watch.wake()
 
     def describe_landing(self, run: Run) -> str:
         return ""

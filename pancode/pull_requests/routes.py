@@ -38,7 +38,7 @@ def _pull(context: ApiContext, call: ApiCall) -> WatchedPullShape:
     if body.follow is None and not body.done and not body.forget:
         raise UsageError("the request changes nothing", fix="set follow, done or forget", code="bad_value")
     pull = take_word(context.core, call.path["pull"], body.follow, body.done, body.forget, body.by)
-    context.coordinator.part(WatchedPulls).look(pull)
+    context.coordinator.part(WatchedPulls).watch.look(pull)
     return _shape(pull)
 
 

@@ -132,12 +132,10 @@ def is_ready(state: PullState, rules: PullRules) -> bool:
     """Whether a named person has approved the head commit, none requests changes, every check of it has
     passed, and the forge would merge it."""
     verdicts = [one for author, one in latest_verdicts(state).items() if author in rules.people]
-    if state.held or state.trouble:
-        return False
     approved = any(one.verdict is ReviewVerdict.APPROVED and one.is_current for one in verdicts)
     against = any(one.verdict is ReviewVerdict.CHANGES for one in verdicts)
     passed = all(one.result is CheckResult.PASSED for one in state.checks)
-    return approved and not against and passed
+    return approved and not against and passed and not state.held and not state.trouble
 
 
 def may_merge(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: int) -> bool:
@@ -234,13 +232,11 @@ def next_step(pull: WatchedPull, newest: Run) -> tuple[NextStep, str]:
 def end_round(pull: WatchedPull, why: str = "") -> WatchedPull:
     """Return the pull request after its round. `why`: the reason of a failure, which becomes an item; empty:
     the result is pushed, which settles the items that were sent."""
-    items = items_of(pull)
-    if not why:
-        return replace(with_items(pull, [one for one in items if not one.is_sent]), mark="", trouble="")
-    failed = PullItem(
-        f"{_ROUND}{pull.mark}", PullItemKind.ROUND, f"round {pull.rounds} failed", clean_text(why)
-    )
-    return replace(with_items(pull, [*items, failed]), mark="", trouble="")
+    items = [one for one in items_of(pull) if why or not one.is_sent]
+    if why:
+        title = f"round {pull.rounds} failed"
+        items.append(PullItem(f"{_ROUND}{pull.mark}", PullItemKind.ROUND, title, clean_text(why)))
+    return replace(with_items(pull, items), mark="", trouble="")
 
 
 def note_word(pull: WatchedPull, follow: bool | None, done: bool, newest: Run | None = None) -> WatchedPull:

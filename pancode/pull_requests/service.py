@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import assert_never
 
@@ -16,6 +15,7 @@ from pancode.pull_requests.model import PullForge, PullRules, PullWork
 from pancode.pull_requests.store import change_pull, list_pulls
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
+from pancode.runs.project_rules import project_among
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import chain_of, words_of
 
@@ -32,13 +32,8 @@ NEWS = frozenset({EventKind.RUN_ENDED, EventKind.RUN_LANDING, EventKind.RUN_TURN
 
 
 def find_rules(around: Surroundings, folder: str) -> PullRules:
-    """Return the rules of the project of this repository, by its folder, else by its remote's address; nobody
-    is named if it belongs to no project."""
-    top, projects = os.path.realpath(folder), tuple(around.projects().values())
-    one = next((one for one in projects if os.path.realpath(one.path) == top), None)
-    if one is None and any(one.remote for one in projects):
-        address = around.address_of(folder)
-        one = next((one for one in projects if address and one.remote == address), None)
+    """Return the rules of the project of this repository; nobody is named if it belongs to none."""
+    one = project_among(around.projects().values(), folder, around.address_of)
     if one is None:
         return PullRules()
     people = frozenset(login.strip().removeprefix("@").lower() for login in one.pull_people) - {""}
@@ -68,23 +63,24 @@ class PullWatch(FeedThread):
 
     def look(self, pull: WatchedPull) -> None:
         """Read this pull request now, or forget its answers, for a user who gave a word about it."""
-        self._due[pull.id] = 0
-        self._due.pop(f"{pull.id} work", None)
         if pull.ended:
-            self._forge.forget(pull)
+            self._forget(pull)
+        else:
+            self._due[pull.id] = self._due[f"{pull.id} work"] = 0
         self.wake()
+
+    def _forget(self, pull: WatchedPull) -> None:
+        for times in (self._due, self._failed):
+            for key in (pull.id, f"{pull.id} work", f"{pull.id} merge"):
+                times.pop(key, None)
+        self._forge.forget(pull)
 
     def run_pass(self) -> float | None:
         """Read what is due, and carry each round on. Return the seconds until the next one is due."""
         now = self._core.ports.clock.mono_ms()
         hurried, self._hurried = self._hurried, False
         with self._core.ports.ledger.transaction() as tx:
-            pulls = sorted(list_pulls(tx), key=lambda one: one.looked_ms)
-        known = {one.id for one in pulls} | {_host_of(one) for one in pulls}
-        for key in [one for one in list(self._due) if one.partition(" ")[0] not in known]:
-            self._due.pop(key, None)
-            self._failed.pop(key, None)
-        pulls = pulls[:MOST_WATCHED]
+            pulls = sorted(list_pulls(tx), key=lambda one: one.looked_ms)[:MOST_WATCHED]
         for pull in pulls:
             passed_ms = max(0, self._core.wall_ms() - pull.looked_ms)
             at = now + int((HURRIED_S if hurried else LOOK_S) * 1000) - passed_ms
@@ -121,8 +117,11 @@ class PullWatch(FeedThread):
             return rules.begin_round(rules.note_state(row, state, allowed, now), state, now)
 
         new = self._change(pull, decide)
-        rested = self._core.ports.clock.mono_ms() >= self._due.get(f"{pull.id} merge", 0)
-        if new is not None and rested and rules.may_merge(new, state, allowed, now):
+        if new is None or new.ended:
+            self._forget(pull)
+            return
+        rested = core.ports.clock.mono_ms() >= self._due.get(f"{pull.id} merge", 0)
+        if rested and rules.may_merge(new, state, allowed, now):
             self._merge(new, state)
 
     def _rest(self, pull: WatchedPull, error: PancodeError) -> None:
@@ -169,19 +168,16 @@ class PullWatch(FeedThread):
             elif pull.worker:
                 if not is_unread or chain[-1].state is not RunState.ENDED:
                     self._take_step(pull, chain[-1])
-            elif told is not None:  # it was sent before the coordinator was killed
-                self._note_sent(pull, told)
-            elif rules.may_send(chain[-1]):
-                self._note_sent(pull, self._work.send(chain[-1], pull.message, pull.by))
+            elif told is not None or rules.may_send(chain[-1]):
+                # it was sent already if the coordinator was killed after that
+                worker = (told or self._work.send(chain[-1], pull.message, pull.by)).id
+                self._change_round(pull, lambda row: replace(row, worker=worker, trouble=""))
         except (UnavailableError, RefusedError) as error:
             self._due[key] = self._core.ports.clock.mono_ms() + int(REFUSED_S * 1000)
             self._note_trouble(pull, error)
         except PancodeError as error:
             why = _describe(error)
             self._change_round(pull, lambda row: rules.end_round(row, why))
-
-    def _note_sent(self, pull: WatchedPull, run: Run) -> None:
-        self._change_round(pull, lambda row: replace(row, worker=run.id, trouble=""))
 
     def _take_step(self, pull: WatchedPull, newest: Run) -> None:
         step, why = rules.next_step(pull, newest)

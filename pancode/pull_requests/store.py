@@ -17,10 +17,6 @@ from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import chain_of
 
-WATCH_AGAIN = (
-    "pancode inbox pulls; one that was opened again: pancode land RUN --push REMOTE BRANCH --pull-request"
-)
-
 
 def list_pulls(tx: Transaction) -> list[WatchedPull]:
     """Return the pull requests that are watched now, oldest first."""
@@ -52,8 +48,8 @@ def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bo
         pull = work.tx.get(WatchedPull, name)
         if pull is None or pull.ended:
             names = [one.id for one in list_pulls(work.tx)]
-            raise not_found("watched pull request", name, names, WATCH_AGAIN)
-        run = work.tx.get(Run, pull.worker or pull.run) if follow else None
+            raise not_found("watched pull request", name, names, "pancode inbox pulls")
+        run = work.tx.get(Run, pull.worker) if follow else None
         new = note_word(pull, follow, done, run and chain_of(work.tx, run)[-1])
         new = replace(new, by=by) if follow else new
         new = replace(new, ended=True, items=(), mark="") if forget else new
@@ -88,6 +84,6 @@ def _tell_new(work: Work, before: WatchedPull, pull: WatchedPull) -> None:
             work.happened(Happened(EventKind.INBOX_ITEM, pull.run, None, data))
     if pull.ended and not before.ended:
         if pull.state == PullStatus.MERGED and before.merging and before.merging == before.head:
-            detail = {"url": pull.url, "head": before.head}
-            work.audit("land", "info", "pull request merged", pull.run, by=pull.by, **detail)
+            what = "pull request merged"
+            work.audit("land", "info", what, pull.run, by=pull.by, url=pull.url, head=before.head)
         work.tell(pull.run, "land", f"pull request {pull.url}", pull.state)

@@ -11,7 +11,7 @@ from typing import Any
 
 from node_agent.wire.clock import Clock
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, is_forge_address
-from pancode.git.pull_state import PullState, PullStatus
+from pancode.git.pull_state import PullState
 from pancode.git.remotes import push_addresses, resolve_repository
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.landing.forge import forgejo, github, gitlab
@@ -75,8 +75,6 @@ class HttpForges:
         must_be_readable(place.kind)
         with self._connect(place, number) as client:
             found: PullState = _DIALECTS[place.kind].read_pull(client, place.repository, number)
-        if found.status is not PullStatus.OPEN:
-            self.forget_pull(name_repository(place.repository), number)
         return found
 
     def forget_pull(self, repository: str, number: int) -> None:

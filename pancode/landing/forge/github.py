@@ -18,10 +18,7 @@ _FAILED = ("failure", "timed_out", "startup_failure", "error")
 """The conclusions of check runs and the states of statuses that mean a failure. Others, such as cancelled,
 are no reason for work, and have not passed."""
 _MERGEABLE = ("clean", "has_hooks", "unstable")
-_NO_CHECKS = (
-    "its checks are unknown, as the token may not read them; use a classic token with the scope repo, or one "
-    "of a GitHub App"
-)
+_NO_CHECKS = "its checks: use a classic token with the scope repo, or a token of a GitHub App"
 _VERDICTS = {
     "APPROVED": ReviewVerdict.APPROVED,
     "CHANGES_REQUESTED": ReviewVerdict.CHANGES,
@@ -86,20 +83,19 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     for kind in ("pulls", "issues"):  # comments on lines, and comments on the whole
         rows = client.rows(f"{top}/{kind}/{number}/comments")
         remarks += [_parse_comment(row, kind) for row in rows]
-    commit, checks, unread = f"{top}/commits/{head}", list[PullCheck](), ""
+    commit, checks, trouble = f"{top}/commits/{head}", list[PullCheck](), ""
     try:
         checks += read_check_runs(client, commit)
         # The forge makes a suite for each app on a push; those without runs never end.
-        suites = [one for one in client.rows(f"{commit}/check-suites", "check_suites") if has_runs(one)]
-        if any(one["status"] != "completed" for one in suites):
+        suites = client.rows(f"{commit}/check-suites", "check_suites")
+        if any(one["status"] != "completed" and one.get("latest_check_runs_count") != 0 for one in suites):
             held = held or "checks run"
     except RefusedError as refused:
         if refused.code != FORBIDDEN:
             raise
-        unread = _NO_CHECKS
+        trouble = _NO_CHECKS
     checks += read_statuses(client, commit)
-    trouble = unread or client.trouble
-    return PullState(PullStatus.OPEN, head, tuple(checks), tuple(remarks), held, trouble)
+    return PullState(PullStatus.OPEN, head, tuple(checks), tuple(remarks), held, trouble or client.trouble)
 
 
 def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, head: str) -> None:
@@ -108,7 +104,7 @@ def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, h
 
 
 def read_check_runs(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
-    """Yield the check runs and the statuses of a commit. `commit`: its path in the API."""
+    """Yield the check runs of a commit. `commit`: its path in the API."""
     for row in client.rows(f"{commit}/check-runs", "check_runs"):
         output = row.get("output") or {}
         text = "\n\n".join(str(output[name]) for name in ("title", "summary", "text") if output.get(name))
@@ -120,10 +116,6 @@ def read_statuses(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
     for row in client.rows(f"{commit}/status", "statuses"):
         text, url = str(row.get("description") or ""), str(row.get("target_url") or "")
         yield PullCheck(str(row["context"]), _result_of(str(row["state"])), text, url)
-
-
-def has_runs(suite: Mapping[str, Any]) -> bool:
-    return suite.get("latest_check_runs_count") != 0
 
 
 def _result_of(state: str) -> CheckResult:

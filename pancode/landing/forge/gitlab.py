@@ -97,13 +97,9 @@ def parse_note(row: Mapping[str, Any], pushed: str) -> PullRemark | None:
         if found is None:
             return None
         verdict, text = found, ""
-    is_current = bool(pushed) and _time_of(str(row["created_at"])) >= _time_of(pushed)
+    is_current = bool(pushed) and datetime.fromisoformat(row["created_at"]) >= datetime.fromisoformat(pushed)
     place = row.get("position") or {}
     line, path = place.get("new_line") or place.get("old_line"), place.get("new_path")
     where = f"{path}:{line}" if path and line else str(path or "")
     author = str((row.get("author") or {}).get("username", ""))
     return PullRemark(f"note-{row['id']}", author, text, verdict, is_current, where)
-
-
-def _time_of(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -130,7 +130,7 @@ class ForgeClient:
         if good and not data:
             return None
         try:
-            parsed = json.loads(data)
+            parsed = json.loads(data, object_hook=None if known is None else _cut_texts)
         except ValueError as exc:
             if good:
                 raise self._make_reach_error("the answer is not JSON") from exc
@@ -140,7 +140,6 @@ class ForgeClient:
         if not good:
             raise self._make_error(status, headers, parsed)
         if known is not None:
-            parsed = _cut_texts(parsed)
             found = _LAST_PAGE.search(headers.get("link", ""))
             self._last_page = int(found[1]) if found else 0
             if mark := headers.get("etag", ""):
@@ -238,13 +237,9 @@ class ForgeClient:
         return escape_line(words.replace(self._token, "***"))[:_WORDS]
 
 
-def _cut_texts(value: Any) -> Any:
-    """Return the JSON value with each text cut to `MOST_CHARS`."""
-    if isinstance(value, str):
-        return value[:MOST_CHARS]
-    if isinstance(value, list):
-        return [_cut_texts(one) for one in value]
-    return {key: _cut_texts(one) for key, one in value.items()} if isinstance(value, dict) else value
+def _cut_texts(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON object with its texts cut to `MOST_CHARS`."""
+    return {key: one[:MOST_CHARS] if isinstance(one, str) else one for key, one in row.items()}
 
 
 @contextmanager

@@ -68,6 +68,9 @@ class TrackerHookBody(ActBody):
     secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
 
 
+Login = Annotated[str, Field(pattern=r"^@?[^\s@,]{1,100}$")]
+
+
 class ProjectBody(ActBody):
     """A project to add or to change; omitted fields do not change.
 
@@ -98,10 +101,7 @@ class ProjectBody(ActBody):
     work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
     labels: Annotated[dict[Fact, LabelSettings], Field(max_length=50)] | None = None
     prd: Fact | None = None
-    pull_people: (
-        Annotated[tuple[Annotated[str, Field(pattern=r"^@?[^\s@,]{1,100}$")], ...], Field(max_length=50)]
-        | None
-    ) = None
+    pull_people: Annotated[tuple[Login, ...], Field(max_length=50)] | None = None
     pull_follow: bool | None = None
     pull_merge: bool | None = None
 
