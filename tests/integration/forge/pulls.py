@@ -64,6 +64,10 @@ class FakePulls(FakeForge):
         assert 0 < size <= 100, "no forge gives more at once"
         return rows[(page - 1) * size : page * size]
 
+    def word(self, good: str) -> str:
+        """Whether it can be merged, in the forge's word, which need not say that it is a draft."""
+        return good if self.held in ("", DRAFT) else self.held
+
     def merges(self, sha: str) -> Answer:
         if self.refuses_merge:
             return 405, {"message": "Pull Request is not mergeable"}
@@ -96,7 +100,7 @@ class FakeGitHubPulls(FakePulls, FakeGitHub):
             case "GET", "pulls", None:
                 ended = bool(self.merged) or self.closed
                 about = {"state": "closed" if ended else "open", "merged": bool(self.merged)}
-                about |= {"draft": self.held == DRAFT, "mergeable_state": self.held or "clean"}
+                about |= {"draft": self.held == DRAFT, "mergeable_state": self.word("clean")}
                 row = self.rows[int(name) - 1]
                 return 200, {**row, **about, "head": {**row["head"], "sha": self.head}}
             case "PUT", "pulls", "merge":
@@ -174,7 +178,7 @@ class FakeGitLabPulls(FakePulls, FakeGitLab):
         match method, at[2]:
             case "GET", None:
                 state = "merged" if self.merged else "closed" if self.closed else "opened"
-                about = {"draft": self.held == DRAFT, "detailed_merge_status": self.held or "mergeable"}
+                about = {"draft": self.held == DRAFT, "detailed_merge_status": self.word("mergeable")}
                 results = {result for result, _ in self.checks.values()}
                 ends = "running" if "running" in results else "failed" if "failed" in results else "success"
                 about["head_pipeline"] = {"status": self.pipeline or ends} if results else None
