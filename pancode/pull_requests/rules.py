@@ -267,6 +267,5 @@ def needs_user(pull: WatchedPull, item: PullItem) -> bool:
 
 def command_for(pull: WatchedPull, kind: PullItemKind) -> str:
     """Return the command with which a user answers an item of this kind."""
-    if kind in (PullItemKind.READY, PullItemKind.STRANGER):
-        return f"pancode inbox pulls {pull.id}"
-    return f"pancode inbox pulls {pull.id} --follow"
+    also = "" if kind in (PullItemKind.READY, PullItemKind.STRANGER) else " --follow"
+    return f"pancode inbox pulls {pull.id}{also}"

@@ -97,7 +97,7 @@ class PullWatch(FeedThread):
         return max(1.0, min(waits, default=int(LOOK_S * 1000)) / 1000)
 
     def _next_look(self, pull: WatchedPull) -> int:
-        return max(self._due.get(pull.id, 0), self._due.get(_host_of(pull), 0))
+        return max(self._due.get(pull.id, 0), self._due.get(pull.repository.partition("/")[0], 0))
 
     def _read(self, pull: WatchedPull, allowed: PullRules) -> None:
         """Read the pull request and decide; a failure becomes its trouble."""
@@ -112,11 +112,9 @@ class PullWatch(FeedThread):
         self._failed.pop(pull.id, None)
         self._due[pull.id] = core.ports.clock.mono_ms() + int(LOOK_S * 1000)
         now = core.wall_ms()
-
-        def decide(row: WatchedPull) -> WatchedPull:
-            return rules.begin_round(rules.note_state(row, state, allowed, now), state, now)
-
-        new = self._change(pull, decide)
+        new = self._change(
+            pull, lambda row: rules.begin_round(rules.note_state(row, state, allowed, now), state, now)
+        )
         if new is None or new.ended:
             self._forget(pull)
             return
@@ -131,7 +129,7 @@ class PullWatch(FeedThread):
         wait_s = min(LOOK_S * 2 ** min(count - 1, 10), MOST_WAIT_S)
         self._due[pull.id] = now + int(wait_s * 1000)
         if limited_s := float(error.details.get("wait_s", 0)):
-            self._due[_host_of(pull)] = now + int(limited_s * 1000)
+            self._due[pull.repository.partition("/")[0]] = now + int(limited_s * 1000)
 
     def _merge(self, pull: WatchedPull, state: PullState) -> None:
         self._change(pull, lambda row: replace(row, merging=state.head, trouble=""))
@@ -153,9 +151,8 @@ class PullWatch(FeedThread):
         key = f"{name} work"
         with self._core.ports.ledger.transaction() as tx:
             pull = tx.get(WatchedPull, name)
-            if pull is None or pull.ended or not pull.mark:
-                return
-            if self._core.ports.clock.mono_ms() < self._due.get(key, 0):
+            rests = self._core.ports.clock.mono_ms() < self._due.get(key, 0)
+            if rests or pull is None or pull.ended or not pull.mark:
                 return
             run = tx.get(Run, pull.worker or pull.run)
             chain = [] if run is None else chain_of(tx, run)
@@ -207,10 +204,6 @@ class PullWatch(FeedThread):
     def _note_trouble(self, pull: WatchedPull, error: PancodeError) -> None:
         trouble = _describe(error)
         self._change(pull, lambda row: replace(row, trouble=trouble))
-
-
-def _host_of(pull: WatchedPull) -> str:
-    return pull.repository.partition("/")[0]
 
 
 def _describe(error: PancodeError) -> str:

@@ -36,9 +36,8 @@ def watch_pull(core: Core, run: Run, pull: PullOpened, follows: bool) -> None:
         row = replace(note_word(row, True, done=False), by=pull.by) if pull.follow else row
         work.tx.put(replace(row, run=run.id, remote=pull.remote, ended=False))
         if known is None:
-            work.audit(
-                "people", "info", "pull request watched", run.id, by=pull.by, url=pull.url, follow=row.follow
-            )
+            what = "pull request watched"
+            work.audit("people", "info", what, run.id, by=pull.by, url=pull.url, follow=row.follow)
 
 
 def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bool, by: str) -> WatchedPull:

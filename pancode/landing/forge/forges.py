@@ -23,6 +23,8 @@ _DIALECTS: Mapping[ForgeKind, ModuleType] = {
     ForgeKind.GITLAB: gitlab,
     ForgeKind.FORGEJO: forgejo,
 }
+MOST_CHARS = 4_000
+"""The most characters that are cached of a text on a pull request."""
 _TOKEN = re.compile(r"[!-~]{1,1000}")
 
 
@@ -67,7 +69,7 @@ class HttpForges:
         fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
         headers = _DIALECTS[place.kind].make_headers(token)
         known = self._known.setdefault((token, place, number), {}) if number else None
-        return open_client(place, token, headers, self._clock, fix, known)
+        return open_client(place, token, headers, self._clock, fix, known, MOST_CHARS if number else None)
 
     def read_pull(self, place: ForgePlace, number: int) -> PullState:
         """Return what the forge shows of the pull request now. UsageError for a forge that cannot be read;

@@ -70,10 +70,8 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     remarks = tuple(one for note in notes if (one := parse_note(note, pushed)) is not None)
     checks = list[PullCheck]()
     for job in client.rows(f"{top}/repository/commits/{head}/statuses"):
-        result = CheckResult.PASSED if job["status"] in _PASSED else CheckResult.PENDING
-        if job["status"] == "failed":
-            result = CheckResult.FAILED
-        if job.get("allow_failure") and job["status"] in _ENDS:
+        result = CheckResult.FAILED if job["status"] == "failed" else CheckResult.PENDING
+        if job["status"] in (_ENDS if job.get("allow_failure") else _PASSED):
             result = CheckResult.PASSED
         text, url = str(job.get("description") or ""), str(job.get("target_url") or "")
         checks.append(PullCheck(str(job["name"]), result, text, url))

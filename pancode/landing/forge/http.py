@@ -33,8 +33,7 @@ _RIGHTS = "give a new token that may write pull requests and issues (GitLab: the
 KnownAnswers = dict[str, tuple[str, Any, int]]
 """Cached answers for one token (another token may see less), by request: the forge's ETag, the answer, and
 the number of the last page, 0 if unknown."""
-MOST_KNOWN, MOST_CHARS = 200, 4_000
-"""The most cached answers, and the most characters of a text in one of them."""
+MOST_KNOWN = 200
 _LAST_PAGE = re.compile(r'[?&]page=(\d{1,6})[^>,]*>; *rel="last"')
 _UNCHANGED = 304
 
@@ -43,7 +42,8 @@ class ForgeClient:
     """A connection to a forge; use it as a context manager. The token is sent only in a header.
 
     `proxy`, `authority`: as in the user's git settings for that host; empty: from the environment. `known`:
-    cached answers; a check whether one is still current does not count against the rate limit.
+    cached answers; a check whether one is still current does not count against the rate limit. `most_chars`:
+    of each text in an answer, the rest is dropped; None: nothing is.
     """
 
     def __init__(
@@ -55,11 +55,12 @@ class ForgeClient:
         proxy: str = "",
         authority: str = "",
         known: KnownAnswers | None = None,
+        most_chars: int | None = None,
     ) -> None:
         import httpx2  # imported for the first pull request, because most fleets open none
 
         self._place, self._token, self._clock = place, token, clock
-        self._known = known
+        self._known, self._most_chars = known, most_chars
         self._last_page = 0
         self.trouble = ""
         """Why a list could not be read completely; empty: all were."""
@@ -130,7 +131,7 @@ class ForgeClient:
         if good and not data:
             return None
         try:
-            parsed = json.loads(data, object_hook=None if known is None else _cut_texts)
+            parsed = json.loads(data, object_hook=self._cut_texts)
         except ValueError as exc:
             if good:
                 raise self._make_reach_error("the answer is not JSON") from exc
@@ -147,6 +148,9 @@ class ForgeClient:
                     known.clear()
                 known[key] = mark, parsed, self._last_page
         return parsed
+
+    def _cut_texts(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {key: one[: self._most_chars] if isinstance(one, str) else one for key, one in row.items()}
 
     def _send_request(
         self,
@@ -237,11 +241,6 @@ class ForgeClient:
         return escape_line(words.replace(self._token, "***"))[:_WORDS]
 
 
-def _cut_texts(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON object with its texts cut to `MOST_CHARS`."""
-    return {key: one[:MOST_CHARS] if isinstance(one, str) else one for key, one in row.items()}
-
-
 @contextmanager
 def open_client(
     place: ForgePlace | TrackerPlace,
@@ -250,12 +249,13 @@ def open_client(
     clock: Clock,
     fix: str,
     known: KnownAnswers | None = None,
+    most_chars: int | None = None,
 ) -> Iterator[ForgeClient]:
     """Yield a connection that reaches the host as the user's git does. Raises UnavailableError, with this
     fix, for an answer of an unexpected form."""
     proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
     try:
-        with ForgeClient(place, token, headers, clock, proxy, authority, known) as client:
+        with ForgeClient(place, token, headers, clock, proxy, authority, known, most_chars) as client:
             yield client
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         raise UnavailableError(

@@ -60,15 +60,13 @@ from pancode.workspaces.answers import (
 from pancode.workspaces.service import tracker_secret
 
 Fact = Annotated[Line, Field(max_length=200)]
+Login = Annotated[str, Field(pattern=r"^@?[^\s@,]{1,100}$")]
 
 
 class TrackerHookBody(ActBody):
     """`secret`: the secret that the tracker created; without it, a new secret replaces the old one."""
 
     secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
-
-
-Login = Annotated[str, Field(pattern=r"^@?[^\s@,]{1,100}$")]
 
 
 class ProjectBody(ActBody):

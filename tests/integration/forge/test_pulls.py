@@ -15,8 +15,7 @@ from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRe
 from pancode.git.pull_state import CheckResult, PullStatus, ReviewVerdict
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
 from pancode.kernel.records import WatchedPull
-from pancode.landing.forge.forges import HttpForges
-from pancode.landing.forge.http import MOST_CHARS
+from pancode.landing.forge.forges import MOST_CHARS, HttpForges
 from pancode.landing.pull_request import PullRequest
 from tests.integration.forge.fakes import TOKEN, serving
 from tests.integration.forge.pulls import (
