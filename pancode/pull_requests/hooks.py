@@ -40,7 +40,7 @@ class WatchedPulls:
 
     @property
     def troubles(self) -> Sequence[TroubleShape]:
-        """Return the pull requests that cannot be read or carried on, for `fleet status`."""
+        """Return the pull requests that cannot be read or continued, for `fleet status`."""
         return [
             {"what": f"pull request {one.url}", "why": one.trouble, "fix": f"pancode inbox pulls {one.id}"}
             for one in self.pulls()

@@ -27,7 +27,7 @@ class PullBody(ActBody):
 
 @Verb(PULLS, command="inbox pulls")
 def _pulls(context: ApiContext, call: ApiCall) -> WatchedPullsAnswer:
-    """List the pull requests that are watched, with what came back on them."""
+    """List the pull requests that are watched, with their checks, reviews and comments that count."""
     return {"pulls": [_shape(one) for one in context.coordinator.part(WatchedPulls).pulls()]}
 
 

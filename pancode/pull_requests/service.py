@@ -1,4 +1,4 @@
-"""Watches pull requests: reads their forges, keeps what came back, and carries its rounds of work on."""
+"""Watches pull requests: reads their forges, records the answers, and continues its rounds of work."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class PullWatch(FeedThread):
         self._forge.forget(pull)
 
     def run_pass(self) -> float | None:
-        """Read what is due, and carry each round on. Return the seconds until the next one is due."""
+        """Read what is due, and continue each round. Return the seconds until the next one is due."""
         now = self._core.ports.clock.mono_ms()
         hurried, self._hurried = self._hurried, False
         with self._core.ports.ledger.transaction() as tx:
@@ -92,7 +92,7 @@ class PullWatch(FeedThread):
                 return None
             if now >= self._next_look(pull):
                 self._read(pull, find_rules(around, pull.project))
-            self._carry_on(pull.id)
+            self._continue_round(pull.id)
         waits = [self._next_look(one) - now for one in pulls]
         return max(1.0, min(waits, default=int(LOOK_S * 1000)) / 1000)
 
@@ -105,7 +105,7 @@ class PullWatch(FeedThread):
         try:
             state = self._forge.read(pull)
         except PancodeError as error:
-            self._rest(pull, error)
+            self._delay_look(pull, error)
             why = _describe(error)
             self._change(pull, lambda row: rules.note_reading(row, why))
             return
@@ -118,16 +118,15 @@ class PullWatch(FeedThread):
         if new is None or new.ended:
             self._forget(pull)
             return
-        rested = core.ports.clock.mono_ms() >= self._due.get(f"{pull.id} merge", 0)
-        if rested and rules.may_merge(new, state, allowed, now):
+        is_due = core.ports.clock.mono_ms() >= self._due.get(f"{pull.id} merge", 0)
+        if is_due and rules.may_merge(new, state, allowed, now):
             self._merge(new, state)
 
-    def _rest(self, pull: WatchedPull, error: PancodeError) -> None:
+    def _delay_look(self, pull: WatchedPull, error: PancodeError) -> None:
         """Wait longer after each failure; a rate limit holds back all pull requests of the host."""
         now, count = self._core.ports.clock.mono_ms(), self._failed.get(pull.id, 0) + 1
         self._failed[pull.id] = count
-        wait_s = min(LOOK_S * 2 ** min(count - 1, 10), MOST_WAIT_S)
-        self._due[pull.id] = now + int(wait_s * 1000)
+        self._due[pull.id] = now + int(min(LOOK_S * 2 ** min(count - 1, 10), MOST_WAIT_S) * 1000)
         if limited_s := float(error.details.get("wait_s", 0)):
             self._due[pull.repository.partition("/")[0]] = now + int(limited_s * 1000)
 
@@ -137,7 +136,7 @@ class PullWatch(FeedThread):
             self._forge.merge(pull, state.head)
         except UnavailableError as error:
             # It is perhaps merged: the next look shows that, or merges this commit again.
-            self._rest(pull, error)
+            self._delay_look(pull, error)
             self._note_trouble(pull, error)
         except PancodeError as error:
             why = _describe(error)
@@ -146,13 +145,13 @@ class PullWatch(FeedThread):
         else:
             self._due[pull.id] = 0
 
-    def _carry_on(self, name: str) -> None:
+    def _continue_round(self, name: str) -> None:
         """Do the next step of the round under way."""
         key = f"{name} work"
         with self._core.ports.ledger.transaction() as tx:
             pull = tx.get(WatchedPull, name)
-            rests = self._core.ports.clock.mono_ms() < self._due.get(key, 0)
-            if rests or pull is None or pull.ended or not pull.mark:
+            waits = self._core.ports.clock.mono_ms() < self._due.get(key, 0)
+            if waits or pull is None or pull.ended or not pull.mark:
                 return
             run = tx.get(Run, pull.worker or pull.run)
             chain = [] if run is None else chain_of(tx, run)

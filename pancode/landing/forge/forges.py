@@ -87,8 +87,7 @@ class HttpForges:
 
     def merge_pull(self, place: ForgePlace, number: int, head: str) -> None:
         """Merge the pull request if its head is this commit. RefusedError if the forge does not merge it;
-        raises as `read_pull`."""
-        must_be_readable(place.kind)
+        raises as `read_pull`, which is called first."""
         with self._connect(place) as client:
             _DIALECTS[place.kind].merge_pull(client, place.repository, number, head)
 
