@@ -61,8 +61,8 @@ class ForgeClient:
 
         self._place, self._token, self._clock = place, token, clock
         self._known, self._most_chars = known, most_chars
+        # `trouble`: why a list could not be read completely; empty: all were.
         self._last_page, self.trouble = 0, ""
-        """Why a list could not be read completely; empty: all were."""
         own = {
             "accept": "application/json",
             "accept-encoding": "identity",
