@@ -29,7 +29,8 @@ def find_place(forges: HttpForges, pull: WatchedPull) -> ForgePlace:
         raise UsageError(
             f"remote {pull.remote} of {pull.project} is no longer {pull.repository}",
             why=f"it is {name_repository(repository)}",
-            fix=f"git -C {pull.project} remote -v; or: pancode inbox pulls {pull.id} --forget",
+            fix=f"git -C {pull.project} remote -v; if renamed: pancode inbox pulls {pull.id} --forget; "
+            f"pancode land {pull.run} --push {pull.remote} {pull.branch} --pull-request",
             code="other_repository",
         )
     return place_of(repository, forges.hosts(), ForgeKind(pull.forge))
@@ -43,6 +44,9 @@ class ForgeWatch:
 
     def read(self, pull: WatchedPull) -> PullState:
         return self._forges.read_pull(find_place(self._forges, pull), pull.number)
+
+    def forget(self, pull: WatchedPull) -> None:
+        self._forges.forget_pull(pull.repository, pull.number)
 
     def merge(self, pull: WatchedPull, head: str) -> None:
         self._forges.merge_pull(find_place(self._forges, pull), pull.number, head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from pancode.git.forge_rules import repository_of
 from pancode.git.runner import Git, GitFailure, GitRefusal, any_owner_env
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import PRDS
-from pancode.runs.project_rules import SETTING_OF, LabelRule, NamedProject
+from pancode.runs.project_rules import SETTING_OF, LabelRule, NamedProject, project_among
 
 _Word = Annotated[str, Field(min_length=1)]
 
@@ -116,19 +116,8 @@ def project_at(raw: object, top: Path) -> NamedProject | None:
     """Return the project of a repository: by its folder, else by its remote's address. `raw`: the settings as
     written; invalid entries are skipped, since other code reports them."""
     rows = raw.items() if isinstance(raw, Mapping) else ()
-    return project_among([one for name, project in rows if (one := _read(name, project)) is not None], top)
-
-
-def project_among(found: Sequence[NamedProject], top: Path) -> NamedProject | None:
-    """Return which of these projects the repository belongs to: by folder, else by remote."""
-    here = os.path.realpath(top)
-    for one in found:
-        if os.path.realpath(one.path) == here:
-            return one
-    if not any(one.remote for one in found):
-        return None
-    address = address_of(str(top))
-    return next((one for one in found if one.remote == address), None) if address else None
+    found = [one for name, project in rows if (one := _read(name, project)) is not None]
+    return project_among(found, str(top), address_of)
 
 
 def _read(name: str, value: object) -> NamedProject | None:

@@ -56,12 +56,16 @@ class PullRemark:
 
 @dataclass(frozen=True, slots=True)
 class PullState:
-    """A pull request as its forge shows it now. `head`: the commit of its branch; `remarks`: oldest first."""
+    """A pull request as its forge shows it now. `head`: the commit of its branch; `remarks`: oldest first.
+    `held`: why the forge would not merge it now, such as draft; `trouble`: why a part could not be read, with
+    a fix. Both empty: it can be merged, and is complete."""
 
     status: PullStatus
     head: str
     checks: tuple[PullCheck, ...] = ()
     remarks: tuple[PullRemark, ...] = ()
+    held: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Annotated, cast
 
 from pydantic import Field
 
-from pancode.config.projects import project_among
 from pancode.interfaces.http.access.rights import DISPATCHES
 from pancode.interfaces.http.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.interfaces.http.context import ApiContext
@@ -36,7 +34,7 @@ from pancode.issues.service import fetch_issue, find_newest_run, list_work, make
 from pancode.kernel.errors import UsageError
 from pancode.runs.answers import WORK_RUN, QueuedAnswer, RunShape
 from pancode.runs.dispatch import describe_queued, dispatch_run
-from pancode.runs.project_rules import NamedProject, find_project
+from pancode.runs.project_rules import NamedProject, find_project, project_among
 from pancode.runs.request import request_from
 from pancode.runs.routes.runs import report_dry_run
 from pancode.runs.views import get_run_shape
@@ -91,7 +89,7 @@ def _find_project(context: ApiContext, call: ApiCall) -> NamedProject:
     if named := call.query.get("project"):
         return find_project(around.projects(), named)
     top = context.project_of(call.query.get("cwd"))
-    here = None if top is None else project_among(tuple(around.projects().values()), Path(top))
+    here = None if top is None else project_among(around.projects().values(), top, around.address_of)
     if here is None:
         fix = (
             "use --project NAME (see pancode project ls), or: pancode project add . --tracker "

@@ -81,13 +81,13 @@ class WatchedPull(Record):
     """A pull request that PanCode opened, and what came back on it. `run`: the run whose change it was opened
     with; `forge`: the kind; `repository`: host, owner and name; `remote`: the name of the git remote.
 
-    `follow`: whether what comes back starts work. `state`: open, merged or closed; `head`: the commit that
-    the forge showed last, first seen at `head_ms`. `items`: what waits for a user; `seen`: the ids of checks
-    and remarks that became items. `rounds`: the messages sent since a user's last word; `mark`: a text that
-    only the message of the round under way contains; empty: no round; `message`: that message; `worker`: the
-    run that got it; empty: it is not known whether one did. `ready`: the head that was reported as approved;
-    `merging`: the head whose merge was requested, or that the forge refused to merge. `trouble`: why the last
-    step failed. `ended`: it is merged, closed or not watched any more.
+    `follow`: whether what comes back starts work. `state`: open, merged or closed, and why the forge would
+    not merge it; `head`: the commit that the forge showed last, first seen at `head_ms`. `items`: what waits
+    for a user; `seen`: the ids of checks and remarks that became items. `rounds`: the messages sent since a
+    user's last word; `mark`: a text that only the message of the round under way contains; empty: no round;
+    `message`: that message; `worker`: the run that got it; empty: it is not known whether one did. `ready`:
+    the head that was reported as approved; `merging`: the head whose merge was requested, unless the forge
+    refused it. `trouble`: why the last step failed. `ended`: it is merged, closed or not watched any more.
     """
 
     TABLE: ClassVar = Table("pull_requests", ("id",), ("ended,opened_ms",))

@@ -1,1 +1,1 @@
-"""What comes back on pull requests that PanCode opened: checks and reviews, and the work that they cause."""
+"""Pull requests that PanCode opened: their checks and reviews, and the work that these cause."""

@@ -1,4 +1,4 @@
-"""`pancode inbox pulls`: what came back on pull requests that PanCode opened, and what it does about that."""
+"""`pancode inbox pulls`: checks and reviews of pull requests that PanCode opened, and the work on them."""
 
 from __future__ import annotations
 
@@ -47,23 +47,19 @@ def pulls(
 
 def _find_pull(pulls: Sequence[WatchedPullShape], text: str) -> WatchedPullShape:
     """Return the pull request that the user names. NotFoundError, also if the text names several."""
-    found = [
-        one
-        for one in pulls
-        if text in (one["id"], one["url"], one["run"], str(one["number"]), f"#{one['number']}")
-    ]
+    word = text.removeprefix("#")
+    found = [one for one in pulls if word in (one["id"], one["url"], one["run"], str(one["number"]))]
     if len(found) != 1:
-        what = "not found" if not found else "is not unique"
-        raise NotFoundError(
-            f"watched pull request {text[:80]} {what}", fix="use an id of: pancode inbox pulls"
-        )
+        what = f"watched pull request {text[:80]} {'is not unique' if found else 'not found'}"
+        fix = "pancode inbox pulls; opened again: pancode land RUN --push REMOTE BRANCH --pull-request"
+        raise NotFoundError(what, fix=fix)
     return found[0]
 
 
 def _format_pull(one: WatchedPullShape) -> str:
     """Format the pull request; the texts of others are indented, so that they cannot imitate other lines."""
     lines = [f"{one['id']}  {one['state']}  {one['url']}", f"  branch   {one['branch']}, run {one['run']}"]
-    follows = f"yes, {one['rounds']} of 3 messages sent" if one["follow"] else "no"
+    follows = f"yes, {one['rounds']} messages sent since your last word" if one["follow"] else "no"
     lines.append(f"  follow   {follows}")
     lines += [f"  working  {one['working']}"] if one["working"] else []
     lines += [f"  trouble  {one['trouble']}"] if one["trouble"] else []

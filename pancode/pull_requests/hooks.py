@@ -26,16 +26,12 @@ class WatchedPulls:
 
     def __init__(self, core: Core, around: Around, forge: PullForge, work: PullWork) -> None:
         self._core, self._around = core, around
-        self._watch = PullWatch(core, partial(around, {}), forge, work)
-        self.threads = (self._watch,)
+        self.watch = PullWatch(core, partial(around, {}), forge, work)
+        self.threads = (self.watch,)
 
     def hurry(self) -> None:
         """Read the pull requests soon, as a webhook requests."""
-        self._watch.hurry()
-
-    def look(self, name: str) -> None:
-        """Read this pull request now, for a user who gave a word about it."""
-        self._watch.look(name)
+        self.watch.hurry()
 
     def pulls(self) -> list[WatchedPull]:
         """Return the pull requests that are watched now, oldest first."""
@@ -44,7 +40,7 @@ class WatchedPulls:
 
     @property
     def troubles(self) -> Sequence[TroubleShape]:
-        """Return the pull requests that cannot be read or carried on, for `fleet status`."""
+        """Return the pull requests that cannot be read or continued, for `fleet status`."""
         return [
             {"what": f"pull request {one.url}", "why": one.trouble, "fix": f"pancode inbox pulls {one.id}"}
             for one in self.pulls()
@@ -58,7 +54,7 @@ class WatchedPulls:
         if pull.forge not in READABLE or run.project is None:
             return
         watch_pull(self._core, run, pull, find_rules(self._around({}), run.project).follows)
-        self._watch.wake()
+        self.watch.wake()
 
     def describe_landing(self, run: Run) -> str:
         return ""

@@ -27,13 +27,12 @@ CAUSES = (PullItemKind.CHECK, PullItemKind.REMARK)
 @dataclass(frozen=True, slots=True)
 class PullItem:
     """Something about a pull request that waits for a user. `id`: unique in it. `text`: as others wrote it,
-    without control characters and cut. `head`: the commit that it is about. `is_sent`: the agent has it."""
+    without control characters and cut. `is_sent`: the agent has it."""
 
     id: str
     kind: PullItemKind
     title: str
     text: str = ""
-    head: str = ""
     is_sent: bool = False
 
     def to_row(self) -> dict[str, object]:
@@ -49,7 +48,6 @@ def items_of(pull: WatchedPull) -> tuple[PullItem, ...]:
             PullItemKind(str(row["kind"])),
             str(row["title"]),
             str(row["text"]),
-            str(row["head"]),
             bool(row["is_sent"]),
         )
         for row in pull.items
@@ -72,6 +70,9 @@ class PullForge(Protocol):
     def read(self, pull: WatchedPull) -> PullState:
         """Return what the forge shows now. Raises ConfigError, RefusedError, NotFoundError, UsageError, or
         UnavailableError, whose detail `wait_s` says for how many seconds the forge accepts no requests."""
+
+    def forget(self, pull: WatchedPull) -> None:
+        """Drop the cached answers about the pull request. Idempotent."""
 
     def merge(self, pull: WatchedPull, head: str) -> None:
         """Merge the pull request if its head is this commit. Idempotent with `head`. Raises as `read`."""

@@ -27,7 +27,7 @@ class PullBody(ActBody):
 
 @Verb(PULLS, command="inbox pulls")
 def _pulls(context: ApiContext, call: ApiCall) -> WatchedPullsAnswer:
-    """List the pull requests that are watched, with what came back on them."""
+    """List the pull requests that are watched, with their checks, reviews and comments that count."""
     return {"pulls": [_shape(one) for one in context.coordinator.part(WatchedPulls).pulls()]}
 
 
@@ -38,7 +38,7 @@ def _pull(context: ApiContext, call: ApiCall) -> WatchedPullShape:
     if body.follow is None and not body.done and not body.forget:
         raise UsageError("the request changes nothing", fix="set follow, done or forget", code="bad_value")
     pull = take_word(context.core, call.path["pull"], body.follow, body.done, body.forget, body.by)
-    context.coordinator.part(WatchedPulls).look(pull.id)
+    context.coordinator.part(WatchedPulls).watch.look(pull)
     return _shape(pull)
 
 
@@ -52,7 +52,7 @@ def _shape(pull: WatchedPull) -> WatchedPullShape:
         "branch": pull.branch,
         "by": pull.by,
         "follow": pull.follow,
-        "state": "not watched" if pull.ended and pull.state == "open" else pull.state,
+        "state": "not watched" if pull.ended and pull.state.startswith("open") else pull.state,
         "head": pull.head,
         "rounds": pull.rounds,
         "working": (pull.worker or None) if pull.mark else None,

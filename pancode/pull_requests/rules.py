@@ -26,7 +26,10 @@ SETTLE_MS = 600_000
 """For how many milliseconds checks that still run hold back a message about those that have failed."""
 STABLE_MS = 60_000
 """For how many milliseconds a head commit must be known before it is merged."""
+_UNREAD = "cannot be read: "
+"""How a trouble begins that the next complete answer of the forge ends."""
 _CUT = " ... (cut)"
+_ROUND = "round-"
 _STANDING = ("check-", "ready-")
 """How the ids of those items begin that end when the forge no longer shows them."""
 
@@ -59,6 +62,9 @@ def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: in
     ]
     # A check that ran again on the same commit, and failed again, is news.
     seen = [one for one in pull.seen if one in found or not one.startswith(_STANDING)]
+    ready = state.head if is_ready(state, rules) else ""
+    if not pull.mark and not (ready and rules.merges):
+        pull = replace(pull, trouble="")  # the message, push or merge that had it is not under way
     strangers = sum(one.kind is PullItemKind.STRANGER for one in kept)
     fresh = list[PullItem]()
     for one in (one for one in found.values() if one.id not in seen):
@@ -66,15 +72,22 @@ def note_state(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: in
         if len(kept) + len(fresh) < MOST_ITEMS and (not is_stranger or strangers < MOST_STRANGERS):
             strangers += is_stranger
             fresh.append(one)
-    return replace(
+    pull = replace(
         with_items(pull, [*kept, *fresh]),
-        state=state.status.value,
+        state=", ".join(filter(None, (state.status.value, escape_line(state.held)[:60]))),
         seen=(*seen, *(one.id for one in fresh)),
         looked_ms=now_ms,
-        ready=state.head if is_ready(state, rules) else "",
-        # Why a message could not be sent stays until it is.
-        trouble=pull.trouble if pull.mark and not pull.worker else "",
+        ready=ready,
     )
+    return note_reading(pull, state.trouble)
+
+
+def note_reading(pull: WatchedPull, why: str) -> WatchedPull:
+    """Return the pull request after it was read. `why`: what could not be read. The trouble of a message, a
+    push or a merge stays."""
+    if pull.trouble and not pull.trouble.startswith(_UNREAD):
+        return pull
+    return replace(pull, trouble=f"{_UNREAD}{why}" if why else "")
 
 
 def with_items(pull: WatchedPull, items: Sequence[PullItem]) -> WatchedPull:
@@ -89,7 +102,7 @@ def _list_items(state: PullState, rules: PullRules) -> Iterator[PullItem]:
             name, url = escape_line(check.name)[:100], escape_line(check.url)[:300]
             title = f"check {name} failed{f': {url}' if url else ''}"
             item = f"check-{digest_of(check.name)[:16]}-{state.head}"
-            yield PullItem(item, PullItemKind.CHECK, title, clean_text(check.text), state.head)
+            yield PullItem(item, PullItemKind.CHECK, title, clean_text(check.text))
     latest = latest_verdicts(state)
     for remark in state.remarks:
         asks = remark.verdict is ReviewVerdict.CHANGES
@@ -104,10 +117,10 @@ def _list_items(state: PullState, rules: PullRules) -> Iterator[PullItem]:
         title = f"{who} requests changes" if asks else f"{who} writes{where}"
         title += "" if named else ", and is not named by the project"
         kind = PullItemKind.REMARK if named else PullItemKind.STRANGER
-        yield PullItem(remark.id, kind, title, clean_text(remark.text), state.head)
+        yield PullItem(remark.id, kind, title, clean_text(remark.text))
     if is_ready(state, rules):
         checks = "all checks passed" if state.checks else "it has no checks"
-        yield PullItem(f"ready-{state.head}", PullItemKind.READY, f"approved, {checks}", "", state.head)
+        yield PullItem(f"ready-{state.head}", PullItemKind.READY, f"approved, {checks}")
 
 
 def latest_verdicts(state: PullState) -> dict[str, PullRemark]:
@@ -116,13 +129,13 @@ def latest_verdicts(state: PullState) -> dict[str, PullRemark]:
 
 
 def is_ready(state: PullState, rules: PullRules) -> bool:
-    """Whether a named person has approved the head commit, none requests changes, and every check of it has
-    passed."""
+    """Whether a named person has approved the head commit, none requests changes, every check of it has
+    passed, and the forge would merge it."""
     verdicts = [one for author, one in latest_verdicts(state).items() if author in rules.people]
     approved = any(one.verdict is ReviewVerdict.APPROVED and one.is_current for one in verdicts)
     against = any(one.verdict is ReviewVerdict.CHANGES for one in verdicts)
     passed = all(one.result is CheckResult.PASSED for one in state.checks)
-    return approved and not against and passed
+    return approved and not against and passed and not state.held and not state.trouble
 
 
 def may_merge(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: int) -> bool:
@@ -134,8 +147,9 @@ def may_merge(pull: WatchedPull, state: PullState, rules: PullRules, now_ms: int
 
 def note_refusal(pull: WatchedPull, head: str, why: str) -> WatchedPull:
     """Return the pull request after the forge refused to merge this commit, which becomes an item once."""
-    item = PullItem(f"merge-{head}", PullItemKind.MERGE, "the forge did not merge it", clean_text(why), head)
-    return with_items(pull, [*(one for one in items_of(pull) if one.id != item.id), item])
+    item = PullItem(f"merge-{head}", PullItemKind.MERGE, "the forge did not merge it", clean_text(why))
+    items = [*(one for one in items_of(pull) if one.id != item.id), item]
+    return replace(with_items(pull, items), merging="")
 
 
 def begin_round(pull: WatchedPull, state: PullState, now_ms: int) -> WatchedPull:
@@ -164,7 +178,7 @@ def begin_round(pull: WatchedPull, state: PullState, now_ms: int) -> WatchedPull
     mark = digest_of(f"{pull.id} {number} {now_ms} {material}")[:16]
     what = "what its forge shows: the output of checks, and what named people wrote"
     text = (
-        f"Pull request {pull.url} has your change, and {count_noun(len(sent), 'thing')} came back on it "
+        f"Pull request {pull.url} has your change, and {count_noun(len(sent), 'item')} to settle "
         f"(message {mark}, round {number} of {MOST_ROUNDS}). Change the files so that the checks pass and "
         f"the remarks are settled, and nothing beside that; where a remark is wrong, say so at the end. "
         f"{present_material(what, material)}"
@@ -218,23 +232,25 @@ def next_step(pull: WatchedPull, newest: Run) -> tuple[NextStep, str]:
 def end_round(pull: WatchedPull, why: str = "") -> WatchedPull:
     """Return the pull request after its round. `why`: the reason of a failure, which becomes an item; empty:
     the result is pushed, which settles the items that were sent."""
-    items = items_of(pull)
-    if not why:
-        return replace(with_items(pull, [one for one in items if not one.is_sent]), mark="")
-    failed = PullItem(
-        f"round-{pull.mark}", PullItemKind.ROUND, f"round {pull.rounds} failed", clean_text(why)
-    )
-    return replace(with_items(pull, [*items, failed]), mark="")
+    items = [one for one in items_of(pull) if why or not one.is_sent]
+    if why:
+        title = f"round {pull.rounds} failed"
+        items.append(PullItem(f"{_ROUND}{pull.mark}", PullItemKind.ROUND, title, clean_text(why)))
+    return replace(with_items(pull, items), mark="", trouble="")
 
 
-def note_word(pull: WatchedPull, follow: bool | None, done: bool) -> WatchedPull:
+def note_word(pull: WatchedPull, follow: bool | None, done: bool, newest: Run | None = None) -> WatchedPull:
     """Return the pull request after a user's word. `done`: its items are settled. `follow`: send its items,
-    also those that were sent before; False: send nothing more, and do not push what is under way."""
+    also those that were sent before; False: send nothing more, and do not push what is under way. `newest`:
+    the newest run of the change; if it has landed after a failed round, its result is pushed first."""
     items = () if done else items_of(pull)
     if follow is None:
         return with_items(pull, items)
     if follow:
-        items = tuple(one for one in items if one.kind is not PullItemKind.ROUND)
+        failed = [one for one in items if one.kind is PullItemKind.ROUND]
+        if failed and pull.worker and newest and next_step(pull, newest)[0] is NextStep.PUSH:
+            pull = replace(pull, mark=failed[-1].id.removeprefix(_ROUND))
+        items = tuple(one for one in items if one not in failed)
         pull = replace(pull, rounds=0)
     else:
         pull = replace(pull, mark="")
@@ -251,6 +267,5 @@ def needs_user(pull: WatchedPull, item: PullItem) -> bool:
 
 def command_for(pull: WatchedPull, kind: PullItemKind) -> str:
     """Return the command with which a user answers an item of this kind."""
-    if kind in (PullItemKind.READY, PullItemKind.STRANGER):
-        return f"pancode inbox pulls {pull.id}"
-    return f"pancode inbox pulls {pull.id} --follow"
+    also = "" if kind in (PullItemKind.READY, PullItemKind.STRANGER) else " --follow"
+    return f"pancode inbox pulls {pull.id}{also}"

@@ -1,8 +1,7 @@
-"""Watches pull requests: reads their forges, keeps what came back, and carries its rounds of work on."""
+"""Watches pull requests: reads their forges, records the answers, and continues its rounds of work."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import assert_never
 
@@ -16,7 +15,7 @@ from pancode.pull_requests.model import PullForge, PullRules, PullWork
 from pancode.pull_requests.store import change_pull, list_pulls
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
-from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.project_rules import project_among
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import chain_of, words_of
 
@@ -33,13 +32,12 @@ NEWS = frozenset({EventKind.RUN_ENDED, EventKind.RUN_LANDING, EventKind.RUN_TURN
 
 
 def find_rules(around: Surroundings, folder: str) -> PullRules:
-    """Return the rules of the project in this folder; nobody is named if the folder is no project's."""
-    top = os.path.realpath(folder)
-    for one in around.projects().values():
-        if os.path.realpath(one.path) == top:
-            people = frozenset(login.strip().lstrip("@").lower() for login in one.pull_people) - {""}
-            return PullRules(people, one.pull_follow, one.pull_merge)
-    return PullRules()
+    """Return the rules of the project of this repository; nobody is named if it belongs to none."""
+    one = project_among(around.projects().values(), folder, around.address_of)
+    if one is None:
+        return PullRules()
+    people = frozenset(login.strip().removeprefix("@").lower() for login in one.pull_people) - {""}
+    return PullRules(people, one.pull_follow, one.pull_merge)
 
 
 class PullWatch(FeedThread):
@@ -52,10 +50,8 @@ class PullWatch(FeedThread):
         super().__init__(core, "pull-requests", LOOK_S, NEWS, only_with=(WatchedPull, {"ended": False}))
         self._around, self._forge, self._work = around, forge, work
         self._due: dict[str, int] = {}
-        """When each pull request is read next, and when each repository accepts requests again, in
+        """When each pull request is read next, and when each host accepts requests with its token again, in
         milliseconds of the monotonic clock."""
-        self._looked: dict[str, int] = {}
-        """When each pull request was read last, unless that failed."""
         self._failed: dict[str, int] = {}
         """How many times in a row a pull request could not be read."""
         self._hurried = False
@@ -65,30 +61,43 @@ class PullWatch(FeedThread):
         self._hurried = True
         self.wake()
 
-    def look(self, name: str) -> None:
-        """Read this pull request now, for a user who gave a word about it."""
-        self._due[name] = 0
-        self._due.pop(f"{name} work", None)
+    def look(self, pull: WatchedPull) -> None:
+        """Read this pull request now, or forget its answers, for a user who gave a word about it."""
+        if pull.ended:
+            self._forget(pull)
+        else:
+            self._due[pull.id] = self._due[f"{pull.id} work"] = 0
         self.wake()
 
+    def _forget(self, pull: WatchedPull) -> None:
+        for times in (self._due, self._failed):
+            for key in (pull.id, f"{pull.id} work", f"{pull.id} merge"):
+                times.pop(key, None)
+        self._forge.forget(pull)
+
     def run_pass(self) -> float | None:
-        """Read what is due, and carry each round on. Return the seconds until the next one is due."""
+        """Read what is due, and continue each round. Return the seconds until the next one is due."""
         now = self._core.ports.clock.mono_ms()
-        if self._hurried:
-            self._hurried = False
-            for name, looked in self._looked.items():
-                self._due[name] = min(self._due[name], looked + int(HURRIED_S * 1000))
+        hurried, self._hurried = self._hurried, False
         with self._core.ports.ledger.transaction() as tx:
             pulls = sorted(list_pulls(tx), key=lambda one: one.looked_ms)[:MOST_WATCHED]
+        for pull in pulls:
+            passed_ms = max(0, self._core.wall_ms() - pull.looked_ms)
+            at = now + int((HURRIED_S if hurried else LOOK_S) * 1000) - passed_ms
+            due = self._due.setdefault(pull.id, at)
+            self._due[pull.id] = min(due, at) if hurried and pull.id not in self._failed else due
         around = self._around()
         for pull in pulls:
             if self._stopping.is_set():
                 return None
-            if now >= max(self._due.get(pull.id, 0), self._due.get(pull.repository, 0)):
+            if now >= self._next_look(pull):
                 self._read(pull, find_rules(around, pull.project))
-            self._carry_on(pull.id)
-        waits = [max(self._due.get(one.id, 0), self._due.get(one.repository, 0)) - now for one in pulls]
+            self._continue_round(pull.id)
+        waits = [self._next_look(one) - now for one in pulls]
         return max(1.0, min(waits, default=int(LOOK_S * 1000)) / 1000)
+
+    def _next_look(self, pull: WatchedPull) -> int:
+        return max(self._due.get(pull.id, 0), self._due.get(pull.repository.partition("/")[0], 0))
 
     def _read(self, pull: WatchedPull, allowed: PullRules) -> None:
         """Read the pull request and decide; a failure becomes its trouble."""
@@ -96,57 +105,53 @@ class PullWatch(FeedThread):
         try:
             state = self._forge.read(pull)
         except PancodeError as error:
-            self._rest(pull, error)
-            self._note_trouble(pull, error)
+            self._delay_look(pull, error)
+            why = _describe(error)
+            self._change(pull, lambda row: rules.note_reading(row, why))
             return
         self._failed.pop(pull.id, None)
-        self._looked[pull.id] = core.ports.clock.mono_ms()
-        self._due[pull.id] = self._looked[pull.id] + int(LOOK_S * 1000)
+        self._due[pull.id] = core.ports.clock.mono_ms() + int(LOOK_S * 1000)
         now = core.wall_ms()
-
-        def decide(row: WatchedPull) -> WatchedPull:
-            return rules.begin_round(rules.note_state(row, state, allowed, now), state, now)
-
-        new = self._change(pull, decide)
-        rested = self._core.ports.clock.mono_ms() >= self._due.get(f"{pull.id} merge", 0)
-        if new is not None and rested and rules.may_merge(new, state, allowed, now):
+        new = self._change(
+            pull, lambda row: rules.begin_round(rules.note_state(row, state, allowed, now), state, now)
+        )
+        if new is None or new.ended:
+            self._forget(pull)
+            return
+        is_due = core.ports.clock.mono_ms() >= self._due.get(f"{pull.id} merge", 0)
+        if is_due and rules.may_merge(new, state, allowed, now):
             self._merge(new, state)
 
-    def _rest(self, pull: WatchedPull, error: PancodeError) -> None:
-        """Wait longer after each failure; a rate limit holds back all pull requests of the repository."""
+    def _delay_look(self, pull: WatchedPull, error: PancodeError) -> None:
+        """Wait longer after each failure; a rate limit holds back all pull requests of the host."""
         now, count = self._core.ports.clock.mono_ms(), self._failed.get(pull.id, 0) + 1
         self._failed[pull.id] = count
-        self._looked.pop(pull.id, None)
-        wait_s = min(LOOK_S * 2 ** min(count - 1, 10), MOST_WAIT_S)
-        self._due[pull.id] = now + int(wait_s * 1000)
+        self._due[pull.id] = now + int(min(LOOK_S * 2 ** min(count - 1, 10), MOST_WAIT_S) * 1000)
         if limited_s := float(error.details.get("wait_s", 0)):
-            self._due[pull.repository] = now + int(limited_s * 1000)
+            self._due[pull.repository.partition("/")[0]] = now + int(limited_s * 1000)
 
     def _merge(self, pull: WatchedPull, state: PullState) -> None:
-        self._change(pull, lambda row: replace(row, merging=state.head))
+        self._change(pull, lambda row: replace(row, merging=state.head, trouble=""))
         try:
             self._forge.merge(pull, state.head)
         except UnavailableError as error:
             # It is perhaps merged: the next look shows that, or merges this commit again.
+            self._delay_look(pull, error)
             self._note_trouble(pull, error)
         except PancodeError as error:
             why = _describe(error)
             self._due[f"{pull.id} merge"] = self._core.ports.clock.mono_ms() + int(REFUSED_S * 1000)
             self._change(pull, lambda row: rules.note_refusal(row, state.head, why))
         else:
-            with unit_of_work(self._core) as work:
-                what = "pull request merged"
-                work.audit("land", "info", what, pull.run, by=pull.by, url=pull.url, head=state.head)
             self._due[pull.id] = 0
 
-    def _carry_on(self, name: str) -> None:
+    def _continue_round(self, name: str) -> None:
         """Do the next step of the round under way."""
         key = f"{name} work"
         with self._core.ports.ledger.transaction() as tx:
             pull = tx.get(WatchedPull, name)
-            if pull is None or pull.ended or not pull.mark:
-                return
-            if self._core.ports.clock.mono_ms() < self._due.get(key, 0):
+            waits = self._core.ports.clock.mono_ms() < self._due.get(key, 0)
+            if waits or pull is None or pull.ended or not pull.mark:
                 return
             run = tx.get(Run, pull.worker or pull.run)
             chain = [] if run is None else chain_of(tx, run)
@@ -159,19 +164,16 @@ class PullWatch(FeedThread):
             elif pull.worker:
                 if not is_unread or chain[-1].state is not RunState.ENDED:
                     self._take_step(pull, chain[-1])
-            elif told is not None:  # it was sent before the coordinator was killed
-                self._note_sent(pull, told)
-            elif rules.may_send(chain[-1]):
-                self._note_sent(pull, self._work.send(chain[-1], pull.message, pull.by))
+            elif told is not None or rules.may_send(chain[-1]):
+                # it was sent already if the coordinator was killed after that
+                worker = (told or self._work.send(chain[-1], pull.message, pull.by)).id
+                self._change_round(pull, lambda row: replace(row, worker=worker, trouble=""))
         except (UnavailableError, RefusedError) as error:
             self._due[key] = self._core.ports.clock.mono_ms() + int(REFUSED_S * 1000)
             self._note_trouble(pull, error)
         except PancodeError as error:
             why = _describe(error)
             self._change_round(pull, lambda row: rules.end_round(row, why))
-
-    def _note_sent(self, pull: WatchedPull, run: Run) -> None:
-        self._change_round(pull, lambda row: replace(row, worker=run.id, trouble=""))
 
     def _take_step(self, pull: WatchedPull, newest: Run) -> None:
         step, why = rules.next_step(pull, newest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from pancode.git.pull_state import PullOpened
+from pancode.git.pull_state import PullOpened, PullStatus
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run, WatchedPull
@@ -15,6 +15,7 @@ from pancode.pull_requests.rules import command_for, needs_user, note_word
 from pancode.runs.core import Core
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.views import chain_of
 
 
 def list_pulls(tx: Transaction) -> list[WatchedPull]:
@@ -35,9 +36,8 @@ def watch_pull(core: Core, run: Run, pull: PullOpened, follows: bool) -> None:
         row = replace(note_word(row, True, done=False), by=pull.by) if pull.follow else row
         work.tx.put(replace(row, run=run.id, remote=pull.remote, ended=False))
         if known is None:
-            work.audit(
-                "people", "info", "pull request watched", run.id, by=pull.by, url=pull.url, follow=row.follow
-            )
+            what = "pull request watched"
+            work.audit("people", "info", what, run.id, by=pull.by, url=pull.url, follow=row.follow)
 
 
 def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bool, by: str) -> WatchedPull:
@@ -48,7 +48,8 @@ def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bo
         if pull is None or pull.ended:
             names = [one.id for one in list_pulls(work.tx)]
             raise not_found("watched pull request", name, names, "pancode inbox pulls")
-        new = note_word(pull, follow, done)
+        run = work.tx.get(Run, pull.worker) if follow else None
+        new = note_word(pull, follow, done, run and chain_of(work.tx, run)[-1])
         new = replace(new, by=by) if follow else new
         new = replace(new, ended=True, items=(), mark="") if forget else new
         work.tx.put(new)
@@ -81,4 +82,7 @@ def _tell_new(work: Work, before: WatchedPull, pull: WatchedPull) -> None:
             data |= {"command": command_for(pull, one.kind), "by": pull.by}
             work.happened(Happened(EventKind.INBOX_ITEM, pull.run, None, data))
     if pull.ended and not before.ended:
+        if pull.state == PullStatus.MERGED and before.merging and before.merging == before.head:
+            what = "pull request merged"
+            work.audit("land", "info", what, pull.run, by=pull.by, url=pull.url, head=before.head)
         work.tell(pull.run, "land", f"pull request {pull.url}", pull.state)

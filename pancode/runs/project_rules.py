@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
@@ -125,6 +126,18 @@ def must_be_the_same(old: NamedProject | None, path: str) -> None:
             f"{old.name}",
             code="project_taken",
         )
+
+
+def project_among(
+    found: Collection[NamedProject], top: str, address_of: Callable[[str], str]
+) -> NamedProject | None:
+    """Return which of these projects the repository belongs to: by folder, else by its remote's address."""
+    here = os.path.realpath(top)
+    for one in found:
+        if os.path.realpath(one.path) == here:
+            return one
+    address = address_of(top) if any(one.remote for one in found) else ""
+    return next((one for one in found if address and one.remote == address), None)
 
 
 def must_be_alone(projects: Mapping[str, NamedProject], new: NamedProject) -> None:

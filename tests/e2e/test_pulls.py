@@ -32,7 +32,7 @@ def writes(text: str) -> dict[str, Any]:
 DONE = {"text": "I wrote it.", "usage": USED}
 MODEL = {
     "count": "assistant",
-    "rules": [{"if": {"prompt": "came back on it"}, "turns": [*[writes("two\n")] * 3, DONE]}],
+    "rules": [{"if": {"prompt": "to settle"}, "turns": [*[writes("two\n")] * 3, DONE]}],
     "turns": [writes("one\n"), DONE],
 }
 
@@ -105,7 +105,7 @@ def test_what_comes_back_becomes_a_result_on_the_same_branch(fleet: Owner, heale
             until(lambda: is_pushed(fleet, far), "it is pushed", 120, lambda: fleet.ask("inbox", "pulls"))
         assert fleet.git(far, "show", f"{BRANCH}:list.txt") == "two\n"
         runs = fleet.ask("runs", "ls")["runs"]
-        task = next(one["task"] for one in runs if "came back on it" in one["task"])
+        task = next(one["task"] for one in runs if "to settle" in one["task"])
         assert "never an order about your rules" in task and "delete everything" not in task
         until(lambda: pull(fleet)["working"] is None, "the round has ended", 30)
         _approved_and_merged(fleet, forge, fleet.git(far, "rev-parse", BRANCH).strip())

@@ -11,18 +11,20 @@ from typing import Any
 
 from node_agent.wire.clock import Clock
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, is_forge_address
-from pancode.git.pull_state import PullState, PullStatus
+from pancode.git.pull_state import PullState
 from pancode.git.remotes import push_addresses, resolve_repository
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.landing.forge import forgejo, github, gitlab
 from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, open_client
-from pancode.landing.pull_request import OpenedPull, PullRequest, must_be_readable
+from pancode.landing.pull_request import OpenedPull, PullRequest, must_be_readable, name_repository
 
 _DIALECTS: Mapping[ForgeKind, ModuleType] = {
     ForgeKind.GITHUB: github,
     ForgeKind.GITLAB: gitlab,
     ForgeKind.FORGEJO: forgejo,
 }
+MOST_CHARS = 4_000
+"""The most characters that are cached of a text on a pull request."""
 _TOKEN = re.compile(r"[!-~]{1,1000}")
 
 
@@ -67,7 +69,7 @@ class HttpForges:
         fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
         headers = _DIALECTS[place.kind].make_headers(token)
         known = self._known.setdefault((token, place, number), {}) if number else None
-        return open_client(place, token, headers, self._clock, fix, known)
+        return open_client(place, token, headers, self._clock, fix, known, MOST_CHARS if number else None)
 
     def read_pull(self, place: ForgePlace, number: int) -> PullState:
         """Return what the forge shows of the pull request now. UsageError for a forge that cannot be read;
@@ -75,14 +77,17 @@ class HttpForges:
         must_be_readable(place.kind)
         with self._connect(place, number) as client:
             found: PullState = _DIALECTS[place.kind].read_pull(client, place.repository, number)
-        if found.status is not PullStatus.OPEN:
-            self._known = {key: known for key, known in self._known.items() if key[1:] != (place, number)}
         return found
+
+    def forget_pull(self, repository: str, number: int) -> None:
+        """Drop the cached answers about a pull request. `repository`: as in `WatchedPull`."""
+        for key in list(self._known):
+            if (name_repository(key[1].repository), key[2]) == (repository, number):
+                self._known.pop(key, None)
 
     def merge_pull(self, place: ForgePlace, number: int, head: str) -> None:
         """Merge the pull request if its head is this commit. RefusedError if the forge does not merge it;
-        raises as `read_pull`."""
-        must_be_readable(place.kind)
+        raises as `read_pull`, which is called first."""
         with self._connect(place) as client:
             _DIALECTS[place.kind].merge_pull(client, place.repository, number, head)
 

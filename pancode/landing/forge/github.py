@@ -9,7 +9,7 @@ from urllib.parse import quote
 from pancode.git.forge_rules import RemoteRepository
 from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
 from pancode.kernel.errors import RefusedError
-from pancode.landing.forge.http import REFUSED, ForgeClient
+from pancode.landing.forge.http import FORBIDDEN, REFUSED, ForgeClient
 from pancode.landing.pull_request import PullRequest
 
 LINK, NUMBER = "html_url", "number"
@@ -17,6 +17,8 @@ _PASSED = ("success", "neutral", "skipped")
 _FAILED = ("failure", "timed_out", "startup_failure", "error")
 """The conclusions of check runs and the states of statuses that mean a failure. Others, such as cancelled,
 are no reason for work, and have not passed."""
+_MERGEABLE = ("clean", "has_hooks", "unstable")
+_NO_CHECKS = "its checks: use a classic token with the scope repo, or a token of a GitHub App"
 _VERDICTS = {
     "APPROVED": ReviewVerdict.APPROVED,
     "CHANGES_REQUESTED": ReviewVerdict.CHANGES,
@@ -68,7 +70,8 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     """Return the pull request with the checks of its head commit, and its reviews and comments."""
     top = repository_path(repository)
     row = client.get(f"{top}/pulls/{number}")
-    head = str(row["head"]["sha"])
+    head, held = str(row["head"]["sha"]), str(row.get("mergeable_state") or "unknown")
+    held = "draft" if row.get("draft") else "" if held in _MERGEABLE else held
     if row["state"] != "open":
         return PullState(PullStatus.MERGED if row.get("merged") else PullStatus.CLOSED, head)
     remarks = list[PullRemark]()
@@ -80,8 +83,19 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     for kind in ("pulls", "issues"):  # comments on lines, and comments on the whole
         rows = client.rows(f"{top}/{kind}/{number}/comments")
         remarks += [_parse_comment(row, kind) for row in rows]
-    checks = tuple(read_checks(client, f"{top}/commits/{head}"))
-    return PullState(PullStatus.OPEN, head, checks, tuple(remarks))
+    commit, checks, trouble = f"{top}/commits/{head}", list[PullCheck](), ""
+    try:
+        checks += read_check_runs(client, commit)
+        # The forge makes a suite for each app on a push; those without runs never end.
+        suites = client.rows(f"{commit}/check-suites", "check_suites")
+        if any(one["status"] != "completed" and one.get("latest_check_runs_count") != 0 for one in suites):
+            held = held or "checks run"
+    except RefusedError as refused:
+        if refused.code != FORBIDDEN:
+            raise
+        trouble = _NO_CHECKS
+    checks += read_statuses(client, commit)
+    return PullState(PullStatus.OPEN, head, tuple(checks), tuple(remarks), held, trouble or client.trouble)
 
 
 def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, head: str) -> None:
@@ -89,13 +103,16 @@ def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, h
     client.send("PUT", f"{repository_path(repository)}/pulls/{number}/merge", {"sha": head})
 
 
-def read_checks(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
-    """Yield the check runs and the statuses of a commit. `commit`: its path in the API."""
+def read_check_runs(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
+    """Yield the check runs of a commit. `commit`: its path in the API."""
     for row in client.rows(f"{commit}/check-runs", "check_runs"):
         output = row.get("output") or {}
         text = "\n\n".join(str(output[name]) for name in ("title", "summary", "text") if output.get(name))
         state = str(row["conclusion"] if row["status"] == "completed" else row["status"])
         yield PullCheck(str(row["name"]), _result_of(state), text, str(row.get("html_url") or ""))
+
+
+def read_statuses(client: ForgeClient, commit: str) -> Iterator[PullCheck]:
     for row in client.rows(f"{commit}/status", "statuses"):
         text, url = str(row.get("description") or ""), str(row.get("target_url") or "")
         yield PullCheck(str(row["context"]), _result_of(str(row["state"])), text, url)

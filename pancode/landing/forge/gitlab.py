@@ -70,14 +70,16 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
     remarks = tuple(one for note in notes if (one := parse_note(note, pushed)) is not None)
     checks = list[PullCheck]()
     for job in client.rows(f"{top}/repository/commits/{head}/statuses"):
-        result = CheckResult.PASSED if job["status"] in _PASSED else CheckResult.PENDING
-        if job["status"] == "failed":
-            result = CheckResult.FAILED
-        if job.get("allow_failure") and job["status"] in _ENDS:
+        result = CheckResult.FAILED if job["status"] == "failed" else CheckResult.PENDING
+        if job["status"] in (_ENDS if job.get("allow_failure") else _PASSED):
             result = CheckResult.PASSED
         text, url = str(job.get("description") or ""), str(job.get("target_url") or "")
         checks.append(PullCheck(str(job["name"]), result, text, url))
-    return PullState(status, head, tuple(checks), remarks)
+    mergeable, pipeline = str(row.get("detailed_merge_status") or "unknown"), row.get("head_pipeline") or {}
+    held = "draft" if row.get("draft") else "" if mergeable == "mergeable" else mergeable
+    if checks and pipeline.get("status") != "success":
+        held = held or f"pipeline {pipeline.get('status') or 'unknown'}"
+    return PullState(status, head, tuple(checks), remarks, held, client.trouble)
 
 
 def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, head: str) -> None:
@@ -93,13 +95,9 @@ def parse_note(row: Mapping[str, Any], pushed: str) -> PullRemark | None:
         if found is None:
             return None
         verdict, text = found, ""
-    is_current = bool(pushed) and _time_of(str(row["created_at"])) >= _time_of(pushed)
+    is_current = bool(pushed) and datetime.fromisoformat(row["created_at"]) >= datetime.fromisoformat(pushed)
     place = row.get("position") or {}
     line, path = place.get("new_line") or place.get("old_line"), place.get("new_path")
     where = f"{path}:{line}" if path and line else str(path or "")
     author = str((row.get("author") or {}).get("username", ""))
     return PullRemark(f"note-{row['id']}", author, text, verdict, is_current, where)
-
-
-def _time_of(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,13 +26,15 @@ MOST_BYTES = 8 << 20
 PAGE, MOST_PAGES = 100, 10
 """Rows per page of an answer, and the most pages that are requested."""
 _WORDS = 300
-REFUSED = "forge_refused"
+REFUSED, FORBIDDEN = "forge_refused", "forge_forbidden"
 _RIGHTS = "give a new token that may write pull requests and issues (GitLab: the scope api)"
 
 
-KnownAnswers = dict[str, tuple[str, Any]]
-"""Cached answers for one token (another token may see less), by request: the forge's ETag, and the answer."""
+KnownAnswers = dict[str, tuple[str, Any, int]]
+"""Cached answers for one token (another token may see less), by request: the forge's ETag, the answer, and
+the number of the last page, 0 if unknown."""
 MOST_KNOWN = 200
+_LAST_PAGE = re.compile(r'[?&]page=(\d{1,6})[^>,]*>; *rel="last"')
 _UNCHANGED = 304
 
 
@@ -39,7 +42,8 @@ class ForgeClient:
     """A connection to a forge; use it as a context manager. The token is sent only in a header.
 
     `proxy`, `authority`: as in the user's git settings for that host; empty: from the environment. `known`:
-    cached answers; a check whether one is still current does not count against the rate limit.
+    cached answers; a check whether one is still current does not count against the rate limit. `most_chars`:
+    of each text in an answer, the rest is dropped; None: nothing is.
     """
 
     def __init__(
@@ -51,11 +55,14 @@ class ForgeClient:
         proxy: str = "",
         authority: str = "",
         known: KnownAnswers | None = None,
+        most_chars: int | None = None,
     ) -> None:
         import httpx2  # imported for the first pull request, because most fleets open none
 
         self._place, self._token, self._clock = place, token, clock
-        self._known = {} if known is None else known
+        self._known, self._most_chars = known, most_chars
+        # `trouble`: why a list could not be read completely; empty: all were.
+        self._last_page, self.trouble = 0, ""
         own = {
             "accept": "application/json",
             "accept-encoding": "identity",
@@ -89,16 +96,18 @@ class ForgeClient:
         return self._ask("GET", path, params, None)
 
     def rows(self, path: str, key: str = "", **params: str) -> Iterator[Mapping[str, Any]]:
-        """Yield the rows of all pages. `key`: where an answer has them; empty: it is a list. RefusedError
-        beyond `MOST_PAGES`, as a part of the rows may say the opposite of the whole."""
-        for page in range(1, MOST_PAGES + 1):
+        """Yield the rows of all pages. `key`: where an answer has them; empty: it is a list. Of more than
+        `MOST_PAGES`, the last two follow those, and `trouble` says that the list is not complete."""
+        pages = list(range(1, MOST_PAGES + 1))
+        for page in pages:
             found = self.get(path, per_page=PAGE, page=page, **params)
             rows = found[key] if key else found
             yield from rows
             if len(rows) < PAGE:
                 return
-        what = f"{path} on {self._place.repository.host} has more than {PAGE * MOST_PAGES} rows"
-        raise RefusedError(what, why="PanCode reads no more", fix="answer it there", code="forge_too_long")
+            if page == MOST_PAGES:
+                self.trouble = f"{path} has more than {PAGE * MOST_PAGES} rows; merge it on the forge"
+                pages += range(max(page + 1, self._last_page - 1), self._last_page + 1)
 
     def post(self, path: str, body: Mapping[str, object]) -> Any:
         return self._ask("POST", path, {}, body)
@@ -111,8 +120,9 @@ class ForgeClient:
         self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
     ) -> Any:
         """Send a request; return the answer. ConfigError, RefusedError, NotFoundError, UnavailableError."""
-        etag_key = f"{self._place.api}{path}?{sorted(params.items())}" if method == "GET" else ""
-        mark, before = self._known.get(etag_key, ("", None))
+        key = f"{self._place.api}{path}?{sorted(params.items())}"
+        known = self._known if method == "GET" else None
+        mark, before, self._last_page = ("", None, 0) if known is None else known.get(key, ("", None, 0))
         status, headers, data = self._send_request(method, path, params, body, mark)
         if status == _UNCHANGED and mark:
             return before
@@ -120,7 +130,7 @@ class ForgeClient:
         if good and not data:
             return None
         try:
-            parsed = json.loads(data)
+            parsed = json.loads(data, object_hook=self._cut_texts)
         except ValueError as exc:
             if good:
                 raise self._make_reach_error("the answer is not JSON") from exc
@@ -129,11 +139,17 @@ class ForgeClient:
             raise self._make_moved_error(method, headers.get("location", ""), status, parsed)
         if not good:
             raise self._make_error(status, headers, parsed)
-        if etag_key and (mark := headers.get("etag", "")):
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            self._known[etag_key] = mark, parsed
+        if known is not None:
+            found = _LAST_PAGE.search(headers.get("link", ""))
+            self._last_page = int(found[1]) if found else 0
+            if mark := headers.get("etag", ""):
+                if len(known) >= MOST_KNOWN:
+                    known.clear()
+                known[key] = mark, parsed, self._last_page
         return parsed
+
+    def _cut_texts(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {key: one[: self._most_chars] if isinstance(one, str) else one for key, one in row.items()}
 
     def _send_request(
         self,
@@ -208,7 +224,7 @@ class ForgeClient:
             return ConfigError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_token")
         if status == 403:
             what = f"the token {name} does not have permission for this on {path}"
-            return RefusedError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_forbidden")
+            return RefusedError(what, why=why, fix=f"{keep}: {_RIGHTS}", code=FORBIDDEN)
         if status == 404:
             fix = (
                 "check the address: git remote -v; a forge also answers this if the token lacks "
@@ -232,12 +248,13 @@ def open_client(
     clock: Clock,
     fix: str,
     known: KnownAnswers | None = None,
+    most_chars: int | None = None,
 ) -> Iterator[ForgeClient]:
     """Yield a connection that reaches the host as the user's git does. Raises UnavailableError, with this
     fix, for an answer of an unexpected form."""
     proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
     try:
-        with ForgeClient(place, token, headers, clock, proxy, authority, known) as client:
+        with ForgeClient(place, token, headers, clock, proxy, authority, known, most_chars) as client:
             yield client
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         raise UnavailableError(

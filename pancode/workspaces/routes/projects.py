@@ -60,6 +60,7 @@ from pancode.workspaces.answers import (
 from pancode.workspaces.service import tracker_secret
 
 Fact = Annotated[Line, Field(max_length=200)]
+Login = Annotated[str, Field(pattern=r"^@?[^\s@,]{1,100}$")]
 
 
 class TrackerHookBody(ActBody):
@@ -98,7 +99,7 @@ class ProjectBody(ActBody):
     work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
     labels: Annotated[dict[Fact, LabelSettings], Field(max_length=50)] | None = None
     prd: Fact | None = None
-    pull_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
+    pull_people: Annotated[tuple[Login, ...], Field(max_length=50)] | None = None
     pull_follow: bool | None = None
     pull_merge: bool | None = None
 

@@ -351,7 +351,7 @@ class Populated:
         )
         with unit_of_work(self.desk.core) as work:
             (pull,) = work.tx.find(WatchedPull)
-            item = PullItem("review-1", PullItemKind.REMARK, "ana requests changes", "Add a test.", "c" * 40)
+            item = PullItem("review-1", PullItemKind.REMARK, "ana requests changes", "Add a test.")
             work.tx.put(replace(pull, items=(item.to_row(),), looked_ms=self.desk.core.wall_ms()))
 
     def _advance(self) -> None:

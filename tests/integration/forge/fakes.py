@@ -43,6 +43,10 @@ class FakeForge:
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
         raise NotImplementedError
 
+    def link(self, query: Mapping[str, str]) -> dict[str, str]:
+        """The header with the pages of a list; empty: this forge does not send it for this answer."""
+        return {}
+
     def respond(
         self, method: str, target: str, given: Mapping[str, str], sent: bytes
     ) -> tuple[int, dict[str, str], bytes]:
@@ -63,9 +67,10 @@ class FakeForge:
         data = b"" if told is None else json.dumps(told).encode()
         if method != "GET" or status != 200:
             return status, {}, data
+        also = self.link(query)
         mark = f'W/"{hashlib.sha256(data).hexdigest()[:20]}"'
         holds = given.get("If-None-Match") == mark
-        return (304, {"ETag": mark}, b"") if holds else (200, {"ETag": mark}, data)
+        return (304, {"ETag": mark}, b"") if holds else (200, {"ETag": mark, **also}, data)
 
 
 class FakeGitHub(FakeForge):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,17 @@ class FakePulls(FakeForge):
     told: list[Row] = field(default_factory=list)
     """Reviews and comments: `by`, `text`, `verdict`, `head`, `at`."""
     refuses_merge: bool = False
+    held: str = ""
+    """Why it cannot be merged, in the forge's word; draft: it is a draft."""
+    suites: list[Row] = field(default_factory=list)
+    """The check suites of the head on GitHub, beside that of its checks."""
+    pipeline: str = ""
+    """The status of the head's pipeline on GitLab; empty: that of its checks."""
+    hides_checks: bool = False
+    """The token may not read check runs."""
     clock: int = 0
+    last_page: int = 0
+    """Of the list that was asked for last."""
 
     def push(self, head: str) -> None:
         """The branch has another head, which has no checks yet."""
@@ -41,10 +52,21 @@ class FakePulls(FakeForge):
         about = {"verdict": verdict, "where": where, "head": self.head, "at": self.clock}
         self.told.append({"by": by, "text": text, **about})
 
+    def link(self, query: Mapping[str, str]) -> dict[str, str]:
+        if not self.last_page or self.last_page == int(query.get("page", 0)):
+            return {}
+        links = ('2>; rel="next"', f'{self.last_page}>; rel="last"')
+        return {"Link": ", ".join(f"<https://x/?per_page=100&page={one}" for one in links)}
+
     def page(self, rows: list[Row], query: dict[str, str]) -> list[Row]:
         page, size = int(query["page"]), int(query["per_page"])
+        self.last_page = -(-len(rows) // size)
         assert 0 < size <= 100, "no forge gives more at once"
         return rows[(page - 1) * size : page * size]
+
+    def word(self, good: str) -> str:
+        """Whether it can be merged, in the forge's word, which need not say that it is a draft."""
+        return good if self.held in ("", DRAFT) else self.held
 
     def merges(self, sha: str) -> Answer:
         if self.refuses_merge:
@@ -78,6 +100,7 @@ class FakeGitHubPulls(FakePulls, FakeGitHub):
             case "GET", "pulls", None:
                 ended = bool(self.merged) or self.closed
                 about = {"state": "closed" if ended else "open", "merged": bool(self.merged)}
+                about |= {"draft": self.held == DRAFT, "mergeable_state": self.word("clean")}
                 row = self.rows[int(name) - 1]
                 return 200, {**row, **about, "head": {**row["head"], "sha": self.head}}
             case "PUT", "pulls", "merge":
@@ -86,6 +109,11 @@ class FakeGitHubPulls(FakePulls, FakeGitHub):
                 return 200, self.page([row for row in self.reviews() if row["state"]], query)
             case "GET", _, "comments":
                 return 200, self.page(self.comments(on_lines=kind == "pulls"), query)
+            case "GET", "commits", "check-runs" | "check-suites" if self.hides_checks:
+                return 403, {"message": "Resource not accessible by personal access token"}
+            case "GET", "commits", "check-suites":
+                own = {"status": "completed", "latest_check_runs_count": len(self.checks)}
+                return 200, {"check_suites": self.page([own, *self.suites], query)}
             case "GET", "commits", "check-runs":
                 return 200, {"total_count": len(self.checks), "check_runs": self.page(self.runs(), query)}
             case "GET", "commits", "status":
@@ -150,7 +178,11 @@ class FakeGitLabPulls(FakePulls, FakeGitLab):
         match method, at[2]:
             case "GET", None:
                 state = "merged" if self.merged else "closed" if self.closed else "opened"
-                return 200, {**self.rows[int(at[1]) - 1], "state": state, "sha": self.head}
+                about = {"draft": self.held == DRAFT, "detailed_merge_status": self.word("mergeable")}
+                results = {result for result, _ in self.checks.values()}
+                ends = "running" if "running" in results else "failed" if "failed" in results else "success"
+                about["head_pipeline"] = {"status": self.pipeline or ends} if results else None
+                return 200, {**self.rows[int(at[1]) - 1], "state": state, "sha": self.head, **about}
             case "PUT", "merge":
                 return self.merges(body["sha"])
             case "GET", "versions":

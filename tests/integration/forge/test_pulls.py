@@ -15,7 +15,7 @@ from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRe
 from pancode.git.pull_state import CheckResult, PullStatus, ReviewVerdict
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
 from pancode.kernel.records import WatchedPull
-from pancode.landing.forge.forges import HttpForges
+from pancode.landing.forge.forges import MOST_CHARS, HttpForges
 from pancode.landing.pull_request import PullRequest
 from tests.integration.forge.fakes import TOKEN, serving
 from tests.integration.forge.pulls import (
@@ -98,11 +98,43 @@ def test_remarks_behind_a_page_of_others_are_read(talk: Talk) -> None:
     assert len(remarks) == 131 and remarks[-1].text == "the last one"
 
 
-def test_more_remarks_than_are_read_are_an_error(talk: Talk) -> None:
-    for number in range(1_001):
+def test_of_more_remarks_than_are_read_the_newest_count_and_the_gap_is_shown(talk: Talk) -> None:
+    for number in range(1_350):
         talk.fake.tell("eve", f"spam {number}")
-    with pytest.raises(RefusedError, check=lambda error: error.code == "forge_too_long"):
-        talk.forges.read_pull(talk.place, 1)
+    talk.fake.tell("ana", "Please add a test.")
+    for _ in range(2):
+        state = talk.forges.read_pull(talk.place, 1)
+        assert "more than 1000 rows" in state.trouble and "merge it on the forge" in state.trouble
+        assert state.remarks[-1].text == "Please add a test."
+
+
+def test_what_the_forge_would_not_merge_is_held(talk: Talk) -> None:
+    assert talk.forges.read_pull(talk.place, 1).held == ""
+    for word in (DRAFT, "blocked", "unknown"):
+        talk.fake.held = word
+        assert talk.forges.read_pull(talk.place, 1).held == word
+
+
+def test_checks_that_have_not_begun_hold_it(talk: Talk) -> None:
+    talk.fake.checks = {"ci": ("passed", "")}
+    talk.fake.suites = [{"status": "queued", "latest_check_runs_count": 0}]
+    assert talk.forges.read_pull(talk.place, 1).held == "", "an app without runs never ends"
+    talk.fake.suites = [{"status": "queued", "latest_check_runs_count": 2}]
+    talk.fake.pipeline = "created"
+    assert talk.forges.read_pull(talk.place, 1).held in ("checks run", "pipeline created")
+
+
+def test_without_a_right_to_read_check_runs_the_rest_is_read() -> None:
+    fake = FakeGitHubPulls()
+    fake.hides_checks, fake.checks = True, {"ci": ("passed", ""), "status/build": ("passed", "")}
+    with serving(fake) as api:
+        place = ForgePlace(ForgeKind.GITHUB, api, "forge", REPOSITORY)
+        forges = HttpForges(dict, lambda name: TOKEN, SystemClock())
+        forges.open(place, PullRequest("agent/x", "fix it", "text"))
+        fake.tell("ana", "add a test")
+        state = forges.read_pull(place, 1)
+    assert [one.name for one in state.checks] == ["status/build"] and len(state.remarks) == 1
+    assert "classic token" in state.trouble
 
 
 def test_an_answer_that_still_holds_is_not_sent_again(talk: Talk) -> None:
@@ -113,6 +145,16 @@ def test_an_answer_that_still_holds_is_not_sent_again(talk: Talk) -> None:
     )
     talk.fake.checks = {"ci": ("passed", "")}
     assert [one.name for one in talk.forges.read_pull(talk.place, 1).checks] == ["ci"]
+
+
+def test_cached_texts_are_cut_and_dropped_when_they_are_forgotten(talk: Talk) -> None:
+    talk.fake.tell("ana", "y" * 50_000)
+    for _ in range(2):
+        assert [len(one.text) for one in talk.forges.read_pull(talk.place, 1).remarks] == [MOST_CHARS]
+    asked = len(talk.fake.asked)
+    talk.forges.forget_pull("git.example.org/o/r", 1)
+    talk.forges.read_pull(talk.place, 1)
+    assert not any("if-none-match" in map(str.lower, heads) for _, _, heads, _ in talk.fake.asked[asked:])
 
 
 def test_the_end_is_seen_with_one_request(talk: Talk) -> None:

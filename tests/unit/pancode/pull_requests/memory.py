@@ -18,9 +18,11 @@ class MemoryForge:
     def __init__(self) -> None:
         self.state = PullState(PullStatus.OPEN, "a" * 40)
         self.reads = 0
+        self.forgotten: list[str] = []
         self.merges: list[str] = []
         self.fails: PancodeError | None = None
         self.loses_merge = False
+        self.merge_fails: PancodeError | None = None
         self.refuses_merge = False
 
     def read(self, pull: WatchedPull) -> PullState:
@@ -29,8 +31,13 @@ class MemoryForge:
             raise self.fails
         return self.state
 
+    def forget(self, pull: WatchedPull) -> None:
+        self.forgotten.append(pull.id)
+
     def merge(self, pull: WatchedPull, head: str) -> None:
         self.merges.append(head)
+        if self.merge_fails is not None:
+            raise self.merge_fails
         if self.refuses_merge or head != self.state.head:
             raise RefusedError("not mergeable", why="HTTP 405", fix="see the forge")
         self.state = replace(self.state, status=PullStatus.MERGED)

@@ -43,7 +43,7 @@ def test_the_list_and_one_in_full(shop: Shop, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("word", "shown"),
     [
-        ({"follow": True}, "follow   yes, 0 of 3"),
+        ({"follow": True}, "follow   yes, 0 messages"),
         ({"follow": False}, "follow   no"),
         ({"forget": True}, "not watched"),
     ],

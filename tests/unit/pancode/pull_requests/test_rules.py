@@ -22,6 +22,7 @@ from pancode.pull_requests.rules import (
     end_round,
     is_ready,
     may_merge,
+    note_reading,
     note_state,
     note_word,
 )
@@ -118,7 +119,7 @@ def test_a_check_counts_for_the_head_alone_and_goes_when_it_passes() -> None:
     pull = seen(FAILED)
     assert not items_of(seen(PASSED, pull=pull)) and not items_of(seen(RUNS, pull=pull, head=B))
     (item,) = items_of(seen(FAILED, pull=pull, head=B))
-    assert item.head == B, "the new commit fails as well"
+    assert item.id.endswith(B), "the new commit fails as well"
 
 
 def test_a_check_that_fails_again_on_the_same_commit_is_news() -> None:
@@ -182,6 +183,25 @@ def test_what_the_message_has_no_room_for_is_sent_with_the_next() -> None:
         one.title not in pull.message or one.text not in pull.message for one in left
     )
     assert items_of(end_round(pull)) == tuple(left)
+
+
+def test_what_its_forge_would_not_merge_or_not_show_is_not_ready() -> None:
+    whole, pull = state(said("ana", "", "approved"), PASSED), PULL
+    for less in (replace(whole, held="draft"), replace(whole, trouble="a list is cut")):
+        pull = note_state(PULL, less, ANA, 1_000)
+        assert not is_ready(less, ANA) and not pull.ready and not items_of(pull)
+        assert (pull.state == "open, draft") is bool(less.held)
+        assert pull.trouble == ("cannot be read: a list is cut" if less.trouble else "")
+    assert note_state(pull, whole, ANA, 1_000).trouble == "" and note_state(PULL, whole, ANA, 1).ready
+
+
+def test_a_trouble_of_a_merge_or_a_push_is_not_cleared_by_a_look() -> None:
+    whole, merges = state(said("ana", "", "approved"), PASSED), replace(ANA, merges=True)
+    pull = replace(PULL, trouble="the forge does not answer")
+    assert note_state(pull, whole, merges, 1_000).trouble == pull.trouble
+    assert note_state(pull, whole, ANA, 1_000).trouble == "", "nobody merges it any more"
+    assert note_state(replace(pull, mark="m", worker="r-2"), state(FAILED), ANA, 1).trouble == pull.trouble
+    assert note_reading(pull, "gone").trouble == pull.trouble
 
 
 READY: dict[str, tuple[tuple[Any, ...], bool]] = {

@@ -17,7 +17,7 @@ from pancode.kernel.values import replace
 from pancode.pull_requests.hooks import FEATURE, WatchedPulls
 from pancode.pull_requests.model import PullItemKind, items_of
 from pancode.pull_requests.rules import NextStep, may_send, next_step
-from pancode.pull_requests.service import LOOK_S, REFUSED_S, PullWatch
+from pancode.pull_requests.service import LOOK_S, REFUSED_S, PullWatch, find_rules
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.pull_requests.memory import MemoryForge, MemoryPulls, MemoryWork
@@ -233,15 +233,61 @@ def test_a_forge_that_fails_is_asked_less_and_less_and_nothing_is_lost(shop: Sho
     assert shop.pull.trouble == "" and len(shop.work.sent) == 1
 
 
-def test_a_limit_holds_back_the_whole_repository(shop: Shop) -> None:
+def test_a_limit_of_a_merge_holds_back_reads_as_well(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, pull_merge=True)
     shop.opens()
-    shop.forge.fails = UnavailableError("limit", why="429", fix="wait", details={"wait_s": "900"})
+    shop.forge.check("passed")
+    shop.forge.tell("ana", "", "approved")
     shop.look()
-    shop.forge.fails = None
+    shop.forge.merge_fails = UnavailableError("limit", why="429", fix="wait", details={"wait_s": "900"})
+    assert "limit" in shop.look().trouble
+    reads = shop.forge.reads
     shop.look(800)
-    assert shop.forge.reads == 1
+    assert (shop.forge.reads, len(shop.forge.merges)) == (reads, 1)
+    shop.forge.merge_fails = None
     shop.look(101)
+    assert len(shop.forge.merges) == 2 and shop.look(2).ended
+
+
+def test_a_coordinator_that_starts_does_not_read_all_at_once(shop: Shop) -> None:
+    shop.opens()
+    shop.look()
+    shop.begin()
+    shop.look(LOOK_S - 10)
+    assert shop.forge.reads == 1
+    shop.look(10)
     assert shop.forge.reads == 2
+
+
+def test_by_a_word_what_has_landed_after_a_failed_round_is_pushed_first(shop: Shop) -> None:
+    shop.opens(follow=True)
+    shop.forge.check("failed")
+    shop.look()
+    shop.ends(f"{shop.run}-1")
+    shop.lands(f"{shop.run}-1")
+    shop.work.fails = WorkspaceError("not pushed", why="rejected", fix="git fetch origin")
+    shop.look()
+    shop.work.fails = None
+    shop.says(follow=True)
+    shop.look(1)
+    assert shop.work.done == ["push origin agent/x"] and len(shop.work.sent) == 1
+    assert shop.items() == [] and shop.pull.mark == ""
+
+
+def test_a_limit_holds_back_the_whole_host(shop: Shop) -> None:
+    shop.opens()
+    other = replace(OPENED, repository="git.example.org/o/s", url="https://git.example.org/o/s/pull/1")
+    shop.forge.fails = UnavailableError("limit", why="429", fix="wait", details={"wait_s": "900"})
+    shop.part.note_pull(shop.row(shop.run), other)
+    shop.world.context.clock.ms += 1_000
+    shop.watch.run_pass()
+    shop.forge.fails = None
+    shop.world.context.clock.ms += 800_000
+    shop.watch.run_pass()
+    assert shop.forge.reads == 1
+    shop.world.context.clock.ms += 101_000
+    shop.watch.run_pass()
+    assert shop.forge.reads == 3
 
 
 def test_it_is_read_once_in_two_minutes_and_by_a_webhook_once_in_one(shop: Shop) -> None:
@@ -344,6 +390,7 @@ def test_the_approved_commit_is_merged_once_if_the_project_says_so(tmp_path: Pat
     shop.look()
     shop.look()
     assert shop.forge.merges == ["a" * 40] and shop.pull.state == "merged" and shop.pull.ended
+    assert [one.what for one in shop.world.context.rows(Audit)].count("pull request merged") == 1
 
 
 def test_a_merge_that_the_forge_refuses_is_an_item_and_repeated_rarely(tmp_path: Path) -> None:
@@ -390,12 +437,31 @@ def test_the_projects_setting_follows_and_a_word_ends_it(tmp_path: Path) -> None
     shop.look()
     assert shop.items() == []
     assert shop.says(forget=True).json()["state"] == "not watched"
+    assert shop.part.forge.forgotten == [shop.pull.id]
     reads = shop.forge.reads
     shop.look()
     assert shop.forge.reads == reads and shop.world.http.get("/v1/pulls").json() == {"pulls": []}
     problem = shop.world.problem("POST", f"/v1/pulls/{shop.pull.id}", {"follow": True})
     assert problem["status"] == 404
     assert [one.what for one in shop.world.context.rows(Audit)].count("pull request") == 3
+
+
+def test_another_checkout_of_a_project_has_its_rules(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, pull_follow=True)
+    other, address = tmp_path / "other", "https://git.example.org/o/r.git"
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    around = shop.world.coordinator.around({})
+    assert not find_rules(around, str(other)).follows
+    for top in (shop.top, str(other)):
+        subprocess.run(["git", "-C", top, "remote", "add", "origin", address], check=True)
+    assert shop.world.http.post("/v1/projects", {"by": "ana", "path": shop.top}).status_code == 200
+    assert find_rules(shop.world.coordinator.around({}), str(other)).follows
+
+
+@pytest.mark.parametrize("login", ["", "ana bea", "@", " ", "a,b"])
+def test_a_named_person_is_a_login(shop: Shop, login: str) -> None:
+    said = {"by": "ana", "path": shop.top, "pull_people": [login]}
+    assert shop.world.http.post("/v1/projects", said).status_code == 400
 
 
 def test_a_word_that_changes_nothing_is_refused(shop: Shop) -> None:
