@@ -23,7 +23,7 @@ class ForgeKind(StrEnum):
 
 
 READABLE = (ForgeKind.GITHUB, ForgeKind.GITLAB)
-"""The forges of which PanCode reads what comes back on a pull request."""
+"""The forges of which PanCode reads checks and remarks on pull requests."""
 
 
 class TrackerKind(StrEnum):

@@ -71,7 +71,7 @@ class PullState:
 @dataclass(frozen=True, slots=True)
 class PullOpened:
     """A pull request that PanCode has opened. `repository`: host, owner and name; `remote`: the name of the
-    git remote; `by`: the user who requested it; `follow`: whether what comes back starts work."""
+    git remote; `by`: the user who requested it; `follow`: whether checks and remarks start work."""
 
     forge: str
     repository: str

@@ -78,10 +78,10 @@ class IssueWork(Record):
 
 @dataclass(frozen=True, slots=True)
 class WatchedPull(Record):
-    """A pull request that PanCode opened, and what came back on it. `run`: the run whose change it was opened
+    """A pull request that PanCode opened, and its checks and remarks. `run`: whose change it was opened
     with; `forge`: the kind; `repository`: host, owner and name; `remote`: the name of the git remote.
 
-    `follow`: whether what comes back starts work. `state`: open, merged or closed, and why the forge would
+    `follow`: whether checks and remarks start work. `state`: open, merged or closed, and why the forge would
     not merge it; `head`: the commit that the forge showed last, first seen at `head_ms`. `items`: what waits
     for a user; `seen`: the ids of checks and remarks that became items. `rounds`: the messages sent since a
     user's last word; `mark`: a text that only the message of the round under way contains; empty: no round;

@@ -84,7 +84,7 @@ class PullAsked:
     closes: str = ""
     """The issue that a merge of the pull request closes, as its tracker writes it; empty: no issue."""
     follow: bool = False
-    """Whether what comes back on the pull request starts work."""
+    """Whether failed checks and remarks on the pull request start work."""
 
 
 def pull_request(run: Run, request: PullAsked, cost: str) -> PullRequest:

@@ -48,7 +48,7 @@ from pancode.sessions.session import find_newest_interactive_run, get_suspended
 
 class PullRequestBody(ActBody):
     """Options of a pull request. `remote`: name of the git remote. `forge` None: as in the settings.
-    `follow`: send what comes back on it to the agent."""
+    `follow`: send failed checks and remarks to the agent."""
 
     remote: Annotated[Line, Field(min_length=1, max_length=200)]
     branch: Annotated[Line, Field(min_length=1, max_length=200)]

@@ -17,7 +17,7 @@ from pancode.runs.views import format_optional_iso
 
 
 class PullBody(ActBody):
-    """A user's word. `follow`: send what comes back to the agent, or stop it; null: no change. `done`: the
+    """A user's word. `follow`: whether checks and remarks go to the agent; null: no change. `done`: the
     items are settled; `forget`: stop watching the pull request."""
 
     follow: bool | None = None

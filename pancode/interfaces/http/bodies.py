@@ -260,7 +260,7 @@ class LandBody(Body):
     forge: ForgeKind | None = None
     """The forge of that pull request; None: from the settings."""
     follow: bool = False
-    """Whether to send what comes back on that pull request to the agent."""
+    """Whether to send failed checks and remarks on that pull request to the agent."""
 
     def landing(self, how: How) -> LandWay:
         way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)

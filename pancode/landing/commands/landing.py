@@ -42,7 +42,7 @@ _HOW = "How to make the commits on the branch (default: the setting land.how)."
 @dataclass(frozen=True, slots=True)
 class PullWanted:
     """A pull request to open. `message`: the commit's message; `forge` None: from the settings. `follow`:
-    send what comes back on it to the agent."""
+    send failed checks and remarks to the agent."""
 
     message: str = ""
     forge: ForgeKind | None = None

@@ -35,7 +35,7 @@ from pancode.workspaces import answers
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 PullFollow = Annotated[
     bool | None,
-    option("Send what comes back on pull requests to the agent.", "--pull-follow/--no-pull-follow"),
+    option("Send failed checks and remarks on pull requests to the agent.", "--pull-follow/--no-pull-follow"),
 ]
 PullMerge = Annotated[
     bool | None,
