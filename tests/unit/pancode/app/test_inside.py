@@ -64,6 +64,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/nodes/probe": {"name": "x"},
         "/v1/models/test": {"model": "m"},
         "/v1/nodes": {"name": "x"},
+        "/v1/nodes/{node}/fault": {"fault": "link", "run": "r-1"},
         "/v1/nodes/{node}/trust": {"fingerprint": "SHA256:x"},
         "/v1/nodes/{node}/login": {"runtime": "claude"},
         "/v1/nodes/{node}/programs": {"act": "install", "runtimes": ["claude"]},
