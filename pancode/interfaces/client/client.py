@@ -168,10 +168,7 @@ def _not_running(refused: ApiError) -> PancodeError:
 
 
 def until_answered(
-    connection: Connection,
-    wait_s: float,
-    report: Callable[[Json], None] | None,
-    note: Note = discard_note,
+    connection: Connection, wait_s: float, report: Callable[[Json], None] | None, note: Note = discard_note
 ) -> None:
     """Wait until the answer on this connection begins or the connection ends; TimeoutError after `wait_s`.
 
