@@ -686,12 +686,8 @@ def _check(response: Response, data: bytes) -> None:
 
 def _add_query(path: str, query: Mapping[str, object]) -> str:
     params = {
-        name: _format_value(value)
+        name: ("1" if value is True else check_name(str(value)))
         for name, value in query.items()
         if value is not None and value is not False
     }
     return f"{path_in(path)}?{urlencode(params)}" if params else path_in(path)
-
-
-def _format_value(value: object) -> str:
-    return "1" if value is True else check_name(str(value))
