@@ -17,6 +17,7 @@ from node_agent.agent.publish import EventSigner
 from node_agent.agent.snapshots import list_needed
 from node_agent.agent.worker import Crew
 from node_agent.agent.world import World
+from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways, NoGateways
 from node_agent.attempt.ports import JournalPort, Uplink
@@ -28,7 +29,6 @@ from node_agent.intervals import Intervals
 from node_agent.journal.journal import LoggedJournal
 from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
-from node_agent.machine.chosen import others_of
 from node_agent.machine.discovery import Finder, MachineProbe, OtherFacts, search_path, with_local_fix
 from node_agent.machine.gpus import Gpus, gpus_here
 from node_agent.machine.home import (
@@ -40,14 +40,18 @@ from node_agent.machine.home import (
     current_link,
     take_over,
 )
+from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.passport.exam import ExamTools, HttpChat, free_slot
 from node_agent.passport.queue import ExamQueue, PassportCache
 from node_agent.runner import scopes
 from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
 from node_agent.runner.runner import Runner
+from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.hooks import approval_channel_of
 from node_agent.runtimes.logins import list_token_paths
+from node_agent.runtimes.others import runtime_of
 from node_agent.runtimes.registry import RUNTIMES
+from node_agent.runtimes.workers import OPTIMISED
 from node_agent.sandbox.wrapper import Sandbox
 from node_agent.shim import shim
 from node_agent.vault.vault import Vault
@@ -63,6 +67,16 @@ from node_agent.workspace.depot import Address, DepotAccess, DepotClient
 from node_agent.workspace.homes import HomeCalls, KeptSessions
 from node_agent.workspace.set_up import machine_facts as machine_name
 from node_agent.workspace.workspaces import Workspaces
+
+ASKER = (sys.executable, "-I", "-S", *OPTIMISED, f"{PACKAGE}/acp/asking.py", PACKAGE, LIBRARIES)
+"""The command of our program that checks whether a program supports ACP; that program's command follows."""
+
+
+def others_of(ceiling: Ceiling) -> dict[str, Runtime]:
+    """Return the runtimes that the owner has chosen, by name."""
+    made = (runtime_of(name, agent, ASKER) for name, agent in ceiling.acp.items())
+    return {runtime.name: runtime for runtime in made}
+
 
 DISTRIBUTION = "pancode"
 UNKNOWN_VERSION = "0+unknown"

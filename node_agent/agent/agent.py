@@ -13,7 +13,7 @@ from node_agent.agent.control import Acts, Controls
 from node_agent.agent.fleettime import FleetClock, read_coordinator_heartbeat
 from node_agent.agent.intake import HOLDS, Intake, Moment
 from node_agent.agent.publish import EventSigner, Outbox
-from node_agent.agent.world import Drive, InlineDrive, World
+from node_agent.agent.world import Drive, World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.ports import DiskFull, JournalPort, LinkDown, Sent, StepFailed
 from node_agent.attempt.procedure import Context, Finished, Procedure, Turn
@@ -156,7 +156,7 @@ def _empty_attempt(world: World, entry: JournalRecord) -> bool:
 class NodeAgent:
     """One session of the node agent, with its fleet time and its outbox. `tick` is one pass."""
 
-    def __init__(self, world: World, drive: Callable[[Procedure], Drive] | None = None) -> None:
+    def __init__(self, world: World, drive: Callable[[Procedure], Drive]) -> None:
         self.world, self._fleet = world, world.fleet
         self.session = world.ids.token(8)
         self._fleet.believe(world.journal.node().epoch)
@@ -165,7 +165,7 @@ class NodeAgent:
         self.say: Callable[[], None] = self.outbox.flush
         """Called in each pass to send events; may raise LinkDown."""
         ours = self.procedure = Procedure(self._make_context())
-        self.drive: Drive = drive(ours) if drive else self._make_inline_drive()
+        self.drive: Drive = drive(ours)
         acts = Acts(ours.resend, self._examine, ours.tell, ours.answer, self._forgo_job)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
@@ -294,12 +294,6 @@ class NodeAgent:
             boot=w.facts.boot_id(),
             calls=w.calls,
         )
-
-    def _make_inline_drive(self) -> InlineDrive:
-        w = self.world
-        drive = InlineDrive(self.procedure, w.journal, w.clock, w.intervals.poll_ms)
-        drive.moved = self.moved
-        return drive
 
     def moved(self, identity: AttemptId, turn: Turn) -> None:
         """Note that the attempt has advanced, so that its events are sent."""

@@ -148,7 +148,7 @@ class ThreadDrive:
         while not self._leaving.is_set():
             turn = self._procedure.advance(identity)
             self.moved(identity, turn)
-            self.murmured(not self._holds_slot(identity) or self._is_interactive(identity))
+            self.murmured(not self._holds_slot(identity) or (self._journal.job(identity).turns is not None))
             if isinstance(turn, Finished):
                 return None
             if isinstance(turn, Wait):
@@ -160,9 +160,6 @@ class ThreadDrive:
     def _holds_slot(self, identity: AttemptId) -> bool:
         entry = self._journal.get(identity)
         return entry is not None and entry.holds_slot
-
-    def _is_interactive(self, identity: AttemptId) -> bool:
-        return self._journal.job(identity).turns is not None
 
     def _wait_until_due(self, turn: Wait) -> None:
         """Sleep until the attempt's phase ends or the wait is over."""

@@ -660,10 +660,7 @@ def _check_able(job: Job, runtime: base.Runtime) -> None:
     """Raise StepFailed for an effort or interactive run that the runtime does not support; coordinators check
     this earlier."""
     if job.turns is not None and not runtime.capabilities.takes_turns:
-        raise StepFailed(
-            FailureKind.CANNOT_START,
-            f"runtime {job.runtime} does not support interactive runs",
-        )
+        raise StepFailed(FailureKind.CANNOT_START, f"runtime {job.runtime} does not support interactive runs")
     if job.reasoning is not None and job.reasoning not in runtime.capabilities.reasoning:
         raise StepFailed(
             FailureKind.CANNOT_START, f"runtime {job.runtime} does not support reasoning {job.reasoning}"

@@ -169,9 +169,7 @@ def delay_in(words: str) -> LimitReset | None:
 
 
 def pause_ms(
-    reset: LimitReset | None,
-    now_ms: int,
-    local: Callable[[float], datetime] = datetime.fromtimestamp,
+    reset: LimitReset | None, now_ms: int, local: Callable[[float], datetime] = datetime.fromtimestamp
 ) -> int:
     """Return the milliseconds from now until the reset; 0 if the reset is unknown, past or too far away.
     `local`: returns the time of the node's clock for seconds of Unix time."""

@@ -98,7 +98,7 @@ def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tupl
     if end.status in (126, 127) and not lines.lines:
         return FailureKind.RUNTIME_MISSING, f"{how_it_ended(end)} without any output"
     if not known:
-        complaint = first_complaint(end)
+        complaint = keep_end(next(iter(read_complaints(end)), ""), COMPLAINT_CHARS)
         words = f"{how_it_ended(end)} without a readable event"
         return FailureKind.RUNTIME_UNREADABLE, f"{words}: {complaint}" if complaint else words
     return FailureKind.NO_ANSWER, f"{how_it_ended(end)} without {what}"
@@ -108,11 +108,6 @@ def read_complaints(end: ExitInfo) -> list[str]:
     """Return the nonempty lines of stderr, where the program reports problems to users."""
     lines = (line.strip() for line in end.complaints.decode("utf-8", "replace").splitlines())
     return [line for line in lines if line]
-
-
-def first_complaint(end: ExitInfo) -> str:
-    """Return the first line of stderr; empty if the program wrote none."""
-    return keep_end(next(iter(read_complaints(end)), ""), COMPLAINT_CHARS)
 
 
 class EventParser(ABC):

@@ -12,16 +12,7 @@ from node_agent.runtimes import skills
 from node_agent.runtimes.base import AGENT_PROGRAM, BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.starting import prompt_in, task_of
 from node_agent.runtimes.vendors import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, RuntimeProvider, split_model
-from node_agent.runtimes.workerspec import (
-    CHANGES,
-    FILE,
-    PROMPT,
-    SKILL,
-    SKILLS,
-    TOOLS,
-    MadeTool,
-    WorkerSpec,
-)
+from node_agent.runtimes.workerspec import CHANGES, FILE, PROMPT, SKILL, SKILLS, TOOLS, MadeTool, WorkerSpec
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Isolation, Safety, compile_policy
 from node_agent.wire.skill import ABOUT, JobSkill

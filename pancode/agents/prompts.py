@@ -236,7 +236,7 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
     made = {
         Category.IDENTITY: _format_name(agent)
         if Category.IDENTITY in situation.short
-        else _format_identity(agent),
+        else (agent.prompt.strip() or _format_name(agent)),
         Category.CONSTITUTION: _format_constitution(agent, rule),
         Category.MODE: _format_mode(agent, situation.mode),
         Category.SAFETY: RULES[rule],
@@ -253,10 +253,6 @@ def _format_constitution(agent: Agent, rule: str) -> str:
     can_write = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
     asking = (ASKING,) if can_write else ()
     return " ".join((TALKING if agent.leads else CONSTITUTION, *asking, SCOPE[agent.role]))
-
-
-def _format_identity(agent: Agent) -> str:
-    return agent.prompt.strip() or _format_name(agent)
 
 
 def _format_name(agent: Agent) -> str:

@@ -84,11 +84,7 @@ _TABLE: dict[str, RuntimeKind] = {
         ),
         replace(_PROGRAM, name="opencode", needs_model=True, asks_users=True),
         replace(
-            _PROGRAM,
-            name="copilot",
-            needs_model=True,
-            reasons=_EVERY - {Reasoning.OFF},
-            asks_users=True,
+            _PROGRAM, name="copilot", needs_model=True, reasons=_EVERY - {Reasoning.OFF}, asks_users=True
         ),
         replace(_WORKER, name="openai-agents"),
         replace(_WORKER, name=OUR_OWN, installable=False),

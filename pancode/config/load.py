@@ -45,11 +45,6 @@ _DURATIONS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 _SIZES = (("GiB", 2**30), ("GB", 10**9), ("MiB", 2**20), ("MB", 10**6), ("KiB", 2**10), ("KB", 10**3))
 
 
-def format_value(value: object, field: FieldInfo) -> str:
-    """Format the value as in a file: `1h30m`, `64MiB`, `null`, `[a, b]`. Passwords are masked."""
-    return mask_passwords(format_with_passwords(value, field))
-
-
 def format_with_passwords(value: object, field: FieldInfo) -> str:
     """Format the value with its passwords: only for comparison, never for output."""
     reads = {mark.func for mark in _list_marks(field) if isinstance(mark, BeforeValidator)}
@@ -178,7 +173,7 @@ class Loaded:
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (path, value as in a file, origin) of every setting; passwords in URLs are masked."""
         return [
-            (path, format_value(v, field), self.origin(path))
+            (path, mask_passwords(format_with_passwords(v, field)), self.origin(path))
             for path, v, field in _list_fields(self.settings)
         ]
 

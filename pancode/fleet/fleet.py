@@ -8,14 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Any
 
-from node_agent.wire.node import (
-    GpuLoad,
-    Heartbeat,
-    NodeFacts,
-    NodeProblem,
-    ProblemCode,
-    RuntimeFact,
-)
+from node_agent.wire.node import GpuLoad, Heartbeat, NodeFacts, NodeProblem, ProblemCode, RuntimeFact
 from pancode import __version__
 from pancode.agents.answers import RuntimeFacts, RuntimeTold
 from pancode.agents.endpoints import list_usable

@@ -205,10 +205,4 @@ def keep_seat(core: Core) -> SeatKeeper:
         log.error("this coordinator was replaced and ends: %s", words)
         core.live.record_trust("error", "this coordinator was replaced after a restore", why=words)
 
-    return SeatKeeper(
-        core.ports.ledger,
-        core.fleet,
-        lambda: core.key,
-        core.wall_ms,
-        note,
-    )
+    return SeatKeeper(core.ports.ledger, core.fleet, lambda: core.key, core.wall_ms, note)

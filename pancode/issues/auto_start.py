@@ -34,11 +34,7 @@ class IssueWatch(PeriodicThread):
     """A thread that checks projects' trackers for labelled issues, and starts work on each at most once."""
 
     def __init__(
-        self,
-        core: Core,
-        around: Callable[[], Surroundings],
-        trackers: Trackers,
-        look_s: float = LOOK_S,
+        self, core: Core, around: Callable[[], Surroundings], trackers: Trackers, look_s: float = LOOK_S
     ) -> None:
         super().__init__("issues", look_s)
         self._core, self._around, self._trackers = core, around, trackers

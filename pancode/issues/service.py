@@ -193,11 +193,7 @@ def begin_work(
 
 
 def start_work(
-    core: Core,
-    around: Surroundings,
-    project: NamedProject,
-    issue: Issue,
-    request: DispatchRequest,
+    core: Core, around: Surroundings, project: NamedProject, issue: Issue, request: DispatchRequest
 ) -> tuple[str, Dispatched]:
     """Start work; return this issue's workspace and the run that works on it. Raises like `begin_work` and
     admission. What the issue's labels chose becomes a warning and an entry in the run's timeline."""

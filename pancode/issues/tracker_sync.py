@@ -7,15 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from node_agent.wire.failure import Outcome
-from pancode.issues.model import (
-    OVER,
-    Issue,
-    IssueState,
-    Trackers,
-    mark_untrusted,
-    place_of,
-    read_wait_s,
-)
+from pancode.issues.model import OVER, Issue, IssueState, Trackers, mark_untrusted, place_of, read_wait_s
 from pancode.issues.service import (
     end_work,
     forget_work,

@@ -58,7 +58,7 @@ def pip_install(*packages: str) -> str:
 
 def escape_line(text: str) -> str:
     """Return one line that cannot control the terminal: control characters are shown as text."""
-    return "".join(_flatten_char(c) for c in text)
+    return "".join((" " if c in "\r\n\t" else _escape_char(c)) for c in text)
 
 
 def reveal_invisible(text: str) -> str:
@@ -73,10 +73,6 @@ def _reveal_char(char: str) -> str:
 def escape_text(text: str, indent: str = "") -> str:
     """Return the whole text for a user who approves it: line ends stay, other controls become visible."""
     return "\n".join(indent + "".join(map(_escape_char, one)) for one in text.split("\n"))
-
-
-def _flatten_char(char: str) -> str:
-    return " " if char in "\r\n\t" else _escape_char(char)
 
 
 def _escape_char(char: str) -> str:

@@ -311,8 +311,6 @@ def resolve_conflict(core: Core, lander: Lander, around: Surroundings, run: Run,
     if not state.files:
         where = f" --branch {way.branch}" if way.branch else ""
         raise UsageError(
-            f"the change of {run.id} has no conflict",
-            fix=f"pancode land {run.id}{where}",
-            code="no_conflict",
+            f"the change of {run.id} has no conflict", fix=f"pancode land {run.id}{where}", code="no_conflict"
         )
     return dispatch_run(core, around, make_resolve_request(run, request_of(run, way.by), state, way))

@@ -105,12 +105,7 @@ def _make_parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tu
             return what, f"{data.get('used')} of {data.get('ceiling')}", "pancode budget", "money"
         case occasions.TRUST_BROKEN:
             where = f" ({event.node})" if event.node else ""
-            return (
-                f"{data.get('what')}{where}",
-                "recorded in the audit",
-                "pancode audit trust",
-                "audit",
-            )
+            return (f"{data.get('what')}{where}", "recorded in the audit", "pancode audit trust", "audit")
         case occasions.SCHEDULE_FAILED:
             name = str(data.get("schedule"))
             what = f"schedule {name}: {data.get('state')}"

@@ -84,15 +84,7 @@ def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
     return is_session_landing(context.core, run.id) if run.takes_turns else lands_again(context, call)
 
 
-@Verb(
-    CONTINUE,
-    ContinueBody,
-    "runs continue",
-    pokes=True,
-    status=201,
-    right=DISPATCHES,
-    lands=_may_land_next,
-)
+@Verb(CONTINUE, ContinueBody, "runs continue", pokes=True, status=201, right=DISPATCHES, lands=_may_land_next)
 def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Continue from a run's result in a new run, and return the new run.
 

@@ -77,11 +77,7 @@ def make_plan(core: Core, around: Surroundings, request: DispatchRequest) -> Pla
 
 
 def dry_run(
-    core: Core,
-    around: Surroundings,
-    request: DispatchRequest,
-    parent: str | None = None,
-    later: bool = False,
+    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None, later: bool = False
 ) -> Plan:
     """Return the plan with all ten verdicts, and change nothing. PancodeError if the request cannot be
     resolved. `later`: the run begins later."""

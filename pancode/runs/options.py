@@ -134,11 +134,7 @@ class WorkOptions:
         is_common=True,
     )
     node: Name | None = _where(
-        "Use only this node.",
-        "N",
-        complete="nodes",
-        tool="node; default: PanCode chooses",
-        is_common=True,
+        "Use only this node.", "N", complete="nodes", tool="node; default: PanCode chooses", is_common=True
     )
     require: Labels = _where("Use only nodes with this label; may be repeated.", "KEY=VALUE", default={})
     gpus: Gpus | None = _where(

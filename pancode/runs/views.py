@@ -32,12 +32,7 @@ from pancode.runs.answers import (
 from pancode.runs.core import Core
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import RunStage, place_in_line, stage_of, waits_there
-from pancode.runs.life.conversation import (
-    intersect_rights,
-    is_between_turns,
-    is_blocked,
-    list_next_runs,
-)
+from pancode.runs.life.conversation import intersect_rights, is_between_turns, is_blocked, list_next_runs
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.inbox import answerer_of, item_of, open_item
 from pancode.runs.life.jobs import identity_of

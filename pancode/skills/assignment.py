@@ -11,14 +11,7 @@ from pancode.kernel.formatting import format_bytes
 from pancode.kernel.rows import NO_SKILLS, GivenSkills
 from pancode.skills.library import KeptSkills
 from pancode.skills.model import Skill
-from pancode.skills.sources import (
-    PROJECT,
-    PROJECT_FOLDERS,
-    FoundSkill,
-    find_skill,
-    list_sources,
-    skills_of,
-)
+from pancode.skills.sources import PROJECT, PROJECT_FOLDERS, FoundSkill, find_skill, list_sources, skills_of
 
 NOT_AGREED = "not_agreed"
 

@@ -146,13 +146,7 @@ def _queue_step(
 
 
 def run_in(
-    core: Core,
-    plan: Plan,
-    row: records.WorkflowStep,
-    run_id: str,
-    *,
-    held: bool,
-    batch: bool,
+    core: Core, plan: Plan, row: records.WorkflowStep, run_id: str, *, held: bool, batch: bool
 ) -> records.Run:
     """Return the step's run. In a batch, the settings decide on landing each result; in other workflows, on
     landing the result of the whole workflow at its end."""

@@ -8,14 +8,7 @@ from node_agent.wire.failure import Outcome
 from pancode.kernel.errors import UsageError
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import (
-    Run,
-    WaitReason,
-    Workflow,
-    WorkflowKind,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.kernel.records import Run, WaitReason, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.features import Joining

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from node_agent.acp.asking import probe_program
-from node_agent.machine.chosen import ASKER
 from node_agent.runtimes.base import Resume
 from node_agent.runtimes.others import ANSWERS_S, SHIPPED, OtherAgent, runtime_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.node import Flag
 from node_agent.wire.policy import Isolation
+from node_agent.wiring import ASKER
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import call
 from tests.clis.install import PACKAGES, Sdk

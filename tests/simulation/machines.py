@@ -38,6 +38,8 @@ from tests.fakes.node import (
     Tripwire,
     die,
 )
+from tests.fakes.node.drive import make_inline_agent
+from tests.fakes.node.exams import NoExams
 from tests.simulation.coordinator import FLEET
 from tests.simulation.interactive_runs import InteractiveRunRunner, InteractiveRunRuntimes, Models, Programs
 from tests.simulation.trees import Trees
@@ -135,11 +137,12 @@ class Machine:
             ids=self.ids,
             intervals=self.intervals,
             slots=self.slots,
+            exams=NoExams(),
             sessions=NoSessions(),
             calls=behind(MemoryCalls(self.host), "calls"),
         )
         try:
-            self.agent = NodeAgent(world)
+            self.agent = make_inline_agent(world)
         except Crash:
             self.agent, self.wire.at = None, None
 

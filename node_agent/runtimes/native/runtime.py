@@ -36,12 +36,5 @@ def _read_probe(results: Sequence[Said]) -> RuntimeFact:
 
 PROBE = Probe((any_given(LOGINS),), _read_probe)
 RUNTIME = Runtime(
-    "native",
-    CAPABILITIES,
-    launch,
-    WorkerParser,
-    enforcement,
-    PROBE,
-    CREDENTIALS,
-    sessions=(SESSION,),
+    "native", CAPABILITIES, launch, WorkerParser, enforcement, PROBE, CREDENTIALS, sessions=(SESSION,)
 )

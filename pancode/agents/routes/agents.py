@@ -52,11 +52,7 @@ def _shape(agent: Agent) -> AgentShape:
     return shape
 
 
-@Verb(
-    PROMPT,
-    command="agents prompt",
-    query=("cwd", "mode", "safety", "runtime", "model", "task"),
-)
+@Verb(PROMPT, command="agents prompt", query=("cwd", "mode", "safety", "runtime", "model", "task"))
 def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     """Show the prompt of an agent.
 

@@ -18,7 +18,7 @@ _SHOWN = 6
 def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
     """Return `{"file", "agents", "disabled", "problems", "remarks"}`; problems have file and line. `path`: a
     file, or a folder that contains a panagents.yaml. NotFoundError if the path does not exist."""
-    file = agents_file.file if path is None else _resolve_file(path)
+    file = agents_file.file if path is None else (path / FILE if path.is_dir() else path)
     try:
         document = read_document(file)
         if document is None and path is not None:
@@ -34,11 +34,6 @@ def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
         "problems": [_as_json(one) for one in found.problems],
         "remarks": [_as_json(one) for one in found.remarks],
     }
-
-
-def _resolve_file(path: Path) -> Path:
-    """Return the path; for a folder, the path of its panagents.yaml."""
-    return path / FILE if path.is_dir() else path
 
 
 def _no_file(file: Path) -> NotFoundError:

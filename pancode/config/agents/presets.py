@@ -72,8 +72,7 @@ def _read_preset(name: str, data: object, folded: Folded) -> Preset:
         raise ConfigError(f"{where}: {name!r} is not a valid preset name", fix=fix)
     if not isinstance(data, Mapping):
         raise ConfigError(
-            f"{where}: preset {name} has no keys",
-            fix=f"valid keys: {', '.join(PresetEntry.model_fields)}",
+            f"{where}: preset {name} has no keys", fix=f"valid keys: {', '.join(PresetEntry.model_fields)}"
         )
     entry = parse_model(PresetEntry, data, lambda path: folded.origin(f"{name}.{path}" if path else name))
     return Preset(

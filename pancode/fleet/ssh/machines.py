@@ -13,16 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncssh
+
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine, ignore_line
 from pancode.fleet.answers import CheckLine
 from pancode.fleet.place import Reach, change_reach
 from pancode.fleet.ssh import external_bringup as handed
 from pancode.fleet.ssh.bringup import BringUp, problem_of
-from pancode.fleet.ssh.connection import presented_key
+from pancode.fleet.ssh.connection import as_host_key, presented_key
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.hostkey import Changed, HostKey, compare_keys
-from pancode.fleet.ssh.knownhosts import known_keys
 from pancode.fleet.ssh.links import LinkEvents, LinkNews
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
@@ -36,6 +37,21 @@ from pancode.kernel.records import Node
 from pancode.runs.answers import Json
 from pancode.runs.core import open_leases
 from pancode.runs.life.case import waits_there
+
+
+def known_keys(target: Target, home: Path) -> list[HostKey]:
+    """Return the plain keys for this host from the user's files and the system's, in order."""
+    found = list[HostKey]()
+    usual = (str(home / ".ssh/known_hosts"), "/etc/ssh/ssh_known_hosts")
+    name, port = (target.key_name, None) if target.key_name else (target.host, target.port)
+    for file in usual if target.known_hosts is None else target.known_hosts:
+        try:
+            known = asyncssh.read_known_hosts(file)
+        except (OSError, ValueError):
+            continue
+        found += map(as_host_key, known.match(name, "" if target.key_name else name, port)[0])
+    return list(dict.fromkeys(found))
+
 
 _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 _KEEP_S = 30

@@ -43,11 +43,6 @@ def list_options(client: Client, folder: str, chosen: Json) -> list[Json]:
     return [_make_option(key, chosen.get(key), rows[key]) for key in _ABOUT]
 
 
-def list_fixed_options(shape: Json) -> list[Json]:
-    """Return the options of a session that has begun, each with its one fixed value."""
-    return [_make_option(key, shape[key], ()) for key in _ABOUT]
-
-
 def _load_rows(load: Callable[[], list[Json]]) -> list[Json]:
     try:
         return load()[:MOST]
@@ -204,7 +199,7 @@ class AcpServer:
             raise UsageError(f"{name[:100]} is not a session: the run does not accept messages", fix=fix)
         session = self._open_session(name, params, shape["session"])
         session.replay()
-        return {"configOptions": list_fixed_options(session.shape)}
+        return {"configOptions": [_make_option(key, session.shape[key], ()) for key in _ABOUT]}
 
     def _open_session(self, name: str, params: Json, run: str = "") -> EditorSession:
         folder = _text(params, "cwd")

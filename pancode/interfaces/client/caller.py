@@ -65,7 +65,7 @@ def work_folder(files: bool = True) -> str:
     found = find_folder()
     there = remote_of(os.environ)
     if found is None and there is not None:
-        travelled = _travel_files(there, files)
+        travelled = _travels[0](there, files) if _travels else None
         if travelled is None:
             raise there.refuse(
                 f"a directory on {there} is required: the current directory is not in a git repository",
@@ -84,10 +84,6 @@ def let_files_travel(travel: Travel) -> None:
     """Set the function that copies the current checkout to a remote coordinator, with its files if the second
     argument is true. That function returns the folder there, or None if there is no checkout."""
     _travels[:] = [travel]
-
-
-def _travel_files(there: RemoteCoordinator, files: bool) -> str | None:
-    return _travels[0](there, files) if _travels else None
 
 
 def stands_in() -> str:

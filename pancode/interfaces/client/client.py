@@ -168,10 +168,7 @@ def _not_running(refused: ApiError) -> PancodeError:
 
 
 def until_answered(
-    connection: Connection,
-    wait_s: float,
-    report: Callable[[Json], None] | None,
-    note: Note = discard_note,
+    connection: Connection, wait_s: float, report: Callable[[Json], None] | None, note: Note = discard_note
 ) -> None:
     """Wait until the answer on this connection begins or the connection ends; TimeoutError after `wait_s`.
 
@@ -689,12 +686,8 @@ def _check(response: Response, data: bytes) -> None:
 
 def _add_query(path: str, query: Mapping[str, object]) -> str:
     params = {
-        name: _format_value(value)
+        name: ("1" if value is True else check_name(str(value)))
         for name, value in query.items()
         if value is not None and value is not False
     }
     return f"{path_in(path)}?{urlencode(params)}" if params else path_in(path)
-
-
-def _format_value(value: object) -> str:
-    return "1" if value is True else check_name(str(value))

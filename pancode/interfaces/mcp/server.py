@@ -102,18 +102,13 @@ def make_offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[st
         instructions=INSTRUCTIONS,
         tools=lambda: tools.list_tools(groups),
         call=lambda name, given, by, progress: tools.call_tool(
-            client, words, name, given, _format_caller(by), progress
+            client, words, name, given, f"{find_user()} ({by})", progress
         ),
         templates=resources.list_templates,
         read=lambda address: resources.read_resource(client(False), address),
         prompts=prompts.list_prompts,
         prompt=prompts.prompt_of,
     )
-
-
-def _format_caller(client: str) -> str:
-    """Return the name to record as the caller: the user, with the name of the requesting program."""
-    return f"{find_user()} ({client})"
 
 
 def _note(words: str) -> None:

@@ -153,10 +153,7 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
         "The conversation of a session since a position, with tool calls; continue at the returned position.",
         _read,
         "GET /v1/sessions/{run}/stream",
-        {
-            "run": RUN,
-            "since": string_schema("`since` of an earlier answer; default: from the beginning"),
-        },
+        {"run": RUN, "since": string_schema("`since` of an earlier answer; default: from the beginning")},
         ("run",),
         group="sessions",
     ),

@@ -28,9 +28,7 @@ class OtlpExport:
             from opentelemetry.sdk.resources import Resource
         except ImportError as exc:
             raise ConfigError(
-                "telemetry.endpoint is set, but OpenTelemetry is not installed",
-                why=str(exc),
-                fix=FIX,
+                "telemetry.endpoint is set, but OpenTelemetry is not installed", why=str(exc), fix=FIX
             ) from exc
         url = endpoint.rstrip("/")
         url = url if url.endswith(PATH) else f"{url}{PATH}"

@@ -101,11 +101,7 @@ def complete_request(
 
 
 def prepare_plan(
-    core: Core,
-    around: Surroundings,
-    request: DispatchRequest,
-    parent: str | None = None,
-    later: bool = False,
+    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None, later: bool = False
 ) -> Callable[[], Plan]:
     """Return a function that makes the plan; each call resolves the request and runs all gates again.
 
@@ -191,11 +187,7 @@ def _plan_with_worker(
 
 
 def _judge_plan(
-    core: Core,
-    request: DispatchRequest,
-    catalogue: Catalogue,
-    view: AdmissionView,
-    worker: DefaultWorker,
+    core: Core, request: DispatchRequest, catalogue: Catalogue, view: AdmissionView, worker: DefaultWorker
 ) -> Plan:
     """Return the judged plan with that worker; if `worker` is empty, with what the request, agent or settings
     name."""

@@ -235,8 +235,7 @@ def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
     for flag, value in calls.items():
         if value and runtime.own:
             raise UsageError(
-                f"{flag} limits model calls, and runtime {runtime.name} does not make any",
-                fix=f"omit {flag}",
+                f"{flag} limits model calls, and runtime {runtime.name} does not make any", fix=f"omit {flag}"
             )
 
 

@@ -28,14 +28,7 @@ from pancode.runs.admission.model_choice import (
     runtime_and_model,
     warn_unlisted,
 )
-from pancode.runs.admission.plan import (
-    LEFT_OUT,
-    Plan,
-    RunLimits,
-    TimelineEntry,
-    ToldPrompt,
-    requires_sandbox,
-)
+from pancode.runs.admission.plan import LEFT_OUT, Plan, RunLimits, TimelineEntry, ToldPrompt, requires_sandbox
 from pancode.runs.placement.candidates import (
     Candidate,
     NodeRequirements,

@@ -15,16 +15,7 @@ from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes,
 from pancode.kernel.errors import UnavailableError, WorkspaceError
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
-from pancode.kernel.records import (
-    Attempt,
-    Balance,
-    GpuHold,
-    Lease,
-    LeaseState,
-    Run,
-    Setting,
-    WaitReason,
-)
+from pancode.kernel.records import Attempt, Balance, GpuHold, Lease, LeaseState, Run, Setting, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.core import CEILING, WORK_CEILING, Core, open_leases
 from pancode.runs.life.binding import Bound, Due, Waits

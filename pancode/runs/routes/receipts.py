@@ -11,13 +11,7 @@ from pancode.kernel.pages import MOST_ROWS
 from pancode.reports.answers import AUDIT, AUDIT_VERDICT, AuditAnswer, AuditVerdictShape
 from pancode.reports.timeline import AuditFilter, list_audit, verify_audit
 from pancode.runs import answers
-from pancode.runs.answers import (
-    ExportAnswer,
-    KeysAnswer,
-    ReceiptDetail,
-    ReceiptsAnswer,
-    VerdictShape,
-)
+from pancode.runs.answers import ExportAnswer, KeysAnswer, ReceiptDetail, ReceiptsAnswer, VerdictShape
 from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.service import export_proof, get_receipt, list_keys, list_receipts, verify_chain
 

@@ -199,15 +199,7 @@ def around_workflow(context: ApiContext, text: str) -> Surroundings:
     return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
 
 
-@Verb(
-    answers.RETRY,
-    RetryBody,
-    "runs retry",
-    pokes=True,
-    status=201,
-    right=DISPATCHES,
-    lands=lands_again,
-)
+@Verb(answers.RETRY, RetryBody, "runs retry", pokes=True, status=201, right=DISPATCHES, lands=lands_again)
 def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Dispatch the same work as a new run."""
     body: RetryBody = call.body

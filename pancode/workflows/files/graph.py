@@ -58,11 +58,6 @@ def find_misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
             yield found[0]
 
 
-def find_outputs(text: str) -> Iterator[TemplatePlace]:
-    """Yield the placeholders that name an earlier step's output."""
-    return (place for place in find_places(text) if place.step)
-
-
 def format_place(place: TemplatePlace) -> str:
     """Return the placeholder as a user writes it."""
     if not place.step:
@@ -130,7 +125,7 @@ class StepGraph:
                 self._problems.add(
                     key, f"step {step.name}: {word} is not a valid reference", fix=f"write {FORMS}"
                 )
-            for place in find_outputs(step.entry.task):
+            for place in (place for place in find_places(step.entry.task) if place.step):
                 what = f"step {step.name}: {format_place(place)} is not a valid reference"
                 source = self._steps.get(place.step)
                 if source is None:

@@ -80,8 +80,7 @@ def add(
     linear_id: Annotated[str | None, option("The id of the project in Linear.", "ID")] = None,
     linear_name: Annotated[str | None, option("The name of the project in Linear.", "NAME")] = None,
     tracker: Annotated[
-        str | None,
-        option("The issue tracker: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER"),
+        str | None, option("The issue tracker: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER")
     ] = None,
     work_label: Annotated[str | None, option(_WORK_LABEL, "LABEL")] = None,
     work_person: Annotated[list[str], many(_WORK_PERSON, "WHO")],

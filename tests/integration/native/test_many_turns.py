@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.machine.chosen import ASKER
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.base import Place, Runtime
 from node_agent.runtimes.others import OtherAgent, runtime_of
@@ -22,6 +21,7 @@ from node_agent.shim.spool import Ended, Running
 from node_agent.wire.identity import MESSAGES_KEY, messages_in, seal_text, turn_control_file
 from node_agent.wire.job import TurnTerms
 from node_agent.wire.policy import Isolation
+from node_agent.wiring import ASKER
 from node_agent.workspace.folders import write_below
 from node_agent.workspace.homes import write_file
 from tests.bench.processes import peak_kib

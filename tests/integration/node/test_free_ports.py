@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.attempt.ports import StepFailed
 from node_agent.wire.identity import AttemptId
-from node_agent.workspace.free_ports import reserve_ports
+from node_agent.workspace.workspaces import reserve_ports
 
 ONE, TWO = AttemptId.parse("r-aaaa.1.1"), AttemptId.parse("r-bbbb.1.1")
 

@@ -10,7 +10,7 @@ import pytest
 
 from pancode.fleet.ssh.errors import ConnectError
 from pancode.fleet.ssh.hostkey import HostKey
-from pancode.fleet.ssh.knownhosts import known_keys
+from pancode.fleet.ssh.machines import known_keys
 from pancode.fleet.ssh.reach import reach_to, target_of
 from pancode.fleet.ssh.revoked import refuse_revoked
 from pancode.fleet.ssh.target import HONOURED, IRRELEVANT, REFUSED, list_warnings

@@ -10,7 +10,7 @@ from typing import Any
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.publish import EventSigner
-from node_agent.agent.world import Exams, NoExams, World
+from node_agent.agent.world import Exams, World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
 from node_agent.attempt.ports import Claimed, Sent
@@ -48,6 +48,8 @@ from tests.fakes.node import (
     Tripping,
     Tripwire,
 )
+from tests.fakes.node.drive import make_inline_agent
+from tests.fakes.node.exams import NoExams
 
 FLEET = "f-test"
 SNAPSHOT = "a" * 40
@@ -239,7 +241,7 @@ class Stage(Coordinator):
             return Tripping(port, self.wire, name)
 
         self.journal = journal
-        return NodeAgent(
+        return make_inline_agent(
             World(
                 node=node,
                 key=NODE,

@@ -137,8 +137,7 @@ def draw_nodes_in_short(answers: Json, moment: PageMoment) -> Iterable[Line]:
     """The nodes, two to a line: those in trouble, then those at work; of the idle ones only how many."""
     nodes, trouble = answers["fleet"]["nodes"], {one["node"] for one in answers["now"]["nodes"]}
     rank = sorted(
-        nodes,
-        key=lambda one: (one["state"] in HEARD, one["name"] not in trouble, -one["slots"]["used"]),
+        nodes, key=lambda one: (one["state"] in HEARD, one["name"] not in trouble, -one["slots"]["used"])
     )
     most = 4 if moment.height < _TALL else 6
     shown = rank if len(rank) <= most else rank[: most - 1]

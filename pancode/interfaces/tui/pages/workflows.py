@@ -44,13 +44,7 @@ def draw_queue(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _job(queue: Json, job: Json) -> PageRow:
-    cells = (
-        job["run"],
-        queue["name"],
-        format_span(job["waiting_s"]),
-        job["agent"],
-        str(job["priority"]),
-    )
+    cells = (job["run"], queue["name"], format_span(job["waiting_s"]), job["agent"], str(job["priority"]))
     return PageRow(job["run"], "run", (*cells, job["reason"]), job, PagePlace("run", job["run"]))
 
 

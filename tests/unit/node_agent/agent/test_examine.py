@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from node_agent.agent.world import NoExams
 from node_agent.wire.control import Drain, Examine, Revoke
 from node_agent.wire.endpoint import AskFact, AskState
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat
+from tests.fakes.node.exams import NoExams
 from tests.unit.node_agent.stage import STRANGER, Stage
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node_agent.machine.room import DiskUse
+from node_agent.machine.discovery import DiskUse
 from node_agent.wire.clock import SystemClock
 
 

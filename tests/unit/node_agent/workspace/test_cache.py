@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.machine.room import set_ups
+from node_agent.machine.discovery import set_ups
 from node_agent.wire.keep import KEEP
 from node_agent.workspace.cache import MOST_ENTRIES, Cache, contents_of, move_place
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pancode.interfaces.cli.main import run
-from pancode.interfaces.mcp.install import PROGRAMS, run_command
+from pancode.interfaces.mcp.commands import PROGRAMS, run_command
 from pancode.kernel.errors import ConfigError, ExitCode
 
 US = ["PANCODE", "mcp"]

@@ -6,7 +6,7 @@ import pytest
 from textual.pilot import Pilot
 
 from pancode.interfaces.tui.app import Console
-from pancode.interfaces.tui.plain_signs import needs_ascii
+from pancode.interfaces.tui.application import needs_ascii
 from tests.unit.pancode.interfaces.tui.scene import Scene, played, shows
 
 

@@ -12,8 +12,7 @@ import pytest
 from pancode.interfaces.cli.follow import report_lines
 from pancode.interfaces.client.client import LogPart
 from pancode.kernel.errors import UsageError
-from pancode.runs.commands.artifacts import write_artifacts
-from pancode.runs.junit import make_junit
+from pancode.runs.commands.headless import make_junit, write_artifacts
 from tests.fakes.api import FakeApi
 
 RUN: Any = {

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from node_agent.machine.chosen import ASKER
 from node_agent.runtimes.base import Resume
 from node_agent.runtimes.jobs import request_of
 from node_agent.runtimes.others import OtherAgent, runtime_of
@@ -20,6 +19,7 @@ from node_agent.wire.job import Job, Reasoning
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
+from node_agent.wiring import ASKER
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.records import Audit, Run
 from pancode.sessions.service import GoingOn
