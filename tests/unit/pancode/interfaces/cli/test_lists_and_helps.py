@@ -295,7 +295,13 @@ def test_the_help_of_arguments_is_shown_once() -> None:
 
 def test_a_flag_has_no_opposite_that_nobody_declared() -> None:
     flags = re.findall(r"--no-[a-z-]+", "".join(help_of(*name.split()) for name in TREE))
-    assert set(flags) == {"--no-gates", "--no-fleet-key", "--no-follow", "--no-pull-follow", "--no-pull-merge"}
+    assert set(flags) == {
+        "--no-gates",
+        "--no-fleet-key",
+        "--no-follow",
+        "--no-pull-follow",
+        "--no-pull-merge",
+    }
 
 
 def test_helps_name_their_neighbours_and_the_exit_codes() -> None:
