@@ -1,4 +1,4 @@
-"""`pancode mcp`: the fleet as tools for other agent programs."""
+"""`pancode mcp`: the fleet as tools for other agent programs, and adding it to them with their commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The address and user of Redis, and the client that connects to it."""
+"""The address and user of Redis, the authorities trusted for TLS, and the client that connects to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pancode dispatch --headless`: one task on a fleet that runs only for this task."""
+"""`pancode dispatch --headless`: one task on a fleet only for it, and its result as files for a CI job."""
 
 from __future__ import annotations
 
