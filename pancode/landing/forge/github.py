@@ -81,8 +81,10 @@ def read_pull(client: ForgeClient, repository: RemoteRepository, number: int) ->
             is_current = row.get("commit_id") == head
             remarks.append(PullRemark(f"review-{row['id']}", _login_of(row), text, verdict, is_current))
     for kind in ("pulls", "issues"):  # comments on lines, and comments on the whole
-        rows = client.rows(f"{top}/{kind}/{number}/comments")
-        remarks += [_parse_comment(row, kind) for row in rows]
+        for row in client.rows(f"{top}/{kind}/{number}/comments"):
+            line, path = row.get("line") or row.get("original_line"), str(row.get("path") or "")
+            where, text = f"{path}:{line}" if line and path else path, str(row.get("body") or "")
+            remarks.append(PullRemark(f"{kind}-{row['id']}", _login_of(row), text, where=where))
     commit, checks, trouble = f"{top}/commits/{head}", list[PullCheck](), ""
     try:
         checks += read_check_runs(client, commit)
@@ -126,9 +128,3 @@ def _result_of(state: str) -> CheckResult:
 
 def _login_of(row: Mapping[str, Any]) -> str:
     return str((row.get("user") or {}).get("login", ""))
-
-
-def _parse_comment(row: Mapping[str, Any], kind: str) -> PullRemark:
-    line = row.get("line") or row.get("original_line")
-    where = f"{row['path']}:{line}" if line and row.get("path") else str(row.get("path") or "")
-    return PullRemark(f"{kind}-{row['id']}", _login_of(row), str(row.get("body") or ""), where=where)
