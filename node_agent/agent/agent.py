@@ -178,7 +178,7 @@ class NodeAgent:
         self._facts: NodeFacts | None = None
         self._last_heartbeat: bytes | None = None
         self._profile, self._next_profile = "", 0
-        """The profile that the coordinator's Redis has; empty: unknown."""
+        """The digest of the profile that the coordinator's Redis has; empty: unknown."""
         self.counts: Counter[NodeProblem] = Counter()
         """How many jobs were refused, by reason, and how many messages forged the coordinator."""
         moment = Moment(self.now, self.free_slots, self._find_ready)
@@ -398,6 +398,7 @@ class NodeAgent:
             return
         loads, facts = w.facts.gpu_loads(), self._read_facts(now)
         profile = facts.make_profile()
+        digest = profile.digest()
         held = gpu_holders(w.journal) if loads else {}
         pulse = self._pulse.make(
             w.journal.kept_node(),
@@ -408,13 +409,13 @@ class NodeAgent:
             self.procedure.signs(),
             self._concurrency.why if self._concurrency else "",
             tuple(one.model_copy(update={"holder": held.get(one.uuid)}) for one in loads),
-            profile.digest(),
+            digest,
         )
-        text = profile.canonical().decode()
         if now >= self._next_profile:
             self._profile, self._next_profile = "", now + w.intervals.profile_ms
-        w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json(), "" if text == self._profile else text)
-        self._profile = text
+        text = "" if digest == self._profile else profile.canonical().decode()
+        w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json(), text)
+        self._profile = digest
         self._next_heartbeat = now + w.intervals.heartbeat_ms
 
     def _find_ready(self, *states: str) -> frozenset[str]:

@@ -24,7 +24,7 @@ ANSWER_S = 10.0
 CONNECT_S = 5.0
 HINT_S = 2.0
 """The maximum time to open the subscription, and so the maximum delay of a caller that waits for a hint."""
-SHOW_MS, WHOLE_MS = 20_000, 30_000
+REGISTER_MS, LOSS_CHECK_MS = 20_000, 30_000
 """The intervals for writing the registration again, and for looking whether Redis has lost its data."""
 UP_CAP = 20_000
 CONTROLS = 500
@@ -61,9 +61,9 @@ class _Line:
     place: Place
     client: Any
     worker: NodeWorker
-    shown: Due
+    registration: Due
     """When the worker's registration is written again, which RQ forgets after a minute."""
-    whole: Due
+    loss_check: Due
     """When the node looks again whether Redis has lost its data."""
 
 
@@ -98,7 +98,7 @@ class RedisUplink:
 
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
         with self._use_line() as line:
-            line.shown.reset()
+            line.registration.reset()
             line.worker.settle(job, ok, reason)
 
     # -- messages -------------------------------------------------------------------------------------------
@@ -115,17 +115,17 @@ class RedisUplink:
             if profile:
                 pipe.set(keys.profile_key(self._tag), profile)
             pipe.set(keys.heartbeat_key(self._tag), envelope)
-            is_due = line.shown.is_due()
+            is_due = line.registration.is_due()
             if is_due:
                 line.worker.show(pipe)
             pipe.execute()
             if is_due:
-                line.shown.done()
+                line.registration.done()
 
     def news(self, after: str, claim: bool = False) -> News:
         stream = keys.down_stream(self._tag)
         with self._claiming, self._use_line() as line:
-            is_due = line.whole.is_due()
+            is_due = line.loss_check.is_due()
             with line.client.pipeline(transaction=False) as pipe:
                 pipe.get(keys.coordinator_heartbeat_key(self._tag))
                 pipe.xrange(stream, f"({after}", count=CONTROLS)
@@ -135,7 +135,7 @@ class RedisUplink:
                 heartbeat, found, waiting, *newest_found = pipe.execute()
             newest = newest_found[0] if newest_found else None
             if is_due:
-                line.whole.done()
+                line.loss_check.done()
             if newest and _order(newest[0][0].decode()) < _order(after):
                 # Redis lost its data and its clock went back, so ignore the cursor, which would hide new
                 # messages
@@ -176,8 +176,8 @@ class RedisUplink:
                     self._line.client.connection_pool.disconnect()
                 client = connect(self._make_access(place, self._intervals.answer_s))
                 worker = NodeWorker(self._tag, client, before)
-                shown, whole = Due(self._clock, SHOW_MS), Due(self._clock, WHOLE_MS)
-                self._line = _Line(place, client, worker, shown, whole)
+                registration, loss_check = Due(self._clock, REGISTER_MS), Due(self._clock, LOSS_CHECK_MS)
+                self._line = _Line(place, client, worker, registration, loss_check)
             return self._line
 
     def _make_access(self, place: Place, answer_s: float) -> Access:
@@ -187,7 +187,7 @@ class RedisUplink:
 def _read_claimed(line: _Line) -> Claimed | None:
     found = line.worker.claim()
     if found is not None:
-        line.shown.reset()
+        line.registration.reset()
     return None if found is None else Claimed(*found)
 
 

@@ -8,7 +8,6 @@ from decimal import Decimal
 from heapq import nlargest, nsmallest
 
 from pancode.budget import books
-from pancode.budget.answers import BY as BY
 
 SCOPE_OF: Mapping[str, str] = {"day": "day:", "node": "node:", "workflow": "workflow:", "session": "session:"}
 """Properties of which a run may have several values or none; each value is a scope in the books."""

@@ -1,7 +1,5 @@
 """The API's answer about the faults of a drill."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route

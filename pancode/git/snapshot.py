@@ -81,11 +81,9 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
         and depot.git(seen.repo_id).ask("cat-file", "-t", f"{tree}:{options.folder}").text() != "tree"
     ):
         raise _no_folder(seen, options.folder)
-    stamp, words = (
-        stamp_env("pancode", "pancode@localhost", options.now_ms),
-        f"Working tree at dispatch of {run}\n",
-    )
-    commit = write_commit(path, tree, [seen.head] if seen.head else [], stamp, words.encode())
+    stamp = stamp_env("pancode", "pancode@localhost", options.now_ms)
+    words = f"Working tree at dispatch of {run}\n".encode()
+    commit = write_commit(path, tree, [seen.head] if seen.head else [], stamp, words)
     moves = [f"update {snap_ref(run)} {commit}\n"]
     moves += [f"update {base_ref(run)} {seen.head}\n"] if seen.head else []
     depot.git(seen.repo_id).must("update-ref", "--stdin", stdin="".join(moves).encode())

@@ -1,7 +1,5 @@
 """The types of the API's answers about watched pull requests."""
 
-from __future__ import annotations
-
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route

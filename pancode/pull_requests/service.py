@@ -50,8 +50,8 @@ class PullWatch(FeedThread):
         super().__init__(core, "pull-requests", LOOK_S, NEWS, only_with=(WatchedPull, {"ended": False}))
         self._around, self._forge, self._work = around, forge, work
         self._due: dict[str, int] = {}
-        """When each pull request is read next, and when each host accepts requests with its token again, in
-        milliseconds of the monotonic clock."""
+        """When each pull request is read next, by id; when its refused work or merge is tried again, by `ID
+        work` and `ID merge`; when a host accepts requests again, by host. Monotonic milliseconds."""
         self._failed: dict[str, int] = {}
         """How many times in a row a pull request could not be read."""
         self._hurried = False

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from pancode.budget import books, costs
-from pancode.budget.answers import CostRow, CostTable
-from pancode.budget.costs import BY, CostLine
+from pancode.budget.answers import BY, CostRow, CostTable
+from pancode.budget.costs import CostLine
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Grouped, Grouping, Transaction

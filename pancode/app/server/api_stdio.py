@@ -78,7 +78,7 @@ class Relay:
 
             return serve_git(self._home, str(wanted["copy"]), str(wanted.get("service")))
         starts, works = bool(wanted["starts"]), bool(wanted["works"])
-        return Client(self._home, starts=starts, works=works).connected(QUIET_S).connect()
+        return Client(self._home, starts=starts, works=works).open_connection(QUIET_S).connect()
 
 
 def _send(sink: int, message: Mapping[str, Any]) -> None:

@@ -427,7 +427,7 @@ class Client:
                 fix="pancode fleet up; if your fleet is in another directory: set PANCODE_HOME to it",
                 code="no_fleet",
             )
-        connection = self.connected(timeout_s)
+        connection = self.open_connection(timeout_s)
         data = None if body is None else json.dumps(body).encode()
         try:
             typed = {"Content-Type": "application/json"} if data else {}
@@ -448,7 +448,7 @@ class Client:
             self._noted = note
         return connection, response
 
-    def connected(self, timeout_s: float) -> Connection:
+    def open_connection(self, timeout_s: float) -> Connection:
         """Return a connection on which nothing was sent yet; start the coordinator if that is allowed."""
         connection = Connection(self.place, timeout_s, starts=self.starts, works=self.works)
         try:

@@ -88,7 +88,7 @@ def merge_pull(client: ForgeClient, repository: RemoteRepository, number: int, h
 
 
 def parse_note(row: Mapping[str, Any], pushed: str) -> PullRemark | None:
-    """Return the remark, or None for a note of GitLab itself that is no verdict."""
+    """Return the remark, or None for a note of GitLab itself that is not a verdict."""
     verdict, text = ReviewVerdict.NONE, str(row["body"])
     if row.get("system"):
         found = _VERDICTS.get(text)

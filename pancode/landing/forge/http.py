@@ -130,7 +130,7 @@ class ForgeClient:
         if good and not data:
             return None
         try:
-            parsed = json.loads(data, object_hook=self._cut_texts)
+            parsed = json.loads(data, object_hook=self._cut_texts if self._most_chars else None)
         except ValueError as exc:
             if good:
                 raise self._make_reach_error("the answer is not JSON") from exc

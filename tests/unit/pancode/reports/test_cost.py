@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job
 from node_agent.wire.receipt import Usage
+from pancode.budget.answers import BY
 from pancode.budget.books import Ceilings, add_amounts, is_day
-from pancode.budget.costs import BY
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
 from pancode.kernel.records import Audit, Balance, EventKind
 from pancode.reports.brief import make_brief

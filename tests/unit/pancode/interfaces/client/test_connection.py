@@ -53,7 +53,7 @@ def test_an_answer_that_is_cut_off_anywhere_is_an_error(answer: bytes) -> None:
         b"\0\0\0\r\n",
     ],
 )
-def test_what_is_no_answer_in_http_is_an_error(answer: bytes) -> None:
+def test_an_answer_in_another_protocol_is_an_error(answer: bytes) -> None:
     with pytest.raises(ConnectionError, match="HTTP|length"):
         read_all(answer)
 
