@@ -15,19 +15,13 @@ class Intervals:
     idle_poll_ms: int = 5_000
     """The same for a node without work, while hints can reach it."""
     look_ms: int = 1_000
-    """The interval for checking a running attempt."""
-    turn_look_ms: int = 100
-    """The interval for checking an interactive run during a turn, as users wait for answers and questions."""
-    idle_look_ms: int = 250
-    """The interval for checking an interactive run that waits for a message."""
+    """The interval for checking a running attempt; an interactive run is also checked when it writes."""
     progress_ms: int = 2_000
     """The minimum time between two progress events of one attempt."""
     signs_ms: int = 30_000
     """The interval for checking the signs of life of a running agent."""
     follow_ms: int = 1_000
-    """The interval for sending a running attempt's output to the depot."""
-    interactive_follow_ms: int = 50
-    """The interval for sending an interactive run's output: users read it as it is written."""
+    """The interval for sending a running attempt's output to the depot; text for a user is sent at once."""
     retry_ms: int = 2_000
     """The pause after the link is down, the disk is full, or an internal error."""
     publish_first_ms: int = 5_000

@@ -326,7 +326,7 @@ class AcpConversation:
             )
             self._heard_ms = self.clock.mono_ms()
             while True:
-                message = self._receive(HEARTBEAT_S)
+                message = self._receive(self.heartbeat.pause_s)
                 self._look()
                 if message is not None and _is_answer(message, number):
                     return self._finish_turn(_read_result(message))

@@ -173,11 +173,6 @@ class Follower:
         """For an output that could not be sent: when to try again, and the delay before that."""
         self._interactive_runs: list[AttemptId] = []
 
-    @property
-    def has_interactive_run(self) -> bool:
-        """Whether there is an interactive run, whose text a user may be waiting for."""
-        return bool(self._interactive_runs)
-
     def turn(self, interactive_runs: bool = False) -> None:
         """Check every running attempt once. `interactive_runs`: check, more often, only the text of the
         interactive runs that the last full check found. A link that is down ends the check, and the next one

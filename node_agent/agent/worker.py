@@ -12,6 +12,7 @@ from node_agent.agent.agent import NodeAgent
 from node_agent.agent.outputs import Follower
 from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
 from node_agent.attempt.procedure import Finished, Procedure, Turn, Wait
+from node_agent.runner.changes import POLL_S, Changes
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
@@ -81,6 +82,8 @@ class ThreadDrive:
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.murmured: Callable[[bool], None] = lambda soon: None
         """Called when events are to be sent. `soon`: a slot or an interactive run waits for this."""
+        self.grew: Callable[[], None] = lambda: None
+        """Called when an interactive run may have written text."""
         self._lock = threading.Lock()
         self._due: dict[AttemptId, int] = {}
         self._busy: set[AttemptId] = set()
@@ -145,29 +148,38 @@ class ThreadDrive:
 
     def _advance_attempt(self, identity: AttemptId) -> int | None:
         """Advance the attempt until it must wait; return when to continue, or None when it has finished."""
-        while not self._leaving.is_set():
-            turn = self._procedure.advance(identity)
-            self.moved(identity, turn)
-            self.murmured(not self._holds_slot(identity) or (self._journal.job(identity).turns is not None))
-            if isinstance(turn, Finished):
-                return None
-            if isinstance(turn, Wait):
-                if turn.folder is None:
-                    return self._clock.mono_ms() + turn.ms
-                self._wait_until_due(turn)
+        with Changes(self._clock) as changes:
+            while not self._leaving.is_set():
+                turn = self._procedure.advance(identity)
+                self.moved(identity, turn)
+                is_interactive = self._journal.job(identity).turns is not None
+                self.murmured(is_interactive or not self._holds_slot(identity))
+                if isinstance(turn, Finished):
+                    return None
+                if isinstance(turn, Wait):
+                    if turn.folder is None:
+                        return self._clock.mono_ms() + turn.ms
+                    self._wait_until_due(turn, changes)
         return self._clock.mono_ms() + self._idle_ms
 
     def _holds_slot(self, identity: AttemptId) -> bool:
         entry = self._journal.get(identity)
         return entry is not None and entry.holds_slot
 
-    def _wait_until_due(self, turn: Wait) -> None:
-        """Sleep until the attempt's phase ends or the wait is over."""
+    def _wait_until_due(self, turn: Wait, changes: Changes) -> None:
+        """Sleep until the attempt's phase ends, one of `turn.wakes` changes, or the wait is over."""
+        assert turn.folder is not None
+        seconds = turn.ms / 1000
+        if turn.wakes and changes.fd is None:  # not watched yet, so look again soon
+            seconds = min(seconds, POLL_S)
         try:
-            if turn.folder is not None:
-                self._runner.wait(turn.folder, turn.ms / 1000)
+            self._runner.wait(turn.folder, seconds, changes.fd)
         except RunnerError:
-            self._leaving.wait(turn.ms / 1000)
+            self._leaving.wait(seconds)
+        if turn.wakes:
+            self.grew()
+            changes.take(turn.wakes)
+            self.grew()  # again, as `take` sleeps where changes follow each other quickly
 
 
 class Worker:
@@ -183,8 +195,8 @@ class Worker:
         """Prepare the loop. `heartbeat`: called after each pass."""
         self._agent, self._drive, self._follower, self._heartbeat = agent, drive, follower, heartbeat
         self._leaving = threading.Event()
-        self._murmur, self._soon = threading.Event(), threading.Event()
-        drive.moved, drive.murmured = agent.moved, self._wake_sender
+        self._murmur, self._soon, self._grown = threading.Event(), threading.Event(), threading.Event()
+        drive.grew, drive.moved, drive.murmured = self._grown.set, agent.moved, self._wake_sender
         agent.say = lambda: self._wake_sender(False)
 
     def leave(self) -> None:
@@ -202,6 +214,7 @@ class Worker:
         self._drive.leave()
         self._soon.set()
         self._murmur.set()
+        self._grown.set()
         following.join(LEAVE_S)
 
     def _turn(self) -> None:
@@ -243,15 +256,16 @@ class Worker:
                 _log.exception("internal error while sending events")
 
     def _follow(self) -> None:
+        """Send the outputs at each interval, and those of interactive runs also when they grow."""
         intervals, clock = self._agent.world.intervals, self._agent.world.clock
         due = clock.mono_ms() + intervals.follow_ms
-        while not self._leaving.wait(
-            (intervals.interactive_follow_ms if self._follower.has_interactive_run else intervals.follow_ms)
-            / 1000
-        ):
+        while not self._leaving.is_set():
+            self._grown.wait(max(0, due - clock.mono_ms()) / 1000)
+            self._grown.clear()
+            is_due = clock.mono_ms() >= due
+            due = clock.mono_ms() + intervals.follow_ms if is_due else due
             try:
-                self._follower.turn(interactive_runs=clock.mono_ms() < due)
-                due = due if clock.mono_ms() < due else clock.mono_ms() + intervals.follow_ms
+                self._follower.turn(interactive_runs=not is_due)
             except Exception:  # Only the live view depends on this.
                 _log.exception("internal error while following outputs")
         self._follower.leave()

@@ -34,11 +34,13 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The result of a step that has nothing to do for `ms`, unless the phase in `folder` ends earlier."""
+    """The result of a step that has nothing to do for `ms`, unless the phase in `folder` ends, or one of the
+    files `wakes` changes, earlier."""
 
     why: str
     ms: int
     folder: Path | None = None
+    wakes: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,8 +154,9 @@ class RunnerPort(Protocol):
     def look(self, folder: Path) -> Look:
         """Return the state of the phase."""
 
-    def wait(self, folder: Path, timeout_s: float) -> Look:
-        """Return the state of the phase when the phase is over, or after the timeout."""
+    def wait(self, folder: Path, timeout_s: float, wake: int | None = None) -> Look:
+        """Return the state of the phase when the phase is over, after the timeout, or when the descriptor
+        `wake` is readable."""
 
     def stop(self, folder: Path, reason: str) -> None:
         """Request that the phase end; if it has not started, nothing runs. The first reason is kept."""
@@ -575,6 +576,9 @@ class CallsPort(Protocol):
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
         """Return unanswered questions; any program of the run may have written them. Raises nothing."""
+
+    def folders(self, identity: AttemptId) -> tuple[Path, ...]:
+        """Return the folders in which a name appears when a question is asked."""
 
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
         """Return the answers; any program of the run may have written them. Raises nothing."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import Activity, OutputReader, ReportedEnd, ReportedUsage, RunnerPort
-from node_agent.attempt.records import JournalRecord
 from node_agent.policy.judging import find_ask_rules
 from node_agent.runtimes.base import ExitInfo
 from node_agent.wire.control import CallAnswer, UserAnswers
@@ -155,8 +154,6 @@ class OutputWatch:
         """When the attempt was last seen running by this session of the node agent."""
         self.told_ms: int | None = None
         self._last_reported: tuple[ReportedUsage, int] | None = None
-        self._last_look: tuple[JournalRecord, frozenset[CallAsked], int] | None = None
-        self._next_look_ms = 0
 
     def pull(self, runner: RunnerPort, chunks: int = TURN) -> bool:
         """Read further output; return False if there may be more."""
@@ -183,15 +180,6 @@ class OutputWatch:
             return False
         self._last_reported, self.told_ms = seen, now_ms
         return True
-
-    def is_quiet(self, entry: JournalRecord, calls: frozenset[CallAsked], now_ms: int, every_ms: int) -> bool:
-        """Whether nothing has changed since the last look, so that this one can be skipped. `every_ms`: after
-        this time everything is looked at anyway, such as the gateway."""
-        look = (entry, calls, self.offset)
-        if look == self._last_look and now_ms < self._next_look_ms:
-            return True
-        self._last_look, self._next_look_ms = look, now_ms + every_ms
-        return False
 
     def finish(self, runner: RunnerPort, end: ExitInfo) -> ReportedEnd:
         """Read the rest of the output; return the end that the output reports."""

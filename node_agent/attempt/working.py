@@ -151,10 +151,6 @@ def _watch_run(case: Case) -> Turn:
     watch.seen_wall_ms = context.clock.wall_ms()
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
-    now = context.clock.mono_ms()
-    if done and watch.is_quiet(case.entry, seen, now, context.intervals.look_ms):
-        pause = context.intervals.idle_look_ms if watch.waits_for_message else context.intervals.turn_look_ms
-        return Wait("running", pause, case.work)
     if watch.policy and case.job.turns is not None and not is_waiting(watch.spent):
         get_ready()  # questions are handled here too, while a user waits
     # checked after the output: a call is counted before the agent gets its answer
@@ -192,10 +188,9 @@ def _watch_run(case: Case) -> Turn:
         with contextlib.suppress(DiskFull):  # the totals are reported again later, and in the receipt
             case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
     _look_for_signs(case, watch)
-    pause = context.intervals.look_ms if case.job.turns is None else context.intervals.turn_look_ms
-    if watch.waits_for_message:
-        pause = context.intervals.idle_look_ms
-    return Wait("running", pause if done else 1, case.work)
+    # users wait for the text and the questions of an interactive run
+    wakes = () if case.job.turns is None else (case.folder / OUT, *context.calls.folders(case.identity))
+    return Wait("running", context.intervals.look_ms if done else 1, case.work, wakes)
 
 
 def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:

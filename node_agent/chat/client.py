@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
 """Seconds to connect; to the first chunk, because a slow server reads a long prompt for minutes; and between
 chunks. A socket's time-out would not suffice: servers keep a dead stream open with comments."""
-HEARTBEAT_S = 0.04
+HEARTBEAT_S, QUIET_S = 0.04, 0.25
+"""Seconds between two heartbeats: while text is written, and while a program waits and only users act."""
 MOST_BYTES, MOST_ERROR = 64 << 20, 64 << 10
 PATH = "/chat/completions"
 
@@ -52,8 +53,8 @@ class Model:
         """The model's sampling settings; None: the server's defaults."""
         self.newest = False
         """Whether the server is OpenAI's own, whose newest models use another name for the limit."""
-        self.heartbeat: Callable[[], None] | None = None
-        """Called every `HEARTBEAT_S` seconds during an answer. An exception from it ends the request."""
+        self.heartbeat: Callable[[], float] | None = None
+        """Called during an answer; returns the seconds until the next call. An exception ends the request."""
 
     def ask(self, question: Question) -> Answer:
         """Return the model's answer. Raises Trouble for every problem that a server can cause."""
@@ -63,11 +64,11 @@ class Model:
         calls = tuple(one if one.id else replace(one, id=self._ids.token(8)) for one in answer.calls)
         return replace(answer, calls=calls)
 
-    async def _kept_alive(self, question: Question, heartbeat: Callable[[], None]) -> Answer:
-        task = asyncio.ensure_future(self._ask(question))
+    async def _kept_alive(self, question: Question, heartbeat: Callable[[], float]) -> Answer:
+        task, pause = asyncio.ensure_future(self._ask(question)), HEARTBEAT_S
         try:
-            while not (await asyncio.wait({task}, timeout=HEARTBEAT_S))[0]:
-                heartbeat()
+            while not (await asyncio.wait({task}, timeout=pause))[0]:
+                pause = heartbeat()
         finally:
             task.cancel()  # closes the connection if the connection is still open
             await asyncio.wait({task})

@@ -46,15 +46,19 @@ class WorkerHeartbeat:
     def __init__(self, sleep: Callable[[float], None]) -> None:
         self._sleep = sleep
         self.on: Callable[[], None] | None = None
+        self.pause_s = HEARTBEAT_S
+        """The seconds until the next heartbeat is due; `on` may set them."""
 
-    def __call__(self) -> None:
+    def __call__(self) -> float:
+        """Return the seconds until the next heartbeat is due."""
         if self.on is not None:
             self.on()
+        return self.pause_s
 
     def wait(self, seconds: float) -> None:
         """Sleep for this long, while heartbeats continue."""
         while seconds > 0:
-            part = seconds if self.on is None else min(seconds, HEARTBEAT_S)
+            part = seconds if self.on is None else min(seconds, self.pause_s)
             self._sleep(part)
             seconds -= part
             self()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from node_agent.chat.client import HEARTBEAT_S
+from node_agent.chat.client import HEARTBEAT_S, QUIET_S
 from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
 from node_agent.native.equipment import WorkerHeartbeat
 from node_agent.native.loop import CapReached, ModelDeclined
@@ -161,7 +161,7 @@ class InteractiveRun:
     def _look(self) -> None:
         """Check for a user's controls during a wait for the model, a command or an approval. Raises TurnOver
         to end the turn."""
-        self._loop.voice.flush()
+        self._heartbeat.pause_s = HEARTBEAT_S if self._loop.voice.flush() else QUIET_S
         if self._words.wants("cancel", range(self._number, self._number + 1)):
             raise TurnOver(TurnStop.CANCELLED)
         if self._loop.clock.mono_ms() >= self._loop.limits.until_ms:
@@ -186,7 +186,7 @@ class InteractiveRun:
                 return found
             if clock.mono_ms() >= until:
                 return SuspendReason.IDLE
-            self._heartbeat.wait(HEARTBEAT_S)
+            self._heartbeat.wait(QUIET_S)
 
     def _find_rest_reason(self) -> SuspendReason | None:
         turns = range(1, self._number + 1)

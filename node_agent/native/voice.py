@@ -48,12 +48,13 @@ class Voice:
         if self._size >= PIECE or now - self._last >= self.latest_ms:
             self.flush()
 
-    def flush(self) -> None:
-        """Write the buffered text."""
+    def flush(self) -> bool:
+        """Write the buffered text; return whether there was any."""
         text, self._text, self._size = "".join(self._text), [], 0
         self._last = self._clock.mono_ms()
         if text:
             self._write({"type": "said", "text": text})
+        return bool(text)
 
     def tell(self, kind: str, **fields: object) -> None:
         """Write an event, after any buffered text."""

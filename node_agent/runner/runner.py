@@ -95,18 +95,21 @@ def read_start(pipe: int, ms: int) -> str:
     return os.read(pipe, 1024).decode("utf-8", "replace") if poll.poll(ms) else ""
 
 
-def await_end(pid: int, ms: int) -> None:
-    """Wait until a process has ended or the time is over."""
+def await_end(pid: int, ms: int, wake: int | None = None) -> bool:
+    """Wait until a process has ended, `wake` is readable or the time is over. Return whether `wake`
+    may be readable."""
     try:
         fd = os.pidfd_open(pid)
     except (OSError, AttributeError) as exc:
         if not isinstance(exc, ProcessLookupError):  # the kernel or the interpreter has no pidfd
             time.sleep(min(ms, POLL_MS) / 1000)
-        return
+        return wake is not None
     try:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        poll.poll(ms)
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
+        return any(ready == wake for ready, _ in poll.poll(ms))
     finally:
         os.close(fd)
 
@@ -303,15 +306,14 @@ class Runner:
             raise _convert_error(f"cannot read {folder}", exc) from exc
         return seen
 
-    def wait(self, folder: Path, timeout_s: float) -> Look:
-        """Return as `look` does, but wait until the shim has ended or the time is over. Uses no CPU."""
+    def wait(self, folder: Path, timeout_s: float, wake: int | None = None) -> Look:
+        """Return as `look` does, but wait for the shim's end, `wake` or the timeout. Uses no CPU."""
         deadline = self._clock.mono_ms() + int(timeout_s * 1000)
         while True:
             seen = self.look(folder)
             left = deadline - self._clock.mono_ms()
-            if not isinstance(seen, Running) or left <= 0:
+            if not isinstance(seen, Running) or left <= 0 or await_end(seen.shim, left, wake):
                 return seen
-            await_end(seen.shim, left)
 
     def stop(self, folder: Path, reason: str) -> None:
         """Request a clean end of the phase, before or after its start, by the shim. The first reason stays.

@@ -166,7 +166,7 @@ class Host:
         left = (self.limits.until_ms if self._until_ms is None else self._until_ms) - now
         if left <= 0:
             raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")
-        return min(left / 1000, HEARTBEAT_S) if heartbeats else left / 1000
+        return min(left / 1000, self.heartbeat.pause_s) if heartbeats else left / 1000
 
     # ---- a turn
     def hear(self, words: Callable[[], str]) -> None:

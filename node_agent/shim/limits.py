@@ -38,23 +38,24 @@ class StepLimits:
         self.wall_deadline, self._patience = wall_deadline, patience
         self.idle_ms: int | None = plan["idle_ms"]
         self.output_bytes: int | None = plan["output_bytes"]
-        self._size, self._grown = 0, 0
+        self._size, self._grown, self._awake = 0, 0, 0
 
     def start(self, now: int) -> None:
-        self._size, self._grown = 0, now
+        """Begin to count at `now`. `_awake`: since when the step is not idle, by output or by patience."""
+        self._size, self._grown, self._awake = 0, now, now
 
     def broken(self, now: int, size: int) -> str:
         """Return the exceeded limit: `wall`, `idle` or `output`; else empty. `size`: bytes of output."""
         if size != self._size:
-            self._size, self._grown = size, now
+            self._size, self._grown, self._awake = size, now, now
         if self.wall_deadline is not None and now >= self.wall_deadline:
             return "wall"
         if self.output_bytes is not None and size > self.output_bytes:
             return "output"
-        if self.idle_ms is not None and now - self._grown >= min(self.idle_ms, LOOK_MS):
+        if self.idle_ms is not None and now - self._awake >= min(self.idle_ms, LOOK_MS):
             if self._patience and os.path.exists(self._patience):
-                self._grown = now
-            elif now - self._grown >= self.idle_ms:
+                self._awake = now
+            elif now - self._awake >= self.idle_ms:
                 return "idle"
         return ""
 
@@ -62,7 +63,7 @@ class StepLimits:
         """Return the time until the next check: short while output grows, at most until the next deadline."""
         if now - self._grown < LOOK_MS:
             return NEAR_MS
-        ends = [at for at in (self.wall_deadline, self.idle_ms and self._grown + self.idle_ms) if at]
+        ends = [at for at in (self.wall_deadline, self.idle_ms and self._awake + self.idle_ms) if at]
         return max(1, min([LOOK_MS, *(at - now for at in ends)]))
 
     def at_the_end(self, size: int) -> str:

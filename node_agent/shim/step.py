@@ -91,6 +91,11 @@ class Keeper:
     def members(self) -> list[process.Proc]:
         return process.find_members(self.marker, os.getpid(), self._since, self._groups, self._birth)
 
+    def measured(self) -> list[process.Proc]:
+        """Return the processes whose use is measured. For a subreaper, its descendants are all of them."""
+        found = process.find_descendants(os.getpid()) if self.reaper else None
+        return self.members() if found is None else found
+
     def strike(self, number: int, leader: int, sandboxed: bool) -> None:
         """Signal the leader's process group at once, then each process outside it; continue stopped ones.
 
@@ -176,9 +181,9 @@ class StepRun:
         self._files: list[int] = []
         self._before = [0, 0]
         self._log, self._copied = -1, 0
-        self.taking = limits.Consumption(plan["limits"], keeper.members, keeper.scope)
+        self.taking = limits.Consumption(plan["limits"], keeper.measured, keeper.scope)
         written = [plan["cwd"], *(path for path in (plan["env"].get("HOME"),) if path)]
-        self.filling = limits.Filling(plan["limits"], written, keeper.members, keeper.clock.mono_ms)
+        self.filling = limits.Filling(plan["limits"], written, keeper.measured, keeper.clock.mono_ms)
 
     def start(self) -> dict[str, Any]:
         """Start the process; return the record of its start. Raises CannotStart."""

@@ -150,6 +150,11 @@ class HomeCalls:
             read = (_read(at, stem) for stem in stems if f"{stem}{ANSWERED}" not in names)
             return tuple(one for one in read if one is not None)
 
+    def folders(self, identity: AttemptId) -> tuple[Path, ...]:
+        """Return the run's home, in which the first question creates the folder of questions, and that."""
+        home = self._home.places(identity).home
+        return home, home / calls_in(str(identity))
+
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
         """Return the answer files' contents, unordered; any program of the run may have written one."""
         with self._open_folder(identity) as (at, names):

@@ -28,9 +28,10 @@ from tests.bench.remote import remote
 from tests.bench.sandbox import sandbox
 from tests.bench.scale import scale
 from tests.bench.talking import talking
+from tests.bench.waiting import waiting
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghijklmnopqrstu"
+ROWS = "abcdefghijklmnopqrstuv"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -66,6 +67,7 @@ def main(argv: list[str]) -> int:
         ("s", lambda: scale(_tell, quick)),
         ("t", lambda: talking(_tell, *((4, 10, 40) if quick else (20, 30, 300)))),
         ("u", lambda: issues(_tell, 2 if quick else 7)),
+        ("v", lambda: waiting(_tell, 20 if quick else 60)),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:

@@ -25,7 +25,7 @@ SETTLE_S = 10
 def idle(tell: Callable[[str], None], seconds: float) -> list[Row]:
     """Node agent and shim beside an idle worker, then a coordinator with ten nodes."""
     with FakeModel() as model, OurFleet(environ=_login(model.url)) as ours:
-        _log_in(ours, model.url)
+        log_in(ours, _login(model.url))
         shim = _shim(ours)
         agent = ours.node_pids()[0]
         with tempfile.TemporaryDirectory(prefix="pb-peer-") as folder, RqWorkers(Path(folder), 1) as peer:
@@ -56,11 +56,11 @@ def _login(url: str) -> dict[str, str]:
     }
 
 
-def _log_in(ours: OurFleet, url: str) -> None:
+def log_in(ours: OurFleet, values: dict[str, str]) -> None:
     """The same for the node agent, which takes such values from its owner's file alone."""
     homes = [path.parent.parent for path in (ours.owner.home / ".pancode-node").glob("*/run/agent.pid")]
     for home in homes:
-        NodeHome(home).secrets.write_text(json.dumps(_login(url)), encoding="utf-8")
+        NodeHome(home).secrets.write_text(json.dumps(values), encoding="utf-8")
         NodeHome(home).secrets.chmod(0o600)
 
 

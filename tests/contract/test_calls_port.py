@@ -55,6 +55,17 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calls]:
     yield request.param(tmp_path)
 
 
+def test_a_question_is_a_name_that_appears_in_a_folder(tmp_path: Path) -> None:
+    calls = on_disk(tmp_path)
+
+    def names() -> list[Path]:
+        return [one for folder in calls.port.folders(WHO) if folder.is_dir() for one in folder.iterdir()]
+
+    assert names() == []
+    calls.ask(WHO, ONE)
+    assert ONE.call in {one.stem for one in names()}
+
+
 def test_a_question_is_open_until_it_is_answered(world: Calls) -> None:
     assert world.port.open(WHO) == ()
     world.ask(WHO, ONE)

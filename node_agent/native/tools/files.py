@@ -40,7 +40,7 @@ class Box:
     """The files of each skill of the run, by name."""
     made: Mapping[str, MadeTool] = field(default_factory=dict)
     """The project's stored tools, by name."""
-    heartbeat: Callable[[], None] | None = None
+    heartbeat: Callable[[], float] | None = None
     """Called every `BEAT_S` seconds while a command runs. An exception from it ends the command."""
 
     def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from node_agent.chat.client import HEARTBEAT_S
 from node_agent.native.tools.files import Box, Failed, clip_middle, count_arg, text_arg
 from node_agent.runtimes.workerspec import MadeTool
 from node_agent.wire.clock import Clock
@@ -163,9 +162,7 @@ def _watch_command(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> t
     poll.register(handle, select.POLLIN)
     try:
         while (left := until - clock.mono_ms()) > 0:
-            ready = dict(poll.poll(left if box.heartbeat is None else min(left, HEARTBEAT_S * 1000)))
-            if box.heartbeat is not None:
-                box.heartbeat()
+            ready = dict(poll.poll(left if box.heartbeat is None else min(left, box.heartbeat() * 1000)))
             if fd in ready:
                 data = os.read(fd, 1 << 16)
                 if not data:

@@ -24,6 +24,9 @@ class MemoryCalls:
         asked = self._host.calls.get(name, [])
         return tuple(one for one in asked if (name, one.call) not in self._host.answers)
 
+    def folders(self, identity: AttemptId) -> tuple[Path, ...]:
+        return ()
+
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
         return tuple(data for (name, _), data in self._host.answers.items() if name == str(identity))
 

@@ -90,7 +90,7 @@ class MemoryRunner:
             return Vanished("the node was restarted", True)
         return Vanished("the shim is gone") if phase.gone else Running("agent", 7, 6)
 
-    def wait(self, folder: Path, timeout_s: float) -> Look:
+    def wait(self, folder: Path, timeout_s: float, wake: int | None = None) -> Look:
         return self.look(folder)
 
     def stop(self, folder: Path, reason: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from node_agent.wire.event import MessagesHeard, Turned
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job, Limits, Resumed, TurnTerms
 from node_agent.wire.receipt import Claims, SuspendReason, TurnStop
+from node_agent.wiring import Parts
 from tests.fakemodel import FakeModel
 from tests.integration.node.gateway_world import KEY, GatewayWorld
 from tests.integration.node.node_world import until
@@ -124,6 +126,26 @@ def test_turns_are_told_and_the_next_interactive_run_remembers(world: GatewayWor
     second = again.ended()
     assert (second.answer, second.rests) == ("fig", SuspendReason.IDLE), f"it knew both: {second}"
     assert [one.number for one in second.turns] == [1]
+
+
+def test_turns_are_told_when_they_are_written(world: GatewayWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node's looks are ten minutes apart here."""
+    built = world.built
+
+    def with_rare_looks() -> Parts:
+        parts = built()
+        intervals = replace(parts.world.intervals, look_ms=600_000)
+        return replace(parts, world=replace(parts.world, intervals=intervals))
+
+    world.leave()
+    monkeypatch.setattr(world, "built", with_rare_looks)
+    world.start()
+    person = Person(world, interactive_run(world, "r-woken"))
+    person.turned(1)
+    person.says(1, "and then?")
+    person.turned(2)
+    person.wants("rest", 2)
+    assert person.ended().rests is SuspendReason.ASKED
 
 
 @pytest.mark.parametrize("word", ["linger", "sleep"])

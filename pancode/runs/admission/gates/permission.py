@@ -121,7 +121,9 @@ def _judge_enforcement(plan: Plan, may_allow: bool) -> GateVerdict:
     `may_allow`: whether the dispatcher may allow unenforced rules; a run with rules of its own may not."""
     needs, fitting = _find_needs(plan, may_allow), [c for c in plan.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
-    if not (enough if fitting else needs.enough(None)):
+    if not fitting:  # the routing gate says why no node can run it, which is the cause to fix first
+        return make_pass(SAFETY, f"{needs.rule}, judged for nodes that can run it")
+    if not enough:
         missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
         why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)
         return make_refusal(
@@ -129,7 +131,7 @@ def _judge_enforcement(plan: Plan, may_allow: bool) -> GateVerdict:
             f"Dispatch blocked: nothing can enforce {needs.rule} on runtime {needs.kind.name}{why}",
             "use another runtime or a lower --safety, or add --allow-told-only",
         )
-    holders = {needs.by(c.isolation) for c in enough} or {needs.by(None)}
+    holders = {needs.by(c.isolation) for c in enough}
     rule, left = needs.rule, [c.name for c in fitting if c not in enough]
     elsewhere = f"; not on {', '.join(left)}, which has no sandbox" if left else ""
     if holders <= set(_BY):

@@ -72,7 +72,7 @@ class Midway(Script):
 
     def __init__(self, *answers: Answer | Trouble) -> None:
         super().__init__(*answers)
-        self.at: dict[int, Callable[[], None]] = {}
+        self.at: dict[int, Callable[[], object]] = {}
 
     def ask(self, question: Question) -> Answer:
         self.at.pop(len(self.questions) + 1, lambda: None)()

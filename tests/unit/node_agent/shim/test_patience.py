@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node_agent.shim.limits import StepLimits
+from node_agent.shim.limits import LOOK_MS, NEAR_MS, StepLimits
 
 PLAN = {"idle_ms": 10_000, "output_bytes": 100}
 
@@ -32,3 +32,16 @@ def test_without_such_a_file_it_is_as_before() -> None:
     limits = StepLimits(PLAN, None)
     limits.start(0)
     assert limits.broken(9_999, 0) == "" and limits.broken(10_000, 0) == "idle"
+
+
+def test_a_step_that_waits_for_a_user_is_looked_at_each_second(tmp_path: Path) -> None:
+    file = tmp_path / "patience"
+    limits = StepLimits({"idle_ms": 60_000, "output_bytes": None}, None, str(file))
+    limits.start(0)
+    limits.broken(0, 10)
+    file.touch()
+    assert limits.wait_ms(500) == NEAR_MS, "output has just grown"
+    for now in range(1_000, 200_000, LOOK_MS):
+        assert limits.broken(now, 10) == "" and limits.wait_ms(now) == LOOK_MS
+    file.unlink()
+    assert limits.broken(259_000, 10) == "idle", "which counts from the end of the wait"

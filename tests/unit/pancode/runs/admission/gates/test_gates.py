@@ -137,6 +137,12 @@ def test_a_refusal_names_what_each_node_lacks() -> None:
     assert "--allow-told-only" in verdict.fix
 
 
+def test_where_nothing_can_run_it_the_cause_of_that_is_told() -> None:
+    """Not that nothing enforces the rules, which another level of safety would not help."""
+    refused = first_refused(judge(resolved(node("a", {}), safety=Safety.FULL_AUTO), VIEW))
+    assert refused is not None and refused.gate == "routing"
+
+
 def test_work_on_the_machine_itself_is_outside_and_said_so() -> None:
     walled = node("a", isolation=Isolation.SANDBOX)
     asked: dict[str, Any] = {"runtime": "shell", "task": "uptime", "nodes": (walled,)}
