@@ -12,7 +12,7 @@ from node_agent.agent.agent import NodeAgent
 from node_agent.agent.outputs import Follower
 from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
 from node_agent.attempt.procedure import Finished, Procedure, Turn, Wait
-from node_agent.runner.changes import POLL_S, Changes
+from node_agent.runner.file_changes import POLL_S, FileChanges
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
@@ -148,7 +148,7 @@ class ThreadDrive:
 
     def _advance_attempt(self, identity: AttemptId) -> int | None:
         """Advance the attempt until it must wait; return when to continue, or None when it has finished."""
-        with Changes(self._clock) as changes:
+        with FileChanges(self._clock) as changes:
             while not self._leaving.is_set():
                 turn = self._procedure.advance(identity)
                 self.moved(identity, turn)
@@ -166,7 +166,7 @@ class ThreadDrive:
         entry = self._journal.get(identity)
         return entry is not None and entry.holds_slot
 
-    def _wait_until_due(self, turn: Wait, changes: Changes) -> None:
+    def _wait_until_due(self, turn: Wait, changes: FileChanges) -> None:
         """Sleep until the attempt's phase ends, one of `turn.wakes` changes, or the wait is over."""
         assert turn.folder is not None
         seconds = turn.ms / 1000

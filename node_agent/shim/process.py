@@ -180,21 +180,19 @@ def find_members(
 def find_descendants(root: int) -> list[Proc] | None:
     """Return the live descendants of `root` without a look at other processes; None if the kernel lists no
     children. A process that starts or ends meanwhile may be missing, so this serves for measuring only."""
-    try:
-        left = _list_children(root, str(root))
-    except OSError:
+    if not os.path.exists(f"/proc/{root}/task/{root}/children"):
         return None
     found: list[Proc] = []
+    left = _list_children(root)
     while left:
         child = read_stat(left.pop())
-        if child is None or child.gone:
-            continue
-        found.append((child.pid, child.start))
-        left += _list_all_children(child.pid)
+        if child is not None and not child.gone:
+            found.append((child.pid, child.start))
+            left += _list_children(child.pid)
     return found
 
 
-def _list_all_children(pid: int) -> list[int]:
+def _list_children(pid: int) -> list[int]:
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:  # the process has just ended
@@ -202,14 +200,10 @@ def _list_all_children(pid: int) -> list[int]:
     found: list[int] = []
     for thread in threads:
         try:
-            found += _list_children(pid, thread)
+            found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
         except OSError:  # the thread has just ended
             continue
     return found
-
-
-def _list_children(pid: int, thread: str) -> list[int]:
-    return [int(word) for word in _read(f"/proc/{pid}/task/{thread}/children").split()]
 
 
 def find_marked(markers: Collection[str]) -> set[str]:

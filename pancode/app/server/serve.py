@@ -37,7 +37,7 @@ from pancode.interfaces.client.connection import SOCKET, open_socket_path
 from pancode.interfaces.http.context import ApiContext, CoordinatorApi
 from pancode.kernel.host.open_files import raise_limit
 from pancode.kernel.processes import start_of
-from pancode.kernel.threads import BackgroundThread, end_with_them
+from pancode.kernel.threads import BackgroundThread, end_with_them, share_heap
 from pancode.runs.views import format_iso
 
 _CREDENTIALS = struct.Struct("iII")
@@ -266,6 +266,7 @@ def serve_here(
     seen by the process that started this one; None: read it now."""
     from pancode.fleet.ssh.home import Home
 
+    share_heap()
     home_of(environ)  # raises an error for an invalid path
     home = Home.of(environ)
     home.prepare()

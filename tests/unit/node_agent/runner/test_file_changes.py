@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.runner.changes import GAP_MS, Changes
+from node_agent.runner.file_changes import GAP_MS, FileChanges
 from node_agent.wire.clock import SystemClock
 
 
-def is_told(changes: Changes, ms: int = 2_000) -> bool:
+def is_told(changes: FileChanges, ms: int = 2_000) -> bool:
     assert changes.fd is not None
     return bool(select.select([changes.fd], [], [], ms / 1000)[0])
 
@@ -24,7 +24,7 @@ def test_what_is_written_or_appears_after_a_look_is_told_and_nothing_else(tmp_pa
     home.mkdir()
     out.write_bytes(b"")
     paths = (out, home, home / "calls")
-    with Changes(SystemClock()) as changes:
+    with FileChanges(SystemClock()) as changes:
         changes.take(paths)
         assert not is_told(changes, 0)
         with out.open("ab") as file:
@@ -45,7 +45,7 @@ def test_what_is_written_or_appears_after_a_look_is_told_and_nothing_else(tmp_pa
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"")
     (tmp_path / "out").symlink_to(tmp_path / "secret")
-    with Changes(SystemClock()) as changes:
+    with FileChanges(SystemClock()) as changes:
         changes.take((tmp_path / "out",))
         (tmp_path / "secret").write_bytes(b"text")
         assert not is_told(changes, 50)
@@ -53,7 +53,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 def test_two_looks_are_apart(tmp_path: Path) -> None:
     clock = SystemClock()
-    with Changes(clock) as changes:
+    with FileChanges(clock) as changes:
         changes.take((tmp_path,))
         began = clock.mono_ms()
         for name in ("a", "b", "c"):
@@ -74,6 +74,6 @@ def test_without_an_instance_the_caller_is_told_to_look(
             return -1
 
     monkeypatch.setattr(ctypes, "CDLL", NoInotify)
-    with Changes(SystemClock()) as changes:
+    with FileChanges(SystemClock()) as changes:
         changes.take((tmp_path,))
         assert changes.fd is None

@@ -20,7 +20,7 @@ GAP_MS, POLL_S = 100, 0.1
 interval for looking where the kernel has no inotify instance left."""
 
 
-class Changes:
+class FileChanges:
     """The changes of some files and folders since the last `take`. Use it as a context; not thread-safe."""
 
     def __init__(self, clock: Clock) -> None:
