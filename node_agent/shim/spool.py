@@ -223,7 +223,7 @@ class PhasePlan(_Record):
 
     `below`: the folder below `cwd` in which the steps begin; the path must not contain a symbolic link.
 
-    `env` may contain secrets: `Runner.forget` removes them from the disk when no phase needs them any more.
+    `env` may contain secrets: `Runner.forget` removes the plan from the disk when no phase needs it any more.
     """
 
     id: str
@@ -246,10 +246,6 @@ class PhasePlan(_Record):
             _require_rule(
                 bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}"
             )
-
-    def without_secrets(self) -> dict[str, Any]:
-        """Return the form for the disk, with only the names of `env`. It cannot be read as a plan again."""
-        return {**self.to_dict(), "env": sorted(self.env)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,17 +362,6 @@ class Vanished:
     reason: str
     rebooted: bool = False
     steps: tuple[StepRecord, ...] = ()
-
-
-def read_plan_id(data: bytes) -> str | None:
-    """Return the id of a plan stored by `without_secrets`; None for other data."""
-    try:
-        raw = json.loads(data)
-    except ValueError:
-        return None
-    if not isinstance(raw, dict) or raw.keys() | _LATER["PhasePlan"].keys() != set(_fields_of(PhasePlan)):
-        return None
-    return str(raw["id"]) if isinstance(raw["env"], list) else None
 
 
 Look = NotStarted | Running | Ended | Vanished
