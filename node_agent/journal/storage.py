@@ -20,6 +20,7 @@ MARK_BYTES = 192 << 10
 """The bytes reserved for all records after the first; writers limit each record to a few kB."""
 RECEIPT_BYTES = 256 << 10
 """The bytes reserved for the receipt, which is written between the marks."""
+SHORT_BYTES = 150
 _RECEIPT = b"="
 """The first byte of a record that contains the receipt instead of a mark."""
 _HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8}\n")
@@ -207,8 +208,8 @@ class JournalFiles:
 
 
 def _make_frame(record: bytes) -> bytes:
-    """Return the record's frame: compressed, except short records that would become longer."""
-    return durable.frame_record(min(record, pack(record), key=len))
+    """Return the record's frame; short records gain nothing from compression."""
+    return durable.frame_record(pack(record) if len(record) > SHORT_BYTES else record)
 
 
 def _open_payload(payload: bytes) -> bytes:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any, Self, cast
 
 MAX_STEPS = 64
@@ -98,12 +97,6 @@ def _check_environment(value: object) -> dict[str, str]:
     raise TypeError(f"{value!r} is not an environment (an object of names and values)")
 
 
-@cache
-def _fields_of(kind: Any) -> dict[str, str]:
-    """Return each field of the record class with its annotation as written."""
-    return {field.name: str(field.type) for field in dataclasses.fields(kind)}
-
-
 def _to_plain(value: Any) -> Any:
     if isinstance(value, _Record):
         return value.to_dict()
@@ -132,7 +125,7 @@ class _Record:
     @classmethod
     def from_dict(cls, raw: object) -> Self:
         """Return the record that this JSON object describes. Raises SpoolError."""
-        fields = _fields_of(cast("type", cls))
+        fields = {field.name: str(field.type) for field in dataclasses.fields(cast("Any", cls))}
         if isinstance(raw, Mapping):
             raw = {**_LATER.get(cls.__name__, {}), **raw}
         if not isinstance(raw, Mapping) or set(raw) != set(fields):
