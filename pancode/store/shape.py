@@ -95,10 +95,8 @@ class RecordShape:
         for name in where:
             if name not in self.key and name not in self.looked_up:
                 raise ValueError(f"{self.name} has no index on {name}; add it to the table's indexes")
-        if order and {c.name: c.kind for c in self.columns}.get(order, Kind.JSON) in (
-            Kind.JSON,
-            Kind.DECIMAL,
-        ):
+        orderable = (c.name for c in self.columns if c.kind not in (Kind.JSON, Kind.DECIMAL))
+        if order is not None and order not in orderable:
             raise ValueError(f"{self.name} cannot be ordered by {order}")
         if limit is not None and limit < 0:
             raise ValueError("limit must not be negative")
@@ -168,7 +166,7 @@ def _find_codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
     if hint in plain:
         return plain[hint], None, None
     if hint == EnvelopeText:
-        return Kind.TEXT, _remember(_pack), _remember(_unpack)
+        return Kind.JSON, _remember(_pack), _remember(_unpack)
     if hint is bool:
         return Kind.BOOLEAN, None, bool
     if hint is Decimal:
