@@ -143,7 +143,7 @@ class RunnerPort(Protocol):
         """Remove the prepared plan and an old stop request; RunnerError if the phase was started."""
 
     def forget(self, folder: Path) -> None:
-        """Remove the plan's environment values from the disk; the plan cannot be started again."""
+        """Remove the phase's plan and records from the disk. The phase cannot be started again."""
 
     def amend(self, folder: Path, plan: PhasePlan) -> None:
         """Replace a prepared plan before its start. Idempotent."""

@@ -107,16 +107,10 @@ def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
         sync_folder(os.path.dirname(path) or ".")
 
 
-def overwrite_file(path: StrPath, data: bytes, sync: bool = True) -> None:
-    """Replace the content of the same file by `data`; durably if `sync`. Raises OSError. After a crash the
-    file has a part of `data` from its start, or nothing, but never a part of the old content."""
-    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        _write_all(fd, data, 0)
-        if sync:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
+def empty_file(path: StrPath) -> None:
+    """Make `path` (0600) an empty file, durably, together with earlier changes of its folder. OSError."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    sync_folder(os.path.dirname(os.fspath(path)))
 
 
 def create_exclusive(path: StrPath, data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Stores the journal's records on disk: a folder per attempt, framed and checksummed, in reserved space."""
+"""Stores the journal's records, compressed and checksummed: a folder per attempt, in reserved space."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from pathlib import Path
 
 from node_agent.attempt.ports import DiskFull
 from node_agent.files import durable
+from node_agent.wire.packing import PACKED, pack, unpack
 
 MARKS, LOSSY, NODE, ASIDE = "marks", "events", "node-state.json", ".damaged"
 MARK_BYTES = 192 << 10
 """The bytes reserved for all records after the first; writers limit each record to a few kB."""
 RECEIPT_BYTES = 256 << 10
 """The bytes reserved for the receipt, which is written between the marks."""
+SHORT_BYTES = 150
 _RECEIPT = b"="
 """The first byte of a record that contains the receipt instead of a mark."""
 _HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8}\n")
@@ -41,32 +43,29 @@ class JournalFiles:
         return [entry.name for entry in found if not entry.name.startswith(".")]
 
     def create(self, name: str, record: bytes) -> None:
-        size = durable.HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES
+        frame = _make_frame(record)
+        size = len(frame) + MARK_BYTES + RECEIPT_BYTES
         folder = self._root / name
         try:
             with _convert_full_error():
                 durable.make_folder(folder)
                 durable.preallocate(self._make_path(name, MARKS), size)
-                durable.write_framed(self._make_path(name, MARKS), record)
+                durable.write_frames(self._make_path(name, MARKS), frame, 0, sync=True)
                 durable.sync_folder(folder)
         except DiskFull:
             self.remove(name)
             raise
-        self._set_end(name, MARKS, durable.HEADER + len(record))
+        self._set_end(name, MARKS, len(frame))
         self._reserved[name] = size
 
     def append(self, name: str, record: bytes, sync: bool = True) -> None:
-        self._add(name, durable.frame_record(record), sync)
+        self._add(name, _make_frame(record), sync)
 
     def seal(self, name: str, receipt: bytes, record: bytes) -> None:
-        self._add(name, durable.frame_record(_RECEIPT + receipt) + durable.frame_record(record), sync=True)
+        self._add(name, _make_frame(_RECEIPT + receipt) + _make_frame(record), sync=True)
 
     def sync(self, name: str) -> None:
-        fd = os.open(self._make_path(name, MARKS), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            os.fdatasync(fd)
-        finally:
-            os.close(fd)
+        durable.write_frames(self._make_path(name, MARKS), b"", 0, sync=True)
 
     def _add(self, name: str, frames: bytes, sync: bool) -> None:
         path, offset = self._make_path(name, MARKS), self._end(name, MARKS)
@@ -83,11 +82,11 @@ class JournalFiles:
         self._set_end(name, MARKS, end)
 
     def append_lossy(self, name: str, record: bytes) -> None:
-        path, offset = self._make_path(name, LOSSY), self._end(name, LOSSY)
+        path, offset, frame = self._make_path(name, LOSSY), self._end(name, LOSSY), _make_frame(record)
         with _convert_full_error():
-            durable.preallocate(path, offset + durable.HEADER + len(record))
-            durable.write_framed(path, record, offset)
-        self._set_end(name, LOSSY, offset + durable.HEADER + len(record))
+            durable.preallocate(path, offset + len(frame))
+            durable.write_frames(path, frame, offset, sync=True)
+        self._set_end(name, LOSSY, offset + len(frame))
 
     def read(self, name: str) -> list[bytes]:
         records = self._read_records(name)[0]
@@ -100,7 +99,8 @@ class JournalFiles:
     def is_damaged(self, name: str) -> bool:
         records, end = _read_frames(self._make_path(name, MARKS))
         begun = not records and bool(set(os.listdir(self._root / name)) - {MARKS, LOSSY})
-        return begun or _is_damaged(self._make_path(name, MARKS), end)
+        # without a complete record after the valid ones, only the last write was interrupted
+        return begun or any(True for _ in _yield_later(self._make_path(name, MARKS), end))
 
     def read_lossy(self, name: str) -> list[bytes]:
         return _read_frames(self._make_path(name, LOSSY), self._ends.get((name, LOSSY)))[0]
@@ -130,7 +130,7 @@ class JournalFiles:
         sealed, (records, end) = self.receipt(name), _read_frames(path)
         moved = sealed is not None and _RECEIPT + sealed not in records
         with open(path, "rb") as file:
-            good = file.read(end) + (durable.frame_record(_RECEIPT + (sealed or b"")) if moved else b"")
+            good = file.read(end) + (_make_frame(_RECEIPT + (sealed or b"")) if moved else b"")
         try:
             with _convert_full_error():
                 durable.replace_reserved(path, good, len(good) + MARK_BYTES + RECEIPT_BYTES)
@@ -207,36 +207,41 @@ class JournalFiles:
         return folder / f"{name}.{number}"
 
 
+def _make_frame(record: bytes) -> bytes:
+    """Return the record's frame; short records gain nothing from compression."""
+    return durable.frame_record(pack(record) if len(record) > SHORT_BYTES else record)
+
+
+def _open_payload(payload: bytes) -> bytes:
+    """Return the record in a frame of `_make_frame`, or of a journal that did not compress its records."""
+    return unpack(payload) if payload.startswith(PACKED) else payload
+
+
 def _read_frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
     """Return the valid records from the start, and their end. After `known_end` is only reserved space."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(-1 if known_end is None else known_end)
-    except FileNotFoundError:
-        return [], 0
-    records, offset = [], 0
+    data, records, offset = _read_file(path, known_end), [], 0
     while (payload := durable.frame_in(data, offset)) is not None:
-        records.append(payload)
+        records.append(_open_payload(payload))
         offset += durable.HEADER + len(payload)
     return records, offset
 
 
-def _is_damaged(path: str, end: int) -> bool:
-    """Whether a complete record follows the valid ones; otherwise the last write was interrupted."""
-    return any(True for _ in _yield_later(path, end))
+def _read_file(path: str, length: int | None = None) -> bytes:
+    """Return the first bytes of a file, by default all; an absent file has none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(length)
+    except FileNotFoundError:
+        return b""
 
 
 def _yield_later(path: str, end: int) -> Iterator[bytes]:
     """Yield the complete records after the valid ones."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return
+    data = _read_file(path)
     for found in _HEAD.finditer(data, end):
         record = durable.frame_in(data, found.start())
         if record is not None:
-            yield record
+            yield _open_payload(record)
 
 
 @contextmanager

@@ -268,9 +268,10 @@ def read_owner_settings(model: type[M], path: Path) -> M:
         raise SettingsError(f"{path}: {key}: {first['msg']}") from exc
 
 
-LAYOUT = HOME_LAYOUT
-"""4: ADR 17 and 39, one folder and one journal for each attempt. 1 to 3 were never released. A change of the
-place or form of stored files raises the number, and describes here how older homes are read."""
+LAYOUT, OLDEST = HOME_LAYOUT, 4
+"""5: the journal's records are compressed; those of layout 4 are read as they are. 4: ADR 17 and 39, one
+folder and one journal for each attempt. 1 to 3 were never released. A change of the place or form of stored
+files raises the number, and describes here how older homes are read."""
 _FIX = (
     "start this fleet with the last version of PanCode used here, or a newer one; or remove the "
     "node (pancode node rm NAME) and add it again"
@@ -279,15 +280,15 @@ _FIX = (
 
 def take_over(home: NodeHome) -> None:
     """Check the layout of the home before anything else in it is read, and record it. Raises SettingsError,
-    without any change, for another layout."""
+    without any change, for a layout that this node agent cannot read."""
     number = _read_number(home)
-    if number != LAYOUT:
+    if not OLDEST <= number <= LAYOUT:
         writer = "a newer" if number > LAYOUT else "an older"
         raise SettingsError(
-            f"{home.root} has layout {number} of {writer} node agent; this node agent supports only layout "
-            f"{LAYOUT}\n  fix: {_FIX}"
+            f"{home.root} has layout {number} of {writer} node agent; this node agent supports layouts "
+            f"{OLDEST} to {LAYOUT}\n  fix: {_FIX}"
         )
-    if not home.layout.exists():
+    if number != LAYOUT or not home.layout.exists():
         write_atomic(home.layout, f"{LAYOUT}\n".encode())
 
 

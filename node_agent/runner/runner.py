@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,6 @@ from node_agent.shim.spool import (
     StepRecord,
     StepStart,
     Vanished,
-    read_plan_id,
 )
 
 MOST_FILES = 10_000
@@ -147,10 +147,14 @@ def _exit_record(folder: Path) -> Ended | None:
     return Ended(record, record.boot != process.boot_id())
 
 
+_FORGOTTEN = Spawned("", 0, 0)
+"""The shim of a phase that `forget` has emptied; no boot has this id."""
+
+
 def spawned_in(folder: Path) -> Spawned | None:
     """Return the record of the shim that has claimed the folder, or None. Raises OSError, SpoolError."""
     data = read_part(folder / SPAWNED)
-    return None if data is None else Spawned.from_json(data)
+    return None if data is None else Spawned.from_json(data) if data else _FORGOTTEN
 
 
 def _read_steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
@@ -254,20 +258,14 @@ class Runner:
             raise _convert_error(f"cannot clear {folder}", exc) from exc
 
     def forget(self, folder: Path) -> None:
-        """Remove the plan's environment values, possibly secrets, from the disk; the plan cannot be started
-        again."""
-        plan = self.planned(folder)
+        """Remove the plan, whose environment may contain secrets, and the records from the disk. An empty
+        `spawned` stays, so that the phase is never started again."""
         self._plans.pop(f"{folder}/{PLAN}", None)
         self._ended.pop(str(folder), None)
-        if plan is None:
-            # the plan is of another version: its values must be removed, too
-            if read_plan_id(read_part(f"{folder}/{PLAN}") or b"") is None:
-                (folder / PLAN).unlink(missing_ok=True)
-            return
-        try:
-            durable.overwrite_file(folder / PLAN, durable.to_json(plan.without_secrets()))
-        except OSError:  # there is no space to rewrite the plan
-            (folder / PLAN).unlink(missing_ok=True)
+        for name in (PLAN, RECORDS):
+            (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # there never was such a phase, or the disk is full and no shim has begun
+            durable.empty_file(folder / SPAWNED)
 
     def amend(self, folder: Path, plan: PhasePlan) -> None:
         """Replace a prepared plan before its start. Raises RunnerError."""

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any, Self, cast
 
 MAX_STEPS = 64
@@ -98,12 +97,6 @@ def _check_environment(value: object) -> dict[str, str]:
     raise TypeError(f"{value!r} is not an environment (an object of names and values)")
 
 
-@cache
-def _fields_of(kind: Any) -> dict[str, str]:
-    """Return each field of the record class with its annotation as written."""
-    return {field.name: str(field.type) for field in dataclasses.fields(kind)}
-
-
 def _to_plain(value: Any) -> Any:
     if isinstance(value, _Record):
         return value.to_dict()
@@ -132,7 +125,7 @@ class _Record:
     @classmethod
     def from_dict(cls, raw: object) -> Self:
         """Return the record that this JSON object describes. Raises SpoolError."""
-        fields = _fields_of(cast("type", cls))
+        fields = {field.name: str(field.type) for field in dataclasses.fields(cast("Any", cls))}
         if isinstance(raw, Mapping):
             raw = {**_LATER.get(cls.__name__, {}), **raw}
         if not isinstance(raw, Mapping) or set(raw) != set(fields):
@@ -223,7 +216,7 @@ class PhasePlan(_Record):
 
     `below`: the folder below `cwd` in which the steps begin; the path must not contain a symbolic link.
 
-    `env` may contain secrets: `Runner.forget` removes them from the disk when no phase needs them any more.
+    `env` may contain secrets: `Runner.forget` removes the plan from the disk when no phase needs it any more.
     """
 
     id: str
@@ -246,10 +239,6 @@ class PhasePlan(_Record):
             _require_rule(
                 bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}"
             )
-
-    def without_secrets(self) -> dict[str, Any]:
-        """Return the form for the disk, with only the names of `env`. It cannot be read as a plan again."""
-        return {**self.to_dict(), "env": sorted(self.env)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,17 +355,6 @@ class Vanished:
     reason: str
     rebooted: bool = False
     steps: tuple[StepRecord, ...] = ()
-
-
-def read_plan_id(data: bytes) -> str | None:
-    """Return the id of a plan stored by `without_secrets`; None for other data."""
-    try:
-        raw = json.loads(data)
-    except ValueError:
-        return None
-    if not isinstance(raw, dict) or raw.keys() | _LATER["PhasePlan"].keys() != set(_fields_of(PhasePlan)):
-        return None
-    return str(raw["id"]) if isinstance(raw["env"], list) else None
 
 
 Look = NotStarted | Running | Ended | Vanished

@@ -32,6 +32,7 @@ from pancode.kernel.feature_records import WatchedPull as WatchedPull
 from pancode.kernel.feature_records import Webhook as Webhook
 from pancode.kernel.feature_records import Workflow as Workflow
 from pancode.kernel.feature_records import WorkflowStep as WorkflowStep
+from pancode.kernel.rows import EnvelopeText
 from pancode.kernel.rows import Record as Record
 from pancode.kernel.rows import Table as Table
 from pancode.kernel.states import ActionKind as ActionKind
@@ -319,7 +320,7 @@ class Lease(Record):
     lease: int
     node: str
     tag: str
-    job: str
+    job: EnvelopeText
     """The signed envelope of the job: JSON, with exactly the bytes that were sent."""
     digest: str
     start_by_epoch: int
@@ -462,7 +463,7 @@ class StoredReceipt(Record):
     attempt: int
     lease: int
     tag: str
-    envelope: str
+    envelope: EnvelopeText
     stored_ms: int
     orphan: bool = False
     rejected: str | None = None

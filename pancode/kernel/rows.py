@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from node_agent.wire.skill import JobSkill
+
+EnvelopeText = Annotated[str, "envelope"]
+"""The JSON of a signed envelope. A row has it in compressed form, a record of the ledger as it was signed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
+from pancode.store.shape import DamagedRowError
 
 
 class LedgerDamagedError(UnavailableError):
@@ -27,7 +28,7 @@ def translate_database_errors(
         yield
     except DBAPIError as exc:
         raise judge(exc.orig) from exc
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, DamagedRowError) as exc:
         raise judge(exc) from exc
     except SQLAlchemyError as exc:
         raise PancodeError(f"cannot use the ledger at {place}", why=str(exc)) from exc
@@ -37,61 +38,46 @@ def explain_error(place: str, error: BaseException | None) -> PancodeError:
     """Return the error for the ledger's owner, selected by the name of SQLite's error."""
     name = getattr(error, "sqlite_errorname", None) or ""
     why = f"{name}: {error}" if name else str(error)
-    for prefixes, build in _MEANINGS:
+    for prefixes, kind, message, fix, code in _MEANINGS:
         if name.startswith(prefixes):
-            return build(place, why)
+            return kind(message.format(place=place), why=why, fix=fix.format(place=place), code=code)
     return PancodeError(f"the ledger at {place} refused a statement", why=why, fix="pancode doctor")
 
 
-def _make_full_error(place: str, why: str) -> PancodeError:
-    return UnavailableError(
-        f"the disk of the ledger at {place} is full",
-        why=why,
-        fix=f"free some space (df -h {place}), then try again: no partial data was written",
-        code="ledger_disk_full",
-    )
-
-
-def _make_locked_error(place: str, why: str) -> PancodeError:
-    return UnavailableError(
-        f"the ledger at {place} is in use by another process",
-        why=why,
-        fix=f"find that process: fuser -v {place}",
-        code="ledger_locked",
-    )
-
-
-def _make_damaged_error(place: str, why: str) -> PancodeError:
-    return LedgerDamagedError(
-        f"the ledger at {place} is damaged",
-        why=why,
-        fix=f"keep a copy, then try: sqlite3 {place} .recover | sqlite3 {place}.recovered",
-    )
-
-
-def _make_access_error(place: str, why: str) -> PancodeError:
-    return ConfigError(
-        f"cannot open the ledger at {place} for writing",
-        why=why,
-        fix=f"give yourself write permission to it and its directory (see: ls -ld {place}), or set "
-        "PANCODE_HOME",
-        code="ledger_forbidden",
-    )
-
-
-def _make_io_error(place: str, why: str) -> PancodeError:
-    return UnavailableError(
-        f"the disk of the ledger at {place} has I/O errors",
-        why=why,
-        fix="see the kernel log (dmesg | tail); no partial data was written",
-        code="ledger_io",
-    )
-
-
-_MEANINGS = (
-    (("SQLITE_FULL",), _make_full_error),
-    (("SQLITE_BUSY", "SQLITE_LOCKED"), _make_locked_error),
-    (("SQLITE_CORRUPT", "SQLITE_NOTADB"), _make_damaged_error),
-    (("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"), _make_access_error),
-    (("SQLITE_IOERR",), _make_io_error),
+_MEANINGS: tuple[tuple[tuple[str, ...], type[PancodeError], str, str, str], ...] = (
+    (
+        ("SQLITE_FULL",),
+        UnavailableError,
+        "the disk of the ledger at {place} is full",
+        "free some space (df -h {place}), then try again: no partial data was written",
+        "ledger_disk_full",
+    ),
+    (
+        ("SQLITE_BUSY", "SQLITE_LOCKED"),
+        UnavailableError,
+        "the ledger at {place} is in use by another process",
+        "find that process: fuser -v {place}",
+        "ledger_locked",
+    ),
+    (
+        ("SQLITE_CORRUPT", "SQLITE_NOTADB"),
+        LedgerDamagedError,
+        "the ledger at {place} is damaged",
+        "keep a copy, then try: sqlite3 {place} .recover | sqlite3 {place}.recovered",
+        "ledger_damaged",
+    ),
+    (
+        ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"),
+        ConfigError,
+        "cannot open the ledger at {place} for writing",
+        "give yourself write permission to it and its directory (see: ls -ld {place}), or set PANCODE_HOME",
+        "ledger_forbidden",
+    ),
+    (
+        ("SQLITE_IOERR",),
+        UnavailableError,
+        "the disk of the ledger at {place} has I/O errors",
+        "see the kernel log (dmesg | tail); no partial data was written",
+        "ledger_io",
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import partial
 from importlib import import_module
@@ -82,7 +82,8 @@ class Statements:
         if form not in self._found:
             query = self._search(where, order, limit is not None)
             self._found[form] = query if after is None else query.where(self._make_condition(order))
-        values = {f"w_{name}": _to_plain_value(value) for name, value in where.items() if value is not None}
+        plain = {name: value.value if isinstance(value, Enum) else value for name, value in where.items()}
+        values = {f"w_{name}": value for name, value in plain.items() if value is not None}
         values |= {f"a_{number}": value for number, value in enumerate(after or ())}
         return self._found[form], values if limit is None else {**values, "most": limit}
 
@@ -104,10 +105,6 @@ class Statements:
         places = [*by, *self._keys]
         place = tuple_(*(bindparam(f"a_{n}", type_=column.type) for n, column in enumerate(places)))
         return tuple_(*places) < place if order[1] else tuple_(*places) > place
-
-
-def _to_plain_value(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
 
 
 R = TypeVar("R", bound=Record)
@@ -150,12 +147,9 @@ class SqlLedger:
             raise
         self._statements = {kind: Statements(kind, dialect) for kind in ALL}
 
-    def transaction(self) -> AbstractContextManager[SqlTransaction]:
-        """Open a transaction: commit at the end, roll back on errors. RuntimeError if this thread has one."""
-        return self._open_transaction()
-
     @contextmanager
-    def _open_transaction(self) -> Iterator[SqlTransaction]:
+    def transaction(self) -> Iterator[SqlTransaction]:
+        """Open a transaction: commit at the end, roll back on errors. RuntimeError if this thread has one."""
         if self._owner == threading.get_ident():
             raise RuntimeError("this thread already has an open ledger transaction")
         with self._lock:

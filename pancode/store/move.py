@@ -78,8 +78,8 @@ def _open(where: Where) -> Iterator[Connection]:
 def _copy_table(old: Connection, new: Connection, table: Table) -> Moved:
     every = select(table).order_by(*table.primary_key.columns)
     found = old.execute(every, execution_options={"yield_per": _AT_ONCE})
-    for rows in found.mappings().partitions():
-        new.execute(table.insert(), [dict(row) for row in rows])
+    for rows in found.partitions():  # by position: the names in a result are not always those of `table.c`
+        new.execute(table.insert(), [dict(zip(table.c.keys(), row, strict=True)) for row in rows])
     before, after = _count(old, table), _count(new, table)
     if before != after:
         raise PancodeError(

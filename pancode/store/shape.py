@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import Enum, StrEnum
+from functools import lru_cache
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from node_agent.wire.packing import pack, unpack
 from pancode.kernel.records import Record
+from pancode.kernel.rows import EnvelopeText
 from pancode.kernel.values import make_value
 
 Convert = Callable[[Any], Any]
@@ -26,6 +30,12 @@ class Kind(Enum):
     DECIMAL = "decimal"
     """A Decimal, stored as text so that no database rounds it."""
     JSON = "json"
+
+
+class DamagedRowError(ValueError):
+    """A row has an envelope that cannot be unpacked; the names are those of the databases for damage."""
+
+    sqlite_errorname, sqlstate = "SQLITE_CORRUPT", "XX001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +84,6 @@ class RecordShape:
                 values[place] = decode(values[place])
         return make_value(self.record, values)
 
-    def normal(self, record: Record) -> Any:
-        """Return a copy of the record as a ledger on disk would return it."""
-        return self.from_row(self.to_row(record))
-
     def check_find(
         self,
         where: Mapping[str, object],
@@ -89,15 +95,13 @@ class RecordShape:
         for name in where:
             if name not in self.key and name not in self.looked_up:
                 raise ValueError(f"{self.name} has no index on {name}; add it to the table's indexes")
-        if order is not None and order not in self._list_orderable():
+        orderable = (c.name for c in self.columns if c.kind not in (Kind.JSON, Kind.DECIMAL))
+        if order is not None and order not in orderable:
             raise ValueError(f"{self.name} cannot be ordered by {order}")
         if limit is not None and limit < 0:
             raise ValueError("limit must not be negative")
         if after is not None and (len(after) != (order is not None) + len(self.key) or None in after):
             raise ValueError(f"{after} is not a valid place in {self.name} ordered by {order or 'its key'}")
-
-    def _list_orderable(self) -> set[str]:
-        return {c.name for c in self.columns if c.kind not in (Kind.JSON, Kind.DECIMAL)}
 
 
 _KNOWN: dict[type[Record], RecordShape] = {}
@@ -112,7 +116,7 @@ def shape_of(record: type[Record]) -> RecordShape:
 
 def _shape(record: type[Record]) -> RecordShape:
     table = record.TABLE
-    hints = get_type_hints(record)
+    hints = get_type_hints(record, include_extras=True)
     parts = table.key if len(table.key) > 1 else ()
     indexed = [index.partition(",")[0] for index in table.indexes]
     columns = tuple(_make_column(f.name, hints[f.name]) for f in fields(record))  # type: ignore[arg-type]
@@ -161,6 +165,8 @@ def _find_codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
     plain = {str: Kind.TEXT, int: Kind.INTEGER}
     if hint in plain:
         return plain[hint], None, None
+    if hint == EnvelopeText:
+        return Kind.JSON, _remember(_pack), _remember(_unpack)
     if hint is bool:
         return Kind.BOOLEAN, None, bool
     if hint is Decimal:
@@ -180,6 +186,30 @@ def _format_money(value: Decimal) -> str:
     if not value.is_finite():
         raise ValueError(f"{value} is not a finite amount")
     return format(value, "f")
+
+
+_PACKED = "zlib:"
+"""The prefix of a packed envelope in a row. Older versions stored the envelope itself, a JSON object."""
+_SHORT = 1 << 14
+
+
+def _pack(text: str) -> str:
+    return _PACKED + b64encode(pack(text.encode())).decode()
+
+
+def _unpack(text: str) -> str:
+    if not text.startswith(_PACKED):
+        return text
+    try:
+        return unpack(b64decode(text.removeprefix(_PACKED), validate=True)).decode()
+    except ValueError as exc:
+        raise DamagedRowError(f"a stored envelope is damaged: {exc}") from exc
+
+
+def _remember(convert: Convert) -> Convert:
+    """Remember the newest results of short texts: a lease under way is written and read some twenty times."""
+    known = lru_cache(maxsize=128)(convert)
+    return lambda text: (known if len(text) < _SHORT else convert)(text)
 
 
 _dump: Convert = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

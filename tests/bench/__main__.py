@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.bench.commands import commands
+from tests.bench.disk import disk
 from tests.bench.engines import engines
 from tests.bench.faces import faces
 from tests.bench.figures import Row, page, table
@@ -31,7 +32,7 @@ from tests.bench.talking import talking
 from tests.bench.waiting import waiting
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghijklmnopqrstuv"
+ROWS = "abcdefghijklmnopqrstuvw"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -67,7 +68,8 @@ def main(argv: list[str]) -> int:
         ("s", lambda: scale(_tell, quick)),
         ("t", lambda: talking(_tell, *((4, 10, 40) if quick else (20, 30, 300)))),
         ("u", lambda: issues(_tell, 2 if quick else 7)),
-        ("v", lambda: waiting(_tell, 20 if quick else 60)),
+        ("v", lambda: disk(_tell, 200 if quick else 1_000)),
+        ("w", lambda: waiting(_tell, 20 if quick else 60)),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:

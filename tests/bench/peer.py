@@ -28,9 +28,9 @@ class RqWorkers:
         self.redis: Any = None
 
     def __enter__(self) -> Self:
-        persistence = ("--save", "", "--appendonly", "yes", "--appendfsync", "everysec")
+        log = ("--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-min-size", "2mb")
         place = ("--port", "0", "--unixsocket", self._socket, "--dir", str(self._folder))
-        self._begin([str(get_binary_path()), *place, *persistence])
+        self._begin([str(get_binary_path()), *place, "--save", "", *log])
         self.redis = redis.Redis(unix_socket_path=self._socket)
         _until(self._answers, "the peer's Valkey answers")
         self.queue = Queue("bench", connection=self.redis)

@@ -1,4 +1,4 @@
-"""Rows v: what a node spends on runs that only wait: a program that sleeps, a chat whose model thinks."""
+"""Rows w: what a node spends on runs that only wait: a program that sleeps, a chat whose model thinks."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def waiting(tell: Callable[[str], None], seconds: float) -> list[Row]:
         thought = _use(ours, seconds)
     rows = []
     for key, what, used, most in (
-        ("v sleep", "a run that sleeps", slept, 0.15),
-        ("v chat", "a chat turn that waits for its model", thought, 1.0),
+        ("w sleep", "a run that sleeps", slept, 0.15),
+        ("w chat", "a chat turn that waits for its model", thought, 1.0),
     ):
         more = sum(used.values()) - sum(idle.values())
         parts = ", ".join(f"{who} {used[who] - idle.get(who, 0.0):.2f}" for who in used)

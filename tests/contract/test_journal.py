@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import shake_256
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from node_agent.attempt.ports import DiskFull
 from node_agent.attempt.records import JournalError, JournalState, Note, PendingStop, StopKind, StopNote
+from node_agent.files import durable
 from node_agent.journal.journal import Journal, JournalStorage
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire.event import EventBody, Finding, Marked
@@ -20,6 +23,11 @@ from tests.fakes.node import MemoryClock, MemoryShelf
 from tests.unit.node_agent.stage import COORDINATOR, identity, job_of
 
 Open = Callable[[], Journal]
+
+
+def noise(length: int) -> str:
+    """A text that can be compressed by a quarter only."""
+    return base64.b64encode(shake_256(b"noise").digest(length * 3 // 4)).decode()
 
 
 def say(one: AttemptId, seq: int, body: EventBody) -> str:
@@ -262,33 +270,66 @@ def test_a_crash_before_the_first_record_leaves_nothing(disk: Path) -> None:
     accept(journal)
 
 
+SPOILT = b"noodle"
+
+
+def _damage(disk: Path, one: AttemptId) -> None:
+    """The second record in place, as a bad sector does."""
+    marks = disk / str(one) / "marks"
+    first = durable.frame_in(marks.read_bytes(), 0)
+    assert first is not None
+    with marks.open("r+b") as file:
+        file.seek(durable.HEADER + len(first) + durable.HEADER + 1)
+        file.write(SPOILT)
+
+
 def test_damage_in_the_middle(disk: Path) -> None:
     """What can be read is used, the attempt is marked as damaged, no number is used twice; told, and kept."""
     journal = on(disk)
     one, well = accept(journal), accept(journal, identity(run="r-well"))
-    journal.write(one, Note(mark=Mark.PREPARED, data={"x": "needle"}, say=(Marked(mark=Mark.PREPARED),)))
+    journal.write(one, Note(mark=Mark.PREPARED, data={"x": 1}, say=(Marked(mark=Mark.PREPARED),)))
     journal.write(one, Note(mark=Mark.SPAWNED, say=(Marked(mark=Mark.SPAWNED),)))
-    marks = disk / str(one) / "marks"
-    marks.write_bytes(marks.read_bytes().replace(b"needle", b"noodle"))
+    _damage(disk, one)
     again = on(disk)
     entry, other = again.get(one), again.get(well)
     assert entry is not None and entry.damaged and entry.mark is Mark.ACCEPTED and entry.last_event > 1_000
     assert other is not None and not other.damaged
     assert len(again.troubles()) == 1 and str(one) in again.troubles()[0]
-    assert b"noodle" in next((disk / ".damaged").iterdir()).read_bytes()
+    assert SPOILT in next((disk / ".damaged").iterdir()).read_bytes()
     third = on(disk)
     assert third.get(one) == entry and third.troubles() == ()
+
+
+def test_a_journal_of_before_compression_is_read_and_continued(disk: Path) -> None:
+    """Layout 4: records as they are. What follows is compressed; receipts come back byte for byte."""
+    journal = on(disk)
+    one = accept(journal)
+    journal.write(one, Note(mark=Mark.PUSHED, data={"x": "y" * 300}))
+    sealed = job_of().signed(COORDINATOR)
+    assert journal.seal(one, sealed.model_dump_json(), sealed.digest(), None)
+    marks, records = disk / str(one) / "marks", JournalFiles(disk).read(str(one))
+    plain = [*records[:2], b"=" + sealed.model_dump_json().encode(), *records[2:]]
+    frames = b"".join(durable.frame_record(record) for record in plain)
+    marks.write_bytes(frames + bytes(4096))
+    again = on(disk)
+    assert again.get(one) == journal.get(one) and not again.troubles()
+    assert again.receipt(one) == sealed.model_dump_json()
+    again.write(one, Note(mark=Mark.ACKNOWLEDGED, data={"why": "z" * 300}))
+    again.write(one, Note(cleaned=True))
+    assert os.path.getsize(marks) < len(frames) + 300
+    third = on(disk)
+    assert third.get(one) == again.get(one) and third.receipt(one) == sealed.model_dump_json()
+    assert third.job(one) == journal.job(one)
 
 
 def test_damage_after_the_receipt_was_sealed(disk: Path) -> None:
     """The sealed receipt stands: a second one for the same lease would be a lie."""
     journal = on(disk)
     one = accept(journal)
-    journal.write(one, Note(mark=Mark.PUSHED, data={"x": "needle"}))
+    journal.write(one, Note(mark=Mark.PUSHED, data={"x": 1}))
     sealed = job_of().signed(COORDINATOR)
     assert journal.seal(one, sealed.model_dump_json(), sealed.digest(), None)
-    marks = disk / str(one) / "marks"
-    marks.write_bytes(marks.read_bytes().replace(b"needle", b"noodle"))
+    _damage(disk, one)
     again = on(disk)
     entry = again.get(one)
     assert entry is not None and (entry.mark, entry.receipt) == (Mark.RECEIPTED, sealed.digest())
@@ -334,33 +375,24 @@ def _fill(place: Path) -> None:
             file.write(b"x" * 4096)
 
 
-def _damage(place: Path, one: AttemptId) -> None:
-    """In place, as a bad sector does."""
-    marks = place / "journal" / str(one) / "marks"
-    at = marks.read_bytes().index(b"needle")
-    with marks.open("r+b") as file:
-        file.seek(at)
-        file.write(b"noodle")
-
-
 def _goes_on(place: Path, one: AttemptId) -> None:
     """To its end, with large marks and a large receipt."""
     journal = on(place / "journal")
     for mark in (Mark.EXITED, Mark.PUSHED):
-        journal.write(one, Note(mark=mark, data={"x": "y" * 30_000}, say=(Marked(mark=mark),)))
-    assert journal.seal(one, "z" * 200_000, "1" * 64, None)
+        journal.write(one, Note(mark=mark, data={"x": noise(40_000)}, say=(Marked(mark=mark),)))
+    assert journal.seal(one, noise(250_000), "1" * 64, None)
     again = on(place / "journal")
     entry = again.get(one)
-    assert entry is not None and entry.mark is Mark.RECEIPTED and again.receipt(one) == "z" * 200_000
+    assert entry is not None and entry.mark is Mark.RECEIPTED and again.receipt(one) == noise(250_000)
 
 
 @pytest.mark.parametrize("full", ["before the damage is found", "after it was repaired"])
 def test_a_damaged_entry_has_room_for_its_end_on_a_full_disk(small: Path, full: str) -> None:
     journal = on(small / "journal")
     one = accept(journal)
-    journal.write(one, Note(mark=Mark.PREPARED, data={"x": "needle"}))
+    journal.write(one, Note(mark=Mark.PREPARED, data={"x": 1}))
     journal.write(one, Note(mark=Mark.SPAWNED))
-    _damage(small, one)
+    _damage(small / "journal", one)
     first = full == "before the damage is found"
     if first:
         _fill(small)
@@ -391,8 +423,8 @@ def test_a_full_disk(small: Path) -> None:
     with pytest.raises(DiskFull):
         journal.write(one, Note(say=(Finding(level="info", text="p"),), lossy=True))
     for mark in (Mark.PREPARED, Mark.EXITED, Mark.PUSHED):
-        journal.write(one, Note(mark=mark, data={"x": "y" * 20_000}, say=(Marked(mark=mark),)))
-    assert journal.seal(one, "z" * 100_000, "1" * 64, None)
+        journal.write(one, Note(mark=mark, data={"x": noise(30_000)}, say=(Marked(mark=mark),)))
+    assert journal.seal(one, noise(140_000), "1" * 64, None)
     entry = on(place / "journal").get(one)
     assert entry is not None and entry.mark is Mark.RECEIPTED
-    assert on(place / "journal").receipt(one) == "z" * 100_000
+    assert on(place / "journal").receipt(one) == noise(140_000)

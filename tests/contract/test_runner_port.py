@@ -238,6 +238,8 @@ def test_a_plan_that_is_forgotten(world: Runner) -> None:
     world.runner.forget(world.folder)
     world.runner.forget(world.folder)
     assert world.runner.planned(world.folder) is None
+    world.runner.start(world.folder, plan)  # it had its one start
+    assert not isinstance(world.runner.look(world.folder), NotStarted | Running)
     world.runner.forget(world.folder.parent / "gates")  # there never was one
 
 

@@ -183,7 +183,7 @@ class MemoryTransaction:
 
     def _set(self, table: _Table, key: Key, record: Record | None) -> None:
         if self._strict and record is not None:
-            record = _held(table.shape.normal(record))
+            record = _held(table.shape.from_row(table.shape.to_row(record)))
         self._undo.append((table, key, table.rows.get(key)))
         table.set(key, record)
 

@@ -62,6 +62,8 @@ loglevel notice
 save ""
 appendonly yes
 appendfsync everysec
+# The log is rewritten when it is larger than this and twice what it holds, instead of growing to 64 MB first.
+auto-aof-rewrite-min-size 2mb
 # A node that floods the bus fills this and no more; writes are then refused, and nothing is thrown away.
 maxmemory-policy noeviction
 # Many connections with much in their buffers: the largest are cut, never those of the coordinator.

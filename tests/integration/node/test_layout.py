@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.cli import main as cli
-from node_agent.machine.home import LAYOUT, SettingsError
+from node_agent.machine.home import LAYOUT, OLDEST, SettingsError, take_over
 from tests.integration.node.node_world import NodeWorld
 
 
@@ -33,11 +33,17 @@ def test_a_new_home_has_the_number(world: NodeWorld) -> None:
     assert world.home.layout.read_text() == f"{LAYOUT}\n"
 
 
+def test_an_older_home_that_can_be_read_gets_the_number(old: NodeWorld) -> None:
+    old.home.layout.write_text(f"{OLDEST}\n")
+    take_over(old.home)
+    assert old.home.layout.read_text() == f"{LAYOUT}\n" and OLDEST < LAYOUT
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (f"{LAYOUT + 1}\n", f"has layout {LAYOUT + 1} of a newer"),
-        (f"{LAYOUT - 1}\n", f"has layout {LAYOUT - 1} of an older"),
+        (f"{OLDEST - 1}\n", f"has layout {OLDEST - 1} of an older"),
         ("torn", "does not contain a layout number"),
     ],
 )

@@ -21,7 +21,7 @@ from pancode.queue.valkey.access import connect
 from pancode.queue.valkey.embedded_server import EmbeddedValkey, RunningServer
 from pancode.queue.valkey.layout import SOCKET_BYTES
 from pancode.queue.valkey.process import wait_until
-from tests.crowd import crowded
+from tests.crowd import crowded, until
 
 CLOCK = SystemClock()
 
@@ -62,6 +62,16 @@ def test_started_again_it_has_its_data(home: Path) -> None:
     first.stop()
     again = first.start_or_adopt("1")
     assert not again.adopted and got(again) == b"v"
+
+
+def test_its_file_has_no_more_than_it_holds_and_two_megabytes(home: Path) -> None:
+    running = server(home / "valkey").start_or_adopt("1")
+    client = connect(running.access)
+    for _ in range(300):
+        client.set("k", "v" * 10_000)
+    client.close()
+    data = home / "valkey/appendonlydir"
+    until(lambda: sum(part.stat().st_size for part in data.iterdir()) < 1_500_000, "it is rewritten")
 
 
 def test_one_that_runs_is_adopted_by_the_next_coordinator(home: Path) -> None:

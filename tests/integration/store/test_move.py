@@ -101,7 +101,7 @@ def test_what_was_moved_is_used_no_more(tmp_path: Path, database: Database, post
 
 
 def test_what_is_no_ledger_is_not_moved(tmp_path: Path, database: Database) -> None:
-    with pytest.raises(NotFoundError, match="no ledger at"):
+    with pytest.raises(NotFoundError, match="no ledger found at"):
         move(tmp_path / "ledger.db", database, 5)
     with pytest.raises(NotFoundError, match="is empty"):
         move(database, tmp_path / "ledger.db", 5)

@@ -228,9 +228,9 @@ def test_a_transaction_that_goes_on_after_an_error_is_not_committed(ledger: SqlL
     ("text", "why"),
     [
         ("mysql://u:wrong-one@h/d", "another kind"),
-        ("postgresql://u:wrong-one@h", "no database"),
-        ("postgresql://h:port/d", "cannot be read"),
-        ("nonsense", "cannot be read"),
+        ("postgresql://u:wrong-one@h", "not name a database"),
+        ("postgresql://h:port/d", "cannot be parsed"),
+        ("nonsense", "cannot be parsed"),
         ("postgresql://h/d?password=wrong-one", "in the part after the question mark"),
     ],
 )
@@ -327,7 +327,7 @@ def test_a_ledger_belongs_to_one_key_and_an_emptied_one_is_a_lost_one(
     for now in (1, 2):
         assert own_key(ledger, home, database, mine, now).key is mine
     home.keep_key(other)
-    with pytest.raises(ConfigError, match="another home") as caught:
+    with pytest.raises(ConfigError, match="another fleet") as caught:
         own_key(ledger, home, database, other, 3)
     assert caught.value.code == "ledger_of_another" and "PANCODE_HOME" in caught.value.fix
     with ledger.transaction() as tx:
@@ -351,7 +351,7 @@ def test_doctor_shows_engine_place_size_and_answer_time(postgres: Postgres, tmp_
     postgres.do("create database seen")
     url = postgres.by_tcp("seen")
     empty = doctors(tmp_path, url)
-    assert empty["ok"] and "will be created at the first start" in empty["detail"]
+    assert empty["ok"] and "will be set up at the first start" in empty["detail"]
     ledger = SqlLedger(database_of(url))
     found = doctors(tmp_path, url)
     detail = found["detail"]

@@ -86,15 +86,6 @@ def test_the_shim_knows_the_same_fields() -> None:
     assert {field.name for field in dataclasses.fields(Step)} == shim.STEP_FIELDS
 
 
-@given(plans)
-@settings(max_examples=30, deadline=None)
-def test_without_secrets_only_names_are_left(plan: PhasePlan) -> None:
-    kept = plan.without_secrets()
-    assert kept["env"] == sorted(plan.env)
-    with pytest.raises(SpoolError):
-        PhasePlan.from_dict(kept)
-
-
 def test_golden_plan() -> None:
     assert PLAN.to_dict() == {
         "id": "r-7f3k2q.1.1",
