@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import Annotated, cast
 
 from pydantic import Field
@@ -12,8 +14,10 @@ from pancode.agents.presets import Preset, find_preset
 from pancode.budget.routes import budget_scope
 from pancode.config.answers import (
     APPLY_PRESET,
+    JUDGED,
     PRESETS,
     PROPOSE,
+    RULES,
     SET_SETTING,
     SETTINGS,
     UNDO,
@@ -21,9 +25,11 @@ from pancode.config.answers import (
     UNSET_SETTING,
     AppliedAnswer,
     ChangeAnswer,
+    JudgedAnswer,
     PresetsAnswer,
     PresetShape,
     ProposedAnswer,
+    RulesAnswer,
     SettingsAnswer,
     SettingShape,
 )
@@ -36,16 +42,19 @@ from pancode.config.changes import (
     undo_last,
 )
 from pancode.config.fleet_settings import record_preset
-from pancode.interfaces.http.access.rights import SETS_UP, TELLS
+from pancode.config.folder_safety import Deed, judged_here, rules_here
+from pancode.interfaces.http.access.rights import SEES_ALL, SETS_UP, TELLS
 from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError
+from pancode.kernel.names import not_found
 from pancode.people.change_makers import makers_of
 from pancode.people.proposals import propose_change
 from pancode.runs.user_environment import SettingSaid
 from pancode.sessions.terms import SessionMaker
 
+_USES = ("read", "write", "delete")
 SAFETY = "dispatch.safety"
 """The setting for the default safety level."""
 
@@ -130,8 +139,28 @@ def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
 @Verb(SETTINGS, command="config show", query=("cwd",))
 def _config(context: ApiContext, call: ApiCall) -> SettingsAnswer:
     """List every setting with its origin."""
-    project = context.project_of(call.query.get("cwd"))
-    return {"settings": _make_rows(context.coordinator.around({}).origins(project))}
+    around, project = context.coordinator.around({}), context.project_of(call.query.get("cwd"))
+    return {"settings": _make_rows(around.origins(project)), "warnings": list(around.warnings(project))}
+
+
+@Verb(RULES, command="policy show", query=("cwd",), right=SEES_ALL)
+def _rules(context: ApiContext, call: ApiCall) -> RulesAnswer:
+    """List the safety rules that apply in a folder."""
+    return rules_here(Path(context.facts["home"]), Path(call.query.get("cwd", "/")), os.environ)
+
+
+@Verb(JUDGED, command="policy check", query=("cwd", "act", "file", "use", "level", "limited"), right=SEES_ALL)
+def _judge(context: ApiContext, call: ApiCall) -> JudgedAnswer:
+    """Decide whether a run in a folder may run a command or access a path.
+
+    Nothing is run. `limited`: the run is read-only.
+    """
+    act, file, level = (call.query.get(name) for name in ("act", "file", "level"))
+    use = call.query.get("use", "write")
+    if use not in _USES:
+        raise not_found("use", use, _USES, "pancode policy check -h")
+    deed = Deed(act, file, use, level, call.flag("limited"))
+    return judged_here(Path(context.facts["home"]), Path(call.query.get("cwd", "/")), os.environ, deed)
 
 
 def _make_rows(settings: dict[str, SettingSaid]) -> list[SettingShape]:

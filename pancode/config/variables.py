@@ -121,6 +121,12 @@ def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
     ]
 
 
+def has_settings(environ: Mapping[str, str]) -> bool:
+    """Whether a variable sets a setting or a preset, or is unknown."""
+    names = (*VARIABLES, "PANCODE_PRESET")
+    return any(environ.get(name, "").strip() for name in names) or bool(unknown_variables(environ))
+
+
 def _find_similar(name: str) -> str | None:
     # imported only here, since every command makes this check and few find an unknown variable
     from difflib import get_close_matches

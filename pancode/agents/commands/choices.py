@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from node_agent.wire.other import OTHER, OTHER_HELD
 from pancode.agents import answers
+from pancode.config.answers import JUDGED, RULES, RuleShape
 from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, format_table
 from pancode.interfaces.client.caller import find_folder, folder_here
@@ -30,8 +32,6 @@ def runtimes(
     answer = face.get(answers.RUNTIMES, cwd=find_folder(), name=name)
     if name is None:
         return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
-    from node_agent.wire.endpoint import OTHER, OTHER_HELD
-
     one = answer["runtimes"][0]
     text = format_rows(one["nodes"], _FOUND, f"{one['name']} is not on any node")
     text += f"reasoning: {', '.join(one['reasoning'])}\n" if one["reasoning"] else ""
@@ -106,9 +106,12 @@ def find_choices(client: Client) -> tuple[list[answers.ModeShape], list[answers.
 
 def show_rules(face: Face) -> None:
     """Show the rules, which need no coordinator; also modes and levels if a coordinator runs."""
-    from pancode.config.folder_safety import rules_here
+    home, here = home_of(os.environ), folder_here()
+    answer = face.ask_running(RULES, cwd=here)
+    if answer is None:
+        from pancode.config.folder_safety import rules_here
 
-    answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
+        answer = rules_here(home, Path(here), os.environ)
     modes, levels = list[answers.ModeShape](), list[answers.LevelShape]()
     with suppress(UnavailableError):
         modes, levels = find_choices(face.client(starts=False))
@@ -136,7 +139,7 @@ def check_rules(face: Face, file: str | None) -> int:
     return face.end(ExitCode.DONE, report, lambda: escape_lines(lines))
 
 
-def _format_held(held: list[dict[str, Any]]) -> str:
+def _format_held(held: list[RuleShape]) -> str:
     """Return the files whose changes land only after approval, one paragraph per reason."""
     by_reason: dict[str, list[str]] = {}
     for rule in held:
@@ -161,16 +164,19 @@ def check_deed(
 
     Nothing is run. A command that cannot be analyzed is `unknown`, which no level allows.
     """
-    from pancode.config.folder_safety import Deed, judged_here
-
     if (command is None) == (path is None):
         fix = "pancode policy check 'rm -rf build'"
         raise UsageError("exactly one of COMMAND and --path is required", fix=fix)
     for value in (command, path, level):
         if value is not None:
             check_name(value)
-    deed = Deed(command, path, use or "write", level, read_only)
-    answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
+    home, here, use = home_of(os.environ), folder_here(), use or "write"
+    deed = {"act": command, "file": path, "use": use, "level": level, "limited": read_only}
+    answer = face.ask_running(JUDGED, cwd=here, **deed)
+    if answer is None:
+        from pancode.config.folder_safety import Deed, judged_here
+
+        answer = judged_here(home, Path(here), os.environ, Deed(command, path, use, level, read_only))
     verdict = "asks a user" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"
     lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
     face.show(answer, lambda: escape_lines(lines))
@@ -188,8 +194,6 @@ def runtime_rows(
     if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
         figures = "costs are the program's own figures"
         parts.append(f"subscription: the vendor's own login, not metered; {figures}\n")
-    from node_agent.wire.endpoint import OTHER, OTHER_HELD
-
     if any(runtime["name"].startswith(OTHER) for runtime in runtimes):
         parts.append(f"{OTHER}NAME: {OTHER_HELD}\n")
     parts += filter(None, ["".join(_format_fixes(runtimes))])

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pancode.fleet.answers import CHECKS, HomeCheck
 from pancode.interfaces.cli.output import Face, folder_here
 from pancode.interfaces.cli.parameters import Argument, Json, Nodes, completions, option, verb
-from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
-from pancode.interfaces.client.client import home_of
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows
+from pancode.interfaces.client.client import home_of, try_get
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
 
@@ -98,8 +99,6 @@ def doctor(
     agents that have another version or do not report, and deletes the files of old runs (pancode admin gc).
     It confirms each repair first.
     """
-    from pancode.app.doctor import run_checks
-
     if nodes or whole:
         if repair or yes:
             fix = shlex.join(["pancode", "doctor", *nodes]) if nodes else "pancode doctor --all"
@@ -112,15 +111,23 @@ def doctor(
         raise UsageError("--yes requires --fix", fix="pancode doctor --fix --yes")
     if repair:
         _repair_all(face, yes)
-    checks = run_checks(home_of(os.environ), os.environ)
+    home = home_of(os.environ)
+    answer = face.ask_running(CHECKS) if try_get(home, "/v1/ping", PING_S) else None
+    if answer is None:
+        from pancode.app.doctor import run_checks
+
+        answer = {"checks": run_checks(home, os.environ)}
+    checks = answer["checks"]
     text, wrong = format_rows(checks, _CHECKS), [one for one in checks if not one["ok"]]
     for one in (one for one in wrong if one["fix"]):
         text += escape_lines((f"  {one['what']}", f"    fix: {one['fix']}"))
-    face.show({"checks": checks}, lambda: text)
+    face.show(answer, lambda: text)
     return ExitCode.UNAVAILABLE if any(one["level"] == "error" for one in wrong) else ExitCode.DONE
 
 
-_CHECKS: Columns = {
+PING_S = 5.0
+"""Seconds to wait for a coordinator that may hang, before this process checks the machine itself."""
+_CHECKS: RowColumns[HomeCheck] = {
     **{"": lambda one: "ok" if one["ok"] else one["level"], "WHAT": "what", "HOW WE KNOW": "detail"}
 }
 

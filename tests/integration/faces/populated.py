@@ -174,9 +174,8 @@ class Populated:
         track_issues(self.coordinator)
         self.coordinator.parts[Backups].records.keep(a_record("gpubox"))
         self.coordinator.code = DepotCode(depot, self.desk.core, no_prd)
-        self.context = ApiContext(
-            self.coordinator, dict(FACTS), lambda by: None, lambda: "http://127.0.0.1:1"
-        )
+        facts = {**FACTS, "home": str(self.home)}
+        self.context = ApiContext(self.coordinator, facts, lambda by: None, lambda: "http://127.0.0.1:1")
         self.app = build_app(self.context)
         self.http = Http(self.app)
         self.depot, self.names = depot, dict[str, str]()
