@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.app.build import redis_in
-from pancode.app.server.single_instance import HomeLock
+from pancode.app.single_instance import HomeLock
 from pancode.config.agents.presets import NO_PRESET
 from pancode.config.load import ConfigPlaces, load
 from pancode.kernel.errors import ConfigError, UsageError

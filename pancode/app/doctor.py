@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import SystemClock
-from pancode.app.server.single_instance import holder_of
+from pancode.app.single_instance import holder_of
 from pancode.backups.records import CopyRecords
 from pancode.backups.rules import OLD_MS
 from pancode.config.listeners import figures_in, read_api_listener, read_node_listener

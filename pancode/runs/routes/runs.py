@@ -148,12 +148,19 @@ def _stream_events(context: ApiContext, call: ApiCall) -> EventStream:
     return make_event_stream(run_events(context, call))
 
 
-@Verb("GET /v1/runs/{run}/log", command="logs", query=("offset", "last", "stream", "attempt", "follow"))
+@Verb(
+    "GET /v1/runs/{run}/log",
+    command="logs",
+    query=("offset", "last", "stream", "attempt", "follow", "shown"),
+)
 def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
-    """Return a run's output from an offset on, or its last bytes."""
+    """Return a run's output from an offset on, or its last bytes.
+
+    `follow`: as events, until the run has ended. `shown`: as events with the text that `pancode logs` shows.
+    """
     place = LogPlace.of(call.query)
     piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
-    if call.flag("follow"):
+    if call.flag("follow") or call.flag("shown"):
         return make_event_stream(log_events(context, call))
     headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
     if piece.before != 0:

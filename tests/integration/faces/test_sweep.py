@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -34,6 +37,8 @@ from pancode.interfaces.tui.page import PageMoment
 from pancode.interfaces.tui.pages.summary import draw_summary
 from pancode.interfaces.tui.views import SUMMARY, VIEWS
 from tests.answer_types import misfits
+from tests.architecture.sources import ROOT
+from tests.architecture.test_hot_path import HEAVY
 from tests.integration.faces.populated import Populated
 from tests.unit.pancode.interfaces.http.faces import WEB
 
@@ -69,7 +74,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "issue show": ("{issue}",),
     "lane ls": ("",),
     "lane show": ("{lane}",),
-    "logs": ("{run}", "-f {run}"),
+    "logs": ("{run}", "-f {run}", "{claude}", "-f {claude}"),
     "models ls": ("", "--servers", "--servers --node gpubox"),
     "node ls": ("",),
     "node show": ("desk", "gpubox", "attic"),
@@ -393,6 +398,75 @@ def test_its_json_is_what_its_route_promises(sweep: Sweep, command: str, example
         assert any(lists) or not lists or command in LISTS_NOTHING
         if not is_part(line, answers):
             assert " ".join(sorted(line)) in OWN_JSON.get(command, ())
+
+
+LOADING = """
+import json, os, sys
+import pancode.__main__, pancode.interfaces.cli.main
+for line in sys.stdin:
+    reading, writing = os.pipe()
+    child = os.fork()  # each from the same start, as one command is
+    if child == 0:
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(quiet, stream)
+        real_exit, os._exit, sys.argv = os._exit, sys.exit, ["pancode", *json.loads(line)]
+        try:
+            pancode.__main__.main()
+        except SystemExit as end:
+            with open(writing, "w") as out:
+                json.dump({"status": end.code or 0, "modules": sorted(sys.modules)}, out)
+        finally:
+            real_exit(0)
+    os.close(writing)
+    with open(reading) as file:
+        print(file.read(), flush=True)
+    os.waitpid(child, 0)
+"""
+HEAVIER = {
+    "admin queue": "it reads Redis itself, with RQ",
+    "admin redis": "it makes the file that the coordinator makes for its own Redis",
+    "admin service": "it makes the unit that the start of the fleet makes",
+    "config check": "it checks a file, which no coordinator knows yet, against the schema",
+    "policy show --matrix": "it needs no coordinator: the table of runtimes",
+    "workflow ls --files": "it checks files, which no coordinator knows yet, against the schema",
+}
+"""Commands that load what a coordinator has loaded, each with its reason."""
+
+
+@pytest.fixture(scope="module")
+def loading(sweep: Sweep) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", LOADING],
+        cwd=sweep.fleet.repo.path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        yield child
+        assert child.stdin is not None
+        child.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [(command, example) for command, examples in LOOKS.items() for example in examples],
+    ids=lambda word: word or "-",
+)
+def test_a_command_that_looks_loads_no_coordinator(
+    sweep: Sweep, loading: subprocess.Popen[str], command: str, example: str
+) -> None:
+    words, status = sweep.asked(command, example)
+    assert loading.stdin is not None and loading.stdout is not None
+    loading.stdin.write(json.dumps(words) + "\n")
+    loading.stdin.flush()
+    ended = json.loads(loading.stdout.readline())
+    assert ended["status"] == status
+    heavy = {name.split(".")[0] for name in ended["modules"]} & set(HEAVY)
+    ours = [name for name in ended["modules"] if name.startswith("node_agent.") and name[11:15] != "wire"]
+    is_exempt = any(f"{command} {example}".startswith(name) for name in HEAVIER)
+    assert bool(heavy or ours) == is_exempt, (heavy, ours)
 
 
 LISTS_NOTHING = ("admin keys", "mcp install", "project show", "policy check", "issue work", "config check")

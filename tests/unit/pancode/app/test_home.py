@@ -14,7 +14,7 @@ from node_agent.wire.clock import SystemClock
 from node_agent.wire.signing import SigningKey
 from pancode.app.doctor import run_checks
 from pancode.app.init import write_files
-from pancode.app.server.single_instance import AlreadyRunningError, HomeLock, holder_of
+from pancode.app.single_instance import AlreadyRunningError, HomeLock, holder_of
 from pancode.backups.records import CopyRecords
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.user_environment import OWN_RULES, load_rules
