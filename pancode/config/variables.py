@@ -71,13 +71,15 @@ PER_DISPATCH = (
 )
 """Variables that also apply when set for a single command: the command line passes them on as flags."""
 
+LOG = "PANCODE_LOG"
+"""The variable with the format of the log, as in `node_agent.wire.logs`."""
 PLACES = (
     "PANCODE_HOME",
     "PANCODE_COORDINATOR",
     "PANCODE_NODE_HOME",
     "PANCODE_PRESET",
     "PANCODE_PUSH_REF",
-    "PANCODE_LOG",
+    LOG,
 )
 """Variables that are read elsewhere and set no key."""
 _PREFIX = "PANCODE_"

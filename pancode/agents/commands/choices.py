@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from node_agent.wire.other import OTHER, OTHER_HELD
 from pancode.agents import answers
-from pancode.config.answers import JUDGED, RULES, RuleShape
+from pancode.config.answers import JUDGED, RULES, RulesAnswer, RuleShape
 from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, format_table
 from pancode.interfaces.client.caller import find_folder, folder_here
@@ -104,14 +104,19 @@ def find_choices(client: Client) -> tuple[list[answers.ModeShape], list[answers.
     return client.get(answers.MODES, cwd=here)["modes"], client.get(answers.SAFETY, cwd=here)["safety"]
 
 
-def show_rules(face: Face) -> None:
-    """Show the rules, which need no coordinator; also modes and levels if a coordinator runs."""
-    home, here = home_of(os.environ), folder_here()
-    answer = face.ask_running(RULES, cwd=here)
+def _read_rules(face: Face, folder: Path) -> RulesAnswer:
+    """Return the rules in force in a folder; this needs no coordinator. ConfigError names file and line."""
+    home, answer = home_of(os.environ), face.ask_running(RULES, cwd=folder)
     if answer is None:
         from pancode.config.folder_safety import rules_here
 
-        answer = rules_here(home, Path(here), os.environ)
+        answer = rules_here(home, folder, os.environ)
+    return answer
+
+
+def show_rules(face: Face) -> None:
+    """Show the rules; also modes and levels if a coordinator runs."""
+    answer = _read_rules(face, Path(folder_here()))
     modes, levels = list[answers.ModeShape](), list[answers.LevelShape]()
     with suppress(UnavailableError):
         modes, levels = find_choices(face.client(starts=False))
@@ -127,10 +132,8 @@ def show_rules(face: Face) -> None:
 
 def check_rules(face: Face, file: str | None) -> int:
     """Check that the rules in force here or in FILE's folder can be read; ConfigError names file and line."""
-    from pancode.config.folder_safety import rules_here
-
     path = None if file is None else Path(folder_here(), file).expanduser()
-    answer = rules_here(home_of(os.environ), path.parent if path else Path(folder_here()), os.environ)
+    answer = _read_rules(face, path.parent if path else Path(folder_here()))
     if path is not None and str(path) not in answer["files"]:
         fix = "name the file pansafety.yaml, in your PANCODE_HOME or at the root of a repository"
         raise UsageError(f"{file} is not a rules file in force", fix=fix)

@@ -181,22 +181,27 @@ def check(
 
     With --kind and no FILE: check the agents or the rules in force here, or all skills.
     """
-    from pancode.agents.commands.agents import check_agents
-    from pancode.agents.commands.choices import check_rules
-    from pancode.skills.commands.skills import check_skills
-    from pancode.workflows.commands.group import check_workflow_file
-
     kind = kind or (kind_of(files[0]) if files else None)
     if kind is None or (kind == "workflow" and not files):
         raise UsageError("FILE or --kind is required", fix="pancode config check --kind agents")
     if kind == "skills":
+        from pancode.skills.commands.skills import check_skills
+
         return check_skills(face, files)
     if len(files) > 1:
         raise UsageError("only one FILE is allowed", fix=f"pancode config check {files[0]}")
     file = files[0] if files else None
     if kind == "agents":
+        from pancode.agents.commands.agents import check_agents
+
         return check_agents(face, file)
-    return check_rules(face, file) if kind == "rules" else check_workflow_file(face, files[0])
+    if kind == "rules":
+        from pancode.agents.commands.choices import check_rules
+
+        return check_rules(face, file)
+    from pancode.workflows.commands.group import check_workflow_file
+
+    return check_workflow_file(face, files[0])
 
 
 def kind_of(file: str) -> Kind:
