@@ -173,15 +173,12 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
     "config check": (
         *("agents disabled file problems remarks", "file kind problems steps", "files warnings", "skills"),
     ),
-    "config show": ("settings",),
     "diff": ("diff run",),
-    "doctor": ("checks",),
     "fleet drill": ("faults",),
     "inbox show": ("also answer items told",),
     "issue ls": ("issues project works",),
     "logs": ("attempt next stream text",),
     "mcp install": ("changed command file lines program",),
-    "policy check": ("action allowed asks because safety",),
     "policy show": (*("files modes note rules safety warnings", "matrix measured", "acts matrix measured"),),
     "sessions export": ("file",),
     "sessions ls": ("sessions terminals",),
@@ -520,9 +517,12 @@ QUERIES = {
 }
 MAY_BE_EMPTY = {
     "/v1/backups": {"to", "outcomes"},
+    "/v1/config": {"warnings"},
     "/v1/context": {"given"},
     "/v1/now": {"chats"},
     "/v1/notify": {"troubles", "unknown_channels"},
+    "/v1/rules": {"files", "warnings"},
+    "/v1/rules/judged": {"because"},
     "/v1/snapshots": {"snapshots"},
 }
 """Lists that are empty in a fleet that is well."""
