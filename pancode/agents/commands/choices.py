@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from node_agent.wire.other import OTHER, OTHER_HELD
 from pancode.agents import answers
@@ -84,9 +84,12 @@ def show_policy(
     the result of each act. The level `suggest` is read-only. `impossible`: requires a sandbox.
     """
     if matrix:
-        from pancode.agents.safety_evidence import matrix_here
+        evidence = face.ask_running(answers.EVIDENCE, name=name)
+        if evidence is None:
+            from pancode.agents.safety_evidence import matrix_here
 
-        return face.show_result(matrix_here(name), evidence_of)
+            evidence = matrix_here(name)
+        return face.show_result(evidence, evidence_of)
     if name is None:
         return show_rules(face)
     modes, levels = find_choices(face.client())
@@ -263,7 +266,7 @@ def _need(fact: answers.NodeRuntime) -> str:
     return "another version" if fact["state"] == "ok" else fact["state"].replace("_", " ")
 
 
-def evidence_of(answer: dict[str, Any]) -> str:
+def evidence_of(answer: answers.EvidenceAnswer) -> str:
     """Return what enforces each rule and how many hostile acts succeeded; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
     rows = []

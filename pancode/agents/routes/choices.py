@@ -6,6 +6,7 @@ from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
 from pancode.agents import answers
 from pancode.agents.runtimes import RUNTIMES, build_matrix, is_listed, no_runtime
+from pancode.agents.safety_evidence import matrix_here
 from pancode.fleet.fleet import list_nodes
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
@@ -76,3 +77,9 @@ def _safety(context: ApiContext, call: ApiCall) -> answers.SafetyAnswer:
         if is_listed(runtime)
     ]
     return {"safety": levels, "matrix": rows}
+
+
+@Verb(answers.EVIDENCE, command="policy show", query=("name",))
+def _evidence(context: ApiContext, call: ApiCall) -> answers.EvidenceAnswer:
+    """Show what hostile models could do in each runtime, as measured."""
+    return matrix_here(call.query.get("name"))

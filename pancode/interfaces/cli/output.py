@@ -60,7 +60,7 @@ class Face:
         """Return the answer of the coordinator that runs on this machine, which has loaded the settings. None
         if the caller must read the files itself: no coordinator runs, it is of a version without this route,
         or variables of this shell change the settings."""
-        if has_settings(os.environ):
+        if has_settings(os.environ) or remote_of(os.environ) is not None:
             return None
         try:
             return Client(home_of(os.environ), starts=False).get(route, **query)

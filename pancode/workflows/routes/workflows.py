@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
-from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
+from pancode.interfaces.http.access.rights import DISPATCHES, SEES_ALL, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import ReasonBody
 from pancode.interfaces.http.context import ApiContext
@@ -24,20 +25,31 @@ from pancode.workflows.answers import (
     RETRY_WORKFLOW,
     STOP_WORKFLOW,
     WORKFLOW,
+    WORKFLOW_FILES,
     WORKFLOW_RECEIPT,
     WORKFLOW_VERDICT,
     WORKFLOWS,
     BoardAnswer,
     WorkflowDryRun,
+    WorkflowFilesAnswer,
     WorkflowReceipt,
     WorkflowsAnswer,
     WorkflowShape,
 )
+from pancode.workflows.files.reader import describe_files
+from pancode.workflows.files.search import WorkflowPlaces
 from pancode.workflows.model import WorkflowPlan
 from pancode.workflows.receipts import get_workflow_receipt, verify_workflow
 from pancode.workflows.routes.bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.workflows.service import BegunWorkflow, begin_workflow, report_steps
 from pancode.workflows.views import get_workflow, list_board, list_workflows
+
+
+@Verb(WORKFLOW_FILES, command="workflow ls", query=("cwd",), right=SEES_ALL)
+def _list_files(context: ApiContext, call: ApiCall) -> WorkflowFilesAnswer:
+    """List the workflow files that can be named in a folder."""
+    places = WorkflowPlaces.seen_from(Path(context.facts["home"]), call.query.get("cwd", "/"))
+    return {"files": describe_files(places.all())}
 
 
 @Verb(WORKFLOWS, command="workflow ls", query=PAGED)

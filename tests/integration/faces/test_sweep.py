@@ -179,7 +179,7 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
     "issue ls": ("issues project works",),
     "logs": ("attempt next stream text",),
     "mcp install": ("changed command file lines program",),
-    "policy show": (*("files modes note rules safety warnings", "matrix measured", "acts matrix measured"),),
+    "policy show": ("files modes note rules safety warnings",),
     "sessions export": ("file",),
     "sessions ls": ("sessions terminals",),
     "skills ls": ("skills", "nodes", "commit index skills"),
@@ -188,7 +188,6 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
         "brief budget fleet inbox now queues runs",
         "by by_agent by_day by_repository cost held landed outcomes queued ran running since until waits",
     ),
-    "workflow ls": ("files",),
     "workflow plan": ("tasks text", "steps text title"),
     "workspace repair": (
         "agent ahead at_node behind branch commit count created_at created_by dirty does files last node "
@@ -424,8 +423,6 @@ HEAVIER = {
     "admin queue": "it reads Redis itself, with RQ",
     "config check agents.yaml": "it checks a file, which no coordinator knows yet, against the schema",
     "config check chain.yaml": "the same",
-    "policy show --matrix": "it needs no coordinator: the table of runtimes",
-    "workflow ls --files": "the same",
 }
 """Commands that load what a coordinator has loaded, each with its reason."""
 
