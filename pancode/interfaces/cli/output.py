@@ -63,7 +63,7 @@ class Face:
         if has_settings(os.environ) or remote_of(os.environ) is not None:
             return None
         try:
-            return Client(home_of(os.environ), starts=False).get(route, **query)
+            return self.client(starts=False).get(route, **query)
         except UnavailableError:
             return None
         except ApiError as refused:
