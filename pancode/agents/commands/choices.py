@@ -177,8 +177,9 @@ def check_deed(
         if value is not None:
             check_name(value)
     home, here, use = home_of(os.environ), folder_here(), use or "write"
-    deed = {"act": command, "file": path, "use": use, "level": level, "limited": read_only}
-    answer = face.ask_running(JUDGED, cwd=here, **deed)
+    answer = face.ask_running(
+        JUDGED, cwd=here, act=command, file=path, use=use, level=level, limited=read_only
+    )
     if answer is None:
         from pancode.config.folder_safety import Deed, judged_here
 

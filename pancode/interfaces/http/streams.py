@@ -7,7 +7,6 @@ import base64
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -17,10 +16,9 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import body_of, problem_of
 from pancode.interfaces.http.routing import ApiCall, EventStream
 from pancode.kernel.records import FeedEvent
-from pancode.runs.log import LogPiece, LogPlace, read_log
+from pancode.runs.log import LogPiece, LogPlace
 from pancode.runs.views import get_run_shape
 from pancode.sessions.conversation.lines import LogStory
-from pancode.sessions.conversation.stream import reading_of
 
 LOOK_S = 0.5
 ReadLog = Callable[[LogPlace], LogPiece]
@@ -122,19 +120,12 @@ class ShownLog:
         return LogPiece(data, here, more=ends or piece.more)
 
 
-def _find_reader(context: ApiContext, call: ApiCall) -> ReadLog:
-    read = partial(read_log, context.core, context.coordinator.streams, call.path["run"])
-    runtime = get_run_shape(context.core, call.path["run"])["runtime"] if call.flag("shown") else ""
-    if reading_of(runtime) is None:
-        return read
-    return ShownLog(read, runtime, LogPlace.of(call.query), follows=call.flag("follow")).read
-
-
-async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
-    """Yield `log` with bytes from an offset, `attempt` when another attempt begins, `end` when nothing can
-    follow. Each `log` contains the next offset; a reader that resumes there misses and repeats nothing."""
-    place, follows = LogPlace.of(call.query), call.flag("follow")
-    read = await run_in_threadpool(_find_reader, context, call)
+async def log_events(
+    context: ApiContext, read: ReadLog, place: LogPlace, *, follows: bool
+) -> AsyncIterator[str]:
+    """Yield `log` with bytes from a place on, `attempt` when another attempt begins, `end` when nothing can
+    follow. Each `log` contains the next offset; a reader that resumes there misses and repeats nothing.
+    `follows`: wait for what is not stored yet."""
     while not context.closing.is_set():
         seen = context.bell.count
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import BeginsRun, DispatchBody, ReasonBody, RetryBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
-from pancode.interfaces.http.streams import log_events, make_event_stream, run_events
+from pancode.interfaces.http.streams import ReadLog, ShownLog, log_events, make_event_stream, run_events
 from pancode.kernel.facets import Caller
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
@@ -27,6 +29,7 @@ from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import get_run, get_run_detail, get_run_shape
+from pancode.sessions.conversation.stream import reading_of
 from pancode.workflows.actions import caller_of, is_workflow_landing
 
 
@@ -149,8 +152,12 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     """
     place = LogPlace.of(call.query)
     piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
-    if call.flag("follow") or call.flag("shown"):
-        return make_event_stream(log_events(context, call))
+    if (follows := call.flag("follow")) or call.flag("shown"):
+        read: ReadLog = partial(read_log, context.core, context.coordinator.streams, call.path["run"])
+        runtime = _find_run(context, call).runtime if call.flag("shown") else ""
+        if reading_of(runtime) is not None:
+            read = ShownLog(read, runtime, place, follows=follows).read
+        return make_event_stream(log_events(context, read, place, follows=follows))
     headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
     if piece.before != 0:
         headers["Pancode-Lines-Before"] = "unknown" if piece.before is None else str(piece.before)

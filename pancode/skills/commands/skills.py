@@ -100,14 +100,12 @@ def ls(
     return face.end(ExitCode.DONE, {"skills": rows}, lambda: format_rows(rows, _COLUMNS, "no skill"))
 
 
-def _read_index_setting() -> str | None:
-    from pancode.config.user_environment import FileSurroundings  # this import loads the schema
-
-    return FileSurroundings(home_here(os.environ), os.environ).loaded().settings.skills.index
-
-
 def search_index(face: Face, words: list[str], index: str | None, commit: str | None, path: str) -> None:
-    where = index or _read_index_setting()
+    where = index
+    if not where:
+        from pancode.config.user_environment import FileSurroundings  # this import loads the schema
+
+        where = FileSurroundings(home_here(os.environ), os.environ).loaded().settings.skills.index
     if not where:
         fix = "pancode skills ls --search --index ADDRESS, or: pancode config set skills.index ADDRESS"
         raise UsageError("no skill index was given", fix=fix, code="no_index")

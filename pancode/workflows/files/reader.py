@@ -270,17 +270,18 @@ def _make_lists(fields: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
 
 def describe_files(texts: Iterable[WorkflowText]) -> list[WorkflowFile]:
     """Return what each file contains, and how many problems it has."""
-    return [_describe_file(text, check_workflow(text.text, text.place, text.name)) for text in texts]
-
-
-def _describe_file(text: WorkflowText, found: CheckedWorkflow) -> WorkflowFile:
-    return {
-        "name": text.name,
-        "from": text.origin,
-        "file": text.place,
-        "kind": found.kind,
-        "steps": len(found.steps()),
-        "description": found.description,
-        "wrong": count_noun(len(found.problems), "problem") if found.problems else "",
-        "replaces": text.replaces or None,
-    }
+    rows = list[WorkflowFile]()
+    for text in texts:
+        found = check_workflow(text.text, text.place, text.name)
+        row: WorkflowFile = {
+            "name": text.name,
+            "from": text.origin,
+            "file": text.place,
+            "kind": found.kind,
+            "steps": len(found.steps()),
+            "description": found.description,
+            "wrong": count_noun(len(found.problems), "problem") if found.problems else "",
+            "replaces": text.replaces or None,
+        }
+        rows.append(row)
+    return rows
