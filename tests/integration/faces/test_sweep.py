@@ -36,9 +36,11 @@ from pancode.interfaces.http.routing import Verb
 from pancode.interfaces.tui.page import PageMoment
 from pancode.interfaces.tui.pages.summary import draw_summary
 from pancode.interfaces.tui.views import SUMMARY, VIEWS
+from pancode.sessions.conversation.lines import LogStory
 from tests.answer_types import misfits
 from tests.architecture.sources import ROOT
 from tests.architecture.test_hot_path import HEAVY
+from tests.contract.transcripts import output
 from tests.integration.faces.populated import Populated
 from tests.unit.pancode.interfaces.http.faces import WEB
 
@@ -500,6 +502,18 @@ def check_heard(command: str, said: Said) -> None:
     if command not in LOOKS_OF_CHANGES:
         writes = {one.verb.name for one in said.heard if one.verb.method != "GET"}
         assert writes <= MAY_WRITE.get(command, set())
+
+
+@pytest.mark.parametrize("how", [[], ["-f"], ["--attempt", "1"]], ids=" ".join)
+def test_the_log_of_a_program_is_the_text_that_the_coordinator_makes_of_its_events(
+    sweep: Sweep, how: list[str]
+) -> None:
+    events, shown = output("claude", "ok-edit"), list[str]()
+    story = LogStory("claude", shown.append)
+    story.write("1.1", events)
+    story.end()
+    assert sweep(["logs", sweep.fleet.names["claude"], *how]).out == "".join(shown)
+    assert sweep(["logs", sweep.fleet.names["claude"], *how, "--raw"]).out == events.decode()
 
 
 NAMES = {
