@@ -11,12 +11,12 @@ from pydantic import Field, ValidationError
 
 from node_agent.attempt.records import JournalRecord, PendingStop
 from node_agent.runtimes.others import OtherAgent
-from node_agent.wire.endpoint import OTHERS
 from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.job import Job
 from node_agent.wire.model import FleetTime, RepoId, WireModel
 from node_agent.wire.node import Allowed
+from node_agent.wire.other import OTHERS
 from node_agent.wire.policy import NO_RULES, Rules, Safety
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 

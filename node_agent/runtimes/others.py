@@ -12,10 +12,10 @@ from node_agent.runtimes.acp import AcpWay, wrap_launch
 from node_agent.runtimes.starting import build_guard, guard_environment
 from node_agent.runtimes.vendors import OTHER_KEY, OTHER_URL
 from node_agent.runtimes.workerstream import WorkerParser
-from node_agent.wire.endpoint import OTHER
 from node_agent.wire.job import Argv, Reasoning
 from node_agent.wire.model import WireModel
 from node_agent.wire.node import Flag, RuntimeFact
+from node_agent.wire.other import OTHER
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 _EFFORTS = {Reasoning.OFF: "none"}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from node_agent.runtimes.base import LaunchRequest
-from node_agent.wire.skill import without_commands
+from node_agent.wire.prompt_commands import without_commands
 
 FOLDER = "skills"
 """The name of the folders that the sandbox shows completely and read-only, if a launch has filled them."""

@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from node_agent.wire.endpoint import VENDOR_VARIABLES, is_other, wire_of
+from node_agent.wire.endpoint import VENDOR_VARIABLES, wire_of
 from node_agent.wire.node import LoggedIn
+from node_agent.wire.other import is_other
 
 
 @dataclass(frozen=True, slots=True)

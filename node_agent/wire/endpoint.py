@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from node_agent.wire.model import Count, Few, Lasted, Line, Name, Real, Share, Text, WallMillis, WireModel
+from node_agent.wire.other import is_other
 
 
 class Sampling(WireModel):
@@ -156,21 +157,6 @@ RUNTIME_WIRES: Mapping[str, ModelWire] = {
     "opencode": ModelWire.CHAT,
 }
 """The API that each runtime uses at an endpoint; a runtime that is not listed cannot use endpoints."""
-OTHER = "acp:"
-"""The prefix of the runtimes that are programs of a node owner's own choice; they use the ACP protocol."""
-REMOVED_RUNTIMES: Mapping[str, str] = {
-    "qwen": "in a chat: acp:qwen, after the node's owner has named it in ceiling.json; otherwise: opencode"
-}
-"""Runtimes that were removed, and their replacements. Stored runs and older nodes still name them."""
-OTHER_HELD = "command rules apply only where it asks before it acts; only the sandbox enforces the rest"
-"""For users: a program of the owner's choice may ask about every command, or only about dangerous ones."""
-OTHERS = r"^[a-z0-9][a-z0-9._-]{0,60}$"
-"""The pattern of the name of a program of the owner's choice, after the prefix."""
-
-
-def is_other(runtime: str) -> bool:
-    """Whether the runtime is a program of a node owner's own choice."""
-    return runtime.startswith(OTHER) and re.fullmatch(OTHERS, runtime.removeprefix(OTHER)) is not None
 
 
 def wire_of(runtime: str) -> ModelWire | None:

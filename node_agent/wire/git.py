@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from node_agent.wire.identity import AttemptId
+if TYPE_CHECKING:
+    from node_agent.wire.identity import AttemptId
 
 _RUN = re.compile(r"r-[a-z0-9]{4,24}")
 _REPO = re.compile(r"[a-z0-9-]{4,80}")

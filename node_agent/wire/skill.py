@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
@@ -31,27 +30,6 @@ MOST_TOOLS, MOST_TOOL, MOST_TOOL_FILES = 2, 16_384, 20
 """The most tools that an attempt may propose, most characters of a packed tool, and most files of a tool."""
 Files = Mapping[str, tuple[bytes, bool]]
 """A skill's files: path below the skill -> (content, whether the file is executable)."""
-
-
-_PROMPTS = (".md", ".mdc", ".mdx", ".markdown", ".txt", ".toml")
-_ARGUMENTS = rb"(?:\$\w+(?:\[\w*\])?|\$\{[^}\n!`]*\})*"
-"""Placeholders that a program replaces before it searches for commands; the value may be empty."""
-_COMMAND = re.compile(rb"`%b`%b`%b(?=!)|!(?=%b`)" % ((_ARGUMENTS,) * 4))
-"""Matches the start of a command of Claude Code or OpenCode: !`...` in a line, ```! as a block. It matches
-more than these programs run, so that differences between their parsers do not matter."""
-
-
-def commands_in(path: str, data: bytes) -> list[str]:
-    """Return the beginnings of the commands that some programs run when they read this file as a prompt."""
-    if not path.lower().endswith(_PROMPTS):
-        return []
-    texts = (data[found.end() :].lstrip(b"!`") for found in _COMMAND.finditer(data))
-    return [text.partition(b"`")[0].decode("utf-8", "replace") for text in texts]
-
-
-def without_commands(path: str, data: bytes) -> bytes:
-    """Return the file with a space after each command marker, so that programs treat the command as text."""
-    return _COMMAND.sub(rb"\g<0> ", data) if path.lower().endswith(_PROMPTS) else data
 
 
 class SkillMark(WireModel):

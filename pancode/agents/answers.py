@@ -1,6 +1,6 @@
 """API shapes of agents, models, model servers and agent programs."""
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -206,6 +206,23 @@ class SafetyAnswer(TypedDict):
     matrix: list[HeldShape]
 
 
+class EvidenceShape(HeldShape):
+    """How many forbidden acts were tried, and those that were not prevented, with a sandbox and without."""
+
+    version: str | None
+    tried: int
+    happened_with: list[str]
+    happened_without: list[str]
+
+
+class EvidenceAnswer(TypedDict):
+    """`acts`: for one runtime, each act with what prevented it, by rule."""
+
+    matrix: list[EvidenceShape]
+    measured: str
+    acts: NotRequired[list[dict[str, str]]]
+
+
 class RunPromptAnswer(TypedDict):
     """The prompt as dispatched. The receipt's digest also covers what the node adds (AGENTS.md)."""
 
@@ -279,6 +296,7 @@ MODELS = Route[ModelsAnswer]("GET /v1/models")
 RUNTIMES = Route[RuntimesAnswer]("GET /v1/runtimes")
 MODES = Route[ModesAnswer]("GET /v1/modes")
 SAFETY = Route[SafetyAnswer]("GET /v1/safety")
+EVIDENCE = Route[EvidenceAnswer]("GET /v1/safety/evidence")
 AGENTS = Route[AgentsAnswer]("GET /v1/agents")
 PROMPT = Route[PromptAnswer]("GET /v1/agents/{agent}/prompt")
 RUN_PROMPT = Route[RunPromptAnswer]("GET /v1/runs/{run}/prompt")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from node_agent.wire.endpoint import REMOVED_RUNTIMES, is_other
 from node_agent.wire.job import Reasoning
+from node_agent.wire.other import REMOVED_RUNTIMES, is_other
 from node_agent.wire.policy import MODE_WRITES, Enforcement, Isolation, Mode, Safety, is_on_the_machine
 from pancode.agents.models import PROVIDERS, ModelRef
 from pancode.kernel.errors import NotFoundError

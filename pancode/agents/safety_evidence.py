@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
-from typing import Any
 
 from node_agent.wire.policy import Enforcement, Isolation
+from pancode.agents.answers import EvidenceAnswer, EvidenceShape
 from pancode.agents.runtimes import READ_ONLY, RULES, RUNTIMES, build_matrix, is_listed, no_runtime
 
 FILE = "evidence.json"
@@ -134,7 +134,7 @@ def parse_matrix(text: str) -> SafetyMatrix:
     return SafetyMatrix(raw["measured"], raw["versions"], cells)
 
 
-def matrix_here(runtime: str | None = None) -> dict[str, Any]:
+def matrix_here(runtime: str | None = None) -> EvidenceAnswer:
     """Return what enforces each rule per runtime, with the acts tried; for one runtime also each result."""
     found = load_evidence()
     if runtime is not None and runtime not in RUNTIMES:
@@ -144,13 +144,14 @@ def matrix_here(runtime: str | None = None) -> dict[str, Any]:
         for row in build_matrix()
         if (is_listed(row[0]) if runtime is None else runtime == row[0])
     ]
-    answer: dict[str, Any] = {"matrix": rows, "measured": found.measured}
-    return answer if runtime is None else {**answer, "acts": _list_acts(found, runtime)}
+    if runtime is None:
+        return {"matrix": rows, "measured": found.measured}
+    return {"matrix": rows, "measured": found.measured, "acts": _list_acts(found, runtime)}
 
 
 def _make_row(
     found: SafetyMatrix, runtime: str, rule: str, sandboxed: Enforcement, bare: Enforcement
-) -> dict[str, Any]:
+) -> EvidenceShape:
     return {
         "runtime": runtime,
         "version": found.versions.get(runtime),
@@ -163,7 +164,7 @@ def _make_row(
     }
 
 
-def _list_acts(found: SafetyMatrix, runtime: str) -> list[dict[str, Any]]:
+def _list_acts(found: SafetyMatrix, runtime: str) -> list[dict[str, str]]:
     return [
         {"act": act.name, "words": act.words, **{rule: found.holder(runtime, rule, act) for rule in RULES}}
         for act in ACTS

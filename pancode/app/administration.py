@@ -1,9 +1,7 @@
-"""Manual administration of a fleet's stores: move the ledger, write Redis users, inspect queues."""
+"""Manual administration of a fleet's stores: move the ledger, inspect queues."""
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +9,13 @@ from typing import Any, TextIO
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.app.build import redis_in
-from pancode.app.server.single_instance import HomeLock
+from pancode.app.single_instance import HomeLock
 from pancode.config.agents.presets import NO_PRESET
 from pancode.config.load import ConfigPlaces, load
-from pancode.kernel.errors import ConfigError, UsageError
-from pancode.kernel.node import USER_PREFIX
+from pancode.kernel.errors import UsageError
 from pancode.queue.inspection import open_read_access, read_counts, rq_info
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import known_access
-from pancode.queue.valkey.layout import users_text
 
 FILE = "file"
 FLAG = "--from"
@@ -53,33 +49,6 @@ def move_ledger(
     tables = [{"table": m.table, "rows": m.rows} for m in moved]
     old = str(kept_as(path)) if begun == path else place_of(begun)
     return {"from": place_of(begun), "to": place_of(target), "kept": old, "tables": tables}
-
-
-STDIN = "-"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-def users_file(user: str, password_file: str, known: str | None) -> str:
-    """Return the Redis users file. `known`: the existing file, `-` for stdin. UsageError, ConfigError."""
-    if not _NAME.fullmatch(user) or user == "default" or user.startswith(USER_PREFIX):
-        raise UsageError(
-            f"{user!r} is not a valid coordinator user",
-            why=f"use only letters, digits, - _ and .; default and {USER_PREFIX}... are reserved",
-            fix="for example: --user pancode",
-        )
-    password = _read(password_file, "--password-file").rstrip("\r\n")
-    if not password:
-        raise ConfigError(f"{password_file} is empty", fix=f"openssl rand -hex 24 > {password_file}")
-    return users_text("" if known is None else _read(known, "--known"), user, password)
-
-
-def _read(path: str, option: str) -> str:
-    try:
-        return sys.stdin.read() if path == STDIN else Path(path).expanduser().read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"cannot read {option} {path}", why=str(error), fix="choose another file"
-        ) from error
 
 
 COMMANDS = ("info", "--help", "--version")

@@ -16,7 +16,6 @@ from typing import TypeVar
 from node_agent.wire.clock import Ids, SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.keep import KEEP, NodeKeep
-from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.sealing import SEALED_FOR, seal_files
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
@@ -33,6 +32,7 @@ from pancode.config.agents.writer import OwnAgents
 from pancode.config.notify import NotifyRules
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
+from pancode.config.variables import LOG
 from pancode.config.watch import ConfigWatch
 from pancode.fleet.answers import TroubleShape
 from pancode.fleet.bundle.store import BundleStore

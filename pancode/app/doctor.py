@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import SystemClock
-from pancode.app.server.single_instance import holder_of
+from pancode.app.single_instance import holder_of
 from pancode.backups.records import CopyRecords
 from pancode.backups.rules import OLD_MS
 from pancode.config.listeners import figures_in, read_api_listener, read_node_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
+from pancode.fleet.answers import HomeCheck
 from pancode.fleet.direct.authority import KeyPair
 from pancode.fleet.direct.listener import listening_at
 from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
@@ -37,26 +38,29 @@ from pancode.runs.retention.run_files import FOLDERS
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.migrations import HEAD
 
-Check = dict[str, Any]
 
-
-def pass_check(what: str, detail: str) -> Check:
+def pass_check(what: str, detail: str) -> HomeCheck:
     return {"what": what, "ok": True, "level": "ok", "detail": detail, "fix": ""}
 
 
-def fail_check(what: str, level: str, detail: str, fix: str) -> Check:
+def fail_check(what: str, level: str, detail: str, fix: str) -> HomeCheck:
     """Return a failed check. `level`: error or warning."""
     return {"what": what, "ok": False, "level": level, "detail": detail, "fix": fix}
 
 
-def check_ledger(home: Path, environ: Mapping[str, str]) -> Check:
-    """Check the ledger read-only; a coordinator may be running."""
+def _load_settings(what: str, home: Path, environ: Mapping[str, str]) -> Loaded | HomeCheck:
+    """Return the settings; if they cannot be read, the failed check of what depends on them."""
     try:
-        loaded = load(ConfigPlaces(home), environ)
+        return load(ConfigPlaces(home), environ)
     except PancodeError:
-        return fail_check(
-            "ledger", "warning", "unknown: the settings cannot be read", "fix the settings first"
-        )
+        return fail_check(what, "warning", "unknown: the settings cannot be read", "fix the settings first")
+
+
+def check_ledger(home: Path, environ: Mapping[str, str]) -> HomeCheck:
+    """Check the ledger read-only; a coordinator may be running."""
+    loaded = _load_settings("ledger", home, environ)
+    if not isinstance(loaded, Loaded):
+        return loaded
     url = loaded.settings.ledger.url
     return (
         _in_file(home / "ledger.db")
@@ -65,7 +69,7 @@ def check_ledger(home: Path, environ: Mapping[str, str]) -> Check:
     )
 
 
-def _in_file(path: Path) -> Check:
+def _in_file(path: Path) -> HomeCheck:
     if not path.exists():
         return pass_check("ledger", "will be created at the first start")
     try:
@@ -86,7 +90,7 @@ def _in_file(path: Path) -> Check:
     )
 
 
-def _check_server(url: str, origin: str, password_file: str | None) -> Check:
+def _check_server(url: str, origin: str, password_file: str | None) -> HomeCheck:
     # The PostgreSQL libraries are imported only when needed.
     from pancode.store.postgres import database_of
     from pancode.store.postgres_inspection import look_there
@@ -107,7 +111,7 @@ def _check_server(url: str, origin: str, password_file: str | None) -> Check:
     )
 
 
-def _fail_newer(place: str, revision: str) -> Check:
+def _fail_newer(place: str, revision: str) -> HomeCheck:
     newer = f"{place} has schema {revision}, which this version does not support"
     return fail_check("ledger", "error", newer, "install the version that wrote it, or a newer one")
 
@@ -146,14 +150,11 @@ def _place(listener: ApiListener | None) -> ListenAddress | None:
     return None if listener is None else listener.place
 
 
-def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
+def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> HomeCheck:
     """Check whether the coordinator listens at the address, or could when it starts. Sends nothing."""
-    try:
-        loaded = load(ConfigPlaces(home), environ)
-    except PancodeError:
-        return fail_check(
-            of.what, "warning", "unknown: the settings cannot be read", "fix the settings first"
-        )
+    loaded = _load_settings(of.what, home, environ)
+    if not isinstance(loaded, Loaded):
+        return loaded
     try:
         read = of.read(loaded)
         if read is None:
@@ -174,7 +175,7 @@ def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check
     )
 
 
-def _check_running(of: Opening, home: Path, place: ListenAddress) -> Check:
+def _check_running(of: Opening, home: Path, place: ListenAddress) -> HomeCheck:
     # first the coordinator's own error for that address: another program may answer there
     closed = (try_get(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
     problem = next((one for one in closed if f" at {place}" in one["what"]), None)
@@ -198,7 +199,7 @@ def _explain_refusal(place: ListenAddress) -> str:
         return str(exc)
 
 
-def _at_rest(of: Opening, place: ListenAddress) -> Check:
+def _at_rest(of: Opening, place: ListenAddress) -> HomeCheck:
     """Check the address, while no coordinator runs, by briefly listening at it."""
     try:
         listening_at(place).close()
@@ -211,9 +212,9 @@ def _at_rest(of: Opening, place: ListenAddress) -> Check:
 PING_S = 5.0
 
 
-def run_checks(home: Path, environ: Mapping[str, str]) -> list[Check]:
+def run_checks(home: Path, environ: Mapping[str, str]) -> list[HomeCheck]:
     """Run all checks: `{"what", "ok", "level", "detail", "fix"}`; `level`: error or warning. Read-only."""
-    looks: tuple[Callable[[], Check], ...] = (
+    looks: tuple[Callable[[], HomeCheck], ...] = (
         _check_python,
         lambda: _check_program("git", "error", "install git"),
         lambda: _check_program(
@@ -238,7 +239,7 @@ def run_checks(home: Path, environ: Mapping[str, str]) -> list[Check]:
     return [look() for look in looks]
 
 
-def _check_python() -> Check:
+def _check_python() -> HomeCheck:
     version = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return pass_check("Python", version)
@@ -247,12 +248,12 @@ def _check_python() -> Check:
     )
 
 
-def _check_program(name: str, level: str, fix: str) -> Check:
+def _check_program(name: str, level: str, fix: str) -> HomeCheck:
     found = shutil.which(name)
     return pass_check(name, found) if found else fail_check(name, level, f"no {name} on PATH", fix)
 
 
-def _check_folder(home: Path) -> Check:
+def _check_folder(home: Path) -> HomeCheck:
     try:
         state = home.stat()
     except FileNotFoundError:
@@ -273,7 +274,7 @@ def _check_folder(home: Path) -> Check:
     return _check_writable(home) or pass_check("home", str(home))
 
 
-def _check_writable(home: Path) -> Check | None:
+def _check_writable(home: Path) -> HomeCheck | None:
     """Return the problem if the home is not writable, as on a read-only file system; else None."""
     place = next(p for p in (home, *home.parents) if p.exists())
     if os.access(place, os.W_OK | os.X_OK):
@@ -282,7 +283,7 @@ def _check_writable(home: Path) -> Check | None:
     return fail_check("home", "error", f"{place} is not writable", fix)
 
 
-def _check_settings(home: Path, environ: Mapping[str, str]) -> Check:
+def _check_settings(home: Path, environ: Mapping[str, str]) -> HomeCheck:
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError as error:
@@ -300,7 +301,7 @@ def _check_settings(home: Path, environ: Mapping[str, str]) -> Check:
     return pass_check("settings", "all files are readable")
 
 
-def _check_key(home: Path) -> Check:
+def _check_key(home: Path) -> HomeCheck:
     key = home / "key/coordinator.key"
     try:
         mode = stat.S_IMODE(key.stat().st_mode)
@@ -321,7 +322,7 @@ def _check_key(home: Path) -> Check:
     return pass_check("key", f"{key}, mode 600")
 
 
-def _check_backup(home: Path) -> Check:
+def _check_backup(home: Path) -> HomeCheck:
     """Check how old the last verified copy of this fleet is; without one, that the key was copied."""
     key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
     if not key.exists():
@@ -347,14 +348,14 @@ def _check_backup(home: Path) -> Check:
     return fail_check("backup", "warning", lost, fix)
 
 
-def _check_bundles(home: Path) -> Check:
+def _check_bundles(home: Path) -> HomeCheck:
     """Report how many node bundles are stored. A new bundle replaces older versions, except the latest."""
     sizes = [path.stat().st_size for path in sorted((home / "bundles").glob("*.tar.gz"))]
     detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none built yet"
     return pass_check("node bundles", detail)
 
 
-def _check_disk(home: Path) -> Check:
+def _check_disk(home: Path) -> HomeCheck:
     place = next(p for p in (home, *home.parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < SHORT_DISK:
@@ -365,7 +366,7 @@ def _check_disk(home: Path) -> Check:
     return pass_check("disk", f"{free >> 30} GiB free at {place}")
 
 
-def check_disks(answer: Mapping[str, Any] | None) -> Check:
+def check_disks(answer: Mapping[str, Any] | None) -> HomeCheck:
     """Check the disks of the nodes, as reported by the coordinator."""
     short = [node for node in (answer or {}).get("nodes", ()) if node["disk_most"]]
     if short:
@@ -377,13 +378,10 @@ def check_disks(answer: Mapping[str, Any] | None) -> Check:
     )
 
 
-def _check_redis(home: Path, environ: Mapping[str, str]) -> Check:
-    try:
-        loaded = load(ConfigPlaces(home), environ)
-    except PancodeError:
-        return fail_check(
-            "Redis", "warning", "unknown: the settings cannot be read", "fix the settings first"
-        )
+def _check_redis(home: Path, environ: Mapping[str, str]) -> HomeCheck:
+    loaded = _load_settings("Redis", home, environ)
+    if not isinstance(loaded, Loaded):
+        return loaded
     try:
         redis = loaded.settings.redis
         if redis.url is None:
@@ -411,7 +409,7 @@ def _check_redis(home: Path, environ: Mapping[str, str]) -> Check:
         return fail_check("Redis", "error", f"{error} {error.why}".strip(), error.fix)
 
 
-def _check_coordinator(home: Path) -> Check:
+def _check_coordinator(home: Path) -> HomeCheck:
     holder = holder_of(home)
     if holder is None:
         return pass_check("coordinator", "not running; the first command that needs it starts it")
@@ -434,7 +432,7 @@ def node_homes(home: Path, environ: Mapping[str, str]) -> list[Path]:
     return sorted(found)
 
 
-def _check_secrets(homes: Sequence[Path]) -> Check:
+def _check_secrets(homes: Sequence[Path]) -> HomeCheck:
     """Check the secrets of runs in these node agents' homes, without showing any."""
     files = [path for home in homes if os.path.exists(path := home / "secrets.json")]
     for path in files:
@@ -454,13 +452,13 @@ def _check_secrets(homes: Sequence[Path]) -> Check:
     return pass_check("secrets", ", ".join(map(str, files)) or "no secrets.json on this machine")
 
 
-def _check_deliveries(home: Path) -> Check:
+def _check_deliveries(home: Path) -> HomeCheck:
     """Check for notifications that could not be delivered."""
     runs = holder_of(home) is not None
     return check_notices(runs, try_get(home, "/v1/notify", PING_S) if runs else None)
 
 
-def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
+def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> HomeCheck:
     """Check the coordinator's answer. `runs`: a coordinator runs, though bad settings may keep it silent."""
     if answer is None:
         why = "the coordinator does not answer" if runs else "no coordinator is running"

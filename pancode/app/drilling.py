@@ -15,7 +15,7 @@ from pathlib import Path
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.signing import PublicKey
 from pancode.app.restoring import RestoreAsked, restore_fleet
-from pancode.app.server.single_instance import holder_of
+from pancode.app.single_instance import holder_of
 from pancode.backups.answers import BACKUPS
 from pancode.drills.answers import FAULT
 from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, RunSeen, Seen, list_faults

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
+from pathlib import Path
 
 from starlette.applications import Starlette
 
@@ -16,7 +18,9 @@ from pancode.checkouts import routes as checkout_routes
 from pancode.config import routes as config_routes
 from pancode.drills import routes as drill_routes
 from pancode.fleet import routes as fleet_routes
+from pancode.fleet.answers import CHECKS, HomeChecksAnswer
 from pancode.interfaces.http.access import routes as token_routes
+from pancode.interfaces.http.access.rights import SEES_ALL
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import HANDLERS
 from pancode.interfaces.http.routing import ApiCall, Object, Verb, verbs_of
@@ -44,6 +48,14 @@ from pancode.workspaces.routes import workspaces as workspace_routes
 def _get_openapi(context: ApiContext, call: ApiCall) -> Object:
     """Return this API as an OpenAPI document."""
     return build_openapi()
+
+
+@Verb(CHECKS, command="doctor", right=SEES_ALL)
+def _check_home(context: ApiContext, call: ApiCall) -> HomeChecksAnswer:
+    """Check the coordinator's machine."""
+    from pancode.app.doctor import run_checks
+
+    return {"checks": run_checks(Path(context.facts["home"]), os.environ)}
 
 
 _MODULES = (

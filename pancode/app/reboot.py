@@ -6,9 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from node_agent.wire.logs import VARIABLE as LOG
-from pancode.config.units import find_passwords
-from pancode.config.variables import VARIABLES
+from pancode.config.variables import LOG, VARIABLES
 from pancode.fleet.systemd.system_unit import SystemService
 from pancode.fleet.systemd.unit import CoordinatorUnit
 from pancode.fleet.systemd.user_unit import UserService
@@ -34,6 +32,8 @@ def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None
 def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> str:
     """Return why the coordinator cannot be a service: a password is only in variables and is never written.
     `urls`: of Redis and of the database; None: PanCode's own. Empty result: it can be a service."""
+    from pancode.config.units import find_passwords  # this import loads the schema
+
     redis_url, database_url = urls
     secret = [
         name

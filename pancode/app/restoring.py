@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.app.server.single_instance import HomeLock
+from pancode.app.single_instance import HomeLock
 from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer, StoredCopyShape
 from pancode.backups.remote_copies import RemoteCopies, find_fleets
 from pancode.backups.restore import Restore, choose_copy, must_be_empty, open_copies

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pancode.app.reboot import only_in_environ, service_of, unit_of
-from pancode.config.agents.presets import NO_PRESET
-from pancode.config.load import ConfigPlaces, load
-from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.unit import Unit
 from pancode.fleet.systemd.system_unit import SystemService
 from pancode.fleet.systemd.unit import SYSTEM_NODE, format_lines
+from pancode.interfaces.client.client import home_here
 from pancode.kernel.errors import ConfigError, UnavailableError, UsageError
 
 
@@ -63,7 +61,7 @@ def node_text(node_home: Path, python: str, system: Whose | None) -> str:
 
 def home_for(environ: Mapping[str, str], system: Whose | None) -> Path:
     """Return the coordinator's home: from the environment, else the default home of the unit's user."""
-    return Home.of(environ if system is None else {**environ, "HOME": str(system.home)}).root
+    return home_here(environ if system is None else {**environ, "HOME": str(system.home)})
 
 
 def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
@@ -74,6 +72,9 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
             why="a service never creates a fleet: a missing home, as of an unmounted disk, is an error",
             fix="as the user of the service, run once: pancode admin serve --background",
         )
+    from pancode.config.agents.presets import NO_PRESET
+    from pancode.config.load import ConfigPlaces, load
+
     settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
     never = only_in_environ((settings.redis.url, settings.ledger.url), environ)
     if never:

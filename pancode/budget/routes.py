@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from pancode.agents.agents import find_agent
-from pancode.budget.answers import (
-    BUDGET,
-    COST,
-    SET_CEILING,
-    SETTLE,
-    UNSET_CEILING,
-    BudgetShape,
-    CostTable,
-    SettledAnswer,
-)
+from pancode.budget import answers
 from pancode.budget.books import PERIODS, repo_scope, session_scope
 from pancode.fleet.fleet import must_exist
 from pancode.interfaces.http.access.rights import BUDGETS, SETTLES
@@ -29,14 +20,14 @@ from pancode.runs.views import get_run
 from pancode.sessions.session import get_session
 
 
-@Verb(BUDGET, command="budget show", query=("all",))
-def _budget(context: ApiContext, call: ApiCall) -> BudgetShape:
+@Verb(answers.BUDGET, command="budget show", query=("all",))
+def _budget(context: ApiContext, call: ApiCall) -> answers.BudgetShape:
     """Show spent, reserved and remaining amounts."""
     return report_budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
 
 
-@Verb(SET_CEILING, CeilingBody, "budget set", pokes=True, right=BUDGETS)
-def _set_ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
+@Verb(answers.SET_CEILING, CeilingBody, "budget set", pokes=True, right=BUDGETS)
+def _set_ceiling(context: ApiContext, call: ApiCall) -> answers.BudgetShape:
     """Set a ceiling."""
     body: CeilingBody = call.body
     set_ceilings(context.core, budget_scope(context, body.scope), body.ceilings(), body.by)
@@ -83,8 +74,8 @@ def _resolve_scope(context: ApiContext, kind: str, name: str) -> str:
     return f"{kind}:{name}" if name else kind
 
 
-@Verb(UNSET_CEILING, ScopeBody, "budget set", pokes=True, right=BUDGETS)
-def _reset_ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
+@Verb(answers.UNSET_CEILING, ScopeBody, "budget set", pokes=True, right=BUDGETS)
+def _reset_ceiling(context: ApiContext, call: ApiCall) -> answers.BudgetShape:
     """Restore the configured ceiling.
 
     Nodes, agents and repositories that no longer exist are accepted, since they may have left a ceiling.
@@ -94,8 +85,8 @@ def _reset_ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
     return _budget(context, call)
 
 
-@Verb(SETTLE, SettleBody, "budget settle", pokes=True, right=SETTLES)
-def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
+@Verb(answers.SETTLE, SettleBody, "budget settle", pokes=True, right=SETTLES)
+def _settle(context: ApiContext, call: ApiCall) -> answers.SettledAnswer:
     """Set an unknown or disputed cost."""
     body: SettleBody = call.body
     run = get_run(context.core, body.run)
@@ -106,8 +97,8 @@ def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
 _COST = ("by", "since", "limit", "agent", "node", "repository")
 
 
-@Verb(COST, command="budget spent", query=_COST)
-def _cost(context: ApiContext, call: ApiCall) -> CostTable:
+@Verb(answers.COST, command="budget spent", query=_COST)
+def _cost(context: ApiContext, call: ApiCall) -> answers.CostTable:
     """Show what runs have cost, by one of their properties."""
     by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
     wanted = dict(call.query)

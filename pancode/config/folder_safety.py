@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.deciding import ALWAYS
 from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, to_ask
 from node_agent.wire.policy import BUILT_IN, CommandRule, Policy, Safety, compile_policy
+from pancode.config.answers import JudgedAnswer, ReasonShape, RulesAnswer, RuleShape
 from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import find_nearest
@@ -30,25 +30,33 @@ class Deed:
     read_only: bool
 
 
-def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> RulesAnswer:
     """Return every rule with its origin, the files read, and warnings. ConfigError with file and line."""
     around = FileSurroundings(home, environ)
     loaded = around.loaded_rules(around.project_of(str(cwd)))
-    paths = [{"kind": "path", "leaves": _LEAVES[r.access], **_make_row(r)} for r in loaded.rules.paths]
-    commands = [{"kind": "command", "leaves": _format_left(r), **_make_row(r)} for r in loaded.rules.commands]
-    rules = [_make_landing_row(pattern, why) for pattern, why in ALWAYS.items()]
-    extra = {"files": list(loaded.files), "warnings": list(loaded.warnings), "note": NOTE}
-    return {"rules": [*paths, *commands, *rules], **extra}
+    rules = [_make_row("path", _LEAVES[r.access], r.pattern, r.origin, r.reason) for r in loaded.rules.paths]
+    rules += [
+        _make_row("command", _format_left(r), r.pattern, r.origin, r.reason) for r in loaded.rules.commands
+    ]
+    # changes of files that determine what runs later
+    held = "all, but landing needs approval"
+    rules += [_make_row("landing", held, pattern, BUILT_IN, why) for pattern, why in ALWAYS.items()]
+    return {
+        "rules": rules,
+        "files": list(loaded.files),
+        "warnings": list(loaded.warnings),
+        "note": NOTE,
+    }
 
 
-def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -> dict[str, Any]:
+def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -> JudgedAnswer:
     """Return whether a run in this folder may do `deed`, and which rules or which level forbid it."""
     around = FileSurroundings(home, environ)
     project = around.project_of(str(cwd))
     level = _parse_level(deed.level) if deed.level else around.defaults(project).safety
     policy = compile_policy(level, deed.read_only, rules=around.rules(project))
     found = _judge_deed(policy, deed, Where(project or str(cwd), environ.get("HOME", "~")), cwd)
-    because = [{"words": one.words, "ends_the_run": one.ends} for one in found.offences]
+    because: list[ReasonShape] = [{"words": one.words, "ends_the_run": one.ends} for one in found.offences]
     return {
         "allowed": not found.offences,
         "asks": bool(to_ask(policy, found)),
@@ -66,12 +74,6 @@ def _judge_deed(policy: Policy, deed: Deed, where: Where, cwd: Path) -> Judgemen
     return judge_path(policy, here, Use(deed.use), where)
 
 
-def _make_landing_row(pattern: str, why: str) -> dict[str, Any]:
-    """Return the row for a file that determines what runs later: its changes land only after approval."""
-    row = {"pattern": pattern, "origin": BUILT_IN, "reason": why}
-    return {"kind": "landing", "leaves": "all, but landing needs approval", **row}
-
-
 def _parse_level(text: str) -> Safety:
     try:
         return Safety(text)
@@ -86,8 +88,8 @@ def _format_left(rule: CommandRule) -> str:
     return "only what a user approves" if rule.ask else "nothing"
 
 
-def _make_row(rule: Any) -> dict[str, Any]:
-    return {"pattern": rule.pattern, "origin": rule.origin, "reason": rule.reason}
+def _make_row(kind: str, leaves: str, pattern: str, origin: str, reason: str) -> RuleShape:
+    return {"kind": kind, "leaves": leaves, "pattern": pattern, "origin": origin, "reason": reason}
 
 
 _LEAVES = {"none": "nothing", "read": "reading", "no-delete": "all except deleting"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import Annotated, cast
 
 from pydantic import Field
@@ -10,23 +12,7 @@ from pydantic import Field
 from node_agent.wire.policy import Safety
 from pancode.agents.presets import Preset, find_preset
 from pancode.budget.routes import budget_scope
-from pancode.config.answers import (
-    APPLY_PRESET,
-    PRESETS,
-    PROPOSE,
-    SET_SETTING,
-    SETTINGS,
-    UNDO,
-    UNSET_PRESET,
-    UNSET_SETTING,
-    AppliedAnswer,
-    ChangeAnswer,
-    PresetsAnswer,
-    PresetShape,
-    ProposedAnswer,
-    SettingsAnswer,
-    SettingShape,
-)
+from pancode.config import answers
 from pancode.config.changes import (
     AskedChange,
     ChangeKind,
@@ -36,16 +22,19 @@ from pancode.config.changes import (
     undo_last,
 )
 from pancode.config.fleet_settings import record_preset
-from pancode.interfaces.http.access.rights import SETS_UP, TELLS
+from pancode.config.folder_safety import Deed, judged_here, rules_here
+from pancode.interfaces.http.access.rights import SEES_ALL, SETS_UP, TELLS
 from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError
+from pancode.kernel.names import not_found
 from pancode.people.change_makers import makers_of
 from pancode.people.proposals import propose_change
 from pancode.runs.user_environment import SettingSaid
 from pancode.sessions.terms import SessionMaker
 
+_USES = ("read", "write", "delete")
 SAFETY = "dispatch.safety"
 """The setting for the default safety level."""
 
@@ -72,8 +61,8 @@ class ProposeBody(ActBody):
     why: Line = ""
 
 
-@Verb(PRESETS, command="config preset", query=("name",))
-def _presets(context: ApiContext, call: ApiCall) -> PresetsAnswer:
+@Verb(answers.PRESETS, command="config preset", query=("name",))
+def _presets(context: ApiContext, call: ApiCall) -> answers.PresetsAnswer:
     """List the presets."""
     around = context.coordinator.around({})
     loaded, applied = around.presets(), around.applied()
@@ -82,7 +71,7 @@ def _presets(context: ApiContext, call: ApiCall) -> PresetsAnswer:
     return {"presets": [_shape(p, loaded.origin(p.name), p.name == applied) for p in chosen]}
 
 
-def _shape(preset: Preset, origin: str, applied: bool) -> PresetShape:
+def _shape(preset: Preset, origin: str, applied: bool) -> answers.PresetShape:
     return {
         "name": preset.name,
         "description": preset.description,
@@ -96,8 +85,8 @@ def _shape(preset: Preset, origin: str, applied: bool) -> PresetShape:
     }
 
 
-@Verb(APPLY_PRESET, PresetBody, "config use", right=SETS_UP)
-def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
+@Verb(answers.APPLY_PRESET, PresetBody, "config use", right=SETS_UP)
+def _apply_preset(context: ApiContext, call: ApiCall) -> answers.AppliedAnswer:
     """Apply a preset.
 
     The coordinator stores its name separately from the user's files; it applies to every later dispatch.
@@ -116,8 +105,8 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     return {"preset": preset.name, "before": before, "settings": rows, "warnings": [raised] if raised else []}
 
 
-@Verb(UNSET_PRESET, ActBody, "config use", right=SETS_UP)
-def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
+@Verb(answers.UNSET_PRESET, ActBody, "config use", right=SETS_UP)
+def _unset_preset(context: ApiContext, call: ApiCall) -> answers.AppliedAnswer:
     """Stop applying a preset."""
     body: ActBody = call.body
     before = context.coordinator.applied_preset(None)
@@ -127,34 +116,61 @@ def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     return {"preset": None, "before": before}
 
 
-@Verb(SETTINGS, command="config show", query=("cwd",))
-def _config(context: ApiContext, call: ApiCall) -> SettingsAnswer:
+@Verb(answers.SETTINGS, command="config show", query=("cwd",))
+def _config(context: ApiContext, call: ApiCall) -> answers.SettingsAnswer:
     """List every setting with its origin."""
-    project = context.project_of(call.query.get("cwd"))
-    return {"settings": _make_rows(context.coordinator.around({}).origins(project))}
+    around, project = context.coordinator.around({}), context.project_of(call.query.get("cwd"))
+    return {"settings": _make_rows(around.origins(project)), "warnings": list(around.warnings(project))}
 
 
-def _make_rows(settings: dict[str, SettingSaid]) -> list[SettingShape]:
+@Verb(answers.RULES, command="policy show", query=("cwd",), right=SEES_ALL)
+def _rules(context: ApiContext, call: ApiCall) -> answers.RulesAnswer:
+    """List the safety rules that apply in a folder."""
+    return rules_here(Path(context.facts["home"]), Path(call.query.get("cwd", "/")), os.environ)
+
+
+@Verb(
+    answers.JUDGED,
+    command="policy check",
+    query=("cwd", "act", "file", "use", "level", "limited"),
+    right=SEES_ALL,
+)
+def _judge(context: ApiContext, call: ApiCall) -> answers.JudgedAnswer:
+    """Decide whether a run in a folder may run a command or access a path.
+
+    Nothing is run. `limited`: the run is read-only.
+    """
+    act, file, level = (call.query.get(name) for name in ("act", "file", "level"))
+    use = call.query.get("use", "write")
+    if use not in _USES:
+        raise not_found("use", use, _USES, "pancode policy check -h")
+    deed = Deed(act, file, use, level, call.flag("limited"))
+    return judged_here(Path(context.facts["home"]), Path(call.query.get("cwd", "/")), os.environ, deed)
+
+
+def _make_rows(settings: dict[str, SettingSaid]) -> list[answers.SettingShape]:
     return [{"key": key, "value": one.value, "origin": one.origin} for key, one in settings.items()]
 
 
-@Verb(SET_SETTING, SetSettingBody, "config set", pokes=True, right=SETS_UP)
-def _set(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+@Verb(answers.SET_SETTING, SetSettingBody, "config set", pokes=True, right=SETS_UP)
+def _set(context: ApiContext, call: ApiCall) -> answers.ChangeAnswer:
     """Set one setting, overriding all files."""
     body: SetSettingBody = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, body.value)
     return _apply_change(context, change, body, f"pancode config set {body.key} {body.value}")
 
 
-@Verb(UNSET_SETTING, SettingBody, "config unset", pokes=True, right=SETS_UP)
-def _unset_setting(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+@Verb(answers.UNSET_SETTING, SettingBody, "config unset", pokes=True, right=SETS_UP)
+def _unset_setting(context: ApiContext, call: ApiCall) -> answers.ChangeAnswer:
     """Remove a value that `config set` has set."""
     body: SettingBody = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, None)
     return _apply_change(context, change, body, f"pancode config unset {body.key}")
 
 
-def _apply_change(context: ApiContext, change: AskedChange, body: SettingBody, command: str) -> ChangeAnswer:
+def _apply_change(
+    context: ApiContext, change: AskedChange, body: SettingBody, command: str
+) -> answers.ChangeAnswer:
     """Make the change. RefusedError if it raises the default safety level without approval."""
     makers = change_makers(context)
     if change.target == SAFETY:
@@ -164,8 +180,8 @@ def _apply_change(context: ApiContext, change: AskedChange, body: SettingBody, c
     return make_change(context.core, makers, change, body.by).shape()
 
 
-@Verb(PROPOSE, ProposeBody, status=201, for_runs=True, right=TELLS)
-def _propose_change(context: ApiContext, call: ApiCall) -> ProposedAnswer:
+@Verb(answers.PROPOSE, ProposeBody, status=201, for_runs=True, right=TELLS)
+def _propose_change(context: ApiContext, call: ApiCall) -> answers.ProposedAnswer:
     """Propose a change to a user.
 
     Nothing is changed until the user approves.
@@ -173,11 +189,11 @@ def _propose_change(context: ApiContext, call: ApiCall) -> ProposedAnswer:
     body: ProposeBody = call.body
     change = AskedChange(body.kind, body.target, body.value)
     proposal = propose_change(context.core, change_makers(context), change, body.why, body.by, call.inside)
-    return cast("ProposedAnswer", proposal)
+    return cast("answers.ProposedAnswer", proposal)
 
 
-@Verb(UNDO, ActBody, "config undo", pokes=True, right=SETS_UP)
-def _undo(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+@Verb(answers.UNDO, ActBody, "config undo", pokes=True, right=SETS_UP)
+def _undo(context: ApiContext, call: ApiCall) -> answers.ChangeAnswer:
     """Undo the last change."""
     body: ActBody = call.body
     return undo_last(context.core, change_makers(context), body.by).shape()

@@ -19,8 +19,9 @@ from pancode.config.copied_files import must_be_agreed, read_copied
 from pancode.config.layers import CHOSEN
 from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
 from pancode.config.projects import address_of, is_in_snapshot, prd_of
+from pancode.git.repository import find_top
 from pancode.kernel.documents import Document, read_document
-from pancode.kernel.errors import ConfigError, UsageError
+from pancode.kernel.errors import ConfigError
 from pancode.kernel.names import is_readme
 from pancode.kernel.rows import NO_SKILLS, GivenSkills
 from pancode.kernel.values import replace
@@ -264,18 +265,14 @@ class FileSurroundings:
         """Return every setting's value and origin, by key."""
         return {key: SettingSaid(value, origin) for key, value, origin in self.loaded(project).rows()}
 
+    def warnings(self, project: str | None) -> tuple[str, ...]:
+        """Return the warnings about settings, such as those that have no effect."""
+        return self.loaded(project).warnings
+
     def project_of(self, folder: str) -> str | None:
         """Return the top of the git repository that contains the folder, links resolved; None if there is
         none."""
-        try:
-            here = Path(folder).expanduser().resolve()
-            found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
-        except (OSError, RuntimeError, ValueError) as exc:  # no such user, too long, a loop of links, NUL
-            why, fix = str(exc)[:200], "give the absolute path of a folder on this machine"
-            raise UsageError(
-                f"{folder[:80]!r} is not a directory", why=why, fix=fix, code="bad_folder"
-            ) from exc
-        return None if found is None else str(found)
+        return find_top(folder)
 
     def below(self, folder: str, project: str) -> str:
         """Return the folder relative to the project's top, links resolved; empty at the top and outside the

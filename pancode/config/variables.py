@@ -71,13 +71,15 @@ PER_DISPATCH = (
 )
 """Variables that also apply when set for a single command: the command line passes them on as flags."""
 
+LOG = "PANCODE_LOG"
+"""The variable with the format of the log, as in `node_agent.wire.logs`."""
 PLACES = (
     "PANCODE_HOME",
     "PANCODE_COORDINATOR",
     "PANCODE_NODE_HOME",
     "PANCODE_PRESET",
     "PANCODE_PUSH_REF",
-    "PANCODE_LOG",
+    LOG,
 )
 """Variables that are read elsewhere and set no key."""
 _PREFIX = "PANCODE_"
@@ -119,6 +121,12 @@ def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
         if name.startswith(_PREFIX) and value.strip()
         if name not in _KNOWN and not name.startswith(_OF_TESTS)
     ]
+
+
+def has_settings(environ: Mapping[str, str]) -> bool:
+    """Whether a variable sets a setting or a preset, or is unknown."""
+    names = (*VARIABLES, "PANCODE_PRESET")
+    return any(environ.get(name, "").strip() for name in names) or bool(unknown_variables(environ))
 
 
 def _find_similar(name: str) -> str | None:

@@ -246,6 +246,20 @@ class ChecksAnswer(TypedDict):
     checks: list[CheckLine]
 
 
+class HomeCheck(TypedDict):
+    """One line of `doctor`. `level`: ok, warning or error."""
+
+    what: str
+    ok: bool
+    level: str
+    detail: str
+    fix: str
+
+
+class HomeChecksAnswer(TypedDict):
+    checks: list[HomeCheck]
+
+
 class RoomRow(TypedDict):
     """Bytes on a node's disk; `node` null: on the disk of the coordinator's home."""
 
@@ -353,6 +367,7 @@ DRAIN = Route[DrainAnswer]("POST /v1/fleet/drain")
 HANDOVER = Route[HandoverShape]("POST /v1/fleet/handover")
 RESUME = Route[DrainAnswer]("POST /v1/fleet/resume")
 DOCTOR = Route[ChecksAnswer]("POST /v1/fleet/doctor")
+CHECKS = Route[HomeChecksAnswer]("GET /v1/checks")
 COLLECT = Route[CollectAnswer]("POST /v1/gc")
 NODE = Route[NodeDetail]("GET /v1/nodes/{node}")
 PROBE = Route[ProbeAnswer]("POST /v1/nodes/probe")

@@ -9,21 +9,6 @@ from pancode.agents.tiers import check_login
 from pancode.config.fleet_settings import drain_fleet, pause_queue
 from pancode.fleet import answers
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
-from pancode.fleet.answers import (
-    ChecksAnswer,
-    CleanedAnswer,
-    CollectAnswer,
-    DrainAnswer,
-    FleetShape,
-    LoginAnswer,
-    NodeDetail,
-    NodeResultShape,
-    PingAnswer,
-    ProbeAnswer,
-    ProgramsAnswer,
-    RoomRow,
-    StoppingAnswer,
-)
 from pancode.fleet.fleet import check_sandboxes, get_fleet, get_node, list_disk_use, must_exist
 from pancode.fleet.inventory import adjust, busy_runs, note_act
 from pancode.interfaces.http import bodies
@@ -41,7 +26,7 @@ from pancode.runs.retention.service import carry_out, plan_retention
 
 
 @Verb(answers.FLEET, command="node ls")
-def _status(context: ApiContext, call: ApiCall) -> FleetShape:
+def _status(context: ApiContext, call: ApiCall) -> answers.FleetShape:
     """Return the coordinator and its nodes."""
     return get_fleet(context.core, context.running())
 
@@ -87,7 +72,7 @@ def _take_down(context: ApiContext, call: ApiCall) -> EventStream:
 
 
 @Verb(answers.DRAIN, bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
-def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
+def _drain(context: ApiContext, call: ApiCall) -> answers.DrainAnswer:
     """Start nothing new on these nodes or queues."""
     body: bodies.DrainBody = call.body
     must_exist(context.core, body.nodes)
@@ -102,7 +87,7 @@ def _hand_over(context: ApiContext, call: ApiCall) -> HandoverShape:
 
 
 @Verb(answers.RESUME, bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)
-def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
+def _resume(context: ApiContext, call: ApiCall) -> answers.DrainAnswer:
     """Start work on these nodes or queues again."""
     body: bodies.DrainBody = call.body
     must_exist(context.core, body.nodes)
@@ -115,7 +100,7 @@ def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
 
 
 @Verb(answers.DOCTOR, bodies.NodesBody, "doctor", right=OPERATES)
-def _check_nodes(context: ApiContext, call: ApiCall) -> ChecksAnswer:
+def _check_nodes(context: ApiContext, call: ApiCall) -> answers.ChecksAnswer:
     """Contact and check nodes."""
     body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
@@ -124,14 +109,16 @@ def _check_nodes(context: ApiContext, call: ApiCall) -> ChecksAnswer:
 
 
 @Verb(answers.COLLECT, bodies.CollectBody, "admin gc", right=REMOVES)
-def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
+def _collect(context: ApiContext, call: ApiCall) -> answers.CollectAnswer:
     """Delete the commits and logs of old runs."""
     core, files = context.core, context.coordinator.kept_files
     plan, before = plan_retention(core, files), files.sizes()
     if not call.body.dry_run:
         carry_out(core, files, plan, call.body.by)
     after = before if call.body.dry_run else files.sizes()
-    here: list[RoomRow] = [{"node": None, "what": what, "bytes": size} for what, size in after.items()]
+    here: list[answers.RoomRow] = [
+        {"node": None, "what": what, "bytes": size} for what, size in after.items()
+    ]
     return {
         "changes": plan.count(RunFiles.CHANGES),
         "logs": plan.count(RunFiles.LOGS),
@@ -143,20 +130,20 @@ def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
 
 
 @Verb(answers.NODE, command="node show")
-def _node(context: ApiContext, call: ApiCall) -> NodeDetail:
+def _node(context: ApiContext, call: ApiCall) -> answers.NodeDetail:
     """Return one node, with what it has reported."""
     return get_node(context.core, call.path["node"])
 
 
 @Verb(answers.PROBE, bodies.SpecBody, right=SETS_UP)
-def _probe(context: ApiContext, call: ApiCall) -> ProbeAnswer:
+def _probe(context: ApiContext, call: ApiCall) -> answers.ProbeAnswer:
     """Examine a node before it is added."""
     body: bodies.SpecBody = call.body
-    return cast("ProbeAnswer", context.coordinator.fleet.probe(_make_spec(body), _make_caller(body)))
+    return cast("answers.ProbeAnswer", context.coordinator.fleet.probe(_make_spec(body), _make_caller(body)))
 
 
 @Verb(answers.ADD, bodies.SpecBody, "node add", status=201, right=SETS_UP)
-def _add(context: ApiContext, call: ApiCall) -> NodeDetail:
+def _add(context: ApiContext, call: ApiCall) -> answers.NodeDetail:
     """Add a node to the inventory."""
     body: bodies.SpecBody = call.body
     added = context.coordinator.fleet.add(_make_spec(body), _make_caller(body))
@@ -164,7 +151,7 @@ def _add(context: ApiContext, call: ApiCall) -> NodeDetail:
 
 
 @Verb(answers.SET, bodies.SetBody, "node set", pokes=True, right=CHANGES)
-def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
+def _set(context: ApiContext, call: ApiCall) -> answers.NodeDetail:
     """Change slots, labels, and which runs get the node's GPUs."""
     body: bodies.SetBody = call.body
     name = call.path["node"]
@@ -177,7 +164,7 @@ def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
 
 
 @Verb(answers.LOGIN, bodies.LoginBody, "node login", right=SETS_UP)
-def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
+def _login(context: ApiContext, call: ApiCall) -> answers.LoginAnswer:
     """Record that a user opens a login on the node."""
     body: bodies.LoginBody = call.body
     found = get_node(context.core, call.path["node"])
@@ -189,7 +176,7 @@ def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
 
 
 @Verb(answers.PROGRAMS, bodies.ProgramsBody, "node install", right=SETS_UP)
-def _note_programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
+def _note_programs(context: ApiContext, call: ApiCall) -> answers.ProgramsAnswer:
     """Record that a user installs programs on the node."""
     body: bodies.ProgramsBody = call.body
     found = get_node(context.core, call.path["node"])
@@ -219,23 +206,23 @@ def _make_steps(context: ApiContext, call: ApiCall) -> Object:
 
 
 @Verb(answers.CLEANED, bodies.CallerBody, right=REMOVES)
-def _note_cleaned(context: ApiContext, call: ApiCall) -> CleanedAnswer:
+def _note_cleaned(context: ApiContext, call: ApiCall) -> answers.CleanedAnswer:
     """Record that another tool has cleaned the node."""
     return {"forgotten": context.coordinator.fleet.cleaned(call.path["node"])}
 
 
 @Verb(answers.TRUST, bodies.TrustBody, "node trust", right=REMOVES)
-def _trust(context: ApiContext, call: ApiCall) -> NodeResultShape:
+def _trust(context: ApiContext, call: ApiCall) -> answers.NodeResultShape:
     """Trust a new host key."""
     body: bodies.TrustBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
     trusted = context.coordinator.fleet.trust(name, body.fingerprint, _make_caller(body))
-    return cast("NodeResultShape", asdict(trusted))
+    return cast("answers.NodeResultShape", asdict(trusted))
 
 
 @Verb(answers.SHUTDOWN, bodies.ShutdownBody, "fleet down", right=SETS_UP)
-def _stop_coordinator(context: ApiContext, call: ApiCall) -> StoppingAnswer:
+def _stop_coordinator(context: ApiContext, call: ApiCall) -> answers.StoppingAnswer:
     """Stop the coordinator."""
     body: bodies.ShutdownBody = call.body
     context.shutdown(body.by)
@@ -251,7 +238,7 @@ def _make_spec(body: bodies.SpecBody) -> NodeSpec:
 
 
 @Verb(answers.PING, over_tcp=TcpAccess.OPEN)
-def _get_identity(context: ApiContext, call: ApiCall) -> PingAnswer:
+def _get_identity(context: ApiContext, call: ApiCall) -> answers.PingAnswer:
     """Identify this coordinator.
 
     Callers without a token learn only that it runs, and its version.

@@ -12,6 +12,7 @@ from shlex import quote
 
 from node_agent.wire.git import DRIVER_KEYS, GitCall, filter_names, git_env, neutral_drivers
 from pancode.git.runner import Git, GitRefusal, run_git, safe_env
+from pancode.kernel.errors import UsageError
 
 _NO_GIT_FIX = "run `git init` there, or dispatch with `--workspace none`"
 
@@ -66,6 +67,18 @@ _ASKED = (
     *("--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
     *("--git-path objects", "--git-path shallow", "--show-object-format"),
 )
+
+
+def find_top(folder: str) -> str | None:
+    """Return the top of the git repository that contains the folder, links resolved; None if there is none.
+    UsageError if it is not a valid path."""
+    try:
+        here = Path(folder).expanduser().resolve()
+        found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
+    except (OSError, RuntimeError, ValueError) as exc:  # no such user, too long, a loop of links, NUL
+        why, fix = str(exc)[:200], "give the absolute path of a folder on this machine"
+        raise UsageError(f"{folder[:80]!r} is not a directory", why=why, fix=fix, code="bad_folder") from exc
+    return None if found is None else str(found)
 
 
 def open_project(

@@ -12,20 +12,7 @@ from pancode.interfaces.http.access.rights import DISPATCHES
 from pancode.interfaces.http.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.issues.answers import (
-    ISSUE,
-    ISSUES,
-    KEEP_PLAN,
-    PLAN,
-    WORK,
-    WORKS,
-    IssueAnswer,
-    IssuesAnswer,
-    IssueShape,
-    IssueWorkAnswer,
-    IssueWorksAnswer,
-    PlanAnswer,
-)
+from pancode.issues import answers
 from pancode.issues.hooks import IssueTracking
 from pancode.issues.kept_plans import record_plan
 from pancode.issues.model import Issue, place_of, shorten_text
@@ -75,8 +62,8 @@ class KeepPlanBody(ActBody):
     questions: Annotated[str, Field(max_length=MOST_QUESTIONS)] = ""
 
 
-@Verb(ISSUES, command="issue ls", query=("project", "cwd"))
-def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
+@Verb(answers.ISSUES, command="issue ls", query=("project", "cwd"))
+def _issues(context: ApiContext, call: ApiCall) -> answers.IssuesAnswer:
     """List the open issues of a project, from its tracker."""
     project = _find_project(context, call)
     found = context.coordinator.part(IssueTracking).trackers.issues(place_of(project), project.prefix, MOST)
@@ -99,15 +86,15 @@ def _find_project(context: ApiContext, call: ApiCall) -> NamedProject:
     return here
 
 
-@Verb(ISSUE, command="issue show")
-def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
+@Verb(answers.ISSUE, command="issue show")
+def _issue(context: ApiContext, call: ApiCall) -> answers.IssueAnswer:
     """Show one issue, from its tracker."""
     around = context.coordinator.around({})
     project, issue = fetch_issue(around, context.coordinator.part(IssueTracking).trackers, call.path["issue"])
     return {**_shape(issue), "project": project.name, "text": shorten_text(issue.text)}
 
 
-def _shape(one: Issue) -> IssueShape:
+def _shape(one: Issue) -> answers.IssueShape:
     return {
         "issue": one.ref,
         "title": one.title,
@@ -119,8 +106,8 @@ def _shape(one: Issue) -> IssueShape:
     }
 
 
-@Verb(WORKS, command="issue ls")
-def _works(context: ApiContext, call: ApiCall) -> IssueWorksAnswer:
+@Verb(answers.WORKS, command="issue ls")
+def _works(context: ApiContext, call: ApiCall) -> answers.IssueWorksAnswer:
     """List the work on issues."""
     return {"works": list_work(context.core)}
 
@@ -131,8 +118,8 @@ def _newest(context: ApiContext, call: ApiCall) -> RunShape:
     return get_run_shape(context.core, find_newest_run(context.core, call.path["issue"]).id)
 
 
-@Verb(WORK, WorkOnIssueBody, "issue work", pokes=True, right=DISPATCHES)
-def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
+@Verb(answers.WORK, WorkOnIssueBody, "issue work", pokes=True, right=DISPATCHES)
+def _work(context: ApiContext, call: ApiCall) -> answers.IssueWorkAnswer:
     """Have an agent work on an issue; with `dry_run`, only check admission.
 
     The issue is read before anything is created, and the tracker is updated as the run progresses.
@@ -148,22 +135,22 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
         request, labels = make_request(context.core, issue, request, around, project)
         report = report_dry_run(context, around, request, None)
         shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report, "warnings": labels}
-        return cast("IssueWorkAnswer", {**about, **shown})
+        return cast("answers.IssueWorkAnswer", {**about, **shown})
     name, begun = start_work(context.core, around, project, issue, request)
-    return cast("IssueWorkAnswer", {**about, "workspace": name, **describe_queued(begun)})
+    return cast("answers.IssueWorkAnswer", {**about, "workspace": name, **describe_queued(begun)})
 
 
-@Verb(PLAN, PlanBody, "issue plan", right=DISPATCHES)
-def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
+@Verb(answers.PLAN, PlanBody, "issue plan", right=DISPATCHES)
+def _plan(context: ApiContext, call: ApiCall) -> answers.PlanAnswer:
     """Return the workspace and the task for a conversation with a planner."""
     body: PlanBody = call.body
     around, trackers = context.coordinator.around({}), context.coordinator.part(IssueTracking).trackers
     top = partial(context.top_of, body.cwd)
     found = ensure_workspace(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
-    return cast("PlanAnswer", asdict(found))
+    return cast("answers.PlanAnswer", asdict(found))
 
 
-@Verb(KEEP_PLAN, KeepPlanBody, "issue plan", pokes=True, right=DISPATCHES)
+@Verb(answers.KEEP_PLAN, KeepPlanBody, "issue plan", pokes=True, right=DISPATCHES)
 def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Write a plan into its workspace, by a run there.
 

@@ -252,14 +252,6 @@ def has_label(view: NodeView, key: str, value: str) -> bool:
     return value in (view.node.labels.get(key), gpu_labels(facts).get(key))
 
 
-USER_PREFIX = "node-"
-
-
-def node_user(tag: str) -> str:
-    """Return the name of the Redis user of the node with this tag."""
-    return f"{USER_PREFIX}{tag}"
-
-
 def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
     """Return the milliseconds from `since_ms` to `now_ms` outside the gaps, which may overlap."""
     if not gaps:

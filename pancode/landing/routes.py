@@ -19,24 +19,7 @@ from pancode.kernel.names import LAST
 from pancode.kernel.records import Run
 from pancode.kernel.states import How
 from pancode.kernel.visitors import AccessScope, must_allow
-from pancode.landing.answers import (
-    CALL_OFF,
-    DROP,
-    GREEN,
-    JUDGE,
-    LAND,
-    LANDINGS,
-    PULL_REQUEST,
-    RESOLVE,
-    REVIEW,
-    TRACKER,
-    CalledOffAnswer,
-    GreenAnswer,
-    LandAnswer,
-    LandingsAnswer,
-    PullRequestShape,
-    TrackerAnswer,
-)
+from pancode.landing import answers
 from pancode.landing.cross_check import request_check
 from pancode.landing.model import LandStatus
 from pancode.landing.pull_request import PullAsked
@@ -97,7 +80,7 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
     )
 
 
-@Verb(JUDGE, VerifyBody, "runs verify", pokes=True, right=DISPATCHES)
+@Verb(answers.JUDGE, VerifyBody, "runs verify", pokes=True, right=DISPATCHES)
 def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
     """Have another node run the gates of the run."""
     body: VerifyBody = call.body
@@ -109,29 +92,29 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
     return get_run_shape(context.core, run.id)
 
 
-@Verb(LANDINGS, command="land", query=("before",))
-def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
+@Verb(answers.LANDINGS, command="land", query=("before",))
+def _landings(context: ApiContext, call: ApiCall) -> answers.LandingsAnswer:
     """Return the waiting landings, in order."""
     named = call.query.get("before")
     before = find_newest_interactive_run(context.core, named) if named else None
     return {"landings": context.coordinator.code.landings(before)}
 
 
-@Verb(GREEN, command="land", query=("folder",))
-def _green(context: ApiContext, call: ApiCall) -> GreenAnswer:
+@Verb(answers.GREEN, command="land", query=("folder",))
+def _green(context: ApiContext, call: ApiCall) -> answers.GreenAnswer:
     """Return the runs of a repository that are done, passed their gates and have not landed."""
     return {"runs": list_landable(context.core, _find_project(context, call))}
 
 
-@Verb(REVIEW, command="inbox review", query=("folder",))
-def _review(context: ApiContext, call: ApiCall) -> GreenAnswer:
+@Verb(answers.REVIEW, command="inbox review", query=("folder",))
+def _review(context: ApiContext, call: ApiCall) -> answers.GreenAnswer:
     """Return the changes that wait for a decision, in one repository or in all."""
     project = _find_project(context, call) if "folder" in call.query else None
     return {"runs": to_review(context.core, project)}
 
 
-@Verb(LAND, LandBody, "land", right=LANDS, starts=True)
-def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
+@Verb(answers.LAND, LandBody, "land", right=LANDS, starts=True)
+def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
     """Land the run; answer when the landing has ended."""
     body: LandBody = call.body
     run = _get_suspended_run(context, call)
@@ -150,14 +133,14 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
         )
     how = context.coordinator.around({}).defaults(run.project).land_how
     landed: Any = {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
-    answer: LandAnswer = landed
+    answer: answers.LandAnswer = landed
     if answer["status"] == LandStatus.LANDED and (shown := context.coordinator.describe_landing(run)):
         answer["tracker"] = shown
     return answer
 
 
-@Verb(TRACKER, command="land")
-def _tracker(context: ApiContext, call: ApiCall) -> TrackerAnswer:
+@Verb(answers.TRACKER, command="land")
+def _tracker(context: ApiContext, call: ApiCall) -> answers.TrackerAnswer:
     """What the tracker of a landed run's issue shows; it may take seconds."""
     return {"tracker": context.coordinator.describe_landing(_find_run(context, call))}
 
@@ -171,7 +154,7 @@ def _find_project(context: ApiContext, call: ApiCall) -> str:
     return project
 
 
-@Verb(RESOLVE, LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
+@Verb(answers.RESOLVE, LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
 def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Start a run that resolves the run's merge conflict and lands the result."""
     body: LandBody = call.body
@@ -182,15 +165,15 @@ def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     return context.coordinator.code.resolve(around, run, way)
 
 
-@Verb(PULL_REQUEST, PullRequestBody, "land", right=LANDS)
-def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
+@Verb(answers.PULL_REQUEST, PullRequestBody, "land", right=LANDS)
+def _pull_request(context: ApiContext, call: ApiCall) -> answers.PullRequestShape:
     """Open a pull request for a change that has landed and is pushed."""
     body: PullRequestBody = call.body
     request = PullAsked(body.by, body.remote, body.branch, body.message, body.forge, follow=body.follow)
     return context.coordinator.pull_request(_get_suspended_run(context, call), request)
 
 
-@Verb(DROP, ReasonBody, "inbox review", right=CHANGES)
+@Verb(answers.DROP, ReasonBody, "inbox review", right=CHANGES)
 def _drop(context: ApiContext, call: ApiCall) -> RunShape:
     """Discard the run's change."""
     run = _find_run(context, call)
@@ -199,8 +182,8 @@ def _drop(context: ApiContext, call: ApiCall) -> RunShape:
     return get_run_shape(context.core, run.id)
 
 
-@Verb(CALL_OFF, ReasonBody, right=OPERATES)
-def _call_off(context: ApiContext, call: ApiCall) -> CalledOffAnswer:
+@Verb(answers.CALL_OFF, ReasonBody, right=OPERATES)
+def _call_off(context: ApiContext, call: ApiCall) -> answers.CalledOffAnswer:
     """Call off a landing of the run."""
     run = _find_run(context, call)
     return {"run": run.id, "landings": context.coordinator.code.call_off(run)}

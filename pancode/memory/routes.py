@@ -13,20 +13,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
 from pancode.kernel.pages import MOST_ROWS
-from pancode.memory.answers import (
-    EXPLORE,
-    FORGET,
-    HISTORY,
-    NOTE,
-    REMEMBERED,
-    SCOUT,
-    ExploreAnswer,
-    ForgottenAnswer,
-    HistoryAnswer,
-    NoteShape,
-    RememberedAnswer,
-    ScoutShape,
-)
+from pancode.memory import answers
 from pancode.memory.scout_rules import MOST_QUESTION, MOST_QUESTIONS, Depth
 from pancode.memory.scout_service import Expedition, explore, get_scout
 from pancode.memory.service import (
@@ -74,8 +61,8 @@ class ForgetBody(ActBody):
     everywhere: bool = False
 
 
-@Verb(HISTORY, command="history find", query=("cwd", "text", "limit", "all", "lane", "workspace"))
-def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
+@Verb(answers.HISTORY, command="history find", query=("cwd", "text", "limit", "all", "lane", "workspace"))
+def _search(context: ApiContext, call: ApiCall) -> answers.HistoryAnswer:
     """Return notes of what runs decided, did and left open.
 
     They are of a lane or workspace, else of the repository of the caller's folder, else of all repositories.
@@ -85,8 +72,8 @@ def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
     return {"repository": place.project, "notes": notes}
 
 
-@Verb(REMEMBERED, command="history find", query=("cwd", "text", "lane", "workspace"))
-def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
+@Verb(answers.REMEMBERED, command="history find", query=("cwd", "text", "lane", "workspace"))
+def _remembered(context: ApiContext, call: ApiCall) -> answers.RememberedAnswer:
     """Return the notes that a new run in the lane, the workspace or the repository would get."""
     place = _place(context, call)
     budget = context.coordinator.around({}).defaults(place.project).history_tokens
@@ -110,14 +97,14 @@ def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
     return find_place(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
 
 
-@Verb(NOTE, command="history show")
-def _show(context: ApiContext, call: ApiCall) -> NoteShape:
+@Verb(answers.NOTE, command="history show")
+def _show(context: ApiContext, call: ApiCall) -> answers.NoteShape:
     """Return the note of one run."""
     return get_note(context.core, call.path["run"])
 
 
-@Verb(FORGET, ForgetBody, "history forget", right=DROPS)
-def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
+@Verb(answers.FORGET, ForgetBody, "history forget", right=DROPS)
+def _forget(context: ApiContext, call: ApiCall) -> answers.ForgottenAnswer:
     """Delete notes; runs and receipts remain."""
     body: ForgetBody = call.body
     project = None if body.everywhere else context.project_of(body.cwd)
@@ -130,8 +117,8 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
     return {"forgotten": delete_notes(context.core, Forgotten(body.runs, body.before, project), body.by)}
 
 
-@Verb(EXPLORE, ExploreBody, "workflow explore", pokes=True, for_runs=True, right=DISPATCHES)
-def _send_scouts(context: ApiContext, call: ApiCall) -> ExploreAnswer:
+@Verb(answers.EXPLORE, ExploreBody, "workflow explore", pokes=True, for_runs=True, right=DISPATCHES)
+def _send_scouts(context: ApiContext, call: ApiCall) -> answers.ExploreAnswer:
     """Start scouts for questions; return known answers at once."""
     body: ExploreBody = call.body
     request, parent, around = resolve_request(context, call)
@@ -139,7 +126,7 @@ def _send_scouts(context: ApiContext, call: ApiCall) -> ExploreAnswer:
     return {"scouts": explore(context.core, around, request, parent, expedition)}
 
 
-@Verb(SCOUT)
-def _get_finding(context: ApiContext, call: ApiCall) -> ScoutShape:
+@Verb(answers.SCOUT)
+def _get_finding(context: ApiContext, call: ApiCall) -> answers.ScoutShape:
     """Return what one scout has found."""
     return get_scout(context.core, call.path["run"])

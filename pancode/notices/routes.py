@@ -11,15 +11,8 @@ from pancode.interfaces.http.bodies import ActBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
+from pancode.notices import answers
 from pancode.notices import service as asked
-from pancode.notices.answers import (
-    CHANNELS,
-    DELIVERIES,
-    TEST_NOTICE,
-    ChannelsAnswer,
-    DeliveriesAnswer,
-    DeliveryShape,
-)
 from pancode.notices.views import list_channels, list_deliveries, list_failures
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]
@@ -30,8 +23,8 @@ class ChannelBody(ActBody):
     channel: Word
 
 
-@Verb(CHANNELS, command="admin notify")
-def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
+@Verb(answers.CHANNELS, command="admin notify")
+def _channels(context: ApiContext, call: ApiCall) -> answers.ChannelsAnswer:
     """Return the channels of notices."""
     rules, core = context.coordinator.notify_rules(), context.core
     unknown = list(rules.unknown_channels())
@@ -42,15 +35,15 @@ def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
     }
 
 
-@Verb(TEST_NOTICE, ChannelBody, "admin notify", right=OPERATES)
-def _test(context: ApiContext, call: ApiCall) -> DeliveryShape:
+@Verb(answers.TEST_NOTICE, ChannelBody, "admin notify", right=OPERATES)
+def _test(context: ApiContext, call: ApiCall) -> answers.DeliveryShape:
     """Send a test notice now."""
     body: ChannelBody = call.body
     return asked.send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
 
 
-@Verb(DELIVERIES, command="admin notify", query=("target", "limit"))
-def _deliveries(context: ApiContext, call: ApiCall) -> DeliveriesAnswer:
+@Verb(answers.DELIVERIES, command="admin notify", query=("target", "limit"))
+def _deliveries(context: ApiContext, call: ApiCall) -> answers.DeliveriesAnswer:
     """Return the messages sent to a target."""
     target = call.query.get("target")
     if not target:

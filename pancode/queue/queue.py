@@ -21,13 +21,13 @@ from node_agent.link.rqjson import JsonJob, JsonQueue
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
-from pancode.kernel.node import USER_PREFIX, node_user
 from pancode.kernel.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 from pancode.kernel.quota import RedisUsage, is_full
 from pancode.queue import scripts
 from pancode.queue.node_rights import JOB_KEYS, node_keys, node_rules, worker_key
 from pancode.queue.valkey.access import RedisAccess, connect
 from pancode.queue.valkey.faults import translate_redis_errors
+from pancode.queue.valkey.layout import USER_PREFIX, node_user
 
 STEP = 1_000
 """How many keys one step scans; Redis serves other clients between two steps."""

@@ -25,19 +25,7 @@ from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.records import EventKind, FeedEvent
 from pancode.people.answers import INBOX, InboxAnswer
 from pancode.people.service import list_inbox
-from pancode.reports.answers import (
-    BRIEFING,
-    LOOKED,
-    METRICS,
-    NOW,
-    REPORT,
-    BriefShape,
-    FiguresAnswer,
-    FigureShape,
-    LookedAnswer,
-    NowAnswer,
-    ReportShape,
-)
+from pancode.reports import answers
 from pancode.reports.brief import also_waits, make_brief, make_report, record_look
 from pancode.reports.budget_report import Configured, report_budget
 from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, collect_samples, format_exposition
@@ -143,11 +131,13 @@ def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
     return _breakers(context, call)
 
 
-@Verb(METRICS, command="status")
-def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
+@Verb(answers.METRICS, command="status")
+def _figures(context: ApiContext, call: ApiCall) -> answers.FiguresAnswer:
     """Return the fleet's metrics."""
     samples = _collect_samples(context)
-    shown: list[FigureShape] = [{"name": s.name, "labels": dict(s.labels), "value": s.value} for s in samples]
+    shown: list[answers.FigureShape] = [
+        {"name": s.name, "labels": dict(s.labels), "value": s.value} for s in samples
+    ]
     return {"figures": shown, "text": format_exposition(FIGURES, samples)}
 
 
@@ -192,16 +182,16 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
 
 
-@Verb(NOW, command="status", query=("by", "since"))
-def _now(context: ApiContext, call: ApiCall) -> NowAnswer:
+@Verb(answers.NOW, command="status", query=("by", "since"))
+def _now(context: ApiContext, call: ApiCall) -> answers.NowAnswer:
     """Show what a user needs first: what waits for them, what works, what is in trouble, what has ended."""
     found, by = list_inbox(context.core), call.query.get("by", "api")
     money = report_budget(context.core, Configured.of(context.coordinator.around({})), False)
     return see_now(context.core, found, by, money, call.query.get("since"))
 
 
-@Verb(BRIEFING, command="status", query=("by", "since"))
-def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
+@Verb(answers.BRIEFING, command="status", query=("by", "since"))
+def _brief(context: ApiContext, call: ApiCall) -> answers.BriefShape:
     """Show what happened since the user last looked."""
     context.coordinator.code.look_for_reverts()
     return make_brief(
@@ -209,15 +199,15 @@ def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
     )
 
 
-@Verb(LOOKED, ActBody, "status", right=NOTES)
-def _record_looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
+@Verb(answers.LOOKED, ActBody, "status", right=NOTES)
+def _record_looked(context: ApiContext, call: ApiCall) -> answers.LookedAnswer:
     """Record that a user has looked now."""
     record_look(context.core, call.body.by)
     return {"by": call.body.by}
 
 
-@Verb(REPORT, command="status", query=("by", "since"))
-def _report(context: ApiContext, call: ApiCall) -> ReportShape:
+@Verb(answers.REPORT, command="status", query=("by", "since"))
+def _report(context: ApiContext, call: ApiCall) -> answers.ReportShape:
     """Show a brief of a longer period, with costs."""
     context.coordinator.code.look_for_reverts()
     by, since = call.query.get("by", "api"), call.query.get("since", "7d")

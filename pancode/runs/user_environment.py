@@ -168,6 +168,9 @@ class Surroundings(Protocol):
     def origins(self, project: str | None) -> dict[str, SettingSaid]:
         """Return every setting, with its value and origin, by key."""
 
+    def warnings(self, project: str | None) -> tuple[str, ...]:
+        """Return what is wrong with the settings, though they can be read."""
+
 
 class Around(Protocol):
     """Reads a dispatch's surroundings from files, given the caller's settings and preset."""

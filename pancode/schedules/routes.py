@@ -15,16 +15,7 @@ from pancode.interfaces.http.routing import ApiCall, RemovedAnswer, TcpAccess, V
 from pancode.kernel.errors import UsageError
 from pancode.kernel.signature_check import fresh_secret, verify_call
 from pancode.kernel.visitors import AccessError
-from pancode.schedules.answers import (
-    ADD_SCHEDULE,
-    PAUSE_SCHEDULE,
-    RESUME_SCHEDULE,
-    RUN_SCHEDULE,
-    SCHEDULE,
-    SCHEDULES,
-    SchedulesAnswer,
-    ScheduleShape,
-)
+from pancode.schedules import answers
 from pancode.schedules.model import WEBHOOK, secret_name
 from pancode.schedules.request import AskedSchedule
 from pancode.schedules.service import (
@@ -108,14 +99,14 @@ class ScheduleBody(Body):
         return PlannedWork(request=request, caller={**caller, "land": request.land})
 
 
-@Verb(SCHEDULES, command="schedule ls")
-def _list(context: ApiContext, call: ApiCall) -> SchedulesAnswer:
+@Verb(answers.SCHEDULES, command="schedule ls")
+def _list(context: ApiContext, call: ApiCall) -> answers.SchedulesAnswer:
     """List all schedules."""
     return {"schedules": [add_address(context, one) for one in list_schedules(context.core)]}
 
 
-@Verb(ADD_SCHEDULE, ScheduleBody, "schedule add", status=201, right=DISPATCHES)
-def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
+@Verb(answers.ADD_SCHEDULE, ScheduleBody, "schedule add", status=201, right=DISPATCHES)
+def _add(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
     """Create a schedule; with `dry_run` only preview it."""
     body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
     request = body.asked()
@@ -128,14 +119,14 @@ def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
     return add_address(context, with_secret(context, get_schedule(core, schedule.name, warnings)))
 
 
-@Verb(SCHEDULE, command="schedule show")
-def _show(context: ApiContext, call: ApiCall) -> ScheduleShape:
+@Verb(answers.SCHEDULE, command="schedule show")
+def _show(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
     """Return one schedule with its firings."""
     return add_address(context, get_schedule(context.core, call.path["schedule"]))
 
 
-@Verb(PAUSE_SCHEDULE, ReasonBody, "schedule pause", right=OPERATES)
-def _pause(context: ApiContext, call: ApiCall) -> ScheduleShape:
+@Verb(answers.PAUSE_SCHEDULE, ReasonBody, "schedule pause", right=OPERATES)
+def _pause(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
     """Pause a schedule."""
     pause_schedule(context.core, call.path["schedule"], call.body.reason, call.body.by)
     return _show(context, call)
@@ -145,15 +136,15 @@ def _is_landing(context: ApiContext, call: ApiCall) -> bool:
     return is_schedule_landing(context.core, call.path["schedule"])
 
 
-@Verb(RESUME_SCHEDULE, ActBody, "schedule resume", right=OPERATES, lands=_is_landing)
-def _resume(context: ApiContext, call: ApiCall) -> ScheduleShape:
+@Verb(answers.RESUME_SCHEDULE, ActBody, "schedule resume", right=OPERATES, lands=_is_landing)
+def _resume(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
     """Resume a schedule."""
     resume_schedule(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
 
 
-@Verb(RUN_SCHEDULE, ActBody, "schedule run", right=DISPATCHES, lands=_is_landing)
-def _fire_schedule(context: ApiContext, call: ApiCall) -> ScheduleShape:
+@Verb(answers.RUN_SCHEDULE, ActBody, "schedule run", right=DISPATCHES, lands=_is_landing)
+def _fire_schedule(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
     """Fire a schedule now."""
     fire_now(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
@@ -175,7 +166,7 @@ CLOSED = (
 )
 
 
-def add_address(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
+def add_address(context: ApiContext, shown: answers.ScheduleShape) -> answers.ScheduleShape:
     """Return the schedule with its webhook's address, or with a warning if the API is not open over TCP."""
     if shown["trigger"]["kind"] != WEBHOOK:
         return shown
@@ -185,7 +176,7 @@ def add_address(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
     return {**shown, "url": f"{base}{HOOKS}{shown['schedule']}"}
 
 
-def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
+def with_secret(context: ApiContext, made: answers.ScheduleShape) -> answers.ScheduleShape:
     """Store a new schedule's webhook secret; only the returned schedule shows it."""
     if made["trigger"]["kind"] != WEBHOOK:
         return made

@@ -27,25 +27,8 @@ from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 from pancode.runs.dispatch import describe_queued
 from pancode.runs.options import MOST_MS
 from pancode.runs.request import DispatchRequest
+from pancode.sessions import answers, checkpoints
 from pancode.sessions import answers as shapes
-from pancode.sessions import checkpoints
-from pancode.sessions.answers import (
-    CHAT,
-    CHECKPOINT,
-    CHECKPOINTS,
-    CONTEXT,
-    END,
-    RESTORE,
-    SESSION,
-    SESSION_VERDICT,
-    SESSIONS,
-    TASKS,
-    TERMS,
-    TURN,
-    WORDS,
-    SaidAnswer,
-    SessionsAnswer,
-)
 from pancode.sessions.context import get_context as window_of
 from pancode.sessions.receipts import verify_session
 from pancode.sessions.service import (
@@ -143,7 +126,7 @@ class RestoreBody(ActBody):
     name: Annotated[str, Field(max_length=200)]
 
 
-@Verb(CHAT, SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
+@Verb(answers.CHAT, SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
 def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     """Start a session: a chain of interactive runs."""
     body: SessionBody = call.body
@@ -155,13 +138,13 @@ def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     return describe_queued(begin_session(context.core, around, request))
 
 
-@Verb(SESSIONS, command="sessions ls", query=("limit",))
-def _sessions(context: ApiContext, call: ApiCall) -> SessionsAnswer:
+@Verb(answers.SESSIONS, command="sessions ls", query=("limit",))
+def _sessions(context: ApiContext, call: ApiCall) -> answers.SessionsAnswer:
     """List the newest sessions."""
     return {"sessions": list_sessions(context.core, call.number("limit", 20, MOST_ROWS))}
 
 
-@Verb(SESSION, command="sessions show")
+@Verb(answers.SESSION, command="sessions show")
 def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Return a session, named by any of its runs."""
     return get_session(context.core, call.path["run"])
@@ -171,8 +154,8 @@ def _is_landing(context: ApiContext, call: ApiCall) -> bool:
     return is_session_landing(context.core, call.path["run"])
 
 
-@Verb(WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_is_landing)
-def _send_message(context: ApiContext, call: ApiCall) -> SaidAnswer:
+@Verb(answers.WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_is_landing)
+def _send_message(context: ApiContext, call: ApiCall) -> answers.SaidAnswer:
     """Send a user's message to a session."""
     body: TellBody = call.body
     token = None if call.visitor is None else call.visitor.token
@@ -188,7 +171,7 @@ def _send_message(context: ApiContext, call: ApiCall) -> SaidAnswer:
     }
 
 
-@Verb(TURN, TurnBody, "sessions rest", pokes=True, right=TELLS)
+@Verb(answers.TURN, TurnBody, "sessions rest", pokes=True, right=TELLS)
 def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Cancel a session's current turn, or suspend the session after that turn."""
     body: TurnBody = call.body
@@ -197,7 +180,7 @@ def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     )
 
 
-@Verb(TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
+@Verb(answers.TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
 def _change_terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Set a session's mode, level and model from its next interactive run on."""
     body: TermsBody = call.body
@@ -206,33 +189,33 @@ def _change_terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     return get_session(context.core, run.id)
 
 
-@Verb(END, ActBody, "sessions end", pokes=True, right=TELLS)
+@Verb(answers.END, ActBody, "sessions end", pokes=True, right=TELLS)
 def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """End a session; a later message starts its next run."""
     body: ActBody = call.body
     return get_session(context.core, end_session(context.core, call.path["run"], body.by).id)
 
 
-@Verb(SESSION_VERDICT, command="receipt verify")
+@Verb(answers.SESSION_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
     """Verify that a session's receipts are valid and form a chain."""
     return verify_session(context.core, call.path["run"], context.coordinator.streams)
 
 
-@Verb(CHECKPOINTS, command="sessions checkpoint")
+@Verb(answers.CHECKPOINTS, command="sessions checkpoint")
 def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """List a session's checkpoints."""
     return checkpoints.list_checkpoints(context.core, call.path["run"])
 
 
-@Verb(CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
+@Verb(answers.CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
 def _name_point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Create a checkpoint at a suspended session's newest interactive run."""
     body: CheckpointBody = call.body
     return checkpoints.make_checkpoint(context.core, call.path["run"], body.name or "", body.by)
 
 
-@Verb(RESTORE, RestoreBody, "sessions restore", right=TELLS)
+@Verb(answers.RESTORE, RestoreBody, "sessions restore", right=TELLS)
 def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Make a session's next message continue from a checkpoint."""
     body: RestoreBody = call.body
@@ -241,13 +224,13 @@ def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     )
 
 
-@Verb(TASKS, command="sessions show")
+@Verb(answers.TASKS, command="sessions show")
 def _tasks(context: ApiContext, call: ApiCall) -> shapes.TasksShape:
     """List the runs that a session has dispatched."""
     return list_tasks(context.core, call.path["run"])
 
 
-@Verb(CONTEXT, command="sessions show")
+@Verb(answers.CONTEXT, command="sessions show")
 def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
     """Return the use of a session's context window, by category."""
     place = context.coordinator

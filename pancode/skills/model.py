@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from node_agent.wire.skill import commands_in
+from node_agent.wire.prompt_commands import commands_in
 from pancode.kernel.formatting import format_bytes, reveal_invisible
 from pancode.skills.copies import FileMark, mark_of, tree_hash
 

@@ -7,9 +7,8 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from node_agent.wire.skill import SkillPlace
 from pancode.kernel.errors import ConfigError, NotFoundError
 from pancode.kernel.formatting import format_bytes
 from pancode.skills.copies import IGNORED
@@ -24,6 +23,9 @@ from pancode.skills.model import (
     made_of,
     make_error,
 )
+
+if TYPE_CHECKING:
+    from node_agent.wire.skill import SkillPlace
 
 PROJECT_FOLDERS: tuple[SkillPlace, ...] = (".pancode/skills", ".agents/skills", ".claude/skills")
 MOST_DEEP = 8

@@ -178,6 +178,26 @@ class WorkflowsAnswer(TypedDict):
     """The cursor of the next page; None on the last page."""
 
 
+_Origin = TypedDict("_Origin", {"from": str})
+
+
+class WorkflowFile(_Origin):
+    """A workflow file that can be named. `wrong`: how many problems it has, in words; empty: none.
+    `replaces`: the shipped workflow whose name it has; null: none."""
+
+    name: str
+    file: str
+    kind: str
+    steps: int
+    description: str
+    wrong: str
+    replaces: str | None
+
+
+class WorkflowFilesAnswer(TypedDict):
+    files: list[WorkflowFile]
+
+
 class LanesAnswer(TypedDict):
     lanes: list[LaneShape]
 
@@ -203,6 +223,7 @@ STOP_WORKFLOW = Route[WorkflowShape]("POST /v1/workflows/{workflow}/stop")
 RESUME_WORKFLOW = Route[WorkflowShape]("POST /v1/workflows/{workflow}/resume")
 RETRY_WORKFLOW = Route[WorkflowShape]("POST /v1/workflows/{workflow}/retry")
 LANES = Route[LanesAnswer]("GET /v1/lanes")
+WORKFLOW_FILES = Route[WorkflowFilesAnswer]("GET /v1/workflow-files")
 CREATE_LANE = Route[LaneShape]("POST /v1/lanes")
 LANE = Route[LaneShape]("GET /v1/lanes/{lane}")
 ADD_ITEM = Route[LaneAddedAnswer]("POST /v1/lanes/{lane}/add")

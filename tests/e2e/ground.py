@@ -18,7 +18,7 @@ from node_agent.attempt.records import JournalRecord, apply_record, open_entry
 from node_agent.files.durable import from_json
 from node_agent.journal.storage import JournalFiles
 from node_agent.runner.runner import spawned_in
-from pancode.queue.valkey.access import COORDINATOR
+from pancode.queue.valkey.layout import COORDINATOR
 from tests.crowd import crowded
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab

@@ -7,9 +7,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+from node_agent.wire.other import OTHER, OTHER_HELD
 from pancode.agents import answers
+from pancode.config.answers import JUDGED, RULES, RulesAnswer, RuleShape
 from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, format_table
 from pancode.interfaces.client.caller import find_folder, folder_here
@@ -30,8 +32,6 @@ def runtimes(
     answer = face.get(answers.RUNTIMES, cwd=find_folder(), name=name)
     if name is None:
         return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
-    from node_agent.wire.endpoint import OTHER, OTHER_HELD
-
     one = answer["runtimes"][0]
     text = format_rows(one["nodes"], _FOUND, f"{one['name']} is not on any node")
     text += f"reasoning: {', '.join(one['reasoning'])}\n" if one["reasoning"] else ""
@@ -84,9 +84,12 @@ def show_policy(
     the result of each act. The level `suggest` is read-only. `impossible`: requires a sandbox.
     """
     if matrix:
-        from pancode.agents.safety_evidence import matrix_here
+        evidence = face.ask_running(answers.EVIDENCE, name=name)
+        if evidence is None:
+            from pancode.agents.safety_evidence import matrix_here
 
-        return face.show_result(matrix_here(name), evidence_of)
+            evidence = matrix_here(name)
+        return face.show_result(evidence, evidence_of)
     if name is None:
         return show_rules(face)
     modes, levels = find_choices(face.client())
@@ -104,11 +107,19 @@ def find_choices(client: Client) -> tuple[list[answers.ModeShape], list[answers.
     return client.get(answers.MODES, cwd=here)["modes"], client.get(answers.SAFETY, cwd=here)["safety"]
 
 
-def show_rules(face: Face) -> None:
-    """Show the rules, which need no coordinator; also modes and levels if a coordinator runs."""
-    from pancode.config.folder_safety import rules_here
+def _read_rules(face: Face, folder: Path) -> RulesAnswer:
+    """Return the rules in force in a folder; this needs no coordinator. ConfigError names file and line."""
+    home, answer = home_of(os.environ), face.ask_running(RULES, cwd=folder)
+    if answer is None:
+        from pancode.config.folder_safety import rules_here
 
-    answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
+        answer = rules_here(home, folder, os.environ)
+    return answer
+
+
+def show_rules(face: Face) -> None:
+    """Show the rules; also modes and levels if a coordinator runs."""
+    answer = _read_rules(face, Path(folder_here()))
     modes, levels = list[answers.ModeShape](), list[answers.LevelShape]()
     with suppress(UnavailableError):
         modes, levels = find_choices(face.client(starts=False))
@@ -124,10 +135,8 @@ def show_rules(face: Face) -> None:
 
 def check_rules(face: Face, file: str | None) -> int:
     """Check that the rules in force here or in FILE's folder can be read; ConfigError names file and line."""
-    from pancode.config.folder_safety import rules_here
-
     path = None if file is None else Path(folder_here(), file).expanduser()
-    answer = rules_here(home_of(os.environ), path.parent if path else Path(folder_here()), os.environ)
+    answer = _read_rules(face, path.parent if path else Path(folder_here()))
     if path is not None and str(path) not in answer["files"]:
         fix = "name the file pansafety.yaml, in your PANCODE_HOME or at the root of a repository"
         raise UsageError(f"{file} is not a rules file in force", fix=fix)
@@ -136,7 +145,7 @@ def check_rules(face: Face, file: str | None) -> int:
     return face.end(ExitCode.DONE, report, lambda: escape_lines(lines))
 
 
-def _format_held(held: list[dict[str, Any]]) -> str:
+def _format_held(held: list[RuleShape]) -> str:
     """Return the files whose changes land only after approval, one paragraph per reason."""
     by_reason: dict[str, list[str]] = {}
     for rule in held:
@@ -161,16 +170,20 @@ def check_deed(
 
     Nothing is run. A command that cannot be analyzed is `unknown`, which no level allows.
     """
-    from pancode.config.folder_safety import Deed, judged_here
-
     if (command is None) == (path is None):
         fix = "pancode policy check 'rm -rf build'"
         raise UsageError("exactly one of COMMAND and --path is required", fix=fix)
     for value in (command, path, level):
         if value is not None:
             check_name(value)
-    deed = Deed(command, path, use or "write", level, read_only)
-    answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
+    home, here, use = home_of(os.environ), folder_here(), use or "write"
+    answer = face.ask_running(
+        JUDGED, cwd=here, act=command, file=path, use=use, level=level, limited=read_only
+    )
+    if answer is None:
+        from pancode.config.folder_safety import Deed, judged_here
+
+        answer = judged_here(home, Path(here), os.environ, Deed(command, path, use, level, read_only))
     verdict = "asks a user" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"
     lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
     face.show(answer, lambda: escape_lines(lines))
@@ -188,8 +201,6 @@ def runtime_rows(
     if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
         figures = "costs are the program's own figures"
         parts.append(f"subscription: the vendor's own login, not metered; {figures}\n")
-    from node_agent.wire.endpoint import OTHER, OTHER_HELD
-
     if any(runtime["name"].startswith(OTHER) for runtime in runtimes):
         parts.append(f"{OTHER}NAME: {OTHER_HELD}\n")
     parts += filter(None, ["".join(_format_fixes(runtimes))])
@@ -256,7 +267,7 @@ def _need(fact: answers.NodeRuntime) -> str:
     return "another version" if fact["state"] == "ok" else fact["state"].replace("_", " ")
 
 
-def evidence_of(answer: dict[str, Any]) -> str:
+def evidence_of(answer: answers.EvidenceAnswer) -> str:
     """Return what enforces each rule and how many hostile acts succeeded; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
     rows = []

@@ -7,16 +7,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from node_agent.wire.policy import Mode, Safety
+from pancode.agents import answers
 from pancode.agents.agents import ORCHESTRATOR, Agent, find_agent
-from pancode.agents.answers import (
-    AGENTS,
-    PROMPT,
-    RUN_PROMPT,
-    AgentsAnswer,
-    AgentShape,
-    PromptAnswer,
-    RunPromptAnswer,
-)
 from pancode.agents.prompts import Situation, fit_prompt, tokens_of
 from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.interfaces.http.context import ApiContext
@@ -27,8 +19,8 @@ from pancode.runs.prompt_history import program_for, read_prompt
 E = TypeVar("E", bound=StrEnum)
 
 
-@Verb(AGENTS, command="agents ls", query=("cwd", "name"))
-def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
+@Verb(answers.AGENTS, command="agents ls", query=("cwd", "name"))
+def _agents(context: ApiContext, call: ApiCall) -> answers.AgentsAnswer:
     """List agent definitions."""
     agents = context.coordinator.around({}).agents(context.project_of(call.query.get("cwd")))
     name = call.query.get("name")
@@ -37,7 +29,7 @@ def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
     return {"agents": [_shape(agent) for agent in chosen], "talks": talks}
 
 
-def _shape(agent: Agent) -> AgentShape:
+def _shape(agent: Agent) -> answers.AgentShape:
     """Return the agent's definition, with field names as in panagents.yaml where the code's differ."""
     answer: Any = asdict(agent)
     usd, sampling = agent.limits.usd, agent.sampling
@@ -48,12 +40,12 @@ def _shape(agent: Agent) -> AgentShape:
         "role": agent.role.value,
         "isolation": agent.isolations.value,
     }
-    shape: AgentShape = answer
+    shape: answers.AgentShape = answer
     return shape
 
 
-@Verb(PROMPT, command="agents prompt", query=("cwd", "mode", "safety", "runtime", "model", "task"))
-def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
+@Verb(answers.PROMPT, command="agents prompt", query=("cwd", "mode", "safety", "runtime", "model", "task"))
+def _prompt(context: ApiContext, call: ApiCall) -> answers.PromptAnswer:
     """Show the prompt of an agent.
 
     The prompt is compiled as for a dispatch from this folder; the node adds the repository's AGENTS.md.
@@ -83,8 +75,8 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     }
 
 
-@Verb(RUN_PROMPT, command="agents prompt")
-def _told(context: ApiContext, call: ApiCall) -> RunPromptAnswer:
+@Verb(answers.RUN_PROMPT, command="agents prompt")
+def _told(context: ApiContext, call: ApiCall) -> answers.RunPromptAnswer:
     """Show the prompt that a run got."""
     return read_prompt(context.core, call.path["run"])
 

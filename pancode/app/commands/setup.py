@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pancode.fleet.answers import CHECKS, PING, HomeCheck
 from pancode.interfaces.cli.output import Face, folder_here
 from pancode.interfaces.cli.parameters import Argument, Json, Nodes, completions, option, verb
-from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
-from pancode.interfaces.client.client import home_of
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows
+from pancode.interfaces.client.client import home_of, try_get
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
+from pancode.kernel.route import path_in
 
 
 @verb("init", "", "cd my-project && pancode init --write")
@@ -98,8 +100,6 @@ def doctor(
     agents that have another version or do not report, and deletes the files of old runs (pancode admin gc).
     It confirms each repair first.
     """
-    from pancode.app.doctor import run_checks
-
     if nodes or whole:
         if repair or yes:
             fix = shlex.join(["pancode", "doctor", *nodes]) if nodes else "pancode doctor --all"
@@ -112,15 +112,23 @@ def doctor(
         raise UsageError("--yes requires --fix", fix="pancode doctor --fix --yes")
     if repair:
         _repair_all(face, yes)
-    checks = run_checks(home_of(os.environ), os.environ)
+    home = home_of(os.environ)
+    answer = face.ask_running(CHECKS) if try_get(home, path_in(PING), PING_S) else None
+    if answer is None:
+        from pancode.app.doctor import run_checks
+
+        answer = {"checks": run_checks(home, os.environ)}
+    checks = answer["checks"]
     text, wrong = format_rows(checks, _CHECKS), [one for one in checks if not one["ok"]]
     for one in (one for one in wrong if one["fix"]):
         text += escape_lines((f"  {one['what']}", f"    fix: {one['fix']}"))
-    face.show({"checks": checks}, lambda: text)
+    face.show(answer, lambda: text)
     return ExitCode.UNAVAILABLE if any(one["level"] == "error" for one in wrong) else ExitCode.DONE
 
 
-_CHECKS: Columns = {
+PING_S = 5.0
+"""Seconds to wait for a coordinator that may hang, before this process checks the machine itself."""
+_CHECKS: RowColumns[HomeCheck] = {
     **{"": lambda one: "ok" if one["ok"] else one["level"], "WHAT": "what", "HOW WE KNOW": "detail"}
 }
 
@@ -174,22 +182,27 @@ def check(
 
     With --kind and no FILE: check the agents or the rules in force here, or all skills.
     """
-    from pancode.agents.commands.agents import check_agents
-    from pancode.agents.commands.choices import check_rules
-    from pancode.skills.commands.skills import check_skills
-    from pancode.workflows.commands.group import check_workflow_file
-
     kind = kind or (kind_of(files[0]) if files else None)
     if kind is None or (kind == "workflow" and not files):
         raise UsageError("FILE or --kind is required", fix="pancode config check --kind agents")
     if kind == "skills":
+        from pancode.skills.commands.skills import check_skills
+
         return check_skills(face, files)
     if len(files) > 1:
         raise UsageError("only one FILE is allowed", fix=f"pancode config check {files[0]}")
     file = files[0] if files else None
     if kind == "agents":
+        from pancode.agents.commands.agents import check_agents
+
         return check_agents(face, file)
-    return check_rules(face, file) if kind == "rules" else check_workflow_file(face, files[0])
+    if kind == "rules":
+        from pancode.agents.commands.choices import check_rules
+
+        return check_rules(face, file)
+    from pancode.workflows.commands.group import check_workflow_file
+
+    return check_workflow_file(face, files[0])
 
 
 def kind_of(file: str) -> Kind:

@@ -27,8 +27,8 @@ from pancode.app.http_routes import build_app
 from pancode.app.reboot import service_of, unit_of
 from pancode.app.server.coordinator_thread import Passes
 from pancode.app.server.http_server import QUIET, Answering
-from pancode.app.server.single_instance import HomeLock, holder_of
 from pancode.app.server.tcp_listeners import KEPT_PORT, LoopbackListener, open_places
+from pancode.app.single_instance import HomeLock, holder_of
 from pancode.commit import read_commit
 from pancode.fleet.systemd.notify import Watched, read_watchdog
 from pancode.fleet.systemd.system_unit import SystemService

@@ -13,8 +13,8 @@ from pancode.fleet.place import NodeListener, Reach
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.tunnel import Pass
 from pancode.kernel.errors import ConfigError, PancodeError
-from pancode.kernel.node import node_user
 from pancode.kernel.records import Node
+from pancode.queue.valkey.layout import node_user
 
 SET_IT = "set in PANCODE_HOME/pancode.yaml, with this machine's address: direct: {listen: 10.0.0.5:7843}"
 

@@ -33,8 +33,9 @@ from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.step_runner import StepDone, run_step
 from pancode.fleet.ssh.steps import BringUpStep, HomeFile, NodeLocation, Put, RemoteScript, StepName
 from pancode.kernel.errors import ConflictError, PancodeError, UnavailableError
-from pancode.kernel.node import NodeState, node_user, skew_ms
+from pancode.kernel.node import NodeState, skew_ms
 from pancode.kernel.records import Node
+from pancode.queue.valkey.layout import node_user
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.runs.nodes import quota

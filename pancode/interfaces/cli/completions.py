@@ -84,7 +84,7 @@ def workflow_files(incomplete: str) -> list[str]:
         folder, _, begun = incomplete.rpartition("/")
         return [f"{folder}/{name}" for name in _files_in(folder or "/") if name.startswith(begun)]
     try:
-        found = WorkflowPlaces.seen_from(home_here(os.environ), folder_here(), os.environ)
+        found = WorkflowPlaces.seen_from(home_here(os.environ), folder_here())
         names = [text.name for text in found.all()]
     except PancodeError:
         names = []

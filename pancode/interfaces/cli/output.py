@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pancode.config.answers import SETTINGS
-from pancode.config.variables import PER_DISPATCH, VARIABLES
+from pancode.config.variables import PER_DISPATCH, VARIABLES, has_settings
 from pancode.interfaces.cli.terminal import escape_line, paint_text
 from pancode.interfaces.client.caller import find_user as find_user
 from pancode.interfaces.client.caller import folder_here as folder_here
@@ -21,7 +21,7 @@ from pancode.interfaces.client.caller import read_environment, stands_in
 from pancode.interfaces.client.caller import work_folder as work_folder
 from pancode.interfaces.client.client import Client, home_here, home_of, place_of
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
-from pancode.kernel.errors import ExitCode, PancodeError, Problem, UsageError
+from pancode.kernel.errors import ApiError, ExitCode, PancodeError, Problem, UnavailableError, UsageError
 from pancode.kernel.route import A, Route
 
 PROGRAM = (sys.executable, "-P", "-m", "pancode")
@@ -55,6 +55,21 @@ class Face:
     def post(self, route: Route[A], body: Mapping[str, object] | None = None, *, works: bool = False) -> A:
         """Send a request in the name of the user, and return the coordinator's answer."""
         return self.client(works=works).post(route, {"by": find_user(), **(body or {})})
+
+    def ask_running(self, route: Route[A], **query: object) -> A | None:
+        """Return the answer of the coordinator that runs on this machine, which has loaded the settings. None
+        if the caller must read the files itself: no coordinator runs, it is of a version without this route,
+        or variables of this shell change the settings."""
+        if has_settings(os.environ) or remote_of(os.environ) is not None:
+            return None
+        try:
+            return self.client(starts=False).get(route, **query)
+        except UnavailableError:
+            return None
+        except ApiError as refused:
+            if refused.code != "no_such_route":
+                raise
+            return None
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Print each warning as a note, separate from the result."""

@@ -329,26 +329,12 @@ class Client:
 
     def raw(self, path: str, **query: object) -> bytes:
         """Return the answer's bytes unchanged."""
-        connection, response = self._send("GET", _add_query(path, query), None, ANSWER_S)
-        try:
-            data: bytes = _read_answer(response.read)
-        finally:
-            connection.close()
-        _check(response, data)
-        return data
+        return self._exchange("GET", _add_query(path, query))[1]
 
     def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
         """Return a part of a run's stored log, from this offset."""
         query = {"stream": stream, "attempt": attempt or None, "offset": offset}
-        connection, response = self._send(
-            "GET", _add_query(path_of("runs", run, "log"), query), None, ANSWER_S
-        )
-        try:
-            data = _read_answer(response.read)
-            _check(response, data)
-        finally:
-            connection.close()
-        headers = response.headers
+        headers, data = self._exchange("GET", _add_query(path_of("runs", run, "log"), query))
         next_ = int(headers.get("pancode-next") or offset)
         return LogPart(
             data, headers.get("pancode-attempt") or "", next_, headers.get("pancode-state") or "end"
@@ -383,30 +369,31 @@ class Client:
     ) -> Any:
         """Return the JSON answer. Resend an interrupted request only if that cannot start anything twice."""
         try:
-            return self._answer(method, path, body, wait_s, progress, key)
+            return json.loads(self._exchange(method, path, body, wait_s, progress, key)[1])
         except SilentError:
             raise
         except StreamCutError:
             if method != "GET" and not key:
                 raise
-            return self._answer(method, path, body, wait_s, progress, key)
+            return json.loads(self._exchange(method, path, body, wait_s, progress, key)[1])
 
-    def _answer(
+    def _exchange(
         self,
         method: str,
         path: str,
-        body: Json | None,
-        timeout_s: float,
-        progress: Callable[[Json], None] | None,
-        key: str,
-    ) -> Any:
+        body: Json | None = None,
+        timeout_s: float = ANSWER_S,
+        progress: Callable[[Json], None] | None = None,
+        key: str = "",
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Send a request once and return the headers and bytes of its answer. Raises ApiError."""
         connection, response = self._send(method, path, body, timeout_s, progress, key)
         try:
-            data = _read_answer(response.read)
+            data: bytes = _read_answer(response.read)
         finally:
             connection.close()
         _check(response, data)
-        return json.loads(data)
+        return response.headers, data
 
     def _send(
         self,

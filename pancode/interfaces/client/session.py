@@ -132,11 +132,16 @@ def followed_log(
     stream: str,
     place: Place = ("", 0),
     wanted: Callable[[], bool] = lambda: True,
+    *,
+    follow: bool = True,
+    shown: bool = False,
 ) -> Iterator[LogPart]:
-    """Yield a run's stream, piece by piece, until it ends; after a cut, continue at the same byte."""
+    """Yield a run's stream, piece by piece, until it ends; after a cut, continue at the same byte. `follow`:
+    also what is not stored yet. `shown`: the text that users read instead of the program's events."""
 
     def begin() -> Iterator[ServerEvent]:
-        query = {"follow": "1", "stream": stream, "attempt": place[0] or None, "offset": place[1]}
+        query = {"follow": follow, "shown": shown, "stream": stream}
+        query |= {"attempt": place[0] or None, "offset": place[1]}
         return client.events("GET", path_of("runs", run, "log"), query=query, wanted=wanted)
 
     for event in resume_stream(note, run, begin, wanted):

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -16,10 +16,13 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import body_of, problem_of
 from pancode.interfaces.http.routing import ApiCall, EventStream
 from pancode.kernel.records import FeedEvent
-from pancode.runs.log import LogPlace, read_log
+from pancode.runs.log import LogPiece, LogPlace
 from pancode.runs.views import get_run_shape
+from pancode.sessions.conversation.lines import LogStory
 
 LOOK_S = 0.5
+ReadLog = Callable[[LogPlace], LogPiece]
+"""Returns the next bytes of a log from this place, as `read_log` does."""
 QUIET_S = 10.0
 """Seconds without data after which a comment is sent, to tell a quiet run from a dead coordinator."""
 
@@ -85,16 +88,48 @@ def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
     return news is None or any(one.run in (None, run) for one in news)
 
 
-async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
-    """Yield `log` with bytes from an offset, `attempt` when another attempt begins, `end` when nothing can
-    follow. Each `log` contains the next offset; a reader that resumes there misses and repeats nothing."""
-    place = LogPlace.of(call.query)
+class ShownLog:
+    """Reads a log as the text that users read instead of the program's events. Offsets count the bytes of
+    this text since the beginning of the attempt, which is read again for a reader that resumes."""
+
+    def __init__(self, read: ReadLog, runtime: str, begin: LogPlace, *, follows: bool) -> None:
+        self._read, self._follows, self._texts = read, follows, list[str]()
+        self._story = LogStory(runtime, self._texts.append)
+        self._source, self._count = replace(begin, offset=0), 0
+
+    def read(self, place: LogPlace) -> LogPiece:
+        """Return the text from this place on. `place`: the begin, then that of the last piece."""
+        piece, attempt = self._read(self._source), self._source.attempt
+        ends = not piece.data and (
+            piece.end or attempt not in ("", piece.place.attempt) or not (self._follows or piece.more)
+        )
+        if ends:
+            self._story.end()
+        else:
+            self._story.write(piece.place.attempt, piece.data)
+        text = "".join(self._texts).encode()
+        self._texts.clear()
+        if ends and not text:
+            self._source, self._count = piece.place, 0
+            return piece
+        if not ends:
+            self._source = piece.place
+        data = text[max(0, place.offset - self._count) :]
+        self._count += len(text)
+        here = LogPlace(place.stream, self._source.attempt, max(self._count, place.offset))
+        return LogPiece(data, here, more=ends or piece.more)
+
+
+async def log_events(
+    context: ApiContext, read: ReadLog, place: LogPlace, *, follows: bool
+) -> AsyncIterator[str]:
+    """Yield `log` with bytes from a place on, `attempt` when another attempt begins, `end` when nothing can
+    follow. Each `log` contains the next offset; a reader that resumes there misses and repeats nothing.
+    `follows`: wait for what is not stored yet."""
     while not context.closing.is_set():
         seen = context.bell.count
         try:
-            piece = await run_in_threadpool(
-                read_log, context.core, context.coordinator.streams, call.path["run"], place
-            )
+            piece = await run_in_threadpool(read, place)
         except Exception as error:
             yield format_event("problem", body_of(problem_of(error), 500))
             return
@@ -105,7 +140,7 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
             shown = base64.b64encode(piece.data).decode()
             data = {"attempt": place.attempt, "next": place.offset, "stream": place.stream, "b64": shown}
             yield format_event("log", data, f"{place.attempt}:{place.offset}")
-        elif piece.end:
+        elif piece.end or not (follows or piece.more):
             yield format_event(
                 "end", {"attempt": place.attempt, "next": place.offset, "complete": piece.complete}
             )

@@ -82,7 +82,7 @@ def _run_workflow(call: McpToolCall) -> Any:
     # workflow files are read on this machine, and their content is sent
     remote = remote_of(os.environ) is not None
     cwd = folder_here() if remote else call.cwd or folder_here()
-    source = WorkflowPlaces.seen_from(home_here(os.environ), cwd, os.environ).find(call.text("workflow"))
+    source = WorkflowPlaces.seen_from(home_here(os.environ), cwd).find(call.text("workflow"))
     found = check_workflow(source.text, source.place, source.name, flags)
     if found.problems:
         raise found.problems[0]

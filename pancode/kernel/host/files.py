@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from node_agent.wire.clock import Clock
-from node_agent.wire.identity import AttemptId
 from pancode.kernel.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from node_agent.wire.clock import Clock
+    from node_agent.wire.identity import AttemptId
 
 KEEP_FREE = 256 * 2**20
 """Bytes of disk that receipts which settle nothing must leave free, so that other receipts can settle."""

@@ -15,6 +15,7 @@ from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
 from pancode.kernel.errors import ConfigError
+from pancode.queue.valkey.layout import COORDINATOR
 
 
 def make_context(ca: str | Path | None) -> ssl.SSLContext:
@@ -84,7 +85,6 @@ def _make_file_error(what: str, wrong: str, exc: Exception, command: str) -> Con
     return ConfigError(f"{what} {wrong}, for TLS to Redis", why=str(exc), fix=f"check it: {command}")
 
 
-COORDINATOR = "coordinator"
 CONNECT_S = 5.0
 ANSWER_S = 10.0
 SILENT = "no answer to the TLS ClientHello"

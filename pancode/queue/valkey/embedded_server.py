@@ -24,9 +24,9 @@ from redis import exceptions as raised
 from node_agent.wire.clock import Clock, Ids
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.processes import boot_id, start_of
-from pancode.queue.valkey.access import COORDINATOR, RedisAccess, connect
+from pancode.queue.valkey.access import RedisAccess, connect
 from pancode.queue.valkey.binary import find_server
-from pancode.queue.valkey.layout import lay_out, write_config, write_private, write_users
+from pancode.queue.valkey.layout import COORDINATOR, lay_out, write_config, write_private, write_users
 from pancode.queue.valkey.process import ServerRecord, read_record, wait_until, write_record
 
 START_MS = 60_000

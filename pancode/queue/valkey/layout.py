@@ -10,13 +10,19 @@ from pathlib import Path
 
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.host.files import sync_folder
-from pancode.queue.valkey.access import COORDINATOR
 
+COORDINATOR, USER_PREFIX = "coordinator", "node-"
+"""The Redis user of the coordinator, and the beginning of the name of each node's user."""
 RIGHTS = "~* &* +@all"
 """The rights of a coordinator: a user that may create users could get all other rights anyway."""
 _CLOSED = "user default off resetkeys resetchannels -@all"
 _NEUTRAL = frozenset({"sanitize-payload", "resetkeys", "resetchannels"})
 """Rules that a server may add or omit when it writes the users' file itself."""
+
+
+def node_user(tag: str) -> str:
+    """Return the name of the Redis user of the node with this tag."""
+    return f"{USER_PREFIX}{tag}"
 
 
 def users_text(known: str, user: str, password: str) -> str:

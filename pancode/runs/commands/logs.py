@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Annotated
 
@@ -13,13 +13,12 @@ from pancode.interfaces.cli.output import Face, exit_of
 from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.cli.terminal import Sink
 from pancode.interfaces.client.client import Client, FleetDownError, LogPart
-from pancode.interfaces.client.session import Place, followed_log, stored_log
+from pancode.interfaces.client.session import followed_log, stored_log
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import LAST
 from pancode.runs.answers import BRIEF
 from pancode.runs.commands.named_runs import AnyRun, find_run
-from pancode.sessions.conversation.lines import LogStory
-from pancode.sessions.conversation.stream import reading_of
+from pancode.sessions.conversation.stream import PLAIN
 
 
 @verb("logs", "", "-f last", "r-7f3k --stream err")
@@ -46,37 +45,42 @@ def logs(
     client = face.client()
     brief = client.get(BRIEF.at(find_run(client, run)))
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
-    sinks: dict[str, Sink | LogStory] = {one: Sink(out) for one, out in outs.items()}
-    if not (raw or stream or face.as_json) and reading_of(brief["runtime"]) is not None:
-        output = Sink(sys.stdout)
-        sinks["out"] = LogStory(brief["runtime"], lambda text: output.write(text.encode()))
+    shown = not (raw or stream or face.as_json or brief["runtime"] in PLAIN)
+
+    def read(one: str) -> Iterator[LogPart]:
+        place, is_shown = (attempt, offset), shown and one == "out"
+        if not (follow or is_shown):
+            return stored_log(client, brief["run"], one, place)
+        return followed_log(face.note, client, brief["run"], one, place, follow=follow, shown=is_shown)
+
+    sinks = {one: Sink(out) for one, out in outs.items()}
     if follow:
-        return _follow(face, client, brief["run"], (attempt, offset), sinks)
+        return _follow(face, client, brief["run"], read, sinks)
     for one, sink in sinks.items():
-        _write_log(face, one, stored_log(client, brief["run"], one, (attempt, offset)), sink)
+        _write_log(face, one, read(one), sink)
     return ExitCode.DONE
 
 
-def _write_log(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogStory) -> None:
+def _write_log(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink) -> None:
     """Write the log unchanged; with --json one object for each piece, with the offset of the next piece."""
-    try:
-        for part in parts:
-            if isinstance(sink, LogStory):
-                sink.write(part.attempt, part.data)
-            elif not face.as_json:
-                sink.write(part.data)
-            elif part.data:
-                shape = {"stream": stream, "attempt": part.attempt, "next": part.next}
-                face.show({**shape, "text": part.data.decode("utf-8", "replace")}, str)
-    finally:
-        if isinstance(sink, LogStory):
-            sink.end()
+    for part in parts:
+        if not face.as_json:
+            sink.write(part.data)
+        elif part.data:
+            shape = {"stream": stream, "attempt": part.attempt, "next": part.next}
+            face.show({**shape, "text": part.data.decode("utf-8", "replace")}, str)
 
 
-def _follow(face: Face, client: Client, run: str, place: Place, sinks: dict[str, Sink | LogStory]) -> int:
-    def show(stream: str, sink: Sink | LogStory) -> None:
+def _follow(
+    face: Face,
+    client: Client,
+    run: str,
+    read: Callable[[str], Iterator[LogPart]],
+    sinks: dict[str, Sink],
+) -> int:
+    def show(stream: str, sink: Sink) -> None:
         with suppress(FleetDownError):  # The last request below reports the error.
-            _write_log(face, stream, followed_log(face.note, client, run, stream, place), sink)
+            _write_log(face, stream, read(stream), sink)
 
     threads = [threading.Thread(target=show, args=one, daemon=True) for one in sinks.items()]
     try:

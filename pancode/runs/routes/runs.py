@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import BeginsRun, DispatchBody, ReasonBody, RetryBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
-from pancode.interfaces.http.streams import log_events, make_event_stream, run_events
+from pancode.interfaces.http.streams import ReadLog, ShownLog, log_events, make_event_stream, run_events
 from pancode.kernel.facets import Caller
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
@@ -17,17 +19,6 @@ from pancode.reports.answers import WHY, WhyShape
 from pancode.reports.timeline import explain_run
 from pancode.runs import answers
 from pancode.runs.admission.dry_run import report_plan
-from pancode.runs.answers import (
-    DryRunAnswer,
-    QueuedAnswer,
-    RunDetail,
-    RunsAnswer,
-    RunShape,
-    SnapshotsAnswer,
-    StreamsAnswer,
-    TailsAnswer,
-    VerdictShape,
-)
 from pancode.runs.dispatch import describe_queued, dispatch_run, dry_run, under_way
 from pancode.runs.lists import Filter, list_runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, read_tails, stream_names
@@ -38,11 +29,12 @@ from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import get_run, get_run_detail, get_run_shape
+from pancode.sessions.conversation.stream import reading_of
 from pancode.workflows.actions import caller_of, is_workflow_landing
 
 
 @Verb(answers.RUNS, command="runs ls", query=(*PAGED, *RUN_FILTERS))
-def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
+def _runs(context: ApiContext, call: ApiCall) -> answers.RunsAnswer:
     """List the newest runs."""
     cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
     wanted = Filter.of(context.known(call.query), context.core.wall_ms())
@@ -52,7 +44,7 @@ def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
 
 def report_dry_run(
     context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
-) -> DryRunAnswer:
+) -> answers.DryRunAnswer:
     """Return a dry run's report: gate results, the plan, and which repository files would be sent."""
     plan = dry_run(context.core, around, request, parent)
     taken = plan.project is not None and plan.request.begins is None
@@ -100,7 +92,7 @@ def make_child_request(context: ApiContext, parent: Run, request: DispatchReques
 
 
 @Verb(answers.DISPATCH, DispatchBody, "dispatch", pokes=True, status=201, for_runs=True, right=DISPATCHES)
-def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
+def _dispatch(context: ApiContext, call: ApiCall) -> answers.QueuedAnswer | answers.DryRunAnswer:
     """Dispatch a run; with `dry_run` only report what would happen."""
     body: DispatchBody = call.body
     request, parent, around = resolve_request(context, call)
@@ -110,13 +102,13 @@ def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer
 
 
 @Verb(answers.SNAPSHOTS)
-def _list_snapshots(context: ApiContext, call: ApiCall) -> SnapshotsAnswer:
+def _list_snapshots(context: ApiContext, call: ApiCall) -> answers.SnapshotsAnswer:
     """List the snapshots that are being made now."""
     return {"snapshots": under_way(context.core)}
 
 
 @Verb(answers.TAILS, query=("bytes",))
-def _list_tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
+def _list_tails(context: ApiContext, call: ApiCall) -> answers.TailsAnswer:
     """Return the last output of each run that is at work."""
     return {
         "tails": read_tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))
@@ -124,13 +116,13 @@ def _list_tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
 
 
 @Verb(answers.RUN, command="runs show")
-def _show(context: ApiContext, call: ApiCall) -> RunDetail:
+def _show(context: ApiContext, call: ApiCall) -> answers.RunDetail:
     """Return everything about a run."""
     return get_run_detail(context.core, call.path["run"])
 
 
 @Verb(answers.BRIEF)
-def _describe_run(context: ApiContext, call: ApiCall) -> RunShape:
+def _describe_run(context: ApiContext, call: ApiCall) -> answers.RunShape:
     """Return a run's summary."""
     return get_run_shape(context.core, call.path["run"])
 
@@ -148,13 +140,24 @@ def _stream_events(context: ApiContext, call: ApiCall) -> EventStream:
     return make_event_stream(run_events(context, call))
 
 
-@Verb("GET /v1/runs/{run}/log", command="logs", query=("offset", "last", "stream", "attempt", "follow"))
+@Verb(
+    "GET /v1/runs/{run}/log",
+    command="logs",
+    query=("offset", "last", "stream", "attempt", "follow", "shown"),
+)
 def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
-    """Return a run's output from an offset on, or its last bytes."""
+    """Return a run's output from an offset on, or its last bytes.
+
+    `follow`: as events, until the run has ended. `shown`: as events with the text that `pancode logs` shows.
+    """
     place = LogPlace.of(call.query)
     piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
-    if call.flag("follow"):
-        return make_event_stream(log_events(context, call))
+    if (follows := call.flag("follow")) or call.flag("shown"):
+        read: ReadLog = partial(read_log, context.core, context.coordinator.streams, call.path["run"])
+        runtime = _find_run(context, call).runtime if call.flag("shown") else ""
+        if reading_of(runtime) is not None:
+            read = ShownLog(read, runtime, place, follows=follows).read
+        return make_event_stream(log_events(context, read, place, follows=follows))
     headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
     if piece.before != 0:
         headers["Pancode-Lines-Before"] = "unknown" if piece.before is None else str(piece.before)
@@ -163,7 +166,7 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
 
 
 @Verb(answers.STREAMS)
-def _list_streams(context: ApiContext, call: ApiCall) -> StreamsAnswer:
+def _list_streams(context: ApiContext, call: ApiCall) -> answers.StreamsAnswer:
     """List the output streams of a run."""
     return {"streams": stream_names(context.core, context.coordinator.streams, call.path["run"])}
 
@@ -173,7 +176,7 @@ def _find_run(context: ApiContext, call: ApiCall) -> Run:
 
 
 @Verb(answers.STOP, ReasonBody, "stop", pokes=True, right=STOPS)
-def _stop(context: ApiContext, call: ApiCall) -> RunShape:
+def _stop(context: ApiContext, call: ApiCall) -> answers.RunShape:
     """Stop a run."""
     body: ReasonBody = call.body
     reason = body.reason or f"stopped by {body.by}"
@@ -200,7 +203,7 @@ def around_workflow(context: ApiContext, text: str) -> Surroundings:
 
 
 @Verb(answers.RETRY, RetryBody, "runs retry", pokes=True, status=201, right=DISPATCHES, lands=lands_again)
-def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+def _retry(context: ApiContext, call: ApiCall) -> answers.QueuedAnswer:
     """Dispatch the same work as a new run."""
     body: RetryBody = call.body
     old, around = _find_run(context, call), context.coordinator.around({})
@@ -208,6 +211,6 @@ def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 
 
 @Verb(answers.VERIFY, command="receipt verify")
-def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
+def _verify(context: ApiContext, call: ApiCall) -> answers.VerdictShape:
     """Verify a run's receipt."""
     return verify_run(context.core, call.path["run"], context.coordinator.streams)

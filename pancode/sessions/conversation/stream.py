@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from node_agent.wire.other import OTHER
 from pancode.kernel.formatting import format_usd as in_dollars
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class WholeLines:
             self.rest += last
 
 
-OURS, OTHERS = "native", "acp:"
+OURS = "native"
 BEGINS = b'{"type": "'
 """The beginning of each line in the format of PanCode's own worker; no other format has a space there."""
 TAKING_TURNS = frozenset(
@@ -78,7 +79,7 @@ TAKING_TURNS = frozenset(
 """Runtimes that take turns, as in the node agent's table, copied so that an interface need not import it;
 `qwen` is for chats of older versions."""
 PLAIN = {"shell"}
-"""Runtimes whose output is plain text, copied so that `pancode logs` of their runs loads no parser."""
+"""Runtimes whose output is plain text, copied so that an interface can read it unchanged without a parser."""
 Reading = Callable[[bytes], Iterable[WorkerEvent]]
 """Returns the events in one complete line."""
 
@@ -102,7 +103,7 @@ def is_of_our_worker(runtime: str, begins: bytes) -> bool:
     """Whether output that starts with `begins` is in the format of PanCode's own worker. In an interactive
     run other runtimes use this format too; runtimes that an owner configures use only this format."""
     takes = runtime in TAKING_TURNS and begins.startswith(BEGINS)
-    return runtime == OURS or (runtime.startswith(OTHERS) and runtime != OTHERS) or takes
+    return runtime == OURS or (runtime.startswith(OTHER) and runtime != OTHER) or takes
 
 
 def event_of(line: bytes) -> WorkerEvent:

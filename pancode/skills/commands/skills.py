@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from node_agent.wire.clock import SystemClock
-from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.answers import FLEET, NODE
+from pancode.git.repository import find_top
 from pancode.interfaces.cli.output import Face, folder_here, in_words
 from pancode.interfaces.cli.parameters import Argument, Json, many, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows, safe_block
@@ -42,7 +42,7 @@ Yes = Annotated[bool, option("Also what permits or runs something, without askin
 
 def _find_seen(*, with_project: bool) -> list[FoundSkill]:
     home, here = home_here(os.environ), folder_here()
-    project = FileSurroundings(home, os.environ).project_of(here) if with_project else None
+    project = find_top(here) if with_project else None
     return skills_of(list_sources(home, Path(project) if project else None))
 
 
@@ -101,7 +101,11 @@ def ls(
 
 
 def search_index(face: Face, words: list[str], index: str | None, commit: str | None, path: str) -> None:
-    where = index or FileSurroundings(home_here(os.environ), os.environ).loaded().settings.skills.index
+    where = index
+    if not where:
+        from pancode.config.user_environment import FileSurroundings  # this import loads the schema
+
+        where = FileSurroundings(home_here(os.environ), os.environ).loaded().settings.skills.index
     if not where:
         fix = "pancode skills ls --search --index ADDRESS, or: pancode config set skills.index ADDRESS"
         raise UsageError("no skill index was given", fix=fix, code="no_index")

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
-from pancode.interfaces.cli.output import Face, find_user, list_findings
+from pancode.interfaces.cli.output import Face, find_user, folder_here, list_findings
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, completions, fetch_page, many, option, verb
-from pancode.interfaces.cli.terminal import Columns, escape_lines, format_rows, safe_block
+from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_lines, format_rows, safe_block
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageError
 from pancode.kernel.formatting import clip_columns, count_noun, escape_line, format_usd
 from pancode.kernel.route import Route
@@ -52,20 +52,17 @@ def ls(
 
 
 def list_files(face: Face) -> None:
-    from pancode.workflows.commands.sources import find_places
-    from pancode.workflows.files.reader import check_workflow
+    answer = face.ask_running(answers.WORKFLOW_FILES, cwd=folder_here())
+    if answer is None:
+        from pancode.workflows.commands.sources import find_places
+        from pancode.workflows.files.reader import describe_files
 
-    found = []
-    for text in find_places().all():
-        one = check_workflow(text.text, text.place, text.name)
-        wrong = count_noun(len(one.problems), "problem") if one.problems else ""
-        about = {"kind": one.kind, "steps": len(one.steps()), "description": one.description}
-        found.append({"name": text.name, "from": text.origin, "file": text.place, **about, "wrong": wrong})
-        found[-1]["replaces"] = text.replaces or None
-    face.show({"files": found}, lambda: format_rows(found, _FILES))
+        answer = {"files": describe_files(find_places().all())}
+    rows = answer["files"]
+    face.show(answer, lambda: format_rows(rows, _FILES))
 
 
-_FILES: Columns = {
+_FILES: RowColumns[answers.WorkflowFile] = {
     **{"NAME": "name", "KIND": "kind", "STEPS": "steps"},
     "FROM": lambda one: f"{one['from']}{', not the shipped one' if one['replaces'] else ''}",
     "WHAT FOR": lambda one: one["wrong"] or one["description"],

@@ -20,7 +20,7 @@ STDIN = "standard input"
 
 def find_places() -> WorkflowPlaces:
     """Return the folders where workflows are looked up by name."""
-    return WorkflowPlaces.seen_from(home_here(os.environ), folder_here(), os.environ)
+    return WorkflowPlaces.seen_from(home_here(os.environ), folder_here())
 
 
 def text_of(word: str) -> WorkflowText:

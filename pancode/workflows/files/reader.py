@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -14,8 +14,11 @@ from pancode.agents.runtimes import resolve_alias
 from pancode.config.layers import find_problems
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
+from pancode.kernel.formatting import count_noun
+from pancode.workflows.answers import WorkflowFile
 from pancode.workflows.files import graph
 from pancode.workflows.files.entries import FileEntry, MatrixEntry, StepEntry, TaskEntry
+from pancode.workflows.files.search import WorkflowText
 from pancode.workflows.files.source import read_source
 
 MOST_STEPS = 1_000
@@ -263,3 +266,22 @@ def _list_texts(dispatch: Json) -> list[str]:
 
 def _make_lists(fields: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
     return {name: list(values) for name, values in fields.items()}
+
+
+def describe_files(texts: Iterable[WorkflowText]) -> list[WorkflowFile]:
+    """Return what each file contains, and how many problems it has."""
+    rows = list[WorkflowFile]()
+    for text in texts:
+        found = check_workflow(text.text, text.place, text.name)
+        row: WorkflowFile = {
+            "name": text.name,
+            "from": text.origin,
+            "file": text.place,
+            "kind": found.kind,
+            "steps": len(found.steps()),
+            "description": found.description,
+            "wrong": count_noun(len(found.problems), "problem") if found.problems else "",
+            "replaces": text.replaces or None,
+        }
+        rows.append(row)
+    return rows

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
-from pancode.config.user_environment import FileSurroundings
+from pancode.git.repository import find_top
 from pancode.kernel.documents import bytes_of
 from pancode.kernel.errors import ConfigError, NotFoundError
 from pancode.kernel.names import not_found
@@ -54,10 +54,9 @@ class WorkflowPlaces:
     project: Path
 
     @classmethod
-    def seen_from(cls, home: Path, cwd: str, environ: Mapping[str, str]) -> Self:
+    def seen_from(cls, home: Path, cwd: str) -> Self:
         """Return the places as they apply to a user in this folder."""
-        project = FileSurroundings(home, environ).project_of(cwd)
-        return cls(home, Path(project or cwd))
+        return cls(home, Path(find_top(cwd) or cwd))
 
     def find(self, word: str) -> WorkflowText:
         """Return the workflow with this path or name. NotFoundError with the nearest name; ConfigError."""

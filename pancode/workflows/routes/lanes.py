@@ -12,20 +12,8 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.values import replace
 from pancode.runs.options import OPTIONS
+from pancode.workflows import answers
 from pancode.workflows import lane_service as lanes
-from pancode.workflows.answers import (
-    ADD_ITEM,
-    CREATE_LANE,
-    LANE,
-    LANES,
-    PAUSE_LANE,
-    REMOVE_LANE,
-    RESUME_LANE,
-    SKIP_ITEM,
-    LaneAddedAnswer,
-    LanesAnswer,
-    LaneShape,
-)
 from pancode.workflows.routes.workflows import lands_on
 
 LaneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -77,14 +65,14 @@ class RemoveLaneBody(ActBody):
     force: bool = False
 
 
-@Verb(LANES, command="lane ls")
-def _list(context: ApiContext, call: ApiCall) -> LanesAnswer:
+@Verb(answers.LANES, command="lane ls")
+def _list(context: ApiContext, call: ApiCall) -> answers.LanesAnswer:
     """List all lanes."""
     return {"lanes": lanes.list_lanes(context.core)}
 
 
-@Verb(CREATE_LANE, LaneBody, "lane create", status=201, right=OPERATES)
-def _create(context: ApiContext, call: ApiCall) -> LaneShape:
+@Verb(answers.CREATE_LANE, LaneBody, "lane create", status=201, right=OPERATES)
+def _create(context: ApiContext, call: ApiCall) -> answers.LaneShape:
     """Create a lane."""
     body: LaneBody = call.body
     given = _dump_body(body.defaults)
@@ -94,8 +82,8 @@ def _create(context: ApiContext, call: ApiCall) -> LaneShape:
     return lanes.get_lane(context.core, body.name)
 
 
-@Verb(LANE, command="lane show")
-def _show(context: ApiContext, call: ApiCall) -> LaneShape:
+@Verb(answers.LANE, command="lane show")
+def _show(context: ApiContext, call: ApiCall) -> answers.LaneShape:
     """Return a lane with its items."""
     return lanes.get_lane(context.core, call.path["lane"])
 
@@ -115,8 +103,8 @@ def _adds_landing(context: ApiContext, call: ApiCall) -> bool:
     return has_true(_merge_body(context, call), "land")
 
 
-@Verb(ADD_ITEM, LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing)
-def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
+@Verb(answers.ADD_ITEM, LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing)
+def _add(context: ApiContext, call: ApiCall) -> answers.LaneAddedAnswer:
     """Add an item to a lane."""
     body: LaneItemBody = call.body
     request = replace(_merge_body(context, call).asked(body.by), confirmed=body.yes, preset=body.preset or "")
@@ -137,36 +125,36 @@ def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
     }
 
 
-@Verb(PAUSE_LANE, ReasonBody, command="lane create", pokes=True, right=OPERATES)
-def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
+@Verb(answers.PAUSE_LANE, ReasonBody, command="lane create", pokes=True, right=OPERATES)
+def _pause(context: ApiContext, call: ApiCall) -> answers.LaneShape:
     """Pause a lane: start no further items."""
     lanes.pause_lane(context.core, call.path["lane"], call.body.by, call.body.reason)
     return _show(context, call)
 
 
 @Verb(
-    RESUME_LANE,
+    answers.RESUME_LANE,
     ResumeLaneBody,
     command="lane create",
     pokes=True,
     right=OPERATES,
     lands=lambda context, call: lands_on(context, _show(context, call)["workflow"]),
 )
-def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
+def _resume(context: ApiContext, call: ApiCall) -> answers.LaneShape:
     """Resume a lane, optionally with another ceiling."""
     lanes.resume_lane(context.core, call.path["lane"], call.body.by, call.body.budget)
     return _show(context, call)
 
 
-@Verb(SKIP_ITEM, ItemBody, "lane skip", pokes=True, right=DROPS)
-def _skip(context: ApiContext, call: ApiCall) -> LaneShape:
+@Verb(answers.SKIP_ITEM, ItemBody, "lane skip", pokes=True, right=DROPS)
+def _skip(context: ApiContext, call: ApiCall) -> answers.LaneShape:
     """Skip an item of a lane."""
     lanes.skip_item(context.core, call.path["lane"], call.body.item, call.body.by)
     return _show(context, call)
 
 
-@Verb(REMOVE_LANE, RemoveLaneBody, "lane rm", pokes=True, right=DROPS)
-def _remove(context: ApiContext, call: ApiCall) -> LaneShape:
+@Verb(answers.REMOVE_LANE, RemoveLaneBody, "lane rm", pokes=True, right=DROPS)
+def _remove(context: ApiContext, call: ApiCall) -> answers.LaneShape:
     """Remove an item, or end the lane."""
     body: RemoveLaneBody = call.body
     if body.item is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
-from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
+from pancode.interfaces.http.access.rights import DISPATCHES, SEES_ALL, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import ReasonBody
 from pancode.interfaces.http.context import ApiContext
@@ -16,23 +17,10 @@ from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.answers import VerdictShape
 from pancode.runs.routes.runs import around_workflow, make_child_request
+from pancode.workflows import answers
 from pancode.workflows.actions import is_workflow_landing, resume_workflow, retry_workflow, stop_workflow
-from pancode.workflows.answers import (
-    BEGIN,
-    BOARD,
-    RESUME_WORKFLOW,
-    RETRY_WORKFLOW,
-    STOP_WORKFLOW,
-    WORKFLOW,
-    WORKFLOW_RECEIPT,
-    WORKFLOW_VERDICT,
-    WORKFLOWS,
-    BoardAnswer,
-    WorkflowDryRun,
-    WorkflowReceipt,
-    WorkflowsAnswer,
-    WorkflowShape,
-)
+from pancode.workflows.files.reader import describe_files
+from pancode.workflows.files.search import WorkflowPlaces
 from pancode.workflows.model import WorkflowPlan
 from pancode.workflows.receipts import get_workflow_receipt, verify_workflow
 from pancode.workflows.routes.bodies import AgainBody, ResumeBody, WorkflowBody
@@ -40,8 +28,15 @@ from pancode.workflows.service import BegunWorkflow, begin_workflow, report_step
 from pancode.workflows.views import get_workflow, list_board, list_workflows
 
 
-@Verb(WORKFLOWS, command="workflow ls", query=PAGED)
-def _list(context: ApiContext, call: ApiCall) -> WorkflowsAnswer:
+@Verb(answers.WORKFLOW_FILES, command="workflow ls", query=("cwd",), right=SEES_ALL)
+def _list_files(context: ApiContext, call: ApiCall) -> answers.WorkflowFilesAnswer:
+    """List the workflow files that can be named in a folder."""
+    places = WorkflowPlaces.seen_from(Path(context.facts["home"]), call.query.get("cwd", "/"))
+    return {"files": describe_files(places.all())}
+
+
+@Verb(answers.WORKFLOWS, command="workflow ls", query=PAGED)
+def _list(context: ApiContext, call: ApiCall) -> answers.WorkflowsAnswer:
     """List the newest workflows."""
     cursors, limit = Cursors(call.query, "workflows"), call.number("limit", 20, MOST_WORKFLOWS)
     page = list_workflows(context.core, limit, cursors.after())
@@ -64,47 +59,49 @@ def _make_child_plan(context: ApiContext, parent: Run, plan: WorkflowPlan) -> Wo
     )
 
 
-def _describe_begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
+def _describe_begun(context: ApiContext, begun: BegunWorkflow) -> answers.WorkflowShape:
     return get_workflow(context.core, begun.workflow.id, begun.warnings)
 
 
-@Verb(BEGIN, WorkflowBody, "workflow chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
-def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun:
+@Verb(answers.BEGIN, WorkflowBody, "workflow chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
+def _begin(context: ApiContext, call: ApiCall) -> answers.WorkflowShape | answers.WorkflowDryRun:
     """Start a workflow; with `dry_run` only preview it."""
     body: WorkflowBody = call.body
     plan = body.plan() if call.inside is None else _make_child_plan(context, call.inside, body.plan())
     around = context.coordinator.around(plan.caller["settings"], plan.caller["preset"])
     if body.dry_run:
-        return cast("WorkflowShape | WorkflowDryRun", report_steps(context.core, around, plan))
+        return cast(
+            "answers.WorkflowShape | answers.WorkflowDryRun", report_steps(context.core, around, plan)
+        )
     return _describe_begun(context, begin_workflow(context.core, around, plan))
 
 
-@Verb(WORKFLOW, command="workflow show")
-def _show(context: ApiContext, call: ApiCall) -> WorkflowShape:
+@Verb(answers.WORKFLOW, command="workflow show")
+def _show(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
     """Return a workflow."""
     return get_workflow(context.core, call.path["workflow"])
 
 
-@Verb(WORKFLOW_RECEIPT, command="receipt show")
-def _receipt(context: ApiContext, call: ApiCall) -> WorkflowReceipt:
+@Verb(answers.WORKFLOW_RECEIPT, command="receipt show")
+def _receipt(context: ApiContext, call: ApiCall) -> answers.WorkflowReceipt:
     """Return a workflow's signed summary with the result of its verification."""
     return get_workflow_receipt(context.core, call.path["workflow"])
 
 
-@Verb(BOARD, command="workflow show")
-def _board(context: ApiContext, call: ApiCall) -> BoardAnswer:
+@Verb(answers.BOARD, command="workflow show")
+def _board(context: ApiContext, call: ApiCall) -> answers.BoardAnswer:
     """List the values shared by a workflow's workers."""
     return {"board": list_board(context.core, call.path["workflow"])}
 
 
-@Verb(WORKFLOW_VERDICT, command="receipt verify")
+@Verb(answers.WORKFLOW_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
     """Verify a workflow's receipt and its runs' receipts."""
     return verify_workflow(context.core, call.path["workflow"], context.coordinator.streams)
 
 
-@Verb(STOP_WORKFLOW, ReasonBody, "stop", pokes=True, right=STOPS)
-def _stop(context: ApiContext, call: ApiCall) -> WorkflowShape:
+@Verb(answers.STOP_WORKFLOW, ReasonBody, "stop", pokes=True, right=STOPS)
+def _stop(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
     """Stop a workflow's runs and start nothing more."""
     body: ReasonBody = call.body
     return get_workflow(
@@ -118,14 +115,14 @@ def lands_on(context: ApiContext, text: str) -> bool:
 
 
 @Verb(
-    RESUME_WORKFLOW,
+    answers.RESUME_WORKFLOW,
     ResumeBody,
     "workflow resume",
     pokes=True,
     right=DISPATCHES,
     lands=lambda context, call: lands_on(context, call.path["workflow"]),
 )
-def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
+def _resume(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
     """Resume a workflow by starting the steps that are not done."""
     core, text, body = context.core, call.path["workflow"], call.body
     around = around_workflow(context, text)
@@ -133,7 +130,7 @@ def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
 
 
 @Verb(
-    RETRY_WORKFLOW,
+    answers.RETRY_WORKFLOW,
     AgainBody,
     "runs retry",
     pokes=True,
@@ -141,7 +138,7 @@ def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
     right=DISPATCHES,
     lands=lambda context, call: is_workflow_landing(context.core, call.path["workflow"]),
 )
-def _retry(context: ApiContext, call: ApiCall) -> WorkflowShape:
+def _retry(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
     """Repeat a whole workflow."""
     text, body = call.path["workflow"], call.body
     return _describe_begun(

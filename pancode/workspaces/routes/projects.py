@@ -43,20 +43,7 @@ from pancode.runs.project_rules import (
     project_name,
 )
 from pancode.runs.user_environment import Surroundings
-from pancode.workspaces.answers import (
-    ADD_PROJECT,
-    DRAFT,
-    MAP_PROJECTS,
-    PROJECT,
-    PROJECTS,
-    REMOVE_PROJECT,
-    TRACKER_HOOK,
-    PrdAnswer,
-    ProjectsAnswer,
-    ProjectShape,
-    TrackerCalledAnswer,
-    TrackerHookAnswer,
-)
+from pancode.workspaces import answers
 from pancode.workspaces.service import tracker_secret
 
 Fact = Annotated[Line, Field(max_length=200)]
@@ -104,29 +91,29 @@ class ProjectBody(ActBody):
     pull_merge: bool | None = None
 
 
-@Verb(PROJECTS, command="project ls", query=("prd",))
-def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
+@Verb(answers.PROJECTS, command="project ls", query=("prd",))
+def _list(context: ApiContext, call: ApiCall) -> answers.ProjectsAnswer:
     """List the projects: repositories with a name and defaults."""
     around, looks = context.coordinator.around({}), "prd" in call.query
     return {"projects": [_shape(around, one, looks) for one in around.projects().values()]}
 
 
-@Verb(PROJECT, command="project show")
-def _show(context: ApiContext, call: ApiCall) -> ProjectShape:
+@Verb(answers.PROJECT, command="project show")
+def _show(context: ApiContext, call: ApiCall) -> answers.ProjectShape:
     """Return the project that a name or an issue names."""
     around = context.coordinator.around({})
     return _shape(around, find_project(around.projects(), call.path["project"]))
 
 
-@Verb(DRAFT, command="project prd", query=("run",))
-def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
+@Verb(answers.DRAFT, command="project prd", query=("run",))
+def _prd(context: ApiContext, call: ApiCall) -> answers.PrdAnswer:
     """Return where a project's PRD is, the task of a run to draft one, and a run's draft. Writes nothing."""
     around = context.coordinator.around({})
     one, run = find_project(around.projects(), call.path["project"]), call.query.get("run")
     text = None if run is None else read_draft(context.core, one, run)
     found = around.prd(one.path, one.prd)
     place = {"project": one.name, "path": one.path, "remote": one.remote, "prd": found}
-    return cast("PrdAnswer", {**place, "task": draft_task(), "text": text})
+    return cast("answers.PrdAnswer", {**place, "task": draft_task(), "text": text})
 
 
 class MappingBody(ActBody):
@@ -135,8 +122,8 @@ class MappingBody(ActBody):
     projects: Annotated[tuple[ProjectBody, ...], Field(min_length=1, max_length=200)]
 
 
-@Verb(ADD_PROJECT, ProjectBody, "project add", pokes=True, right=SETS_UP)
-def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
+@Verb(answers.ADD_PROJECT, ProjectBody, "project add", pokes=True, right=SETS_UP)
+def _add(context: ApiContext, call: ApiCall) -> answers.ProjectShape:
     """Add a project, or change it."""
     body: ProjectBody = call.body
     around = context.coordinator.around({})
@@ -146,8 +133,8 @@ def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
     return {**_shape(around, new), "notes": list(effect.notes)}
 
 
-@Verb(MAP_PROJECTS, MappingBody, "project add", pokes=True, right=SETS_UP)
-def _add_all(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
+@Verb(answers.MAP_PROJECTS, MappingBody, "project add", pokes=True, right=SETS_UP)
+def _add_all(context: ApiContext, call: ApiCall) -> answers.ProjectsAnswer:
     """Add several projects in one change, either all or none. An existing project keeps its prefix."""
     body: MappingBody = call.body
     around, new = context.coordinator.around({}), dict[str, NamedProject]()
@@ -257,11 +244,11 @@ def _to_dict(one: NamedProject) -> dict[str, Any]:
     }
 
 
-def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> ProjectShape:
+def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> answers.ProjectShape:
     """Return the API shape. `looks`: also read from disk its PRD and whether its path has a repository."""
     there = os.path.exists(os.path.join(one.path, ".git"))
     prd = around.prd(one.path, one.prd) if looks else None
-    return cast("ProjectShape", {**_to_dict(one), "prd": prd, "there": there})
+    return cast("answers.ProjectShape", {**_to_dict(one), "prd": prd, "there": there})
 
 
 def _secret_of(project: str) -> str:
@@ -269,8 +256,8 @@ def _secret_of(project: str) -> str:
     return f"tracker-{project}"
 
 
-@Verb(TRACKER_HOOK, TrackerHookBody, "project webhook", right=SETS_UP)
-def _make_webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
+@Verb(answers.TRACKER_HOOK, TrackerHookBody, "project webhook", right=SETS_UP)
+def _make_webhook(context: ApiContext, call: ApiCall) -> answers.TrackerHookAnswer:
     """Return a tracker webhook's address and new secret; for Linear no secret, as Linear creates it."""
     body: TrackerHookBody = call.body
     project = find_project(context.coordinator.around({}).projects(), call.path["project"])
@@ -287,7 +274,7 @@ def _make_webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
 @Verb(
     "POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED
 )
-def _receive_webhook(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
+def _receive_webhook(context: ApiContext, call: ApiCall) -> answers.TrackerCalledAnswer:
     """Query a tracker's issues and the watched pull requests soon, as a signed webhook requests.
 
     Only the answer to the query counts, so repeated, late or reordered calls do no harm.
@@ -309,7 +296,7 @@ def _receive_webhook(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
     return {"project": call.path["project"]}
 
 
-@Verb(REMOVE_PROJECT, ActBody, "project rm", pokes=True, right=SETS_UP)
+@Verb(answers.REMOVE_PROJECT, ActBody, "project rm", pokes=True, right=SETS_UP)
 def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Remove a project; its repository does not change."""
     name = find_project(context.coordinator.around({}).projects(), call.path["project"]).name

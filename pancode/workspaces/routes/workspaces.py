@@ -13,18 +13,7 @@ from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import KeptWorkspace
 from pancode.runs.project_rules import find_project, moved_project_error
-from pancode.workspaces.answers import (
-    CREATE_WORKSPACE,
-    LEAVE_WORKSPACE,
-    OPEN_WORKSPACE,
-    REMOVE_WORKSPACE,
-    REPAIR_WORKSPACE,
-    WORKSPACE,
-    WORKSPACES,
-    RemovedWorkspaceAnswer,
-    WorkspaceAnswer,
-    WorkspacesAnswer,
-)
+from pancode.workspaces import answers
 from pancode.workspaces.service import (
     branch_for,
     create_workspace,
@@ -79,14 +68,14 @@ _MEASURED = "measured"
 """The query parameter that requests counts of commits from git; interfaces that poll every second omit it."""
 
 
-@Verb(WORKSPACES, command="workspace ls", query=(_MEASURED,))
-def _list(context: ApiContext, call: ApiCall) -> WorkspacesAnswer:
+@Verb(answers.WORKSPACES, command="workspace ls", query=(_MEASURED,))
+def _list(context: ApiContext, call: ApiCall) -> answers.WorkspacesAnswer:
     """List the workspaces."""
     return {"workspaces": list_workspaces(context.core, _MEASURED in call.query)}
 
 
-@Verb(CREATE_WORKSPACE, WorkspaceBody, "workspace create", status=201, right=OPERATES)
-def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+@Verb(answers.CREATE_WORKSPACE, WorkspaceBody, "workspace create", status=201, right=OPERATES)
+def _create(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
     """Create a workspace."""
     body: WorkspaceBody = call.body
     name, now = body.name.lower(), context.core.wall_ms()
@@ -96,8 +85,8 @@ def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     return get_workspace(context.core, context.coordinator.around({}), name)
 
 
-@Verb(WORKSPACE, command="workspace show", query=(_MEASURED,))
-def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+@Verb(answers.WORKSPACE, command="workspace show", query=(_MEASURED,))
+def _show(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
     """Return a workspace with its runs and its problems."""
     around, measured = context.coordinator.around({}), _MEASURED in call.query
     return get_workspace(context.core, around, call.path["workspace"], measured)
@@ -117,23 +106,23 @@ def _find_project(context: ApiContext, body: WorkspaceBody) -> str:
     return named.path
 
 
-@Verb(OPEN_WORKSPACE, OpenBody, "workspace open", pokes=True, right=DISPATCHES)
-def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+@Verb(answers.OPEN_WORKSPACE, OpenBody, "workspace open", pokes=True, right=DISPATCHES)
+def _open(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
     """Start a run that keeps a workspace's files on a node for a user and ends when the user leaves."""
     body: OpenBody = call.body
     open_for(context.core, context.coordinator.around({}), call.path["workspace"], body.by, body.node)
     return _show(context, call)
 
 
-@Verb(LEAVE_WORKSPACE, ActBody, "workspace open", pokes=True, right=DISPATCHES)
-def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+@Verb(answers.LEAVE_WORKSPACE, ActBody, "workspace open", pokes=True, right=DISPATCHES)
+def _leave(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
     """End the run that keeps a workspace's files for a user; the user's changes are its result."""
     end_open_run(context.core, call.path["workspace"], call.body.by)
     return _show(context, call)
 
 
-@Verb(REPAIR_WORKSPACE, RepairBody, "workspace repair", right=OPERATES)
-def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+@Verb(answers.REPAIR_WORKSPACE, RepairBody, "workspace repair", right=OPERATES)
+def _repair(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
     """Set a workspace's repository path or node, and repair its problems."""
     body: RepairBody = call.body
     top = None if body.repository is None else context.top_of(body.repository)
@@ -142,10 +131,10 @@ def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     return _show(context, call)
 
 
-@Verb(REMOVE_WORKSPACE, RemoveWorkspaceBody, "workspace rm", right=DROPS)
-def _remove(context: ApiContext, call: ApiCall) -> RemovedWorkspaceAnswer:
+@Verb(answers.REMOVE_WORKSPACE, RemoveWorkspaceBody, "workspace rm", right=DROPS)
+def _remove(context: ApiContext, call: ApiCall) -> answers.RemovedWorkspaceAnswer:
     """Remove a workspace; its runs are kept."""
     return cast(
-        "RemovedWorkspaceAnswer",
+        "answers.RemovedWorkspaceAnswer",
         remove_workspace(context.core, call.path["workspace"], call.body.by, call.body.force),
     )

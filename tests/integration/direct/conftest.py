@@ -20,8 +20,8 @@ from pancode.fleet.place import ListenAddress, NodeListener
 from pancode.fleet.ssh.forward_targets import End
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.git.depot import Depot
-from pancode.kernel.node import node_user
 from pancode.queue.queue import RedisBus
+from pancode.queue.valkey.layout import node_user
 from tests.contract.redis_servers import Server, open_server
 from tests.integration.git.depot_world import Depots
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from pancode.app.doctor import DIRECT, Check, check_listener
+from pancode.app.doctor import DIRECT, check_listener
+from pancode.fleet.answers import HomeCheck
 
 
-def told(home: Path, listen: str | None) -> Check:
+def told(home: Path, listen: str | None) -> HomeCheck:
     return check_listener(DIRECT, home, {} if listen is None else {"PANCODE_DIRECT_LISTEN": listen})
 
 
@@ -38,7 +39,7 @@ def test_each_thing_that_may_be_wrong(tmp_path: Path) -> None:
 def test_where_nodes_are_sent_instead_is_told_and_what_leads_nowhere_is_refused(tmp_path: Path) -> None:
     """A router in front of it sends them on: from here nobody can try that way."""
 
-    def said(**named: str) -> Check:
+    def said(**named: str) -> HomeCheck:
         return check_listener(
             DIRECT, tmp_path, {f"PANCODE_DIRECT_{name}": value for name, value in named.items()}
         )

@@ -43,7 +43,7 @@ from pancode import __version__
 from pancode.app.http_routes import build_app
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.serve import PeerProtocol, listen
-from pancode.app.server.single_instance import HomeLock
+from pancode.app.single_instance import HomeLock
 from pancode.backups.hooks import Backups
 from pancode.config.notify import NoticeRoute, NotifyRules
 from pancode.fleet import inventory
@@ -68,6 +68,7 @@ from pancode.schedules.scheduler import Scheduler
 from pancode.store.ledger import SqlLedger
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
+from tests.contract.transcripts import output
 from tests.integration.git.repos import Repo
 from tests.made_tools import proposal
 from tests.unit.node_agent.wire import samples
@@ -174,9 +175,8 @@ class Populated:
         track_issues(self.coordinator)
         self.coordinator.parts[Backups].records.keep(a_record("gpubox"))
         self.coordinator.code = DepotCode(depot, self.desk.core, no_prd)
-        self.context = ApiContext(
-            self.coordinator, dict(FACTS), lambda by: None, lambda: "http://127.0.0.1:1"
-        )
+        facts = {**FACTS, "home": str(self.home)}
+        self.context = ApiContext(self.coordinator, facts, lambda by: None, lambda: "http://127.0.0.1:1")
         self.app = build_app(self.context)
         self.http = Http(self.app)
         self.depot, self.names = depot, dict[str, str]()
@@ -300,6 +300,8 @@ class Populated:
         job = self.take(GPUBOX)
         self.post(f"/v1/runs/{stopped}/stop", reason="enough")
         self.names["interrupted"] = self.end(job, GPUBOX, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
+        self.dispatch("it edits a file", runtime="claude")
+        self.names["claude"] = self.end(self.take(), text=output("claude", "ok-edit").decode())
         self.names["running"] = self.dispatch("sleep 60", node=GPUBOX)
         self.take(GPUBOX)
         self.names["waiting"] = self.dispatch("it waits", node=ATTIC)

@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.server.serve import Serving
-from pancode.app.server.single_instance import holder_of
+from pancode.app.single_instance import holder_of
 from pancode.interfaces.client.client import Client, FleetDownError, down_stamp, mark_down
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -33,7 +36,11 @@ from pancode.interfaces.http.routing import Verb
 from pancode.interfaces.tui.page import PageMoment
 from pancode.interfaces.tui.pages.summary import draw_summary
 from pancode.interfaces.tui.views import SUMMARY, VIEWS
+from pancode.sessions.conversation.lines import LogStory
 from tests.answer_types import misfits
+from tests.architecture.sources import ROOT
+from tests.architecture.test_hot_path import HEAVY
+from tests.contract.transcripts import output
 from tests.integration.faces.populated import Populated
 from tests.unit.pancode.interfaces.http.faces import WEB
 
@@ -69,7 +76,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "issue show": ("{issue}",),
     "lane ls": ("",),
     "lane show": ("{lane}",),
-    "logs": ("{run}", "-f {run}"),
+    "logs": ("{run}", "-f {run}", "{claude}", "-f {claude}"),
     "models ls": ("", "--servers", "--servers --node gpubox"),
     "node ls": ("",),
     "node show": ("desk", "gpubox", "attic"),
@@ -168,16 +175,13 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
     "config check": (
         *("agents disabled file problems remarks", "file kind problems steps", "files warnings", "skills"),
     ),
-    "config show": ("settings",),
     "diff": ("diff run",),
-    "doctor": ("checks",),
     "fleet drill": ("faults",),
     "inbox show": ("also answer items told",),
     "issue ls": ("issues project works",),
     "logs": ("attempt next stream text",),
     "mcp install": ("changed command file lines program",),
-    "policy check": ("action allowed asks because safety",),
-    "policy show": (*("files modes note rules safety warnings", "matrix measured", "acts matrix measured"),),
+    "policy show": ("files modes note rules safety warnings",),
     "sessions export": ("file",),
     "sessions ls": ("sessions terminals",),
     "skills ls": ("skills", "nodes", "commit index skills"),
@@ -186,7 +190,6 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
         "brief budget fleet inbox now queues runs",
         "by by_agent by_day by_repository cost held landed outcomes queued ran running since until waits",
     ),
-    "workflow ls": ("files",),
     "workflow plan": ("tasks text", "steps text title"),
     "workspace repair": (
         "agent ahead at_node behind branch commit count created_at created_by dirty does files last node "
@@ -395,6 +398,76 @@ def test_its_json_is_what_its_route_promises(sweep: Sweep, command: str, example
             assert " ".join(sorted(line)) in OWN_JSON.get(command, ())
 
 
+LOADING = """
+import json, os, sys
+import pancode.__main__, pancode.interfaces.cli.main
+for line in sys.stdin:
+    reading, writing = os.pipe()
+    child = os.fork()  # each from the same start, as one command is
+    if child == 0:
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(quiet, stream)
+        real_exit, os._exit, sys.argv = os._exit, sys.exit, ["pancode", *json.loads(line)]
+        try:
+            pancode.__main__.main()
+        except SystemExit as end:
+            with open(writing, "w") as out:
+                json.dump({"status": end.code or 0, "modules": sorted(sys.modules)}, out)
+        finally:
+            real_exit(0)
+    os.close(writing)
+    with open(reading) as file:
+        print(file.read(), flush=True)
+    os.waitpid(child, 0)
+"""
+HEAVIER = {
+    "admin queue": "it reads Redis itself, with RQ",
+    "config check agents.yaml": "it checks a file against the schema, also in a hook of git",
+    "config check chain.yaml": "the same",
+}
+"""Commands that load what a coordinator has loaded, each with its reason."""
+
+
+@pytest.fixture(scope="module")
+def loading(sweep: Sweep) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", LOADING],
+        cwd=sweep.fleet.repo.path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        yield child
+        assert child.stdin is not None
+        child.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [
+        (command, example)
+        for command, examples in LOOKS.items()
+        for example in examples
+        if not f"{command} {example}".startswith(tuple(HEAVIER))
+    ],
+    ids=lambda word: word or "-",
+)
+def test_a_command_that_looks_loads_no_coordinator(
+    sweep: Sweep, loading: subprocess.Popen[str], command: str, example: str
+) -> None:
+    words, status = sweep.asked(command, example)
+    assert loading.stdin is not None and loading.stdout is not None
+    loading.stdin.write(json.dumps(words) + "\n")
+    loading.stdin.flush()
+    ended = json.loads(loading.stdout.readline())
+    assert ended["status"] == status
+    heavy = {name.split(".")[0] for name in ended["modules"]} & {*HEAVY} - {"yaml"}
+    ours = [name for name in ended["modules"] if name.startswith("node_agent.") and name[11:15] != "wire"]
+    assert not heavy and not ours
+
+
 LISTS_NOTHING = ("admin keys", "mcp install", "project show", "policy check", "issue work", "config check")
 """Commands about one thing, of which there is nothing more to say."""
 
@@ -431,6 +504,18 @@ def check_heard(command: str, said: Said) -> None:
         assert writes <= MAY_WRITE.get(command, set())
 
 
+@pytest.mark.parametrize("how", [[], ["-f"], ["--attempt", "1"]], ids=" ".join)
+def test_the_log_of_a_program_is_the_text_that_the_coordinator_makes_of_its_events(
+    sweep: Sweep, how: list[str]
+) -> None:
+    events, shown = output("claude", "ok-edit"), list[str]()
+    story = LogStory("claude", shown.append)
+    story.write("1.1", events)
+    story.end()
+    assert sweep(["logs", sweep.fleet.names["claude"], *how]).out == "".join(shown)
+    assert sweep(["logs", sweep.fleet.names["claude"], *how, "--raw"]).out == events.decode()
+
+
 NAMES = {
     "/v1/sessions/{run}": "session",
     "/v1/explore/{run}": "scout",
@@ -447,9 +532,12 @@ QUERIES = {
 }
 MAY_BE_EMPTY = {
     "/v1/backups": {"to", "outcomes"},
+    "/v1/config": {"warnings"},
     "/v1/context": {"given"},
     "/v1/now": {"chats"},
     "/v1/notify": {"troubles", "unknown_channels"},
+    "/v1/rules": {"files", "warnings"},
+    "/v1/rules/judged": {"because"},
     "/v1/snapshots": {"snapshots"},
 }
 """Lists that are empty in a fleet that is well."""

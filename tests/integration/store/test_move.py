@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.clock import SystemIds
 from pancode.app.administration import move_ledger
 from pancode.app.fleet_identity import fleet_id
-from pancode.app.server.single_instance import AlreadyRunningError, HomeLock
+from pancode.app.single_instance import AlreadyRunningError, HomeLock
 from pancode.fleet.ssh.home import Home
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
 from pancode.kernel.records import ALL, Audit, Balance, Record, Setting

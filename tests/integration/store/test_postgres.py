@@ -18,8 +18,9 @@ from sqlalchemy.exc import DBAPIError
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
-from pancode.app.doctor import Check, run_checks
+from pancode.app.doctor import run_checks
 from pancode.app.fleet_identity import LedgerLostError, fleet_id, own_key
+from pancode.fleet.answers import HomeCheck
 from pancode.fleet.ssh.home import Home
 from pancode.kernel.errors import ConfigError, ConflictError, PancodeError, UnavailableError
 from pancode.kernel.records import Balance, Setting
@@ -341,7 +342,7 @@ def test_a_ledger_belongs_to_one_key_and_an_emptied_one_is_a_lost_one(
 # -- doctor ---------------------------------------------------------------------------------------
 
 
-def doctors(home: Path, url: str) -> Check:
+def doctors(home: Path, url: str) -> HomeCheck:
     (check,) = [c for c in run_checks(home, {"PANCODE_DATABASE_URL": url}) if c["what"] == "ledger"]
     assert PASSWORD not in json.dumps(check) and "s3cret" not in json.dumps(check)
     return check

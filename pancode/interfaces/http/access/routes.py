@@ -6,18 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pancode.interfaces.http.access.answers import (
-    CREATE_TOKEN,
-    REVOKE_TOKEN,
-    TOKENS,
-    WEB_CODE,
-    EndedAnswer,
-    MadeTokenShape,
-    RevokedAnswer,
-    TokensAnswer,
-    TokenShape,
-    WebCodeAnswer,
-)
+from pancode.interfaces.http.access import answers
 from pancode.interfaces.http.access.codes import make_code, trade_code
 from pancode.interfaces.http.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
 from pancode.interfaces.http.access.tokens import create, describe_token, left_of, list_tokens, revoke
@@ -59,29 +48,29 @@ class WebSessionBody(Body):
     code: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-@Verb(TOKENS, command="admin tokens", right=SEES_ALL)
-def _tokens(context: ApiContext, call: ApiCall) -> TokensAnswer:
+@Verb(answers.TOKENS, command="admin tokens", right=SEES_ALL)
+def _tokens(context: ApiContext, call: ApiCall) -> answers.TokensAnswer:
     """List all tokens."""
     return {"tokens": list_tokens(context.core)}
 
 
-@Verb(CREATE_TOKEN, TokenBody, "admin tokens", status=201, right=SETS_UP)
-def _create(context: ApiContext, call: ApiCall) -> MadeTokenShape:
+@Verb(answers.CREATE_TOKEN, TokenBody, "admin tokens", status=201, right=SETS_UP)
+def _create(context: ApiContext, call: ApiCall) -> answers.MadeTokenShape:
     """Make a token; its secret is shown once."""
     body: TokenBody = call.body
     return create(context.core, body.wanted(), body.by, _find_token(call))
 
 
-@Verb(REVOKE_TOKEN, ActBody, "admin tokens", right=REMOVES)
-def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
+@Verb(answers.REVOKE_TOKEN, ActBody, "admin tokens", right=REMOVES)
+def _revoke(context: ApiContext, call: ApiCall) -> answers.RevokedAnswer:
     """Revoke a token, and pause the schedules that it created."""
     name = call.path["token"]
     paused = revoke(context.core, name, call.body.by)
     return {**_tokens(context, call), "paused": paused, "left": left_of(context.core, name)}
 
 
-@Verb(WEB_CODE, WebCodeBody, status=201, right=SETS_UP, over_tcp=TcpAccess.CLOSED)
-def _make_code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
+@Verb(answers.WEB_CODE, WebCodeBody, status=201, right=SETS_UP, over_tcp=TcpAccess.CLOSED)
+def _make_code(context: ApiContext, call: ApiCall) -> answers.WebCodeAnswer:
     """Make a one-time code that opens the web console."""
     body: WebCodeBody = call.body
     url = context.facts.get("api") or _open_loopback(context)
@@ -110,20 +99,20 @@ def _open_loopback(context: ApiContext) -> str:
 
 
 @Verb("POST /v1/web/session", WebSessionBody, status=201, right=NOTES, over_tcp=TcpAccess.OPEN)
-def _trade_code(context: ApiContext, call: ApiCall) -> MadeTokenShape:
+def _trade_code(context: ApiContext, call: ApiCall) -> answers.MadeTokenShape:
     """Exchange a code for a token. A browser with a session keeps it, with a new secret."""
     body: WebSessionBody = call.body
     return trade_code(context.core, body.code, call.visitor or Visitor())
 
 
 @Verb("GET /v1/web/session", for_item=True)
-def _get_own_token(context: ApiContext, call: ApiCall) -> TokenShape:
+def _get_own_token(context: ApiContext, call: ApiCall) -> answers.TokenShape:
     """Show the token of this request."""
     return describe_token(_must_have(call))
 
 
 @Verb("POST /v1/web/session/end", ActBody, right=NOTES, for_item=True)
-def _end(context: ApiContext, call: ApiCall) -> EndedAnswer:
+def _end(context: ApiContext, call: ApiCall) -> answers.EndedAnswer:
     """Revoke the token of this request."""
     token = _must_have(call)
     revoke(context.core, token.name, call.body.by)

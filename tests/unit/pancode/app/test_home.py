@@ -14,16 +14,17 @@ from node_agent.wire.clock import SystemClock
 from node_agent.wire.signing import SigningKey
 from pancode.app.doctor import run_checks
 from pancode.app.init import write_files
-from pancode.app.server.single_instance import AlreadyRunningError, HomeLock, holder_of
+from pancode.app.single_instance import AlreadyRunningError, HomeLock, holder_of
 from pancode.backups.records import CopyRecords
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.user_environment import OWN_RULES, load_rules
+from pancode.fleet.answers import HomeCheck
 from pancode.kernel.host.files import write_durable
 from pancode.kernel.processes import ProcessId
 from tests.unit.pancode.backups.memory import a_record
 
 
-def _checks(home: Path) -> dict[str, dict[str, Any]]:
+def _checks(home: Path) -> dict[str, HomeCheck]:
     return {check["what"]: check for check in run_checks(home, {"HOME": str(home.parent)})}
 
 

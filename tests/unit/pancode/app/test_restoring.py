@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pancode.app.restoring import RestoreAsked, choose_fleet, restore_fleet
-from pancode.app.server.single_instance import AlreadyRunningError, HomeLock
+from pancode.app.single_instance import AlreadyRunningError, HomeLock
 from pancode.fleet.acts import NodeSpec
 from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, UsageError
 

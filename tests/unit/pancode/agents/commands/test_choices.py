@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from node_agent.wire.policy import Isolation
+from pancode.agents.answers import EvidenceShape
 from pancode.agents.commands.choices import evidence_of, runtime_rows
 from pancode.kernel.node import HOLDS, describe_isolation
 from tests.fakes.answers import runtime, runtimes
@@ -113,11 +114,18 @@ def test_without_a_machine_it_says_so() -> None:
     assert runtime_rows([runtimes("agent")]) == "no node has reported yet\n"
 
 
-def row(runtime: str, version: str | None, tried: int, happened: list[str]) -> dict[str, Any]:
+def row(runtime: str, version: str | None, tried: int, happened: list[str]) -> EvidenceShape:
     """Of the matrix of evidence."""
-    held = {"rule": "auto-edit", "with_sandbox": "sandbox", "without": "told only"}
-    came = {"tried": tried, "happened_with": [], "happened_without": happened}
-    return {"runtime": runtime, "version": version, **held, **came}
+    return {
+        "runtime": runtime,
+        "version": version,
+        "rule": "auto-edit",
+        "with_sandbox": "sandbox",
+        "without": "told only",
+        "tried": tried,
+        "happened_with": [],
+        "happened_without": happened,
+    }
 
 
 def test_who_holds_what_and_how_much_came_through() -> None:

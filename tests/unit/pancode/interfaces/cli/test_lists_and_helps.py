@@ -142,15 +142,15 @@ def test_an_address_or_token_has_no_blanks(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_runs_follow_is_the_log_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
+    asked: list[str] = []
     FakeApi({"GET /v1/runs/last/brief": {"run": "r-1", "runtime": "shell"}}).serves(monkeypatch)
 
-    def follow(face: Face, client: object, run: str, place: tuple[str, int], sinks: object) -> int:
-        asked.append((run, place[0]))
+    def follow(face: Face, client: object, run: str, read: object, sinks: object) -> int:
+        asked.append(run)
         return 10
 
     monkeypatch.setattr(logs, "_follow", follow)
-    assert run(["runs", "follow", "last"]) == 10 and asked == [("r-1", "")]
+    assert run(["runs", "follow", "last"]) == 10 and asked == ["r-1"]
 
 
 def helped(words: list[str], capsys: pytest.CaptureFixture[str], how: str = "--help") -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pancode.config.answers import RULES
 from pancode.config.folder_settings import settings_here
-from pancode.interfaces.cli.output import find_ignored_variables
-from pancode.kernel.errors import ConfigError
+from pancode.interfaces.cli.output import Face, find_ignored_variables
+from pancode.interfaces.client.connection import NotRunningError
+from pancode.kernel.errors import ApiError, ConfigError
 from tests.fakes.api import FakeApi
 
 
@@ -52,3 +54,33 @@ def test_nobody_is_asked_where_none_is_set_or_each_dispatch_takes_it(tmp_path: P
 def test_one_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="PANCODE_LOCAL_MACHINES"):
         told(running(tmp_path), tmp_path, PANCODE_LOCAL_MACHINES="foo=:x")
+
+
+@pytest.mark.parametrize(
+    ("answer", "variable", "is_asked"),
+    [
+        ({"rules": []}, "", True),
+        (NotRunningError("no coordinator"), "", True),
+        (ApiError({"message": "no such route", "code": "no_such_route"}), "", True),  # an earlier version
+        ({"rules": []}, "PANCODE_SAFETY", False),
+        ({"rules": []}, "PANCODE_PRESET", False),
+        ({"rules": []}, "PANCODE_SAFTEY", False),
+        ({"rules": []}, "PANCODE_COORDINATOR", False),
+    ],
+)
+def test_the_coordinator_here_answers_where_it_knows_what_this_shell_knows(
+    answer: object, variable: str, is_asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = FakeApi({"GET /v1/rules": answer}).serves(monkeypatch)
+    if variable:
+        monkeypatch.setenv(variable, "ssh://elsewhere")
+    found = Face(as_json=False).ask_running(RULES, cwd="/")
+    assert found == (answer if is_asked and isinstance(answer, dict) else None)
+    assert bool(api.asked) == is_asked
+
+
+def test_a_refusal_of_the_coordinator_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = ApiError({"message": "pansafety.yaml:3: wrong", "code": "bad_config"})
+    FakeApi({"GET /v1/rules": wrong}).serves(monkeypatch)
+    with pytest.raises(ApiError, match="pansafety.yaml:3"):
+        Face(as_json=False).ask_running(RULES, cwd="/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.wire.skill import commands_in, without_commands
+from node_agent.wire.prompt_commands import commands_in, without_commands
 
 
 @pytest.mark.parametrize(
