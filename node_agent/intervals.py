@@ -12,8 +12,8 @@ class Intervals:
     heartbeat_ms: int = 5_000
     poll_ms: int = 1_000
     """How long the node waits for a hint before it checks for work without one, while it has work."""
-    idle_poll_ms: int = 5_000
-    """The same for a node without work, while hints can reach it."""
+    idle_poll_ms: int = 6_000
+    """The same for a node without work, to which the coordinator's heartbeat is a hint each five seconds."""
     look_ms: int = 1_000
     """The interval for checking a running attempt; an interactive run is also checked when it writes."""
     progress_ms: int = 2_000

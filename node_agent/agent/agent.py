@@ -394,7 +394,9 @@ class NodeAgent:
         if w.exams.news() or w.facts.news():
             self._next_facts = self._next_heartbeat = 0
         # One pass each interval: the coordinator's heartbeat wakes the node, and its own goes with that pass.
-        if now < self._next_heartbeat - w.intervals.heartbeat_ms // 5:
+        # Without it the node waits a fifth longer.
+        early = late = w.intervals.heartbeat_ms // 5
+        if now < self._next_heartbeat - early - late:
             return
         loads, facts = w.facts.gpu_loads(), self._read_facts(now)
         profile = facts.make_profile()
@@ -416,7 +418,7 @@ class NodeAgent:
         text = "" if digest == self._profile else profile.canonical().decode()
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json(), text)
         self._profile = digest
-        self._next_heartbeat = now + w.intervals.heartbeat_ms
+        self._next_heartbeat = now + w.intervals.heartbeat_ms + late
 
     def _find_ready(self, *states: str) -> frozenset[str]:
         facts = self._read_facts(self.world.clock.mono_ms())

@@ -19,6 +19,7 @@ from node_agent.link.client import Access, Hints, Place, connect, format_error
 from node_agent.link.worker import NodeWorker
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
+from node_agent.wire.packing import pack
 
 ANSWER_S = 10.0
 CONNECT_S = 5.0
@@ -111,10 +112,10 @@ class RedisUplink:
             pipe.execute()
 
     def set_heartbeat(self, envelope: str, profile: str = "") -> None:
-        with self._use_line() as line, line.client.pipeline() as pipe:
-            if profile:
+        with self._use_line() as line, line.client.pipeline(transaction=False) as pipe:
+            if profile:  # before the heartbeat that names it
                 pipe.set(keys.profile_key(self._tag), profile)
-            pipe.set(keys.heartbeat_key(self._tag), envelope)
+            pipe.set(keys.heartbeat_key(self._tag), pack(envelope.encode()))
             is_due = line.registration.is_due()
             if is_due:
                 line.worker.show(pipe)

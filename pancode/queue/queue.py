@@ -21,6 +21,7 @@ from node_agent.link.rqjson import JsonJob, JsonQueue
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.packing import PACKED, pack
 from pancode.kernel.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 from pancode.kernel.quota import RedisUsage, is_full
 from pancode.queue import scripts
@@ -217,6 +218,8 @@ class RedisBus:
         self._intervals = intervals
         self._factory = client_factory
         self._pushing = Lock()
+        self._packing: set[str] = set()
+        """The nodes whose heartbeats are packed, so they can also read packed ones."""
 
     @cached_property
     def _redis(self) -> Any:
@@ -352,7 +355,8 @@ class RedisBus:
             return
         with self._open_pipeline("set_beats") as pipe:
             for tag, envelope in envelopes.items():
-                pipe.set(keys.coordinator_heartbeat_key(tag), envelope)
+                text = envelope.encode()
+                pipe.set(keys.coordinator_heartbeat_key(tag), pack(text) if tag in self._packing else text)
                 pipe.publish(keys.hint_channel(tag), "1")
                 # RQ finds its workers in these two sets, which all nodes share, so no node may write to them.
                 pipe.sadd(WORKERS_BY_QUEUE_KEY % keys.node_queue(tag), worker_key(tag))
@@ -366,8 +370,9 @@ class RedisBus:
         with self._open_pipeline("heartbeats") as pipe:
             for tag in tags:
                 pipe.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
-            found = pipe.execute()
-        return {tag: data for tag, data in zip(tags, found, strict=True) if data}
+            found = dict(zip(tags, pipe.execute(), strict=True))
+        self._packing = {tag for tag, data in found.items() if data.startswith(PACKED)}
+        return {tag: data for tag, data in found.items() if data}
 
     def read_profile(self, tag: str) -> bytes:
         with self._use_redis("read_profile") as client:

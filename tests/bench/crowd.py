@@ -25,6 +25,7 @@ from node_agent.wire import keys
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Ask, Heartbeat, Inventory, NodeFacts
+from node_agent.wire.packing import pack
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.signing import SigningKey
 from pancode.app.features import FEATURES
@@ -230,7 +231,7 @@ class Crowd:
             profile = self.facts.make_profile().canonical()
             self.client.set(keys.profile_key(voice.key.public.tag), profile)
         text = voice.heartbeat(self.facts, self.clock.boot_ms(), heard, self.key.public.keyid)
-        self.client.set(keys.heartbeat_key(voice.key.public.tag), text)
+        self.client.set(keys.heartbeat_key(voice.key.public.tag), pack(text.encode()))
 
     def _settings_seen(self, voice: Voice) -> int:
         if voice.control_seen == 0 or voice.seq % 50 == 0:

@@ -9,6 +9,7 @@ import pytest
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.packing import read_text
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import JobToClose, Offer, Ticket, UpMessage
 from pancode.kernel.quota import PASS_MESSAGES, PASS_SIZE
@@ -200,9 +201,17 @@ def test_a_node_reads_its_beat_and_the_coordinator_its_heartbeat(world: BusWorld
     node.set_heartbeat("heart 1", "facts")
     node.set_heartbeat("heart 2")
     assert world.bus.read_profile(ONE) == b"facts" and world.bus.read_profile(TWO) == b""
-    assert node.news("0").heartbeat == b"heartbeat 2"
-    assert world.bus.heartbeats([ONE]) == {ONE: b"heart 2"}
-    assert world.node(TWO).news("0").heartbeat is None and world.bus.heartbeats([TWO]) == {}
+    assert node.news("0").heartbeat == b"heartbeat 2", "only a node that packs can unpack"
+    assert read(world.bus.heartbeats([ONE])[ONE]) == b"heart 2"
+    world.bus.set_heartbeats({ONE: "heartbeat 3", TWO: "heartbeat 3"})
+    assert read(node.news("0").heartbeat) == world.node(TWO).news("0").heartbeat == b"heartbeat 3"
+    assert world.bus.heartbeats([TWO]) == {}
+
+
+def read(data: bytes | None) -> bytes:
+    """The text of a heartbeat, which is packed in Redis."""
+    assert data is not None
+    return read_text(data, 1_000)
 
 
 def test_an_expelled_node_is_out_and_leaves_nothing(world: BusWorld) -> None:

@@ -23,6 +23,7 @@ from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.job import Job
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat, Inventory
+from node_agent.wire.packing import read_text
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import SigningKey, parse_envelope, parse_message
 from tests.crowd import crowded
@@ -147,7 +148,7 @@ def test_a_forged_inventory_frees_no_job(fleet: Owner, healed: Lab, intruder: In
     run = _offered_to_frozen(fleet, agent)
     try:
         heard = parse_message(
-            Heartbeat, parse_envelope(intruder.redis.get(keys.heartbeat_key(one.tag)).decode()).body()
+            Heartbeat, parse_envelope(intruder.redis.get(keys.heartbeat_key(one.tag))).body()
         )
         lie = Inventory(
             fleet=intruder.fleet,
@@ -205,7 +206,7 @@ def _receipt(fleet: Owner, run: str, exported: str) -> str:
 def test_a_forged_heartbeat_revives_nobody(fleet: Owner, healed: Lab, intruder: Intruder) -> None:
     two = Ground(fleet, healed, 2)
     tag = two.tag
-    old = intruder.redis.get(keys.heartbeat_key(tag)).decode()
+    old = read_text(intruder.redis.get(keys.heartbeat_key(tag)), 1 << 20).decode()
     healed.drop([2])
     fleet.missed("node2")
     body = parse_message(Heartbeat, parse_envelope(old).body())

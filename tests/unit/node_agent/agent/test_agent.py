@@ -227,14 +227,14 @@ def test_facts_are_sent_when_they_changed_and_to_a_coordinator_that_may_lack_the
     assert count(60_000) == 0
 
 
-def test_a_node_without_work_looks_each_five_seconds_and_one_at_work_each_second() -> None:
+def test_a_node_without_work_looks_each_six_seconds_and_one_at_work_each_second() -> None:
     stage = Stage()
     stage.go(9_000)
     waits = list[int]()
     for _ in range(4):
         waits.append(stage.turn())
         stage.clock.advance(waits[-1])
-    assert max(waits) == 5_000 and not stage.journal.live()
+    assert max(waits) == 6_000 and not stage.journal.live()
     stage.push(job_of())  # no hint tells of it
     began = stage.clock.ms
     assert stage.go(20_000, lambda: len(stage.host.spawns) == 1) and stage.clock.ms - began <= 5_000

