@@ -36,7 +36,7 @@ class UplinkIntervals:
     """The uplink's time-outs in seconds, with their default values."""
 
     answer_s: float = ANSWER_S
-    ping_s: float = 5.0
+    ping_s: float = 15.0
 
 
 class Due:

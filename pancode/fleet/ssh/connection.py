@@ -26,11 +26,12 @@ _FAMILY = {"any": 0, "inet": 2, "inet6": 10}
 
 @dataclass(frozen=True, slots=True)
 class SshTiming:
-    """Times in seconds. A link without traffic is noticed after keepalive_s x (keepalive_count + 1)."""
+    """Times in seconds. A link without traffic is noticed after keepalive_s x (keepalive_count + 1). Each
+    heartbeat, every five seconds, are traffic."""
 
     connect_s: float = 10
     login_s: float = 10
-    keepalive_s: float = 5
+    keepalive_s: float = 6
     keepalive_count: int = 3
     total_s: float = 30
 

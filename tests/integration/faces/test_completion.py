@@ -30,7 +30,7 @@ START = {
 }
 ASKED = [
     ("pancode fle", "pancode fleet"),
-    ("pancode fleet dr", "pancode fleet drain"),
+    ("pancode fleet dra", "pancode fleet drain"),
     ("pancode dispatch --safety full", "pancode dispatch --safety full-auto"),
     ("pancode runs --js", "pancode runs --json"),
     ("pancode completion z", "pancode completion zsh"),

@@ -285,7 +285,12 @@ class MemoryCoordinator:
         self.pulls.append((run.id, asked))
         if self.forge_error is not None:
             raise self.forge_error
-        where = {"url": "https://git.example.org/o/r/pulls/7", "forge": "forgejo", "branch": asked.branch}
+        where = {
+            "url": "https://git.example.org/o/r/pulls/7",
+            "forge": "forgejo",
+            "repository": "git.example.org/o/r",
+            "branch": asked.branch,
+        }
         return cast("PullRequestShape", {"run": run.id, "number": 7, "base": "main", "fresh": True, **where})
 
     def head_of(self, repo: str, branch: str) -> str:
