@@ -87,7 +87,8 @@ STREAMS = """
 is followed gives `run` each time it has changed; the last one has the state `ended`. A log that is
 followed gives `attempt`, `log` (`b64` the bytes, `next` where the next piece begins; also the event's
 `id`) and `end`. Whoever comes back with `attempt` and `offset` misses and repeats nothing. A comment
-every ten seconds tells a quiet run from a dead coordinator. Without `follow` a log is bytes, and the
+every ten seconds tells a quiet run from a dead coordinator. With `shown`, the text
+for users replaces a program's events, and `offset` counts its bytes. Otherwise a log is bytes, and the
 headers `Pancode-Attempt`, `Pancode-Next` and `Pancode-State` (`more`, `open`, `end`) say how to continue;
 `Pancode-Lines-Before` counts the lines before the end that `last` asked for (`unknown`: over 16 MiB).
 """
@@ -173,7 +174,7 @@ def _scope(verb: Verb) -> str:
 
 def _answer(answers: Any, verb: Verb) -> str:
     if answers == Octets | EventStream:
-        return "bytes; with `follow` events"
+        return "bytes; with `follow` or `shown` events"
     if answers in (Octets, EventStream):
         return "bytes" if answers is Octets else "events"
     if get_origin(answers) in (Union, UnionType):

@@ -201,8 +201,9 @@ class NodeAgent:
         self.end_leftovers()
         if self.has_work():
             return min(ms, self.world.intervals.poll_ms)
-        until_heartbeat = max(0, self._next_heartbeat - self.world.clock.mono_ms())
-        return min(until_heartbeat, self.world.intervals.idle_poll_ms)
+        # A fifth later than due, since the coordinator's heartbeat wakes the node before.
+        late = self._next_heartbeat + self.world.intervals.heartbeat_ms // 5
+        return min(max(0, late - self.world.clock.mono_ms()), self.world.intervals.idle_poll_ms)
 
     def has_work(self) -> bool:
         """Whether something may happen here of which no message from the coordinator tells the node."""
@@ -394,9 +395,7 @@ class NodeAgent:
         if w.exams.news() or w.facts.news():
             self._next_facts = self._next_heartbeat = 0
         # One pass each interval: the coordinator's heartbeat wakes the node, and its own goes with that pass.
-        # Without it the node waits a fifth longer.
-        early = late = w.intervals.heartbeat_ms // 5
-        if now < self._next_heartbeat - early - late:
+        if now < self._next_heartbeat - w.intervals.heartbeat_ms // 5:
             return
         loads, facts = w.facts.gpu_loads(), self._read_facts(now)
         profile = facts.make_profile()
@@ -418,7 +417,7 @@ class NodeAgent:
         text = "" if digest == self._profile else profile.canonical().decode()
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json(), text)
         self._profile = digest
-        self._next_heartbeat = now + w.intervals.heartbeat_ms + late
+        self._next_heartbeat = now + w.intervals.heartbeat_ms
 
     def _find_ready(self, *states: str) -> frozenset[str]:
         facts = self._read_facts(self.world.clock.mono_ms())

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from node_agent.wire.control import CoordinatorHeartbeat
 from node_agent.wire.model import FleetTime
+from node_agent.wire.node import MOST_HEARTBEAT_BYTES
+from node_agent.wire.packing import read_text
 from node_agent.wire.signing import PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope
 
 
@@ -24,7 +26,7 @@ def read_coordinator_heartbeat(
     data: bytes, keys: Mapping[str, PublicKey], fleet: str, node: str
 ) -> CoordinatorHeartbeat:
     """Return a heartbeat that is meant for this node; WireRefusal for any other data."""
-    heartbeat = open_as(CoordinatorHeartbeat, parse_envelope(data), keys)
+    heartbeat = open_as(CoordinatorHeartbeat, parse_envelope(read_text(data, MOST_HEARTBEAT_BYTES)), keys)
     if (heartbeat.fleet, heartbeat.node) != (fleet, node):
         raise WireRefusal(RefusalCode.INVALID_FIELD, f"a heartbeat for {heartbeat.fleet}/{heartbeat.node}")
     return heartbeat

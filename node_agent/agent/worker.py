@@ -12,7 +12,7 @@ from node_agent.agent.agent import NodeAgent
 from node_agent.agent.outputs import Follower
 from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
 from node_agent.attempt.procedure import Finished, Procedure, Turn, Wait
-from node_agent.runner.file_changes import POLL_S, FileChanges
+from node_agent.runner.file_changes import GAP_MS, FileChanges
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
@@ -171,9 +171,9 @@ class ThreadDrive:
         assert turn.folder is not None
         seconds = turn.ms / 1000
         if turn.wakes and changes.fd is None:  # not watched yet, so look again soon
-            seconds = min(seconds, POLL_S)
+            seconds = min(seconds, GAP_MS / 1000)
         try:
-            self._runner.wait(turn.folder, seconds, changes.fd)
+            self._runner.wait(turn.folder, seconds, changes.fd if turn.wakes else None)
         except RunnerError:
             self._leaving.wait(seconds)
         if turn.wakes:

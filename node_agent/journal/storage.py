@@ -43,7 +43,7 @@ class JournalFiles:
         return [entry.name for entry in found if not entry.name.startswith(".")]
 
     def create(self, name: str, record: bytes) -> None:
-        frame = _make_frame(record)
+        frame = _make_frame(record, signed=True)
         size = len(frame) + MARK_BYTES + RECEIPT_BYTES
         folder = self._root / name
         try:
@@ -62,7 +62,7 @@ class JournalFiles:
         self._add(name, _make_frame(record), sync)
 
     def seal(self, name: str, receipt: bytes, record: bytes) -> None:
-        self._add(name, _make_frame(_RECEIPT + receipt) + _make_frame(record), sync=True)
+        self._add(name, _make_frame(_RECEIPT + receipt, signed=True) + _make_frame(record), sync=True)
 
     def sync(self, name: str) -> None:
         durable.write_frames(self._make_path(name, MARKS), b"", 0, sync=True)
@@ -100,7 +100,7 @@ class JournalFiles:
         records, end = _read_frames(self._make_path(name, MARKS))
         begun = not records and bool(set(os.listdir(self._root / name)) - {MARKS, LOSSY})
         # without a complete record after the valid ones, only the last write was interrupted
-        return begun or any(True for _ in _yield_later(self._make_path(name, MARKS), end))
+        return begun or next(_yield_later(self._make_path(name, MARKS), end), None) is not None
 
     def read_lossy(self, name: str) -> list[bytes]:
         return _read_frames(self._make_path(name, LOSSY), self._ends.get((name, LOSSY)))[0]
@@ -130,7 +130,7 @@ class JournalFiles:
         sealed, (records, end) = self.receipt(name), _read_frames(path)
         moved = sealed is not None and _RECEIPT + sealed not in records
         with open(path, "rb") as file:
-            good = file.read(end) + (_make_frame(_RECEIPT + (sealed or b"")) if moved else b"")
+            good = file.read(end) + (_make_frame(_RECEIPT + (sealed or b""), signed=True) if moved else b"")
         try:
             with _convert_full_error():
                 durable.replace_reserved(path, good, len(good) + MARK_BYTES + RECEIPT_BYTES)
@@ -207,9 +207,10 @@ class JournalFiles:
         return folder / f"{name}.{number}"
 
 
-def _make_frame(record: bytes) -> bytes:
-    """Return the record's frame; short records gain nothing from compression."""
-    return durable.frame_record(pack(record) if len(record) > SHORT_BYTES else record)
+def _make_frame(record: bytes, signed: bool = False) -> bytes:
+    """Return the record's frame. Compression gains nothing for short ones. `signed`: it has an envelope."""
+    # a payload in other records comes from a program, and its bytes must not be on the disk as they are
+    return durable.frame_record(pack(record, signed) if len(record) > SHORT_BYTES else record)
 
 
 def _open_payload(payload: bytes) -> bytes:

@@ -15,9 +15,9 @@ _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 # a file is written to, or a name appears in a folder; the path itself may not be a link
 _MASK = 0x00000002 | 0x00000080 | 0x00000100 | 0x02000000
 _MOST_BYTES = 1 << 16
-GAP_MS, POLL_S = 100, 0.1
-"""The least time between two wakes, so that a program that always writes cannot keep the thread busy; the
-interval for looking where the kernel has no inotify instance left."""
+GAP_MS = 100
+"""The least time between two wakes, so that a program that always writes cannot keep the thread busy, and the
+interval for looking where nothing is watched: at first, or if the kernel has no instance or watch left."""
 
 
 class FileChanges:
@@ -26,7 +26,7 @@ class FileChanges:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.fd: int | None = None
-        """Readable when something has changed; None: nothing is watched, so look again every `POLL_S`."""
+        """Readable when something has changed; None: nothing is watched, so look again after `GAP_MS`."""
         self._taken_ms = 0
 
     def __enter__(self) -> Self:
@@ -53,4 +53,5 @@ class FileChanges:
             while os.read(self.fd, _MOST_BYTES):
                 pass
         for path in paths:
-            libc.inotify_add_watch(self.fd, os.fsencode(path), _MASK)
+            if libc.inotify_add_watch(self.fd, os.fsencode(path), _MASK) < 0 and path.exists():
+                return self.__exit__()  # the user's watches are in use, too

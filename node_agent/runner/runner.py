@@ -228,7 +228,7 @@ class Runner:
             raise RunnerError(f"{folder} contains another plan")
 
     def planned(self, folder: Path) -> PhasePlan | None:
-        """Return the plan that `prepare` wrote; None if there is none, or its environment was removed."""
+        """Return the plan that `prepare` wrote; None if there is none, or it was forgotten."""
         path = f"{folder}/{PLAN}"
         try:
             known = self._plans.get(path)

@@ -183,12 +183,14 @@ def find_descendants(root: int) -> list[Proc] | None:
     if not os.path.exists(f"/proc/{root}/task/{root}/children"):
         return None
     found: list[Proc] = []
-    left = _list_children(root)
+    left = [root]
     while left:
-        child = read_stat(left.pop())
-        if child is not None and not child.gone:
-            found.append((child.pid, child.start))
-            left += _list_children(child.pid)
+        parent = left.pop()
+        for pid in _list_children(parent):
+            child = read_stat(pid)
+            if child is not None and child.ppid == parent:  # or its pid was reused meanwhile
+                left.append(pid)  # also if its first thread has ended: others may have children
+                found += [] if child.gone else [(pid, child.start)]
     return found
 
 

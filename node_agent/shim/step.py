@@ -92,7 +92,7 @@ class Keeper:
         return process.find_members(self.marker, os.getpid(), self._since, self._groups, self._birth)
 
     def measured(self) -> list[process.Proc]:
-        """Return the processes whose use is measured. For a subreaper, its descendants are all of them."""
+        """Return the processes whose use is measured: for a subreaper, all that it may have started."""
         found = process.find_descendants(os.getpid()) if self.reaper else None
         return self.members() if found is None else found
 

@@ -38,6 +38,7 @@ class LoggedIn(StrEnum):
 
 
 MOST_PROBLEMS, MOST_ASKS = 100, 200
+MOST_HEARTBEAT_BYTES = 256 * 1024
 HOME_LAYOUT = 5
 """The layout version of a node agent's home; `node_agent/machine/home.py` describes each earlier layout."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 import zlib
-from binascii import a2b_base64, b2a_base64
 from contextlib import suppress
 
 PACKED = b"x"
@@ -24,19 +24,27 @@ _DICTIONARY = (
     b'toto+json","payload":""}]}","signatures":[{"keyid":"","sig":"'
 )
 """Texts that most envelopes contain. It never changes: stored data can be read only with the same bytes."""
-_PAYLOAD = re.compile(rb'payload\\?":\\?"((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)')
+_PAYLOAD = re.compile(rb'payload\\?":\\?"([A-Za-z0-9+/]*={0,2})')
 
 
-def pack(text: bytes) -> bytes:
-    """Return the text in compressed form, which begins with `PACKED`; `unpack` returns the same bytes."""
-    found = _PAYLOAD.search(text)
-    start, end = found.span(1) if found is not None else (0, 0)
-    payload = a2b_base64(text[start:end])
-    if b2a_base64(payload, newline=False) != text[start:end]:  # not the form that `unpack` would restore
-        start, end, payload = 0, 0, b""
+def pack(text: bytes, signed: bool = True) -> bytes:
+    """Return the text in compressed form, which begins with `PACKED`; `unpack` returns the same bytes.
+    `signed`: it has an envelope, whose payload is decoded first. False for text that others chose."""
+    start, end, payload = _find_payload(text) if signed else (0, 0, b"")
     stream = zlib.compressobj(zdict=_DICTIONARY)
     head = b"%d %d\n" % (start, len(payload))
     return stream.compress(head + text[:start] + payload + text[end:]) + stream.flush()
+
+
+def _find_payload(text: bytes) -> tuple[int, int, bytes]:
+    """Return where the first payload is, and its bytes; none if `unpack` would not restore its form."""
+    found = _PAYLOAD.search(text)
+    start, end = found.span(1) if found is not None else (0, 0)
+    with suppress(binascii.Error):
+        payload = binascii.a2b_base64(text[start:end])
+        if binascii.b2a_base64(payload, newline=False) == text[start:end]:
+            return start, end, payload
+    return 0, 0, b""
 
 
 def read_text(data: bytes, most: int) -> bytes:
@@ -48,8 +56,8 @@ def read_text(data: bytes, most: int) -> bytes:
 
 
 def unpack(data: bytes, most: int = 0) -> bytes:
-    """Return the text that was packed. Raises ValueError for damaged data, and for data from which more than
-    `most` bytes come (0: any number)."""
+    """Return the text that was packed. Raises ValueError for damaged data, and for a text of more than `most`
+    bytes (0: any number)."""
     stream = zlib.decompressobj(zdict=_DICTIONARY)
     try:
         head, _, body = stream.decompress(data, most).partition(b"\n")
@@ -58,4 +66,8 @@ def unpack(data: bytes, most: int = 0) -> bytes:
     if not stream.eof or stream.unused_data:
         raise ValueError("compressed text is damaged: it is cut off or has additional bytes")
     start, size = map(int, head.split())
-    return body[:start] + b2a_base64(body[start : start + size], newline=False) + body[start + size :]
+    payload = binascii.b2a_base64(body[start : start + size], newline=False)
+    text = body[:start] + payload + body[start + size :]
+    if most and len(text) > most:
+        raise ValueError(f"compressed text is longer than {most} bytes")
+    return text

@@ -20,7 +20,6 @@ from pydantic import Field, ValidationError
 
 from node_agent.wire.keys import WIRE_VERSION
 from node_agent.wire.model import MOST, Digest, WireModel
-from node_agent.wire.packing import read_text
 
 MAX_ENVELOPE_BYTES = 4 * 1024 * 1024
 """The most bytes of an envelope; a larger one is refused unread."""
@@ -221,10 +220,9 @@ M = TypeVar("M", bound=Signed)
 
 
 def parse_envelope(data: bytes | str) -> Envelope:
-    """Return the envelope in untrusted bytes, packed or not. Raises WireRefusal(MALFORMED) for others."""
+    """Return the envelope in untrusted bytes. Raises WireRefusal(MALFORMED) if they are not an envelope."""
     if len(data) > MAX_ENVELOPE_BYTES:
         raise WireRefusal(RefusalCode.MALFORMED, f"envelope is larger than {MAX_ENVELOPE_BYTES} bytes")
-    data = read_text(data, MAX_ENVELOPE_BYTES) if isinstance(data, bytes) else data
     try:
         envelope = Envelope.model_validate_json(data)
         _refuse_twice(data)

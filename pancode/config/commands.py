@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pancode.config import answers
-from pancode.config.variables import BUILT_IN, FOR_NEW_NODES, VARIABLES
+from pancode.config.variables import BUILT_IN, FOR_NEW_NODES
 from pancode.interfaces.cli.output import Face, find_ignored_variables, find_user, folder_here
 from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows
@@ -47,12 +47,12 @@ def _load_settings(face: Face) -> tuple[list[answers.SettingShape], list[str]]:
     here = folder_here()
     if remote_of(os.environ) is not None:
         client = face.client()
-        rows = client.get(answers.SETTINGS)["settings"]
-        return rows, find_ignored_variables(client, here, os.environ)
-    answer = face.ask_running(answers.SETTINGS, cwd=here)
-    is_same = answer is not None and not any(row["origin"] in VARIABLES for row in answer["settings"])
-    if answer is not None and is_same and "warnings" in answer:  # earlier versions have no warnings
-        return answer["settings"], answer["warnings"]
+        answer = client.get(answers.SETTINGS)
+        ignored = find_ignored_variables(client, here, os.environ)
+        return answer["settings"], [*answer.get("warnings", ()), *ignored]
+    running = face.ask_running(answers.SETTINGS, cwd=here)
+    if running is not None and "warnings" in running:  # earlier versions have no warnings
+        return running["settings"], running["warnings"]
     from pancode.config.folder_settings import settings_here  # this import loads the schema
 
     rows, warnings = settings_here(home_of(os.environ), Path(here), os.environ)

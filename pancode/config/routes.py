@@ -9,6 +9,7 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
+from node_agent.policy.commands.programs import Use
 from node_agent.wire.policy import Safety
 from pancode.agents.presets import Preset, find_preset
 from pancode.budget.routes import budget_scope
@@ -27,14 +28,13 @@ from pancode.interfaces.http.access.rights import SEES_ALL, SETS_UP, TELLS
 from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.kernel.errors import NotFoundError
+from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
 from pancode.people.change_makers import makers_of
 from pancode.people.proposals import propose_change
 from pancode.runs.user_environment import SettingSaid
 from pancode.sessions.terms import SessionMaker
 
-_USES = ("read", "write", "delete")
 SAFETY = "dispatch.safety"
 """The setting for the default safety level."""
 
@@ -141,9 +141,11 @@ def _judge(context: ApiContext, call: ApiCall) -> answers.JudgedAnswer:
     Nothing is run. `limited`: the run is read-only.
     """
     act, file, level = (call.query.get(name) for name in ("act", "file", "level"))
-    use = call.query.get("use", "write")
-    if use not in _USES:
-        raise not_found("use", use, _USES, "pancode policy check -h")
+    use = call.query.get("use", Use.WRITE.value)
+    if use not in tuple(Use):
+        raise not_found("use", use, tuple(Use), "pancode policy check -h")
+    if (act is None) == (file is None):
+        raise UsageError("name either an act or a file", fix="pancode policy check -h", code="bad_value")
     deed = Deed(act, file, use, level, call.flag("limited"))
     return judged_here(Path(context.facts["home"]), Path(call.query.get("cwd", "/")), os.environ, deed)
 

@@ -123,8 +123,8 @@ def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
     ]
 
 
-def has_settings(environ: Mapping[str, str]) -> bool:
-    """Whether a variable sets a setting or a preset, or is unknown."""
+def may_change_settings(environ: Mapping[str, str]) -> bool:
+    """Whether a variable sets a setting or a preset, or may be a misspelling of one that does."""
     names = (*VARIABLES, "PANCODE_PRESET")
     return any(environ.get(name, "").strip() for name in names) or bool(unknown_variables(environ))
 

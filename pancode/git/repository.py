@@ -71,7 +71,7 @@ _ASKED = (
 
 def find_top(folder: str) -> str | None:
     """Return the top of the git repository that contains the folder, links resolved; None if there is none.
-    UsageError if it is not a valid path."""
+    UsageError if it cannot be a directory that one may enter."""
     try:
         here = Path(folder).expanduser().resolve()
         found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)

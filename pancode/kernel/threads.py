@@ -26,9 +26,9 @@ _TRIM_THRESHOLD, _ARENA_MAX = -1, -8
 
 
 def share_heap() -> bool:
-    """Let all threads allocate from one heap, and return freed memory to the system at once; return whether
-    the C library does so. Call it before the first thread. By default each thread has its own heap, and
-    together they keep 20 MB that nothing uses."""
+    """Let all threads allocate from one heap, and give freed memory back to the system at once; call it
+    before the first thread. Return whether the C library does so. By default each thread has its own heap,
+    and together they keep 20 MB that nothing uses."""
     try:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

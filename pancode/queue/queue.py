@@ -21,6 +21,7 @@ from node_agent.link.rqjson import JsonJob, JsonQueue
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import MOST_HEARTBEAT_BYTES
 from node_agent.wire.packing import PACKED, pack
 from pancode.kernel.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 from pancode.kernel.quota import RedisUsage, is_full
@@ -178,7 +179,6 @@ def result_entry(ok: bool, reason: str) -> dict[str, str]:
 
 POOL_PREFIX = keys.pool_queue("")
 NODE_PREFIX = keys.node_queue("")
-HEARTBEAT_CAP = 256 * 1024
 BLOCK_MS = 5_000
 FEW = 4
 """How many messages of each node the first read returns."""
@@ -369,14 +369,14 @@ class RedisBus:
         # A node writes this text. A text longer than any heartbeat is cut, and then rejected.
         with self._open_pipeline("heartbeats") as pipe:
             for tag in tags:
-                pipe.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
+                pipe.getrange(keys.heartbeat_key(tag), 0, MOST_HEARTBEAT_BYTES)
             found = dict(zip(tags, pipe.execute(), strict=True))
         self._packing = {tag for tag, data in found.items() if data.startswith(PACKED)}
         return {tag: data for tag, data in found.items() if data}
 
     def read_profile(self, tag: str) -> bytes:
         with self._use_redis("read_profile") as client:
-            found: bytes = client.getrange(keys.profile_key(tag), 0, HEARTBEAT_CAP)
+            found: bytes = client.getrange(keys.profile_key(tag), 0, MOST_HEARTBEAT_BYTES)
             return found
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:

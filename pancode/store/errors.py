@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
-from pancode.store.shape import DamagedRowError
 
 
 class LedgerDamagedError(UnavailableError):
@@ -28,7 +27,7 @@ def translate_database_errors(
         yield
     except DBAPIError as exc:
         raise judge(exc.orig) from exc
-    except (sqlite3.Error, DamagedRowError) as exc:
+    except sqlite3.Error as exc:
         raise judge(exc) from exc
     except SQLAlchemyError as exc:
         raise PancodeError(f"cannot use the ledger at {place}", why=str(exc)) from exc

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -30,12 +31,6 @@ class Kind(Enum):
     DECIMAL = "decimal"
     """A Decimal, stored as text so that no database rounds it."""
     JSON = "json"
-
-
-class DamagedRowError(ValueError):
-    """A row has an envelope that cannot be unpacked; the names are those of the databases for damage."""
-
-    sqlite_errorname, sqlstate = "SQLITE_CORRUPT", "XX001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,17 +193,16 @@ def _pack(text: str) -> str:
 
 
 def _unpack(text: str) -> str:
-    if not text.startswith(_PACKED):
-        return text
-    try:
-        return unpack(b64decode(text.removeprefix(_PACKED), validate=True)).decode()
-    except ValueError as exc:
-        raise DamagedRowError(f"a stored envelope is damaged: {exc}") from exc
+    """Return the envelope. One that is damaged is returned as it is stored, and refused like a forged one."""
+    with suppress(ValueError):
+        if text.startswith(_PACKED):
+            return unpack(b64decode(text.removeprefix(_PACKED), validate=True)).decode()
+    return text
 
 
 def _remember(convert: Convert) -> Convert:
     """Remember the newest results of short texts: a lease under way is written and read some twenty times."""
-    known = lru_cache(maxsize=128)(convert)
+    known = lru_cache(maxsize=16)(convert)
     return lambda text: (known if len(text) < _SHORT else convert)(text)
 
 

@@ -17,6 +17,7 @@ from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat, Hello, Inventory, JournalEntry, Verb
+from node_agent.wire.packing import read_text
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Message, Signed, SigningKey, parse_envelope, parse_message
 from node_agent.workspace.depot import DepotAccess, hang_up
@@ -77,7 +78,7 @@ def test_a_rogue_node_changes_nothing_of_another(fleet: Owner, lab: Lab) -> None
     shown, before = fleet.running(run), money(fleet)
     victim = _identity(shown)
     job = job_in(intruder.job_of(one.tag, victim))
-    last = intruder.redis.get(keys.heartbeat_key(rogue.tag))
+    last = read_text(intruder.redis.get(keys.heartbeat_key(rogue.tag)), 1 << 20)
     heard = parse_message(Heartbeat, parse_envelope(last).body())
     _reaches_nothing_in_redis(rogue, one.tag, victim, heard.echo)
     _is_refused_by_the_depot(rogue, victim)

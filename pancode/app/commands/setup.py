@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pancode.fleet.answers import CHECKS, PING, HomeCheck
+from pancode.fleet.answers import CHECKS, HomeCheck
 from pancode.interfaces.cli.output import Face, folder_here
 from pancode.interfaces.cli.parameters import Argument, Json, Nodes, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows
-from pancode.interfaces.client.client import home_of, try_get
+from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
-from pancode.kernel.route import path_in
 
 
 @verb("init", "", "cd my-project && pancode init --write")
@@ -113,7 +112,7 @@ def doctor(
     if repair:
         _repair_all(face, yes)
     home = home_of(os.environ)
-    answer = face.ask_running(CHECKS) if try_get(home, path_in(PING), PING_S) else None
+    answer = face.ask_running(CHECKS)
     if answer is None:
         from pancode.app.doctor import run_checks
 
@@ -126,8 +125,6 @@ def doctor(
     return ExitCode.UNAVAILABLE if any(one["level"] == "error" for one in wrong) else ExitCode.DONE
 
 
-PING_S = 5.0
-"""Seconds to wait for a coordinator that may hang, before this process checks the machine itself."""
 _CHECKS: RowColumns[HomeCheck] = {
     **{"": lambda one: "ok" if one["ok"] else one["level"], "WHAT": "what", "HOW WE KNOW": "detail"}
 }

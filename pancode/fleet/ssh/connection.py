@@ -26,8 +26,8 @@ _FAMILY = {"any": 0, "inet": 2, "inet6": 10}
 
 @dataclass(frozen=True, slots=True)
 class SshTiming:
-    """Times in seconds. A link without traffic is noticed after keepalive_s x (keepalive_count + 1). Each
-    heartbeat, every five seconds, are traffic."""
+    """Times in seconds. A link without traffic is noticed after keepalive_s x (keepalive_count + 1). The
+    heartbeats, one every five seconds, count as traffic."""
 
     connect_s: float = 10
     login_s: float = 10

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pancode.config.answers import SETTINGS
-from pancode.config.variables import PER_DISPATCH, VARIABLES, has_settings
+from pancode.config.variables import PER_DISPATCH, VARIABLES, may_change_settings
 from pancode.interfaces.cli.terminal import escape_line, paint_text
 from pancode.interfaces.client.caller import find_user as find_user
 from pancode.interfaces.client.caller import folder_here as folder_here
 from pancode.interfaces.client.caller import read_environment, stands_in
 from pancode.interfaces.client.caller import work_folder as work_folder
-from pancode.interfaces.client.client import Client, home_here, home_of, place_of
+from pancode.interfaces.client.client import Client, home_here, home_of, place_of, try_get
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, Problem, UnavailableError, UsageError
 from pancode.kernel.route import A, Route
@@ -31,6 +31,7 @@ the current folder is not imported."""
 
 T = TypeVar("T")
 FORMATS = ("json", "yaml", "wide", "name")
+PING_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,15 @@ class Face:
 
     def ask_running(self, route: Route[A], **query: object) -> A | None:
         """Return the answer of the coordinator that runs on this machine, which has loaded the settings. None
-        if the caller must read the files itself: no coordinator runs, it is of a version without this route,
-        or variables of this shell change the settings."""
-        if has_settings(os.environ) or remote_of(os.environ) is not None:
+        if the caller must read the files itself: no coordinator answers within `PING_S`, its version lacks
+        this route, the folder has no name as text, or variables of this shell may change the settings."""
+        if may_change_settings(os.environ) or remote_of(os.environ) is not None:
             return None
         try:
+            if try_get(home_of(os.environ), "/v1/ping", PING_S) is None:
+                return None
             return self.client(starts=False).get(route, **query)
-        except UnavailableError:
+        except (UnavailableError, UsageError, UnicodeError):
             return None
         except ApiError as refused:
             if refused.code != "no_such_route":

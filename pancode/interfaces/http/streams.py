@@ -95,10 +95,10 @@ class ShownLog:
     def __init__(self, read: ReadLog, runtime: str, begin: LogPlace, *, follows: bool) -> None:
         self._read, self._follows, self._texts = read, follows, list[str]()
         self._story = LogStory(runtime, self._texts.append)
-        self._source, self._count = replace(begin, offset=0), 0
+        self._source, self._count = replace(begin, offset=0, last=0), 0
 
     def read(self, place: LogPlace) -> LogPiece:
-        """Return the text from this place on. `place`: the begin, then that of the last piece."""
+        """Return the text from a place on. `place`: where to begin, or the place of the piece before."""
         piece, attempt = self._read(self._source), self._source.attempt
         ends = not piece.data and (
             piece.end or attempt not in ("", piece.place.attempt) or not (self._follows or piece.more)
@@ -110,8 +110,9 @@ class ShownLog:
         text = "".join(self._texts).encode()
         self._texts.clear()
         if ends and not text:
-            self._source, self._count = piece.place, 0
-            return piece
+            count, self._source, self._count = max(self._count, place.offset), piece.place, 0
+            changes = piece.place.attempt != attempt
+            return piece if changes else replace(piece, place=replace(piece.place, offset=count))
         if not ends:
             self._source = piece.place
         data = text[max(0, place.offset - self._count) :]

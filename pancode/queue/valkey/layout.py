@@ -68,7 +68,7 @@ loglevel notice
 save ""
 appendonly yes
 appendfsync everysec
-# The log is rewritten when it is larger than this and twice what it holds, instead of growing to 64 MB first.
+# The log is rewritten if it is larger than this and has doubled since the last time, and not from 64 MB on.
 auto-aof-rewrite-min-size 2mb
 # A node that floods the bus fills this and no more; writes are then refused, and nothing is thrown away.
 maxmemory-policy noeviction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 from pancode.interfaces.cli.follow import report_detached
@@ -14,7 +14,7 @@ from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.cli.terminal import Sink
 from pancode.interfaces.client.client import Client, FleetDownError, LogPart
 from pancode.interfaces.client.session import followed_log, stored_log
-from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UsageError
 from pancode.kernel.names import LAST
 from pancode.runs.answers import BRIEF
 from pancode.runs.commands.named_runs import AnyRun, find_run
@@ -48,10 +48,16 @@ def logs(
     shown = not (raw or stream or face.as_json or brief["runtime"] in PLAIN)
 
     def read(one: str) -> Iterator[LogPart]:
-        place, is_shown = (attempt, offset), shown and one == "out"
-        if not (follow or is_shown):
-            return stored_log(client, brief["run"], one, place)
-        return followed_log(face.note, client, brief["run"], one, place, follow=follow, shown=is_shown)
+        place, log = (attempt, offset), partial(followed_log, face.note, client, brief["run"], one)
+        if shown and one == "out":
+            try:
+                yield from log(place, follow=follow, shown=True)
+                return
+            except ApiError as refused:
+                if refused.code != "unknown_key":
+                    raise
+            face.note("the coordinator has an older version, so the program's events are shown unchanged")
+        yield from log(place) if follow else stored_log(client, brief["run"], one, place)
 
     sinks = {one: Sink(out) for one, out in outs.items()}
     if follow:
@@ -78,9 +84,15 @@ def _follow(
     read: Callable[[str], Iterator[LogPart]],
     sinks: dict[str, Sink],
 ) -> int:
+    errors: list[PancodeError] = []
+
     def show(stream: str, sink: Sink) -> None:
-        with suppress(FleetDownError):  # The last request below reports the error.
+        try:
             _write_log(face, stream, read(stream), sink)
+        except FleetDownError:
+            return  # The last request below reports the error.
+        except PancodeError as error:
+            errors.append(error)
 
     threads = [threading.Thread(target=show, args=one, daemon=True) for one in sinks.items()]
     try:
@@ -91,4 +103,6 @@ def _follow(
                 thread.join(0.2)
     except KeyboardInterrupt:
         return report_detached(face, run)
+    for error in errors:
+        raise error
     return exit_of(client.get(BRIEF.at(run))["outcome"])

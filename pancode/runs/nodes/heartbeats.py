@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import partial
 
 from node_agent.wire.control import Acknowledge, Control, ControlBody, Drain, SetSlots
-from node_agent.wire.node import FORGED, Heartbeat, LoggedIn
+from node_agent.wire.node import FORGED, MOST_HEARTBEAT_BYTES, Heartbeat, LoggedIn
+from node_agent.wire.packing import read_text
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.kernel.node import LastHeartbeat, NodeState, quote_advice
 from pancode.kernel.records import ControlMessage, Node
@@ -68,7 +69,8 @@ def read_heartbeats(core: Core) -> None:
         if core.live.contacts.raw.get(tag) != data:
             core.live.contacts.raw[tag] = data
             try:
-                heartbeat = open_as(Heartbeat, parse_envelope(data), keyring.keys_of(node))
+                text = read_text(data, MOST_HEARTBEAT_BYTES)
+                heartbeat = open_as(Heartbeat, parse_envelope(text), keyring.keys_of(node))
             except WireRefusal as refusal:
                 raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
                 continue

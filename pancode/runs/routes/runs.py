@@ -150,12 +150,11 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
 
     `follow`: as events, until the run has ended. `shown`: as events with the text that `pancode logs` shows.
     """
-    place = LogPlace.of(call.query)
-    piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
-    if (follows := call.flag("follow")) or call.flag("shown"):
-        read: ReadLog = partial(read_log, context.core, context.coordinator.streams, call.path["run"])
-        runtime = _find_run(context, call).runtime if call.flag("shown") else ""
-        if reading_of(runtime) is not None:
+    place, follows, is_shown = LogPlace.of(call.query), call.flag("follow"), call.flag("shown")
+    read: ReadLog = partial(read_log, context.core, context.coordinator.streams, call.path["run"])
+    piece = read(replace(place, offset=0, last=0) if is_shown else place)
+    if follows or is_shown:
+        if is_shown and reading_of(runtime := _find_run(context, call).runtime) is not None:
             read = ShownLog(read, runtime, place, follows=follows).read
         return make_event_stream(log_events(context, read, place, follows=follows))
     headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}

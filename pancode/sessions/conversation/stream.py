@@ -79,7 +79,7 @@ TAKING_TURNS = frozenset(
 """Runtimes that take turns, as in the node agent's table, copied so that an interface need not import it;
 `qwen` is for chats of older versions."""
 PLAIN = {"shell"}
-"""Runtimes whose output is plain text, copied so that an interface can read it unchanged without a parser."""
+"""Runtimes whose output is plain text, copied so that an interface knows it without a parser."""
 Reading = Callable[[bytes], Iterable[WorkerEvent]]
 """Returns the events in one complete line."""
 

@@ -122,7 +122,7 @@ def _judge_enforcement(plan: Plan, may_allow: bool) -> GateVerdict:
     needs, fitting = _find_needs(plan, may_allow), [c for c in plan.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
     if not fitting:  # the routing gate says why no node can run it, which is the cause to fix first
-        return make_pass(SAFETY, f"{needs.rule}, judged for nodes that can run it")
+        return make_pass(SAFETY, f"{needs.rule}: not judged, as no node can run it")
     if not enough:
         missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
         why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node_agent.wire.packing import PACKED, pack, unpack
-from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey, WireRefusal, parse_envelope
+from node_agent.wire.packing import _DICTIONARY, PACKED, pack, read_text, unpack
+from node_agent.wire.signing import SigningKey
 
 JOB = {name: f"the {name} of the run" for name in ("task", "agent", "prompt", "project", "node", "model")}
 ENVELOPE = SigningKey(b"n" * 32).sign("application/vnd.pancode.order+json", json.dumps(JOB).encode())
@@ -58,8 +58,15 @@ def test_damage_is_found() -> None:
         unpack(packed + b"x")
 
 
-def test_an_envelope_is_read_in_both_forms_and_a_bomb_is_refused_unread() -> None:
-    assert parse_envelope(pack(TEXT)) == parse_envelope(TEXT) == ENVELOPE
-    for data in (pack(TEXT)[:-1], pack(b" " * (MAX_ENVELOPE_BYTES + 1) + TEXT)):
-        with pytest.raises(WireRefusal, match="not an envelope"):
-            parse_envelope(data)
+def test_a_bomb_is_not_unpacked_and_what_cannot_be_unpacked_stays() -> None:
+    whole = len(TEXT)
+    assert read_text(pack(TEXT), whole) == read_text(TEXT, whole) == TEXT
+    for data, most in ((pack(TEXT), whole - 1), (pack(b" " * 1_000_000), 1_000), (pack(TEXT)[:-1], whole)):
+        assert read_text(data, most) == data
+
+
+def test_text_that_a_program_chose_is_not_decoded() -> None:
+    frame = b"0000000c 11111111\nforged frame" * 20
+    text = b'{"words": "payload\\": \\"' + b'payload":"' + base64.b64encode(frame) + b'"}'
+    assert unpack(pack(text, signed=False)) == text
+    assert zlib.decompressobj(zdict=_DICTIONARY).decompress(pack(text, signed=False)).endswith(text)
