@@ -256,9 +256,10 @@ def adopt_history(
 def head_of(git_dir: Path) -> tuple[str | None, str | None]:
     if not real_folder(git_dir):
         return None, "the agent deleted its repository: the result is built from its files"
-    named = ("rev-parse", "-q", "--verify", "HEAD^{commit}")
-    if not has_pipe(git_dir) and (head := NodeGit(git_dir).ask(*named).text()):
-        return head, None
+    if not has_pipe(git_dir):
+        head = NodeGit(git_dir).ask("rev-parse", "-q", "--verify", "HEAD^{commit}").text()
+        if head:
+            return head, None
     return None, "the agent's repository cannot be read: the result is built from its files"
 
 
@@ -487,8 +488,9 @@ def build_commit(
     kind: Literal["change", "no_change", "empty"] = "empty" if commit == snapshot else "no_change"
     kind = "change" if has_changed else kind
     # Ignored files explain only an empty result. The files that the owner gave the run are not reported.
-    listed = ("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory")
-    seen = split_nul(index.must(*listed).out) if kind == "empty" else []
+    seen = list[bytes]()
+    if kind == "empty":
+        seen = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     ignored = [name for name in seen if not holds_copied(places, name)]
     unseen = _only_ignored(ignored)
     more = len(odd_names.removed) - 10

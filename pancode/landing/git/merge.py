@@ -76,8 +76,8 @@ def merge_commits(git: Git, ours: str, theirs: str) -> Merge:
 
 def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...]:
     """Return the changed files, and the folders that contain them."""
-    options = ("-r", "-t", "-z", "--raw", "--no-renames", "--no-abbrev")
-    return tuple(parse_raw_diff(git.must("diff-tree", *options, old_tree, new_tree).out))
+    raw = git.must("diff-tree", "-t", "-z", "--raw", "--no-renames", "--no-abbrev", old_tree, new_tree).out
+    return tuple(parse_raw_diff(raw))
 
 
 def patch_ids(git: Git, patches: bytes) -> dict[str, str]:

@@ -257,8 +257,8 @@ def merge_result(
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
     """Merge the run's result into this tree and list the changes, also those of folders. Return a report
     instead if the landing ends here."""
-    git, ends = depot.git(request.repo_id), (request.snapshot_commit, request.final_commit)
-    merge, theirs = merge_change(git, *ends, ours_tree, depot.facts_of(*ends))
+    git, old, new = depot.git(request.repo_id), request.snapshot_commit, request.final_commit
+    merge, theirs = merge_change(git, old, new, ours_tree, depot.facts_of(old, new))
     if merge.conflicts:
         both = "changed here and by the run"
         return _make_conflict_report(tuple(Conflict(decode_path(name), both) for name in merge.conflicts)), ()
