@@ -154,19 +154,20 @@ class FileTree(Protocol):
 @dataclass(frozen=True, slots=True)
 class ChangedTree:
     """A change. `files`: the paths that it touches; `prd`: the file that this project's agents are instructed
-    to read, or empty."""
+    to read, or empty; `plain`: the paths that are known to be no links."""
 
     files: Sequence[str]
     before: FileTree
     after: FileTree
     prd: str = ""
+    plain: frozenset[str] = frozenset()
 
     def why(self, path: str, uses: GateUses) -> str:
         """Return the reason why a changed path affects which commands run next; empty if it does not."""
         always = why_always(path) or (NAMED_TO_AGENTS if path == self.prd else "")
         if always or path in uses.runs:
             return always or "set-up or a gate runs it"
-        target = self.after.target_of(path)
+        target = None if path in self.plain else self.after.target_of(path)
         if target is not None and leads_out(path, target):
             return _LINKS_OUT
         if is_in_repository(path, self.after):

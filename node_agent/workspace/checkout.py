@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,15 +184,11 @@ class WarmCheckouts:
     def _give_checkout(self, places: AttemptFolders, kept: KeptCheckout, owner: int) -> bool:
         try:
             index = _load_trusted(places.index, kept)
-            same, top = {}, os.fsencode(places.tree)
-            for path, entry in index:
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    if not index.is_submodule(entry) and index.is_same(
-                        entry, os.lstat(os.path.join(top, path))
-                    ):
-                        same[path] = entry
-            change_owner(places.tree, owner)
-            _note_all(places.tree, index, same)
+            entries = dict(index)
+            os.chown(places.tree, owner, owner, follow_symlinks=False)
+            for one in walk_tree(places.tree):
+                entry = None if one.is_folder else entries.get(_path_of(one))
+                _give_file(one, owner, index, entry if _is_untouched(one, entry, index) else None)
             places.index.write_bytes(data := index.data())
         except (OSError, StepFailed):
             return False
@@ -325,9 +321,15 @@ def _clock_moved(path: Path) -> bool:
     return False
 
 
-def _note_all(tree: Path, index: Index, entries: Mapping[bytes, int]) -> None:
-    for path, entry in entries.items():
-        index.note(entry, os.lstat(os.path.join(os.fsencode(tree), path)))
+def _path_of(one: WalkedName) -> bytes:
+    return os.fsencode("/".join((*one.way, one.name)))
+
+
+def _give_file(one: WalkedName, owner: int, index: Index, entry: int | None) -> None:
+    """Make `owner` the owner of a name, and record the new state of the entry's unchanged file."""
+    os.chown(one.name, owner, owner, dir_fd=one.at, follow_symlinks=False)
+    if entry is not None:
+        index.note(entry, os.stat(one.name, dir_fd=one.at, follow_symlinks=False))
 
 
 def _remove_changed(tree: Path, index: Index, kept: KeptCheckout) -> None:
@@ -335,24 +337,25 @@ def _remove_changed(tree: Path, index: Index, kept: KeptCheckout) -> None:
 
     The node agent owns the remaining files again. Raises OSError or WorkspaceFailure if cleaning fails.
     """
-    folders, missing, there = _list_folders(index), dict(index), dict[bytes, int]()
+    folders, missing, own = _list_folders(index), dict(index), os.geteuid()
     _must_be_plain(str(tree), stat.S_IFDIR | 0o700, kept.owner)
     for one in walk_tree(tree, opening=True):
-        path = os.fsencode("/".join((*one.way, one.name)))
+        path = _path_of(one)
         if one.is_folder and path in folders:
             _must_be_plain(f"/proc/self/fd/{one.at}/{one.name}", kept.folder_mode, kept.owner)
         elif one.is_folder:
             os.rmdir(one.name, dir_fd=one.at)
+            continue
         elif not _is_untouched(one, missing.get(path), index):
             os.unlink(one.name, dir_fd=one.at)
             continue
-        if path in missing:
-            there[path] = missing.pop(path)
-    for entry in missing.values():
-        index.note(entry, None)
-    if kept.owner != os.geteuid():
-        change_owner(tree, os.geteuid())
-        _note_all(tree, index, there)
+        entry = missing.pop(path, None)
+        if kept.owner != own:
+            _give_file(one, own, index, entry)
+    for left in missing.values():
+        index.note(left, None)
+    if kept.owner != own:
+        os.chown(tree, own, own, follow_symlinks=False)
 
 
 def _is_untouched(one: WalkedName, entry: int | None, index: Index) -> bool:
@@ -456,8 +459,7 @@ class Checkouts:
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
         """Fetch the attempt's snapshot into the mirror, if the workspace has one."""
         if workspace.kind == "git":
-            repo_id, commit = _split_workspace(workspace)
-            self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
+            self._mirrors.bring(identity, *_split_workspace(workspace), workspace.object_format)
 
     def _reuse_checkout(self, places: AttemptFolders, workspace: Workspace) -> bool:
         """Update a stored checkout to the snapshot; return whether this worked. If not, the tree is empty."""

@@ -138,7 +138,3 @@ class NodeGit:
 
     def text(self, *args: str) -> str:
         return self.must(*args).text()
-
-    def commit_at(self, name: str) -> str | None:
-        """Return the commit to which a name resolves, or None."""
-        return self.ask("rev-parse", "-q", "--verify", f"{name}^{{commit}}").text() or None

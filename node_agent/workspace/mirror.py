@@ -129,6 +129,15 @@ def borrow_objects(path: Path, mirror: Path) -> None:
         (path / "shallow").write_text((mirror / "shallow").read_text())
 
 
+def _read_ref(mirror: Path, ref: str) -> str | None:
+    """Return the object that a ref names, or None if there is no such ref. Requires the mirror's lock."""
+    loose, packed = mirror / ref, mirror / "packed-refs"
+    if loose.is_file():
+        return loose.read_text().strip()
+    rows = packed.read_text().splitlines() if packed.is_file() else []
+    return next((row.split()[0] for row in rows if row.endswith(f" {ref}")), None)
+
+
 def _drop_locks(path: Path) -> None:
     """Remove a killed git's lock files, which would block any later git. Requires the mirror's lock."""
     for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):
@@ -147,13 +156,11 @@ class Mirrors:
         with self._lock_mirror(repo_id):
             make_bare(path, object_format)
             os.utime(path)  # marks the mirror as used now
-            git, packed = NodeGit(path), path / "packed-refs"
-            is_there = (path / ref).exists() or (packed.exists() and ref in packed.read_text())
-            got = git.commit_at(ref) if is_there else None
-            if got != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
+            got = _read_ref(path, ref)
+            if got != commit:
                 _drop_locks(path)
                 self._transport.fetch(identity, path, ref)
-                got = git.commit_at(ref)
+                got = _read_ref(path, ref)
         if got != commit:
             raise WorkspaceFailure(f"the depot's {ref} is {got}, but the job names {commit}")
         return path
@@ -201,10 +208,11 @@ class Mirrors:
                 if is_wanted():
                     return
                 _drop_locks(path)
-                git = NodeGit(path)
-                is_gone = git.ask("update-ref", "-d", snap_ref(run)).ok
-                if not is_gone and git.ask("rev-parse", "--git-dir").ok:
-                    git.must("update-ref", "-d", snap_ref(run))
+                ref, git = snap_ref(run), NodeGit(path)
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    (path / ref).unlink()  # all that git does for a ref that is not packed
+                if _read_ref(path, ref) is not None and git.ask("rev-parse", "--git-dir").ok:
+                    git.must("update-ref", "-d", ref)
 
     def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:
         """Delete mirrors that are unused for too long or together too large. `is_idle`: also pack other

@@ -256,9 +256,10 @@ def adopt_history(
 def head_of(git_dir: Path) -> tuple[str | None, str | None]:
     if not real_folder(git_dir):
         return None, "the agent deleted its repository: the result is built from its files"
-    head = None if has_pipe(git_dir) else NodeGit(git_dir).commit_at("HEAD")
-    if head is not None:
-        return head, None
+    if not has_pipe(git_dir):
+        head = NodeGit(git_dir).ask("rev-parse", "-q", "--verify", "HEAD^{commit}").text()
+        if head:
+            return head, None
     return None, "the agent's repository cannot be read: the result is built from its files"
 
 
@@ -330,14 +331,9 @@ def _read_targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
         return {}
     sizes = (line.split() for line in git.must("cat-file", "--batch-check", stdin=stdin).out.splitlines())
     small = b"".join(words[0] + b"\n" for words in sizes if 0 < int(words[2]) <= MOST_TARGET)
-    raw, found, at = git.must("cat-file", "--batch", stdin=small).out if small else b"", dict[str, bytes](), 0
-    while at < len(raw):
-        head, _, _ = raw[at : at + 200].partition(b"\n")
-        oid, _, size = head.decode("ascii").split()
-        start = at + len(head) + 1
-        found[oid] = raw[start : start + int(size)]
-        at = start + int(size) + 1
-    return found
+    place = git.git_dir / "targets.batch"
+    git.must("cat-file", "--batch", stdin=small, stdout=place)
+    return dict(_read_batch(place))
 
 
 def _place(tree: Path, path: str, target: bytes) -> str:
@@ -441,8 +437,8 @@ _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
 @dataclass(frozen=True, slots=True)
 class ResultCommit(AttemptResult):
-    """The port's Result, and the names that it lacks: ignored files, and repositories inside the tree. An
-    `empty` result with `ignored`, `nested` or `warnings` must not be shown as "nothing done"."""
+    """The port's Result, and the names that it lacks: ignored files (of an empty result), and repositories
+    inside the tree. An `empty` result with one of these or `warnings` must not be shown as "nothing done"."""
 
     ignored: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
@@ -479,20 +475,24 @@ def build_commit(
     blocked = _without_set_up(index, before) if before is not None and before.changes else None
     tree = index.must("write-tree").text()
     commit = history.tip
-    before_tree = _tree_of(out, snapshot)
-    if tree != (before_tree if commit == snapshot else _tree_of(out, commit)) or not history.based:
+    changes = all_changes(out, places.tree, (snapshot, tree), history.tip)
+    has_changed = not all(change.passing for change in changes)
+    is_new = has_changed if commit == snapshot else tree != out.text("rev-parse", f"{commit}^{{tree}}")
+    if is_new or not history.based:
         parents = (history.tip,) if history.based else (snapshot, history.tip)
         options = [word for parent in parents for word in ("-p", parent)]
         signed = NodeGit(places.out, variables=stamp_env(*AUTHOR, stamp.date_ms))
         message = stamp.message.replace("\0", "").strip() or "PanCode result"
         lines = message.encode("utf-8", "replace") + b"\n"
         commit = signed.must("commit-tree", tree, *options, stdin=lines).text()
-    seen = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
-    # The files that the owner gave the run are not reported.
+    kind: Literal["change", "no_change", "empty"] = "empty" if commit == snapshot else "no_change"
+    kind = "change" if has_changed else kind
+    # Ignored files explain only an empty result. The files that the owner gave the run are not reported.
+    seen = list[bytes]()
+    if kind == "empty":
+        seen = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     ignored = [name for name in seen if not holds_copied(places, name)]
-    kind = _find_kind(snapshot, commit, before_tree, tree)
-    changes = all_changes(out, places.tree, (snapshot, commit), history.tip)
-    unseen = _only_ignored(ignored) if kind == "empty" else ()
+    unseen = _only_ignored(ignored)
     more = len(odd_names.removed) - 10
     clipped = (*odd_names.removed[:10], f"and {more} more") if more > 0 else odd_names.removed
     warnings = (history.warning, odd, blocked, *clipped, *_leftover_warnings(left), refused, *unseen)
@@ -689,19 +689,6 @@ def _stage(places: AttemptFolders, index: NodeGit, left: _Leftovers, *flags: str
     return warning
 
 
-def _tree_of(git: NodeGit, commit: str) -> str:
-    return git.text("rev-parse", f"{commit}^{{tree}}")
-
-
-def _find_kind(
-    snapshot: str, commit: str, old_tree: str, tree: str
-) -> Literal["change", "no_change", "empty"]:
-    """Return `change` if the trees differ; else `no_change` (with commits) or `empty` (without commits)."""
-    if tree != old_tree:
-        return "change"
-    return "empty" if commit == snapshot else "no_change"
-
-
 def _format_missing(left: _Leftovers, known: frozenset[bytes], refused: str | None) -> tuple[str, ...]:
     """Return messages about agent files that the result lacks. `known`: the repositories set-up made."""
     nested = tuple(name for name in left.nested if name not in known)
@@ -723,8 +710,3 @@ def _leftover_warnings(left: _Leftovers) -> tuple[str, ...]:
 def _only_ignored(names: list[bytes]) -> tuple[str, ...]:
     """Return a message about ignored files, for an empty result only: others would list build folders."""
     return (f"{such_as(list(map(decode_path, names)))}: ignored by git, not in the result",) if names else ()
-
-
-def must_be_commit(git: NodeGit, commit: str) -> None:
-    if git.commit_at(commit) != commit:
-        raise WorkspaceFailure(f"{commit} is not a commit in {git.git_dir}")

@@ -322,7 +322,7 @@ class Workspaces:
             return result.NO_WORKSPACE
         places, snapshot = self._home.places(identity), _require_snapshot(workspace)
         folders.must_be_folder(places.tree)
-        result.must_be_commit(self._fresh_out(places, workspace), snapshot)
+        self._fresh_out(places, workspace)
         return result.keep_baseline(result.survey_changes(places, snapshot), places.baseline)
 
     def _baseline_of(self, identity: AttemptId, baseline: str | None) -> result.Baseline | None:
@@ -381,7 +381,6 @@ class Workspaces:
         out = self._home.places(identity).out
         reset_config(out, workspace.object_format)
         borrow_objects(out, self._home.mirror(str(workspace.repo)))
-        result.must_be_commit(NodeGit(out), commit)
         self._transport.push(identity, out, commit)
 
     @translate_os_errors("cannot salvage the workspace")

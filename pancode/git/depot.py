@@ -30,16 +30,26 @@ COLLECT_MS, NEVER_MS, MOST_PACKS = 7 * 86_400_000, 1 << 60, 16
 _KINDS = ("snap", "base")
 """The ref folders in which each run has one ref; a run's results are in a folder named after the run."""
 
+MOST_KNOWN = 1000
+"""How many results' commits are remembered between their delivery and their landing."""
+
 GC = "gc"
 """The name of the lock that is held while git collects garbage."""
 
 
 @dataclass(frozen=True, slots=True)
-class ResultCheck:
-    """The result of checking a delivered commit: whether the commit is valid, and if not, why."""
+class CommitFacts:
+    """The id, the tree and the parents of a commit."""
 
-    ok: bool
-    why: str = ""
+    id: str
+    tree: str
+    parents: tuple[str, ...]
+
+
+def read_commits(git: Git, *names: str) -> list[CommitFacts]:
+    """Return the facts of these different commits. Raises GitFailure for a commit that does not exist."""
+    rows = git.text("log", "--no-walk=unsorted", "--format=%H %T %P", *names, "--").splitlines()
+    return [CommitFacts(oid, tree, tuple(parents)) for oid, tree, *parents in (row.split() for row in rows)]
 
 
 class Depot:
@@ -47,6 +57,9 @@ class Depot:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._newest: dict[str, str] = {}
+        """The newest base ref by repository, if this process wrote it."""
+        self._verified: dict[tuple[str, str], tuple[CommitFacts, CommitFacts]] = {}
 
     def path(self, repo_id: str) -> Path:
         return self.root / f"{checked_repo(repo_id)}.git"
@@ -115,16 +128,21 @@ class Depot:
         packed = self.path(repo_id) / "packed-refs"
         return now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else NEVER_MS
 
+    def is_newest_base(self, repo_id: str, commit: str) -> bool:
+        """Whether the base of the newest run is this commit; False also if that is not known at once."""
+        ref = self.path(repo_id) / self._newest.get(repo_id, "")
+        return ref.is_file() and ref.read_text().strip() == commit
+
+    def set_snapshot(self, repo_id: str, run: str, commit: str, base: str | None) -> None:
+        """Make these commits the snapshot and the base of a run. Idempotent."""
+        moves = f"update {snap_ref(run)} {commit}\n" + (f"update {base_ref(run)} {base}\n" if base else "")
+        self.git(repo_id).must("update-ref", "--stdin", stdin=moves.encode())
+        self._newest[repo_id] = base_ref(run)
+
     def known_bases(self, repo_id: str) -> tuple[str, ...]:
         """Return the repository's base commits: the depot has the whole history of each."""
         listed = self.git(repo_id).text("for-each-ref", "--format=%(objectname)", "refs/pancode/base")
         return tuple(dict.fromkeys(listed.split()))
-
-    def commits_at(self, repo_id: str, *refs: str) -> list[str | None]:
-        """Return the commit that each ref names, or None if there is no such ref."""
-        asked = "".join(f"{ref}^{{commit}}\n" for ref in refs).encode()
-        found = self.git(repo_id).must("cat-file", "--batch-check=%(objectname)", stdin=asked).text()
-        return [None if line.endswith(" missing") else line for line in found.splitlines()]
 
     def has_commit(self, repo_id: str, commit: str) -> bool:
         """Whether the depot has this repository and the repository has this commit."""
@@ -133,20 +151,26 @@ class Depot:
 
     def verify_result(
         self, repo_id: str, identity: AttemptId, commit: str, snapshot: str | None = None
-    ) -> ResultCheck:
-        """Check that the attempt pushed `commit` with all objects, built on `snapshot` (None: the run's)."""
+    ) -> bool:
+        """Whether the attempt pushed `commit` with all objects, built on `snapshot` (None: the run's)."""
         git = self.git(repo_id)
-        result, snap = self.commits_at(repo_id, identity.ref, snapshot or snap_ref(identity.run))
-        if result != checked_object(commit):
-            return ResultCheck(False, f"{identity.ref} is not at {commit}")
-        if snap is None:
-            return ResultCheck(False, f"the depot no longer has the snapshot of {identity.run}")
-        if not git.ask("merge-base", "--is-ancestor", snap, commit).ok:
-            return ResultCheck(False, f"{commit} is not built on the run's snapshot {snap}")
-        whole = git.ask("rev-list", "--objects", "--quiet", commit, f"^{snap}")
-        return ResultCheck(
-            whole.ok, "" if whole.ok else (f"objects of commit {commit} are missing: {whole.err}")
-        )
+        try:
+            facts = read_commits(git, identity.ref, snapshot or snap_ref(identity.run))
+        except GitFailure:  # one of them does not exist
+            facts = []
+        if not facts or facts[0].id != checked_object(commit):
+            return False
+        made, began = facts[0], facts[-1]
+        if began.id not in made.parents and not git.ask("merge-base", "--is-ancestor", began.id, commit).ok:
+            return False
+        if len(self._verified) > MOST_KNOWN:
+            self._verified.clear()
+        self._verified[began.id, commit] = began, made
+        return git.ask("rev-list", "--objects", "--quiet", commit, f"^{began.id}").ok
+
+    def facts_of(self, snapshot: str, commit: str) -> tuple[CommitFacts, CommitFacts] | None:
+        """Return the facts of a result that `verify_result` read; None if it has to be read again."""
+        return self._verified.get((snapshot, commit))
 
     def repositories(self) -> tuple[str, ...]:
         """Return the ids of all repositories in the depot."""

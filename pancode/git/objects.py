@@ -8,6 +8,7 @@ import posixpath
 import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from node_agent.wire.git import checked_object, join_nul, split_nul
 from pancode.git.depot import GC, Depot
 from pancode.git.file_list import Listing
 from pancode.git.repository import GitProject
-from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
+from pancode.git.runner import Git, GitFailure, GitRefusal
 from pancode.kernel.ports import Progress, ignore_progress
 
 BATCH = 10_000
@@ -64,18 +65,32 @@ def write_commit(
         name, email, date = (signed[f"GIT_{role}_{part}"] for part in ("NAME", "EMAIL", "DATE"))
         lines.append(f"{role.lower()} {name} <{email}> {date.removeprefix('@')}")
     body = "\n".join([*lines, "", ""]).encode() + words
-    return write_object(repository, b"commit", body, len(tree))
+    return write_object(repository / "objects", b"commit", body, len(tree))
 
 
-def write_object(repository: Path, kind: bytes, body: bytes, digits: int) -> str:
+def copy_objects(source: Git, oids: list[str], target: Path) -> None:
+    """Copy these objects of a repository, in this order, into the object folder `target`, as loose files."""
+    with tempfile.TemporaryDirectory(prefix="pancode-copy-", dir=source.cwd) as folder:
+        place = Path(folder) / "objects"
+        source.must("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in oids).encode(), stdout=place)
+        with place.open("rb") as file:
+            for oid in oids:
+                _, kind, size = file.readline().split()
+                write_object(target, kind, file.read(int(size)), len(oid))
+                file.read(1)
+
+
+def write_object(objects: Path, kind: bytes, body: bytes, digits: int) -> str:
     """Write a loose object completely and durably; if it exists, only renew its modification time."""
     data = kind + b" %d\0" % len(body) + body
     name = hashlib.new("sha1" if digits == 40 else "sha256", data, usedforsecurity=False).hexdigest()
-    target = repository / "objects" / name[:2] / name[2:]
+    target = objects / name[:2] / name[2:]
     try:
         os.utime(target)
     except FileNotFoundError:
-        target.parent.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            target.parent.mkdir()
+            target.parent.chmod(objects.stat().st_mode & 0o7777)  # a repository may be shared with a group
         handle, fresh = tempfile.mkstemp(prefix="tmp_obj_", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(zlib.compress(data))
@@ -120,8 +135,11 @@ def import_tip(project: GitProject, depot: Depot, tip: str | None) -> None:
 def import_base(project: GitProject, depot: Depot) -> None:
     """Pack the history of the user's HEAD into the depot. Idempotent; does nothing on an unborn branch. Does
     not use `git fetch PATH`, which takes 16-22 s for 200 MB and drops the hardened settings."""
-    path, head, known = depot.path(project.repo_id), project.head, depot.known_bases(project.repo_id)
-    if head is None or head in known:
+    path, head = depot.path(project.repo_id), project.head
+    if head is None or depot.is_newest_base(project.repo_id, head):
+        return
+    known = depot.known_bases(project.repo_id)
+    if head in known:
         return
     have = _find_present(project, known) if _same_cuts(project, path) else []
     revs = "\n".join([head, *(f"^{oid}" for oid in have)]) + "\n"
@@ -135,9 +153,11 @@ def import_base(project: GitProject, depot: Depot) -> None:
 
 def _same_cuts(project: GitProject, path: Path) -> bool:
     """Whether the depot's history is shallow only where the user's is; if not, the depot lacks ancestors."""
-    cuts = path / "shallow"
-    ours = set(cuts.read_text().split()) if cuts.exists() else set()
-    return ours <= (set(project.shallow_file.read_text().split()) if project.shallow else set())
+    return _read_cuts(path / "shallow") <= _read_cuts(project.shallow_file)
+
+
+def _read_cuts(file: Path) -> set[str]:
+    return set(file.read_text().split()) if file.exists() else set()
 
 
 def _find_present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
@@ -154,40 +174,25 @@ def _pack(git: Git, path: Path, stdin: str, *options: str) -> None:
     git.must(*settings, "pack-objects", "-q", *options, target, stdin=stdin.encode())
 
 
-def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
-    """Import staged blobs that are neither committed nor in a file; only such blobs can still be missing."""
-    path = depot.path(project.repo_id)
-    git = Git(path, safe_env() | {"GIT_DIR": str(path)})
-    try:
-        missing = _find_missing(git, tree, project.head)
-    except GitFailure:
-        missing = [tree]
-    if missing:
-        # a concurrent repack may have hidden an object from the first check
-        with depot.locked(project.repo_id, GC):
-            missing = _find_missing(git, tree, project.head)
-    if not missing:
-        return
-    try:
-        _pack(make_reader(project, path), path, "\n".join(missing) + "\n")
-    except GitFailure as exc:
-        raise _make_read_error(project, exc) from exc
-
-
-def _find_missing(git: Git, tree: str, head: str | None) -> list[str]:
-    """Return the objects of the tree (without those of `head`) that the depot lacks. `rev-list` may report an
-    object as missing that a garbage collection has just repacked, so `cat-file` checks again."""
-    seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{head}"] if head else [])]
-    lines = git.must(*seen).out.decode("utf-8", "replace").splitlines()
-    named = [line[1:] for line in lines if line.startswith("?")]
-    if not named:
-        return []
-    answers = git.must(
-        "cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in named).encode()
-    ).text()
-    return [
-        oid for oid, answer in zip(named, answers.splitlines(), strict=True) if answer.endswith(" missing")
-    ]
+def write_tree(project: GitProject, depot: Depot, git: Git) -> str:
+    """Write the tree of the index of `git` into the depot; return its id. Imports staged blobs that are
+    neither committed nor in a file: without them git writes no tree."""
+    done = git.ask("write-tree")
+    if done.ok:
+        return done.text()
+    # a concurrent repack may have hidden an object from git
+    with depot.locked(project.repo_id, GC):
+        rows = split_nul(git.must("ls-files", "-z", "-s").out)
+        oids = [oid + b"\n" for mode, oid, *_ in (row.split(b" ", 2) for row in rows) if mode != b"160000"]
+        answers = git.must("cat-file", "--batch-check", stdin=b"".join(dict.fromkeys(oids))).text()
+        missing = [line.split()[0] + "\n" for line in answers.splitlines() if line.endswith(" missing")]
+        path = depot.path(project.repo_id)
+        try:
+            if missing:
+                _pack(make_reader(project, path), path, "".join(missing))
+        except GitFailure as exc:
+            raise _make_read_error(project, exc) from exc
+        return git.text("write-tree")
 
 
 def _make_read_error(project: GitProject, exc: GitFailure) -> GitRefusal:
@@ -208,8 +213,8 @@ def _import_shallow(project: GitProject, depot: Depot) -> None:
         return
     target = depot.path(project.repo_id) / "shallow"
     with depot.locked(project.repo_id):
-        ours = set(target.read_text().split()) if target.exists() else set()
-        union = ours | set(project.shallow_file.read_text().split())
+        ours = _read_cuts(target)
+        union = ours | _read_cuts(project.shallow_file)
         if union == ours:
             return
         handle, name = tempfile.mkstemp(dir=target.parent)

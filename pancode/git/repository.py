@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from shlex import quote
 
@@ -15,14 +16,6 @@ from pancode.git.runner import Git, GitRefusal, run_git, safe_env
 from pancode.kernel.errors import UsageError
 
 _NO_GIT_FIX = "run `git init` there, or dispatch with `--workspace none`"
-
-
-@dataclass(frozen=True, slots=True)
-class UserSettings:
-    """The settings of the user's own git that PanCode uses: ignore file, line ends."""
-
-    excludes: str
-    line_ends: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +35,8 @@ class GitProject:
     filters: frozenset[str]
     attributes: str
     """The user's own file of git attributes, or `/dev/null`."""
+    line_ends: Mapping[str, str]
+    """The settings for line endings."""
     user: Mapping[str, str]
     """The user's identity from git's settings, where set: `user.name`, then `user.email`."""
     signing: tuple[tuple[str, str], ...] | None
@@ -93,10 +88,10 @@ def open_project(
     around, git_dir, common_dir, objects, shallow_file, *files = _read_facts(folder, environ)
     top, (object_format, head, branch) = _check_top(around, folder), map(os.fsdecode, files)
     rows = _read_settings(environ, folder)
-    settings = _user_settings(environ, {key: value for own, key, value in rows if own})
+    own = {key: value for own, key, value in rows if own}
     named = [key for own, key, _ in rows if not own]
-    config = neutral_drivers(_select_drivers(named)) | {"core.excludesFile": settings.excludes}
-    env = safe_env({**config, **settings.line_ends})
+    config = neutral_drivers(_select_drivers(named)) | {"core.excludesFile": _find_excludes(environ, own)}
+    env = safe_env({**config, **_line_ends(own)})
     env |= {"GIT_DIR": os.fsdecode(git_dir), "GIT_WORK_TREE": str(top)}
     return GitProject(
         top=top,
@@ -110,10 +105,11 @@ def open_project(
         partial=any(key.startswith((b"extensions.", b"remote.")) for key in named),
         filters=filter_names(_select_drivers(key for _, key, _ in rows)),
         attributes=_read_attributes(environ, folder, [key for _, key, _ in rows]),
+        line_ends=_line_ends({key: value for _, key, value in rows}) | _line_ends(own),
         user={key.decode(): _text(value) for _, key, value in rows if key.startswith(b"user.") and value},
         signing=_read_signing(environ, folder, rows),
         env=env,
-        repo_id=repo_id or _repo_id(Git(top, env), common_dir, head, object_format),
+        repo_id=repo_id or _repo_id(Git(top, env), (common_dir, shallow_file), head, object_format),
     )
 
 
@@ -231,12 +227,20 @@ def _no_tree(folder: Path, err: str) -> GitRefusal:
     )
 
 
-def _repo_id(git: Git, common_dir: bytes, head: str, object_format: str) -> str:
-    """Return a hash of a repository's git folder, history and object format, equal for all its worktrees. The
-    id is a hash so that no path appears in a name that is sent to nodes."""
-    root = git.text("rev-list", "--first-parent", "--max-parents=0", head) if head else ""
+def _repo_id(git: Git, files: tuple[bytes, bytes], head: str, object_format: str) -> str:
+    """Return a hash of a repository's git folder, history and object format, equal for all its worktrees. It
+    is a hash so that no path appears in a name that is sent to nodes. `files`: git folder, shallow file."""
+    common_dir, shallow_file = files
+    cuts = os.stat(shallow_file).st_mtime_ns if os.path.exists(shallow_file) else 0
+    root = _find_root(git.cwd, frozenset(git.env.items()), head, cuts) if head else ""
     seed = b"\0".join((object_format.encode(), common_dir, root.encode()))
     return "p-" + hashlib.sha256(seed).hexdigest()[:24]
+
+
+@lru_cache(maxsize=64)
+def _find_root(top: Path, env: frozenset[tuple[str, str]], head: str, cuts: int) -> str:
+    """Return the first commit of the history of `head`. `cuts`: the time of the last change of its limits."""
+    return Git(top, dict(env)).text("rev-list", "--first-parent", "--max-parents=0", head)
 
 
 def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
@@ -246,7 +250,8 @@ def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
     return env | {"HOME": "/nonexistent"} | {k: environ[k] for k in own if k in environ}
 
 
-def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) -> UserSettings:
+def _find_excludes(environ: Mapping[str, str], values: Mapping[bytes, bytes]) -> str:
+    """Return the ignore file of the user's own git settings, or `/dev/null`."""
     excludes = values.get(b"core.excludesfile", b"")
     if excludes.startswith((b"~", b"%")):  # of the user, or of git itself
         # An invalid GIT_DIR keeps git from reading the settings of the repository around us.
@@ -254,8 +259,9 @@ def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) ->
         command = ("config", "--type=path", "--get", "core.excludesFile")
         excludes = run_git(GitCall(command, env, Path("/"))).out.rstrip(b"\n")
     fallback = os.path.join(_config_home(environ), "git", "ignore")
-    lines = {key: values.get(key.encode(), b"").decode().strip() for key in ("core.autocrlf", "core.eol")}
-    return UserSettings(
-        excludes=os.fsdecode(excludes) or (fallback if os.path.exists(fallback) else "/dev/null"),
-        line_ends={key: value for key, value in lines.items() if value},
-    )
+    return os.fsdecode(excludes) or (fallback if os.path.exists(fallback) else "/dev/null")
+
+
+def _line_ends(values: Mapping[bytes, bytes]) -> dict[str, str]:
+    lines = {key: _text(values.get(key.encode(), b"")) for key in ("core.autocrlf", "core.eol")}
+    return {key: value for key, value in lines.items() if value}

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node_agent.wire.git import base_ref, checked_run, decode_path, snap_ref, split_nul, stamp_env
+from node_agent.wire.git import checked_run, decode_path, split_nul, stamp_env
 from pancode.git.depot import Depot
 from pancode.git.file_list import Listing, ListingLimits, list_tree
-from pancode.git.objects import hash_files, import_base, import_missing, make_writer, write_commit
+from pancode.git.objects import hash_files, import_base, make_writer, write_commit, write_tree
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import GitRefusal, translate_os_errors
 from pancode.kernel.ports import Progress, ignore_progress
@@ -84,9 +84,7 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
     stamp = stamp_env("pancode", "pancode@localhost", options.now_ms)
     words = f"Working tree at dispatch of {run}\n".encode()
     commit = write_commit(path, tree, [seen.head] if seen.head else [], stamp, words)
-    moves = [f"update {snap_ref(run)} {commit}\n"]
-    moves += [f"update {base_ref(run)} {seen.head}\n"] if seen.head else []
-    depot.git(seen.repo_id).must("update-ref", "--stdin", stdin="".join(moves).encode())
+    depot.set_snapshot(seen.repo_id, run, commit, seen.head)
     return Snapshot(
         seen.repo_id,
         seen.head,
@@ -174,6 +172,4 @@ def capture_tree(
     git = make_writer(project, depot.path(project.repo_id), index)
     listing = list_tree(project, git, limits)
     hash_files(git, listing, progress)
-    tree = git.must("write-tree", "--missing-ok").text()
-    import_missing(project, depot, tree)
-    return tree, listing
+    return write_tree(project, depot, git), listing

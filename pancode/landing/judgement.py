@@ -240,7 +240,7 @@ class LandingJudge:
             for tree in (merged.before, merged.tree)
         )
         prd = self.prd_of(str(self.run.project))
-        reasons = why_they_decide(ChangedTree(merged.files, before, after, prd), commands)
+        reasons = why_they_decide(ChangedTree(merged.files, before, after, prd, merged.plain), commands)
         with self.core.ports.ledger.transaction() as tx:  # a user already approved this text with `plan keep`
             kept = {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
         return [

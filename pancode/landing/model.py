@@ -180,7 +180,7 @@ class Merged:
     disk; `before`: the tree without the change.
 
     `tested`: whether the merged tree equals that of the run's result. `commit`: the commit that was made of
-    the tree, for a branch; else empty.
+    the tree, for a branch; else empty. `plain`: those of `files` that are no links, as far as known.
     """
 
     before: str
@@ -188,6 +188,7 @@ class Merged:
     files: tuple[str, ...]
     tested: bool
     commit: str = ""
+    plain: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,8 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
         run = work.tx.get(Run, run_id)
         assert run is not None  # the caller has already found this run, and runs are never deleted
         work.signal(run, LandingAsked(way))
-        action = work.case(run).action(ActionKind.LAND)
-    assert action is not None
-    return action
+        mine = work.tx.find(Action, {"run": run_id})
+    return next(action for action in mine if action.kind is ActionKind.LAND)
 
 
 def drop_change(core: Core, run_id: str, by: str) -> None:

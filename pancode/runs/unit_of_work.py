@@ -360,7 +360,7 @@ class Work:
                 self.after(self.core.live.forget_unknown)
         for balance in balances.values():
             self.tx.put(balance)
-        for budget_scope in self.core.find_limited(self.tx, balances.values()):
+        for budget_scope in self.core.find_limited(self.tx, balances.values()) if balances else ():
             alert = alert_of(budget_scope.balance, budget_scope.ceilings)
             if alert is not None:
                 self._warn_user(alert)

@@ -51,7 +51,7 @@ def _children_s() -> float:
 
 
 _LIMIT = (
-    "Each landing is a request with transactions of its own, and eight git programs: they merge in the "
+    "Each landing is a request with transactions of its own, and six git programs: they merge in the "
     "depot, carry the objects over and move the branch, where plain `git merge` is one program."
 )
 

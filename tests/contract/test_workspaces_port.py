@@ -110,7 +110,7 @@ def _for_real(tmp_path: Path, is_warm: bool) -> Iterator[Room]:
         (world.socket if down else away).rename(away if down else world.socket)
 
     def arrived() -> str | None:
-        return world.depot.commits_at(world.taken.repo_id, ONE.ref)[0]
+        return world.depot.git(world.taken.repo_id).ask("rev-parse", "-q", "--verify", ONE.ref).text() or None
 
     def set_up() -> None:
         (spaces.tree(ONE) / "venv.cfg").write_text("home = /x\n")

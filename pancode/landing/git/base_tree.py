@@ -194,7 +194,7 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
         tip = seen.git.ask("rev-parse", "-q", "--verify", f"refs/heads/{branch}^{{commit}}").text() or tip
     import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
-    ours = _branch_tree(depot, seen, tip) if branch else _files_tree(depot, seen, request)
+    ours = tree_of(git, tip) if branch else _files_tree(depot, seen, request)
     merge, _ = merge_change(git, request.snapshot_commit, request.final_commit, ours)
     own_side = commit_of(depot, seen.repo_id, ours, tip)
     # own_side is the parent of this commit, so git keeps both equally long
@@ -231,11 +231,6 @@ def _text(git: Git, entry: tuple[bytes, str] | None) -> bytes:
     if entry is None or entry[0] in (_LINK, _FOLDER_OF_GIT):
         return b""
     return bytes(git.must("cat-file", "blob", entry[1]).out)
-
-
-def _branch_tree(depot: Depot, seen: GitProject, tip: str | None) -> str:
-    git = depot.git(seen.repo_id)
-    return tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text()
 
 
 def _files_tree(depot: Depot, seen: GitProject, request: LandRequest) -> str:

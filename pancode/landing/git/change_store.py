@@ -81,7 +81,8 @@ class DepotCode:
         if not wait:
             return {"status": "waiting", "place": self.queue.place(action)}
         report = report_of(self.queue.ended(action))
-        self._reverts.look(str(run.project))
+        if not way.branch:  # otherwise HEAD is where it was
+            self._reverts.look(str(run.project))
         return report
 
     def resolve(self, around: Surroundings, run: Run, way: LandWay) -> QueuedAnswer:

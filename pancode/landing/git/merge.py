@@ -7,15 +7,12 @@ from pathlib import Path
 
 from node_agent.wire.git import (
     Change,
-    base_ref,
     checked_object,
-    checked_run,
     parse_raw_diff,
-    snap_ref,
     split_nul,
     stamp_env,
 )
-from pancode.git.depot import Depot
+from pancode.git.depot import CommitFacts, Depot, read_commits
 from pancode.git.objects import write_commit
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
@@ -31,14 +28,6 @@ _TREE = b"tree\n"
 
 
 @dataclass(frozen=True, slots=True)
-class CommitFacts:
-    """The tree and the parents of a commit."""
-
-    tree: str
-    parents: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Merge:
     """The result of a merge. `tree`: the merged tree, which cannot be used if there are `conflicts`."""
 
@@ -46,16 +35,20 @@ class Merge:
     conflicts: tuple[bytes, ...]
 
 
-def tree_of(git: Git, commit: str) -> str:
-    return git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
+def tree_of(git: Git, commit: str | None) -> str:
+    """Return the tree of a commit, or the empty tree."""
+    return git.text("rev-parse", "--verify", f"{commit}^{{tree}}") if commit else git.text("mktree")
 
 
-def merge_change(git: Git, begins: str, result: str, ours: str) -> tuple[Merge, str]:
+def merge_change(
+    git: Git, begins: str, result: str, ours: str, known: tuple[CommitFacts, CommitFacts] | None = None
+) -> tuple[Merge, str]:
     """Merge the change from `begins` to `result` into the tree `ours`; return also the tree of `result`. The
-    history of `ours` does not matter, so a cherry-picked or rebased branch merges in the same way."""
+    history of `ours` does not matter, so a cherry-picked or rebased branch merges in the same way. `known`:
+    the facts of both commits."""
     if checked_object(begins) == checked_object(result):
         return Merge(ours, ()), read_commits(git, result)[0].tree
-    base, made = read_commits(git, begins, result)
+    base, made = known or read_commits(git, begins, result)
     before, theirs = base.tree, made.tree
     if before in (ours, theirs) or ours == theirs:
         return Merge(theirs if before == ours else ours, ()), theirs
@@ -63,12 +56,6 @@ def merge_change(git: Git, begins: str, result: str, ours: str) -> tuple[Merge, 
     mine = write_commit(git.cwd, ours, (begins,), _LATE, _TREE)
     side = result if begins in made.parents else write_commit(git.cwd, theirs, (begins,), _LATE, _TREE)
     return merge_commits(git, mine, side), theirs
-
-
-def read_commits(git: Git, *oids: str) -> list[CommitFacts]:
-    """Return the commits' trees and parents. Raises GitFailure for a commit that does not exist."""
-    rows = git.text("log", "--no-walk=unsorted", "--format=%T %P", *oids).splitlines()
-    return [CommitFacts(tree, tuple(parents)) for tree, *parents in (row.split() for row in rows)]
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
@@ -88,8 +75,15 @@ def merge_commits(git: Git, ours: str, theirs: str) -> Merge:
 
 
 def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...]:
-    raw = git.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old_tree, new_tree).out
+    """Return the changed files, and the folders that contain them."""
+    raw = git.must("diff-tree", "-t", "-z", "--raw", "--no-renames", "--no-abbrev", old_tree, new_tree).out
     return tuple(parse_raw_diff(raw))
+
+
+def patch_ids(git: Git, patches: bytes) -> dict[str, str]:
+    """Return the commits by the git patch-id of their patches; of equal patches the first one."""
+    rows = git.must("patch-id", "--stable", stdin=patches).text().splitlines() if patches else []
+    return {patch: commit for patch, _, commit in (row.partition(" ") for row in reversed(rows))}
 
 
 def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
@@ -100,28 +94,18 @@ def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
 def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
     """Make a commit of the depot the snapshot of a run, so that nodes can fetch it. Idempotent. Raises
     GitRefusal if the depot no longer has that commit."""
-    git = depot.git(repo_id)
-    if not git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok:
+    if not depot.has_commit(repo_id, commit):
         raise GitRefusal(
             f"commit {commit[:12]} is no longer in the depot",
             fix="dispatch the work again; in a workspace: pancode workspace repair NAME",
         )
-    moves = [f"update {snap_ref(checked_run(run))} {commit}\n"]
-    moves += [f"update {base_ref(run)} {base}\n"] if base else []
-    git.must("update-ref", "--stdin", stdin="".join(moves).encode())
-
-
-def line_ends(project: GitProject) -> dict[str, str]:
-    """Return the settings for line endings and encodings in the user's repository."""
-    rows = split_nul(project.git.ask("config", "--null", "--get-regexp", r"^core\.(autocrlf|eol)$").out)
-    found = {key: value for key, _, value in (row.decode().partition("\n") for row in rows)}
-    return {key: value for key, value in found.items() if value}
+    depot.set_snapshot(repo_id, run, commit, base)
 
 
 def stage_files(depot: Depot, project: GitProject, tree: str, names: tuple[bytes, ...], target: Path) -> None:
     """Write these files of a tree below `target`, with the line endings of the user's repository."""
     index = target.parent / "stage.index"
-    env = safe_env(line_ends(project)) | {"GIT_DIR": str(depot.path(project.repo_id))}
+    env = safe_env(project.line_ends) | {"GIT_DIR": str(depot.path(project.repo_id))}
     git = Git(target, env | {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(target)})
     git.must("read-tree", tree)
     git.must("checkout-index", "-q", "-z", "--stdin", stdin=b"".join(name + b"\0" for name in names))

@@ -121,7 +121,7 @@ class GitDepot:
         """Whether the lease's ref exists, and its commit is this one, is complete and descends from the given
         snapshot."""
         try:
-            return self.depot.verify_result(repo, identity, commit, snapshot).ok
+            return self.depot.verify_result(repo, identity, commit, snapshot)
         except (GitRefusal, GitFailure, ValueError):
             return False
 

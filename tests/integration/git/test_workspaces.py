@@ -174,7 +174,7 @@ def test_shallow_and_sha256_projects_travel_both_ways(tmp_path: Path, repo: Repo
         made = spaces.commit(attempt(), workspace_of(taken), STAMP)
         assert made.commit == agent.head
         spaces.push(attempt(), workspace_of(taken), agent.head)
-        assert depot.verify_result(taken.repo_id, attempt(), agent.head).ok
+        assert depot.verify_result(taken.repo_id, attempt(), agent.head)
 
 
 def test_no_workspace_is_an_empty_folder(spaces: Workspaces) -> None:

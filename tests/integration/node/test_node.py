@@ -35,7 +35,7 @@ def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
     assert claims.files_changed == ("new.txt",) and claims.change == "change"
     assert [gate.exit_code for gate in claims.gates] == [0]
     assert claims.commit is not None
-    assert world.depot.verify_result(world.taken.repo_id, job.identity, claims.commit).ok
+    assert world.depot.verify_result(world.taken.repo_id, job.identity, claims.commit)
     files = tree_of(world.depot, world.taken, claims.commit)
     assert files["new.txt"][1] == b"hello\n" and files["f1"][1] == b"1\n" and "venv.cfg" not in files
     assert not any("gates changed" in text for text in claims.findings)

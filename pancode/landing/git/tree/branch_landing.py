@@ -13,14 +13,14 @@ from pathlib import Path
 from node_agent.wire.git import GitCall, decode_path, stamp_env, with_config
 from pancode.git.depot import Depot
 from pancode.git.file_list import unless_filtered
-from pancode.git.objects import import_tip, write_commit
+from pancode.git.objects import copy_objects, import_tip, write_commit
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import GitFailure, GitRefusal, must_git, translate_os_errors
 from pancode.kernel.states import How
 from pancode.landing import model as land_values
 from pancode.landing.git.merge import tree_of
 from pancode.landing.git.tree import tree_landing
-from pancode.landing.git.tree.steps import free_branch
+from pancode.landing.git.tree.steps import ABSENT, GITLINK, HEADS, FreeBranch, free_branch
 
 IDLE_MS = 3_000
 """For how many ms a landing reuses settings read by an earlier one, if no settings file has changed."""
@@ -44,11 +44,13 @@ class LandingSession:
         self._used_ms = 0
         self.tip: str | None = None
         """The commit that the newest landing made: the depot has all of its history."""
+        self.left: FreeBranch | None = None
+        """The branch as the newest landing left it; a landing compares it before it writes."""
 
     def begin(self, now_ms: int) -> None:
         """Begin a landing; discard what earlier landings have read if the last one was too long ago."""
         if not 0 <= now_ms - self._used_ms <= IDLE_MS:
-            self._project = self.tip = None
+            self._project = self.tip = self.left = None
         self._used_ms = now_ms
 
     def project(self, folder: Path, environ: Mapping[str, str] | None) -> GitProject:
@@ -122,6 +124,8 @@ def _stat_file(file: str | Path) -> tuple[int, int, int] | None:
 NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
 """The author and committer of commits if the user has not set them in git."""
 TRIES = 5
+MOST_LOOSE = 100
+"""The most new objects that are copied one by one; more are packed for the way."""
 
 
 @translate_os_errors("the landing")
@@ -171,7 +175,8 @@ def _land(
     """Try to land once; return None if the branch moved meanwhile. In that case nothing was written."""
     gates, called_off = way
     seen = session.project(project, request.environ)
-    branch = free_branch(seen, target.name)
+    left = session.left if session.left and session.left.ref == f"{HEADS}{target.name}" else None
+    session.left, branch = None, left or free_branch(seen, target.name)
     if not branch.tip:  # the new branch starts at HEAD, and HEAD may have moved since it was read
         session.fresh()
         seen = session.project(project, request.environ)
@@ -179,10 +184,11 @@ def _land(
     if tip is None or tip != session.tip:
         import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
-    ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
-    merged, changes = tree_landing.merge_result(depot, request, ours)
+    ours = branch.tree or tree_of(git, tip)
+    merged, changed = tree_landing.merge_result(depot, request, ours)
     if isinstance(merged, land_values.LandReport):
-        return tree_landing.explain_merge(git, request, tip, merged)
+        return None if left else tree_landing.explain_merge(git, request, tip, merged)
+    changes = tree_landing.files_of(changed)
     who = NOBODY | dict(seen.user)
     around = os.environ if request.environ is None else request.environ
     stamp = stamp_env(who["user.name"], who["user.email"], target.now_ms)
@@ -194,13 +200,17 @@ def _land(
 
     made = tree_landing.commits_of(git, write, request, target, tip, merged)
     if isinstance(made, land_values.LandReport):
-        return made
+        return None if left else made
     unless_filtered(seen, git, changes, ("" if target.how is How.SQUASH else made.commit, tip))
     gate = gates(replace(merged, tree=made.tree, commit=made.commit)) if gates is not None else None
     tree_landing.unless_called_off(called_off)
     if gate is not None and not gate.ok:
         return tree_landing.not_passed(gate)
-    _bring(seen, depot, made.commit, tip)
+    new = [one.new for one in changed if one.new_mode not in (ABSENT, GITLINK)]
+    if target.how is How.SQUASH and len(new) <= MOST_LOOSE:
+        copy_objects(git, [*reversed(new), made.tree, made.commit], seen.objects)
+    else:
+        _bring(seen, depot, made.commit, tip)
     tree_landing.unless_called_off(called_off)
     if free_branch(seen, target.name) != branch:
         return None
@@ -211,7 +221,7 @@ def _land(
             return None
         # the branch did not move: this raises git's reason for the failure
         seen.git.must("update-ref", *args)
-    session.tip = made.commit
+    session.tip, session.left = made.commit, FreeBranch(branch.ref, made.commit, made.tree)
     files = tuple(decode_path(change.path) for change in changes)
     return land_values.LandReport(land_values.LandStatus.LANDED, files, gate=gate, commit=made.commit)
 

@@ -14,7 +14,7 @@ from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitRefusal
 from pancode.landing.model import Conflict
 
-_HEADS = "refs/heads/"
+HEADS = "refs/heads/"
 _BRANCH = "%(refname)%00%(objectname)%00%(tree)%00%(worktreepath)%00%(symref)"
 _HALF = {
     "rebase-merge": "rebase",
@@ -47,7 +47,7 @@ class FreeBranch:
 
 def free_branch(seen: GitProject, name: str) -> FreeBranch:
     """Return the branch as it is now. Raises GitRefusal if it is checked out or its name is invalid."""
-    ref = f"{_HEADS}{name}"
+    ref = f"{HEADS}{name}"
     # git also matches folders and patterns; only a ref with exactly this name counts.
     found, *fields = seen.git.ask("for-each-ref", f"--format={_BRANCH}", ref).out.split(b"\0", 4)
     there = found == ref.encode()
@@ -55,7 +55,7 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
         raise GitRefusal(f"{name!r} is not a valid branch name", fix="--branch agent/my-change")
     if not there or fields[2].strip():  # git also lists a bare repository here, but that has no files
         for place, lines in _list_worktrees(seen):
-            if f"branch {_HEADS}{name}" in lines:
+            if f"branch {HEADS}{name}" in lines:
                 raise GitRefusal(
                     f"branch {name} is checked out in {place}",
                     why="after a new commit on the branch, the files there would be out of date",
@@ -69,9 +69,7 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
         )
     for folder in _git_dirs(seen):
         names = (folder / kind / "head-name" for kind in ("rebase-merge", "rebase-apply"))
-        if f"{_HEADS}{name}" in [
-            name.read_text(errors="replace").strip() for name in names if name.is_file()
-        ]:
+        if f"{HEADS}{name}" in [name.read_text(errors="replace").strip() for name in names if name.is_file()]:
             raise GitRefusal(
                 f"branch {name} is being rebased",
                 why=f"git stores the state of the rebase in {folder}",
@@ -94,7 +92,7 @@ def _git_dirs(seen: GitProject) -> Iterator[Path]:
 
 
 ABSENT = "000000"
-_GITLINK = "160000"
+GITLINK = "160000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ def find_forbidden(top: Path, changes: tuple[Change, ...], hidden: frozenset[byt
 def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
     if any(part.lower() in (b".git", b"git~1") for part in change.path.split(b"/")):
         return "this name is reserved for git"
-    if _GITLINK in (change.old_mode, change.new_mode):
+    if GITLINK in (change.old_mode, change.new_mode):
         return "a submodule: its change is not landed"
     if change.path in hidden:
         return "is marked assume-unchanged or skip-worktree, so git does not report your edits"

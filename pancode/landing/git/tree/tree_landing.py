@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, GitRefusal, translate_os_errors
 from pancode.git.snapshot import capture_tree, index_copy
 from pancode.kernel.states import How
-from pancode.landing.git.merge import changes_between, merge_change, stage_files, tree_of
+from pancode.landing.git.merge import changes_between, merge_change, patch_ids, stage_files, tree_of
 from pancode.landing.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
 from pancode.landing.git.tree.steps import find_forbidden, own_content, steps_of, unless_in_progress
 from pancode.landing.model import (
@@ -35,6 +35,8 @@ from pancode.landing.model import (
 )
 from pancode.landing.pull_request import RUN, with_trailers
 
+FOLDER, LINK = "040000", "120000"
+"""The modes of a folder and of a symbolic link in a git tree."""
 MOST = 200
 """The most commits of a run that are replayed on a branch."""
 MOST_COMPARED = 500
@@ -71,8 +73,7 @@ def commits_of(
 def _replay_commits(
     git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, begin: str | None
 ) -> MadeCommits | LandReport:
-    tree = tree_of(git, begin) if begin else git.must("mktree", stdin=b"").text()
-    last, before = begin, request.snapshot_commit
+    tree, last, before = tree_of(git, begin), begin, request.snapshot_commit
     for commit in _own_commits(git, request):
         merge, _ = merge_change(git, before, commit, tree)
         if merge.conflicts:
@@ -151,22 +152,14 @@ def _find_landed(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
     paths = [name for name in names.out.split(b"\0") if name and b"\n" not in name]
     stdin = b"\n".join([*(rev.encode() for rev in (tip, *since)), b"--", *paths]) + b"\n"
     others = git.must("rev-list", "--no-merges", "-n", str(MOST_COMPARED), "--stdin", stdin=stdin).out
-    wanted = _compute_patch_ids(git, mine)
+    wanted = patch_ids(git, mine)
     if not others.strip() or not wanted:
         return "", ""
-    theirs = _compute_patch_ids(git, git.must("diff-tree", *patch, "--stdin", stdin=others).out)
+    theirs = patch_ids(git, git.must("diff-tree", *patch, "--stdin", stdin=others).out)
     for patch_id, commit in theirs.items():
         if patch_id in wanted:
             return commit, f"an equal patch: commit {commit[:12]}"
     return "", ""
-
-
-def _compute_patch_ids(git: Git, patches: bytes) -> dict[str, str]:
-    """Return the commits by the git patch-id of their patches."""
-    if not patches:
-        return {}
-    rows = git.must("patch-id", "--stable", stdin=patches).text().splitlines()
-    return {row.split()[0]: row.split()[1] for row in rows if len(row.split()) == 2}
 
 
 def _has_commit(git: Git, commit: str) -> bool:
@@ -235,9 +228,10 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
             seen, depot, index, ListingLimits(skip_large_untracked=True, allowed=request.allowed)
         )
         ours = seen.git.having(GIT_INDEX_FILE=str(index))
-        merged, changes = merge_result(depot, request, ours_tree)
+        merged, changed = merge_result(depot, request, ours_tree)
         if isinstance(merged, LandReport):
             return explain_merge(depot.git(seen.repo_id), request, seen.head, merged)
+        changes = files_of(changed)
         hidden = frozenset(listing.hidden)
         if problems := (*find_forbidden(seen.top, changes, hidden), *own_content(seen, ours, changes)):
             return _make_conflict_report(problems)
@@ -261,18 +255,24 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
 def merge_result(
     depot: Depot, request: LandRequest, ours_tree: str
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
-    """Merge the run's result into this tree and list the changes. Return a report instead if the landing ends
-    here."""
-    git = depot.git(request.repo_id)
-    merge, theirs = merge_change(git, request.snapshot_commit, request.final_commit, ours_tree)
+    """Merge the run's result into this tree and list the changes, also those of folders. Return a report
+    instead if the landing ends here."""
+    git, old, new = depot.git(request.repo_id), request.snapshot_commit, request.final_commit
+    merge, theirs = merge_change(git, old, new, ours_tree, depot.facts_of(old, new))
     if merge.conflicts:
         both = "changed here and by the run"
         return _make_conflict_report(tuple(Conflict(decode_path(name), both) for name in merge.conflicts)), ()
     changes = changes_between(git, ours_tree, merge.tree)
     if not changes:
         return LandReport(LandStatus.NOTHING), ()
-    names = tuple(os.fsdecode(change.path) for change in changes)
-    return Merged(ours_tree, merge.tree, names, merge.tree == theirs), changes
+    links = {os.fsdecode(change.path): change.new_mode == LINK for change in files_of(changes)}
+    plain = frozenset(name for name, is_link in links.items() if not is_link)
+    return Merged(ours_tree, merge.tree, tuple(links), merge.tree == theirs, plain=plain), changes
+
+
+def files_of(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """Return the changes without those of folders."""
+    return tuple(change for change in changes if FOLDER not in (change.old_mode, change.new_mode))
 
 
 def not_passed(gate: LandingGates) -> LandReport:
