@@ -157,7 +157,8 @@ class Mirrors:
             make_bare(path, object_format)
             os.utime(path)  # marks the mirror as used now
             got = _read_ref(path, ref)
-            if got != commit:
+            # an attempt after a power failure may find the ref without its objects
+            if got != commit or not NodeGit(path).ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
                 _drop_locks(path)
                 self._transport.fetch(identity, path, ref)
                 got = _read_ref(path, ref)

@@ -13,7 +13,16 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.job import Job
 from node_agent.wire.model import FleetTime
-from node_agent.wire.node import Ask, Heartbeat, Inventory, JournalEntry, NodeFacts, RuntimeFact
+from node_agent.wire.node import (
+    MOST_HEARTBEAT_BYTES,
+    Ask,
+    Heartbeat,
+    Inventory,
+    JournalEntry,
+    NodeFacts,
+    RuntimeFact,
+)
+from node_agent.wire.packing import read_text
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
@@ -222,7 +231,7 @@ class Puppet:
 
     def beat(self) -> CoordinatorHeartbeat | None:
         data = self.uplink.news("0").heartbeat
-        return self._believed(CoordinatorHeartbeat, data) if data else None
+        return self._believed(CoordinatorHeartbeat, read_text(data, MOST_HEARTBEAT_BYTES)) if data else None
 
     def _believed(self, kind: type[M], data: bytes) -> M | None:
         """None for what it does not believe, as on a real node."""
