@@ -185,26 +185,21 @@ def find_descendants(root: int) -> list[Proc] | None:
     found: list[Proc] = []
     left = [root]
     while left:
-        parent = left.pop()
-        for pid in _list_children(parent):
+        parent, numbers = left.pop(), b""
+        try:
+            threads = os.listdir(f"/proc/{parent}/task")
+        except OSError:  # the process has just ended
+            continue
+        for thread in threads:
+            try:
+                numbers += _read(f"/proc/{parent}/task/{thread}/children")
+            except OSError:  # the thread has just ended
+                continue
+        for pid in map(int, numbers.split()):
             child = read_stat(pid)
             if child is not None and child.ppid == parent:  # or its pid was reused meanwhile
                 left.append(pid)  # also if its first thread has ended: others may have children
                 found += [] if child.gone else [(pid, child.start)]
-    return found
-
-
-def _list_children(pid: int) -> list[int]:
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:  # the process has just ended
-        return []
-    found: list[int] = []
-    for thread in threads:
-        try:
-            found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
-        except OSError:  # the thread has just ended
-            continue
     return found
 
 

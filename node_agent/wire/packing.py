@@ -30,21 +30,17 @@ _PAYLOAD = re.compile(rb'payload\\?":\\?"([A-Za-z0-9+/]*={0,2})')
 def pack(text: bytes, signed: bool = True) -> bytes:
     """Return the text in compressed form, which begins with `PACKED`; `unpack` returns the same bytes.
     `signed`: it has an envelope, whose payload is decoded first. False for text that others chose."""
-    start, end, payload = _find_payload(text) if signed else (0, 0, b"")
+    found = _PAYLOAD.search(text) if signed else None
+    start, end = found.span(1) if found is not None else (0, 0)
+    try:
+        payload = binascii.a2b_base64(text[start:end])
+    except binascii.Error:
+        payload = b""
+    if binascii.b2a_base64(payload, newline=False) != text[start:end]:  # not what `unpack` would restore
+        start, end, payload = 0, 0, b""
     stream = zlib.compressobj(zdict=_DICTIONARY)
     head = b"%d %d\n" % (start, len(payload))
     return stream.compress(head + text[:start] + payload + text[end:]) + stream.flush()
-
-
-def _find_payload(text: bytes) -> tuple[int, int, bytes]:
-    """Return where the first payload is, and its bytes; none if `unpack` would not restore its form."""
-    found = _PAYLOAD.search(text)
-    start, end = found.span(1) if found is not None else (0, 0)
-    with suppress(binascii.Error):
-        payload = binascii.a2b_base64(text[start:end])
-        if binascii.b2a_base64(payload, newline=False) == text[start:end]:
-            return start, end, payload
-    return 0, 0, b""
 
 
 def read_text(data: bytes, most: int) -> bytes:

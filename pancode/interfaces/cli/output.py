@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pancode.config.answers import SETTINGS
 from pancode.config.variables import PER_DISPATCH, VARIABLES, may_change_settings
+from pancode.fleet.answers import PING
 from pancode.interfaces.cli.terminal import escape_line, paint_text
 from pancode.interfaces.client.caller import find_user as find_user
 from pancode.interfaces.client.caller import folder_here as folder_here
@@ -22,7 +23,7 @@ from pancode.interfaces.client.caller import work_folder as work_folder
 from pancode.interfaces.client.client import Client, home_here, home_of, place_of, try_get
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, Problem, UnavailableError, UsageError
-from pancode.kernel.route import A, Route
+from pancode.kernel.route import A, Route, path_in
 
 PROGRAM = (sys.executable, "-P", "-m", "pancode")
 """The program and arguments with which a command starts another `pancode` command. `-P`: a `pancode.py` in
@@ -64,7 +65,7 @@ class Face:
         if may_change_settings(os.environ) or remote_of(os.environ) is not None:
             return None
         try:
-            if try_get(home_of(os.environ), "/v1/ping", PING_S) is None:
+            if try_get(home_of(os.environ), path_in(PING), PING_S) is None:
                 return None
             return self.client(starts=False).get(route, **query)
         except (UnavailableError, UsageError, UnicodeError):

@@ -9,6 +9,7 @@ import pytest
 
 from pancode.config.answers import RULES
 from pancode.config.folder_settings import settings_here
+from pancode.interfaces.cli import output
 from pancode.interfaces.cli.output import Face, find_ignored_variables
 from pancode.interfaces.client.connection import NotRunningError
 from pancode.kernel.errors import ApiError, ConfigError
@@ -56,6 +57,16 @@ def test_one_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         told(running(tmp_path), tmp_path, PANCODE_LOCAL_MACHINES="foo=:x")
 
 
+def answers_pings(monkeypatch: pytest.MonkeyPatch, does: bool) -> None:
+    monkeypatch.setattr(output, "try_get", lambda place, path, timeout_s: {} if does else None)
+
+
+def test_a_coordinator_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = FakeApi({"GET /v1/rules": {"rules": []}}).serves(monkeypatch)
+    answers_pings(monkeypatch, False)
+    assert Face(as_json=False).ask_running(RULES, cwd="/") is None and api.asked == []
+
+
 @pytest.mark.parametrize(
     ("answer", "variable", "is_asked"),
     [
@@ -72,6 +83,7 @@ def test_the_coordinator_here_answers_where_it_knows_what_this_shell_knows(
     answer: object, variable: str, is_asked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = FakeApi({"GET /v1/rules": answer}).serves(monkeypatch)
+    answers_pings(monkeypatch, True)
     if variable:
         monkeypatch.setenv(variable, "ssh://elsewhere")
     found = Face(as_json=False).ask_running(RULES, cwd="/")
@@ -82,5 +94,6 @@ def test_the_coordinator_here_answers_where_it_knows_what_this_shell_knows(
 def test_a_refusal_of_the_coordinator_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = ApiError({"message": "pansafety.yaml:3: wrong", "code": "bad_config"})
     FakeApi({"GET /v1/rules": wrong}).serves(monkeypatch)
+    answers_pings(monkeypatch, True)
     with pytest.raises(ApiError, match="pansafety.yaml:3"):
         Face(as_json=False).ask_running(RULES, cwd="/")
