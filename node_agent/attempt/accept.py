@@ -16,7 +16,7 @@ from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.job import Job
 from node_agent.wire.model import FleetTime, RepoId, WireModel
 from node_agent.wire.node import Allowed
-from node_agent.wire.other import OTHERS
+from node_agent.wire.other_runtimes import OTHERS
 from node_agent.wire.policy import NO_RULES, Rules, Safety
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 

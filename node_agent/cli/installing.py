@@ -21,7 +21,7 @@ from node_agent.machine.programs import RECORD, InstalledProgram, read_installed
 from node_agent.runtimes import adapters
 from node_agent.runtimes.base import Program
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.other import REMOVED_RUNTIMES
+from node_agent.wire.other_runtimes import REMOVED_RUNTIMES
 
 INSTALL_S = 900
 LAST_WORDS = 2_000

@@ -96,7 +96,7 @@ def install(args: argparse.Namespace) -> int:
     from node_agent.cli.installing import NoProgram, uninstall
     from node_agent.cli.installing import install as bring
     from node_agent.machine.programs import read_installed
-    from node_agent.wire.other import REMOVED_RUNTIMES
+    from node_agent.wire.other_runtimes import REMOVED_RUNTIMES
 
     home, status = _find_home(args), OK
     values = _read_values(home)

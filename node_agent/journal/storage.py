@@ -13,7 +13,7 @@ from pathlib import Path
 
 from node_agent.attempt.ports import DiskFull
 from node_agent.files import durable
-from node_agent.wire.packing import PACKED, pack, unpack
+from node_agent.wire.packing import pack, read_text
 
 MARKS, LOSSY, NODE, ASIDE = "marks", "events", "node-state.json", ".damaged"
 MARK_BYTES = 192 << 10
@@ -213,16 +213,11 @@ def _make_frame(record: bytes, signed: bool = False) -> bytes:
     return durable.frame_record(pack(record, signed) if len(record) > SHORT_BYTES else record)
 
 
-def _open_payload(payload: bytes) -> bytes:
-    """Return the record in a frame of `_make_frame`, or of a journal that did not compress its records."""
-    return unpack(payload) if payload.startswith(PACKED) else payload
-
-
 def _read_frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
     """Return the valid records from the start, and their end. After `known_end` is only reserved space."""
     data, records, offset = _read_file(path, known_end), [], 0
     while (payload := durable.frame_in(data, offset)) is not None:
-        records.append(_open_payload(payload))
+        records.append(read_text(payload))
         offset += durable.HEADER + len(payload)
     return records, offset
 
@@ -242,7 +237,7 @@ def _yield_later(path: str, end: int) -> Iterator[bytes]:
     for found in _HEAD.finditer(data, end):
         record = durable.frame_in(data, found.start())
         if record is not None:
-            yield _open_payload(record)
+            yield read_text(record)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from node_agent.runtimes.workerstream import WorkerParser
 from node_agent.wire.job import Argv, Reasoning
 from node_agent.wire.model import WireModel
 from node_agent.wire.node import Flag, RuntimeFact
-from node_agent.wire.other import OTHER
+from node_agent.wire.other_runtimes import OTHER
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 _EFFORTS = {Reasoning.OFF: "none"}

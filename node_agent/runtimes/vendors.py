@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from node_agent.wire.endpoint import VENDOR_VARIABLES, wire_of
 from node_agent.wire.node import LoggedIn
-from node_agent.wire.other import is_other
+from node_agent.wire.other_runtimes import is_other
 
 
 @dataclass(frozen=True, slots=True)

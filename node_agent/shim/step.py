@@ -91,7 +91,7 @@ class Keeper:
     def members(self) -> list[process.Proc]:
         return process.find_members(self.marker, os.getpid(), self._since, self._groups, self._birth)
 
-    def measured(self) -> list[process.Proc]:
+    def list_measured(self) -> list[process.Proc]:
         """Return the processes whose use is measured: for a subreaper, all that it may have started."""
         found = process.find_descendants(os.getpid()) if self.reaper else None
         return self.members() if found is None else found
@@ -181,9 +181,9 @@ class StepRun:
         self._files: list[int] = []
         self._before = [0, 0]
         self._log, self._copied = -1, 0
-        self.taking = limits.Consumption(plan["limits"], keeper.measured, keeper.scope)
+        self.taking = limits.Consumption(plan["limits"], keeper.list_measured, keeper.scope)
         written = [plan["cwd"], *(path for path in (plan["env"].get("HOME"),) if path)]
-        self.filling = limits.Filling(plan["limits"], written, keeper.measured, keeper.clock.mono_ms)
+        self.filling = limits.Filling(plan["limits"], written, keeper.list_measured, keeper.clock.mono_ms)
 
     def start(self) -> dict[str, Any]:
         """Start the process; return the record of its start. Raises CannotStart."""

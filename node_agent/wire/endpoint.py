@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from node_agent.wire.model import Count, Few, Lasted, Line, Name, Real, Share, Text, WallMillis, WireModel
-from node_agent.wire.other import is_other
+from node_agent.wire.other_runtimes import is_other
 
 
 class Sampling(WireModel):

@@ -43,7 +43,7 @@ def pack(text: bytes, signed: bool = True) -> bytes:
     return stream.compress(head + text[:start] + payload + text[end:]) + stream.flush()
 
 
-def read_text(data: bytes, most: int) -> bytes:
+def read_text(data: bytes, most: int = 0) -> bytes:
     """Return the text in `data`, packed or not. What cannot be unpacked is returned as it is, so that every
     reader of an envelope refuses it."""
     with suppress(ValueError):

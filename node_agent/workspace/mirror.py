@@ -130,7 +130,7 @@ def borrow_objects(path: Path, mirror: Path) -> None:
 
 
 def _read_ref(mirror: Path, ref: str) -> str | None:
-    """Return the object that a ref names, or None if there is no such ref. Requires the mirror's lock."""
+    """Return the object that a ref names, or None if the ref does not exist. Requires the mirror's lock."""
     loose, packed = mirror / ref, mirror / "packed-refs"
     if loose.is_file():
         return loose.read_text().strip()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from node_agent.wire.job import Reasoning
-from node_agent.wire.other import REMOVED_RUNTIMES, is_other
+from node_agent.wire.other_runtimes import REMOVED_RUNTIMES, is_other
 from node_agent.wire.policy import MODE_WRITES, Enforcement, Isolation, Mode, Safety, is_on_the_machine
 from pancode.agents.models import PROVIDERS, ModelRef
 from pancode.kernel.errors import NotFoundError

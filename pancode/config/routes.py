@@ -132,21 +132,21 @@ def _rules(context: ApiContext, call: ApiCall) -> answers.RulesAnswer:
 @Verb(
     answers.JUDGED,
     command="policy check",
-    query=("cwd", "act", "file", "use", "level", "limited"),
+    query=("cwd", "command", "file", "use", "level", "read_only"),
     right=SEES_ALL,
 )
 def _judge(context: ApiContext, call: ApiCall) -> answers.JudgedAnswer:
     """Decide whether a run in a folder may run a command or access a path.
 
-    Nothing is run. `limited`: the run is read-only.
+    Nothing is run.
     """
-    act, file, level = (call.query.get(name) for name in ("act", "file", "level"))
+    command, file, level = (call.query.get(name) for name in ("command", "file", "level"))
     use = call.query.get("use", Use.WRITE.value)
     if use not in tuple(Use):
         raise not_found("use", use, tuple(Use), "pancode policy check -h")
-    if (act is None) == (file is None):
-        raise UsageError("name either an act or a file", fix="pancode policy check -h", code="bad_value")
-    deed = Deed(act, file, use, level, call.flag("limited"))
+    if (command is None) == (file is None):
+        raise UsageError("name either a command or a file", fix="pancode policy check -h", code="bad_value")
+    deed = Deed(command, file, use, level, call.flag("read_only"))
     return judged_here(Path(context.facts["home"]), Path(call.query.get("cwd", "/")), os.environ, deed)
 
 

@@ -28,6 +28,7 @@ ONE_WAY_MS, ANSWER_MS, QUESTION_MS, MEMORY_MB = 10.0, 150.0, 300.0, 150.0
 PIECES, EVERY_S, THINKS_S, PATIENCE_S = 10, 0.15, 0.7, 60.0
 STAMP = re.compile(rb"1\d{9}\.\d{3}(?=;)")
 SHORT = "short words"
+BUILDER = ("--agent", "builder", "--runtime", "native", "--model", NATIVE.model, "--safety", "full-auto")
 RULES = "rules:\n  - {pattern: 'printf asked-', type: bash, action: ask, reason: look first}\n"
 LIMIT = (
     "The time stamp is the model server's, so the worker's own reading is in it. Then: the worker's line, "
@@ -133,18 +134,7 @@ def talking(tell: Callable[[str], None], turns: int, idle_s: float, long: int) -
         lab.slow([1], delay=ONE_WAY_MS)
         before = _cost(ours, lab, idle_s)
         with model_on(lab, 1, _script(turns)):
-            where = (
-                "--agent",
-                "builder",
-                "--runtime",
-                "native",
-                "--model",
-                NATIVE.model,
-                "--node",
-                "node1",
-                "--safety",
-                "full-auto",
-            )
+            where = (*BUILDER, "--node", "node1")
             owner.run("chat", *where, "begin", cwd=top, timeout_s=120, stdin="").ok()
             session = owner.ask("sessions", "show", "last")["session"]
             with _streamed(ours, session) as face, _attached(ours, session) as terminal:

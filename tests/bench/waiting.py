@@ -10,6 +10,7 @@ from tests.bench.figures import Goal, Row
 from tests.bench.idle import log_in
 from tests.bench.ours import OurFleet
 from tests.bench.processes import own_cpu_ms
+from tests.bench.talking import BUILDER
 from tests.clis.launched import NATIVE
 from tests.fakemodel.server import FakeModel
 
@@ -29,17 +30,7 @@ def waiting(tell: Callable[[str], None], seconds: float) -> list[Row]:
         run = ours.api().dispatch(["/bin/sleep", str(int(THINKS_S))])
         slept = _use(ours, seconds)
         ours.api().call("POST", f"/v1/runs/{run}/stop", {"reason": "measured"})
-        words = (
-            "--agent",
-            "builder",
-            "--runtime",
-            "native",
-            "--model",
-            NATIVE.model,
-            "--safety",
-            "full-auto",
-        )
-        ours.owner.run("chat", *words, "begin", cwd=top, timeout_s=120, stdin="").ok()
+        ours.owner.run("chat", *BUILDER, "begin", cwd=top, timeout_s=120, stdin="").ok()
         session = ours.owner.ask("sessions", "show", "last")["session"]
         ours.api().call("POST", f"/v1/sessions/{session}/words", {"text": "go on"})
         if not model.wait_until_asked(60):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from node_agent.wire.other import OTHER, OTHER_HELD
+from node_agent.wire.other_runtimes import OTHER, OTHER_HELD
 from pancode.agents import answers
 from pancode.config.answers import JUDGED, RULES, RulesAnswer, RuleShape
 from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, option, verb
@@ -178,7 +178,7 @@ def check_deed(
             check_name(value)
     home, here, use = home_of(os.environ), folder_here(), use or "write"
     answer = face.ask_running(
-        JUDGED, cwd=here, act=command, file=path, use=use, level=level, limited=read_only
+        JUDGED, cwd=here, command=command, file=path, use=use, level=level, read_only=read_only
     )
     if answer is None:
         from pancode.config.folder_safety import Deed, judged_here

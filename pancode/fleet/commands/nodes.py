@@ -288,7 +288,7 @@ def uninstall(words: Words, *, face: Json) -> int:
 
 def _change_node_programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     """Install or uninstall (`act`) on each node in turn. Return ERROR if a node did not complete it."""
-    from node_agent.wire.other import REMOVED_RUNTIMES
+    from node_agent.wire.other_runtimes import REMOVED_RUNTIMES
     from pancode.fleet.login import change_programs
 
     home_of(os.environ)  # this machine's SSH connects to the node

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from node_agent.wire.other import OTHER
+from node_agent.wire.other_runtimes import OTHER
 from pancode.kernel.formatting import format_usd as in_dollars
 
 if TYPE_CHECKING:

@@ -525,7 +525,7 @@ NAMES = {
 }
 """What stands for the run in a route's path, where it is not just any run."""
 QUERIES = {
-    "/v1/rules/judged": {"act": "git push"},
+    "/v1/rules/judged": {"command": "git push"},
     "/v1/deliveries": {"target": "notify:phone"},
     "/v1/events": {"tail": "3", "end": "1"},
     "/v1/issues": {"project": "shop"},

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from node_agent.policy.judging import judge_command
-from node_agent.wire.other import OTHER_HELD
+from node_agent.wire.other_runtimes import OTHER_HELD
 from node_agent.wire.policy import (
     ALLOWED,
     SAFETY_RANK,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.other import REMOVED_RUNTIMES
+from node_agent.wire.other_runtimes import REMOVED_RUNTIMES
 from node_agent.wire.policy import Mode, Safety
 from pancode.interfaces.cli.follow import LiveTranscript
 from pancode.interfaces.client.client import ServerEvent, StreamCutError
