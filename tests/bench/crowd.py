@@ -28,6 +28,7 @@ from node_agent.wire.node import Ask, Heartbeat, Inventory, NodeFacts
 from node_agent.wire.packing import pack
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.signing import SigningKey
+from pancode import __version__
 from pancode.app.features import FEATURES
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
@@ -94,7 +95,7 @@ class Voice:
                 epoch_seen=heard.epoch if heard else 0,
                 control_seen=self.control_seen,
                 ask=Ask(seq=self.seq, slots=4, open=()),
-                version="0.1.0",
+                version=__version__,
                 obeys=(obeys,),
                 facts=facts.without_profile(),
                 profile=facts.make_profile().digest(),

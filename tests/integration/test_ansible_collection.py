@@ -62,4 +62,4 @@ def test_every_part_has_its_document(collections: Path, kind: str, name: str) ->
 def test_it_is_built_into_one_archive(collections: Path, tmp_path: Path) -> None:
     done = _run(collections, "ansible-galaxy", "collection", "build", "--output-path", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["pancode-fleet-0.1.0.tar.gz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["pancode-fleet-0.2.0-dev0.tar.gz"]

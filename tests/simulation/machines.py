@@ -19,6 +19,7 @@ from node_agent.shim.spool import Running
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Workspace
 from node_agent.wire.signing import PublicKey, SigningKey
+from pancode import __version__
 from pancode.kernel.records import Node
 from tests.fakes.bus import MemoryRedis, NodeShapes
 from tests.fakes.node import (
@@ -105,7 +106,7 @@ class Machine:
         return Node(self.name, 0, {}, labels, self.slots, tag=self.tag, public_key=self.key.public.text())
 
     def _open_journal(self) -> tuple[Self, FleetClock]:
-        me = Self(FLEET, self.name, "0.1.0", self.key.public)
+        me = Self(FLEET, self.name, __version__, self.key.public)
         fleet = FleetClock(0, self.ids.token(8))
         self.journal = Journal(self.shelf, EventSigner(me, self.key, self.clock, fleet), self.clock)
         return me, fleet

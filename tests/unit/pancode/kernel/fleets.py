@@ -10,6 +10,7 @@ from typing import Any
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, ModelWire, Residence
 from node_agent.wire.node import Ask, Heartbeat, NodeFacts, RuntimeFact
 from node_agent.wire.policy import Isolation
+from pancode import __version__
 from pancode.agents.agents import READ_TOOLS, TOOLS, Agent
 from pancode.budget.books import Amount
 from pancode.budget.track_record_rules import ExpectedWork
@@ -56,7 +57,7 @@ def heard(
         epoch_seen=1,
         control_seen=0,
         ask=Ask(seq=1, slots=slots, open=()),
-        version="0.1.0",
+        version=__version__,
         obeys=(),
         facts=facts,
     )

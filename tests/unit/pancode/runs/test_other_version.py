@@ -13,7 +13,8 @@ from tests.unit.pancode.runs.world import Desk, Puppet
     ("version", "fix"),
     [
         ("0.0.9", "pancode fleet up n1"),
-        ("0.1.0rc1", "pancode fleet up n1"),
+        ("0.1.0", "pancode fleet up n1"),
+        ("0.2.0rc1", "pancode fleet up n1"),
         ("0.10.0", "pancode fleet up n1; to use 0.10.0 instead, install it on this machine"),
     ],
 )

@@ -26,6 +26,7 @@ from node_agent.wire.packing import read_text
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
+from pancode import __version__
 from pancode.app.features import FEATURES
 from pancode.budget import books
 from pancode.fleet import inventory
@@ -263,7 +264,7 @@ class Puppet:
             "epoch_seen": heartbeat.time.epoch if heartbeat else 0,
             "control_seen": self.control_seen,
             "ask": Ask(seq=self.seq, slots=self.slots, open=tuple(self.open), ahead=self.ahead),
-            "version": "0.1.0",
+            "version": __version__,
             "obeys": tuple(self.obeys),
             "facts": self.facts,
         }
@@ -324,7 +325,7 @@ class Puppet:
             "node": self.tag,
             "node_name": self.name,
             "order": digest,
-            "node_version": "0.1.0",
+            "node_version": __version__,
             "runtime": due.runtime,
             "agent": due.agent.name,
             "prompt_digest": "0" * 64,

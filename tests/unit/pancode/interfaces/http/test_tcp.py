@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from pancode import __version__
 from pancode.app.http_routes import VERBS
 from pancode.interfaces.http.access.codes import trade_code
 from pancode.interfaces.http.access.request_filter import ListenerRules
@@ -93,7 +94,7 @@ def test_nothing_is_answered_without_a_token_but_the_ping_and_files(world: Liste
         elif verb.over_tcp is not TcpAccess.OPEN:
             assert code_of(answer, 401) == "no_token", verb.name
             assert answer.headers["www-authenticate"] == "Bearer"
-    assert world.ask("GET", "/v1/ping").json() == {"version": "0.1.0"}, "a stranger learns no more"
+    assert world.ask("GET", "/v1/ping").json() == {"version": __version__}, "a stranger learns no more"
     assert world.ask("GET", "/v1/ping", world.token("read")).json()["pid"] == 4711
     assert world.ask("GET", "/app.js").text == "console"
     assert code_of(world.ask("GET", "/v1/nothing"), 401) == "no_token"

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job
 from node_agent.wire.signing import SigningKey
+from pancode import __version__
 from pancode.app.http_routes import build_app
 from pancode.backups.hooks import Backups
 from pancode.checkouts.copies import CheckoutCopies
@@ -47,7 +48,7 @@ from tests.unit.pancode.runs.world import Desk, Puppet
 FINGERPRINT = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 FACTS = {
     "pid": 4711,
-    "version": "0.1.0",
+    "version": __version__,
     "home": "/h",
     "started_at": "2026-11-20T00:00:00.000Z",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pancode import __version__
 from pancode.fleet import inventory
 from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.kernel.errors import UnavailableError
@@ -113,7 +114,7 @@ def test_the_port_has_one_page_which_changes_nothing(context: Desk, coordinator:
     shown = Http(figures_app(ApiDesk(coordinator, dict(FACTS), lambda by: None)))
     page = shown.get("/metrics")
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert 'pancode_build_info{version="0.1.0"' in page.text
+    assert f'pancode_build_info{{version="{__version__}"' in page.text
     assert shown.post("/metrics").status_code == 405
     for path in ("/", "/v1/ping", "/v1/runs", "/v1/shutdown"):
         assert shown.get(path).status_code == 404, path
