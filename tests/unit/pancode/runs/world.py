@@ -325,7 +325,7 @@ class Puppet:
             "node": self.tag,
             "node_name": self.name,
             "order": digest,
-            "node_version": __version__,
+            "node_version": "0.1.0",
             "runtime": due.runtime,
             "agent": due.agent.name,
             "prompt_digest": "0" * 64,
