@@ -92,6 +92,7 @@ class Pulse:
                 slots=0 if facts.shut else slots,
                 why=fewer,
                 ahead=0 if facts.shut else HOLDS,
+                asks_budget=True,
                 open=tuple(entry.identity for entry in select_holding(live)),
             ),
             draining=state.draining or state.revoked,

@@ -14,6 +14,7 @@ from node_agent.attempt.ports import JournalPort, Sent
 from node_agent.wire.clock import Clock
 from node_agent.wire.control import (
     Acknowledge,
+    BudgetAnswers,
     Control,
     Drain,
     Examine,
@@ -56,7 +57,7 @@ class ControlResult:
     """The position in the stream up to which all messages are applied."""
 
 
-Laid = UserMessage | TurnControl | FleetAnswers
+Laid = UserMessage | TurnControl | FleetAnswers | BudgetAnswers
 """The messages whose content is stored where a run's program reads it."""
 Acted = Resend | Examine | UserAnswers | Laid
 
@@ -141,7 +142,15 @@ class Controls:
                     self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
                 else:
                     self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
-            case Resend() | Examine() | UserMessage() | UserAnswers() | TurnControl() | FleetAnswers():
+            case (
+                Resend()
+                | Examine()
+                | UserMessage()
+                | UserAnswers()
+                | TurnControl()
+                | FleetAnswers()
+                | BudgetAnswers()
+            ):
                 if news:
                     self._act(body)
             case SetSlots() | Drain() | Revoke():

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
+from node_agent.wire.control import BudgetAnswers
 from node_agent.wire.job import Job
 from node_agent.wire.receipt import ModelCalls, Usage
 
@@ -60,6 +61,10 @@ class ModelCount:
     """The remaining percentage of the provider's rate limit, from its last answer; None: not reported."""
     left_until_ms: int = 0
     """The time until which `left` is valid, on the monotonic clock."""
+    asked: int = 0
+    """The number of the newest request for a larger reservation; 0: none was made."""
+    asked_usd: Decimal = Decimal(0)
+    """The dollars that the attempt needs in total, by that request."""
 
     @property
     def wrapped(self) -> str:
@@ -151,6 +156,10 @@ class Gateways(Protocol):
     def count(self, folder: Path) -> ModelCount | None:
         """Return the gateway's newest count, even if the gateway has ended; None if there is no count."""
 
+    def answer(self, folder: Path, answers: BudgetAnswers) -> None:
+        """Give the gateway the coordinator's answer to a request for a larger reservation. Idempotent. On a
+        full disk the answer is lost, and the gateway asks again."""
+
     def close(self, folder: Path) -> None:
         """End the gateway, which completes its count. Idempotent; no effect without one. Raises nothing."""
 
@@ -165,6 +174,9 @@ class NoGateways:
         return False
 
     def count(self, folder: Path) -> ModelCount | None:
+        return None
+
+    def answer(self, folder: Path, answers: BudgetAnswers) -> None:
         return None
 
     def close(self, folder: Path) -> None:

@@ -16,7 +16,7 @@ from node_agent.attempt.starting import attend, hold, prepare, spawn
 from node_agent.attempt.verdict import Fault
 from node_agent.attempt.watch import OutputWatch, signed_answer
 from node_agent.attempt.working import follow
-from node_agent.wire.control import FleetAnswers, TurnControl, UserAnswers, UserMessage
+from node_agent.wire.control import BudgetAnswers, FleetAnswers, TurnControl, UserAnswers, UserMessage
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, LaidMessage, Mark, turn_control_file
 from node_agent.wire.node import Signs
@@ -113,11 +113,15 @@ class Procedure:
         """Send the missing outputs and the receipt again in the attempt's next step."""
         self._make_case(identity).resend = True
 
-    def tell(self, message: UserMessage | TurnControl | FleetAnswers) -> None:
-        """Deliver a user's message, a turn control or a fleet answer to a running attempt. The coordinator is
-        not notified if the program never reads it. After DiskFull the coordinator sends it again."""
+    def tell(self, message: UserMessage | TurnControl | FleetAnswers | BudgetAnswers) -> None:
+        """Deliver a user's message, a turn control or an answer to a running attempt. The coordinator
+        is not notified if the program never reads it. After DiskFull the coordinator sends it again."""
         entry, number = self._context.journal.get(message.identity), message.number
         if entry is None or entry.mark is not Mark.SPAWNED:
+            return
+        if isinstance(message, BudgetAnswers):
+            folder = self._context.journal.folder(message.identity)
+            self._context.gateways.answer(folder, message)
             return
         if isinstance(message, FleetAnswers):
             lay_fleet_answer(self._context, message)

@@ -58,6 +58,7 @@ _OURS = (Outcome.INFRA, Outcome.INTERRUPTED)
 _REFUSED = {
     "tokens": FailureKind.TOKEN_LIMIT,
     "usd": FailureKind.USD_LIMIT,
+    "ceiling": FailureKind.USD_LIMIT,
     "requests": FailureKind.REQUEST_LIMIT,
 }
 GATEWAY_GONE = "the model gateway of this run has died; it is not restarted while the agent runs"

@@ -148,6 +148,8 @@ class OutputWatch:
         """Whether the attempt was an interactive run between two turns when last checked."""
         self.signs = SignsOfLife()
         self.suspend_asked = False
+        self.told_budget = 0
+        """The newest request for a larger reservation that has been reported; after a restart it is again."""
         self.told_fleet: tuple[int, ...] = ()
         """The newest calls of fleet tools that have been reported."""
         self.seen_wall_ms = 0

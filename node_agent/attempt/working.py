@@ -32,7 +32,7 @@ from node_agent.runtimes.base import EndedBy, ExitInfo
 from node_agent.runtimes.logins import pause_ms
 from node_agent.shim import spool
 from node_agent.wire.control import UserAnswers
-from node_agent.wire.event import Finding, Interrupting, MessagesHeard, Progress, UserAsked
+from node_agent.wire.event import BudgetAsked, Finding, Interrupting, MessagesHeard, Progress, UserAsked
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
@@ -159,6 +159,10 @@ def _watch_run(case: Case) -> Turn:
     _tell_offences(case, watch)
     _note_delivered(case, watch)
     with contextlib.suppress(DiskFull):  # the question is reported in the next pass
+        if watch.count is not None and watch.count.asked > watch.told_budget:
+            asks = BudgetAsked(number=watch.count.asked, usd=watch.count.asked_usd)
+            context.journal.write(case.identity, Note(say=(asks,)))
+            watch.told_budget = asks.number
         if case.job.turns is not None:
             tell_turns(case, watch)
             suspend_in_time(case, watch)

@@ -309,11 +309,16 @@ class AgentClient:
         self.writer.write(head_bytes(start, [*kept, framing]))
         return ResponseBody(self.writer, chunked)
 
-    async def say(self, status: int, body: bytes, kind: str = "", closes: bool = False) -> None:
-        """Send an answer of the gateway itself; `closes`: then close the connection."""
+    async def say(
+        self, status: int, body: bytes, kind: str = "", closes: bool = False, retry_s: int = 0
+    ) -> None:
+        """Send an answer of the gateway itself; `closes`: then close the connection; `retry_s`: ask the agent
+        to wait before it tries again."""
         headers = [("content-type", kind or "application/json"), ("content-length", str(len(body)))]
         if closes:
             headers.append(("connection", "close"))
+        if retry_s:
+            headers.append(("retry-after", str(retry_s)))
         start = f"HTTP/1.1 {status} {REASONS.get(status, 'Error')}"
         self.writer.write(head_bytes(start, headers) + body)
         await self.writer.drain()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, Literal
@@ -78,6 +78,10 @@ class Count:
     """The remaining percentage of the provider's rate limit, from its last answer; None: not reported."""
     left_until_s: int = 0
     """The time until which `left` is valid, in seconds of CLOCK_MONOTONIC."""
+    asked: int = 0
+    """The number of the newest request for a larger reservation; 0: none was made."""
+    asked_usd: str = "0"
+    """The dollars that the run needs in total, by that request."""
 
     @property
     def source(self) -> Literal["unknown", "local", "metered", "assumed"]:
@@ -148,6 +152,8 @@ class Caps:
     tokens: int | None = None
     usd: Decimal | None = None
     requests: int | None = None
+    reserved: Decimal | None = None
+    """The dollars that are reserved for the attempt at first; None: more is never asked for."""
 
     def reached(self, count: Count) -> tuple[str, str]:
         """Return the name of the reached limit, and the reason; two empty texts if no limit is reached."""
@@ -262,12 +268,39 @@ class LimitReached(Exception):
         self.limit, self.words = limit, words
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The coordinator's answer to request `number`: `usd` are reserved; `words`: why not more, if it is too
+    little."""
+
+    number: int
+    usd: Decimal
+    words: str = ""
+
+
+class NotAnswered(Exception):
+    """The coordinator has not answered a request for a larger reservation in time."""
+
+
+Ask = Callable[[Decimal], Awaitable[Grant]]
+"""Asks the coordinator to reserve so many dollars in total, and waits for its answer. Raises NotAnswered."""
+CEILING = "ceiling"
+"""The name of the limit that the coordinator's budget sets."""
+
+
+async def ask_nobody(usd: Decimal) -> Grant:
+    """Refuse a larger reservation."""
+    return Grant(0, usd, "nobody can be asked for a larger reservation")
+
+
 class Allowance:
     """Lets calls start while the run's limits have room for all running calls. Without room, calls run one at
-    a time, so that at most one call can exceed a limit. `count`: the current count."""
+    a time, so that at most one call can exceed a limit. `count`: the current count; `ask`: asks for a larger
+    reservation."""
 
-    def __init__(self, caps: Caps, count: Callable[[], Count]) -> None:
-        self._caps, self._count = caps, count
+    def __init__(self, caps: Caps, count: Callable[[], Count], ask: Ask = ask_nobody) -> None:
+        self._caps, self._count, self._ask = caps, count, ask
+        self._reserved, self._asking = caps.reserved, asyncio.Lock()
         self._held: list[UsageBound] = []
         self._freed = asyncio.Event()
 
@@ -286,9 +319,23 @@ class Allowance:
 
     async def _wait_for_room(self, mine: UsageBound) -> None:
         while True:
+            refused = ""
+            async with self._asking:
+                due = self._find_due(mine).usd
+                due = due if self._caps.usd is None else min(due, self._caps.usd)
+                if self._reserved is not None and mine.usd and due > self._reserved:
+                    grant = await self._ask(due)
+                    self._reserved = max(self._reserved, grant.usd)
+                    refused = "" if due <= self._reserved else grant.words
             limit, words = self._caps.reached(self._count())
             if limit:
                 raise LimitReached(limit, words)
-            if not self._held or self._caps.have_room(self._count().bound + sum(self._held, mine)):
+            if self._held and (refused or not self._caps.have_room(self._find_due(mine))):
+                await self._freed.wait()
+            elif refused and self._count().bound.usd >= (self._reserved or 0):
+                raise LimitReached(CEILING, refused)
+            else:
                 return
-            await self._freed.wait()
+
+    def _find_due(self, mine: UsageBound) -> UsageBound:
+        return self._count().bound + sum(self._held, mine)

@@ -27,6 +27,7 @@ from node_agent.endpoints.places import is_at_home
 from node_agent.endpoints.table import EndpointServer
 from node_agent.files.durable import make_folder
 from node_agent.gateway import spec as places
+from node_agent.gateway.counting import Grant
 from node_agent.gateway.prices import Price, Prices, price_of
 from node_agent.gateway.slots import folder_of
 from node_agent.gateway.spec import GatewaySpec
@@ -34,6 +35,7 @@ from node_agent.machine.home import SettingsError, read_owner_settings
 from node_agent.runtimes.vendors import Way, local_way, tunnel_of, way_of
 from node_agent.shim import process
 from node_agent.wire.clock import Ids
+from node_agent.wire.control import BudgetAnswers
 from node_agent.wire.endpoint import Health, wire_of
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.job import Job
@@ -318,7 +320,13 @@ class GatewayProcesses:
             Decimal(count.beyond),
             count.left,
             1_000 * count.left_until_s,
+            count.asked,
+            Decimal(count.asked_usd),
         )
+
+    def answer(self, folder: Path, answers: BudgetAnswers) -> None:
+        with contextlib.suppress(OSError):
+            places.write_grant(folder, Grant(answers.number, answers.usd, answers.words))
 
     def close(self, folder: Path) -> None:
         found = self._find_running(folder)
@@ -432,6 +440,7 @@ def _make_spec(job: Job, folder: Path, entry: GatewayAccess, led: _Led) -> Gatew
         tokens=limits.tokens,
         usd=None if limits.usd is None else format(limits.usd, "f"),
         requests=limits.requests,
+        reserved=None if limits.reserved_usd is None else format(limits.reserved_usd, "f"),
         wrap_up=limits.wrap_up,
         local=led.is_free,
         life_s=life,

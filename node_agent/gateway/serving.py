@@ -8,6 +8,8 @@ import json
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from node_agent.gateway import counting
@@ -40,7 +42,7 @@ from node_agent.gateway.requests import (
     with_usage,
 )
 from node_agent.gateway.slots import Full, SlotLocks
-from node_agent.gateway.spec import GatewaySpec
+from node_agent.gateway.spec import GatewaySpec, read_grant
 from node_agent.gateway.upstream import (
     DialError,
     Upstream,
@@ -54,6 +56,9 @@ from node_agent.vault.redact import SHORTEST, Redactor, redact_text
 KEPT_ERROR = 16 << 10
 MOST_ERROR = 1 << 20
 """The maximum bytes of an unsuccessful answer: all of it is searched for the key."""
+ANSWER_S, LOOK_S = 30.0, 0.2
+"""How long a call waits for a larger reservation, and the time between two looks for it."""
+BUSY = 429
 MOST_OPEN = 256
 """The maximum number of connections that have shown the run's key."""
 
@@ -91,7 +96,8 @@ class Gateway:
         self._spec, self._saved = spec, saved
         self._upstream = Upstream(UpstreamServer.parse(spec.upstream, spec.mount), spec.way, spec.ca)
         self._prices = Prices(spec.owner_prices(), spec.public, spec.local, spec.host)
-        self._allowance, self._storm = counting.Allowance(spec.caps, lambda: self.count), counting.Storm()
+        self._allowance = counting.Allowance(spec.caps, lambda: self.count, self.ask_coordinator)
+        self._storm = counting.Storm()
         self._slots = SlotLocks(spec.slots_folder, spec.slots) if spec.slots else None
         self._last: UpstreamError | None = None
         self._secrets = {"model key": spec.key}
@@ -212,12 +218,33 @@ class Gateway:
                 await self._call_allowed(client, request)
         except counting.LimitReached as end:
             await self._wrap_up_call(client, request, end)
+        except counting.NotAnswered as silent:  # as at a rate limit, so the run keeps its session and waits
+            self._failed_to(_read_clock(), BUSY, str(silent), int(ANSWER_S))
+            words = error_body(request.route.wire, BUSY, str(silent))
+            await client.say(BUSY, words, retry_s=int(ANSWER_S))
+
+    async def ask_coordinator(self, usd: Decimal) -> counting.Grant:
+        """Ask for a larger reservation: the node agent reads the request in the count and writes a grant."""
+        number = self.count.asked + 1
+        self._note(asked=number, asked_usd=format(usd, "f"), waiting=self.count.waiting + 1)
+        try:
+            for _ in range(int(ANSWER_S / LOOK_S)):
+                grant = read_grant(Path(self._spec.folder))
+                if grant is not None and grant.number >= number:
+                    return grant
+                await asyncio.sleep(LOOK_S)
+        finally:
+            self._note(waiting=self.count.waiting - 1)
+        raise counting.NotAnswered(
+            "this run has used what is reserved for it, and the coordinator has not answered in "
+            f"{ANSWER_S:.0f} s whether it may spend more"
+        )
 
     async def _wrap_up_call(
         self, client: AgentClient, request: ModelRequest, end: counting.LimitReached
     ) -> None:
         """At a limit, allow one last call if the run may have it; record this before sending anything."""
-        is_last = self._spec.wrap_up and not self.count.wrap_up
+        is_last = self._spec.wrap_up and not self.count.wrap_up and end.limit != counting.CEILING
         if not self.count.limit:
             self._note(limit=end.limit, words=end.words)
         if not is_last:

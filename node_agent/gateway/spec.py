@@ -10,12 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.gateway.counting import Caps, Count
+from node_agent.gateway.counting import Caps, Count, Grant
 from node_agent.gateway.prices import Price, price_of
 from node_agent.gateway.upstream import Proxy
 from node_agent.shim import process
 
 FOLDER, RECORD, ACCESS, COUNT, LOG = "gateway", "record", "door", "count", "log"
+GRANT = "grant"
 GATE, SOCKET = "gate", "model.sock"
 """The folder that a sandbox may show, which contains only the socket, and the socket's name."""
 
@@ -39,6 +40,20 @@ def read_count(attempt: Path) -> Count | None:
         return Count.from_json((attempt / FOLDER / COUNT).read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def read_grant(attempt: Path) -> Grant | None:
+    """Return the coordinator's newest answer to a request for a larger reservation; None: there is none."""
+    raw = _read(attempt / FOLDER / GRANT)
+    try:
+        return None if raw is None else Grant(int(raw["number"]), Decimal(raw["usd"]), str(raw["words"]))
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return None
+
+
+def write_grant(attempt: Path, grant: Grant) -> None:
+    raw = {"number": grant.number, "usd": format(grant.usd, "f"), "words": grant.words}
+    replace_file(attempt / FOLDER / GRANT, json.dumps(raw).encode())
 
 
 def write_record(attempt: Path) -> None:
@@ -117,6 +132,7 @@ class GatewaySpec:
     tokens: int | None = None
     usd: str | None = None
     requests: int | None = None
+    reserved: str | None = None
     wrap_up: bool = False
     hosted: str = "refuse"
     fetched: str = "refuse"
@@ -136,7 +152,8 @@ class GatewaySpec:
 
     @property
     def caps(self) -> Caps:
-        return Caps(self.tokens, None if self.usd is None else Decimal(self.usd), self.requests)
+        usd, reserved = (None if one is None else Decimal(one) for one in (self.usd, self.reserved))
+        return Caps(self.tokens, usd, self.requests, reserved)
 
     @property
     def way(self) -> Proxy:

@@ -50,9 +50,14 @@ class CapReached(Over):
 _CAPS = {
     "tokens": FailureKind.TOKEN_LIMIT,
     "usd": FailureKind.USD_LIMIT,
+    "ceiling": FailureKind.USD_LIMIT,
     "requests": FailureKind.REQUEST_LIMIT,
 }
 """The failure for each name of a limit that the gateway uses."""
+
+
+MOST_EQUAL = 25
+"""The number of equal answers in a row, with equal results, that shows that the agent makes no progress."""
 
 
 class Asks(Protocol):
@@ -85,6 +90,9 @@ class Loop:
     fleet: FleetChannel | None = None
     words: Callable[[], str] = str
     """Return a user's messages since the last check; empty if there are none."""
+    repeated: int = 0
+    """How often `last_done`, the calls of the last answer with their results, came in a row."""
+    last_done: list[tuple[str, str, str]] = field(default_factory=list)
     deeds: Deeds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +138,7 @@ class Loop:
                 return answer.text
 
     def _do(self, calls: tuple[Call, ...]) -> None:
-        """Execute the calls. Each call gets a result, even if the turn is canceled meanwhile."""
+        """Execute the calls. Each call gets a result, even if the turn is canceled meanwhile. Raises Over."""
         results: list[Result] = []
         try:
             for number, call in enumerate(calls):
@@ -138,6 +146,14 @@ class Loop:
         finally:
             left = calls[len(results) :]
             self.talk.append(ToolResults((*results, *(Result(one.id, one.name, CANCELLED) for one in left))))
+        # An agent that repeats itself spends money and makes no progress.
+        done = [(call.name, call.arguments, one.text) for call, one in zip(calls, results, strict=True)]
+        self.repeated = self.repeated + 1 if done == self.last_done else 1
+        self.last_done = done
+        if self.repeated >= MOST_EQUAL:
+            name, arguments, _ = done[0]
+            words = f"the agent made the same call {MOST_EQUAL} times in a row with the same result: {name} "
+            raise Over(FailureKind.AGENT_FAILED, f"{words}{arguments[:200]}")
 
     def _last_words(self) -> str:
         """Return the last answer, requested without tools if a turn is left; empty if there is none."""

@@ -19,6 +19,7 @@ from node_agent.wire.model import (
     Number,
     RunId,
     Text,
+    Usd,
     WireModel,
 )
 from node_agent.wire.policy import MOST_NO, CallAsked
@@ -179,6 +180,17 @@ class FleetAnswers(WireModel):
     text: Annotated[str, Text(MOST_FLEET_ANSWER)]
 
 
+class BudgetAnswers(WireModel):
+    """The answer to `BudgetAsked`: from now on `usd` is reserved for the attempt in total. `words`: why it is
+    less than the attempt asked for; empty: it is enough."""
+
+    kind: Literal["budget_answers"] = "budget_answers"
+    identity: AttemptId
+    number: Number
+    usd: Usd
+    words: str = Field(default="", max_length=500)
+
+
 class CallAnswer(Message):
     """A user's answer to a call, signed by the node for the waiting program."""
 
@@ -213,7 +225,8 @@ ControlBody = Annotated[
     | UserMessage
     | UserAnswers
     | TurnControl
-    | FleetAnswers,
+    | FleetAnswers
+    | BudgetAnswers,
     Field(discriminator="kind"),
 ]
 

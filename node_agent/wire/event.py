@@ -100,9 +100,19 @@ class FleetAsked(model.WireModel):
     arguments: Annotated[str, model.Text(MOST_ARGUMENTS)]
 
 
+class BudgetAsked(model.WireModel):
+    """The attempt's next model call does not fit into the reserved amount: in total it needs `usd`. `number`
+    counts these requests from 1; the same number means the same request."""
+
+    kind: Literal["budget_asked"] = "budget_asked"
+    number: model.Number
+    usd: model.Usd
+
+
 OfUsers = MessagesHeard | UserAsked
+OfAgents = FleetAsked | BudgetAsked
 EventBody = Annotated[
-    Refused | Revoked | Marked | Interrupting | Progress | Finding | OfUsers | Turned | FleetAsked,
+    Refused | Revoked | Marked | Interrupting | Progress | Finding | OfUsers | Turned | OfAgents,
     Field(discriminator="kind"),
 ]
 

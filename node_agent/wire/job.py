@@ -171,6 +171,15 @@ class Limits(WireModel):
     """The bytes of checkout and home together, up to the maximum that the node's owner sets."""
     turns: int | None = Field(default=None, gt=0)
     """The most model answers, counted by the runtime, or else by the gateway."""
+    reserved_usd: Usd | None = None
+    """The amount that is reserved for the attempt; before it spends more, the gateway asks the coordinator.
+    None: it does not ask."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the JSON form without an unset `reserved_usd`, which an older node agent does not know."""
+        values: dict[str, Any] = write(self)
+        return {name: one for name, one in values.items() if one is not None or name != "reserved_usd"}
 
 
 _SESSION = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$"

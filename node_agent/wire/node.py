@@ -238,12 +238,15 @@ class Ask(model.WireModel):
     """The leases that occupy a slot on the node."""
     ahead: Annotated[int, model.WholeNumber(MOST_HELD)] = 0
     """The most jobs that the node holds until a slot is free; 0: none, as for an older node agent."""
+    asks_budget: bool = False
+    """Whether the node's model gateways ask before they spend more than is reserved; an older node agent does
+    not."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the JSON form without an `ahead` of 0, as an older node agent writes it."""
+        """Return the JSON form without unset `ahead` and `asks_budget`, as an older node agent writes it."""
         values: dict[str, Any] = write(self)
-        return {name: value for name, value in values.items() if value or name != "ahead"}
+        return {name: one for name, one in values.items() if one or name not in ("ahead", "asks_budget")}
 
 
 class Signs(model.WireModel):

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
-from node_agent.wire.event import Events
+from node_agent.wire.event import BudgetAsked, Events
 from node_agent.wire.identity import FINAL, Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Inventory, JournalEntry
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope
+from pancode.budget import books
+from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import ConflictError
 from pancode.kernel.ports import UpMessage
 from pancode.kernel.quota import Flood, is_full
@@ -241,8 +243,11 @@ def _apply_events(work: Work, node: Node, batch: Events) -> None:
                     "trust", "error", "dropped events about another node's lease", node=node.name, why=why
                 )
             continue
-        signals = (NodeReported(event.seq, event.body, event.wall_ms) for event in events)
-        work.apply(decide(case, *signals))
+        told, scopes = list(events), list[BudgetScope]()
+        if any(isinstance(event.body, BudgetAsked) for event in told):
+            reserved = books.find_reserved(case.entries, case.attempt.attempt)
+            scopes = [*work.core.read_scopes(work.tx, reserved), *work.core.period_budget_scopes(work.tx)]
+        work.apply(decide(case, *(NodeReported(one.seq, one.body, one.wall_ms, scopes) for one in told)))
 
 
 def _is_its_own(node: Node, lease: Lease) -> bool:

@@ -41,15 +41,22 @@ _FRAME, _WIDEST, _TOOLS = 16_384, 8, 131_072
 and of the tools that an orchestrator gets."""
 
 
+RESERVED = "reserved_usd"
+"""The limit of a job with the amount that is reserved for the attempt, if its node asks for more."""
+
+
 def limits_of(data: dict[str, Any]) -> Limits:
     """Parse limits from the ledger's JSON values."""
-    usd = data.get("usd")
+    usd, reserved = (
+        None if data.get(name) is None else Decimal(str(data[name])) for name in ("usd", RESERVED)
+    )
     return Limits(
         wall_ms=data["wall_ms"],
         idle_ms=data["idle_ms"],
         output_bytes=data["output_bytes"],
         tokens=data.get("tokens"),
-        usd=None if usd is None else Decimal(str(usd)),
+        usd=usd,
+        reserved_usd=reserved,
         requests=data.get("requests"),
         wrap_up=bool(data.get("wrap_up")),
         memory_bytes=data.get("memory_bytes"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -13,16 +14,17 @@ from node_agent.wire.identity import MARKS as MARKS
 from node_agent.wire.identity import Mark
 from node_agent.wire.logs import STAGES, JobStage
 from pancode.budget import books
+from pancode.budget.books import BudgetScope
 from pancode.kernel.facets import Messages
 from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
 from pancode.runs.life.binding import handed_to, reserve_as_before
-from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_lease, is_free, move_run
+from pancode.runs.life.budget_requests import answer_budget_request, record_progress
+from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_lease, move_run
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import end_unstarted, give_back
-from pancode.runs.receipts.rules import find_excess
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
 _REBIND = frozenset({*REBINDABLE, *ELSEWHERE, JobRefusal.REVOKED})
@@ -41,6 +43,8 @@ class NodeReported(Signal):
     body: EventBody
     at_ms: int
     """When the event happened, by the node's wall clock."""
+    budget_scopes: Sequence[BudgetScope] = ()
+    """The budget scopes of the attempt, if it asks for a larger reservation."""
 
     def apply(self, made: Changes) -> Changes:
         """Process the lease's next event; an event with a number out of sequence changes nothing."""
@@ -50,7 +54,7 @@ class NodeReported(Signal):
         made = _passed_over(made.put(replace(made.lease, cursor=self.seq)), body)
         if made.lease.state is LeaseState.CLOSED:
             return _take_late(made, body)
-        return _in_time(made, body, self.at_ms)
+        return _in_time(made, body, self)
 
 
 def _passed_over(made: Changes, body: event.EventBody) -> Changes:
@@ -60,10 +64,10 @@ def _passed_over(made: Changes, body: event.EventBody) -> Changes:
     return made.pass_over(None if body.why in NODE_STATES else made.run.id, body.why, body.detail)
 
 
-def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
+def _in_time(made: Changes, body: EventBody, told: NodeReported) -> Changes:
     match body:
         case event.Marked():
-            return _take_mark(made, body, at_ms)
+            return _take_mark(made, body, told.at_ms)
         case event.Refused():
             return _take_refusal(made, body)
         case event.Revoked():
@@ -71,11 +75,9 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.Interrupting():
             return _take_interrupting(made, body)
         case event.Progress():
-            body = body.model_copy(update=find_excess(body, made.run, made.case.ordered()))
-            usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
-            if body.cost_usd == 0 and is_free(made.run):
-                usage["cost_source"] = "local"
-            return made.put(replace(made.attempt, usage=usage))
+            return record_progress(made, body)
+        case event.BudgetAsked():
+            return answer_budget_request(made, body, told.budget_scopes)
         case event.Finding():
             return _note_remark(made, body.level, body.text)
         case event.MessagesHeard():
@@ -85,7 +87,7 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.FleetAsked():
             return replace(made, left=(*made.left, body))
         case event.Turned(turn=turn):
-            return people.record_turn(made, turn, at_ms) if made.case.newest else made
+            return people.record_turn(made, turn, told.at_ms) if made.case.newest else made
         case _:
             assert_never(body)
 

@@ -22,7 +22,15 @@ from pancode.runs.life.binding import Bound, Due, Waits
 from pancode.runs.life.case import RunCase, holds_slot, place_in_line
 from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Unbindable
-from pancode.runs.life.jobs import identity_of, job_for, lease_of, may_push, seal_copied, workspace_of
+from pancode.runs.life.jobs import (
+    RESERVED,
+    identity_of,
+    job_for,
+    lease_of,
+    may_push,
+    seal_copied,
+    workspace_of,
+)
 from pancode.runs.life.retries import without_session
 from pancode.runs.placement import breaker_service
 from pancode.runs.placement.candidates import closes_gpus, gpus_seen
@@ -385,6 +393,9 @@ def _make_job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
     copied = seal_copied(due, (core.key, *core.former.values()), node.public_key, number)
     tools, ahead = core.fleet_tools, bool(placed.busy)
+    reserved = max(case.attempt.reserved_usd, placed.most_usd or books.ZERO)
+    asks = placed.node.last is not None and placed.node.last.heartbeat.ask.asks_budget
+    due = replace(due, limits={**due.limits, RESERVED: f"{reserved:f}"}) if asks else due
     return job_for(due, core.fleet, node.tag, number, times, tools, ahead, gpus, copied)
 
 

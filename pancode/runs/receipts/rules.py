@@ -100,8 +100,9 @@ TIMES_HELD = 10
 """If the job has no limit, a claim of up to this many times its reservation is accepted."""
 _LEAST_USD, _LEAST_TOKENS = Decimal(1), 10_000_000
 """USD and tokens that are always accepted for a model's work if the job has no limit."""
-_MORE_TOKENS, _MORE_MS = 1_000_000, 600_000
-"""Accepted excess over a limit: tokens of an attempt's last call, and milliseconds needed to stop."""
+_MORE_TOKENS, _MORE_MS, _MORE_USD = 1_000_000, 600_000, Decimal(1)
+"""Accepted excess over a limit: tokens of an attempt's last call, milliseconds needed to stop, and USD of the
+last call that a gateway metered."""
 
 
 class Ruling(StrEnum):
@@ -142,8 +143,10 @@ def find_excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict
     tokens, wall_ms = run.limits.get("tokens"), run.limits.get("wall_ms")
     free_tokens = max(TIMES_HELD * run.estimate_tokens, _LEAST_TOKENS)
     most_tokens = tokens + _MORE_TOKENS if isinstance(tokens, int) else free_tokens
+    metered = isinstance(usage, Usage) and usage.cost_source in ("metered", "assumed")
+    last_call = _MORE_USD if metered and not RUNTIMES[run.runtime].own else ZERO
     most: dict[str, Decimal | int | None] = {
-        "cost_usd": _most_usd(run, left),
+        "cost_usd": books.add_amounts(most_usd(run, left), last_call),
         "input_tokens": most_tokens,
         "output_tokens": most_tokens,
         "agent_ms": wall_ms + _MORE_MS if isinstance(wall_ms, int) else None,
@@ -152,7 +155,7 @@ def find_excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict
     return {name: most for name, claim, most in claims if None not in (claim, most) and claim > most}
 
 
-def _most_usd(run: Run, left: Decimal | None) -> Decimal:
+def most_usd(run: Run, left: Decimal | None) -> Decimal:
     """Return the most USD that are accepted for the attempt: 0 for a user's own program, unless it acts as an
     agent with a limit."""
     kind = RUNTIMES[run.runtime]

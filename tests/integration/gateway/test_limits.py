@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import threading
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 
+from node_agent.gateway import spec as places
 from node_agent.gateway.counting import PATIENT, Caps
 from node_agent.gateway.requests import LAST_OUTPUT, LAST_WORDS
+from node_agent.wire.control import BudgetAnswers
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 from tests.fakemodel.state import Log
@@ -202,3 +205,32 @@ def test_a_last_turn_that_fails_was_the_last_all_the_same(lab: Lab) -> None:
         path, body = request("chat", True)
         assert [agent.post(path, body)[0] for _ in range(3)] == [500, 500, 403]
         assert len(model.requests) == 2
+
+
+def has_asked(agent: Agent, number: int) -> bool:
+    count = places.read_count(agent.folder)
+    return count is not None and count.asked == number
+
+
+def test_a_call_beyond_the_reservation_waits_for_the_coordinator_which_may_refuse_it(lab: Lab) -> None:
+    with FakeModel(preset("text")) as model:
+        lab.point(RUNTIMES["chat"], model.url)
+        lab.prices |= USD
+        job = job_of(RUNTIMES["chat"], reserved_usd=Decimal(0), wrap_up=True)
+        agent = lab.open(job)
+        path, body = request("chat", True)
+        answers: list[tuple[int, bytes]] = []
+        for number, words in ((1, "the day is full"), (2, "")):
+            asking = threading.Thread(target=lambda: answers.append(agent.post(path, body)))
+            asking.start()
+            until(partial(has_asked, agent, number))
+            count = lab.gateways.count(agent.folder)
+            assert count is not None and count.asked_usd > 0 == len(model.requests)
+            assert count.waiting == 1, "the idle limit rests"
+            usd = Decimal(0) if words else count.asked_usd
+            answer = BudgetAnswers(identity=job.identity, number=number, usd=usd, words=words)
+            lab.gateways.answer(agent.folder, answer)
+            asking.join()
+        (refused, said), (granted, _) = answers
+        assert (refused, granted, len(model.requests)) == (403, 200, 1)
+        assert b"the day is full" in said and agent.counted().limit == "ceiling"

@@ -15,7 +15,9 @@ from node_agent.gateway.counting import (
     Caps,
     Count,
     Expected,
+    Grant,
     LimitReached,
+    NotAnswered,
     UsageBound,
     count_usage,
     estimate_most,
@@ -58,10 +60,17 @@ def test_what_an_answer_has_used_that_did_not_tell_it() -> None:
 class Calls:
     """Forty at once, each of which uses what it was expected to; `most` were under way together."""
 
-    def __init__(self, caps: Caps, expected: Expected) -> None:
-        self.count, self.expected = Count(), expected
+    def __init__(self, caps: Caps, expected: Expected, ceiling: str = "0") -> None:
+        self.count, self.expected, self.ceiling = Count(), expected, Decimal(ceiling)
         self.done = self.refused = self.under_way = self.most = 0
-        self.allowance = Allowance(caps, lambda: self.count)
+        self.asked: list[Decimal] = []
+        self.allowance = Allowance(caps, lambda: self.count, self.answer)
+
+    async def answer(self, usd: Decimal) -> Grant:
+        """The coordinator, which reserves up to its ceiling."""
+        self.asked.append(usd)
+        await asyncio.sleep(0)
+        return Grant(len(self.asked), min(usd, self.ceiling), "" if usd <= self.ceiling else "the ceiling")
 
     async def one(self) -> None:
         try:
@@ -117,3 +126,43 @@ def test_who_is_called_off_while_it_waits_takes_no_room() -> None:
 
 def test_without_a_price_only_tokens_are_held() -> None:
     assert Expected(TokenCount(3, output=4), None).bound == UsageBound(7, Decimal(0))
+
+
+@pytest.mark.parametrize(
+    ("reserved", "ceiling", "cap", "done"),
+    [
+        ("2", "0", None, 2),
+        ("0", "5", None, 5),
+        ("1.5", "3.5", None, 4),
+        ("0", "9", "3", 3),
+        ("40", "0", None, 40),
+    ],
+)
+def test_calls_at_once_stay_within_the_reservation_and_what_is_added_to_it(
+    reserved: str, ceiling: str, cap: str | None, done: int
+) -> None:
+    calls = Calls(Caps(usd=Decimal(cap) if cap else None, reserved=Decimal(reserved)), EACH, ceiling)
+    asyncio.run(calls.forty())
+    assert (calls.done, calls.refused) == (done, 40 - done)
+    most = max(Decimal(reserved), Decimal(ceiling))
+    assert calls.count.bound.usd < most + EACH.bound.usd, "at most one call is above it"
+    assert all(usd > Decimal(reserved) for usd in calls.asked)
+
+
+def test_an_unanswered_request_refuses_nothing_for_good() -> None:
+    async def go() -> None:
+        answers = iter([False, True])
+
+        async def answer(usd: Decimal) -> Grant:
+            if next(answers):
+                return Grant(2, usd)
+            raise NotAnswered("the coordinator cannot be reached")
+
+        allowance = Allowance(Caps(reserved=Decimal(0)), Count, answer)
+        with pytest.raises(NotAnswered):
+            async with allowance.call(EACH):
+                raise AssertionError("it was not reserved")
+        async with allowance.call(EACH):
+            pass
+
+    asyncio.run(go())

@@ -25,7 +25,7 @@ from node_agent.chat.messages import (
     from_json,
     to_json,
 )
-from node_agent.native.loop import CUT_TURNS, LARGER, LAST, LAST_TOKENS, WAITS_S, Loop
+from node_agent.native.loop import CUT_TURNS, LARGER, LAST, LAST_TOKENS, MOST_EQUAL, WAITS_S, Loop
 from node_agent.native.tools.offer import TABLE, list_forms
 from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import TOOLS
@@ -307,3 +307,16 @@ def test_what_only_the_server_understands_is_part_of_the_conversation(folder: Pa
     stage = Stage(folder, Script(replace(calls("ls"), extra=thought), says("Done.")))
     stage.loop.run("the task")
     assert stage.script.questions[1].turns[1] == Answered("", calls("ls").calls, thought)
+
+
+def test_equal_calls_with_equal_results_in_a_row_end_the_run(folder: Path) -> None:
+    stage = Stage(folder, Script(calls("read", path="notes.txt")), turns=1_000, calls=1_000)
+    over = stage.over()
+    assert (over.kind, stage.loop.turns) == (F.AGENT_FAILED, MOST_EQUAL)
+    assert "made the same call 25 times in a row with the same result: read" in str(over)
+
+
+def test_equal_calls_whose_results_change_do_not_end_it(folder: Path) -> None:
+    again = calls("bash", command="echo x >> seen.txt; wc -c < seen.txt")
+    stage = Stage(folder, Script(*[again] * (MOST_EQUAL + 5), says("Done.")), turns=100, calls=100)
+    assert stage.loop.run("wait until it has grown") == "Done."

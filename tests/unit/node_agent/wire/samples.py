@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.control import (
+    BudgetAnswers,
     CallAnswer,
     Control,
     CoordinatorHeartbeat,
@@ -31,7 +32,16 @@ from node_agent.wire.endpoint import (
     Residence,
     Sampling,
 )
-from node_agent.wire.event import Event, Events, FleetAsked, MessagesHeard, Progress, Turned, UserAsked
+from node_agent.wire.event import (
+    BudgetAsked,
+    Event,
+    Events,
+    FleetAsked,
+    MessagesHeard,
+    Progress,
+    Turned,
+    UserAsked,
+)
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import AttemptId, Mark
@@ -396,6 +406,17 @@ def _of_fleet() -> dict[str, Signed]:
     }
 
 
+def _of_budget() -> dict[str, Signed]:
+    limits = job().limits.model_copy(update={"reserved_usd": Decimal("0.75")})
+    asked = Event(identity=WHO, seq=6, wall_ms=4, at=AT, body=BudgetAsked(number=1, usd=Decimal("0.80")))
+    answer = BudgetAnswers(identity=WHO, number=1, usd=Decimal("0.75"), words="the day has no room")
+    return {
+        "budget_job": job().model_copy(update={"limits": limits}),
+        "budget_asked": Events(fleet=FLEET, node=TAG, events=(asked,)),
+        "budget_answers": Control(fleet=FLEET, node=TAG, seq=12, at=AT, body=answer),
+    }
+
+
 def _heartbeat() -> Heartbeat:
     return Heartbeat(
         fleet=FLEET,
@@ -472,5 +493,6 @@ def samples() -> dict[str, Signed]:
         **_of_calls(),
         **_of_turns(),
         **_of_fleet(),
+        **_of_budget(),
         "hello": Hello(fleet=FLEET, node=TAG, nonce="n", identity=WHO, verb="push"),
     }
