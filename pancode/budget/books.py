@@ -261,17 +261,22 @@ def reserve_amount(scopes: Iterable[str], account: Account, due: Amount, stamp: 
     return [replace(entry, reserved_tokens=due.tokens, reserved_ms=due.ms) for entry in made]
 
 
+REPORTED = "the node has reported more than was reserved"
+"""The note of a reservation for what is already spent; only such a reservation may exceed a ceiling."""
+
+
 def raise_reserved(
-    entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
+    entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp, note: str = ""
 ) -> list[BookEntry]:
     """Return entries that raise the attempt's reservation to `usd` in scopes where it is lower. Settling the
     attempt ends both entries."""
     more = find_reserved(entries, account.attempt).items()
-    return [
+    made = [
         _make_entry(EntryKind.RESERVE, scope, account, subtract_amount(usd, reserved), stamp)
         for scope, reserved in more
         if reserved < usd
     ]
+    return [replace(entry, note=note) for entry in made]
 
 
 def estimate_of(run: Run) -> Amount:

@@ -255,12 +255,14 @@ class Invariants:
         return self.ceilings.get(f"ceiling:{scope}", self.ceilings.get(f"ceiling:{kind}", usual))
 
     def books_balance(self, entries: list[BookEntry], balances: list[Balance]) -> None:
-        """Sum of entries = balance; no hold was ever granted over the ceiling; nothing negative is held."""
+        """Sum of entries = balance; no hold was ever granted over the ceiling, but for what is spent already;
+        nothing negative is held."""
         for entry in entries[self._entries :]:
             now = books.apply_entry(self._running.get(entry.scope, Balance(entry.scope)), entry)
             self._running[entry.scope] = now
             ceiling = self._ceiling_of(entry.scope)
-            if entry.kind is EntryKind.RESERVE and entry.usd and ceiling is not None:
+            granted = entry.kind is EntryKind.RESERVE and entry.note != books.REPORTED
+            if granted and entry.usd and ceiling is not None:
                 over = now.spent_usd + now.reserved_usd > ceiling
                 must(not over, f"{entry.run}: a hold over the ceiling {ceiling}: {now}")
             if entry.kind is EntryKind.RESERVE:

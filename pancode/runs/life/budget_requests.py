@@ -28,14 +28,14 @@ def record_progress(made: Changes, told: event.Progress) -> Changes:
     if body.cost_usd == 0 and is_free(made.run):
         usage["cost_source"] = "local"
     made = made.put(replace(made.attempt, usage=usage))
-    return _reserve_at_least(made, body.cost_usd or books.ZERO)
+    return _reserve_at_least(made, body.cost_usd or books.ZERO, books.REPORTED)
 
 
-def _reserve_at_least(made: Changes, usd: Decimal) -> Changes:
+def _reserve_at_least(made: Changes, usd: Decimal, note: str = "") -> Changes:
     attempt = made.attempt
     if usd <= attempt.reserved_usd or not books.find_reserved(made.case.entries, attempt.attempt):
         return made
-    made = made.book(books.raise_reserved(made.case.entries, made.case.account, usd, made.now.stamp))
+    made = made.book(books.raise_reserved(made.case.entries, made.case.account, usd, made.now.stamp, note))
     return made.put(replace(made.attempt, reserved_usd=usd))
 
 
