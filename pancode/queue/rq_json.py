@@ -39,7 +39,7 @@ def make_harmless() -> None:
     def find_existing(kind: Any, key: str, connection: Any, *more: Any, **options: Any) -> Any:
         return find(kind, key, connection, *more, **options) if connection.exists(key) else None
 
-    rq.worker.BaseWorker.find_by_key = classmethod(find_existing)
+    rq.worker.BaseWorker.find_by_key = classmethod(find_existing)  # type: ignore[method-assign, assignment]
     for registry in _list_registries(rq.registry.BaseRegistry):
         registry.cleanup = _do_nothing  # type: ignore[method-assign]
 

@@ -106,8 +106,8 @@ def _check_python(probe: NodeProbe) -> list[NotReady]:
         NotReady(
             "python",
             f"no CPython 3.11 to 3.14 was found (found: {have})",
-            "install one on the node: `uv python install 3.13` works on every system and without root, or use "
-            "the system's package, if it is one of these versions",
+            "install one on the node: `uv python install 3.13` works on every system and without root; or "
+            "install the system's package, if it is one of these versions",
         )
     ]
 
