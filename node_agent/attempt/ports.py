@@ -556,6 +556,9 @@ class Sessions(Protocol):
         Only while no process of the attempt runs. Raises nothing.
         """
 
+    def has(self, job: Job, session: str | None) -> bool:
+        """Whether this session of the job's run is stored. Raises nothing."""
+
     def go_on(self, job: Job) -> None:
         """Give the attempt the folder of the run that the job continues, before the attempt has any file
         there.

@@ -388,7 +388,8 @@ def _with_reported(
     return {
         **data,
         "answer": clipped_answer(reported.answer),
-        "session": reported.session,
+        # A program may name its session before it has anything to store.
+        "session": reported.session if case.context.sessions.has(case.job, reported.session) else None,
         "model": reported.model,
         "usage": usage_to_json(usage),
         "tools": dict(reported.spent.tool_calls),

@@ -244,6 +244,9 @@ class KeptSessions:
         except (OSError, WorkspaceFailure) as failed:
             return f"the run's session was not stored: {failed}"[:500]
 
+    def has(self, job: Job, session: str | None) -> bool:
+        return session is not None and self._stored(job.identity.run, session, job.runtime) != {}
+
     def _keep(self, job: Job, session: str, used: Usage, names: Sequence[str]) -> str:
         places, run = self._home.places(job.identity), job.identity.run
         found = list(islice(files_below(places.home, names, MOST_FILES), MOST_FILES + 1))
@@ -361,9 +364,11 @@ class KeptSessions:
     def _facts_for(self, job: Job) -> dict[str, Any]:
         """Return the facts of the session that the job continues; empty if it is not stored."""
         assert job.resume is not None
-        facts = self._read_facts(self._root / job.resume.run / _FACTS)
-        wanted = (job.resume.session, job.runtime)
-        return facts if (facts.get("session"), facts.get("runtime")) == wanted else {}
+        return self._stored(job.resume.run, job.resume.session, job.runtime)
+
+    def _stored(self, run: str, session: str, runtime: str) -> dict[str, Any]:
+        facts = self._read_facts(self._root / run / _FACTS)
+        return facts if (facts.get("session"), facts.get("runtime")) == (session, runtime) else {}
 
     def _read_facts(self, path: Path) -> dict[str, Any]:
         try:

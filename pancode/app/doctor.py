@@ -241,11 +241,9 @@ def run_checks(home: Path, environ: Mapping[str, str]) -> list[HomeCheck]:
 
 def _check_python() -> HomeCheck:
     version = ".".join(map(str, sys.version_info[:3]))
-    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+    if (3, 11) <= sys.version_info[:2] <= (3, 14):
         return pass_check("Python", version)
-    return fail_check(
-        "Python", "warning", f"{version} is not a tested version", "use Python 3.11, 3.12 or 3.13"
-    )
+    return fail_check("Python", "warning", f"{version} is not a tested version", "use Python 3.11 to 3.14")
 
 
 def _check_program(name: str, level: str, fix: str) -> HomeCheck:

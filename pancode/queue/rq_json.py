@@ -14,6 +14,7 @@ import rq.cli
 import rq.job
 import rq.registry
 import rq.serializers
+import rq.worker
 import rq.worker_registration
 from rq.serializers import DefaultSerializer, JSONSerializer
 
@@ -32,6 +33,13 @@ def make_harmless() -> None:
     # RQ "cleans" a registry when it reads it: it fetches jobs, calls their callbacks and moves the jobs.
     _replace("clean_registries", _do_nothing)
     _replace("clean_worker_registry", _do_nothing)
+    # A worker that has expired is "cleaned" when it is listed.
+    find = vars(rq.worker.BaseWorker)["find_by_key"].__func__
+
+    def find_existing(kind: Any, key: str, connection: Any, *more: Any, **options: Any) -> Any:
+        return find(kind, key, connection, *more, **options) if connection.exists(key) else None
+
+    rq.worker.BaseWorker.find_by_key = classmethod(find_existing)  # type: ignore[method-assign, assignment]
     for registry in _list_registries(rq.registry.BaseRegistry):
         registry.cleanup = _do_nothing  # type: ignore[method-assign]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MINORS = ((3, 13), (3, 12), (3, 11))
+MINORS = ((3, 13), (3, 12), (3, 11), (3, 14))
 """The CPython versions that a node agent runs on, the preferred one first."""
 MACHINES = ("x86_64", "aarch64")
 OLDEST_GLIBC = (2, 17)

@@ -274,10 +274,16 @@ async def open_session(
 
 
 async def presented_key(
-    target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
+    target: Target,
+    pins: Pins,
+    login: SshLogin,
+    timing: SshTiming | None = None,
+    known: Sequence[HostKey] = (),
 ) -> HostKey:
-    """Return the host key that the target presents now, for a user to confirm. Jump hosts must be pinned."""
+    """Return the host key that the target presents now, for a user to confirm. Jump hosts must be pinned.
+    `known`: a server with several keys is asked for one of these types, as OpenSSH does."""
     timing = timing or SshTiming()
+    first = [name.decode() for key in known for name in asyncssh.import_public_key(key.line).sig_algorithms]
     bridge: Session | None = None
     try:
         with translate_ssh_errors():
@@ -293,6 +299,7 @@ async def presented_key(
                         family=_FAMILY.get(target.family, 0),
                         tunnel=bridge.conn if bridge else None,
                         sock=proxy.socket if proxy else None,
+                        server_host_key_algs="^" + ",".join(dict.fromkeys(first)) if first else (),
                     )
                     if proxy is not None:
                         await proxy.close()

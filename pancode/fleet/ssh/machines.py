@@ -49,7 +49,8 @@ def known_keys(target: Target, home: Path) -> list[HostKey]:
             known = asyncssh.read_known_hosts(file)
         except (OSError, ValueError):
             continue
-        found += map(as_host_key, known.match(name, "" if target.key_name else name, port)[0])
+        # `match` takes as its second argument an address, never a name; it finds an address as a name, too
+        found += map(as_host_key, known.match(name, "", port)[0])
     return list(dict.fromkeys(found))
 
 
@@ -502,18 +503,28 @@ def look_at_host(
     given = Overrides(spec.host, spec.user, spec.port, spec.identity)
     stored = resolve_target(spec.name, given, places)
     target = in_session(stored, places.environ)
-    hops = {hop.endpoint: pins.get(hop.endpoint) or _hop_key(hop, places) for hop in target.hops}
     login = login_for(reach_to(target), (), user_home, places.environ)
-    key = loop.call(presented_key(stored, {**pins, **hops}, login), _LOOK_S)
+
+    def ask(one: Target, known: Sequence[HostKey]) -> HostKey:
+        return loop.call(presented_key(one, {**pins, **hops}, login, known=known), _LOOK_S)
+
+    hops = dict[str, HostKey]()
+    for place, hop in enumerate(target.hops):
+        keys = [pins[hop.endpoint]] if hop.endpoint in pins else _hop_keys(hop, places)
+        # An old key may be in the files beside the right one.
+        shown = keys[0] if len(keys) == 1 else ask(replace(hop, hops=target.hops[:place]), keys)
+        hops[hop.endpoint] = shown if shown in keys else keys[0]
+    known = known_keys(target, places.home)
+    key = ask(stored, known)
     refuse_revoked(target.alias, target.revoked, key)
     verdict = compare_keys(pins.get(target.endpoint), key)
     old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
-    is_known = target.endpoint in pins or key in known_keys(target, places.home)
+    is_known = target.endpoint in pins or key in known
     return HostKeyOffer(spec.name, stored, key, is_known and old is None, old, hops)
 
 
-def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
-    """Return the key of a jump host from the user's known_hosts files. ConnectError if it is not there."""
+def _hop_keys(hop: Target, places: SshPlaces) -> list[HostKey]:
+    """Return the keys of a jump host from the user's known_hosts files. ConnectError if there are none."""
     keys = known_keys(hop, places.home)
     if not keys:
         raise ConnectError(
@@ -523,4 +534,4 @@ def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
             fix=f"log in to the jump host once by hand (ssh {hop.alias}), compare its key, then repeat the "
             "command",
         )
-    return keys[0]
+    return keys

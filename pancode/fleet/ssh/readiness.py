@@ -105,9 +105,9 @@ def _check_python(probe: NodeProbe) -> list[NotReady]:
     return [
         NotReady(
             "python",
-            f"no CPython 3.11 to 3.13 was found (found: {have})",
-            "install one on the node, e.g. `apt install python3` (Debian 12 or newer) or `uv python "
-            "install 3.12`",
+            f"no CPython 3.11 to 3.14 was found (found: {have})",
+            "install one on the node: `uv python install 3.13` works on every system and without root; or "
+            "install the system's package, if it is one of these versions",
         )
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 
 from node_agent.attempt.ports import DiskFull, StepFailed
@@ -40,10 +41,16 @@ class MemoryCalls:
 
 
 class NoSessions:
-    """The Sessions port of a node that keeps none."""
+    """The Sessions port of a node that keeps none. `stored`: (run, session) that are there nevertheless."""
+
+    def __init__(self, stored: Set[tuple[str, str | None]] = frozenset()) -> None:
+        self._stored = stored
 
     def keep(self, job: Job, session: str | None, used: Usage) -> str:
         return ""
+
+    def has(self, job: Job, session: str | None) -> bool:
+        return (job.identity.run, session) in self._stored
 
     def go_on(self, job: Job) -> None:
         if job.resume is not None:

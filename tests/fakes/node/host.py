@@ -100,6 +100,7 @@ class MemoryHost:
     calls: dict[str, list[CallAsked]] = field(default_factory=dict)
     """The questions that programs of an attempt have written."""
     answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    stored: set[tuple[str, str | None]] = field(default_factory=set)
     patient: set[str] = field(default_factory=set)
     """Phases whose idle limit waits for a user."""
     set_up: set[str] = field(default_factory=set)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from urllib.parse import quote
 
+import pytest
+import redis
 from rq.job import Job
 from rq.queue import Queue
 from rq.registry import FailedJobRegistry, FinishedJobRegistry
 from rq.serializers import JSONSerializer
 
 from node_agent.wire import keys
+from node_agent.wire.clock import SystemIds
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import JobToClose, Offer, Ticket
+from pancode.queue.inspection import open_read_access
+from pancode.queue.valkey.access import connect
+from tests.crowd import until
 from tests.integration.redis.conftest import TAG, Site
 
 QUEUE = keys.node_queue(TAG)
@@ -86,6 +93,21 @@ def test_rq_info_shows_queues_jobs_and_the_node(site: Site) -> None:
     assert f"busy {QUEUE}. jobs: 1 finished, 1 failed" in worker
     assert "1 workers, 2 queues" in shown
     assert "1 executing, 1 finished, 1 failed" in rq_info(site)  # looking changes nothing
+
+
+def test_rq_info_while_a_node_is_away(site: Site) -> None:
+    """RQ would remove the expired worker, which this login may not do and need not do."""
+    busy_fleet(site)
+    site.admin.pexpire(f"rq:worker:{TAG}", 1)
+    until(lambda: not site.admin.exists(f"rq:worker:{TAG}"), "the worker expires")
+    before = {key: site.admin.dump(key) for key in site.admin.scan_iter(match="rq:*")}
+    shown = rq_info(site)
+    assert "0 workers, 2 queues" in shown and "1 executing, 1 finished, 1 failed" in shown
+    assert {key: site.admin.dump(key) for key in site.admin.scan_iter(match="rq:*")} == before
+    with open_read_access(site.server.access, SystemIds()) as access, closing(connect(access)) as reader:
+        for command in (("SREM", "rq:workers", "x"), ("DEL", "rq:workers"), ("SET", "rq:x", "1")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                reader.execute_command(*command)
 
 
 def test_rq_reads_our_jobs_as_its_own(site: Site) -> None:

@@ -260,7 +260,7 @@ class Stage(Coordinator):
                 intervals=Intervals(),
                 slots=self.slots,
                 exams=self.exams,
-                sessions=NoSessions(),
+                sessions=NoSessions(self.host.stored),
                 calls=behind(MemoryCalls(self.host), "calls"),
                 aside=self.aside,
             )

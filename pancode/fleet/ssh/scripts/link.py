@@ -46,10 +46,10 @@ say libc "$( (getconf GNU_LIBC_VERSION || ldd --version) 2>&1 | head -n 1)"
 say wall_ms "$(date +%s%3N)"; say boot_id "$(boot)"; say session "$(session)"
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null)"
 say memory_kb "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo 2>/dev/null)"
-for q in python3.13 python3.12 python3.11 python3; do
+for q in python3.13 python3.12 python3.11 python3.14 python3; do
   for d in $(command -v "$q") "${PANCODE_PYTHON_BIN:-/nowhere}/$q" \
-    "$HOME"/.pyenv/versions/3.1[123]*/bin/"$q" \
-    "$HOME"/.local/share/uv/python/cpython-3.1[123]*/bin/"$q" /opt/python*/bin/"$q"; do
+    "$HOME"/.pyenv/versions/3.1[1234]*/bin/"$q" \
+    "$HOME"/.local/share/uv/python/cpython-3.1[1234]*/bin/"$q" /opt/python*/bin/"$q"; do
     if [ -x "$d" ]; then
       say python "$("$d" -I -S -c 'import sys
 v=sys.version_info

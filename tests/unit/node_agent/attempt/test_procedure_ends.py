@@ -49,6 +49,20 @@ def test_the_pause_until_its_logins_limit_ends_is_claimed() -> None:
     assert run(Script(output=b'{"answer": "x"}\n')).claims[NAME].resets_ms == 0
 
 
+def test_a_session_that_was_named_and_not_stored_is_not_claimed() -> None:
+    """A rate limit at the first call ends a program that has named its session and saved nothing of it."""
+    script = Script(output=b'{"session": "s-1", "resets": 1}\n', exit_code=1, duration_ms=1_000)
+    stage = Stage(script=lambda _: script)
+    stage.push(job_of())
+    stage.settle()
+    assert stage.claims[NAME].session is None
+    kept = Stage(script=lambda _: script)
+    kept.host.stored.add((RUN, "s-1"))
+    kept.push(job_of())
+    kept.settle()
+    assert kept.claims[NAME].session == "s-1"
+
+
 @pytest.mark.parametrize(("setup", "spawned"), [((("make", "env"),), [SETUP]), ((), [])])
 def test_a_gate_whose_program_is_nowhere_ends_it_before_the_agent(
     setup: tuple[tuple[str, ...], ...], spawned: list[str]

@@ -158,10 +158,14 @@ def test_no_link_is_followed_and_nothing_large_is_kept(
     (home / "c/projects").symlink_to(tmp_path)
     (home / "db").symlink_to(tmp_path / "secret")
     assert node.kept.keep(job, "s", USED) == "" and not (tmp_path / "sessions").exists()
+    assert not node.kept.has(job, "s"), "its program named a session and wrote nothing"
     (home / "db").unlink()
     (home / "db").write_bytes(b"x" * 100)
     monkeypatch.setattr(homes, "MOST_BYTES", 99)
-    assert "not stored" in node.kept.keep(job, "s", USED)
+    assert "not stored" in node.kept.keep(job, "s", USED) and not node.kept.has(job, "s")
+    monkeypatch.setattr(homes, "MOST_BYTES", 100)
+    assert node.kept.keep(job, "s", USED) == "" and node.kept.has(job, "s")
+    assert not node.kept.has(job, "a new one") and not node.kept.has(job, None)
 
 
 @pytest.mark.parametrize("folders", [1, 3])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
 from node_agent.machine.home import NodeSettings
+from pancode.fleet.bundle.platform import MINORS
 from pancode.fleet.ssh.probe import HomeState, Libc, LibcKind, NodeProbe, Python
 from pancode.fleet.ssh.readiness import (
     NEEDED_TOOLS,
@@ -60,7 +63,7 @@ def test_a_good_node_has_no_problem() -> None:
         ({"libc": Libc(LibcKind.MUSL, (1, 2))}, "libc", "musl 1.2"),
         ({"libc": Libc(LibcKind.GLIBC, (2, 12))}, "libc", "2.12"),
         ({"pythons": ()}, "python", "found: none"),
-        ({"pythons": (Python("/p", (3, 9, 2)), Python("/q", (3, 14, 0)))}, "python", "3.14.0, 3.9.2"),
+        ({"pythons": (Python("/p", (3, 9, 2)), Python("/q", (3, 15, 0)))}, "python", "3.15.0, 3.9.2"),
         ({"pythons": (Python("/p", (3, 12, 0), "pypy"),)}, "python", "3.12"),
         ({"pythons": (Python("/p", (3, 13, 0), abiflags="t"),)}, "python", "3.13"),
         ({"pythons": (Python("/p", (3, 12, 0), pointer_bytes=4),)}, "python", "3.12"),
@@ -116,15 +119,25 @@ def test_which_python_and_whose_wheels() -> None:
         Python("/b", (3, 13, 1)),
         Python("/c", (3, 13, 2)),
         Python("/d", (3, 9, 1)),
+        Python("/e", (3, 14, 4)),
     )
     probe = replace(GOOD, pythons=many)
-    assert [p.path for p in list_pythons(probe)] == ["/c", "/b", "/a"]
+    assert [p.path for p in list_pythons(probe)] == ["/c", "/b", "/a", "/e"]
     assert [w.key for _, w in list_platforms(probe)] == [
         "cp313-x86_64-glibc2.36",
         "cp313-x86_64-glibc2.36",
         "cp311-x86_64-glibc2.36",
+        "cp314-x86_64-glibc2.36",
     ]
     assert list_platforms(replace(probe, libc=Libc(LibcKind.MUSL, (1, 2)))) == ()
+
+
+def test_the_probe_looks_for_each_python() -> None:
+    """By its name on the PATH, and where pyenv and uv put it."""
+    text = files("pancode.fleet.ssh.scripts").joinpath("link.py").read_text()
+    for major, minor in MINORS:
+        assert f"python{major}.{minor} " in text
+        assert len(re.findall(rf"3\.1\[\d*{minor % 10}\d*\]\*/bin", text)) == 2
 
 
 def test_the_probe_looks_for_each_tool_that_is_needed() -> None:
