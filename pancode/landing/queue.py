@@ -35,7 +35,7 @@ from pancode.runs.life.changes import Signal
 from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, is_green, is_open
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import format_optional_iso, run_shape
-from pancode.workflows.results import change_of, is_the_result
+from pancode.workflows.results import change_of, find_failed, is_the_result
 
 _NOTED = ("status", "files", "gate", "commit", "made")
 
@@ -377,7 +377,7 @@ def _list_runs(
         ]
         names = {row.run for row in rows if not row.landed} - queued
         runs = [run for name in names if (run := tx.get(Run, name)) is not None and fits(run)]
-        mine = [run for run in runs if is_the_result(tx, run)]
+        mine = [one for one in runs if is_the_result(tx, one) or (not only_left and find_failed(tx, one))]
         return [run_shape(core, tx, run) for run in sorted(mine, key=lambda run: (run.created_ms, run.id))]
 
 
