@@ -337,13 +337,37 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
     ),
 )
 """Patterns of how each agent's tasks begin, narrower ones first. Other tasks go to the default agent."""
-_BEGINNINGS = tuple((name, re.compile(rf"{text}\b", re.IGNORECASE)) for name, text in BEGINNINGS)
+_WORD_ENDS = r"(?=\s|[,:;.!?](?:\s|\Z)|\Z)"
+"""A word ends here. In "check.py" or "plan/a.md" it is the beginning of a file's name, which is no verb."""
+_BEGINNINGS = tuple((name, re.compile(rf"{text}{_WORD_ENDS}", re.IGNORECASE)) for name, text in BEGINNINGS)
 CHANGES = (
     r"(?:fix|add|implement|change|refactor|rename|remove|delete|update|create|write|build|make|replace|"
     r"migrate|upgrade|convert|apply|repair|correct|resolve|improve)"
 )
 _ALSO_CHANGES = re.compile(rf"(?:\b(?:and|then|or)|[,;.])\s+(?:\w+\s+)?{CHANGES}\b", re.IGNORECASE)
 """A task that begins by looking but continues with a change counts as a change."""
+_FILE = r"(?!e\.g\b|i\.e\b)(?:[\w.-]+/)*(?:[\w-]+\.[a-z]\w{0,9}|README|CHANGELOG|Makefile|Dockerfile)\b"
+_LOOKS_ON = (
+    r"(?:review|audit|inspect|check|examine|assess|evaluate|look|see|read|find|locate|search|explore|explain|describe|"
+    r"list|show|count|investigate|summari[sz]e|trace|analy[sz]e|compare|contrast|study|survey|report|tell|say|give|"
+    r"name|note|quote|cite|rank|rate|sort|group|classify|judge|discuss|print|verify|consider|think|use|using|run|execute|measure|benchmark)"
+)
+_NO_VERB = (
+    r"(?:the|a|an|its?|this|that|these|those|my|our|your|their|both|all|each|any|some|no|not|only|also|of|in|on|at|"
+    r"to|for|from|with|without|by|as|about|into|under|over|near|between|than|like|per|via|if|whether|when|while|"
+    r"where|what|which|who|why|how|because|since|so|but|or|and|though|before|after|until|is|are|was|were|be|has|"
+    r"have|had|does|do|did|can|could|may|might|must|should|will|would|module|file|function|class|method|script|"
+    r"\w+ly|\w{3,}ing)"
+)
+_ALSO_WRITES = re.compile(
+    rf"(?:\b(?:and|then|or)|[,;:.])\s+(?:then\s+|also\s+|please\s+)*(?!(?:{_LOOKS_ON}|{_NO_VERB})\b)[a-z]+\s+"
+    rf"(?:(?:it|them)\b|(?:(?:the|our|my|this|file)\s+)*{_FILE})|"
+    rf"\binto\s+(?:the\s+)?(?:file\s+)?{_FILE}|\A\S+\s+(?:the\s+)?{_FILE}\s+in\s+{_FILE}",
+    re.IGNORECASE,
+)
+"""A task that begins by looking also asks for a change if another of its sentences begins with a verb that
+does not only look, followed by a file or by "it"; or if its result has to be in a file. The words that are
+not such verbs are listed, because there are fewer of them than verbs for a change."""
 _ALSO_RUNS = re.compile(
     r"(?:\b(?:and|then)|[,;.])\s+(?:then\s+)?(?:run|execute|benchmark|measure)\b|"
     r"\A(?:check|see) (?:that|whether|if) .{0,80}?\b(?:pass|build|compile|run|work|succeed)(?:e?s)?\b",
@@ -366,7 +390,9 @@ _WORD = re.compile(r"[\w+#.-]+")
 SHOWN = 40
 
 
-def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> Choice:
+def choose(
+    agents: Agents, task: str, mode: Mode, pick: Pick | None = None, *, is_gated: bool = False
+) -> Choice:
     """Choose the agent for a task whose request names no agent.
 
     The same text yields the same agent, unless `pick` decides between equal agents. Raises UsageError if the
@@ -380,7 +406,8 @@ def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> C
     for name, words in found.items():
         return Choice(agents[name], f"the task says {_quote_text(words)}")
     there = _select_agents(agents, mode)
-    return _by_tag(there, task, pick) or _by_beginning(there, task) or _choose_default(agents, there, mode)
+    begun = _by_tag(there, task, pick) or _by_beginning(there, task, is_gated)
+    return begun or _choose_default(agents, there, mode)
 
 
 def _make_names_error(names: tuple[str, ...]) -> UsageError:
@@ -463,7 +490,12 @@ def beginning_of(task: str) -> str | None:
     """Return the shipped agent whose tasks begin like this; None if none fits or a change is requested."""
     rest = _after_politeness(task)
     name = next((name for name, pattern in _BEGINNINGS if pattern.match(rest)), None)
-    return None if name not in (None, "documenter") and _ALSO_CHANGES.search(rest) else name
+    return None if name not in (None, "documenter") and _wants_change(rest) else name
+
+
+def _wants_change(rest: str) -> bool:
+    """Whether a task that begins by looking continues with a change."""
+    return bool(_ALSO_CHANGES.search(rest) or _ALSO_WRITES.search(rest))
 
 
 def _after_politeness(task: str) -> str:
@@ -472,13 +504,14 @@ def _after_politeness(task: str) -> str:
     return stripped[polite.end() :] if polite else stripped
 
 
-def _by_beginning(agents: Agents, task: str) -> Choice | None:
+def _by_beginning(agents: Agents, task: str, is_gated: bool) -> Choice | None:
+    """Choose by the task's first words. A task with a change or a gate goes to no read-only agent."""
     rest = _after_politeness(task)
     for name, pattern in _BEGINNINGS:
         begins = pattern.match(rest)
         if begins is None or name not in agents:
             continue
-        if agents[name].read_only and _ALSO_CHANGES.search(rest):
+        if agents[name].read_only and (is_gated or _wants_change(rest)):
             return None
         choice = Choice(agents[name], f"the task begins with {_quote_text(begins[0])}")
         runs = _ALSO_RUNS.search(rest) if agents[name].read_only and DEFAULT_AGENT in agents else None

@@ -201,7 +201,11 @@ class EndedRun(Record):
     """The row of an ended run for costs, track records, workers and briefs. It is written together with the
     run."""
 
-    TABLE: ClassVar = Table("ended_runs", ("run",), ("ended_ms", "last_ms"))
+    TABLE: ClassVar = Table(
+        "ended_runs",
+        ("run",),
+        ("ended_ms", "last_ms", "left,repository,ended_ms", "repository,ended_ms", "retry_of"),
+    )
     run: str
     ended_ms: int
     agent: str

@@ -314,7 +314,7 @@ class Attempt(Record):
 class Lease(Record):
     """One binding of an attempt to a node, from the signed job until the node's signed end closes it."""
 
-    TABLE: ClassVar = Table("fences", ("run", "lease"), ("node", "state", "tag"))
+    TABLE: ClassVar = Table("fences", ("run", "lease"), ("node,state", "state", "tag,state"))
     run: str
     attempt: int
     lease: int

@@ -35,7 +35,7 @@ from pancode.runs.life.changes import Signal
 from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, is_green, is_open
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import format_optional_iso, run_shape
-from pancode.workflows.results import change_of, is_the_result
+from pancode.workflows.results import change_of, find_failed, is_the_result
 
 _NOTED = ("status", "files", "gate", "commit", "made")
 
@@ -305,7 +305,7 @@ class LandingQueue(FeedThread):
 
 
 NEWEST = 500
-"""How many ended runs are searched for changes to review if no repository is named."""
+"""How many ended runs of a repository, or of all, are searched for changes; the newest ones."""
 FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
 
 
@@ -343,9 +343,8 @@ def list_before(core: Core, run: Run, under_way: Collection[str]) -> list[Landin
 
 def to_review(core: Core, project: str | None) -> list[RunShape]:
     """Return ended runs with a change on which no user has decided, oldest first, without those that were
-    retried. `project` None: of every repository, but only among the newest runs."""
-    newest = NEWEST if project is None else None
-    runs = _list_runs(core, lambda run: is_open(run, project or run.project or ""), newest)
+    retried: the newest that are done, and others among the newest runs. `project` None: of all."""
+    runs = _list_runs(core, project, lambda run: is_open(run, project or run.project or ""), only_left=False)
     retries = Grouping(by=("retry_of",), among={"retry_of": tuple(run["run"] for run in runs)})
     open_states = [state for state in RunState if state is not RunState.ENDED]
     with core.ports.ledger.transaction() as tx:
@@ -360,17 +359,26 @@ def list_landable(core: Core, project: str) -> list[RunShape]:
     Omitted: runs that another run continues, that lost a race, that are not the result of their workflow (its
     last step that changes files), whose change a user has denied, and that already wait to be landed.
     """
-    return _list_runs(core, lambda run: is_green(run, project))
+    return _list_runs(core, project, lambda run: is_green(run, project), only_left=True)
 
 
-def _list_runs(core: Core, fits: Callable[[Run], bool], newest: int | None = None) -> list[RunShape]:
+def _list_runs(
+    core: Core, project: str | None, fits: Callable[[Run], bool], *, only_left: bool
+) -> list[RunShape]:
+    """Return the fitting runs, oldest first, among the `NEWEST` that wait for a user and, unless `only_left`,
+    the `NEWEST` of all. Reads these only, however many runs the ledger has."""
     queued = {action.run for action in list_waiting(core)}
+    own: dict[str, object] = {} if project is None else {"repository": project}
     with core.ports.ledger.transaction() as tx:
-        ended = {"state": RunState.ENDED}
-        known = tx.find(Run, ended, order="created_ms", descending=newest is not None, limit=newest)
-        found = [run for run in (known if newest is None else known[::-1]) if fits(run)]
-        mine = [run for run in found if run.id not in queued and is_the_result(tx, run)]
-        return [run_shape(core, tx, run) for run in mine]
+        rows = [
+            row
+            for where in ({**own, "left": True}, *([] if only_left else [own]))
+            for row in tx.find(EndedRun, where, order="ended_ms", descending=True, limit=NEWEST)
+        ]
+        names = {row.run for row in rows if not row.landed} - queued
+        runs = [run for name in names if (run := tx.get(Run, name)) is not None and fits(run)]
+        mine = [one for one in runs if is_the_result(tx, one) or (not only_left and find_failed(tx, one))]
+        return [run_shape(core, tx, run) for run in sorted(mine, key=lambda run: (run.created_ms, run.id))]
 
 
 def report_of(ended: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from pancode.kernel.records import Run
 from pancode.runs.answers import BriefLine
 from pancode.runs.receipts.trust import ResultTrust, read_verified
 from pancode.runs.unit_of_work import is_at_fault, is_left
-from pancode.workflows.results import is_the_result
+from pancode.workflows.results import find_failed, is_the_result
 
-_TASK = 70
+_TASK, _REASON = 70, 160
 _FINDS: dict[Outcome, tuple[str, str]] = {
     Outcome.LOST: ("is lost because its node no longer reports", "pancode runs retry {run}"),
     Outcome.INFRA: ("failed, but not because of the agent", "pancode runs retry {run}"),
@@ -21,14 +21,18 @@ _FINDS: dict[Outcome, tuple[str, str]] = {
 
 def review_of(tx: Transaction, run: Run) -> BriefLine | None:
     """Return why a user should decide on the run; None if no decision is needed. Of a workflow or a race,
-    only the result or the winner counts."""
-    if not is_left(run) or not (is_at_fault(run) or is_the_result(tx, run)):
+    only the result or the winner counts; if the workflow failed, its newest change."""
+    failed = find_failed(tx, run) if is_left(run) else None
+    if not is_left(run) or not (is_at_fault(run) or failed is not None or is_the_result(tx, run)):
         return None
     seen = read_verified(run)
     if seen is not None and seen.state is ResultTrust.DISPUTED:
         return line_of(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
     if run.outcome in _FINDS:
         return {**line_of(run, *_FINDS[run.outcome]), "outcome": str(run.outcome)}
+    if failed is not None:
+        words = f"has the change of {failed.id}, which failed: {failed.reason[:_REASON]}"
+        return line_of(run, words, f"pancode workflow show {failed.id}")
     line = line_of(run, "has a change that is not landed", "pancode land {run}")
     return {**line, "outcome": "review", "kind": "review"}
 

@@ -173,9 +173,9 @@ def _pull_request(context: ApiContext, call: ApiCall) -> answers.PullRequestShap
     return context.coordinator.pull_request(_get_suspended_run(context, call), request)
 
 
-@Verb(answers.DROP, ReasonBody, "inbox review", right=CHANGES)
+@Verb(answers.DROP, ReasonBody, "inbox drop", right=CHANGES)
 def _drop(context: ApiContext, call: ApiCall) -> RunShape:
-    """Discard the run's change."""
+    """Discard the run's change, and remove its end from what waits for a user."""
     run = _find_run(context, call)
     context.coordinator.code.call_off(run)  # End a landing that is being written now.
     drop_change(context.core, run.id, call.body.by)

@@ -16,7 +16,7 @@ class ToldAnswer(TypedDict):
 
 
 class InboxAnswer(TypedDict):
-    """The inbox. `also`: what waits besides questions; `by`: the user since whose last visit it counts."""
+    """The inbox. `also`: what waits besides questions; `by` has no effect."""
 
     items: list[InboxShape]
     also: list[BriefLine]

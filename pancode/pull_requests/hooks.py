@@ -60,7 +60,7 @@ class WatchedPulls:
         return ""
 
 
-def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterable[BriefLine]:
+def list_inbox_items(core: Core, tx: Transaction) -> Iterable[BriefLine]:
     """Yield a line for each item of a watched pull request that waits for a user."""
     for pull in list_pulls(tx):
         run = tx.get(Run, pull.run)

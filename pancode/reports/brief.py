@@ -53,7 +53,7 @@ def make_brief(
         landed = list(list_landed(core, tx, begin))
         open_ = _open(tx)
         waiting = list(_list_inbox(tx, inbox))
-        also = _list_also(core, tx, inbox, begin, open_)
+        also = _list_also(core, tx, inbox, open_)
         runs = _read_runs(tx, ended[:_SHOWN])
         ran = [line_of(run, _format_outcome(tx, run), "pancode runs show {run}") for run in runs]
         for line, run in zip(ran, runs, strict=True):
@@ -75,22 +75,22 @@ def make_brief(
     }
 
 
-def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
+def also_waits(core: Core, inbox: list[InboxShape]) -> list[BriefLine]:
     """Return what waits for a user besides the questions in the inbox. The brief has the same lines, so that
-    all interfaces agree on whether anything waits."""
+    all interfaces agree on whether anything waits; a visit of a user changes none of them."""
     with core.ports.ledger.transaction() as tx:
-        return _list_also(core, tx, inbox, last_look(tx, by, core.wall_ms()), _open(tx))
+        return _list_also(core, tx, inbox, _open(tx))
 
 
 def _list_also(
-    core: Core, tx: Transaction, inbox: list[InboxShape], begin: int, open_: Mapping[RunState, Sequence[Run]]
+    core: Core, tx: Transaction, inbox: list[InboxShape], open_: Mapping[RunState, Sequence[Run]]
 ) -> list[BriefLine]:
-    """Return stopped lanes, results that no user has seen, tools, schedules, costs and nodes. `open_`: the
-    runs that have not ended, by state."""
+    """Return stopped lanes, results that no user has decided on, tools, schedules, costs and nodes. `open_`:
+    the runs that have not ended, by state."""
     again = {run.retry_of for runs in open_.values() for run in runs}
     # Each of these lines already covers its run.
     stand = list(islice(lane_service.list_inbox_items(tx), _SHOWN))
-    left = _list_unseen(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
+    left = _list_undecided(tx, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_make_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
     return [
@@ -98,7 +98,7 @@ def _list_also(
         *stand,
         *(found for run in _read_runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
         *_list_more(len(left) - _WAITING),
-        *(line for find in core.features.brief for line in find(core, tx, begin)),
+        *(line for find in core.features.brief for line in find(core, tx)),
         *disputed[:_SHOWN],
         *_list_sick(tx.find(Node)),
         *_list_unknown(today.unknown_runs if today is not None else 0),
@@ -176,13 +176,11 @@ def ends_since(tx: Transaction, begin: int) -> dict[str, int]:
     return {str(one.key[0]): one.count for one in tx.tally(EndedRun, rows)}
 
 
-def _list_unseen(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
-    """Return ended runs that need a user, newest first. One with a change or a lost one remains until a user
-    decides on it; one with another failure is included only if it ended since `begin`."""
-    rows = Grouping(("ended_ms", "run", "outcome"), among={"left": (True,)}, largest=("ended_ms", _NEWEST))
-    newest = sorted((one.key for one in tx.tally(EndedRun, rows)), reverse=True)
-    keeps = (Outcome.DONE, Outcome.LOST)
-    waits = [run for ended, run, outcome in newest if ended >= begin or outcome in keeps]
+def _list_undecided(tx: Transaction, seen_to: Collection[str | None]) -> list[str]:
+    """Return ended runs that need a user, newest first. Each remains until a user lands, retries, continues
+    or drops it."""
+    rows = Grouping(("ended_ms", "run"), among={"left": (True,)}, largest=("ended_ms", _NEWEST))
+    waits = [run for _, run in sorted((one.key for one in tx.tally(EndedRun, rows)), reverse=True)]
     tried = tx.tally(EndedRun, Grouping(by=("retry_of",), among={"retry_of": tuple(waits)})) if waits else []
     done = {one.key[0] for one in tried}.union(seen_to)
     return [run for run in waits if run not in done]

@@ -171,7 +171,7 @@ def see_now(
 ) -> NowAnswer:
     """Read the state once and arrange it. `inbox`: all questions; `by`: the user whose last visit counts.
     `left`: the time of that visit; None: as recorded. UsageError if it is not a time."""
-    also, nodes = also_waits(core, inbox, by), list_nodes(core)
+    also, nodes = also_waits(core, inbox), list_nodes(core)
     with core.ports.ledger.transaction() as tx:
         since = last_look(tx, by, core.wall_ms()) if left is None else since_ms(core, left)
         states = [state for state in RunState if state not in (RunState.ENDED, RunState.PENDING)]

@@ -171,7 +171,7 @@ def _records(context: ApiContext, call: ApiCall) -> TrackRecordsAnswer:
     return {"records": track_records(context.core, agent, call.flag("rankings"), limit)}
 
 
-@Verb(INBOX, command="inbox ls", query=("by",), for_item=True)
+@Verb(INBOX, command="inbox ls", query=("by",), for_item=True)  # clients of 0.1.0 send `by`
 def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     """List everything that waits for a user."""
     found = list_inbox(context.core)
@@ -179,7 +179,7 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     if token is not None and token.item is not None:
         found = [item for item in found if item["id"] == token.item]
         return {"items": found, "also": []}
-    return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
+    return {"items": found, "also": also_waits(context.core, found)}
 
 
 @Verb(answers.NOW, command="status", query=("by", "since"))

@@ -71,7 +71,7 @@ AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
 AcceptReceipt: TypeAlias = "Callable[[Work, Claims], None]"
 CompleteJob: TypeAlias = Callable[[Transaction, Run], Run]
 FindNeed: TypeAlias = Callable[[Transaction, Run], FilesNeed | None]
-FindLines: TypeAlias = "Callable[[Core, Transaction, int], Iterable[BriefLine]]"
+FindLines: TypeAlias = "Callable[[Core, Transaction], Iterable[BriefLine]]"
 FollowRevoked: TypeAlias = "Callable[[Work, str], list[str]]"
 MakeThreads: TypeAlias = "Callable[[Core, Around], Iterable[BackgroundThread]]"
 
@@ -98,7 +98,7 @@ class Features:
     needs: tuple[FindNeed, ...] = ()
     """Return why the files of an ended run are retained; None: no reason."""
     brief: tuple[FindLines, ...] = ()
-    """Return lines for a user's brief since that time, in Unix milliseconds."""
+    """Return lines for what waits for a user, however old it is."""
     revoked: tuple[FollowRevoked, ...] = ()
     """Pause what a revoked token has created; return the names of what was paused."""
     threads: tuple[MakeThreads, ...] = ()

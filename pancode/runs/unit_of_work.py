@@ -40,12 +40,12 @@ from pancode.runs.life.conversation import has_change, list_next_runs
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH, identity_of, may_push
 from pancode.runs.placement import breaker_service
 from pancode.runs.receipts.rules import cost_of
-from pancode.runs.receipts.trust import CLOSED, REVERTED, ResultTrust, read_verified
+from pancode.runs.receipts.trust import CLOSED, REFUSED, REVERTED, ResultTrust, read_verified
 from pancode.runs.views import session_of, words_of
 
 OVER = "this job was already answered"
-_REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
-_ANSWERED = (*_REFUSED, Closed.REVOKED, Closed.RECEIPT)
+_NOT_TAKEN = (Closed.REFUSED, Closed.NOT_NOW)
+_ANSWERED = (*_NOT_TAKEN, Closed.REVOKED, Closed.RECEIPT)
 MOST_TIMES = 3
 """How often one job's tombstone is sent to a node at most: the node may start any number of sessions, and
 each message is stored until the node has seen it."""
@@ -65,7 +65,7 @@ def list_tombstones(core: Core, heartbeat: Heartbeat, last: Heartbeat) -> list[T
     over = core.live.answers.over.get(heartbeat.node)
     if not over or last.session == heartbeat.session:
         return []
-    kinds = _ANSWERED if heartbeat.control_seen < last.control_seen else _REFUSED
+    kinds = _ANSWERED if heartbeat.control_seen < last.control_seen else _NOT_TAKEN
     due = [one for one in over if one[0].closed in kinds and may_push(one[0], core.now())]
     again = [(lease, times + 1) for lease, times in due if times + 1 < MOST_TIMES]
     core.live.answers.over[heartbeat.node] = deque([*(one for one in over if one not in due), *again])
@@ -237,7 +237,7 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
 def is_left(run: records.Run) -> bool:
     """Whether a user should still see the run's end or decide on its change, which no later run has."""
     # A run that continues from this one contains its change.
-    if run.judges is not None or list_next_runs(run):
+    if run.judges is not None or list_next_runs(run) or run.landing.get("status") in REFUSED:
         return False
     return is_at_fault(run) or _is_unlanded(run)
 

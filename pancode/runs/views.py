@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.policy import Mode, Safety
+from node_agent.wire.policy import MODE_WRITES, Mode, Safety
 from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
@@ -306,14 +306,14 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
         shape = run_shape(core, tx, run)
         waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
         # If the result lacks files, the node kept the checkout, so the note has the command that copies it.
-        copied = list[str]()
+        findings = _explain_choice(tx, run)
         if attempts and attempts[-1].failure is FailureKind.INCOMPLETE_RESULT and leases:
             node = tx.get(records.Node, leases[-1].node)
             reach: Mapping[str, object] = node.target if node is not None else {}
             home = reach.get("installed_home") or "~/.pancode-node/*"
             place = f"{home}/salvage/{identity_of(leases[-1])}/tree"
             copy = f"cp -r {place}" if reach.get("local") else f"scp -r {leases[-1].node}:{place}"
-            copied = [f"to copy all its files: {copy} {run.id}"]
+            findings.append(f"to copy all its files: {copy} {run.id}")
     rows: Json = {"attempts": [_describe_attempt(a) for a in attempts], "fences": [_lease(f) for f in leases]}
     rows |= {
         "chain": chain,
@@ -321,7 +321,7 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
         "told": list(map(_describe_message, words)),
     }
     details = _describe_details(run)
-    details["findings"] += copied
+    details["findings"] += findings
     return cast("RunDetail", {**shape, **details, **rows})
 
 
@@ -427,6 +427,24 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "workflow": run.workflow,
         "step": run.step,
     }
+
+
+_CHOSEN_WITHIN = 100
+"""Among how many of a run's first timeline entries its agent's choice is searched."""
+
+
+def _explain_choice(tx: Transaction, run: records.Run) -> list[str]:
+    """Return a finding if the run failed because the agent that PanCode chose for it may not change files."""
+    failed = run.failure in (FailureKind.TOOL_DENIED, FailureKind.GATE_FAILED)
+    if not failed or not run.read_only or run.mode not in MODE_WRITES:
+        return []
+    told = tx.find(records.Decision, {"run": run.id}, order="number", limit=_CHOSEN_WITHIN)
+    return [
+        f"agent {run.agent}, which may not change files, was chosen because {one.detail}; "
+        "for an agent that may: pancode dispatch --agent builder TASK"
+        for one in told
+        if (one.kind, one.verdict) == ("agent", "chosen")
+    ]
 
 
 def _end_notes(run: records.Run) -> list[str]:

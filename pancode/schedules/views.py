@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Firing, Schedule
+from pancode.kernel.records import Firing, FiringState, Schedule
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.views import format_iso, format_optional_iso
@@ -35,14 +35,15 @@ def preview_schedule(core: Core, schedule: Schedule, warnings: tuple[str, ...]) 
         return {**_shape(core, tx, schedule, 0), "warnings": list(warnings)}
 
 
-def brief_lines(core: Core, tx: Transaction, since_ms: int) -> list[BriefLine]:
-    """Return a line for each schedule whose newest firing since then was refused or failed."""
+def brief_lines(core: Core, tx: Transaction) -> list[BriefLine]:
+    """Return a line for each schedule whose newest finished firing was refused or failed, until the schedule
+    fires again, is paused or is removed."""
     found: list[BriefLine] = []
     for schedule in tx.find(Schedule):
-        bad = [one for one in rows.list_newest(tx, schedule.name, FIRINGS) if one.state in rows.TOLD]
-        bad = [one for one in bad if (one.done_ms or 0) >= since_ms]
-        if bad:
-            what = f"schedule {schedule.name}: {bad[0].state}: {bad[0].reason[:160]}"
+        newest = rows.list_newest(tx, schedule.name, FIRINGS) if schedule.paused is None else []
+        last = next((one for one in newest if one.state in (FiringState.BEGUN, *rows.TOLD)), None)
+        if last is not None and last.state in rows.TOLD:
+            what = f"schedule {schedule.name}: {last.state}: {last.reason[:160]}"
             command = f"pancode schedule show {schedule.name}"
             found.append({"run": None, "what": what, "task": "", "command": command})
     return found

@@ -67,7 +67,7 @@ def list_tools(core: Core, project: str | None) -> list[ToolShape]:
         return [_shape(core, tx, load_files(tx, row)) for row in (*kept_rows(tx, project), *rows)]
 
 
-def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
+def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
     """Yield the proposed tools that wait for a user: first those that only need approval, then the others,
     newest first. A tool on trial does not wait."""
     states = [(row, _find_state(core, tx, row)) for row in reversed(proposed_rows(tx))]

@@ -9,6 +9,7 @@ from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.kernel.states import WorkflowState
 from pancode.runs.core import Core
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.receipts.trust import final_commit
@@ -52,20 +53,24 @@ def _split_lines(text: bytes) -> list[bytes]:
     return [line.removesuffix(b"\r") for line in text.split(b"\n")]
 
 
-def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run]) -> tuple[str, ...]:
+def results_of(
+    workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run], *, anyway: bool = False
+) -> tuple[str, ...]:
     """Return the ids of the runs with the results of a workflow, in the order of its steps.
 
     `runs`: each step's newest run, and the earlier runs of the step that it continues.
 
     The result of a race is the winner's. Otherwise a step's result counts if the step changed files and all
-    steps after it are done without changing any, as the last step that changes files has all changes.
+    steps after it are done without changing any, as the last step that changes files has all changes. Of a
+    workflow that failed, the last step that changed files counts, too, for `anyway`.
     """
     changed = {step.name for step in steps if _has_work(step, runs)}
     if workflow.race:
         return tuple(str(step.run) for step in steps if step.name == workflow.winner and step.name in changed)
     left_out = set[str]()
     for step in steps:
-        if step.needs and (step.name in changed or step.state is not WorkflowStepState.DONE):
+        is_done = anyway or step.state is WorkflowStepState.DONE
+        if step.needs and (step.name in changed or not is_done):
             left_out |= find_ancestors(step.name, steps)
     return tuple(str(step.run) for step in steps if step.name in changed - left_out)
 
@@ -137,6 +142,15 @@ def is_the_result(tx: Transaction, run: Run) -> bool:
         return True
     steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
     return run.id in results_of(workflow, steps, runs_of(tx, steps))
+
+
+def find_failed(tx: Transaction, run: Run) -> Workflow | None:
+    """Return the run's workflow if it failed and the run has its newest change: no list may hide it."""
+    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
+    if workflow is None or workflow.state is not WorkflowState.FAILED:
+        return None
+    steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
+    return workflow if run.id in results_of(workflow, steps, runs_of(tx, steps), anyway=True) else None
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:

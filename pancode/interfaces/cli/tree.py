@@ -61,6 +61,7 @@ TREE: Mapping[str, Command] = {
     "inbox ls": _C("everything that waits for a user", "pancode.people.commands.inbox"),
     "inbox show": _C("one item in full, with its conversation", "pancode.people.commands.inbox"),
     "inbox review": _C("review results: view, land, send back, drop", "pancode.landing.commands.review"),
+    "inbox drop": _C("remove failures and unwanted changes", "pancode.landing.commands.review"),
     "inbox pulls": _C("pull requests: failed checks, reviews; follow them", "pancode.pull_requests.commands"),
     "doctor": _C("what is wrong, here or on a node, with the fix", "pancode.app.commands.setup"),
     "status": _C("one screen: what needs you, runs, nodes, money", "pancode.reports.commands.status"),

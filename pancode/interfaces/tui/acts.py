@@ -221,7 +221,7 @@ def _begin(issue: Json, words: str) -> Act:
 _LANDS = "Land {run}: write {files} into the checkout it was dispatched from, gates first?"
 _RESOLVES = "Let an agent settle the conflict of {run} with your files? Its result is a run of its own."
 _VERIFIES = "Run the gates of {run} once more, on another node than {node}?"
-_DROPS = "Drop the change of {run} ({files})? It is kept, but no longer in the inbox."
+_DROPS = "Drop {run} ({files})? Its change is kept, but it is no longer in the inbox."
 ACTS: Mapping[tuple[str, str], ActKind] = {
     ("stop", "run"): ActKind(_brief, _stop),
     ("retry", "run"): ActKind(_brief, _retry),

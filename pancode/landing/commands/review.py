@@ -6,9 +6,11 @@ import os
 import sys
 import termios
 import tty
+from typing import Annotated
 
 import typer
 
+from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.follow import format_summary, gate_lines, report_lines
 from pancode.interfaces.cli.output import Face, find_user, tell_error
 from pancode.interfaces.cli.parameters import Json, verb
@@ -60,6 +62,24 @@ def review(face: Json) -> int:
     counts = ", ".join(f"{done.count(word)} {word}" for word in dict.fromkeys(done)) or "none"
     sys.stdout.write(f"reviewed {count_noun(len(done), 'result')} of {len(rows)}: {counts}\n")
     return ExitCode.DONE
+
+
+@verb("inbox drop", "last", "r-zd43pq r-k3m9xw")
+def drop(
+    runs: Annotated[list[str], typer.Argument(autocompletion=completions.complete_runs)], face: Json
+) -> None:
+    """Remove failed runs and unwanted changes from everything that needs you.
+
+    A failure stays there until a user retries, continues or drops it. The change of a dropped run is stored:
+    `pancode land RUN` can still land it.
+    """
+    client = face.client()
+    done = [client.post(DROP.at(run), {"by": find_user()})["run"] for run in runs]
+    face.show({"runs": done}, lambda: "".join(map(_format_dropped, done)))
+
+
+def _format_dropped(run: str) -> str:
+    return f"{run}  dropped; its change is kept, to land it anyway: pancode land {run}\n"
 
 
 class ReviewedRun(RunDetail):
@@ -138,7 +158,7 @@ def _act(face: Face, client: Client, run: str, key: str) -> str:
                 return "sent back"
         case "x":
             client.post(DROP.at(run), {"by": find_user()})
-            sys.stdout.write(f"{run}  dropped; its commit is kept, to land it anyway: pancode land {run}\n")
+            sys.stdout.write(_format_dropped(run))
             return "dropped"
         case "d":
             sys.stdout.write(f"\n{_change(client, run)}\n")

@@ -79,7 +79,7 @@ _PLAN = "The plan digest in the inbox of a run that has not begun; the command f
 def inbox(face: Json) -> None:
     """List everything that waits for a user: questions, oldest first, each with the command that answers it,
     then results, proposed tools, nodes and costs."""
-    answer = face.get(INBOX, by=find_user())
+    answer = face.get(INBOX)
     face.show(answer, lambda: _format_list(answer["items"], answer["also"]))
 
 
@@ -88,7 +88,7 @@ def show(run: Run, face: Json) -> None:
     """Show everything about one run that waits for a user, with the last message of the run's agent."""
     client = face.client()
     whole = client.get(RUN.at(find_run(client, run)))
-    answer = client.get(INBOX, by=find_user())
+    answer = client.get(INBOX)
     items = [one for one in answer["items"] if one["run"] == whole["run"]]
     also = [one for one in answer["also"] if one["run"] == whole["run"]]
     line = f"\n{safe_block(whole['answer'])}" if whole["answer"] else ""

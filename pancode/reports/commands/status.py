@@ -103,7 +103,7 @@ def show_screen(face: Face, watch: bool) -> None:
         if not face.as_json and face.format not in ("yaml", "name"):
             return {}
         answers = {"queues": client.get(QUEUES), "budget": client.get(BUDGET)}
-        mine = {"inbox": client.get(INBOX, by=find_user()), "brief": client.get(BRIEFING, by=find_user())}
+        mine = {"inbox": client.get(INBOX), "brief": client.get(BRIEFING, by=find_user())}
         placed = (one for one in seen.now["waiting"] if one["status"] == "placed")
         runs = [*seen.now["working"], *seen.now["chats"], *placed]
         return {"fleet": seen.fleet, "now": seen.now, "runs": runs, **answers, **mine}

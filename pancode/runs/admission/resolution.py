@@ -163,7 +163,8 @@ def _choose_agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choi
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
     if name is None and not script:
         mode = request.mode or catalogue.defaults.mode
-        return agents.choose(catalogue.agents, request_rules.as_task(request).task, mode, catalogue.pick)
+        task, is_gated = request_rules.as_task(request).task, bool(request.verify)
+        return agents.choose(catalogue.agents, task, mode, catalogue.pick, is_gated=is_gated)
     return agents.Choice(agents.find_agent(catalogue.agents, name or agents.DEFAULT_AGENT))
 
 
@@ -225,7 +226,10 @@ def _put_together(
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
         prompt=prompt,
         skills=parts.skills.ordered,
-        timeline=tuple(_make_timeline(request, catalogue, worker, due, prompt, parts)),
+        timeline=(
+            *((TimelineEntry("agent", agent.name, "chosen", (choice.why,)),) if choice.why else ()),
+            *_make_timeline(request, catalogue, worker, due, prompt, parts),
+        ),
     )
 
 

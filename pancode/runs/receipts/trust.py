@@ -191,7 +191,9 @@ NOT_DONE = "not landed"
 """The status if nothing is landed because the run did not end well."""
 REVERTED = "reverted"
 """The key, in a run's result, of the commit that reverted its landed change."""
-CLOSED = ("denied", "dropped", NOTHING)
+REFUSED = ("denied", "dropped")
+"""The states of a landing that a user refused."""
+CLOSED = (*REFUSED, NOTHING)
 
 
 def is_green(run: Run, project: str) -> bool:

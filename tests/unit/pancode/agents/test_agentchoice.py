@@ -74,6 +74,70 @@ def test_a_task_goes_to_whom_its_beginning_asks_for(task: str, agent: str) -> No
     assert choose(SHIPPED, task, Mode.BUILD) == found
 
 
+TYPED = [
+    # what the documents and their readers typed, with a file, a gate or a change in the words
+    ("check.py fails. Find out why and mend greet.py.", "builder"),
+    ("document.tex does not compile", "builder"),
+    ("plan.md is out of date, bring it up to date", "builder"),
+    ("where.sql breaks: mend it", "builder"),
+    ("review/list.py prints twice", "builder"),
+    ("design.md has typos", "builder"),
+    ("Analyse why it is slow, then speed it up", "builder"),
+    ("summarise greet.py in README.md", "builder"),
+    ("list all TODOs into TODO.md", "builder"),
+    ("Find the slow loop in src/a.py; unroll it", "builder"),
+    ("Look at src/core/config.ts and split it", "builder"),
+    ("Explain the parser, then simplify src/parse.py", "builder"),
+    ("Find out which tests are flaky and then stabilise them", "builder"),
+    ("Review greet.py, and bring the tests/test_greet.py in line", "builder"),
+    ("List the unused options. Drop them.", "builder"),
+    ("Review the authentication module and build rate limiting for the search endpoint", "builder"),
+    ("Where the colour is missing in style.css: paint it", "builder"),
+    ("make the tests pass", "builder"),
+    ("add a farewell function", "builder"),
+    ("append a.txt three", "builder"),
+    ("carry out docs/NAME-plan.md", "builder"),
+    ("rate limiting for the search endpoint", "builder"),
+    ("leave the old API in place", "builder"),
+    ("Build a REST endpoint for user authentication", "builder"),
+    ("Dispatch the builder to refactor config.ts, use worktree isolation", "builder"),
+    ("Please also add tests", "builder"),
+    # what only looks, although a file or a second sentence is in the words
+    ("where is the export?", "scout"),
+    ("Find all uses of parse() in src/a.py and lib/b.py", "scout"),
+    ("Explain src/parse.py and list its callers in README.md", "scout"),
+    ("List the TODOs in main.py, then rank them", "scout"),
+    ("Compare lib/a.py and lib/b.py, e.g. their speed", "scout"),
+    ("Look at greet.py and explain it", "scout"),
+    ("What does check.py do, and why is it slow?", "scout"),
+    ("Scout the src/ directory for architecture violations", "scout"),
+    ("Review what I have not committed", "reviewer"),
+    ("Review greet.py, especially src/parse.py", "reviewer"),
+    ("Check whether greet.py handles umlauts, and tell me if it does", "reviewer"),
+    ("Review src/core/config.ts, src/core/presets.ts and src/core/defaults.ts", "reviewer"),
+    ("Dispatch the reviewer agent to analyze src/core/config.ts", "reviewer"),
+    ("Attack this change", "red-team"),
+    ("Review the last 3 commits for security issues", "red-team"),
+    ("Review the authentication module in src/auth/ for security issues", "red-team"),
+    ("Plan the migration of store.py, then explain it", "planner"),
+    ("Have the planner create an implementation plan for the auth refactor", "planner"),
+]
+
+
+@pytest.mark.parametrize(("task", "agent"), TYPED, ids=[task for task, _ in TYPED])
+def test_a_files_name_is_no_verb_and_a_wish_to_change_it_needs_an_agent_that_writes(
+    task: str, agent: str
+) -> None:
+    assert choose(SHIPPED, task, Mode.BUILD).agent.name == agent
+
+
+def test_a_gate_of_the_command_line_needs_an_agent_that_writes() -> None:
+    for task in ("Check the parser for bugs", "find the slow loop", "plan the refactor", "audit the upload"):
+        assert choose(SHIPPED, task, Mode.BUILD).agent.read_only
+        assert choose(SHIPPED, task, Mode.BUILD, is_gated=True).agent.name == "builder"
+        assert choose(SHIPPED, task, Mode.REVIEW, is_gated=True).agent.read_only
+
+
 def test_the_words_that_decided_are_said() -> None:
     assert choose(SHIPPED, "Review the code", Mode.BUILD).why == "the task begins with “Review”"
     assert choose(SHIPPED, "add x", Mode.BUILD).why == "nothing in the task suggests another agent"

@@ -109,11 +109,18 @@ def test_a_refused_firing_is_told_everywhere(times: Times) -> None:
     assert firing["state"] == "refused" and firing["reason"] and firing["run"] is None
     audit = [one for one in times.desk.rows(Audit) if one.domain == "schedule" and one.level == "warning"]
     assert audit[-1].detail["schedule"] == "nightly"
-    lines = times.world.http.get("/v1/brief", by="ana").json()["waits"]
-    assert any(line["command"] == "pancode schedule show nightly" for line in lines)
+    times.world.http.post("/v1/brief/looked", {"by": "ana"})
+    times.pass_(1_000)
+    assert _is_told(times), "a look changes nothing"
     times.world.http.post("/v1/fleet/resume", {"by": "ana"})
     times.pass_(HOUR)
     assert times.states() == ["refused", "begun"], "the next one is judged anew"
+    assert not _is_told(times)
+
+
+def _is_told(times: Times) -> bool:
+    lines = times.world.http.get("/v1/brief", by="ana").json()["waits"]
+    return any(line["command"] == "pancode schedule show nightly" for line in lines)
 
 
 def test_what_cannot_be_done_now_is_done_later(times: Times, monkeypatch: pytest.MonkeyPatch) -> None:

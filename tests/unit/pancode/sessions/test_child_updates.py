@@ -16,8 +16,20 @@ from node_agent.wire.receipt import SuspendReason, TurnRecord, TurnStop, Usage
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.names import FLEET
-from pancode.kernel.records import Action, ActionKind, Run, SessionRow, StoredMessage
+from pancode.kernel.records import (
+    Action,
+    ActionKind,
+    Run,
+    SessionRow,
+    StoredMessage,
+    Workflow,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.kernel.states import WorkflowKind, WorkflowState
 from pancode.kernel.values import replace
+from pancode.landing.queue import list_landable, to_review
+from pancode.reports.brief import also_waits
 from pancode.sessions import child_updates
 from pancode.sessions.child_updates import MOST_IN_A_ROW, Tidings
 from pancode.sessions.service import GoingOn
@@ -29,6 +41,8 @@ from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.sessions.test_sessions import begin, record, say, sent, session, world
 
 __all__ = ["world"]
+WORKFLOW = Workflow("w-1", 0, "panos", WorkflowKind.CHAIN, "review-loop", "", None)
+WORKFLOW = replace(WORKFLOW, state=WorkflowState.FAILED, reason="review: no verdict")
 USAGE = Usage(input_tokens=9, output_tokens=9, cost_usd=Decimal("0.01"), cost_source="metered")
 CHANGED: dict[str, Any] = {"change": "change", "commit": "d" * 40, "files_changed": ("a.txt",)}
 
@@ -164,6 +178,25 @@ def test_a_step_is_told_with_the_end_of_its_chain(world: ListenerWorld) -> None:
     Advancing(core, StepStarter(core, around)).do(world.context.row(Run, first.identity.run).workflow, never)
     (told,) = panos.look()
     assert first.identity.run in told and second.identity.run in told
+
+
+def test_a_workflow_that_failed_is_not_told_as_done(world: ListenerWorld) -> None:
+    """Its runs were all done, but its reviewer left no verdict."""
+    panos = Told(world)
+    name = ends(world, panos.begins(), **CHANGED)
+    with world.context.ledger.transaction() as tx:
+        tx.put(replace(tx.get(Run, name), workflow="w-1", step="one", project="/p"))
+        tx.put(WORKFLOW)
+        tx.put(WorkflowStep("w-1", 0, "one", (), {}, state=WorkflowStepState.DONE, run=name))
+        tx.put(WorkflowStep("w-1", 1, "two", ("one",), {}, state=WorkflowStepState.FAILED))
+    panos.ends_turn(1)
+    (word,) = panos.look()
+    assert "- workflow w-1 (review-loop): failed, not done: review: no verdict" in word
+    assert "has the change of w-1, which failed" in word
+    (line,) = (one for one in also_waits(world.context.core, []) if one["run"] == name)
+    assert line["command"] == "pancode workflow show w-1" and "no verdict" in line["what"]
+    assert [run["run"] for run in to_review(world.context.core, None)] == [name]
+    assert list_landable(world.context.core, "/p") == [], "only a user decides on it"
 
 
 def never() -> bool:

@@ -120,7 +120,7 @@ async function approve(item, scope = "once") {
 
 async function deny(item, close) {
   if (item.kind === "review") {
-    if (!item.run || !(await agreed(`Drop the change of “${item.title}” (${item.run})? It is kept, but no longer in the inbox.`, "Drop"))) return;
+    if (!item.run || !(await agreed(`Drop “${item.title}” (${item.run})? Its change is kept, but it is no longer in the inbox.`, "Drop"))) return;
     await tried(() => post(at("runs", item.run, "land/drop"), {}), () => { close((old) => [...old, item.run]); return `${item.run} is dropped`; });
     return;
   }

@@ -57,7 +57,7 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
         ("drain", "node", {**NODE, "draining": "a disk"}, "Resume gpubox: it takes new work again?"),
         ("stop", "workflow", FLOW, "Stop workflow w-1: 1 step not ended, $1.50 so far?"),
         ("verify", "run", RUN, "Run the gates of r-1 once more, on another node than gpubox?"),
-        ("drop", "run", RUN, "Drop the change of r-1 (2 files)? It is kept, but no longer in the inbox."),
+        ("drop", "run", RUN, "Drop r-1 (2 files)? Its change is kept, but it is no longer in the inbox."),
         (
             "resolve",
             "run",

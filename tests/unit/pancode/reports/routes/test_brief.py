@@ -80,12 +80,40 @@ def test_a_question_waits_after_the_look_until_somebody_answers_it(world: World)
     assert told(world, since="1h")["waits"] == []
 
 
-def test_a_change_waits_after_the_look_and_a_failed_gate_is_news_of_its_time(world: World) -> None:
-    left, failed_one = changed(world), play(world, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
-    assert [line["run"] for line in told(world)["waits"]] == [failed_one, left]
+def waits(world: World, by: str) -> dict[str, list[str]]:
+    """The runs that wait for this user, by the face that names them: inbox, brief and the summary."""
+    inbox = world.http.get("/v1/inbox").json()
+    now = world.http.get("/v1/now", by=by).json()
+    changes = [line["run"] for line in inbox["also"] if line.get("kind") == "review"]
+    assert now["review"]["changes"] == len(changes)
+    return {
+        "inbox": sorted(line["run"] for line in inbox["also"]),
+        "brief": sorted(line["run"] for line in world.http.get("/v1/brief", by=by).json()["waits"]),
+        "now": sorted([*changes, *(need["run"] for need in now["needs"])]),
+    }
+
+
+def test_a_look_removes_no_failure_from_any_face(world: World) -> None:
+    """`pancode status` on a terminal removed failed gates and failures of a node from all faces."""
+    left, gate = changed(world), play(world, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+    infra = play(world, **failed(FailureKind.NODE_REBOOTED, Outcome.INFRA))
+    expected = dict.fromkeys(("inbox", "brief", "now"), sorted((left, gate, infra)))
+    assert waits(world, "ana") == expected
     world.http.post("/v1/brief/looked", {"by": "ana"})
     world.context.turn(1_000)
-    assert [line["run"] for line in told(world)["waits"]] == [left]
+    ended = world.http.get("/v1/now", by="ana").json()["ended"]
+    assert ended["count"] == 0, "only what has ended since the look changes"
+    assert waits(world, "ana") == waits(world, "ben") == expected
+
+
+def test_a_failure_waits_until_it_is_retried_continued_or_dropped(world: World) -> None:
+    ends = failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED)
+    first, second, third = (play(world, **ends) for _ in range(3))
+    world.http.post(f"/v1/runs/{first}/retry", {"by": "ana"})
+    world.http.post(f"/v1/runs/{second}/continue", {"by": "ana"})
+    assert waits(world, "ana")["inbox"] == [third]
+    world.http.post(f"/v1/runs/{third}/land/drop", {"by": "ana"})
+    assert waits(world, "ana") == {"inbox": [], "brief": [], "now": []}
 
 
 def test_what_waits_is_one_list_for_the_inbox_and_the_brief(world: World) -> None:

@@ -297,6 +297,8 @@ def test_the_task_chooses_where_nobody_names_an_agent() -> None:
     settings: dict[str, Any] = {"agents": {**AGENTS, "reviewer": looker}}
     found = resolved(task="review src/a.py", settings=settings)
     assert (found.agent.name, found.chosen) == ("reviewer", "the task begins with “review”")
+    (told,) = (line for line in found.timeline if line.kind == "agent")
+    assert (told.what, told.verdict, told.words) == ("reviewer", "chosen", (found.chosen,))
     assert resolved(task="review it", mode=Mode.REVIEW, settings=settings).agent.name == "reviewer"
     asked: tuple[dict[str, Any], ...] = (
         {"agent": "builder"},

@@ -1,0 +1,33 @@
+"""`pancode inbox drop`: what a user has dropped needs nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.interfaces.cli.output import Face
+from pancode.landing.commands.review import drop
+from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.landing.commands.test_landing import DirectClient
+from tests.unit.pancode.runs.world import failed
+
+
+def test_dropped_failures_need_nobody_and_say_how_to_land_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    for name in ("r-0001", "r-0002"):
+        world.context.dispatch(name)
+        world.context.turn()
+        world.node.carry_out(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+        world.node.breathe()
+    client = DirectClient(world.coordinator)
+    assert {line["run"] for line in client.get("/v1/inbox")["also"]} == {"r-0001", "r-0002"}
+    monkeypatch.setattr(Face, "client", lambda self: client)
+    drop(["r-0001", "r-0002"], Face(False))
+    assert "r-0002  dropped; its change is kept, to land it anyway: pancode land r-0002\n" in (
+        capsys.readouterr().out
+    )
+    assert client.get("/v1/inbox")["also"] == []
