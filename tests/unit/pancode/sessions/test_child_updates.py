@@ -185,7 +185,8 @@ def test_a_workflow_that_failed_is_not_told_as_done(world: ListenerWorld) -> Non
     panos = Told(world)
     name = ends(world, panos.begins(), **CHANGED)
     with world.context.ledger.transaction() as tx:
-        tx.put(replace(tx.get(Run, name), workflow="w-1", step="one", project="/p"))
+        run = world.context.row(Run, name)
+        tx.put(replace(run, workflow="w-1", step="one", project="/p"))
         tx.put(WORKFLOW)
         tx.put(WorkflowStep("w-1", 0, "one", (), {}, state=WorkflowStepState.DONE, run=name))
         tx.put(WorkflowStep("w-1", 1, "two", ("one",), {}, state=WorkflowStepState.FAILED))
