@@ -36,8 +36,19 @@ def make_harmless() -> None:
     # A worker that has expired is "cleaned" when it is listed.
     find = vars(rq.worker.BaseWorker)["find_by_key"].__func__
 
-    def find_existing(kind: Any, key: str, connection: Any, *more: Any, **options: Any) -> Any:
-        return find(kind, key, connection, *more, **options) if connection.exists(key) else None
+    def find_existing(
+        kind: Any,
+        key: str,
+        connection: Any,
+        job_class: Any = None,
+        queue_class: Any = None,
+        serializer: Any = None,
+    ) -> Any:
+        return (
+            find(kind, key, connection, job_class, queue_class, serializer)
+            if connection.exists(key)
+            else None
+        )
 
     rq.worker.BaseWorker.find_by_key = classmethod(find_existing)  # type: ignore[method-assign, assignment]
     for registry in _list_registries(rq.registry.BaseRegistry):

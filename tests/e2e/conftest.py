@@ -138,11 +138,12 @@ def no_sandboxes(lab: Lab) -> Iterator[None]:
 def fleet(request: pytest.FixtureRequest, lab: Lab, time_factor: float) -> Iterator[Owner]:
     """One fleet of the lab's three hosts and this machine, driven through the command line.
 
+    node2 is known by a name with an IPv6 address, node3 by one with an IPv4 address, node1 by its address.
     node1 and node2 have 4 slots, node3 has 2 and the label rack=b. Every time is scaled by the factor.
     """
     root = Path(tempfile.mkdtemp(prefix="pe-"))
     owner = Owner(root, time_factor)
-    owner.know(lab)
+    owner.know(lab, named=(2, 3))
     try:
         bring_up(owner, lab)
         request.config.stash[SESSION].has(owner)

@@ -29,16 +29,17 @@ def own_fleet(
     extra: Mapping[str, str] | None = None,
     fresh: Collection[int] = (),
     more: Mapping[str, object] | None = None,
+    named: Collection[int] = (),
 ) -> Iterator[Owner]:
     """An owner with these hosts in the inventory, not yet brought up; everything ended afterwards.
 
-    `more`: of its settings, beside the timing.
+    `more`: of its settings, beside the timing. `named`: hosts that are reached by their DNS names.
 
     A bundle that the hosts have had from another fleet is there already, but on those that are `fresh`.
     """
     root = Path(tempfile.mkdtemp(prefix="pf-"))
     owner = Owner(root, factor, extra)
-    owner.know(lab)
+    owner.know(lab, named)
     owner.fleet_home.mkdir(mode=0o700)
     settings = {**({"timing": dict(timing)} if timing else {}), **(more or {})}
     if settings:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,9 @@ from pancode.kernel.errors import PancodeError
 from tests.crowd import crowded
 from tests.crowd import until as until
 from tests.lab import Lab
+from tests.lab.state import dns_name
 
+SEES = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -55,18 +57,25 @@ class Owner:
             **(extra or {}),
         }
         self.factor = time_factor
+        self._seeing: tuple[str, ...] = ()
         self._begun: list[subprocess.Popen[str]] = []
 
-    def know(self, lab: Lab) -> None:
-        """The lab's hosts as aliases of the user's own SSH configuration."""
-        config = self.home / ".ssh" / "config"
-        config.write_text(lab.render("ssh_config"))
+    def know(self, lab: Lab, named: Collection[int] = ()) -> None:
+        """The lab's hosts as aliases of the user's own SSH configuration. `named`: these by DNS names."""
+        config, text = self.home / ".ssh" / "config", lab.render("ssh_config")
+        for k in named:
+            text = text.replace(f"HostName {lab.hosts[k]['addr']}\n", f"HostName {dns_name(k)}\n")
+        config.write_text(text)
         config.chmod(0o600)
+        if named:  # only this user's commands, and what they start, see these names
+            hosts = self.home.parent / "hosts"
+            hosts.write_text(lab.hosts_file())
+            self._seeing = ("unshare", "-m", "sh", "-c", SEES, "sh", str(hosts))
 
     # -- commands ---------------------------------------------------------------------------------
 
     def argv(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "pancode", *words]
+        return [*self._seeing, sys.executable, "-m", "pancode", *words]
 
     def run(self, *words: str, cwd: Path | None = None, timeout_s: float = 90, stdin: str = "") -> Said:
         done = subprocess.run(

@@ -17,6 +17,7 @@ from tests.e2e.programs import on_host
 from tests.e2e.registry import serving
 from tests.e2e.test_installs import lay_wheel
 from tests.lab import Lab
+from tests.lab.state import dns_name
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.slow
@@ -39,9 +40,8 @@ echo '{"type": "result", "subtype": "success", "is_error": false, "result": "The
 @pytest.fixture
 def newcomer(healed: Lab) -> Iterator[Owner]:
     """A user who knows the host's key from earlier logins; nothing of PanCode is on the host."""
-    with own_fleet(healed, ()) as owner:
-        host = healed.hosts[K]
-        (owner.home / ".ssh/known_hosts").write_text(f"{host['addr']} {host['host_key']}\n")
+    with own_fleet(healed, (), named=(K,)) as owner:
+        (owner.home / ".ssh/known_hosts").write_text(f"{dns_name(K)} {healed.hosts[K]['host_key']}\n")
         yield owner
 
 

@@ -12,7 +12,7 @@ from typing import IO, cast
 
 from . import host
 from .reports import Reports
-from .state import Hosts
+from .state import Hosts, ipv6_of
 from .system import Fail, alive, banner, in_namespace, ip, send, sh, started, wait_for, write
 
 SSHD_KILL = "kill -KILL $(cat /run/sshd.pid) 2>/dev/null; "
@@ -32,7 +32,8 @@ class Faults(Reports):
             h = self.hosts[k]
             sh("ip", "link", "set", self._port(k), *(["nomaster"] if how == "silent" else ["down"]))
             if how == "unplug":
-                sh("ip", "neigh", "del", h["addr"], "dev", self.bridge, check=False)
+                for addr in (h["addr"], ipv6_of(h["addr"])):
+                    sh("ip", "neigh", "del", addr, "dev", self.bridge, check=False)
             h["cut"] = how
         self.save()
 
@@ -42,10 +43,12 @@ class Faults(Reports):
             h = self.hosts[k]
             self._unslow(k)
             if h["state"] != "off":
+                there = f"lladdr {self.mac(k)} dev {self.bridge} nud permanent"
                 ip(
                     f"link set {self.link(k)} master {self.bridge}",
                     f"link set {self.link(k)} up",
-                    f"neigh replace {h['addr']} lladdr {self.mac(k)} dev {self.bridge} nud permanent",
+                    f"neigh replace {h['addr']} {there}",
+                    f"neigh replace {ipv6_of(h['addr'])} {there}",
                 )
             h["cut"] = None
         self.save()

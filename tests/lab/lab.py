@@ -15,7 +15,7 @@ from typing import Self
 
 from . import host, systemd
 from .faults import Faults
-from .state import PREFIX, Hosts, HostState
+from .state import PREFIX, Hosts, HostState, ipv6_of
 from .system import (
     Fail,
     alive,
@@ -124,6 +124,7 @@ class Lab(Faults):
                 f"link add {self.bridge} type bridge forward_delay 0 stp_state 0",
                 f"link set {self.bridge} address {GATEWAY_MAC}",
                 f"addr add {net[1]}/24 dev {self.bridge}",
+                f"addr add {ipv6_of(str(net[1]))}/64 dev {self.bridge} nodad",
                 f"link set {self.bridge} up",
             )
         self._state = {
@@ -183,11 +184,14 @@ class Lab(Faults):
             f"link set {ns} master {self.bridge}",
             f"link set {ns} up",
             f"neigh replace {h['addr']} lladdr {self.mac(k)} dev {self.bridge} nud permanent",
+            f"neigh replace {ipv6_of(h['addr'])} lladdr {self.mac(k)} dev {self.bridge} nud permanent",
         )
         ip(
             f"addr add {h['addr']}/24 dev eth0",
+            f"addr add {ipv6_of(h['addr'])}/64 dev eth0 nodad",
             "link set eth0 up",
             f"neigh replace {gateway} lladdr {GATEWAY_MAC} dev eth0 nud permanent",
+            f"neigh replace {ipv6_of(gateway)} lladdr {GATEWAY_MAC} dev eth0 nud permanent",
             netns=ns,
         )
 

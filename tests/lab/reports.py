@@ -7,12 +7,12 @@ import shlex
 import subprocess
 from typing import Any
 
-from .state import Hosts, Stateful
-from .system import Fail, alive, banner, which, write
+from .state import Hosts, Stateful, dns_name, ipv6_of
+from .system import Fail, alive, banner, read, which, write
 
 FORMS = ("json", "ansible", "ssh_config", "known_hosts", "env")
 LINES = {
-    "known_hosts": "{host} {host_key}\n",
+    "known_hosts": "{host},{name}.lab.example {host_key}\n",
     "ssh_config": "Host {name} {host}\n  HostName {host}\n  User {user}\n  IdentityFile {key}\n"
     "  IdentitiesOnly yes\n  UserKnownHostsFile {known_hosts}\n"
     "  GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n",
@@ -63,6 +63,14 @@ class Reports(Stateful):
         ]
         paths = {k: f"{self.dir}/{f}" for k, f in {**files, "ansible": "ansible.ini"}.items()}
         return {"lab": self.name, "coordinator": st["coordinator"], **paths, "nodes": nodes}
+
+    def hosts_file(self) -> str:
+        """This machine's /etc/hosts and the names of the hosts: of every second one with IPv6 alone."""
+        lines = [
+            f"{ipv6_of(h['addr']) if k % 2 == 0 else h['addr']} {dns_name(k)}\n"
+            for k, h in self.hosts.items()
+        ]
+        return read("/etc/hosts") + "".join(lines)
 
     def render(self, form: str) -> str:
         """The inventory as text in one of FORMS."""

@@ -16,6 +16,16 @@ from .system import Fail, lock, read, write
 PREFIX = "pancode-lab-"
 
 
+def ipv6_of(addr: str) -> str:
+    """The IPv6 address of what has this IPv4 address in a lab."""
+    return "fd74:6873::" + addr.replace(".", ":")
+
+
+def dns_name(k: int) -> str:
+    """A name of host k, which whoever reads `Reports.hosts_file` in place of /etc/hosts can look up."""
+    return f"node{k}.lab.example"
+
+
 class HostState(TypedDict):
     """One host; `pid`, `start` and `pidns` are those of its PID 1 as this machine counts."""
 
