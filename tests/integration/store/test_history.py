@@ -53,8 +53,7 @@ class Counted:
             run = replace(run, state=RunState.ENDED, outcome=Outcome.DONE, finished_ms=self.runs)
             run = replace(run, landed="d" * 40 if landed else None)
             row = replace(ENDED, run=name, ended_ms=self.runs, repository=project, landed=landed)
-            times = {"start_by_epoch": 1, "start_by_ms": 1, "bound_ms": 1}
-            lease = Lease(name, 1, 1, "n1", self.node.tag, "{}", "", **times)
+            lease = Lease(name, 1, 1, "n1", self.node.tag, "{}", "", 1, 1, 1)
             lease = replace(lease, state=LeaseState.CLOSED, closed=Closed.RECEIPT)
             write(self.ledger, run, replace(row, left=not landed), lease)
 
