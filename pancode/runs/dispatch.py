@@ -169,6 +169,8 @@ def put_in_queue(work: Work, run: Run, plan: Plan, budget: Decimal | None = None
     for verdict in plan.verdicts:
         word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a user"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
+    if plan.chosen:
+        work.tell(run.id, "agent", run.agent, "chosen", plan.chosen)
     if plan.model_from:
         work.tell(run.id, "model", run.asked_model or "", "chosen", plan.model_from)
     for line in plan.timeline:

@@ -296,6 +296,10 @@ def get_run_shape(core: Core, text: str) -> RunShape:
         return run_shape(core, tx, find_run(tx, text))
 
 
+_CHOSEN_WITHIN = 100
+"""Among how many of a run's first timeline entries its agent's choice is searched."""
+
+
 def get_run_detail(core: Core, text: str) -> RunDetail:
     """Return everything about one run."""
     with core.ports.ledger.transaction() as tx:
@@ -306,7 +310,14 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
         shape = run_shape(core, tx, run)
         waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
         # If the result lacks files, the node kept the checkout, so the note has the command that copies it.
-        findings = _explain_choice(tx, run)
+        findings, told = list[str](), list[records.Decision]()
+        denied = run.failure in (FailureKind.TOOL_DENIED, FailureKind.GATE_FAILED)
+        if denied and run.read_only and run.mode in MODE_WRITES:
+            told = tx.find(records.Decision, {"run": run.id}, order="number", limit=_CHOSEN_WITHIN)
+        for one in told:
+            if (one.kind, one.verdict) == ("agent", "chosen"):
+                why = f"agent {run.agent}, which may not change files, was chosen because {one.detail}"
+                findings.append(f"{why}; for an agent that may: pancode dispatch --agent builder TASK")
         if attempts and attempts[-1].failure is FailureKind.INCOMPLETE_RESULT and leases:
             node = tx.get(records.Node, leases[-1].node)
             reach: Mapping[str, object] = node.target if node is not None else {}
@@ -427,24 +438,6 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "workflow": run.workflow,
         "step": run.step,
     }
-
-
-_CHOSEN_WITHIN = 100
-"""Among how many of a run's first timeline entries its agent's choice is searched."""
-
-
-def _explain_choice(tx: Transaction, run: records.Run) -> list[str]:
-    """Return a finding if the run failed because the agent that PanCode chose for it may not change files."""
-    failed = run.failure in (FailureKind.TOOL_DENIED, FailureKind.GATE_FAILED)
-    if not failed or not run.read_only or run.mode not in MODE_WRITES:
-        return []
-    told = tx.find(records.Decision, {"run": run.id}, order="number", limit=_CHOSEN_WITHIN)
-    return [
-        f"agent {run.agent}, which may not change files, was chosen because {one.detail}; "
-        "for an agent that may: pancode dispatch --agent builder TASK"
-        for one in told
-        if (one.kind, one.verdict) == ("agent", "chosen")
-    ]
 
 
 def _end_notes(run: records.Run) -> list[str]:

@@ -40,6 +40,7 @@ from pancode.sessions.session import SessionChain, load_chain
 MOST_TOLD = 20
 """How many runs one message names at most."""
 _REASON = 200
+_NOT_DONE = (WorkflowState.PARTIAL, WorkflowState.FAILED, WorkflowState.STOPPED)
 MOST_IN_A_ROW = 10
 """How many messages of the fleet may follow each other without a message of a user."""
 _GOES_ON = (SuspendReason.IDLE, SuspendReason.SLOT, SuspendReason.SIZE)
@@ -83,7 +84,6 @@ def send_update(work: Work, action: Action, session: SessionChain, notifies: boo
     if False, the results are dropped."""
     found = runs_in(work.tx, action)
     lines = [line for run in found if (line := line_of(work.tx, run))]
-    lines = [*_list_failed(work.tx, found), *lines] if lines else []
     if not notifies or not lines:
         work.tx.delete(Action, action.id)
         return
@@ -118,6 +118,10 @@ def line_of(tx: Transaction, run: Run) -> str:
         changed = count_noun(len(files) if isinstance(files, list | tuple) else 0, "changed file")
         cost, state = f"{format_usd(usd)}{' and unknown' * unknown}", format_outcome(str(run.outcome))
         how, review = f"{state}, {cost}, {changed}", review_of(tx, run)
+        flow = None if run.workflow is None else tx.get(Workflow, run.workflow)
+        if flow is not None and flow.state in _NOT_DONE:  # each of its runs may be done
+            name, why = f"{flow.id} ({flow.name or flow.kind})", flow.reason[:_REASON]
+            how += f"; workflow {name}: {flow.state}, not done: {why}"
     elif question is None:
         return ""
     waits = ""
@@ -126,17 +130,6 @@ def line_of(tx: Transaction, run: Run) -> str:
     elif review is not None:
         waits = f"; it waits for a user: {review['what'].partition(':')[0]}: {review['command']}"
     return f"- {run.id} ({run.agent}): {how}{waits}"
-
-
-def _list_failed(tx: Transaction, runs: list[Run]) -> list[str]:
-    """Return a line for each workflow of the runs that has ended without being done: its runs may all be."""
-    ended = (WorkflowState.PARTIAL, WorkflowState.FAILED, WorkflowState.STOPPED)
-    flows = [tx.get(Workflow, name) for name in dict.fromkeys(run.workflow for run in runs if run.workflow)]
-    return [
-        f"- workflow {one.id} ({one.name or one.kind}): {one.state}, not done: {one.reason[:_REASON]}"
-        for one in flows
-        if one is not None and one.state in ended
-    ]
 
 
 def is_midway(tx: Transaction, run: Run) -> bool:

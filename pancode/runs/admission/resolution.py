@@ -226,10 +226,7 @@ def _put_together(
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
         prompt=prompt,
         skills=parts.skills.ordered,
-        timeline=(
-            *((TimelineEntry("agent", agent.name, "chosen", (choice.why,)),) if choice.why else ()),
-            *_make_timeline(request, catalogue, worker, due, prompt, parts),
-        ),
+        timeline=tuple(_make_timeline(request, catalogue, worker, due, prompt, parts)),
     )
 
 

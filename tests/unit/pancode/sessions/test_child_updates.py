@@ -184,15 +184,15 @@ def test_a_workflow_that_failed_is_not_told_as_done(world: ListenerWorld) -> Non
     """Its runs were all done, but its reviewer left no verdict."""
     panos = Told(world)
     name = ends(world, panos.begins(), **CHANGED)
+    run: Run = world.context.row(Run, name)
     with world.context.ledger.transaction() as tx:
-        run = world.context.row(Run, name)
         tx.put(replace(run, workflow="w-1", step="one", project="/p"))
         tx.put(WORKFLOW)
         tx.put(WorkflowStep("w-1", 0, "one", (), {}, state=WorkflowStepState.DONE, run=name))
         tx.put(WorkflowStep("w-1", 1, "two", ("one",), {}, state=WorkflowStepState.FAILED))
     panos.ends_turn(1)
     (word,) = panos.look()
-    assert "- workflow w-1 (review-loop): failed, not done: review: no verdict" in word
+    assert "workflow w-1 (review-loop): failed, not done: review: no verdict" in word
     assert "has the change of w-1, which failed" in word
     (line,) = (one for one in also_waits(world.context.core, []) if one["run"] == name)
     assert line["command"] == "pancode workflow show w-1" and "no verdict" in line["what"]

@@ -19,12 +19,16 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UsageError
 from pancode.kernel.facets import Provision
 from pancode.kernel.node import NodeState
+from pancode.kernel.records import Decision
 from pancode.runs.admission.model_choice import reasoning_for
 from pancode.runs.admission.resolution import Unresolved, resolve
+from pancode.runs.dispatch import put_in_queue, run_of
 from pancode.runs.life.jobs import job_for, limits_of, skill_marks
 from pancode.runs.request import Defaults, GivenSkills, Project, PromptParts
+from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.kernel import fleets
 from tests.unit.pancode.kernel.fleets import AGENTS, BUILDER, SCOUT, catalogue, node, request, resolved
+from tests.unit.pancode.runs.world import Desk
 
 
 def problems(settings: dict[str, Any] | None = None, **options: Any) -> tuple[PancodeError, ...]:
@@ -297,8 +301,11 @@ def test_the_task_chooses_where_nobody_names_an_agent() -> None:
     settings: dict[str, Any] = {"agents": {**AGENTS, "reviewer": looker}}
     found = resolved(task="review src/a.py", settings=settings)
     assert (found.agent.name, found.chosen) == ("reviewer", "the task begins with “review”")
-    (told,) = (line for line in found.timeline if line.kind == "agent")
-    assert (told.what, told.verdict, told.words) == ("reviewer", "chosen", (found.chosen,))
+    desk = Desk()
+    with unit_of_work(desk.core) as work:
+        put_in_queue(work, run_of(desk.core, found, "r-0001"), found)
+    (told,) = (one for one in desk.rows(Decision, run="r-0001") if one.kind == "agent")
+    assert (told.what, told.verdict, told.detail) == ("reviewer", "chosen", found.chosen)
     assert resolved(task="review it", mode=Mode.REVIEW, settings=settings).agent.name == "reviewer"
     asked: tuple[dict[str, Any], ...] = (
         {"agent": "builder"},
