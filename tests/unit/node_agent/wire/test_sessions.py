@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from node_agent.wire.job import Resumed, is_session
 from tests.fakes.node import Script
-from tests.unit.node_agent.attempt.test_procedure import NAME, run
+from tests.unit.node_agent.attempt.test_procedure import NAME
+from tests.unit.node_agent.stage import RUN, Stage, job_of
 
 NONE = ("--dangerously-skip-permissions", "-c", "", "../../etc", "a b", "a\n", "\u202ea", "x" * 201)
 SOME = ("3f0c6a2e-9d1b-4a77-8f53-2f5f0c1d9e10", "ses_4f2A", "s", "r-0001.1.2")
@@ -30,4 +31,8 @@ def test_names_of_programs_pass(name: str) -> None:
 
 def _told(name: str) -> str | None:
     said = {"answer": "did it", "session": name}
-    return run(Script(output=f"{json.dumps(said)}\n".encode())).claims[NAME].session
+    stage = Stage(script=lambda _: Script(output=f"{json.dumps(said)}\n".encode()))
+    stage.host.stored.add((RUN, name))
+    stage.push(job_of())
+    stage.settle()
+    return stage.claims[NAME].session

@@ -10,14 +10,15 @@ import pytest
 from node_agent.wire.control import BudgetAnswers
 from node_agent.wire.event import BudgetAsked, Marked, Progress
 from node_agent.wire.identity import Mark
+from node_agent.wire.receipt import Usage
 from pancode.budget import books
 from pancode.budget.books import BudgetScope
-from pancode.kernel.records import Balance
+from pancode.kernel.records import Balance, EntryKind
 from pancode.kernel.values import replace
 from pancode.runs.life.case import RunCase
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.node_events import NodeReported
-from tests.unit.pancode.runs.life.cases import AT, DAY, admitted, decide, offered, said
+from tests.unit.pancode.runs.life.cases import AT, DAY, admitted, decide, offered, receipt, said
 
 WEEK = "week:2026-W47"
 
@@ -85,3 +86,12 @@ def test_what_was_spent_beyond_the_reservation_counts_at_once() -> None:
     made = said(case, Progress(input_tokens=1, output_tokens=1, cost_usd=Decimal(25)))
     assert books.find_reserved([*case.entries, *made.booked], 1)[DAY] == Decimal(10), "its limit"
     assert made.attempt.usage[books.DISPUTED] == "15", "the row says by how much it is over"
+
+
+@pytest.mark.parametrize(("source", "booked"), [("metered", "10.9"), ("reported", "10")])
+def test_the_last_call_that_a_gateway_metered_is_booked_and_not_disputed(source: str, booked: str) -> None:
+    case = running()
+    usage = Usage.model_validate({"cost_usd": Decimal("10.9"), "cost_source": source, "input_tokens": 10})
+    made = decide(case, receipt(case, usage=usage))
+    spent = [entry.usd for entry in made.booked if entry.kind is EntryKind.SPEND and entry.scope == DAY]
+    assert spent == [Decimal(booked)]

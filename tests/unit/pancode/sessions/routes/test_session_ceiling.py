@@ -71,11 +71,12 @@ def test_what_an_interactive_run_dispatches_is_in_the_books_of_its_session(world
 
 
 def test_what_interactive_runs_spend_beyond_their_caps_counts_for_the_session(world: World) -> None:
+    said = used("2.90").model_copy(update={"cost_source": "reported"})
     run = begin(world, budget="5")["run"]
-    rests(world, interactive_run(world), "2.90")
+    rests(world, interactive_run(world), "2.90", usage=said)
     assert left(world, run) == Decimal("2.10")
     second = say(world, run, "go on")["run"]
-    rests(world, interactive_run(world), "2.90")
+    rests(world, interactive_run(world), "2.90", usage=said)
     assert left(world, run) == Decimal("0")
     full = world.http.post(f"/v1/sessions/{run}/words", {"text": "more", "by": "ana"})
     assert full.status_code == 409
