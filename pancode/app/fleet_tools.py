@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,8 @@ from starlette.responses import Response
 from node_agent.wire.fleet import MOST_FLEET_ANSWER, FleetTool
 from node_agent.wire.identity import AttemptId
 from pancode.app.http_routes import VERBS
-from pancode.interfaces.client.client import Client
+from pancode.fleet.model_tests import find_endpoints, run_test
+from pancode.interfaces.client.client import Client, ServerEvent
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import parse_body
 from pancode.interfaces.http.context import ApiContext
@@ -245,6 +246,16 @@ class RunClient(Client):
 
     def _send(self, method: str, path: str, body: Any, *_: Any) -> tuple[Any, Any]:
         return _Closed(), _Answered(self._make_response(method, path, body))
+
+    def events(self, method: str, path: str, body: Any = None, *_: Any, **__: Any) -> Iterator[ServerEvent]:
+        """Test the model of a call that needs a test first, and yield the result. No other stream exists
+        here. Raises InsideRunError, NotFoundError, and UnavailableError when the coordinator ends."""
+        if (method, path) != ("POST", "/v1/models/test"):
+            refuse_act(self._context.core, self._run, f"{method} {path}")
+        core, ends = self._context.core, self._context.closing.wait
+        places = find_endpoints(core, body["model"], body["node"])
+        tests = [run_test(core, one, False, lambda line: None, self._context.poke, ends) for one in places]
+        yield ServerEvent("result", {"tests": tests})
 
     def _make_response(self, method: str, path: str, body: Any) -> Response:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pancode.interfaces.client.caller import describe_parent
 from pancode.interfaces.client.client import LAND_S, Client, RepeatedPost, path_of
+from pancode.interfaces.client.retry import post_work
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, LANDS, OPERATES, TELLS
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
 from pancode.interfaces.mcp.session_tools import SESSION_TOOLS
@@ -648,7 +649,11 @@ def call_tool(
     if tool is None:
         raise ParamsError(f"tool {name[:100]} not found; use one of {', '.join(BY_NAME)}")
     try:
-        answer = tool.do(McpToolCall(client(tool.begins), words, tool.read(given), by, progress))
+        call = McpToolCall(client(tool.begins), words, tool.read(given), by, progress)
+        # A model that was not tested is tested first, as the command line does.
+        answer = post_work(
+            lambda line: progress.report(0, line), call.client, {"by": by}, lambda _: tool.do(call)
+        )
     except ParamsError as wrong:
         fix = f"call {name} again with arguments that match its schema"
         error = UsageError(str(wrong), fix=fix, code="bad_argument")

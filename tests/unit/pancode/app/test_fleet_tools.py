@@ -20,9 +20,11 @@ from node_agent.wire.policy import Mode
 from node_agent.wire.receipt import TurnStop, Usage
 from pancode.agents.agents import CHANGE, FLEET_TOOLS, LOOKS, SCOUTS
 from pancode.app import fleet_tools
-from pancode.app.fleet_tools import FleetCalls, list_tools
+from pancode.app.fleet_tools import FleetCalls, RunClient, list_tools
+from pancode.interfaces.http.access.run_rights import InsideRunError
 from pancode.interfaces.mcp.protocol import CallProgress
 from pancode.interfaces.mcp.tools import BY_NAME
+from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Action, ActionKind, Audit, Run
 from pancode.sessions import fleet_calls
 from pancode.sessions.commands.line_chat import spent_in_all
@@ -641,3 +643,12 @@ def test_in_plan_it_only_looks(world: ListenerWorld) -> None:
     panos.asks("dispatch", **BUILD)
     (answer,) = panos.told()
     assert not answer.ok and "dispatch is not a tool of this interactive run" in answer.text
+
+
+def test_it_may_have_the_model_of_a_call_tested_and_reach_no_other_stream(world: ListenerWorld) -> None:
+    panos = Panos(world)
+    client = RunClient(world.api, world.context.row(Run, panos.session), "key")
+    with pytest.raises(NotFoundError):
+        list(client.events("POST", "/v1/models/test", {"model": "n1/ollama/nosuch", "node": "n1"}))
+    with pytest.raises(InsideRunError):
+        list(client.events("GET", "/v1/events"))

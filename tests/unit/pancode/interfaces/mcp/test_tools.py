@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pancode.interfaces.client.client import Client, LogPart, RepeatedPost
+from pancode.interfaces.client.client import Client, LogPart, RepeatedPost, ServerEvent
 from pancode.interfaces.mcp import prompts, tools
 from pancode.interfaces.mcp import server as resources
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
@@ -427,3 +427,19 @@ def test_agents_come_with_their_records_and_no_rate_of_too_few_runs() -> None:
     builder, scout = answer["agents"]
     assert not failed and scout["records"] == [] and "prompt" not in builder
     assert [(one["runs"], one["rate"]) for one in builder["records"]] == [(9, 0.8), (2, "unknown")]
+
+
+def test_a_model_that_was_not_tested_is_tested_first() -> None:
+    place = {"node": "n1", "endpoint": "ollama", "model": "qwen3:8b"}
+    untested = ApiError({"message": "it has not been tested", "code": "model_untested", "details": place})
+    result = ServerEvent("result", {"tests": [{**place, "passed": True}]})
+    client = FakeApi(
+        {
+            "POST /v1/runs": [untested, {"run": "r-abc", "state": "pending"}],
+            "POST /v1/models/test": lambda path, sent: [result],
+        }
+    )
+    answer, failed, _ = called(client, "dispatch", task="go on", workspace="none")
+    assert not failed and answer["run"] == "r-abc"
+    assert [path for path, _ in client.posted] == ["/v1/runs", "/v1/models/test", "/v1/runs"]
+    assert client.posted[1][1] == {"by": "me (test)", "model": "n1/ollama/qwen3:8b", "node": "n1"}
