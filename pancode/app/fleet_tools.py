@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from starlette.responses import Response
 
 from node_agent.wire.fleet import MOST_FLEET_ANSWER, FleetTool
-from node_agent.wire.identity import AttemptId
 from pancode.app.http_routes import VERBS
 from pancode.fleet.model_tests import find_endpoints, run_test
 from pancode.interfaces.client.client import Client, ServerEvent
@@ -186,7 +185,7 @@ def carried_out(
 ) -> tuple[bool, str]:
     """Return (success, text for the model) of a fleet tool call. UnavailableError, CancelledCall: retry."""
     name = str(arguments["tool"])
-    identity = AttemptId(run=run.id, attempt=run.attempt, lease=int(str(arguments["fence"])))
+    identity = f"{run.id}.{run.attempt}.{arguments['fence']}"
     client = RunClient(context, run, f"fleet:{identity}:{arguments['number']}")
     try:
         given = _complete_arguments(BY_NAME[name], run, str(arguments["arguments"]))
@@ -247,10 +246,17 @@ class RunClient(Client):
     def _send(self, method: str, path: str, body: Any, *_: Any) -> tuple[Any, Any]:
         return _Closed(), _Answered(self._make_response(method, path, body))
 
-    def events(self, method: str, path: str, body: Any = None, *_: Any, **__: Any) -> Iterator[ServerEvent]:
+    def events(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        query: Mapping[str, object] | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Iterator[ServerEvent]:
         """Test the model of a call that needs a test first, and yield the result. No other stream exists
         here. Raises InsideRunError, NotFoundError, and UnavailableError when the coordinator ends."""
-        if (method, path) != ("POST", "/v1/models/test"):
+        if (method, path) != ("POST", "/v1/models/test") or body is None:
             refuse_act(self._context.core, self._run, f"{method} {path}")
         core, ends = self._context.core, self._context.closing.wait
         places = find_endpoints(core, body["model"], body["node"])
