@@ -288,17 +288,12 @@ CEILING = "ceiling"
 """The name of the limit that the coordinator's budget sets."""
 
 
-async def ask_nobody(usd: Decimal) -> Grant:
-    """Refuse a larger reservation."""
-    return Grant(0, usd, "nobody can be asked for a larger reservation")
-
-
 class Allowance:
     """Lets calls start while the run's limits have room for all running calls. Without room, calls run one at
     a time, so that at most one call can exceed a limit. `count`: the current count; `ask`: asks for a larger
     reservation."""
 
-    def __init__(self, caps: Caps, count: Callable[[], Count], ask: Ask = ask_nobody) -> None:
+    def __init__(self, caps: Caps, count: Callable[[], Count], ask: Ask) -> None:
         self._caps, self._count, self._ask = caps, count, ask
         self._reserved, self._asking = caps.reserved, asyncio.Lock()
         self._held: list[UsageBound] = []

@@ -188,7 +188,7 @@ class BudgetAnswers(WireModel):
     identity: AttemptId
     number: Number
     usd: Usd
-    words: str = Field(default="", max_length=500)
+    words: Annotated[str, Text(500)] = ""
 
 
 class CallAnswer(Message):

@@ -439,7 +439,7 @@ def test_a_model_that_was_not_tested_is_tested_first() -> None:
             "POST /v1/models/test": lambda path, sent: [result],
         }
     )
-    answer, failed, _ = called(client, "dispatch", task="go on", workspace="none")
+    answer, failed, _ = called(client, "dispatch", task="Continue the work", workspace="none")
     assert not failed and answer["run"] == "r-abc"
     assert [path for path, _ in client.posted] == ["/v1/runs", "/v1/models/test", "/v1/runs"]
     assert client.posted[1][1] == {"by": "me (test)", "model": "n1/ollama/qwen3:8b", "node": "n1"}

@@ -59,6 +59,7 @@ def answer_in(made: Changes) -> BudgetAnswers:
         ("1.2", [scope(DAY, "100")], "1.5", "1.5", ""),
         ("1.6", [scope(DAY, "100")], "1.5", "1.5", "the limit of this run is $1.50"),
         ("11", [scope(DAY, "100")], None, "10", "the limit of this run is $10.00"),
+        ("1.2", [scope(f"repo:/{'long/' * 200}", "1.1")], None, "1.1", "the ceiling of repo:/long/"),
     ],
 )
 def test_the_answer(asked: str, scopes: list[BudgetScope], limit: str | None, usd: str, words: str) -> None:
