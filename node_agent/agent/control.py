@@ -21,6 +21,7 @@ from node_agent.wire.control import (
     FleetAnswers,
     Orphaned,
     Reject,
+    ReportAttempts,
     Resend,
     Revoke,
     SetSlots,
@@ -59,20 +60,21 @@ class ControlResult:
 
 Laid = UserMessage | TurnControl | FleetAnswers | BudgetAnswers
 """The messages whose content is stored where a run's program reads it."""
-Acted = Resend | Examine | UserAnswers | Laid
+Acted = Resend | Examine | UserAnswers | ReportAttempts | Laid
 
 
 @dataclass(frozen=True, slots=True)
 class Acts:
     """Actions that messages require outside of the journal. `resend`: send a receipt again; `examine`: test a
     model; `deliver`: store a user's message or turn control, or the fleet's answer; `answer`: answer a
-    waiting call; `forgo`: refuse a job whose snapshot is being fetched."""
+    waiting call; `forgo`: refuse a job whose snapshot is being fetched; `report`: report attempts."""
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
     deliver: Callable[[Laid], None]
     answer: Callable[[UserAnswers], None]
     forgo: Callable[[TakeBack], None]
+    report: Callable[[ReportAttempts], None]
 
 
 class Controls:
@@ -150,6 +152,7 @@ class Controls:
                 | TurnControl()
                 | FleetAnswers()
                 | BudgetAnswers()
+                | ReportAttempts()
             ):
                 if news:
                     self._act(body)
@@ -167,6 +170,8 @@ class Controls:
             self._acts.deliver(body)
         elif isinstance(body, UserAnswers):
             self._acts.answer(body)
+        elif isinstance(body, ReportAttempts):
+            self._acts.report(body)
         elif self._find_awaiting(body.identity, body.receipt) is not None:
             self._acts.resend(body.identity)
             self._touched.append(body.identity)

@@ -70,6 +70,9 @@ class JournalPort(Protocol):
     def top_lease(self, run: str) -> int:
         """Return the highest lease of a run in the journal since this start of the node agent; 0 if none."""
 
+    def order(self, identity: AttemptId) -> str:
+        """Return the envelope of the attempt's job, as the coordinator signed it."""
+
     def job(self, identity: AttemptId) -> Job:
         """Return the accepted job, with checked signature. KeyError: unknown attempt; ValueError: no job."""
 

@@ -158,12 +158,11 @@ class Journal:
         return self._top.get(run, 0)
 
     def job(self, identity: AttemptId) -> Job:
-        name = self._require_known(identity)
-        job = self._jobs.get(name)
-        if job is None:
-            envelope = str(from_json(self._storage.read(name)[0])["head"]["order"])
-            job = parse_message(Job, parse_envelope(envelope).body())
-        return job
+        job = self._jobs.get(self._require_known(identity))
+        return job or parse_message(Job, parse_envelope(self.order(identity)).body())
+
+    def order(self, identity: AttemptId) -> str:
+        return str(from_json(self._storage.read(self._require_known(identity))[0])["head"]["order"])
 
     def write(self, identity: AttemptId, note: Note) -> JournalRecord:
         name = self._require_known(identity)

@@ -20,6 +20,7 @@ from node_agent.wire.model import (
     RunId,
     Text,
     Usd,
+    WallMillis,
     WireModel,
 )
 from node_agent.wire.policy import MOST_NO, CallAsked
@@ -191,6 +192,15 @@ class BudgetAnswers(WireModel):
     words: Annotated[str, Text(500)] = ""
 
 
+class ReportAttempts(WireModel):
+    """Report the attempts whose records changed at `since_ms` or later, by the node's clock, in the order of
+    their names: the first ones after the attempt `after`. The answer is an `AttemptsReport`."""
+
+    kind: Literal["report_attempts"] = "report_attempts"
+    since_ms: WallMillis
+    after: AttemptId | None = None
+
+
 class CallAnswer(Message):
     """A user's answer to a call, signed by the node for the waiting program."""
 
@@ -226,7 +236,8 @@ ControlBody = Annotated[
     | UserAnswers
     | TurnControl
     | FleetAnswers
-    | BudgetAnswers,
+    | BudgetAnswers
+    | ReportAttempts,
     Field(discriminator="kind"),
 ]
 

@@ -241,12 +241,15 @@ class Ask(model.WireModel):
     asks_budget: bool = False
     """Whether the node's model gateways ask before they spend more than is reserved; an older node agent does
     not."""
+    reports: bool = False
+    """Whether the node answers `ReportAttempts`; an older node agent does not."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the JSON form without unset `ahead` and `asks_budget`, as an older node agent writes it."""
+        """Return the JSON form without unset new fields, as an older node agent writes it."""
         values: dict[str, Any] = write(self)
-        return {name: one for name, one in values.items() if one or name not in ("ahead", "asks_budget")}
+        new = ("ahead", "asks_budget", "reports")
+        return {name: one for name, one in values.items() if one or name not in new}
 
 
 class Signs(model.WireModel):
@@ -327,6 +330,31 @@ class Inventory(Message):
     at: model.FleetTime
     epoch_seen: model.Count
     entries: Annotated[tuple[JournalEntry, ...], model.Few(MOST_ENTRIES)]
+
+
+MOST_REPORTED = 200
+
+
+class AttemptReport(model.WireModel):
+    """One attempt as the journal has it: the envelopes of its job and of its receipt, as JSON text."""
+
+    mark: Mark
+    job: str
+    receipt: str | None = None
+
+
+class AttemptsReport(Message):
+    """One page of the node's attempts, in the order of their names: those after `after` that changed at
+    `since_ms` or later. `next`: the last attempt of the page; None: there are no more."""
+
+    fleet: model.FleetId
+    node: model.NodeTag
+    since_ms: model.WallMillis
+    after: AttemptId | None
+    entries: Annotated[tuple[AttemptReport, ...], Field(max_length=MOST_REPORTED)]
+    next: AttemptId | None
+    complete_since_ms: model.WallMillis
+    """Records that are older than this may have been deleted."""
 
 
 Verb = Literal["fetch", "push", "log"]

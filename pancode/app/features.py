@@ -45,6 +45,7 @@ FEATURES = join_features(
     landing.FEATURE,
     schedules.FEATURE,
     pull_requests.FEATURE,
+    issues.FEATURE,
 )
 
 

@@ -262,7 +262,9 @@ def reserve_amount(scopes: Iterable[str], account: Account, due: Amount, stamp: 
 
 
 REPORTED = "the node has reported more than was reserved"
-"""The note of a reservation for what is already spent; only such a reservation may exceed a ceiling."""
+FOUND = "a node has this job, which the restored ledger lacked"
+SPENT_ALREADY = (REPORTED, FOUND)
+"""The notes of reservations for what is or may be spent already; only these may exceed a ceiling."""
 
 
 def raise_reserved(

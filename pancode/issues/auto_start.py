@@ -13,10 +13,13 @@ from pancode.kernel.threads import PeriodicThread
 from pancode.runs.core import Core
 from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import request_from
+from pancode.runs.restored.hold import list_held
 from pancode.runs.user_environment import Surroundings
 
 log = logging.getLogger("pancode.trackers")
 LOOK_S = 120.0
+HELD_NAME = "issue:new"
+"""The name of this watch in the hold of a restored ledger."""
 MOST_OPEN, MOST_AT_ONCE = 100, 3
 """The most open labelled issues to check, and to start per check; a flood of them may be a mistake."""
 
@@ -42,7 +45,10 @@ class IssueWatch(PeriodicThread):
         """The last problem of each project or issue, so that the same problem is logged once."""
 
     def look(self) -> None:
-        """Check each tracker once."""
+        """Check each tracker once, unless this is held since a restore."""
+        with self._core.ports.ledger.transaction() as tx:
+            if HELD_NAME in list_held(tx):
+                return
         around = self._around()
         for project in around.projects().values():
             if project.tracker and project.work_label and project.work_people:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from pancode.fleet.answers import TroubleShape
 from pancode.git.forge_rules import ForgeAccess
 from pancode.git.pull_state import PullOpened
-from pancode.issues.auto_start import IssueWatch
+from pancode.issues.auto_start import HELD_NAME, IssueWatch
 from pancode.issues.forge_trackers import HttpTrackers
 from pancode.issues.model import Trackers
-from pancode.issues.service import closed_issue, note_pull
+from pancode.issues.service import closed_issue, end_work, held_name, note_pull
 from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.facets import Lineage
-from pancode.kernel.records import Run
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import IssueWork, Run
 from pancode.runs.core import Core
+from pancode.runs.features import Features
+from pancode.runs.restored.hold import HeldThing
 from pancode.runs.user_environment import Around
 
 
@@ -42,6 +45,25 @@ class IssueTracking:
 
     def describe_landing(self, run: Run) -> str:
         return self._news.after_landing(run) if Lineage.of(run).in_workspace else ""
+
+
+def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:
+    """Yield the work on issues, and once there was any, the start of work on new issues."""
+    works = tx.find(IssueWork)
+    for one in works:
+        if not one.ended:
+            what = f"{one.ref}: {one.title}"
+            yield HeldThing(held_name(one), "issue", what, one.began_ms, partial(_end_work, core, one))
+    if works:
+        what = "begin work on labelled issues by itself"
+        yield HeldThing(HELD_NAME, "issues", what, works[0].began_ms, lambda by: None)
+
+
+def _end_work(core: Core, one: IssueWork, by: str) -> None:
+    end_work(core, one)
+
+
+FEATURE = Features(held=(find_held,))
 
 
 def track_issues(

@@ -42,6 +42,11 @@ def open_works(tx: Transaction) -> list[IssueWork]:
     return tx.find(IssueWork, {"ended": False}, order="began_ms")
 
 
+def held_name(one: IssueWork) -> str:
+    """Return the name of work on an issue in the hold of a restored ledger."""
+    return f"issue:{one.workspace}"
+
+
 def known_to_runs(one: IssueWork, issue: Issue) -> IssueWork:
     """Return the work with the issue's current text recorded as the text that its runs have."""
     return replace(one, text=words_of(issue), title=issue.title[:MOST_TITLE])

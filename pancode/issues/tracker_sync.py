@@ -11,6 +11,7 @@ from pancode.issues.model import OVER, Issue, IssueState, Trackers, mark_untrust
 from pancode.issues.service import (
     end_work,
     forget_work,
+    held_name,
     known_to_runs,
     open_works,
     record_work,
@@ -27,6 +28,7 @@ from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.conversation import has_change, is_blocked
 from pancode.runs.life.waits import ToldByTracker
+from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 
@@ -173,7 +175,8 @@ class TrackerNews(FeedThread):
             soon = self._core.ports.clock.mono_ms() + int(SOON_S * 1000)
             self._rests = {name: min(rest, soon) for name, rest in self._rests.items()}
         with self._core.ports.ledger.transaction() as tx:
-            there = [(one, *runs_of(tx, one)) for one in open_works(tx)]
+            held = list_held(tx)
+            there = [(one, *runs_of(tx, one)) for one in open_works(tx) if held_name(one) not in held]
         waits: list[float] = []
         for one, line, runs in there:
             if line is None:

@@ -79,6 +79,8 @@ class WaitReason(StrEnum):
     """The run begins when a user has approved it."""
     GATES = "gates"
     """The run begins when its gates have passed on the unchanged tree."""
+    RESTORED = "restored"
+    """The ledger was restored; the run begins when a user has released it."""
 
     @property
     def is_held(self) -> bool:

@@ -33,6 +33,7 @@ from pancode.runs.core import Core
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.changes import Signal
 from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, is_green, is_open
+from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import format_optional_iso, run_shape
 from pancode.workflows.results import change_of, find_failed, is_the_result
@@ -90,6 +91,13 @@ def list_waiting(core: Core) -> list[Action]:
     with core.ports.ledger.transaction() as tx:
         found = [action for action in tx.find(Action) if action.kind is ActionKind.LAND]
     return sorted(found, key=lambda action: (action.at_ms, action.id))
+
+
+def _list_due(core: Core) -> list[Action]:
+    """Return the waiting landings without those that are held since a restore."""
+    with core.ports.ledger.transaction() as tx:
+        held = list_held(tx)
+    return [action for action in list_waiting(core) if action.run not in held]
 
 
 def repo_of(action: Action) -> str:
@@ -257,7 +265,7 @@ class LandingQueue(FeedThread):
     # -- the threads -----------------------------------------------------------------------------
 
     def run_pass(self) -> float | None:
-        for repo in {repo_of(action) for action in list_waiting(self._core)}:
+        for repo in {repo_of(action) for action in _list_due(self._core)}:
             with self._lock:
                 if repo not in self._lanes and not self._stopping.is_set():
                     lane = threading.Thread(
@@ -270,7 +278,7 @@ class LandingQueue(FeedThread):
     def _run_lane(self, repo: str) -> None:
         try:
             while not self._stopping.is_set():
-                mine = [one for one in list_waiting(self._core) if repo_of(one) == repo]
+                mine = [one for one in _list_due(self._core) if repo_of(one) == repo]
                 if not mine:
                     return
                 if not self._try_action(repo, mine[0]):

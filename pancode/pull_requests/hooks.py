@@ -14,10 +14,11 @@ from pancode.kernel.records import Run, WatchedPull
 from pancode.pull_requests.model import PullForge, PullWork, items_of
 from pancode.pull_requests.rules import command_for, needs_user
 from pancode.pull_requests.service import PullWatch, find_rules
-from pancode.pull_requests.store import list_pulls, watch_pull
+from pancode.pull_requests.store import list_pulls, take_word, watch_pull
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.features import Features
+from pancode.runs.restored.hold import HeldThing
 from pancode.runs.user_environment import Around
 
 
@@ -71,4 +72,15 @@ def list_inbox_items(core: Core, tx: Transaction) -> Iterable[BriefLine]:
                 yield {"run": pull.run, "what": what, "task": task, "command": command_for(pull, one.kind)}
 
 
-FEATURE = Features(brief=(list_inbox_items,))
+def find_held(core: Core, tx: Transaction) -> Iterable[HeldThing]:
+    """Yield the watched pull requests."""
+    for pull in list_pulls(tx):
+        drop = partial(_forget_pull, core, pull.id)
+        yield HeldThing(pull.id, "pull request", pull.url, pull.opened_ms, drop)
+
+
+def _forget_pull(core: Core, name: str, by: str) -> None:
+    take_word(core, name, follow=None, done=False, forget=True, by=by)
+
+
+FEATURE = Features(brief=(list_inbox_items,), held=(find_held,))

@@ -16,6 +16,7 @@ from pancode.pull_requests.store import change_pull, list_pulls
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.project_rules import project_among
+from pancode.runs.restored.hold import list_held
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import chain_of, words_of
 
@@ -80,7 +81,9 @@ class PullWatch(FeedThread):
         now = self._core.ports.clock.mono_ms()
         hurried, self._hurried = self._hurried, False
         with self._core.ports.ledger.transaction() as tx:
-            pulls = sorted(list_pulls(tx), key=lambda one: one.looked_ms)[:MOST_WATCHED]
+            held = list_held(tx)
+            pulls = [one for one in list_pulls(tx) if one.id not in held]
+        pulls = sorted(pulls, key=lambda one: one.looked_ms)[:MOST_WATCHED]
         for pull in pulls:
             passed_ms = max(0, self._core.wall_ms() - pull.looked_ms)
             at = now + int((HURRIED_S if hurried else LOOK_S) * 1000) - passed_ms

@@ -24,6 +24,7 @@ from pancode.runs.lists import since_ms
 from pancode.runs.placement.placement import in_order
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import read_verified
+from pancode.runs.restored import release
 from pancode.runs.views import attempts_of, format_iso, node_of
 from pancode.workflows import lane_service
 
@@ -94,6 +95,7 @@ def _list_also(
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_make_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
     return [
+        *release.list_inbox_items(core, tx),
         *health.list_inbox_items(core, tx),
         *stand,
         *(found for run in _read_runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),

@@ -196,6 +196,12 @@ class Core:
         tx.put(records.Setting("epoch", epoch, self.wall_ms(), "coordinator"))
         return epoch
 
+    def was_restored(self, tx: Transaction) -> bool:
+        """Whether the ledger may be an older copy: the epoch outside of it is missing, or newer."""
+        stored, kept = tx.get(records.Setting, "epoch"), self.ports.epochs.last()
+        last = stored.value if stored is not None and isinstance(stored.value, int) else 0
+        return stored is not None and (kept is None or kept > last)
+
     def most_epochs(self) -> int:
         """Return the largest possible epoch: seconds since PanCode's first release, one start per second."""
         return max(0, self.wall_ms() - FIRST_START_MS) // 1_000

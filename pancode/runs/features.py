@@ -15,6 +15,7 @@ from pancode.kernel.threads import BackgroundThread
 from pancode.runs.answers import BriefLine
 from pancode.runs.life.changes import Changes
 from pancode.runs.request import DispatchRequest, PromptParts
+from pancode.runs.restored.hold import FindHeld
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Around, Surroundings
 
@@ -101,6 +102,8 @@ class Features:
     """Return lines for what waits for a user, however old it is."""
     revoked: tuple[FollowRevoked, ...] = ()
     """Pause what a revoked token has created; return the names of what was paused."""
+    held: tuple[FindHeld, ...] = ()
+    """Return what a feature has as pending, for the hold of a restored ledger."""
     threads: tuple[MakeThreads, ...] = ()
     """Return threads of a feature, which the coordinator starts and stops."""
 

@@ -11,6 +11,7 @@ from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import Action, ActionKind, EventKind
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
+from pancode.runs.restored.hold import list_held
 
 log = logging.getLogger("pancode.followon")
 AGAIN_S = 15.0
@@ -62,7 +63,8 @@ class FollowOn(FeedThread):
 
     def _list_mine(self) -> list[Action]:
         with self._core.ports.ledger.transaction() as tx:
-            found = [action for action in tx.find(Action) if action.kind in self._doers]
+            held = list_held(tx)
+            found = [one for one in tx.find(Action) if one.kind in self._doers and one.run not in held]
         return sorted(found, key=lambda action: (action.at_ms, action.id))
 
     def _carry_out_next(self, action: Action) -> bool:

@@ -10,7 +10,7 @@ from itertools import groupby
 from node_agent.wire.event import BudgetAsked, Events
 from node_agent.wire.identity import FINAL, Mark
 from node_agent.wire.model import FleetTime
-from node_agent.wire.node import Inventory, JournalEntry
+from node_agent.wire.node import AttemptsReport, Inventory, JournalEntry
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope
 from pancode.budget import books
@@ -34,6 +34,8 @@ from pancode.runs.receipts.settlement import (
     settle_receipt,
     turn_down,
 )
+from pancode.runs.restored.attempts import accept_report, note_unknown
+from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import Work, unit_of_work
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
@@ -106,8 +108,11 @@ def _note_stray(work: Work, node: Node, entry: JournalEntry, strays: dict[str, i
     core, number = work.core, entry.identity.lease
     run = work.tx.get(Run, entry.identity.run)
     lease = work.tx.get(Lease, entry.identity.run, number)
-    if run is None or (lease is not None and lease.digest == entry.job):
+    if lease is not None and lease.digest == entry.job:
         return
+    note_unknown(work, node)
+    if run is None or run.id in list_held(work.tx):
+        return  # Nothing of this run begins. The node is asked for its jobs, and they continue.
     if number > core.highest_lease(run) + LEASES_AHEAD:
         raise ValueError(f"{entry.identity}: the newest lease of that run is {run.lease}")
     floors = core.live.journals.floors
@@ -119,7 +124,7 @@ def _note_stray(work: Work, node: Node, entry: JournalEntry, strays: dict[str, i
         work.signal(run, UnknownLease(node.name, number))
 
 
-NodeMessage = Events | Inventory | Letter | Unreadable
+NodeMessage = Events | Inventory | AttemptsReport | Letter | Unreadable
 _UNFIT = (ValueError, KeyError, ArithmeticError, ConflictError)
 
 
@@ -138,7 +143,7 @@ def take_in(core: Core, limit: int) -> int:
     messages = [
         message for up in received if (message := _verify_message(core, nodes[up.tag], up)) is not None
     ]
-    for alone, group in groupby(messages, lambda message: isinstance(message.content, Inventory)):
+    for alone, group in groupby(messages, lambda message: isinstance(message.content, Inventory | AttemptsReport)):
         take = _apply_each if alone else _apply_together
         take(core, list(group))
     if received:
@@ -173,6 +178,8 @@ def _open_message(core: Core, envelope: Envelope, node: Node) -> NodeMessage:
         return open_as(Events, envelope, keys)
     if envelope.payloadType == Inventory.payload_type():
         return open_as(Inventory, envelope, keys)
+    if envelope.payloadType == AttemptsReport.payload_type():
+        return open_as(AttemptsReport, envelope, keys)
     try:
         claims = open_as(Receipt, envelope, keys).predicate
     except WireRefusal as refusal:
@@ -214,6 +221,8 @@ def _apply_each(core: Core, messages: Sequence[SignedMessage]) -> None:
         try:
             if isinstance(message.content, Inventory):
                 accept_journal(core, message.node, message.content)
+            elif isinstance(message.content, AttemptsReport):
+                accept_report(core, message.node, message.content)
             else:
                 _apply_together(core, [message])
         except _UNFIT as exc:

@@ -55,6 +55,11 @@ def read_trusted_keys(tx: Transaction) -> TrustedKeys:
     return TrustedKeys(_find_keys(tx, NODE), _find_keys(tx, COORDINATOR))
 
 
+def find_coordinator_keys(tx: Transaction) -> dict[str, PublicKey]:
+    """Return the coordinator's keys by key id, including former ones."""
+    return {row.keyid: _parsed(row.public) for row in tx.find(KnownKey, {"role": COORDINATOR})}
+
+
 def node_tags(tx: Transaction) -> set[str]:
     """Return the tags of all node keys, including former ones."""
     return {_parsed(row.public).tag for row in tx.find(KnownKey, {"role": NODE})}

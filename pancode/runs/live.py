@@ -279,6 +279,12 @@ class Journals:
     """By run and tag: the highest lease on that node that this ledger does not know (it was restored)."""
     floors: dict[str, int] = field(default_factory=dict)
     """By run: the highest lease that some node's journal names but this ledger does not know."""
+    asked_ms: dict[str, int] = field(default_factory=dict)
+    """By tag: the boot clock when the node was last asked for its attempts."""
+    unproven: dict[str, tuple[int, AttemptId | None]] = field(default_factory=dict)
+    """Nodes, by tag, whose journal names a job that this ledger lacks: the boot clock since when, and the
+    last attempt of the newest page of their report. Nothing begins until the report shows whether the ledger
+    was restored."""
 
     def forget_stray(self, run: str, tag: str) -> None:
         """Forget the node's lease of this run that the ledger lacks, because its attempt has ended."""

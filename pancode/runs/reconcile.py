@@ -29,6 +29,8 @@ from pancode.runs.nodes import heartbeats, liveness, quota
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement import breaker_service
+from pancode.runs.restored import attempts
+from pancode.runs.restored.hold import begin_hold
 from pancode.runs.unit_of_work import ALERT, unit_of_work
 
 RESERVATIONS_REPAIRED = "holds_repaired"
@@ -189,6 +191,8 @@ def start_epoch(core: Core) -> None:
     with core.lock:
         with unit_of_work(core) as work:
             seen = max((n.epoch_seen for n in work.tx.find(Node)), default=0)
+            if core.was_restored(work.tx):
+                begin_hold(work, "the file with the newest epoch is not there, or is newer than the ledger")
             epoch = core.raise_epoch(seen, work.tx)
             keyring.start_key(work.tx, keyring.COORDINATOR, core.fleet, core.key.public, core.wall_ms())
             core.feed.load(work.tx)
@@ -224,6 +228,7 @@ def run_pass(core: Core, woken: bool = False) -> int:
             liveness.record_contact(core, reached=False)
             raise
         if looks:
+            attempts.ask_nodes(core)
             liveness.record_contact(core, reached=not core.live.heartbeats.is_refused)
             liveness.judge_nodes(core)
             health.check_runs(core)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 from pancode.git.remotes import head_of
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Schedule
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.core import Core
 from pancode.runs.features import Features
+from pancode.runs.restored.hold import HeldThing
 from pancode.runs.user_environment import Around
 from pancode.schedules.git_pushes import PushWatch
+from pancode.schedules.model import trigger_of, words_of
+from pancode.schedules.rules import held_name
 from pancode.schedules.scheduler import Scheduler
+from pancode.schedules.service import pause_schedule, resume_schedule
 from pancode.schedules.store import pause_of_token
 from pancode.schedules.views import brief_lines
 
@@ -19,4 +28,26 @@ def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
     return scheduler, PushWatch(core, scheduler, head_of)
 
 
-FEATURE = Features(brief=(brief_lines,), revoked=(pause_of_token,), threads=(make_threads,))
+def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:
+    """Yield the schedules that would fire."""
+    for one in tx.find(Schedule):
+        if one.paused is None:
+            yield HeldThing(
+                held_name(one.name),
+                "schedule",
+                words_of(trigger_of(one.trigger)),
+                one.created_ms,
+                partial(pause_schedule, core, one.name, "dropped after the restore"),
+                release=partial(_skip_until_now, core, one.name),
+            )
+
+
+def _skip_until_now(core: Core, name: str, by: str) -> None:
+    """Let the schedule fire from its next time on: times while it is paused are not missed."""
+    pause_schedule(core, name, "held since the restore", by)
+    resume_schedule(core, name, by)
+
+
+FEATURE = Features(
+    brief=(brief_lines,), revoked=(pause_of_token,), held=(find_held,), threads=(make_threads,)
+)

@@ -21,6 +21,11 @@ NEWER = "a newer commit was pushed before this firing started"
 NEWER_CALL = "a newer webhook arrived before this firing started"
 
 
+def held_name(schedule: str) -> str:
+    """Return the name of a schedule in the hold of a restored ledger."""
+    return f"schedule:{schedule}"
+
+
 @dataclass(frozen=True, slots=True)
 class ScheduleView:
     """A schedule's current state. `open`: its firings that wait or start, oldest first."""

@@ -16,11 +16,12 @@ from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.occasions import facts_of, is_matching, occasion_of
+from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, OnPush, trigger_of
-from pancode.schedules.rules import decide, too_deep
+from pancode.schedules.rules import decide, held_name, too_deep
 from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
 from pancode.workflows.service import begin_workflow
 
@@ -170,14 +171,16 @@ class Scheduler(FeedThread):
     def run_pass(self) -> float:
         """Decide on each schedule and start due work; return the seconds until the next pass."""
         with self._core.ports.ledger.transaction() as tx:
-            schedules = tx.find(Schedule)
-        for schedule in schedules:
+            held, known = list_held(tx), tx.find(Schedule)
+        schedules = [one for one in known if held_name(one.name) not in held]
+        for schedule in known:
             if not self._stopping.is_set():
-                self._look(schedule)
+                self._look(schedule, schedule not in schedules)
         return self._start(schedules)
 
-    def _look(self, known: Schedule) -> None:
-        """Decide on one schedule in one transaction if something is due; otherwise write nothing."""
+    def _look(self, known: Schedule, is_held: bool) -> None:
+        """Decide on one schedule in one transaction if something is due; otherwise write nothing. A held one
+        passes over events and pushes."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             schedule = tx.get(Schedule, known.name)
@@ -185,7 +188,9 @@ class Scheduler(FeedThread):
                 return
         with unit_of_work(core) as work:
             schedule = work.tx.get(Schedule, known.name)
-            if schedule is not None:
+            if schedule is not None and is_held:
+                work.tx.put(self._list_called(work.tx, schedule)[0])
+            elif schedule is not None:
                 schedule, called = self._list_called(work.tx, schedule)
                 rows.write_changes(work, decide(rows.load_view(core, work.tx, schedule, called)))
 
@@ -221,7 +226,10 @@ class Scheduler(FeedThread):
     def _start(self, schedules: list[Schedule]) -> float:
         """Start the work of firings that have an id; return the seconds until the next pass."""
         with self._core.ports.ledger.transaction() as tx:
-            by_name: Mapping[str, Schedule] = {one.name: one for one in tx.find(Schedule)}
+            known = {one.name for one in schedules}
+            by_name: Mapping[str, Schedule] = {
+                one.name: one for one in tx.find(Schedule) if one.name in known
+            }
             starting = tx.find(Firing, {"state": FiringState.STARTING})
         for firing in sorted(starting, key=lambda one: one.at_ms):
             if self._stopping.is_set() or firing.schedule not in by_name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node_agent.wire.signing import SigningKey
 from pancode.kernel.records import Lease, Run, RunState
+from pancode.runs.restored.hold import list_held
 from tests.simulation.world import SimWorld
 
 
@@ -192,3 +193,5 @@ def restore(w: SimWorld) -> None:
     with w.coordinator.seen() as tx:
         w.runs = [r.id for r in tx.find(Run) if r.state in RunState]
     w.coordinator.start()
+    with w.coordinator.seen() as tx:
+        w.truth.held_runs = set(list_held(tx))

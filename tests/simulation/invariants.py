@@ -63,8 +63,14 @@ class Invariants:
         self._winners: dict[str, int] = {}
         self._leases: dict[tuple[str, int], Lease] = {}
         self._stored: set[str] = set()
-        self._entries = 0
         self._running: dict[str, Balance] = {}
+        # The entries of a ledger that was put back were granted in an order that it does not tell.
+        with self.coordinator.seen() as tx:
+            entries = tx.find(BookEntry)
+        self._entries = len(entries)
+        for entry in entries:
+            known = self._running.get(entry.scope, Balance(entry.scope))
+            self._running[entry.scope] = books.apply_entry(known, entry)
 
     def after_step(self) -> None:
         with self.coordinator.seen() as tx:
@@ -154,7 +160,9 @@ class Invariants:
         known = [lease for lease in leases if (lease.run, lease.lease) in self._leases]
         for lease in leases:
             before = self._leases.get((lease.run, lease.lease))
-            if before is None:
+            if before is None and not self.truth.was_signed_before(lease):
+                name = lease.run
+                must(name not in self.truth.held_runs, f"{name} begins, and nobody has released it")
                 self.bound_ahead_or_for_a_free_slot(tx, lease, known)
                 self.bound_only_when_nothing_older_may_run(lease, runs[lease.run])
                 self.bound_only_to_a_node_that_is_heard(lease)
@@ -261,10 +269,10 @@ class Invariants:
             now = books.apply_entry(self._running.get(entry.scope, Balance(entry.scope)), entry)
             self._running[entry.scope] = now
             ceiling = self._ceiling_of(entry.scope)
-            granted = entry.kind is EntryKind.RESERVE and entry.note != books.REPORTED
+            granted = entry.kind is EntryKind.RESERVE and entry.note not in books.SPENT_ALREADY
             if granted and entry.usd and ceiling is not None:
                 over = now.spent_usd + now.reserved_usd > ceiling
-                must(not over, f"{entry.run}: a hold over the ceiling {ceiling}: {now}")
+                must(not over, f"{entry}: a hold over the ceiling {ceiling}: {now}")
             if entry.kind is EntryKind.RESERVE:
                 self.work_fits(entry, now)
         self._entries = len(entries)

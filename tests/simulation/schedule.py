@@ -99,6 +99,7 @@ class Schedule(SimWorld):
         quiet_ms = 0
         for number in range(SETTLE_STEPS):
             work.stop_homeless(self)
+            work.release_held(self, number)
             flows.go_on(self)
             ms = 1_000 if number < 10 else 5_000
             self.step(ms)

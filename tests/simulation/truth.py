@@ -37,6 +37,8 @@ class Truth:
         self.top: dict[str, int] = {}
         self.restored: set[str] = set()
         """Runs that were under way when a backup was put back."""
+        self.held_runs: set[str] = set()
+        """Runs that were open in a backup that was put back, and that nobody has released since."""
         self.lied_of: set[str] = set()
         """Runs of which their own node has said any value: it may spoil these."""
         self.held: set[str] = set()
@@ -91,6 +93,10 @@ class Truth:
             for lease in tx.find(Lease):
                 self.lives.setdefault(lease.digest, self._life)
                 self.top[lease.run] = max(self.top.get(lease.run, 0), lease.lease)
+
+    def was_signed_before(self, lease: Lease) -> bool:
+        """Whether an earlier life of the coordinator signed the lease's job, as for one that is adopted."""
+        return self.lives.get(lease.digest, self._life) < self._life
 
     def asked_to_stop(self, run: str) -> None:
         self.stops.setdefault(run, self.top.get(run, 0))

@@ -18,6 +18,7 @@ from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState, Setti
 from pancode.runs import stop as runs_stop
 from pancode.runs.ceilings import set_ceilings
 from pancode.runs.core import CEILING, WORK_CEILING
+from pancode.runs.restored.release import release
 from tests.fakes.node import Script
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine
@@ -296,3 +297,14 @@ def _has_home(run: Run, nodes: list[Node]) -> bool:
         run.node in (None, n.name) and all(n.labels.get(k) == v for k, v in run.require.items())
         for n in staying
     )
+
+
+NODES_REPORT = 30
+"""After so many steps of the end each node that is there has reported what it did before a restore."""
+
+
+def release_held(w: SimWorld, number: int) -> None:
+    """At the end a user starts all that a restored coordinator holds."""
+    if number == NODES_REPORT:
+        w.truth.held_runs.clear()
+        w.coordinator.ask(lambda core: release(core, (), (), "owner", all_left=True))

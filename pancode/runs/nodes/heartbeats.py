@@ -16,6 +16,7 @@ from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.runs.nodes.evidence import shut_out
+from pancode.runs.restored.hold import begin_hold
 from pancode.runs.unit_of_work import Work, list_tombstones, unit_of_work
 
 TWINS = "two nodes answer with its key at the same time: one is a copy of the other, or was restored"
@@ -193,6 +194,7 @@ def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
         if behind:
             epoch = core.raise_epoch(heartbeat.epoch_seen, work.tx)
             work.audit("fleet", "warning", "raised the epoch above one that a node has seen", node=node.name)
+            begin_hold(work, f"{node.name} has seen epoch {heartbeat.epoch_seen} of this fleet")
         edit_row(work.tx, Node, node.name, change=partial(_caught_up, heartbeat=heartbeat))
         for other in work.tx.find(Node) if behind else [node]:
             if behind or heartbeat.control_seen > node.control_seq:

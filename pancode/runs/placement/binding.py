@@ -37,6 +37,8 @@ from pancode.runs.placement.candidates import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decide_placements, in_order
 from pancode.runs.placement.preemption import GivingWay
 from pancode.runs.placement.prefetch import Lines, TakingBack, list_staying, most_usd
+from pancode.runs.restored.attempts import may_begin_work
+from pancode.runs.restored.hold import WHY_HELD, list_held
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.waiting_runs import WaitingRun, WaitingRuns, in_turn
 
@@ -157,6 +159,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
     ):
         return 0
     turn = _Turn(work, queue, {lease.run for lease in leases})
+    turn.explain_held()
     firsts = turn.firsts()
     work.after(partial(setattr, core.live.binding, "waiting", len(firsts)))
     boot = core.ports.clock.boot_ms()
@@ -206,7 +209,8 @@ class _Turn:
 
     def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
         self._work, self._queue, self._bound = work, queue, bound
-        core = work.core
+        core, self._held = work.core, list_held(work.tx)
+        self._is_clear = may_begin_work(core)
         self.alone: Set[str] = {*core.live.journals.strays, *breaker_service.list_shunned(core)}
         """Runs that are decided individually, not with others of the same requirements."""
         if breaker_service.any_open(core) or has_rooms(work.tx):
@@ -252,12 +256,21 @@ class _Turn:
                     self._work.signal(run, Waits("placement", decision.why, decision.kind))
                     left -= 1
 
+    def explain_held(self) -> None:
+        """Record why the runs wait that are held since a restore."""
+        for name in sorted(self._queue.all.keys() & self._held - self._bound):
+            run = self._work.tx.get(Run, name)
+            if run is not None and (run.waits is None or not run.waits.is_held):
+                self._work.signal(run, Waits("placement", WHY_HELD, WaitReason.RESTORED))
+
     def _may_begin(self, one: WaitingRun) -> bool:
         """Whether the run may begin, as far as memory shows; a run with a long pause is included."""
         rules = self._work.core.rules
         left = (one.retry_at_ms or 0) - self._work.core.wall_ms()
         is_pausing = 0 < left <= max(rules.refused_pause_ms, rules.retry_pause_ms)
-        return not one.held and not is_pausing and one.ticket.run not in self._bound
+        run = one.ticket.run
+        is_clear = self._is_clear and run not in self._held
+        return is_clear and not one.held and not is_pausing and run not in self._bound
 
     def _run(self, one: WaitingRun) -> Run | None:
         """Return the run from the ledger if its pause is over and it has its reservation; else None."""

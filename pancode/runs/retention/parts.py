@@ -26,6 +26,8 @@ class LetGo(Facet):
 
     let_go: Mapping[str, int] = field(default_factory=dict)
     """When files were pruned, as wall time in milliseconds, by kind of files (RunFiles)."""
+    files_lost: bool = False
+    """Whether they were lost when the ledger was restored, and not pruned."""
 
 
 def gone_at(run: Run, what: RunFiles) -> int | None:
@@ -38,9 +40,12 @@ def must_have_changes(run: Run) -> None:
     gone = gone_at(run, RunFiles.CHANGES)
     if gone is not None:
         day = datetime.fromtimestamp(gone / 1000, UTC).date()
+        why = f"they were deleted on {day} by the retention setting keep.changes, as nothing needed them"
+        if LetGo.of(run).files_lost:
+            why = f"the ledger was restored on {day} from a copy without them, and no node has them any more"
         raise WorkspaceError(
             f"the files of {run.id} were deleted",
-            why=f"they were deleted on {day} by the retention setting keep.changes, as nothing needed them",
+            why=why,
             fix=f"its receipt and answer are still stored: pancode receipt show {run.id}; pancode runs show "
             f"{run.id}",
             code="files_gone",

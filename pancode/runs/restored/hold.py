@@ -1,0 +1,99 @@
+"""Holds what a restored ledger has as pending until a user releases it, as it may have been done since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from node_agent.wire.identity import AttemptId
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, RunState, Setting, WaitReason
+
+# Avoid an import cycle: `Core` contains the features, whose functions return these values.
+if TYPE_CHECKING:
+    from pancode.runs.core import Core
+    from pancode.runs.unit_of_work import Work
+
+HOLD = "hold"
+"""The setting with the hold of a restored ledger."""
+
+WHY_HELD = "held since the fleet was restored; to decide: pancode fleet resume --held"
+
+
+class AskedNode(BaseModel):
+    """How far a node has reported its attempts. `complete_since_ms`: from when on its report has all of them;
+    None: the report has not ended. `is_over`: whether all runs of its pages so far that the ledger lacks have
+    ended."""
+
+    model_config = ConfigDict(frozen=True)
+    after: AttemptId | None = None
+    is_over: bool = True
+    complete_since_ms: int | None = None
+
+
+class Hold(BaseModel):
+    """What is held since a restore. `since_ms`: the time of the newest event that the restored ledger has;
+    `names`: of runs, workflows and other things that begin nothing; `asked`: the nodes, by tag."""
+
+    model_config = ConfigDict(frozen=True)
+    begun_ms: int
+    since_ms: int
+    names: frozenset[str] = frozenset()
+    asked: Mapping[str, AskedNode] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldThing:
+    """Something pending that a hold concerns. `usd`: the most that it may cost; None: unknown. `drop` takes
+    the user's name. `release` is called once the thing is not held any more."""
+
+    name: str
+    kind: str
+    what: str
+    since_ms: int
+    drop: Callable[[str], object]
+    usd: Decimal | None = None
+    release: Callable[[str], object] = lambda by: None
+
+
+FindHeld: TypeAlias = "Callable[[Core, Transaction], Iterable[HeldThing]]"
+
+
+def read_hold(tx: Transaction) -> Hold | None:
+    """Return the hold; None for a ledger that was never restored."""
+    found = tx.get(Setting, HOLD)
+    return None if found is None else Hold.model_validate(found.value)
+
+
+def write_hold(work: Work, hold: Hold) -> None:
+    value = hold.model_dump(mode="json") | {"names": sorted(hold.names)}
+    work.tx.put(Setting(HOLD, value, work.core.wall_ms(), "coordinator"))
+
+
+def list_held(tx: Transaction) -> frozenset[str]:
+    """Return the names of all that must not begin anything."""
+    hold = read_hold(tx)
+    return frozenset() if hold is None else hold.names
+
+
+def begin_hold(work: Work, why: str) -> None:
+    """Hold all that the ledger has as pending now; every node will be asked what it knows."""
+    core, tx = work.core, work.tx
+    newest = tx.find(FeedEvent, order="number", descending=True, limit=1)
+    since_ms = newest[0].at_ms if newest else 0
+    known = read_hold(tx)
+    # A run that waits for a user's approval begins when the user gives it.
+    open_runs = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)
+    names = {run.id for runs in open_runs for run in runs if run.waits is not WaitReason.USER}
+    names |= {action.run for action in tx.find(Action) if action.kind is not ActionKind.USER}
+    names |= {thing.name for find in core.features.held for thing in find(core, tx)}
+    if known is not None:
+        names, since_ms = names | known.names, min(since_ms, known.since_ms)
+    write_hold(work, Hold(begun_ms=core.wall_ms(), since_ms=since_ms, names=frozenset(names)))
+    if names:
+        what = f"the ledger was restored: {len(names)} pending things are held"
+        work.audit("fleet", "warning", what, why=why, fix="pancode fleet resume")

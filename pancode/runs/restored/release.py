@@ -1,0 +1,165 @@
+"""Shows what is held since a restore, and starts or drops it on a user's request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.formatting import first_few, format_title
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Action, ActionKind, Node, Run, RunState
+from pancode.kernel.route import Route
+from pancode.runs.answers import BriefLine
+from pancode.runs.core import Core
+from pancode.runs.restored.hold import AskedNode, HeldThing, Hold, read_hold, write_hold
+from pancode.runs.stop import stop_run
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import format_iso
+
+DROPPED = "dropped after the restore"
+
+
+class HeldShape(TypedDict):
+    """Something pending that begins nothing since the ledger was restored. `usd`: the most that it may cost
+    once more; null: unknown. `nodes`: what the nodes say about it."""
+
+    name: str
+    kind: str
+    what: str
+    since: str
+    usd: str | None
+    nodes: str
+
+
+class AskedShape(TypedDict):
+    """A node that was asked for its attempts. `complete_since`: from when on it has reported all of them;
+    null: it has not answered completely."""
+
+    node: str
+    complete_since: str | None
+
+
+class HeldAnswer(TypedDict):
+    """`since`: the time of the newest event that the restored ledger has; null: it was never restored."""
+
+    since: str | None
+    nodes: list[AskedShape]
+    held: list[HeldShape]
+
+
+class ReleasedAnswer(TypedDict):
+    """The names of what was started and dropped, and how much is still held."""
+
+    started: list[str]
+    dropped: list[str]
+    left: int
+
+
+HELD = Route[HeldAnswer]("GET /v1/held")
+RELEASE = Route[ReleasedAnswer]("POST /v1/held")
+
+
+def describe_held(core: Core) -> HeldAnswer:
+    """Return what is held, what the nodes say about it, and which nodes have reported their attempts."""
+    with core.ports.ledger.transaction() as tx:
+        hold = read_hold(tx)
+        if hold is None:
+            return {"since": None, "nodes": [], "held": []}
+        nodes, things = list(_describe_nodes(tx, hold)), _list_things(core, tx, hold)
+    missing = [one["node"] for one in nodes if one["complete_since"] is None]
+    words = "no node knows that it was done since"
+    if missing:
+        words = f"{first_few(missing, 3)} {'has' if len(missing) == 1 else 'have'} not answered completely"
+    return {
+        "since": format_iso(hold.since_ms),
+        "nodes": nodes,
+        "held": [
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "what": one.what,
+                "since": format_iso(one.since_ms),
+                "usd": None if one.usd is None else f"{one.usd:f}",
+                "nodes": words,
+            }
+            for one in things
+        ],
+    }
+
+
+def _describe_nodes(tx: Transaction, hold: Hold) -> Iterator[AskedShape]:
+    for node in tx.find(Node):
+        if node.removed is None and node.tag is not None:
+            complete_ms = hold.asked.get(node.tag, AskedNode()).complete_since_ms
+            since = None if complete_ms is None else format_iso(complete_ms)
+            yield {"node": node.name, "complete_since": since}
+
+
+def _list_things(core: Core, tx: Transaction, hold: Hold) -> list[HeldThing]:
+    """Return what is held and would begin something if it were not, oldest first."""
+    found = [thing for find in core.features.held for thing in find(core, tx)]
+    found += _find_runs(core, tx, {thing.name for thing in found})
+    return sorted((one for one in found if one.name in hold.names), key=lambda one: (one.since_ms, one.name))
+
+
+def _find_runs(core: Core, tx: Transaction, known: set[str]) -> Iterator[HeldThing]:
+    """Yield the waiting runs that belong to no workflow, and the ended ones that still have to do something."""
+    for run in tx.find(Run, {"state": RunState.PENDING}):
+        is_held = run.waits is not None and run.waits.is_held
+        if run.workflow not in known and not is_held:
+            what = f"{run.agent}: {format_title(run.task)}"
+            drop = partial(_stop, core, run.id)
+            yield HeldThing(run.id, "run", what, run.created_ms, drop, run.estimate_usd)
+    for action in tx.find(Action):
+        if action.kind is ActionKind.LAND:
+            what = f"landing of the change of {action.run}"
+            yield HeldThing(action.run, "landing", what, action.at_ms, partial(_stop, core, action.run))
+
+
+def _stop(core: Core, run: str, by: str) -> None:
+    stop_run(core, run, f"{DROPPED} by {by}")
+
+
+def release(core: Core, start: Sequence[str], drop: Sequence[str], by: str, all_left: bool) -> ReleasedAnswer:
+    """Start and drop these held things; `all_left`: start everything else. NotFoundError for a name that is
+    not held; then nothing was done."""
+    with core.ports.ledger.transaction() as tx:
+        hold = read_hold(tx)
+        things = [] if hold is None else _list_things(core, tx, hold)
+    by_name = {one.name: one for one in things}
+    for name in (*start, *drop):
+        if name not in by_name:
+            raise not_found("held item", name, by_name, "pancode fleet resume --held")
+    started = [name for name in by_name if name not in drop] if all_left else list(dict.fromkeys(start))
+    for name in drop:
+        by_name[name].drop(by)
+    for name in started:
+        by_name[name].release(by)
+    with unit_of_work(core) as work:
+        found = read_hold(work.tx)
+        if found is not None and (by_name or all_left):
+            left = frozenset[str]() if all_left else found.names - _with_runs(work.tx, {*started, *drop})
+            write_hold(work, found.model_copy(update={"names": left}))
+            for action in work.tx.find(Action):  # so that the threads see what they may do now
+                if action.run in found.names - left:
+                    work.tx.put(action)
+            what = "released after the restore"
+            work.audit("fleet", "info", what, by=by, started=started, dropped=list(drop))
+    return {"started": started, "dropped": list(drop), "left": len(things) - len(started) - len(drop)}
+
+
+def _with_runs(tx: Transaction, names: set[str]) -> set[str]:
+    """Return the names with those of the runs of workflows among them."""
+    return names | {run.id for name in names for run in tx.find(Run, {"workflow": name})}
+
+
+def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
+    """Yield one line while anything is held."""
+    hold = read_hold(tx)
+    things = [] if hold is None else _list_things(core, tx, hold)
+    if things:
+        what = f"the fleet was restored: {len(things)} pending things wait for your decision"
+        yield {"run": None, "what": what, "task": "", "command": "pancode fleet resume --held"}
