@@ -34,8 +34,9 @@ from pancode.runs.receipts.settlement import (
     settle_receipt,
     turn_down,
 )
-from pancode.runs.restored.attempts import accept_report, note_unknown
+from pancode.runs.restored.attempts import accept_report
 from pancode.runs.restored.hold import list_held
+from pancode.runs.restored.requests import note_unknown
 from pancode.runs.unit_of_work import Work, unit_of_work
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
@@ -143,7 +144,9 @@ def take_in(core: Core, limit: int) -> int:
     messages = [
         message for up in received if (message := _verify_message(core, nodes[up.tag], up)) is not None
     ]
-    for alone, group in groupby(messages, lambda message: isinstance(message.content, Inventory | AttemptsReport)):
+    for alone, group in groupby(
+        messages, lambda message: isinstance(message.content, Inventory | AttemptsReport)
+    ):
         take = _apply_each if alone else _apply_together
         take(core, list(group))
     if received:

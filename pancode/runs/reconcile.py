@@ -29,7 +29,7 @@ from pancode.runs.nodes import heartbeats, liveness, quota
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement import breaker_service
-from pancode.runs.restored import attempts
+from pancode.runs.restored import requests
 from pancode.runs.restored.hold import begin_hold
 from pancode.runs.unit_of_work import ALERT, unit_of_work
 
@@ -228,7 +228,7 @@ def run_pass(core: Core, woken: bool = False) -> int:
             liveness.record_contact(core, reached=False)
             raise
         if looks:
-            attempts.ask_nodes(core)
+            requests.ask_nodes(core)
             liveness.record_contact(core, reached=not core.live.heartbeats.is_refused)
             liveness.judge_nodes(core)
             health.check_runs(core)

@@ -37,8 +37,8 @@ from pancode.runs.placement.candidates import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decide_placements, in_order
 from pancode.runs.placement.preemption import GivingWay
 from pancode.runs.placement.prefetch import Lines, TakingBack, list_staying, most_usd
-from pancode.runs.restored.attempts import may_begin_work
 from pancode.runs.restored.hold import WHY_HELD, list_held
+from pancode.runs.restored.requests import may_begin_work
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.waiting_runs import WaitingRun, WaitingRuns, in_turn
 

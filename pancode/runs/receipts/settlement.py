@@ -30,6 +30,7 @@ from pancode.runs.receipts.rules import (
     judge_identity,
     needs_nodes,
 )
+from pancode.runs.restored import requests
 from pancode.runs.unit_of_work import Work
 
 GATES_LOG = "gates.log"
@@ -201,6 +202,9 @@ def _keep_orphan(work: Work, letter: Letter) -> None:
     """Store an orphaned receipt as the node signed it, without countersignature, and let the node delete it.
     Nothing is booked."""
     core, node, identity = work.core, letter.node, letter.claims.identity
+    requests.note_unknown(work, node)
+    if requests.waits_for_report(work, node):
+        return  # The node keeps its files and sends the receipt again.
     text = letter.envelope.model_dump_json()
     if not evidence.store_foreign_receipt(
         work, node.name, replace(_make_stored(core, letter, text), orphan=True)

@@ -1,4 +1,4 @@
-"""Asks nodes for the attempts that a restored ledger lacks, and books what they report, once."""
+"""Adds the attempts that nodes report to a restored ledger, and books each once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from node_agent.wire.control import ReportAttempts
 from node_agent.wire.identity import FINAL, Mark
 from node_agent.wire.job import Job
 from node_agent.wire.node import AttemptReport, AttemptsReport
@@ -14,7 +13,6 @@ from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope
 from pancode.budget import books
 from pancode.kernel.errors import ConflictError
-from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Lease, Node, Run, RunState, StoredReceipt
 from pancode.runs import keyring
 from pancode.runs.core import Core
@@ -24,74 +22,14 @@ from pancode.runs.nodes.heartbeats import raise_alarm
 from pancode.runs.placement import breaker_service
 from pancode.runs.receipts.rules import Evidence, Ruling, judge_evidence
 from pancode.runs.receipts.settlement import Letter, Proofs, settle_receipt
-from pancode.runs.restored.hold import AskedNode, Hold, begin_hold, read_hold, write_hold
+from pancode.runs.restored.hold import AskedNode, begin_hold, read_hold, write_hold
+from pancode.runs.restored.requests import find_asked
 from pancode.runs.retention.parts import LetGo, RunFiles
 from pancode.runs.unit_of_work import Work, unit_of_work
 
 NOT_ATTRIBUTED = "not attributed"
 """The budget scope of runs that the restored ledger lacks."""
-MARGIN_MS = 86_400_000
-"""How long before the newest event of the restored ledger the reports begin: clocks differ, and a receipt
-that was on its way when the copy was taken is older than it."""
-AGAIN_MS = 30_000
-"""How long after a request a node is asked again."""
-PROOF_MS = 60_000
-"""How long nothing begins because a node names a job that the ledger lacks and has not reported it yet."""
 _LEAST_USD = Decimal(1)
-
-
-def ask_nodes(core: Core) -> None:
-    """Ask each node that has not reported all its attempts since a restore for its next page."""
-    boot, journals = core.ports.clock.boot_ms(), core.live.journals
-    with core.ports.ledger.transaction() as tx:
-        hold = read_hold(tx)
-    if hold is None and not journals.unproven:
-        return
-    for tag, node in core.enrolled().items():
-        asked = _find_asked(core, hold, tag)
-        is_due = boot - journals.asked_ms.get(tag, -AGAIN_MS) >= AGAIN_MS
-        if asked is not None and can_report(core, tag) and is_due:
-            journals.asked_ms[tag] = boot
-            since_ms = 0 if hold is None else max(0, hold.since_ms - MARGIN_MS)
-            with unit_of_work(core) as work:
-                work.send(node.name, ReportAttempts(since_ms=since_ms, after=asked.after))
-
-
-def can_report(core: Core, tag: str) -> bool:
-    """Whether the node agent can report attempts; one of version 0.1.0 cannot."""
-    last = core.live.contacts.last_heartbeats.get(tag)
-    return last is not None and last.heartbeat.ask.reports
-
-
-def _find_asked(core: Core, hold: Hold | None, tag: str) -> AskedNode | None:
-    """Return how far the node has reported; None if it has nothing to report."""
-    if tag in core.live.journals.unproven:
-        return AskedNode(after=core.live.journals.unproven[tag][1])
-    asked = None if hold is None else hold.asked.get(tag, AskedNode())
-    return asked if asked is not None and asked.complete_since_ms is None else None
-
-
-def note_unknown(work: Work, node: Node) -> None:
-    """Process that the node's journal names a job that this ledger lacks. Its report will prove that the
-    ledger was restored; the word of a node that cannot report is taken for it."""
-    core, hold, tag = work.core, read_hold(work.tx), node.tag or ""
-    if hold is not None and hold.asked.get(tag, AskedNode()).complete_since_ms is None:
-        return  # It is asked already.
-    if can_report(core, tag):
-        core.live.journals.unproven.setdefault(tag, (core.ports.clock.boot_ms(), None))
-        core.live.journals.asked_ms.pop(tag, None)
-    elif hold is None:
-        begin_hold(work, f"{node.name} has a job that the ledger lacks")
-
-
-def may_begin_work(core: Core) -> bool:
-    """Whether no node is about to prove that the ledger was restored; a node that does not answer delays new
-    work only for a while."""
-    boot, unproven = core.ports.clock.boot_ms(), core.live.journals.unproven
-    for tag, (since_ms, _) in list(unproven.items()):
-        if boot - since_ms >= PROOF_MS:
-            del unproven[tag]
-    return not unproven
 
 
 def accept_report(core: Core, node: Node, report: AttemptsReport) -> None:
@@ -99,7 +37,7 @@ def accept_report(core: Core, node: Node, report: AttemptsReport) -> None:
     tag = node.tag or ""
     with core.ports.ledger.transaction() as tx:
         hold, keys = read_hold(tx), keyring.find_coordinator_keys(tx)
-    asked = _find_asked(core, hold, tag)
+    asked = find_asked(core, hold, tag)
     if (report.fleet, report.node) != (core.fleet, tag) or asked is None or asked.after != report.after:
         return
     if report.next is not None or tag in core.live.journals.unproven:
@@ -228,7 +166,11 @@ def _book_unknown(work: Work, node: Node, job: Job, letter: Letter | None) -> No
     if letter is None or work.tx.get(StoredReceipt, letter.digest) is not None:
         return
     usage, text = letter.claims.usage, letter.envelope.model_dump_json()
-    most = job.limits.usd if job.limits.usd is not None else max(_LEAST_USD, job.limits.reserved_usd or books.ZERO)
+    most = (
+        job.limits.usd
+        if job.limits.usd is not None
+        else max(_LEAST_USD, job.limits.reserved_usd or books.ZERO)
+    )
     usd = min(usage.cost_usd or books.ZERO, most)
     account, stamp = books.Account(identity.run, identity.attempt, identity.lease), core.stamp()
     day = books.day_scope(min(letter.claims.finished_wall_ms, core.wall_ms()), core.tz)
