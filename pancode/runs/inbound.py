@@ -144,9 +144,7 @@ def take_in(core: Core, limit: int) -> int:
     messages = [
         message for up in received if (message := _verify_message(core, nodes[up.tag], up)) is not None
     ]
-    for alone, group in groupby(
-        messages, lambda message: isinstance(message.content, Inventory | AttemptsReport)
-    ):
+    for alone, group in groupby(messages, lambda one: isinstance(one.content, Inventory | AttemptsReport)):
         take = _apply_each if alone else _apply_together
         take(core, list(group))
     if received:

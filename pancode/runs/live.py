@@ -285,6 +285,8 @@ class Journals:
     """Nodes, by tag, whose journal names a job that this ledger lacks: the boot clock since when, and the
     last attempt of the newest page of their report. Nothing begins until the report shows whether the ledger
     was restored."""
+    disproved: set[str] = field(default_factory=set)
+    """Nodes, by tag, that named such a job and did not report it. They delay nothing any more."""
 
     def forget_stray(self, run: str, tag: str) -> None:
         """Forget the node's lease of this run that the ledger lacks, because its attempt has ended."""

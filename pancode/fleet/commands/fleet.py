@@ -13,6 +13,7 @@ from pancode.agents.answers import AGENTS, EndpointShape, RuntimeFacts
 from pancode.agents.commands.choices import is_local_only
 from pancode.commit import UNKNOWN, read_commit
 from pancode.fleet import answers
+from pancode.fleet.commands.held import release_held
 from pancode.interfaces.cli.output import Face, describe_caller, find_user
 from pancode.interfaces.cli.parameters import Json, Link, Nodes, Verbose, option, verb
 from pancode.interfaces.cli.progress import Steps
@@ -386,9 +387,23 @@ def handed_over(answer: HandoverShape) -> str:
     return text
 
 
-@verb("fleet resume", "gpubox", "--queue pool.any")
-def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
-    """Take NODES (default: the whole fleet) back into service; named nodes also leave quarantine."""
+@verb("fleet resume", "gpubox", "--queue pool.any", "--held", "--held r-7k2m9x", "--held --all")
+def resume(
+    nodes: Nodes,
+    *,
+    queue: Queue = False,
+    held: Annotated[bool, option("List what is held since a restore, or start the named items.")] = False,
+    drop: Annotated[bool, option("With --held: drop the items instead.")] = False,
+    everything: Annotated[bool, option("With --held: all items.", "--all")] = False,
+    face: Json,
+) -> None:
+    """Take NODES (default: the whole fleet) back into service; named nodes also leave quarantine.
+
+    After a restore, what the restored ledger has as pending begins nothing, as it may have been done after
+    the copy was taken. `--held` lists it with what the nodes say; then start or drop items by name, or all.
+    """
+    if held:
+        return release_held(face, nodes, drop, everything)
     if queue:
         name = _queue_of(nodes)
         again = face.post(RESUME_QUEUE, {"queue": name})

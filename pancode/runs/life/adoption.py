@@ -29,9 +29,7 @@ class Adopted(Signal):
             new = books.reserve_amount(self.scopes, account, self.amount, stamp)
             made = made.book([replace(entry, note=books.FOUND) for entry in new])
             made = made.put(Attempt(run.id, lease.attempt, lease.bound_ms, self.amount.usd))
-        made = made.tell(
-            "node", lease.node, "known", "the node has this job, which the restored ledger lacks"
-        )
+        made = made.tell("node", lease.node, "known", books.FOUND)
         if run.state is RunState.ENDED or lease.lease < run.lease or lease.attempt < run.attempt:
             return made.put(lease)
         made = made.put(replace(run, attempt=lease.attempt))

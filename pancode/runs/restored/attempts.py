@@ -70,6 +70,8 @@ def _seek_proof(core: Core, node: Node, report: AttemptsReport, keys: Mapping[st
     since_ms, _ = core.live.journals.unproven.pop(tag)
     if report.next is not None:
         core.live.journals.unproven[tag] = since_ms, report.next
+    else:
+        core.live.journals.disproved.add(tag)
 
 
 def _note_page(work: Work, tag: str, report: AttemptsReport, is_over: bool) -> None:
@@ -166,12 +168,8 @@ def _book_unknown(work: Work, node: Node, job: Job, letter: Letter | None) -> No
     if letter is None or work.tx.get(StoredReceipt, letter.digest) is not None:
         return
     usage, text = letter.claims.usage, letter.envelope.model_dump_json()
-    most = (
-        job.limits.usd
-        if job.limits.usd is not None
-        else max(_LEAST_USD, job.limits.reserved_usd or books.ZERO)
-    )
-    usd = min(usage.cost_usd or books.ZERO, most)
+    most = max(_LEAST_USD, job.limits.reserved_usd or books.ZERO)
+    usd = min(usage.cost_usd or books.ZERO, most if job.limits.usd is None else job.limits.usd)
     account, stamp = books.Account(identity.run, identity.attempt, identity.lease), core.stamp()
     day = books.day_scope(min(letter.claims.finished_wall_ms, core.wall_ms()), core.tz)
     entries = books.reserve_amount([day, NOT_ATTRIBUTED], account, books.Amount(), stamp)

@@ -5,61 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from typing_extensions import TypedDict
-
 from pancode.kernel.formatting import first_few, format_title
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Node, Run, RunState
-from pancode.kernel.route import Route
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
+from pancode.runs.restored.answers import AskedShape, HeldAnswer, ReleasedAnswer
 from pancode.runs.restored.hold import AskedNode, HeldThing, Hold, read_hold, write_hold
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import format_iso
 
 DROPPED = "dropped after the restore"
-
-
-class HeldShape(TypedDict):
-    """Something pending that begins nothing since the ledger was restored. `usd`: the most that it may cost
-    once more; null: unknown. `nodes`: what the nodes say about it."""
-
-    name: str
-    kind: str
-    what: str
-    since: str
-    usd: str | None
-    nodes: str
-
-
-class AskedShape(TypedDict):
-    """A node that was asked for its attempts. `complete_since`: from when on it has reported all of them;
-    null: it has not answered completely."""
-
-    node: str
-    complete_since: str | None
-
-
-class HeldAnswer(TypedDict):
-    """`since`: the time of the newest event that the restored ledger has; null: it was never restored."""
-
-    since: str | None
-    nodes: list[AskedShape]
-    held: list[HeldShape]
-
-
-class ReleasedAnswer(TypedDict):
-    """The names of what was started and dropped, and how much is still held."""
-
-    started: list[str]
-    dropped: list[str]
-    left: int
-
-
-HELD = Route[HeldAnswer]("GET /v1/held")
-RELEASE = Route[ReleasedAnswer]("POST /v1/held")
 
 
 def describe_held(core: Core) -> HeldAnswer:
@@ -106,7 +64,7 @@ def _list_things(core: Core, tx: Transaction, hold: Hold) -> list[HeldThing]:
 
 
 def _find_runs(core: Core, tx: Transaction, known: set[str]) -> Iterator[HeldThing]:
-    """Yield the waiting runs that belong to no workflow, and the ended ones that still have to do something."""
+    """Yield the waiting runs of no workflow, and the ended runs whose change is to land."""
     for run in tx.find(Run, {"state": RunState.PENDING}):
         is_held = run.waits is not None and run.waits.is_held
         if run.workflow not in known and not is_held:

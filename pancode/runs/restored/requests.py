@@ -52,6 +52,8 @@ def note_unknown(work: Work, node: Node) -> None:
     """Process that the node's journal names a job that this ledger lacks. Its report will prove that the
     ledger was restored; the word of a node that cannot report is taken for it."""
     core, hold, tag = work.core, read_hold(work.tx), node.tag or ""
+    if tag in core.live.journals.disproved:
+        return
     if hold is not None and hold.asked.get(tag, AskedNode()).complete_since_ms is None:
         return  # It is asked already.
     if can_report(core, tag):
@@ -68,10 +70,11 @@ def may_begin_work(core: Core) -> bool:
     for tag, (since_ms, _) in list(unproven.items()):
         if boot - since_ms >= PROOF_MS:
             del unproven[tag]
+            core.live.journals.disproved.add(tag)
     return not unproven
 
 
 def waits_for_report(work: Work, node: Node) -> bool:
-    """Whether the node will report its attempts, so that a receipt of a job that the ledger lacks can wait."""
+    """Whether the node will report its attempts, so that a receipt that the ledger lacks can wait."""
     tag = node.tag or ""
     return can_report(work.core, tag) and find_asked(work.core, read_hold(work.tx), tag) is not None

@@ -10,14 +10,8 @@ from pancode.interfaces.http.access.rights import OPERATES
 from pancode.interfaces.http.bodies import ActBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.runs.restored.release import (
-    HELD,
-    RELEASE,
-    HeldAnswer,
-    ReleasedAnswer,
-    describe_held,
-    release,
-)
+from pancode.runs.restored.answers import HELD, RELEASE, HeldAnswer, ReleasedAnswer
+from pancode.runs.restored.release import describe_held, release
 
 HeldNames = Annotated[tuple[Annotated[str, Field(max_length=200)], ...], Field(max_length=1_000)]
 
