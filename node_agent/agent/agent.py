@@ -16,6 +16,7 @@ from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.reports import make_report
 from node_agent.agent.world import Drive, World
 from node_agent.attempt.claims import Self
+from node_agent.attempt.plans import KEPT
 from node_agent.attempt.ports import DiskFull, JournalPort, LinkDown, Sent, StepFailed
 from node_agent.attempt.procedure import Context, Finished, Procedure, Turn
 from node_agent.attempt.records import JournalRecord, JournalState, is_prunable, without_the_old
@@ -107,6 +108,8 @@ class Pulse:
         )
 
 
+RESULT_MS = 3 * 86_400_000
+"""How long commit and outputs of an accepted attempt are kept, for a coordinator that is restored."""
 MOST_FINAL = 5_000
 """Maximum of finished attempts in an inventory, the newest first, as an envelope has a size limit."""
 
@@ -140,6 +143,10 @@ def prune_journal(world: World) -> None:
         if is_prunable(entry, epoch, wall) and _empty_attempt(world, entry):
             journal.forget(entry.identity)
     with suppress(OSError, StepFailed):
+        for identity in world.workspaces.list_results(wall - RESULT_MS):
+            if journal.get(identity) is not None:
+                journal.drop(identity, KEPT)
+            world.workspaces.drop_result(identity)
         world.workspaces.trim(wall)
         world.sessions.trim(wall)
     journal.set_node(without_the_old(journal.node(), wall))
@@ -373,7 +380,7 @@ class NodeAgent:
         """Send a page of attempts. The coordinator asks again if the page does not arrive."""
         w = self.world
         with suppress(LinkDown):
-            page = make_report(w.journal, w.node, asked, w.clock.wall_ms())
+            page = make_report(w.journal, w.node, asked, w.clock.wall_ms(), w.workspaces.has_result)
             w.uplink.send(page.signed(w.key).model_dump_json())
 
     def _tell_inventory(self) -> None:

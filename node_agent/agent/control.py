@@ -172,7 +172,7 @@ class Controls:
             self._acts.answer(body)
         elif isinstance(body, ReportAttempts):
             self._acts.report(body)
-        elif self._find_awaiting(body.identity, body.receipt) is not None:
+        elif self._find_awaiting(body.identity, body.receipt, Mark.ACKNOWLEDGED) is not None:
             self._acts.resend(body.identity)
             self._touched.append(body.identity)
 
@@ -218,9 +218,11 @@ class Controls:
         self._journal.write(entry.identity, records.Note(stop=stop, say=(Interrupting(reason=stop.reason),)))
         self._touched.append(entry.identity)
 
-    def _find_awaiting(self, identity: AttemptId, receipt: str) -> records.JournalRecord | None:
+    def _find_awaiting(
+        self, identity: AttemptId, receipt: str, also: Mark = Mark.RECEIPTED
+    ) -> records.JournalRecord | None:
         entry = self._journal.get(identity)
-        fits = entry is not None and entry.mark is Mark.RECEIPTED and entry.receipt == receipt
+        fits = entry is not None and entry.mark in (Mark.RECEIPTED, also) and entry.receipt == receipt
         return entry if fits else None
 
     def _acknowledge(self, body: Acknowledge) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from node_agent.attempt.claims import Self
 from node_agent.attempt.ports import JournalPort
 from node_agent.attempt.records import KEEP_MS
@@ -13,7 +15,13 @@ PAGE_BYTES = 1 << 20
 """A page ends with the entry that reaches this size, so that its envelope does not exceed the limit."""
 
 
-def make_report(journal: JournalPort, node: Self, asked: ReportAttempts, wall_ms: int) -> AttemptsReport:
+def make_report(
+    journal: JournalPort,
+    node: Self,
+    asked: ReportAttempts,
+    wall_ms: int,
+    has_result: Callable[[AttemptId], bool],
+) -> AttemptsReport:
     """Return the page of attempts that the coordinator asks for."""
     after = None if asked.after is None else _place_of(asked.after)
     due = sorted(
@@ -24,7 +32,8 @@ def make_report(journal: JournalPort, node: Self, asked: ReportAttempts, wall_ms
     entries, size = list[AttemptReport](), 0
     for one in left[:MOST_REPORTED]:
         order, receipt = journal.order(one.identity), journal.receipt(one.identity)
-        entries.append(AttemptReport(mark=one.mark, job=order, receipt=receipt))
+        kept = not one.final or has_result(one.identity)
+        entries.append(AttemptReport(mark=one.mark, job=order, receipt=receipt, kept=kept))
         size += len(order) + len(receipt or "")
         if size >= PAGE_BYTES:
             break

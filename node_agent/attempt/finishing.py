@@ -26,7 +26,8 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from node_agent.wire.job import Gate
 from node_agent.wire.policy import ActionClass
-from node_agent.wire.receipt import GateResult, receipt_of
+from node_agent.wire.receipt import GateResult, Receipt, receipt_of
+from node_agent.wire.signing import parse_envelope, parse_message
 
 
 def judged_by_rules(
@@ -401,6 +402,21 @@ def publish(case: Case) -> Turn:
     return Wait("the receipt is not acknowledged yet", max(1, case.sent_ms + case.backoff_ms - now))
 
 
+def send_result_again(case: Case) -> None:
+    """Send the commit, the outputs and the receipt of an accepted attempt once more, if they are kept: the
+    coordinator's ledger was restored. LinkDown."""
+    case.resend = False
+    receipt = case.context.journal.receipt(case.identity)
+    if receipt is None or not case.context.workspaces.has_result(case.identity):
+        return
+    claims = parse_message(Receipt, parse_envelope(receipt).body()).predicate
+    if claims.commit is not None:
+        with contextlib.suppress(StepFailed):
+            case.context.workspaces.push(case.identity, case.job.workspace, claims.commit)
+    upload_outputs(case)
+    case.context.deliver(receipt)
+
+
 def _send_again(case: Case) -> None:
     """Send again everything that the receipt names, with the commit: the coordinator lacks some of it."""
     commit = case.entry.committed.get("commit")
@@ -426,7 +442,11 @@ def clean_up(case: Case) -> Turn:
     if entry.mark is not Mark.REJECTED:
         if entry.committed.get("incomplete"):
             context.workspaces.put_aside(case.identity)
+        is_accepted = entry.mark is Mark.ACKNOWLEDGED and not why
+        if is_accepted:  # a coordinator whose ledger is restored from an older copy needs it once more
+            context.workspaces.keep_result(case.identity)
         context.workspaces.remove(case.identity, case.job.workspace)
-        context.journal.drop(case.identity, KEPT)
+        if not is_accepted:
+            context.journal.drop(case.identity, KEPT)
     context.journal.write(case.identity, Note(cleaned=True, lazy=True))
     return Finished()

@@ -326,6 +326,18 @@ class WorkspacesPort(Protocol):
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Remove the attempt's checkout and home. Idempotent."""
 
+    def keep_result(self, identity: AttemptId) -> None:
+        """Keep the attempt's commit after `remove`, so that `push` can send it again. Idempotent."""
+
+    def has_result(self, identity: AttemptId) -> bool:
+        """Whether `keep_result` was called for the attempt, and `drop_result` was not."""
+
+    def list_results(self, before_ms: int) -> tuple[AttemptId, ...]:
+        """Return the attempts whose results were kept before this time, by the wall clock."""
+
+    def drop_result(self, identity: AttemptId) -> None:
+        """Delete what `keep_result` kept. Idempotent."""
+
     def put_aside(self, identity: AttemptId) -> None:
         """Move the attempt's whole folder to `place_aside`, until `forget`. Idempotent."""
 

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from node_agent.attempt.context import Case, Context, Finished, Progressed, Turn, Wait
-from node_agent.attempt.finishing import clean_up, commit, gate, publish, push, seal
+from node_agent.attempt.finishing import (
+    clean_up,
+    commit,
+    gate,
+    publish,
+    push,
+    seal,
+    send_result_again,
+)
 from node_agent.attempt.fleet_calls import lay_fleet_answer
 from node_agent.attempt.gateways import ModelUse
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
@@ -71,7 +79,10 @@ class Procedure:
         """Take the attempt's next step. Raises nothing: errors become a Wait or, if repeated, an outcome."""
         entry = self._context.journal.get(identity)
         if entry is None or entry.cleaned:
-            self._cases.pop(identity, None)
+            case = self._cases.pop(identity, None)
+            if case is not None and case.resend:
+                with contextlib.suppress(LinkDown, OSError, ValueError):  # the coordinator asks again
+                    send_result_again(case)
             return Finished()
         try:
             case = self._make_case(identity)

@@ -341,6 +341,8 @@ class AttemptReport(model.WireModel):
     mark: Mark
     job: str
     receipt: str | None = None
+    kept: bool = False
+    """Whether the node still has the commit and the outputs that the receipt names."""
 
 
 class AttemptsReport(Message):

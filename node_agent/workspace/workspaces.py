@@ -378,7 +378,9 @@ class Workspaces:
     @translate_os_errors("cannot push the result")
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
         """Push the commit to the git depot. Raises DepotUnavailable (try later) or DepotRefused (final)."""
-        out = self._home.places(identity).out
+        places = self._home.places(identity)
+        out = self._home.kept(identity) / places.out.name
+        out = out if out.is_dir() else places.out
         reset_config(out, workspace.object_format)
         borrow_objects(out, self._home.mirror(str(workspace.repo)))
         self._transport.push(identity, out, commit)
@@ -425,6 +427,29 @@ class Workspaces:
         """Return the folder in which `put_aside` keeps the attempt's files."""
         return str(self._home.salvage(identity))
 
+    @translate_os_errors("cannot keep the result")
+    def keep_result(self, identity: AttemptId) -> None:
+        """Keep the attempt's commit after `remove`, in case the coordinator's ledger is restored: `push` can
+        send it again. Idempotent."""
+        out, kept = self._home.places(identity).out, self._home.kept(identity)
+        kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if out.is_dir() and not (kept / out.name).exists():
+            os.rename(out, kept / out.name)
+
+    def has_result(self, identity: AttemptId) -> bool:
+        return self._home.kept(identity).is_dir()
+
+    def list_results(self, before_ms: int) -> tuple[AttemptId, ...]:
+        """Return the attempts whose results were kept before this time, by the wall clock."""
+        folder = self._home.root / "kept"
+        old = [one.name for one in _scan(folder) if one.stat().st_mtime * 1_000 < before_ms]
+        return tuple(AttemptId.parse(name) for name in sorted(old))
+
+    @translate_os_errors("cannot delete the result")
+    def drop_result(self, identity: AttemptId) -> None:
+        """Delete what `keep_result` kept. Idempotent."""
+        folders.erase(self._home.kept(identity))
+
     @translate_os_errors("cannot remove the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Remove the attempt's folder; with the run's last folder also the run's snapshot. Idempotent."""
@@ -451,6 +476,13 @@ class Workspaces:
     def list(self) -> tuple[AttemptId, ...]:
         """Return every attempt that still has a folder."""
         return self._home.attempts()
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except FileNotFoundError:
+        return []
 
 
 def _list_borrowed(places: folders.AttemptFolders) -> tuple[Path, ...]:

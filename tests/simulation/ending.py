@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import FINAL, Mark
+from node_agent.wire.signing import parse_envelope
 from pancode.budget import books
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import (
@@ -24,6 +25,7 @@ from pancode.kernel.records import (
     StoredReceipt,
 )
 from pancode.runs.core import open_leases
+from pancode.runs.restored.attempts import NOT_ATTRIBUTED
 from tests.simulation.invariants import must
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
@@ -43,6 +45,7 @@ def at_the_end(world: SimWorld) -> None:
         nobody_ends_by_a_wait(tx, world)
         only_what_never_came_is_rejected(tx, world)
         every_word_was_heard(tx, world)
+        every_receipt_of_a_node_is_booked(tx, world)
         for machine in world.machines:
             if not machine.gone:
                 the_node_is_at_rest(tx, machine, world.truth.restored)
@@ -156,6 +159,24 @@ def what_was_spent_is_booked(tx: Transaction, world: SimWorld) -> None:
         must(within, f"{run}.{attempt} has {booked} spent, its limit is {limit}")
         first = attempt == 1 and limit is not None and most <= Decimal(str(limit))
         must(not disputed or not first, f"{run}.{attempt} cost {costs} within {limit}, and is disputed")
+
+
+def every_receipt_of_a_node_is_booked(tx: Transaction, world: SimWorld) -> None:
+    """After a restore each receipt that a node has is in the ledger; that of a run which the ledger lacks is
+    booked once, as not attributed."""
+    for machine in world.machines if world.truth.restored else ():
+        if machine.gone or machine.disks > 1:
+            continue
+        for entry in machine.journal.entries():
+            text = machine.journal.receipt(entry.identity)
+            if text is None or entry.identity.run in world.truth.lied_of:
+                continue
+            stored = tx.get(StoredReceipt, parse_envelope(text).digest())
+            must(stored is not None, f"{machine.name} has a receipt of {entry.identity}, the ledger has not")
+            assert stored is not None
+            mine = [e for e in tx.find(BookEntry, {"run": stored.run}) if e.scope == NOT_ATTRIBUTED]
+            booked = [e for e in mine if e.kind is EntryKind.SPEND and e.lease == stored.lease]
+            must(len(booked) == stored.orphan, f"{entry.identity} is booked {len(booked)} times")
 
 
 def _accepted(tx: Transaction) -> dict[tuple[str, int], list[StoredReceipt]]:

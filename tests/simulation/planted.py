@@ -21,7 +21,7 @@ from pancode.fleet import inventory
 from pancode.kernel import node
 from pancode.kernel.node import Listening
 from pancode.kernel.records import WaitReason
-from pancode.runs import inbound
+from pancode.runs import follow_on_actions, inbound
 from pancode.runs import reconcile as rounds
 from pancode.runs.core import Core
 from pancode.runs.life import binding, ends, node_events
@@ -33,6 +33,7 @@ from pancode.runs.placement import placement
 from pancode.runs.receipts import rules as receipts
 from pancode.runs.receipts import settlement
 from pancode.runs.receipts.rules import Judged, Ruling
+from pancode.runs.restored import requests
 from tests.fakes.epochs import MemoryEpochs
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -169,6 +170,11 @@ def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(starting, "_put_back_or_plan", forgetful)
 
 
+def _hold_nothing(patch: pytest.MonkeyPatch) -> None:
+    for place in (bind, follow_on_actions):
+        patch.setattr(place, "list_held", lambda tx: frozenset())
+
+
 def _forget_elsewhere(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node_events, "_REBIND", REBINDABLE)
     patch.setattr(placement, "_explain_limit", lambda run, view: "")
@@ -256,6 +262,8 @@ BUGS = (
         25,
         40,
     ),
+    Bug("a restored ledger begins what it has as pending", "restored", _hold_nothing, 50),
+    Bug("a restored ledger does not ask the nodes", "restored", _to(requests, "ask_nodes", _nothing), 50),
     Bug("a node takes jobs that are for others", "enemy", _to(intake, "judge_job", _anybodys_job), 60),
     Bug("a node starts what was stopped before", "cuts", _to(accept, "_find_refusal", lambda *_: None), 80),
     Bug("a lost commit is not sent again", "depot", _to(finishing, "_send_again", _upload_only)),

@@ -293,10 +293,10 @@ class Machines:
 
     def _brought_up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         if not names:
-            # a fleet starts with this machine as a node; if the user has removed it, it is not added again
+            # without any node, a fleet starts with this machine, unless the user has removed it
             with self.core.ports.ledger.transaction() as tx:
                 rows = tx.find(Node)
-            if not any(Reach.of(row).local for row in rows):
+            if not any(row.removed is None or Reach.of(row).local for row in rows):
                 used = {row.name for row in rows}
                 name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
                 name = name if name not in used else "desk" if "desk" not in used else "this-machine"

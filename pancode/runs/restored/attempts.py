@@ -104,7 +104,7 @@ def _take_attempt(core: Core, node: Node, entry: AttemptReport, keys: Mapping[st
         if lease is None and entry.mark is not Mark.REFUSED:
             _adopt(work, run, node, job, envelope)
     if letter is not None:
-        _settle(core, letter, entry.mark in FINAL)
+        _settle(core, letter, is_gone=entry.mark in FINAL and not entry.kept)
     return True
 
 
@@ -128,12 +128,12 @@ def _adopt(work: Work, run: Run, node: Node, job: Job, envelope: Envelope) -> No
     core.live.journals.forget_stray(run.id, node.tag or "")
 
 
-def _settle(core: Core, letter: Letter, is_final: bool) -> None:
-    """Settle the receipt as if the node had sent it now. If the node has acknowledged and deleted the files
-    that the coordinator lacks, the run ends with its receipt, and its change is lost."""
+def _settle(core: Core, letter: Letter, is_gone: bool) -> None:
+    """Settle the receipt as if the node had sent it now; files that the coordinator lacks are requested. If
+    the node has deleted them (`is_gone`), the run ends with its receipt, and its change is lost."""
     proofs = Proofs.of(core, [letter])
     found = proofs.found.get(letter.digest)
-    is_lost = found is not None and is_final and judge_evidence(found, letter.claims).ruling is Ruling.RESEND
+    is_lost = found is not None and is_gone and judge_evidence(found, letter.claims).ruling is Ruling.RESEND
     if found is not None and is_lost:
         proofs.found[letter.digest] = Evidence(True, ())
     with unit_of_work(core) as work:

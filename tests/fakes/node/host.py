@@ -125,6 +125,8 @@ class MemoryHost:
     guide: str | None = None
     """What every repository here says to agents."""
     salvaged: list[str] = field(default_factory=list)
+    results: dict[str, int] = field(default_factory=dict)
+    """When the result of an accepted attempt was kept, by attempt."""
     owners: dict[str, int] = field(default_factory=dict)
     """To whom the files of an attempt were handed over."""
     full: bool = False

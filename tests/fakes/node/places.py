@@ -243,6 +243,19 @@ class MemoryWorkspaces:
         self._host.baselines.pop(str(identity), None)
         self._host.homes.pop(str(identity), None)
 
+    def keep_result(self, identity: AttemptId) -> None:
+        self._host.results.setdefault(str(identity), self._host.clock.wall_ms())
+
+    def has_result(self, identity: AttemptId) -> bool:
+        return str(identity) in self._host.results
+
+    def list_results(self, before_ms: int) -> tuple[AttemptId, ...]:
+        old = [name for name, at_ms in self._host.results.items() if at_ms < before_ms]
+        return tuple(AttemptId.parse(name) for name in sorted(old))
+
+    def drop_result(self, identity: AttemptId) -> None:
+        self._host.results.pop(str(identity), None)
+
     def put_aside(self, identity: AttemptId) -> None:
         if str(identity) not in self._host.salvaged:
             self._host.salvaged.append(str(identity))

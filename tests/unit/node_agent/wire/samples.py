@@ -11,6 +11,7 @@ from node_agent.wire.control import (
     CoordinatorHeartbeat,
     Examine,
     FleetAnswers,
+    ReportAttempts,
     StopControl,
     TakeBack,
     TurnControl,
@@ -50,6 +51,8 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
     Allowed,
     Ask,
+    AttemptReport,
+    AttemptsReport,
     Flag,
     GpuFact,
     GpuLoad,
@@ -417,6 +420,18 @@ def _of_budget() -> dict[str, Signed]:
     }
 
 
+def _of_reports() -> dict[str, Signed]:
+    asks = ReportAttempts(since_ms=7, after=WHO)
+    entry = AttemptReport(mark=Mark.ACKNOWLEDGED, job='{"payload":"a"}', receipt='{"payload":"b"}')
+    page = AttemptsReport(
+        fleet=FLEET, node=TAG, since_ms=7, after=WHO, entries=(entry,), next=None, complete_since_ms=7
+    )
+    return {
+        "report_attempts": Control(fleet=FLEET, node=TAG, seq=13, at=AT, body=asks),
+        "attempts_report": page,
+    }
+
+
 def _heartbeat() -> Heartbeat:
     return Heartbeat(
         fleet=FLEET,
@@ -494,5 +509,6 @@ def samples() -> dict[str, Signed]:
         **_of_turns(),
         **_of_fleet(),
         **_of_budget(),
+        **_of_reports(),
         "hello": Hello(fleet=FLEET, node=TAG, nonce="n", identity=WHO, verb="push"),
     }

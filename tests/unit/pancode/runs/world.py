@@ -218,6 +218,8 @@ class Puppet:
         self.control_seen, self.open = 0, []  # type: int, list[AttemptId]
         self.ahead = 0
         """The most jobs that it holds until a slot is free."""
+        self.reports = False
+        """Whether it reports its attempts to a coordinator whose ledger was restored."""
         self.events: dict[str, int] = {}
         self.obeys = {coordinator.key.public.keyid: coordinator.key.public}
         self.facts = facts()
@@ -263,7 +265,13 @@ class Puppet:
             "echo": echo or (heartbeat.time if heartbeat else None),
             "epoch_seen": heartbeat.time.epoch if heartbeat else 0,
             "control_seen": self.control_seen,
-            "ask": Ask(seq=self.seq, slots=self.slots, open=tuple(self.open), ahead=self.ahead),
+            "ask": Ask(
+                seq=self.seq,
+                slots=self.slots,
+                open=tuple(self.open),
+                ahead=self.ahead,
+                reports=self.reports,
+            ),
             "version": __version__,
             "obeys": tuple(self.obeys),
             "facts": self.facts,

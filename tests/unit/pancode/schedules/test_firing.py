@@ -70,7 +70,7 @@ def test_a_kill_between_two_transactions_begins_it_once(times: Times, killed_aft
     times.desk.clock.ms += HOUR
     times.node.breathe()
     if killed_after == "decided":
-        times.scheduler._look(times.desk.row(Schedule, "nightly"))
+        times.scheduler._look(times.desk.row(Schedule, "nightly"), is_held=False)
         assert times.states() == ["starting"] and times.runs() == []
     else:
         times.scheduler.run_pass()
