@@ -388,9 +388,11 @@ class NodeAgent:
         if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
             return
         w.journal.settle()
-        # This includes all entries that are not final, and the final ones of this epoch.
+        # This includes all entries that are not final, and the final ones of this epoch. By the newest entry a
+        # coordinator sees that its ledger is older than this journal.
         entries = w.journal.entries()
-        final = [entry for entry in entries if entry.final and entry.epoch >= now.epoch][-MOST_FINAL:]
+        known = [one for one in entries if one.final and (one.epoch >= now.epoch or one is entries[-1])]
+        final = known[-MOST_FINAL:]
         listed = [entry for entry in entries if not entry.final] + final
         named = tuple(
             JournalEntry(identity=one.identity, job=one.digest, mark=one.mark, last_event=one.last_event)

@@ -95,6 +95,9 @@ def _doubt_attempt(work: Work, lease: Lease) -> None:
     """Mark an attempt as doubted: the node accepted it, but its journal lacks it or has it as answered, so a
     disk or a ledger was lost. If the journal says so for the whole deadline, the attempt is lost."""
     core, key = work.core, str(identity_of(lease))
+    node = work.tx.get(Node, lease.node)
+    if node is not None:
+        note_unknown(work, node)
     since = core.live.journals.doubted.get(key, core.ports.clock.boot_ms())
     if core.awake_ms_since(since) < core.rules.deadlines.lost_ms:
         work.after(partial(core.live.journals.doubted.__setitem__, key, since))
@@ -111,11 +114,12 @@ def _note_stray(work: Work, node: Node, entry: JournalEntry, strays: dict[str, i
     lease = work.tx.get(Lease, entry.identity.run, number)
     if lease is not None and lease.digest == entry.job:
         return
-    note_unknown(work, node)
+    if run is not None and number > core.highest_lease(run) + LEASES_AHEAD:
+        raise ValueError(f"{entry.identity}: the newest lease of that run is {run.lease}")
+    if lease is None and entry.mark is not Mark.REFUSED:
+        note_unknown(work, node)
     if run is None or run.id in list_held(work.tx):
         return  # Nothing of this run begins. The node is asked for its jobs, and they continue.
-    if number > core.highest_lease(run) + LEASES_AHEAD:
-        raise ValueError(f"{entry.identity}: the newest lease of that run is {run.lease}")
     floors = core.live.journals.floors
     work.after(lambda: floors.__setitem__(run.id, max(number, floors.get(run.id, 0))))
     if entry.mark in FINAL or run.state is RunState.ENDED:

@@ -13,6 +13,7 @@ from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope
 from pancode.budget import books
 from pancode.kernel.errors import ConflictError
+from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Lease, Node, Run, RunState, StoredReceipt
 from pancode.runs import keyring
 from pancode.runs.core import Core
@@ -63,8 +64,8 @@ def _seek_proof(core: Core, node: Node, report: AttemptsReport, keys: Mapping[st
         except WireRefusal:
             continue
         with unit_of_work(core) as work:
-            if work.tx.get(Lease, job.identity.run, job.identity.lease) is None and job.node == tag:
-                begin_hold(work, f"{node.name} has {job.identity}, which the ledger lacks")
+            if job.node == tag and _proves_restore(work.tx, job, entry):
+                begin_hold(work, f"{node.name} knows more of {job.identity} than the ledger")
                 core.live.journals.unproven.pop(tag, None)
                 return
     since_ms, _ = core.live.journals.unproven.pop(tag)
@@ -72,6 +73,17 @@ def _seek_proof(core: Core, node: Node, report: AttemptsReport, keys: Mapping[st
         core.live.journals.unproven[tag] = since_ms, report.next
     else:
         core.live.journals.disproved.add(tag)
+
+
+def _proves_restore(tx: Transaction, job: Job, entry: AttemptReport) -> bool:
+    """Whether this ledger can only be older than what it has signed: the job is unknown, and was not booked
+    after an earlier restore; or its receipt was acknowledged, and is not known."""
+    lease, hold = tx.get(Lease, job.identity.run, job.identity.lease), read_hold(tx)
+    if lease is not None:
+        return hold is None and lease.closed is None and entry.mark is Mark.ACKNOWLEDGED
+    if entry.receipt is not None and tx.get(StoredReceipt, parse_envelope(entry.receipt).digest()) is not None:
+        return False
+    return entry.mark is not Mark.REFUSED
 
 
 def _note_page(work: Work, tag: str, report: AttemptsReport, is_over: bool) -> None:
@@ -103,6 +115,9 @@ def _take_attempt(core: Core, node: Node, entry: AttemptReport, keys: Mapping[st
             return entry.mark in FINAL
         if lease is None and entry.mark is not Mark.REFUSED:
             _adopt(work, run, node, job, envelope)
+        stored = None if letter is None else work.tx.get(StoredReceipt, letter.digest)
+        if stored is not None and stored.orphan:  # it arrived before its job was known
+            work.tx.delete(StoredReceipt, stored.digest)
     if letter is not None:
         _settle(core, letter, is_gone=entry.mark in FINAL and not entry.kept)
     return True

@@ -34,10 +34,10 @@ def ask_nodes(core: Core) -> None:
                 work.send(node.name, ReportAttempts(since_ms=since_ms, after=asked.after))
 
 
-def can_report(core: Core, tag: str) -> bool:
-    """Whether the node agent can report attempts; one of version 0.1.0 cannot."""
+def can_report(core: Core, tag: str) -> bool | None:
+    """Whether the node agent can report attempts; one of version 0.1.0 cannot. None: it was not heard yet."""
     last = core.live.contacts.last_heartbeats.get(tag)
-    return last is not None and last.heartbeat.ask.reports
+    return None if last is None else last.heartbeat.ask.reports
 
 
 def find_asked(core: Core, hold: Hold | None, tag: str) -> AskedNode | None:
@@ -56,10 +56,11 @@ def note_unknown(work: Work, node: Node) -> None:
         return
     if hold is not None and hold.asked.get(tag, AskedNode()).complete_since_ms is None:
         return  # It is asked already.
-    if can_report(core, tag):
+    is_able = can_report(core, tag)
+    if is_able:
         core.live.journals.unproven.setdefault(tag, (core.ports.clock.boot_ms(), None))
         core.live.journals.asked_ms.pop(tag, None)
-    elif hold is None:
+    elif hold is None and is_able is False:
         begin_hold(work, f"{node.name} has a job that the ledger lacks")
 
 
@@ -77,4 +78,6 @@ def may_begin_work(core: Core) -> bool:
 def waits_for_report(work: Work, node: Node) -> bool:
     """Whether the node will report its attempts, so that a receipt that the ledger lacks can wait."""
     tag = node.tag or ""
-    return can_report(work.core, tag) and find_asked(work.core, read_hold(work.tx), tag) is not None
+    is_able = can_report(work.core, tag)
+    is_asked = find_asked(work.core, read_hold(work.tx), tag) is not None
+    return is_able is None or (is_able and is_asked)

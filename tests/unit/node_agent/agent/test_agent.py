@@ -320,11 +320,15 @@ def test_old_entries_are_forgotten_in_a_later_epoch_only() -> None:
     assert stage.journal.last_receipt() is not None
 
 
-def test_outputs_are_let_go_after_the_acknowledgement() -> None:
+def test_outputs_are_let_go_three_days_after_the_acknowledgement() -> None:
     stage = running(Script())
-    assert stage.shelf.dropped == set()
     stage.settle()
-    assert f"{NAME}/out" in stage.shelf.dropped and stage.host.forgotten
+    stage.clock.advance(RESULT_MS - 3_600_000)
+    stage.go(5_000)
+    assert stage.shelf.dropped == set() and stage.host.results
+    stage.clock.advance(3_600_000)
+    stage.go(5_000)
+    assert f"{NAME}/out" in stage.shelf.dropped and stage.host.forgotten and not stage.host.results
 
 
 def test_a_full_disk_does_not_make_the_node_fall_silent() -> None:

@@ -184,10 +184,10 @@ def test_a_run_at_work_continues_and_is_not_begun_a_second_time() -> None:
 def test_a_disk_that_was_put_back_whole_is_proven_by_a_node() -> None:
     """Ledger and epoch agree, so only a job tells that they are old."""
     fleet = Fleet()
-    for name in ("r-0001", "r-0002"):
-        fleet.desk.dispatch(name)
     fleet.node.slots = 0
     fleet.node.breathe()
+    for name in ("r-0001", "r-0002"):
+        fleet.desk.dispatch(name)
     rows = backup(fleet.desk)
     fleet.node.slots = 1
     fleet.node.breathe()
@@ -224,10 +224,10 @@ def test_a_node_that_names_a_job_which_nobody_signed_delays_work_for_a_minute_on
 
 def test_what_is_held_is_listed_started_and_dropped_by_name() -> None:
     fleet = Fleet()
-    for name in ("r-0001", "r-0002", "r-0003"):
-        fleet.desk.dispatch(name)
     fleet.node.slots = 0
     fleet.node.breathe()
+    for name in ("r-0001", "r-0002", "r-0003"):
+        fleet.desk.dispatch(name)
     fleet.lose(backup(fleet.desk))
     core = fleet.desk.core
     shown = describe_held(core)
@@ -241,11 +241,11 @@ def test_what_is_held_is_listed_started_and_dropped_by_name() -> None:
     assert fleet.run("r-0003").state is RunState.ENDED
     fleet.node.slots = 2
     fleet.node.breathe()
-    assert fleet.node.take().identity.run == "r-0002" and fleet.node.claim() is None
+    fleet.work("r-0002")
+    assert fleet.node.claim() is None
     release(core, (), (), "me", all_left=True)
     fleet.node.breathe()
     assert fleet.node.take().identity.run == "r-0001"
     fleet.desk.dispatch("r-0004")
-    fleet.node.slots = 3
     fleet.node.breathe()
     assert fleet.node.take().identity.run == "r-0004", "what is new is not held"
