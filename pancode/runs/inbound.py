@@ -18,7 +18,7 @@ from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import ConflictError
 from pancode.kernel.ports import UpMessage
 from pancode.kernel.quota import Flood, is_full
-from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState
+from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState, StoredReceipt
 from pancode.runs import keyring
 from pancode.runs.core import Core, open_leases
 from pancode.runs.life.changes import decide
@@ -116,7 +116,8 @@ def _note_stray(work: Work, node: Node, entry: JournalEntry, strays: dict[str, i
         return
     if run is not None and number > core.highest_lease(run) + LEASES_AHEAD:
         raise ValueError(f"{entry.identity}: the newest lease of that run is {run.lease}")
-    if lease is None and entry.mark is not Mark.REFUSED:
+    stored = work.tx.find(StoredReceipt, {"run": entry.identity.run}) if lease is None else []
+    if lease is None and entry.mark is not Mark.REFUSED and number not in [one.lease for one in stored]:
         note_unknown(work, node)
     if run is None or run.id in list_held(work.tx):
         return  # Nothing of this run begins. The node is asked for its jobs, and they continue.

@@ -64,8 +64,13 @@ def _seek_proof(core: Core, node: Node, report: AttemptsReport, keys: Mapping[st
         except WireRefusal:
             continue
         with unit_of_work(core) as work:
-            if job.node == tag and _proves_restore(work.tx, job, entry):
-                begin_hold(work, f"{node.name} knows more of {job.identity} than the ledger")
+            if job.node == tag and _knows_more(work.tx, job, entry):
+                hold, lease = read_hold(work.tx), work.tx.get(Lease, job.identity.run, job.identity.lease)
+                if hold is None or lease is None:
+                    begin_hold(work, f"{node.name} knows more of {job.identity} than the ledger")
+                else:  # what the hold concerns is decided already
+                    asked = {one: far for one, far in hold.asked.items() if one != tag}
+                    write_hold(work, hold.model_copy(update={"asked": asked}))
                 core.live.journals.unproven.pop(tag, None)
                 return
     since_ms, _ = core.live.journals.unproven.pop(tag)
@@ -75,15 +80,14 @@ def _seek_proof(core: Core, node: Node, report: AttemptsReport, keys: Mapping[st
         core.live.journals.disproved.add(tag)
 
 
-def _proves_restore(tx: Transaction, job: Job, entry: AttemptReport) -> bool:
-    """Whether this ledger can only be older than what it has signed: the job is unknown, and was not booked
-    after an earlier restore; or its receipt was acknowledged, and is not known."""
-    lease, hold = tx.get(Lease, job.identity.run, job.identity.lease), read_hold(tx)
+def _knows_more(tx: Transaction, job: Job, entry: AttemptReport) -> bool:
+    """Whether the ledger can only be older than this attempt: its job is unknown, and was not booked after an
+    earlier restore; or its receipt was acknowledged, and the ledger has its lease still open."""
+    lease, receipt = tx.get(Lease, job.identity.run, job.identity.lease), entry.receipt
     if lease is not None:
-        return hold is None and lease.closed is None and entry.mark is Mark.ACKNOWLEDGED
-    if entry.receipt is not None and tx.get(StoredReceipt, parse_envelope(entry.receipt).digest()) is not None:
-        return False
-    return entry.mark is not Mark.REFUSED
+        return lease.closed is None and entry.mark is Mark.ACKNOWLEDGED
+    known = receipt is not None and tx.get(StoredReceipt, parse_envelope(receipt).digest()) is not None
+    return not known and entry.mark is not Mark.REFUSED
 
 
 def _note_page(work: Work, tag: str, report: AttemptsReport, is_over: bool) -> None:
