@@ -1,4 +1,4 @@
-"""What the scripted model of the documents answers: it passes the test of a model, and does the pages' tasks."""
+"""The scripted model of the documents: it passes the test of a model, and does the tasks of the pages."""
 
 from __future__ import annotations
 
