@@ -459,7 +459,7 @@ TOOLS: tuple[McpTool, ...] = (
                 "maxItems": MOST_QUESTIONS,
             },
             "depth": {"type": "string", "enum": ["shallow", "medium", "deep"]},
-            "again": {"type": "boolean", "description": "if the answer is known"},
+            "again": {"type": "boolean", "description": "ask again even if an answer is known"},
             "cwd": CWD,
             "node": WORK["node"],
             "model": WORK["model"],
