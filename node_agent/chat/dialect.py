@@ -78,6 +78,8 @@ def _make_messages(turns: Sequence[Turn]) -> list[Fields]:
     out: list[Fields] = []
     for turn in turns:
         match turn:
+            case Asked(text) if out and out[-1]["role"] == "user":  # many servers refuse two in a row
+                out[-1]["content"] += f"\n\n{text}"
             case Asked(text):
                 out.append({"role": "user", "content": text})
             case Answered(text, calls):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.chat.dialect import Question, make_trouble, request_of
-from node_agent.chat.messages import Answered, Call, from_json, to_json
+from node_agent.chat.messages import Answered, Asked, Call, Turn, from_json, to_json
 from node_agent.chat.stream import DONE, MOST_CALLS, Stream
 
 
@@ -301,6 +301,16 @@ def sent_again(*events: str) -> dict[str, Any]:
     question = Question("s", [Answered(answer.text, answer.calls, answer.extra)], [], 9, 9.0)
     message: dict[str, Any] = request_of(question, "m", None, newest=False)["messages"][1]
     return message
+
+
+def test_messages_of_a_user_in_a_row_are_one_because_many_servers_refuse_two() -> None:
+    turns: list[Turn] = [Asked("one"), Asked("two"), Answered("so"), Asked("three")]
+    messages = request_of(Question("s", turns, [], 9, 9.0), "m", None, newest=False)["messages"]
+    assert [(one["role"], one["content"]) for one in messages[1:]] == [
+        ("user", "one\n\ntwo"),
+        ("assistant", "so"),
+        ("user", "three"),
+    ]
 
 
 @pytest.mark.parametrize("made_up", [0, 1.5, True, "", " a b", [], [1, "x"], {"a": {"b": [None]}}])
