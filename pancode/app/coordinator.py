@@ -21,7 +21,7 @@ from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
 from pancode.app.features import FEATURES, PARTS, Given
-from pancode.app.fleet_identity import fleet_id, own_key, refuse_unfinished_restore
+from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
@@ -66,6 +66,7 @@ from pancode.kernel.host.process_metrics import Itself
 from pancode.kernel.ports import Ledger
 from pancode.kernel.records import Node, Run
 from pancode.kernel.threads import BackgroundThread
+from pancode.kernel.unfinished_restore import refuse_unfinished_restore
 from pancode.kernel.values import replace
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.forge.forges import HttpForges
@@ -181,7 +182,7 @@ class Coordinator:
     def __init__(
         self, home: Home, settings: CoordinatorSettings, environ: Mapping[str, str], service: UserService
     ) -> None:
-        refuse_unfinished_restore(home)  # before a file is made that the restore would find
+        refuse_unfinished_restore(home.root)  # a restore may have begun since the command looked
         self.home = home
         self.settings = settings
         self._environ, self._install = dict(environ), service.install

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import signal
 import tempfile
@@ -112,3 +114,51 @@ def _comes_back_and_is_fenced(old: Owner, new: Owner) -> None:
     said = old.run("fleet", "status")
     assert said.code == 3 and "another coordinator has replaced this one" in said.err, said
     assert old.run("admin", "backup", "--to", "node3").code == 3
+
+
+_ENDS = """\
+import os, signal
+number, place = int(os.environ["ENDS_BY"]), os.environ["ENDS_AT"]
+opened, renamed = os.open, os.rename
+def opens(path, *words, **named):
+    if place == "reading" and str(path).endswith("/.restore/files/ledger.db"):
+        os.kill(os.getpid(), number)
+    return opened(path, *words, **named)
+def renames(old, new, **named):
+    renamed(old, new, **named)
+    if place == "moving" and str(old).endswith("/.restore/files/key"):
+        os.kill(os.getpid(), number)
+os.open, os.rename = opens, renames
+"""
+_OTHERS = ("status", "fleet up", "web", "runs")
+
+
+def test_a_killed_restore_is_continued_by_the_command_that_every_other_one_prints(healed: Lab) -> None:
+    """A restore is killed, or gets Ctrl-C, while it reads the copy and while it moves files into the home."""
+    with own_fleet(healed, [3]) as old, _another_machine(healed, 0.1) as new:
+        try:
+            up(old, 3)
+            made = _back_up(old, "--to", "node3")
+            (new.home / "recovery-key").write_text(made["recovery_key"])
+            (new.home / "sitecustomize.py").write_text(_ENDS)
+            words = ("admin", "restore", "--from", "node3", "--key-file", str(new.home / "recovery-key"))
+            for place in ("reading", "moving"):
+                for number in (signal.SIGKILL, signal.SIGINT):
+                    ends = {"PYTHONPATH": str(new.home), "ENDS_BY": str(int(number)), "ENDS_AT": place}
+                    plain, new.env = new.env, {**new.env, **ends}
+                    ended = new.run(*words)
+                    new.env = plain
+                    assert ended.code == (130 if number is signal.SIGINT else -signal.SIGKILL), ended
+                    others = [new.run(*other.split(), "--json") for other in _OTHERS]
+                    assert all(one.code == 3 and '"restore_unfinished"' in one.err for one in others), others
+                    error = json.loads(others[-1].err.splitlines()[-1])["error"]
+                    command, _, given_up = error["fix"].removeprefix("continue it: ").partition("; ")
+                    done = new.run(*shlex.split(command)[1:]).ok()
+                    assert "restored fleet" in done.out and (new.fleet_home / "ledger.db").exists()
+                    removed = new.fleet_home / ".restore" if place == "reading" else new.fleet_home
+                    assert given_up.endswith(f": rm -r {removed}")
+                    shutil.rmtree(new.fleet_home)
+            gone = new.run(*words, "--copy", "c-00000009-aaaaaa")
+            assert gone.code == 4 and not new.fleet_home.exists(), gone
+        finally:
+            healed.run(3, f"rm -rf {COPIES}")
