@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.clock import SystemClock
 from pancode.app.single_instance import HomeLock
 from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer, StoredCopyShape
 from pancode.backups.remote_copies import RemoteCopies, find_fleets
@@ -76,8 +76,8 @@ def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
     with lock_home(home), _copies_at(asked) as source:
         opened = open_copies(source, source.fleet, asked.ask)
         manifest = choose_copy(opened, asked.copy)
-        restoring = Restore(home, clock, SystemIds(), asked.command, asked.notify)
-        done = restoring.run(opened, manifest, source, source.read_claim(), asked.spec.name)
+        restoring = Restore(home, clock, asked.command, asked.notify)
+        done = restoring.run(opened, manifest, source, asked.spec.name)
     return {
         "fleet": done.fleet,
         "copy": done.copy_name,

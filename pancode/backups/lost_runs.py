@@ -8,14 +8,13 @@ import threading
 from collections.abc import Callable, Collection
 
 from pancode.backups.model import CopyPlace, Place
-from pancode.backups.rules import RESTORED
 from pancode.fleet.place import Reach
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Node, Run, Setting
 from pancode.kernel.row_updates import edit_row
 from pancode.kernel.values import replace
-from pancode.runs.core import Core
+from pancode.runs.core import RESTORED, Core
 from pancode.runs.unit_of_work import unit_of_work
 
 log = logging.getLogger("pancode.backups")

@@ -16,7 +16,7 @@ from pancode.backups.rules import is_copy_name
 from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.remote import Completed, Remote
-from pancode.fleet.ssh.seat_claims import must_hold_seat, read_claim
+from pancode.fleet.ssh.seat_claims import must_hold_seat
 from pancode.kernel.errors import NotFoundError, UnavailableError
 
 T = TypeVar("T")
@@ -159,11 +159,6 @@ class RemoteCopies:
 
     def read_object(self, name: str) -> bytes:
         return self._read(f"{OBJECTS}/{name}", 2 * OBJECT)
-
-    def read_claim(self) -> str:
-        """Return the claim of the folder's owner, or `none`."""
-        folder = self.folder
-        return self.do(lambda remote: read_claim(remote, folder), SHORT_S)
 
     # -- one command each ------------------------------------------------------------------------------
 

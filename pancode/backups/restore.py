@@ -1,4 +1,4 @@
-"""Restores a fleet's home from a copy: reads and checks the copy, fills the home, and takes a new seat."""
+"""Restores a fleet's home from a copy: reads and checks the copy, and fills the home."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from node_agent.wire.clock import Clock, Ids
-from node_agent.wire.model import MOST
+from node_agent.wire.clock import Clock
 from node_agent.wire.signing import SigningKey
 from pancode.backups.model import MOST_MANIFEST, CopySource, Manifest, Value
 from pancode.backups.records import RECIPIENT, CopyRecords
 from pancode.backups.rules import (
-    RESTORED,
     ManifestError,
     check_manifest,
     decode_path,
@@ -37,20 +35,15 @@ from pancode.backups.sealing import (
 from pancode.backups.service import manifest_context, object_context
 from pancode.backups.snapshot import LEDGER, find_incomplete_repositories
 from pancode.fleet.place import Reach
-from pancode.fleet.seat import Seat, judge_claim, make_next_seat, read_seat, take_seat
 from pancode.fleet.ssh.home import OWN_KEY
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError
 from pancode.kernel.host.files import sync_folder, write_durable
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Node, Run, RunState, Setting
 from pancode.kernel.unfinished_restore import HARMLESS, MARK, RESTORING
-from pancode.runs.core import FIRST_START_MS
-from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
+from pancode.runs.core import RESTORED
 from pancode.store.ledger import SqlLedger
 
-STARTS = 1_000
-"""How many starts more the old coordinator may have had than its clock allows."""
-MOST_EPOCH = MOST // NUMBERS_IN_AN_EPOCH - STARTS
 FILES = "files"
 _CACHED = 16
 
@@ -186,21 +179,15 @@ class Restore:
         self,
         home: Path,
         clock: Clock,
-        ids: Ids,
         command: str,
         notify: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
-        self._home, self._clock, self._ids, self._notify = home, clock, ids, notify
+        self._home, self._clock, self._notify = home, clock, notify
         self._folder, self._command = home / RESTORING, command
 
-    def run(
-        self, opened: OpenedCopies, manifest: Manifest, source: CopySource, found_claim: str, host: str
-    ) -> Restored:
+    def run(self, opened: OpenedCopies, manifest: Manifest, source: CopySource, host: str) -> Restored:
         """Fill the home from the copy. Raises ConflictError, SealError, ManifestError, UnavailableError; then
-        only the mark is left, and a restore can be repeated.
-
-        `found_claim`: the claim of the folder of copies; `host`: as the user named it.
-        """
+        only the mark is left, and a restore can be repeated. `host`: as the user named it."""
         must_be_empty(self._home)
         found = _read_mark(self._home)
         if found.restored is None:
@@ -211,7 +198,7 @@ class Restore:
             try:
                 files.mkdir(mode=0o700)
                 self._write_files(manifest, opened.key, source, files)
-                restored = self._take_over(opened, manifest, source, files, found_claim, host)
+                restored = self._take_over(opened, manifest, source, files, host)
                 entries = tuple(sorted(os.listdir(files)))
             except BaseException:
                 shutil.rmtree(files, ignore_errors=True)  # it has secrets, and the next try reads them anew
@@ -265,11 +252,9 @@ class Restore:
         manifest: Manifest,
         source: CopySource,
         files: Path,
-        found_claim: str,
         host: str,
     ) -> Restored:
-        """Give the restored ledger a new seat and an epoch above all that were used; record the copies on the
-        host."""
+        """Record in the restored ledger from which copy it is, and the copies on the host."""
         now_ms = self._clock.wall_ms()
         try:
             key = SigningKey.parse((files / OWN_KEY).read_text())
@@ -279,12 +264,6 @@ class Restore:
         try:
             with ledger.transaction() as tx:
                 found = _read_ledger(tx, manifest)
-                claimed = judge_claim(Seat(), found_claim, manifest.fleet, key.public, {}, now_ms)[1]
-                known = max(found.seat, claimed, *(Seat(one.seat) for one in opened.copies))
-                seat = make_next_seat(known, now_ms, self._ids.short(8))
-                take_seat(tx, seat, now_ms, "restore")
-                epoch = next_epoch(found.epoch, max(now_ms, *(one.taken_ms for one in opened.copies)))
-                tx.put(Setting("epoch", epoch, now_ms, "restore"))
                 facts: dict[str, object] = {"copy": manifest.name, "taken_ms": manifest.taken_ms, "asked": []}
                 tx.put(Setting(RESTORED, facts, now_ms, "restore"))
         finally:
@@ -357,8 +336,6 @@ def _write_file(path: Path, mode: int, parts: Iterable[bytes]) -> None:
 class FoundLedger:
     """What a restore needs of the ledger in a copy. `active`: runs that had not ended."""
 
-    seat: Seat
-    epoch: int
     active: tuple[str, ...]
     nodes: tuple[Node, ...]
 
@@ -369,22 +346,11 @@ class FoundLedger:
 
 
 def _read_ledger(tx: Transaction, manifest: Manifest) -> FoundLedger:
-    fleet, epoch = tx.get(Setting, "fleet"), tx.get(Setting, "epoch")
+    fleet = tx.get(Setting, "fleet")
     if fleet is None or fleet.value != manifest.fleet:
         raise ManifestError(f"the ledger of the copy {manifest.name} belongs to another fleet")
     active = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)
     return FoundLedger(
-        read_seat(tx),
-        epoch.value if epoch is not None and isinstance(epoch.value, int) else 0,
         tuple(run.id for runs in active for run in runs),
         tuple(one for one in tx.find(Node) if one.removed is None),
     )
-
-
-def next_epoch(stored: int, latest_ms: int) -> int:
-    """Return an epoch that no coordinator has used before `latest_ms`; the first start begins the next one.
-    ManifestError if it is out of range."""
-    possible = max(0, latest_ms - FIRST_START_MS) // 1_000 + STARTS
-    if not 0 <= stored <= MOST_EPOCH or possible > MOST_EPOCH:
-        raise ManifestError("the copy's epoch is out of range", why=f"it is {stored}, at {latest_ms} ms")
-    return max(stored, possible)

@@ -22,9 +22,6 @@ DEPOTS = "depots"
 _PARTIAL = re.compile(r".*\.(lock|part|new)|tmp_.*|\.new-.*|pancode-.*", re.DOTALL)
 """Names of locks and unfinished files in the depots."""
 _NAME = re.compile(r"c-[0-9]{8}-[a-z0-9]{6}")
-RESTORED = "restored"
-"""The setting that says from which copy, taken when, this ledger was restored, and which nodes were asked
-since."""
 LANDED = "landed"
 NIGHT = time(3, 0)
 RETRY_MS, LANDINGS_MS = 3_600_000, 600_000

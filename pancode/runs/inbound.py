@@ -18,9 +18,9 @@ from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import ConflictError
 from pancode.kernel.ports import UpMessage
 from pancode.kernel.quota import Flood, is_full
-from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState
+from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState, Setting
 from pancode.runs import keyring
-from pancode.runs.core import Core, open_leases
+from pancode.runs.core import RESTORED, Core, open_leases
 from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Lost
 from pancode.runs.life.jobs import identity_of, start_by_of
@@ -34,7 +34,7 @@ from pancode.runs.receipts.settlement import (
     settle_receipt,
     turn_down,
 )
-from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.unit_of_work import Work, fall_behind, unit_of_work
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
 LEASES_AHEAD = 100_000
@@ -106,6 +106,8 @@ def _note_stray(work: Work, node: Node, entry: JournalEntry, strays: dict[str, i
     core, number = work.core, entry.identity.lease
     run = work.tx.get(Run, entry.identity.run)
     lease = work.tx.get(Lease, entry.identity.run, number)
+    if lease is None and work.tx.get(Setting, RESTORED) is None:
+        work.after(partial(fall_behind, core, f"{node.name} has the attempt {entry.identity}"))
     if run is None or (lease is not None and lease.digest == entry.job):
         return
     if number > core.highest_lease(run) + LEASES_AHEAD:

@@ -197,6 +197,8 @@ def start_epoch(core: Core) -> None:
             work.audit("fleet", "info", "coordinator started", epoch=epoch)
             breaker_service.restore_cooldowns(core, work.tx)
             for node in work.tx.find(Node):
+                if node.epoch_seen:
+                    core.live.contacts.sent[node.name] = node.control_seq
                 heartbeats.say_settings(work, node)
 
 
@@ -247,6 +249,8 @@ def run_pass(core: Core, woken: bool = False) -> int:
 def act_now(core: Core) -> None:
     """Decide and send to nodes, without reading messages, so that a user's change takes effect at once."""
     with core.lock:
+        if core.is_behind:
+            return
         bind.bind_runs(core)
         # Do this before pushing jobs: a node that is back in service must be notified before it gets work.
         liveness.flush_controls(core)

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,12 +41,16 @@ def _another_machine(lab: Lab, factor: float) -> Iterator[Owner]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _lose(owner: Owner) -> None:
-    """Its coordinator dies, and the home is gone; the test keeps the disk, which comes back later."""
+def _kill(owner: Owner) -> None:
     pid = owner.coordinator_pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: owner.coordinator_pid() is None, "the coordinator is dead")
+
+
+def _lose(owner: Owner) -> None:
+    """Its coordinator dies, and the home is gone; the test keeps the disk, which comes back later."""
+    _kill(owner)
     owner.fleet_home.rename(owner.fleet_home.with_name("disk"))
 
 
@@ -81,7 +86,7 @@ def test_the_fleet_is_restored_and_the_old_coordinator_is_fenced(healed: Lab) ->
 
             done = _restore(new, made["recovery_key"])
             assert done["active"] == [flying] and done["copy"] == made["copies"][0]["copy"]
-            up(new, 1, 2, 3)
+            up(new, 1, 2, 3, take_up=True)
             shown = new.ended(flying, 120)
             assert (shown["outcome"], shown["attempt"], shown["answer"]) == ("done", 1, "delivered"), shown
             for run in (ended, flying):
@@ -95,25 +100,69 @@ def test_the_fleet_is_restored_and_the_old_coordinator_is_fenced(healed: Lab) ->
             again = _back_up(new, "--to", "node3")
             assert again["copies"][0]["ok"], again
 
-            _comes_back_and_is_fenced(old, new)
+            _comes_back_and_is_fenced(old, new, lost)
             assert new.ask("dispatch", "--node", "node1", *SHELL, "echo still")["outcome"] == "done"
+            _takes_it_back(old, new)
         finally:
             for host in (1, 2, 3):
                 healed.run(host, f"rm -rf {COPIES}")
 
 
-def _comes_back_and_is_fenced(old: Owner, new: Owner) -> None:
-    """The old disk is there again while the new machine is off: nothing is done with the nodes."""
-    pid = new.coordinator_pid()
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: new.coordinator_pid() is None, "the new coordinator is dead")
+def _comes_back_and_is_fenced(old: Owner, new: Owner, lost: str) -> None:
+    """The old disk is there again while the new machine is off: nothing is done with the nodes. It still
+    shows what happened after the copy."""
+    _kill(new)
     old.fleet_home.with_name("disk").rename(old.fleet_home)
     old.run("fleet", "status")
     until(lambda: old.coordinator_pid() is None, "the old coordinator ends", 60, old.log)
-    said = old.run("fleet", "status")
-    assert said.code == 3 and "another coordinator has replaced this one" in said.err, said
-    assert old.run("admin", "backup", "--to", "node3").code == 3
+    said = old.run("runs").ok()
+    assert lost in said.out and "a coordinator on another machine leads the fleet since 20" in said.err, said
+    for words in (("admin", "backup", "--to", "node3"), ("fleet", "up"), ("fleet", "up", "--yes")):
+        refused = old.run(*words, "--json")
+        assert refused.code == 3 and '"fenced"' in refused.err and "fleet up --take" in refused.err, refused
+    assert new.run("runs").code == 0, "as the new coordinator starts again"
+
+
+def _takes_it_back(old: Owner, new: Owner) -> None:
+    """The earlier home leads again, which is newer than the copy; the restored coordinator is then fenced."""
+    _kill(new)
+    asked = old.run("fleet", "up", "node1", "--take", "--json")
+    assert asked.code == 2 and "pancode fleet up node1 --take --yes" in asked.err, asked
+    old.run("fleet", "up", "node1", "--take", "--yes", timeout_s=180).ok()
+    assert old.ask("dispatch", "--node", "node1", *SHELL, "echo back")["outcome"] == "done"
+    _kill(old)
+    until(lambda: "leads the fleet since" in new.run("runs").err, "the restored one is fenced", 60, new.log)
+
+
+def test_a_restored_home_that_is_looked_at_disturbs_no_coordinator(healed: Lab) -> None:
+    """Neither one that `admin restore` has filled nor one that was put back from an archive."""
+    with (
+        own_fleet(healed, [3]) as old,
+        _another_machine(healed, 0.1) as new,
+        _another_machine(healed, 0.1) as third,
+    ):
+        try:
+            up(old, 3)
+            made = _back_up(old, "--to", "node3")
+            words = ("--exclude", "run", "--exclude", "valkey", "--exclude", "epoch", "--exclude", "*.sock")
+            third.fleet_home.mkdir(mode=0o700)
+            archive = subprocess.run(
+                ["tar", "-C", old.fleet_home, *words, "-c", "."], check=True, capture_output=True
+            )
+            subprocess.run(["tar", "-C", third.fleet_home, "-x"], check=True, input=archive.stdout)
+            _restore(new, made["recovery_key"])
+            for restored in (new, third):
+                for looks in (("runs",), ("status", "--json"), ("node", "ls"), ("audit",)):
+                    assert "--take" not in restored.run(*looks).ok().err
+                held = restored.ask("node", "ls")["coordinator"]["held"]
+                assert held["mode"] == "held"
+                refused = restored.run("dispatch", "--node", "node3", *SHELL, "echo no", "--json")
+                assert refused.code == 5 and '"fleet_held"' in refused.err, refused
+            assert healed.run(3, "find /home/ops -name seat.json").stdout == "", "no claim"
+            assert old.ask("dispatch", "--node", "node3", *SHELL, "echo still")["outcome"] == "done"
+            assert old.ask("node", "ls")["coordinator"]["held"] is None
+        finally:
+            healed.run(3, f"rm -rf {COPIES}")
 
 
 _ENDS = """\

@@ -44,8 +44,8 @@ def restore(
     before anything is put into the home. Until an interrupted restore was continued, all other commands in
     that home are refused (`restore_unfinished`) and print the command that continues it.
 
-    From then on the fleet belongs to this machine: its nodes accept it at the next contact, and the earlier
-    coordinator, if it ever runs again, is fenced off and stops.
+    The restored home only answers what reads until `pancode fleet up`. From then on the fleet belongs to this
+    machine, and the earlier coordinator, if it ever runs again, is fenced off.
     """
     # Libraries for SSH and cryptography are imported only when needed.
     from pancode.app.restoring import RestoreAsked, list_copies, restore_fleet

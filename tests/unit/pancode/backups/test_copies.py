@@ -18,7 +18,7 @@ from pancode.backups.rules import ManifestError
 from pancode.backups.sealing import Recipient, RecoveryKey, SealError, authenticate, open_sealed, seal
 from pancode.backups.service import CopyNotVerifiedError, CopyRequest, make_copy, manifest_context
 from pancode.backups.snapshot import HomeSnapshot
-from pancode.fleet.seat import NONE, Seat, SeatClaim, read_seat
+from pancode.fleet.standing import Mode, read_held
 from pancode.git.depot import Depot
 from pancode.kernel.errors import (
     ConfigError,
@@ -29,6 +29,7 @@ from pancode.kernel.errors import (
     UnavailableError,
     UsageError,
 )
+from pancode.kernel.host.files import FileEpochs
 from pancode.kernel.records import Node, Setting
 from pancode.kernel.unfinished_restore import MARK, RESTORING, refuse_unfinished_restore
 from pancode.store.ledger import SqlLedger
@@ -102,11 +103,11 @@ class World:
     def open(self, key: RecoveryKey = KEY) -> OpenedCopies:
         return open_copies(self.place, FLEET, lambda kind: key.text())
 
-    def restore(self, home: Path, copy: str | None = None, claim: str = NONE) -> Restored:
+    def restore(self, home: Path, copy: str | None = None) -> Restored:
         opened = self.open()
         home.mkdir(mode=0o700, exist_ok=True)
         chosen = choose_copy(opened, copy)
-        return Restore(home, self.clock, self.ids, COMMAND).run(opened, chosen, self.place, claim, "box")
+        return Restore(home, self.clock, COMMAND).run(opened, chosen, self.place, "box")
 
 
 @pytest.fixture
@@ -327,16 +328,14 @@ def test_each_key_that_a_copy_was_made_with_opens_it(world: World) -> None:
         open_copies(world.place, FLEET, lambda kind: texts[0])
 
 
-def test_the_restored_coordinator_has_a_newer_seat_and_a_higher_epoch(world: World) -> None:
+def test_the_restored_home_is_held_and_says_from_when_it_is(world: World) -> None:
     world.back_up()
-    number = world.clock.wall_ms() + 60_000
-    newer = SeatClaim(fleet=FLEET, number=number, id="x").signed(SIGNING).model_dump_json()
-    done = world.restore(world.folder / "new", claim=newer)
+    taken_ms = world.clock.wall_ms()
+    done = world.restore(world.folder / "new")
+    file = FileEpochs(world.folder / "new/epoch").last()
     with SqlLedger(world.folder / "new/ledger.db").transaction() as tx:
-        seat, epoch = read_seat(tx), tx.get(Setting, "epoch")
-    assert seat > Seat(number, "x")
-    assert epoch is not None and isinstance(epoch.value, int)
-    assert epoch.value > (world.clock.wall_ms() - 1_767_225_600_000) // 1_000
+        held = read_held(tx, file)
+    assert held is not None and (held.mode, held.restored["taken_ms"]) == (Mode.HELD, taken_ms)
     record = CopyRecords(world.folder / "new").record("gpubox")
     assert record.newest is not None and record.newest.name == done.copy_name
 

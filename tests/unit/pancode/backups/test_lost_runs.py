@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pancode.backups.lost_runs import MOST, MOST_READ, name_lost_runs
-from pancode.backups.rules import RESTORED
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.kernel.records import Audit, Node, Setting
+from pancode.runs.core import RESTORED
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.backups.memory import MemoryCopies
 from tests.unit.pancode.runs.world import Desk
