@@ -388,8 +388,8 @@ class NodeAgent:
         if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
             return
         w.journal.settle()
-        # This includes all entries that are not final, and the final ones of this epoch. By the newest entry a
-        # coordinator sees that its ledger is older than this journal.
+        # This includes all entries that are not final, and the final ones of this epoch. The newest entry shows
+        # a coordinator that its ledger is older than this journal.
         entries = w.journal.entries()
         known = [one for one in entries if one.final and (one.epoch >= now.epoch or one is entries[-1])]
         final = known[-MOST_FINAL:]

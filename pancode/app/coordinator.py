@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
 from pancode.app.features import FEATURES, PARTS, Given
-from pancode.app.fleet_identity import fleet_id, own_key, refuse_unfinished_restore
+from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
@@ -39,7 +40,7 @@ from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.direct.entrance import Rooms
 from pancode.fleet.direct.nodes import Direct
 from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
-from pancode.fleet.seat import keep_seat, refuse_fenced
+from pancode.fleet.seat import keep_seat
 from pancode.fleet.ssh.bringup import BringUp, NodeDefaults
 from pancode.fleet.ssh.connection import SshTiming
 from pancode.fleet.ssh.forward_targets import End, TlsEnd
@@ -50,6 +51,7 @@ from pancode.fleet.ssh.login_session import LOGIN, LoginSession
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.tunnel import TunnelTargets
+from pancode.fleet.standing import read_held, take_up
 from pancode.fleet.systemd.user_unit import UserService
 from pancode.git.depot import Depot
 from pancode.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
@@ -66,6 +68,7 @@ from pancode.kernel.host.process_metrics import Itself
 from pancode.kernel.ports import Ledger
 from pancode.kernel.records import Node, Run
 from pancode.kernel.threads import BackgroundThread
+from pancode.kernel.unfinished_restore import refuse_unfinished_restore
 from pancode.kernel.values import replace
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.forge.forges import HttpForges
@@ -81,8 +84,10 @@ from pancode.queue.valkey.external import check_access
 from pancode.runs import keyring, reconcile
 from pancode.runs.core import ControlSettings, Core, Ports
 from pancode.runs.depot_grant import StreamDenial, authorize, note_wait
+from pancode.runs.restored.hold import begin_hold
 from pancode.runs.retention.run_files import KeptFiles
 from pancode.runs.retention.service import DailyRetention
+from pancode.runs.unit_of_work import unit_of_work
 from pancode.skills.assignment import find_skills
 from pancode.skills.node_copies import remove_copies
 from pancode.store.ledger import SqlLedger
@@ -181,7 +186,7 @@ class Coordinator:
     def __init__(
         self, home: Home, settings: CoordinatorSettings, environ: Mapping[str, str], service: UserService
     ) -> None:
-        refuse_unfinished_restore(home)  # before a file is made that the restore would find
+        refuse_unfinished_restore(home.root)  # a restore may have begun since the command looked
         self.home = home
         self.settings = settings
         self._environ, self._install = dict(environ), service.install
@@ -195,7 +200,7 @@ class Coordinator:
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
         self.key = home.signing_key() or self._fresh_key()
         self._alone = Alone(self.key.public.keyid, str(home.root), self._clock)
-        self._alone.take()
+        self._leading = threading.Lock()
         try:
             self._open_ledger(environ)
         except BaseException:
@@ -208,7 +213,9 @@ class Coordinator:
         try:
             self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)
             with ledger.transaction() as tx:
-                refuse_fenced(tx, str(home.root))
+                self.held = read_held(tx, FileEpochs(home.epoch).last())
+            if self.held is None:
+                self._alone.take()
             self._own = own_key(ledger, home, self.settings.database, self.key, self._clock.wall_ms())
             self.key = self._own.key
             # after the key and ledger checks, so that their failure leaves no Valkey running
@@ -230,6 +237,7 @@ class Coordinator:
         self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
         self.core = self._make_core()
         self._seat = keep_seat(self.core)
+        self._seat.held = None if self.held is None else self.held.refuse()
         self._depot_socket = _socket_path(home.root, "depot.sock")
         self._server = depot_server(
             self._depot_socket, self.depot.depot, self.depot.streams, self.core, self._ids
@@ -265,7 +273,6 @@ class Coordinator:
             root,
             lambda: own.loaded().settings.backup,
             copies_on(self.fleet, self.fleet_id, self._seat),
-            self.fleet.is_linked,
             lambda: self._seat.mine.number,
             has_file=self.settings.database is None,
         )
@@ -283,8 +290,8 @@ class Coordinator:
             DailyRetention(core, self.kept_files),
         )
 
-    def is_fenced(self) -> bool:
-        return self._seat.is_fenced
+    def is_replaced(self) -> bool:
+        return self._seat.is_fenced or self.core.is_behind
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
         """Return the attempts that contain the caller; note the login session of one that is in none."""
@@ -333,9 +340,36 @@ class Coordinator:
         return [*closed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
 
     def start(self) -> None:
-        """Clean up after a coordinator that was killed, begin a new epoch, then admit nodes."""
+        """Clean up after a coordinator that was killed, begin a new epoch, then admit nodes. If it is held,
+        only read what it answers with."""
+        if self.held is None:
+            self._begin()
+            return
+        self.core.epoch = self.held.epoch
+        with self.ledger.transaction() as tx:
+            self.core.feed.load(tx)
+
+    def lead(self, by: str) -> None:
+        """Lead the fleet from now on, as this user has confirmed. Raises CopyAtWorkError."""
+        with self._leading:
+            if self.held is None:
+                return
+            self._alone.take()
+            with unit_of_work(self.core) as work:
+                seat = take_up(
+                    work.tx, self.held, self.core.most_epochs(), self.core.wall_ms(), self._ids.short(8), by
+                )
+                work.audit("fleet", "warning", "taken up", by=by, why=self.held.why, seat=seat.number)
+                begin_hold(work, self.held.why)
+            self._seat.lead()
+            self._begin()
+            self.core.live.contacts.sent.clear()  # what nodes know beyond this ledger is known by now
+            self.held = None
+
+    def _begin(self) -> None:
         self.depot.depot.repair()
         self.depot.depot.forget_unused(self._clock.wall_ms())
+        self.core.ends_if_behind = True
         self.core.former.update(self.home.former_keys())
         reconcile.start_epoch(self.core)
         if self._own.instead_of:

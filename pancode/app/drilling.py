@@ -150,7 +150,7 @@ class FleetHere:
         before = {row["run"] for row in rows if row["created_at"] < taken_at}
         scratch, spec, accept = self.home / FOLDER / SCRATCH, spec_of(node), accept_pins(node)
         asked = RestoreAsked(
-            scratch, self.environ, spec, fleet, copy_name, accept, lambda _: key, lambda done, of: None
+            scratch, self.environ, spec, fleet, copy_name, "", accept, lambda _: key, lambda done, of: None
         )
         try:
             restore_fleet(asked)

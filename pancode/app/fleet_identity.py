@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from node_agent.wire.clock import Ids
 from node_agent.wire.signing import PublicKey, SigningKey
-from pancode.backups.rules import MOVING, RESTORING
 from pancode.fleet.ssh.home import OWN_KEY, Home
 from pancode.kernel.errors import ConfigError, UnavailableError
 from pancode.kernel.ports import Transaction
@@ -16,18 +15,6 @@ from pancode.runs.keyring import CURRENT
 from pancode.store.ledger import SqlLedger
 from pancode.store.move import MOVED
 from pancode.store.postgres import Database
-
-
-def refuse_unfinished_restore(home: Home) -> None:
-    """Raise ConfigError if a restore was interrupted while it moved files into the home."""
-    moving = home.root / RESTORING / MOVING
-    if moving.exists():
-        raise ConfigError(
-            f"the restore into {home.root} was interrupted",
-            why=f"{moving} exists, so files of the fleet are not in the home yet",
-            fix="repeat the command: pancode admin restore --from HOST",
-            code="restore_unfinished",
-        )
 
 
 class LedgerLostError(UnavailableError):

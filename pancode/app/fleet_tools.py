@@ -126,6 +126,8 @@ class FleetCalls(FeedThread):
         self._join()
 
     def run_pass(self) -> float | None:
+        if self._context.coordinator.held is not None:
+            return AGAIN_S
         with self._core.ports.ledger.transaction() as tx:
             found = [action for action in tx.find(Action) if action.kind is ActionKind.FLEET]
         for action in found:

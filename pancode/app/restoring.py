@@ -3,6 +3,8 @@ home."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.clock import SystemClock
 from pancode.app.single_instance import HomeLock
 from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer, StoredCopyShape
 from pancode.backups.remote_copies import RemoteCopies, find_fleets
@@ -25,6 +27,7 @@ from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.sshconfig import SshPlaces
 from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
 from pancode.kernel.formatting import format_seconds
+from pancode.kernel.unfinished_restore import HARMLESS, RESTORING
 from pancode.runs.views import format_iso
 
 T = TypeVar("T")
@@ -33,14 +36,16 @@ OPEN_S = 120
 
 @dataclass(frozen=True, slots=True)
 class RestoreAsked:
-    """A user's request. `accept`: asks whether a host key is correct and returns its fingerprint; `ask`: asks
-    for the `key` or `passphrase`; `notify`: called with the files done and their number."""
+    """A user's request. `command`: the command that the user typed; `accept`: asks whether a host key is
+    correct and returns its fingerprint; `ask`: asks for the `key` or `passphrase`; `notify`: called with the
+    files done and their number."""
 
     home: Path
     environ: Mapping[str, str]
     spec: NodeSpec
     fleet: str | None
     copy: str | None
+    command: str
     accept: Callable[[dict[str, str]], str]
     ask: Callable[[str], str]
     notify: Callable[[int, int], None]
@@ -64,26 +69,15 @@ def list_copies(asked: RestoreAsked) -> StoredCopiesAnswer:
 
 
 def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
-    """Restore the fleet. Raises PancodeError; then the home is as empty as before, or the restore is
-    repeatable."""
+    """Restore the fleet. Raises PancodeError; then the home is untouched, or has the mark of a restore that
+    can be repeated."""
     home, clock = asked.home, SystemClock()
     must_be_empty(home)
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.chmod(0o700)
-    except OSError as exc:
-        fix = "set PANCODE_HOME to a directory that you own"
-        raise ConfigError(f"cannot use {home}", why=str(exc), fix=fix) from exc
-    lock = HomeLock(home)
-    lock.take()  # so that no command starts a coordinator in a half-filled home
-    try:
-        with _copies_at(asked) as source:
-            opened = open_copies(source, source.fleet, asked.ask)
-            manifest = choose_copy(opened, asked.copy)
-            restoring = Restore(home, clock, SystemIds(), asked.notify)
-            done = restoring.run(opened, manifest, source, source.read_claim(), asked.spec.name)
-    finally:
-        lock.leave()
+    with lock_home(home), _copies_at(asked) as source:
+        opened = open_copies(source, source.fleet, asked.ask)
+        manifest = choose_copy(opened, asked.copy)
+        restoring = Restore(home, clock, asked.command, asked.notify)
+        done = restoring.run(opened, manifest, source, asked.spec.name)
     return {
         "fleet": done.fleet,
         "copy": done.copy_name,
@@ -98,6 +92,27 @@ def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
             *(f"the copy {name} cannot be used: {why}" for name, why in opened.refused.items()),
         ],
     }
+
+
+@contextmanager
+def lock_home(home: Path) -> Iterator[None]:
+    """Create the home, and hold its lock, so that no command starts a coordinator in a half-filled home. If
+    nothing was written, remove what was created."""
+    made = next((one for one in (home, home / "run") if not one.exists()), None)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
+    except OSError as exc:
+        fix = "set PANCODE_HOME to a directory that you own"
+        raise ConfigError(f"cannot use {home}", why=str(exc), fix=fix) from exc
+    lock = HomeLock(home)
+    lock.take()
+    try:
+        yield
+    finally:
+        if made is not None and set(os.listdir(home)) <= HARMLESS - {RESTORING}:
+            shutil.rmtree(made)
+        lock.leave()
 
 
 @contextmanager

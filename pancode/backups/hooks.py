@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pancode.backups import rules
 from pancode.backups.answers import BackupBegunAnswer, BackupsAnswer, CopyShape, NodeCopiesShape, OutcomeShape
-from pancode.backups.lost_runs import name_lost_runs
 from pancode.backups.model import CopyRecord, NodeRecord, Place, StoppedError
 from pancode.backups.records import CopyRecords
 from pancode.backups.sealing import Recipient
@@ -37,13 +36,12 @@ _EVENTS = 500
 
 @dataclass(frozen=True, slots=True)
 class BackupPorts:
-    """What backups use of the coordinator. `is_linked`: whether a node's link is up; `seat`: the number of
-    its seat; `has_file`: whether the ledger is a file in the home."""
+    """What backups use of the coordinator. `seat`: the number of its seat; `has_file`: whether the ledger is
+    a file in the home."""
 
     home: Path
     settings: Callable[[], BackupSettings]
     place: Place
-    is_linked: Callable[[str], bool]
     seat: Callable[[], int]
     has_file: bool = True
 
@@ -200,7 +198,6 @@ class CopyThread(FeedThread):
         for node, whole in self._list_due():
             if not self._stopping.is_set():
                 self._copy(0, node, whole)
-        name_lost_runs(self._core, self._ports.place, self._ports.is_linked, self._stopping)
         return LOOK_S
 
     def _list_due(self) -> list[tuple[str, bool]]:

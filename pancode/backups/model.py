@@ -163,9 +163,6 @@ class CopyPlace(Protocol):
     def remove(self, copies: Collection[str], objects: Collection[str]) -> None:
         """Remove these manifests, then these objects; missing ones are no error."""
 
-    def list_journal(self, home: str) -> Collection[str]:
-        """Return the names of the entries in the journal of the node home."""
-
 
 Place = Callable[[str, threading.Event], CopyPlace]
 """Returns the folder of copies on a node, by its name. The event ends every wait for the node."""

@@ -16,7 +16,7 @@ from pancode.backups.rules import is_copy_name
 from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.remote import Completed, Remote
-from pancode.fleet.ssh.seat_claims import must_hold_seat, read_claim
+from pancode.fleet.ssh.seat_claims import must_hold_seat
 from pancode.kernel.errors import NotFoundError, UnavailableError
 
 T = TypeVar("T")
@@ -34,8 +34,8 @@ STEP_S = 0.25
 SHORT_S, SLOW_S = 60, 600
 BATCH = 64
 """Objects whose digests one command computes: at most 256 MiB."""
-LISTING, JOURNAL = 256 << 20, 4 << 20
-"""The most bytes of a list of copies, and of a node's journal."""
+LISTING = 256 << 20
+"""The most bytes of a list of copies."""
 END = "end of list"
 MOST_DESCRIPTIONS = 20
 OBJECTS, COPIES = "objects", "copies"
@@ -63,11 +63,6 @@ for one in */; do if [ -d "$one/copies" ]; then echo "${one%/}"; fi; done
 _LIST = """\
 cd "$1" || exit 71
 find . -type f ! -name '*.part' -exec stat -c '%n %s %y' {} + || exit 71
-echo 'end of list'
-"""
-_NAMES = """\
-cd "$1" || exit 71
-ls -1 || exit 71
 echo 'end of list'
 """
 _DESCRIPTIONS = """\
@@ -139,11 +134,6 @@ class RemoteCopies:
                 )
                 _must_be_whole(done, "removing old copies")
 
-    def list_journal(self, home: str) -> Collection[str]:
-        what = "reading the node's journal"
-        done = self._script(_NAMES, (f"{home}/journal",), what, SHORT_S, limit=JOURNAL)
-        return _must_be_whole(done, what)
-
     # -- reading ------------------------------------------------------------------------------------
 
     def read_recipients(self) -> Sequence[bytes]:
@@ -159,11 +149,6 @@ class RemoteCopies:
 
     def read_object(self, name: str) -> bytes:
         return self._read(f"{OBJECTS}/{name}", 2 * OBJECT)
-
-    def read_claim(self) -> str:
-        """Return the claim of the folder's owner, or `none`."""
-        folder = self.folder
-        return self.do(lambda remote: read_claim(remote, folder), SHORT_S)
 
     # -- one command each ------------------------------------------------------------------------------
 

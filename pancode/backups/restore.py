@@ -1,4 +1,4 @@
-"""Restores a fleet's home from a copy: reads and checks the copy, fills the home, and takes a new seat."""
+"""Restores a fleet's home from a copy: reads and checks the copy, and fills the home."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from node_agent.wire.clock import Clock, Ids
-from node_agent.wire.model import MOST
+from node_agent.wire.clock import Clock
 from node_agent.wire.signing import SigningKey
 from pancode.backups.model import MOST_MANIFEST, CopySource, Manifest, Value
 from pancode.backups.records import RECIPIENT, CopyRecords
 from pancode.backups.rules import (
-    MOVING,
-    RESTORED,
-    RESTORING,
     ManifestError,
     check_manifest,
     decode_path,
@@ -39,22 +35,16 @@ from pancode.backups.sealing import (
 from pancode.backups.service import manifest_context, object_context
 from pancode.backups.snapshot import LEDGER, find_incomplete_repositories
 from pancode.fleet.place import Reach
-from pancode.fleet.seat import Seat, judge_claim, make_next_seat, read_seat, take_seat
 from pancode.fleet.ssh.home import OWN_KEY
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError
 from pancode.kernel.host.files import sync_folder, write_durable
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Node, Run, RunState, Setting
-from pancode.runs.core import FIRST_START_MS
-from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
+from pancode.kernel.unfinished_restore import HARMLESS, MARK, RESTORING
+from pancode.runs.core import RESTORED
 from pancode.store.ledger import SqlLedger
 
-STARTS = 1_000
-"""How many starts more the old coordinator may have had than its clock allows."""
-MOST_EPOCH = MOST // NUMBERS_IN_AN_EPOCH - STARTS
 FILES = "files"
-_HARMLESS = frozenset({"run", RESTORING, "lost+found", ".gitignore"})
-"""Entries of a home that is still empty: the lock, an interrupted restore, a mount point's own folder."""
 _CACHED = 16
 
 
@@ -83,11 +73,13 @@ class Restored(Value):
     warnings: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
-class Moving(Value):
-    """A restore whose folder is filled: the entries to move into the home."""
+class Mark(Value):
+    """The mark of a restore that has not ended. `command`: continues it. `restored`: None until the folder is
+    filled; then `entries` are moved into the home."""
 
-    entries: Annotated[tuple[str, ...], Field(strict=False)]
-    restored: Restored
+    command: str = ""
+    entries: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    restored: Restored | None = None
 
 
 def open_copies(source: CopySource, fleet: str, ask: Callable[[str], str]) -> OpenedCopies:
@@ -158,8 +150,7 @@ def must_be_empty(home: Path) -> None:
     restore, which can be repeated, does not count."""
     if not home.exists():
         return
-    moving = _read_moving(home)
-    known = _HARMLESS | frozenset(moving.entries if moving else ())
+    known = HARMLESS | frozenset(_read_mark(home).entries)
     others = sorted(one for one in os.listdir(home) if one not in known)
     if others:
         raise ConflictError(
@@ -170,45 +161,56 @@ def must_be_empty(home: Path) -> None:
         )
 
 
-def _read_moving(home: Path) -> Moving | None:
-    """Return what an interrupted restore was moving into the home; None if it was not that far."""
+def _read_mark(home: Path) -> Mark:
+    """Return the mark of an interrupted restore; an empty one if there is none."""
     try:
-        return Moving.model_validate_json((home / RESTORING / MOVING).read_bytes())
+        return Mark.model_validate_json((home / RESTORING / MARK).read_bytes())
     except FileNotFoundError:
-        return None
+        return Mark()
     except ValidationError as exc:
         raise ConflictError(f"{home / RESTORING} is damaged", fix=f"rm -r {home / RESTORING}") from exc
 
 
 class Restore:
-    """One restore into a home, under the home's lock. `notify`: called with the files done and their
-    number."""
+    """One restore into a home, under the home's lock. `command`: the user's command, which continues it.
+    `notify`: called with the files done and their number."""
 
     def __init__(
-        self, home: Path, clock: Clock, ids: Ids, notify: Callable[[int, int], None] = lambda done, of: None
+        self,
+        home: Path,
+        clock: Clock,
+        command: str,
+        notify: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
-        self._home, self._clock, self._ids, self._notify = home, clock, ids, notify
-        self._folder = home / RESTORING
+        self._home, self._clock, self._notify = home, clock, notify
+        self._folder, self._command = home / RESTORING, command
 
-    def run(
-        self, opened: OpenedCopies, manifest: Manifest, source: CopySource, found_claim: str, host: str
-    ) -> Restored:
-        """Fill the home from the copy. Raises ConflictError, SealError, ManifestError, UnavailableError; the
-        home is then still empty, and the same command can be repeated.
-
-        `found_claim`: the claim of the folder of copies; `host`: as the user named it.
-        """
+    def run(self, opened: OpenedCopies, manifest: Manifest, source: CopySource, host: str) -> Restored:
+        """Fill the home from the copy. Raises ConflictError, SealError, ManifestError, UnavailableError; then
+        only the mark is left, and a restore can be repeated. `host`: as the user named it."""
         must_be_empty(self._home)
-        if _read_moving(self._home) is None:
-            if self._folder.exists():
-                shutil.rmtree(self._folder)  # left by an interrupted restore
+        found = _read_mark(self._home)
+        if found.restored is None:
             files = self._folder / FILES
-            files.mkdir(mode=0o700, parents=True)
-            self._write_files(manifest, opened.key, source, files)
-            restored = self._take_over(opened, manifest, source, files, found_claim, host)
-            moving = Moving(entries=tuple(sorted(os.listdir(files))), restored=restored)
-            write_durable(self._folder / MOVING, moving.model_dump_json().encode())
-        return self._move()
+            found = Mark(command=self._command)
+            self._write_mark(found)
+            shutil.rmtree(files, ignore_errors=True)  # left by an interrupted restore
+            try:
+                files.mkdir(mode=0o700)
+                self._write_files(manifest, opened.key, source, files)
+                restored = self._take_over(opened, manifest, source, files, host)
+                entries = tuple(sorted(os.listdir(files)))
+            except BaseException:
+                shutil.rmtree(files, ignore_errors=True)  # it has secrets, and the next try reads them anew
+                raise
+            found = Mark(command=self._command, entries=entries, restored=restored)
+            self._write_mark(found)
+        self._move(found.entries)
+        assert found.restored is not None  # set above, or by the interrupted restore
+        return found.restored
+
+    def _write_mark(self, mark: Mark) -> None:
+        write_durable(self._folder / MARK, mark.model_dump_json().encode())
 
     def _write_files(self, manifest: Manifest, key: RecoveryKey, source: CopySource, files: Path) -> None:
         @lru_cache(maxsize=_CACHED)
@@ -250,11 +252,9 @@ class Restore:
         manifest: Manifest,
         source: CopySource,
         files: Path,
-        found_claim: str,
         host: str,
     ) -> Restored:
-        """Give the restored ledger a new seat and an epoch above all that were used; record the copies on the
-        host."""
+        """Record in the restored ledger from which copy it is, and the copies on the host."""
         now_ms = self._clock.wall_ms()
         try:
             key = SigningKey.parse((files / OWN_KEY).read_text())
@@ -264,12 +264,6 @@ class Restore:
         try:
             with ledger.transaction() as tx:
                 found = _read_ledger(tx, manifest)
-                claimed = judge_claim(Seat(), found_claim, manifest.fleet, key.public, {}, now_ms)[1]
-                known = max(found.seat, claimed, *(Seat(one.seat) for one in opened.copies))
-                seat = make_next_seat(known, now_ms, self._ids.short(8))
-                take_seat(tx, seat, now_ms, "restore")
-                epoch = next_epoch(found.epoch, max(now_ms, *(one.taken_ms for one in opened.copies)))
-                tx.put(Setting("epoch", epoch, now_ms, "restore"))
                 facts: dict[str, object] = {"copy": manifest.name, "taken_ms": manifest.taken_ms, "asked": []}
                 tx.put(Setting(RESTORED, facts, now_ms, "restore"))
         finally:
@@ -306,15 +300,14 @@ class Restore:
         if not stored.exists():
             write_durable(stored, opened.recipient.model_dump_json().encode() + b"\n")
 
-    def _move(self) -> Restored:
-        """Move the filled entries into the home, the ledger last; repeatable at any point."""
-        moving = _read_moving(self._home)
-        assert moving is not None  # written just now, or by the interrupted restore
+    def _move(self, entries: Iterable[str]) -> None:
+        """Move the filled entries into the home, the ledger last; then remove the mark. Repeatable at any
+        point."""
         files = self._folder / FILES
-        for name in sorted(moving.entries, key=lambda one: (one == LEDGER, one)):
+        for name in sorted(entries, key=lambda one: (one == LEDGER, one)):
             is_moved = not os.path.lexists(files / name)
             is_there = os.path.lexists(self._home / name)
-            if is_moved or (is_there and name in _HARMLESS):
+            if is_moved or (is_there and name in HARMLESS):
                 continue
             if is_there:
                 raise ConflictError(
@@ -322,8 +315,11 @@ class Restore:
                 )
             os.rename(files / name, self._home / name)
         sync_folder(self._home)
+        shutil.rmtree(files, ignore_errors=True)
+        for draft in self._folder.glob(f".{MARK}.*"):
+            draft.unlink()
+        (self._folder / MARK).unlink()
         shutil.rmtree(self._folder)
-        return moving.restored
 
 
 def _write_file(path: Path, mode: int, parts: Iterable[bytes]) -> None:
@@ -340,8 +336,6 @@ def _write_file(path: Path, mode: int, parts: Iterable[bytes]) -> None:
 class FoundLedger:
     """What a restore needs of the ledger in a copy. `active`: runs that had not ended."""
 
-    seat: Seat
-    epoch: int
     active: tuple[str, ...]
     nodes: tuple[Node, ...]
 
@@ -352,22 +346,11 @@ class FoundLedger:
 
 
 def _read_ledger(tx: Transaction, manifest: Manifest) -> FoundLedger:
-    fleet, epoch = tx.get(Setting, "fleet"), tx.get(Setting, "epoch")
+    fleet = tx.get(Setting, "fleet")
     if fleet is None or fleet.value != manifest.fleet:
         raise ManifestError(f"the ledger of the copy {manifest.name} belongs to another fleet")
     active = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)
     return FoundLedger(
-        read_seat(tx),
-        epoch.value if epoch is not None and isinstance(epoch.value, int) else 0,
         tuple(run.id for runs in active for run in runs),
         tuple(one for one in tx.find(Node) if one.removed is None),
     )
-
-
-def next_epoch(stored: int, latest_ms: int) -> int:
-    """Return an epoch that no coordinator has used before `latest_ms`; the first start begins the next one.
-    ManifestError if it is out of range."""
-    possible = max(0, latest_ms - FIRST_START_MS) // 1_000 + STARTS
-    if not 0 <= stored <= MOST_EPOCH or possible > MOST_EPOCH:
-        raise ManifestError("the copy's epoch is out of range", why=f"it is {stored}, at {latest_ms} ms")
-    return max(stored, possible)

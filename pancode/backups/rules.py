@@ -12,22 +12,16 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pancode.backups.model import CHUNK, OBJECT, CopyRecord, Manifest, NodeRecord, StoredObject
 from pancode.kernel.errors import PancodeError
+from pancode.kernel.unfinished_restore import RESTORING
 
 NOT_COPIED = frozenset(
     {"valkey", "bundles", "run", "epoch", "backup", "ledger.db", "ledger.db-wal", "ledger.db-shm"}
 )
 """Entries of the home that a copy leaves out: they are made anew, or (the ledger) copied as a snapshot."""
 DEPOTS = "depots"
-RESTORING = ".restore"
-"""The folder in a home in which a restore collects the files."""
-MOVING = "moving.json"
-"""The file there that lists a filled folder's entries, written before the first is moved into the home."""
 _PARTIAL = re.compile(r".*\.(lock|part|new)|tmp_.*|\.new-.*|pancode-.*", re.DOTALL)
 """Names of locks and unfinished files in the depots."""
 _NAME = re.compile(r"c-[0-9]{8}-[a-z0-9]{6}")
-RESTORED = "restored"
-"""The setting that says from which copy, taken when, this ledger was restored, and which nodes were asked
-since."""
 LANDED = "landed"
 NIGHT = time(3, 0)
 RETRY_MS, LANDINGS_MS = 3_600_000, 600_000

@@ -204,9 +204,20 @@ class ProcessShape(TypedDict):
     api: str
 
 
-class RunningShape(ProcessShape):
-    """A running coordinator. `trouble`: what stops its passes; `closed`: ports that should be open."""
+class HeldShape(TypedDict):
+    """Why the coordinator does not lead its fleet and only answers what reads. `mode`: `held` (the home was
+    restored), or `fenced` (another coordinator has replaced this one)."""
 
+    mode: str
+    why: str
+    fix: str
+
+
+class RunningShape(ProcessShape):
+    """A running coordinator. `trouble`: what stops its passes; `closed`: ports that should be open; `held`:
+    null if it leads its fleet."""
+
+    held: HeldShape | None
     after_reboot: str
     trouble: TroubleShape | None
     closed: list[TroubleShape]

@@ -31,11 +31,16 @@ def _status(context: ApiContext, call: ApiCall) -> answers.FleetShape:
     return get_fleet(context.core, context.running())
 
 
-@Verb("POST /v1/fleet/up", bodies.UpBody, "fleet up", right=OPERATES)
+@Verb("POST /v1/fleet/up", bodies.UpBody, "fleet up", right=OPERATES, when_held=True)
 def _bring_up(context: ApiContext, call: ApiCall) -> EventStream:
     """Bring nodes up."""
     body: bodies.UpBody = call.body
     must_exist(context.core, body.nodes)
+    held = context.coordinator.held
+    if held is not None:
+        if held.mode.value not in body.take_up:
+            raise held.refuse().because(*context.coordinator.fleet.list_contacts())
+        context.coordinator.lead(body.by)
 
     def work(progress: Progress) -> Any:
         results = context.coordinator.fleet.up(body.nodes, _make_caller(body), progress, body.link)
@@ -45,11 +50,15 @@ def _bring_up(context: ApiContext, call: ApiCall) -> EventStream:
     return make_event_stream(stream_steps(work))
 
 
-@Verb("POST /v1/fleet/down", bodies.NodesBody, "fleet down", right=OPERATES)
+@Verb("POST /v1/fleet/down", bodies.NodesBody, "fleet down", right=OPERATES, when_held=True)
 def _take_down(context: ApiContext, call: ApiCall) -> EventStream:
     """Stop node agents."""
     body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
+    if (held := context.coordinator.held) is not None:
+        if body.nodes:
+            raise held.refuse()
+        return make_event_stream(stream_steps(lambda progress: {"results": []}))  # its nodes are not its own
     if not body.now:
         busy = busy_runs(context.core, body.nodes)
         if busy:
@@ -221,7 +230,7 @@ def _trust(context: ApiContext, call: ApiCall) -> answers.NodeResultShape:
     return cast("answers.NodeResultShape", asdict(trusted))
 
 
-@Verb(answers.SHUTDOWN, bodies.ShutdownBody, "fleet down", right=SETS_UP)
+@Verb(answers.SHUTDOWN, bodies.ShutdownBody, "fleet down", right=SETS_UP, when_held=True)
 def _stop_coordinator(context: ApiContext, call: ApiCall) -> answers.StoppingAnswer:
     """Stop the coordinator."""
     body: bodies.ShutdownBody = call.body

@@ -1,8 +1,8 @@
 """The seat of the coordinator: which of several coordinators with the fleet's key may use the nodes.
 
-A restore from a backup takes a new seat. The coordinator with the newest seat leaves a signed claim on each
-node that it reaches; a coordinator with an older seat that finds such a claim is fenced: it stops and does
-not start again.
+A home that was restored takes a new seat when a user takes its fleet up. The coordinator with the newest
+seat leaves a signed claim on each node that it reaches; one with an older seat that finds such a claim is
+fenced: its process ends, and the next one only answers what reads, until a user takes the fleet back.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from node_agent.wire.signing import (
     parse_envelope,
     verify_envelope,
 )
-from pancode.kernel.errors import ConfigError
+from pancode.kernel.errors import PancodeError
 from pancode.kernel.ports import Ledger, Transaction
 from pancode.kernel.records import Setting
 from pancode.runs import keyring
@@ -74,7 +74,12 @@ class Verdict(StrEnum):
 def read_seat(tx: Transaction) -> Seat:
     """Return the seat of this ledger's coordinator."""
     row = tx.get(Setting, SEAT)
-    match None if row is None else row.value:
+    return seat_in(None if row is None else row.value)
+
+
+def seat_in(value: object) -> Seat:
+    """Return the seat in a setting's value."""
+    match value:
         case {"number": int(number), "id": str(token)} if 0 <= number <= MOST and number is not True:
             return Seat(number, token)
         case _:
@@ -126,27 +131,6 @@ def sign_claim(seat: Seat, fleet: str, key: SigningKey) -> bytes:
     return envelope.model_dump_json().encode() + b"\n"
 
 
-class FencedError(ConfigError):
-    """The fleet was restored on another machine, whose coordinator has replaced this one."""
-
-    code = "fenced"
-
-
-def make_fenced_error(home: str) -> FencedError:
-    return FencedError(
-        "another coordinator has replaced this one",
-        why="the fleet was restored from a backup on another machine, and its nodes accept only that one",
-        fix=f"use the fleet there; to move it back to this machine: mv {home} {home}.old, then pancode admin "
-        "restore --from NODE",
-    )
-
-
-def refuse_fenced(tx: Transaction, home: str) -> None:
-    """Raise FencedError if a newer coordinator has fenced this ledger's coordinator off."""
-    if tx.get(Setting, FENCED) is not None:
-        raise make_fenced_error(home)
-
-
 class SeatKeeper:
     """This coordinator's seat, and whether it was fenced off. Thread-safe."""
 
@@ -162,6 +146,8 @@ class SeatKeeper:
         fenced; called once."""
         self._ledger, self._fleet, self._key, self._wall_ms, self._note = ledger, fleet, key, wall_ms, note
         self._seat: Seat | None = None
+        self.held: PancodeError | None = None
+        """The error for each use of a node while this coordinator does not lead; None: it leads."""
         self._lock = threading.Lock()
         self.is_fenced = False
         """Whether a newer coordinator was found; then this process ends."""
@@ -172,6 +158,10 @@ class SeatKeeper:
             with self._ledger.transaction() as tx:
                 self._seat = read_seat(tx)
         return self._seat
+
+    def lead(self) -> None:
+        """Use nodes from now on, with the seat that the ledger now has."""
+        self._seat = self.held = None
 
     def judge(self, found: str) -> Verdict:
         """Decide about a claim found on a node; a newer coordinator's claim fences this one off, for good."""

@@ -86,6 +86,14 @@ R = TypeVar("R")
 FIRST_START_MS = 1_767_225_600_000
 """2026-01-01, in Unix milliseconds: no coordinator started before this time."""
 
+EPOCH, EPOCH_BEFORE = "epoch", "epoch_before"
+"""The settings with the newest epoch, and with the epoch that was in the home when that one began."""
+BEHIND = "behind"
+"""The setting that says which node knows what of another coordinator of the fleet that this ledger lacks."""
+RESTORED = "restored"
+"""The setting that says from when the restored ledger is (`taken_ms`), from which `copy` if that is known,
+and which nodes were `asked` since. `fleet.standing.take_up` adds when and by whom it was taken up (`up_ms`,
+`by`), why it was held (`was`), and that its pending work is not `released` yet."""
 CEILING, WORK_CEILING = "ceiling:", "ceiling-work:"
 """Prefixes of the settings for a scope's ceilings: in USD, and in tokens and time."""
 
@@ -172,6 +180,8 @@ class Core:
         start = ports.clock.boot_ms()
         self.feed = Feed()
         self.live = Live(Heartbeats(Listening(started_ms=start, last_ms=start)))
+        self.ends_if_behind, self.is_behind = False, False
+        """Whether it stops acting once a node knows more than its ledger, and whether one does."""
         self.fleet_tools: Mapping[str, FleetTool] = {}
         """The tools that orchestrators may get, by name; empty if they are not implemented."""
 
@@ -188,12 +198,13 @@ class Core:
         If only the ledger has the last epoch, and may be an old copy, the new one is higher than any that can
         have existed since PanCode's first release.
         """
-        stored, kept = tx.get(records.Setting, "epoch"), self.ports.epochs.last()
+        stored, kept = tx.get(records.Setting, EPOCH), self.ports.epochs.last()
         last = stored.value if stored is not None and isinstance(stored.value, int) else 0
         if stored is not None and kept is None:
             last = max(last, self.most_epochs())
         epoch = max(last, kept or 0, above, self.epoch) + 1
-        tx.put(records.Setting("epoch", epoch, self.wall_ms(), "coordinator"))
+        for name, value in ((EPOCH_BEFORE, kept or 0), (EPOCH, epoch)):
+            tx.put(records.Setting(name, value, self.wall_ms(), "coordinator"))
         return epoch
 
     def was_restored(self, tx: Transaction) -> bool:

@@ -36,7 +36,7 @@ from pancode.runs.receipts.settlement import (
 )
 from pancode.runs.restored.attempts import accept_report
 from pancode.runs.restored.hold import list_held
-from pancode.runs.restored.requests import note_unknown
+from pancode.runs.restored.requests import can_report, note_unknown
 from pancode.runs.unit_of_work import Work, unit_of_work
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
@@ -96,7 +96,7 @@ def _doubt_attempt(work: Work, lease: Lease) -> None:
     disk or a ledger was lost. If the journal says so for the whole deadline, the attempt is lost."""
     core, key = work.core, str(identity_of(lease))
     node = work.tx.get(Node, lease.node)
-    if node is not None:
+    if node is not None and can_report(core, lease.tag):
         note_unknown(work, node)
     since = core.live.journals.doubted.get(key, core.ports.clock.boot_ms())
     if core.awake_ms_since(since) < core.rules.deadlines.lost_ms:

@@ -189,6 +189,8 @@ class Contacts:
     """Nodes that have echoed a heartbeat of the coordinator in the current epoch."""
     raised: dict[str, int] = field(default_factory=dict)
     """How often a node caused the epoch to be raised, by node."""
+    sent: dict[str, int] = field(default_factory=dict)
+    """The number of the newest message to each node, by name, that the ledger had when this process began."""
     sessions: dict[str, dict[str, int]] = field(default_factory=dict)
     """By tag and session: the boot clock when the session first echoed a heartbeat that was sent after the
     other sessions were heard."""

@@ -191,7 +191,7 @@ def start_epoch(core: Core) -> None:
     with core.lock:
         with unit_of_work(core) as work:
             seen = max((n.epoch_seen for n in work.tx.find(Node)), default=0)
-            if core.was_restored(work.tx):
+            if core.was_restored(work.tx) and not core.ends_if_behind:
                 begin_hold(work, "the file with the newest epoch is not there, or is newer than the ledger")
             epoch = core.raise_epoch(seen, work.tx)
             keyring.start_key(work.tx, keyring.COORDINATOR, core.fleet, core.key.public, core.wall_ms())
@@ -201,6 +201,8 @@ def start_epoch(core: Core) -> None:
             work.audit("fleet", "info", "coordinator started", epoch=epoch)
             breaker_service.restore_cooldowns(core, work.tx)
             for node in work.tx.find(Node):
+                if node.epoch_seen:
+                    core.live.contacts.sent[node.name] = node.control_seq
                 heartbeats.say_settings(work, node)
 
 
@@ -252,6 +254,8 @@ def run_pass(core: Core, woken: bool = False) -> int:
 def act_now(core: Core) -> None:
     """Decide and send to nodes, without reading messages, so that a user's change takes effect at once."""
     with core.lock:
+        if core.is_behind:
+            return
         bind.bind_runs(core)
         # Do this before pushing jobs: a node that is back in service must be notified before it gets work.
         liveness.flush_controls(core)

@@ -24,7 +24,7 @@ from pancode.kernel import records
 from pancode.kernel.formatting import format_usd
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Closed, Lease
-from pancode.runs.core import Core
+from pancode.runs.core import BEHIND, Core
 from pancode.runs.life.case import Now, RunCase, may_follow
 from pancode.runs.life.changes import (
     AuditLine,
@@ -489,3 +489,13 @@ def unit_of_work(core: Core) -> Iterator[Work]:
             work = Work(core, tx)
             yield work
         work.committed()
+
+
+def fall_behind(core: Core, told: str) -> None:
+    """Stop acting if this core is to: `told` says what a node knows that the ledger lacks, so the ledger was
+    put back, and another coordinator has led the fleet since."""
+    if core.ends_if_behind and not core.is_behind:
+        with unit_of_work(core) as work:
+            work.tx.put(records.Setting(BEHIND, told, core.wall_ms(), "coordinator"))
+            work.audit("fleet", "error", "this ledger was put back", why=told)
+        core.is_behind = True

@@ -64,9 +64,10 @@ def add(owner: Owner, lab: Lab, k: int, *words: str) -> None:
     owner.run("node", "add", f"node{k}", "--accept-fingerprint", pin, *words).ok()
 
 
-def up(owner: Owner, *hosts: int) -> None:
-    """`fleet up` of these hosts and nothing else."""
-    owner.run("fleet", "up", *(f"node{k}" for k in hosts), timeout_s=180).ok()
+def up(owner: Owner, *hosts: int, take_up: bool = False) -> None:
+    """`fleet up` of these hosts and nothing else. `take_up`: the home was restored."""
+    yes = ("--yes",) if take_up else ()
+    owner.run("fleet", "up", *(f"node{k}" for k in hosts), *yes, timeout_s=180).ok()
 
 
 def next_release(folder: Path) -> str:

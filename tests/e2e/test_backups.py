@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,12 +41,16 @@ def _another_machine(lab: Lab, factor: float) -> Iterator[Owner]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _lose(owner: Owner) -> None:
-    """Its coordinator dies, and the home is gone; the test keeps the disk, which comes back later."""
+def _kill(owner: Owner) -> None:
     pid = owner.coordinator_pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: owner.coordinator_pid() is None, "the coordinator is dead")
+
+
+def _lose(owner: Owner) -> None:
+    """Its coordinator dies, and the home is gone; the test keeps the disk, which comes back later."""
+    _kill(owner)
     owner.fleet_home.rename(owner.fleet_home.with_name("disk"))
 
 
@@ -79,7 +86,7 @@ def test_the_fleet_is_restored_and_the_old_coordinator_is_fenced(healed: Lab) ->
 
             done = _restore(new, made["recovery_key"])
             assert done["active"] == [flying] and done["copy"] == made["copies"][0]["copy"]
-            up(new, 1, 2, 3)
+            up(new, 1, 2, 3, take_up=True)
             shown = new.ended(flying, 120)
             assert (shown["outcome"], shown["attempt"], shown["answer"]) == ("done", 1, "delivered"), shown
             for run in (ended, flying):
@@ -93,22 +100,114 @@ def test_the_fleet_is_restored_and_the_old_coordinator_is_fenced(healed: Lab) ->
             again = _back_up(new, "--to", "node3")
             assert again["copies"][0]["ok"], again
 
-            _comes_back_and_is_fenced(old, new)
+            _comes_back_and_is_fenced(old, new, lost)
             assert new.ask("dispatch", "--node", "node1", *SHELL, "echo still")["outcome"] == "done"
+            _takes_it_back(old, new)
         finally:
             for host in (1, 2, 3):
                 healed.run(host, f"rm -rf {COPIES}")
 
 
-def _comes_back_and_is_fenced(old: Owner, new: Owner) -> None:
-    """The old disk is there again while the new machine is off: nothing is done with the nodes."""
-    pid = new.coordinator_pid()
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: new.coordinator_pid() is None, "the new coordinator is dead")
+def _comes_back_and_is_fenced(old: Owner, new: Owner, lost: str) -> None:
+    """The old disk is there again while the new machine is off: nothing is done with the nodes. It still
+    shows what happened after the copy."""
+    _kill(new)
     old.fleet_home.with_name("disk").rename(old.fleet_home)
     old.run("fleet", "status")
     until(lambda: old.coordinator_pid() is None, "the old coordinator ends", 60, old.log)
-    said = old.run("fleet", "status")
-    assert said.code == 3 and "another coordinator has replaced this one" in said.err, said
-    assert old.run("admin", "backup", "--to", "node3").code == 3
+    said = old.run("runs").ok()
+    assert lost in said.out and "a coordinator on another machine leads the fleet since 20" in said.err, said
+    for words in (("admin", "backup", "--to", "node3"), ("fleet", "up"), ("fleet", "up", "--yes")):
+        refused = old.run(*words, "--json")
+        assert refused.code == 3 and '"fenced"' in refused.err and "fleet up --take" in refused.err, refused
+    assert new.run("runs").code == 0, "as the new coordinator starts again"
+
+
+def _takes_it_back(old: Owner, new: Owner) -> None:
+    """The earlier home leads again, which is newer than the copy; the restored coordinator is then fenced."""
+    _kill(new)
+    asked = old.run("fleet", "up", "node1", "--take", "--json")
+    assert asked.code == 2 and "pancode fleet up node1 --take --yes" in asked.err, asked
+    old.run("fleet", "up", "node1", "--take", "--yes", timeout_s=180).ok()
+    assert old.ask("dispatch", "--node", "node1", *SHELL, "echo back")["outcome"] == "done"
+    _kill(old)
+    until(lambda: "leads the fleet since" in new.run("runs").err, "the restored one is fenced", 60, new.log)
+
+
+def test_a_restored_home_that_is_looked_at_disturbs_no_coordinator(healed: Lab) -> None:
+    """Neither one that `admin restore` has filled nor one that was put back from an archive."""
+    with (
+        own_fleet(healed, [3]) as old,
+        _another_machine(healed, 0.1) as new,
+        _another_machine(healed, 0.1) as third,
+    ):
+        try:
+            up(old, 3)
+            made = _back_up(old, "--to", "node3")
+            words = ("--exclude", "run", "--exclude", "valkey", "--exclude", "epoch", "--exclude", "*.sock")
+            third.fleet_home.mkdir(mode=0o700)
+            archive = subprocess.run(
+                ["tar", "-C", old.fleet_home, *words, "-c", "."], check=True, capture_output=True
+            )
+            subprocess.run(["tar", "-C", third.fleet_home, "-x"], check=True, input=archive.stdout)
+            _restore(new, made["recovery_key"])
+            for restored in (new, third):
+                for looks in (("runs",), ("status", "--json"), ("node", "ls"), ("audit",)):
+                    assert "--take" not in restored.run(*looks).ok().err
+                held = restored.ask("node", "ls")["coordinator"]["held"]
+                assert held["mode"] == "held"
+                refused = restored.run("dispatch", "--node", "node3", *SHELL, "echo no", "--json")
+                assert refused.code == 5 and '"fleet_held"' in refused.err, refused
+            assert healed.run(3, "find /home/ops -name seat.json").stdout == "", "no claim"
+            assert old.ask("dispatch", "--node", "node3", *SHELL, "echo still")["outcome"] == "done"
+            assert old.ask("node", "ls")["coordinator"]["held"] is None
+        finally:
+            healed.run(3, f"rm -rf {COPIES}")
+
+
+_ENDS = """\
+import os, signal
+number, place = int(os.environ["ENDS_BY"]), os.environ["ENDS_AT"]
+opened, renamed = os.open, os.rename
+def opens(path, *words, **named):
+    if place == "reading" and str(path).endswith("/.restore/files/ledger.db"):
+        os.kill(os.getpid(), number)
+    return opened(path, *words, **named)
+def renames(old, new, **named):
+    renamed(old, new, **named)
+    if place == "moving" and str(old).endswith("/.restore/files/key"):
+        os.kill(os.getpid(), number)
+os.open, os.rename = opens, renames
+"""
+_OTHERS = ("status", "fleet up", "web", "runs")
+
+
+def test_a_killed_restore_is_continued_by_the_command_that_every_other_one_prints(healed: Lab) -> None:
+    """A restore is killed, or gets Ctrl-C, while it reads the copy and while it moves files into the home."""
+    with own_fleet(healed, [3]) as old, _another_machine(healed, 0.1) as new:
+        try:
+            up(old, 3)
+            made = _back_up(old, "--to", "node3")
+            (new.home / "recovery-key").write_text(made["recovery_key"])
+            (new.home / "sitecustomize.py").write_text(_ENDS)
+            words = ("admin", "restore", "--from", "node3", "--key-file", str(new.home / "recovery-key"))
+            for place in ("reading", "moving"):
+                for number in (signal.SIGKILL, signal.SIGINT):
+                    ends = {"PYTHONPATH": str(new.home), "ENDS_BY": str(int(number)), "ENDS_AT": place}
+                    plain, new.env = new.env, {**new.env, **ends}
+                    ended = new.run(*words)
+                    new.env = plain
+                    assert ended.code == (130 if number is signal.SIGINT else -signal.SIGKILL), ended
+                    others = [new.run(*other.split(), "--json") for other in _OTHERS]
+                    assert all(one.code == 3 and '"restore_unfinished"' in one.err for one in others), others
+                    error = json.loads(others[-1].err.splitlines()[-1])["error"]
+                    command, _, given_up = error["fix"].removeprefix("continue it: ").partition("; ")
+                    done = new.run(*shlex.split(command)[1:]).ok()
+                    assert "restored fleet" in done.out and (new.fleet_home / "ledger.db").exists()
+                    removed = new.fleet_home / ".restore" if place == "reading" else new.fleet_home
+                    assert given_up.endswith(f": rm -r {removed}")
+                    shutil.rmtree(new.fleet_home)
+            gone = new.run(*words, "--copy", "c-00000009-aaaaaa")
+            assert gone.code == 4 and not new.fleet_home.exists(), gone
+        finally:
+            healed.run(3, f"rm -rf {COPIES}")

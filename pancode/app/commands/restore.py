@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from typing import Annotated
 
 from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer, StoredCopyShape
 from pancode.fleet.acts import NodeSpec
 from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
-from pancode.interfaces.client.client import home_of
+from pancode.interfaces.client.client import home_to_fill
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun, first_few, format_bytes
 
@@ -39,17 +41,17 @@ def restore(
     """Restore a fleet into this machine's empty home (PANCODE_HOME) from a copy on one of its nodes.
 
     The host is reached with your SSH configuration, like a node that you add. The copy is checked completely
-    before anything is put into the home; an interrupted restore can be repeated.
+    before anything is put into the home. Until an interrupted restore was continued, all other commands in
+    that home are refused (`restore_unfinished`) and print the command that continues it.
 
-    From then on the fleet belongs to this machine: its nodes accept it at the next contact, and the earlier
-    coordinator, if it ever runs again, is fenced off and stops.
+    The restored home only answers what reads until `pancode fleet up`. From then on the fleet belongs to this
+    machine, and the earlier coordinator, if it ever runs again, is fenced off.
     """
     # Libraries for SSH and cryptography are imported only when needed.
     from pancode.app.restoring import RestoreAsked, list_copies, restore_fleet
     from pancode.backups.commands import read_passphrase
 
     face.acts_here("pancode admin restore")
-    home = home_of(os.environ)
 
     def accept(question: dict[str, str]) -> str:
         if accept_fingerprint is not None:
@@ -70,7 +72,8 @@ def restore(
             face.note(f"{done} of {count_noun(of, 'file')}")
 
     spec = NodeSpec(source, host, user, port, identity, fingerprint=accept_fingerprint)
-    asked = RestoreAsked(home, os.environ, spec, fleet, copy, accept, ask, notify)
+    home, typed = home_to_fill(os.environ), shlex.join(("pancode", *sys.argv[1:]))
+    asked = RestoreAsked(home, os.environ, spec, fleet, copy, typed, accept, ask, notify)
     if lists:
         listed = list_copies(asked)
         return face.show(listed, lambda: format_copies(listed))
@@ -92,11 +95,11 @@ def format_restored(answer: RestoredAnswer) -> str:
     taken = short_time(answer["taken_at"])
     text = f"restored fleet {answer['fleet']} from {answer['copy']}, taken {taken} ({answer['age']} ago)\n"
     text += f"  {count_noun(answer['files'], 'file')}, {format_bytes(answer['size'])}\n"
-    text += f"  lost: what happened after {taken}; runs of that time, once nodes were asked: pancode audit\n"
+    text += f"  not in it: what happened after {taken}; the nodes are asked for the runs of that time\n"
     if answer["active"]:
         runs = first_few(answer["active"], _SHOWN)
-        text += f"  in flight then: {runs}; they deliver when their node is in contact\n"
-    return text + "next: pancode fleet up\n"
+        text += f"  waiting or at work then: {runs}; they are held until you decide\n"
+    return text + "next: pancode fleet up, then pancode fleet resume --held\n"
 
 
 _COLUMNS: RowColumns[StoredCopyShape] = {

@@ -17,6 +17,8 @@ log = logging.getLogger("pancode.rounds")
 LISTEN_MS = 1_000
 LOOK_MS = 5_000
 BUSY_MS, GATHER_MS = 20, 4
+HELD_LOOK_S = 0.5
+"""Seconds between two checks whether a user has let a held coordinator lead."""
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -48,8 +50,9 @@ class Passes:
         """Stop, and wait for the current pass to end."""
         self._stopping.set()
         self._thread.join(30)
-        with suppress(PancodeError):
-            run_pass(self._context.core)  # a final pass sends out the latest requests
+        if self._context.coordinator.held is None:
+            with suppress(PancodeError):
+                run_pass(self._context.core)  # a final pass sends out the latest requests
 
     def _run_passes(self) -> None:
         failures = 0
@@ -72,6 +75,9 @@ class Passes:
             self._heartbeat()
 
     def _run_pass(self) -> None:
+        if self._context.coordinator.held is not None:
+            self._stopping.wait(HELD_LOOK_S)
+            return
         # A fleet without nodes never uses Redis, but Redis should run when it is needed.
         now = self._context.core.ports.clock.mono_ms()
         if now - self._looked_ms >= LOOK_MS:

@@ -161,7 +161,7 @@ class Serving:
             loopback = LoopbackListener(context, self._root / KEPT_PORT)
             heartbeat = self._watch.heartbeat
             passes = Passes(
-                context, lambda: is_ours() and not coordinator.is_fenced(), lambda: heartbeat(ROUNDS)
+                context, lambda: is_ours() and not coordinator.is_replaced(), lambda: heartbeat(ROUNDS)
             )
             api = _make_api(context, lambda: heartbeat(API))
             shown: tuple[BackgroundThread, ...] = (*self._beside(context), *open_places(context), loopback)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Container, Iterator, Sequence
 from functools import cache
@@ -34,16 +35,43 @@ from pancode.reports.commands.events import show_watched
 from pancode.runs.answers import PAUSE, HandedRun, HandoverShape, LaterSteps
 from pancode.runs.answers import RESUME as RESUME_QUEUE
 
+_TAKE = "Take the fleet back from the coordinator that has replaced this one."
+_REPLACED = (
+    "If you go on, a coordinator that still works is replaced at its next contact with a node, and what it "
+    "did since then is not known here."
+)
 
-@verb("fleet up", "", "gpubox --link direct")
-def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json) -> int:
+
+@verb("fleet up", "", "gpubox --link direct", "--take")
+def up(
+    nodes: Nodes,
+    *,
+    link: Link = None,
+    take: Annotated[bool, option(_TAKE)] = False,
+    yes: Annotated[bool, option("Do not ask before a restored or replaced coordinator leads.")] = False,
+    verbose: Verbose = False,
+    face: Json,
+) -> int:
     """Start the coordinator if needed; install, start and check node agents; print the readiness table.
 
     Without NODES: all nodes of the inventory, or this machine if there are none. Repeating it changes
     nothing. With --link a node changes from its tunnel to direct links, or back; runs in flight continue.
+
+    A home that was restored, by any way, only answers what reads. In such a home this command says from when
+    its ledger is and when nodes were last in contact with a coordinator, asks once, and then takes the fleet
+    up: a coordinator that still works is replaced, and what it did meanwhile is not in this ledger.
     """
     client = face.client(works=True)
-    answer = start_nodes(face, client, nodes, link, verbose=verbose)
+    modes = ("held", "fenced") if take else ("held",)
+    try:
+        answer = start_nodes(face, client, nodes, link, modes if yes else (), verbose=verbose)
+    except ApiError as held:
+        if held.code not in ("fleet_held", "fenced")[: len(modes)]:
+            raise
+        command = shlex.join(("pancode", "fleet", "up", *nodes, *(["--take"] if take else []), "--yes"))
+        if not face.confirm(escape_line(f"{held.why}. {_REPLACED} Take the fleet up here?"), command):
+            raise UsageError("the fleet was not taken up", fix=command, code="not_confirmed") from held
+        answer = start_nodes(face, client, nodes, link, modes, verbose=verbose)
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _format_status(answer, failed) + _format_problems(answer["results"]))
     if other := _other_code(answer["coordinator"]):
@@ -74,10 +102,17 @@ def missing_programs(
 
 
 def start_nodes(
-    face: Face, client: Client, nodes: list[str], link: str | None = None, *, verbose: bool = False
+    face: Face,
+    client: Client,
+    nodes: list[str],
+    link: str | None = None,
+    take_up: tuple[str, ...] = (),
+    *,
+    verbose: bool = False,
 ) -> answers.UpAnswer:
-    """Bring up these nodes, or all if `nodes` is empty, and show the progress of each."""
-    body = {**describe_caller(), "nodes": nodes, **({"link": link} if link else {})}
+    """Bring up these nodes, or all if `nodes` is empty, and show the progress of each. `take_up`: the modes
+    in which the coordinator is to lead from now on."""
+    body = {**describe_caller(), "nodes": nodes, "take_up": take_up, **({"link": link} if link else {})}
     answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body), verbose=verbose)
     return answer
 

@@ -185,8 +185,12 @@ class Links:
         self._servers[name].use(environ)
         return self._servers[name]
 
-    async def dial(self, name: str, agent_path: str | None = None) -> Session:
-        """Open a new connection to the node, or raise ConnectError; `agent_path`: the caller's SSH agent."""
+    async def dial(self, name: str, agent_path: str | None = None, *, looks: bool = False) -> Session:
+        """Open a new connection to the node, or raise ConnectError; `agent_path`: the caller's SSH agent.
+        Raises HeldError or FencedError while this coordinator does not lead its fleet, except if it only
+        `looks`."""
+        if not looks and self.settings.seat is not None and self.settings.seat.held is not None:
+            raise self.settings.seat.held
         reach = await self.reach(name)
         server = self._servers.get(name)
         own = (server.node.keys.client,) if server is not None else ()
@@ -201,7 +205,8 @@ class Links:
             error.why = self.settings.session.date(error.why)
             raise
         try:
-            await self._check_seat(Remote(session), reach)
+            if not looks:
+                await self._check_seat(Remote(session), reach)
         except BaseException:
             await asyncio.shield(session.close())
             raise

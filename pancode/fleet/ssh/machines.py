@@ -31,12 +31,14 @@ from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.revoked import refuse_revoked
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 from pancode.fleet.ssh.target import Target, in_session, resolve_target
-from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.fleet.ssh.tunnel import choose_folders
+from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, RefusedError, UsageError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node
 from pancode.runs.answers import Json
 from pancode.runs.core import open_leases
 from pancode.runs.life.case import waits_there
+from pancode.runs.views import format_iso
 
 
 def known_keys(target: Target, home: Path) -> list[HostKey]:
@@ -54,6 +56,13 @@ def known_keys(target: Target, home: Path) -> list[HostKey]:
     return list(dict.fromkeys(found))
 
 
+CONTACT_S = 20
+_CONTACT = """\
+if grep -qF " $2/" /proc/net/unix 2>/dev/null; then date +%s
+else stat -c %Y "$2" "$1"/journal "$1"/journal/*; fi | sort -n | tail -n 1
+"""
+"""$1 the node home, $2 the folder of the link's sockets: a link that is up listens there. Else the time of
+the newest change by a link or a run."""
 _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 _KEEP_S = 30
 T = TypeVar("T")
@@ -449,6 +458,31 @@ class Machines:
         """Begin work on a node, over its live link or a connection for this work only; do not wait. The
         result raises ConnectError if the node cannot be reached."""
         return self._loop.begin(self._bringup.with_remote(name, None, work))
+
+    def list_contacts(self) -> list[str]:
+        """Return for each node when a coordinator was last in contact with it. Changes nothing there."""
+
+        async def ask(node: Node, home: str) -> str:
+            try:
+                async with asyncio.timeout(CONTACT_S):
+                    session = await self._links.dial(node.name, looks=True)
+                    try:
+                        folder = choose_folders(home, Reach.of(node).uid or 0).sockets
+                        done = await Remote(session).run(
+                            ("sh", "-c", _CONTACT, "sh", home, folder), CONTACT_S
+                        )
+                    finally:
+                        await session.close()
+                at = format_iso(int(done.text) * 1_000)
+                return f"{node.name} was last in contact with a coordinator at {at}"
+            except (PancodeError, OSError, ValueError):
+                return f"{node.name} cannot be asked now"
+
+        async def together() -> list[str]:
+            known = [(node, Reach.of(node).installed_home) for node in self.nodes()]
+            return list(await asyncio.gather(*(ask(node, home) for node, home in known if home is not None)))
+
+        return self._loop.call(together())
 
     def cut_link(self, name: str) -> None:
         """End the connection of the node's link without a farewell, and return when the link has noticed it;

@@ -21,6 +21,7 @@ from pancode.interfaces.client.remote.address import VARIABLE
 from pancode.interfaces.client.remote.place import RemoteCoordinator, cut_link, remote_of
 from pancode.kernel.errors import ApiError, ConfigError, PancodeError, UnavailableError
 from pancode.kernel.route import A, Route, check_name, path_in
+from pancode.kernel.unfinished_restore import refuse_unfinished_restore
 
 if TYPE_CHECKING:
     import subprocess
@@ -133,7 +134,15 @@ def home_of(environ: Mapping[str, str]) -> Path:
 
 
 def home_here(environ: Mapping[str, str]) -> Path:
-    """Return `$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for a relative or too long path."""
+    """Return `$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for a relative or too long path, and if a
+    restore into it has not ended."""
+    home = home_to_fill(environ)
+    refuse_unfinished_restore(home)
+    return home
+
+
+def home_to_fill(environ: Mapping[str, str]) -> Path:
+    """Like `home_here`, for a restore."""
     given = environ.get("PANCODE_HOME")
     user = Path(environ.get("HOME") or Path.home())
     home = Path(given).expanduser() if given else user / ".pancode"

@@ -282,9 +282,11 @@ class NodesBody(CallerBody):
 
 
 class UpBody(NodesBody):
-    """A request to start nodes. `link` None: the link of each node does not change."""
+    """A request to start nodes. `link` None: the link of each node does not change. `take_up`: the modes
+    (`held`, `fenced`) in which this coordinator is to lead the fleet from now on; a user has confirmed it."""
 
     link: LinkWay | None = None
+    take_up: tuple[Literal["held", "fenced"], ...] = ()
 
 
 class DrainBody(ReasonBody):

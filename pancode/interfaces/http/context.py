@@ -17,6 +17,7 @@ from pancode.config.notify import NotifyRules
 from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.ssh.machines import Machines
+from pancode.fleet.standing import Held
 from pancode.git.forge_rules import ForgeKind
 from pancode.git.log_store import LogStreams
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError, UsageError
@@ -102,9 +103,15 @@ class CoordinatorApi(Protocol):
     def head_of(self, repo: str, branch: str) -> str:
         """Return the commit at the head of a repository's branch. Raises NotFoundError."""
 
-    def is_fenced(self) -> bool:
-        """Whether a coordinator that was restored elsewhere has replaced this one, so that this process
-        ends."""
+    @property
+    def held(self) -> Held | None:
+        """Why this coordinator does not lead its fleet and only answers what reads; None: it leads."""
+
+    def lead(self, by: str) -> None:
+        """Lead the fleet from now on, as this user has confirmed. Raises CopyAtWorkError."""
+
+    def is_replaced(self) -> bool:
+        """Whether another coordinator was found to have led the fleet since, so that this process ends."""
 
     def closed(self) -> Sequence[TroubleShape]:
         """Return the ports for nodes that should be open but are not: what, why, fix."""
@@ -278,8 +285,10 @@ class ApiContext:
 
     def running(self) -> RunningShape:
         """Return the facts about this process, and the problems that prevent it from working."""
+        held = self.coordinator.held
         return {
             **self.process(),
+            "held": None if held is None else held.shape(),
             "after_reboot": self.coordinator.after_reboot(),
             "trouble": self.trouble.shape(),
             "closed": [*self.coordinator.closed(), *self.closed],
@@ -306,7 +315,7 @@ class ApiContext:
     def poke(self) -> None:
         """Act on a change now, before the next pass; concurrent changes share one such action. Does not
         raise, because the change is stored and the next pass retries a failed action."""
-        if not self.nudges.take():
+        if self.coordinator.held is not None or not self.nudges.take():
             return
         with self.core.lock:
             self.nudges.begun()

@@ -26,7 +26,7 @@ from pancode.interfaces.http.access.idempotency import (
     key_of,
     store_answer,
 )
-from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
+from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, NOTES, READS, REMOVES, Right
 from pancode.interfaces.http.access.run_rights import refuse_act, run_of
 from pancode.interfaces.http.bodies import Body, Empty, SignedBody, bytes_of, parse_body
 from pancode.interfaces.http.context import ApiContext
@@ -196,6 +196,8 @@ class Verb:
     """Returns whether the work that the route repeats lands its change; None: the request body says so."""
     asks_who: bool = False
     """Whether it is a `GET` that shows a run less than a user."""
+    when_held: bool = False
+    """Whether a coordinator that does not lead its fleet also carries it out, as each `GET`."""
     answer: Answer = field(default=lambda context, call: None, repr=False)
 
     def __call__(self, answer: Answers) -> Answers:
@@ -258,7 +260,11 @@ class Verb:
         return Route(self.path, endpoint, methods=[self.method])
 
     def answered(self, context: ApiContext, call: ApiCall) -> Any:
-        """Answer a caller whose rights have been checked."""
+        """Answer a caller whose rights have been checked. HeldError or FencedError for an act of a
+        coordinator that does not lead its fleet."""
+        held = context.coordinator.held
+        if held is not None and not (self.method == "GET" or self.when_held or self.right is NOTES):
+            raise held.refuse()
         if call.key and self.takes_key:
             mark = mark_of(call.who, call.key, f"{self.method} {self.path.format(**call.path)}", call.body)
             answer = answer_once(context, mark, self.status, lambda: self.answer(context, call))
@@ -275,7 +281,9 @@ class Verb:
         Acts on the change in this thread, because the caller would have to wait for another thread anyway.
         """
         here = f"{LAST}@{call.folder}"
+        held = context.coordinator.held
         note = newer_elsewhere(context.core, call.folder) if here in call.path.values() else ""
+        note = note if held is None else f"{held.refuse().words}; to go on: {held.fix}"
         if self.method == "GET" and not self.asks_who:
             return self.answered(context, call), note
         run = _find_calling_run(context, caller)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,10 +58,12 @@ class FileArchive:
 
 
 class FileEpochs:
-    """The store of the newest epoch: a small file next to the ledger, which backups leave out.
+    """The store of the newest epoch: a small file next to the ledger, which backups leave out. It also has
+    the file's own inode and modification time.
 
-    A file that was restored from a backup anyway is detected by its times: restoring resets the modification
-    time, but never the change time.
+    A file that was restored from a backup anyway is another inode, or was modified at another time; and
+    restoring resets the modification time, but never the change time. The change time alone proves nothing:
+    new permissions or a hard link also change it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,16 +72,18 @@ class FileEpochs:
     def last(self) -> int | None:
         """Return the epoch; None if the file is missing, damaged or copied from elsewhere."""
         try:
-            epoch, state = int(self.path.read_text()), self.path.stat()
+            words, state = self.path.read_text().split(), self.path.stat()
+            epoch, *own = map(int, words)
         except (OSError, ValueError):
             return None
-        copied = abs(state.st_ctime - state.st_mtime) > COPIED_S
-        return None if copied or epoch < 1 else epoch
+        is_own = own == [state.st_ino, state.st_mtime_ns]
+        is_copied = not is_own and abs(state.st_ctime - state.st_mtime) > COPIED_S
+        return None if is_copied or epoch < 1 or len(own) not in (0, 2) else epoch
 
     def keep(self, epoch: int) -> None:
         """Write the epoch to the file atomically and durably."""
         try:
-            write_durable(self.path, f"{epoch}\n".encode())
+            write_durable(self.path, lambda made: f"{epoch} {made.st_ino} {made.st_mtime_ns}\n".encode())
         except OSError as exc:
             raise UnavailableError(
                 "cannot store the new epoch",
@@ -117,13 +121,16 @@ def append_durable(path: Path, lines: bytes, whole: bool) -> None:
         sync_folder(path.parent)
 
 
-def write_durable(path: Path, data: bytes) -> None:
-    """Replace the file's bytes, or leave the file unchanged, even at a power failure. It gets mode 0600."""
+def write_durable(path: Path, data: bytes | Callable[[os.stat_result], bytes]) -> None:
+    """Replace the file's bytes, or leave the file unchanged, even at a power failure. It gets mode 0600.
+    `data` may depend on the new file's inode and modification time."""
     make_private(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        _write(handle, data)
+        made = os.fstat(handle)
+        _write(handle, data if isinstance(data, bytes) else data(made))
+        os.utime(handle, ns=(made.st_atime_ns, made.st_mtime_ns))
         os.fsync(handle)
     finally:
         os.close(handle)

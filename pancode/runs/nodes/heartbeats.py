@@ -17,7 +17,7 @@ from pancode.runs.core import Core
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.restored.hold import begin_hold
-from pancode.runs.unit_of_work import Work, list_tombstones, unit_of_work
+from pancode.runs.unit_of_work import Work, fall_behind, list_tombstones, unit_of_work
 
 TWINS = "two nodes answer with its key at the same time: one is a copy of the other, or was restored"
 MOST_SESSIONS = 16
@@ -185,6 +185,11 @@ def _note_echo(core: Core, heartbeat: Heartbeat) -> None:
 
 def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     """Avoid reusing an epoch or message number that the node has seen but the restored ledger lacks."""
+    number, sent = heartbeat.control_seen, core.live.contacts.sent.get(node.name)
+    if heartbeat.epoch_seen > core.epoch:
+        fall_behind(core, f"{node.name} has seen the epoch {heartbeat.epoch_seen}")
+    elif sent is not None and sent < number < core.live.contacts.first_epoch * NUMBERS_IN_AN_EPOCH:
+        fall_behind(core, f"{node.name} has seen the message {number}")
     reused = heartbeat.epoch_seen == core.epoch and heartbeat.node not in core.live.contacts.met
     behind = heartbeat.epoch_seen > core.epoch or reused
     if not behind and heartbeat.control_seen <= node.control_seq and heartbeat.epoch_seen <= node.epoch_seen:
@@ -194,7 +199,8 @@ def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
         if behind:
             epoch = core.raise_epoch(heartbeat.epoch_seen, work.tx)
             work.audit("fleet", "warning", "raised the epoch above one that a node has seen", node=node.name)
-            begin_hold(work, f"{node.name} has seen epoch {heartbeat.epoch_seen} of this fleet")
+            if not core.ends_if_behind:
+                begin_hold(work, f"{node.name} has seen epoch {heartbeat.epoch_seen} of this fleet")
         edit_row(work.tx, Node, node.name, change=partial(_caught_up, heartbeat=heartbeat))
         for other in work.tx.find(Node) if behind else [node]:
             if behind or heartbeat.control_seen > node.control_seq:

@@ -23,8 +23,8 @@ from pancode.runs.nodes.heartbeats import raise_alarm
 from pancode.runs.placement import breaker_service
 from pancode.runs.receipts.rules import Evidence, Ruling, judge_evidence
 from pancode.runs.receipts.settlement import Letter, Proofs, settle_receipt
-from pancode.runs.restored.hold import AskedNode, begin_hold, read_hold, write_hold
-from pancode.runs.restored.requests import find_asked
+from pancode.runs.restored.hold import AskedNode, read_hold, write_hold
+from pancode.runs.restored.requests import find_asked, note_restored
 from pancode.runs.retention.parts import LetGo, RunFiles
 from pancode.runs.unit_of_work import Work, unit_of_work
 
@@ -67,7 +67,7 @@ def _seek_proof(core: Core, node: Node, report: AttemptsReport, keys: Mapping[st
             if job.node == tag and _knows_more(work.tx, job, entry):
                 hold, lease = read_hold(work.tx), work.tx.get(Lease, job.identity.run, job.identity.lease)
                 if hold is None or lease is None:
-                    begin_hold(work, f"{node.name} knows more of {job.identity} than the ledger")
+                    note_restored(work, f"{node.name} knows more of {job.identity} than this ledger")
                 else:  # what the hold concerns is decided already
                     asked = {one: far for one, far in hold.asked.items() if one != tag}
                     write_hold(work, hold.model_copy(update={"asked": asked}))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from node_agent.wire.control import ReportAttempts
 from pancode.kernel.records import Node
 from pancode.runs.core import Core
 from pancode.runs.restored.hold import AskedNode, Hold, begin_hold, read_hold
-from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.unit_of_work import Work, fall_behind, unit_of_work
 
 MARGIN_MS = 86_400_000
 """How long before the newest event of the restored ledger the reports begin: clocks differ, and a receipt
@@ -61,7 +63,16 @@ def note_unknown(work: Work, node: Node) -> None:
         core.live.journals.unproven.setdefault(tag, (core.ports.clock.boot_ms(), None))
         core.live.journals.asked_ms.pop(tag, None)
     elif hold is None and is_able is False:
-        begin_hold(work, f"{node.name} has a job that the ledger lacks")
+        note_restored(work, f"{node.name} has a job that the ledger lacks")
+
+
+def note_restored(work: Work, why: str) -> None:
+    """Process that the ledger was put back: its coordinator ends, and holds the fleet until a user takes it
+    up; in a process that does not end, what is pending is held."""
+    if work.core.ends_if_behind:
+        work.after(partial(fall_behind, work.core, why))
+    else:
+        begin_hold(work, why)
 
 
 def may_begin_work(core: Core) -> bool:

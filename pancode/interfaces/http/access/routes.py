@@ -69,7 +69,7 @@ def _revoke(context: ApiContext, call: ApiCall) -> answers.RevokedAnswer:
     return {**_tokens(context, call), "paused": paused, "left": left_of(context.core, name)}
 
 
-@Verb(answers.WEB_CODE, WebCodeBody, status=201, right=SETS_UP, over_tcp=TcpAccess.CLOSED)
+@Verb(answers.WEB_CODE, WebCodeBody, status=201, right=SETS_UP, over_tcp=TcpAccess.CLOSED, when_held=True)
 def _make_code(context: ApiContext, call: ApiCall) -> answers.WebCodeAnswer:
     """Make a one-time code that opens the web console."""
     body: WebCodeBody = call.body

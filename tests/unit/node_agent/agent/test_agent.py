@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 
+from node_agent.agent.agent import RESULT_MS
 from node_agent.attempt.accept import Ceiling, read_ceiling
 from node_agent.wire.control import SetSlots, StopControl
 from node_agent.wire.event import Finding, Marked

@@ -9,9 +9,8 @@ import pytest
 
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.signing import SigningKey
-from pancode.app.fleet_identity import KeyLostError, OwnKey, fleet_id, own_key, refuse_unfinished_restore
+from pancode.app.fleet_identity import KeyLostError, OwnKey, fleet_id, own_key
 from pancode.fleet.ssh.home import Home
-from pancode.kernel.errors import ConfigError
 from pancode.kernel.records import KnownKey, Node, Setting
 from pancode.runs import keyring
 from pancode.store.ledger import SqlLedger
@@ -101,13 +100,3 @@ def test_an_unused_ledger_takes_another_key(home: Home) -> None:
         assert own_key(ledger, home, None, OTHER, 2) == OwnKey(OTHER)
     finally:
         ledger.close()
-
-
-def test_a_home_whose_restore_was_interrupted_is_not_used(home: Home) -> None:
-    refuse_unfinished_restore(home)
-    (home.root / ".restore").mkdir(parents=True)
-    refuse_unfinished_restore(home)
-    (home.root / ".restore/moving.json").touch()
-    with pytest.raises(ConfigError, match="interrupted") as caught:
-        refuse_unfinished_restore(home)
-    assert "pancode admin restore" in caught.value.fix

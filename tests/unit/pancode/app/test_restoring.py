@@ -17,7 +17,8 @@ def asked(home: Path, fleet: str | None = None) -> RestoreAsked:
         raise AssertionError("nobody is asked")
 
     environ = {"HOME": str(home.parent), "PATH": "/usr/bin:/bin"}
-    return RestoreAsked(home, environ, NodeSpec("no such host!"), fleet, None, never, never, lambda *_: None)
+    spec = NodeSpec("no such host!")
+    return RestoreAsked(home, environ, spec, fleet, None, "", never, never, lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +59,12 @@ def test_no_coordinator_starts_in_the_home_meanwhile(tmp_path: Path) -> None:
         lock.leave()
 
 
-def test_a_host_that_cannot_be_resolved_leaves_the_home_empty_and_unlocked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_is_refused_before_a_byte_was_written_leaves_nothing(tmp_path: Path, is_there: bool) -> None:
     home = tmp_path / "home"
+    if is_there:
+        home.mkdir()
     for _ in range(2):
         with pytest.raises(PancodeError):
             restore_fleet(asked(home))
-    assert {one.name for one in home.iterdir()} <= {"run"}
+    assert [one.name for one in tmp_path.rglob("*")] == (["home"] if is_there else [])

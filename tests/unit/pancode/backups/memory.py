@@ -74,10 +74,6 @@ class MemoryCopies:
         for name in objects:
             self.objects.pop(name, None)
 
-    def list_journal(self, home: str) -> Collection[str]:
-        self._call("journal")
-        return self.journal
-
     def read_recipients(self) -> Sequence[bytes]:
         return self.recipients
 
@@ -129,4 +125,4 @@ def make_backups(
     def find(node: str, stopping: threading.Event) -> MemoryCopies:
         return place
 
-    return Backups(core, BackupPorts(home, lambda: chosen, find, lambda node: True, lambda: 0)), place
+    return Backups(core, BackupPorts(home, lambda: chosen, find, lambda: 0)), place

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ import pytest
 from node_agent.wire.signing import SigningKey
 from pancode.backups.model import NodeRecord
 from pancode.backups.records import CopyRecords
-from pancode.backups.restore import OpenedCopies, Restore, Restored, choose_copy, open_copies
-from pancode.backups.rules import MOVING, RESTORING, ManifestError
+from pancode.backups.restore import FILES, OpenedCopies, Restore, Restored, choose_copy, open_copies
+from pancode.backups.rules import ManifestError
 from pancode.backups.sealing import Recipient, RecoveryKey, SealError, authenticate, open_sealed, seal
 from pancode.backups.service import CopyNotVerifiedError, CopyRequest, make_copy, manifest_context
 from pancode.backups.snapshot import HomeSnapshot
-from pancode.fleet.seat import NONE, Seat, SeatClaim, read_seat
+from pancode.fleet.standing import Mode, read_held
 from pancode.git.depot import Depot
 from pancode.kernel.errors import (
+    ConfigError,
     ConflictError,
     NotFoundError,
     PancodeError,
@@ -27,12 +29,15 @@ from pancode.kernel.errors import (
     UnavailableError,
     UsageError,
 )
+from pancode.kernel.host.files import FileEpochs
 from pancode.kernel.records import Node, Setting
+from pancode.kernel.unfinished_restore import MARK, RESTORING, refuse_unfinished_restore
 from pancode.store.ledger import SqlLedger
 from tests.fakes.node.clock import MemoryClock, SeededIds
 from tests.unit.pancode.backups.memory import MemoryCopies
 
 FLEET, REPO = "f-abcdef", "p-0123456789abcdef"
+COMMAND = "pancode admin restore --from box"
 KEY = RecoveryKey(b"k" * 32)
 RECIPIENT = KEY.recipient()
 SIGNING = SigningKey(b"s" * 32)
@@ -98,11 +103,11 @@ class World:
     def open(self, key: RecoveryKey = KEY) -> OpenedCopies:
         return open_copies(self.place, FLEET, lambda kind: key.text())
 
-    def restore(self, home: Path, copy: str | None = None, claim: str = NONE) -> Restored:
+    def restore(self, home: Path, copy: str | None = None) -> Restored:
         opened = self.open()
         home.mkdir(mode=0o700, exist_ok=True)
         chosen = choose_copy(opened, copy)
-        return Restore(home, self.clock, self.ids).run(opened, chosen, self.place, claim, "box")
+        return Restore(home, self.clock, COMMAND).run(opened, chosen, self.place, "box")
 
 
 @pytest.fixture
@@ -323,16 +328,14 @@ def test_each_key_that_a_copy_was_made_with_opens_it(world: World) -> None:
         open_copies(world.place, FLEET, lambda kind: texts[0])
 
 
-def test_the_restored_coordinator_has_a_newer_seat_and_a_higher_epoch(world: World) -> None:
+def test_the_restored_home_is_held_and_says_from_when_it_is(world: World) -> None:
     world.back_up()
-    number = world.clock.wall_ms() + 60_000
-    newer = SeatClaim(fleet=FLEET, number=number, id="x").signed(SIGNING).model_dump_json()
-    done = world.restore(world.folder / "new", claim=newer)
+    taken_ms = world.clock.wall_ms()
+    done = world.restore(world.folder / "new")
+    file = FileEpochs(world.folder / "new/epoch").last()
     with SqlLedger(world.folder / "new/ledger.db").transaction() as tx:
-        seat, epoch = read_seat(tx), tx.get(Setting, "epoch")
-    assert seat > Seat(number, "x")
-    assert epoch is not None and isinstance(epoch.value, int)
-    assert epoch.value > (world.clock.wall_ms() - 1_767_225_600_000) // 1_000
+        held = read_held(tx, file)
+    assert held is not None and (held.mode, held.restored["taken_ms"]) == (Mode.HELD, taken_ms)
     record = CopyRecords(world.folder / "new").record("gpubox")
     assert record.newest is not None and record.newest.name == done.copy_name
 
@@ -364,35 +367,81 @@ def test_an_empty_mount_point_is_filled(world: World) -> None:
     assert (home / "ledger.db").exists() and not (home / RESTORING).exists()
 
 
-@pytest.mark.parametrize("left", [0, 1, 3])
-def test_an_interrupted_restore_is_repeated(world: World, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The link is lost while it reads, or the process dies after some entries were moved."""
+def _steps(world: World, patch: pytest.MonkeyPatch, step: Callable[[], None]) -> None:
+    """Have `step` called before each object is read, and before and after each entry is moved."""
+    read, move = world.place.read_object, os.rename
+
+    def reads(name: str) -> bytes:
+        step()
+        return read(name)
+
+    def moves(old: Path, new: Path) -> None:
+        step()
+        move(old, new)
+        step()
+
+    patch.setattr(world.place, "read_object", reads)
+    patch.setattr(os, "rename", moves)
+
+
+def test_from_its_first_byte_to_its_last_a_restore_leaves_the_mark(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a kill at any of these steps leaves it, too."""
     world.back_up()
-    home = world.folder / "new"
-    if left == 0:
-        stolen = world.place.objects.pop(min(world.place.objects))
-        with pytest.raises(PancodeError):
-            world.restore(home)
-        assert not (home / "ledger.db").exists()
-        world.back_up()
-        assert stolen
-    else:
-        moves, move = [0], os.rename
+    home, steps = world.folder / "new", 0
 
-        def dies(old: Path, new: Path) -> None:
-            moves[0] += 1
-            if moves[0] > left:
-                raise KeyboardInterrupt
-            move(old, new)
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        with pytest.raises(ConfigError, match="has not ended") as caught:
+            refuse_unfinished_restore(home)
+        assert caught.value.fix.startswith(f"continue it: {COMMAND}; or give it up")
 
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "rename", dies)
-            with pytest.raises(KeyboardInterrupt):
-                world.restore(home)
-        assert (home / RESTORING / MOVING).exists() and not (home / "ledger.db").exists()
+    with monkeypatch.context() as patch:
+        _steps(world, patch, step)
+        world.restore(home)
+    refuse_unfinished_restore(home)
+    assert steps > 10 and not (home / RESTORING).exists()
+
+
+@pytest.mark.parametrize("left", [0, 1, 4, 9])
+def test_an_interrupted_restore_is_continued(
+    world: World, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is interrupted while it reads, or after some entries were moved."""
+    world.back_up()
+    home, steps = world.folder / "new", 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps > left:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        _steps(world, patch, step)
+        world.restore(home)
+    with pytest.raises(ConfigError, match="has not ended"):
+        refuse_unfinished_restore(home)
+    assert not (home / "ledger.db").exists()
+    assert (home / RESTORING / FILES).exists() is (left > 0), "a part has secrets"
     done = world.restore(home)
     assert done.fleet == FLEET and (home / "key/coordinator.key").exists()
     assert not (home / RESTORING).exists()
+
+
+def test_a_restore_whose_copy_is_damaged_leaves_the_mark_alone(world: World) -> None:
+    world.back_up()
+    stolen = min(world.place.objects)
+    data = world.place.objects.pop(stolen)
+    home = world.folder / "new"
+    with pytest.raises(PancodeError):
+        world.restore(home)
+    assert [one.name for one in home.rglob("*")] == [RESTORING, MARK]
+    world.place.objects[stolen] = data
+    world.restore(home)
+    assert (home / "ledger.db").exists() and not (home / RESTORING).exists()
 
 
 def test_a_copy_of_another_fleets_ledger_is_refused(world: World) -> None:

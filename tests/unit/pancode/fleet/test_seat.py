@@ -7,15 +7,14 @@ import pytest
 from node_agent.wire.signing import SigningKey
 from pancode.fleet.seat import (
     AHEAD_MS,
+    FENCED,
     NONE,
-    FencedError,
     Seat,
     SeatKeeper,
     Verdict,
     judge_claim,
     make_next_seat,
     read_seat,
-    refuse_fenced,
     sign_claim,
     take_seat,
 )
@@ -66,20 +65,20 @@ def test_a_restore_takes_a_seat_above_every_known_one() -> None:
     assert make_next_seat(Seat(900, "y"), 500, "x") == Seat(901, "x"), "its clock is behind"
 
 
-def test_a_fenced_coordinator_does_not_start_again_until_it_is_restored() -> None:
+def test_a_fenced_coordinator_is_fenced_until_it_takes_a_new_seat() -> None:
     ledger, told = MemoryLedger(), list[str]()
     keeper = SeatKeeper(ledger, "f-1", lambda: KEY, lambda: 1, told.append)
     assert keeper.judge(claim(THIRD, key=OTHER)) is Verdict.FOREIGN and not keeper.is_fenced
     for _ in range(2):
         assert keeper.judge(claim(THIRD)) is Verdict.FENCED
     assert keeper.is_fenced and len(told) == 1
-    with ledger.transaction() as tx, pytest.raises(FencedError):
-        refuse_fenced(tx, "/h")
     with ledger.transaction() as tx:
+        assert tx.get(Setting, FENCED) is not None
         take_seat(tx, SECOND, 1, "restore")
     with ledger.transaction() as tx:
-        refuse_fenced(tx, "/h")
-        assert read_seat(tx) == SECOND
+        assert tx.get(Setting, FENCED) is None and read_seat(tx) == SECOND
+    keeper.lead()
+    assert keeper.mine == SECOND
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import Mark
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import ALL, Record, Run, RunState
+from pancode.kernel.records import ALL, Node, Record, Run, RunState, Setting
+from pancode.runs.core import BEHIND, Core
 from pancode.runs.life.case import MAX_BINDINGS
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
+from pancode.runs.restored.hold import begin_hold
+from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.runs.world import Desk, Puppet, entry_of, offered
 
 Rows = dict[type[Record], list[Record]]
@@ -125,3 +130,80 @@ def test_no_epoch_begins_that_could_not_be_kept(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()
     coordinator.restart()
     assert coordinator.core.epoch == before + 2
+
+
+def _has_a_newer_epoch(coordinator: Desk, node: Puppet) -> None:
+    seen = coordinator.core.epoch + 3
+    coordinator.restart()
+    node.heartbeat(epoch_seen=seen, control_seen=seen * NUMBERS_IN_AN_EPOCH + 7)
+
+
+def _has_a_later_message(coordinator: Desk, node: Puppet) -> None:
+    seen = coordinator.core.epoch
+    coordinator.restart()
+    node.heartbeat(epoch_seen=seen, control_seen=seen * NUMBERS_IN_AN_EPOCH + 40)
+
+
+def _has_an_unknown_attempt(coordinator: Desk, node: Puppet) -> None:
+    saved = backup(coordinator)
+    coordinator.dispatch()
+    coordinator.turn()
+    job = node.take()
+    restore(coordinator, saved)
+    coordinator.restart()
+    node.session = "another"
+    node.heartbeat()
+    coordinator.turn()
+    node.heartbeat()
+    node.journal = [entry_of(job, Mark.SPAWNED)]
+    node.inventory()
+
+
+def _has_nothing_new(coordinator: Desk, node: Puppet) -> None:
+    seen = coordinator.core.epoch
+    node.control_seen = coordinator.row(Node, node.name).control_seq
+    coordinator.restart()
+    node.heartbeat(epoch_seen=seen)
+    coordinator.turn()
+    node.heartbeat()
+    node.inventory()
+
+
+TELLS = [_has_a_newer_epoch, _has_a_later_message, _has_an_unknown_attempt]
+
+
+@pytest.mark.parametrize("tells", [*TELLS, _has_nothing_new])
+def test_a_coordinator_that_leads_acts_no_more_once_a_node_knows_what_its_ledger_lacks(
+    tells: Callable[[Desk, Puppet], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Core.enter
+
+    def enter(core: Core, epoch: int) -> None:
+        start(core, epoch)
+        core.ends_if_behind = True
+
+    monkeypatch.setattr(Core, "enter", enter)
+    coordinator = Desk()
+    node = Puppet(coordinator)
+    node.breathe()
+    tells(coordinator, node)
+    coordinator.dispatch("r-0009")
+    coordinator.turn()
+    is_behind = tells is not _has_nothing_new
+    assert coordinator.core.is_behind is is_behind
+    assert coordinator.row(Run, "r-0009").lease == (0 if is_behind else 1)
+    with coordinator.ledger.transaction() as tx:
+        told = tx.get(Setting, BEHIND)
+    assert (told is not None and str(told.value).startswith(f"{node.name} has ")) is is_behind
+
+
+def test_what_nodes_know_beyond_a_restored_ledger_that_was_taken_up_is_expected() -> None:
+    coordinator = Desk()
+    node = Puppet(coordinator)
+    node.breathe()
+    with unit_of_work(coordinator.core) as work:
+        begin_hold(work, "restored")
+    _has_an_unknown_attempt(coordinator, node)
+    coordinator.core.ends_if_behind = True
+    coordinator.turn()
+    assert not coordinator.core.is_behind

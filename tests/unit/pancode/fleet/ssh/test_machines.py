@@ -113,7 +113,7 @@ def test_two_first_bring_ups_at_once_add_this_machine_once(
     fleet: Machines, coordinator: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = inventory.add
-    with coordinator.ledger.transaction() as tx:
+    with coordinator.core.ports.ledger.transaction() as tx:
         for node in tx.find(Node):
             tx.delete(Node, node.name)
 

@@ -28,6 +28,7 @@ from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine
 from pancode.fleet.answers import TroubleShape
 from pancode.fleet.place import ApiListener, ListenAddress
+from pancode.fleet.standing import Held
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.interfaces.http.routing import FOLDER
@@ -117,6 +118,9 @@ class ToldFleet:
         self.sick: set[str] = set()
         self.callers: list[Caller] = []
         self.told: list[tuple[str, tuple[str, ...]]] = []
+
+    def list_contacts(self) -> list[str]:
+        return ["n1 cannot be asked now"]
 
     def probe(self, spec: NodeSpec, caller: Caller) -> dict[str, Any]:
         self.callers.append(caller)
@@ -242,6 +246,7 @@ class MemoryCoordinator:
         pulls = MemoryPulls(context.core, self.around)
         self.parts: dict[type, Any] = {Backups: backups, WatchedPulls: pulls}
         self.told_of_landings = ""
+        self.held: Held | None = None
 
     @property
     def core(self) -> Core:
@@ -300,7 +305,11 @@ class MemoryCoordinator:
     def closed(self) -> Sequence[TroubleShape]:
         return self.shut
 
-    def is_fenced(self) -> bool:
+    def lead(self, by: str) -> None:
+        self.story.append(f"{by} lets it lead")
+        self.held = None
+
+    def is_replaced(self) -> bool:
         return False
 
     def rotate_key(self, by: str) -> None:
