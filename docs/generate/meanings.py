@@ -112,6 +112,7 @@ WAITS: Mapping[WaitReason, str] = {
     WaitReason.HANDED: "its job waits on a node, which begins it when a slot is free",
     WaitReason.WORKFLOW: "its workflow lets it begin later: `concurrency` or `stagger_ms`",
     WaitReason.USER: "a user approves it before it begins (`pancode inbox`)",
+    WaitReason.RESTORED: "the ledger was restored, and a user decides (`pancode fleet resume --held`)",
     WaitReason.GATES: "its gates pass on the unchanged tree first (`--check-gates-first`)",
     WaitReason.FORGOTTEN: "its node's journal no longer knows it; nobody can say whether it runs",
 }

@@ -13,7 +13,7 @@ from node_agent.agent.control import Acts, Controls
 from node_agent.agent.fleettime import FleetClock, read_coordinator_heartbeat
 from node_agent.agent.intake import HOLDS, Intake, Moment
 from node_agent.agent.publish import EventSigner, Outbox
-from node_agent.agent.reports import make_report
+from node_agent.agent.reports import send_report
 from node_agent.agent.world import Drive, World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.plans import KEPT
@@ -21,7 +21,7 @@ from node_agent.attempt.ports import DiskFull, JournalPort, LinkDown, Sent, Step
 from node_agent.attempt.procedure import Context, Finished, Procedure, Turn
 from node_agent.attempt.records import JournalRecord, JournalState, is_prunable, without_the_old
 from node_agent.shim.spool import RunnerError
-from node_agent.wire.control import Examine, ReportAttempts, TakeBack
+from node_agent.wire.control import Examine, TakeBack
 from node_agent.wire.endpoint import AskState
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
@@ -176,9 +176,8 @@ class NodeAgent:
         """Called in each pass to send events; may raise LinkDown."""
         ours = self.procedure = Procedure(self._make_context())
         self.drive: Drive = drive(ours)
-        acts = Acts(
-            ours.resend, self._examine, ours.tell, ours.answer, self._forgo_job, self._report_attempts
-        )
+        report = partial(send_report, world)
+        acts = Acts(ours.resend, self._examine, ours.tell, ours.answer, self._forgo_job, report)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
         self._inventory = InventoryDuty(world.intervals.inventory_ms)
@@ -376,20 +375,13 @@ class NodeAgent:
         if now is not None and not request.start_by.is_past(now) and not self.world.journal.node().revoked:
             self.world.exams.examine(request)
 
-    def _report_attempts(self, asked: ReportAttempts) -> None:
-        """Send a page of attempts. The coordinator asks again if the page does not arrive."""
-        w = self.world
-        with suppress(LinkDown):
-            page = make_report(w.journal, w.node, asked, w.clock.wall_ms(), w.workspaces.has_result)
-            w.uplink.send(page.signed(w.key).model_dump_json())
-
     def _tell_inventory(self) -> None:
         w, now = self.world, self.now()
         if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
             return
         w.journal.settle()
-        # This includes all entries that are not final, and the final ones of this epoch. The newest entry shows
-        # a coordinator that its ledger is older than this journal.
+        # All entries that are not final, the final ones of this epoch, and the newest one, which shows a
+        # coordinator whether its ledger is older than this journal.
         entries = w.journal.entries()
         known = [one for one in entries if one.final and (one.epoch >= now.epoch or one is entries[-1])]
         final = known[-MOST_FINAL:]

@@ -442,7 +442,9 @@ class Workspaces:
     def list_results(self, before_ms: int) -> tuple[AttemptId, ...]:
         """Return the attempts whose results were kept before this time, by the wall clock."""
         folder = self._home.root / "kept"
-        old = [one.name for one in _scan(folder) if one.stat().st_mtime * 1_000 < before_ms]
+        old = list[str]()
+        with suppress(FileNotFoundError):
+            old = [one.name for one in os.scandir(folder) if one.stat().st_mtime * 1_000 < before_ms]
         return tuple(AttemptId.parse(name) for name in sorted(old))
 
     @translate_os_errors("cannot delete the result")
@@ -476,13 +478,6 @@ class Workspaces:
     def list(self) -> tuple[AttemptId, ...]:
         """Return every attempt that still has a folder."""
         return self._home.attempts()
-
-
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        return list(os.scandir(folder))
-    except FileNotFoundError:
-        return []
 
 
 def _list_borrowed(places: folders.AttemptFolders) -> tuple[Path, ...]:

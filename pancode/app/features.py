@@ -23,6 +23,7 @@ from pancode.runs.user_environment import Around
 from pancode.schedules import hooks as schedules
 from pancode.sessions import hooks as sessions
 from pancode.skills import hooks as skills
+from pancode.workflows import held as held_workflows
 from pancode.workflows import hooks as workflows
 from pancode.workspaces import hooks as workspaces
 
@@ -46,6 +47,7 @@ FEATURES = join_features(
     schedules.FEATURE,
     pull_requests.FEATURE,
     issues.FEATURE,
+    held_workflows.FEATURE,
 )
 
 

@@ -11,7 +11,7 @@ from pancode.git.pull_state import PullOpened
 from pancode.issues.auto_start import HELD_NAME, IssueWatch
 from pancode.issues.forge_trackers import HttpTrackers
 from pancode.issues.model import Trackers
-from pancode.issues.service import closed_issue, end_work, held_name, note_pull
+from pancode.issues.service import closed_issue, drop_work, held_name, note_pull
 from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
@@ -53,14 +53,10 @@ def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:
     for one in works:
         if not one.ended:
             what = f"{one.ref}: {one.title}"
-            yield HeldThing(held_name(one), "issue", what, one.began_ms, partial(_end_work, core, one))
+            yield HeldThing(held_name(one), "issue", what, one.began_ms, partial(drop_work, core, one))
     if works:
         what = "begin work on labelled issues by itself"
         yield HeldThing(HELD_NAME, "issues", what, works[0].began_ms, lambda by: None)
-
-
-def _end_work(core: Core, one: IssueWork, by: str) -> None:
-    end_work(core, one)
 
 
 FEATURE = Features(held=(find_held,))

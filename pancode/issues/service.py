@@ -81,6 +81,13 @@ def forget_work(core: Core, workspace: str, run: str | None = None) -> None:
             work.tx.delete(IssueWork, workspace)
 
 
+def drop_work(core: Core, one: IssueWork, by: str) -> None:
+    """End work that a restored ledger holds, as a user requests."""
+    end_work(core, one)
+    with unit_of_work(core) as work:
+        work.audit("people", "info", "work on an issue dropped after the restore", None, by=by, issue=one.ref)
+
+
 def end_work(core: Core, over: IssueWork) -> None:
     """End the work and its workspace, unless the work was restarted meanwhile."""
     with unit_of_work(core) as work:

@@ -75,12 +75,8 @@ def list_inbox_items(core: Core, tx: Transaction) -> Iterable[BriefLine]:
 def find_held(core: Core, tx: Transaction) -> Iterable[HeldThing]:
     """Yield the watched pull requests."""
     for pull in list_pulls(tx):
-        drop = partial(_forget_pull, core, pull.id)
+        drop = partial(take_word, core, pull.id, None, False, True)
         yield HeldThing(pull.id, "pull request", pull.url, pull.opened_ms, drop)
-
-
-def _forget_pull(core: Core, name: str, by: str) -> None:
-    take_word(core, name, follow=None, done=False, forget=True, by=by)
 
 
 FEATURE = Features(brief=(list_inbox_items,), held=(find_held,))

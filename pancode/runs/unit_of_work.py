@@ -376,6 +376,10 @@ class Work:
         self.audit("budget", "warning", f"{alert.percent} % of a ceiling is used", **detail)
         self.happened(Happened(records.EventKind.BUDGET_ALERT, data={**detail, "percent": alert.percent}))
 
+    def forget_receipt(self, stored: records.StoredReceipt) -> None:
+        """Delete a receipt that settled nothing, because it can be settled now."""
+        self.tx.delete(records.StoredReceipt, stored.digest)
+
     def tell(self, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
         """Add an entry to the run's timeline (`pancode why`)."""
         last = self.tx.find(records.Decision, {"run": run}, order="number", descending=True, limit=1)

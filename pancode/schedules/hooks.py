@@ -11,13 +11,13 @@ from pancode.kernel.records import Schedule
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.core import Core
 from pancode.runs.features import Features
-from pancode.runs.restored.hold import HeldThing
+from pancode.runs.restored.hold import DROPPED, HeldThing
 from pancode.runs.user_environment import Around
 from pancode.schedules.git_pushes import PushWatch
 from pancode.schedules.model import trigger_of, words_of
 from pancode.schedules.rules import held_name
 from pancode.schedules.scheduler import Scheduler
-from pancode.schedules.service import pause_schedule, resume_schedule
+from pancode.schedules.service import pause_schedule, skip_until_now
 from pancode.schedules.store import pause_of_token
 from pancode.schedules.views import brief_lines
 
@@ -37,15 +37,9 @@ def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:
                 "schedule",
                 words_of(trigger_of(one.trigger)),
                 one.created_ms,
-                partial(pause_schedule, core, one.name, "dropped after the restore"),
-                release=partial(_skip_until_now, core, one.name),
+                partial(pause_schedule, core, one.name, DROPPED),
+                release=partial(skip_until_now, core, one.name),
             )
-
-
-def _skip_until_now(core: Core, name: str, by: str) -> None:
-    """Let the schedule fire from its next time on: times while it is paused are not missed."""
-    pause_schedule(core, name, "held since the restore", by)
-    resume_schedule(core, name, by)
 
 
 FEATURE = Features(

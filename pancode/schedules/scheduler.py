@@ -21,7 +21,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, OnPush, trigger_of
-from pancode.schedules.rules import decide, held_name, too_deep
+from pancode.schedules.rules import Decided, decide, held_name, too_deep
 from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
 from pancode.workflows.service import begin_workflow
 
@@ -189,7 +189,7 @@ class Scheduler(FeedThread):
         with unit_of_work(core) as work:
             schedule = work.tx.get(Schedule, known.name)
             if schedule is not None and is_held:
-                work.tx.put(self._list_called(work.tx, schedule)[0])
+                rows.write_changes(work, Decided(self._list_called(work.tx, schedule)[0]))
             elif schedule is not None:
                 schedule, called = self._list_called(work.tx, schedule)
                 rows.write_changes(work, decide(rows.load_view(core, work.tx, schedule, called)))

@@ -96,6 +96,12 @@ def resume_schedule(core: Core, name: str, by: str) -> None:
         _write_audit(work, "schedule resumed", name, by)
 
 
+def skip_until_now(core: Core, name: str, by: str) -> None:
+    """Let a schedule that was held fire from its next time on: times while it is paused are not missed."""
+    pause_schedule(core, name, "held since the restore", by)
+    resume_schedule(core, name, by)
+
+
 def fire_now(core: Core, name: str, by: str) -> str:
     """Fire now, even if it is paused; return the firing's key. ConflictError while its last firing runs."""
     with unit_of_work(core) as work:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from operator import attrgetter
 
 from pancode.kernel import records
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.facets import LandingTerms
-from pancode.kernel.formatting import first_few
 from pancode.kernel.ports import Transaction
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.values import replace
@@ -21,14 +19,11 @@ from pancode.runs.dispatch import new_id_in
 from pancode.runs.features import Features, Hook
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life.changes import Happened
-from pancode.runs.restored.hold import HeldThing
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.runs.views import runs_of
 from pancode.workflows import board, lane_rules, step_replacement
 from pancode.workflows import store as rows
-from pancode.workflows.actions import stop_workflow
-from pancode.workflows.lane_service import pause_lane
 from pancode.workflows.model import RaceRule
 from pancode.workflows.receipts import sign_summary
 from pancode.workflows.results import StepResults, find_need, results_of
@@ -225,29 +220,11 @@ def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
     return (FollowOn(core, {records.ActionKind.ADVANCE: Advancing(core, StepStarter(core, around))}),)
 
 
-def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:
-    """Yield the open workflows, and the lanes that have open items."""
-    for state in OPEN:
-        for one in tx.find(records.Workflow, {"state": state}):
-            is_lane = one.kind is records.WorkflowKind.LANE
-            left = [step.name for step in rows.steps_of(tx, one.id) if not step.state.is_over]
-            end = partial(pause_lane, core, one.name) if is_lane else partial(stop_workflow, core, one.id)
-            if left:
-                what = f"{one.name}: {first_few(left, 3)} left"
-                drop = partial(_drop_workflow, end)
-                yield HeldThing(one.id, str(one.kind), what, one.created_ms, drop)
-
-
-def _drop_workflow(end: Callable[..., object], by: str) -> None:
-    end(by=by, reason="dropped after the restore")
-
-
 FEATURE = Features(
     complete=(Hook(attrgetter("in_step"), step_replacement.retake_step),),
     join=(Hook(attrgetter("follows_step"), step_replacement.take_step),),
     accepted=(Hook(attrgetter("board"), board.keep_values),),
     ordered=(Hook(attrgetter("workflow"), board.add_board),),
     needs=(find_need,),
-    held=(find_held,),
     threads=(make_threads,),
 )

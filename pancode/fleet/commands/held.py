@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
-from pancode.runs.restored.answers import HELD, RELEASE, HeldAnswer, HeldShape, ReleasedAnswer
+from pancode.runs.restored.answers import HELD, RELEASE, HeldAnswer, HeldItemShape, ReleasedAnswer
 
 
 def release_held(face: Face, names: list[str], drop: bool, everything: bool) -> None:
@@ -43,7 +43,7 @@ def format_released(done: ReleasedAnswer) -> str:
     return f"{'; '.join(parts) or 'nothing was held'}; still held: {done['left']}\n"
 
 
-_COLUMNS: RowColumns[HeldShape] = {
+_COLUMNS: RowColumns[HeldItemShape] = {
     **{"NAME": "name", "KIND": "kind", "SINCE (UTC)": lambda one: short_time(one["since"])},
     **{"COST": lambda one: "?" if one["usd"] is None else f"${one['usd']}", "WHAT": "what"},
     "NODES": "nodes",

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 from pancode.kernel.route import Route
 
 
-class HeldShape(TypedDict):
+class HeldItemShape(TypedDict):
     """Something pending that begins nothing since the ledger was restored. `usd`: the most that it may cost
     once more; null: unknown. `nodes`: what the nodes say about it."""
 
@@ -32,7 +32,7 @@ class HeldAnswer(TypedDict):
 
     since: str | None
     nodes: list[AskedShape]
-    held: list[HeldShape]
+    held: list[HeldItemShape]
 
 
 class ReleasedAnswer(TypedDict):

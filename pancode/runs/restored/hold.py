@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HOLD = "hold"
 """The setting with the hold of a restored ledger."""
 
+DROPPED = "dropped after the restore"
 WHY_HELD = "held since the fleet was restored; to decide: pancode fleet resume --held"
 
 
@@ -35,7 +36,7 @@ class AskedNode(BaseModel):
     complete_since_ms: int | None = None
 
 
-class Hold(BaseModel):
+class LedgerHold(BaseModel):
     """What is held since a restore. `since_ms`: the time of the newest event that the restored ledger has;
     `names`: of runs, workflows and other things that begin nothing; `asked`: the nodes, by tag."""
 
@@ -63,13 +64,13 @@ class HeldThing:
 FindHeld: TypeAlias = "Callable[[Core, Transaction], Iterable[HeldThing]]"
 
 
-def read_hold(tx: Transaction) -> Hold | None:
+def read_hold(tx: Transaction) -> LedgerHold | None:
     """Return the hold; None for a ledger that was never restored."""
     found = tx.get(Setting, HOLD)
-    return None if found is None else Hold.model_validate(found.value)
+    return None if found is None else LedgerHold.model_validate(found.value)
 
 
-def write_hold(work: Work, hold: Hold) -> None:
+def write_hold(work: Work, hold: LedgerHold) -> None:
     value = hold.model_dump(mode="json") | {"names": sorted(hold.names)}
     work.tx.put(Setting(HOLD, value, work.core.wall_ms(), "coordinator"))
 
@@ -81,7 +82,7 @@ def list_held(tx: Transaction) -> frozenset[str]:
 
 
 def begin_hold(work: Work, why: str) -> None:
-    """Hold all that the ledger has as pending now; every node will be asked what it knows."""
+    """LedgerHold all that the ledger has as pending now; every node will be asked what it knows."""
     core, tx = work.core, work.tx
     newest = tx.find(FeedEvent, order="number", descending=True, limit=1)
     since_ms = newest[0].at_ms if newest else 0
@@ -93,7 +94,7 @@ def begin_hold(work: Work, why: str) -> None:
     names |= {thing.name for find in core.features.held for thing in find(core, tx)}
     if known is not None:
         names, since_ms = names | known.names, min(since_ms, known.since_ms)
-    write_hold(work, Hold(begun_ms=core.wall_ms(), since_ms=since_ms, names=frozenset(names)))
+    write_hold(work, LedgerHold(begun_ms=core.wall_ms(), since_ms=since_ms, names=frozenset(names)))
     if names:
         what = f"the ledger was restored: {len(names)} pending things are held"
         work.audit("fleet", "warning", what, why=why, fix="pancode fleet resume")

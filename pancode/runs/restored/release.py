@@ -9,15 +9,15 @@ from pancode.kernel.formatting import first_few, format_title
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Node, Run, RunState
+from pancode.kernel.row_updates import edit_row
+from pancode.kernel.values import replace
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.restored.answers import AskedShape, HeldAnswer, ReleasedAnswer
-from pancode.runs.restored.hold import AskedNode, HeldThing, Hold, read_hold, write_hold
+from pancode.runs.restored.hold import DROPPED, AskedNode, HeldThing, LedgerHold, read_hold, write_hold
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import format_iso
-
-DROPPED = "dropped after the restore"
 
 
 def describe_held(core: Core) -> HeldAnswer:
@@ -26,7 +26,12 @@ def describe_held(core: Core) -> HeldAnswer:
         hold = read_hold(tx)
         if hold is None:
             return {"since": None, "nodes": [], "held": []}
-        nodes, things = list(_describe_nodes(tx, hold)), _list_things(core, tx, hold)
+        things, nodes = _list_things(core, tx, hold), list[AskedShape]()
+        for node in tx.find(Node):
+            if node.removed is None and node.tag is not None:
+                complete_ms = hold.asked.get(node.tag, AskedNode()).complete_since_ms
+                since = None if complete_ms is None else format_iso(complete_ms)
+                nodes.append({"node": node.name, "complete_since": since})
     missing = [one["node"] for one in nodes if one["complete_since"] is None]
     words = "no node knows that it was done since"
     if missing:
@@ -48,33 +53,20 @@ def describe_held(core: Core) -> HeldAnswer:
     }
 
 
-def _describe_nodes(tx: Transaction, hold: Hold) -> Iterator[AskedShape]:
-    for node in tx.find(Node):
-        if node.removed is None and node.tag is not None:
-            complete_ms = hold.asked.get(node.tag, AskedNode()).complete_since_ms
-            since = None if complete_ms is None else format_iso(complete_ms)
-            yield {"node": node.name, "complete_since": since}
-
-
-def _list_things(core: Core, tx: Transaction, hold: Hold) -> list[HeldThing]:
+def _list_things(core: Core, tx: Transaction, hold: LedgerHold) -> list[HeldThing]:
     """Return what is held and would begin something if it were not, oldest first."""
     found = [thing for find in core.features.held for thing in find(core, tx)]
-    found += _find_runs(core, tx, {thing.name for thing in found})
-    return sorted((one for one in found if one.name in hold.names), key=lambda one: (one.since_ms, one.name))
-
-
-def _find_runs(core: Core, tx: Transaction, known: set[str]) -> Iterator[HeldThing]:
-    """Yield the waiting runs of no workflow, and the ended runs whose change is to land."""
+    known = {thing.name for thing in found}
     for run in tx.find(Run, {"state": RunState.PENDING}):
         is_held = run.waits is not None and run.waits.is_held
         if run.workflow not in known and not is_held:
-            what = f"{run.agent}: {format_title(run.task)}"
-            drop = partial(_stop, core, run.id)
-            yield HeldThing(run.id, "run", what, run.created_ms, drop, run.estimate_usd)
+            what, drop = f"{run.agent}: {format_title(run.task)}", partial(_stop, core, run.id)
+            found.append(HeldThing(run.id, "run", what, run.created_ms, drop, run.estimate_usd))
     for action in tx.find(Action):
         if action.kind is ActionKind.LAND:
-            what = f"landing of the change of {action.run}"
-            yield HeldThing(action.run, "landing", what, action.at_ms, partial(_stop, core, action.run))
+            what, drop = f"land the change of {action.run}", partial(_stop, core, action.run)
+            found.append(HeldThing(action.run, "landing", what, action.at_ms, drop))
+    return sorted((one for one in found if one.name in hold.names), key=lambda one: (one.since_ms, one.name))
 
 
 def _stop(core: Core, run: str, by: str) -> None:
@@ -99,19 +91,16 @@ def release(core: Core, start: Sequence[str], drop: Sequence[str], by: str, all_
     with unit_of_work(core) as work:
         found = read_hold(work.tx)
         if found is not None and (by_name or all_left):
-            left = frozenset[str]() if all_left else found.names - _with_runs(work.tx, {*started, *drop})
+            freed = {*started, *drop}
+            freed |= {run.id for name in freed for run in work.tx.find(Run, {"workflow": name})}
+            left = frozenset[str]() if all_left else found.names - freed
             write_hold(work, found.model_copy(update={"names": left}))
-            for action in work.tx.find(Action):  # so that the threads see what they may do now
-                if action.run in found.names - left:
-                    work.tx.put(action)
+            for action in work.tx.find(Action):
+                if action.run in found.names - left:  # written again, so that its thread sees it now
+                    edit_row(work.tx, Action, action.id, change=replace)
             what = "released after the restore"
             work.audit("fleet", "info", what, by=by, started=started, dropped=list(drop))
     return {"started": started, "dropped": list(drop), "left": len(things) - len(started) - len(drop)}
-
-
-def _with_runs(tx: Transaction, names: set[str]) -> set[str]:
-    """Return the names with those of the runs of workflows among them."""
-    return names | {run.id for name in names for run in tx.find(Run, {"workflow": name})}
 
 
 def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:

@@ -7,7 +7,7 @@ from functools import partial
 from node_agent.wire.control import ReportAttempts
 from pancode.kernel.records import Node
 from pancode.runs.core import Core
-from pancode.runs.restored.hold import AskedNode, Hold, begin_hold, read_hold
+from pancode.runs.restored.hold import AskedNode, LedgerHold, begin_hold, read_hold
 from pancode.runs.unit_of_work import Work, fall_behind, unit_of_work
 
 MARGIN_MS = 86_400_000
@@ -42,7 +42,7 @@ def can_report(core: Core, tag: str) -> bool | None:
     return None if last is None else last.heartbeat.ask.reports
 
 
-def find_asked(core: Core, hold: Hold | None, tag: str) -> AskedNode | None:
+def find_asked(core: Core, hold: LedgerHold | None, tag: str) -> AskedNode | None:
     """Return how far the node has reported; None if it has nothing to report."""
     if tag in core.live.journals.unproven:
         return AskedNode(after=core.live.journals.unproven[tag][1])

@@ -100,6 +100,7 @@ def test_who_is_let_in_again_begins_anew(fleet: Fleet) -> None:
     fleet.coordinator.turn()
     assert quota.release_node(fleet.coordinator.core, "bad", "me")
     quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
+    fleet.bad.breathe()
     orphan(fleet, due, 99)
     fleet.coordinator.turn()
     assert fleet.quarantined() is None and len(kept(fleet)) == SHARE.receipts + 1
