@@ -158,6 +158,9 @@ def test_a_restored_home_that_is_looked_at_disturbs_no_coordinator(healed: Lab) 
                 assert held["mode"] == "held"
                 refused = restored.run("dispatch", "--node", "node3", *SHELL, "echo no", "--json")
                 assert refused.code == 5 and '"fleet_held"' in refused.err, refused
+                asked = restored.run("fleet", "up", "node3", "--json")
+                assert asked.code == 2 and "pancode fleet up node3 --yes" in asked.err, asked
+                assert "node3 was last in contact with a coordinator at 20" in asked.err
             assert healed.run(3, "find /home/ops -name seat.json").stdout == "", "no claim"
             assert old.ask("dispatch", "--node", "node3", *SHELL, "echo still")["outcome"] == "done"
             assert old.ask("node", "ls")["coordinator"]["held"] is None

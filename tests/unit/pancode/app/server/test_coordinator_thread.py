@@ -63,3 +63,25 @@ def test_a_trouble_is_told_once_and_shown_until_it_is_over(
     begun = [line.getMessage().partition(".")[0] for line in caplog.records]
     trouble, over = "Redis refuses our password", "working again, after: Redis refuses our password"
     assert begun[:4] == [trouble, over, trouble, over]
+
+
+def test_a_held_coordinator_makes_no_pass_and_repairs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator_thread, "HELD_LOOK_S", 0)
+    monkeypatch.setattr(coordinator_thread, "LOOK_MS", 0)
+    acts: list[str] = []
+
+    def makes_a_pass(*_: object) -> int:
+        acts.append("pass")
+        return 0
+
+    monkeypatch.setattr(coordinator_thread, "run_pass", makes_a_pass)
+    monkeypatch.setattr(coordinator_thread, "wait_for_messages", lambda *_: True)
+    coordinator = SimpleNamespace(held="why", repair=lambda failed: acts.append("repair"))
+    context: Any = SimpleNamespace(
+        core=Desk().core, coordinator=coordinator, bell=SimpleNamespace(ring=lambda: None)
+    )
+    Passes(context)._run_pass()
+    assert acts == []
+    coordinator.held = None
+    Passes(context)._run_pass()
+    assert acts == ["repair", "pass"]

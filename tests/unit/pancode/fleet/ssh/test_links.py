@@ -24,6 +24,8 @@ from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.remote import OUTPUT_LIMIT, Completed, Remote
 from pancode.fleet.ssh.target import Target
 from pancode.fleet.ssh.tunnel import Pass, TunnelTargets
+from pancode.fleet.standing import HeldError
+from pancode.kernel.errors import PancodeError
 from tests.fakes.ledger import MemoryLedger
 
 PASS = Pass("10.0.0.1:7440", "", "", 0, 0, 0, "direct.listen", "n1")
@@ -62,6 +64,23 @@ NEWER = sign_claim(Seat(200, "b"), "f-1", KEY)
 FORGED = sign_claim(Seat(200, "b"), "f-1", SigningKey(b"x" * 32))
 
 
+def _settings(folder: Path, mine: Seat) -> links.LinkSettings:
+    ledger = MemoryLedger()
+    with ledger.transaction() as tx:
+        take_seat(tx, mine, 1, "t")
+    return links.LinkSettings(
+        "f-1",
+        Home(folder),
+        folder,
+        TunnelTargets(folder, folder),
+        SshTiming(),
+        Backoff(),
+        lambda _: None,
+        lambda _: None,
+        seat=SeatKeeper(ledger, "f-1", lambda: KEY, lambda: 1, lambda words: None),
+    )
+
+
 @pytest.mark.parametrize(
     ("mine", "answer", "fault"),
     [
@@ -79,22 +98,10 @@ FORGED = sign_claim(Seat(200, "b"), "f-1", SigningKey(b"x" * 32))
 def test_only_a_valid_or_a_foreign_claim_stops_a_link(
     tmp_path: Path, mine: Seat, answer: bytes | SshError, fault: LinkFault | None
 ) -> None:
-    ledger = MemoryLedger()
-    with ledger.transaction() as tx:
-        take_seat(tx, mine, 1, "t")
-    settings = links.LinkSettings(
-        "f-1",
-        Home(tmp_path),
-        tmp_path,
-        TunnelTargets(tmp_path, tmp_path),
-        SshTiming(),
-        Backoff(),
-        lambda _: None,
-        lambda _: None,
-        seat=SeatKeeper(ledger, "f-1", lambda: KEY, lambda: 1, lambda words: None),
-    )
     node = ClaimedNode(answer)
-    check = links.Links(settings)._check_seat(node, reach_to(Target("n", "h", 22, "u"), installed_home="/n"))
+    check = links.Links(_settings(tmp_path, mine))._check_seat(
+        node, reach_to(Target("n", "h", 22, "u"), installed_home="/n")
+    )
     if fault is None:
         asyncio.run(check)
         assert node.puts == (["/n/seat.json"] if answer == b"none" else [])
@@ -106,3 +113,15 @@ def test_only_a_valid_or_a_foreign_claim_stops_a_link(
         assert caught.value.fix_at("gpubox").endswith(
             "ssh gpubox rm /n/seat.json, then pancode fleet up gpubox"
         )
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_coordinator_that_does_not_lead_connects_only_to_look(tmp_path: Path, looks: bool) -> None:
+    settings = _settings(tmp_path, Seat())
+    assert settings.seat is not None
+    settings.seat.held = HeldError("this home was restored")
+    with pytest.raises(PancodeError, match="not in the ledger" if looks else "was restored"):
+        asyncio.run(links.Links(settings).dial("n1", looks=looks))
+    settings.seat.lead()
+    with pytest.raises(PancodeError, match="not in the ledger"):
+        asyncio.run(links.Links(settings).dial("n1"))

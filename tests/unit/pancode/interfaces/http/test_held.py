@@ -11,6 +11,7 @@ from pancode.app.http_routes import VERBS
 from pancode.fleet.standing import FencedError, Held, HeldError, Mode
 from pancode.interfaces.http.routing import ApiCall
 from pancode.kernel.errors import PancodeError
+from pancode.kernel.records import Run
 from tests.unit.pancode.interfaces.http.world import World, app_of, events_of
 
 HELD = Held(Mode.HELD, "its ledger is old", "pancode fleet up")
@@ -69,3 +70,11 @@ def test_it_is_taken_down_without_its_nodes(world: World) -> None:
     assert events_of(world.http.post("/v1/fleet/down", {}))[-1] == ("result", {"results": []})
     assert world.problem("POST", "/v1/fleet/down", {"nodes": ["n1"]})["code"] == "fleet_held"
     assert world.coordinator.fleet.told == []
+
+
+@pytest.mark.parametrize("held", [HELD, None])
+def test_a_change_is_acted_on_at_once_only_by_one_that_leads(world: World, held: Held | None) -> None:
+    world.coordinator.held = held
+    world.context.dispatch("r-0001")
+    app_of(world.coordinator)[1].poke()
+    assert world.context.row(Run, "r-0001").lease == (1 if held is None else 0)
