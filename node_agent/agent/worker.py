@@ -98,7 +98,9 @@ class ThreadDrive:
                 self._woken.add(identity)
                 return
             self._due[identity] = 0
-            if self._holds_slot(identity) and not self._leaving.is_set():
+            entry = self._journal.get(identity)
+            is_cleaned = entry is not None and entry.cleaned  # `run` only sees what is not
+            if (self._holds_slot(identity) or is_cleaned) and not self._leaving.is_set():
                 self._begin(identity)  # The work starts now, not at the end of the pass.
 
     def run(self) -> int:

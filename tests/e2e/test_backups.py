@@ -168,6 +168,48 @@ def test_a_restored_home_that_is_looked_at_disturbs_no_coordinator(healed: Lab) 
             healed.run(3, f"rm -rf {COPIES}")
 
 
+def test_what_was_done_since_the_copy_is_booked_and_what_was_not_waits_for_a_word(healed: Lab) -> None:
+    """Work that waited in the copy: done before the loss, with money and a change, or never begun."""
+    with own_fleet(healed, [1, 2]) as old, _another_machine(healed, 0.1) as new:
+        try:
+            up(old, 1, 2)
+            project = old.repository()
+            old.run("fleet", "drain", "node1", "--reason", "the copy comes first").ok()
+            paid = script("write made.txt 'made\\n'", "usage 10 10 0.07", "answer made")
+            mark = "echo $PANCODE_RUN >> /tmp/started-{}"
+            runs = [old.dispatch("--node", "node1", *SHELL, mark.format(n)) for n in range(3)]
+            with_change = old.dispatch(
+                *("--node", "node1", "--runtime", "scripted", "--budget", "0.50", paid), cwd=project
+            )
+            old.run("schedule", "add", "job", "--cron", "* * * * *", *SHELL, "echo fired").ok()
+            made = _back_up(old, "--to", "node2")
+            old.run("schedule", "rm", "job")
+            old.run("fleet", "resume", "node1").ok()
+            for run in (*runs, with_change):
+                assert old.ended(run)["outcome"] == "done"
+            lost = old.dispatch("--node", "node1", *SHELL, "echo after the copy")
+            old.ended(lost)
+            spent, _ = money(old)
+            _lose(old)
+            _restore(new, made["recovery_key"], "node2")
+            up(new, 1, 2, take_up=True)
+            for run in (*runs, with_change):
+                until(lambda run=run: new.show(run)["outcome"] == "done", "booked", 60, new.log)  # type: ignore[misc]
+            assert money(new)[0] == spent == Decimal("0.07"), "paid once, booked once"
+            starts = healed.run(1, "cat /tmp/started-*").stdout.split()
+            assert sorted(starts) == sorted(runs), "begun once"
+            assert "made.txt" in new.run("runs", "diff", with_change).ok().out, "its change came again"
+            held = new.ask("fleet", "resume", "--held")
+            assert [one["name"] for one in held["held"]] == ["schedule:job"], held
+            assert lost in new.run("audit").ok().out
+            assert new.ask("schedule", "show", "job")["firings"] == []
+            new.run("fleet", "resume", "--held", "--drop", "schedule:job").ok()
+            assert new.ask("schedule", "show", "job")["paused"]
+        finally:
+            for host in (1, 2):
+                healed.run(host, f"rm -rf {COPIES} /tmp/started-*")
+
+
 _ENDS = """\
 import os, signal
 number, place = int(os.environ["ENDS_BY"]), os.environ["ENDS_AT"]

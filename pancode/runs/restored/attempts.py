@@ -13,7 +13,7 @@ from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 from pancode.budget import books
 from pancode.kernel.errors import ConflictError
-from pancode.kernel.records import ActionKind, Lease, Node, Run, RunState, StoredReceipt
+from pancode.kernel.records import ActionKind, Lease, LeaseState, Node, Run, RunState, StoredReceipt
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.runs.life.adoption import Adopted
@@ -121,7 +121,9 @@ def _take_attempt(core: Core, node: Node, entry: AttemptReport, keys: Mapping[st
             reserved, amount = job.limits.reserved_usd, books.estimate_of(run)
             amount = amount if reserved is None else replace(amount, usd=reserved)
             scopes = [one.balance.scope for one in core.budget_scopes(work.tx, run) if one.is_booked]
-            work.signal(run, Adopted(lease_of(job, envelope, node.name, provider), amount, scopes))
+            offer = lease_of(job, envelope, node.name, provider)
+            state = LeaseState.ACCEPTED if entry.mark is Mark.HELD else LeaseState.RUNNING
+            work.signal(run, Adopted(replace(offer, state=state), amount, scopes))
             core.live.journals.forget_stray(run.id, node.tag or "")
         if stored is not None and stored.orphan:
             work.forget_receipt(stored)  # it arrived before its job was known
