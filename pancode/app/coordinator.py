@@ -28,6 +28,7 @@ from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
 from pancode.backups.remote_copies import copies_on
 from pancode.checkouts.copies import CheckoutCopies
+from pancode.config import copied_files
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.notify import NotifyRules
@@ -66,7 +67,7 @@ from pancode.kernel.host.files import FileArchive, FileEpochs
 from pancode.kernel.host.fleet_lock import Alone
 from pancode.kernel.host.process_metrics import Itself
 from pancode.kernel.ports import Ledger
-from pancode.kernel.records import Node, Run
+from pancode.kernel.records import ApiToken, Node, Run
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.unfinished_restore import refuse_unfinished_restore
 from pancode.kernel.values import replace
@@ -89,6 +90,7 @@ from pancode.runs.retention.run_files import KeptFiles
 from pancode.runs.retention.service import DailyRetention
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.skills.assignment import find_skills
+from pancode.skills.library import AGREED
 from pancode.skills.node_copies import remove_copies
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
@@ -361,6 +363,11 @@ class Coordinator:
                 )
                 work.audit("fleet", "warning", "taken up", by=by, why=self.held.why, seat=seat.number)
                 begin_hold(work, self.held.why)
+                # Some may have been revoked since the copy, and nobody knows which.
+                for token in work.tx.find(ApiToken):
+                    tokens.revoke_in(work, token.name, by)
+            for agreed in (copied_files.AGREED, f"skills/{AGREED}"):
+                (self.home.root / agreed).unlink(missing_ok=True)
             self._seat.lead()
             self._begin()
             self.core.live.contacts.sent.clear()  # what nodes know beyond this ledger is known by now

@@ -182,6 +182,7 @@ def test_what_was_done_since_the_copy_is_booked_and_what_was_not_waits_for_a_wor
                 *("--node", "node1", "--runtime", "scripted", "--budget", "0.50", paid), cwd=project
             )
             old.run("schedule", "add", "job", "--cron", "* * * * *", *SHELL, "echo fired").ok()
+            old.run("admin", "tokens", "--create", "ci").ok()
             made = _back_up(old, "--to", "node2")
             old.run("schedule", "rm", "job")
             old.run("fleet", "resume", "node1").ok()
@@ -202,6 +203,7 @@ def test_what_was_done_since_the_copy_is_booked_and_what_was_not_waits_for_a_wor
             held = new.ask("fleet", "resume", "--held")
             assert [one["name"] for one in held["held"]] == ["schedule:job"], held
             assert lost in new.run("audit").ok().out
+            assert new.ask("admin", "tokens")["tokens"] == [], "it may have been revoked since"
             assert new.ask("schedule", "show", "job")["firings"] == []
             new.run("fleet", "resume", "--held", "--drop", "schedule:job").ok()
             assert new.ask("schedule", "show", "job")["paused"]

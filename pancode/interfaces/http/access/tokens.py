@@ -27,7 +27,7 @@ from pancode.kernel.visitors import (
 )
 from pancode.people.service import list_inbox
 from pancode.runs.core import Core
-from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import find_run, format_iso, format_optional_iso
 
 MOST_NAMED = 100
@@ -112,11 +112,16 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
         known = {token.name for token in rows.read_tokens(work)}
         if name not in known:
             raise not_found("token", name, known, "pancode admin tokens")
-        rows.delete_token(work, name)
-        paused = [one for follow in core.features.revoked for one in follow(work, name)]
-        detail: dict[str, object] = {"paused": paused} if paused else {}
-        work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)
-        return paused
+        return revoke_in(work, name, by)
+
+
+def revoke_in(work: Work, name: str, by: str) -> list[str]:
+    """Revoke the token; return the schedules that it created, which are now paused."""
+    rows.delete_token(work, name)
+    paused = [one for follow in work.core.features.revoked for one in follow(work, name)]
+    detail: dict[str, object] = {"paused": paused} if paused else {}
+    work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)
+    return paused
 
 
 def left_of(core: Core, token: str) -> list[str]:
