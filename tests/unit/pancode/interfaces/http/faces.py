@@ -43,6 +43,7 @@ WITHOUT_PAGE = {
     "POST /v1/queues/runs/{run}/remove": "stopping the run does it",
     "POST /v1/keys/rotate": OF_A_TERMINAL,
     "POST /v1/backups": OF_A_TERMINAL,
+    "POST /v1/held": "after a restore, once; the inbox names its command",
     "POST /v1/lanes/{lane}/remove": "the page of its workflow has Stop; an item is skipped there",
     "POST /v1/history/forget": "notes are of the repository in which a user stands",
     "POST /v1/plans/{workspace}/keep": "the talk is kept beside the plan, as the command writes it",
