@@ -82,7 +82,8 @@ counts, and `dispatch`, `--dry-run` and `pancode why` say which it was:
 2. How the task begins, words of courtesy left out: "review ..." goes to the reviewer, "plan ..." to the
 planner, "where is ..." to the scout, "document ..." to the documenter, "attack ..." or "audit ... security"
 to the red team, "review the plan" to the plan reviewer. A task that begins by looking and continues with a
-change ("explain this and fix it") is a change.
+change ("explain this and fix it") is a change. With a gate on the command line (`--verify`), only agents that
+may write are considered for these two.
 3. `{DEFAULT_AGENT}`.
 
 In the modes {listed(BY_MODE)} only read-only agents are chosen; where the task says no more it is

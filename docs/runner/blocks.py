@@ -3,7 +3,8 @@
 A block that begins with ```console run=local is run on this machine alone, one with run=hosts where a second
 machine is. Its lines are what a terminal shows: `$ command`, `> ` for its further lines, then lines that
 appear in its output, in this order; `...` stands for anything. One with run=model is run where that second
-machine has a model server of its own. A block that is only shown says why with not=REASON.
+machine has a model server of its own, one with run=scripted where its model does the tasks of the pages by a
+script. A block that is only shown says why with not=REASON.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(r"^```(\w+)(?: (run|not)=(\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-WORLDS = ("local", "hosts", "model")
+WORLDS = ("local", "hosts", "model", "scripted")
 NOT_RUN = {
     "make": "commands of the clone, which continuous integration runs itself",
-    "login": "needs an account or a key of a vendor, or a model that can do the task",
+    "login": "needs an account or a key of a vendor",
+    "typed": "is typed by hand in a terminal, until it is ended there",
+    "service": "needs a service elsewhere in the network, such as a forge",
     "install": "installs published programs from the network",
     "root": "changes the machine, as root",
     "state": "needs a state of the fleet that the page does not make",

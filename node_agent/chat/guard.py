@@ -28,12 +28,14 @@ _SPARE, _PER_TURN, _PER_CALL = 64, 24, 30
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A conversation made to fit the context. `turns`: to be sent; `words`: what was shortened, or empty.
-    `fits`: whether that was enough; `tokens`: its estimated size including the answer."""
+    `fits`: whether that was enough; `tokens`: its estimated size including the answer; `is_cut`: whether even
+    the last turns were cut short."""
 
     turns: tuple[Turn, ...]
     tokens: int
     fits: bool
     words: str = ""
+    is_cut: bool = False
 
 
 class Guard:
@@ -72,7 +74,7 @@ class Guard:
 
     def fit(self, turns: Sequence[Turn], answer: int | None = None) -> Fitted:
         """Return the turns, shortened to leave space for an answer of so many tokens (None: the default)."""
-        now, done = list(turns), list[str]()
+        now, done, changed = list(turns), list[str](), 0
         room = self.context - (self.answer_tokens if answer is None else answer)
         old = max(len(now) - KEPT, 0)
         steps: tuple[tuple[str, Callable[[list[Turn]], int]], ...] = (
@@ -86,12 +88,13 @@ class Guard:
             ("{} recent turns cut short", lambda all_: _shorten_turns(self, all_, room, len(all_), SHORTEST)),
         )
         for words, step in steps:
+            changed = 0
             if self.tokens(now) <= room:
                 break
             if changed := step(now):
                 done.append(words.format(changed))
         tokens = self.tokens(now)
-        return Fitted(tuple(now), tokens + self.context - room, tokens <= room, ", ".join(done))
+        return Fitted(tuple(now), tokens + self.context - room, tokens <= room, ", ".join(done), changed > 0)
 
 
 def _measure_turn(turn: Turn) -> int:

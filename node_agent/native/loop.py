@@ -28,8 +28,9 @@ CUT_OFF = (
 )
 
 
-LAST_TOKENS = 4_096
-"""The maximum number of tokens of the last answer."""
+LAST_TOKENS, LEAST_ANSWER = 4_096, 512
+"""The maximum number of tokens of the last answer; and the minimum for any answer, before a prompt counts as
+too long."""
 LAST = (
     "You have answered as often as this run may, and this is its last answer. Call no tools. "
     "Say in a few sentences what is done, what is left to do, and what you would do next."
@@ -41,6 +42,10 @@ CANCELLED = "Not done: a user cancelled this turn."
 
 class ModelDeclined(Over):
     """The error when the model refuses to answer."""
+
+
+class PromptTooLong(Over):
+    """The error when the conversation does not fit into the model's context."""
 
 
 class CapReached(Over):
@@ -109,7 +114,7 @@ class Loop:
 
     def close(self, why: str) -> None:
         """End the turn with a model message, which many servers require between two user messages."""
-        if not self.talk or not isinstance(self.talk[-1], Answered):
+        if self.talk and not isinstance(self.talk[-1], Answered):
             text = "".join(self.voice.answer).strip()
             self.talk.append(Answered(f"{text}\n[this turn ended early: {why}]".lstrip()))
         self.saved(self.talk)
@@ -120,6 +125,8 @@ class Loop:
         try:
             return self._work_turn()
         except Over as over:
+            if isinstance(over, PromptTooLong) and isinstance(self.talk[-1], Asked):
+                self.talk.pop()  # otherwise no shorter message could fit after this one
             if over.kind is FailureKind.TURN_LIMIT and self.limits.wrap_up:
                 over.answer = self._last_words()
             raise
@@ -199,7 +206,7 @@ class Loop:
         shorter = 0
         waits = list(WAITS_S)
         while True:
-            sent = self._fit_turns(room)
+            sent, room = self._fit_turns(room)
             try:
                 left = (self.limits.until_ms - self.clock.mono_ms()) / 1000
                 answer = self.model.ask(Question(self.system, sent, self.tools, room, left, self.thinks))
@@ -214,17 +221,22 @@ class Loop:
             self._count(answer, sent)
             return answer
 
-    def _fit_turns(self, room: int) -> tuple[Turn, ...]:
+    def _fit_turns(self, room: int) -> tuple[tuple[Turn, ...], int]:
+        """Return the turns to send and the tokens left for an answer: less than `room` only if the last turns
+        do not fit otherwise. Raises Over."""
         self._check_limits()
         fitted = self.guard.fit(self.talk, room)
+        while (fitted.is_cut or not fitted.fits) and room > LEAST_ANSWER:
+            room = max(room // 2, LEAST_ANSWER)
+            fitted = self.guard.fit(self.talk, room)
         if fitted.words:
             words = f"the conversation is near the limit of {self.guard.context} tokens: {fitted.words}"
             self.voice.tell("compacted", text=words, tokens=fitted.tokens)
         if not fitted.fits:
             first = self.turns == 0
             kind = FailureKind.CANNOT_START if first else FailureKind.AGENT_FAILED
-            raise Over(kind, too_small(fitted, self.guard.context, self.known))
-        return fitted.turns
+            raise PromptTooLong(kind, too_small(fitted, self.guard.context, self.known))
+        return fitted.turns, room
 
     def _learn_room(self, trouble: Trouble, sent: tuple[Turn, ...]) -> int:
         """Reduce the assumed context after a refusal; return the tokens that an answer may have from now."""
@@ -244,7 +256,8 @@ class Loop:
         kind = FailureKind.MODEL_FAILED if trouble.status is None else by_status(trouble.status)
         if not trouble.passing or not waits or (trouble.retry_after or 0) > LONGEST_WAIT_S:
             status = f" (HTTP {trouble.status})" if trouble.status else ""
-            raise Over(kind, f"the model server failed: {trouble}{status}")
+            over = PromptTooLong if trouble.too_long else Over
+            raise over(kind, f"the model server failed: {trouble}{status}")
         seconds = max(waits.pop(0), trouble.retry_after or 0)
         self.voice.tell("retrying", status=trouble.status, why=str(trouble), wait_s=seconds)
         self.wait(seconds)

@@ -14,8 +14,7 @@ VERSION = "1"
 """The version of the worker's event stream and of its spec file."""
 FILE, PROMPT, SESSION = "native.json", "prompt.md", "session.json"
 GOES_ON = (
-    "We go on with our conversation. The files are a new checkout at the same place. Look which of your "
-    "changes are there before you rely on them."
+    "[The conversation continues in a new checkout: look which changes are there before you rely on them.]"
 )
 """Precedes the message of a run that continues a session."""
 TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")

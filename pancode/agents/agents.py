@@ -338,14 +338,12 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
 )
 """Patterns of how each agent's tasks begin, narrower ones first. Other tasks go to the default agent."""
 _WORD_ENDS = r"(?=\s|[,:;.!?](?:\s|\Z)|\Z)"
-"""A word ends here. In "check.py" or "plan/a.md" it is the beginning of a file's name, which is no verb."""
+"""A word ends here. In "check.py" or "plan/a.md" it begins a file's name, which is not a verb."""
 _BEGINNINGS = tuple((name, re.compile(rf"{text}{_WORD_ENDS}", re.IGNORECASE)) for name, text in BEGINNINGS)
 CHANGES = (
     r"(?:fix|add|implement|change|refactor|rename|remove|delete|update|create|write|build|make|replace|"
     r"migrate|upgrade|convert|apply|repair|correct|resolve|improve)"
 )
-_ALSO_CHANGES = re.compile(rf"(?:\b(?:and|then|or)|[,;.])\s+(?:\w+\s+)?{CHANGES}\b", re.IGNORECASE)
-"""A task that begins by looking but continues with a change counts as a change."""
 _FILE = r"(?!e\.g\b|i\.e\b)(?:[\w.-]+/)*(?:[\w-]+\.[a-z]\w{0,9}|README|CHANGELOG|Makefile|Dockerfile)\b"
 _LOOKS_ON = (
     r"(?:review|audit|inspect|check|examine|assess|evaluate|look|see|read|find|locate|search|explore|explain|describe|"
@@ -360,14 +358,15 @@ _NO_VERB = (
     r"\w+ly|\w{3,}ing)"
 )
 _ALSO_WRITES = re.compile(
+    rf"(?:\b(?:and|then|or)|[,;.])\s+(?:\w+\s+)?{CHANGES}\b|"
     rf"(?:\b(?:and|then|or)|[,;:.])\s+(?:then\s+|also\s+|please\s+)*(?!(?:{_LOOKS_ON}|{_NO_VERB})\b)[a-z]+\s+"
     rf"(?:(?:it|them)\b|(?:(?:the|our|my|this|file)\s+)*{_FILE})|"
     rf"\binto\s+(?:the\s+)?(?:file\s+)?{_FILE}|\A\S+\s+(?:the\s+)?{_FILE}\s+in\s+{_FILE}",
     re.IGNORECASE,
 )
-"""A task that begins by looking also asks for a change if another of its sentences begins with a verb that
-does not only look, followed by a file or by "it"; or if its result has to be in a file. The words that are
-not such verbs are listed, because there are fewer of them than verbs for a change."""
+"""A task that begins by looking also asks for a change if another of its sentences has a verb of CHANGES, or
+begins with a verb that does not only look, followed by a file or by "it"; or if its result has to be in a
+file. The words that are not such verbs are listed: there are fewer of them than verbs for a change."""
 _ALSO_RUNS = re.compile(
     r"(?:\b(?:and|then)|[,;.])\s+(?:then\s+)?(?:run|execute|benchmark|measure)\b|"
     r"\A(?:check|see) (?:that|whether|if) .{0,80}?\b(?:pass|build|compile|run|work|succeed)(?:e?s)?\b",
@@ -406,7 +405,9 @@ def choose(
     for name, words in found.items():
         return Choice(agents[name], f"the task says {_quote_text(words)}")
     there = _select_agents(agents, mode)
-    begun = _by_tag(there, task, pick) or _by_beginning(there, task, is_gated)
+    if is_gated and mode in MODE_WRITES:  # a gate judges a change
+        there = {name: agent for name, agent in there.items() if not agent.read_only}
+    begun = _by_tag(there, task, pick) or _by_beginning(there, task)
     return begun or _choose_default(agents, there, mode)
 
 
@@ -490,12 +491,7 @@ def beginning_of(task: str) -> str | None:
     """Return the shipped agent whose tasks begin like this; None if none fits or a change is requested."""
     rest = _after_politeness(task)
     name = next((name for name, pattern in _BEGINNINGS if pattern.match(rest)), None)
-    return None if name not in (None, "documenter") and _wants_change(rest) else name
-
-
-def _wants_change(rest: str) -> bool:
-    """Whether a task that begins by looking continues with a change."""
-    return bool(_ALSO_CHANGES.search(rest) or _ALSO_WRITES.search(rest))
+    return None if name not in (None, "documenter") and _ALSO_WRITES.search(rest) else name
 
 
 def _after_politeness(task: str) -> str:
@@ -504,14 +500,14 @@ def _after_politeness(task: str) -> str:
     return stripped[polite.end() :] if polite else stripped
 
 
-def _by_beginning(agents: Agents, task: str, is_gated: bool) -> Choice | None:
-    """Choose by the task's first words. A task with a change or a gate goes to no read-only agent."""
+def _by_beginning(agents: Agents, task: str) -> Choice | None:
+    """Choose by the task's first words. A task with a change never goes to a read-only agent."""
     rest = _after_politeness(task)
     for name, pattern in _BEGINNINGS:
         begins = pattern.match(rest)
         if begins is None or name not in agents:
             continue
-        if agents[name].read_only and (is_gated or _wants_change(rest)):
+        if agents[name].read_only and _ALSO_WRITES.search(rest):
             return None
         choice = Choice(agents[name], f"the task begins with {_quote_text(begins[0])}")
         runs = _ALSO_RUNS.search(rest) if agents[name].read_only and DEFAULT_AGENT in agents else None

@@ -51,8 +51,10 @@ CONTINUE, TELL = "POST /v1/runs/{run}/continue", "POST /v1/runs/{run}/tell"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """The name of a workflow that a run requests; it is never used as a path."""
 DISPATCH = "dispatch"
-SELDOM = ("node", "gpus", "gpu_memory", "runtime", "workspace", "ask", "concurrency")
-"""Arguments that a run may use with `dispatch`, but with no other tool."""
+SELDOM = ("node", "gpus", "gpu_memory", "runtime", "workspace", "ask", "verify")
+"""Arguments that a run is offered with `dispatch`, but with no other tool."""
+UNOFFERED = ("concurrency", "limit", "seconds", "reason", "stream", "again")
+"""Arguments that a run may use, although no tool offers them: their default is nearly always right."""
 UNSAID = ("minimum", "maximum", "minItems", "maxItems")
 """Limits that the schema omits; the error for exceeding one states it."""
 FORCED = ("cwd", "project")
@@ -60,7 +62,7 @@ FORCED = ("cwd", "project")
 HERE: dict[str, dict[str, Any]] = {
     "workspace": {
         "enum": ["git", "none"],
-        "description": "git: the repository with its uncommitted changes; none: an empty directory",
+        "description": "none: an empty directory",
     }
 }
 """Arguments with fewer options for a run than for a user, who may, for example, name a workspace."""
@@ -77,7 +79,7 @@ def list_tools() -> dict[str, FleetTool]:
 
 
 def _make_fleet_tool(tool: McpTool, seen: set[str]) -> FleetTool:
-    hidden = FORCED if tool.name == DISPATCH else (*FORCED, *SELDOM)
+    hidden = (*FORCED, *UNOFFERED, *(() if tool.name == DISPATCH else SELDOM))
     fields = {name: {**field, **HERE.get(name, {})} for name, field in tool.fields.items()}
     schema: dict[str, Any] = {"type": "object", "properties": _shorten_fields(fields, hidden, seen)}
     schema |= {"required": list(tool.required)} if tool.required else {}

@@ -130,23 +130,23 @@ class WorkOptions:
         "Agent definition (default: chosen by the task; see pancode agents).",
         "A",
         complete="agents",
-        tool="agent: scout, builder, reviewer ... (see agents)",
+        tool="scout, builder, reviewer ...",
         is_common=True,
     )
     node: Name | None = _where(
-        "Use only this node.", "N", complete="nodes", tool="node; default: PanCode chooses", is_common=True
+        "Use only this node.", "N", complete="nodes", tool="default: any", is_common=True
     )
     require: Labels = _where("Use only nodes with this label; may be repeated.", "KEY=VALUE", default={})
     gpus: Gpus | None = _where(
         "Reserve this many GPUs of its node exclusively until it ends; 0: none, despite a default.",
         "N|all",
-        tool="GPUs for its exclusive use: N or all",
+        tool="to reserve: N or all",
     )
     gpu_memory: Size | None = _where(
         "Require at least this much memory on each reserved GPU; reserves one GPU if --gpus is omitted.",
         "S",
         example="24g",
-        tool="least bytes of memory per GPU",
+        tool="least bytes per GPU",
     )
     mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="complete_modes")
     safety: Safety | None = _who(
@@ -159,7 +159,7 @@ class WorkOptions:
         "M",
         complete="models",
         kept="asked_model",
-        tool="model (see models); default: the agent's",
+        tool="default: the agent's",
         is_common=True,
     )
     reasoning: Reasoning | None = _who(
@@ -169,7 +169,7 @@ class WorkOptions:
         "Program that carries out the run; shell runs TASK as a script.",
         "R",
         complete="runtimes",
-        tool="program: claude, codex, gemini, opencode, copilot, native, shell ...",
+        tool="claude, codex, gemini, opencode, copilot, native, shell ...",
         is_common=True,
     )
     workspace: Name | None = _where(
@@ -183,7 +183,7 @@ class WorkOptions:
         "The most USD that the run may cost in all its attempts; for a chat, the session.",
         "USD",
         kept="limits.usd",
-        tool="most USD that a run may cost: 0.75",
+        tool="most USD of a run: 0.75",
         is_common=True,
     )
     timeout_ms: Duration | None = option(
@@ -240,7 +240,7 @@ class WorkOptions:
         "CMD",
         commands=(*TASKS, "chat"),
         kept="",
-        tool="commands that must pass before a run counts as done, such as: pytest -q",
+        tool="commands that must pass: pytest -q",
         is_common=True,
     )
     """None: the project's gates apply; empty: no gates."""
@@ -329,7 +329,7 @@ class WorkOptions:
         kept="",
         commands=STEPS,
         under=GATES,
-        tool="a user must approve it before it starts",
+        tool="approval by a user first",
     )
 
 

@@ -80,20 +80,22 @@ def give_prices(lab: Lab, k: int, values: dict[str, str]) -> None:
 
 
 @contextmanager
-def model_on(lab: Lab, k: int, script: dict[str, Any]) -> Iterator[Path]:
+def model_on(
+    lab: Lab, k: int, script: dict[str, Any], port: int = PORT, persona: str = "all"
+) -> Iterator[Path]:
     """The scripted model server on host k's own loopback; gives its log, one JSON object per request.
 
-    What was asked lies whole in the folder `bodies` beside it.
+    What was asked lies whole in the folder `bodies` beside it. `persona`: the server that it looks like.
     """
     with tempfile.TemporaryDirectory(prefix="pm-") as folder:
         told, log = Path(folder) / "script.json", Path(folder) / "log"
         told.write_text(json.dumps(script))
         inside = ["ip", "netns", "exec", lab.link(k)]
-        argv = [*inside, sys.executable, "-m", "tests.fakemodel", "--port", str(PORT), "--script", str(told)]
-        argv += ["--log", str(log), "--dump", str(Path(folder) / "bodies")]
+        argv = [*inside, sys.executable, "-m", "tests.fakemodel", "--port", str(port), "--script", str(told)]
+        argv += ["--persona", persona, "--log", str(log), "--dump", str(Path(folder) / "bodies")]
         with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
             try:
-                assert server.stdout is not None and server.stdout.readline().strip() == str(PORT)
+                assert server.stdout is not None and server.stdout.readline().strip() == str(port)
                 yield log
             finally:
                 server.terminate()

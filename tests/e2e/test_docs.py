@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from docs.runner.blocks import Block, Command, blocks
 from docs.runner.shell import Terminal
 from tests.architecture.sources import ROOT
 from tests.e2e.kept import keep_bundles, lay_out_bundles
-from tests.e2e.programs import tiny_on
+from tests.e2e.page_model import SCRIPT
+from tests.e2e.programs import installed, model_on, tiny_on
 from tests.e2e.tidy import fingerprint
 from tests.lab import Lab
 
@@ -29,12 +31,26 @@ GUIDES = [
     ROOT / "docs/reference/api.md",
 ]
 PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-FOUND = Command(
-    "for n in $(seq 120); do pancode models ls --servers | grep -q llamacpp && break; sleep 0.5; done\n"
-    "pancode models ls --servers",
-    ("gpubox  llamacpp ...",),
-    0,
-)
+HELLO = {
+    "greet.py": 'def greet(name):\n    return "hello " + name\n',
+    "check.py": 'from greet import greet\nassert greet("Ada") == "hello Ada"\n',
+    ".gitignore": "__pycache__/\n",
+}
+"""The project that the page of the first ten minutes leaves."""
+BEFORE = {
+    "chat": (Command("pancode chat --once --model ollama/qwen3:8b 'why is the build slow?'", (), 0),),
+    "codex-and-opencode": (
+        Command("echo http://127.0.0.1:11434/v1 | pancode node secret gpubox OPENAI_BASE_URL", (), 0),
+        Command("echo any | pancode node secret gpubox OPENAI_API_KEY", (), 0),
+        Command(
+            "for n in $(seq 99); do pancode agents runtimes | grep -q 'own servers' || break; sleep 1; done",
+            (),
+            0,
+        ),
+    ),
+    "projects": (Command("pancode project add . --name shop", (), 0),),
+}
+"""What the reader of a page has already done with the model."""
 USER = "[user]\n\tname = Ada\n\temail = ada@example.org\n"
 
 
@@ -86,8 +102,27 @@ def test_a_page_with_a_model_server(page: Path, terminal: Terminal, healed: Lab)
     a bring-up, and the test of a model."""
     know_gpubox(terminal, healed)
     with tiny_on(healed, 1, 8080, "qwen3-coder", 32_768):
-        ready = Block("model", (*_bring_gpubox(healed), FOUND), 0)
+        ready = Block("model", (*_bring_gpubox(healed), _await_server("llamacpp")), 0)
         assert terminal.run_page(page.name, [ready, *blocks(page)], "model") > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", _of("scripted"), ids=lambda page: page.stem)
+def test_a_page_with_a_scripted_model(page: Path, terminal: Terminal, healed: Lab) -> None:
+    """A server that looks like Ollama on gpubox's loopback, whose model does the tasks of the pages. Over
+    30 s: a bring-up, the test of a model, and runs."""
+    know_gpubox(terminal, healed)
+    lay_out(terminal.home / "hello", HELLO)
+    found = blocks(page)
+    typed = "\n".join(one.text for block in found if block.world == "scripted" for one in block.commands)
+    before = () if "cd hello" in typed else (Command("cd hello", (), 0), *BEFORE.get(page.stem, ()))
+    with ExitStack() as around:
+        for program in ("opencode", "openai-agents"):
+            if f"--runtime {program}" in typed:
+                around.enter_context(installed(healed, program, [1]))
+        around.enter_context(model_on(healed, 1, SCRIPT, 11434, "ollama"))
+        ready = Block("scripted", (*_bring_gpubox(healed), _await_server("ollama"), *before), 0)
+        assert terminal.run_page(page.name, [ready, *found], "scripted") > len(ready.commands)
 
 
 @pytest.mark.slow
@@ -116,11 +151,21 @@ def _bring_gpubox(lab: Lab) -> tuple[Command, ...]:
     return Command(added, (), 0), Command("pancode fleet up gpubox", ("gpubox  online ...",), 0)
 
 
+def _await_server(name: str) -> Command:
+    look = f"for n in $(seq 120); do pancode models ls --servers | grep -q {name} && break; sleep 0.5; done"
+    return Command(f"{look}\npancode models ls --servers", (f"gpubox  {name} ...",), 0)
+
+
 def lay_out_project(folder: Path) -> None:
     """What the front page calls your project: git, a gate, a word to repair."""
+    lay_out(folder, {"README.md": "Any colour.\n", "Makefile": "check:\n\tgrep -q color README.md\n"})
+
+
+def lay_out(folder: Path, files: Mapping[str, str]) -> None:
+    """A repository with these files, all committed."""
     folder.mkdir(parents=True)
-    (folder / "README.md").write_text("Any colour.\n")
-    (folder / "Makefile").write_text("check:\n\tgrep -q color README.md\n")
+    for name, text in files.items():
+        (folder / name).write_text(text)
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "first"]):
         who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
         subprocess.run(["git", "-C", str(folder), *who, *words], check=True)

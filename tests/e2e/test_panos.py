@@ -332,7 +332,7 @@ def test_its_worker_is_killed_with_a_call_open_and_the_next_interactive_run_hear
         (child,) = children(fleet, session)
         answer = fleet.run("attach", session, "what became of it?", cwd=top, timeout_s=120).ok().out
         newest = max((log.parent / "bodies").iterdir()).read_text()
-    assert "It is built." in answer and f"had begun: {child['run']} (builder, done)" in newest
+    assert "It is built." in answer and f"had started: {child['run']} (builder, done)" in newest
     assert len(children(fleet, session)) == 1, "nothing is begun twice"
     asked = [one["detail"] for one in fleet.ask("audit", f"run:{session}")["audit"]]
     assert [one["call"] for one in asked if one.get("tool") == "dispatch"] == [1]

@@ -29,40 +29,33 @@ TABLE: Mapping[str, Tool] = {
     "changes": read_changes,
     "skill": read_skill_file,
 }
-_TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 1}
-_PATH = {"type": "string", "description": "in the checkout"}
+_TEXT, _COUNT = {"type": "string"}, {"type": "integer"}
 
 
 def _form(name: str, words: str, needs: Sequence[str], /, **properties: dict[str, Any]) -> ToolForm:
-    schema = {
-        "type": "object",
-        "properties": properties,
-        "required": list(needs),
-        "additionalProperties": False,
-    }
-    return ToolForm(name, words, schema)
+    return ToolForm(name, words, {"type": "object", "properties": properties, "required": list(needs)})
 
 
 _FORMS = {
     form.name: form
     for form in (
         _form("read", "Read a text file, or `lines` lines of it from line `start` on.", ["path"],
-              path=_PATH, start=_COUNT, lines=_COUNT),
+              path=_TEXT, start=_COUNT, lines=_COUNT),
         _form("write", "Write a whole file, new or over an old one. Folders are made.", ["path", "content"],
-              path=_PATH, content=_TEXT),
+              path=_TEXT, content=_TEXT),
         _form("edit", "Replace `old`, which must be in the file exactly once (or `all`: true), by `new`.",
-              ["path", "old", "new"], path=_PATH, old=_TEXT, new=_TEXT, all={"type": "boolean"}),
+              ["path", "old", "new"], path=_TEXT, old=_TEXT, new=_TEXT, all={"type": "boolean"}),
         _form("bash", "Run a command with bash. What it leaves running is ended with it.", ["command"],
               command=_TEXT, timeout_s=_COUNT),
         _form("grep", "Lines that fit a regular expression (RE2), in a file or below a folder; `files`: a "
-              "pattern of paths.", ["pattern"], pattern=_TEXT, path=_PATH, files=_TEXT),
+              "pattern of paths.", ["pattern"], pattern=_TEXT, path=_TEXT, files=_TEXT),
         _form("find", "Files whose path fits a pattern such as `*.py` or `src/**/x.c`.", ["pattern"],
-              pattern=_TEXT, path=_PATH),
-        _form("ls", "What is in a folder.", [], path=_PATH),
+              pattern=_TEXT, path=_TEXT),
+        _form("ls", "What is in a folder.", [], path=_TEXT),
         _form("changes", "The history of this checkout. `log`: commits, the newest first. `show`: a commit "
               "with its change. `diff`: from one commit to the files, or a range A..B. The newest commit has "
-              "the files with which this run began, also those that nobody had committed.", ["what"],
-              what={"type": "string", "enum": list(KINDS)}, of=_TEXT, path=_PATH, most=_COUNT),
+              "the files with which this run began.", ["what"],
+              what={"type": "string", "enum": list(KINDS)}, of=_TEXT, path=_TEXT, most=_COUNT),
         _form("skill", "Read the instructions of a skill, or `file`, another file of it.", ["name"],
               name=_TEXT, file={"type": "string", "description": "in the skill"}),
     )

@@ -143,15 +143,15 @@ def hints_of(risk: Risk) -> Json:
 _TYPES: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "boolean": bool, "array": list}
 
 
-def string_schema(description: str) -> Json:
-    return {"type": "string", "description": description}
+def string_schema(description: str = "") -> Json:
+    return {"type": "string", **({"description": description} if description else {})}
 
 
 def integer_schema(description: str, most: int) -> Json:
-    return {"type": "integer", "description": description, "minimum": 0, "maximum": most}
+    return {**string_schema(description), "type": "integer", "minimum": 0, "maximum": most}
 
 
-RUN = string_schema("id of a run from dispatch or runs (r-abc123), last, or an agent with one active run")
+RUN = string_schema("id (r-abc123), last, or an agent with one active run")
 CWD = string_schema("folder of the repository that the agent works on; default: where this server runs")
 _KINDS: dict[str, Json] = {
     "bool": {"type": "boolean"},

@@ -60,10 +60,10 @@ _TARGETS = {"budget": "day", "preset": "preset", "session": "safety"}
 CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "config_show",
-        "Every setting of PanCode with its value and where that was set.",
+        "Every setting with its value and where that was set.",
         _show,
         "GET /v1/config",
-        {"cwd": CWD, "key": string_schema("only this setting, or this group: dispatch.safety, limits")},
+        {"cwd": CWD, "key": string_schema("dispatch.safety, limits")},
         group="settings",
     ),
     McpTool(
@@ -83,25 +83,19 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "propose_change",
         "Ask the user to change PanCode's configuration: 'set the budget to 25 dollars', 'use the local "
-        "preset', 'switch to full-auto' (session: this chat; setting dispatch.safety: all later work). The "
-        "user gets a card with the exact change and decides; you cannot confirm it.",
+        "preset', 'switch to full-auto'. The user gets a card and decides.",
         _propose_change,
         "POST /v1/config/propose",
         {
             "kind": {
                 "type": "string",
                 "enum": ["setting", "budget", "preset", "session", "agent"],
-                "description": "setting: a key of config_show; budget: a ceiling in dollars; preset; "
-                "session: safety or mode of this chat; agent: a new agent, or fields of one",
+                "description": "setting: of all later work; session: safety or mode of this chat; agent: a "
+                "new one, or its fields",
             },
-            "target": string_schema(
-                "key of a setting; name of an agent; for a budget its scope: day (default), node:NAME ..."
-            ),
-            "value": string_schema(
-                "the new value: full-auto, 25, local; for an agent its fields, like {from: builder, "
-                "runtime: codex, node: gpubox}; left out: the current value is removed"
-            ),
-            "why": string_schema("one line that explains the change to the user"),
+            "target": string_schema("key, agent, or scope: day (default), node:NAME ..."),
+            "value": string_schema("full-auto, 25, local, {from: builder, runtime: codex}; omitted: removed"),
+            "why": string_schema(),
         },
         ("kind",),
         right=TELLS,
@@ -220,12 +214,12 @@ tokens."""
 
 
 _DISPATCH: Json = {
-    "task": string_schema("the whole task as text; the agent sees nothing of your conversation"),
+    "task": string_schema("complete: the agent sees nothing of this conversation"),
     "cwd": CWD,
     "project": string_schema("instead of cwd: a project's name, or one of its issues (see projects)"),
     **WORK,
-    "show": string_schema("a run, or commits A..B, whose diff the agent gets, for example for a review"),
-    "dry_run": {"type": "boolean", "description": "only check the ten admission gates; start nothing"},
+    "show": string_schema("run, or commits A..B, whose diff the agent gets"),
+    "dry_run": {"type": "boolean", "description": "only check"},
 }
 
 
@@ -420,14 +414,14 @@ _QUEUED: Json = {"run": _TEXT, "state": _TEXT, "reason": _TEXT, "next": _TEXT}
 TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "fleet_status",
-        "Nodes of the PanCode fleet: which are online, their slots, runtimes and running work.",
+        "Nodes of the fleet: state, slots, runtimes, running work.",
         _describe_fleet,
         "GET /v1/fleet",
         output={"nodes": {"type": "array", "items": {"type": "object"}}, "waits_for_user": _TEXT},
     ),
     McpTool(
         "agents",
-        "Agent definitions, with each agent's purpose and success rate by kind and size of task.",
+        "Agents: purpose, and success rate by kind and size of task.",
         _list_agents,
         "GET /v1/agents",
         {"cwd": CWD},
@@ -435,7 +429,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "models",
-        "Models of the fleet's own servers, with their tests and success rates.",
+        "Models of the fleet's own servers: tests and success rates.",
         _list_models,
         "GET /v1/models",
         {"cwd": CWD},
@@ -443,8 +437,8 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "dispatch",
-        "Give a coding task to an agent on one of the fleet's nodes. Answers at once with the id of a run "
-        "that works in the background on a snapshot of the repository; call wait, then run_show and diff.",
+        "Give a coding task to an agent. Answers at once with the id of a run that works in the background "
+        "on a snapshot of the repository.",
         _dispatch,
         "POST /v1/runs",
         _DISPATCH,
@@ -455,9 +449,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "explore",
-        "Have read-only scouts answer 1 to 4 questions about the repository, cheaply, in parallel. Answers "
-        f"that are already known for the same files come at once. Waits {WAIT_MOST_S} s; call again to "
-        "continue waiting.",
+        "Have read-only scouts answer 1 to 4 questions about the repository, cheaply, in parallel.",
         _explore_questions,
         "POST /v1/explore",
         {
@@ -465,14 +457,9 @@ TOOLS: tuple[McpTool, ...] = (
                 "type": "array",
                 "items": {"type": "string"},
                 "maxItems": MOST_QUESTIONS,
-                "description": "each question complete in itself",
             },
-            "depth": {
-                "type": "string",
-                "enum": ["shallow", "medium", "deep"],
-                "description": "default: medium",
-            },
-            "again": {"type": "boolean", "description": "ask again even if an answer is known"},
+            "depth": {"type": "string", "enum": ["shallow", "medium", "deep"]},
+            "again": {"type": "boolean", "description": "if the answer is known"},
             "cwd": CWD,
             "node": WORK["node"],
             "model": WORK["model"],
@@ -484,7 +471,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "wait",
-        f"Wait for a run to end, at most {WAIT_MOST_S} s; call again while it continues.",
+        f"Wait for a run to end, at most {WAIT_MOST_S} s.",
         _wait,
         "GET /v1/runs/{run}/brief",
         {"run": RUN, "seconds": integer_schema("how long to wait", WAIT_MOST_S)},
@@ -493,23 +480,21 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "runs",
-        "The newest runs of the fleet with state, outcome, agent and node.",
+        "The newest runs with state, outcome, agent and node.",
         _list_runs,
         "GET /v1/runs",
         {
             "limit": integer_schema("how many", ROWS),
-            "outcome": string_schema(
-                "only runs with this state or outcome: running, pending, done, error, lost ..."
-            ),
+            "outcome": string_schema("running, done, error, lost ..."),
             "node": string_schema("only runs on this node"),
-            "agent": string_schema("only runs of this agent"),
-            "since": string_schema("only newer ones, such as 2h or 3d"),
+            "agent": string_schema(),
+            "since": string_schema("2h, 3d"),
         },
         output={"runs": {"type": "array", "items": {"type": "object"}}},
     ),
     McpTool(
         "run_show",
-        "One run in full: the agent's answer, gates, changed files, tokens and cost, receipt.",
+        "One run in full: answer, gates, changed files, tokens, cost, receipt.",
         lambda call: call.client.get(call.run()),
         "GET /v1/runs/{run}",
         {"run": RUN},
@@ -517,7 +502,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "why",
-        "Every decision about a run in plain text: why it waits, where it was placed, why it failed.",
+        "Why a run waits, where it was placed, why it failed.",
         lambda call: call.client.get(call.run("why")),
         "GET /v1/runs/{run}/why",
         {"run": RUN},
@@ -525,7 +510,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "verify",
-        "Check the receipt of a run: its signature, its place in the chain, and the logs and change in it.",
+        "Check the signed receipt of a run.",
         lambda call: call.client.get(call.run("verify")),
         "GET /v1/runs/{run}/verify",
         {"run": RUN},
@@ -534,12 +519,11 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "history",
-        "What earlier runs in the repository decided, did and left open, each with its run and age. Call it "
-        "before you repeat work. The code may have changed since.",
+        "What earlier runs here decided, did and left open.",
         _search_history,
         "GET /v1/history",
         {
-            "query": string_schema("words to search for; default: the newest notes"),
+            "query": string_schema(),
             "cwd": CWD,
             "limit": integer_schema("how many", ROWS),
         },
@@ -547,25 +531,24 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "logs",
-        f"Output of a run, {LOG_BYTES // 1000} KB at a time; continue at next_offset. With tail: its last "
-        "bytes, and how many are left out before them.",
+        f"Output of a run, {LOG_BYTES // 1000} KB at a time. tail: its last bytes.",
         _read_log,
         "GET /v1/runs/{run}/log",
         {
             "run": RUN,
-            "stream": {"type": "string", "enum": ["out", "err"], "description": "default: out"},
-            "offset": integer_schema("first byte", 10**15),
-            "tail": integer_schema("instead of offset: only this many bytes from the end", LOG_BYTES),
+            "stream": {"type": "string", "enum": ["out", "err"]},
+            "offset": integer_schema("next_offset", 10**15),
+            "tail": integer_schema("", LOG_BYTES),
         },
         ("run",),
         output={"text": _TEXT, "next_offset": _NUMBER, "state": _TEXT, "left_out": _NUMBER},
     ),
     McpTool(
         "diff",
-        "The change that a run made, as a patch; with stat: only files and counts.",
+        "The change that a run made, as a patch; stat: only files and counts.",
         _read_diff,
         "GET /v1/runs/{run}/diff",
-        {"run": RUN, "stat": {"type": "boolean", "description": "only files and counts"}},
+        {"run": RUN, "stat": {"type": "boolean"}},
         ("run",),
         output={"diff": _TEXT, "cut": {"type": "boolean"}},
     ),
@@ -591,7 +574,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "stop",
-        "Stop a run. What it has done so far is kept and billed.",
+        "Stop a run. What it has done is kept and billed.",
         lambda call: call.client.post(
             call.run("stop"), {"by": call.by, "reason": call.given.get("reason", "")}
         ),
@@ -602,7 +585,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "land",
-        "Apply the change of a finished run to the user's working tree, after its gates. Ask the user first.",
+        "Apply the change of a finished run to the user's files, after its gates. Ask the user first.",
         lambda call: call.client.post(call.run("land"), {"by": call.by}, LAND_S),
         "POST /v1/runs/{run}/land",
         {"run": RUN},
@@ -611,7 +594,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "budget",
-        "The budget: ceilings, and what is spent and reserved, in USD, tokens and minutes.",
+        "Ceilings, spent and reserved: USD, tokens and minutes.",
         lambda call: call.client.get("/v1/budget"),
         "GET /v1/budget",
         untrusted=False,

@@ -24,10 +24,10 @@ from pancode.interfaces.mcp.tool import (
 )
 
 MOST_TASKS, MOST_IN_ORDER = 100, 20
-_WORKFLOW = string_schema("id of a workflow (w-abc123), from the tool that began it")
+_WORKFLOW = string_schema("w-abc123")
 _COMMON: Json = {"cwd": CWD, **WORK}
 _OF_A_STEP: Json = {
-    "task": string_schema("the whole task; the answers of earlier steps are added"),
+    "task": string_schema("earlier answers are added"),
     **{name: WORK[name] for name in ("agent", "model", "mode") if name in WORK},
 }
 
@@ -138,8 +138,7 @@ def _answer(call: McpToolCall) -> Any:
 WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "dispatch_batch",
-        "Start several independent coding tasks at once; each becomes a run on one of the nodes. Answers at "
-        "once with the id of a workflow.",
+        "Start several independent coding tasks in parallel.",
         _begin_batch,
         "POST /v1/workflows",
         {
@@ -147,7 +146,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
                 "type": "array",
                 "items": {"type": "string"},
                 "maxItems": MOST_TASKS,
-                "description": "the tasks, each complete: the agents see nothing of each other",
+                "description": "each complete",
             },
             "concurrency": integer_schema("how many may run at the same time", 10_000),
             **_COMMON,
@@ -159,8 +158,8 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "dispatch_chain",
-        "Start steps that build on each other: each begins with the files and answers of the previous ones "
-        "(first plan, then build, then review). Answers like dispatch_batch.",
+        "Start steps that build on each other, such as first plan, then build, then review. Each gets the "
+        "files and answers of the previous ones.",
         _begin_chain,
         "POST /v1/workflows",
         {
@@ -174,7 +173,6 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
                 },
                 "minItems": 1,
                 "maxItems": MOST_IN_ORDER,
-                "description": "in order; options that a step omits are those of the call",
             },
             **_COMMON,
         },
@@ -185,20 +183,16 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "dispatch_race",
-        "Give one task to several workers: the first that is done and passes the gates wins, or the "
-        "smallest change; the others are stopped. Answers like dispatch_batch.",
+        "Give one task to several agents, models or runs. The first that passes the gates wins, or the "
+        "smallest change.",
         _begin_race,
         "POST /v1/workflows",
         {
-            "task": string_schema("the whole task"),
-            "agents": {"type": "array", "items": {"type": "string"}, "description": "one run for each agent"},
-            "models": {"type": "array", "items": {"type": "string"}, "description": "one run for each model"},
-            "best_of": integer_schema("this many runs of the same agent", MOST_IN_ORDER),
-            "by": {
-                "type": "string",
-                "enum": ["first", "smallest"],
-                "description": "how the winner is chosen; default: first",
-            },
+            "task": string_schema(),
+            "agents": {"type": "array", "items": {"type": "string"}},
+            "models": {"type": "array", "items": {"type": "string"}},
+            "best_of": integer_schema("runs of one agent", MOST_IN_ORDER),
+            "by": {"type": "string", "enum": ["first", "smallest"]},
             **_COMMON,
         },
         ("task",),
@@ -209,12 +203,11 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "run_workflow",
         "Run a workflow file by name, such as explore-then-build, review-loop, parallel-review, "
-        "plan-build-verify, fix-the-tests, red-team. agent, model, runtime, workspace and verify apply to "
-        "steps that set none.",
+        "plan-build-verify, fix-the-tests, red-team.",
         _run_workflow,
         "POST /v1/workflows",
         {
-            "workflow": string_schema("name or path of the workflow file"),
+            "workflow": string_schema(),
             "input": string_schema("the task"),
             **_COMMON,
         },
@@ -225,7 +218,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "workflow_show",
-        "Steps of a batch, chain or race with state, run and reason, and the cost so far.",
+        "Steps of a batch, chain or race with state, run, reason and cost.",
         lambda call: call.client.get(path_of("workflows", call.text("workflow"))),
         "GET /v1/workflows/{workflow}",
         {"workflow": _WORKFLOW},
@@ -234,7 +227,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "workflow_stop",
-        "Stop all runs of a workflow. What they have done so far is kept and billed.",
+        "Stop a workflow with all its runs.",
         lambda call: call.client.post(path_of("workflows", call.text("workflow"), "stop"), {"by": call.by}),
         "POST /v1/workflows/{workflow}/stop",
         {"workflow": _WORKFLOW},
@@ -267,40 +260,38 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "inbox",
-        "What needs the user: questions, approvals, broken things, reviews, nodes; what ended. Only users "
-        "approve.",
+        "What needs the user: questions, approvals, failures, reviews; what ended.",
         list_needs,
         "GET /v1/now",
     ),
     McpTool(
         "answer",
-        "Answer the question with which a run has ended; it continues in a new run. Ask the user first.",
+        "Answer the question with which a run has ended. Ask the user first.",
         _answer,
         "POST /v1/runs/{run}/answer",
-        {"run": RUN, "text": string_schema("the answer, or the number of a choice")},
+        {"run": RUN, "text": string_schema("or the number of a choice")},
         ("run", "text"),
         right=ANSWERS,
         untrusted=False,
     ),
     McpTool(
         "tell",
-        "Send a message of the user to the agent of a run: it is added to the task, delivered at the next "
-        "turn, or stored if the program takes no messages; the answer says which.",
+        "Send a message of the user to the agent of a running run.",
         lambda call: call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")}),
         "POST /v1/runs/{run}/tell",
-        {"run": RUN, "text": string_schema("the words")},
+        {"run": RUN, "text": string_schema()},
         ("run", "text"),
         right=ANSWERS,
         untrusted=False,
     ),
     McpTool(
         "continue_run",
-        "Continue from the result of a finished run, in its session if it was kept, with a new message.",
+        "Continue a finished run with a new message.",
         lambda call: call.client.post(
             call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
         ),
         "POST /v1/runs/{run}/continue",
-        {"run": RUN, "text": string_schema("what to do next")},
+        {"run": RUN, "text": string_schema()},
         ("run",),
         right=DISPATCHES,
         untrusted=False,

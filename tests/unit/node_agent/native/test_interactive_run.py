@@ -279,3 +279,18 @@ def test_what_judges_commands_gets_ready_with_each_turn_where_a_user_may_be_aske
     finally:
         take_elsewhere(None)
     assert begun == ([0, 1] if asks else []), "before its model is asked"
+
+
+def test_a_refused_message_is_in_no_later_turn(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, Script(says("one"), says("two")))
+    talk.between = [talk.says(1, "x" * 40_000), talk.says(2, "shorter")]
+    assert talk.interactive_run.run("the task") is None
+    assert [stop for _, stop, _ in talk.turns()] == ["end_turn", "failed", "end_turn"]
+    assert talk.saved == [Asked("the task"), Answered("one"), Asked("shorter"), Answered("two")]
+
+
+def test_a_first_message_that_is_refused_leaves_no_conversation(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, Script(says("one")))
+    over = talk.interactive_run.run("x" * 40_000)
+    assert over is not None and over.kind is FailureKind.CANNOT_START
+    assert talk.saved == [] and not talk.loop.remembers

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from node_agent.chat.dialect import Question, Trouble
+from node_agent.chat.dialect import Question, Trouble, make_trouble
 from node_agent.chat.guard import Guard
 from node_agent.chat.limits import ChatLimits, Over
 from node_agent.chat.messages import (
@@ -25,7 +25,17 @@ from node_agent.chat.messages import (
     from_json,
     to_json,
 )
-from node_agent.native.loop import CUT_TURNS, LARGER, LAST, LAST_TOKENS, MOST_EQUAL, WAITS_S, Loop
+from node_agent.native.loop import (
+    CUT_TURNS,
+    LARGER,
+    LAST,
+    LAST_TOKENS,
+    LEAST_ANSWER,
+    MOST_EQUAL,
+    WAITS_S,
+    Loop,
+    PromptTooLong,
+)
 from node_agent.native.tools.offer import TABLE, list_forms
 from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import TOOLS
@@ -320,3 +330,33 @@ def test_equal_calls_whose_results_change_do_not_end_it(folder: Path) -> None:
     again = calls("bash", command="echo x >> seen.txt; wc -c < seen.txt")
     stage = Stage(folder, Script(*[again] * (MOST_EQUAL + 5), says("Done.")), turns=100, calls=100)
     assert stage.loop.run("wait until it has grown") == "Done."
+
+
+def too_long() -> Trouble:
+    body = {"error": {"message": "maximum context length is 8192 tokens"}}
+    return make_trouble(400, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("refused_by", ["guard", "server"])
+def test_a_message_that_is_too_long_is_not_kept_and_a_shorter_one_fits(folder: Path, refused_by: str) -> None:
+    long = "x" * (40_000 if refused_by == "guard" else 400)
+    refusals = [] if refused_by == "guard" else [too_long() for _ in range(3)]
+    stage = Stage(folder, Script(says("one"), *refusals, says("two")))
+    loop = stage.loop
+    assert loop.run("short") == "one"
+    with pytest.raises(PromptTooLong):
+        loop.run(long)
+    loop.close("the prompt is too long")
+    assert loop.talk == stage.saved == [Asked("short"), Answered("one")]
+    assert loop.run("shorter") == "two"
+    assert [one.text for one in loop.talk if isinstance(one, Asked)] == ["short", "shorter"]
+
+
+def test_a_crowded_conversation_gets_a_shorter_answer_before_its_last_result_is_cut(folder: Path) -> None:
+    uncounted = replace(calls("read", path="long.txt"), tokens=Tokens(0, 0, 0))
+    stage = Stage(folder, Script(uncounted, says("read")))
+    (stage.top / "long.txt").write_text("line\n" * 400)
+    assert stage.loop.run("x" * 15_000) == "read"
+    first, second = stage.script.questions
+    assert first.max_tokens == 2_048 > second.max_tokens >= LEAST_ANSWER
+    assert second.turns == tuple(stage.loop.talk[:3]), "the result of the call is whole"

@@ -102,6 +102,7 @@ TYPED = [
     ("Build a REST endpoint for user authentication", "builder"),
     ("Dispatch the builder to refactor config.ts, use worktree isolation", "builder"),
     ("Please also add tests", "builder"),
+    ("Explain the bug and finally fix the cause", "builder"),
     # what only looks, although a file or a second sentence is in the words
     ("where is the export?", "scout"),
     ("Find all uses of parse() in src/a.py and lib/b.py", "scout"),
@@ -125,7 +126,7 @@ TYPED = [
 
 
 @pytest.mark.parametrize(("task", "agent"), TYPED, ids=[task for task, _ in TYPED])
-def test_a_files_name_is_no_verb_and_a_wish_to_change_it_needs_an_agent_that_writes(
+def test_a_files_name_is_not_a_verb_and_a_wish_to_change_it_needs_an_agent_that_writes(
     task: str, agent: str
 ) -> None:
     assert choose(SHIPPED, task, Mode.BUILD).agent.name == agent
@@ -319,6 +320,15 @@ def test_tags_of_one_who_writes_and_one_who_reads_are_a_question() -> None:
         choose(WITH_OWN, "the SQL of the report", Mode.BUILD)
     assert asked.value.details == {"agents": "migrator looker"}
     assert choose(WITH_OWN, "use the looker for the SQL", Mode.BUILD).agent.name == "looker"
+
+
+def test_a_gate_of_the_command_line_never_means_a_read_only_agent_with_a_tag() -> None:
+    for task in ("review the SQL", "the SQL of the report", "the orm and the sql"):
+        assert choose(WITH_OWN, task, Mode.BUILD, is_gated=True).agent.name == "migrator"
+        assert choose(WITH_OWN, task, Mode.REVIEW, is_gated=True).agent.name == "looker"
+    assert choose(WITH_OWN, "map it with the orm", Mode.BUILD, is_gated=True).agent.name == "builder"
+    named = choose(WITH_OWN, "use the looker for the SQL", Mode.BUILD, is_gated=True)
+    assert named.agent.name == "looker", "a name counts before every guess"
 
 
 def test_tags_count_where_a_user_wrote_the_agent_and_it_is_switched_on() -> None:

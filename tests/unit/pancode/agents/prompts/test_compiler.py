@@ -124,7 +124,7 @@ def test_who_leads_is_told_that_a_user_talks_with_it_and_that_no_yes_is_its_own(
     for agent, mode, safety in EVERY:
         told = compile_prompt(agent, Situation(mode, safety, "native")).text
         assert ("A user talks with you" in told) is agent.leads, agent.name
-        assert ("the tools of the fleet that are offered to you" in told) is agent.leads
+        assert ("You may also use the fleet's tools" in told) is agent.leads
         assert ("nobody talks with you" in told) is not agent.leads
 
 
