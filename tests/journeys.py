@@ -13,7 +13,7 @@ from pathlib import Path
 MOST_JOURNEYS = 40
 """A new journey takes the place of one: all of them together may take 400 s of work."""
 
-SEEDS, SEEDS_OF_SESSIONS = 60, 20
+SEEDS, SEEDS_OF = 60, {"sessions": 20, "machines": 20, "ledgers": 40}
 """Schedules of the simulation in `make test`; the slice of the simulation runs more."""
 
 JOURNEYS = {
@@ -63,7 +63,7 @@ NOT_SET_UP = re.compile(
 )
 """Tests of what the set-up of `make test` does not bring: each has a slice that does."""
 
-_SCHEDULES = re.compile(r"tests/simulation/test_schedules\.py::.*?(sessions|machines)?\[(\d+)\]")
+_SCHEDULES = re.compile(r"tests/simulation/test_schedules\.py::.*?(sessions|machines|ledgers)?\[(\d+)\]")
 
 
 @cache
@@ -80,7 +80,7 @@ def chosen(nodeid: str) -> bool:
     if nodeid.startswith(("tests/e2e/", "tests/clis/")):
         return False
     if seed := _SCHEDULES.match(nodeid):
-        return int(seed[2]) < (SEEDS_OF_SESSIONS if seed[1] else SEEDS)
+        return int(seed[2]) < SEEDS_OF.get(seed[1], SEEDS)
     if NOT_SET_UP.search(nodeid):
         return False
     function = nodeid.partition("[")[0]

@@ -24,7 +24,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.architecture.sources import ROOT, imports, tree
-from tests.journeys import JOURNEYS, NOT_SET_UP, SEEDS, SEEDS_OF_SESSIONS, chosen, longer
+from tests.journeys import JOURNEYS, NOT_SET_UP, SEEDS, SEEDS_OF, chosen, longer
 
 PROVEN = ".ci/proven"
 ALWAYS = frozenset({"pyproject.toml", "requirements/lock.txt"})
@@ -226,7 +226,7 @@ def digest(one: Slice) -> str:
     lines = [f"{_committed()[path]} {path}" for path in sorted(_depends(one))]
     tests = tuple(f"{path}::" for path in _tests_of(one))
     lines += sorted(name for name in (*longer(), *JOURNEYS) if name.startswith(tests))
-    lines += [*one.tests, *map(str, one.environ), str((SEEDS, SEEDS_OF_SESSIONS))]
+    lines += [*one.tests, *map(str, one.environ), str((SEEDS, SEEDS_OF))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 

@@ -30,7 +30,7 @@ class Kind:
     ceiling_usd: Decimal | None = None
 
 
-INTERACTIVE_RUNS, STRAINED = "interactive_runs", "strained"
+INTERACTIVE_RUNS, STRAINED, RESTORED = "interactive_runs", "strained", "restored"
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -131,7 +131,7 @@ KINDS: dict[str, Kind] = {
             careless=("ask", "retry", "retry"),
         ),
         Kind(
-            "restored",
+            RESTORED,
             "a backup of the ledger is put back: no epoch, lease or number twice; orphans are archived",
             {
                 "backup": 5,

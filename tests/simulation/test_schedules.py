@@ -11,7 +11,7 @@ import os
 
 import pytest
 
-from tests.simulation.kinds import INTERACTIVE_RUNS, STRAINED
+from tests.simulation.kinds import INTERACTIVE_RUNS, RESTORED, STRAINED
 from tests.simulation.schedule import Schedule
 
 COUNT = int(os.environ.get("PANCODE_SIM_COUNT", "1040"))
@@ -32,6 +32,14 @@ def test_every_invariant_holds_of_sessions(first: int) -> None:
     """Users talk with sessions while all of that happens."""
     for seed in (first,) if ONE else range(first, first + CHUNK):
         Schedule(seed, INTERACTIVE_RUNS).run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [int(ONE)] if ONE else range(0, COUNT // 2, CHUNK))
+def test_every_invariant_holds_of_restored_ledgers(first: int) -> None:
+    """The ledger is put back: what it has as pending is held, and what nodes did since is booked once."""
+    for seed in (first,) if ONE else range(first, first + CHUNK):
+        Schedule(seed, RESTORED).run()
 
 
 @pytest.mark.slow

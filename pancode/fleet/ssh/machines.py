@@ -38,6 +38,7 @@ from pancode.kernel.records import Node
 from pancode.runs.answers import Json
 from pancode.runs.core import open_leases
 from pancode.runs.life.case import waits_there
+from pancode.runs.restored.hold import read_hold
 from pancode.runs.views import format_iso
 
 
@@ -313,8 +314,21 @@ class Machines:
                 with suppress(ConflictError):
                     self._enlist_node(self._this_machine(NodeSpec(name, local=True)))
         self._links.settings.session.see(caller.environ)
-        meant = [node.name for node in self._select_nodes(names)]
-        return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
+        with self.core.ports.ledger.transaction() as tx:
+            hold = None if names else read_hold(tx)
+        unheard = [] if hold is None else [one.name for one in self.nodes() if not hold.has_heard(one.tag)]
+
+        async def bring_up(node: Node) -> NodeResult:
+            home = Reach.of(node).installed_home
+            if node.name in unheard and home is not None:
+                there = self._bringup.with_remote(node.name, caller.agent, partial(_has_agent, home))
+                if not await there:
+                    what = "no node agent of this fleet is there: it may have been removed since the copy"
+                    fix = f"pancode fleet up {node.name}, or pancode node rm {node.name}"
+                    return NodeResult(node.name, False, ({"what": what, "fix": fix},))
+            return await self._bringup.up(node, progress, caller.agent)
+
+        return self._on_each([node.name for node in self._select_nodes(names)], progress, bring_up)
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         """Stop the agents of these nodes (none given: all); attempts belong to their shims and continue.
@@ -527,6 +541,10 @@ class Machines:
     def _is_owed(self, name: str) -> bool:
         node = self.find(name)
         return node is not None and node.removed == NodeState.NOT_CLEANED.value
+
+
+async def _has_agent(home: str, remote: Remote) -> bool:
+    return (await remote.run(("test", "-d", f"{home}/journal"), CONTACT_S)).status == 0
 
 
 def look_at_host(

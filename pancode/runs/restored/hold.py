@@ -46,6 +46,10 @@ class LedgerHold(BaseModel):
     names: frozenset[str] = frozenset()
     asked: Mapping[str, AskedNode] = {}
 
+    def has_heard(self, tag: str | None) -> bool:
+        """Whether the node with this tag has reported all its attempts since the restore."""
+        return self.asked.get(tag or "", AskedNode()).complete_since_ms is not None
+
 
 @dataclass(frozen=True, slots=True)
 class HeldThing:

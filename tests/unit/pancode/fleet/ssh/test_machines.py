@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
@@ -26,6 +26,8 @@ from pancode.fleet.ssh.target import Target
 from pancode.kernel.node import Linked, NodeState
 from pancode.kernel.records import Node
 from pancode.runs.core import Core
+from pancode.runs.restored.hold import begin_hold
+from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.runs.world import Desk
 
 ANA = Caller("ana")
@@ -107,6 +109,28 @@ def test_two_commands_on_one_machine_go_one_after_the_other(fleet: Machines, bri
         calls = [pool.submit(fleet.up, ["a"], ANA, lambda line: told.append(line.text)) for _ in "12"]
         assert all(call.result()[0].ok for call in calls)
     assert most == 1 and told == ["another command is running on this node: waiting"]
+
+
+def test_after_a_restore_a_node_without_an_agent_comes_up_by_name_only(
+    fleet: Machines, coordinator: Desk, bringup: Works
+) -> None:
+    with unit_of_work(coordinator.core) as work:
+        begin_hold(work, "restored")
+
+    async def with_remote(name: str, agent: str | None, work: Any) -> Any:
+        async def run(argv: Sequence[str], limit_s: float) -> Any:
+            return SimpleNamespace(status=0 if (name, argv[-1]) == ("a", "/n/journal") else 1)
+
+        return await work(SimpleNamespace(run=run))
+
+    hands: Any = bringup
+    hands.with_remote = with_remote
+    results = {one.node: one for one in fleet.up([], ANA, ignore_line)}
+    assert results["a"].ok and not results["c"].ok
+    (problem,) = results["c"].problems
+    assert "removed since the copy" in problem["what"] and "pancode fleet up c" in problem["fix"]
+    assert bringup.did == [("up", "a")]
+    assert fleet.up(["c"], ANA, ignore_line)[0].ok
 
 
 def test_two_first_bring_ups_at_once_add_this_machine_once(
