@@ -136,6 +136,7 @@ KINDS: dict[str, Kind] = {
             {
                 "backup": 5,
                 "restore": 4,
+                "release_early": 2,
                 "cut": 2,
                 "repair": 3,
                 "stop": 2,

@@ -260,7 +260,7 @@ BUGS = (
         "restored",
         _to(Core, "highest_lease", lambda core, run: run.lease),
         25,
-        40,
+        80,
     ),
     Bug("a restored ledger begins what it has as pending", "restored", _hold_nothing, 50),
     Bug("a restored ledger does not ask the nodes", "restored", _to(requests, "ask_nodes", _nothing), 50),
