@@ -70,8 +70,10 @@ def revoke_token(face: Face, name: str) -> None:
     """Revoke a token, or a browser's session, and print what it leaves."""
     gone = face.post(REVOKE_TOKEN.at(name))
     text, paused, left = f"{escape_line(name)} is revoked\n", gone["paused"], gone["left"]
+    if gone["ended"]:
+        text += f"ended with it, because it made them: {escape_line(', '.join(gone['ended']))}\n"
     if paused:
-        text += f"schedules paused, because the token created them: {escape_line(', '.join(paused))}\n"
+        text += f"paused, because the token created or followed it: {escape_line(', '.join(paused))}\n"
     if left:
         text += f"still running, started with the token: {', '.join(left)}; to stop: pancode stop RUN\n"
     face.show(gone, lambda: text)
