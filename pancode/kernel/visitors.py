@@ -229,6 +229,13 @@ def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
         must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "omit the field yes; or: ")
 
 
+def must_have(needed: AccessScope, what: str) -> None:
+    """Raise AccessError if the current caller lacks this scope."""
+    asker = _ASKER.get()
+    if asker is not None and asker.token is not None:
+        must_allow(asker.token, needed, what)
+
+
 def is_confirmed(token: ApiToken, now_ms: int) -> bool:
     """Whether the token may land and approve: a browser's only for some hours after a one-time link."""
     return token.confirmed_ms is None or now_ms - token.confirmed_ms < CONFIRMED_MS
@@ -253,9 +260,11 @@ def token_behind(created_by: str) -> str | None:
     return created_by.removeprefix(BY) if created_by.startswith(BY) else None
 
 
-def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int) -> bool:
-    """Whether this token, found by its name, existed when the object was made and is still valid."""
-    return token is not None and not is_over(token, now_ms) and token.created_ms <= made_ms
+def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int | None) -> bool:
+    """Whether this token, found by its name, existed when the object was made and is still valid. `now_ms`
+    None: whether it has expired does not matter."""
+    in_time = token is not None and (now_ms is None or not is_over(token, now_ms))
+    return token is not None and in_time and token.created_ms <= made_ms
 
 
 def session_of(token: ApiToken, find: Callable[[str], ApiToken | None]) -> ApiToken | None:

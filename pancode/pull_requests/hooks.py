@@ -14,7 +14,7 @@ from pancode.kernel.records import Run, WatchedPull
 from pancode.pull_requests.model import PullForge, PullWork, items_of
 from pancode.pull_requests.rules import command_for, needs_user
 from pancode.pull_requests.service import PullWatch, find_rules
-from pancode.pull_requests.store import list_pulls, watch_pull
+from pancode.pull_requests.store import list_pulls, pause_of_token, watch_pull
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.features import Features
@@ -71,4 +71,4 @@ def list_inbox_items(core: Core, tx: Transaction) -> Iterable[BriefLine]:
                 yield {"run": pull.run, "what": what, "task": task, "command": command_for(pull, one.kind)}
 
 
-FEATURE = Features(brief=(list_inbox_items,))
+FEATURE = Features(brief=(list_inbox_items,), revoked=(pause_of_token,))

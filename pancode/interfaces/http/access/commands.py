@@ -47,8 +47,9 @@ def tokens(
     """List the tokens for the API over TCP (setting api.listen): permissions, expiry and last use.
 
     A new token's secret is shown once and not stored; send it as `Authorization: Bearer SECRET`. A revoked
-    token is blocked at once, its streams end, and the schedules that it created are paused. Runs and
-    workflows that it started continue, and are listed.
+    token is blocked at once, its streams end, the schedules that it created are paused, and the pull requests
+    that it follows are not followed any more. Runs that it started continue, and are listed; steps of
+    workflows, lane items and landings that have not begun are refused.
     """
     if creates + revokes != (name is not None):
         fix = "pancode admin tokens --create NAME --allow read"
