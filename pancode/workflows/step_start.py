@@ -18,7 +18,6 @@ from pancode.runs.admission.gates.permission import BREAKER_OPEN
 from pancode.runs.admission.given_changes import FOLDER, change_shown, lay_files, origin_of
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again
-from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core, decide_locked
 from pancode.runs.dispatch import add_snapshot, dry_run, make_plan, put_in_queue
 from pancode.runs.receipts.trust import final_commit
@@ -254,11 +253,9 @@ class StepStarter:
         item: dict[str, Any] = dict(step.item)
         caller: dict[str, Any] = dict(item.get("caller") or workflow.caller)
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
-        by, made_ms = item.get("by") or workflow.created_by, item.get("at_ms") or workflow.created_ms
         with core.ports.ledger.transaction() as tx:
-            fix = f"pancode workflow retry {workflow.id}, or for an item of a lane: pancode lane skip NAME"
-            must_still_speak(tx, by, made_ms, f"step {step.name} of {workflow.id}", fix)
-        request = replace(request_from(step.request, by), cwd=workflow.cwd)
+            rows.must_have_its_token(tx, workflow, step)
+        request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
         request = at_its_place(core, around, request, workflow.cwd)
         # The agent or settings may determine the program, so it is known only after resolving the request.
         resolved = dry_run(core, around, request)
