@@ -28,7 +28,7 @@ _EDITOR = "an editor runs commands that it names"
 _HOOK = "git runs this file as a hook"
 _AGENT = "an agent program obeys it, or runs commands that it names"
 NAMED_TO_AGENTS = "PanCode instructs agents to read it or carry it out"
-_FETCH = "git fetches from the addresses in this file"
+_FETCH = "git fetches from, or sends to, the addresses in this file"
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "pancode": (".pancode/", "pancode.yaml", "panagents.yaml", "panpresets.yaml", *FILES),
     "claude": (".claude/", ".claude.json", ".claude-plugin/", ".mcp.json", "CLAUDE.md", "CLAUDE.local.md"),
@@ -58,6 +58,7 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
             ".builds/",
         ),
         *(".build.yml", ".semaphore/", ".teamcity/", ".tekton/", "buildspec.yml", "cloudbuild.y*ml"),
+        *("netlify.toml", "vercel.json", ".readthedocs.y*ml", ".gitpod.yml", ".gitpod.Dockerfile"),
     ),
     _SHELL: (
         *(".envrc", "mise.toml", ".mise.toml", "mise.*.toml", ".mise.*.toml", ".mise/"),
@@ -73,14 +74,29 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         *("flake.nix", "shell.nix", "devenv.nix", "devenv.yaml", "devbox.json", ".venv/"),
     ),
     _PYTHON: ("pyvenv.cfg", "sitecustomize.py", "usercustomize.py", ".python-version"),
-    _START: (".Rprofile", ".pdbrc", ".pdbrc.py", ".gdbinit", ".lldbinit"),
+    # Each name follows the program's own document: R loads a saved .RData, and calls .First in it.
+    _START: (
+        *(
+            ".Rprofile",
+            ".Renviron",
+            ".RData",
+            ".pdbrc",
+            ".pdbrc.py",
+            ".gdbinit",
+            ".lldbinit",
+            ".perldb",
+            "perldb.ini",
+        ),
+        *(".ghci", ".irbrc", "irb.rc", "_irbrc", "$irbrc", ".pryrc", ".byebugrc", ".iex.exs", ".ocamlinit"),
+        ".octaverc",
+    ),
     _EDITOR: (
         *(".vscode/", ".idea/", ".zed/", ".fleet/", ".devcontainer/", ".devcontainer.json"),
         *(".exrc", ".vimrc", ".nvimrc", ".nvim.lua", ".lvimrc", ".dir-locals.el", ".dir-locals-2.el"),
         *("*.sublime-project", "*.code-workspace", ".vim/", ".helix/"),
     ),
     _HOOK: (".husky/", ".githooks/", ".pre-commit-config.y*ml", "lefthook*", ".lefthook*", ".overcommit.yml"),
-    _FETCH: (".gitmodules",),
+    _FETCH: (".gitmodules", ".lfsconfig"),
     NAMED_TO_AGENTS: ("docs/*-plan.md", "docs/*-plan.questions.md", "docs/PRD.md", "PRD.md"),
     _AGENT: (
         *(name for program, names in READ_BY.items() for name in names if program != "pancode"),

@@ -132,7 +132,7 @@ ALIASES: dict[str, str] = {
 @dataclass(frozen=True, slots=True)
 class EnforcementRequest:
     """The facts that decide what enforces a run's rule. `workspace`: git or none. `may_allow`: whether the
-    caller may accept that nothing enforces it; a restricted run may not."""
+    caller may accept that nothing enforces it; a restricted run may not. `walled`: it needs a sandbox."""
 
     mode: Mode
     safety: Safety
@@ -141,6 +141,7 @@ class EnforcementRequest:
     workspace: str
     depth: int
     may_allow: bool = True
+    walled: bool = False
 
 
 def resolve_alias(name: str) -> str:
@@ -230,7 +231,7 @@ def find_rule(kind: RuntimeKind, request: EnforcementRequest) -> EnforcedRule:
     rule = rule_of(request.mode, request.safety, request.read_only)
     writes = rule == request.safety.value
     outside = is_on_the_machine(kind.name, request.workspace, request.safety, writes, request.depth)
-    return EnforcedRule(kind, rule, request.told_only, outside, request.may_allow)
+    return EnforcedRule(kind, rule, request.told_only, outside and not request.walled, request.may_allow)
 
 
 def is_listed(name: str) -> bool:

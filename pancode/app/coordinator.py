@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import platform
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +67,9 @@ from pancode.kernel.host import process_attempts
 from pancode.kernel.host.files import FileArchive, FileEpochs
 from pancode.kernel.host.fleet_lock import Alone
 from pancode.kernel.host.process_metrics import Itself
+from pancode.kernel.node import OwnMachine
 from pancode.kernel.ports import Ledger
+from pancode.kernel.processes import boot_id
 from pancode.kernel.records import ApiToken, Node, Run
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.unfinished_restore import refuse_unfinished_restore
@@ -457,7 +460,9 @@ class Coordinator:
         epochs = FileEpochs(self.home.epoch)
         ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
         rules = self.settings.rules.scale(self.settings.time_factor)
-        return Core(ports, self.key, self.fleet_id, rules, FEATURES)
+        core = Core(ports, self.key, self.fleet_id, rules, FEATURES)
+        core.machine = OwnMachine(boot_id(), platform.node(), str(self.home.root.resolve()))
+        return core
 
     def _make_fleet(self, user_home: Path, log: str) -> Machines:
         ends = TunnelTargets(redis=redis_end(self._access), depot=self._depot_socket)

@@ -189,6 +189,8 @@ class Provision(Facet):
 
     walled: bool = False
     """Whether the run's agent definition requires a sandbox."""
+    confined: int = 0
+    """What the run may not do because of who requested it (`visitors.Confined`)."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """The agent definition's sampling settings, in the wire form of node_agent.wire.endpoint.Sampling."""
     cache_key: tuple[str, ...] = ()

@@ -203,6 +203,29 @@ class NodeView:
     """Whether the node's request for work is still valid, so that work may be bound to the node."""
     given_up: bool = False
     """Whether the node was silent for the whole deadline, whatever state is shown; its runs are lost."""
+    opens_home: frozenset[Isolation] = frozenset()
+    """The isolations with which a run there could read the coordinator's home; empty: on another machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMachine:
+    """The machine of the coordinator, as the heartbeats of a node there describe it, and its home."""
+
+    boot_id: str = ""
+    hostname: str = ""
+    home: str = ""
+
+    def opens_home(self, node: Node, last: LastHeartbeat | None) -> frozenset[Isolation]:
+        """Return the value for the view of a node. Containers on one machine have names of their own."""
+        told = None if last is None else (last.heartbeat.boot_id, last.heartbeat.facts.hostname)
+        if not node.target.get("local") and told != (self.boot_id, self.hostname):
+            return frozenset()
+        shown = self.home.startswith(SHOWN_BY_LANDLOCK)
+        return frozenset({Isolation.NONE, *((Isolation.LANDLOCK,) if shown else ())})
+
+
+SHOWN_BY_LANDLOCK = ("/usr/", "/bin/", "/sbin/", "/lib", "/etc/", "/proc/")
+"""The folders of the system, which a run with Landlock may read."""
 
 
 def gpu_labels(facts: NodeFacts | None) -> dict[str, str]:

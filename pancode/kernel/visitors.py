@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from typing import TYPE_CHECKING
 
 from pancode.kernel.errors import ConflictError, RefusedError
@@ -35,6 +35,25 @@ class Risk(StrEnum):
     ACTS = "acts"
     SPENDS = "spends"
     FINAL = "cannot be undone"
+
+
+class Confined(IntFlag):
+    """What the runs of a request may not do, although those of the owner may.
+
+    `COMMAND_HERE`, `COMMAND_ELSEWHERE`: execute a command for the node itself outside of the sandbox, on the
+    coordinator's machine and on another one. `BARE_HERE`: run without isolation on the coordinator's machine.
+    """
+
+    NO = 0
+    COMMAND_HERE = 1
+    COMMAND_ELSEWHERE = 2
+    BARE_HERE = 4
+
+
+OF_PROGRAM = Confined.COMMAND_HERE | Confined.COMMAND_ELSEWHERE
+OF_BROWSER = Confined.COMMAND_HERE | Confined.BARE_HERE
+OF_TOKEN = OF_PROGRAM | OF_BROWSER
+"""The limits of a model's program, of a browser of the owner with a recent link, and of any other token."""
 
 
 def has_scope(scopes: Iterable[str], needed: AccessScope) -> bool:
@@ -99,15 +118,25 @@ class WebCode:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A caller over TCP. `token` None: the caller sent none. `is_confirmed`: it may land and approve."""
+    """A caller over TCP, or a model's program on the unix socket (`is_program`). `token` None: the caller
+    sent none. `is_confirmed`: it may land and approve."""
 
     token: ApiToken | None = None
     browser: Browser = Browser("", "")
     is_confirmed: bool = False
+    is_program: bool = False
 
     @property
     def name(self) -> str:
         return "nobody" if self.token is None else f"{BY}{self.token.name}"
+
+    @property
+    def confined(self) -> Confined:
+        """Return what the runs of this caller's requests may not do."""
+        if self.token is None:
+            return OF_PROGRAM if self.is_program else OF_TOKEN
+        recent = self.token.confirmed_ms is not None and self.is_confirmed
+        return OF_BROWSER if recent and has_scope(self.token.scopes, AccessScope.ADMIN) else OF_TOKEN
 
 
 def hash_secret(secret: str) -> str:
@@ -160,7 +189,7 @@ _ASKER: ContextVar[Visitor | None] = ContextVar("asker", default=None)
 
 
 @contextmanager
-def set_asker(visitor: Visitor) -> Iterator[None]:
+def set_asker(visitor: Visitor | None) -> Iterator[None]:
     """Act for this visitor inside the block, on any route; use cases check it with `is_allowed`."""
     before = _ASKER.set(visitor)
     try:
@@ -178,6 +207,14 @@ def is_allowed(scope: AccessScope) -> bool:
     return has_scope(asker.token.scopes, scope) and (asker.is_confirmed or not needs_link)
 
 
+def find_limits(created_by: str) -> Confined:
+    """Return what the runs of a request may not do: the current caller's limits, else those of its author."""
+    asker = _ASKER.get()
+    if asker is not None:
+        return asker.confined
+    return OF_TOKEN if token_behind(created_by) is not None else Confined.NO
+
+
 def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
     """Raise AccessError if the current caller may not land (`lands`) or give an approval (`says_yes`)."""
     asker = _ASKER.get()
@@ -192,6 +229,13 @@ def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
         must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "omit the field yes; or: ")
 
 
+def must_have(needed: AccessScope, what: str) -> None:
+    """Raise AccessError if the current caller lacks this scope."""
+    asker = _ASKER.get()
+    if asker is not None and asker.token is not None:
+        must_allow(asker.token, needed, what)
+
+
 def is_confirmed(token: ApiToken, now_ms: int) -> bool:
     """Whether the token may land and approve: a browser's only for some hours after a one-time link."""
     return token.confirmed_ms is None or now_ms - token.confirmed_ms < CONFIRMED_MS
@@ -200,11 +244,13 @@ def is_confirmed(token: ApiToken, now_ms: int) -> bool:
 def must_be_confirmed(visitor: Visitor, what: str) -> None:
     """Raise AccessError if the visitor is a browser that has to open a one-time link again."""
     if not visitor.is_confirmed:
+        made = visitor.token is not None and visitor.token.confirmed_ms is None
+        browser = "the browser that made this token" if made else "this browser"
         raise AccessError(
-            f"this browser must open a new one-time link before {what}",
+            f"{browser} must open a new one-time link before {what}",
             why=f"its last one is more than {CONFIRMED_MS // 3_600_000} hours old; looking, answering and "
             "dispatching need none",
-            fix="pancode web --print; open the link in this browser, then repeat",
+            fix="pancode web --print; open the link in that browser, then repeat",
             code="unconfirmed_browser",
         )
 
@@ -214,9 +260,43 @@ def token_behind(created_by: str) -> str | None:
     return created_by.removeprefix(BY) if created_by.startswith(BY) else None
 
 
-def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int) -> bool:
-    """Whether this token, found by its name, existed when the object was made and is still valid."""
-    return token is not None and not is_over(token, now_ms) and token.created_ms <= made_ms
+def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int | None) -> bool:
+    """Whether this token, found by its name, existed when the object was made and is still valid. `now_ms`
+    None: whether it has expired does not matter."""
+    in_time = token is not None and (now_ms is None or not is_over(token, now_ms))
+    return token is not None and in_time and token.created_ms <= made_ms
+
+
+def session_of(token: ApiToken, find: Callable[[str], ApiToken | None]) -> ApiToken | None:
+    """Return the browser's session that made this token, also through other tokens; None: it has ended. A
+    session returns itself; for a token that no browser made, its first maker. `find`: by a token's name."""
+    while token.confirmed_ms is None and (maker := token_behind(token.created_by)) is not None:
+        found = find(maker)
+        if found is None or found.created_ms > token.created_ms:
+            return None if maker.startswith(WEB) else token
+        token = found
+    return token
+
+
+def must_have_session(token: ApiToken, session: ApiToken | None, now_ms: int) -> None:
+    """Raise AccessError if the token ended with the browser's session that made it (`session_of`)."""
+    if session is None or (session.confirmed_ms is not None and is_over(session, now_ms)):
+        raise AccessError(
+            f"token {token.name} has ended with the browser that made it",
+            fix="pancode admin tokens --create NAME --allow read",
+            code="expired_token",
+        )
+
+
+def find_ending(known: Iterable[ApiToken], name: str) -> list[ApiToken]:
+    """Return the token with this name, and the tokens that end with it, as a browser made them with it."""
+    tokens = {token.name: token for token in known}
+    session = session_of(tokens[name], tokens.get)
+    of_browser, ending = session is None or session.confirmed_ms is not None, [tokens[name]]
+    for one in ending if of_browser else ():
+        made = (token for token in tokens.values() if token_behind(token.created_by) == one.name)
+        ending += [token for token in made if token not in ending and token.created_ms >= one.created_ms]
+    return ending
 
 
 def must_be_its_item(token: ApiToken, run: str, what: str) -> None:

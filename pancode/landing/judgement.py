@@ -144,7 +144,10 @@ def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, requ
             "rules": run.rules,
             # Gates get what they got in the run.
             "terms": dump_facets(
-                (Judging(run.id), Provision(walled=given.walled, ports=given.ports, copied=given.copied))
+                (
+                    Judging(run.id),
+                    Provision(given.walled, given.confined, ports=given.ports, copied=given.copied),
+                )
             ),
         },
     )

@@ -29,6 +29,7 @@ from pancode.landing.rules import (
     must_have_gates,
 )
 from pancode.runs.answers import RunShape
+from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.changes import Signal
@@ -143,6 +144,9 @@ def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], boo
         return
     way = way_of(run, action)
     try:
+        with core.ports.ledger.transaction() as tx:
+            made_ms = action.at_ms if by_hand(action) else run.created_ms
+            must_still_speak(tx, action.by, made_ms, f"the landing of {run.id}", f"pancode land {run.id}")
         report = land(run, way, LandingWish(core, action))
     except UnavailableError:
         raise

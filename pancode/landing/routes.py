@@ -18,7 +18,7 @@ from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.names import LAST
 from pancode.kernel.records import Run
 from pancode.kernel.states import How
-from pancode.kernel.visitors import AccessScope, must_allow
+from pancode.kernel.visitors import AccessScope, must_allow, must_have
 from pancode.landing import answers
 from pancode.landing.cross_check import request_check
 from pancode.landing.model import LandStatus
@@ -169,6 +169,8 @@ def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 def _pull_request(context: ApiContext, call: ApiCall) -> answers.PullRequestShape:
     """Open a pull request for a change that has landed and is pushed."""
     body: PullRequestBody = call.body
+    if body.follow:
+        must_have(AccessScope.DISPATCH, "work on a pull request's checks and remarks")
     request = PullAsked(body.by, body.remote, body.branch, body.message, body.forge, follow=body.follow)
     return context.coordinator.pull_request(_get_suspended_run(context, call), request)
 

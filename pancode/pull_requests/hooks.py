@@ -14,7 +14,7 @@ from pancode.kernel.records import Run, WatchedPull
 from pancode.pull_requests.model import PullForge, PullWork, items_of
 from pancode.pull_requests.rules import command_for, needs_user
 from pancode.pull_requests.service import PullWatch, find_rules
-from pancode.pull_requests.store import list_pulls, take_word, watch_pull
+from pancode.pull_requests.store import list_pulls, pause_of_token, take_word, watch_pull
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.features import Features
@@ -79,4 +79,4 @@ def find_held(core: Core, tx: Transaction) -> Iterable[HeldThing]:
         yield HeldThing(pull.id, "pull request", pull.url, pull.opened_ms, drop)
 
 
-FEATURE = Features(brief=(list_inbox_items,), held=(find_held,))
+FEATURE = Features(brief=(list_inbox_items,), revoked=(pause_of_token,), held=(find_held,))

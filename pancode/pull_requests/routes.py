@@ -8,6 +8,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
 from pancode.kernel.records import WatchedPull
+from pancode.kernel.visitors import AccessScope, must_have
 from pancode.pull_requests.answers import PULL, PULLS, WatchedPullsAnswer, WatchedPullShape
 from pancode.pull_requests.hooks import WatchedPulls
 from pancode.pull_requests.model import items_of
@@ -37,6 +38,8 @@ def _pull(context: ApiContext, call: ApiCall) -> WatchedPullShape:
     body: PullBody = call.body
     if body.follow is None and not body.done and not body.forget:
         raise UsageError("the request changes nothing", fix="set follow, done or forget", code="bad_value")
+    if body.follow:
+        must_have(AccessScope.DISPATCH, "work on a pull request's checks and remarks")
     pull = take_word(context.core, call.path["pull"], body.follow, body.done, body.forget, body.by)
     context.coordinator.part(WatchedPulls).watch.look(pull)
     return _shape(pull)

@@ -13,6 +13,7 @@ from pancode.kernel.values import replace
 from pancode.pull_requests import rules
 from pancode.pull_requests.model import PullForge, PullRules, PullWork
 from pancode.pull_requests.store import change_pull, list_pulls
+from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.project_rules import project_among
@@ -162,6 +163,9 @@ class PullWatch(FeedThread):
             news = words_of(tx, chain[-1]) if chain else []
             is_unread = any(pull.mark in one.text and not one.laid for one in news)
         try:
+            what, fix = f"the work on pull request #{pull.number}", f"pancode inbox pulls {name} --follow"
+            with self._core.ports.ledger.transaction() as tx:
+                must_still_speak(tx, pull.by, self._core.wall_ms(), what, fix, self._core.wall_ms())
             if not chain:
                 self._change_round(pull, lambda row: rules.end_round(row, f"run {row.run} no longer exists"))
             elif pull.worker:

@@ -10,6 +10,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run, WatchedPull
 from pancode.kernel.values import replace
+from pancode.kernel.visitors import token_behind
 from pancode.pull_requests.model import items_of
 from pancode.pull_requests.rules import command_for, needs_user, note_word
 from pancode.runs.core import Core
@@ -57,6 +58,15 @@ def take_word(core: Core, name: str, follow: bool | None, done: bool, forget: bo
         work.audit("people", "info", "pull request", new.run, by=by, url=new.url, word=detail)
         work.happened(Happened(EventKind.INBOX_ANSWERED, new.run))
     return new
+
+
+def pause_of_token(work: Work, token: str) -> list[str]:
+    """Follow no longer the pull requests whose messages are a revoked token's; return their ids."""
+    mine = [one for one in list_pulls(work.tx) if token_behind(one.by) == token and (one.follow or one.mark)]
+    for pull in mine:
+        trouble = f"not followed any more: {pull.by} was revoked; pancode inbox pulls {pull.id} --follow"
+        work.tx.put(replace(note_word(pull, False, done=False), trouble=trouble))
+    return sorted(one.id for one in mine)
 
 
 def change_pull(core: Core, name: str, decide: Callable[[WatchedPull], WatchedPull]) -> WatchedPull | None:

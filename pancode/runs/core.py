@@ -19,7 +19,16 @@ from pancode.agents.models import VendorList
 from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel import records
-from pancode.kernel.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, build_view
+from pancode.kernel.node import (
+    REACHED,
+    Deadlines,
+    Listening,
+    NodeView,
+    OwnMachine,
+    Reaching,
+    awake_since,
+    build_view,
+)
 from pancode.kernel.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.kernel.quota import ForeignReceipts
 from pancode.kernel.values import replace
@@ -172,6 +181,7 @@ class Core:
         self.former: dict[str, SigningKey] = {}
         """Replaced signing keys by id, each kept until all nodes know a newer one."""
         self.fleet = fleet
+        self.machine = OwnMachine()
         self.rules = rules
         self.features = features
         self.lock = threading.RLock()
@@ -245,7 +255,8 @@ class Core:
             echoed = self.live.contacts.echoed_ms.get(node.tag)
             last = replace(last, inventoried=inventory[1] if inventory else "", echo_ms=echoed)
         watch, limits = self.live.heartbeats.watch, self.rules.deadlines
-        return build_view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
+        view = build_view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
+        return replace(view, opens_home=self.machine.opens_home(node, last))
 
     def reaching(self, name: str) -> Reaching:
         """Return whether the coordinator tries to reach that node, and when it did not."""

@@ -10,9 +10,10 @@ from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel import values
 from pancode.kernel.errors import NotFoundError, RefusedError
-from pancode.kernel.facets import Caller, ModelChoice, SessionTurn
+from pancode.kernel.facets import Caller, ModelChoice, Provision, SessionTurn
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
+from pancode.kernel.visitors import Confined
 from pancode.runs.admission.gates import refusal_error
 from pancode.runs.admission.gates.capacity import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
@@ -221,6 +222,7 @@ def parent_of(core: Core, run_id: str) -> Parent:
         is_unheld(run),
         left,
         needs_sandbox(run),
+        confined=Confined(Provision.of(run).confined),
         session=payer_of(run),
         rules=rules_of(run.rules),
         leads=is_orchestrator(run),

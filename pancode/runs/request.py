@@ -22,6 +22,7 @@ from pancode.kernel.records import Balance
 from pancode.kernel.rows import NO_SKILLS as NO_SKILLS
 from pancode.kernel.rows import GivenSkills as GivenSkills
 from pancode.kernel.states import LandRule
+from pancode.kernel.visitors import Confined, find_limits
 from pancode.runs.options import OPTIONS, Option, WorkOptions
 from pancode.runs.placement.breakers import EndedTries
 
@@ -81,6 +82,8 @@ class Parent:
     """What remains of the parent run's limit after the shares of its children; None: it has no limit."""
     walled: bool = False
     """Whether the parent run may only be executed in a sandbox."""
+    confined: Confined = Confined.NO
+    """What the parent run may not do, so that its children may not either."""
     session: str = ""
     """The session to which costs of the run's children are also charged; empty: none."""
     rules: Rules = NO_RULES
@@ -203,7 +206,9 @@ class DispatchRequest(WorkOptions):
     past_cap: bool = False
     """Whether a user has approved the question of the cap: the session's ceiling makes room for it."""
     walled: bool = False
-    """Whether the run that requests it works only in a sandbox, so that this one does, too."""
+    """Whether it may only be executed in a sandbox, as the run that requests it, or as a caller's command."""
+    confined: Confined = Confined.NO
+    """What it may not do because of who requested it, also when it begins later."""
     confirmed: bool = False
     """Whether a user has approved exactly this dispatch."""
     scouts: Mapping[str, str] = field(default_factory=dict)
@@ -291,6 +296,8 @@ def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
     """Return the request from data of `dump_request`, or from values that are already typed."""
     named = {_FORMER.get(name, name): value for name, value in data.items()}
     values: dict[str, Any] = {name: _parse_value(name, value) for name, value in named.items()}
+    kept = Confined(values.get("confined", 0))  # without it, an earlier version stored the request
+    values["confined"] = kept | find_limits("" if kept else by)
     return DispatchRequest(**{"task": "", **values, "created_by": by})
 
 

@@ -239,6 +239,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         preset=caller.preset,
         caller_settings=caller.caller_settings,
         walled=needs_sandbox(run),
+        confined=request.confined | Provision.of(run).confined,
         confirmed=True,  # By naming this run, the user confirmed the request; a run cannot confirm one.
         retry_of=run.id,
         ask=bool(Approvals.of(run).asks),

@@ -11,6 +11,7 @@ from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
 from pancode.kernel.values import replace
+from pancode.kernel.visitors import find_limits
 from pancode.runs import occasions
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
@@ -22,7 +23,7 @@ from pancode.runs.user_environment import Around
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, OnPush, trigger_of
 from pancode.schedules.rules import Decided, decide, held_name, too_deep
-from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
+from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, PlannedWork, work_of
 from pancode.workflows.service import begin_workflow
 
 BEHIND = 500
@@ -95,6 +96,22 @@ def _list_earlier(run: Run) -> list[str]:
     return [str(one) for one in known if one]
 
 
+LIFTED = "if its commands must run outside: pancode schedule rm NAME, then add it again on the machine"
+
+
+def load_work(core: Core, schedule: Schedule) -> PlannedWork:
+    """Return the schedule's work. If an earlier version stored a token's, limit it, and say so once."""
+    wanted, limits = work_of(schedule.work, schedule.name), find_limits(schedule.created_by)
+    if not limits or any(one.confined for one in wanted.requests):
+        return wanted
+    wanted, name = wanted.confined(limits), schedule.name
+    with unit_of_work(core) as work:
+        work.tx.put(replace(rows.find(work.tx, name), work=wanted.row()))
+        what, why = "its commands stay in the sandbox", f"{schedule.created_by} created it"
+        work.audit("schedule", "warning", what, None, schedule=name, why=why, fix=LIFTED)
+    return wanted
+
+
 class FiringStarter:
     """Starts the work of firings; one per coordinator. Gates and budgets apply when the firing starts."""
 
@@ -109,7 +126,7 @@ class FiringStarter:
                     rows.must_have_its_token(tx, schedule, self._core.wall_ms())
                 # Only ids and commits replace a task's placeholders, so no outsider's text enters the task.
                 found = {RUN_PLACE: firing.cause.get("run"), COMMIT_PLACE: firing.cause.get("commit")}
-                wanted = work_of(schedule.work, schedule.name).about(
+                wanted = load_work(self._core, schedule).about(
                     {place: str(value) for place, value in found.items() if value}
                 )
                 caller: dict[str, Any] = dict(wanted.caller)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pancode.kernel.errors import RefusedError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Grouping, Transaction
-from pancode.kernel.records import ApiToken, EventKind, Firing, FiringState, Run, RunState, Schedule, Workflow
+from pancode.kernel.records import EventKind, Firing, FiringState, Run, RunState, Schedule, Workflow
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import speaks_for, token_behind
+from pancode.kernel.visitors import token_behind
+from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.life.changes import Happened
@@ -123,15 +123,9 @@ def end_firing(work: Work, over: Firing) -> None:
 
 def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> None:
     """Raise RefusedError if the token that created the schedule was revoked or has expired."""
-    name = token_behind(schedule.created_by)
-    if name is None or speaks_for(tx.get(ApiToken, name), schedule.created_ms, now_ms):
-        return
-    raise RefusedError(
-        f"the token {name} that created schedule {schedule.name} is no longer valid",
-        why="it was revoked or expired",
-        fix=f"pancode schedule rm {schedule.name}; then a user must add it again: pancode schedule add",
-        code="token_over",
-    )
+    fix = f"pancode schedule rm {schedule.name}; then a user must add it again: pancode schedule add"
+    by, what = schedule.created_by, f"schedule {schedule.name}"
+    must_still_speak(tx, by, schedule.created_ms, what, fix, now_ms)
 
 
 def pause_of_token(work: Work, token: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pancode.kernel.records import WorkflowKind
 from pancode.kernel.values import replace
+from pancode.kernel.visitors import Confined
 from pancode.runs.request import DispatchRequest, dump_request, request_from
 from pancode.workflows.model import StepPlan, WorkflowPlan
 
@@ -33,11 +34,26 @@ class PlannedWork:
         return {"kind": "run", "caller": dict(self.caller), "request": dump_request(self.request)}
 
     @property
+    def requests(self) -> tuple[DispatchRequest, ...]:
+        """Return the requests for all runs of the work."""
+        steps = () if self.plan is None else self.plan.steps
+        return (*(() if self.request is None else (self.request,)), *(step.request for step in steps))
+
+    @property
     def lands(self) -> bool:
         """Whether the work lands its change."""
-        steps = () if self.plan is None else self.plan.steps
-        requests = (self.request, *(step.request for step in steps))
-        return bool(self.caller.get("land")) or any(one is not None and one.land for one in requests)
+        return bool(self.caller.get("land")) or any(one.land for one in self.requests)
+
+    def confined(self, limits: Confined) -> PlannedWork:
+        """Return the work with these limits for all its runs."""
+        if self.plan is None:
+            return (
+                self
+                if self.request is None
+                else replace(self, request=replace(self.request, confined=limits))
+            )
+        steps = (replace(one, request=replace(one.request, confined=limits)) for one in self.plan.steps)
+        return replace(self, plan=replace(self.plan, steps=tuple(steps)))
 
     def words(self) -> str:
         """Return the work as a table shows it: the task, or the workflow's name."""

@@ -253,6 +253,8 @@ class StepStarter:
         item: dict[str, Any] = dict(step.item)
         caller: dict[str, Any] = dict(item.get("caller") or workflow.caller)
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
+        with core.ports.ledger.transaction() as tx:
+            rows.must_have_its_token(tx, workflow, step)
         request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
         request = at_its_place(core, around, request, workflow.cwd)
         # The agent or settings may determine the program, so it is known only after resolving the request.

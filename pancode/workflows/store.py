@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.kernel.errors import UsageError
@@ -10,6 +11,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import EndedRun, EventKind, Node, Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
+from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core
 from pancode.runs.life.approvals import Unasked
 from pancode.runs.life.binding import Released
@@ -153,3 +155,11 @@ def taken_back(step: WorkflowStep) -> WorkflowStep:
         reason="",
         finished_ms=None,
     )
+
+
+def must_have_its_token(tx: Transaction, workflow: Workflow, step: WorkflowStep) -> None:
+    """Raise RefusedError if the token that requested the step was revoked before the step begins."""
+    item: dict[str, Any] = dict(step.item)
+    by, made_ms = item.get("by") or workflow.created_by, item.get("at_ms") or workflow.created_ms
+    fix = f"pancode workflow retry {workflow.id}, or for an item of a lane: pancode lane skip NAME"
+    must_still_speak(tx, by, made_ms, f"step {step.name} of {workflow.id}", fix)

@@ -42,7 +42,8 @@ def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: A
     begins = options.collect_given(ctx.params) | {one: caller[one] for one in _CALLER if one in caller}
 
     def client(works: bool) -> Client:
-        return Client(place_of(os.environ), works=works, note=lambda text: write_stderr(f"{text}\n"))
+        note = lambda text: write_stderr(f"{text}\n")  # noqa: E731
+        return Client(place_of(os.environ), works=works, note=note, program="acp")
 
     lines = JsonRpcLines(standard_input(), sys.stdout)
     names = home_here(os.environ) / "editors"

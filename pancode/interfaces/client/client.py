@@ -276,7 +276,8 @@ class Client:
     """The API client of one command. `starts`: start a coordinator if none runs; else raise NotRunningError.
 
     `works`: the command begins work, so start even a fleet that was taken down; else raise FleetDownError.
-    `folder`: the user's folder; `last` means the last run of the repository there.
+    `folder`: the user's folder; `last` means the last run of the repository there. `program`: the server for
+    models' programs that it belongs to; their commands for a node itself stay in the sandbox.
     """
 
     def __init__(
@@ -287,12 +288,14 @@ class Client:
         works: bool = False,
         note: Note = discard_note,
         folder: str = "",
+        program: str = "",
     ) -> None:
         self.place = place
         self.note = note
         self.starts = starts
         self.works = works
-        self._headers = {"Pancode-Folder": quote(folder)} if folder else {}
+        told = {"Pancode-Folder": quote(folder), "Pancode-Program": program}
+        self._headers = {name: value for name, value in told.items() if value}
         self.server_version = __version__
         self._noted = ""
         self._child: subprocess.Popen[bytes] | None = None

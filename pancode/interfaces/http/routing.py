@@ -35,7 +35,7 @@ from pancode.kernel.errors import PancodeError, RefusedError, UsageError
 from pancode.kernel.names import LAST, find_nearest
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import AccessScope, Risk, Visitor
+from pancode.kernel.visitors import AccessScope, Risk, Visitor, set_asker
 from pancode.runs.views import newer_elsewhere
 
 REPLAYED = "Idempotency-Replayed"
@@ -86,6 +86,8 @@ def _try_note(note: Callable[[], None]) -> None:
 MAX_BODY = 8 * 1024 * 1024
 """The maximum size of a request in bytes, which is several times the size of the largest task."""
 MAX_DEPTH = 20
+PROGRAM = "pancode-program"
+"""The header of requests by `pancode mcp` and `pancode acp`, whose callers are models."""
 FOLDER = "pancode-folder"
 """The header with the user's current folder, percent-encoded."""
 NOTE = "pancode-note"
@@ -110,6 +112,8 @@ class ApiCall:
     """The request's idempotency key, or empty."""
     folder: str = ""
     """The user's current folder; empty: unknown."""
+    is_program: bool = False
+    """Whether a model's program sent it through PanCode's server for such programs."""
 
     @property
     def who(self) -> str:
@@ -289,7 +293,8 @@ class Verb:
         run = _find_calling_run(context, caller)
         if run is not None and not self.for_runs and self.method != "GET":
             refuse_act(context.core, run, self.name)
-        return self.answered(context, replace(call, inside=run)), note
+        with set_asker(Visitor(is_program=True) if call.is_program else None):
+            return self.answered(context, replace(call, inside=run)), note
 
 
 def verbs_of(module: ModuleType) -> list[Verb]:
@@ -331,7 +336,8 @@ async def read_request(request: Request, body: type[Body], query: tuple[str, ...
     last, key = request.headers.get("last-event-id", ""), key_of(request.headers.getlist("idempotency-key"))
     folder = unquote(request.headers.get(FOLDER, ""))
     path, named = (_seen_from(folder, names) for names in (request.path_params, request.query_params))
-    return ApiCall(path, named, parse_body(body, data), last, key=key, folder=folder)
+    is_program = PROGRAM in request.headers
+    return ApiCall(path, named, parse_body(body, data), last, key=key, folder=folder, is_program=is_program)
 
 
 def _seen_from(folder: str, names: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from pancode.interfaces.http.access.request_filter import (
     must_have_token,
     parse_bearer,
 )
-from pancode.interfaces.http.access.tokens import audit_request, check_secret, still_in_force
+from pancode.interfaces.http.access.tokens import audit_request, check_secret, find_session, still_in_force
 from pancode.interfaces.http.bodies import Body, CallerBody, has_true
 from pancode.interfaces.http.context import LET_IN, ApiContext
 from pancode.interfaces.http.problems import HANDLERS, AsciiJson, response_of
@@ -101,7 +101,8 @@ class RequestGuard:
             token = None  # a browser whose session has ended comes back with a code
         if token is None and path not in self._open:
             raise must_have_token()
-        return Visitor(token, browser, token is not None and is_confirmed(token, core.wall_ms()))
+        session = None if token is None else find_session(core, token)
+        return Visitor(token, browser, session is not None and is_confirmed(session, core.wall_ms()))
 
 
 def _add_headers(send: Send) -> Send:

@@ -91,7 +91,7 @@ def serve(groups: Collection[str] = ()) -> None:
 
 def _make_client(works: bool) -> Client:
     """Return a client. `works`: it also starts a fleet that was taken down, as a user's dispatch does."""
-    return Client(place_of(os.environ), works=works, note=_note)
+    return Client(place_of(os.environ), works=works, note=_note, program="mcp")
 
 
 def make_offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[str] = ()) -> ServerOffer:

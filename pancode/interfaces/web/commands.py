@@ -24,6 +24,7 @@ from pancode.interfaces.http.access.answers import TOKENS, WEB_CODE, TokenShape
 from pancode.interfaces.http.access.commands import revoke_token
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
+from pancode.kernel.visitors import BY, token_behind
 
 _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
 
@@ -44,12 +45,16 @@ def web(
 
     The browser stays signed in for 30 days. Twelve hours after its last link it can still look, answer,
     dispatch and stop, but no longer land, discard, approve, deny, or change settings, budgets and nodes: open
-    a new link in it.
+    a new link in it. Tokens that it makes are listed below it, follow the same rule, and end with it.
     """
     if only_print + devices + (revoked is not None) > 1:
         raise UsageError("--print, --devices and --revoke cannot be combined", fix="pancode web --devices")
     if devices or revoked is not None:
-        found = [token for token in face.get(TOKENS)["tokens"] if token["confirmed_at"] is not None]
+        tokens = face.get(TOKENS)["tokens"]
+        found = [token for token in tokens if token["confirmed_at"] is not None]
+        for one in found:  # with the tokens that it made, and that those made
+            made = (token for token in tokens if token["created_by"] == f"{BY}{one['name']}")
+            found += [token for token in made if token not in found]
         if revoked is not None:
             if revoked not in (names := [token["name"] for token in found]):
                 raise not_found("browser", revoked, names, "pancode web --devices")
@@ -75,11 +80,11 @@ def web(
 _NEVER = "9999-01-01T00:00:00Z"
 _DEVICES: RowColumns[TokenShape] = {
     "NAME": "name",
-    "LAST LINK (UTC)": lambda row: short_time(row["confirmed_at"]),
+    "LAST LINK (UTC)": lambda row: short_time(row["confirmed_at"]) if row["confirmed_at"] else "-",
     "LAST SEEN (UTC)": lambda row: short_time(row["used_at"]) if row["used_at"] else "never",
     "EXPIRES (UTC)": lambda row: short_time(row["expires_at"]) if row["expires_at"] else "never",
     "FROM": "address",
-    "BROWSER": "agent",
+    "BROWSER": lambda row: row["agent"] or f"a token of {token_behind(row['created_by'])}",
 }
 
 

@@ -406,6 +406,7 @@ class Plan:
         yield NextAttempt(request.resume)
         yield Provision(
             walled=self.needs_sandbox,
+            confined=int(request.confined),
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             cache_key=self.own.cache_key,
             ports=self.own.ports,

@@ -270,6 +270,7 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
     depth = max(request.depth, above.depth + 1)
     request = replace(request, charged_to=above.session or request.charged_to)
     sandboxed = request.walled or above.walled  # Without approval, the child keeps its own sandbox.
+    request = replace(request, confined=request.confined | above.confined)
     return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=sandboxed)
 
 

@@ -9,14 +9,14 @@ from decimal import Decimal
 from itertools import islice
 
 from node_agent.wire.job import checked_reports
-from node_agent.wire.policy import NetworkAccess, find_narrowest
+from node_agent.wire.policy import NetworkAccess, find_narrowest, is_on_the_machine
 from pancode.agents.agents import Agent, AgentIsolation
-from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind
+from pancode.agents.runtimes import OUR_OWN, READ_ONLY, RUNTIMES, RuntimeKind, rule_of
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import AccessScope, is_allowed, must_ask
+from pancode.kernel.visitors import AccessScope, Confined, is_allowed, must_ask
 from pancode.runs.options import NO_GPUS, OPTIONS, is_gpu_count
 from pancode.runs.receipts.trust import OTHER
 from pancode.runs.request import Catalogue, Defaults, DispatchRequest
@@ -358,3 +358,17 @@ def is_inside(path: str, project: str) -> bool:
     """Whether the path is the project's folder or below it; a sibling with a longer name is neither."""
     root = posixpath.normpath(project)
     return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def wall_command(
+    request: DispatchRequest, catalogue: Catalogue, agent: Agent, runtime: RuntimeKind, workspace: str
+) -> DispatchRequest:
+    """Return the request, for a sandbox only if its sender may not have a command for the node itself run
+    outside. If no node is named, the node may be the coordinator's machine."""
+    mode, safety = request.mode or catalogue.defaults.mode, request.safety or catalogue.defaults.safety
+    writes = rule_of(mode, safety, agent.read_only) != READ_ONLY
+    if not is_on_the_machine(runtime.name, workspace, safety, writes, request.depth):
+        return request
+    elsewhere = any(one.node.name == request.node and not one.opens_home for one in catalogue.nodes)
+    held = request.confined & (Confined.COMMAND_ELSEWHERE if elsewhere else Confined.COMMAND_HERE)
+    return replace(request, walled=request.walled or bool(held))

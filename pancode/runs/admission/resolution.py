@@ -132,6 +132,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved
     if problems or choice is None or runtime is None or workspace is None or gates is None:
         return Unresolved(tuple(problems))
     what = (runtime, ref, *(thinks or (None, None)))
+    request = request_rules.wall_command(request, catalogue, choice.agent, runtime, workspace)
     return _put_together(request, catalogue, choice, what, (workspace, gates, parts or NO_PARTS))
 
 
@@ -189,10 +190,10 @@ def _put_together(
     due = estimate_cost(request, catalogue, worker, limits)
     due = replace(due, usd=Decimal(0)) if free else due
     rules = narrow_network(catalogue.rules, *request_rules.requested_networks(request, agent, catalogue))
-    sandboxed = requires_sandbox(request, agent, rules, runtime)
     env = tuple(dict.fromkeys((*project.env, *agent.env)))
-    node, repo, require, turns = request.node, request.repo, request.require, bool(request.turns)
-    wish = NodeRequirements(node, require, runtime.name, safety, repo, wanted, sandboxed, turns, env, need)
+    walled = requires_sandbox(request, agent, rules, runtime)
+    wish = NodeRequirements(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
+    wish = replace(wish, turns=bool(request.turns), env=env, gpus=need, confined=request.confined)
     attempts = request.attempts or agent.max_attempts or defaults.max_attempts
     able = list_candidates(nodes, wish)
     return Plan(

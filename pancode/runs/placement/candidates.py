@@ -27,6 +27,7 @@ from pancode.kernel.names import find_nearest
 from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, labels_of, with_words
 from pancode.kernel.records import GpuHold, Node, Run
 from pancode.kernel.states import GpuRule
+from pancode.kernel.visitors import Confined
 from pancode.runs.options import ALL_GPUS, NO_GPUS
 
 
@@ -186,6 +187,8 @@ class NodeRequirements:
     """The names of the node's environment variables that the run gets, as far as they have a value."""
     gpus: GpuNeed | None = None
     """The GPUs that the run reserves; None: it requests no GPU."""
+    confined: Confined = Confined.NO
+    """What the run may not do because of who requested it."""
 
 
 def list_candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
@@ -226,6 +229,9 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
         why, fix = lack_of_gpus(facts, view.node, wish.gpus)
         if why:
             return Candidate(name, False, False, why, fix, facts.isolation, near=3)
+    if is_bare_here(view, wish.confined):
+        fix = f"as a user of that machine: pancode dispatch --node {name} --runtime {wish.runtime} ..."
+        return Candidate(name, False, False, BARE_HERE, fix, facts.isolation, _no_sandbox(facts), near=3)
     if is_looking(facts, wish.runtime):
         return Candidate(
             name, True, False, f"{LOOKING} {wish.runtime}", "pancode agents runtimes", facts.isolation
@@ -245,6 +251,17 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
         "can take it" if wish.wanted is None else f"can take it, and {RANKED[rank_node(facts, wish.wanted)]}"
     )
     return Candidate(name, True, not waits, waits or can, fix, facts.isolation, _no_sandbox(facts))
+
+
+BARE_HERE = (
+    "is the coordinator's machine and would run it without a sandbox, which a token's request may not do"
+)
+
+
+def is_bare_here(view: NodeView, confined: int) -> bool:
+    """Whether the node would give a run access to the coordinator's home that its sender may not have."""
+    isolation = None if view.last is None else view.last.heartbeat.facts.isolation
+    return bool(confined & Confined.BARE_HERE) and isolation in view.opens_home
 
 
 def is_looking(facts: NodeFacts, runtime: str) -> bool:

@@ -20,10 +20,12 @@ from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life.case import why_it_stays
 from pancode.runs.placement.candidates import (
+    BARE_HERE,
     LOOKING,
     WITHOUT_SANDBOX,
     GpuSeen,
     choose_gpus,
+    is_bare_here,
     is_looking,
     lack_of_gpus,
     need_of_run,
@@ -175,6 +177,7 @@ def wish_of(run: Run) -> object:
         run.depth,
         run.parent is None,
         needs_sandbox(run),
+        Provision.of(run).confined,
     )
     choice = ModelChoice.of(run)
     model = (wanted_of(run), run.untested, choice.free, choice.trusted, Judging.of(run).not_on)
@@ -309,6 +312,8 @@ def _explain_unheld(run: Run, view: NodeView) -> str:
         return ""
     if needs_sandbox(run) and view.last.heartbeat.facts.isolation is not Isolation.SANDBOX:
         return WITHOUT_SANDBOX
+    if is_bare_here(view, Provision.of(run).confined):
+        return BARE_HERE
     needs = needs_of(run)
     if needs.enough(view.last.heartbeat.facts.isolation):
         return ""
@@ -324,7 +329,7 @@ def needs_of(run: Run) -> EnforcedRule:
     """Return the rule to enforce for a queued run; a child's own record says if it need not be enforced."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
     request = EnforcementRequest(
-        run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow
+        run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow, needs_sandbox(run)
     )
     return find_rule(RUNTIMES[run.runtime], request)
 

@@ -535,6 +535,7 @@ MAY_BE_EMPTY = {
     "/v1/backups": {"to", "outcomes"},
     "/v1/config": {"warnings"},
     "/v1/context": {"given"},
+    "/v1/held": {"held", "nodes"},
     "/v1/now": {"chats"},
     "/v1/notify": {"troubles", "unknown_channels"},
     "/v1/rules": {"files", "warnings"},

@@ -35,9 +35,11 @@ class TokensAnswer(TypedDict):
 
 
 class RevokedAnswer(TokensAnswer):
-    """The tokens that remain after a revocation. `paused`: schedules that the revoked token created. `left`:
-    runs and workflows that it started, which continue."""
+    """The tokens that remain after a revocation. `ended`: tokens that the revoked browser had made. `paused`:
+    schedules, and pull requests by id, that the token created or followed. `left`: runs and workflows that it
+    started, which continue."""
 
+    ended: list[str]
     paused: list[str]
     left: list[str]
 

@@ -47,8 +47,9 @@ def tokens(
     """List the tokens for the API over TCP (setting api.listen): permissions, expiry and last use.
 
     A new token's secret is shown once and not stored; send it as `Authorization: Bearer SECRET`. A revoked
-    token is blocked at once, its streams end, and the schedules that it created are paused. Runs and
-    workflows that it started continue, and are listed.
+    token is blocked at once, its streams end, the schedules that it created are paused, and the pull requests
+    that it follows are not followed any more. Runs that it started continue, and are listed; steps of
+    workflows, lane items and landings that have not begun are refused.
     """
     if creates + revokes != (name is not None):
         fix = "pancode admin tokens --create NAME --allow read"
@@ -70,8 +71,10 @@ def revoke_token(face: Face, name: str) -> None:
     """Revoke a token, or a browser's session, and print what it leaves."""
     gone = face.post(REVOKE_TOKEN.at(name))
     text, paused, left = f"{escape_line(name)} is revoked\n", gone["paused"], gone["left"]
+    if gone["ended"]:
+        text += f"ended with it, because it made them: {escape_line(', '.join(gone['ended']))}\n"
     if paused:
-        text += f"schedules paused, because the token created them: {escape_line(', '.join(paused))}\n"
+        text += f"paused, because the token created or followed it: {escape_line(', '.join(paused))}\n"
     if left:
         text += f"still running, started with the token: {', '.join(left)}; to stop: pancode stop RUN\n"
     face.show(gone, lambda: text)

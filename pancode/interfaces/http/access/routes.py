@@ -63,10 +63,10 @@ def _create(context: ApiContext, call: ApiCall) -> answers.MadeTokenShape:
 
 @Verb(answers.REVOKE_TOKEN, ActBody, "admin tokens", right=REMOVES)
 def _revoke(context: ApiContext, call: ApiCall) -> answers.RevokedAnswer:
-    """Revoke a token, and pause the schedules that it created."""
-    name = call.path["token"]
-    paused = revoke(context.core, name, call.body.by)
-    return {**_tokens(context, call), "paused": paused, "left": left_of(context.core, name)}
+    """Revoke a token, and pause its schedules and pull requests. The tokens that a browser made end too."""
+    ended, paused = revoke(context.core, call.path["token"], call.body.by)
+    left = [run for name in ended for run in left_of(context.core, name)]
+    return {**_tokens(context, call), "ended": ended[1:], "paused": paused, "left": left}
 
 
 @Verb(answers.WEB_CODE, WebCodeBody, status=201, right=SETS_UP, over_tcp=TcpAccess.CLOSED, when_held=True)

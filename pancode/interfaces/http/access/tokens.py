@@ -19,10 +19,13 @@ from pancode.kernel.visitors import (
     Browser,
     NewToken,
     check_token,
+    find_ending,
     find_stale,
     hash_secret,
     must_be_free,
+    must_have_session,
     narrow_token,
+    session_of,
     token_behind,
 )
 from pancode.people.service import list_inbox
@@ -105,20 +108,21 @@ def list_tokens(core: Core) -> list[TokenShape]:
         return [describe_token(token) for token in tx.find(ApiToken, order="name")]
 
 
-def revoke(core: Core, name: str, by: str) -> list[str]:
-    """Revoke the token and end its streams; return the schedules that the token created, which are now
-    paused. Raises NotFoundError."""
+def revoke(core: Core, name: str, by: str) -> tuple[list[str], list[str]]:
+    """Revoke the token and those that a browser made with it, and end their streams. Return the names of the
+    tokens, and of what they created and is now paused. Raises NotFoundError."""
     with unit_of_work(core) as work:
-        known = {token.name for token in rows.read_tokens(work)}
-        if name not in known:
-            raise not_found("token", name, known, "pancode admin tokens")
-        return revoke_in(work, name, by)
+        known = rows.read_tokens(work)
+        if all(token.name != name for token in known):
+            raise not_found("token", name, [token.name for token in known], "pancode admin tokens")
+        ended = [token.name for token in find_ending(known, name)]
+        return ended, [paused for one in ended for paused in revoke_in(work, one, by)]
 
 
 def revoke_in(work: Work, name: str, by: str) -> list[str]:
-    """Revoke the token; return the schedules that it created, which are now paused."""
+    """Revoke the token; return the names of what it created and is now paused."""
     rows.delete_token(work, name)
-    paused = [one for follow in work.core.features.revoked for one in follow(work, name)]
+    paused = [done for follow in work.core.features.revoked for done in follow(work, name)]
     detail: dict[str, object] = {"paused": paused} if paused else {}
     work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)
     return paused
@@ -145,6 +149,7 @@ def check_secret(core: Core, secret: str) -> ApiToken:
         found = tx.find(ApiToken, {"digest": hash_secret(secret)}, limit=1)
     try:
         token = check_token(secret, found[0] if found else None, now)
+        must_have_session(token, find_session(core, token), now)
     except AccessError as error:
         count_failure(core, error)
         raise
@@ -152,6 +157,12 @@ def check_secret(core: Core, secret: str) -> ApiToken:
         with unit_of_work(core) as work:
             rows.note_use(work, token, now)
     return token
+
+
+def find_session(core: Core, token: ApiToken) -> ApiToken | None:
+    """Return what `session_of` finds in the ledger."""
+    with core.ports.ledger.transaction() as tx:
+        return session_of(token, lambda name: tx.get(ApiToken, name))
 
 
 def still_in_force(core: Core, token: ApiToken) -> bool:

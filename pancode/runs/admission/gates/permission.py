@@ -171,6 +171,7 @@ def _find_needs(plan: Plan, may_allow: bool) -> EnforcedRule:
             plan.workspace,
             request.depth,
             may_allow,
+            plan.request.walled,
         ),
     )
 
@@ -289,6 +290,8 @@ def _judge_tier(plan: Plan) -> GateVerdict | None:
 def _judge_outside(plan: Plan) -> GateVerdict | None:
     """Refuse a user's command about the node itself if a sandbox would hide the node from the command."""
     request, agent = plan.request, plan.agent
+    if request.confined and request.walled:
+        return None  # It runs in the sandbox, as its sender may not have it run outside.
     writes = rule_of(plan.mode, plan.safety, agent.read_only) != READ_ONLY
     if not plan.needs_sandbox or not is_on_the_machine(
         plan.runtime.name, plan.workspace, plan.safety, writes, request.depth

@@ -487,3 +487,41 @@ def test_a_message_that_no_run_takes_is_a_failed_round(shop: Shop) -> None:
     shop.look()
     assert "cannot take messages" in items_of(shop.pull)[-1].text and shop.pull.mark == ""
     assert FEATURE.brief
+
+
+def followed_by_token(shop: Shop, **token: Any) -> None:
+    """A token follows the pull request, whose check then fails."""
+    said = {"by": "ana", "name": "ci", "scopes": ["operate", "dispatch"], **token}
+    assert shop.world.http.post("/v1/tokens", said).status_code == 201
+    shop.opens()
+    assert shop.says(follow=True, by="token ci").status_code == 200
+    shop.forge.check("failed")
+
+
+def test_a_pull_request_is_not_followed_any_more_once_its_token_is_revoked(shop: Shop) -> None:
+    followed_by_token(shop)
+    answer = shop.world.http.post("/v1/tokens/ci/revoke", {"by": "ana"}).json()
+    assert answer["paused"] == [shop.pull.id] and not shop.pull.follow
+    assert "token ci was revoked" in shop.pull.trouble
+    shop.look()
+    assert shop.work.sent == []
+    assert shop.says(follow=True).status_code == 200
+    shop.look()
+    assert len(shop.work.sent) == 1 and shop.row(f"{shop.run}-1").created_by == "ana"
+
+
+def test_a_revoked_token_neither_lands_nor_pushes_what_it_has_begun(shop: Shop) -> None:
+    followed_by_token(shop)
+    shop.look()
+    assert len(shop.work.sent) == 1
+    shop.ends(f"{shop.run}-1")
+    shop.world.http.post("/v1/tokens/ci/revoke", {"by": "ana"})
+    shop.look(1)
+    assert shop.work.done == [] and shop.pull.mark == ""
+
+
+def test_an_expired_token_continues_no_pull_request(shop: Shop) -> None:
+    followed_by_token(shop, lasts_ms=60_000)
+    shop.look()
+    assert shop.work.sent == [] and "revoked or expired" in shop.pull.trouble
+    assert f"pancode inbox pulls {shop.pull.id} --follow" in shop.pull.trouble

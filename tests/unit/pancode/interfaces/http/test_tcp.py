@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from node_agent.wire.policy import Isolation
 from pancode import __version__
 from pancode.app.http_routes import VERBS
 from pancode.interfaces.http.access.codes import trade_code
@@ -24,6 +25,7 @@ from pancode.kernel.values import replace
 from pancode.kernel.visitors import BROWSER_MS, CONFIRMED_MS, Browser, Visitor
 from tests.unit.pancode.interfaces.http.world import World, app_of
 from tests.unit.pancode.people.routes.test_inbox import blocked
+from tests.unit.pancode.runs.world import facts
 
 BASE = "http://127.0.0.1:7433"
 
@@ -33,6 +35,8 @@ class ListenerWorld(World):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
+        self.node.facts = facts(isolation=Isolation.SANDBOX)  # as commands of a token need it
+        self.node.breathe()
         _, self.api = app_of(self.coordinator)
         self.api.facts["api"] = BASE
         self.http = type(self.http)(Starlette(routes=[verb.route(self.api) for verb in VERBS]))

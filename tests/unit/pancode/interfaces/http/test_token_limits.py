@@ -147,7 +147,7 @@ def test_a_revoked_token_takes_its_schedules_with_it(world: ListenerWorld) -> No
     _add(world, token)
     world.http.post("/v1/schedules", {"name": "ours", "cron": "@daily", "dispatch": world.shell()})
     answer = world.http.post("/v1/tokens/ci/revoke", {"by": "ana"}).json()
-    assert answer == {"tokens": [], "paused": ["nightly"], "left": []}
+    assert answer == {"tokens": [], "ended": [], "paused": ["nightly"], "left": []}
     assert "ci" in str(world.context.row(Schedule, "nightly").paused)
     assert world.context.row(Schedule, "ours").paused is None
     (told,) = [row for row in world.context.rows(Audit) if row.what == "token revoked"]

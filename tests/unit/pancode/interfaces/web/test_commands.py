@@ -72,8 +72,18 @@ def test_a_machine_without_a_browser_says_so(
     assert "no browser was found here" in capsys.readouterr().err
 
 
-BROWSER = {"name": "web-k3x9ab", "confirmed_at": "2026-01-01T00:00:00Z", "expires_at": "9000-01-01T00:00:00Z"}
+BROWSER = {
+    "name": "web-k3x9ab",
+    "created_by": "ana",
+    "used_at": None,
+    "address": "",
+    "agent": "",
+    "confirmed_at": "2026-01-01T00:00:00Z",
+    "expires_at": "9000-01-01T00:00:00Z",
+}
 OVER = {**BROWSER, "name": "web-over", "expires_at": "2026-01-31T00:00:00Z"}
+MADE = {**BROWSER, "name": "made", "created_by": "token web-k3x9ab", "confirmed_at": None}
+AGAIN = {**MADE, "name": "again", "created_by": "token made"}
 ROBOT = {**BROWSER, "name": "robot", "confirmed_at": None, "expires_at": None}
 
 
@@ -84,20 +94,26 @@ class ToldFace(Face):
     asked: list[str] = field(default_factory=list)
 
     def get(self, route: Any, **query: object) -> Any:
-        return {"tokens": [BROWSER, OVER, ROBOT]}
+        return {"tokens": [AGAIN, BROWSER, MADE, OVER, ROBOT]}
 
     def post(self, route: Any, body: Any = None, *, works: bool = False) -> Any:
         self.asked.append(str(route))
-        return {"paused": [], "left": []}
+        return {"ended": ["made"], "paused": [], "left": []}
 
 
 def test_only_browsers_are_listed_until_they_expire_and_revoked(capsys: pytest.CaptureFixture[str]) -> None:
     face = ToldFace(True)
     web.web(devices=True, face=face)
-    assert [one["name"] for one in json.loads(capsys.readouterr().out)["devices"]] == ["web-k3x9ab"]
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["devices"]] == [
+        "web-k3x9ab",
+        "made",
+        "again",
+    ]
     with pytest.raises(NotFoundError):
         web.web(revoked="robot", face=face)
     assert face.asked == []
+    web.web(devices=True, face=ToldFace(False))
+    assert "a token of web-k3x9ab" in capsys.readouterr().out
     web.web(revoked="web-k3x9ab", face=face)
     assert len(face.asked) == 1 and "web-k3x9ab" in face.asked[0]
 
