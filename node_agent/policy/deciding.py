@@ -19,7 +19,7 @@ from typing import Protocol
 
 from node_agent.policy.config_parts import Parts
 from node_agent.policy.gate_files import RECIPES, SHARED, WHEN_USED, is_config_of
-from node_agent.policy.patterns import is_covering, is_matching
+from node_agent.policy.patterns import is_covering
 from node_agent.policy.rulefile import FILES
 
 _CI = "continuous integration runs it"
@@ -227,8 +227,8 @@ class GateUses:
             paths = frozenset(_path_of(word) for word in raw) | {
                 name.replace(".", "/") + end for name in modules for end in (".py", "/__main__.py")
             }
-            found = {Parts(path) for folder in folders for path in _find_paths(tree, folder, paths)}
-            found |= {one for folder in folders | above for one in _find_recipes(tree, folder, words)}
+            found = {one for folder in folders for one in _find_files(tree, folder, words, paths)}
+            found |= {one for folder in above for one in _find_files(tree, folder, words, ())}
             texts = []
             for one in sorted(found - read, key=lambda one: one.file)[: MOST_RECIPES - len(read)]:
                 content = tree.read(one.file)
@@ -292,8 +292,12 @@ def _path_of(word: str) -> str:
     return posixpath.normpath(_VARIABLE.sub("", word))
 
 
-def _find_paths(tree: FileTree, folder: str, paths: Iterable[str]) -> Iterator[str]:
-    """Yield each path, relative to the folder, of a file or folder in the tree."""
+def _find_files(tree: FileTree, folder: str, words: Iterable[str], paths: Iterable[str]) -> Iterator[Parts]:
+    """Yield what exists of these paths, and the files in which the programs find further commands, all
+    relative to the folder."""
+    names = tree.names(folder)
+    for one in (one for word in words for one in RECIPES.get(word, ()) if one.file in names):
+        yield replace(one, file=posixpath.join(folder, one.file))
     for path in paths:
         place, at = posixpath.normpath(posixpath.join(folder, path)), ""
         for part in place.split("/"):
@@ -301,16 +305,7 @@ def _find_paths(tree: FileTree, folder: str, paths: Iterable[str]) -> Iterator[s
                 break
             at = posixpath.join(at, part)
         else:
-            yield place
-
-
-def _find_recipes(tree: FileTree, folder: str, words: frozenset[str]) -> Iterator[Parts]:
-    """Yield the files of a folder in which the named programs find further commands."""
-    names = tree.names(folder)
-    for one in (one for word in words for one in RECIPES.get(word, ())):
-        for name in names if "*" in one.file else names & {one.file}:
-            if is_matching(one.file, name):
-                yield replace(one, file=posixpath.join(folder, name))
+            yield Parts(place)
 
 
 def leads_out(path: str, target: bytes) -> bool:
