@@ -54,6 +54,8 @@ class Parts:
             every = values_in((), tomllib.loads(text))
         elif name.endswith(".json"):
             every = values_in((), json.loads(text.removeprefix("\ufeff") or "{}"))
+        elif name.endswith((".txt", ".go")):
+            every = marks_in(text)
         else:
             every = directives_in(text) if name == "go.mod" else sections_in(text)
         if self.only:
@@ -98,6 +100,15 @@ def directives_in(text: str) -> Iterator[Part]:
         words = line.split()
         yield (block or words[0],), " ".join(words)
         block = "" if words[0] == ")" else block
+
+
+def marks_in(text: str) -> Iterator[Part]:
+    """Yield the options in a list of dependencies (`option`), and commands of `go generate` (`generate`)."""
+    for line in text.splitlines():
+        if line.startswith("//go:generate"):
+            yield ("generate",), line
+        elif line.lstrip().startswith("-"):
+            yield ("option",), line.split("#")[0].strip()
 
 
 def _yield_lines(text: str, comments: tuple[str, ...]) -> Iterable[str]:

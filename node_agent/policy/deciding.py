@@ -1,7 +1,8 @@
 """Names files that affect which commands run next; a landing asks a user before it changes them. Pure.
 
 Some files do so in every repository: by their name, as a link that leads out, or because git then treats a
-folder as a repository. Others do so if set-up or a gate uses the program that reads them (`gate_files`). A
+folder as a repository. Others do so if set-up or a gate names them, or uses the program that reads them
+(`gate_files`). Commands are not parsed: each word of a command, a script or a Makefile counts as a name. A
 test compares the names with the code of the runtimes and of PanCode's settings. Such a change acts with the
 rights of the user who starts the next command, opens the folder in an editor, or pushes it: the sandbox no
 longer protects from a run's result once it is landed.
@@ -11,8 +12,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from node_agent.policy.config_parts import Parts
@@ -73,7 +75,10 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         ),
         *("flake.nix", "shell.nix", "devenv.nix", "devenv.yaml", "devbox.json", ".venv/"),
     ),
-    _PYTHON: ("pyvenv.cfg", "sitecustomize.py", "usercustomize.py", ".python-version"),
+    _PYTHON: (
+        *("pyvenv.cfg", "sitecustomize.py", "usercustomize.py", ".python-version", "*.egg-info/"),
+        "*.dist-info/",
+    ),
     # Each name follows the program's own document: R loads a saved .RData, and calls .First in it.
     _START: (
         *(
@@ -138,14 +143,17 @@ _NAMED = {pattern.rstrip("/").casefold(): why for pattern, why in ALWAYS.items()
 _OTHERS = {
     pattern.casefold(): why for pattern, why in ALWAYS.items() if "*" in pattern or "/" in pattern[:-1]
 }
-RUNS_OTHERS = re.compile(
-    r"(ba|da|z|k|fi)?sh|python[0-9.]*|node|deno|bun|ruby|perl|php|lua|Rscript|env|timeout|nice|xargs|uv|poetry|tclsh"
-)
-"""The programs that run a file named in their arguments; other programs, such as `grep`, only read it."""
-_BETWEEN = re.compile(r"[\s;&|()<>'\"`,\[\]{}=]+")
-_COMMANDS = re.compile(r"\n|;|&&|\|\||\|")
-_BEFORE = re.compile(r"^(?:[\s@+-]+|[\w.-]+=\S*\s+|[\w.-]+\s*[:=]\s+)*")
-"""The text that may precede a command: make's prefixes, the shell's assignments, the key of a setting."""
+ONLY_READ = {"grep", "test", "[", "cmp", "diff"}
+"""Programs that run none of their arguments. A gate that is one such command, without a shell, names only
+what it judges."""
+_BETWEEN = re.compile(r"[\s;&|()<>'\"`,\[\]{}=:!@]+")
+_MODULE = re.compile(r"(?<!\S)-m[\"',\s]+([\w.]+)")
+_DEPENDENCIES = re.compile(r"(?<!\S)(?:-r|-c|--requirement|--constraint)[\s=]*[\w./-]+\.(?:txt|in)(?![\w.])")
+"""The arguments of pip that name lists of dependencies: a changed dependency is ordinary code."""
+_VARIABLE = re.compile(r"^[^/]*\$[^/]*/|^/+")
+_SCRIPTS = (".sh", ".bash", ".bats", ".mk")
+_MODULES = (".py", ".pyc", ".so", ".pyd")
+_OF_A_GATE = "set-up or a gate runs it, or names it in what it runs"
 _LINKS_OUT = "it is a link that leads out of the repository"
 _REPOSITORY = "git treats the file's folder as a repository, and runs what the folder's config names"
 _OF_A_REPOSITORY = {"head", "objects", "refs", "commondir", "config", "hooks"}
@@ -181,15 +189,18 @@ class ChangedTree:
     def why(self, path: str, uses: GateUses) -> str:
         """Return the reason why a changed path affects which commands run next; empty if it does not."""
         always = why_always(path) or (NAMED_TO_AGENTS if path == self.prd else "")
-        if always or path in uses.runs:
-            return always or "set-up or a gate runs it"
+        if always or uses.are_naming(self, path):
+            return always or _OF_A_GATE
+        if uses.are_loading(self, path):
+            return "set-up or a gate loads it in place of the module of that name"
         target = None if path in self.plain else self.after.target_of(path)
         if target is not None and leads_out(path, target):
             return _LINKS_OUT
         if is_in_repository(path, self.after):
             return _REPOSITORY
-        name, by = posixpath.basename(path), is_config_of(posixpath.basename(path))
-        if by not in uses.words:
+        name = posixpath.basename(path)
+        by = next((one for one in is_config_of(name) if one in uses.words), "")
+        if not by:
             rows = [(word, one) for word, one in uses.reads if is_covering(one.file, path)]
             if not rows and name not in SHARED:
                 return ""
@@ -201,34 +212,80 @@ class ChangedTree:
 
 @dataclass(frozen=True, slots=True)
 class GateUses:
-    """The files and programs that set-up and gates use. `runs`: the paths that they may run; `words`: the
-    words that may name programs; `reads`: the files that those programs read."""
+    """What set-up and gates name in their recipes: in their commands, and in each file that these name.
 
-    runs: frozenset[str]
+    `words`: each word, without its folder; `paths`: each word, as a path; `placed`: the paths that were
+    written with a separator; `modules`: the modules that Python runs; `folders`: the folders in which a path
+    may start; `reads`: the files that the programs read.
+    """
+
     words: frozenset[str]
+    paths: frozenset[str]
+    placed: frozenset[str]
+    modules: frozenset[str]
+    folders: frozenset[str]
     reads: tuple[tuple[str, Parts], ...]
 
     @classmethod
-    def of(cls, commands: Iterable[Sequence[str]], tree: FileTree) -> GateUses:
-        """Find what the commands use, also in files in which their programs find further commands. The files
-        are read in their state before the change, because new content in them needs approval anyway."""
-        runs, words, read = set[str](), set[str](), set[Parts]()
-        waiting = [" ".join(argv) for argv in commands]
-        while waiting:
-            for command in _COMMANDS.split(waiting.pop()):
-                pieces = [piece for piece in _BETWEEN.split(_BEFORE.sub("", command)) if piece]
-                # an interpreter runs any file in its arguments
-                some = pieces and RUNS_OTHERS.fullmatch(posixpath.basename(pieces[0]))
-                runs |= (ran := {posixpath.normpath(word) for word in (pieces if some else pieces[:1])})
-                words |= (named := {posixpath.basename(word) for word in pieces} - {""})
-                recipes = [Parts(path) for path in sorted(ran)]
-                recipes += [one for name in sorted(named) for one in RECIPES.get(name, ())]
-                for one in recipes:
-                    if one not in read and (content := tree.read(one.file)) and len(read) < MOST_RECIPES:
-                        read.add(one)
-                        waiting.append(one.text(content))
-        reads = ((word, one) for word in sorted(words) for one in WHEN_USED.get(word, ()))
-        return cls(frozenset(runs), frozenset(words), tuple(reads))
+    def of(cls, commands: Iterable[Sequence[str]], files: Iterable[str], tree: FileTree) -> GateUses:
+        """Find what the commands name. The recipes are read in their state before the change, because new
+        content in them needs approval anyway. `files`: the changed paths; a program may find its
+        configuration in each folder above them."""
+        texts = [" ".join(argv) for argv in commands if argv and posixpath.basename(argv[0]) not in ONLY_READ]
+        above = {"/".join(path.split("/")[:at]) for path in files for at in range(path.count("/") + 1)}
+        raw, modules, folders, read = set[str](), set[str](), {""}, set[Parts]()
+        words = paths = frozenset[str]()
+        while texts:
+            raw |= {word for text in texts for word in _BETWEEN.split(_DEPENDENCIES.sub(" ", text)) if word}
+            raw |= {word[2:] for word in raw if word[0] == "-" and word[2:]}
+            modules |= {name for text in texts for name in _MODULE.findall(text)}
+            words = frozenset(posixpath.basename(word) for word in raw) - {""}
+            paths = frozenset(_path_of(word) for word in raw) | {
+                name.replace(".", "/") + end for name in modules for end in (".py", "/__main__.py")
+            }
+            found = {one for folder in folders for one in _find_files(tree, folder, words, paths)}
+            found |= {one for folder in above for one in _find_files(tree, folder, words, ())}
+            texts = []
+            for one in sorted(found - read, key=lambda one: one.file)[: MOST_RECIPES - len(read)]:
+                content = tree.read(one.file)
+                is_folder = content is None and bool(tree.names(one.file))
+                folders |= {one.file if is_folder else posixpath.dirname(one.file)}
+                texts.append(one.text(content or b""))
+                read.add(one)
+        placed = frozenset(_path_of(word) for word in raw if "/" in word)
+        reads = tuple((word, one) for word in sorted(words) for one in WHEN_USED.get(word, ()))
+        return cls(words, paths, placed, frozenset(modules), frozenset(folders), reads)
+
+    def are_naming(self, changed: ChangedTree, path: str) -> bool:
+        """Whether a recipe names the file: by its path, with or without a suffix, by its own name with a
+        suffix or a separator, or by a pattern if it is a script."""
+        name = posixpath.basename(path)
+        if path in self.paths or ("." in name and name in self.words):
+            return True
+        if name in {posixpath.basename(one) for one in self.placed}:
+            return True
+        for folder in self.folders:
+            inside = path[len(folder) :].lstrip("/")
+            if folder and not path.startswith(f"{folder}/"):
+                continue
+            if posixpath.splitext(inside)[0] in self.placed:
+                return True
+            if any(is_covering(glob, inside) for glob in self.paths if "*" in glob):
+                texts = (changed.before.read(path) or b"", changed.after.read(path) or b"")
+                return name.endswith(_SCRIPTS) or any(text.startswith(b"#!") for text in texts)
+        return False
+
+    def are_loading(self, changed: ChangedTree, path: str) -> bool:
+        """Whether a new module takes the place of one that `python -m` runs, or of Python's library."""
+        steps, run = path.split("/"), {name.split(".")[0] for name in self.modules}
+        for at, step in enumerate(steps if run else ()):
+            folder, module = "/".join(steps[:at]), step.split(".")[0]
+            is_known = module in run and folder in {"", *self.paths}
+            is_known = is_known or (not folder and module in sys.stdlib_module_names)
+            is_module = step.endswith((module, *_MODULES))
+            if is_known and is_module and step not in changed.before.names(folder):
+                return True
+        return False
 
     def shared(self, path: str, content: bytes) -> list[tuple[str, Parts]]:
         """Return the part of a shared configuration file that each program reads: the part with the program's
@@ -241,9 +298,30 @@ class GateUses:
 def why_they_decide(changed: ChangedTree, commands: Iterable[Sequence[str]]) -> dict[str, str]:
     """Return each file of a change that affects which commands run later, with the reason. `commands`: set-up
     and gates, as argument lists."""
-    uses = GateUses.of(commands, changed.before)
+    uses = GateUses.of(commands, changed.files, changed.before)
     reasons = ((path, changed.why(path, uses)) for path in changed.files)
     return {path: why for path, why in reasons if why}
+
+
+def _path_of(word: str) -> str:
+    """Return a word of a recipe as a path, without a variable at its beginning."""
+    return posixpath.normpath(_VARIABLE.sub("", word))
+
+
+def _find_files(tree: FileTree, folder: str, words: Iterable[str], paths: Iterable[str]) -> Iterator[Parts]:
+    """Yield what exists of these paths, and the files in which the programs find further commands, all
+    relative to the folder."""
+    names = tree.names(folder)
+    for one in (one for word in words for one in RECIPES.get(word, ()) if one.file in names):
+        yield replace(one, file=posixpath.join(folder, one.file))
+    for path in paths:
+        place, at = posixpath.normpath(posixpath.join(folder, path)), ""
+        for part in place.split("/"):
+            if part not in tree.names(at):
+                break
+            at = posixpath.join(at, part)
+        else:
+            yield Parts(place)
 
 
 def leads_out(path: str, target: bytes) -> bool:

@@ -42,12 +42,22 @@ _BUILD = Parts(
         *("tool.pdm", "tool.flit", "tool.uv", "tool.maturin", "tool.scikit-build", "tool.setuptools_scm"),
     ),
 )
-_PIP = (
+_PIP: Sequence[str | Parts] = (
     "setup.py",
+    *(Parts(name, only=("option",)) for name in ("*requirements*.txt", "requirements/*.txt")),
     Parts("setup.cfg", but=("metadata", "tool", "flake8", "mypy", "isort", "coverage")),
     _BUILD,
 )
-_NODE = (_PACKAGE, ".npmrc", ".yarnrc.yml", ".yarnrc", ".yarn/", ".pnpmfile.cjs", "pnpm-workspace.yaml")
+_NODE = (
+    _PACKAGE,
+    "node_modules/",
+    ".npmrc",
+    ".yarnrc.yml",
+    ".yarnrc",
+    ".yarn/",
+    ".pnpmfile.cjs",
+    "pnpm-workspace.yaml",
+)
 _BAZEL = (".bazelrc", "tools/bazel", "BUILD", "BUILD.bazel", "*.bzl", "MODULE.bazel", "WORKSPACE*")
 _COMPOSE = ("compose*.y*ml", "docker-compose*.y*ml", "Dockerfile*", "Containerfile*")
 _GRADLE = ("*.gradle", "*.gradle.kts", "gradle.properties", "gradle-wrapper.*", "buildSrc/", "init.gradle*")
@@ -81,6 +91,10 @@ WHEN_USED: Mapping[str, tuple[Parts, ...]] = readable_as({
     "mocha": ("test/mocha.opts", *_TRANSFORMS),
     "react-scripts": _TRANSFORMS,
     "tsc": ("tsconfig*.json",),
+    "ng": ("angular.json",),
+    "git": (".gitattributes",),
+    "earthly": ("Earthfile",),
+    "generate": (Parts("*.go", only=("generate",)),),
     "ts-node": ("tsconfig*.json",),
     "tsx": ("tsconfig*.json",),
     "tap": (".tap/",),
@@ -152,18 +166,22 @@ RECIPES: Mapping[str, tuple[Parts, ...]] = readable_as({
     "just": ("justfile", "Justfile", ".justfile"),
     "task": ("Taskfile.yml", "Taskfile.yaml"),
     "rake": ("Rakefile",),
+    "tsc": (Parts("tsconfig.json", only=("extends",)),),
     "composer": (Parts("composer.json", only=("scripts",)),),
 })  # fmt: skip
 """The files in which a program finds further commands: the gate uses what those commands use, too."""
-_CONFIG = re.compile(r"\.?([A-Za-z][\w-]*?)(?:\.(?:config|conf)\.\w+|rc(?:\.\w+)?|\.(?:ini|cfg|toml))")
-_DOTTED = re.compile(r"\.([A-Za-z][\w-]*)(?:\.(?:json|jsonc|ya?ml|toml|ini))?")
+_CONFIG = re.compile(
+    r"\.?([A-Za-z][\w-]*?)(?:\.(?:config|conf)\.\w+|rc(?:\.\w+)?|file(?:\.\w+)?"
+    r"|(?:config)?(?:\.dist)?\.(?:ini|cfg|toml|jsonc?|neon|xml)(?:\.dist)?)"
+)
+_DOTTED = re.compile(r"\.([A-Za-z][\w-]*?)(?:ignore)?(?:\.(?:json|jsonc|ya?ml|toml|ini))?")
 SHARED = ("pyproject.toml", "setup.cfg", "tox.ini")
 """The configuration files that several programs share."""
-_ONLY_NAMES = {"setup", "Cargo", "pyproject", "package", "tox"}
+_ONLY_NAMES = {"git", "setup", "Cargo", "pyproject", "package", "tox"}
 
 
-def is_config_of(name: str) -> str:
-    """Return the program that a configuration file belongs to by its name, or an empty string. Examples:
-    `jest.config.js`, `.mocharc.json`, `mypy.ini`, `.flake8`."""
+def is_config_of(name: str) -> tuple[str, ...]:
+    """Return the names of the program that a configuration file belongs to by its own name. Examples:
+    `jest.config.js`, `.mocharc.json`, `mypy.ini`, `.flake8`, `.eslintignore`, `magefile.go`."""
     found = _CONFIG.fullmatch(name) or _DOTTED.fullmatch(name)
-    return "" if found is None or found[1] in _ONLY_NAMES else found[1]
+    return () if found is None or found[1] in _ONLY_NAMES else (found[1], found[1].lower())

@@ -15,10 +15,13 @@ MOST_HIDDEN = 200
 MOST_WHOLE = 1024
 """The most bytes of a file that is also hidden as a whole."""
 _LONG = 16
-"""The shortest text that is hidden whatever its setting is called."""
+"""The shortest text that is hidden without a setting, and if it is made of words."""
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _PASSWORD = re.compile(r"PASS", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+")
+_HARMLESS = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)[0-9]?|[0-9]{0,4}")
+"""What a harmless value consists of, such as a mere word, a path, a version, or a host and its port."""
+_JOINTS = re.compile(r"[\s_./:,|*+@-]")
 _TOKEN = re.compile(rf"[\w+/=.:@-]{{{_LONG},}}")
 _BEFORE = re.compile(r"[\w.-]+=(?=\w)")
 """The name of a setting at the beginning of a token."""
@@ -38,9 +41,10 @@ def is_secret_name(name: str) -> bool:
 
 
 def find_hidden_values(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Return the values to hide of these files: every long token, the values of settings whose name (such as
-    `API_KEY`) means a secret, passwords of URLs, and each small file as a whole. Their names, such as `file
-    .env API_KEY`, contain a space, so no variable has one of them."""
+    """Return the values to hide of these files: every long token, also in comments, the values of settings
+    that are not harmless or whose name (such as `API_KEY`) means a secret, passwords of URLs, and each small
+    file as a whole. Their names, such as `file .env API_KEY`, contain a space, so no variable has one of
+    them."""
     named = dict[str, str]()
     for path, data in files.items():
         text = data.decode("utf-8-sig", "surrogateescape").strip()
@@ -58,22 +62,40 @@ def _yield_values(text: str) -> Iterator[tuple[str, str]]:
     """Yield each value to hide, with the name of its setting or an empty name."""
     for line in text.splitlines():
         if line.lstrip().startswith(_COMMENT):
+            yield from (("", one) for one in _find_tokens(line) if not _is_worded(one))
             continue
         settings = [*_NAME.finditer(line), *_NETRC.finditer(line)]
         first = settings[0][1] if settings else ""
         for number, setting in enumerate(settings):
+            # not `host:` within an address
+            is_one = number == 0 or line[: setting.start()].rstrip().endswith((",", "{"))
             is_password = _PASSWORD.search(setting[1]) is not None
             for value in _read_value(line[setting.end() :]):
                 # a mere word, such as `disabled`, is hidden only if it may be a password
                 is_known = is_secret_name(setting[1]) and (not _WORD.fullmatch(value) or is_password)
-                if is_known or (number == 0 and len(value) >= _LONG):
+                if is_known or (is_one and not _is_harmless(value)):
                     yield setting[1], value
         for password in _LOGIN.findall(line):
             yield from ((first, one) for one in dict.fromkeys((password, unquote(password))))
-        for token in _TOKEN.findall(_ESCAPE.sub(" ", line)):
-            value = _BEFORE.sub("", token, count=1) if _BEFORE.match(token) else token
-            if len(value) >= _LONG:
-                yield first, value
+        names = {setting[1] for setting in settings}
+        yield from ((first, one) for one in _find_tokens(line) if one.rstrip("=:") not in names)
+
+
+def _is_harmless(value: str) -> bool:
+    # several words without a sign of an address or a list may be a password
+    is_plain = len(value) < _LONG or value.isalpha() or any(sign in value for sign in "/.,")
+    return is_plain and _is_worded(value)
+
+
+def _is_worded(value: str) -> bool:
+    return all(map(_HARMLESS.fullmatch, _JOINTS.split(value)))
+
+
+def _find_tokens(line: str) -> Iterator[str]:
+    for token in _TOKEN.findall(_ESCAPE.sub(" ", line)):
+        value = token[name.end() :] if (name := _BEFORE.match(token)) else token
+        if len(value) >= _LONG and not _is_harmless(value):
+            yield value
 
 
 def _read_value(rest: str) -> Iterator[str]:

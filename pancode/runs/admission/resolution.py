@@ -177,7 +177,7 @@ def _put_together(
     rest: tuple[str, tuple[tuple[str, ...], ...], PromptParts],
 ) -> Plan:
     agent, (runtime, ref, reasoning, unasked), (workspace, gates, parts) = choice.agent, what, rest
-    if agent.read_only and not runtime.own:  # such an agent needs no secrets
+    if agent.read_only:  # such an agent needs no secrets
         catalogue = replace(catalogue, project=replace(catalogue.project, copied=""))
     defaults, project, nodes = catalogue.defaults, catalogue.project, catalogue.nodes
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -49,6 +50,7 @@ def decides(gate: str, before: dict[str, str], after: dict[str, str]) -> set[str
     return set(why_they_decide(ChangedTree(files, Files(before), Files(after)), [gate.split()]))
 
 
+NAMED = "set-up or a gate runs it, or names it in what it runs"
 COMMANDS = (("python3", "-m", "venv", ".venv"), ("sh", "tools/test.sh"), ("sh", "-c", "./a.sh && b/c.sh"))
 
 
@@ -115,7 +117,7 @@ def test_a_user_is_told_who_runs_it(path: str, why: str) -> None:
 
 @pytest.mark.parametrize("path", ["a.sh", "b/c.sh"])
 def test_a_script_that_a_shell_line_names_does(path: str) -> None:
-    assert why_it_decides(path, COMMANDS) == "set-up or a gate runs it"
+    assert why_it_decides(path, COMMANDS) == NAMED
 
 
 @pytest.mark.parametrize(
@@ -209,6 +211,83 @@ def test_what_a_recipe_uses_the_gate_uses(gate: str, recipe: dict[str, str]) -> 
     assert decides(gate, recipe, {**recipe, "src/a.py": "x", "jest.config.js": "x"}) == set()
 
 
+WORKSPACES = {
+    "package.json": '{"scripts":{"test":"lerna run test"}}',
+    "p/a/package.json": '{"scripts":{"test":"jest"}}',
+}
+PLACES: tuple[tuple[str, dict[str, str], str], ...] = (
+    ("sh -c 'cd t && sh run.sh'", {"t/run.sh": "x"}, "t/run.sh"),
+    ("sh -c 'cd t && ./run'", {"t/run": "x"}, "t/run"),
+    ("make -C t test", {"t/Makefile": "test:\n\tsh check.sh\n", "t/check.sh": "x"}, "t/check.sh"),
+    ("make test", {"Makefile": "include tools/rules.inc\n"}, "tools/rules.inc"),
+    ("make -fbuild/rules test", {"build/rules": "x"}, "build/rules"),
+    ("make test", {"Makefile": "test:\n\t$(MAKE) -C $(D)\n", "t/Makefile": "a:\n\t./b\n"}, "t/b"),
+    ("sh main.sh", {"main.sh": ". ./lib.sh\n"}, "lib.sh"),
+    ("sh t/main.sh", {"t/main.sh": ". ./lib.sh\n", "t/lib.sh": "./deep\n"}, "t/deep"),
+    ("sh t/main.sh", {"t/main.sh": '. "$(dirname "$0")/lib"\n'}, "t/lib"),
+    ("sh main.sh", {"main.sh": "exec $TOP/tools/real\n"}, "tools/real"),
+    ("sh main.sh", {"main.sh": "for f in t/*.sh; do sh $f; done\n"}, "t/a.sh"),
+    *(("sh main.sh", {"main.sh": f"{before} ./x{after}\n"}, "x") for before, after in (
+        *(("if", "; then :; fi"), ("!", ""), ("time", ""), ("exec", ""), ("a && \\\n", ""), ("", "||true")),
+        *(("nice -n 9", ""), ("xargs -a", ""), ("PATH=$PATH:.", "")),
+    )),
+    ("npm --prefix web test", {"web/package.json": '{"scripts":{"test":"jest"}}'}, "web/jest.config.js"),
+    ("sh -c 'cd w && npm test'", {"w/package.json": '{"scripts":{"test":"vitest"}}'}, "w/vitest.config.ts"),
+    ("npm test", WORKSPACES, "p/a/jest.config.js"),
+    ("npm test", {"package.json": '{"scripts":{"test":"mocha -r ./t/setup"}}'}, "t/setup.js"),
+    ("npm test", {}, "node_modules/.bin/jest"),
+    ("npx tsc -p .", {"tsconfig.json": '{"extends":"./cfg/base.json"}'}, "cfg/base.json"),
+    ("pip install -r requirements.txt", {}, "requirements.txt"),
+    ("go generate ./...", {}, "gen.go"),
+    *(("python3 -m unittest", {}, path) for path in (
+        *("unittest.py", "unittest/__main__.py", "argparse.py", "x.egg-info/entry_points.txt"),
+        *("unittest.cpython-311-x86_64-linux-gnu.so", "x-1.dist-info/entry_points.txt"),
+    )),
+    ("sh -c 'PYTHONPATH=src python3 -m pytest'", {}, "src/pytest.py"),
+    ("python3 -m tools.check", {"tools/check.py": "x"}, "tools/check.py"),
+    ("python3 -m tests", {"tests/a.py": "x"}, "tests.py"),
+    *((program, {}, file) for program, file in (
+        *(("eslint .", ".eslintignore"), ("semgrep ci", ".semgrepignore"), ("pyright", "pyrightconfig.json")),
+        *(("lerna run test", "lerna.json"), ("phpunit", "phpunit.dist.xml"), ("mage test", "magefile.go")),
+        *(("bin/phpstan", "phpstan.neon"), ("ng test", "angular.json"), ("earthly +test", "Earthfile")),
+        *(("jasmine", "spec/support/jasmine.json"), ("git diff --check", ".gitattributes")),
+    )),
+)  # fmt: skip
+"""A gate, the files as they are, and a file that turns the gate off."""
+
+
+@pytest.mark.parametrize(("gate", "stay", "changed"), PLACES)
+def test_each_file_that_turns_a_gate_off_waits_whichever_way_the_gate_names_it(
+    gate: str, stay: dict[str, str], changed: str
+) -> None:
+    after = {**stay, changed: "--index-url http://x\n//go:generate sh\n", "src/a.py": "x", "README.md": "x"}
+    trees = ChangedTree((changed, "src/a.py", "README.md"), Files(stay), Files(after))
+    assert set(why_they_decide(trees, [shlex.split(gate)])) == {changed}
+
+
+@pytest.mark.parametrize(
+    ("gate", "stay", "changed"),
+    [
+        ("python3 -m tests.run", {"tests/run.py": "x", "tests/a.py": "x"}, "tests/b.py"),
+        ("python3 -m pytest", {"json.py": "x"}, "json.py"),
+        ("pytest", {}, "app/types.py"),
+        ("pip install -r dev.txt", {}, "dev.txt"),
+        ("pip install -r requirements.txt", {}, "requirements.txt"),
+        ("sh -c 'ls src/ && git status'", {}, ".gitignore"),
+        ("go test ./cmd/...", {}, "cmd/main.go"),
+        ("sh -c 'ruff check src/*.py && cargo test'", {}, "src/a.py"),
+    ],
+)
+def test_ordinary_work_does_not_wait(gate: str, stay: dict[str, str], changed: str) -> None:
+    trees = ChangedTree((changed,), Files(stay), Files({**stay, changed: "x==1\n"}))
+    assert why_they_decide(trees, [shlex.split(gate)]) == {}
+
+
+def test_a_gate_that_names_a_folder_still_uses_its_programs() -> None:
+    trees = ChangedTree(("Cargo.toml",), Files(), Files({"Cargo.toml": "[lib]\ntest = false\n"}))
+    assert set(why_they_decide(trees, [("sh", "-c", "ls crates/ && cargo test")])) == {"Cargo.toml"}
+
+
 BARE = {"d/HEAD": "ref: refs/heads/x\n", "d/objects/about.txt": "", "d/refs/about.txt": ""}
 
 
@@ -243,9 +322,10 @@ def test_a_link_that_leads_out_does(target: str, counts: bool) -> None:
 
 
 def test_a_file_that_a_gate_only_reads_does_not() -> None:
-    gates = (("grep", "-q", "two", "a.txt"), ("cmp", "a.txt", "b.txt"), ("./check", "a.txt"))
+    gates = (("grep", "-q", "two", "a.txt"), ("cmp", "a.txt", "b.txt"), ("./check", "c.txt"))
     assert why_it_decides("a.txt", gates) == ""
-    assert why_it_decides("check", gates) == "set-up or a gate runs it"
+    assert why_it_decides("a.txt", (("sh", "-c", "grep -v x a.txt | sh"),)) == NAMED, "a shell may run it"
+    assert why_it_decides("check", gates) == NAMED == why_it_decides("c.txt", gates)
     assert why_it_decides("check.py", (("/usr/bin/python3.11", "-I", "check.py"),))
     assert why_it_decides("a", ((),)) == ""
 

@@ -447,7 +447,8 @@ def test_what_fills_the_first_call_is_estimated() -> None:
 
 def test_an_agent_that_only_reads_gets_no_copies() -> None:
     settings = {"project": Project(copies=(".env",), copied="sealed")}
-    for changes, copied in (({}, "sealed"), ({"agent": "scout"}, ""), ({"runtime": "shell"}, "sealed")):
+    scout, shell = {"agent": "scout"}, {"runtime": "shell"}
+    for changes, copied in (({}, "sealed"), (scout, ""), ({**scout, **shell}, ""), (shell, "sealed")):
         plan = resolved(settings=settings, **changes)
         assert Provision.of(plan.run("r-0001", 1, "t" * 16, {"kind": "git"})).copied == copied
         assert any(line.kind == "copies" for line in plan.timeline) is bool(copied)
