@@ -321,8 +321,11 @@ class Machines:
         async def bring_up(node: Node) -> NodeResult:
             home = Reach.of(node).installed_home
             if node.name in unheard and home is not None:
-                there = self._bringup.with_remote(node.name, caller.agent, partial(_has_agent, home))
-                if not await there:
+                looks = "test", "-d", f"{home}/journal"
+                found = await self._bringup.with_remote(
+                    node.name, caller.agent, lambda remote: remote.run(looks, CONTACT_S)
+                )
+                if found.status != 0:
                     what = "no node agent of this fleet is there: it may have been removed since the copy"
                     fix = f"pancode fleet up {node.name}, or pancode node rm {node.name}"
                     return NodeResult(node.name, False, ({"what": what, "fix": fix},))
@@ -541,10 +544,6 @@ class Machines:
     def _is_owed(self, name: str) -> bool:
         node = self.find(name)
         return node is not None and node.removed == NodeState.NOT_CLEANED.value
-
-
-async def _has_agent(home: str, remote: Remote) -> bool:
-    return (await remote.run(("test", "-d", f"{home}/journal"), CONTACT_S)).status == 0
 
 
 def look_at_host(
