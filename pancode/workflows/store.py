@@ -161,5 +161,5 @@ def must_have_its_token(tx: Transaction, workflow: Workflow, step: WorkflowStep)
     """Raise RefusedError if the token that requested the step was revoked before the step begins."""
     item: dict[str, Any] = dict(step.item)
     by, made_ms = item.get("by") or workflow.created_by, item.get("at_ms") or workflow.created_ms
-    fix = f"pancode workflow retry {workflow.id}, or for an item of a lane: pancode lane skip NAME"
+    fix = f"pancode runs retry --workflow {workflow.id}, or for an item of a lane: pancode lane skip NAME"
     must_still_speak(tx, by, made_ms, f"step {step.name} of {workflow.id}", fix)
