@@ -134,7 +134,7 @@ class WorkspaceFolders:
         """The folder with stored checkouts for later attempts, on the same file system as the attempts."""
         return self.root / "work" / ".warm"
 
-    def kept(self, identity: AttemptId) -> Path:
+    def result_folder(self, identity: AttemptId) -> Path:
         """Return the folder with the commit of an attempt whose other files were removed."""
         return self.root / "kept" / str(identity)
 

@@ -379,7 +379,7 @@ class Workspaces:
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
         """Push the commit to the git depot. Raises DepotUnavailable (try later) or DepotRefused (final)."""
         places = self._home.places(identity)
-        out = self._home.kept(identity) / places.out.name
+        out = self._home.result_folder(identity) / places.out.name
         out = out if out.is_dir() else places.out
         reset_config(out, workspace.object_format)
         borrow_objects(out, self._home.mirror(str(workspace.repo)))
@@ -431,13 +431,13 @@ class Workspaces:
     def keep_result(self, identity: AttemptId) -> None:
         """Keep the attempt's commit after `remove`, in case the coordinator's ledger is restored: `push` can
         send it again. Idempotent."""
-        out, kept = self._home.places(identity).out, self._home.kept(identity)
+        out, kept = self._home.places(identity).out, self._home.result_folder(identity)
         kept.mkdir(mode=0o700, parents=True, exist_ok=True)
         if out.is_dir() and not (kept / out.name).exists():
             os.rename(out, kept / out.name)
 
     def has_result(self, identity: AttemptId) -> bool:
-        return self._home.kept(identity).is_dir()
+        return self._home.result_folder(identity).is_dir()
 
     def list_results(self, before_ms: int) -> tuple[AttemptId, ...]:
         """Return the attempts whose results were kept before this time, by the wall clock."""
@@ -450,7 +450,7 @@ class Workspaces:
     @translate_os_errors("cannot delete the result")
     def drop_result(self, identity: AttemptId) -> None:
         """Delete what `keep_result` kept. Idempotent."""
-        folders.erase(self._home.kept(identity))
+        folders.erase(self._home.result_folder(identity))
 
     @translate_os_errors("cannot remove the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:

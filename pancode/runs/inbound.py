@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -12,7 +12,7 @@ from node_agent.wire.identity import FINAL, Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import AttemptsReport, Inventory, JournalEntry
 from node_agent.wire.receipt import Receipt
-from node_agent.wire.signing import Envelope, PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope
+from node_agent.wire.signing import Envelope, RefusalCode, WireRefusal, open_as, parse_envelope
 from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import ConflictError
@@ -31,6 +31,7 @@ from pancode.runs.receipts.settlement import (
     Proofs,
     Unreadable,
     identity_in,
+    only_signature_of,
     settle_receipt,
     turn_down,
 )
@@ -233,13 +234,6 @@ def _apply_each(core: Core, messages: Sequence[SignedMessage]) -> None:
                 _apply_together(core, [message])
         except _UNFIT as exc:
             raise_alarm(core, message.node, "message", type(exc).__name__, str(exc))
-
-
-def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
-    """Return the envelope with only the signature of the node, made with one of `keys`, so that no other
-    signature is archived."""
-    own = next(s for s in envelope.signatures if s.keyid in keys)
-    return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
 
 
 def _apply_events(work: Work, node: Node, batch: Events) -> None:

@@ -37,7 +37,7 @@ from pancode.runs.answers import RESUME as RESUME_QUEUE
 
 _TAKE = "Take the fleet back from the coordinator that has replaced this one."
 _REPLACED = (
-    "If you go on, a coordinator that still works is replaced at its next contact with a node; what this "
+    "If you continue, a coordinator that still works is replaced at its next contact with a node; what this "
     "ledger has as pending is held until you decide (pancode fleet resume --held); and all API tokens, "
     "browser sessions and agreements end (new ones: pancode admin tokens --create NAME, pancode web)."
 )

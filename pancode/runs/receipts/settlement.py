@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,7 +11,7 @@ from node_agent.wire.control import Acknowledge, Orphaned, Reject, Resend
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
-from node_agent.wire.signing import Envelope
+from node_agent.wire.signing import Envelope, PublicKey
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Lease, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
@@ -132,6 +132,13 @@ def identity_in(envelope: Envelope) -> AttemptId | None:
         return AttemptId.model_validate(json.loads(envelope.body())["predicate"]["identity"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
+    """Return the envelope with only the signature of the node, made with one of `keys`, so that no other
+    signature is archived."""
+    own = next(s for s in envelope.signatures if s.keyid in keys)
+    return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
 
 
 def turn_down(work: Work, unread: Unreadable) -> None:

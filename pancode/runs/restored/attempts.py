@@ -22,7 +22,7 @@ from pancode.runs.life.jobs import lease_of
 from pancode.runs.nodes.heartbeats import raise_alarm
 from pancode.runs.placement import breaker_service
 from pancode.runs.receipts.rules import Evidence, Ruling, judge_evidence
-from pancode.runs.receipts.settlement import Letter, Proofs, settle_receipt
+from pancode.runs.receipts.settlement import Letter, Proofs, only_signature_of, settle_receipt
 from pancode.runs.restored.hold import AskedNode, read_hold, write_hold
 from pancode.runs.restored.requests import find_asked, note_restored
 from pancode.runs.retention.parts import LetGo, RunFiles
@@ -106,8 +106,7 @@ def _take_attempt(core: Core, node: Node, entry: AttemptReport, keys: Mapping[st
         claims = open_as(Receipt, sealed, own).predicate
         if claims.identity != job.identity:
             raise ValueError(f"the receipt of {job.identity} is of {claims.identity}")
-        mine = tuple(one for one in sealed.signatures if one.keyid in own)[:1]
-        letter = Letter(node, sealed.model_copy(update={"signatures": mine}), sealed.digest(), claims)
+        letter = Letter(node, only_signature_of(sealed, own), sealed.digest(), claims)
     with unit_of_work(core) as work:
         run = work.tx.get(Run, job.identity.run)
         stored = None if letter is None else work.tx.get(StoredReceipt, letter.digest)

@@ -46,15 +46,19 @@ class LedgerHold(BaseModel):
     names: frozenset[str] = frozenset()
     asked: Mapping[str, AskedNode] = {}
 
+    def find_progress(self, tag: str | None) -> AskedNode:
+        """Return how far the node with this tag has reported its attempts since the restore."""
+        return self.asked.get(tag or "", AskedNode())
+
     def has_heard(self, tag: str | None) -> bool:
         """Whether the node with this tag has reported all its attempts since the restore."""
-        return self.asked.get(tag or "", AskedNode()).complete_since_ms is not None
+        return self.find_progress(tag).complete_since_ms is not None
 
 
 @dataclass(frozen=True, slots=True)
 class HeldThing:
-    """Something pending that a hold concerns. `usd`: the most that it may cost; None: unknown. `drop` takes
-    the user's name. `release` is called once the thing is not held any more."""
+    """Something pending that a hold concerns. `usd`: the most that it may cost; None: unknown. `drop` and
+    `release` take the user's name; `release` is called before the thing is released."""
 
     name: str
     kind: str
@@ -86,7 +90,7 @@ def list_held(tx: Transaction) -> frozenset[str]:
 
 
 def begin_hold(work: Work, why: str) -> None:
-    """LedgerHold all that the ledger has as pending now; every node will be asked what it knows."""
+    """Hold all that the ledger has as pending now; every node will be asked what it knows."""
     core, tx = work.core, work.tx
     newest = tx.find(FeedEvent, order="number", descending=True, limit=1)
     since_ms = newest[0].at_ms if newest else 0
@@ -101,4 +105,4 @@ def begin_hold(work: Work, why: str) -> None:
     write_hold(work, LedgerHold(begun_ms=core.wall_ms(), since_ms=since_ms, names=frozenset(names)))
     if names:
         what = f"the ledger was restored: {len(names)} pending things are held"
-        work.audit("fleet", "warning", what, why=why, fix="pancode fleet resume")
+        work.audit("fleet", "warning", what, why=why, fix="pancode fleet resume --held")

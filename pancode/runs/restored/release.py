@@ -14,7 +14,7 @@ from pancode.kernel.values import replace
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.restored.answers import AskedShape, HeldAnswer, ReleasedAnswer
-from pancode.runs.restored.hold import DROPPED, AskedNode, HeldThing, LedgerHold, read_hold, write_hold
+from pancode.runs.restored.hold import DROPPED, HeldThing, LedgerHold, read_hold, write_hold
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import format_iso
@@ -29,7 +29,7 @@ def describe_held(core: Core) -> HeldAnswer:
         things, nodes = _list_things(core, tx, hold), list[AskedShape]()
         for node in tx.find(Node):
             if node.removed is None and node.tag is not None:
-                complete_ms = hold.asked.get(node.tag, AskedNode()).complete_since_ms
+                complete_ms = hold.find_progress(node.tag).complete_since_ms
                 since = None if complete_ms is None else format_iso(complete_ms)
                 nodes.append({"node": node.name, "complete_since": since})
     missing = [one["node"] for one in nodes if one["complete_since"] is None]
@@ -55,6 +55,8 @@ def describe_held(core: Core) -> HeldAnswer:
 
 def _list_things(core: Core, tx: Transaction, hold: LedgerHold) -> list[HeldThing]:
     """Return what is held and would begin something if it were not, oldest first."""
+    if not hold.names:
+        return []
     found = [thing for find in core.features.held for thing in find(core, tx)]
     known = {thing.name for thing in found}
     for run in tx.find(Run, {"state": RunState.PENDING}):

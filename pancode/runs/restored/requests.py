@@ -46,8 +46,7 @@ def find_asked(core: Core, hold: LedgerHold | None, tag: str) -> AskedNode | Non
     """Return how far the node has reported; None if it has nothing to report."""
     if tag in core.live.journals.unproven:
         return AskedNode(after=core.live.journals.unproven[tag][1])
-    asked = None if hold is None else hold.asked.get(tag, AskedNode())
-    return asked if asked is not None and asked.complete_since_ms is None else None
+    return None if hold is None or hold.has_heard(tag) else hold.find_progress(tag)
 
 
 def note_unknown(work: Work, node: Node) -> None:
@@ -56,7 +55,7 @@ def note_unknown(work: Work, node: Node) -> None:
     core, hold, tag = work.core, read_hold(work.tx), node.tag or ""
     if tag in core.live.journals.disproved:
         return
-    if hold is not None and hold.asked.get(tag, AskedNode()).complete_since_ms is None:
+    if hold is not None and not hold.has_heard(tag):
         return  # It is asked already.
     is_able = can_report(core, tag)
     if is_able:
