@@ -45,6 +45,13 @@ class FlowTruth:
         self._winners: dict[str, str] = {}
         self.rounds = RoundsTruth(world)
 
+    def begin_anew(self) -> None:
+        """A backup was put back: what its ledger does not know binds it no longer."""
+        self._winners.clear()
+        with self.world.coordinator.seen() as tx:
+            self._runs = {run.id for run in tx.find(Run)}
+        self.rounds.begin_anew()
+
     def after_step(self) -> None:
         with self.world.coordinator.seen() as tx:
             for one in tx.find(Workflow):
@@ -64,7 +71,8 @@ class FlowTruth:
         """A run begins when what its step needs is done, and is told all of their answers."""
         for run in (run for run in runs if run.id not in self._runs):
             self._runs.add(run.id)
-            step = steps[str(run.step)]
+            step, held = steps[str(run.step)], self.world.truth.held_runs
+            must(one.id not in held, f"{one.name}.{step.name} began, and nobody has released it")
             for need in step.needs:
                 before = tx.get(Run, str(steps[need].run))
                 done = before is not None and before.outcome is Outcome.DONE

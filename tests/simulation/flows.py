@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.records import Action, ActionKind, Run, Workflow, WorkflowKind, WorkflowState
+from pancode.runs import follow_on_actions
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest
 from pancode.workflows import actions as asked
@@ -166,8 +167,11 @@ def resume_flow(w: SimWorld) -> None:
 
 def resume(w: SimWorld, one: Workflow) -> None:
     w.say(f"resume {one.name}, which has {one.state}: {one.reason[:80]}")
+    core = w.coordinator.core
     w.flows.resumed[one.name] += 1
-    w.coordinator.ask(lambda core: asked.resume_workflow(core, AROUND, one.id, "sim"))
+    done = w.coordinator.ask(lambda core: asked.resume_workflow(core, AROUND, one.id, "sim"))
+    if not done and w.coordinator.core is core:
+        w.flows.resumed[one.name] -= 1  # refused, for example while no node has told its runtimes
 
 
 # -- what the coordinator does ---------------------------------------------------------------------
@@ -193,7 +197,8 @@ def _advanced(w: SimWorld, core: Core, workflow: str) -> Callable[[], None]:
 def due(w: SimWorld) -> list[str]:
     """Workflows that are to be looked at now."""
     with w.coordinator.seen() as tx:
-        found = [one for one in tx.find(Action) if one.kind is ActionKind.ADVANCE]
+        held: frozenset[str] = vars(follow_on_actions)["list_held"](tx)  # as its thread asks
+        found = [one for one in tx.find(Action) if one.kind is ActionKind.ADVANCE and one.run not in held]
     return list(dict.fromkeys(one.run for one in found if one.at_ms <= w.clock.wall_ms()))
 
 

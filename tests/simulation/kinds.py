@@ -30,7 +30,8 @@ class Kind:
     ceiling_usd: Decimal | None = None
 
 
-INTERACTIVE_RUNS, STRAINED, RESTORED = "interactive_runs", "strained", "restored"
+INTERACTIVE_RUNS, STRAINED = "interactive_runs", "strained"
+RESTORED, RESTORED_FLOWS = "restored", "restored_flows"
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -146,6 +147,26 @@ KINDS: dict[str, Kind] = {
             },
             steps=55,
             durations=(500, 3_000, 20_000, 90_000),
+        ),
+        Kind(
+            RESTORED_FLOWS,
+            "a backup of the ledger is put back while workflows are under way",
+            {
+                "flow": 4,
+                "stop_flow": 1,
+                "backup": 5,
+                "restore": 4,
+                "release_early": 2,
+                "cut": 2,
+                "repair": 3,
+                "stop": 2,
+                "drain": 1,
+                "crash_coordinator": 1,
+                "wipe": 1,
+            },
+            steps=55,
+            durations=(500, 3_000, 20_000, 90_000),
+            intervals={"profile_ms": 30_000},
         ),
         Kind(
             "disks",
@@ -294,7 +315,6 @@ NAMES = tuple(KINDS)
 
 
 def kind_of(seed: int) -> Kind:
-    """Every class in turn, but for the interactive runs and strained machines, which have schedules of their
-    own."""
-    names = [name for name in NAMES if name not in (INTERACTIVE_RUNS, STRAINED)]
+    """Every class in turn, but for those that have schedules of their own."""
+    names = [name for name in NAMES if name not in (INTERACTIVE_RUNS, STRAINED, RESTORED_FLOWS)]
     return KINDS[names[seed % len(names)]]

@@ -170,9 +170,8 @@ def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(starting, "_put_back_or_plan", forgetful)
 
 
-def _hold_nothing(patch: pytest.MonkeyPatch) -> None:
-    for place in (bind, follow_on_actions):
-        patch.setattr(place, "list_held", lambda tx: frozenset())
+def _hold_nothing(place: Any) -> Plant:
+    return _to(place, "list_held", lambda tx: frozenset())
 
 
 def _forget_elsewhere(patch: pytest.MonkeyPatch) -> None:
@@ -262,7 +261,8 @@ BUGS = (
         25,
         80,
     ),
-    Bug("a restored ledger begins what it has as pending", "restored", _hold_nothing, 50),
+    Bug("a restored ledger begins what it has as pending", "restored", _hold_nothing(bind), 50),
+    Bug("a restored ledger advances workflows", "restored_flows", _hold_nothing(follow_on_actions), 50),
     Bug("a restored ledger does not ask the nodes", "restored", _to(requests, "ask_nodes", _nothing), 50),
     Bug("a node takes jobs that are for others", "enemy", _to(intake, "judge_job", _anybodys_job), 60),
     Bug("a node starts what was stopped before", "cuts", _to(accept, "_find_refusal", lambda *_: None), 80),

@@ -34,6 +34,11 @@ class RoundsTruth:
         self._judged: set[str] = set()
         self._again: Counter[str] = Counter()
 
+    def begin_anew(self) -> None:
+        """A backup was put back: its ledger may judge the same run again."""
+        self._seen.clear()
+        self._judged.clear()
+
     def begun(self, one: Workflow, step: str) -> int:
         """So many rounds of that step have begun; users begin more of them when they resume."""
         wanted = self.world.flows.wanted[one.name]
@@ -54,6 +59,8 @@ class RoundsTruth:
         """One more at a time, for a run that has rejected the round before; no verdict counts twice."""
         before, resumed = self._seen.get(one.id), self.world.flows.resumed[one.name]
         self._seen[one.id] = SeenRound(judge.round, resumed)
+        if before is None:  # new, or of a backup that was put back
+            self._again[one.id] = max(self._again[one.id], judge.round - 1)
         if before is None or (judge.round == before.number and resumed == before.resumed):
             return
         if judge.round == 1 or judge.round == before.number:

@@ -70,6 +70,7 @@ class Schedule(SimWorld):
 
     def ledger_is_another(self) -> None:
         self.invariants.begin_anew()
+        self.flow_truth.begin_anew()
 
     def digest(self) -> str:
         """Of the ledger but its logs, which tell of forgeries: what two runs of one seed must agree on."""

@@ -16,7 +16,7 @@ from node_agent.wire.logs import STAGES, JobStage
 from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel.facets import Messages
-from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState, WaitReason
+from pancode.kernel.records import Closed, EntryKind, Lease, LeaseState, Run, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
@@ -24,12 +24,13 @@ from pancode.runs.life.binding import handed_to, reserve_as_before
 from pancode.runs.life.budget_requests import answer_budget_request, record_progress
 from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_lease, move_run
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.ends import end_unstarted, give_back
+from pancode.runs.life.ends import end_unstarted, fail_attempt, give_back
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
 _REBIND = frozenset({*REBINDABLE, *ELSEWHERE, JobRefusal.REVOKED})
 """Refusals after which another node may take the run; REVOKED comes from a node that is being removed."""
 _COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
+_PAID = (EntryKind.SPEND, EntryKind.UNKNOWN)
 _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
 _NOTHING = books.Spent(books.ZERO, source="settled")
@@ -200,9 +201,13 @@ def _is_moot(made: Changes) -> bool:
 
 
 def _back_to_queue(made: Changes, reason: str) -> Changes:
-    """Let the attempt wait for a node again."""
-    made = made.put(replace(move_run(made.run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED))
+    """Let the attempt wait for a node again; if an older job of it, which a restored ledger lacked, was paid
+    since, the run waits as its next attempt, which has its own reservation."""
+    paid = any(one.attempt == made.run.attempt and one.kind in _PAID for one in made.case.entries)
     made = give_back(made, reason, made.lease.node)
+    made = fail_attempt(made, FailureKind.STOPPED, reason) if paid else made
+    run = replace(move_run(made.run, RunState.PENDING), attempt=made.run.attempt + paid)
+    made = made.put(replace(run, reason=reason, waits=WaitReason.RETURNED))
     return reserve_as_before(made, reason) if made.lease.ahead else made
 
 

@@ -37,7 +37,7 @@ from pancode.runs.placement.candidates import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decide_placements, in_order
 from pancode.runs.placement.preemption import GivingWay
 from pancode.runs.placement.prefetch import Lines, TakingBack, list_staying, most_usd
-from pancode.runs.restored.hold import WHY_HELD, list_held
+from pancode.runs.restored.hold import WHY_ASKED, WHY_HELD, list_held
 from pancode.runs.restored.requests import may_begin_work
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.waiting_runs import WaitingRun, WaitingRuns, in_turn
@@ -257,11 +257,14 @@ class _Turn:
                     left -= 1
 
     def explain_held(self) -> None:
-        """Record why the runs wait that are held since a restore."""
-        for name in sorted(self._queue.all.keys() & self._held - self._bound):
-            run = self._work.tx.get(Run, name)
-            if run is not None and (run.waits is None or not run.waits.is_held):
-                self._work.signal(run, Waits("placement", WHY_HELD, WaitReason.RESTORED))
+        """Record why the runs wait that are held since a restore, and those that begin once the nodes have
+        reported."""
+        asked = () if self._is_clear else sorted(self._queue.all.keys() - self._held)[:LONG]
+        for name in (*sorted(self._queue.all.keys() & self._held), *asked):
+            run, why = self._work.tx.get(Run, name), WHY_ASKED if name in asked else WHY_HELD
+            is_other = run is not None and not (run.waits is not None and run.waits.is_held)
+            if run is not None and is_other and run.reason != why and name not in self._bound:
+                self._work.signal(run, Waits("placement", why, WaitReason.RESTORED))
 
     def _may_begin(self, one: WaitingRun) -> bool:
         """Whether the run may begin, as far as memory shows; a run with a long pause is included."""

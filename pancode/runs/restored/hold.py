@@ -23,6 +23,7 @@ HOLD = "hold"
 
 DROPPED = "dropped after the restore"
 WHY_HELD = "held since the fleet was restored; to decide: pancode fleet resume --held"
+WHY_ASKED = "a node reports first what it did, as the fleet may have been restored; at most a minute"
 
 
 class AskedNode(BaseModel):

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from pancode.kernel.formatting import first_few, format_title
+from pancode.kernel.formatting import first_few, format_title, format_usd
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Action, ActionKind, Node, Run, RunState
+from pancode.kernel.records import Action, ActionKind, Balance, Node, Run, RunState, WorkflowKind
 from pancode.kernel.row_updates import edit_row
 from pancode.kernel.values import replace
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.restored.answers import AskedShape, HeldAnswer, ReleasedAnswer
+from pancode.runs.restored.attempts import NOT_ATTRIBUTED
 from pancode.runs.restored.hold import DROPPED, HeldThing, LedgerHold, read_hold, write_hold
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
@@ -27,11 +28,13 @@ def describe_held(core: Core) -> HeldAnswer:
         if hold is None:
             return {"since": None, "nodes": [], "held": []}
         things, nodes = _list_things(core, tx, hold), list[AskedShape]()
+        spent = tx.get(Balance, NOT_ATTRIBUTED) or Balance(NOT_ATTRIBUTED)
         for node in tx.find(Node):
             if node.removed is None and node.tag is not None:
                 complete_ms = hold.find_progress(node.tag).complete_since_ms
                 since = None if complete_ms is None else format_iso(complete_ms)
                 nodes.append({"node": node.name, "complete_since": since})
+    steps = f"; runs that this ledger lacks cost {format_usd(spent.spent_usd)}: some may be its steps"
     missing = [one["node"] for one in nodes if one["complete_since"] is None]
     words = "no node knows that it was done since"
     if missing:
@@ -46,7 +49,7 @@ def describe_held(core: Core) -> HeldAnswer:
                 "what": one.what,
                 "since": format_iso(one.since_ms),
                 "usd": None if one.usd is None else f"{one.usd:f}",
-                "nodes": words,
+                "nodes": words + (steps if spent.spent_usd and one.kind in list(WorkflowKind) else ""),
             }
             for one in things
         ],

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from node_agent.wire.control import ReportAttempts
-from node_agent.wire.failure import Outcome
+from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.job import Job
 from node_agent.wire.node import AttemptReport, AttemptsReport
 from node_agent.wire.signing import Envelope, SigningKey, parse_envelope, parse_message
+from pancode.app.features import FEATURES
 from pancode.budget.books import day_scope
 from pancode.kernel.errors import NotFoundError, WorkspaceError
 from pancode.kernel.records import (
@@ -26,11 +28,14 @@ from pancode.kernel.records import (
     WaitReason,
 )
 from pancode.runs.restored.attempts import NOT_ATTRIBUTED
+from pancode.runs.restored.hold import HeldThing
 from pancode.runs.restored.release import describe_held, release
 from pancode.runs.restored.requests import PROOF_MS
 from pancode.runs.retention.parts import must_have_changes
+from pancode.runs.stop import stop_run
+from tests.unit.pancode.runs import world
 from tests.unit.pancode.runs.test_restored import backup, restore
-from tests.unit.pancode.runs.world import FLEET, Desk, Puppet, entry_of
+from tests.unit.pancode.runs.world import FLEET, Desk, Puppet, entry_of, failed
 
 COMMIT = "c" * 40
 
@@ -124,6 +129,24 @@ def test_what_waited_in_the_copy_and_was_done_since_is_booked_once_and_never_beg
     fleet.desk.check_books()
 
 
+def test_a_run_that_a_user_ended_while_it_was_held_is_paid_when_its_node_reports_it() -> None:
+    fleet = Fleet()
+    fleet.desk.dispatch()
+    fleet.node.breathe()
+    fleet.work("r-0001", **failed(FailureKind.PROCESS_VANISHED, Outcome.INFRA))
+    rows, before = backup(fleet.desk), fleet.spent()
+    assert fleet.run().attempt == 2
+    fleet.desk.clock.advance(60_000)
+    fleet.node.breathe()
+    fleet.work("r-0001")
+    fleet.lose(rows)
+    stop_run(fleet.desk.core, "r-0001", "a user")
+    assert fleet.run().state is RunState.ENDED and fleet.spent() == before
+    fleet.answer()
+    assert fleet.spent() == before + Decimal("0.10")
+    fleet.desk.check_books()
+
+
 def test_a_run_after_the_copy_is_named_and_booked_once_as_not_attributed() -> None:
     fleet = Fleet()
     rows = backup(fleet.desk)
@@ -137,6 +160,20 @@ def test_a_run_after_the_copy_is_named_and_booked_once_as_not_attributed() -> No
         assert fleet.spent(NOT_ATTRIBUTED) == fleet.spent() == Decimal("0.20")
     assert [one.orphan for one in fleet.desk.rows(StoredReceipt)] == [True, True]
     fleet.desk.check_books()
+
+
+def test_a_held_workflow_says_that_unknown_runs_may_be_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet()
+    rows = backup(fleet.desk)
+    fleet.desk.dispatch("r-0001")
+    fleet.node.breathe()
+    fleet.work("r-0001")
+    held = HeldThing("w-0001", "chain", "it: b left", 0, lambda by: None)
+    monkeypatch.setattr(world, "FEATURES", replace(FEATURES, held=(lambda core, tx: [held],)))
+    fleet.lose(rows)
+    fleet.answer()
+    (shown,) = describe_held(fleet.desk.core)["held"]
+    assert "runs that this ledger lacks cost $0.10: some may be its steps" in shown["nodes"]
 
 
 def test_where_only_the_receipt_is_left_the_run_says_that_its_change_is_lost() -> None:
