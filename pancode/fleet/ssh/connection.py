@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -21,15 +22,16 @@ from pancode.fleet.ssh.target import Target, in_session
 Pins = Mapping[str, HostKey]
 """Returns the key that a server must present, by its Target.endpoint."""
 
-_FAMILY = {"any": 0, "inet": 2, "inet6": 10}
+_FAMILY = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
 @dataclass(frozen=True, slots=True)
 class SshTiming:
     """Times in seconds. A link without traffic is noticed after keepalive_s x (keepalive_count + 1). The
-    heartbeats, one every five seconds, count as traffic."""
+    heartbeats, one every five seconds, count as traffic. `address_s`: for each address but the last one."""
 
     connect_s: float = 10
+    address_s: float = 3
     login_s: float = 10
     keepalive_s: float = 6
     keepalive_count: int = 3
@@ -133,9 +135,7 @@ def _make_options(target: Target, pin: HostKey, timing: SshTiming) -> dict[str, 
         "username": target.user,
         "known_hosts": ([trusted], [], []),
         "config": None,
-        "family": _FAMILY.get(target.family, 0),
-        "local_addr": (target.bind_address, 0) if target.bind_address else (),
-        "connect_timeout": timing.connect_s,
+        "connect_timeout": target.connect_s or timing.connect_s,
         "login_timeout": timing.login_s,
         "keepalive_interval": timing.keepalive_s,
         "keepalive_count_max": timing.keepalive_count,
@@ -204,18 +204,18 @@ async def _dial_target(
     if target.revoked:
         await asyncio.to_thread(refuse_revoked, target.alias, target.revoked, pin)
     options, keys = _make_options(target, pin, timing), find_keys(target, login)
-    if tunnel is not None:
-        options |= {"tunnel": tunnel, "local_addr": ()}
     async with _open_proxy(target, login) as proxy:
         client = _Pinned(asyncio.get_running_loop().create_future(), proxy, keys)
-        sock = proxy.socket if proxy else None
+        options |= await _find_way(target, timing, proxy, tunnel)
         try:
-            conn = await asyncssh.connect(target.host, client_factory=lambda: client, sock=sock, **options)
+            conn = await asyncssh.connect(target.host, client_factory=lambda: client, **options)
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
             if client.presented is None and isinstance(error, asyncssh.KeyExchangeFailed):
                 raise
             raise _make_trust_error(target, pin, client.presented, str(error)) from error
         except ValueError as error:
+            if "sock" in options:  # the library has refused its settings, and has not taken the socket
+                options["sock"].close()
             raise ConnectError(
                 LinkFault.BAD_CREDENTIALS,
                 f"cannot use the SSH settings of {target.alias}",
@@ -228,6 +228,39 @@ async def _dial_target(
             if client.agent is not None:
                 client.agent.close()
         return Session(conn, client.lost, proxy=proxy)
+
+
+async def _find_way(
+    target: Target,
+    timing: SshTiming,
+    proxy: ProxyCommand | None,
+    tunnel: asyncssh.SSHClientConnection | None,
+) -> dict[str, Any]:
+    """Return asyncssh's arguments for how to reach the target: by a command, a jump host, or a socket that is
+    connected to the first of its addresses that answers, in order, as ssh does. OSError: none answers."""
+    if proxy is not None or tunnel is not None:
+        return {"tunnel": tunnel} if proxy is None else {"sock": proxy.socket}
+    loop, errors = asyncio.get_running_loop(), list[OSError]()
+    found = await loop.getaddrinfo(
+        target.host, target.port, family=_FAMILY.get(target.family, 0), type=socket.SOCK_STREAM
+    )
+    last_s = target.connect_s or timing.connect_s
+    for place, (family, kind, number, _, address) in enumerate(found, 1):
+        sock = socket.socket(family, kind, number)
+        sock.setblocking(False)
+        try:
+            if target.bind_address:
+                sock.bind((target.bind_address, 0))
+            async with asyncio.timeout(last_s if place == len(found) else min(last_s, timing.address_s)):
+                await loop.sock_connect(sock, address)
+            return {"sock": sock}
+        except OSError as error:  # also a TimeoutError
+            sock.close()
+            errors.append(error)
+        except BaseException:
+            sock.close()
+            raise
+    raise errors[0]
 
 
 @asynccontextmanager
@@ -282,8 +315,68 @@ async def presented_key(
 ) -> HostKey:
     """Return the host key that the target presents now, for a user to confirm. Jump hosts must be pinned.
     `known`: a server with several keys is asked for one of these types, as OpenSSH does."""
-    timing = timing or SshTiming()
     first = [name.decode() for key in known for name in asyncssh.import_public_key(key.line).sig_algorithms]
+    algorithms = "^" + ",".join(dict.fromkeys(first)) if first else ()
+    async with _way_without_login(target, pins, login, timing or SshTiming()) as way:
+        key = await asyncssh.get_server_host_key(
+            target.host, target.port, config=None, server_host_key_algs=algorithms, **way
+        )
+    if key is None:
+        raise classify_error(ConnectionResetError(f"{target.endpoint} sent no host key"))
+    return as_host_key(key)
+
+
+async def certified_key(
+    target: Target,
+    pins: Pins,
+    login: SshLogin,
+    authorities: Sequence[HostKey],
+    revoked: Sequence[HostKey],
+    timing: SshTiming | None = None,
+) -> HostKey | None:
+    """Return the key of the target if it presents a valid certificate of one of these authorities for its
+    name; else None."""
+    lists = [[asyncssh.import_public_key(one.line) for one in many] for many in (authorities, revoked)]
+    client = _Certified()
+    async with _way_without_login(target, pins, login, timing or SshTiming()) as way:
+        try:
+            conn = await asyncssh.connect(
+                target.host,
+                target.port,
+                config=None,
+                host_key_alias=target.key_name or None,
+                known_hosts=([], *lists),
+                username=target.user,
+                client_keys=None,
+                agent_path=None,
+                preferred_auth="publickey",
+                client_factory=lambda: client,
+                **way,
+            )
+            conn.abort()
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed):
+            return None
+        except asyncssh.DisconnectError as error:
+            # A server whose certificate is valid refuses a login without a key.
+            if not isinstance(error, asyncssh.PermissionDenied):
+                raise
+    return client.read_key()
+
+
+class _Certified(asyncssh.SSHClient):
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._conn = conn
+
+    def read_key(self) -> HostKey | None:
+        key = self._conn.get_server_host_key()
+        return None if key is None else as_host_key(key)
+
+
+@asynccontextmanager
+async def _way_without_login(
+    target: Target, pins: Pins, login: SshLogin, timing: SshTiming
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield asyncssh's arguments for how to reach the target, whose host key is still to be judged."""
     bridge: Session | None = None
     try:
         with translate_ssh_errors():
@@ -292,20 +385,9 @@ async def presented_key(
                     *before, last = target.hops
                     bridge = await open_session(replace(last, hops=tuple(before)), pins, login, timing)
                 async with _open_proxy(target, login) as proxy:
-                    key = await asyncssh.get_server_host_key(
-                        target.host,
-                        target.port,
-                        config=None,
-                        family=_FAMILY.get(target.family, 0),
-                        tunnel=bridge.conn if bridge else None,
-                        sock=proxy.socket if proxy else None,
-                        server_host_key_algs="^" + ",".join(dict.fromkeys(first)) if first else (),
-                    )
+                    yield await _find_way(target, timing, proxy, bridge.conn if bridge else None)
                     if proxy is not None:
                         await proxy.close()
     finally:
         if bridge is not None:
             await bridge.close()
-    if key is None:
-        raise classify_error(ConnectionResetError(f"{target.endpoint} sent no host key"))
-    return as_host_key(key)

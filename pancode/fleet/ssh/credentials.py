@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,14 +36,9 @@ def is_encrypted(text: str) -> bool:
     if not lines or "OPENSSH PRIVATE KEY" not in lines[0]:
         return "ENCRYPTED" in text[:400]
     try:
-        blob = base64.b64decode("".join(lines[1:-1]))
-    except binascii.Error:
+        return _split_key(text)[0] != b"none"
+    except (ValueError, struct.error):
         return False
-    if not blob.startswith(_MAGIC):
-        return False
-    at = len(_MAGIC)
-    size = int.from_bytes(blob[at : at + 4], "big")
-    return blob[at + 4 : at + 4 + size] != b"none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +71,47 @@ def find_keys(target: Target, login: SshLogin) -> OfferedKeys:
     named = target.identities or _default_identities(login.home)
     files = [p for p in named if os.path.isfile(p)]
     usable = [p for p in files if _is_usable(p)]
-    # If only named identities may be used, select the agent's keys by them; an identity may be a .pub file.
-    names = [p if p.endswith(".pub") else p + ".pub" for p in files]
-    halves = [p for p in names if os.path.isfile(p)]
+    # The agent's keys are selected by the named identities, also by one whose private half it alone has.
+    halves = [half for p in named if (half := _read_public_half(p)) is not None]
     agent = target.agent_path if halves or not target.identities_only else None
     certificates = [p for p in target.certificates if os.path.isfile(p)]
     pairs = asyncssh.load_keypairs([*own, *usable], None, certificates, ignore_encrypted=True)
+    pairs = [pair for pair in pairs if not pair.algorithm.startswith(b"sk-")]  # only the agent can use these
     return OfferedKeys(
         tuple(pairs),
         agent,
-        tuple(asyncssh.read_public_key(p).public_data for p in halves),
+        tuple(halves),
         target.identities_only,
-        None if own or usable or agent else _make_key_error(target, named, files),
+        None if pairs or agent else _make_key_error(target, named, files),
     )
+
+
+def _read_public_half(path: str) -> bytes | None:
+    """Return the public half of an identity: of its .pub file, of itself if it is one, or of a private key in
+    OpenSSH's format, which has its public half unencrypted; None if there is none."""
+    for place in (path if path.endswith(".pub") else f"{path}.pub", path):
+        try:
+            with open(place, encoding="utf-8", errors="replace") as file:
+                text = file.read(64 << 10)
+            if "OPENSSH PRIVATE KEY" in text:
+                return _split_key(text)[1]
+            return asyncssh.import_public_key(text).public_data
+        except (OSError, ValueError, struct.error):
+            continue
+    return None
+
+
+def _split_key(text: str) -> tuple[bytes, bytes]:
+    """Return cipher and public half of a private key in OpenSSH's format. ValueError, struct.error."""
+    blob = base64.b64decode("".join(text.strip().splitlines()[1:-1]))
+    if not blob.startswith(_MAGIC):
+        raise ValueError("not a private key of OpenSSH")
+    at, parts = len(_MAGIC), list[bytes]()
+    for skipped in (0, 0, 0, 4):  # cipher, key derivation and its options; then the number of keys
+        (size,) = struct.unpack_from(">I", blob, at + skipped)
+        at += skipped + 4 + size
+        parts.append(blob[at - size : at])
+    return parts[0], parts[3]
 
 
 def make_lack_error(target: Target) -> ConnectError:
@@ -125,7 +148,7 @@ def _make_key_error(target: Target, named: tuple[str, ...], files: list[str]) ->
     if target.lacks:
         return make_lack_error(target)
     if files:
-        message = f"the key {files[0]} needs a passphrase, and no SSH agent has the key"
+        message = f"the key {files[0]} needs a passphrase or a security key, and no SSH agent has the key"
         return ConnectError(
             LinkFault.BAD_CREDENTIALS, message, fix=f'eval "$(ssh-agent)"; ssh-add {files[0]}'
         )

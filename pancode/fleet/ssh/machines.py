@@ -21,7 +21,7 @@ from pancode.fleet.answers import CheckLine
 from pancode.fleet.place import Reach, change_reach
 from pancode.fleet.ssh import external_bringup as handed
 from pancode.fleet.ssh.bringup import BringUp, problem_of
-from pancode.fleet.ssh.connection import as_host_key, presented_key
+from pancode.fleet.ssh.connection import as_host_key, certified_key, presented_key
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.hostkey import Changed, HostKey, compare_keys
 from pancode.fleet.ssh.links import LinkEvents, LinkNews
@@ -42,9 +42,19 @@ from pancode.runs.restored.hold import read_hold
 from pancode.runs.views import format_iso
 
 
-def known_keys(target: Target, home: Path) -> list[HostKey]:
-    """Return the plain keys for this host from the user's files and the system's, in order."""
-    found = list[HostKey]()
+@dataclass(frozen=True, slots=True)
+class KnownHost:
+    """What the user's and the system's files of known hosts say of a host: its keys, the authorities whose
+    certificates it may present, and the keys that it must not present."""
+
+    keys: list[HostKey]
+    authorities: list[HostKey]
+    revoked: list[HostKey]
+
+
+def read_known_host(target: Target, home: Path) -> KnownHost:
+    """Return what the files of known hosts say of this host, in order."""
+    found = KnownHost([], [], [])
     usual = (str(home / ".ssh/known_hosts"), "/etc/ssh/ssh_known_hosts")
     name, port = (target.key_name, None) if target.key_name else (target.host, target.port)
     for file in usual if target.known_hosts is None else target.known_hosts:
@@ -53,8 +63,10 @@ def known_keys(target: Target, home: Path) -> list[HostKey]:
         except (OSError, ValueError):
             continue
         # `match` takes as its second argument an address, never a name; it finds an address as a name, too
-        found += map(as_host_key, known.match(name, "", port)[0])
-    return list(dict.fromkeys(found))
+        said = known.match(name, "", port)
+        for keys, more in zip((found.keys, found.authorities, found.revoked), said[:3], strict=True):
+            keys += (key for key in map(as_host_key, more) if key not in keys)
+    return found
 
 
 CONTACT_S = 20
@@ -555,34 +567,54 @@ def look_at_host(
     stored = resolve_target(spec.name, given, places)
     target = in_session(stored, places.environ)
     login = login_for(reach_to(target), (), user_home, places.environ)
-
-    def ask(one: Target, known: Sequence[HostKey]) -> HostKey:
-        return loop.call(presented_key(one, {**pins, **hops}, login, known=known), _LOOK_S)
-
     hops = dict[str, HostKey]()
+
+    def ask(one: Target, known: KnownHost) -> tuple[HostKey, bool]:
+        """Return the key that the server presents, and whether the user's files accept it."""
+        accepted, key = {**pins, **hops}, None
+        if known.authorities:
+            asked = certified_key(one, accepted, login, known.authorities, known.revoked)
+            key = loop.call(asked, _LOOK_S)
+        is_known = key is not None
+        if key is None:
+            key = loop.call(presented_key(one, accepted, login, known=known.keys), _LOOK_S)
+            is_known = key in known.keys
+        if key in known.revoked:
+            raise ConnectError(
+                LinkFault.HOST_KEY_UNKNOWN,
+                f"the host key of {one.alias} is revoked",
+                why=f"your known_hosts files mark {key.fingerprint} as @revoked",
+                fix=f"ask the owner of {one.host} for its new key; then repeat the command",
+            )
+        return key, is_known
+
     for place, hop in enumerate(target.hops):
-        keys = [pins[hop.endpoint]] if hop.endpoint in pins else _hop_keys(hop, places)
-        # An old key may be in the files beside the right one.
-        shown = keys[0] if len(keys) == 1 else ask(replace(hop, hops=target.hops[:place]), keys)
-        hops[hop.endpoint] = shown if shown in keys else keys[0]
-    known = known_keys(target, places.home)
-    key = ask(stored, known)
+        known = read_known_host(hop, places.home)
+        if hop.endpoint in pins:
+            hops[hop.endpoint] = pins[hop.endpoint]
+        elif len(known.keys) == 1 and not known.authorities and not known.revoked:
+            hops[hop.endpoint] = known.keys[0]
+        elif not known.keys and not known.authorities:
+            raise _make_unknown_error(hop)
+        else:  # an old key may be in the files beside the right one
+            shown, is_known = ask(replace(hop, hops=target.hops[:place]), known)
+            hops[hop.endpoint] = shown if is_known or not known.keys else known.keys[0]
+            if not is_known and not known.keys:
+                raise _make_unknown_error(hop)
+    key, is_known = ask(stored, read_known_host(target, places.home))
     refuse_revoked(target.alias, target.revoked, key)
     verdict = compare_keys(pins.get(target.endpoint), key)
     old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
-    is_known = target.endpoint in pins or key in known
-    return HostKeyOffer(spec.name, stored, key, is_known and old is None, old, hops)
+    return HostKeyOffer(
+        spec.name, stored, key, (target.endpoint in pins or is_known) and old is None, old, hops
+    )
 
 
-def _hop_keys(hop: Target, places: SshPlaces) -> list[HostKey]:
-    """Return the keys of a jump host from the user's known_hosts files. ConnectError if there are none."""
-    keys = known_keys(hop, places.home)
-    if not keys:
-        raise ConnectError(
-            LinkFault.HOST_KEY_UNKNOWN,
-            f"the jump host {hop.endpoint} is unknown",
-            why="the jump host's key is not in your known_hosts files",
-            fix=f"log in to the jump host once by hand (ssh {hop.alias}), compare its key, then repeat the "
-            "command",
-        )
-    return keys
+def _make_unknown_error(hop: Target) -> ConnectError:
+    return ConnectError(
+        LinkFault.HOST_KEY_UNKNOWN,
+        f"the jump host {hop.endpoint} is unknown",
+        why="the jump host's key is not in your known_hosts files",
+        fix=f"log in to the jump host once by hand (ssh {hop.alias}), compare its key, then repeat the "
+        "command",
+    )

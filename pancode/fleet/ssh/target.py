@@ -18,13 +18,13 @@ from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 HONOURED = frozenset(
     "host hostname port user identityfile identityagent identitiesonly certificatefile proxyjump proxycommand"
     " addressfamily bindaddress ciphers macs kexalgorithms hostkeyalgorithms tag hostkeyalias"
-    " userknownhostsfile globalknownhostsfile revokedhostkeys".split()
+    " userknownhostsfile globalknownhostsfile revokedhostkeys connecttimeout".split()
 )
 
 IRRELEVANT = frozenset(
     "addkeystoagent batchmode canonicaldomains canonicalizefallbacklocal canonicalizehostname"
     " canonicalizemaxdots canonicalizepermittedcnames challengeresponseauthentication channeltimeout"
-    " checkhostip clearallforwardings compression connectionattempts connecttimeout controlmaster controlpath"
+    " checkhostip clearallforwardings compression connectionattempts controlmaster controlpath"
     " controlpersist dynamicforward enableescapecommandline enablesshkeysign escapechar exitonforwardfailure"
     " fingerprinthash forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted"
     " gatewayports gssapiauthentication gssapiclientidentity gssapidelegatecredentials gssapikexalgorithms"
@@ -53,7 +53,7 @@ _MEANS = {
     "securitykeyprovider": "load the key into your SSH agent instead",
     "knownhostscommand": "PanCode pins the host key itself",
     "pubkeyacceptedalgorithms": "the SSH library's own list is used",
-    "casignaturealgorithms": "host certificates are not used; PanCode pins the key itself",
+    "casignaturealgorithms": "the SSH library's own list is used",
 }
 _ALGORITHMS = {
     "ciphers": "encryption_algs",
@@ -154,6 +154,8 @@ class Target:
     """The user's and the system's files of known hosts; None: the usual ones."""
     revoked: str = ""
     """A file of host keys that must not be accepted (RevokedHostKeys); empty: none."""
+    connect_s: float | None = None
+    """The seconds that each address of the server has to answer (ConnectTimeout); None: PanCode's own."""
     refers: bool = False
     """Whether the paths contain `${NAME}` of the login session as written; older records have its values."""
     lacks: tuple[str, ...] = ()
@@ -239,12 +241,14 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
     command = one.get("proxycommand", "") if jumps else ""
     hops = _parse_hops(one.get("proxyjump", "") if jumps else "", places, (*seen, alias))
     revoked, files = one.get("revokedhostkeys", "none"), _list_known_hosts(found)
+    seconds = one.get("connecttimeout", "none")
     return Target(
         alias,
         host,
         port,
         user,
-        identities=(given.identity,) if given.identity else tokens.paths(named),
+        # `none` stays: the usual files are used only where the settings name no file.
+        identities=(given.identity,) if given.identity else tokens.paths(named) or named[:1],
         certificates=tokens.paths(found.get("certificatefile", ())),
         identities_only=bool(given.identity) or one.get("identitiesonly") == "yes",
         agent_path=tokens.agent(one.get("identityagent", AGENT)),
@@ -257,6 +261,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         key_name=one.get("hostkeyalias", ""),
         known_hosts=None if files is None else tokens.paths(files),
         revoked="" if revoked.lower() == "none" else tokens.paths((revoked,))[0],
+        connect_s=(float(seconds) or None) if seconds.isdecimal() else None,
         refers=True,
     )
 

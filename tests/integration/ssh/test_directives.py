@@ -10,7 +10,7 @@ import pytest
 
 from pancode.fleet.ssh.errors import ConnectError
 from pancode.fleet.ssh.hostkey import HostKey
-from pancode.fleet.ssh.machines import known_keys
+from pancode.fleet.ssh.machines import read_known_host
 from pancode.fleet.ssh.reach import reach_to, target_of
 from pancode.fleet.ssh.revoked import refuse_revoked
 from pancode.fleet.ssh.target import HONOURED, IRRELEVANT, REFUSED, list_warnings
@@ -23,7 +23,7 @@ NO_FORWARDS = "PanCode opens the tunnels that it needs, and no other"
 PINNED = "PanCode pins the key itself, which is stricter"
 BY_SSH = "ssh -G applies it and prints the result"
 REASONS = {
-    OWN: "batchmode clearallforwardings connectionattempts connecttimeout requesttty serveralivecountmax"
+    OWN: "batchmode clearallforwardings connectionattempts requesttty serveralivecountmax"
     " serveraliveinterval sessiontype stdinnull tcpkeepalive remotecommand channeltimeout versionaddendum",
     KEYS_ONLY: "challengeresponseauthentication gssapiauthentication gssapiclientidentity"
     " gssapidelegatecredentials gssapikexalgorithms gssapikeyexchange gssapirenewalforcesrekey"
@@ -104,11 +104,11 @@ def test_files_of_known_hosts_and_the_name_in_them(tmp_path: Path) -> None:
     (tmp_path / ".ssh/known_hosts").write_text(f"[10.0.0.7]:2222 {usual.line}\n")
     (tmp_path / "mine").write_text(f"compute.1 {by_name.line}\n[10.0.0.7]:2222 {other.line}\n")
     config = "HostName 10.0.0.7\nPort 2222\n"
-    assert known_keys(found(tmp_path, config), tmp_path) == [usual]
+    assert read_known_host(found(tmp_path, config), tmp_path).keys == [usual]
     config += f"UserKnownHostsFile {tmp_path}/none {tmp_path}/mine\n"
-    assert known_keys(found(tmp_path, config), tmp_path) == [other]
+    assert read_known_host(found(tmp_path, config), tmp_path).keys == [other]
     target = found(tmp_path, f"{config}HostKeyAlias compute.1\n")
-    assert known_keys(target, tmp_path) == [by_name] and target.endpoint == "compute.1"
+    assert read_known_host(target, tmp_path).keys == [by_name] and target.endpoint == "compute.1"
     assert target_of(reach_to(target)) == target
 
 

@@ -12,7 +12,7 @@ import asyncssh
 import pytest
 
 from pancode.fleet.ssh.hostkey import HostKey
-from pancode.fleet.ssh.machines import known_keys
+from pancode.fleet.ssh.machines import read_known_host
 from pancode.fleet.ssh.target import Target
 
 
@@ -51,22 +51,22 @@ def hashed(name: str) -> str:
 def test_a_key_is_found_by_name_and_by_address(tmp_path: Path, stored: str, host: str, port: int) -> None:
     target = Target("gpu", host, port, "ops", known_hosts=(str(tmp_path / "known"),))
     (tmp_path / "known").write_text(f"elsewhere.example {OTHER.line}\n")
-    assert known_keys(target, tmp_path) == []
+    assert read_known_host(target, tmp_path).keys == []
     with (tmp_path / "known").open("a") as file:
         file.write(f"{stored} {RIGHT.line}\n")
-    assert known_keys(target, tmp_path) == [RIGHT]
+    assert read_known_host(target, tmp_path).keys == [RIGHT]
 
 
 def test_the_alias_of_a_key_replaces_name_and_port(tmp_path: Path) -> None:
     (tmp_path / "known").write_text(f"gpubox.example {OTHER.line}\ncompute-1 {RIGHT.line}\n")
     target = Target("gpu", "gpubox.example", 2222, "ops", known_hosts=(str(tmp_path / "known"),))
-    assert known_keys(replace(target, key_name="compute-1"), tmp_path) == [RIGHT]
-    assert known_keys(target, tmp_path) == [OTHER]
+    assert read_known_host(replace(target, key_name="compute-1"), tmp_path).keys == [RIGHT]
+    assert read_known_host(target, tmp_path).keys == [OTHER]
 
 
 def test_a_host_has_every_key_of_its_lines(tmp_path: Path) -> None:
     (tmp_path / ".ssh").mkdir()
     old = new_key("ecdsa-sha2-nistp256")
     (tmp_path / ".ssh/known_hosts").write_text(f"hop.example {old.line}\nhop.example {RIGHT.line}\n")
-    found = known_keys(Target("hop", "hop.example", 22, "ops", known_hosts=None), tmp_path)
+    found = read_known_host(Target("hop", "hop.example", 22, "ops", known_hosts=None), tmp_path).keys
     assert found[:2] == [old, RIGHT]
