@@ -12,7 +12,19 @@ from node_agent.chat.messages import Answered, Asked, Call, ToolForm, ToolResult
 from node_agent.wire.endpoint import Sampling
 
 _ROOM = re.compile(r"n_ctx\D{1,4}(\d+)|context (?:length|window|size)\D{1,40}?(\d{3,})", re.IGNORECASE)
-_TOO_LONG = ("exceed_context_size", "context_length_exceeded", "maximum context length", "context size")
+_TOO_LONG = (
+    *("exceed_context_size", "context_length_exceeded", "maximum context length", "context size"),
+    *("context window", "prompt is too long", "input is too long", "context overflow"),
+)
+"""Words, in lower case, of servers whose context is too small for the prompt."""
+_USED_UP = ("insufficient_quota", "billing_hard_limit_reached", "credit balance is too low")
+_FIXES = {
+    "does not support tools": "; choose a model with tools (`ollama show MODEL` lists its capabilities)",
+    "enable-auto-tool-choice": "; start vLLM with --enable-auto-tool-choice and --tool-call-parser NAME",
+    "insufficient_quota": "; the quota is used up: add credit at the provider, or use another model",
+    "credit balance is too low": "; add credit at the provider, or use another model",
+}
+"""Words of servers, and what to do."""
 MOST_WORDS = 500
 
 Fields = dict[str, Any]
@@ -102,12 +114,17 @@ def make_trouble(status: int, body: bytes, retry_after: float | None = None) -> 
     """Return the Trouble for an answer whose status is not 200."""
     error = json_of(body)
     text = body.decode("utf-8", "replace")
+    words = words_of(error, text) or f"status {status}"
+    # A quota that is used up does not return by waiting, unlike a rate limit.
+    is_used_up = status == 429 and any(mark in text for mark in _USED_UP)
     made = Trouble(
-        words_of(error, text) or f"status {status}", status, passing=status == 429 or status >= 500
+        words + next((fix for mark, fix in _FIXES.items() if mark in text), ""),
+        status,
+        passing=(status == 429 or status >= 500) and not is_used_up,
     )
     made.retry_after = retry_after
     made.limit = _limit_in(error) if status == 403 else ""
-    if status in (400, 413):
+    if status in (400, 413, 422) or status >= 500:
         _measure(made, text)
     return made
 
@@ -127,7 +144,7 @@ def broken_off(words: str) -> Trouble:
 
 
 def _measure(trouble: Trouble, text: str) -> None:
-    trouble.too_long = any(mark in text for mark in _TOO_LONG)
+    trouble.too_long = any(mark in text.lower() for mark in _TOO_LONG)
     if trouble.too_long and (found := _ROOM.search(text)):
         trouble.room = int(found[1] or found[2])
 

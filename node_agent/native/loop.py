@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from node_agent.chat.dialect import Question, Trouble
@@ -14,6 +14,7 @@ from node_agent.native.fleet import FleetChannel
 from node_agent.native.tools.files import Box
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import Voice
+from node_agent.native.written_calls import NO_PARSER, TOLD, read_written_calls
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
 
@@ -37,6 +38,12 @@ LAST = (
 )
 
 
+LEAST_FULL = 2_000
+"""An empty answer to a prompt of at least so many tokens is taken for a full context."""
+EMPTY = (
+    "the answer is empty: perhaps the server's context is too small for about {} tokens; "
+    "load the model with a larger context"
+)
 CANCELLED = "Not done: a user cancelled this turn."
 
 
@@ -98,6 +105,8 @@ class Loop:
     repeated: int = 0
     """How often `last_done`, the calls of the last answer with their results, came in a row."""
     last_done: list[tuple[str, str, str]] = field(default_factory=list)
+    has_called: bool = False
+    """Whether the server has parsed a tool call in this conversation."""
     deeds: Deeds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -132,8 +141,21 @@ class Loop:
             raise
 
     def _work_turn(self) -> str:
+        has_told = False
         while True:
             answer = self._answer()
+            self.has_called = self.has_called or bool(answer.calls)
+            if not self.has_called:  # a server that parses calls leaves in the text only what is quoted
+                written = read_written_calls(answer.text, (tool.name for tool in self.tools))
+                if written.calls:
+                    self.voice.tell("noted", text="the model wrote its tool call as text; it is done")
+                    answer = replace(answer, calls=written.calls)
+                elif written.is_broken and has_told:
+                    raise Over(FailureKind.AGENT_FAILED, NO_PARSER)
+                elif written.is_broken:
+                    has_told = True
+                    self.talk += [Answered(answer.text), Asked(TOLD)]
+                    continue
             self.talk.append(Answered(answer.text, answer.calls, answer.extra))
             if answer.calls:
                 self._do(answer.calls)
@@ -219,7 +241,14 @@ class Loop:
                     self._wait_or_end(trouble, waits)
                 continue
             self._count(answer, sent)
-            return answer
+            if answer.text.strip() or answer.calls or answer.tokens.output:
+                return answer
+            # LM Studio answers so if the prompt does not fit into the context.
+            tokens = self.guard.tokens(sent)
+            if shorter or tokens < LEAST_FULL:
+                raise Over(FailureKind.NO_ANSWER, EMPTY.format(tokens))
+            shorter += 1
+            room = self._learn_room(Trouble("its answer is empty"), sent)
 
     def _fit_turns(self, room: int) -> tuple[tuple[Turn, ...], int]:
         """Return the turns to send and the tokens left for an answer: less than `room` only if the last turns

@@ -29,8 +29,9 @@ from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.client.client import try_get
 from pancode.kernel.errors import ConfigError, PancodeError
-from pancode.kernel.formatting import count_noun, disk_of, format_bytes, format_seconds
+from pancode.kernel.formatting import count_noun, disk_of, escape_line, format_bytes, format_seconds
 from pancode.kernel.host.disk_use import sizes_of
+from pancode.kernel.names import LEAST_SECRET
 from pancode.kernel.node import SHORT_DISK
 from pancode.notices.traces.otlp import FIX
 from pancode.queue.valkey.binary import find_server
@@ -434,11 +435,11 @@ def _check_secrets(homes: Sequence[Path]) -> HomeCheck:
     """Check the secrets of runs in these node agents' homes, without showing any."""
     files = [path for home in homes if os.path.exists(path := home / "secrets.json")]
     for path in files:
+        values: object = None
         try:
+            values = json.loads(path.read_bytes())
             broken = (
-                ""
-                if isinstance(json.loads(path.read_bytes()), dict)
-                else "the file must be a JSON object that maps names to values"
+                "" if isinstance(values, dict) else "the file must be a JSON object that maps names to values"
             )
         except json.JSONDecodeError as exc:
             broken = f"line {exc.lineno}, column {exc.colno}: {exc.msg}"
@@ -447,6 +448,12 @@ def _check_secrets(homes: Sequence[Path]) -> HomeCheck:
         if broken:
             fix = f'correct {path}: {{"NAME": "value"}}; until then no run here gets a key from it'
             return fail_check("secrets", "error", f"{path}: {broken}", fix)
+        rows = values.items() if isinstance(values, dict) else ()
+        short = [name for name, value in rows if isinstance(value, str) and 0 < len(value) < LEAST_SECRET]
+        if short:
+            detail = f"{path}: {', '.join(map(escape_line, short))} has fewer than {LEAST_SECRET} characters"
+            fix = "replace it by a longer secret: its value is hidden in every log, and so are parts of words"
+            return fail_check("secrets", "warning", detail, fix)
     return pass_check("secrets", ", ".join(map(str, files)) or "no secrets.json on this machine")
 
 

@@ -280,6 +280,16 @@ class FileSurroundings:
         here, top = os.path.realpath(os.path.expanduser(folder)), os.path.realpath(project)
         return os.path.relpath(here, top) if here != top and is_inside(here, top) else ""
 
+    def list_unread(self, project: str, folder: str) -> tuple[str, ...]:
+        """Return a warning for each settings file in that folder or above it, but below the top."""
+        places = [Path(folder), *Path(folder).parents][:-1] if folder else []
+        found = [place / FILE for place in places if (Path(project) / place / FILE).is_file()]
+        return tuple(
+            f"{path} is not read: its gates and set-up do not apply. Fix: move its settings to {FILE} at the "
+            f"top of the repository, with commands such as: cd {path.parent} && ..."
+            for path in found
+        )
+
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
         """Return facts about each path that the task names; empty without a project."""
         if project is None:

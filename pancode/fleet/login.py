@@ -19,6 +19,7 @@ from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.target import AGENT, with_agent
 from pancode.fleet.ssh.terminal import attach
 from pancode.kernel.errors import UnavailableError, UsageError
+from pancode.kernel.names import must_be_hideable
 
 OUT_OF_SERVICE = 75
 SECRET_S, PROGRAMS_S = 30.0, 3_600.0
@@ -119,6 +120,8 @@ def set_secret(
 ) -> str:
     """Put a value into the node's secrets.json; return the node's message about it. UsageError. The value
     goes directly to the node, on a program's standard input: the coordinator never has it."""
+    if value.strip():  # the node refuses an empty value itself
+        must_be_hideable(value.decode("utf-8", "replace"))
     status, out, err = _on(name, target, ("secret", secret), value, SECRET_S, environ)
     if status:
         words = err.decode("utf-8", "replace").strip().removeprefix("pancode-node: ")

@@ -228,7 +228,10 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     nested = tuple(sorted(n for n in entries.others if n.endswith(b"/")))
     untracked = tuple(sorted(n for n in entries.others if not n.endswith(b"/")))
     private = find_withheld(untracked, limits.allowed)
-    untracked = tuple(name for name in untracked if name not in set(private))
+    paths = {name: os.path.join(os.fsencode(project.top), name) for name in untracked}
+    plain = {name: path for name, path in paths.items() if os.path.isfile(path) and not os.path.islink(path)}
+    closed = {name for name, path in plain.items() if not os.access(path, os.R_OK)}
+    untracked = tuple(name for name in untracked if name not in {*private, *closed})
     untracked = _within_limits(project, changed - entries.links, untracked, limits)
     gone = beyond_links(project.top, changed)
     names = tuple(sorted((changed | set(untracked)) - entries.links - gone))
@@ -244,6 +247,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
         (sorted(entries.links), f"a submodule: its files do not travel; {_CLONED}"),
         (dirty, "a submodule at another commit than recorded: the recorded commit is sent"),
         (nested, "a nested git repository: not sent"),
+        (sorted(closed), "untracked, and you have no permission to read it: not sent"),
         (raw, "under Git LFS and changed: its raw bytes are sent, not a pointer"),
     )
     warnings += [

@@ -11,9 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from shlex import quote
 
-from node_agent.wire.git import DRIVER_KEYS, GitCall, filter_names, git_env, neutral_drivers
+from node_agent.wire.git import DRIVER_KEYS, GitCall, filter_names, git_env, neutral_drivers, stamp_env
 from pancode.git.runner import Git, GitRefusal, run_git, safe_env
 from pancode.kernel.errors import UsageError
+from pancode.kernel.states import IdentityVariable
 
 _NO_GIT_FIX = "run `git init` there, or dispatch with `--workspace none`"
 
@@ -42,6 +43,10 @@ class GitProject:
     signing: tuple[tuple[str, str], ...] | None
     """Git's signing settings if git is configured to sign each commit, else None. A setting that names a
     program is used only if it is in the user's own files."""
+    merging: Mapping[str, str]
+    """The settings that decide how git merges."""
+    merge_drivers: frozenset[str]
+    """The names of the merge programs in git's settings."""
     env: Mapping[str, str]
     repo_id: str
 
@@ -55,9 +60,12 @@ class GitProject:
         return Git(self.top, self.env)
 
 
+NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
+"""The author and committer of commits where git knows none."""
 _PARTIAL = r"^(extensions\.partialclone|remote\..*\.promisor)$"
 _SIGNS = r"^user\.(name|email|signingkey)$|^commit\.gpgsign$|^gpg\."
-_SETTINGS = rf"{_PARTIAL}|{DRIVER_KEYS}|^core\.(excludesfile|attributesfile|autocrlf|eol)$|{_SIGNS}"
+_MERGES = r"^merge\.(default|renames|renamelimit|directoryrenames|renormalize)$|^diff\.(renames|renamelimit)$"
+_SETTINGS = rf"{_PARTIAL}|{DRIVER_KEYS}|{_MERGES}|^core\.(excludesfile|attributesfile|autocrlf|eol)$|{_SIGNS}"
 _ASKED = (
     *("--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
     *("--git-path objects", "--git-path shallow", "--show-object-format"),
@@ -108,9 +116,41 @@ def open_project(
         line_ends=_line_ends({key: value for _, key, value in rows}) | _line_ends(own),
         user={key.decode(): _text(value) for _, key, value in rows if key.startswith(b"user.") and value},
         signing=_read_signing(environ, folder, rows),
+        merging={key.decode(): _text(value) for _, key, value in rows if re.match(_MERGES, key.decode())},
+        merge_drivers=frozenset(
+            os.fsdecode(key).removeprefix("merge.").removesuffix(".driver")
+            for _, key, value in rows
+            if key.startswith(b"merge.") and key.endswith(b".driver") and value
+        ),
         env=env,
         repo_id=repo_id or _repo_id(Git(top, env), (common_dir, shallow_file), head, object_format),
     )
+
+
+def read_identity(seen: GitProject, environ: Mapping[str, str], at_ms: int) -> dict[str, str]:
+    """Return the variables of author and committer that git would use for a commit there at this time.
+    GitRefusal if the user's settings forbid git to guess one."""
+    env = _users_env(environ) | {name: environ[name] for name in IdentityVariable if name in environ}
+    stamp = dict[str, str]()
+    for role in ("AUTHOR", "COMMITTER"):
+        done = run_git(GitCall(("var", f"GIT_{role}_IDENT"), env, seen.top))
+        if not done.ok and _FORBIDDEN in done.err:
+            raise GitRefusal(
+                "git does not know who you are in this repository, and user.useConfigOnly forbids a guess",
+                why=done.err.splitlines()[-1],
+                fix="git config user.email YOU@EXAMPLE.ORG",
+            )
+        name, _, rest = done.text().rpartition(" <")
+        email = rest.partition(">")[0]
+        if not done.ok:
+            name, email = ((NOBODY | dict(seen.user))[key] for key in NOBODY)
+        made = stamp_env(name, email, at_ms)
+        stamp |= {key: value for key, value in made.items() if key.startswith(f"GIT_{role}_")}
+    return stamp
+
+
+_FORBIDDEN = "auto-detection is disabled"
+"""What git says if it needs a name or an address and may not guess it (user.useConfigOnly)."""
 
 
 def _read_facts(folder: Path, environ: Mapping[str, str], trusted: Sequence[str] = ()) -> list[bytes]:

@@ -63,6 +63,21 @@ def find_nearest(word: str, names: Iterable[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
+LEAST_SECRET = 4
+"""The fewest characters of a secret. A secret is hidden wherever it occurs, so a shorter one hides words."""
+
+
+def must_be_hideable(value: str) -> None:
+    """Raise UsageError for a secret that is so short that hiding it would hide parts of ordinary words."""
+    if len(value.strip()) < LEAST_SECRET:
+        raise UsageError(
+            f"the secret has fewer than {LEAST_SECRET} characters",
+            why="its value is hidden in every log, so it would hide parts of ordinary words",
+            fix="use a longer secret; a value that is not secret can be a variable of the node agent",
+            code="secret_too_short",
+        )
+
+
 def clean_user_name(text: str) -> str:
     """Return the user's name. Raises ValueError for a name that PanCode itself uses as a sender."""
     if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:

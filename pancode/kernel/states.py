@@ -88,6 +88,16 @@ class WaitReason(StrEnum):
         return self in (self.WORKFLOW, self.USER, self.GATES)
 
 
+class IdentityVariable(StrEnum):
+    """The environment variables from which git reads who the author and committer of a commit are."""
+
+    AUTHOR_NAME = "GIT_AUTHOR_NAME"
+    AUTHOR_EMAIL = "GIT_AUTHOR_EMAIL"
+    COMMITTER_NAME = "GIT_COMMITTER_NAME"
+    COMMITTER_EMAIL = "GIT_COMMITTER_EMAIL"
+    EMAIL = "EMAIL"
+
+
 class EntryKind(StrEnum):
     """The kind of an entry in the books. hold: adds the reserved amount; release: subtracts it; spend: adds
     the spent amount; correct: changes it; unknown: the reservation stays.

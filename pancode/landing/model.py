@@ -33,6 +33,8 @@ class LandWay:
     """Whether the landing answers an item of the inbox; if that item no longer waits, nothing is landed."""
     anyway: bool = False
     without_gates: tuple[str, ...] = ()
+    author: Mapping[str, str] = field(default_factory=dict)
+    """Git's variables of author and committer in the environment of the user who lands."""
 
     @property
     def says_yes(self) -> bool:
@@ -141,6 +143,8 @@ class LandRequest:
     """The user's commit at the time of the dispatch; None: there was no commit."""
     run: str = ""
     """The run that made the change."""
+    author: Mapping[str, str] = field(default_factory=dict)
+    """Git's variables of author and committer in the environment of the user who lands."""
 
 
 @dataclass(frozen=True, slots=True)

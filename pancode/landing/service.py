@@ -153,7 +153,7 @@ class Lander:
     def land(self, run: Run, way: LandWay, wanted: LandingWish) -> dict[str, Any]:
         """Land the run and return the report for the user. WorkspaceError if the run may not be landed."""
         must_be_verified(run, change_of(self._core, run))
-        request = self.request_of(run)
+        request = replace(self.request_of(run), author=way.author)
         self._must_be_settled(run, request)
         with self._landings.of(run.id) as landing:
             if not wanted():

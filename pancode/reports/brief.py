@@ -94,7 +94,12 @@ def _list_also(
     left = _list_undecided(tx, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_make_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
+    fault = core.live.redis.fault
+    redis: list[BriefLine] = []
+    if fault is not None:
+        redis = [{"run": None, "what": f"{fault} ({fault.why})", "task": "", "command": fault.fix}]
     return [
+        *redis,
         *release.list_inbox_items(core, tx),
         *health.list_inbox_items(core, tx),
         *stand,

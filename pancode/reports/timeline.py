@@ -18,7 +18,7 @@ from pancode.runs.core import Core
 from pancode.runs.health import words_about
 from pancode.runs.life.changes import Domain
 from pancode.runs.unit_of_work import ANCHOR_TYPE, judge_audit, unit_of_work
-from pancode.runs.views import find_run, format_iso
+from pancode.runs.views import describe_fault, find_run, format_iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,11 @@ def explain_run(core: Core, text: str) -> WhyShape:
         run = find_run(tx, text)
         decisions = tx.find(Decision, {"run": run.id}, order="number")
         health = words_about(core, tx, run)
+    known, fault = core.live.redis.fault, describe_fault(core, run)
+    fault += f" ({known.why}); fix: {known.fix}" if known is not None and fault else ""
     return {
         "run": run.id,
-        "now": "; ".join(filter(None, (f"{_format_state(run)}{_format_wait(run)}", health))),
+        "now": "; ".join(filter(None, (f"{_format_state(run)}{_format_wait(run)}{fault}", health))),
         "decisions": [_make_decision(d) for d in decisions],
     }
 

@@ -19,6 +19,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat, NodeProfile
 from pancode.budget.track_record_rules import TrackRecord, WorkKey, key_of, record_of
+from pancode.kernel.errors import UnavailableError
 from pancode.kernel.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
 from pancode.kernel.ports import Transaction
 from pancode.kernel.quota import Flood
@@ -335,6 +336,8 @@ class RedisUse:
     """Bytes in use when all keys were last measured, or the lowest value since then."""
     shut_out: set[str] = field(default_factory=set)
     """Tags of quarantined nodes that this coordinator process has expelled from Redis."""
+    fault: UnavailableError | None = None
+    """Why the last pass could not use Redis; None: it could. Written by `reconcile`."""
 
 
 @dataclass

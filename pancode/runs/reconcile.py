@@ -226,7 +226,8 @@ def run_pass(core: Core, woken: bool = False) -> int:
             if looks:
                 heartbeats.read_heartbeats(core)
             messages = inbound.take_in(core, 500)
-        except UnavailableError:
+        except UnavailableError as error:
+            core.live.redis.fault = error
             liveness.record_contact(core, reached=False)
             raise
         if looks:
@@ -237,9 +238,11 @@ def run_pass(core: Core, woken: bool = False) -> int:
         try:
             act_now(core)
             liveness.send_heartbeats(core)
-        except UnavailableError:
+        except UnavailableError as error:
+            core.live.redis.fault = error
             core.live.heartbeats.refuse()
             raise
+        core.live.redis.fault = None
         # Other threads may have left records to be written.
         waiting = core.live.to_record
         while not waiting.empty():

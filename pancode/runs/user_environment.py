@@ -116,6 +116,10 @@ class Surroundings(Protocol):
     def below(self, folder: str, project: str) -> str:
         """Return the folder relative to the project's top, with links resolved; empty if not below it."""
 
+    def list_unread(self, project: str, folder: str) -> tuple[str, ...]:
+        """Return a warning for each settings file in that folder of the project or above it, but below the
+        top, since only the one at the top is read. `folder`: relative to the top; empty: the top itself."""
+
     def projects(self) -> Mapping[str, NamedProject]:
         """Return all projects by name. ConfigError names the file and the key at fault."""
 

@@ -374,6 +374,13 @@ def in_line(tx: Transaction, run: records.Run, lease: records.Lease) -> str:
     return f"{where}, {format_ordinal(before + 1)} there{run.reason.removeprefix(where)}"
 
 
+def describe_fault(core: Core, run: records.Run) -> str:
+    """Return the words, after those on what the run waits for, about a Redis that cannot be used; empty: it
+    can, or the run has ended."""
+    fault = core.live.redis.fault
+    return "" if fault is None or run.state is records.RunState.ENDED else f"; {fault}"
+
+
 def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool, is_idle: bool = False) -> str:
     """Return the run's status as shown everywhere: its stage, `unknown` while its node is silent, or outcome.
 
@@ -418,7 +425,7 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "model": run.model,
         "task": run.task or " ".join(run.argv or ()),
         "outcome": run.outcome.value if run.outcome is not None else None,
-        "reason": run.reason if lease is None else in_line(tx, run, lease),
+        "reason": (run.reason if lease is None else in_line(tx, run, lease)) + describe_fault(core, run),
         "exit_code": run.exit_code,
         "commit": result.get("commit"),
         "files_changed": list(result.get("files_changed") or ()),

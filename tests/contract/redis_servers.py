@@ -67,6 +67,7 @@ class DebianRedis:
             *("--appendonly", "yes", "--requirepass", "s3 cret/?@:"),
         ]
         self._log = folder / "redis.log"
+        self.more: tuple[str, ...] = ()
         self._child: subprocess.Popen[bytes] | None = None
         self.url = f"redis://:s3%20cret%2F%3F%40%3A@127.0.0.1:{self.port}/0"
         self.place: str | tuple[str, int] = ("127.0.0.1", self.port)
@@ -74,7 +75,7 @@ class DebianRedis:
 
     def start(self) -> None:
         with open(self._log, "ab") as log:
-            self._child = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._child = subprocess.Popen([*self._command, *self.more], stdout=log, stderr=log)
         assert wait_until(SystemClock(), int(10_000 * crowded()), self._answers), self._log.read_text()
         self.access = check_external(self.url).access
 

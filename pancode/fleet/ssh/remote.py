@@ -1,5 +1,5 @@
 """Runs commands and puts files on a node over one connection, with limits on time, bytes and number. A login
-shell may print text before each command's output (from `~/.bashrc`); that text is removed."""
+shell may print text before and after each command's output (from `~/.bashrc`); that text is removed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,24 @@ from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, TransferFailed, tra
 MARK = "@@pancode-output@@"
 NOISE = 64 * 1024
 """How many bytes of a login shell's own output, including the mark, are read besides a command's output."""
-_SAYS = f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; exec \"$@\""
+END = "@@pancode-end@@"
+_SAYS = (
+    f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; \"$@\"; s=$?; "
+    f"printf '\\n%s\\n' {END}; printf '\\n%s\\n' {END} >&2; exit $s"
+)
 
 
 def wrap_command(argv: Sequence[str]) -> str:
-    """Return a command line for any login shell: it marks where both outputs of `argv` begin, then runs
-    it."""
+    """Return a command line for any login shell: it runs `argv`, and marks where both outputs begin and
+    end."""
     return shlex.join(["sh", "-c", _SAYS, "pancode", *argv])
 
 
-def strip_before_mark(output: bytes) -> bytes:
-    """Return the output after the mark; the whole output if the shell did not print the mark."""
+def strip_marks(output: bytes) -> bytes:
+    """Return the output between the marks; the whole output if the shell did not print the first mark."""
     before, mark, after = output.partition(f"{MARK}\n".encode())
-    return after if mark else before
+    inside, end, _ = after.rpartition(f"\n{END}\n".encode())
+    return inside if end else after if mark else before
 
 
 SLOTS = 4
@@ -112,7 +117,7 @@ class Remote:
         try:
             feed = asyncio.ensure_future(_feed(process, stdin))
             try:
-                (out, cut_out), (err, cut_err) = await asyncio.gather(
+                (out, cut_out, has_begun), (err, cut_err, _) = await asyncio.gather(
                     _read(process.stdout, limit), _read(process.stderr, limit)
                 )
                 await process.wait_closed()
@@ -123,6 +128,15 @@ class Remote:
             process.close()
         if process.exit_status is None and process.exit_signal is None:
             raise LinkLost("the connection ended before the command finished")
+        if not has_begun and process.exit_status is not None:
+            said = " ".join((out + err).decode("utf-8", "replace").split())[-300:] or "nothing"
+            raise RemoteFailed(
+                "the login shell of the node was replaced or has ended before it ran PanCode's command",
+                status=process.exit_status,
+                why=f"exit {process.exit_status}, and it said: {said}",
+                fix="on the node, add as the first line of ~/.bashrc (or of the file that starts another "
+                "program): case $- in *i*) ;; *) return ;; esac",
+            )
         signal = f" (signal {process.exit_signal[0]})" if process.exit_signal else ""
         status = None if process.exit_signal else process.exit_status
         done = Completed(argv, status, out, err, truncated=cut_out or cut_err, signal=signal)
@@ -187,14 +201,16 @@ async def _feed(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) -> None
         return
 
 
-async def _read(stream: asyncssh.SSHReader[bytes], limit: int) -> tuple[bytes, bool]:
-    """Return the command's output without the login shell's, cut at the limit, and whether it was cut."""
+async def _read(stream: asyncssh.SSHReader[bytes], limit: int) -> tuple[bytes, bool, bool]:
+    """Return the command's output without the login shell's, cut at the limit; whether it was cut; and
+    whether the login shell has begun the command."""
     kept, size, most = bytearray(), 0, limit + NOISE
     while chunk := await stream.read(CHUNK):
         size += len(chunk)
         kept += chunk[: max(0, most - len(kept))]
-    output = strip_before_mark(bytes(kept))
-    return output[:limit], size > most or len(output) > limit
+    has_mark = MARK.encode() in kept
+    output = strip_marks(bytes(kept))
+    return output[:limit], size > most or len(output) > limit, has_mark
 
 
 async def _write(sftp: asyncssh.SFTPClient, path: str, source: bytes | Path, mode: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pancode.interfaces.client.remote.place import RemoteCoordinator, remote_of
 from pancode.kernel.errors import PancodeError, WorkspaceError
+from pancode.kernel.states import IdentityVariable
 
 _HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
 
@@ -43,6 +44,11 @@ def terminal_is_gone() -> bool:
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
     """Return those of the caller's variables that the start of the fleet may use, for that call only."""
     return {name: environ[name] for name in _HANDED_ON if name in environ}
+
+
+def read_author() -> dict[str, str]:
+    """Return the variables with which this environment tells git who the author and committer are."""
+    return {str(name): os.environ[name] for name in IdentityVariable if os.environ.get(name)}
 
 
 def read_environment() -> dict[str, str]:

@@ -19,7 +19,7 @@ from pancode.git.forge_rules import ForgeKind
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import clean_user_name, find_nearest, label_word, node_name, one_line
 from pancode.kernel.signature_check import HEADERS, MOST_BYTES, HookCall
-from pancode.kernel.states import GpuRule, How
+from pancode.kernel.states import GpuRule, How, IdentityVariable
 from pancode.kernel.values import replace
 from pancode.landing.model import LandWay
 from pancode.runs.options import OPTIONS
@@ -261,10 +261,13 @@ class LandBody(Body):
     """The forge of that pull request; None: from the settings."""
     follow: bool = False
     """Whether to send failed checks and remarks on that pull request to the agent."""
+    author: dict[IdentityVariable, Line] = Field(default_factory=dict)
+    """Git's variables of author and committer in the environment of a local caller; another sends none."""
 
     def landing(self, how: How) -> LandWay:
         way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)
-        return replace(way, how=self.how or how, anyway=self.anyway, without_gates=self.without_gates)
+        way = replace(way, how=self.how or how, anyway=self.anyway, without_gates=self.without_gates)
+        return replace(way, author={str(name): value for name, value in self.author.items()})
 
 
 class CallerBody(Body):

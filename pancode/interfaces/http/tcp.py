@@ -23,7 +23,7 @@ from pancode.interfaces.http.access.request_filter import (
     parse_bearer,
 )
 from pancode.interfaces.http.access.tokens import audit_request, check_secret, find_session, still_in_force
-from pancode.interfaces.http.bodies import Body, CallerBody, has_true
+from pancode.interfaces.http.bodies import Body, CallerBody, LandBody, has_true
 from pancode.interfaces.http.context import LET_IN, ApiContext
 from pancode.interfaces.http.problems import HANDLERS, AsciiJson, response_of
 from pancode.interfaces.http.routing import ApiCall, TcpAccess, Verb, read_request
@@ -180,6 +180,8 @@ def _sign_body(body: Any, visitor: Visitor) -> Any:
     }
     if "by" in type(body).model_fields:
         changes["by"] = visitor.name
+    if isinstance(body, LandBody):
+        changes["author"] = {}
     if isinstance(body, CallerBody):
         changes["environ"] = handed_on(os.environ)
     return body.model_copy(update=changes)

@@ -17,7 +17,7 @@ from pancode.interfaces.cli import completions, follow
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Anyway, Argument, Json, WithCommands, WithSecret, option, verb
 from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows
-from pancode.interfaces.client.caller import folder_here, work_folder
+from pancode.interfaces.client.caller import folder_here, read_author, work_folder
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
@@ -134,6 +134,7 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
         face.show({"landings": []}, lambda: none)
         return ExitCode.DONE, False
     where = f"branch {body['branch']}" if body.get("branch") else "your files"
+    body |= {"author": read_author()} if body.get("branch") else {}
     head = f"{count_noun(len(rows), 'run')} to land in {where}:\n"
     for row in rows:
         files, task = len(row["files_changed"]), clip_columns(escape_line(row["task"]), 60)
@@ -304,6 +305,7 @@ def _choose_branch(branch: str | None, push_to: Push, commits: str, *, detach: b
 def _land_one(face: Face, run: str, body: dict[str, Any], push_to: Push, pull: PullWanted | None) -> int:
     client = face.client()
     run = find_run(client, run)
+    body |= {"author": read_author()} if body.get("branch") else {}
     if body["wait"]:
         # landings of the same repository come before this one
         rows = client.get(LANDINGS, before=run)["landings"]

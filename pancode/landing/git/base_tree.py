@@ -16,6 +16,7 @@ from pancode.git.runner import Git, GitFailure, GitRefusal, any_owner_env, trans
 from pancode.git.snapshot import capture_tree, index_copy
 from pancode.kernel.ports import MOST_COMMITS, Composed, Composition, MergeConflictError, ResultPlace
 from pancode.landing.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
+from pancode.landing.git.merge_rules import rules_of
 from pancode.landing.model import Conflict, ConflictState, LandRequest
 from pancode.workflows.results import has_markers
 
@@ -195,7 +196,8 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
     import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
     ours = tree_of(git, tip) if branch else _files_tree(depot, seen, request)
-    merge, _ = merge_change(git, request.snapshot_commit, request.final_commit, ours)
+    rules = rules_of(seen, request.run)
+    merge, _ = merge_change(git, request.snapshot_commit, request.final_commit, ours, None, rules)
     own_side = commit_of(depot, seen.repo_id, ours, tip)
     # own_side is the parent of this commit, so git keeps both equally long
     both = commit_of(depot, seen.repo_id, merge.tree, own_side)

@@ -13,6 +13,7 @@ from pancode.git.file_list import ListingLimits
 from pancode.git.objects import TreeFiles
 from pancode.git.snapshot import SnapshotOptions, preview_snapshot
 from pancode.kernel.records import Run
+from pancode.kernel.states import IdentityVariable
 from pancode.kernel.values import replace
 from pancode.landing.answers import CalledOffRow, LandingRow
 from pancode.landing.git.base_tree import conflict_state, find_unsettled
@@ -149,4 +150,6 @@ class DepotRepositories:
 
 
 def _set_environ(request: LandRequest) -> LandRequest:
-    return replace(request, environ=dict(os.environ))
+    # The variables of the terminal that started the coordinator say nothing of who lands.
+    own = {name: value for name, value in os.environ.items() if name not in list(IdentityVariable)}
+    return replace(request, environ=own | dict(request.author))

@@ -16,6 +16,7 @@ from pancode.git.depot import CommitFacts, Depot, read_commits
 from pancode.git.objects import write_commit
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
+from pancode.landing.git.merge_rules import MergeRules, git_with_rules, refuse_other_rules
 
 # Commits that only carry trees get constant dates and names, so that a repeated merge makes no new objects.
 _STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)
@@ -23,6 +24,7 @@ _STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)
 _LATE = stamp_env("pancode", "pancode@localhost", 4_000_000_000_000)
 
 
+_TREES_ONLY = MergeRules()
 _TREE = b"tree\n"
 """The message of a commit that only carries a tree."""
 
@@ -41,11 +43,17 @@ def tree_of(git: Git, commit: str | None) -> str:
 
 
 def merge_change(
-    git: Git, begins: str, result: str, ours: str, known: tuple[CommitFacts, CommitFacts] | None = None
+    git: Git,
+    begins: str,
+    result: str,
+    ours: str,
+    known: tuple[CommitFacts, CommitFacts] | None = None,
+    rules: MergeRules = _TREES_ONLY,
 ) -> tuple[Merge, str]:
     """Merge the change from `begins` to `result` into the tree `ours`; return also the tree of `result`. The
     history of `ours` does not matter, so a cherry-picked or rebased branch merges in the same way. `known`:
-    the facts of both commits."""
+    the facts of both commits. GitRefusal for a file that git merges by a rule that PanCode does not follow.
+    """
     if checked_object(begins) == checked_object(result):
         return Merge(ours, ()), read_commits(git, result)[0].tree
     base, made = known or read_commits(git, begins, result)
@@ -55,7 +63,7 @@ def merge_change(
     # git 2.39 has no --merge-base; a commit with the tree `ours` and parent `begins` makes `begins` the base.
     mine = write_commit(git.cwd, ours, (begins,), _LATE, _TREE)
     side = result if begins in made.parents else write_commit(git.cwd, theirs, (begins,), _LATE, _TREE)
-    return merge_commits(git, mine, side), theirs
+    return merge_commits(git, mine, side, rules), theirs
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
@@ -63,14 +71,24 @@ def tree_commit(git: Git, tree: str, *parents: str) -> str:
     return write_commit(git.cwd, tree, parents, _STAMP, _TREE)
 
 
-def merge_commits(git: Git, ours: str, theirs: str) -> Merge:
+def merge_commits(git: Git, ours: str, theirs: str, rules: MergeRules = _TREES_ONLY) -> Merge:
     """Merge two commits from their common ancestor; if there are several, git merges these first."""
-    signed = git.having(**_STAMP)
-    done = signed.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
-    if done.status not in (0, 1):
-        raise GitFailure(("merge-tree",), done.status, done.err)
-    tree, *names = split_nul(done.out)
-    conflicts = tuple(sorted(set(names))) if done.status == 1 else ()
+    with git_with_rules(git.having(**_STAMP), ours, rules) as ruled:
+        done = ruled.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
+        if done.status not in (0, 1):
+            raise GitFailure(("merge-tree",), done.status, done.err)
+        tree, *names = split_nul(done.out)
+        conflicts = tuple(sorted(set(names))) if done.status == 1 else ()
+        if rules.drivers or rules.settings:
+            mine, made = (
+                {
+                    change.path
+                    for change in changes_between(git, side, tree.decode())
+                    if "040000" not in (change.old_mode, change.new_mode)
+                }
+                for side in (ours, theirs)
+            )
+            refuse_other_rules(ruled, rules, {*conflicts, *(mine & made)})
     return Merge(tree.decode(), conflicts)
 
 

@@ -15,6 +15,7 @@ from node_agent.wire.proxies import rename_schemes
 from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.kernel.host.files import write_durable
+from pancode.kernel.names import must_be_hideable
 
 CHILD = ("-I", "-m", "pancode.notices.delivery.child")
 CHILD_S = 30.0
@@ -46,6 +47,7 @@ class KeptSecrets:
         if value is None:
             path.unlink(missing_ok=True)
             return
+        must_be_hideable(value)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         write_durable(path, value.encode())
 

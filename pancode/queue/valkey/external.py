@@ -61,6 +61,10 @@ def check_access(access: RedisAccess) -> ExternalRedis:
         with translate_redis_errors(access, "INFO"), _raise_clearer(access):
             product, version = _read_version(client)
             memory, stats = client.info("memory"), client.info("stats")
+            if int(client.info("cluster").get("cluster_enabled", 0)):
+                raise raised.ClusterDownError("cluster_enabled is 1")
+            if client.info("replication").get("role") == "slave":
+                raise raised.ReadOnlyError("its role is replica")
         if tuple(int(part) for part in version.split(".") if part.isdecimal()) < OLDEST[product]:
             oldest = ".".join(map(str, OLDEST[product]))
             raise UnavailableError(

@@ -184,4 +184,6 @@ def _judge(exc: Exception) -> _Verdict:
 
 
 def _format_message(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:300] or type(exc).__name__
+    """Return the server's words, without the arguments of the command, which may be binary."""
+    text = _IN_PIPELINE.sub("", str(exc), count=1)
+    return " ".join(text.split())[:300] or type(exc).__name__

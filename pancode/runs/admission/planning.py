@@ -129,7 +129,10 @@ def prepare_plan(
         completed = replace(
             completed, most_usd=find_least(completed.most_usd, None if session is None else session.left)
         )
-        catalogue = _add_parent_rules(_build_catalogue(core, around, top, project, picker, parts), above)
+        built = _build_catalogue(core, around, top, project, picker, parts)
+        unread = () if top is None else around.list_unread(top, request.folder)
+        built = replace(built, defaults=replace(built.defaults, misnamed=(*built.defaults.misnamed, *unread)))
+        catalogue = _add_parent_rules(built, above)
         ended = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)
         depth = around.max_depth()
         view = AdmissionView((), session, depth, paths=paths, parent=above, ended=ended)

@@ -98,3 +98,16 @@ def test_a_folder_that_cannot_be_read_is_said(
     folder.chmod(0o700)
     assert "shut/inner" not in tree_of(depot, taken)
     assert any("shut/" in text and "do not travel" in text for text in taken.warnings)
+
+
+def test_an_untracked_file_that_may_not_be_read_stays_and_stops_nothing(
+    repo: Repo, depot: Depot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unprivileged_git(tmp_path / "bin", monkeypatch)
+    monkeypatch.setattr("pancode.git.file_list.os.access", lambda path, how: not path.endswith(b"closed.txt"))
+    repo.write("closed.txt", "s")
+    (repo.path / "closed.txt").chmod(0)
+    repo.write("new.txt", "n")
+    taken = snap(repo, depot)
+    assert any("closed.txt" in words and "permission" in words for words in taken.warnings)
+    assert "new.txt" in tree_of(depot, taken) and "closed.txt" not in tree_of(depot, taken)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pancode.config.notify import NotifyRules
-from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
+from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError, UsageError
 from pancode.notices.delivery.child import mask_address, with_extras
 from pancode.notices.delivery.sender import KeptSecrets, Sender
 from tests.integration.socks import socks_proxy
@@ -128,3 +128,11 @@ def test_extras_and_hidden_parts() -> None:
     assert "actions" not in with_extras("ntfy://h/t", {**asks, "link": "https://desk/a;b#pct_1"})
     assert mask_address("json://h/x", "no https://desk/answer#pct_1a2b") == "no https://desk/answer#***"
     assert mask_address("json://user:topsecret@host/x", "no topsecret at host") == "no *** at ***"
+
+
+def test_a_secret_that_would_hide_words_is_refused(tmp_path: Path) -> None:
+    secrets = KeptSecrets(tmp_path / "secrets")
+    with pytest.raises(UsageError, match="fewer than 4") as refused:
+        secrets.keep("forge", "tok")
+    assert refused.value.code == "secret_too_short" and not (tmp_path / "secrets").exists()
+    secrets.keep("forge", "toke")

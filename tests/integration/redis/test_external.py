@@ -138,3 +138,17 @@ def test_an_address_that_is_none(url: str) -> None:
 
 def test_debian_redis_is_there() -> None:
     assert shutil.which("redis-server") is not None
+
+
+def test_a_replica_is_refused(debian: DebianRedis) -> None:
+    client = connect(debian.access)
+    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    client.close()
+    assert "read-only replica" in str(refusal(debian.url))
+
+
+def test_a_node_of_a_cluster_is_refused(debian: DebianRedis) -> None:
+    debian.stop()
+    debian.more = ("--cluster-enabled", "yes")
+    with pytest.raises(UnavailableError, match="node of a cluster"):
+        debian.start()

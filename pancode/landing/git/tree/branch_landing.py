@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.wire.git import GitCall, decode_path, stamp_env, with_config
+from node_agent.wire.git import GitCall, decode_path, with_config
 from pancode.git.depot import Depot
 from pancode.git.file_list import unless_filtered
 from pancode.git.objects import copy_objects, import_tip, write_commit
-from pancode.git.repository import GitProject, open_project
+from pancode.git.repository import GitProject, open_project, read_identity
 from pancode.git.runner import GitFailure, GitRefusal, must_git, translate_os_errors
 from pancode.kernel.states import How
 from pancode.landing import model as land_values
 from pancode.landing.git.merge import tree_of
+from pancode.landing.git.merge_rules import rules_of
 from pancode.landing.git.tree import tree_landing
 from pancode.landing.git.tree.steps import ABSENT, GITLINK, HEADS, FreeBranch, free_branch
 
@@ -121,8 +122,6 @@ def _stat_file(file: str | Path) -> tuple[int, int, int] | None:
     return at.st_mtime_ns, at.st_size, at.st_ino
 
 
-NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
-"""The author and committer of commits if the user has not set them in git."""
 TRIES = 5
 MOST_LOOSE = 100
 """The most new objects that are copied one by one; more are packed for the way."""
@@ -185,20 +184,20 @@ def _land(
         import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
     ours = branch.tree or tree_of(git, tip)
-    merged, changed = tree_landing.merge_result(depot, request, ours)
+    merged, changed = tree_landing.merge_result(depot, request, ours, seen)
     if isinstance(merged, land_values.LandReport):
         return None if left else tree_landing.explain_merge(git, request, tip, merged)
     changes = tree_landing.files_of(changed)
-    who = NOBODY | dict(seen.user)
     around = os.environ if request.environ is None else request.environ
-    stamp = stamp_env(who["user.name"], who["user.email"], target.now_ms)
+    stamp = read_identity(seen, around, target.now_ms)
 
     def write(tree: str, parents: tuple[str, ...], words: bytes) -> str:
         if seen.signing is not None:
             return session.sign_commit(seen, around, (tree, parents, words), stamp)
         return write_commit(git.cwd, tree, parents, stamp, words)
 
-    made = tree_landing.commits_of(git, write, request, target, tip, merged)
+    rules = rules_of(seen, request.run)
+    made = tree_landing.commits_of(git, write, request, target, tip, merged, rules)
     if isinstance(made, land_values.LandReport):
         return None if left else made
     unless_filtered(seen, git, changes, ("" if target.how is How.SQUASH else made.commit, tip))

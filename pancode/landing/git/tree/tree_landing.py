@@ -19,6 +19,7 @@ from pancode.git.runner import Git, GitRefusal, translate_os_errors
 from pancode.git.snapshot import capture_tree, index_copy
 from pancode.kernel.states import How
 from pancode.landing.git.merge import changes_between, merge_change, patch_ids, stage_files, tree_of
+from pancode.landing.git.merge_rules import MergeRules, rules_of
 from pancode.landing.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
 from pancode.landing.git.tree.steps import find_forbidden, own_content, steps_of, unless_in_progress
 from pancode.landing.model import (
@@ -56,14 +57,20 @@ CommitWriter = Callable[[str, tuple[str, ...], bytes], str]
 
 
 def commits_of(
-    git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, tip: str | None, merged: Merged
+    git: Git,
+    write: CommitWriter,
+    request: LandRequest,
+    target: OnBranch,
+    tip: str | None,
+    merged: Merged,
+    rules: MergeRules,
 ) -> MadeCommits | LandReport:
     """Make the commits to land, only in the depot; return a report if a commit of the run conflicts."""
     if target.how is How.SQUASH or (target.how is How.MERGE and request.base is None):
         parents = tuple(filter(None, (tip,)))
         return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)
     begin = tip if target.how is How.REBASE else request.base
-    replayed = _replay_commits(git, write, request, target, begin)
+    replayed = _replay_commits(git, write, request, target, begin, rules)
     if isinstance(replayed, LandReport) or target.how is How.REBASE:
         return replayed
     parents = tuple(filter(None, (tip, replayed.commit)))
@@ -71,11 +78,16 @@ def commits_of(
 
 
 def _replay_commits(
-    git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, begin: str | None
+    git: Git,
+    write: CommitWriter,
+    request: LandRequest,
+    target: OnBranch,
+    begin: str | None,
+    rules: MergeRules,
 ) -> MadeCommits | LandReport:
     tree, last, before = tree_of(git, begin), begin, request.snapshot_commit
     for commit in _own_commits(git, request):
-        merge, _ = merge_change(git, before, commit, tree)
+        merge, _ = merge_change(git, before, commit, tree, None, rules)
         if merge.conflicts:
             why = (
                 f"commit {commit[:12]} of the run cannot be applied alone; land the whole change as one: "
@@ -228,7 +240,7 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
             seen, depot, index, ListingLimits(skip_large_untracked=True, allowed=request.allowed)
         )
         ours = seen.git.having(GIT_INDEX_FILE=str(index))
-        merged, changed = merge_result(depot, request, ours_tree)
+        merged, changed = merge_result(depot, request, ours_tree, seen)
         if isinstance(merged, LandReport):
             return explain_merge(depot.git(seen.repo_id), request, seen.head, merged)
         changes = files_of(changed)
@@ -253,12 +265,13 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
 
 
 def merge_result(
-    depot: Depot, request: LandRequest, ours_tree: str
+    depot: Depot, request: LandRequest, ours_tree: str, seen: GitProject
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
     """Merge the run's result into this tree and list the changes, also those of folders. Return a report
     instead if the landing ends here."""
     git, old, new = depot.git(request.repo_id), request.snapshot_commit, request.final_commit
-    merge, theirs = merge_change(git, old, new, ours_tree, depot.facts_of(old, new))
+    rules = rules_of(seen, request.run)
+    merge, theirs = merge_change(git, old, new, ours_tree, depot.facts_of(old, new), rules)
     if merge.conflicts:
         both = "changed here and by the run"
         return _make_conflict_report(tuple(Conflict(decode_path(name), both) for name in merge.conflicts)), ()

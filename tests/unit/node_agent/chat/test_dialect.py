@@ -351,3 +351,33 @@ def test_only_the_same_server_gets_what_only_it_can_read() -> None:
     saved = to_json("s", [turn], "one server")
     assert from_json(saved, "one server") == ("s", [turn])
     assert from_json(saved, "another") == ("s", [Answered("a", (Call("c", "ls", "{}"),))])
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (500, '{"error": {"message": "Context size has been exceeded."}}'),
+        (400, '{"error": {"type": "exceed_context_size_error", "n_ctx": 4096}}'),
+        (400, '{"error": {"message": "This model\'s maximum context length is 4096 tokens."}}'),
+        (400, "Trying to keep the first 9 tokens when context the overflows. Context Overflow"),
+    ],
+)
+def test_a_prompt_that_does_not_fit_is_known_in_each_form(status: int, text: str) -> None:
+    assert make_trouble(status, text.encode()).too_long
+
+
+def test_a_quota_that_is_used_up_is_not_waited_for() -> None:
+    used_up = make_trouble(429, b'{"error": {"code": "insufficient_quota", "message": "You exceeded it"}}')
+    assert not used_up.passing and "add credit" in str(used_up)
+    assert make_trouble(429, b'{"error": {"message": "rate limit"}}').passing
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("registry.ollama.ai/library/gemma:2b does not support tools", "ollama show"),
+        ('"auto" tool choice requires --enable-auto-tool-choice', "--tool-call-parser NAME"),
+    ],
+)
+def test_a_server_without_tools_is_named_with_what_to_do(text: str, fix: str) -> None:
+    assert fix in str(make_trouble(400, json.dumps({"error": {"message": text}}).encode()))

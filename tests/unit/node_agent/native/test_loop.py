@@ -360,3 +360,37 @@ def test_a_crowded_conversation_gets_a_shorter_answer_before_its_last_result_is_
     first, second = stage.script.questions
     assert first.max_tokens == 2_048 > second.max_tokens >= LEAST_ANSWER
     assert second.turns == tuple(stage.loop.talk[:3]), "the result of the call is whole"
+
+
+WRITTEN = '<tool_call>{"name": "write", "arguments": {"path": "made.txt", "content": "x"}}</tool_call>'
+
+
+def test_a_call_that_the_model_writes_as_text_is_done(folder: Path) -> None:
+    stage = Stage(folder, Script(says(WRITTEN), says("done")))
+    assert stage.loop.run("write") == "done"
+    assert len(stage.script.questions) == 2 and isinstance(stage.loop.talk[-2], ToolResults)
+
+
+def test_a_call_in_a_text_is_only_quoted_once_the_server_has_parsed_one(folder: Path) -> None:
+    stage = Stage(folder, Script(calls("read", path="a.txt"), says(WRITTEN)))
+    assert stage.loop.run("look") == WRITTEN
+
+
+def test_a_broken_call_is_told_once_and_then_ends_as_not_done(folder: Path) -> None:
+    stage = Stage(folder, Script(says("<tool_call>{"), says("<tool_call>{")))
+    with pytest.raises(Over, match="--jinja") as over:
+        stage.loop.run("write")
+    assert over.value.kind is F.AGENT_FAILED and len(stage.script.questions) == 2
+
+
+def test_an_answer_of_nothing_shortens_the_conversation_once_and_names_the_context(folder: Path) -> None:
+    nothing = Answer("", (), "stop", Tokens(), "m")
+    looks = [calls("read", path="big.txt", start=number) for number in range(1, 5)]
+    stage = Stage(folder, Script(*looks, nothing, says("done")))
+    (stage.top / "big.txt").write_text("a line of the file\n" * 200)
+    assert stage.loop.run("look") == "done"
+    before, after = stage.script.questions[-2:]
+    assert len(str(after.turns)) < len(str(before.turns))
+    stage.loop.model = Script(nothing)
+    with pytest.raises(Over, match="larger context"):
+        stage.loop.run("look again")

@@ -177,3 +177,6 @@ def test_a_broken_secrets_file_on_this_machine_is_named_with_its_line(home: Path
     assert "hunter2" not in str(told)
     file.write_text('{"KEY": "hunter2"}')
     assert _checks(home)["secrets"]["ok"]
+    file.write_text('{"KEY": "tok"}')
+    told = _checks(home)["secrets"]
+    assert (told["ok"], told["level"]) == (False, "warning") and "KEY has fewer than 4" in told["detail"]

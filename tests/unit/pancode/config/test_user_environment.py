@@ -175,3 +175,11 @@ def test_skills_of_the_project_count_unless_a_setting_or_a_link_says_no(tmp_path
     assert [one.name for one in around.skills(top, ()).ordered] == ["look", "open"]
     (tmp_path / "home/pancode.yaml").write_text("skills: {project: false}\n")
     assert around.skills(top, ()).ordered == ()
+
+
+def test_settings_of_a_package_are_named_as_not_read(around: FileSurroundings, shop: Path) -> None:
+    (shop / "pancode.yaml").write_text("")
+    assert around.list_unread(str(shop), "web/src") == around.list_unread(str(shop), "") == ()
+    (shop / "web/pancode.yaml").write_text("verify: [make check]\n")
+    (words,) = around.list_unread(str(shop), "web/src")
+    assert words.startswith("web/pancode.yaml is not read") and "cd web && ..." in words

@@ -18,9 +18,11 @@ from pancode.app.http_routes import VERBS
 from pancode.interfaces.http.access.codes import trade_code
 from pancode.interfaces.http.access.request_filter import ListenerRules
 from pancode.interfaces.http.access.tokens import MOST_FAILURES, revoke
+from pancode.interfaces.http.bodies import LandBody
 from pancode.interfaces.http.routing import TcpAccess
-from pancode.interfaces.http.tcp import make_tcp_app
+from pancode.interfaces.http.tcp import _sign_body, make_tcp_app
 from pancode.kernel.records import ApiToken, Audit, Run
+from pancode.kernel.states import How, IdentityVariable
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import BROWSER_MS, CONFIRMED_MS, Browser, Visitor
 from tests.unit.pancode.interfaces.http.world import World, app_of
@@ -343,3 +345,9 @@ def test_another_verdict_on_a_disputed_result_needs_more_than_a_dispatch_does(wo
     assert code_of(world.ask("POST", path, plain, again), 403) == "wrong_scope"
     operates = world.token("dispatch", "operate")
     assert code_of(world.ask("POST", path, operates, again), 400) == "no_other_node"
+
+
+def test_a_token_does_not_say_whose_name_a_commit_has(world: ListenerWorld) -> None:
+    body = LandBody(author={IdentityVariable.AUTHOR_NAME: "Eve"}, branch="b")
+    assert body.landing(How.SQUASH).author == {"GIT_AUTHOR_NAME": "Eve"}
+    assert _sign_body(body, Visitor()).landing(How.SQUASH).author == {}
