@@ -261,8 +261,9 @@ def compare(folder: Path, seed: int) -> str:
     settings = draw.settings | draw.own_settings
     if NOT_FOLLOWED in refused:
         path = refused.partition(" was changed")[0]
-        is_due = {"merge.mine.driver", "merge.renormalize"} & settings.keys()
-        is_due = is_due and all(side.get(path) != draw.base.get(path) for side in (draw.ours, draw.theirs))
+        is_due = bool({"merge.mine.driver", "merge.renormalize"} & settings.keys())
+        if path in draw.base:  # one that has this name since a rename was changed on the other side
+            is_due &= all(side.get(path) != draw.base[path] for side in (draw.ours, draw.theirs))
         return "" if is_due else f"refused for nothing: {refused}"
     if "useConfigOnly" in refused:
         return f"git knows who: {who}" if who else ""
