@@ -37,11 +37,12 @@ class TrackerKind(StrEnum):
 _KNOWN = {"github.com": ForgeKind.GITHUB, "gitlab.com": ForgeKind.GITLAB, "codeberg.org": ForgeKind.FORGEJO}
 _BY_SSH = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}
 """Hosts on which forges accept SSH on port 443, mapped to the forge's own host."""
-_API = {
-    ForgeKind.GITHUB: "https://{}/api/v3",
-    ForgeKind.GITLAB: "https://{}/api/v4",
-    ForgeKind.FORGEJO: "https://{}/api/v1",
-}
+_PATHS = {ForgeKind.GITHUB: "/api/v3", ForgeKind.GITLAB: "/api/v4", ForgeKind.FORGEJO: "/api/v1"}
+"""Where the API is below the address of a forge of one's own."""
+_OF_GITHUB = ".ghe.com"
+"""How the hosts of GitHub Enterprise Cloud with data residency end; their API is on `api.HOST`."""
+_OTHERS = re.compile(r"(.*\.)?(bitbucket\.org|dev\.azure\.com|visualstudio\.com|amazonaws\.com|sr\.ht)")
+"""Hosts of forges whose API PanCode does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,14 @@ def place_of(
     """Return the forge's place. ConfigError if its host has no token, UsageError if its kind is unknown."""
     host = repository.host
     of_host = hosts.get(host)
+    if kind is None and _OTHERS.fullmatch(host) and (of_host is None or of_host.kind is None):
+        raise UsageError(
+            f"PanCode cannot open a pull request on {host}",
+            why=f"it knows the API of {', '.join(ForgeKind)}",
+            fix=f"land with --push and without --pull-request, then open it at https://{host}/"
+            f"{repository.path}",
+            code="forge_kind",
+        )
     # An alias may have its own token, as for a second account; its forge is that of the host.
     access = hosts.get(repository.alias) or of_host
     if access is None:
@@ -158,14 +167,25 @@ def place_of(
             f"forge: {{{host}: {{token: secret:forge}}}}",
             code="no_forge_token",
         )
-    found = kind or access.kind or (of_host and of_host.kind) or _KNOWN.get(host)
+    usual = ForgeKind.GITHUB if host.endswith(_OF_GITHUB) else _KNOWN.get(host)
+    found = kind or access.kind or (of_host and of_host.kind) or usual
     api = access.url or (of_host and of_host.url)
     if found is None:
         raise UsageError(
             f"the kind of forge {host} is unknown",
-            fix=f"--forge {'|'.join(ForgeKind)}, or in pancode.yaml: forge.{host}.kind",
+            fix=f"--forge {'|'.join(ForgeKind)}, or in pancode.yaml: forge.{host}.kind; for another forge, omit "
+            "--pull-request and open the pull request by hand",
             code="forge_kind",
         )
+    # A forge below a path, such as https://HOST/gitlab, has that path in its remotes over HTTPS, too.
+    below = urlsplit(api or "").path.rstrip("/").removesuffix(_PATHS[found]).strip("/")
+    if (
+        below
+        and repository.path.startswith(f"{below}/")
+        and repository.path.count("/") > below.count("/") + 1
+    ):
+        owner, _, name = repository.path.removeprefix(f"{below}/").rpartition("/")
+        repository = replace(repository, owner=owner, name=name)
     if found is not ForgeKind.GITLAB and "/" in repository.owner:
         raise UsageError(
             f"repository {repository.path} not found on {found}", why="its path has more than two parts",
@@ -176,7 +196,8 @@ def place_of(
 
 
 def api_of(repository: RemoteRepository, kind: ForgeKind) -> str:
-    if repository.host == "github.com":
-        return "https://api.github.com"
+    """Return the address of the API as the forge's documents give it."""
+    if repository.host == "github.com" or repository.host.endswith(_OF_GITHUB):
+        return f"https://api.{repository.host}"
     port = f":{repository.port}" if repository.port is not None else ""
-    return _API[kind].format(f"{repository.host}{port}")
+    return f"https://{repository.host}{port}{_PATHS[kind]}"

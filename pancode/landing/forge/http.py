@@ -224,6 +224,13 @@ class ForgeClient:
             return ConfigError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_token")
         if status == 403:
             what = f"the token {name} does not have permission for this on {path}"
+            sso = self._clean_text(headers.get("x-github-sso", "").partition("url=")[2].partition(";")[0])
+            if sso:
+                what = (
+                    f"the token {name} is not authorized for the organization of {path}, which requires SAML"
+                )
+                fix = f"open {sso} and authorize the token; then run the command again"
+                return RefusedError(what, why=why, fix=fix, code=FORBIDDEN)
             return RefusedError(what, why=why, fix=f"{keep}: {_RIGHTS}", code=FORBIDDEN)
         if status == 404:
             fix = (

@@ -115,6 +115,13 @@ def test_each_refusal_has_its_fix(
     assert "\x1b" not in error.why and f"HTTP {status}" in error.why and len(talk.fake.asked) == 1
 
 
+def test_an_organization_with_saml_names_where_the_token_is_authorized(talk: Talk) -> None:
+    address = "https://github.com/orgs/corp/sso?authorization_request=A1"
+    talk.fake.answers = [(403, {"x-github-sso": f"required; url={address}"}, b"{}")]
+    error = talk.refused(RefusedError, "forge_forbidden")
+    assert "SAML" in str(error) and f"open {address} and authorize" in error.fix
+
+
 def test_a_repository_that_was_renamed_is_named(talk: Talk) -> None:
     to = f"{talk.fake.web}{talk.fake.api}/repositories/1"  # type: ignore[attr-defined]
     there = json.dumps({"full_name": "new/name", "path_with_namespace": "new/name"}).encode()

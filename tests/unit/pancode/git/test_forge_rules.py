@@ -91,6 +91,7 @@ def test_any_address_is_read_or_refused(url: str) -> None:
         ("github.com", None, "https://api.github.com"),
         ("gitlab.com", None, "https://gitlab.com/api/v4"),
         ("codeberg.org", None, "https://codeberg.org/api/v1"),
+        ("corp.ghe.com", None, "https://api.corp.ghe.com"),
         ("git.example.org", ForgeKind.GITHUB, "https://git.example.org/api/v3"),
         ("git.example.org", ForgeKind.GITLAB, "https://git.example.org/api/v4"),
         ("git.example.org", ForgeKind.FORGEJO, "https://git.example.org/api/v1"),
@@ -116,6 +117,8 @@ def test_settings_and_the_option_go_first() -> None:
         (REPOSITORY, {}, None, "no_forge_token"),
         (REPOSITORY, {"evil.example": ForgeAccess("t")}, None, "no_forge_token"),
         (RemoteRepository("h", "o", "r"), {"h": ForgeAccess("t")}, None, "forge_kind"),
+        (RemoteRepository("bitbucket.org", "o", "r"), {}, None, "forge_kind"),
+        (RemoteRepository("ssh.dev.azure.com", "v3/org/proj", "app"), {}, None, "forge_kind"),
         (RemoteRepository("github.com", "o/p", "r"), {"github.com": ForgeAccess("t")}, None, "no_forge"),
     ],
 )
@@ -153,3 +156,17 @@ def test_an_alias_has_the_forge_of_its_host_and_may_have_its_own_token() -> None
 )
 def test_the_host_that_ssh_is_given(url: str, host: str) -> None:
     assert ssh_host_of(url) == host
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://git.example.org/gitlab/team/app.git", "team/app"),
+        ("https://git.example.org/gitlab/team/sub/app.git", "team/sub/app"),
+        ("git@git.example.org:team/app.git", "team/app"),
+        ("git@git.example.org:gitlab/app.git", "gitlab/app"),  # a group of that name, as SSH has no path
+    ],
+)
+def test_a_forge_below_a_path_has_it_in_its_remotes_over_https(url: str, path: str) -> None:
+    hosts = {"git.example.org": ForgeAccess("t", ForgeKind.GITLAB, "https://git.example.org/gitlab/api/v4")}
+    assert place_of(repository_of(url), hosts).repository.path == path
