@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from pancode.git.forge_rules import ForgeKind, ForgePlace, place_of
+from pancode.git.forge_rules import ForgeKind, ForgePlace, place_of, with_base
 from pancode.git.pull_state import PullState
 from pancode.git.remotes import push_unattended
 from pancode.kernel.errors import UsageError
 from pancode.kernel.records import Run, WatchedPull
 from pancode.kernel.states import How
+from pancode.kernel.values import replace
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.model import LandWay
@@ -25,15 +26,17 @@ from pancode.sessions.service import end_turn, send_message
 def find_place(forges: HttpForges, pull: WatchedPull) -> ForgePlace:
     """Return where the pull request is. UsageError if its remote names another repository by now."""
     repository = forges.repository(pull.project, pull.remote)
-    if name_repository(repository) != pull.repository:
-        raise UsageError(
-            f"remote {pull.remote} of {pull.project} is no longer {pull.repository}",
-            why=f"it is {name_repository(repository)}",
-            fix=f"git -C {pull.project} remote -v; if renamed: pancode inbox pulls {pull.id} --forget; "
-            f"pancode land {pull.run} --push {pull.remote} {pull.branch} --pull-request",
-            code="other_repository",
-        )
-    return place_of(repository, forges.hosts(), ForgeKind(pull.forge))
+    place = place_of(repository, forges.hosts(), ForgeKind(pull.forge))
+    for one in (place.repository, with_base(place, forges.base(pull.project)).target):
+        if name_repository(one) == pull.repository:  # that of the branch, or the one of which it is a fork
+            return replace(place, repository=one)
+    raise UsageError(
+        f"remote {pull.remote} of {pull.project} is no longer {pull.repository}",
+        why=f"it is {name_repository(repository)}",
+        fix=f"git -C {pull.project} remote -v; if renamed: pancode inbox pulls {pull.id} --forget; "
+        f"pancode land {pull.run} --push {pull.remote} {pull.branch} --pull-request",
+        code="other_repository",
+    )
 
 
 class ForgeWatch:

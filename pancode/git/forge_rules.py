@@ -77,6 +77,13 @@ class ForgePlace:
     api: str
     token: str
     repository: RemoteRepository
+    base: RemoteRepository | None = None
+    """The repository to which pull requests of this one belong, as the user has answered; None: not answered,
+    which a fork requires."""
+
+    @property
+    def target(self) -> RemoteRepository:
+        return self.base or self.repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +180,8 @@ def place_of(
     if found is None:
         raise UsageError(
             f"the kind of forge {host} is unknown",
-            fix=f"--forge {'|'.join(ForgeKind)}, or in pancode.yaml: forge.{host}.kind; for another forge, omit "
-            "--pull-request and open the pull request by hand",
+            fix=f"--forge {'|'.join(ForgeKind)}, or in pancode.yaml: forge.{host}.kind; for another forge, "
+            "omit --pull-request and open the pull request by hand",
             code="forge_kind",
         )
     # A forge below a path, such as https://HOST/gitlab, has that path in its remotes over HTTPS, too.
@@ -201,3 +208,9 @@ def api_of(repository: RemoteRepository, kind: ForgeKind) -> str:
         return f"https://api.{repository.host}"
     port = f":{repository.port}" if repository.port is not None else ""
     return f"https://{repository.host}{port}{_PATHS[kind]}"
+
+
+def with_base(place: ForgePlace, answered: str) -> ForgePlace:
+    """Return the place with the user's answer, `OWNER/NAME`; empty: there is none."""
+    owner, _, name = answered.rpartition("/")
+    return replace(place, base=replace(place.repository, owner=owner, name=name)) if owner else place

@@ -74,6 +74,24 @@ def push_addresses(project: Path, remote: str) -> list[str]:
     return [done.text() for done in (git.ask(*command) for git in both) if done.ok and done.text()]
 
 
+PULLS_TO = "pancode.pullRequests"
+"""The setting of a repository with the one to which its pull requests belong, `OWNER/NAME`."""
+
+
+def read_base(project: Path) -> str:
+    """Return the repository to which pull requests of this one belong, as the user has answered PanCode or
+    `gh`; empty: not answered."""
+    git = users_git(project)
+    if answered := git.ask("config", "--get", PULLS_TO).text():
+        return answered
+    row = git.ask("config", "--get-regexp", r"^remote\..*\.gh-resolved$").text().partition("\n")[0]
+    key, _, value = row.partition(" ")
+    if value != "base":
+        return value
+    remote = key.removeprefix("remote.").removesuffix(".gh-resolved")
+    return next((repository_of(url).path for url in push_addresses(project, remote)), "")
+
+
 def resolve_repository(project: Path, url: str) -> RemoteRepository:
     """Return the repository at a remote's address, with the host that the user's SSH settings give for an
     alias. UsageError if the address is not one of a forge."""

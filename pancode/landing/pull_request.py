@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pancode.git.forge_rules import READABLE, ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, place_of
+from pancode.git.forge_rules import (
+    READABLE,
+    ForgeAccess,
+    ForgeKind,
+    ForgePlace,
+    RemoteRepository,
+    place_of,
+    with_base,
+)
 from pancode.git.pull_state import PullOpened
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.formatting import escape_line, format_usd
@@ -19,6 +27,8 @@ from pancode.runs.receipts.trust import NOTHING, read_verified
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import usage_of, usage_of_run
 
+FORK = "fork"
+"""The code of the error that asks where the pull requests of a fork belong."""
 RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
 _TITLE = 72
 _OURS = re.compile(rf"\s*({RUN}|{AGENT}|{RECEIPT})\s*:", re.IGNORECASE)
@@ -59,6 +69,21 @@ class PullRequest:
     branch: str
     title: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The repository of the branch and that of its pull request, `target`, which differ for a fork. `own`,
+    `there`: both as the forge describes them."""
+
+    repository: RemoteRepository
+    target: RemoteRepository
+    own: Mapping[str, Any]
+    there: Mapping[str, Any]
+
+    @property
+    def are_same(self) -> bool:
+        return self.repository == self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +207,10 @@ class Forges(Protocol):
         """Return the repository to which this remote pushes. Raises NotFoundError if the remote does not
         exist, UsageError if it is not on a forge."""
 
+    def base(self, project: str) -> str:
+        """Return the repository, `OWNER/NAME`, to which pull requests of this project belong, as the user has
+        answered; empty: not answered."""
+
     def check(self, place: ForgePlace) -> None:
         """Read the repository from the forge, to find errors before anything is pushed. Raises as `open`."""
 
@@ -210,7 +239,8 @@ def name_repository(repository: RemoteRepository) -> str:
 
 def find_place(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
     """Return where a pull request of this run would be opened. Raises errors of the remote and settings."""
-    return place_of(forges.repository(run.project or "", remote), forges.hosts(), kind)
+    project = run.project or ""
+    return with_base(place_of(forges.repository(project, remote), forges.hosts(), kind), forges.base(project))
 
 
 def must_be_readable(kind: ForgeKind) -> None:
@@ -256,7 +286,7 @@ def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) 
         "url": opened.url,
         "number": opened.number,
         "forge": place.kind.value,
-        "repository": name_repository(place.repository),
+        "repository": name_repository(place.target),
         "branch": request.branch,
         "base": opened.base,
         "fresh": opened.fresh,

@@ -315,7 +315,18 @@ def _land_one(face: Face, run: str, body: dict[str, Any], push_to: Push, pull: P
     mine = own_checkout(client, run)
     if mine is not None:
         mine.travel()  # the change is merged with the files as they are now
-    answer = landing.land_and_wait(face, client, run, body)
+    try:
+        answer = landing.land_and_wait(face, client, run, body)
+    except ApiError as error:
+        if error.code != "fork" or not face.can_ask():
+            raise
+        from pancode.git.remotes import PULLS_TO  # only for a fork
+
+        parent, fork = str(error.details["parent"]), str(error.details["fork"])
+        question = f"{error}\nOpen it in {parent}? Otherwise it is opened in {fork}."
+        chosen = parent if face.confirm(question, error.fix) else fork
+        subprocess.run(["git", "config", PULLS_TO, chosen], check=True)  # so that it is asked once
+        answer = landing.land_and_wait(face, client, run, body)
     if mine is not None and answer["status"] in follow.FINE:
         mine.travel(lands=True)
         if answer.get("made"):

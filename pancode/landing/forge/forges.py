@@ -12,11 +12,18 @@ from typing import Any
 from node_agent.wire.clock import Clock
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, is_forge_address
 from pancode.git.pull_state import PullState
-from pancode.git.remotes import push_addresses, resolve_repository
+from pancode.git.remotes import PULLS_TO, push_addresses, read_base, resolve_repository
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.landing.forge import forgejo, github, gitlab
 from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, open_client
-from pancode.landing.pull_request import OpenedPull, PullRequest, must_be_readable, name_repository
+from pancode.landing.pull_request import (
+    FORK,
+    OpenedPull,
+    PullRequest,
+    Sides,
+    must_be_readable,
+    name_repository,
+)
 
 _DIALECTS: Mapping[ForgeKind, ModuleType] = {
     ForgeKind.GITHUB: github,
@@ -52,9 +59,12 @@ class HttpForges:
     def repository(self, project: str, remote: str) -> RemoteRepository:
         return resolve_repository(Path(project), self.remote(project, remote))
 
+    def base(self, project: str) -> str:
+        return read_base(Path(project))
+
     def check(self, place: ForgePlace) -> None:
         with self._connect(place) as client:
-            client.get(_DIALECTS[place.kind].repository_path(place.repository))
+            _read_both(client, _DIALECTS[place.kind], place)
 
     def _find_token(self, place: ForgePlace) -> str:
         token = self._secret(place.token)
@@ -94,28 +104,46 @@ class HttpForges:
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         speaks: Any = _DIALECTS[place.kind]
         with self._connect(place) as client:
-            repository = place.repository
-            there = speaks.find_pull_request(client, repository, wanted.branch)
+            own, target = _read_both(client, speaks, place)
+            sides = Sides(place.repository, place.target, own, target)
+            there = speaks.find_pull_request(client, sides, wanted.branch)
             if there is not None:
                 return _read(there, speaks, fresh=False)
-            base = str(client.get(speaks.repository_path(repository))["default_branch"])
-            if base == wanted.branch:
+            base = str(target["default_branch"])
+            if base == wanted.branch and place.target == place.repository:
                 raise UsageError(
-                    f"{base} is the base branch of pull requests in {repository.path}",
+                    f"{base} is the base branch of pull requests in {place.target.path}",
                     fix="land on a separate branch: --push REMOTE agent/NAME --pull-request",
                     code="same_branch",
                 )
             try:
-                return _read(speaks.create_pull_request(client, repository, wanted, base), speaks, fresh=True)
+                return _read(speaks.create_pull_request(client, sides, wanted, base), speaks, fresh=True)
             except RefusedError as refused:
                 there = (
-                    speaks.find_pull_request(client, repository, wanted.branch)
+                    speaks.find_pull_request(client, sides, wanted.branch)
                     if refused.code == REFUSED
                     else None
                 )
                 if there is None:
                     raise
                 return _read(there, speaks, fresh=False)  # another client was faster and opened it
+
+
+def _read_both(client: ForgeClient, speaks: Any, place: ForgePlace) -> tuple[Any, Any]:
+    """Return the repository of the branch, and that of its pull request, as the forge describes them.
+    UsageError for a fork of which the user has not said where its pull requests belong."""
+    own = client.get(speaks.repository_path(place.repository))
+    if place.base is None and (parent := speaks.parent_of(own)):
+        mine, to = place.repository.path, f"git config {PULLS_TO}"
+        raise UsageError(
+            f"{mine} is a fork of {parent}: to which of them does the pull request belong?",
+            why="nothing is sent to another repository without your answer",
+            fix=f"in the repository: {to} {parent} (or: {to} {mine}), then run the command again",
+            code=FORK,
+            details={"parent": parent, "fork": mine},
+        )
+    is_same = place.target == place.repository
+    return own, own if is_same else client.get(speaks.repository_path(place.target))
 
 
 def _read(row: Mapping[str, Any], speaks: Any, *, fresh: bool) -> OpenedPull:

@@ -10,7 +10,7 @@ from pancode.git.forge_rules import RemoteRepository
 from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
 from pancode.kernel.errors import RefusedError
 from pancode.landing.forge.http import FORBIDDEN, REFUSED, ForgeClient
-from pancode.landing.pull_request import PullRequest
+from pancode.landing.pull_request import PullRequest, Sides
 
 LINK, NUMBER = "html_url", "number"
 _PASSED = ("success", "neutral", "skipped")
@@ -35,21 +35,22 @@ def repository_path(repository: RemoteRepository) -> str:
     return f"/repos/{quote(repository.owner, safe='')}/{quote(repository.name, safe='')}"
 
 
-def find_pull_request(
-    client: ForgeClient, repository: RemoteRepository, branch: str
-) -> Mapping[str, Any] | None:
-    """Return the open pull request of this repository's own branch."""
-    rows = client.get(
-        f"{repository_path(repository)}/pulls", state="open", head=f"{repository.owner}:{branch}", per_page=10
-    )
+def parent_of(row: Mapping[str, Any]) -> str:
+    """Return the path of the repository of which this one is a fork; empty: it is none."""
+    return str((row.get("parent") or {}).get("full_name") or "") if row.get("fork") else ""
+
+
+def find_pull_request(client: ForgeClient, sides: Sides, branch: str) -> Mapping[str, Any] | None:
+    """Return the open pull request of the branch."""
+    head, top = f"{sides.repository.owner}:{branch}", repository_path(sides.target)
+    rows = client.get(f"{top}/pulls", state="open", head=head, per_page=10)
     return next((row for row in rows if row["head"]["ref"] == branch), None)
 
 
-def create_pull_request(
-    client: ForgeClient, repository: RemoteRepository, wanted: PullRequest, base: str
-) -> Any:
-    body = {"title": wanted.title, "body": wanted.text, "head": wanted.branch, "base": base}
-    return client.post(f"{repository_path(repository)}/pulls", body)
+def create_pull_request(client: ForgeClient, sides: Sides, wanted: PullRequest, base: str) -> Any:
+    head = wanted.branch if sides.are_same else f"{sides.repository.owner}:{wanted.branch}"
+    body = {"title": wanted.title, "body": wanted.text, "head": head, "base": base}
+    return client.post(f"{repository_path(sides.target)}/pulls", body)
 
 
 def base_of(row: Mapping[str, Any]) -> Any:

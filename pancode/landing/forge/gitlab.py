@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pancode.git.forge_rules import RemoteRepository
 from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
 from pancode.landing.forge.http import ForgeClient
-from pancode.landing.pull_request import PullRequest
+from pancode.landing.pull_request import PullRequest, Sides
 
 LINK, NUMBER = "web_url", "iid"
 _STATUSES = {"opened": PullStatus.OPEN, "locked": PullStatus.OPEN, "merged": PullStatus.MERGED}
@@ -33,22 +33,23 @@ def repository_path(repository: RemoteRepository) -> str:
     return f"/projects/{quote(repository.path, safe='')}"
 
 
-def find_pull_request(
-    client: ForgeClient, repository: RemoteRepository, branch: str
-) -> Mapping[str, Any] | None:
-    """Return the open merge request of this project's own branch; a fork may have a branch of that name."""
-    rows = client.get(
-        f"{repository_path(repository)}/merge_requests", state="opened", source_branch=branch, per_page=100
-    )
-    own = (row for row in rows if row["source_project_id"] == row["target_project_id"])
-    return next((row for row in own if row["source_branch"] == branch), None)
+def parent_of(row: Mapping[str, Any]) -> str:
+    """Return the path of the project of which this one is a fork; empty: it is none."""
+    return str((row.get("forked_from_project") or {}).get("path_with_namespace") or "")
 
 
-def create_pull_request(
-    client: ForgeClient, repository: RemoteRepository, wanted: PullRequest, base: str
-) -> Any:
+def find_pull_request(client: ForgeClient, sides: Sides, branch: str) -> Mapping[str, Any] | None:
+    """Return the open merge request of the project's branch; another fork may have a branch of that name."""
+    top = repository_path(sides.target)
+    rows = client.get(f"{top}/merge_requests", state="opened", source_branch=branch, per_page=100)
+    mine = (row for row in rows if row["source_project_id"] == sides.own["id"])
+    return next((row for row in mine if row["source_branch"] == branch), None)
+
+
+def create_pull_request(client: ForgeClient, sides: Sides, wanted: PullRequest, base: str) -> Any:
     body = {"title": wanted.title, "description": wanted.text, "source_branch": wanted.branch}
-    return client.post(f"{repository_path(repository)}/merge_requests", {**body, "target_branch": base})
+    body |= {} if sides.are_same else {"target_project_id": sides.there["id"]}
+    return client.post(f"{repository_path(sides.repository)}/merge_requests", body | {"target_branch": base})
 
 
 def base_of(row: Mapping[str, Any]) -> Any:

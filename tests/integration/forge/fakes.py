@@ -32,6 +32,8 @@ class FakeForge:
     port: int = 0
     lost: set[int] = field(default_factory=set)
     slow_s: float = 0.0
+    parent: str = ""
+    """The repository of which `o/r` is a fork; empty: it is none."""
 
     @property
     def web(self) -> str:
@@ -98,7 +100,8 @@ class FakeGitHub(FakeForge):
 
     def row(self, body: Row, repo: int = 1) -> Row:
         number = len(self.rows) + 1
-        head = {"label": f"o:{body['head']}", "ref": body["head"], "repo_id": repo, "repo": {"id": repo}}
+        name = body["head"].removeprefix("o:")
+        head = {"label": f"o:{name}", "ref": name, "repo_id": repo, "repo": {"id": repo}}
         base = {"label": f"o:{body['base']}", "ref": body["base"], "repo_id": 1, "repo": {"id": 1}}
         about = {"title": body["title"], "body": body["body"], "state": "open"}
         return {
@@ -112,8 +115,11 @@ class FakeGitHub(FakeForge):
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
         if path == "/repos/o/r":
-            return 200, {"id": 1, "name": "r", "full_name": "o/r", "default_branch": self.default}
-        if path != "/repos/o/r/pulls":
+            above = {"fork": True, "parent": {"full_name": self.parent}} if self.parent else {"fork": False}
+            return 200, {"id": 1, "full_name": "o/r", "default_branch": self.default, **above}
+        if path == f"/repos/{self.parent}":
+            return 200, {"id": 2, "full_name": self.parent, "default_branch": "develop"}
+        if path not in ("/repos/o/r/pulls", f"/repos/{self.parent}/pulls"):
             return 404, {"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}
         if method == "GET":
             return 200, self.listed(query)
@@ -160,14 +166,20 @@ class FakeGitLab(FakeForge):
     def row(self, body: Row, source: int = 1) -> Row:
         number = len(self.rows) + 1
         ends = {"source_branch": body["source_branch"], "target_branch": body["target_branch"]}
-        projects = {"source_project_id": source, "target_project_id": 1, "project_id": 1}
+        target = body.get("target_project_id", 1)
+        projects = {"source_project_id": source, "target_project_id": target, "project_id": target}
         about = {"title": body["title"], "description": body["description"], "state": "opened"}
         link = f"{self.web}/o/r/-/merge_requests/{number}"
         return {"id": 900 + number, "iid": number, "web_url": link, **about, **ends, **projects}
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
         if path == "/projects/o%2Fr":
-            return 200, {"id": 1, "path_with_namespace": "o/r", "default_branch": self.default}
+            above = {"forked_from_project": {"path_with_namespace": self.parent}} if self.parent else {}
+            return 200, {"id": 1, "path_with_namespace": "o/r", "default_branch": self.default, **above}
+        if path == f"/projects/{self.parent.replace('/', '%2F')}":
+            return 200, {"id": 2, "path_with_namespace": self.parent, "default_branch": "develop"}
+        if path == f"/projects/{self.parent.replace('/', '%2F')}/merge_requests" and method == "GET":
+            return 200, [row for row in self.rows if row["target_project_id"] == 2]
         if path != "/projects/o%2Fr/merge_requests":
             return 404, {"message": "404 Project Not Found"}
         if method == "GET":

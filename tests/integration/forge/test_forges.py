@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.git.forge_rules import ForgeKind, ForgePlace, RemoteRepository
+from pancode.git.forge_rules import ForgeKind, ForgePlace, RemoteRepository, with_base
+from pancode.git.remotes import PULLS_TO, read_base
 from pancode.kernel.errors import (
     ConfigError,
     NotFoundError,
@@ -165,6 +166,47 @@ def test_a_branch_of_the_same_name_in_a_fork_is_another_one(talk: Talk) -> None:
     there = len(fake.rows)
     assert talk.open().number == there + 1
     assert not talk.open().fresh
+
+
+def test_a_pull_request_of_a_fork_goes_where_the_user_says(talk: Talk) -> None:
+    talk.fake.parent = "corp/r"
+    error = talk.refused(UsageError, "fork")
+    assert error.details == {"parent": "corp/r", "fork": "o/r"}
+    assert all(f"git config {PULLS_TO} {name}" in error.fix for name in ("corp/r", "o/r"))
+    with pytest.raises(UsageError):
+        talk.forges.check(talk.place)
+    assert not [one for one in talk.fake.asked if one[0] != "GET"], "something was sent without an answer"
+    own, talk.place = talk.place, with_base(talk.place, "corp/r")
+    opened = talk.open()
+    assert (opened.base, opened.fresh) == ("develop", True) and not talk.open().fresh
+    (posted,) = [one for one in talk.fake.asked if one[0] == "POST"]
+    if talk.place.kind is ForgeKind.GITLAB:
+        assert "o/r/merge_requests" in posted[1] and posted[3]["target_project_id"] == 2
+    else:
+        assert "corp/r/pulls" in posted[1] and posted[3]["head"] == "o:agent/x"
+    talk.place, talk.fake.rows = with_base(own, "o/r"), []
+    assert talk.open().base == talk.fake.default
+
+
+@pytest.mark.parametrize(
+    ("rows", "base"),
+    [
+        ({}, ""),
+        ({"remote.upstream.gh-resolved": "base"}, "corp/r"),
+        ({"remote.origin.gh-resolved": "corp/other"}, "corp/other"),
+        ({"remote.upstream.gh-resolved": "base", PULLS_TO: "o/r"}, "o/r"),
+    ],
+)
+def test_the_answer_to_gh_counts_and_our_own_first(
+    tmp_path: Path, rows: dict[str, str], base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    subprocess.run(["git", "init", "-q", tmp_path / "r"], check=True)
+    remotes = {f"remote.{name}.url": f"git@github.com:{path}.git" for name, path in
+               (("origin", "o/r"), ("upstream", "corp/r"))}  # fmt: skip
+    for key, value in (remotes | rows).items():
+        subprocess.run(["git", "-C", tmp_path / "r", "config", key, value], check=True)
+    assert read_base(tmp_path / "r") == base
 
 
 def test_nobody_answers(talk: Talk) -> None:

@@ -33,6 +33,9 @@ class MemoryForges:
     def repository(self, project: str, remote: str) -> RemoteRepository:
         return repository_of({"origin": f"git@git.example.org:o{project}.git"}[remote])
 
+    def base(self, project: str) -> str:
+        return ""
+
     def check(self, place: ForgePlace) -> None:
         return None
 
