@@ -47,6 +47,8 @@ class Trouble(Exception):
         self.too_long = False
         self.room: int | None = None
         self.limit = ""
+        self.is_used_up = False
+        """Whether the account's quota is used up, so that waiting does not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def make_trouble(status: int, body: bytes, retry_after: float | None = None) -> 
         status,
         passing=(status == 429 or status >= 500) and not is_used_up,
     )
-    made.retry_after = retry_after
+    made.retry_after, made.is_used_up = retry_after, is_used_up
     made.limit = _limit_in(error) if status == 403 else ""
     if status in (400, 413, 422) or status >= 500:
         _measure(made, text)

@@ -241,7 +241,7 @@ class Loop:
                     self._wait_or_end(trouble, waits)
                 continue
             self._count(answer, sent)
-            if answer.text.strip() or answer.calls or answer.tokens.output:
+            if answer.text.strip() or answer.calls or answer.finish != "stop":
                 return answer
             # LM Studio answers so if the prompt does not fit into the context.
             tokens = self.guard.tokens(sent)
@@ -283,6 +283,7 @@ class Loop:
         if trouble.limit in _CAPS:
             raise CapReached(_CAPS[trouble.limit], str(trouble))
         kind = FailureKind.MODEL_FAILED if trouble.status is None else by_status(trouble.status)
+        kind = FailureKind.MODEL_REFUSED if trouble.is_used_up else kind
         if not trouble.passing or not waits or (trouble.retry_after or 0) > LONGEST_WAIT_S:
             status = f" (HTTP {trouble.status})" if trouble.status else ""
             over = PromptTooLong if trouble.too_long else Over

@@ -133,6 +133,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
 
 _BY_STATUS = {
     400: FailureKind.MODEL_REFUSED,
+    402: FailureKind.MODEL_REFUSED,
     413: FailureKind.MODEL_REFUSED,
     401: FailureKind.MODEL_AUTH,
     403: FailureKind.MODEL_AUTH,

@@ -160,8 +160,7 @@ def place_of(
         raise UsageError(
             f"PanCode cannot open a pull request on {host}",
             why=f"it knows the API of {', '.join(ForgeKind)}",
-            fix=f"land with --push and without --pull-request, then open it at https://{host}/"
-            f"{repository.path}",
+            fix="land with --push and without --pull-request, then open it on the web page of the forge",
             code="forge_kind",
         )
     # An alias may have its own token, as for a second account; its forge is that of the host.

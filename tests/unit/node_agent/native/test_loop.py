@@ -384,7 +384,7 @@ def test_a_broken_call_is_told_once_and_then_ends_as_not_done(folder: Path) -> N
 
 
 def test_an_answer_of_nothing_shortens_the_conversation_once_and_names_the_context(folder: Path) -> None:
-    nothing = Answer("", (), "stop", Tokens(), "m")
+    nothing = says("")
     looks = [calls("read", path="big.txt", start=number) for number in range(1, 5)]
     stage = Stage(folder, Script(*looks, nothing, says("done")))
     (stage.top / "big.txt").write_text("a line of the file\n" * 200)
@@ -394,3 +394,10 @@ def test_an_answer_of_nothing_shortens_the_conversation_once_and_names_the_conte
     stage.loop.model = Script(nothing)
     with pytest.raises(Over, match="larger context"):
         stage.loop.run("look again")
+
+
+def test_a_quota_that_is_used_up_ends_the_run_and_is_not_tried_again(folder: Path) -> None:
+    stage = Stage(folder, Script(make_trouble(429, b'{"error": {"code": "insufficient_quota"}}')))
+    with pytest.raises(Over) as over:
+        stage.loop.run("look")
+    assert over.value.kind is F.MODEL_REFUSED and len(stage.script.questions) == 1
