@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from node_agent.wire.clock import SystemClock
 from pancode.app.single_instance import HomeLock
 from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer
-from pancode.backups.model import CopySource, is_folder
+from pancode.backups.model import CopyPlace, is_folder
 from pancode.backups.places import FolderCopies, RemoteCopies
 from pancode.backups.restore import OpenedCopies, Restore, choose_copy, must_be_empty, open_copies
 from pancode.fleet.acts import NodeSpec
@@ -91,7 +91,7 @@ def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
     return {**done, "warnings": [*done["warnings"], *refused]}
 
 
-def _open(asked: RestoreAsked, source: CopySource) -> OpenedCopies:
+def _open(asked: RestoreAsked, source: CopyPlace) -> OpenedCopies:
     found = source.look()
     fleet = choose_fleet({one.fleet for one in found}, asked)
     return open_copies(found, fleet, asked.ask, asked.again)
@@ -119,7 +119,7 @@ def lock_home(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _copies_at(asked: RestoreAsked) -> Iterator[CopySource]:
+def _copies_at(asked: RestoreAsked) -> Iterator[CopyPlace]:
     """Connect to the host as its user would, and yield the copies there; or those in the folder."""
     if is_folder(asked.spec.name):
         yield FolderCopies(asked.spec.name, "")

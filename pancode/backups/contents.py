@@ -215,11 +215,11 @@ def copy_ledger(source: Path, target: Path) -> None:
 # -- filling a home -----------------------------------------------------------------------------------------
 
 
-def unpack(source: Opener, files: Path, notify: Callable[[int], None]) -> Mapping[str, str]:
+def unpack(source: Opener, files: Path, notify: Callable[[int, int], None], of: int) -> Mapping[str, str]:
     """Apply the contents of a copy to a folder that has those of its base, or is empty. Return its symbolic
     links, which the caller makes at the end, so that no file is written through one. `notify`: called with
     the number of files. ContentsError."""
-    there, links, kept = set[str](), dict[str, str](), list[str]()
+    there, links, kept, count = set[str](), dict[str, str](), list[str](), 0
     with tarfile.open(fileobj=cast(BinaryIO, source), mode="r|", bufsize=_BLOCK) as tar:
         while (entry := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # it would keep all in memory
@@ -241,11 +241,13 @@ def unpack(source: Opener, files: Path, notify: Callable[[int], None]) -> Mappin
                     depot = Depot(files / DEPOTS)
                     depot.unpack(Path(name).parts[1].removesuffix(_SUFFIX), path)
                     path.unlink()
-                notify(len(there))
+                count += 1
+                notify(count, of)
             else:
                 raise ContentsError("the copy has an entry of an unknown kind", why=repr(name[:200]))
     if lacks := next((one for one in kept if not (files / _check_path(one)).is_file()), None):
         raise ContentsError("a base of the copy is not what it should be", why=f"it lacks {lacks!r}")
+    notify(of, of)
     _remove_others(files, {*there, *kept} - links.keys())
     return links
 

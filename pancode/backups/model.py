@@ -140,8 +140,9 @@ class StoppedError(UnavailableError):
 
 
 class CopyPlace(Protocol):
-    """The folder of this fleet's copies in one place. Every method raises UnavailableError for a failed, late
-    or incomplete answer, and StoppedError once the coordinator stops; then the caller removes nothing."""
+    """The copies in one place; all but `look` and `get` are about this fleet's. Every method raises
+    UnavailableError for a failed, late or incomplete answer, and StoppedError once the coordinator stops;
+    then the caller removes nothing."""
 
     def prepare(self) -> None:
         """Make the folder and remove unfinished files of earlier copies. Idempotent. Raises UnavailableError
@@ -157,16 +158,12 @@ class CopyPlace(Protocol):
     def remove(self, names: Collection[str]) -> None:
         """Remove these copies; missing ones are no error."""
 
-
-FindPlace = Callable[[str, threading.Event], CopyPlace]
-"""Returns the folder of copies in a place, by its name. The event ends every wait for it."""
-
-
-class CopySource(Protocol):
-    """The copies on a host, as a restore reads them; the same errors as CopyPlace."""
-
     def look(self) -> Collection[FoundCopy]:
         """Return all that looks like a copy, of all fleets. What is no plain file is not opened."""
 
     def get(self, found: FoundCopy, target: Path) -> None:
         """Write the copy into a new file."""
+
+
+FindPlace = Callable[[str, threading.Event], CopyPlace]
+"""Returns the folder of copies in a place, by its name. The event ends every wait for it."""

@@ -75,7 +75,7 @@ _SUM = re.compile(r"([0-9a-f]{64})[ \t]+\*?(\S+)")
 
 
 class _Scripts(ABC):
-    """CopyPlace and CopySource by shell scripts. `root`: the folder of all copies; `fleet`: empty for a
+    """CopyPlace by shell scripts. `root`: the folder of all copies; `fleet`: empty for a
     restore, which only reads."""
 
     def __init__(self, root: str, fleet: str) -> None:

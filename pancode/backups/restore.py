@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tarfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,14 +18,21 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.signing import SigningKey
 from pancode.backups.answers import RestoredAnswer
 from pancode.backups.contents import LEDGER, ContentsError, find_incomplete_repositories, unpack
-from pancode.backups.model import CopyHead, CopyRecord, CopySource, FoundCopy, PlaceRecord, Value
+from pancode.backups.model import CopyHead, CopyPlace, CopyRecord, FoundCopy, PlaceRecord, Value
 from pancode.backups.records import CopyRecords
 from pancode.backups.rules import find_chain, number_of
 from pancode.backups.sealing import ClearPart, Opener, RecoveryKey, SealError, TypedKey
 from pancode.backups.service import copy_context
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh.home import OWN_KEY
-from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, RefusedError
+from pancode.git.runner import GitFailure
+from pancode.kernel.errors import (
+    ConflictError,
+    NotFoundError,
+    PancodeError,
+    RefusedError,
+    UnavailableError,
+)
 from pancode.kernel.formatting import first_few, format_seconds
 from pancode.kernel.host.files import sync_folder, write_durable
 from pancode.kernel.ports import Transaction
@@ -210,7 +218,7 @@ class Restore:
     place: str
     notify: Callable[[int, int], None] = lambda done, of: None
 
-    def run(self, opened: OpenedCopies, head: CopyHead, source: CopySource) -> RestoredAnswer:
+    def run(self, opened: OpenedCopies, head: CopyHead, source: CopyPlace) -> RestoredAnswer:
         """Fill the home from the copy. Raises ConflictError, CopyDamagedError, UnavailableError; then only
         the mark is left, and a restore can be repeated."""
         must_be_empty(self.home)
@@ -219,16 +227,14 @@ class Restore:
             files = folder / FILES
             found = Mark(command=self.command)
             self._write_mark(found)
-            for name in (FILES, SEALED):  # left by an interrupted restore
-                _remove(folder / name)
+            _remove(files, folder / SEALED)  # left by an interrupted restore
             try:
                 files.mkdir(mode=0o700)
                 digests = self._write_files(opened, head, source, files)
                 restored = self._take_over(opened, head, files, digests)
                 entries = tuple(sorted(os.listdir(files)))
             except BaseException:
-                _remove(files)  # it has secrets, and the next try reads them anew
-                _remove(folder / SEALED)
+                _remove(files, folder / SEALED)  # they have secrets, and the next try reads them anew
                 raise
             found = Mark(command=self.command, entries=entries, restored=restored)
             self._write_mark(found)
@@ -240,26 +246,32 @@ class Restore:
         write_durable(self.home / RESTORING / MARK, mark.model_dump_json().encode())
 
     def _write_files(
-        self, opened: OpenedCopies, head: CopyHead, source: CopySource, files: Path
+        self, opened: OpenedCopies, head: CopyHead, source: CopyPlace, files: Path
     ) -> Mapping[str, str]:
         """Apply the copies that are needed, the whole one first. Return their digests."""
         chain = find_chain({one.name: one for one in opened.heads}, head.name) or []
-        links, digests, sealed = dict[str, str](), dict[str, str](), self.home / RESTORING / SEALED
+        digests, sealed = dict[str, str](), self.home / RESTORING / SEALED
+        links: Mapping[str, str] = {}
         for number, one in enumerate(chain):
             source.get(opened.found[one.name], sealed)
-            done = lambda count, of=one.files: self.notify(min(count, of), of)  # noqa: E731
             try:
                 with sealed.open("rb") as reading:
                     digests[one.name] = hashlib.file_digest(reading, "sha256").hexdigest()
                     reading.seek(0)
                     opener = Opener(opened.keys[one.name], copy_context(one.fleet, one.name), reading)
-                    links = dict(unpack(opener, files, done))
+                    links = unpack(opener, files, self.notify, one.files)
                     while opener.read(1 << 20):  # to its last frame
                         pass
-            except (PancodeError, OSError, ValueError) as error:
+            except (SealError, ContentsError, GitFailure, tarfile.TarError, ValueError) as error:
                 why = error.words if isinstance(error, PancodeError) else str(error)
                 bad = {later.name for later in chain[number:]}
                 raise opened.damaged(one.name, why, bad) from error
+            except OSError as error:
+                what, fix = (
+                    f"the copy cannot be written into {self.home}",
+                    "free disk space (df), then repeat it",
+                )
+                raise UnavailableError(what, why=str(error), fix=fix) from error
             sealed.unlink()
         for path, target in links.items():
             os.symlink(target, files / path)
@@ -310,10 +322,8 @@ class Restore:
         self, opened: OpenedCopies, files: Path, digests: Mapping[str, str], nodes: Collection[Node]
     ) -> None:
         """Record the copies in the place, so that the restored coordinator numbers and prunes them."""
-        now_ms, place = self.clock.wall_ms(), self.place
-        place = next(
-            (one.name for one in nodes if place in (one.name, Reach.of(one).target.get("alias"))), place
-        )
+        now_ms, host = self.clock.wall_ms(), self.place
+        names = (one.name for one in nodes if host in (one.name, Reach.of(one).target.get("alias")))
         copies = [
             CopyRecord.model_validate(
                 one.model_dump()
@@ -323,7 +333,9 @@ class Restore:
             for one in opened.heads
         ]
         last = max(one.sequence for one in copies)
-        CopyRecords(files).keep(PlaceRecord(place=place, copies=tuple(reversed(copies)), last=last))
+        CopyRecords(files).keep(
+            PlaceRecord(place=next(names, host), copies=tuple(reversed(copies)), last=last)
+        )
 
     def _move(self, entries: Iterable[str]) -> None:
         """Move the filled entries into the home, the ledger last; then remove the mark. Repeatable at any
@@ -340,7 +352,7 @@ class Restore:
                 raise ConflictError(what, fix=f"move it away: {name}")
             os.rename(files / name, self.home / name)
         sync_folder(self.home)
-        _remove(files)
+        shutil.rmtree(files, ignore_errors=True)
         for draft in folder.glob(f".{MARK}.*"):
             draft.unlink()
         (folder / MARK).unlink()
@@ -357,7 +369,7 @@ def _read_ledger(tx: Transaction, head: CopyHead) -> tuple[list[str], list[Node]
     return active, [one for one in tx.find(Node) if one.removed is None]
 
 
-def _remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.unlink(missing_ok=True)
+def _remove(files: Path, sealed: Path) -> None:
+    """Remove what a restore has written, if it is there."""
+    shutil.rmtree(files, ignore_errors=True)
+    sealed.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from pancode.runs.core import Core
 
 
 class MemoryCopies:
-    """pancode.backups.model.CopyPlace and CopySource."""
+    """pancode.backups.model.CopyPlace."""
 
     def __init__(self, fleet: str = "f-abcdef") -> None:
         self.fleet = fleet
