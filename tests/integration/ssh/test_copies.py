@@ -138,6 +138,8 @@ def test_what_is_no_plain_file_is_told_and_not_opened(node: Node, place: Place, 
     began = time.monotonic()
     assert {one.name: one.size for one in copies.look()} == {**dict.fromkeys(NAMES[:5]), NAMES[5]: 4}
     assert copies.digest(NAMES) == {NAMES[5]: digest_of(b"data")}
+    (folder / NAMES[2]).unlink()
+    (folder / NAMES[2]).symlink_to(NAMES[5])
     for name in NAMES[:3]:
         with pytest.raises(PancodeError):
             copies.get(FoundCopy(FLEET, name, 4), tmp_path / name)

@@ -388,6 +388,18 @@ def test_a_base_that_is_damaged_names_no_copy_that_needs_it(world: World) -> Non
     assert not (world.folder / "refused").exists()
 
 
+def test_a_base_that_lacks_a_file_which_the_copy_only_names_is_an_error(world: World) -> None:
+    world.back_up()
+    world.write("secrets/new", "x")
+    state = (world.home / "secrets/new").stat()
+    stamp = f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} 600"
+    index = world.records.index("gpubox")
+    wrong = index.model_copy(update={"files": {**index.files, "secrets/new": stamp}})
+    world.records.keep_index("gpubox", wrong)
+    world.back_up()
+    assert "secrets/new" in _refusal(world).why
+
+
 def test_the_only_copy_is_damaged_and_the_key_is_not_blamed(world: World) -> None:
     made = world.back_up()
     for change in (DAMAGES["cut"], DAMAGES["empty"]):
