@@ -34,7 +34,9 @@ NOT_COPIED = frozenset(
 )
 """Entries of the home that a copy leaves out: they are made anew, or (the ledger) copied as a snapshot."""
 DEPOTS, _SUFFIX = "depots", ".git"
-_PACK, _OBJECTS, _KEPT = "objects/new.pack", "objects", ".kept"
+_PACK, _OBJECTS = "objects/new.pack", "objects"
+_KEPT = "run/kept"
+"""The entry that names the unchanged files; no file of a home, as `run` is not copied."""
 _PARTIAL = (".lock", ".part", ".new"), ("tmp_", ".new-", "pancode-")
 """How names of locks and unfinished files in the depots end and begin."""
 _REFS = "%(objectname) %(refname)"

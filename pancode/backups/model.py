@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -85,12 +85,14 @@ class PlaceRecord(Value):
         return max(self.copies, key=lambda one: one.order, default=None)
 
 
-class CopyIndex(Value):
-    """What the copy of this name contains: the stamps of its files, and the commits of each repository."""
+@dataclass(frozen=True, slots=True)
+class CopyIndex:
+    """What the copy of this name contains: the stamps of its files (whose names may be no UTF-8), and the
+    commits of each repository."""
 
     name: str = ""
-    files: Mapping[str, str] = {}
-    tips: Mapping[str, tuple[str, ...]] = {}
+    files: Mapping[str, str] = field(default_factory=dict)
+    tips: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 class Output(Protocol):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
@@ -77,12 +78,12 @@ class CopyRecords:
     def index(self, place: str) -> CopyIndex:
         """Return what the newest copy there contains; an empty index if that is not known."""
         try:
-            return CopyIndex.model_validate_json(self._path(place, "index").read_bytes(), strict=False)
-        except (OSError, ValidationError):
+            return CopyIndex(**json.loads(self._path(place, "index").read_bytes()))
+        except (OSError, ValueError, TypeError):
             return CopyIndex()
 
     def keep_index(self, place: str, index: CopyIndex) -> None:
-        write_durable(self._path(place, "index"), index.model_dump_json().encode())
+        write_durable(self._path(place, "index"), json.dumps(asdict(index)).encode())
 
     def places(self) -> list[PlaceRecord]:
         """Return all records, by name of the place; a damaged one is left out."""

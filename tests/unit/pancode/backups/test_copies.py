@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,8 @@ class World:
         self.write("key/coordinator.key", SIGNING.text())
         self.write("key/backup.json", KEY.recipient().model_dump_json())
         self.write("secrets/forge", "token")
+        self.write("logs/odd-\udcff é\n%2e%2e/x", "a name that is no UTF-8")
+        self.write(".kept", "[]")
         self.write("logs/r-1/1.1/out", "x" * 3_000_000)
         self.write("epoch", "7")
         self.write("run/coordinator.log", "log")
@@ -394,7 +397,7 @@ def test_a_base_that_lacks_a_file_which_the_copy_only_names_is_an_error(world: W
     state = (world.home / "secrets/new").stat()
     stamp = f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} 600"
     index = world.records.index("gpubox")
-    wrong = index.model_copy(update={"files": {**index.files, "secrets/new": stamp}})
+    wrong = replace(index, files={**index.files, "secrets/new": stamp})
     world.records.keep_index("gpubox", wrong)
     world.back_up()
     assert "secrets/new" in _refusal(world).why
