@@ -165,22 +165,24 @@ class Backups(FeedThread):
             if not self._ports.has_file or self.records.recipient() is None:
                 return []
             settings = self._ports.settings()
-            events = (one for one in self._core.feed.newest(_EVENTS) if one.kind is EventKind.RUN_LANDING)
-            landed_ms = max(
-                (one.at_ms for one in events if one.data.get("status") == rules.LANDED), default=0
-            )
-            found, now_ms = list[tuple[str, bool]](), self._core.wall_ms()
-            for place in settings.to:
-                record = self.records.record(place)
-                copied_ms = record.newest.taken_ms if record.newest else 0
-                if settings.nightly and rules.is_night_due(now_ms, self._core.tz, copied_ms, record.tried_ms):
-                    found.append((place, True))
-                elif settings.after_landing and rules.is_landing_due(record, landed_ms, now_ms):
-                    found.append((place, False))
-            return found
         except PancodeError as error:
             log.warning("no copy is made now: %s", error.words)
             return []
+        events = (one for one in self._core.feed.newest(_EVENTS) if one.kind is EventKind.RUN_LANDING)
+        landed_ms = max((one.at_ms for one in events if one.data.get("status") == rules.LANDED), default=0)
+        found, now_ms = list[tuple[str, bool]](), self._core.wall_ms()
+        for place in settings.to:
+            try:
+                record = self.records.record(place)
+            except ConfigError as error:
+                log.warning("no copy %s: %s", _where(place), error.words)
+                continue
+            copied_ms = record.newest.taken_ms if record.newest else 0
+            if settings.nightly and rules.is_night_due(now_ms, self._core.tz, copied_ms, record.tried_ms):
+                found.append((place, True))
+            elif settings.after_landing and rules.is_landing_due(record, landed_ms, now_ms):
+                found.append((place, False))
+        return found
 
     def _copy(self, number: int, place: str, whole: bool) -> OutcomeShape:
         """Make a copy in the place; a failure is recorded and logged, not raised."""

@@ -68,15 +68,14 @@ class OpenedCopies:
     @property
     def whole(self) -> list[CopyHead]:
         """Return the copies that are complete, also in the copies on which they are based, newest first."""
-        good = {one.name: one for one in self.heads if one.name not in self.refused}
-        return [one for one in self.heads if find_chain(good, one.name)]
+        return [one for one in self.heads if one.name not in self.refused]
 
     def damaged(self, name: str, why: str, without: Collection[str] = ()) -> CopyDamagedError:
         """Return the error that this copy cannot be used. It names those that are whole, here and elsewhere;
         `without`: what they must not need."""
         good = {one.name: one for one in self.whole if one.name not in {name, *without}}
         here = [one for one in good.values() if find_chain(good, one.name)]
-        others = sorted({text for one in self.heads[:1] for text in one.others})
+        others = list(self.heads[0].others) if self.heads else []
         told = others + [f"{one.name} here, taken {format_iso(one.taken_ms)}" for one in here]
         fix = f"restore another one: {self.again} --copy {here[0].name}" if here else ""
         if others and not here:

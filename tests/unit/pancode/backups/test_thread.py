@@ -224,6 +224,17 @@ def test_a_damaged_record_is_told_and_does_not_end_the_thread(copying: Copying) 
     assert "is damaged" in outcome["why"] and outcome["fix"].startswith("rm ")
 
 
+def test_a_damaged_record_of_one_place_prevents_no_copy_in_another(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    copying = Copying(tmp_path, to=("box", str(disk)))
+    copying.part.records.keep_recipient(KEY)
+    copying.part.records.folder.mkdir()
+    (copying.part.records.folder / "node-box.json").write_text("{")
+    assert copying.turn() == 1
+    assert [one["node"] for one in copying.http.get("/v1/backups").json()["nodes"]] == [str(disk)]
+
+
 def test_a_fault_of_ours_is_an_outcome_too(copying: Copying) -> None:
     (copying.home / "depots/not-a-repository.git").mkdir(parents=True)
     copying.http.post("/v1/backups", BODY)
