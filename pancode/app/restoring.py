@@ -4,6 +4,7 @@ the home."""
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
@@ -53,8 +54,10 @@ class RestoreAsked:
     @property
     def again(self) -> str:
         """Return the command that restores from there, without a copy."""
-        option = "--from-folder" if is_folder(self.spec.name) else "--from"
-        return f"pancode admin restore {option} {self.spec.name}"
+        spec, option = self.spec, "--from-folder" if is_folder(self.spec.name) else "--from"
+        reach = {"--host": spec.host, "--user": spec.user, "--port": spec.port, "--identity": spec.identity}
+        more = [word for name, value in reach.items() if value is not None for word in (name, str(value))]
+        return shlex.join(("pancode", "admin", "restore", option, spec.name, *more))
 
 
 def list_copies(asked: RestoreAsked) -> StoredCopiesAnswer:

@@ -249,7 +249,8 @@ def unpack(source: Opener, files: Path, notify: Callable[[int, int], None], of: 
                 raise ContentsError("the copy has an entry of an unknown kind", why=repr(name[:200]))
     if lacks := next((one for one in kept if not (files / _check_path(one)).is_file()), None):
         raise ContentsError("a base of the copy is not what it should be", why=f"it lacks {lacks!r}")
-    notify(of, of)
+    if count < of:
+        notify(of, of)
     _remove_others(files, {*there, *kept} - links.keys())
     return links
 
