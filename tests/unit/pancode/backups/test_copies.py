@@ -214,13 +214,12 @@ def test_each_copy_of_a_chain_restores_the_home_of_its_time(world: World) -> Non
     assert [one.part for one in made] == [1, 2, 3, 4, 5, 6, 7, 1, 2]
     assert [one.base for one in made[1:3]] == [made[0].name, made[1].name] and not made[7].base
     assert all(one.size < made[0].size / 5 for one in made[1:7]), "only what has changed"
-    for number in (2, CHAIN - 1, CHAIN + 1):
+    for number in (CHAIN - 1, CHAIN + 1):
         one = made[number]
         new = world.folder / f"new{number}"
         world.restore(new, one.name)
         assert _contents(new) == shapes[number] and world.refs(new) == refs[number]
         assert world.done["warnings"] == []
-        world.depot.git(REPO).must("fsck", "--connectivity-only")
 
 
 def _contents(home: Path) -> dict[str, object]:
