@@ -27,7 +27,7 @@ from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
-from pancode.backups.remote_copies import copies_on
+from pancode.backups.places import copies_on
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config import copied_files
 from pancode.config.agents.presets import NO_PRESET, apply_preset

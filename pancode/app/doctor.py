@@ -18,8 +18,9 @@ from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.single_instance import holder_of
+from pancode.backups.answers import HERE
+from pancode.backups.model import OLD_MS, is_folder
 from pancode.backups.records import CopyRecords
-from pancode.backups.rules import OLD_MS
 from pancode.config.listeners import figures_in, read_api_listener, read_node_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.fleet.answers import HomeCheck
@@ -326,18 +327,19 @@ def _check_backup(home: Path) -> HomeCheck:
     key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
     if not key.exists():
         return pass_check("backup", "no key yet")
-    records = CopyRecords(home).nodes()
-    found = [(copy.order, one.node, copy) for one in records if (copy := one.newest_verified) is not None]
-    if found:
-        _, node, copy = max(found, key=lambda one: one[0])
+    records = CopyRecords(home)
+    places = records.places()
+    if found := records.newest_whole():
+        place, copy = found
         age_ms = max(0, SystemClock().wall_ms() - copy.taken_ms)
-        words = f"{copy.name} on {node}, taken {format_seconds(age_ms / 1_000)} ago, verified"
-        wrong = [f"the last try on {one.node} failed: {one.trouble}" for one in records if one.trouble]
+        words = f"{copy.name} on {place}, taken {format_seconds(age_ms / 1_000)} ago, verified"
+        words += f"; {HERE}" if is_folder(place) else ""
+        wrong = [f"the last try on {one.place} failed: {one.trouble}" for one in places if one.trouble]
         with suppress(ConfigError):  # another check reports a damaged key
             own = Home(home).signing_key()
             wrong += ["it lacks the newest key"] if own and own.public.tag != copy.key else []
         if wrong or age_ms > OLD_MS:
-            again = f"pancode admin backup --to {node}"
+            again = f"pancode admin backup {'--to-folder' if is_folder(place) else '--to'} {place}"
             return fail_check("backup", "warning", "; ".join((words, *wrong)), again)
         return pass_check("backup", words)
     if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:

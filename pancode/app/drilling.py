@@ -17,6 +17,7 @@ from node_agent.wire.signing import PublicKey
 from pancode.app.restoring import RestoreAsked, restore_fleet
 from pancode.app.single_instance import holder_of
 from pancode.backups.answers import BACKUPS
+from pancode.backups.model import is_folder
 from pancode.drills.answers import FAULT
 from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, RunSeen, Seen, list_faults
 from pancode.drills.service import Drill
@@ -145,10 +146,13 @@ class FleetHere:
         copy, key = self._find_copy(), self.key
         assert copy is not None and key is not None  # otherwise `why_not` has a reason
         taken_at, name, copy_name = copy
-        node, fleet = self.client.get(NODE.at(name)), self.client.get(FLEET)["coordinator"]["fleet"]
+        fleet, node = self.client.get(FLEET)["coordinator"]["fleet"], None
+        if not is_folder(name):
+            node = self.client.get(NODE.at(name))
         rows = fetch_page(self.client, RUNS, "runs", PAGE, None, whole=True)["runs"]
         before = {row["run"] for row in rows if row["created_at"] < taken_at}
-        scratch, spec, accept = self.home / FOLDER / SCRATCH, spec_of(node), accept_pins(node)
+        scratch, spec = self.home / FOLDER / SCRATCH, NodeSpec(name) if node is None else spec_of(node)
+        accept = (lambda question: "") if node is None else accept_pins(node)
         asked = RestoreAsked(
             scratch, self.environ, spec, fleet, copy_name, "", accept, lambda _: key, lambda done, of: None
         )

@@ -1,12 +1,13 @@
-"""Restores a fleet on this machine: reaches the host with the copies, holds the home's lock, fills the
-home."""
+"""Restores a fleet on this machine: reaches the host or folder with the copies, holds the home's lock, fills
+the home."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from typing import Any, TypeVar
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.single_instance import HomeLock
-from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer, StoredCopyShape
-from pancode.backups.remote_copies import RemoteCopies, find_fleets
-from pancode.backups.restore import Restore, choose_copy, must_be_empty, open_copies
+from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer
+from pancode.backups.model import CopyPlace, is_folder
+from pancode.backups.places import FolderCopies, RemoteCopies
+from pancode.backups.restore import OpenedCopies, Restore, choose_copy, must_be_empty, open_copies
 from pancode.fleet.acts import NodeSpec
 from pancode.fleet.ssh.connection import open_session
 from pancode.fleet.ssh.loop import LoopThread
@@ -26,7 +28,6 @@ from pancode.fleet.ssh.reach import login_for, reach_to
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.sshconfig import SshPlaces
 from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
-from pancode.kernel.formatting import format_seconds
 from pancode.kernel.unfinished_restore import HARMLESS, RESTORING
 from pancode.runs.views import format_iso
 
@@ -36,9 +37,9 @@ OPEN_S = 120
 
 @dataclass(frozen=True, slots=True)
 class RestoreAsked:
-    """A user's request. `command`: the command that the user typed; `accept`: asks whether a host key is
-    correct and returns its fingerprint; `ask`: asks for the `key` or `passphrase`; `notify`: called with the
-    files done and their number."""
+    """A user's request. `spec`: the host with the copies, or a folder of this machine as its name; `command`:
+    the command that the user typed; `accept`: asks whether a host key is correct and returns its fingerprint;
+    `ask`: asks for the `key` or `passphrase`; `notify`: called with the files done and their number."""
 
     home: Path
     environ: Mapping[str, str]
@@ -50,48 +51,53 @@ class RestoreAsked:
     ask: Callable[[str], str]
     notify: Callable[[int, int], None]
 
+    @property
+    def again(self) -> str:
+        """Return the command that restores from there, without a copy."""
+        spec, option = self.spec, "--from-folder" if is_folder(self.spec.name) else "--from"
+        reach = {"--host": spec.host, "--user": spec.user, "--port": spec.port, "--identity": spec.identity}
+        more = [word for name, value in reach.items() if value is not None for word in (name, str(value))]
+        return shlex.join(("pancode", "admin", "restore", option, spec.name, *more))
+
 
 def list_copies(asked: RestoreAsked) -> StoredCopiesAnswer:
     """Return the copies of a fleet on the host, newest first, and those that cannot be used."""
     with _copies_at(asked) as source:
-        opened = open_copies(source, source.fleet, asked.ask)
-    copies: list[StoredCopyShape] = [
-        {
-            "name": one.name,
-            "taken_at": format_iso(one.taken_ms),
-            "size": sum(file.size for file in one.files),
-            "files": len(one.files),
-            "pancode": one.pancode,
-        }
-        for one in opened.copies
-    ]
-    return {"fleet": opened.fleet, "copies": copies, "refused": dict(opened.refused)}
+        opened = _open(asked, source)
+    return {
+        "fleet": opened.fleet,
+        "copies": [
+            {
+                "name": one.name,
+                "taken_at": format_iso(one.taken_ms),
+                "size": one.plain,
+                "base": one.base or None,
+                "files": one.files,
+                "pancode": one.pancode,
+            }
+            for one in opened.whole
+        ],
+        "refused": dict(opened.refused),
+    }
 
 
 def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
     """Restore the fleet. Raises PancodeError; then the home is untouched, or has the mark of a restore that
     can be repeated."""
-    home, clock = asked.home, SystemClock()
-    must_be_empty(home)
-    with lock_home(home), _copies_at(asked) as source:
-        opened = open_copies(source, source.fleet, asked.ask)
-        manifest = choose_copy(opened, asked.copy)
-        restoring = Restore(home, clock, asked.command, asked.notify)
-        done = restoring.run(opened, manifest, source, asked.spec.name)
-    return {
-        "fleet": done.fleet,
-        "copy": done.copy_name,
-        "taken_at": format_iso(done.taken_ms),
-        "age": format_seconds(max(0, clock.wall_ms() - done.taken_ms) / 1_000),
-        "files": done.files,
-        "size": done.size,
-        "active": list(done.active),
-        "nodes": list(done.nodes),
-        "warnings": [
-            *done.warnings,
-            *(f"the copy {name} cannot be used: {why}" for name, why in opened.refused.items()),
-        ],
-    }
+    must_be_empty(asked.home)
+    with lock_home(asked.home), _copies_at(asked) as source:
+        opened = _open(asked, source)
+        head = choose_copy(opened, asked.copy)
+        restoring = Restore(asked.home, SystemClock(), asked.command, asked.spec.name, asked.notify)
+        done = restoring.run(opened, head, source)
+    refused = [f"the copy {name} cannot be used: {why}" for name, why in opened.refused.items()]
+    return {**done, "warnings": [*done["warnings"], *refused]}
+
+
+def _open(asked: RestoreAsked, source: CopyPlace) -> OpenedCopies:
+    found = source.look()
+    fleet = choose_fleet({one.fleet for one in found}, asked)
+    return open_copies(found, fleet, asked.ask, asked.again)
 
 
 @contextmanager
@@ -116,8 +122,11 @@ def lock_home(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _copies_at(asked: RestoreAsked) -> Iterator[RemoteCopies]:
-    """Connect to the host as its user would, and yield the folder of the fleet's copies there."""
+def _copies_at(asked: RestoreAsked) -> Iterator[CopyPlace]:
+    """Connect to the host as its user would, and yield the copies there; or those in the folder."""
+    if is_folder(asked.spec.name):
+        yield FolderCopies(asked.spec.name, "")
+        return
     loop = LoopThread("restore")
     try:
         places = SshPlaces.of(asked.environ)
@@ -132,29 +141,24 @@ def _copies_at(asked: RestoreAsked) -> Iterator[RemoteCopies]:
             def begin(work: Callable[[Remote], Coroutine[Any, Any, T]]) -> Future[T]:
                 return loop.begin(work(remote))
 
-            source = RemoteCopies(begin, choose_fleet(find_fleets(begin), asked), None, threading.Event())
-            source.locate()
-            yield source
+            yield RemoteCopies(begin, "", None, threading.Event())
         finally:
             loop.call(session.close(), OPEN_S)
     finally:
         loop.stop()
 
 
-def choose_fleet(found: list[str], asked: RestoreAsked) -> str:
-    """Return the fleet whose copies are meant. NotFoundError, UsageError if the host has several."""
-    host = asked.spec.name
+def choose_fleet(fleets: Collection[str], asked: RestoreAsked) -> str:
+    """Return the fleet whose copies are meant. NotFoundError, UsageError if there are copies of several."""
+    place, found = asked.spec.name, sorted(fleets)
     if asked.fleet in found:
         return asked.fleet
     if not found or asked.fleet is not None:
-        what = f"{host} has no copies" + (f" of fleet {asked.fleet}" if asked.fleet else "")
-        why = f"it has copies of {', '.join(found)}" if found else "its login has no folder .pancode-backups"
-        raise NotFoundError(
-            what, why=why, fix="name another host or user: --from HOST --user USER", code="no_copies"
-        )
+        what = f"{place} has no copies" + (f" of fleet {asked.fleet}" if asked.fleet else "")
+        why = f"it has copies of {', '.join(found)}" if found else ""
+        fix = "name another host, user or folder: --from HOST --user USER, --from-folder PATH"
+        raise NotFoundError(what, why=why, fix=fix, code="no_copies")
     if len(found) > 1:
-        fix = f"name one: pancode admin restore --from {host} --fleet {found[0]}"
-        raise UsageError(
-            f"{host} has copies of several fleets: {', '.join(found)}", fix=fix, code="several_fleets"
-        )
+        what, fix = f"{place} has copies of several fleets", f"name one: {asked.again} --fleet {found[0]}"
+        raise UsageError(f"{what}: {', '.join(found)}", fix=fix, code="several_fleets")
     return found[0]

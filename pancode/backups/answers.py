@@ -6,22 +6,25 @@ from pancode.kernel.route import Route
 
 
 class CopyShape(TypedDict):
-    """A copy on a node. `verified_at`: null if this coordinator has not checked it. `sent`: bytes that it
-    added; `again`: objects that were missing or damaged on the node and were sent again."""
+    """A copy in a place. `verified_at`: null if it, or one that it needs, was not checked by this coordinator
+    or is damaged. `size`: of the sealed copy; `base`: the copy whose contents it adds to, null for a whole
+    one."""
 
     name: str
     taken_at: str
     verified_at: str | None
     size: int
-    sent: int
-    again: int
+    base: str | None
     files: int
 
 
-class NodeCopiesShape(TypedDict):
-    """The copies on a node, newest first. `trouble`, `fix`: why the last try failed, else empty."""
+class PlaceCopiesShape(TypedDict):
+    """The copies in a place, newest first. `node`: a node, or the path of a folder; `here`: it is a folder of
+    the coordinator's machine, so it does not survive the loss of this machine. `trouble`, `fix`: why the last
+    try failed, else empty."""
 
     node: str
+    here: bool
     copies: list[CopyShape]
     trouble: str
     fix: str
@@ -40,8 +43,8 @@ class OutcomeShape(TypedDict):
 
 class BackupsAnswer(TypedDict):
     """`key`: `key` or `passphrase`, with which copies are opened; null before the first copy. `to`: the nodes
-    of the setting. `running`: the node to which a copy is being made now, else null. `since`: a request with
-    a lower number ended with an earlier process of the coordinator."""
+    and folders of the setting. `running`: the node to which a copy is being made now, else null. `since`: a
+    request with a lower number ended with an earlier process of the coordinator."""
 
     key: str | None
     to: list[str]
@@ -51,7 +54,7 @@ class BackupsAnswer(TypedDict):
     running: str | None
     waiting: int
     since: int
-    nodes: list[NodeCopiesShape]
+    nodes: list[PlaceCopiesShape]
     outcomes: list[OutcomeShape]
 
 
@@ -63,11 +66,13 @@ class BackupBegunAnswer(TypedDict):
 
 
 class StoredCopyShape(TypedDict):
-    """A copy as a restore finds it. `size`: of the files in it; `pancode`: the version that made it."""
+    """A copy as a restore finds it. `size`: of the files in it and those that it needs; `base`: the copy
+    whose contents it adds to, null for a whole one; `pancode`: the version that made it."""
 
     name: str
     taken_at: str
     size: int
+    base: str | None
     files: int
     pancode: str
 
@@ -94,5 +99,6 @@ class RestoredAnswer(TypedDict):
     warnings: list[str]
 
 
+HERE = "it is on this machine and does not survive its loss, unless you carry it elsewhere"
 BACKUPS = Route[BackupsAnswer]("GET /v1/backups")
 BACK_UP = Route[BackupBegunAnswer]("POST /v1/backups")

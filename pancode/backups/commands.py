@@ -8,40 +8,45 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 from node_agent.wire.clock import SystemIds
-from pancode.backups.answers import BACK_UP, BACKUPS, BackupsAnswer, CopyShape, OutcomeShape
+from pancode.backups.answers import BACK_UP, BACKUPS, HERE, BackupsAnswer, OutcomeShape
 from pancode.interfaces.cli.parameters import Face, Json, completions, many, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
-from pancode.kernel.formatting import count_noun, format_bytes
+from pancode.kernel.formatting import format_bytes
 
 WAIT_S = 0.5
 _TO = "A node that gets the copy; may be repeated (default: the setting backup.to)."
+_FOLDER = "Make the copy in this folder of the coordinator's machine, for programs that carry it elsewhere."
 _PASSPHRASE = (
     "With the first copy: open copies with the passphrase in FILE (- asks for it), not with a new key."
 )
 
 
-@verb("admin backup", "--to gpubox", "", "--list", "--to gpubox --passphrase-file -")
+@verb(
+    "admin backup", "--to gpubox", "", "--list", "--to-folder /srv/pancode", "--to gpubox --passphrase-file -"
+)
 def backup(
     *,
     to: Annotated[list[str], many(_TO, "--to", "NODE", complete=completions.nodes)],
+    to_folder: Annotated[Path | None, option(_FOLDER, "--to-folder", "PATH")] = None,
     lists: Annotated[bool, option("List the copies instead of making one.", "--list")] = False,
     passphrase_file: Annotated[str | None, option(_PASSPHRASE, "FILE")] = None,
     face: Json,
 ) -> int:
     """Make a sealed, verified copy of this fleet's ledger, keys, secrets and depots on nodes of the fleet.
 
-    The fleet continues to work meanwhile. A later copy sends only what has changed. The first copy creates a
-    recovery key and prints it once: without it (or the passphrase) no copy can be opened, so store it outside
-    this machine. `pancode admin restore` restores the fleet from a copy.
+    The fleet continues to work meanwhile. A copy is one file. Of files and repositories it has only what has
+    changed since the copy before it; each seventh is a whole one. The first copy creates a recovery key and
+    prints it once: without it (or the passphrase) no copy can be opened, so store it outside this machine.
+    `pancode admin restore` restores the fleet from a copy.
 
     The settings backup.to, backup.nightly and backup.after_landing make copies automatically.
     """
     client = face.client(works=not lists)
     state = client.get(BACKUPS)
     if lists:
-        if to or passphrase_file is not None:
-            raise UsageError("--list excludes --to and --passphrase-file", fix="pancode admin backup --list")
+        if to or to_folder or passphrase_file is not None:
+            raise UsageError("--list excludes all other options", fix="pancode admin backup --list")
         face.show(state, lambda: format_copies(state))
         return ExitCode.DONE
     key, printed = None, ""
@@ -52,7 +57,8 @@ def backup(
         raise UsageError(what, fix="omit --passphrase-file", code="recovery_key_exists")
     outcomes, begun = list[OutcomeShape](), None
     try:
-        begun = face.post(BACK_UP, {"to": to, "key": key})
+        folder = "" if to_folder is None else str(to_folder.expanduser().absolute())
+        begun = face.post(BACK_UP, {"to": to, "folder": folder, "key": key})
         if printed and not face.as_json:
             show_key(sys.stdout, printed)
         waiting = face.client(starts=False)
@@ -60,7 +66,7 @@ def backup(
             time.sleep(WAIT_S)
             state = waiting.get(BACKUPS)
             if state["since"] > begun["number"]:
-                fix = f"repeat it; what was already sent is used: pancode admin backup --to {begun['to'][0]}"
+                fix = "repeat it: pancode admin backup"
                 raise UnavailableError("the coordinator was restarted before the copy was complete", fix=fix)
             outcomes = [one for one in state["outcomes"] if one["number"] == begun["number"]]
     except BaseException as error:
@@ -110,26 +116,23 @@ def read_passphrase(face: Face, file: str, *, twice: bool) -> str:
 
 
 def format_outcome(one: OutcomeShape, state: BackupsAnswer) -> str:
+    place = escape_line(one["node"])
     if not one["ok"]:
         fix = f"  fix: {escape_line(one['fix'])}\n" if one["fix"] else ""
-        return f"{escape_line(one['node'])}: no copy: {escape_line(one['why'])}\n{fix}"
-    copies = [copy for node in state["nodes"] if node["node"] == one["node"] for copy in node["copies"]]
-    made = next((copy for copy in copies if copy["name"] == one["copy"]), None)
-    facts = "" if made is None else f", {_format_size(made)}"
-    return f"{escape_line(one['node'])}: {one['copy']} verified{facts}\n"
-
-
-def _format_size(copy: CopyShape) -> str:
-    text = f"{format_bytes(copy['size'])}, {format_bytes(copy['sent'])} sent"
-    if copy["again"]:
-        text += f"; {count_noun(copy['again'], 'object')} damaged or missing there were sent again"
-    return text
+        return f"{place}: no copy: {escape_line(one['why'])}\n{fix}"
+    there = next(node for node in state["nodes"] if node["node"] == one["node"])
+    made = next(copy for copy in there["copies"] if copy["name"] == one["copy"])
+    text = f"{place}: {one['copy']} verified, {format_bytes(made['size'])}"
+    text += f", adds to {made['base']}\n" if made["base"] else ", whole\n"
+    return text + (f"  {HERE}\n" if there["here"] else "")
 
 
 def format_copies(state: BackupsAnswer) -> str:
     rows = [{"node": node["node"], **copy} for node in state["nodes"] for copy in node["copies"]]
     text = format_rows(rows, _COLUMNS, "no copies; make one: pancode admin backup --to NODE")
     for node in state["nodes"]:
+        if node["here"]:
+            text += f"{escape_line(node['node'])}: {HERE}\n"
         if node["trouble"]:
             text += f"{escape_line(node['node'])}: the last copy failed: {escape_line(node['trouble'])}\n"
             text += f"  fix: {escape_line(node['fix'])}\n" if node["fix"] else ""
@@ -137,9 +140,9 @@ def format_copies(state: BackupsAnswer) -> str:
 
 
 _COLUMNS: RowColumns[Any] = {
-    **{"NODE": "node", "COPY": "name", "TAKEN (UTC)": lambda row: short_time(row["taken_at"])},
-    "VERIFIED (UTC)": lambda row: short_time(row["verified_at"]) if row["verified_at"] else "not here",
+    **{"PLACE": "node", "COPY": "name", "TAKEN (UTC)": lambda row: short_time(row["taken_at"])},
+    "VERIFIED (UTC)": lambda row: short_time(row["verified_at"]) if row["verified_at"] else "no",
     "SIZE": lambda row: format_bytes(row["size"]),
-    "SENT": lambda row: format_bytes(row["sent"]),
+    "ADDS TO": lambda row: row["base"] or "",
     "FILES": "files",
 }

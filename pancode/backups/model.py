@@ -1,10 +1,11 @@
-"""What a copy consists of, what the coordinator records about copies, and the place where copies are
-stored."""
+"""What is known of a copy and of the places where copies are, and what a place can do."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,12 +16,10 @@ from pancode.kernel.errors import UnavailableError
 FOLDER = ".pancode-backups"
 """The folder below the login's home on a node; it has a folder for each fleet, which may be a link to a
 disk."""
-CHUNK = 1 << 20
-"""Files are cut at multiples of this size, so that a ledger of which a part has changed is sent in part."""
-OBJECT = 4 << 20
-"""Chunks are collected up to this size and sent as one sealed object."""
-MOST_MANIFEST = 512 << 20
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+CHAIN = 7
+"""How many copies belong together: a whole one, and those that have what changed since the one before."""
+OLD_MS = 3 * 86_400_000
+"""The age from which on `doctor` warns about the last copy."""
 Count = Annotated[int, Field(ge=0, le=MOST)]
 
 
@@ -30,41 +29,25 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class ChunkPlace(Value):
-    """Where a chunk is: in which object, and which bytes of it once it is opened."""
+class CopyHead(Value):
+    """What the first frame of a copy says. `base`: the copy before it that is needed, too; empty: a whole
+    one. `part`: its number in its chain, from 1. `size`: of the sealed copy; `plain`: of the files in it and
+    its bases; `key`: the tag of the coordinator's key. `others`: the newest copies in other places."""
 
-    object: Digest
-    offset: Count
-    size: Count
-
-
-class CopiedFile(Value):
-    """A file, folder or link of the home. `path`: relative, percent-encoded. `link`: the target, encoded
-    too."""
-
-    path: Annotated[str, Field(min_length=1, max_length=12_288)]
-    kind: Literal["file", "folder", "link"]
-    mode: Annotated[int, Field(ge=0, le=0o777)] = 0o600
-    size: Count = 0
-    chunks: Annotated[tuple[Digest, ...], Field(strict=False)] = ()
-    link: str = ""
-
-
-class Manifest(Value):
-    """A whole copy. `name`: equals the name of its file. `seat` and `sequence` order the copies of a
-    fleet."""
-
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     fleet: Annotated[str, Field(max_length=64)]
     name: Annotated[str, Field(max_length=64)]
     seat: Count
     sequence: Count
     taken_ms: Count
+    base: Annotated[str, Field(max_length=64)] = ""
+    part: Count = 1
+    size: Count
+    plain: Count
+    files: Count
+    key: Annotated[str, Field(max_length=64)]
     pancode: Annotated[str, Field(max_length=64)]
-    files: Annotated[tuple[CopiedFile, ...], Field(strict=False)]
-    chunks: Mapping[Digest, ChunkPlace]
-    objects: Mapping[Digest, Count]
-    """The size of each object once it is opened; its name is the SHA-256 of the sealed bytes."""
+    others: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -72,61 +55,84 @@ class Manifest(Value):
         return self.seat, self.sequence, self.taken_ms
 
 
-class StoredObject(Value):
-    """An object that this coordinator has sent to a node. `size`: sealed; `plain`: opened. `stamp`: size and
-    time that the node showed when its digest was checked; empty: not checked since it was sent."""
+class CopyRecord(CopyHead):
+    """A copy of this fleet in a place. `digest`: SHA-256 of the sealed copy; empty: made by an earlier
+    coordinator. `verified_ms`: when the place last computed this digest. `is_damaged`: it is missing there,
+    or has another digest."""
 
-    size: Count
-    plain: Count
-    stamp: str = ""
-
-
-class CopyRecord(Value):
-    """A copy of this fleet on a node. `verified_ms`: when it was complete, with all objects checked by digest
-    after their last change; 0: not checked by this coordinator. `sent`: bytes that it added; `again`: objects
-    that were missing or damaged there and were sent again. `objects`: all that the copy needs."""
-
-    name: str
-    seat: Count
-    sequence: Count
-    taken_ms: Count
-    verified_ms: Count
-    key: str = ""
-    """The tag of the coordinator's key in the copy."""
-    size: Count
-    sent: Count
-    again: Count = 0
-    files: Count
-    objects: Annotated[tuple[Digest, ...], Field(strict=False)]
-
-    @property
-    def order(self) -> tuple[int, int, int]:
-        return self.seat, self.sequence, self.taken_ms
+    digest: str = ""
+    verified_ms: Count = 0
+    is_damaged: bool = False
 
 
-class NodeRecord(Value):
-    """What this coordinator knows of its copies on one node."""
+class PlaceRecord(Value):
+    """What this coordinator knows of its copies in one place: a node, or a folder of this machine (its path).
 
-    node: str
+    `public`: the recipient of the newest copy. `last`: the highest number of a copy ever made there.
+    `tried_ms`: when the last copy began, even if it failed; `trouble`, `fix`: why it failed."""
+
+    version: Literal[2] = 2
+    place: str
     public: str = ""
-    """The recipient for whom the chunks are sealed."""
-    objects: Mapping[Digest, StoredObject] = {}
-    chunks: Mapping[Digest, ChunkPlace] = {}
     copies: Annotated[tuple[CopyRecord, ...], Field(strict=False)] = ()
+    last: Count = 0
     tried_ms: Count = 0
-    """When the last copy began, even if it failed."""
     trouble: str = ""
-    """Why the last copy failed; empty if it succeeded."""
     fix: str = ""
 
     @property
     def newest(self) -> CopyRecord | None:
         return max(self.copies, key=lambda one: one.order, default=None)
 
-    @property
-    def newest_verified(self) -> CopyRecord | None:
-        """Return the newest verified copy."""
-        return max((one for one in self.copies if one.verified_ms), key=lambda one: one.order, default=None)
+
+@dataclass(frozen=True, slots=True)
+class CopyIndex:
+    """What the copy of this name contains: the stamps of its files (whose names may be no UTF-8), and the
+    commits of each repository."""
+
+    name: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    tips: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+class Output(Protocol):
+    """What contents are written to."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+
+class HomeContents(Protocol):
+    """The contents of one copy of a home. `count`, `size`: of its files, once they are written."""
+
+    count: int
+    size: int
+
+    def write(self, output: Output) -> None:
+        """Write all of it. Raises UnavailableError if that is not possible."""
+
+    def index(self, name: str) -> CopyIndex:
+        """Return what was written, as the copy of this name."""
+
+
+ReadHome = Callable[[CopyIndex, int], HomeContents]
+"""Returns the contents of a copy that is based on one with this index, and was begun at this time."""
+
+
+def is_folder(place: str) -> bool:
+    """Whether the place is a folder of the coordinator's machine; else it is a node."""
+    return place.startswith("/")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCopy:
+    """A file among the copies of a host. `size`: None if it is no plain file; `head`: its first bytes;
+    `is_old`: PanCode 0.1.0 made it."""
+
+    fleet: str
+    name: str
+    size: int | None
+    head: bytes = b""
+    is_old: bool = False
 
 
 class StoppedError(UnavailableError):
@@ -136,52 +142,30 @@ class StoppedError(UnavailableError):
 
 
 class CopyPlace(Protocol):
-    """The folder of this fleet's copies on one node. Every method raises UnavailableError for a failed, late
-    or incomplete answer, and StoppedError once the coordinator stops; then the caller removes nothing."""
+    """The copies in one place; all but `look` and `get` are about this fleet's. Every method raises
+    UnavailableError for a failed, late or incomplete answer, and StoppedError once the coordinator stops;
+    then the caller removes nothing."""
 
     def prepare(self) -> None:
         """Make the folder and remove unfinished files of earlier copies. Idempotent. Raises UnavailableError
         if a newer coordinator has claimed the folder."""
 
-    def list_objects(self) -> Mapping[str, str]:
-        """Return the stamp (size and time of change) of every object, by name."""
+    def digest(self, names: Collection[str]) -> Mapping[str, str]:
+        """Return the SHA-256 of these copies, as the place computes it now, without those that are missing or
+        no plain files."""
 
-    def digest_objects(self, names: Collection[str]) -> Mapping[str, str]:
-        """Return the SHA-256 of these objects, as the node computes it now. All of them exist."""
+    def put(self, name: str, source: Path) -> None:
+        """Store a copy, durable on return. Idempotent."""
 
-    def put_object(self, name: str, data: bytes) -> None:
-        """Store an object, durable on return. Idempotent."""
+    def remove(self, names: Collection[str]) -> None:
+        """Remove these copies; missing ones are no error."""
 
-    def put_recipient(self, data: bytes) -> None:
-        """Store the description of the recovery key next to the copies and those of earlier keys.
-        Idempotent."""
+    def look(self) -> Collection[FoundCopy]:
+        """Return all that looks like a copy, of all fleets. What is no plain file is not opened."""
 
-    def put_copy(self, name: str, data: bytes) -> str:
-        """Store a sealed manifest durably under its final name, and return its SHA-256 as the node computes
-        it."""
-
-    def remove(self, copies: Collection[str], objects: Collection[str]) -> None:
-        """Remove these manifests, then these objects; missing ones are no error."""
+    def get(self, found: FoundCopy, target: Path) -> None:
+        """Write the copy into a new file."""
 
 
-Place = Callable[[str, threading.Event], CopyPlace]
-"""Returns the folder of copies on a node, by its name. The event ends every wait for the node."""
-
-
-class CopySource(Protocol):
-    """The folder of a fleet's copies, as a restore reads it; the same errors as CopyPlace."""
-
-    def read_recipients(self) -> Sequence[bytes]:
-        """Return the descriptions of the recovery keys, the newest first."""
-
-    def list_copies(self) -> Collection[str]:
-        """Return the names of the manifests."""
-
-    def list_objects(self) -> Mapping[str, str]:
-        """Return size and time of change of every object, by name."""
-
-    def read_copy(self, name: str) -> bytes:
-        """Return a sealed manifest."""
-
-    def read_object(self, name: str) -> bytes:
-        """Return a sealed object."""
+FindPlace = Callable[[str, threading.Event], CopyPlace]
+"""Returns the folder of copies in a place, by its name. The event ends every wait for it."""

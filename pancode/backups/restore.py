@@ -1,13 +1,14 @@
-"""Restores a fleet's home from a copy: reads and checks the copy, and fills the home."""
+"""Restores a fleet's home from a copy: opens the heads of all copies, chooses one, and fills the home."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import tarfile
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
@@ -15,62 +16,72 @@ from pydantic import Field, ValidationError
 
 from node_agent.wire.clock import Clock
 from node_agent.wire.signing import SigningKey
-from pancode.backups.model import MOST_MANIFEST, CopySource, Manifest, Value
-from pancode.backups.records import RECIPIENT, CopyRecords
-from pancode.backups.rules import (
-    ManifestError,
-    check_manifest,
-    decode_path,
-    record_of,
-)
-from pancode.backups.sealing import (
-    Recipient,
-    RecoveryKey,
-    SealError,
-    authenticate,
-    derive_keys,
-    open_sealed,
-    parse_recipients,
-)
-from pancode.backups.service import manifest_context, object_context
-from pancode.backups.snapshot import LEDGER, find_incomplete_repositories
+from pancode.backups.answers import RestoredAnswer
+from pancode.backups.contents import LEDGER, ContentsError, find_incomplete_repositories, unpack
+from pancode.backups.model import CopyHead, CopyPlace, CopyRecord, FoundCopy, PlaceRecord, Value
+from pancode.backups.records import CopyRecords
+from pancode.backups.rules import find_chain, number_of
+from pancode.backups.sealing import ClearPart, Opener, RecoveryKey, SealError, TypedKey
+from pancode.backups.service import copy_context
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh.home import OWN_KEY
-from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError
+from pancode.git.runner import GitFailure
+from pancode.kernel.errors import (
+    ConflictError,
+    NotFoundError,
+    PancodeError,
+    RefusedError,
+    UnavailableError,
+)
+from pancode.kernel.formatting import first_few, format_seconds
 from pancode.kernel.host.files import sync_folder, write_durable
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Node, Run, RunState, Setting
 from pancode.kernel.unfinished_restore import HARMLESS, MARK, RESTORING
 from pancode.runs.core import RESTORED
+from pancode.runs.views import format_iso
 from pancode.store.ledger import SqlLedger
 
-FILES = "files"
-_CACHED = 16
+FILES, SEALED = "files", "copy.part"
+_SHOWN = 5
+_OTHER_KEY = "it was made with another recovery key or passphrase"
+
+
+class CopyDamagedError(RefusedError):
+    """A copy is not whole."""
+
+    code = "copy_damaged"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedCopies:
-    """The copies of a fleet that a recovery key opens, newest first; `refused`: names with the reason."""
+    """The copies of a fleet on a host whose heads a user's key opens, newest first. `refused`: why others, or
+    some of them, cannot be used; `again`: the command that restores from there."""
 
     fleet: str
-    key: RecoveryKey
-    recipient: Recipient
-    copies: tuple[Manifest, ...]
+    keys: Mapping[str, RecoveryKey]
+    heads: tuple[CopyHead, ...]
+    found: Mapping[str, FoundCopy]
     refused: Mapping[str, str]
+    again: str
 
+    @property
+    def whole(self) -> list[CopyHead]:
+        """Return the copies that are complete, also in the copies on which they are based, newest first."""
+        return [one for one in self.heads if one.name not in self.refused]
 
-class Restored(Value):
-    """A finished restore. `active`: runs that were in flight when the copy was taken; `nodes`: the fleet's
-    nodes."""
-
-    fleet: str
-    copy_name: str
-    taken_ms: int
-    files: int
-    size: int
-    active: Annotated[tuple[str, ...], Field(strict=False)]
-    nodes: Annotated[tuple[str, ...], Field(strict=False)]
-    warnings: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    def damaged(self, name: str, why: str, without: Collection[str] = ()) -> CopyDamagedError:
+        """Return the error that this copy cannot be used. It names those that are whole, here and elsewhere;
+        `without`: what they must not need."""
+        good = {one.name: one for one in self.whole if one.name not in {name, *without}}
+        here = [one for one in good.values() if find_chain(good, one.name)]
+        others = list(self.heads[0].others) if self.heads else []
+        told = others + [f"{one.name} here, taken {format_iso(one.taken_ms)}" for one in here]
+        fix = f"restore another one: {self.again} --copy {here[0].name}" if here else ""
+        if others and not here:
+            fix = "restore one of those: pancode admin restore --from NODE, or --from-folder PATH"
+        why += f"; whole: {first_few(told, _SHOWN)}" if told else "; no other copy is known"
+        return CopyDamagedError(f"the copy {name} cannot be used", why=why, fix=fix)
 
 
 class Mark(Value):
@@ -79,67 +90,90 @@ class Mark(Value):
 
     command: str = ""
     entries: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    restored: Restored | None = None
+    restored: RestoredAnswer | None = None
 
 
-def open_copies(source: CopySource, fleet: str, ask: Callable[[str], str]) -> OpenedCopies:
-    """Open and check all manifests of a fleet. `ask`: asks the user for `key` or `passphrase`.
+def open_copies(
+    found: Iterable[FoundCopy], fleet: str, ask: Callable[[str], str], again: str
+) -> OpenedCopies:
+    """Open the heads of all copies of a fleet. `ask`: asks the user for `key` or `passphrase`.
 
-    NotFoundError if there is no copy, RefusedError if the key opens none, UsageError for a typing error.
+    RefusedError if the key opens none, or for copies of PanCode 0.1.0; UsageError for a typing error.
     """
-    described, names = parse_recipients(source.read_recipients()), sorted(source.list_copies())
-    if not names:
-        raise NotFoundError(
-            f"the host has no finished copy of {fleet}", fix="pancode admin restore --from HOST --list"
+    files = {one.name: one for one in found if one.fleet == fleet and not one.is_old}
+    if not files:
+        raise RefusedError(
+            f"PanCode 0.1.0 made the copies of {fleet}, and only that version restores them",
+            why="later versions write a copy as one file",
+            fix=f"python3 -m venv old && old/bin/pip install pancode==0.1.0 && old/bin/{again}",
+            code="copy_of_0_1_0",
         )
-    kind, refused = described[0].kind, dict[str, str]()
-    for key, recipient in derive_keys(ask(kind).strip("\r\n"), described):
-        found = list[Manifest]()
-        refused.clear()
-        for name in names:
-            try:
-                found.append(read_manifest(source, fleet, name, key, recipient))
-            except (SealError, ManifestError, NotFoundError) as error:
-                refused[name] = error.words
-        if found:
-            found.sort(key=lambda one: one.order, reverse=True)
-            return OpenedCopies(fleet, key, recipient, tuple(found), refused)
-    raise RefusedError(
-        f"the {'recovery key' if kind == 'key' else 'passphrase'} opens no copy of {fleet}",
-        why=f"{names[-1]}: {refused[names[-1]]}",
-        fix="check it; a copy made with an earlier recovery key or passphrase needs that one",
-        code="recovery_key_wrong",
-    )
+    clear, refused = dict[str, ClearPart](), dict[str, str]()
+    for name, one in sorted(files.items(), reverse=True):
+        try:
+            clear[name] = ClearPart.parse(one.head)
+        except SealError as error:
+            refused[name] = str(error) if one.size is not None else "it is no plain file"
+    if not clear:
+        why = f"{max(files)}: {refused[max(files)]}"
+        raise CopyDamagedError(
+            f"no copy of {fleet} can be read here", why=why, fix="look for copies on other nodes"
+        )
+    kind = next(iter(clear.values())).kind
+    typed = TypedKey(ask(kind).strip("\r\n"))
+    keys = {name: key for name, part in clear.items() if (key := typed.opens(part)) is not None}
+    if not keys:
+        raise RefusedError(
+            f"the {'recovery key' if kind == 'key' else 'passphrase'} opens no copy of {fleet}",
+            why="all copies there were made with another one",
+            fix="check it; a copy made with an earlier recovery key or passphrase needs that one",
+            code="recovery_key_wrong",
+        )
+    heads = list[CopyHead]()
+    refused |= dict.fromkeys(clear.keys() - keys.keys(), _OTHER_KEY)
+    for name, key in keys.items():
+        try:
+            heads.append(_open_head(files[name], key))
+        except (SealError, ContentsError) as error:
+            refused[name] = error.words
+    heads.sort(key=lambda one: one.order, reverse=True)
+    cut = {
+        one.name: f"it has {size} of {one.size} bytes"
+        for one in heads
+        if (size := files[one.name].size) != one.size
+    }
+    good = {one.name: one for one in heads if one.name not in cut}
+    alone = [one for one in good.values() if not find_chain(good, one.name)]
+    lacks = {one.name: f"{one.base}, which it needs, or one before it is missing or damaged" for one in alone}
+    return OpenedCopies(fleet, keys, tuple(heads), files, refused | cut | lacks, again)
 
 
-def read_manifest(
-    source: CopySource, fleet: str, name: str, key: RecoveryKey, recipient: Recipient
-) -> Manifest:
-    """Return a copy's manifest. SealError or ManifestError unless this fleet's coordinator wrote it under
-    that name."""
-    sealed = source.read_copy(name)
-    plain = open_sealed(key, manifest_context(fleet, name), sealed, MOST_MANIFEST)
-    code, _, text = plain.partition(b"\n")
-    if code.decode("ascii", "replace") != authenticate(recipient, text):
-        raise ManifestError(f"the copy {name} is forged", why="the fleet's coordinator did not write it")
+def _open_head(found: FoundCopy, key: RecoveryKey) -> CopyHead:
+    text = Opener(key, copy_context(found.fleet, found.name), BytesIO(found.head)).head
     try:
-        return check_manifest(Manifest.model_validate_json(text), fleet, name)
+        head = CopyHead.model_validate_json(text)
     except ValidationError as exc:
-        why = "a newer version wrote it, or it is damaged: " + str(exc)[:200]
-        raise ManifestError(f"the copy {name} cannot be read", why=why) from exc
+        raise ContentsError("a newer version made it, or it is damaged", why=str(exc)[:200]) from exc
+    if (head.fleet, head.name) != (found.fleet, found.name):
+        raise ContentsError("it is not what its name says")
+    return head
 
 
-def choose_copy(opened: OpenedCopies, name: str | None) -> Manifest:
-    """Return the named copy, or the newest. NotFoundError, with the reason if that copy was refused."""
+def choose_copy(opened: OpenedCopies, name: str | None) -> CopyHead:
+    """Return the named copy, or the newest. CopyDamagedError if it is not whole, or if a newer one cannot be
+    used and none was named; NotFoundError."""
     if name is None:
-        return opened.copies[0]
-    for one in opened.copies:
+        newest = opened.heads[0].name if opened.heads else max(opened.found)
+        numbers = {one: number_of(one) or 0 for one in opened.found}
+        damaged = [one for one, why in opened.refused.items() if why != _OTHER_KEY]
+        above = [one for one in damaged if numbers[one] > numbers[newest]]
+        name = max(above, default=newest)
+    if name in opened.refused:
+        raise opened.damaged(name, opened.refused[name])
+    for one in opened.heads:
         if one.name == name:
             return one
-    why = opened.refused.get(name, "")
-    raise NotFoundError(
-        f"there is no usable copy {name}", why=why, fix="pancode admin restore --from HOST --list"
-    )
+    raise NotFoundError(f"there is no copy {name}", fix=f"{opened.again} --list")
 
 
 # -- the home ---------------------------------------------------------------------------------------------
@@ -171,186 +205,170 @@ def _read_mark(home: Path) -> Mark:
         raise ConflictError(f"{home / RESTORING} is damaged", fix=f"rm -r {home / RESTORING}") from exc
 
 
+@dataclass(frozen=True, slots=True)
 class Restore:
     """One restore into a home, under the home's lock. `command`: the user's command, which continues it.
-    `notify`: called with the files done and their number."""
+    `place`: where the copies are, as the user named it. `notify`: called with the files done and their
+    number."""
 
-    def __init__(
-        self,
-        home: Path,
-        clock: Clock,
-        command: str,
-        notify: Callable[[int, int], None] = lambda done, of: None,
-    ) -> None:
-        self._home, self._clock, self._notify = home, clock, notify
-        self._folder, self._command = home / RESTORING, command
+    home: Path
+    clock: Clock
+    command: str
+    place: str
+    notify: Callable[[int, int], None] = lambda done, of: None
 
-    def run(self, opened: OpenedCopies, manifest: Manifest, source: CopySource, host: str) -> Restored:
-        """Fill the home from the copy. Raises ConflictError, SealError, ManifestError, UnavailableError; then
-        only the mark is left, and a restore can be repeated. `host`: as the user named it."""
-        must_be_empty(self._home)
-        found = _read_mark(self._home)
+    def run(self, opened: OpenedCopies, head: CopyHead, source: CopyPlace) -> RestoredAnswer:
+        """Fill the home from the copy. Raises ConflictError, CopyDamagedError, UnavailableError; then only
+        the mark is left, and a restore can be repeated."""
+        must_be_empty(self.home)
+        found, folder = _read_mark(self.home), self.home / RESTORING
         if found.restored is None:
-            files = self._folder / FILES
-            found = Mark(command=self._command)
+            files = folder / FILES
+            found = Mark(command=self.command)
             self._write_mark(found)
-            shutil.rmtree(files, ignore_errors=True)  # left by an interrupted restore
+            _remove(files, folder / SEALED)  # left by an interrupted restore
             try:
                 files.mkdir(mode=0o700)
-                self._write_files(manifest, opened.key, source, files)
-                restored = self._take_over(opened, manifest, source, files, host)
+                digests = self._write_files(opened, head, source, files)
+                restored = self._take_over(opened, head, files, digests)
                 entries = tuple(sorted(os.listdir(files)))
             except BaseException:
-                shutil.rmtree(files, ignore_errors=True)  # it has secrets, and the next try reads them anew
+                _remove(files, folder / SEALED)  # they have secrets, and the next try reads them anew
                 raise
-            found = Mark(command=self._command, entries=entries, restored=restored)
+            found = Mark(command=self.command, entries=entries, restored=restored)
             self._write_mark(found)
         self._move(found.entries)
         assert found.restored is not None  # set above, or by the interrupted restore
         return found.restored
 
     def _write_mark(self, mark: Mark) -> None:
-        write_durable(self._folder / MARK, mark.model_dump_json().encode())
+        write_durable(self.home / RESTORING / MARK, mark.model_dump_json().encode())
 
-    def _write_files(self, manifest: Manifest, key: RecoveryKey, source: CopySource, files: Path) -> None:
-        @lru_cache(maxsize=_CACHED)
-        def read(name: str) -> bytes:
-            sealed = source.read_object(name)
-            if hashlib.sha256(sealed).hexdigest() != name:
-                raise SealError(f"the object {name[:12]} of the copy is damaged", why="its digest is wrong")
-            return open_sealed(key, object_context(manifest.fleet), sealed, manifest.objects[name])
-
-        def cut(digest: str) -> bytes:
-            place = manifest.chunks[digest]
-            part = read(place.object)[place.offset : place.offset + place.size]
-            if hashlib.sha256(part).hexdigest() != digest:
-                raise SealError(f"a part of the copy is damaged: {digest[:12]}", why="its digest is wrong")
-            return part
-
-        links = list[tuple[Path, str]]()
-        modes = list[tuple[Path, int]]()
-        for number, file in enumerate(manifest.files):
-            path = files / decode_path(file.path)
-            if file.kind == "folder":
-                path.mkdir(mode=0o700)
-                modes.append((path, file.mode | 0o700))
-            elif file.kind == "link":
-                links.append((path, decode_path(file.link)))
-            else:
-                _write_file(path, file.mode, map(cut, file.chunks))
-            self._notify(number + 1, len(manifest.files))
-        # Last, so that no file is written through a link.
-        for path, target in links:
-            os.symlink(target, path)
-        for path, mode in reversed(modes):
-            path.chmod(mode)
-            sync_folder(path)
+    def _write_files(
+        self, opened: OpenedCopies, head: CopyHead, source: CopyPlace, files: Path
+    ) -> Mapping[str, str]:
+        """Apply the copies that are needed, the whole one first. Return their digests."""
+        chain = find_chain({one.name: one for one in opened.heads}, head.name) or []
+        digests, sealed = dict[str, str](), self.home / RESTORING / SEALED
+        links: Mapping[str, str] = {}
+        for number, one in enumerate(chain):
+            source.get(opened.found[one.name], sealed)
+            try:
+                with sealed.open("rb") as reading:
+                    digests[one.name] = hashlib.file_digest(reading, "sha256").hexdigest()
+                    reading.seek(0)
+                    opener = Opener(opened.keys[one.name], copy_context(one.fleet, one.name), reading)
+                    links = unpack(opener, files, self.notify, one.files)
+                    while opener.read(1 << 20):  # to its last frame
+                        pass
+            except (SealError, ContentsError, GitFailure, tarfile.TarError, ValueError) as error:
+                why = error.words if isinstance(error, PancodeError) else str(error)
+                bad = {later.name for later in chain[number:]}
+                raise opened.damaged(one.name, why, bad) from error
+            except OSError as error:
+                what, fix = (
+                    f"the copy cannot be written into {self.home}",
+                    "free disk space (df), then repeat it",
+                )
+                raise UnavailableError(what, why=str(error), fix=fix) from error
+            sealed.unlink()
+        for path, target in links.items():
+            os.symlink(target, files / path)
+        for path, _, _ in os.walk(files):
+            sync_folder(Path(path))
+        return digests
 
     def _take_over(
-        self,
-        opened: OpenedCopies,
-        manifest: Manifest,
-        source: CopySource,
-        files: Path,
-        host: str,
-    ) -> Restored:
-        """Record in the restored ledger from which copy it is, and the copies on the host."""
-        now_ms = self._clock.wall_ms()
+        self, opened: OpenedCopies, head: CopyHead, files: Path, digests: Mapping[str, str]
+    ) -> RestoredAnswer:
+        """Record in the restored ledger from which copy it is, and the copies in the place."""
+        now_ms = self.clock.wall_ms()
         try:
-            key = SigningKey.parse((files / OWN_KEY).read_text())
+            SigningKey.parse((files / OWN_KEY).read_text())
         except (OSError, ValueError) as exc:
-            raise ManifestError("the copy has no usable coordinator key", why=str(exc)) from exc
+            raise ContentsError("the copy has no usable coordinator key", why=str(exc)) from exc
         ledger = SqlLedger(files / LEDGER)
         try:
+            facts: dict[str, object] = {"copy": head.name, "taken_ms": head.taken_ms, "asked": []}
             with ledger.transaction() as tx:
-                found = _read_ledger(tx, manifest)
-                facts: dict[str, object] = {"copy": manifest.name, "taken_ms": manifest.taken_ms, "asked": []}
+                active, nodes = _read_ledger(tx, head)
                 tx.put(Setting(RESTORED, facts, now_ms, "restore"))
         finally:
             ledger.close()
-        self._record_copies(opened, manifest, source, files, found.name_of(host), key.public.tag)
+        self._record_copies(opened, files, digests, nodes)
         warnings = [
             f"the repository {repo} of the copy is incomplete ({why}); runs that need the missing objects "
             "fail: dispatch again from the project, or restore an earlier copy with --copy"
-            for repo, why in find_incomplete_repositories(files).items()
+            for repo, why in find_incomplete_repositories(files)
         ]
-        if now_ms < manifest.taken_ms:
+        if now_ms < head.taken_ms:
             warnings.append(
                 "the clock of this machine is behind the time of the copy: set it before the first start"
             )
-        return Restored(
-            fleet=manifest.fleet,
-            copy_name=manifest.name,
-            taken_ms=manifest.taken_ms,
-            files=len(manifest.files),
-            size=sum(one.size for one in manifest.files),
-            active=found.active,
-            nodes=tuple(one.name for one in found.nodes),
-            warnings=tuple(warnings),
-        )
+        return {
+            "fleet": head.fleet,
+            "copy": head.name,
+            "taken_at": format_iso(head.taken_ms),
+            "age": format_seconds(max(0, now_ms - head.taken_ms) / 1_000),
+            "files": head.files,
+            "size": head.plain,
+            "active": active,
+            "nodes": [one.name for one in nodes],
+            "warnings": warnings,
+        }
 
     def _record_copies(
-        self, opened: OpenedCopies, manifest: Manifest, source: CopySource, files: Path, node: str, tag: str
+        self, opened: OpenedCopies, files: Path, digests: Mapping[str, str], nodes: Collection[Node]
     ) -> None:
-        """Record the copies on the host, so that the restored coordinator continues and prunes them."""
-        sizes = {name: int(stamp.split(" ", 1)[0]) for name, stamp in source.list_objects().items()}
-        public, now_ms = opened.recipient.public, self._clock.wall_ms()
-        CopyRecords(files).keep(record_of(node, public, opened.copies, sizes, manifest.name, tag, now_ms))
-        stored = files / RECIPIENT
-        if not stored.exists():
-            write_durable(stored, opened.recipient.model_dump_json().encode() + b"\n")
+        """Record the copies in the place, so that the restored coordinator numbers and prunes them."""
+        now_ms, host = self.clock.wall_ms(), self.place
+        names = (one.name for one in nodes if host in (one.name, Reach.of(one).target.get("alias")))
+        copies = [
+            CopyRecord.model_validate(
+                one.model_dump()
+                | {"digest": digests.get(one.name, ""), "is_damaged": one.name in opened.refused}
+                | {"verified_ms": now_ms if one.name in digests else 0}
+            )
+            for one in opened.heads
+        ]
+        last = max(one.sequence for one in copies)
+        CopyRecords(files).keep(
+            PlaceRecord(place=next(names, host), copies=tuple(reversed(copies)), last=last)
+        )
 
     def _move(self, entries: Iterable[str]) -> None:
         """Move the filled entries into the home, the ledger last; then remove the mark. Repeatable at any
         point."""
-        files = self._folder / FILES
+        folder = self.home / RESTORING
+        files = folder / FILES
         for name in sorted(entries, key=lambda one: (one == LEDGER, one)):
             is_moved = not os.path.lexists(files / name)
-            is_there = os.path.lexists(self._home / name)
+            is_there = os.path.lexists(self.home / name)
             if is_moved or (is_there and name in HARMLESS):
                 continue
             if is_there:
-                raise ConflictError(
-                    f"{self._home / name} was made during the restore", fix=f"move it away: {name}"
-                )
-            os.rename(files / name, self._home / name)
-        sync_folder(self._home)
+                what = f"{self.home / name} was made during the restore"
+                raise ConflictError(what, fix=f"move it away: {name}")
+            os.rename(files / name, self.home / name)
+        sync_folder(self.home)
         shutil.rmtree(files, ignore_errors=True)
-        for draft in self._folder.glob(f".{MARK}.*"):
+        for draft in folder.glob(f".{MARK}.*"):
             draft.unlink()
-        (self._folder / MARK).unlink()
-        shutil.rmtree(self._folder)
+        (folder / MARK).unlink()
+        shutil.rmtree(folder)
 
 
-def _write_file(path: Path, mode: int, parts: Iterable[bytes]) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as writing:
-        for part in parts:
-            writing.write(part)
-        writing.flush()
-        os.fchmod(writing.fileno(), mode & 0o777)
-        os.fsync(writing.fileno())
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLedger:
-    """What a restore needs of the ledger in a copy. `active`: runs that had not ended."""
-
-    active: tuple[str, ...]
-    nodes: tuple[Node, ...]
-
-    def name_of(self, host: str) -> str:
-        """Return the name of the node that the user named for the restore."""
-        aliases = ((one.name, Reach.of(one).target.get("alias")) for one in self.nodes)
-        return next((name for name, alias in aliases if host in (name, alias)), host)
-
-
-def _read_ledger(tx: Transaction, manifest: Manifest) -> FoundLedger:
+def _read_ledger(tx: Transaction, head: CopyHead) -> tuple[list[str], list[Node]]:
+    """Return the runs that had not ended, and the nodes. ContentsError for the ledger of another fleet."""
     fleet = tx.get(Setting, "fleet")
-    if fleet is None or fleet.value != manifest.fleet:
-        raise ManifestError(f"the ledger of the copy {manifest.name} belongs to another fleet")
-    active = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)
-    return FoundLedger(
-        tuple(run.id for runs in active for run in runs),
-        tuple(one for one in tx.find(Node) if one.removed is None),
-    )
+    if fleet is None or fleet.value != head.fleet:
+        raise ContentsError(f"the ledger of the copy {head.name} belongs to another fleet")
+    states = (state for state in RunState if state is not RunState.ENDED)
+    active = [run.id for state in states for run in tx.find(Run, {"state": state})]
+    return active, [one for one in tx.find(Node) if one.removed is None]
+
+
+def _remove(files: Path, sealed: Path) -> None:
+    """Remove what a restore has written, if it is there."""
+    shutil.rmtree(files, ignore_errors=True)
+    sealed.unlink(missing_ok=True)

@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pancode.backups.answers import BACK_UP, BACKUPS, BackupBegunAnswer, BackupsAnswer
 from pancode.backups.hooks import Backups
-from pancode.backups.sealing import Recipient, SealError, parse_recipient
+from pancode.backups.sealing import COST, Recipient
 from pancode.interfaces.http.access.rights import SETS_UP
 from pancode.interfaces.http.bodies import ActBody, Body, NodeName
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.kernel.errors import UsageError
 
 MOST_NODES = 16
-Key = Annotated[str, Field(min_length=44, max_length=44, pattern=r"^[A-Za-z0-9+/=]*$")]
-Base64 = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9+/=]*$")]
 
 
 class RecipientBody(Body):
-    """The public part of a recovery key or passphrase, which the command has made; the secret part stays with
-    the user. `mac`: authenticates manifests. `salt`, `cost`: how the key is computed from a passphrase."""
+    """The public part of a new recovery key or passphrase; the secret part stays with the user. `mac`: proves
+    who made a copy. `salt`, `cost`: how the key is computed from a passphrase."""
 
     kind: Literal["key", "passphrase"] = "key"
-    public: Key
-    mac: Key
-    salt: Base64 = ""
-    cost: int = Field(default=16, ge=14, le=18)
+    public: str
+    mac: str
+    salt: str = ""
+    cost: int = COST
+
+    @model_validator(mode="after")
+    def _is_usable(self) -> Self:
+        self.recipient()
+        return self
 
     def recipient(self) -> Recipient:
-        """Return the recipient. UsageError for values that are no key."""
-        try:
-            return parse_recipient(self.model_dump_json().encode())
-        except SealError as error:
-            raise UsageError(str(error), why=error.why, fix="pancode admin backup --to NODE") from error
+        """Return the recipient. ValidationError for values that are no key."""
+        return Recipient.model_validate(self.model_dump())
 
 
 class BackUpBody(ActBody):
-    """A request for copies on nodes; without nodes, on those of the setting `backup.to`."""
+    """A request for copies on nodes and in a folder of the coordinator's machine; without both, in the places
+    of the setting `backup.to`."""
 
     to: Annotated[tuple[NodeName, ...], Field(max_length=MOST_NODES)] = ()
+    folder: Annotated[str, Field(max_length=4096, pattern=r"^(/[^\x00\n]*)?$")] = ""
     key: RecipientBody | None = None
 
 
@@ -53,7 +54,7 @@ def _backups(context: ApiContext, call: ApiCall) -> BackupsAnswer:
 
 @Verb(BACK_UP, BackUpBody, "admin backup", status=202, right=SETS_UP)
 def _back_up(context: ApiContext, call: ApiCall) -> BackupBegunAnswer:
-    """Begin a copy on each of the nodes; `GET /v1/backups` shows how it ended."""
+    """Begin a copy in each of the places; `GET /v1/backups` shows how it ended."""
     body: BackUpBody = call.body
-    recipient = None if body.key is None else body.key.recipient()
-    return context.coordinator.part(Backups).begin(body.to, recipient, body.by)
+    to = (*body.to, body.folder) if body.folder else body.to
+    return context.coordinator.part(Backups).begin(to, None if body.key is None else body.key.recipient())

@@ -1,172 +1,98 @@
-"""Decides what is copied, what must be sent again, which copies are removed, and when the next copy is
+"""Decides on what a copy is based, which copies are whole, which are removed, and when the next one is
 due."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, time, timedelta, tzinfo
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from typing import TypeVar
 
-from pancode.backups.model import CHUNK, OBJECT, CopyRecord, Manifest, NodeRecord, StoredObject
-from pancode.kernel.errors import PancodeError
-from pancode.kernel.unfinished_restore import RESTORING
+from pancode.backups.model import CHAIN, CopyHead, CopyRecord, PlaceRecord
 
-NOT_COPIED = frozenset(
-    {"valkey", "bundles", "run", "epoch", "backup", "ledger.db", "ledger.db-wal", "ledger.db-shm"}
-)
-"""Entries of the home that a copy leaves out: they are made anew, or (the ledger) copied as a snapshot."""
-DEPOTS = "depots"
-_PARTIAL = re.compile(r".*\.(lock|part|new)|tmp_.*|\.new-.*|pancode-.*", re.DOTALL)
-"""Names of locks and unfinished files in the depots."""
-_NAME = re.compile(r"c-[0-9]{8}-[a-z0-9]{6}")
+_NAME = re.compile(r"c-([0-9]{8})-[a-z0-9]{6}")
 LANDED = "landed"
 NIGHT = time(3, 0)
-RETRY_MS, LANDINGS_MS = 3_600_000, 600_000
+RETRY_MS, LANDINGS_MS, LARGE_LANDINGS_MS = 3_600_000, 600_000, 3_600_000
 """How long after a failed try the next one begins, and after a copy the next one for a landing."""
-OLD_MS = 3 * 86_400_000
-"""The age from which on `doctor` warns about the last copy."""
-SPARSE = 4
-"""An object of which the newest copy needs less than a fourth is replaced, so that it can be removed."""
-
-
-class ManifestError(PancodeError):
-    """A manifest contradicts itself, or is not what its name says."""
-
-    code = "manifest_wrong"
-
-
-def encode_path(path: str) -> str:
-    """Return a path of the file system as ASCII text, also if it is not valid UTF-8."""
-    return quote_from_bytes(os.fsencode(path), safe="/ +=,@~")
-
-
-def decode_path(text: str) -> str:
-    return os.fsdecode(unquote_to_bytes(text))
-
-
-def is_copied(folder: str, name: str) -> bool:
-    """Whether a copy includes this entry of a folder; `folder`: relative to the home, empty for the home."""
-    if folder == "":
-        return name not in NOT_COPIED and name != RESTORING
-    return folder.partition("/")[0] != DEPOTS or _PARTIAL.fullmatch(name) is None
-
-
-def is_needed(path: str) -> bool:
-    """Whether the copy is wrong without this file, although it was removed while the home was read. Objects
-    of depots and the key are; a log or a draft that ended is not."""
-    return path.partition("/")[0] in (DEPOTS, "key", "ledger.db")
-
-
-def is_copy_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None
+LARGE = 50_000_000
+"""The bytes of a copy from which on the next one for a landing waits longer."""
+C = TypeVar("C", bound=CopyHead)
 
 
 def make_name(sequence: int, token: str) -> str:
     return f"c-{sequence:08d}-{token}"
 
 
-def next_sequence(records: Collection[NodeRecord]) -> int:
+def number_of(name: str) -> int | None:
+    """Return the number in a copy's name; None if it is no name of a copy."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else int(found[1])
+
+
+def next_sequence(records: Iterable[PlaceRecord]) -> int:
     """Return the number of the next copy, above those of all own copies; clocks and foreign names do not
     count."""
-    return 1 + max((copy.sequence for record in records for copy in record.copies), default=0)
+    return 1 + max((record.last for record in records), default=0)
 
 
-# -- what the node still has --------------------------------------------------------------------------
+def find_chain(copies: Mapping[str, C], name: str) -> list[C] | None:
+    """Return the copies that are needed to restore this one, the whole one first; None if one is missing."""
+    chain = list[C]()
+    while name:
+        found = copies.get(name)
+        if found is None or (chain and found.order >= chain[-1].order):
+            return None
+        chain.append(found)
+        name = found.base
+    return chain[::-1]
 
 
-def select_unchecked(record: NodeRecord, listed: Mapping[str, str], whole: bool) -> list[str]:
-    """Return the recorded objects on the node whose digests must be computed: those not checked since they
-    were last changed; with `whole`, all."""
-    there = (name for name in record.objects if name in listed)
-    return sorted(name for name in there if whole or record.objects[name].stamp != listed[name])
+def list_whole(record: PlaceRecord) -> list[CopyRecord]:
+    """Return the copies that were verified here together with those that they need, newest first."""
+    good = {one.name: one for one in record.copies if one.verified_ms and not one.is_damaged}
+    whole = [one for one in good.values() if find_chain(good, one.name)]
+    return sorted(whole, key=lambda one: one.order, reverse=True)
 
 
-def drop_objects(record: NodeRecord, names: Collection[str]) -> NodeRecord:
-    """Return the record without these objects and their chunks, which the next copy then sends again."""
-    gone = frozenset(names)
-    return record.model_copy(
-        update={
-            "objects": {name: one for name, one in record.objects.items() if name not in gone},
-            "chunks": {digest: place for digest, place in record.chunks.items() if place.object not in gone},
-        }
-    )
+def choose_base(record: PlaceRecord, public: str, index: str) -> CopyRecord | None:
+    """Return the copy on which the next one is based; None: it must be a whole one. `index`: the name of the
+    copy whose contents are known here."""
+    whole = list_whole(record)
+    newest = whole[0] if whole and whole[0] == record.newest else None
+    can_grow = newest is not None and newest.part < CHAIN and record.public == public
+    return newest if can_grow and newest is not None and newest.name == index else None
 
 
-def mark_checked(record: NodeRecord, names: Collection[str], listed: Mapping[str, str]) -> NodeRecord:
-    """Return the record with the stamps under which these objects were found intact."""
-    objects = dict(record.objects)
-    for name in names:
-        objects[name] = objects[name].model_copy(update={"stamp": listed[name]})
-    return record.model_copy(update={"objects": objects})
+def check_copies(
+    record: PlaceRecord, names: Collection[str], digests: Mapping[str, str], now_ms: int
+) -> PlaceRecord:
+    """Return the record after these copies were looked at. A digest that is not known is only looked for."""
+    copies = list[CopyRecord]()
+    for one in record.copies:
+        if one.name in names:
+            found = digests.get(one.name)
+            is_damaged = found is None or found != (one.digest or found)
+            verified_ms = now_ms if one.digest and not is_damaged else one.verified_ms
+            one = one.model_copy(update={"is_damaged": is_damaged, "verified_ms": verified_ms})
+        copies.append(one)
+    return record.model_copy(update={"copies": tuple(copies)})
 
 
-def find_damaged(record: NodeRecord, listed: Mapping[str, str], digests: Mapping[str, str]) -> list[str]:
-    """Return the recorded objects that are missing on the node, or whose computed digest is not their
-    name."""
-    wrong = {name for name, digest in digests.items() if digest != name}
-    return sorted({name for name in record.objects if name not in listed} | wrong)
+def select_prunable(record: PlaceRecord, keep: int) -> tuple[tuple[str, ...], PlaceRecord]:
+    """Return which own copies are removed, and the record that then remains: the newest `keep` chains stay,
+    so that no copy loses one that it needs. A chain without its whole copy does not count and goes.
 
-
-# -- what is kept --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Prunable:
-    """What may be removed from a node, and the record that then remains."""
-
-    copies: tuple[str, ...]
-    objects: tuple[str, ...]
-    left: NodeRecord
-
-
-def select_prunable(record: NodeRecord, keep: int) -> Prunable:
-    """Decide which own copies are removed: those beyond the newest `keep`, and objects that no other copy
-    needs.
-
-    Only what this coordinator has recorded is removed, so forged or foreign files on the node change nothing.
+    Only what this coordinator has recorded is removed, so forged or foreign files change nothing.
     """
-    by_order = sorted(record.copies, key=lambda one: one.order, reverse=True)
-    kept, gone = by_order[: max(1, keep)], by_order[max(1, keep) :]
-    needed, of_gone = ({name for copy in copies for name in copy.objects} for copies in (kept, gone))
-    unused = tuple(sorted({*record.objects, *of_gone} - needed))
-    left = drop_objects(record, unused).model_copy(update={"copies": tuple(reversed(kept))})
-    return Prunable(tuple(one.name for one in gone), unused, left)
-
-
-def drop_sparse(record: NodeRecord) -> NodeRecord:
-    """Return the record without the chunks of objects that the newest copy hardly needs any more; the next
-    copy sends what it needs of them again, and they can be removed with the older copies."""
-    newest = record.newest
-    if newest is None:
-        return record
-    used = dict.fromkeys(newest.objects, 0)
-    for place in record.chunks.values():
-        if place.object in used:
-            used[place.object] += place.size
-    sparse = {
-        name
-        for name, size in used.items()
-        if name in record.objects and size * SPARSE < record.objects[name].plain
-    }
-    chunks = {digest: place for digest, place in record.chunks.items() if place.object not in sparse}
-    return record.model_copy(update={"chunks": chunks})
-
-
-def for_recipient(record: NodeRecord, public: str) -> NodeRecord:
-    """Return the record for copies with this recovery key: chunks sealed for another one cannot be used."""
-    return record if record.public == public else record.model_copy(update={"public": public, "chunks": {}})
-
-
-def only_chunks(record: NodeRecord, used: Collection[str]) -> NodeRecord:
-    """Return the record with only these chunks, those of the newest copy."""
-    chunks = {digest: place for digest, place in record.chunks.items() if digest in used}
-    return record.model_copy(update={"chunks": chunks})
-
-
-# -- when ----------------------------------------------------------------------------------------------
+    good = {one.name: one for one in record.copies if not one.is_damaged}
+    known = {one.name: one for one in record.copies}
+    begins = {name: chain[0].name for name in known if (chain := find_chain(known, name))}
+    firsts = sorted((good[one] for one in set(begins.values()) if one in good), key=lambda one: one.order)
+    kept = {one.name for one in firsts[-max(1, keep) :]}
+    left = tuple(one for one in record.copies if begins.get(one.name) in kept)
+    gone = tuple(one.name for one in record.copies if begins.get(one.name) not in kept)
+    return gone, record.model_copy(update={"copies": left})
 
 
 def is_night_due(now_ms: int, zone: tzinfo | None, copied_ms: int, tried_ms: int) -> bool:
@@ -178,79 +104,9 @@ def is_night_due(now_ms: int, zone: tzinfo | None, copied_ms: int, tried_ms: int
     return copied_ms < night.timestamp() * 1000 and not 0 <= now_ms - tried_ms < RETRY_MS
 
 
-# -- reading a copy --------------------------------------------------------------------------------------
-
-
-def check_manifest(found: Manifest, fleet: str, name: str) -> Manifest:
-    """Return the manifest if it is the copy that its file's name says, and complete in itself.
-    ManifestError."""
-    if found.fleet != fleet or found.name != name:
-        raise ManifestError(
-            f"the copy {name} is not what its name says",
-            why=f"it contains the copy {found.name} of fleet {found.fleet}",
-        )
-    kinds = dict[str, str]()
-    for file in found.files:
-        path = decode_path(file.path)
-        parts = path.split("/")
-        wrong = path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in parts)
-        above = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
-        if wrong or path in kinds or any(kinds.get(one) != "folder" for one in above):
-            raise ManifestError(f"the copy {name} has an invalid path", why=repr(file.path[:200]))
-        kinds[path] = file.kind
-        places = [found.chunks.get(digest) for digest in file.chunks]
-        if file.kind == "file" and sum(-1 if one is None else one.size for one in places) != file.size:
-            raise ManifestError(f"the copy {name} is incomplete", why=f"{file.path[:200]} lacks parts")
-    for digest, place in found.chunks.items():
-        if place.size > CHUNK or place.offset + place.size > found.objects.get(place.object, 0):
-            raise ManifestError(f"the copy {name} is damaged", why=f"the part {digest[:12]} is in no object")
-    if any(size > OBJECT + CHUNK for size in found.objects.values()):
-        raise ManifestError(f"the copy {name} is damaged", why="an object is too large")
-    return found
-
-
-def copy_of(
-    manifest: Manifest, sizes: Mapping[str, int], verified_ms: int, key: str, sent: int = 0, again: int = 0
-) -> CopyRecord:
-    """Return the record of a copy. `sizes`: of its sealed objects; `key`: the tag of the coordinator's
-    key."""
-    return CopyRecord(
-        name=manifest.name,
-        seat=manifest.seat,
-        sequence=manifest.sequence,
-        taken_ms=manifest.taken_ms,
-        verified_ms=verified_ms,
-        key=key,
-        size=sum(sizes.values()),
-        sent=sent,
-        again=again,
-        files=len(manifest.files),
-        objects=tuple(sorted(sizes)),
-    )
-
-
-def record_of(
-    node: str,
-    public: str,
-    manifests: Collection[Manifest],
-    sizes: Mapping[str, int],
-    checked: str,
-    key: str,
-    wall_ms: int,
-) -> NodeRecord:
-    """Return the record of a node from the copies that a restore found there, so that later copies continue
-    them. `sizes`: of the sealed objects that the node lists; a copy with a missing object does not count.
-    `checked`: the name of the restored copy, all of whose objects were checked."""
-    whole = [one for one in manifests if all(name in sizes for name in one.objects)]
-    whole.sort(key=lambda one: one.order)
-    objects = {
-        name: StoredObject(size=sizes[name], plain=plain)
-        for one in whole
-        for name, plain in one.objects.items()
-    }
-    copies = tuple(
-        copy_of(one, {name: sizes[name] for name in one.objects}, wall_ms if one.name == checked else 0, key)
-        for one in whole
-    )
-    chunks = dict(whole[-1].chunks) if whole else {}
-    return NodeRecord(node=node, public=public, objects=objects, chunks=chunks, copies=copies)
+def is_landing_due(record: PlaceRecord, landed_ms: int, now_ms: int) -> bool:
+    """Whether a copy is due because of a landing at that time."""
+    newest = record.newest
+    pause_ms = LARGE_LANDINGS_MS if newest is not None and newest.size > LARGE else LANDINGS_MS
+    pause_ms = RETRY_MS if record.trouble else pause_ms
+    return landed_ms > (newest.taken_ms if newest else 0) and now_ms - record.tried_ms >= pause_ms

@@ -1,237 +1,111 @@
-"""Makes a copy on a node: checks what the node still has, sends the rest, verifies, and only then removes old
-copies."""
+"""Makes a copy in a place: checks what is there, seals the home into one file, sends and verifies it, and
+only then removes old copies."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from dataclasses import dataclass
 
 from node_agent.wire.clock import Clock, Ids
 from pancode import __version__
 from pancode.backups import rules
-from pancode.backups.model import (
-    CHUNK,
-    OBJECT,
-    ChunkPlace,
-    CopiedFile,
-    CopyPlace,
-    Manifest,
-    NodeRecord,
-    StoredObject,
-)
-from pancode.backups.sealing import Recipient, authenticate, seal
+from pancode.backups.model import CopyHead, CopyIndex, CopyPlace, CopyRecord, PlaceRecord, ReadHome
+from pancode.backups.records import DRAFT, CopyRecords
+from pancode.backups.sealing import Recipient, Sealer
 from pancode.kernel.errors import UnavailableError
-
-
-class CopiedEntry(Protocol):
-    """A file, folder or link of the home, as a snapshot finds it."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def mode(self) -> int: ...
-    @property
-    def link(self) -> str: ...
-    def open(self) -> BinaryIO:
-        """Open the file. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyRequest:
-    """What a copy is made of. `key`: the tag of the coordinator's key; `number`: its sequence; `keep`: how
-    many copies stay on the node; `whole`: compute the digests of all its objects on the node, not only of
-    those that changed since their last check."""
+    """What a copy is made of. `key`: the tag of the coordinator's key; `keep`: how many chains of copies stay
+    there; `whole`: compute the digests of all copies there, not only of those that the new one needs."""
 
+    place: str
     fleet: str
     key: str
     seat: int
-    number: int
     recipient: Recipient
     keep: int
+    read: ReadHome
     whole: bool = True
 
 
-Keep = Callable[[NodeRecord], None]
-"""Stores a node's record durably."""
-
-
 class CopyNotVerifiedError(UnavailableError):
-    """The node does not have what was sent to it."""
+    """The place does not have what was sent to it."""
 
     code = "backup_not_verified"
 
 
 def make_copy(
-    request: CopyRequest,
-    home: Callable[[], Iterable[CopiedEntry]],
-    place: CopyPlace,
-    record: NodeRecord,
-    keep: Keep,
-    clock: Clock,
-    ids: Ids,
-) -> NodeRecord:
-    """Make one copy on one node, and return the node's record with it.
+    request: CopyRequest, records: CopyRecords, place: CopyPlace, clock: Clock, ids: Ids
+) -> CopyRecord:
+    """Make one copy in one place, and return its record.
 
-    Objects are sent and verified first, then the manifest; a copy counts only when its manifest is verified.
-    Old copies are removed only after that. Raises UnavailableError, after which the node has all earlier
-    copies; what was already sent is recorded, and the next copy uses it after a check.
+    It counts only once the place has computed its digest; old copies are removed only after that. Raises
+    UnavailableError, after which the place has all earlier copies.
     """
     place.prepare()
-    record = rules.for_recipient(record, request.recipient.public)
-    listed = place.list_objects()
-    record, again = _check_stored(record, place, listed, request.whole)
-    place.put_recipient(request.recipient.without_keys().model_dump_json().encode())
-    taken_ms = clock.wall_ms()
-    packer = _Packer(rules.drop_sparse(record), request, place)
+    record, begun_ms = _check_place(request, records, place, clock.wall_ms()), clock.wall_ms()
+    number = rules.next_sequence((*records.places(), record))
+    name, index = rules.make_name(number, ids.short(6)), records.index(request.place)
+    base = rules.choose_base(record, request.recipient.public, index.name)
+    contents = request.read(index if base else CopyIndex(), begun_ms)
+    draft = records.folder / DRAFT
+    others = [(one, rules.list_whole(one)) for one in records.places() if one.place != request.place]
     try:
-        files = packer.add_all(home())
+        with draft.open("w+b") as file:
+            sealer = Sealer(request.recipient, copy_context(request.fleet, name), file)
+            contents.write(sealer)
+            head = CopyHead(
+                fleet=request.fleet,
+                name=name,
+                seat=request.seat,
+                sequence=number,
+                taken_ms=begun_ms,
+                base=base.name if base else "",
+                part=base.part + 1 if base else 1,
+                size=0,
+                plain=contents.size,
+                files=contents.count,
+                key=request.key,
+                pancode=__version__,
+                others=tuple(f"{whole[0].name} on {one.place}"[:100] for one, whole in others if whole)[:5],
+            )
+            sealer.end(lambda size: head.model_copy(update={"size": size}).model_dump_json().encode())
+        with draft.open("rb") as file:
+            digest, size = hashlib.file_digest(file, "sha256").hexdigest(), draft.stat().st_size
+        place.put(name, draft)
+        if place.digest([name]).get(name) != digest:
+            place.remove([name])
+            fix = f"check the disk of {request.place}, then repeat: pancode admin backup"
+            why = f"{request.place} has another digest of {name} than what was sent"
+            raise CopyNotVerifiedError("the copy was not verified", why=why, fix=fix)
     finally:
-        keep(packer.record(record))
-    record, listed = packer.record(record), place.list_objects()
-    needed = {packer.chunks[digest].object for file in files for digest in file.chunks}
-    fresh = [name for name in rules.select_unchecked(record, listed, whole=False) if name in needed]
-    damaged = set(rules.find_damaged(record, listed, place.digest_objects(fresh))) & needed
-    if damaged:
-        keep(rules.drop_objects(record, damaged))
-        raise CopyNotVerifiedError(
-            "the copy was not verified",
-            why=f"{len(damaged)} of its objects are missing or damaged on {record.node}",
-            fix=f"check the disk of {record.node}, then repeat: pancode admin backup --to {record.node}",
-        )
-    record = rules.mark_checked(record, fresh, listed)
-    manifest = packer.make_manifest(record, files, taken_ms, ids)
-    _put_manifest(manifest, request.recipient, place)
-    sizes = {name: record.objects[name].size for name in needed}
-    copy = rules.copy_of(manifest, sizes, clock.wall_ms(), request.key, packer.sent, again)
-    record = rules.only_chunks(record, manifest.chunks.keys())
-    record = record.model_copy(update={"copies": (*record.copies, copy), "trouble": "", "fix": ""})
-    keep(record)
-    found = rules.select_prunable(record, request.keep)
-    if found.copies or found.objects:
-        place.remove(found.copies, found.objects)
-        keep(found.left)
-    return found.left
+        draft.unlink(missing_ok=True)
+    facts = {**head.model_dump(), "size": size, "digest": digest, "verified_ms": clock.wall_ms()}
+    made, public = CopyRecord.model_validate(facts), request.recipient.public
+    changes = {"copies": (*record.copies, made), "public": public, "last": number, "trouble": "", "fix": ""}
+    record = record.model_copy(update=changes)
+    records.keep(record)
+    records.keep_index(request.place, contents.index(name))
+    gone, left = rules.select_prunable(record, request.keep)
+    if gone:
+        place.remove(gone)
+        records.keep(left)
+    return made
 
 
-def _check_stored(
-    record: NodeRecord, place: CopyPlace, listed: Mapping[str, str], whole: bool
-) -> tuple[NodeRecord, int]:
-    """Return the record of what is intact on the node, and how many recorded objects are not."""
-    names = rules.select_unchecked(record, listed, whole)
-    damaged = rules.find_damaged(record, listed, place.digest_objects(names))
-    intact = [name for name in names if name not in set(damaged)]
-    return rules.drop_objects(rules.mark_checked(record, intact, listed), damaged), len(damaged)
+def _check_place(request: CopyRequest, records: CopyRecords, place: CopyPlace, now_ms: int) -> PlaceRecord:
+    """Return the record of the place, once it has computed the digests of its copies."""
+    record = records.record(request.place)
+    known, newest = {one.name: one for one in record.copies}, record.newest
+    chain = rules.find_chain(known, newest.name) if newest else None
+    names = {one.name for one in (record.copies if request.whole else chain or ())}
+    record = rules.check_copies(record, names, place.digest(names), now_ms)
+    records.keep(record)
+    return record
 
 
-def _put_manifest(manifest: Manifest, recipient: Recipient, place: CopyPlace) -> None:
-    text = manifest.model_dump_json().encode()
-    signed = f"{authenticate(recipient, text)}\n".encode() + text
-    sealed = seal(recipient.public, manifest_context(manifest.fleet, manifest.name), signed)
-    if place.put_copy(manifest.name, sealed) != hashlib.sha256(sealed).hexdigest():
-        raise CopyNotVerifiedError(
-            "the copy was not verified",
-            why="the node has another manifest than the one that was sent",
-            fix="check the disk of the node, then repeat the copy",
-        )
-
-
-def manifest_context(fleet: str, name: str) -> str:
-    """Return to which fleet and name a sealed manifest is bound."""
-    return f"copy {fleet}/{name}"
-
-
-def object_context(fleet: str) -> str:
-    return f"object of {fleet}"
-
-
-@dataclass(slots=True)
-class _Packer:
-    """Cuts files into chunks, and sends those that the node does not have, several in one object."""
-
-    before: NodeRecord
-    request: CopyRequest
-    place: CopyPlace
-    sent: int = 0
-    chunks: dict[str, ChunkPlace] = field(default_factory=dict)
-    _objects: dict[str, StoredObject] = field(default_factory=dict)
-    _waiting: dict[str, bytes] = field(default_factory=dict)
-    _size: int = 0
-
-    def __post_init__(self) -> None:
-        self.chunks.update(self.before.chunks)
-
-    def add_all(self, home: Iterable[CopiedEntry]) -> list[CopiedFile]:
-        """Send what is missing of all files, and return their entries of the manifest."""
-        files = [one for entry in home if (one := self._add(entry)) is not None]
-        self._send()
-        return files
-
-    def make_manifest(
-        self, record: NodeRecord, files: Sequence[CopiedFile], taken_ms: int, ids: Ids
-    ) -> Manifest:
-        """Return the manifest of these files, whose objects are all in the record."""
-        chunks = {digest: self.chunks[digest] for file in files for digest in file.chunks}
-        objects = sorted({place.object for place in chunks.values()})
-        return Manifest(
-            fleet=self.request.fleet,
-            name=rules.make_name(self.request.number, ids.short(6)),
-            seat=self.request.seat,
-            sequence=self.request.number,
-            taken_ms=taken_ms,
-            pancode=__version__,
-            files=tuple(files),
-            chunks=chunks,
-            objects={name: record.objects[name].plain for name in objects},
-        )
-
-    def record(self, record: NodeRecord) -> NodeRecord:
-        """Return the record with what was sent so far; it is not checked yet."""
-        objects, chunks = {**record.objects, **self._objects}, {**record.chunks, **self.chunks}
-        return record.model_copy(update={"objects": objects, "chunks": chunks})
-
-    def _add(self, entry: CopiedEntry) -> CopiedFile | None:
-        path = rules.encode_path(entry.path)
-        if entry.kind == "folder":
-            return CopiedFile(path=path, kind="folder", mode=entry.mode)
-        if entry.kind == "link":
-            return CopiedFile(path=path, kind="link", link=rules.encode_path(entry.link))
-        try:
-            reading = entry.open()
-        except FileNotFoundError:
-            if rules.is_needed(entry.path):
-                raise
-            return None  # it was removed since it was listed
-        digests, size = list[str](), 0
-        with reading:
-            while part := reading.read(CHUNK):
-                digests.append(self._add_chunk(part))
-                size += len(part)
-        return CopiedFile(path=path, kind="file", mode=entry.mode, size=size, chunks=tuple(digests))
-
-    def _add_chunk(self, part: bytes) -> str:
-        digest = hashlib.sha256(part).hexdigest()
-        if digest not in self.chunks and digest not in self._waiting:
-            if self._size + len(part) > OBJECT:
-                self._send()
-            self._waiting[digest] = part
-            self._size += len(part)
-        return digest
-
-    def _send(self) -> None:
-        if not self._waiting:
-            return
-        plain = b"".join(self._waiting.values())
-        sealed = seal(self.request.recipient.public, object_context(self.request.fleet), plain)
-        name, offset = hashlib.sha256(sealed).hexdigest(), 0
-        self.place.put_object(name, sealed)
-        self._objects[name] = StoredObject(size=len(sealed), plain=len(plain))
-        for digest, part in self._waiting.items():
-            self.chunks[digest] = ChunkPlace(object=name, offset=offset, size=len(part))
-            offset += len(part)
-        self.sent += len(sealed)
-        self._waiting.clear()
-        self._size = 0
+def copy_context(fleet: str, name: str) -> str:
+    """Return to which fleet and name a copy is bound."""
+    return f"{fleet}/{name}"

@@ -292,13 +292,14 @@ class KeepSettings(Part):
 
 
 class BackupSettings(Part):
-    """Sealed copies of the coordinator's home. `to`: nodes that get them; empty: only those of the command.
-    `nightly`: one each night; `after_landing`: one after landings; `keep`: how many stay on each node."""
+    """Sealed copies of the coordinator's home. `to`: nodes that get them, and folders of its machine
+    (absolute paths); empty: only those of the command. `nightly`: one each night; `after_landing`: one after
+    landings; `keep`: how many whole copies stay in each place, each with up to six that add to it."""
 
     to: units.Texts = ()
     nightly: bool = True
     after_landing: bool = True
-    keep: int = Field(default=14, ge=1, le=1_000)
+    keep: int = Field(default=3, ge=1, le=1_000)
 
 
 class Models(Part):

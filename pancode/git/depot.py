@@ -190,6 +190,34 @@ class Depot:
         orders = "".join(f"delete {ref}\n" for ref in listed.split())
         git.must("update-ref", "--stdin", stdin=orders.encode())
 
+    def pack(self, repo_id: str, target: Path, tips: Iterable[str], known: Iterable[str]) -> bool:
+        """Write a pack of all that the commits `tips` reach and the commits `known` do not; return False if
+        that is nothing. Commits of `known` that are gone are ignored. Raises GitFailure if an object is
+        missing."""
+        git, new = self.git(repo_id), frozenset(tips) - frozenset(known)
+        if not new:
+            return False
+        asked = "".join(f"{one}\n" for one in known).encode()
+        listed = git.must("cat-file", "--batch-check=%(objectname)", stdin=asked).text().splitlines()
+        wanted = [*new, *(f"^{one}" for one in listed if not one.endswith(" missing"))]
+        lines = "".join(f"{one}\n" for one in wanted).encode()
+        git.must(
+            "pack-objects",
+            "-q",
+            "--revs",
+            "--thin",
+            "--delta-base-offset",
+            "--stdout",
+            stdin=lines,
+            stdout=target,
+        )
+        with target.open("rb") as written:
+            return int.from_bytes(written.read(12)[8:], "big") > 0
+
+    def unpack(self, repo_id: str, pack: Path) -> None:
+        """Add the objects of a pack that `pack` wrote. Raises GitFailure for a damaged one."""
+        self.git(repo_id).must("index-pack", "--stdin", "--fix-thin", stdin=pack)
+
     def is_due(self, repo_id: str, now_ms: int) -> bool:
         """Whether `collect` is due: the repository has many packs, or was not packed for a week."""
         packs = len(list((self.path(repo_id) / "objects/pack").glob("*.pack")))

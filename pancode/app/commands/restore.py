@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer, StoredCopyShape
@@ -16,23 +17,29 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun, first_few, format_bytes
 
 _KEY_FILE = "A file with the recovery key or passphrase (default: a hidden prompt, or standard input)."
+_FROM = "The host with the copies: an SSH alias or a name."
+_FOLDER = "A folder of this machine with the copies, in place of a host."
+_HOST = "Its address, if HOST is not an alias of ~/.ssh/config."
+_FLEET = "The fleet, if there are copies of several."
 _SHOWN = 10
 
 
-@verb("admin restore", "--from gpubox", "--from gpubox --list", "--from gpubox --copy c-00000012-x7k2pq")
+@verb(
+    "admin restore",
+    "--from gpubox",
+    "--from gpubox --list",
+    "--from-folder /srv/pancode --copy c-00000012-x7k2pq",
+)
 def restore(
     *,
-    source: Annotated[str, option("The host with the copies: an SSH alias or a name.", "--from", "HOST")],
-    host: Annotated[
-        str | None, option("Its address, if HOST is not an alias of ~/.ssh/config.", "--host")
-    ] = None,
+    source: Annotated[str | None, option(_FROM, "--from", "HOST")] = None,
+    from_folder: Annotated[Path | None, option(_FOLDER, "--from-folder", "PATH")] = None,
+    host: Annotated[str | None, option(_HOST, "--host")] = None,
     user: Annotated[str | None, option("The user name for SSH.")] = None,
     port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
-    fleet: Annotated[
-        str | None, option("The fleet, if the host has copies of several.", "--fleet", "ID")
-    ] = None,
+    fleet: Annotated[str | None, option(_FLEET, "--fleet", "ID")] = None,
     copy: Annotated[str | None, option("This copy (default: the newest).", "--copy", "NAME")] = None,
     key_file: Annotated[str | None, option(_KEY_FILE, "FILE")] = None,
     lists: Annotated[bool, option("List the copies and restore nothing.", "--list")] = False,
@@ -40,9 +47,9 @@ def restore(
 ) -> None:
     """Restore a fleet into this machine's empty home (PANCODE_HOME) from a copy on one of its nodes.
 
-    The host is reached with your SSH configuration, like a node that you add. The copy is checked completely
-    before anything is put into the home. Until an interrupted restore was continued, all other commands in
-    that home are refused (`restore_unfinished`) and print the command that continues it.
+    The host is reached with your SSH configuration, like a node that you add. The copy, and those that it
+    adds to, are checked completely before anything is put into the home. Until an interrupted restore was
+    continued, all other commands in that home are refused (`restore_unfinished`) and print how to go on.
 
     The restored home only answers what reads until `pancode fleet up`. From then on the fleet belongs to this
     machine, and the earlier coordinator, if it ever runs again, is fenced off.
@@ -71,7 +78,10 @@ def restore(
         if done % 500 == 0 or done == of:
             face.note(f"{done} of {count_noun(of, 'file')}")
 
-    spec = NodeSpec(source, host, user, port, identity, fingerprint=accept_fingerprint)
+    if (source is None) is (from_folder is None):
+        raise UsageError("name one place with copies", fix="pancode admin restore --from HOST")
+    place = source if from_folder is None else str(from_folder.expanduser().absolute())
+    spec = NodeSpec(place or "", host, user, port, identity, fingerprint=accept_fingerprint)
     home, typed = home_to_fill(os.environ), shlex.join(("pancode", *sys.argv[1:]))
     asked = RestoreAsked(home, os.environ, spec, fleet, copy, typed, accept, ask, notify)
     if lists:
@@ -79,7 +89,7 @@ def restore(
         return face.show(listed, lambda: format_copies(listed))
     answer = restore_fleet(asked)
     face.warn(answer["warnings"])
-    return face.show(answer, lambda: format_restored(answer))
+    face.show(answer, lambda: format_restored(answer))
 
 
 def format_copies(listed: StoredCopiesAnswer) -> str:
@@ -99,10 +109,12 @@ def format_restored(answer: RestoredAnswer) -> str:
     if answer["active"]:
         runs = first_few(answer["active"], _SHOWN)
         text += f"  waiting or at work then: {runs}; they are held until you decide\n"
+    text += "  node bundles are not in it; pancode fleet up fetches them from the package index\n"
     return text + "next: pancode fleet up, then pancode fleet resume --held\n"
 
 
 _COLUMNS: RowColumns[StoredCopyShape] = {
     **{"COPY": "name", "TAKEN (UTC)": lambda row: short_time(row["taken_at"])},
-    **{"SIZE": lambda row: format_bytes(row["size"]), "FILES": "files", "PANCODE": "pancode"},
+    **{"SIZE": lambda row: format_bytes(row["size"]), "ADDS TO": lambda row: row["base"] or ""},
+    **{"FILES": "files", "PANCODE": "pancode"},
 }

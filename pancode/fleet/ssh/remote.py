@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import asyncssh
 
@@ -45,6 +47,8 @@ PAUSES = (0.05, 0.2, 1.0)
 """Seconds between tries of a command for which the server had no free session."""
 GRACE_S = 10
 """How many seconds to wait for an answer after the node's own `timeout` should have ended the command."""
+STALLED_S = 60
+"""How many seconds a node may send nothing of a file."""
 _KILL_AFTER = "5"
 FIX = "\n  fix: "
 """The text between the problem and the fix in a program's error output."""
@@ -189,6 +193,34 @@ class Remote:
                         fix="check that the file system is writable and that the SSH server has an sftp "
                         "subsystem",
                     ) from error
+
+    async def get(self, path: str, target: Path, size: int) -> None:
+        """Read a plain file of this size into a new file. TransferFailed for anything else, which is not
+        opened; LinkLost if the node sends nothing for a minute."""
+        async with self._slots:
+            with translate_ssh_errors():
+                try:
+                    async with self.conn.start_sftp_client() as sftp:
+                        seen = await sftp.lstat(path)
+                        if not stat.S_ISREG(seen.permissions or 0) or seen.size != size:
+                            what = f"{path} is no plain file of {size} bytes"
+                            raise TransferFailed(f"cannot read {path} on the node", why=what)
+                        with target.open("xb") as writing:
+                            async with asyncio.timeout(STALLED_S):
+                                file = await sftp.open(path, "rb")
+                            while size:
+                                async with asyncio.timeout(STALLED_S):
+                                    chunk = await file.read(min(size, 1 << 20))
+                                if not chunk:
+                                    raise TransferFailed(
+                                        f"cannot read {path}", why=f"{size} bytes are missing"
+                                    )
+                                size -= writing.write(cast("bytes", chunk))
+                except asyncssh.SFTPError as error:
+                    why = f"{type(error).__name__}: {error.reason or error}"
+                    raise TransferFailed(f"cannot read {path} on the node", why=why) from error
+                except TimeoutError as error:
+                    raise LinkLost(f"the node sent nothing of {path} for {STALLED_S} s") from error
 
 
 async def _feed(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_none_several_and_a_wrong_name_are_errors(tmp_path: Path) -> None:
         choose_fleet(["f-one"], asked(tmp_path, "f-x"))
     with pytest.raises(UsageError, match="several fleets: f-one, f-two"):
         choose_fleet(["f-one", "f-two"], asked(tmp_path))
+
+
+def test_the_command_that_an_error_names_reaches_the_same_place(tmp_path: Path) -> None:
+    there = replace(asked(tmp_path), spec=NodeSpec("box", "10.0.0.5", None, 2222, "/my key"))
+    assert there.again == "pancode admin restore --from box --host 10.0.0.5 --port 2222 --identity '/my key'"
+    here = replace(there, spec=NodeSpec("/srv/copies"))
+    assert here.again == "pancode admin restore --from-folder /srv/copies"
 
 
 def test_a_home_with_a_fleet_is_refused_first(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is sent again, what is removed, when a copy is due, and which manifests are refused."""
+"""On what a copy is based, what is removed, when a copy is due, and what it leaves out."""
 
 from __future__ import annotations
 
@@ -7,73 +7,86 @@ from datetime import UTC, datetime
 import pytest
 
 from pancode.backups import rules
-from pancode.backups.model import ChunkPlace, CopiedFile, CopyRecord, Manifest, NodeRecord, StoredObject
-
-A, B, C = "a" * 64, "b" * 64, "c" * 64
-DIGEST = "d" * 64
-
-
-def copy(number: int, *objects: str, seat: int = 0, taken_ms: int = 0, verified_ms: int = 1) -> CopyRecord:
-    return CopyRecord(
-        name=rules.make_name(number, "x7k2pq"),
-        seat=seat,
-        sequence=number,
-        taken_ms=taken_ms,
-        verified_ms=verified_ms,
-        size=1,
-        sent=1,
-        files=1,
-        objects=objects,
-    )
+from pancode.backups.contents import is_copied
+from pancode.backups.model import CHAIN, CopyRecord, PlaceRecord
+from tests.unit.pancode.backups.memory import a_copy
 
 
-def record(*copies: CopyRecord, objects: tuple[str, ...] = (A, B, C), stamp: str = "1 t") -> NodeRecord:
-    stored = {name: StoredObject(size=1, plain=10, stamp=stamp) for name in objects}
-    chunks = {name: ChunkPlace(object=name, offset=0, size=10) for name in objects}
-    return NodeRecord(node="n", objects=stored, chunks=chunks, copies=copies)
+def chain(first: int, many: int = CHAIN) -> list[CopyRecord]:
+    copies = [a_copy(first)]
+    for number in range(first + 1, first + many):
+        copies.append(a_copy(number, copies[-1]))
+    return copies
 
 
-def test_the_newest_copies_stay_and_what_they_need() -> None:
-    found = rules.select_prunable(record(copy(1, A), copy(2, A, B), copy(3, B, C)), 2)
-    assert found.copies == (rules.make_name(1, "x7k2pq"),)
-    assert found.objects == ()
-    found = rules.select_prunable(found.left, 1)
-    assert found.copies == (rules.make_name(2, "x7k2pq"),) and found.objects == (A,)
-    assert set(found.left.objects) == set(found.left.chunks) == {B, C}
-    assert rules.select_prunable(record(copy(1, A)), 0).copies == (), "the last one stays, whatever is set"
+def record(*copies: CopyRecord) -> PlaceRecord:
+    return PlaceRecord(place="n", public="p", copies=copies)
+
+
+def numbers(copies: tuple[CopyRecord, ...] | list[CopyRecord]) -> list[int]:
+    return [one.sequence for one in copies]
+
+
+def test_the_newest_chains_stay_whole() -> None:
+    copies = [*chain(1, 3), *chain(4, 2), *chain(6, 1)]
+    gone, left = rules.select_prunable(record(*copies), 2)
+    assert gone == tuple(one.name for one in copies[:3]) and numbers(left.copies) == [4, 5, 6]
+    assert rules.select_prunable(record(copies[0]), 0)[0] == (), "the last one stays, whatever is set"
+
+
+def test_a_chain_whose_first_copy_is_lost_does_not_count() -> None:
+    lost = a_copy(4, is_damaged=True)
+    copies = [*chain(1, 2), lost, a_copy(5, lost), a_copy(6)]
+    gone, left = rules.select_prunable(record(*copies), 2)
+    assert gone == (copies[2].name, copies[3].name) and numbers(left.copies) == [1, 2, 6]
 
 
 def test_a_clock_that_is_set_back_does_not_make_a_copy_old() -> None:
-    old, new = copy(1, A, taken_ms=2_000_000), copy(2, B, taken_ms=1_000)
-    assert rules.select_prunable(record(new, old), 1).copies == (old.name,)
-    after_restore = copy(1, C, seat=7, taken_ms=1)
-    assert rules.select_prunable(record(old, new, after_restore), 1).left.copies == (after_restore,)
+    old, new = a_copy(1, taken_ms=2_000_000), a_copy(2, taken_ms=1_000)
+    assert rules.select_prunable(record(new, old), 1)[0] == (old.name,)
+    after_restore = a_copy(1, seat=7, taken_ms=1, name="c-00000001-zzzzzz")
+    assert rules.select_prunable(record(old, new, after_restore), 1)[1].copies == (after_restore,)
 
 
-def test_what_was_sent_for_a_copy_that_failed_is_removed_with_the_next_one() -> None:
-    assert rules.select_prunable(record(copy(1, A)), 3).objects == (B, C)
+def test_a_copy_is_whole_if_those_that_it_needs_are() -> None:
+    copies = chain(1, 4)
+    assert numbers(rules.list_whole(record(*copies))) == [4, 3, 2, 1]
+    for changes in ({"is_damaged": True}, {"verified_ms": 0}):
+        damaged = copies[2].model_copy(update=changes)
+        assert numbers(rules.list_whole(record(*copies[:2], damaged, copies[3]))) == [2, 1]
+    assert numbers(rules.list_whole(record(copies[0], copies[2]))) == [1]
+    itself = a_copy(1).model_copy(update={"base": "c-00000001-x7k2pq"})
+    assert rules.find_chain({itself.name: itself}, itself.name) is None
 
 
-def test_only_what_changed_since_its_check_is_checked_again() -> None:
-    one = record(copy(1, A, B, C))
-    listed = {A: "1 t", B: "1 later", "f" * 64: "foreign"}
-    assert rules.select_unchecked(one, listed, whole=False) == [B]
-    assert rules.select_unchecked(one, listed, whole=True) == [A, B]
-    assert rules.find_damaged(one, listed, {A: A, B: DIGEST}) == [B, C], "C is gone"
-    left = rules.drop_objects(one, [B, C])
-    assert set(left.objects) == set(left.chunks) == {A}
+def test_each_seventh_copy_is_whole_and_so_is_one_without_a_base_that_is_known_and_whole() -> None:
+    copies = chain(1)
+    for many in range(1, CHAIN):
+        newest = copies[many - 1]
+        assert rules.choose_base(record(*copies[:many]), "p", newest.name) is newest
+    assert rules.choose_base(record(*copies), "p", copies[-1].name) is None
+    two = record(*copies[:2])
+    assert rules.choose_base(two, "another key", copies[1].name) is None
+    assert rules.choose_base(two, "p", copies[0].name) is None, "its contents are not known"
+    lost = copies[0].model_copy(update={"is_damaged": True})
+    assert rules.choose_base(record(lost, copies[1]), "p", copies[1].name) is None
+    assert rules.choose_base(record(), "p", "") is None
 
 
-def test_an_object_that_is_hardly_needed_is_sent_anew() -> None:
-    one = record(copy(1, A, B))
-    chunks = {A: ChunkPlace(object=A, offset=0, size=1), B: ChunkPlace(object=B, offset=0, size=9)}
-    assert set(rules.drop_sparse(one.model_copy(update={"chunks": chunks})).chunks) == {B}
-
-
-def test_another_recovery_key_uses_no_earlier_chunk() -> None:
-    one = rules.for_recipient(record(copy(1, A)), "new")
-    assert (one.chunks, one.public) == ({}, "new") and A in one.objects
-    assert rules.for_recipient(one, "new") is one
+def test_a_copy_is_damaged_until_it_is_seen_whole_again() -> None:
+    one, two, unknown = a_copy(1), a_copy(2), a_copy(3, digest="", verified_ms=0)
+    digests = {one.name: "a" * 64, two.name: "b" * 64, unknown.name: "c" * 64}
+    names = set(digests)
+    seen = rules.check_copies(record(one, two, unknown), names, digests, 7)
+    assert [(c.is_damaged, c.verified_ms) for c in seen.copies] == [
+        (False, 7),
+        (True, two.verified_ms),
+        (False, 0),
+    ]
+    again = rules.check_copies(seen, {two.name}, {two.name: "a" * 64}, 8)
+    assert [c.is_damaged for c in again.copies] == [False, False, False]
+    gone = rules.check_copies(seen, names, {}, 9)
+    assert all(c.is_damaged for c in gone.copies)
 
 
 NOON = int(datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp() * 1000)
@@ -100,6 +113,20 @@ def test_before_three_the_night_is_that_of_the_day_before() -> None:
     assert rules.is_night_due(NOON - 10 * H, UTC, NOON - 34 * H, 0)
 
 
+@pytest.mark.parametrize(
+    ("size", "trouble", "pause_ms"),
+    [(50_000_000, "", 600_000), (50_000_001, "", 3_600_000), (1, "it failed", 3_600_000)],
+)
+def test_a_landing_is_copied_after_ten_minutes_and_after_an_hour_if_the_copy_is_large(
+    size: int, trouble: str, pause_ms: int
+) -> None:
+    changes = {"tried_ms": NOON, "trouble": trouble}
+    one = record(a_copy(1, size=size, taken_ms=NOON)).model_copy(update=changes)
+    assert not rules.is_landing_due(one, NOON + 1, NOON + pause_ms - 1)
+    assert rules.is_landing_due(one, NOON + 1, NOON + pause_ms)
+    assert not rules.is_landing_due(one, NOON, NOON + 2 * pause_ms), "it is in the copy"
+
+
 def test_what_a_copy_leaves_out() -> None:
     gone = [
         ("", "epoch"),
@@ -108,63 +135,11 @@ def test_what_a_copy_leaves_out() -> None:
         ("", "ledger.db-wal"),
         ("depots/p.git/objects", "tmp_obj_1"),
     ]
-    assert not any(rules.is_copied(*one) for one in gone)
+    assert not any(is_copied(*one) for one in gone)
     stays = [("", "key"), ("key", "coordinator.key"), ("checkouts/m/n", "uv.lock"), ("skills/a", "run")]
-    assert all(rules.is_copied(*one) for one in stays)
-
-
-@pytest.mark.parametrize("path", ["a b/ü.txt", "odd-\udcff", "%2e%2e", "new\nline"])
-def test_a_path_comes_back(path: str) -> None:
-    assert rules.decode_path(rules.encode_path(path)) == path and rules.encode_path(path).isascii()
-
-
-def manifest(*files: CopiedFile, **more: object) -> Manifest:
-    plain: dict[str, object] = {
-        **{
-            "fleet": "f-1",
-            "name": "c-00000001-x7k2pq",
-            "seat": 0,
-            "sequence": 1,
-            "taken_ms": 1,
-            "pancode": "1",
-        },
-        **{"files": files, "chunks": {DIGEST: ChunkPlace(object=A, offset=0, size=4)}, "objects": {A: 4}},
-    }
-    return Manifest.model_validate({**plain, **more})
-
-
-FILE = CopiedFile(path="a", kind="file", size=4, chunks=(DIGEST,))
-
-
-def test_a_whole_manifest_is_accepted() -> None:
-    folder = CopiedFile(path="d", kind="folder")
-    whole = manifest(folder, CopiedFile(path="d/a", kind="file", size=4, chunks=(DIGEST,)))
-    assert rules.check_manifest(whole, "f-1", whole.name) is whole
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        manifest(FILE, fleet="f-2"),
-        manifest(FILE, name="c-00000002-x7k2pq"),
-        manifest(FILE, FILE),
-        manifest(CopiedFile(path="a", kind="file", size=5, chunks=(DIGEST,))),
-        manifest(CopiedFile(path="a", kind="file", size=4, chunks=(C,))),
-        manifest(FILE, objects={A: 3}),
-        manifest(FILE, objects={A: 1 << 40}),
-        manifest(FILE, chunks={DIGEST: ChunkPlace(object=B, offset=0, size=4)}),
-        *(
-            manifest(CopiedFile(path=path, kind="folder"))
-            for path in ("/etc", "..", "a/../../b", ".", "a//b", "a%00b", "%2e%2e", "absent/a")
-        ),
-        manifest(CopiedFile(path="l", kind="link", link="/etc"), CopiedFile(path="l/a", kind="folder")),
-    ],
-)
-def test_a_manifest_that_contradicts_itself_is_refused(wrong: Manifest) -> None:
-    with pytest.raises(rules.ManifestError):
-        rules.check_manifest(wrong, "f-1", "c-00000001-x7k2pq")
+    assert all(is_copied(*one) for one in stays)
 
 
 def test_the_next_number_is_above_all_own_copies() -> None:
     assert rules.next_sequence([]) == 1
-    assert rules.next_sequence([record(copy(3)), record(copy(9), copy(2))]) == 10
+    assert rules.next_sequence([PlaceRecord(place="a", last=3), PlaceRecord(place="b", last=9)]) == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,11 @@ def test_a_requested_copy_is_made_and_its_outcome_told(copying: Copying) -> None
     [
         ({"to": ["box"]}, 400, "no_recovery_key"),
         ({"to": ["desk"], "key": KEY.model_dump()}, 400, "backup_here"),
+        ({"folder": "/no/such/folder", "key": KEY.model_dump()}, 503, "no_folder"),
+        ({"folder": "relative", "key": KEY.model_dump()}, 400, "folder"),
         ({"to": ["nowhere"], "key": KEY.model_dump()}, 404, "node_not_found"),
-        ({"to": ["box"], "key": {**KEY.model_dump(), "public": "A" * 44}}, 400, "damaged"),
-        ({"to": ["box"], "key": {**KEY.model_dump(), "mac": ""}}, 400, "key.mac"),
+        ({"to": ["box"], "key": {**KEY.model_dump(), "public": "A" * 44}}, 400, "key"),
+        ({"to": ["box"], "key": {**KEY.model_dump(), "mac": ""}}, 400, "key"),
     ],
 )
 def test_a_request_that_cannot_be_carried_out_begins_nothing(
@@ -95,6 +98,37 @@ def test_a_request_that_cannot_be_carried_out_begins_nothing(
     assert refused.status_code == status, refused.text
     assert code in refused.text
     assert copying.turn() == 0 and copying.part.records.recipient() is None
+
+
+def test_a_copy_in_a_folder_of_this_machine(tmp_path: Path) -> None:
+    copying = Copying(tmp_path)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    inside = copying.http.post("/v1/backups", {"by": "ana", "folder": str(copying.home / "logs")})
+    assert "backup_here" in inside.text
+    begun = copying.http.post("/v1/backups", {"by": "ana", "folder": str(disk), "key": KEY.model_dump()})
+    assert begun.json()["to"] == [str(disk)] and copying.turn() == 1
+    (node,) = copying.http.get("/v1/backups").json()["nodes"]
+    assert (node["node"], node["here"]) == (str(disk), True) and node["copies"][0]["verified_at"]
+    copying.http.post("/v1/backups", {"by": "ana", "folder": str(disk)})
+    disk.rmdir()
+    copying.turn()
+    (trouble,) = copying.part.troubles
+    assert "no folder" in trouble["why"] and "mounted" in trouble["fix"]
+
+
+def test_the_settings_and_records_of_0_1_0_are_used(tmp_path: Path) -> None:
+    """The next copy is a whole one, and its number is above those that are there."""
+    copying = Copying(tmp_path, to=("box",))
+    copying.part.records.keep_recipient(KEY)
+    copy = {"name": "c-00000041-aaaaaa", "seat": 0, "sequence": 41, "taken_ms": 1, "key": "k"}
+    old = {"node": "box", "public": "", "objects": {}, "chunks": {}, "copies": [copy], "tried_ms": 0}
+    copying.part.records.folder.mkdir()
+    (copying.part.records.folder / "node-box.json").write_text(json.dumps(old))
+    assert copying.http.get("/v1/backups").json()["nodes"][0]["copies"] == []
+    assert copying.turn() == 1
+    (made,) = copying.http.get("/v1/backups").json()["nodes"][0]["copies"]
+    assert made["name"].startswith("c-00000042-") and made["base"] is None
 
 
 def test_without_a_setting_a_node_must_be_named(tmp_path: Path) -> None:
@@ -144,7 +178,7 @@ def test_one_copy_each_night(copying: Copying) -> None:
 
 def test_a_failed_night_is_tried_again_after_an_hour(copying: Copying) -> None:
     copying.part.records.keep_recipient(KEY)
-    copying.place.fails_at = "copy"
+    copying.place.fails_at = "put"
     copying.turn()
     calls = len(copying.place.calls)
     copying.turn()
@@ -162,7 +196,7 @@ def test_a_copy_after_each_landing(tmp_path: Path) -> None:
     assert [copying.turn() for _ in range(2)] == [1, 0]
     copying.lands()
     assert copying.turn() == 0, "at most one each ten minutes"
-    copying.place.fails_at = "list"
+    copying.place.fails_at = "put"
     calls = len(copying.place.calls)
     copying.turn(LANDINGS_MS)
     assert len(copying.place.calls) > calls
@@ -188,6 +222,17 @@ def test_a_damaged_record_is_told_and_does_not_end_the_thread(copying: Copying) 
     assert copying.turn() == 0
     outcome = copying.http.get("/v1/backups").json()["outcomes"][-1]
     assert "is damaged" in outcome["why"] and outcome["fix"].startswith("rm ")
+
+
+def test_a_damaged_record_of_one_place_prevents_no_copy_in_another(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    copying = Copying(tmp_path, to=("box", str(disk)))
+    copying.part.records.keep_recipient(KEY)
+    copying.part.records.folder.mkdir()
+    (copying.part.records.folder / "node-box.json").write_text("{")
+    assert copying.turn() == 1
+    assert [one["node"] for one in copying.http.get("/v1/backups").json()["nodes"]] == [str(disk)]
 
 
 def test_a_fault_of_ours_is_an_outcome_too(copying: Copying) -> None:
