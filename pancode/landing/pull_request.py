@@ -21,11 +21,12 @@ from pancode.git.pull_state import PullOpened
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.formatting import escape_line, format_usd
 from pancode.kernel.records import Run
+from pancode.kernel.values import replace
 from pancode.landing.answers import PullRequestShape
 from pancode.runs.core import Core
 from pancode.runs.receipts.trust import NOTHING, read_verified
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import usage_of, usage_of_run
+from pancode.runs.views import chain_of, usage_of, usage_of_run
 
 FORK = "fork"
 """The code of the error that asks where the pull requests of a fork belong."""
@@ -275,6 +276,8 @@ def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) 
         must_be_readable(place.kind)
     with core.ports.ledger.transaction() as tx:
         usage = usage_of(usage_of_run(tx, run) or {})
+        # The task of the first run is the one that the user wrote, and not an answer.
+        request = replace(request, message=message_of(chain_of(tx, run)[0], request.message))
     cost = f"{format_usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"
     opened = forges.open(place, pull_request(run, request, cost))
     if opened.fresh:

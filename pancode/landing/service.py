@@ -41,6 +41,7 @@ from pancode.runs.request import Beginning, DispatchRequest
 from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.retry import request_of
 from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import chain_of
 from pancode.workflows.results import change_begins, change_of
 
 
@@ -214,7 +215,9 @@ class Lander:
         project = str(run.project)
         if not way.branch:
             return self._repositories.into_files(project, request, judge, off)
-        message, settles = message_of(run, way.message), Lineage.of(run).resolves
+        with self._core.ports.ledger.transaction() as tx:
+            first = chain_of(tx, run)[0]  # its task is the one that the user wrote, and not an answer
+        message, settles = message_of(first, way.message), Lineage.of(run).resolves
         how, trailers = way.how, trailers_of(run)
         if settles:  # The first commit of this run contains conflict markers.
             how, trailers = How.SQUASH, (*trailers, *map(str, settles["trailers"]))

@@ -111,3 +111,14 @@ def test_a_refusal_writes_nothing_down() -> None:
     with pytest.raises(RefusedError):
         open_pull_request(world.coordinator.core, forges, run, ASKED)
     assert told(world, Audit) == [] and told(world, Decision) == []
+
+
+def test_the_title_is_that_of_the_users_task_and_not_of_an_answer() -> None:
+    world, forges = LandingWorld(), MemoryForges()
+    run, core = landed(world), world.coordinator.core
+    answered = replace(run, task="You asked a user: how many? They answered: two", session="s-1", place=2)
+    with unit_of_work(core) as work:
+        work.tx.put(answered)
+        work.tx.insert(replace(run, id="r-0000", task="count the rows", session="s-1", place=1))
+    open_pull_request(core, forges, answered, replace(ASKED, message=""))
+    assert forges.wanted[-1][1].title == "count the rows"

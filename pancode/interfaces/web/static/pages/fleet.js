@@ -20,7 +20,14 @@ function MachineList() {
     ${told.after_reboot && html`<p class="quiet">${told.after_reboot}</p>`}`}
     <div class="panel">${live.data && !live.data.nodes.length ? html`<${Empty} title="No node yet"><code>pancode node add gpubox</code><//>` : html`<ul>${(live.data?.nodes || []).map((node) => html`<${Row} key=${node.name} word=${node.state} href=${link(["machines", node.name])} title=${node.name} why=${`node:${whyNode(node)}`}
       facts=${html`${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots` : "slots unknown"}</span><span>disk ${disk(node)}</span>${node.gpus.length > 0 && html`<span>${counted(node.gpus.length, "GPU")}</span>`}<span>${node.isolation || "isolation unknown"}</span><span class="desk">${node.version || "version unknown"}</span>
-        <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Breakers} /><${Disks} /><//>`;
+        <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Held} /><${Breakers} /><${Disks} /><//>`;
+}
+
+/** What was pending when the fleet was restored: nothing of it begins until a user starts it. */
+function Held() {
+  const live = useLive("held", undefined, (event) => event.kind === "audit"), held = live.data?.held || [];
+  return held.length ? html`<${Panel} title="Held since the restore" count=${held.length} tone="warn" act=${html`<${Act} label="Start all" path="held" body=${{ rest: true }} sure=${`Start all ${held.length}? What was done since the copy, and no node knows, is done a second time.`} done=${live.again} />`}><ul>${held.map((one) => html`<${Row} key=${one.name} word=${one.kind} of="wait" href=${one.kind === "run" ? link(["runs", one.name]) : undefined} title=${`${one.name}: ${one.what}`} facts=${html`<span>since <${When} at=${one.since} /></span><span>${one.nodes}</span>${one.usd && html`<span>at most ${usd(one.usd)}</span>`}`}
+    keys=${html`<${Act} label="Start" path="held" body=${{ start: [one.name] }} sure=${`Start ${one.name}? ${one.nodes}.`} done=${live.again} /><${Act} label="Drop" path="held" body=${{ drop: [one.name] }} sure=${`Drop ${one.name}? It does not begin any more.`} done=${live.again} />`} />`)}</ul><//>` : "";
 }
 
 /** What fills the disks, and what could go by the settings `keep`; looked at when a user asks. */
