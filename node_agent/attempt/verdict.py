@@ -213,6 +213,15 @@ def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIM
     return Fault(FailureKind.SETUP_FAILED, f"{step.name}: {ended}")
 
 
+def fault_on_result(fault: Fault) -> Fault:
+    """Return the failure of set-up on the result: as it succeeded before, the change has failed."""
+    if fault.kind is not FailureKind.SETUP_FAILED:
+        return fault
+    return Fault(
+        FailureKind.GATE_FAILED, f"set-up, which succeeded before, fails on the result: {fault.reason}"
+    )
+
+
 def _with_key(by: StepEndedBy, limits: Held) -> str:
     """Return the limit as text, and the setting that raises it."""
     return f"{limit_fault(by, limits).reason} {LIMIT_KEYS[by]}"

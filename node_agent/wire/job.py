@@ -105,6 +105,8 @@ MAX_TASK_BYTES = 1_000_000
 MAX_ANSWER = 10_000
 """The most characters of a user's answer to the user's own program, which gets it in a variable."""
 Argv = tuple[str, ...]
+NO_AGENT: Argv = ("true",)
+"""The command of a run that has only set-up and gates."""
 
 
 class Reasoning(StrEnum):

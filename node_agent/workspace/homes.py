@@ -96,6 +96,14 @@ def restore_files(places: folders.AttemptFolders) -> None:
         os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
 
+def lay_anew(places: folders.AttemptFolders, before: folders.AttemptFolders) -> None:
+    """Create the home with the launch's files, as they are recorded in the attempt's folders `before`."""
+    places.home.mkdir(mode=0o700)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(before.folder / KEPT, places.folder / KEPT)
+    restore_files(places)
+
+
 def _read_stored(places: folders.AttemptFolders, name: str) -> dict[str, str]:
     try:
         return dict(json.loads((places.folder / name).read_bytes()))

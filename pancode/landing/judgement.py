@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, FileTree, why_they_decide
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import decode_path
+from node_agent.wire.job import NO_AGENT
 from pancode.kernel.facets import Judging, Provision, dump_facets
 from pancode.kernel.ports import SnapshotTaken, Transaction
 from pancode.kernel.records import KeptPlan, Node, Run, RunState
@@ -131,7 +132,7 @@ def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, requ
             "task": f"gates of the landing of {run.id}{f', without {without}' if without else ''}",
             "setup": required.setup,
             "gates": tuple({"name": one.name, "argv": list(one.argv)} for one in required.gates),
-            "argv": ("true",),
+            "argv": NO_AGENT,
             "prompt": "",
             "runtime": "shell",
             "model": None,

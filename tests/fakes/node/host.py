@@ -88,6 +88,8 @@ class MemoryHost:
     """What a look at any phase sees."""
     trees: dict[str, bool] = field(default_factory=dict)
     """Checkout by attempt; True once an agent worked in it."""
+    aside: set[str] = field(default_factory=set)
+    """Attempts whose gates have a checkout of their own."""
     ports: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Reserved ports by attempt."""
     mirrored: set[str] = field(default_factory=set)

@@ -21,13 +21,14 @@ from tests.fakes.node.runtime import MemoryRuntimes
 from tests.unit.node_agent.stage import Stage, gates, identity, job_of
 
 NAME = str(identity())
-SETUP, WORK, GATES = f"/journal/{NAME}/set-up", f"/journal/{NAME}", f"/journal/{NAME}/gates"
+WORK = f"/journal/{NAME}"
+SETUP, ANEW, GATES = (f"{WORK}/{phase}" for phase in ("set-up", "anew", "gates"))
 WITH_SETUP = Script(setup_ms=700, setup_files=("venv.cfg",))
 
 
 def gated() -> Job:
     """Every phase that an attempt can have."""
-    return job_of(setup=(("make", "env"),), cache=("lib",), gates=gates("test"))
+    return job_of(setup=(("make", "env"),), gates=gates("test"))
 
 
 def run(script: Script, **changes: object) -> Stage:
@@ -78,7 +79,7 @@ def test_a_whole_run() -> None:
     assert claims.outcome is Outcome.DONE and claims.failure is None
     assert claims.commit == stage.depot.commits[NAME]
     assert [gate.name for gate in claims.gates] == ["lint", "test"] and all(g.passed for g in claims.gates)
-    assert {blob.name for blob in claims.blobs} == {"out", "gates.log"}
+    assert claims.gates_on == "result" and {blob.name for blob in claims.blobs} == {"out", "gates.log"}
     assert (claims.usage.input_tokens, claims.usage.output_tokens) == (10, 5)
     assert (str(claims.usage.cost_usd), claims.usage.agent_ms) == ("0.01", 1_000)
     assert claims.answer == "did it" and claims.files_changed == ("a.txt",)
@@ -87,7 +88,7 @@ def test_a_whole_run() -> None:
     assert claims.last_event == max(seq for name, seq in stage.events if name == NAME)
     assert stage.uplink.settled == {}, "the coordinator closes the job when it acknowledges"
     assert stage.host.trees == {} and stage.host.homes == {}
-    assert stage.host.spawns == [SETUP, WORK, GATES]
+    assert stage.host.spawns == [SETUP, WORK, ANEW, GATES]
 
 
 def test_the_name_of_a_file_carries_no_value_of_a_secret_away() -> None:
@@ -204,7 +205,7 @@ KEY = " (limits.wall, --timeout)"
         (Script(setup_ms=3_000, duration_ms=3_000), [SETUP, WORK], FailureKind.WALL_LIMIT, LATE),
         (
             Script(setup_ms=1_000, duration_ms=2_000, gate_ms=2_500),
-            [SETUP, WORK, GATES],
+            [SETUP, WORK, ANEW, GATES],
             FailureKind.GATE_NOT_JUDGED,
             f"gate test was not judged: {LATE}{KEY}",
         ),
@@ -221,7 +222,7 @@ def test_the_wall_limit_is_for_the_whole_attempt(
 
 def test_a_crash_at_every_call() -> None:
     """Before and after each port call: one receipt, the right one, and nothing started twice."""
-    clean = run(WITH_SETUP, setup=(("make", "env"),), cache=("lib",), gates=gates("test"))
+    clean = run(WITH_SETUP, setup=(("make", "env"),), gates=gates("test"))
     for where, stage in at_every_point(lambda stage: _die()):
         stage.settle()
         assert stage.crashes == 1, where
