@@ -12,7 +12,7 @@ from node_agent.attempt import ports
 from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import GatewayAccess, Gateways
-from node_agent.attempt.plans import ANEW, GATES, SETUP, limits_of, needs_sandbox, time_left
+from node_agent.attempt.plans import AGAIN, ANEW, GATES, SETUP, limits_of, needs_sandbox, time_left
 from node_agent.attempt.records import Data, JournalRecord, Note
 from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.attempt.watch import OutputWatch
@@ -92,7 +92,8 @@ class Case:
         self.context, self.identity = context, identity
         self.job = context.journal.job(identity)
         self.folder = self.work = context.journal.folder(identity)
-        self.setup, self.gates, self.anew = (self.folder / name for name in (SETUP, GATES, ANEW))
+        self.setup, self.gates = self.folder / SETUP, self.folder / GATES
+        self.anew, self.again = self.folder / ANEW, self.folder / AGAIN
         self.watch: OutputWatch | None = None
         self.sent_ms: int | None = None
         """When the receipt was last sent, on the monotonic clock; None if it was not sent yet."""
@@ -131,8 +132,12 @@ class Case:
     def phases(self) -> tuple[Path, ...]:
         """Return every phase that may have a folder."""
         before = (self.setup,) if self.job.setup else ()
-        after = (self.anew, self.gates) if self.is_judged else ()
-        return (*before, self.work, *after)
+        return (*before, self.work, *self.after_work) if self.is_judged else (*before, self.work)
+
+    @property
+    def after_work(self) -> tuple[Path, ...]:
+        """Return the phases that judge the result."""
+        return self.anew, self.gates, self.again
 
     def record(self, phase: Path) -> ExitRecord | None:
         """Return the record of how a phase ended; None while the phase has not ended."""

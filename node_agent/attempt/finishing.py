@@ -17,10 +17,12 @@ from node_agent.attempt.plans import (
     ANEW,
     BASELINE,
     GATES_LOG,
+    JUDGED,
     KEPT,
     RESTORED,
     SCORE,
     STREAMS,
+    again_plan,
     gates_plan,
     setup_plan,
 )
@@ -237,6 +239,8 @@ def gate(case: Case) -> Turn:
     fault, stop, runner = case.fault, case.entry.stop, case.context.runner
     if not case.is_gated(fault):
         return case.mark(Mark.GATED, fault)
+    if judged := runner.tail(case.folder / JUDGED, 0, MOST_JUDGED):
+        return repeat_gate(case, json.loads(judged))
     phase = case.gates
     if case.job.setup and isinstance(runner.look(phase), spool.NotStarted):
         phase = case.anew
@@ -335,13 +339,54 @@ def _judge_gates(case: Case, record: spool.ExitRecord) -> Turn:
         data["reports"] = read_reports(case)
     words = [Finding(level="warning", text=text) for text in findings]
     fault = verdict.gate_fault(record, results, case.entry.stop, case.limits)
-    if (
-        fault is not None
-        and fault.kind is FailureKind.GATE_FAILED
-        and (note := _find_last_line(case, record.steps))
-    ):
+    if fault is None or fault.kind not in (FailureKind.GATE_FAILED, FailureKind.GATE_NOT_RUNNABLE):
+        return case.mark(Mark.GATED, fault, data, *words)
+    if fault.kind is FailureKind.GATE_FAILED and (note := _find_last_line(case, record.steps)):
         fault = replace(fault, reason=f"{fault.reason}: {note}")
-    return case.mark(Mark.GATED, fault, data, *words)
+    beside = list_beside(case)
+    number = next(number for number, step in enumerate(record.steps) if not step.ok)
+    if not beside or number >= len(results):
+        return case.mark(Mark.GATED, fault, data, *words)
+    left = {"fault": verdict.fault_to_json(fault), "data": data, "beside": beside, "number": number}
+    case.context.runner.keep(case.folder / JUDGED, json.dumps(left).encode())
+    return Progressed()
+
+
+def list_beside(case: Case) -> list[str]:
+    """Return what the agent left outside of the result, and the gates do not have."""
+    if case.result is None or not case.has_agent:
+        return []
+    with contextlib.suppress(StepFailed):
+        names, _ = limit_names(case.context.workspaces.beside(case.identity, case.result))
+        return list(map(case.cleaner(), names))
+    return []
+
+
+MOST_JUDGED = 1 << 26
+
+
+def repeat_gate(case: Case, judged: Mapping[str, Any]) -> Turn:
+    """Run the failed gate once more among the files that the agent left, to tell whether it lacks these."""
+    runner, stop, fault = case.context.runner, case.entry.stop, verdict.fault_from_json(judged)
+    seen, work, left = runner.look(case.again), runner.planned(case.work), case.time_left()
+    match seen:
+        case spool.NotStarted() if stop is None and work is not None and left and not case.was_cut_off:
+            gates = gates_plan(case.job, work, case.folder, case.context.intervals, left)
+            with contextlib.suppress(StepFailed, spool.RunnerError):
+                case.context.workspaces.bring_back(case.identity)
+                runner.start(case.again, case.enclose(again_plan(gates, judged["number"]), work))
+                return Wait("a gate is repeated", case.context.intervals.look_ms, case.again)
+            runner.stop(case.again, "the start failed")
+        case spool.Running():
+            if stop is not None:
+                end_process(case, case.again, stop.reason)
+            return Wait("a gate is repeated", case.context.intervals.look_ms, case.again)
+        case spool.Ended(record) if record.steps and record.steps[0].ok and fault is not None:
+            fault = verdict.missing_fault(fault, judged["beside"], such_as(judged["beside"]))
+        case _:
+            runner.sweep(str(case.identity))
+    words = [Finding(level="warning", text=text) for text in judged["data"].get("findings", ())]
+    return case.mark(Mark.GATED, fault, judged["data"], *words)
 
 
 def _find_last_line(case: Case, steps: Sequence[spool.StepRecord]) -> str:

@@ -12,9 +12,10 @@ from node_agent.intervals import Intervals
 from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, PhaseLimits, PhasePlan, Step, StepKind
 from node_agent.wire.job import Job
 
-SETUP, WORK, GATES, ANEW = "set-up", "work", "gates", "anew"
+SETUP, WORK, GATES, ANEW, AGAIN = "set-up", "work", "gates", "anew", "again"
 """The phases of an attempt, each with its own shim and folder; the agent's is the attempt's folder. `anew`:
-set-up for the gates, in a new checkout of the result."""
+set-up for the gates, in a new checkout of the result. `again`: a gate that failed there, among the files that
+the agent left."""
 OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE = "out", "err", "setup", "gates.log", "answer", "score"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE)
 """Outputs in an attempt's folder, by the names under which they are sent to the depot."""
@@ -23,12 +24,14 @@ SHOWN, SHOWN_BY_LINES = ".shown2", ".shown"
 which did not join an agent's text across lines; such a copy keeps its suffix."""
 STDIN = "task"
 """The agent's input: a file in the attempt's folder, where set-up cannot replace it."""
-BASELINE, RESTORED = "baseline", "restored"
-"""Files in an attempt's folder about the gates' checkout: the name of its state after set-up, and the log of
-what was restored there."""
+BASELINE, RESTORED, JUDGED, OWN_LOG = "baseline", "restored", "judged", "gate.log"
+"""Files in an attempt's folder: the name of the state of the gates' checkout after set-up, the log of what
+is restored there, the verdict while a gate is repeated, and the output of the present gate."""
 KEPT = (
     BASELINE,
     RESTORED,
+    JUDGED,
+    OWN_LOG,
     *STREAMS,
     *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_LINES)),
     STDIN,
@@ -97,7 +100,7 @@ def time_left(job: Job, before: Iterable[ExitRecord]) -> int:
 
 def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wall_ms: int) -> PhasePlan:
     """Return the plan of the gates, in order, and of the score command, in the agent's environment."""
-    own, score, log = f"{folder}/gate.log", f"{folder}/{SCORE}", f"{folder}/{GATES_LOG}"
+    own, score, log = f"{folder}/{OWN_LOG}", f"{folder}/{SCORE}", f"{folder}/{GATES_LOG}"
     # A gate may have a longer name than a step.
     steps = [
         Step(f"gate {n + 1}", StepKind.GATE, gate.argv, own, own, joins=log)
@@ -116,6 +119,11 @@ def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wa
         grace=Grace(intervals.grace_int_ms, intervals.grace_term_ms),
         go_on=True,
     )
+
+
+def again_plan(gates: PhasePlan, number: int) -> PhasePlan:
+    """Return the plan that repeats one step of the gates. Its output is not part of their log."""
+    return replace(gates, phase=AGAIN, steps=(replace(gates.steps[number], joins=""),))
 
 
 def _without_logins(env: Mapping[str, str]) -> dict[str, str]:

@@ -296,6 +296,10 @@ class WorkspacesPort(Protocol):
     def bring_back(self, identity: AttemptId) -> None:
         """Undo `set_apart`; what the gates left is removed. Only while no process runs. Idempotent."""
 
+    def beside(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+        """Return what the agent left outside of the result `commit`, in its checkout and as `~/...` in its
+        home, and the place of `set_apart` lacks; only the topmost names. Only after `set_apart`."""
+
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         """Remove existing files where gates write their reports. Only while no process runs. Idempotent."""
 

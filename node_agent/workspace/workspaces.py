@@ -16,7 +16,7 @@ from pathlib import Path
 from node_agent.attempt.ports import CommitStamp, Guide, StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.git import decode_path, salvage_ref
+from node_agent.wire.git import decode_path, salvage_ref, split_nul
 from node_agent.wire.identity import AttemptId, messages_in
 from node_agent.wire.job import Job, Workspace
 from node_agent.wire.keep import KEEP, NodeKeep
@@ -327,6 +327,18 @@ class Workspaces:
         if owner != os.geteuid():
             self.hand_over(identity, workspace, owner)
         return ready
+
+    @translate_os_errors("cannot list the agent's other files")
+    def beside(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+        """Return the topmost names of files that only the agent's checkout or home has, without the copied
+        files; if the gates have made all of them as well, all names."""
+        places, aside = self._home.places(identity), self._home.aside(identity)
+        index, _ = result.fresh_index(aside, commit, aside.out / "beside.index")
+        found = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
+        every = [decode_path(name.rstrip(b"/")) for name in found if not folders.holds_copied(aside, name)]
+        new = [name for name in every if not os.path.lexists(places.tree / name)]
+        own = set(os.listdir(aside.home)) - set(os.listdir(places.home))
+        return (*(new or every), *sorted(f"~/{name}" for name in own))
 
     @translate_os_errors("cannot bring the agent's checkout back")
     def bring_back(self, identity: AttemptId) -> None:

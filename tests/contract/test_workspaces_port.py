@@ -226,7 +226,7 @@ def test_the_gates_have_a_checkout_of_their_own_and_the_agents_comes_back(room: 
     job = _job(ONE, room.git).model_copy(update={"cache": ()})
     for _ in range(2):
         assert not room.spaces.set_apart(job, commit, {}, room.outputs / "log", {}).restored
-    assert room.spaces.changed_since(ONE, commit) == ()
+    assert room.spaces.changed_since(ONE, commit) == room.spaces.beside(ONE, commit) == ()
     room.spaces.bring_back(ONE)
     room.spaces.bring_back(ONE)
     assert room.spaces.commit(ONE, room.git, STAMP).commit == commit

@@ -35,6 +35,10 @@ class Script:
     gate_codes: tuple[int, ...] = ()
     """Exit statuses of the gates, in order; 0 for those not named."""
     gate_ms: int = 100
+    beside: tuple[str, ...] = ()
+    """The ignored files that its agent leaves."""
+    again_code: int = 0
+    """The exit status of a gate that is repeated among them."""
     score: bytes = b"3\n"
     """What its score command prints."""
     reports: tuple[tuple[str, bytes], ...] = ()

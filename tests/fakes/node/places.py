@@ -185,6 +185,10 @@ class MemoryWorkspaces:
         (host.set_up.add if set_up else host.set_up.discard)(name)  # of the agent's checkout
         return ready
 
+    def beside(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+        assert str(identity) in self._host.aside
+        return self._host.script(identity).beside
+
     def bring_back(self, identity: AttemptId) -> None:
         self._host.aside.discard(str(identity))
 

@@ -170,6 +170,22 @@ def test_what_the_agent_planted_beside_its_change_serves_no_gate(
     place.spaces.push(attempt(), place.job.workspace, place.commit)
 
 
+def test_what_the_gates_lack_is_named_by_its_topmost_names(place: Place) -> None:
+    def act(place: Place) -> None:
+        for name in ("web/node_modules/a/b", "out/x", ".venv/pyvenv.cfg", "new"):
+            place.tree.write(name)
+        (place.home / ".local").mkdir()
+
+    place.agent(act).apart()
+    assert place.spaces.beside(attempt(), place.commit) == (".venv", "out", "web/node_modules", "~/.local")
+    for name in (".venv/x", "out/x", "web/node_modules/x"):
+        place.tree.write(name, "of set-up\n")
+    assert place.spaces.beside(attempt(), place.commit) == (".venv", "out", "web/node_modules", "~/.local")
+    (place.tree.path / "out/x").unlink()
+    (place.tree.path / "out").rmdir()
+    assert place.spaces.beside(attempt(), place.commit) == ("out", "~/.local")
+
+
 def test_links_are_moved_and_not_followed(place: Place) -> None:
     outside = place.path / "outside"
     outside.mkdir()

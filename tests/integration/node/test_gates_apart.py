@@ -71,3 +71,18 @@ def test_a_node_agent_that_comes_back_goes_on_with_the_gates(world: NodeWorld, r
     world.start()
     assert world.ended(job.identity).outcome is Outcome.DONE
     assert list((world.home.root / "work" / ".aside").iterdir()) == []
+
+
+def test_a_gate_that_needs_what_the_agent_installed_names_it(world: NodeWorld, run: Any) -> None:
+    venv = (Gate(name="venv", argv=("sh", "-c", ".venv/bin/check > report && cat value")),)
+    world.repo.write(".gitignore", "lib/\n.venv/\nreport\n")
+    world.repo.commit()
+    world.taken = snap(world.repo, world.depot, RUN)
+    task = "mkdir -p .venv/bin; cp check.sh .venv/bin/check; chmod +x .venv/bin/check; echo more >> value"
+    claims = run(task, gates=venv, setup=())
+    assert claims.failure is FailureKind.GATE_FAILED and [one.exit_code for one in claims.gates] == [127]
+    assert claims.reason.endswith(
+        "exit 127; it passes only with ignored files that the agent made: .venv; add to pancode.yaml: setup: "
+        "[python3 -m venv .venv]"
+    )
+    assert b"good" not in world.log(claims.identity, "gates.log")

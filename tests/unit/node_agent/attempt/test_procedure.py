@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +23,7 @@ from tests.unit.node_agent.stage import Stage, gates, identity, job_of
 
 NAME = str(identity())
 WORK = f"/journal/{NAME}"
-SETUP, ANEW, GATES = (f"{WORK}/{phase}" for phase in ("set-up", "anew", "gates"))
+SETUP, ANEW, GATES, AGAIN = (f"{WORK}/{phase}" for phase in ("set-up", "anew", "gates", "again"))
 WITH_SETUP = Script(setup_ms=700, setup_files=("venv.cfg",))
 
 
@@ -393,6 +394,41 @@ def test_ends(
 ) -> None:
     claims = run(script, **changes).claims[NAME]
     assert (claims.outcome, claims.failure) == (outcome, failure), claims.reason
+
+
+BESIDE = (
+    "it passes only with ignored files that the agent made: node_modules, ~/.local; "
+    "add to pancode.yaml: setup: [npm ci]"
+)
+
+
+@pytest.mark.parametrize(("code", "again", "words"), [(1, 0, BESIDE), (127, 0, BESIDE), (1, 1, "")])
+def test_a_gate_that_passes_only_among_the_agents_files_says_so(code: int, again: int, words: str) -> None:
+    script = Script(gate_codes=(0, code), again_code=again, beside=("node_modules", "~/.local"))
+    stage = run(script, gates=gates("lint", "test"))
+    claims = stage.claims[NAME]
+    assert stage.host.spawns == [WORK, GATES, AGAIN] and claims.failure is FailureKind.GATE_FAILED
+    assert claims.reason == "; ".join(filter(None, (f"gate test: exit {code}", words)))
+    assert [gate.passed for gate in claims.gates] == [True, False] and claims.gates_on == "result"
+    none = run(replace(script, beside=()), gates=gates("lint", "test"))
+    assert none.host.spawns == [WORK, GATES]
+
+
+def test_a_crash_while_a_gate_is_repeated() -> None:
+    def stage_at(at: int) -> Stage:
+        stage = Stage(script=lambda _: Script(gate_codes=(1,), beside=("out",)), wire=Tripwire(at or None))
+        stage.push(job_of(gates=gates("test")))
+        stage.settle()
+        return stage
+
+    clean = stage_at(0)
+    first = next(n for n, one in enumerate(clean.wire.passed) if "beside" in one)
+    for at in range(first, clean.wire.count, 2):
+        stage = stage_at(at)
+        claims = stage.claims[NAME]
+        assert stage.host.spawns == [WORK, GATES, AGAIN] and stage.crashes == 1, at
+        assert claims.reason == clean.claims[NAME].reason and claims.gates_on == "result"
+        assert stage.host.aside == set()
 
 
 def test_gates_do_not_run_after_a_failure() -> None:
