@@ -330,6 +330,8 @@ def _note_baseline(case: Case) -> None:
 def _judge_gates(case: Case, record: spool.ExitRecord) -> Turn:
     results = gate_results(case.job.gates, record)
     findings = changed_by_gates(case)
+    if case.job.reads and case.result is not None:
+        findings.append(f"the gates judged what the agent left at {', '.join(case.job.reads)}")
     data = GatedData(gates=[one.model_dump(mode="json") for one in results], findings=findings)
     if case.result is not None:
         data["on"] = "result"

@@ -424,6 +424,16 @@ def _sync(folder: Path) -> None:
         sync_folder(at)
 
 
+def lay_copies(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Copy the regular files at or below these names, read-only; files that exist there stay. No link in a
+    path is followed."""
+    for name in files_below(source, names):
+        above = (target.joinpath(*Path(name).parts[:n]) for n in range(len(Path(name).parts)))
+        if not os.path.lexists(target / name) and not any(map(os.path.islink, above)):
+            _copy(source / name, target / name)
+            os.chmod(target / name, 0o444)
+
+
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

@@ -323,6 +323,7 @@ class Workspaces:
         self.lay_copied(identity, workspace, copied)
         homes.lay_anew(places, aside)
         ready = self.put_back(anew, log, env) if job.setup and job.cache else PutBack(None)
+        homes.lay_copies(aside.tree, places.tree, job.reads)
         owner = os.lstat(aside.home).st_uid
         if owner != os.geteuid():
             self.hand_over(identity, workspace, owner)

@@ -111,6 +111,7 @@ def job_for(
         gates=tuple(_make_gate(g) for g in run.gates),
         score=gates.score or None,
         reports=gates.reports or (),
+        reads=gates.reads,
         limits=limits_of(run.limits),
         env=tuple(run.env),
         secrets=tuple(run.secrets),

@@ -86,3 +86,13 @@ def test_a_gate_that_needs_what_the_agent_installed_names_it(world: NodeWorld, r
         "[python3 -m venv .venv]"
     )
     assert b"good" not in world.log(claims.identity, "gates.log")
+
+
+def test_a_gate_reads_what_it_names_of_the_agent(world: NodeWorld, run: Any) -> None:
+    world.without_sandbox()
+    test = "test -s lib/out/model && test $(stat -c %a lib/out/model) = 444 && test ! -e lib/out/link"
+    gate = (Gate(name="model", argv=("sh", "-c", f"{test} && test ! -e lib/other")),)
+    task = "mkdir -p lib/out; echo m > lib/out/model; ln -s /etc/passwd lib/out/link; touch lib/other"
+    claims = run(f"{task}; echo more >> value", gates=gate, setup=(), reads=("lib/out", "absent"))
+    assert claims.outcome is Outcome.DONE, claims.reason
+    assert claims.findings == ("the gates judged what the agent left at lib/out, absent",)

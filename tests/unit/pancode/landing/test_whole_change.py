@@ -256,6 +256,13 @@ def test_a_node_is_believed_only_where_it_signed_all_the_gates_of_the_change() -
     assert chain.requires() == ["test", "lint"]
 
 
+def test_a_landing_says_which_files_of_the_agent_the_gates_judged() -> None:
+    chain = Chain()
+    chain.ran([Act("a")], gates=["test"], terms={"reads": ("out/model.pt",)})
+    said = chain.judged(LandWay("ana"))
+    assert said.ok and "and for the agent's out/model.pt, which does not land" in said.detail
+
+
 def test_gates_that_an_older_node_agent_ran_in_the_agents_place_run_again() -> None:
     chain = Chain()
     run = chain.ran([Act("a")], gates=["test"])
