@@ -437,16 +437,12 @@ def _choose_form(value: object) -> str:
     return "[keyed]" if isinstance(value, dict | SetUpCache) else "[folders]"
 
 
-def _choose_gate_form(value: object) -> str:
-    is_reading = isinstance(value, ReadingGate) or (isinstance(value, dict) and "run" in value)
-    return "[reading]" if is_reading else "[command]"
-
-
 GateCommand = Annotated[
     Annotated[units.Command, Tag("[command]")] | Annotated[ReadingGate, Tag("[reading]")],
-    Discriminator(_choose_gate_form),
+    Discriminator(
+        lambda one: "[reading]" if isinstance(one, ReadingGate | dict) and "run" in dict(one) else "[command]"
+    ),
 ]
-
 
 Cached = Annotated[
     Annotated[units.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],

@@ -212,7 +212,6 @@ def _put_together(
         limits=limits,
         gates=gates,
         reports=request_rules.choose_reports(request, catalogue, gates),
-        reads=catalogue.project.reads if gates and request.verify is None else (),
         verify_on=request_rules.verify_on(request, catalogue, gates, workspace),
         workspace=workspace,
         needs=wish,
