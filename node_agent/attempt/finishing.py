@@ -211,11 +211,10 @@ def written_out(number: Any, line: str) -> str:
 def changed_by_gates(case: Case) -> list[str]:
     if case.result is None:
         return []
-    baseline = case.context.runner.tail(case.folder / BASELINE, 0, LAST_OF_OUTPUT).decode()
+    noted = _read_baseline(case)
+    baseline = case.entry.baseline if not noted else None if noted == NO_BASELINE else noted
     try:
-        changed = case.context.workspaces.changed_since(
-            case.identity, case.result, baseline or (None if case.has_agent else case.entry.baseline)
-        )
+        changed = case.context.workspaces.changed_since(case.identity, case.result, baseline)
     except StepFailed as failed:
         return [f"the changes that the gates made could not be read: {failed}"[:1000]]
     names, more = limit_names(name for name in changed if name not in case.job.reports)
@@ -293,7 +292,7 @@ def _start_gates(case: Case, is_set_up: bool = False) -> Turn:
                 setup_plan(case.job, replace(work, limits=case.limits), case.folder, ANEW),
             )
         else:
-            _note_baseline(case)
+            case.context.runner.keep(case.folder / BASELINE, (_record_state(case) or NO_BASELINE).encode())
         case.context.workspaces.clear_reports(case.identity, case.job.reports)
         case.context.runner.start(phase, case.context.runner.planned(phase) or case.enclose(plan, work))
     except StepFailed as failed:
@@ -302,6 +301,14 @@ def _start_gates(case: Case, is_set_up: bool = False) -> Turn:
         case.context.runner.stop(phase, "the start failed")
         return case.mark(Mark.GATED, runner_fault(failed))
     return Wait("gates are running", case.context.intervals.look_ms, phase)
+
+
+def _record_state(case: Case) -> str | None:
+    """Record the state of the gates' checkout after set-up, whose files no gate has changed."""
+    if case.result is None or not case.job.setup or not case.has_agent:
+        return case.entry.baseline
+    at = case.job.workspace.model_copy(update={"snapshot": case.result})
+    return case.context.workspaces.baseline(case.identity, at)
 
 
 def _needs_set_up(case: Case, env: Mapping[str, str]) -> bool:
@@ -319,12 +326,12 @@ def _needs_set_up(case: Case, env: Mapping[str, str]) -> bool:
     return True
 
 
-def _note_baseline(case: Case) -> None:
-    """Record the state of the gates' checkout after set-up, whose files no gate has changed."""
-    if case.job.setup and case.has_agent and case.result is not None:
-        at = case.job.workspace.model_copy(update={"snapshot": case.result})
-        name = case.context.workspaces.baseline(case.identity, at)
-        case.context.runner.keep(case.folder / BASELINE, name.encode())
+NO_BASELINE = "none"
+
+
+def _read_baseline(case: Case) -> str:
+    """Return the name of the state of the gates' checkout; empty if an older node agent began the gates."""
+    return case.context.runner.tail(case.folder / BASELINE, 0, LAST_OF_OUTPUT).decode()
 
 
 def _judge_gates(case: Case, record: spool.ExitRecord) -> Turn:
@@ -333,7 +340,7 @@ def _judge_gates(case: Case, record: spool.ExitRecord) -> Turn:
     if case.job.reads and case.result is not None:
         findings.append(f"the gates judged what the agent left at {', '.join(case.job.reads)}")
     data = GatedData(gates=[one.model_dump(mode="json") for one in results], findings=findings)
-    if case.result is not None:
+    if case.result is not None and _read_baseline(case):
         data["on"] = "result"
     if case.job.score is not None:
         data |= _read_score(case, record, findings)

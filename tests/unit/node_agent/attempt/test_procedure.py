@@ -414,6 +414,16 @@ def test_a_gate_that_passes_only_among_the_agents_files_says_so(code: int, again
     assert none.host.spawns == [WORK, GATES]
 
 
+def test_gates_that_an_older_node_agent_began_are_not_said_to_be_on_the_result() -> None:
+    stage = Stage(script=lambda _: Script())
+    stage.push(job_of(gates=gates("test")))
+    assert stage.go(20_000, lambda: stage.host.spawns == [WORK, GATES])
+    del stage.host.logs[f"{WORK}/baseline"]
+    stage.agent = stage.start()
+    stage.settle()
+    assert (stage.claims[NAME].outcome, stage.claims[NAME].gates_on) == (Outcome.DONE, None)
+
+
 def test_a_crash_while_a_gate_is_repeated() -> None:
     def stage_at(at: int) -> Stage:
         stage = Stage(script=lambda _: Script(gate_codes=(1,), beside=("out",)), wire=Tripwire(at or None))
