@@ -172,7 +172,7 @@ def test_what_the_agent_planted_beside_its_change_serves_no_gate(
 
 def test_what_the_gates_lack_is_named_by_its_topmost_names(place: Place) -> None:
     def act(place: Place) -> None:
-        for name in ("web/node_modules/a/b", "out/x", ".venv/pyvenv.cfg", "new"):
+        for name in ("web/node_modules/a/b", "web/x.json", "out/x", ".venv/pyvenv.cfg", "new"):
             place.tree.write(name)
         (place.home / ".local").mkdir()
 

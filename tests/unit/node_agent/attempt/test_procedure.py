@@ -433,7 +433,7 @@ def test_a_crash_while_a_gate_is_repeated() -> None:
 
     clean = stage_at(0)
     first = next(n for n, one in enumerate(clean.wire.passed) if "beside" in one)
-    for at in range(first, clean.wire.count, 2):
+    for at in range(first, clean.wire.count, 5):
         stage = stage_at(at)
         claims = stage.claims[NAME]
         assert stage.host.spawns == [WORK, GATES, AGAIN] and stage.crashes == 1, at
