@@ -352,13 +352,13 @@ def _judge_gates(case: Case, record: spool.ExitRecord) -> Turn:
         return case.mark(Mark.GATED, fault, data, *words)
     if fault.kind is FailureKind.GATE_FAILED and (note := _find_last_line(case, record.steps)):
         fault = replace(fault, reason=f"{fault.reason}: {note}")
-    beside = list_beside(case)
-    number = next(number for number, step in enumerate(record.steps) if not step.ok)
-    if not beside or number >= len(results):
-        return case.mark(Mark.GATED, fault, data, *words)
-    left = {"fault": verdict.fault_to_json(fault), "data": data, "beside": beside, "number": number}
-    case.context.runner.keep(case.folder / JUDGED, json.dumps(left).encode())
-    return Progressed()
+    named = [n for n, one in enumerate(results) if not one.passed and f"gate {one.name}" in fault.reason]
+    if named and (beside := list_beside(case)):
+        left = {"fault": verdict.fault_to_json(fault), "data": data, "beside": beside, "number": named[0]}
+        with contextlib.suppress(spool.RunnerError):  # without space it is not repeated
+            case.context.runner.keep(case.folder / JUDGED, json.dumps(left).encode())
+            return Progressed()
+    return case.mark(Mark.GATED, fault, data, *words)
 
 
 def list_beside(case: Case) -> list[str]:

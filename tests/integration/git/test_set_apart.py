@@ -13,6 +13,7 @@ import pytest
 from node_agent.attempt.ports import CommitStamp
 from node_agent.attempt.records import PutBack
 from node_agent.wire.job import Job
+from node_agent.workspace.folders import WorkspaceFolders, erase
 from node_agent.workspace.mirror import Mirrors
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot
@@ -252,6 +253,25 @@ def test_an_interrupted_call_is_repeated_or_undone(place: Place, monkeypatch: py
     place.apart(spaces=later)
     later.remove(attempt(), place.job.workspace)
     assert later.list() == ()
+
+
+def test_an_attempt_that_continues_a_session_has_the_place_of_the_earlier_one(place: Place) -> None:
+    """And nobody else takes it between the two renames."""
+    home, later = WorkspaceFolders(place.path / "node"), attempt(number=2, lease=2)
+    place.spaces.remove(attempt(), place.job.workspace)
+    assert home.take_place(later, str(attempt()))
+    job = place.job.model_copy(update={"identity": later})
+    assert place.spaces.prepare(later, job.workspace) == place.tree.path
+    place.spaces.home(later, {})
+    _program(place)
+    place.spaces.commit(later, job.workspace, STAMP)
+    place.commit = str(job.workspace.snapshot)
+    place.apart(job)
+    assert not os.path.lexists(place.tree.path / "node_modules") and place.spaces.list() == (later,)
+    erase(place.tree.path.parent)
+    assert not home.take_place(attempt(number=3, lease=3), str(attempt()))
+    place.spaces.bring_back(later)
+    assert (place.tree.path / "node_modules/.bin/check").exists()
 
 
 def test_both_checkouts_serve_later_attempts(place: Place) -> None:

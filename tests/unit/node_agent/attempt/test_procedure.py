@@ -410,6 +410,10 @@ def test_a_gate_that_passes_only_among_the_agents_files_says_so(code: int, again
     assert stage.host.spawns == [WORK, GATES, AGAIN] and claims.failure is FailureKind.GATE_FAILED
     assert claims.reason == "; ".join(filter(None, (f"gate test: exit {code}", words)))
     assert [gate.passed for gate in claims.gates] == [True, False] and claims.gates_on == "result"
+    assert [step.name for step in stage.host.phases[AGAIN].plan.steps] == ["gate 2"]
+    both = run(replace(script, gate_codes=(1, 127), again_code=1), gates=gates("lint", "test"))
+    assert both.claims[NAME].failure is FailureKind.GATE_NOT_RUNNABLE, "the second one, which is the reason"
+    assert [step.name for step in both.host.phases[AGAIN].plan.steps] == ["gate 2"]
     none = run(replace(script, beside=()), gates=gates("lint", "test"))
     assert none.host.spawns == [WORK, GATES]
 
