@@ -23,7 +23,7 @@ JOURNEYS = {
     "tests/e2e/test_fleet_runs.py::test_odd_file_and_branch_names_survive_both_ways": "files travel both ways",
     "tests/e2e/test_fleet_runs.py::test_slots_are_filled_and_never_more[3-2]": "slots of a machine",
     "tests/e2e/test_fleet_runs.py::test_stop_while_queued_and_while_running_and_deaf": "stop",
-    "tests/e2e/test_fleet_runs.py::test_a_gate_that_fails_is_verify_failed_and_lands_nothing": "a gate that fails",
+    "tests/e2e/test_fleet_runs.py::test_a_gate_that_passes_only_beside_the_change_is_verify_failed_and_lands_nothing": "a gate that fails",
     "tests/e2e/test_fleet_runs.py::test_what_a_bad_agent_does_to_its_checkout_is_salvaged": "a hostile checkout",
     "tests/e2e/test_fleet_runs.py::test_logs_are_followed_without_gap_or_double": "logs",
     "tests/e2e/test_fault_coordinator.py::test_killed_during_a_run": "kill -9 of the coordinator",

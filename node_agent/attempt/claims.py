@@ -94,6 +94,7 @@ def claims_of(node: Self, job: Job, entry: JournalRecord, prompt_digest: str, no
         session=_check_session(exited.get("session")),
         tool_calls=dict(exited.get("tools", {})),
         gates=tuple(gate_from_json(one) for one in entry.gated.get("gates", ())),
+        gates_on="result" if entry.gated.get("on") == "result" else None,
         score=entry.gated.get("score"),
         reports=tuple(_report(one) for one in entry.gated.get("reports", ())),
         started_wall_ms=exited.get("began", accepted.get("wall")),

@@ -12,7 +12,7 @@ from node_agent.attempt import ports
 from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import GatewayAccess, Gateways
-from node_agent.attempt.plans import GATES, SETUP, limits_of, needs_sandbox, time_left
+from node_agent.attempt.plans import AGAIN, ANEW, GATES, SETUP, limits_of, needs_sandbox, time_left
 from node_agent.attempt.records import Data, JournalRecord, Note
 from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.attempt.watch import OutputWatch
@@ -22,6 +22,7 @@ from node_agent.vault.redact import redact_text
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import EventBody, Marked
 from node_agent.wire.identity import AttemptId, Mark, messages_in, seal_text
+from node_agent.wire.job import NO_AGENT
 from node_agent.wire.model import FleetTime
 from node_agent.wire.receipt import TurnMessage
 from node_agent.wire.signing import SigningKey
@@ -92,6 +93,7 @@ class Case:
         self.job = context.journal.job(identity)
         self.folder = self.work = context.journal.folder(identity)
         self.setup, self.gates = self.folder / SETUP, self.folder / GATES
+        self.anew, self.again = self.folder / ANEW, self.folder / AGAIN
         self.watch: OutputWatch | None = None
         self.sent_ms: int | None = None
         """When the receipt was last sent, on the monotonic clock; None if it was not sent yet."""
@@ -130,7 +132,12 @@ class Case:
     def phases(self) -> tuple[Path, ...]:
         """Return every phase that may have a folder."""
         before = (self.setup,) if self.job.setup else ()
-        return (*before, self.work, self.gates) if self.is_judged else (*before, self.work)
+        return (*before, self.work, *self.after_work) if self.is_judged else (*before, self.work)
+
+    @property
+    def after_work(self) -> tuple[Path, ...]:
+        """Return the phases that judge the result."""
+        return self.anew, self.gates, self.again
 
     def record(self, phase: Path) -> ExitRecord | None:
         """Return the record of how a phase ended; None while the phase has not ended."""
@@ -211,6 +218,18 @@ class Case:
     def is_judged(self) -> bool:
         """Whether the job has gates or a score command."""
         return bool(self.job.gates) or self.job.score is not None
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether an agent or a user's command works in the run; the run of a landing has only gates."""
+        return self.job.argv != NO_AGENT
+
+    @property
+    def result(self) -> str | None:
+        """Return the commit that the gates check; None without a repository."""
+        committed = self.entry.committed
+        is_none = committed.get("kind", "none") == "none"
+        return None if is_none else committed.get("commit") or self.job.workspace.snapshot
 
     def put_inside(self, plan: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
         """Put the phase into the sandbox; StepFailed without one. `entry`: access to the model gateway."""

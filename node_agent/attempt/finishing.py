@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, assert_never
@@ -13,10 +13,22 @@ from node_agent.attempt import verdict
 from node_agent.attempt.claims import MAX_NAMES, ClaimTime, claims_of, limit_names, such_as
 from node_agent.attempt.context import Case, Finished, Progressed, Turn, Wait
 from node_agent.attempt.gate_reports import gate_reports
-from node_agent.attempt.plans import GATES_LOG, KEPT, SCORE, STREAMS, gates_plan
+from node_agent.attempt.plans import (
+    ANEW,
+    BASELINE,
+    GATES_LOG,
+    JUDGED,
+    KEPT,
+    RESTORED,
+    SCORE,
+    STREAMS,
+    again_plan,
+    gates_plan,
+    setup_plan,
+)
 from node_agent.attempt.ports import AttemptResult, StepFailed
 from node_agent.attempt.records import ChangeKind, CommittedData, GatedData, Note, PushedData
-from node_agent.attempt.starting import runner_fault
+from node_agent.attempt.starting import NOT_CACHED, add_last_lines, runner_fault
 from node_agent.attempt.working import CUT_OFF, end_process
 from node_agent.policy.judging import list_breaches
 from node_agent.shim import spool
@@ -197,12 +209,12 @@ def written_out(number: Any, line: str) -> str:
 
 
 def changed_by_gates(case: Case) -> list[str]:
-    committed = case.entry.committed
-    commit = committed.get("commit") or case.job.workspace.snapshot
-    if commit is None or committed["kind"] == "none":
+    if case.result is None:
         return []
+    noted = _read_baseline(case)
+    baseline = case.entry.baseline if not noted else None if noted == NO_BASELINE else noted
     try:
-        changed = case.context.workspaces.changed_since(case.identity, commit, case.entry.baseline)
+        changed = case.context.workspaces.changed_since(case.identity, case.result, baseline)
     except StepFailed as failed:
         return [f"the changes that the gates made could not be read: {failed}"[:1000]]
     names, more = limit_names(name for name in changed if name not in case.job.reports)
@@ -223,27 +235,38 @@ def read_reports(case: Case) -> list[dict[str, Any]]:
 
 def gate(case: Case) -> Turn:
     """committed → gated. Each phase of the gates is started once."""
-    fault, stop = case.fault, case.entry.stop
+    fault, stop, runner = case.fault, case.entry.stop, case.context.runner
     if not case.is_gated(fault):
         return case.mark(Mark.GATED, fault)
-    seen = case.context.runner.look(case.gates)
+    if judged := runner.tail(case.folder / JUDGED, 0, MOST_JUDGED):
+        return repeat_gate(case, json.loads(judged))
+    phase = case.gates
+    if case.job.setup and isinstance(runner.look(phase), spool.NotStarted):
+        phase = case.anew
+    seen = runner.look(phase)
     match seen:
         case spool.NotStarted():
             return _start_gates(case) if stop is None else case.mark(Mark.GATED, verdict.stop_fault(stop))
         case spool.Running():
             if stop is not None:
-                end_process(case, case.gates, stop.reason)
-            return Wait("gates are running", case.context.intervals.look_ms, case.gates)
+                end_process(case, phase, stop.reason)
+            return Wait("gates are running", case.context.intervals.look_ms, phase)
+        case spool.Ended(record) if phase == case.anew:
+            fault = verdict.setup_fault(record, stop, case.limits)
+            if fault is None:
+                return _start_gates(case, is_set_up=True)
+            return case.mark(Mark.GATED, verdict.fault_on_result(add_last_lines(case, fault)))
         case spool.Ended(record):
             return _judge_gates(case, record)
         case spool.Vanished():
-            case.context.runner.sweep(str(case.identity))
+            runner.sweep(str(case.identity))
             return case.mark(Mark.GATED, verdict.vanished_fault(seen, stop))
         case _:
             assert_never(seen)
 
 
-def _start_gates(case: Case) -> Turn:
+def _start_gates(case: Case, is_set_up: bool = False) -> Turn:
+    """Start the gates in a new checkout of the result, or first set-up there, unless that has ended."""
     work = case.context.runner.planned(case.work)
     if work is None:
         return case.mark(
@@ -251,7 +274,7 @@ def _start_gates(case: Case) -> Turn:
         )
     if case.was_cut_off:  # the commit is complete, but the files that the gates would check may not be
         return case.mark(Mark.GATED, verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
-    left = case.time_left()
+    left, phase = case.time_left(), case.gates
     if left == 0:
         return case.mark(
             Mark.GATED,
@@ -260,39 +283,119 @@ def _start_gates(case: Case) -> Turn:
                 f"no time was left for the gates {verdict.LIMIT_KEYS[spool.StepEndedBy.WALL]}",
             ),
         )
-    plan = case.context.runner.planned(case.gates)
     try:
-        plan = plan or case.enclose(
-            gates_plan(case.job, work, case.folder, case.context.intervals, left), work
-        )
+        plan = gates_plan(case.job, work, case.folder, case.context.intervals, left)
         case.context.workspaces.take_back(case.identity)
+        if not is_set_up and _needs_set_up(case, plan.env):
+            phase, plan = (
+                case.anew,
+                setup_plan(case.job, replace(work, limits=case.limits), case.folder, ANEW),
+            )
+        else:
+            case.context.runner.keep(case.folder / BASELINE, (_record_state(case) or NO_BASELINE).encode())
         case.context.workspaces.clear_reports(case.identity, case.job.reports)
-        case.context.runner.start(case.gates, plan)
+        case.context.runner.start(phase, case.context.runner.planned(phase) or case.enclose(plan, work))
     except StepFailed as failed:
         return case.mark(Mark.GATED, verdict.Fault(failed.kind, str(failed)))
     except spool.RunnerError as failed:
-        case.context.runner.stop(case.gates, "the start failed")
+        case.context.runner.stop(phase, "the start failed")
         return case.mark(Mark.GATED, runner_fault(failed))
-    return Wait("gates are running", case.context.intervals.look_ms, case.gates)
+    return Wait("gates are running", case.context.intervals.look_ms, phase)
+
+
+def _record_state(case: Case) -> str | None:
+    """Record the state of the gates' checkout after set-up, whose files no gate has changed."""
+    if case.result is None or not case.job.setup or not case.has_agent:
+        return case.entry.baseline
+    at = case.job.workspace.model_copy(update={"snapshot": case.result})
+    return case.context.workspaces.baseline(case.identity, at)
+
+
+def _needs_set_up(case: Case, env: Mapping[str, str]) -> bool:
+    """Make the checkout for the gates; return whether set-up must run there. A run without an agent, such as
+    that of a landing, has such a checkout."""
+    job, commit = case.job, case.result
+    if commit is None or not case.has_agent:
+        return False
+    copied = case.context.runtimes.open_copied(job)
+    ready = case.context.workspaces.set_apart(job, commit, copied, case.folder / RESTORED, env)
+    if not job.setup or ready.restored:
+        return False
+    word = Finding(level="info", text=f"for the gates: {ready.told or NOT_CACHED}")
+    case.context.journal.write(case.identity, Note(say=(word,)))
+    return True
+
+
+NO_BASELINE = "none"
+
+
+def _read_baseline(case: Case) -> str:
+    """Return the name of the state of the gates' checkout; empty if an older node agent began the gates."""
+    return case.context.runner.tail(case.folder / BASELINE, 0, LAST_OF_OUTPUT).decode()
 
 
 def _judge_gates(case: Case, record: spool.ExitRecord) -> Turn:
     results = gate_results(case.job.gates, record)
     findings = changed_by_gates(case)
+    if case.job.reads and case.result is not None:
+        findings.append(f"the gates judged what the agent left at {', '.join(case.job.reads)}")
     data = GatedData(gates=[one.model_dump(mode="json") for one in results], findings=findings)
+    if case.result is not None and _read_baseline(case):
+        data["on"] = "result"
     if case.job.score is not None:
         data |= _read_score(case, record, findings)
     if case.job.reports:
         data["reports"] = read_reports(case)
     words = [Finding(level="warning", text=text) for text in findings]
     fault = verdict.gate_fault(record, results, case.entry.stop, case.limits)
-    if (
-        fault is not None
-        and fault.kind is FailureKind.GATE_FAILED
-        and (note := _find_last_line(case, record.steps))
-    ):
+    if fault is None or fault.kind not in (FailureKind.GATE_FAILED, FailureKind.GATE_NOT_RUNNABLE):
+        return case.mark(Mark.GATED, fault, data, *words)
+    if fault.kind is FailureKind.GATE_FAILED and (note := _find_last_line(case, record.steps)):
         fault = replace(fault, reason=f"{fault.reason}: {note}")
+    named = [n for n, one in enumerate(results) if not one.passed and f"gate {one.name}" in fault.reason]
+    if named and (beside := list_beside(case)):
+        left = {"fault": verdict.fault_to_json(fault), "data": data, "beside": beside, "number": named[0]}
+        with contextlib.suppress(spool.RunnerError):  # without space it is not repeated
+            case.context.runner.keep(case.folder / JUDGED, json.dumps(left).encode())
+            return Progressed()
     return case.mark(Mark.GATED, fault, data, *words)
+
+
+def list_beside(case: Case) -> list[str]:
+    """Return what the agent left outside of the result, and the gates do not have."""
+    if case.result is None or not case.has_agent:
+        return []
+    with contextlib.suppress(StepFailed):
+        names, _ = limit_names(case.context.workspaces.beside(case.identity, case.result))
+        return list(map(case.cleaner(), names))
+    return []
+
+
+MOST_JUDGED = 1 << 26
+
+
+def repeat_gate(case: Case, judged: Mapping[str, Any]) -> Turn:
+    """Run the failed gate once more among the files that the agent left, to tell whether it lacks these."""
+    runner, stop, fault = case.context.runner, case.entry.stop, verdict.fault_from_json(judged)
+    seen, work, left = runner.look(case.again), runner.planned(case.work), case.time_left()
+    match seen:
+        case spool.NotStarted() if stop is None and work is not None and left and not case.was_cut_off:
+            gates = gates_plan(case.job, work, case.folder, case.context.intervals, left)
+            with contextlib.suppress(StepFailed, spool.RunnerError):
+                case.context.workspaces.bring_back(case.identity)
+                runner.start(case.again, case.enclose(again_plan(gates, judged["number"]), work))
+                return Wait("a gate is repeated", case.context.intervals.look_ms, case.again)
+            runner.stop(case.again, "the start failed")
+        case spool.Running():
+            if stop is not None:
+                end_process(case, case.again, stop.reason)
+            return Wait("a gate is repeated", case.context.intervals.look_ms, case.again)
+        case spool.Ended(record) if record.steps and record.steps[0].ok and fault is not None:
+            fault = verdict.missing_fault(fault, judged["beside"], such_as(judged["beside"]))
+        case _:
+            runner.sweep(str(case.identity))
+    words = [Finding(level="warning", text=text) for text in judged["data"].get("findings", ())]
+    return case.mark(Mark.GATED, fault, judged["data"], *words)
 
 
 def _find_last_line(case: Case, steps: Sequence[spool.StepRecord]) -> str:
@@ -340,6 +443,7 @@ MAYBE_SHORT = "the log may be incomplete: the node was restarted before the log 
 def push(case: Case) -> Turn:
     """gated → pushed. LinkDown changes nothing; if the depot refuses the result, only the receipt is sent."""
     fault, commit = case.fault, case.entry.committed.get("commit")
+    case.context.workspaces.bring_back(case.identity)
     findings: list[str] = []
     delivered = False
     if commit is not None:

@@ -12,8 +12,10 @@ from node_agent.intervals import Intervals
 from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, PhaseLimits, PhasePlan, Step, StepKind
 from node_agent.wire.job import Job
 
-SETUP, WORK, GATES = "set-up", "work", "gates"
-"""The phases of an attempt, each with its own shim and folder; the agent's is the attempt's folder."""
+SETUP, WORK, GATES, ANEW, AGAIN = "set-up", "work", "gates", "anew", "again"
+"""The phases of an attempt, each with its own shim and folder; the agent's is the attempt's folder. `anew`:
+set-up for the gates, in a new checkout of the result. `again`: a gate that failed there, among the files that
+the agent left."""
 OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE = "out", "err", "setup", "gates.log", "answer", "score"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE)
 """Outputs in an attempt's folder, by the names under which they are sent to the depot."""
@@ -22,7 +24,18 @@ SHOWN, SHOWN_BY_LINES = ".shown2", ".shown"
 which did not join an agent's text across lines; such a copy keeps its suffix."""
 STDIN = "task"
 """The agent's input: a file in the attempt's folder, where set-up cannot replace it."""
-KEPT = (*STREAMS, *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_LINES)), STDIN)
+BASELINE, RESTORED, JUDGED, OWN_LOG = "baseline", "restored", "judged", "gate.log"
+"""Files in an attempt's folder: the name of the state of the gates' checkout after set-up, the log of what
+is restored there, the verdict while a gate is repeated, and the output of the present gate."""
+KEPT = (
+    BASELINE,
+    RESTORED,
+    JUDGED,
+    OWN_LOG,
+    *STREAMS,
+    *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_LINES)),
+    STDIN,
+)
 """Files that are deleted once the receipt is acknowledged."""
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
 """Variables of every phase; no other setting overrides them."""
@@ -70,13 +83,13 @@ def needs_sandbox(plan: PhasePlan) -> bool:
     return any(step.walled or step.wall for step in plan.steps)
 
 
-def setup_plan(job: Job, work: PhasePlan, folder: Path) -> PhasePlan:
+def setup_plan(job: Job, work: PhasePlan, folder: Path, phase: str = SETUP) -> PhasePlan:
     """Return the plan of the set-up commands, with the agent's checkout and environment. A build may be
     silent, so set-up and gates have no idle limit, only the wall limit."""
     log = str(folder / SETUP_LOG)
     steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(job.setup, 1))
     limits = replace(work.limits, idle_ms=None)
-    return replace(work, phase=SETUP, steps=steps, env=_without_logins(work.env), below="", limits=limits)
+    return replace(work, phase=phase, steps=steps, env=_without_logins(work.env), below="", limits=limits)
 
 
 def time_left(job: Job, before: Iterable[ExitRecord]) -> int:
@@ -87,7 +100,7 @@ def time_left(job: Job, before: Iterable[ExitRecord]) -> int:
 
 def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wall_ms: int) -> PhasePlan:
     """Return the plan of the gates, in order, and of the score command, in the agent's environment."""
-    own, score, log = f"{folder}/gate.log", f"{folder}/{SCORE}", f"{folder}/{GATES_LOG}"
+    own, score, log = f"{folder}/{OWN_LOG}", f"{folder}/{SCORE}", f"{folder}/{GATES_LOG}"
     # A gate may have a longer name than a step.
     steps = [
         Step(f"gate {n + 1}", StepKind.GATE, gate.argv, own, own, joins=log)
@@ -106,6 +119,11 @@ def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wa
         grace=Grace(intervals.grace_int_ms, intervals.grace_term_ms),
         go_on=True,
     )
+
+
+def again_plan(gates: PhasePlan, number: int) -> PhasePlan:
+    """Return the plan that repeats one step of the gates. Its output is not part of their log."""
+    return replace(gates, phase=AGAIN, steps=(replace(gates.steps[number], joins=""),))
 
 
 def _without_logins(env: Mapping[str, str]) -> dict[str, str]:

@@ -286,6 +286,20 @@ class WorkspacesPort(Protocol):
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """Return the agent's question to a user and remove its file; None: no file. Call before `commit`."""
 
+    def set_apart(
+        self, job: Job, commit: str, copied: Mapping[str, bytes], log: Path, env: Mapping[str, str]
+    ) -> PutBack:
+        """Keep the agent's files aside; make at their path what a run that begins at `commit`, the result,
+        finds: checkout, home, copied files, and set-up's stored folders for that commit, as `put_back`. Only
+        while no process of the attempt runs. Repeatable until the gates start."""
+
+    def bring_back(self, identity: AttemptId) -> None:
+        """Undo `set_apart`; what the gates left is removed. Only while no process runs. Idempotent."""
+
+    def beside(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+        """Return what the agent left outside of the result `commit`, in its checkout and as `~/...` in its
+        home, and the place of `set_apart` lacks; only the topmost names. Only after `set_apart`."""
+
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         """Remove existing files where gates write their reports. Only while no process runs. Idempotent."""
 

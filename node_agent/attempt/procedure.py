@@ -170,8 +170,8 @@ class Procedure:
         try:
             fault = Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}")
             runner = self._context.runner
-            for phase in (*case.before_gates, case.gates):  # prevent every phase from starting later
-                if mark is not Mark.ACCEPTED and (phase != case.gates or mark is Mark.COMMITTED):
+            for phase in (*case.before_gates, *case.after_work):  # prevent every phase from starting later
+                if mark is not Mark.ACCEPTED and (phase not in case.after_work or mark is Mark.COMMITTED):
                     runner.stop(phase, fault.reason)
             runner.sweep(str(case.identity))
             left: dict[Mark, dict[str, Any]] = {Mark.EXITED: {"kind": "none"}, Mark.GATED: {"blobs": []}}

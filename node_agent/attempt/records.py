@@ -94,6 +94,8 @@ class CommittedData(MarkData, total=False):
 class GatedData(MarkData, total=False):
     gates: list[dict[str, Any]]
     """Wire form of node_agent.wire.receipt.GateResult."""
+    on: str
+    """`result`: the gates ran in a new checkout of the result."""
     score: str
     """The number that the score command printed."""
     reports: list[dict[str, Any]]

@@ -271,7 +271,7 @@ def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
     if fault is None and rebooted:
         fault = Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
     if fault is not None:
-        return _never_ran(case, _with_last_lines(case, fault))
+        return _never_ran(case, add_last_lines(case, fault))
     try:
         # The set-up's files are stored before the agent can change them. The key was computed before set-up,
         # which may change lockfiles.
@@ -285,7 +285,7 @@ def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
     return Progressed()
 
 
-def _with_last_lines(case: Case, fault: Fault) -> Fault:
+def add_last_lines(case: Case, fault: Fault) -> Fault:
     """Add the failed step's last lines to the reason; a truncated line could contain half a secret."""
     if fault.kind is not FailureKind.SETUP_FAILED:
         return fault

@@ -213,6 +213,35 @@ def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIM
     return Fault(FailureKind.SETUP_FAILED, f"{step.name}: {ended}")
 
 
+def fault_on_result(fault: Fault) -> Fault:
+    """Return the failure of set-up on the result: as it succeeded before, the change has failed."""
+    if fault.kind is not FailureKind.SETUP_FAILED:
+        return fault
+    return Fault(
+        FailureKind.GATE_FAILED, f"set-up, which succeeded before, fails on the result: {fault.reason}"
+    )
+
+
+_MAKERS = {
+    "node_modules": "npm ci",
+    ".venv": "python3 -m venv .venv",
+    "venv": "python3 -m venv venv",
+    "vendor": "composer install",
+    "target": "cargo build",
+}
+"""Commands that make a folder which projects usually ignore."""
+
+
+def missing_fault(fault: Fault, beside: Sequence[str], named: str) -> Fault:
+    """Return the failure of a gate that passes only with the files `beside` the agent's change. `named`:
+    these files as text."""
+    makers = [_MAKERS[last] for name in beside if (last := name.rpartition("/")[2]) in _MAKERS]
+    add = ", ".join(dict.fromkeys(makers)) or "the command that makes them"
+    words = f"it passes only with ignored files that the agent made: {named}"
+    reason = f"{fault.reason}; {words}; add to pancode.yaml: setup: [{add}]"
+    return Fault(FailureKind.GATE_FAILED, reason)
+
+
 def _with_key(by: StepEndedBy, limits: Held) -> str:
     """Return the limit as text, and the setting that raises it."""
     return f"{limit_fault(by, limits).reason} {LIMIT_KEYS[by]}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.plans import GATES, SETUP
+from node_agent.attempt.plans import AGAIN, ANEW, GATES, SETUP
 from node_agent.attempt.records import JournalRecord, apply_record, open_entry
 from node_agent.files.durable import from_json, write_atomic
 from node_agent.journal.storage import JournalFiles
@@ -98,6 +98,7 @@ def _read_pid(path: Path) -> int | None:
         return None
 
 
+PHASES = (SETUP, "", ANEW, GATES, AGAIN)
 SLOW_S = 40.0
 """Seconds to wait: both grace periods of a stop, and killing the rest."""
 
@@ -113,7 +114,7 @@ class Removed:
 def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     """Stop all attempts, wait, kill the rest, check. Repeatable; only while no node agent uses the home."""
     names = JournalFiles(home.journal).names() if home.journal.is_dir() else []
-    phases = [(name, home.journal / name / phase) for name in names for phase in (SETUP, "", GATES)]
+    phases = [(name, home.journal / name / phase) for name in names for phase in PHASES]
     running = [(name, phase) for name, phase in phases if _is_running(runner, phase)]
     for _, phase in running:
         runner.stop(phase, "the node is removed")

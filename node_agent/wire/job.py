@@ -105,6 +105,8 @@ MAX_TASK_BYTES = 1_000_000
 MAX_ANSWER = 10_000
 """The most characters of a user's answer to the user's own program, which gets it in a variable."""
 Argv = tuple[str, ...]
+NO_AGENT: Argv = ("true",)
+"""The command of a run that has only set-up and gates."""
 
 
 class Reasoning(StrEnum):
@@ -246,6 +248,8 @@ class Job(Message):
     """A command to run after the gates. The last line of its output must be a number; higher is better."""
     reports: ReportFiles = ()
     """JUnit files that the gates write and whose results go into the receipt."""
+    reads: ReportFiles = ()
+    """Ignored files or folders of the agent that the gates judge, and get as read-only copies."""
     limits: Limits
     env: tuple[str, ...] = ()
     """The names of the node's variables that the agent may see."""
@@ -278,8 +282,15 @@ class Job(Message):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the JSON form without unset `ahead`, `copied`, `ports`, `skills` and `gpus`, since an older
-        node agent refuses a job with unknown fields."""
+        """Return the JSON form without unset `ahead`, `copied`, `ports`, `reads`, `skills` and `gpus`, since
+        an older node agent refuses a job with unknown fields."""
         values: dict[str, Any] = write(self)
-        absent: dict[str, Any] = {"gpus": None, "ahead": False, "copied": "", "ports": 0, "skills": []}
+        absent: dict[str, Any] = {
+            "gpus": None,
+            "ahead": False,
+            "copied": "",
+            "ports": 0,
+            "skills": [],
+            "reads": [],
+        }
         return {name: value for name, value in values.items() if name not in absent or value != absent[name]}

@@ -283,6 +283,9 @@ class Claims(WireModel):
     session: Name | None = None
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
+    gates_on: Literal["result"] | None = None
+    """`result`: gates and score command ran in a new checkout of the result, without other files of the
+    agent. None: no gate ran, there is no repository, or an older node agent ran them in the agent's place."""
     score: Score | None = None
     """The result of the job's score command. None: no command, or no result for the reason in a finding."""
     reports: Annotated[tuple[GateReport, ...], Field(max_length=MAX_REPORTS)] = ()

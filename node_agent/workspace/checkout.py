@@ -29,7 +29,7 @@ from node_agent.wire.keep import KEEP, KeepBound
 from node_agent.workspace.eviction import KeptFolder, measure_folder, select_evicted, used_ms
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, change_owner, erase, must_be_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
-from node_agent.workspace.mirror import Mirrors, lay_out_repository
+from node_agent.workspace.mirror import PACK, Mirrors, lay_out_repository
 
 ObjectFormat = Literal["sha1", "sha256"]
 _HEAD = struct.Struct(">4sLL")
@@ -197,10 +197,18 @@ class WarmCheckouts:
                 self._known[places.folder] = replace(kept, digest=_hash_data(data), owner=owner)
         return True
 
-    def keep(self, places: AttemptFolders) -> bool:
+    def move(self, places: AttemptFolders, to: AttemptFolders) -> None:
+        """Rename the attempt's folder. Call only while no process of the attempt is running."""
+        os.rename(places.folder, to.folder)
+        with self._lock:
+            kept = self._known.pop(places.folder, None)
+            if kept is not None:
+                self._known[to.folder] = kept
+
+    def keep(self, places: AttemptFolders, name: str = "") -> bool:
         """Clean the checkout and store it for later attempts. False: that is impossible, and the caller
         removes the rest. Call only while no process of the attempt is running."""
-        there = self._root / places.folder.name
+        there = self._root / (name or places.folder.name)
         with self._lock:
             kept = self._known.pop(places.folder, None)
         if kept is None or not self._has_room():
@@ -413,7 +421,7 @@ class Checkouts:
         """Return the folder in which the agent works. A folder left incomplete by a crash is made again."""
         places = self._home.places(identity)
         if workspace.kind == "none":  # creating an empty folder is as fast as checking it
-            self._make(identity, workspace, places)
+            self.make(identity, workspace, places)
             return places.tree
         # After a power failure files may be empty, so `ready` contains the job's workspace and the boot id.
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
@@ -422,7 +430,7 @@ class Checkouts:
             must_be_folder(places.tree)
             return places.tree
         try:
-            self._make(identity, workspace, places)
+            self.make(identity, workspace, places)
         except WorkspaceFailure:
             if workspace.repo is None or any(other != identity for other in self._home.attempts()):
                 raise  # another attempt borrows objects from this mirror
@@ -430,17 +438,26 @@ class Checkouts:
                 self._mirrors.drop_stores(workspace.repo)
             else:
                 self._mirrors.renew(workspace.repo)
-            self._make(identity, workspace, places)
+            self.make(identity, workspace, places)
         places.ready.write_text(mark)
         return places.tree
 
-    def _make(self, identity: AttemptId, workspace: Workspace, places: AttemptFolders) -> None:
+    def make(
+        self,
+        identity: AttemptId,
+        workspace: Workspace,
+        places: AttemptFolders,
+        result: tuple[Path, str] | None = None,
+    ) -> None:
+        """Create the folders anew, with the snapshot checked out. `result`: instead, a commit that builds on
+        the snapshot, and the repository that has the commit."""
         erase(places.folder)
         places.folder.mkdir(mode=0o700, parents=True)
         places.tree.mkdir(mode=0o700)
         if workspace.kind == "none":
             return
-        self.fetch(identity, workspace)
+        if result is None:
+            self.fetch(identity, workspace)
         repo_id, commit = _split_workspace(workspace)
         branch, object_format = f"refs/heads/pancode/{identity.run}", workspace.object_format
         lay_out_repository(places.git, branch)
@@ -448,6 +465,11 @@ class Checkouts:
         store = self._mirrors.lend(repo_id, places.git, commit)
         if store is not None:
             places.store.write_text(str(store))
+        if result is not None:
+            snapshot, (out, commit) = commit, result
+            pack, revs = places.git / "objects" / "pack" / "pack", f"{commit}\n^{snapshot}\n"
+            NodeGit(out).must(*_NO_SYNC, *PACK, str(pack), stdin=revs.encode())
+            workspace = workspace.model_copy(update={"snapshot": commit})
         (places.git / branch).parent.mkdir()
         (places.git / branch).write_text(f"{commit}\n")
         if not self._reuse_checkout(places, workspace):

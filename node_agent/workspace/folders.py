@@ -76,6 +76,9 @@ class AttemptFolders:
         return self.folder / "ready"
 
 
+_ASIDE = ".agent"
+
+
 class WorkspaceFolders:
     """The folders for workspaces in the node agent's home."""
 
@@ -86,13 +89,21 @@ class WorkspaceFolders:
         """Return the attempt's folders; if it continues a session, those of the earlier attempt."""
         return AttemptFolders(self.root / "work" / self._read_claims().get(str(identity), str(identity)))
 
+    def aside(self, identity: AttemptId) -> AttemptFolders:
+        """Return where the attempt's folders lie while its gates run in others at their path."""
+        return AttemptFolders(self._aside / f"{self.places(identity).folder.name}{_ASIDE}")
+
+    @property
+    def _aside(self) -> Path:
+        return self.root / "work" / ".aside"
+
     def take_place(self, identity: AttemptId, name: str) -> bool:
         """Let the attempt use an earlier one's folder `name`. False while that still exists. Idempotent."""
         mine, place = str(identity), self.root / "work" / name
         with lock_file(self._given / ".lock"):
             claims = self._read_claims()
             others = [one for one, of in claims.items() if of == name and one != mine]
-            if os.path.lexists(place):
+            if os.path.lexists(place) or os.path.lexists(self._aside / f"{name}{_ASIDE}"):
                 return claims.get(mine) == name and not others
             for one in others:  # the attempts whose files have been removed
                 (self._given / one).unlink()
@@ -144,10 +155,13 @@ class WorkspaceFolders:
     def attempts(self) -> tuple[AttemptId, ...]:
         """Return every attempt that has a folder, ordered by name."""
         found, has = [], {place: name for name, place in self._read_claims().items()}
-        with suppress(FileNotFoundError):
-            for name in sorted(os.listdir(self.root / "work")):
-                with suppress(ValueError):
-                    found.append(AttemptId.parse(has.get(name, name)))
+        names = set[str]()
+        for folder in (self.root / "work", self._aside):
+            with suppress(FileNotFoundError):
+                names.update(name.removesuffix(_ASIDE) for name in os.listdir(folder))
+        for name in sorted(names):
+            with suppress(ValueError):
+                found.append(AttemptId.parse(has.get(name, name)))
         return tuple(found)
 
 

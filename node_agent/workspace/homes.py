@@ -96,6 +96,14 @@ def restore_files(places: folders.AttemptFolders) -> None:
         os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
 
+def lay_anew(places: folders.AttemptFolders, before: folders.AttemptFolders) -> None:
+    """Create the home with the launch's files, as they are recorded in the attempt's folders `before`."""
+    places.home.mkdir(mode=0o700)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(before.folder / KEPT, places.folder / KEPT)
+    restore_files(places)
+
+
 def _read_stored(places: folders.AttemptFolders, name: str) -> dict[str, str]:
     try:
         return dict(json.loads((places.folder / name).read_bytes()))
@@ -414,6 +422,16 @@ def _sync(folder: Path) -> None:
             with open(Path(at) / name, "rb") as file:
                 os.fsync(file.fileno())
         sync_folder(at)
+
+
+def lay_copies(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Copy the regular files at or below these names, read-only; files that exist there stay. No link in a
+    path is followed."""
+    for name in files_below(source, names):
+        above = (target.joinpath(*Path(name).parts[:n]) for n in range(len(Path(name).parts)))
+        if not os.path.lexists(target / name) and not any(map(os.path.islink, above)):
+            _copy(source / name, target / name)
+            os.chmod(target / name, 0o444)
 
 
 def _copy(source: Path, target: Path) -> None:

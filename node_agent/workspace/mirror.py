@@ -27,7 +27,7 @@ MOST_STORES, MOST_PACKS = 4, 24
 PACK_MS = 7 * DAY_MS
 SALVAGE = "refs/pancode/salvage"
 _NEW = "new-"
-_PACK = ("pack-objects", "--revs", "--non-empty", "--delta-base-offset", "--window=0", "-q")
+PACK = ("pack-objects", "--revs", "--non-empty", "--delta-base-offset", "--window=0", "-q")
 """The options without a search for deltas: the mirror's deltas are reused."""
 
 
@@ -47,7 +47,7 @@ def _store(git: NodeGit, base: str) -> Path:
     for file in (before / "pack").iterdir() if before else ():
         os.link(file, packs / file.name)
     revs = f"{base}\n" + (f"^{before.name}\n" if before else "")
-    git.must(*_PACK, str(packs / "pack"), stdin=revs.encode())
+    git.must(*PACK, str(packs / "pack"), stdin=revs.encode())
     os.rename(fresh, target)
     git.must("update-ref", store_ref(base), base)  # so that a later fetch need not transfer the commit again
     return target
@@ -180,7 +180,7 @@ class Mirrors:
             pack = git_dir / "objects" / "pack" / "pack"
             # No sync is needed, since the attempt's folder is created again after a power failure.
             revs = f"{snapshot}\n" + "".join(f"^{one}\n" for one in parents[:1])
-            git.must("-c", "core.fsync=none", *_PACK, str(pack), stdin=revs.encode())
+            git.must("-c", "core.fsync=none", *PACK, str(pack), stdin=revs.encode())
             if store is not None:
                 (git_dir / "objects" / "info" / "alternates").write_text(f"{store.resolve()}\n")
             return store

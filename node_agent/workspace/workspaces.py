@@ -16,7 +16,7 @@ from pathlib import Path
 from node_agent.attempt.ports import CommitStamp, Guide, StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.git import decode_path, salvage_ref
+from node_agent.wire.git import decode_path, salvage_ref, split_nul
 from node_agent.wire.identity import AttemptId, messages_in
 from node_agent.wire.job import Job, Workspace
 from node_agent.wire.keep import KEEP, NodeKeep
@@ -306,6 +306,51 @@ class Workspaces:
         tree = self.tree(identity)
         return str(tree), folders.read_reports(tree, files)
 
+    @translate_os_errors("cannot make the checkout for the gates")
+    def set_apart(
+        self, job: Job, commit: str, copied: Mapping[str, bytes], log: Path, env: Mapping[str, str]
+    ) -> PutBack:
+        """Keep the attempt's folders aside, and make new ones at their path, as for a run that begins at the
+        result `commit`: nothing in them was made by the agent. No link is followed."""
+        identity, workspace = job.identity, job.workspace
+        places, aside = self._home.places(identity), self._home.aside(identity)
+        if not os.path.lexists(aside.folder):
+            aside.folder.parent.mkdir(mode=0o700, exist_ok=True)
+            self._warm.move(places, aside)
+        self._checkouts.make(identity, workspace, places, (aside.out, commit))
+        anew = job.model_copy(update={"workspace": workspace.model_copy(update={"snapshot": commit})})
+        self._fresh_out(identity, workspace)
+        self.lay_copied(identity, workspace, copied)
+        homes.lay_anew(places, aside)
+        ready = self.put_back(anew, log, env) if job.setup and job.cache else PutBack(None)
+        homes.lay_copies(aside.tree, places.tree, job.reads)
+        owner = os.lstat(aside.home).st_uid
+        if owner != os.geteuid():
+            self.hand_over(identity, workspace, owner)
+        return ready
+
+    @translate_os_errors("cannot list the agent's other files")
+    def beside(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+        """Return the topmost names of files that only the agent's checkout or home has, without the copied
+        files; if the gates have made all of them as well, all names."""
+        places, aside = self._home.places(identity), self._home.aside(identity)
+        index, _ = result.fresh_index(aside, commit, aside.out / "beside.index")
+        found = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
+        every = [decode_path(name.rstrip(b"/")) for name in found if not folders.holds_copied(aside, name)]
+        new = [name for name in every if not os.path.lexists(places.tree / name)]
+        own = set(os.listdir(aside.home)) - set(os.listdir(places.home))
+        return (*(new or every), *sorted(f"~/{name}" for name in own))
+
+    @translate_os_errors("cannot bring the agent's checkout back")
+    def bring_back(self, identity: AttemptId) -> None:
+        """Undo `set_apart`, and remove what the gates left. Idempotent."""
+        places, aside = self._home.places(identity), self._home.aside(identity)
+        if os.path.lexists(aside.folder):
+            self._warm.keep(places, f"{places.folder.name}.gates")
+            folders.erase(places.folder)
+            self._warm.move(aside, places)
+            folders.read_copied_names.cache_clear()
+
     def _make_tracked_check(self, workspace: Workspace) -> Callable[[str], bool]:
         """Return a function that tells whether the snapshot contains a file or folder with a given name."""
 
@@ -322,7 +367,7 @@ class Workspaces:
             return result.NO_WORKSPACE
         places, snapshot = self._home.places(identity), _require_snapshot(workspace)
         folders.must_be_folder(places.tree)
-        self._fresh_out(places, workspace)
+        self._fresh_out(identity, workspace)
         return result.keep_baseline(result.survey_changes(places, snapshot), places.baseline)
 
     def _baseline_of(self, identity: AttemptId, baseline: str | None) -> result.Baseline | None:
@@ -339,16 +384,21 @@ class Workspaces:
             return _NOTHING
         places, snapshot = self._home.places(identity), _require_snapshot(workspace)
         folders.must_be_folder(places.tree)
-        out = self._fresh_out(places, workspace)
+        out = self._fresh_out(identity, workspace)
         before = self._baseline_of(identity, baseline)
         history = result.adopt_history(places, out, snapshot, before.head if before is not None else None)
         return result.build_commit(places, out, snapshot, history, stamp, before)
 
-    def _fresh_out(self, places: folders.AttemptFolders, workspace: Workspace) -> NodeGit:
-        """Create a repository that the agent has never accessed; first erase anything at its path."""
+    def _fresh_out(self, identity: AttemptId, workspace: Workspace) -> NodeGit:
+        """Create a repository that the agent has never accessed; first erase anything at its path. While the
+        attempt's folders are aside, it has the objects of the result."""
+        places, aside = self._home.places(identity), self._home.aside(identity)
         folders.erase(places.out)
         make_bare(places.out, workspace.object_format)
         borrow_objects(places.out, self._home.mirror(str(workspace.repo)))
+        if os.path.lexists(aside.folder):
+            with (places.out / "objects" / "info" / "alternates").open("a") as file:
+                file.write(f"{aside.out.resolve() / 'objects'}\n")
         return NodeGit(places.out)
 
     @translate_os_errors("cannot search the result for secrets")
@@ -455,6 +505,7 @@ class Workspaces:
     @translate_os_errors("cannot remove the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Remove the attempt's folder; with the run's last folder also the run's snapshot. Idempotent."""
+        self.bring_back(identity)
         places = self._home.places(identity)
         self._warm.keep(places)
         folders.erase(places.folder)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from node_agent.wire.job import MOST_PORTS
+from node_agent.wire.job import MAX_REPORTS, MOST_PORTS
 from node_agent.wire.keep import KEEP as _OF_NODES
 from node_agent.wire.keep import KeepBound, NodeKeep
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
@@ -427,9 +427,23 @@ class SetUpCache(Part):
     key: units.Texts = ()
 
 
+class ReadingGate(Part):
+    """A gate that judges ignored files or folders of the agent."""
+
+    run: units.Command
+    reads: units.ReportNames = ()
+
+
 def _choose_form(value: object) -> str:
     return "[keyed]" if isinstance(value, dict | SetUpCache) else "[folders]"
 
+
+GateCommand = Annotated[
+    Annotated[units.Command, Tag("[command]")] | Annotated[ReadingGate, Tag("[reading]")],
+    Discriminator(
+        lambda one: "[reading]" if isinstance(one, ReadingGate | dict) and "run" in dict(one) else "[command]"
+    ),
+]
 
 Cached = Annotated[
     Annotated[units.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],
@@ -507,7 +521,7 @@ class Settings(Part):
     projects: dict[str, ProjectSettings] = {}
     setup: units.Commands = ()
     cache: Cached = ()
-    verify: units.Commands = ()
+    verify: Annotated[tuple[GateCommand, ...], BeforeValidator(units.as_tuple)] = ()
     reports: units.ReportNames = ()
     env: units.Names = ()
     secrets: units.Names = ()
@@ -562,11 +576,20 @@ class Settings(Part):
         self._check_allowed("env", self.env, self.allow.env)
         self._check_allowed("secrets", self.secrets, self.allow.secrets)
         cache = self.cache if isinstance(self.cache, SetUpCache) else SetUpCache(folders=self.cache)
+        reading = [one for one in self.verify if isinstance(one, ReadingGate)]
+        reads = tuple(dict.fromkeys(name for one in reading for name in one.reads))
+        if len(reads) > MAX_REPORTS:
+            raise ConfigError(
+                "the gates read too many files of the agent",
+                why=f"`reads:` of all gates may together name {MAX_REPORTS} files or folders",
+                fix="name a folder that contains the files",
+            )
         return Project(
             setup=self.setup,
             cache=cache.folders,
             cache_key=cache.key,
-            verify=self.verify,
+            verify=tuple(one.run if isinstance(one, ReadingGate) else one for one in self.verify),
+            reads=reads,
             reports=self.reports,
             env=self.env,
             secrets=self.secrets,

@@ -233,6 +233,8 @@ class GateTerms(Facet):
 
     reports: tuple[str, ...] | None = None
     """Files in which the run's gates write their reports."""
+    reads: tuple[str, ...] = ()
+    """Ignored files or folders of the agent that the gates judge."""
     score: tuple[str, ...] = ()
     """The command that rates the run's result with a number, as arguments."""
     verify_retries: int | None = None

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, FileTree, why_they_decide
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import decode_path
-from pancode.kernel.facets import Judging, Provision, dump_facets
+from node_agent.wire.job import NO_AGENT
+from pancode.kernel.facets import GateTerms, Judging, Provision, dump_facets
 from pancode.kernel.ports import SnapshotTaken, Transaction
 from pancode.kernel.records import KeptPlan, Node, Run, RunState
 from pancode.kernel.states import How
@@ -131,7 +132,7 @@ def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, requ
             "task": f"gates of the landing of {run.id}{f', without {without}' if without else ''}",
             "setup": required.setup,
             "gates": tuple({"name": one.name, "argv": list(one.argv)} for one in required.gates),
-            "argv": ("true",),
+            "argv": NO_AGENT,
             "prompt": "",
             "runtime": "shell",
             "model": None,
@@ -219,8 +220,10 @@ class LandingJudge:
             return LandingGates(True, "no gates")
         node = trusted_on(self.run) if merged.tested else ""
         if node and {one.argv for one in required.gates} <= set(passed_gates(self.run)):
+            reads = ", ".join(GateTerms.of(self.run).reads)
+            also = f" and for the agent's {reads}, which does not land" if reads else ""
             return LandingGates(
-                True, f"passed on {node}, which signed that for the very same tree; no gate ran again"
+                True, f"passed on {node}, which signed that for the very same tree{also}; no gate ran again"
             )
         core, run = self.core, self.run
         repo, base = str(run.workspace["repo"]), run.workspace.get("base")
@@ -302,6 +305,10 @@ class LandingJudge:
             gates = [one for one in required.gates if one.argv in failed] or older
             of = ", ".join(f"{one.text} is a gate of {one.run}" for one in gates if one in older)
             why = f"{run.reason}{f' ({of})' if of else ''}"
+            if reads := ", ".join(GateTerms.of(self.run).reads):
+                why += (
+                    f" (the agent's {reads} is only on the node of {self.run.id}, and not part of its change)"
+                )
             look = f"see: pancode logs --stream gates.log {gate_id}"
             return LandingGates(False, f"{why}; {look}", run=gate_id, failed=tuple(one.text for one in gates))
         where = f"{run.result.get('node')}, isolation {run.result.get('isolation')}"

@@ -434,6 +434,8 @@ class Project:
     cache_key: tuple[str, ...] = ()
     """Patterns of the files that decide whether the cache may be used; empty: all files."""
     verify: tuple[tuple[str, ...], ...] = ()
+    reads: tuple[str, ...] = ()
+    """Paths of ignored files or folders of the agent that the gates judge."""
     reports: tuple[str, ...] = ()
     """Paths of the report files that the gates write."""
     env: tuple[str, ...] = ()

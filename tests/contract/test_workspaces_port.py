@@ -218,6 +218,22 @@ def test_what_set_up_left_is_not_in_the_result(room: Room) -> None:
         room.spaces.commit(ONE, room.git, STAMP, "0" * 64)
 
 
+def test_the_gates_have_a_checkout_of_their_own_and_the_agents_comes_back(room: Room) -> None:
+    room.spaces.prepare(ONE, room.git)
+    room.spaces.home(ONE, {})
+    room.work()
+    commit = str(room.spaces.commit(ONE, room.git, STAMP).commit)
+    job = _job(ONE, room.git).model_copy(update={"cache": ()})
+    for _ in range(2):
+        assert not room.spaces.set_apart(job, commit, {}, room.outputs / "log", {}).restored
+    assert room.spaces.changed_since(ONE, commit) == room.spaces.beside(ONE, commit) == ()
+    room.spaces.bring_back(ONE)
+    room.spaces.bring_back(ONE)
+    assert room.spaces.commit(ONE, room.git, STAMP).commit == commit
+    room.spaces.push(ONE, room.git, commit)
+    assert room.arrived() == commit
+
+
 def _job(who: AttemptId, workspace: Workspace) -> Job:
     return job_of(identity=who, workspace=workspace, setup=(("make",),), cache=("lib",))
 

@@ -182,14 +182,15 @@ def test_logs_are_followed_without_gap_or_double(fleet: Owner) -> None:
     assert followed == "".join(f"line {i}\n" for i in range(1, 11))
 
 
-def test_a_gate_that_fails_is_verify_failed_and_lands_nothing(fleet: Owner) -> None:
-    top = fleet.repository("gated")
-    task = script("write bad.txt 'x\\n'")
-    said = fleet.run(
-        "dispatch", "--runtime", "scripted", "--node", "node1", "--verify", "test -f good.txt", task, cwd=top
-    )
-    assert said.code == 11, said
-    assert fleet.run("runs", "show", "last", "--json").ok().json()["outcome"] == "verify_failed"
+def test_a_gate_that_passes_only_beside_the_change_is_verify_failed_and_lands_nothing(fleet: Owner) -> None:
+    top = fleet.repository("gated", {".gitignore": "good.txt\n"})
+    task = script("write bad.txt 'x\\n'", "write good.txt 'x\\n'")
+    where = ("--runtime", "scripted", "--node", "node1", "--verify-retries", "0")
+    said = fleet.run("dispatch", *where, "--land", "--verify", "test -f good.txt", task, cwd=top)
+    assert said.code == 11 and not (top / "bad.txt").exists(), said
+    run = fleet.show("last")
+    beside = "it passes only with ignored files that the agent made: good.txt; add to pancode.yaml: setup: ["
+    assert run["outcome"] == "verify_failed" and beside in run["reason"], run["reason"]
 
 
 def test_a_gate_that_fails_without_the_change_is_named_and_checked_once(fleet: Owner) -> None:

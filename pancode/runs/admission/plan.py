@@ -421,7 +421,9 @@ class Plan:
         yield Exploration(self.defaults.explore)
         score = tuple(request_rules.choose_score(request))
         first = request.check_gates_first
-        yield GateTerms(self.reports or None, score, self.verify_retries, self.verify_on or None, first)
+        reads = self.own.reads if self.gates and request.verify is None else ()
+        on = self.verify_on or None
+        yield GateTerms(self.reports or None, reads, score, self.verify_retries, on, first)
         verified = self.defaults.land is LandRule.WHEN_VERIFIED and bool(self.verify_on)
         autonomy = "" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value
         yield LandingTerms(self.lands, verified, autonomy)

@@ -78,8 +78,7 @@ def job_for(
     copied: str = "",
 ) -> Job:
     """Return the job of the run's current attempt for one node; `times` = (wall clock now, start-by);
-    `tools`: the fleet's tools by name, of which the run gets those that its terms name; `ahead`: the node may
-    keep the job until a slot is free; `gpus`, `copied`: as written in the job."""
+    `tools`: the fleet's tools, by name; `ahead`: the node may keep the job until a slot is free."""
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
     policy = compile_policy(
@@ -111,6 +110,7 @@ def job_for(
         gates=tuple(_make_gate(g) for g in run.gates),
         score=gates.score or None,
         reports=gates.reports or (),
+        reads=gates.reads,
         limits=limits_of(run.limits),
         env=tuple(run.env),
         secrets=tuple(run.secrets),

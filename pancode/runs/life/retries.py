@@ -103,7 +103,7 @@ def _format_checks(claims: Claims, output: str) -> str:
     shown = (
         f"\nThe end of their output:\n\n```\n{output[-MOST_OUTPUT:].strip()}\n```\n" if output.strip() else ""
     )
-    return "\n".join(failed) + f"\n{shown}"
+    return "\n".join([*failed, f"\nThe reason: {claims.reason}"]) + f"\n{shown}"
 
 
 def _format_verification(claims: Claims, output: str) -> str:

@@ -97,9 +97,11 @@ def _list_results(run: Run) -> list[dict[str, Any]]:
 
 
 def trusted_on(run: Run) -> str:
-    """Return the node whose gate results need no second run; empty: none, or another node disputes them."""
+    """Return the node whose gate results need no second run; empty: none, another node disputes them, or an
+    older node agent ran the gates in the agent's place."""
     seen = read_verified(run)
-    return "" if seen is None or seen.in_doubt else passed_on(run)
+    apart = run.result.get("gates_on") == "result"
+    return passed_on(run) if apart and seen is not None and not seen.in_doubt else ""
 
 
 def read_verified(run: Run) -> VerifiedResult | None:

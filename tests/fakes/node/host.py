@@ -35,6 +35,10 @@ class Script:
     gate_codes: tuple[int, ...] = ()
     """Exit statuses of the gates, in order; 0 for those not named."""
     gate_ms: int = 100
+    beside: tuple[str, ...] = ()
+    """The ignored files that its agent leaves."""
+    again_code: int = 0
+    """The exit status of a gate that is repeated among them."""
     score: bytes = b"3\n"
     """What its score command prints."""
     reports: tuple[tuple[str, bytes], ...] = ()
@@ -88,6 +92,8 @@ class MemoryHost:
     """What a look at any phase sees."""
     trees: dict[str, bool] = field(default_factory=dict)
     """Checkout by attempt; True once an agent worked in it."""
+    aside: set[str] = field(default_factory=set)
+    """Attempts whose gates have a checkout of their own."""
     ports: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Reserved ports by attempt."""
     mirrored: set[str] = field(default_factory=set)

@@ -169,6 +169,29 @@ class MemoryWorkspaces:
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
         return dict(self._host.script(identity).tools)
 
+    def set_apart(
+        self, job: Job, commit: str, copied: Mapping[str, bytes], log: Path, env: Mapping[str, str]
+    ) -> PutBack:
+        host, name = self._host, str(job.identity)
+        if name not in host.trees and name not in host.aside:
+            raise StepFailed(FailureKind.WORKSPACE, "the checkout is gone")
+        if host.full:
+            raise StepFailed(FailureKind.DISK_FULL, "the disk is full")
+        host.aside.add(name)
+        if not (job.setup and job.cache):
+            return PutBack(None)
+        set_up = name in host.set_up
+        ready = self.put_back(job, log, env)
+        (host.set_up.add if set_up else host.set_up.discard)(name)  # of the agent's checkout
+        return ready
+
+    def beside(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+        assert str(identity) in self._host.aside
+        return self._host.script(identity).beside
+
+    def bring_back(self, identity: AttemptId) -> None:
+        self._host.aside.discard(str(identity))
+
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         return None
 
@@ -238,6 +261,7 @@ class MemoryWorkspaces:
 
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         self._host.trees.pop(str(identity), None)
+        self._host.aside.discard(str(identity))
         self._host.mirrored.discard(str(identity))
         self._host.set_up.discard(str(identity))
         self._host.baselines.pop(str(identity), None)

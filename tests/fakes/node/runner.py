@@ -6,7 +6,19 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.plans import ANSWER, GATES, GATES_LOG, OUT, SCORE, SETUP, SETUP_LOG
+from node_agent.attempt.plans import (
+    AGAIN,
+    ANEW,
+    ANSWER,
+    BASELINE,
+    GATES,
+    GATES_LOG,
+    JUDGED,
+    OUT,
+    SCORE,
+    SETUP,
+    SETUP_LOG,
+)
 from node_agent.attempt.ports import Activity
 from node_agent.shim.spool import (
     Ended,
@@ -130,6 +142,8 @@ class MemoryRunner:
         if path.name in (SETUP_LOG, ANSWER):
             phase = self._host.phases.get(str(path.parent / SETUP)) if path.name == SETUP_LOG else None
             return self._host.logs.get(str(path), self._script(phase.plan).setup_log if phase else b"")
+        if path.name in (BASELINE, JUDGED):
+            return self._host.logs.get(str(path), b"")
         phase = self._host.phases.get(str(path.parent / GATES))
         if phase is None or phase.boot is None:
             return b""
@@ -145,7 +159,8 @@ class MemoryRunner:
         if phase.gone or phase.boot != self._host.boot:
             return
         script, now, plan = self._script(phase.plan), self._host.clock.mono_ms(), phase.plan
-        lasts = {GATES: script.gate_ms, SETUP: script.setup_ms}
+        lasts = dict.fromkeys((GATES, AGAIN), script.gate_ms)
+        lasts |= dict.fromkeys((SETUP, ANEW), script.setup_ms)
         natural = phase.began + lasts.get(plan.phase, script.duration_ms)
         stopped = None if phase.stop is None else phase.stop + script.stop_ms
         wall = None if plan.limits.wall_ms is None else phase.began + plan.limits.wall_ms
@@ -162,7 +177,7 @@ class MemoryRunner:
     def _leave_files(self, plan: PhasePlan) -> None:
         if plan.phase == SETUP:
             self._host.set_up.add(plan.marker)
-        elif plan.phase != GATES:
+        elif plan.phase not in (GATES, ANEW, AGAIN):
             self._host.trees[plan.marker] = True
 
     def _natural_end(self, phase: Phase, script: Script) -> ExitRecord:
@@ -171,6 +186,8 @@ class MemoryRunner:
         for number, step in enumerate(phase.plan.steps):
             if gates:
                 code: int | None = (*script.gate_codes, *([0] * 64))[number]
+            elif phase.plan.phase == AGAIN:
+                code = script.again_code
             else:
                 code = script.setup_code if step.kind is StepKind.SETUP else script.exit_code
             codes.append(code)

@@ -41,7 +41,7 @@ class Judged(LandingWorld):
         self.depot = Depot(folder)
         self.depot.ensure("repo-1")
         self.tree = self.depot.git("repo-1").must("mktree", stdin=b"").text()
-        self.end(**{"gates": (PASSED,), "files_changed": (), **result})
+        self.end(**{"gates": (PASSED,), "gates_on": "result", "files_changed": (), **result})
 
     def judged(
         self, *files: str, tested: bool = False, off: Callable[[], bool] = lambda: False, **said: Any

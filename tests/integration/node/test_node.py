@@ -40,7 +40,7 @@ def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
     assert files["new.txt"][1] == b"hello\n" and files["f1"][1] == b"1\n" and "venv.cfg" not in files
     assert not any("gates changed" in text for text in claims.findings)
     assert {blob.name for blob in claims.blobs} == {"out", "setup"}
-    assert world.log(job.identity, "setup") == b"set up\n"
+    assert world.log(job.identity, "setup") == 2 * b"set up\n", "once more for the gate"
     for blob in claims.blobs:
         assert len(world.log(job.identity, blob.name)) == blob.size
     assert not (world.home.root / "work" / str(job.identity)).exists()
@@ -92,7 +92,11 @@ def test_set_up_agent_and_gates_are_told_whose_they_are(world: NodeWorld) -> Non
     job = job.model_copy(update={"policy": job.policy.model_copy(update={"told_only": True})})
     assert world.run(job).outcome is Outcome.DONE
     said = f"{job.identity.run} 1 {job.identity}\n".encode()
-    assert [world.log(job.identity, name) for name in ("setup", "out", "gates.log")] == 3 * [said]
+    assert [world.log(job.identity, name) for name in ("setup", "out", "gates.log")] == [
+        said + said,
+        said,
+        said,
+    ]
 
 
 def test_the_reason_of_a_failed_gate_is_the_last_line_that_it_printed(world: NodeWorld) -> None:

@@ -19,6 +19,7 @@ MAKE = (
     "(cd {folder}; echo ran >> count); mkdir -p lib/bin vendor/x; "
     "echo made > lib/a; ln -s ../a lib/bin; echo v > vendor/x/b"
 )
+KEY = ("package-lock.json",)
 USE = "#!scripted\nread lib/a\nread vendor/x/b\nwrite new.txt 'hello\\n'\nanswer ok"
 
 
@@ -71,11 +72,11 @@ def _is_right(shop: Shop, claims: Claims) -> None:
 
 
 def test_it_runs_once_and_is_put_back_afterwards(shop: Shop) -> None:
-    first = shop.run("r-first")
+    first = shop.run("r-first", cache_key=KEY)
     _is_right(shop, first)
     assert shop.ran() == 1 and len(shop.entries()) == 1 and first.findings == ()
     gate = (Gate(name="there", argv=("sh", "-euc", 'test "$(cat lib/bin/a vendor/x/b)" = "made\nv"')),)
-    second = shop.run("r-again", gates=gate)
+    second = shop.run("r-again", gates=gate, cache_key=KEY)
     _is_right(shop, second)
     assert shop.ran() == 1 and second.gates[0].passed and second.findings == ()
     key = shop.entries()[0].name
@@ -83,8 +84,10 @@ def test_it_runs_once_and_is_put_back_afterwards(shop: Shop) -> None:
         f"set-up was not run: lib, vendor/x restored as attempt {first.identity} left them (key {key})\n"
     )
     shop.lock("2")
-    _is_right(shop, shop.run("r-locked"))
+    _is_right(shop, shop.run("r-locked", cache_key=KEY))
     assert shop.ran() == 2 and len(shop.entries()) == 2
+    assert shop.run("r-whole", gates=gate).gates[0].passed
+    assert shop.ran() == 4 and len(shop.entries()) == 3, "for the result, as every file counts, and not kept"
     assert (shop.world.home.root / "cache").stat().st_mode & 0o777 == 0o700
 
 
@@ -111,7 +114,7 @@ def test_an_agent_that_changes_what_was_put_back_changes_no_kept_copy(shop: Shop
     assert (entry / "0" / "a").read_text() == "made\n" and (entry / "1" / "b").read_text() == "v\n"
     assert not (entry / "0" / "more").exists()
     gate = (Gate(name="clean", argv=("grep", "-qx", "made", "lib/a")),)
-    assert shop.run("r-after", gates=gate).outcome is Outcome.DONE and shop.ran() == 1
+    assert shop.run("r-after", gates=gate, task="#!scripted\nanswer ok").gates[0].passed and shop.ran() == 1
 
 
 def test_set_up_that_fails_is_not_kept(shop: Shop) -> None:
@@ -157,7 +160,7 @@ def test_names_that_look_like_options(shop: Shop) -> None:
     make = MAKE + "; mkdir -- -d --name-only 'a *[b'; echo x > ./-d/x"
     gate = (Gate(name="there", argv=("test", "-f", "./-d/x")),)
     for run in ("r-odd1", "r-odd2"):
-        assert shop.run(run, make=make, gates=gate).outcome is Outcome.DONE
+        assert shop.run(run, make=make, gates=gate, cache_key=KEY).outcome is Outcome.DONE
     assert shop.ran() == 1
 
 

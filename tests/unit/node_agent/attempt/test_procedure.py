@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -21,13 +22,14 @@ from tests.fakes.node.runtime import MemoryRuntimes
 from tests.unit.node_agent.stage import Stage, gates, identity, job_of
 
 NAME = str(identity())
-SETUP, WORK, GATES = f"/journal/{NAME}/set-up", f"/journal/{NAME}", f"/journal/{NAME}/gates"
+WORK = f"/journal/{NAME}"
+SETUP, ANEW, GATES, AGAIN = (f"{WORK}/{phase}" for phase in ("set-up", "anew", "gates", "again"))
 WITH_SETUP = Script(setup_ms=700, setup_files=("venv.cfg",))
 
 
 def gated() -> Job:
     """Every phase that an attempt can have."""
-    return job_of(setup=(("make", "env"),), cache=("lib",), gates=gates("test"))
+    return job_of(setup=(("make", "env"),), gates=gates("test"))
 
 
 def run(script: Script, **changes: object) -> Stage:
@@ -78,7 +80,7 @@ def test_a_whole_run() -> None:
     assert claims.outcome is Outcome.DONE and claims.failure is None
     assert claims.commit == stage.depot.commits[NAME]
     assert [gate.name for gate in claims.gates] == ["lint", "test"] and all(g.passed for g in claims.gates)
-    assert {blob.name for blob in claims.blobs} == {"out", "gates.log"}
+    assert claims.gates_on == "result" and {blob.name for blob in claims.blobs} == {"out", "gates.log"}
     assert (claims.usage.input_tokens, claims.usage.output_tokens) == (10, 5)
     assert (str(claims.usage.cost_usd), claims.usage.agent_ms) == ("0.01", 1_000)
     assert claims.answer == "did it" and claims.files_changed == ("a.txt",)
@@ -87,7 +89,7 @@ def test_a_whole_run() -> None:
     assert claims.last_event == max(seq for name, seq in stage.events if name == NAME)
     assert stage.uplink.settled == {}, "the coordinator closes the job when it acknowledges"
     assert stage.host.trees == {} and stage.host.homes == {}
-    assert stage.host.spawns == [SETUP, WORK, GATES]
+    assert stage.host.spawns == [SETUP, WORK, ANEW, GATES]
 
 
 def test_the_name_of_a_file_carries_no_value_of_a_secret_away() -> None:
@@ -204,7 +206,7 @@ KEY = " (limits.wall, --timeout)"
         (Script(setup_ms=3_000, duration_ms=3_000), [SETUP, WORK], FailureKind.WALL_LIMIT, LATE),
         (
             Script(setup_ms=1_000, duration_ms=2_000, gate_ms=2_500),
-            [SETUP, WORK, GATES],
+            [SETUP, WORK, ANEW, GATES],
             FailureKind.GATE_NOT_JUDGED,
             f"gate test was not judged: {LATE}{KEY}",
         ),
@@ -221,7 +223,7 @@ def test_the_wall_limit_is_for_the_whole_attempt(
 
 def test_a_crash_at_every_call() -> None:
     """Before and after each port call: one receipt, the right one, and nothing started twice."""
-    clean = run(WITH_SETUP, setup=(("make", "env"),), cache=("lib",), gates=gates("test"))
+    clean = run(WITH_SETUP, setup=(("make", "env"),), gates=gates("test"))
     for where, stage in at_every_point(lambda stage: _die()):
         stage.settle()
         assert stage.crashes == 1, where
@@ -392,6 +394,55 @@ def test_ends(
 ) -> None:
     claims = run(script, **changes).claims[NAME]
     assert (claims.outcome, claims.failure) == (outcome, failure), claims.reason
+
+
+BESIDE = (
+    "it passes only with ignored files that the agent made: node_modules, ~/.local; "
+    "add to pancode.yaml: setup: [npm ci]"
+)
+
+
+@pytest.mark.parametrize(("code", "again", "words"), [(1, 0, BESIDE), (127, 0, BESIDE), (1, 1, "")])
+def test_a_gate_that_passes_only_among_the_agents_files_says_so(code: int, again: int, words: str) -> None:
+    script = Script(gate_codes=(0, code), again_code=again, beside=("node_modules", "~/.local"))
+    stage = run(script, gates=gates("lint", "test"))
+    claims = stage.claims[NAME]
+    assert stage.host.spawns == [WORK, GATES, AGAIN] and claims.failure is FailureKind.GATE_FAILED
+    assert claims.reason == "; ".join(filter(None, (f"gate test: exit {code}", words)))
+    assert [gate.passed for gate in claims.gates] == [True, False] and claims.gates_on == "result"
+    assert [step.name for step in stage.host.phases[AGAIN].plan.steps] == ["gate 2"]
+    both = run(replace(script, gate_codes=(1, 127), again_code=1), gates=gates("lint", "test"))
+    assert both.claims[NAME].failure is FailureKind.GATE_NOT_RUNNABLE, "the second one, which is the reason"
+    assert [step.name for step in both.host.phases[AGAIN].plan.steps] == ["gate 2"]
+    none = run(replace(script, beside=()), gates=gates("lint", "test"))
+    assert none.host.spawns == [WORK, GATES]
+
+
+def test_gates_that_an_older_node_agent_began_are_not_said_to_be_on_the_result() -> None:
+    stage = Stage(script=lambda _: Script())
+    stage.push(job_of(gates=gates("test")))
+    assert stage.go(20_000, lambda: stage.host.spawns == [WORK, GATES])
+    del stage.host.logs[f"{WORK}/baseline"]
+    stage.agent = stage.start()
+    stage.settle()
+    assert (stage.claims[NAME].outcome, stage.claims[NAME].gates_on) == (Outcome.DONE, None)
+
+
+def test_a_crash_while_a_gate_is_repeated() -> None:
+    def stage_at(at: int) -> Stage:
+        stage = Stage(script=lambda _: Script(gate_codes=(1,), beside=("out",)), wire=Tripwire(at or None))
+        stage.push(job_of(gates=gates("test")))
+        stage.settle()
+        return stage
+
+    clean = stage_at(0)
+    first = next(n for n, one in enumerate(clean.wire.passed) if "beside" in one)
+    for at in range(first, clean.wire.count, 5):
+        stage = stage_at(at)
+        claims = stage.claims[NAME]
+        assert stage.host.spawns == [WORK, GATES, AGAIN] and stage.crashes == 1, at
+        assert claims.reason == clean.claims[NAME].reason and claims.gates_on == "result"
+        assert stage.host.aside == set()
 
 
 def test_gates_do_not_run_after_a_failure() -> None:

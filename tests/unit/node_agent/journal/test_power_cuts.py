@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.event import Marked
 from node_agent.wire.failure import FailureKind, Outcome
 from tests.fakes.node import Crash, Script
-from tests.unit.node_agent.attempt.test_procedure import GATES, NAME, SETUP, WORK, at_every_point, gated
+from tests.unit.node_agent.attempt.test_procedure import ANEW, GATES, NAME, SETUP, WORK, at_every_point, gated
 from tests.unit.node_agent.stage import Stage
 
 
@@ -25,7 +25,7 @@ def test_nothing_is_built_on_what_a_power_cut_has_torn() -> None:
         assert stage.host.built_on_torn == [], where
         if not before[-1]:
             assert claims.outcome is Outcome.DONE, (where, claims.reason)
-            assert stage.host.spawns == [SETUP, WORK, GATES], where
+            assert stage.host.spawns == [SETUP, WORK, ANEW, GATES], where
         elif before[-1] == [SETUP]:
             assert claims.failure is FailureKind.NODE_REBOOTED and claims.commit is None, where
             assert stage.host.spawns == [SETUP], where

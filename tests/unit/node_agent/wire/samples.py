@@ -241,6 +241,7 @@ def receipt() -> Signed:
         session="s",
         tool_calls={"file_write": 1},
         gates=(GateResult(name="verify", argv=("false",), passed=False, exit_code=1, duration_ms=5),),
+        gates_on="result",
         score="-12.5",
         reports=(_report(),),
         started_wall_ms=1,

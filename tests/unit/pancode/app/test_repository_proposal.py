@@ -75,7 +75,7 @@ def test_by_the_files_at_its_top(
     (tmp_path / "pancode.yaml").write_text(found.text())
     (tmp_path / "home").mkdir()
     settings = load(ConfigPlaces(tmp_path / "home", tmp_path, tmp_path / "none"), {}).settings
-    assert [" ".join(argv) for argv in (*settings.setup, *settings.verify)] == [*setup, *verify]
+    assert [" ".join(argv) for argv in (*settings.setup, *settings.project().verify)] == [*setup, *verify]
     assert settings.cache == cache
 
 

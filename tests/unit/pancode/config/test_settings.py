@@ -95,6 +95,12 @@ dispatch: {agent: scout, on_lost: retry, max_attempts: 2}
     )
     keyed = loaded(project="cache: {folders: [lib], key: ['**/*.lock']}").settings.project()
     assert (keyed.cache, keyed.cache_key) == (("lib",), ("**/*.lock",))
+    reading = (
+        "verify: [make lint, {run: [eval, x y], reads: [out/model.pt, logs]}, {run: show, reads: [logs]}]"
+    )
+    judged = loaded(project=reading).settings.project()
+    assert judged.verify == (("make", "lint"), ("eval", "x y"), ("show",))
+    assert judged.reads == ("out/model.pt", "logs")
     defaults = found.settings.defaults()
     assert (defaults.agent, defaults.on_lost, defaults.max_attempts) == ("scout", "retry", 2)
 

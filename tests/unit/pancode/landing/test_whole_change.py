@@ -110,6 +110,7 @@ class Chain:
                 "commit": f"{number:040x}" if acts else None,
                 "exposed": rows,
                 "node": "n1",
+                "gates_on": "result",
                 "gates": [{**one, "passed": one["name"] not in failed} for one in gates_of(*gates)],
             },
             gates=gates_of(*gates),
@@ -253,6 +254,22 @@ def test_a_node_is_believed_only_where_it_signed_all_the_gates_of_the_change() -
     assert chain.requires() == [] and chain.requires(tested=False) == ["test", "lint"]
     chain.ran([Act("c")], gates=["test"])
     assert chain.requires() == ["test", "lint"]
+
+
+def test_a_landing_says_which_files_of_the_agent_the_gates_judged() -> None:
+    chain = Chain()
+    chain.ran([Act("a")], gates=["test"], terms={"reads": ("out/model.pt",)})
+    said = chain.judged(LandWay("ana"))
+    assert said.ok and "and for the agent's out/model.pt, which does not land" in said.detail
+
+
+def test_gates_that_an_older_node_agent_ran_in_the_agents_place_run_again() -> None:
+    chain = Chain()
+    run = chain.ran([Act("a")], gates=["test"])
+    assert chain.requires() == []
+    chain.put(replace(run, result={name: one for name, one in run.result.items() if name != "gates_on"}))
+    chain.runs[-1] = replace(run, result={**run.result, "gates_on": None})
+    assert chain.requires() == ["test"]
 
 
 def test_the_set_up_is_that_of_the_runs_whose_gates_are_required() -> None:

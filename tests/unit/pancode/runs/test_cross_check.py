@@ -69,7 +69,7 @@ class Pair:
         raise AssertionError("no node has a job")
 
     def answer(self, name: str, job: Job, /, **claims: Any) -> None:
-        self.nodes[name].carry_out(job, **claims)
+        self.nodes[name].carry_out(job, gates_on="result", **claims)
 
     def follow(self) -> None:
         """As the coordinator's thread does it."""

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.model import FleetTime
 from pancode.runs.admission.resolution import Unresolved, resolve
+from pancode.runs.life.jobs import job_for
 from pancode.runs.request import Project
 from tests.unit.pancode.kernel.fleets import catalogue, node, request, resolved
 
@@ -44,3 +46,13 @@ def test_reports_are_the_projects_only_with_the_projects_gates() -> None:
     assert ordered(verify=("true",)) == () == ordered(verify=())
     assert ordered(reports=("r.xml",)) == ("r.xml",) == ordered(verify=("true",), reports=("r.xml",))
     assert ordered(reports=()) == ()
+
+
+def test_what_gates_read_goes_with_the_projects_gates_into_the_job() -> None:
+    project = {"project": Project(verify=(("make", "test"),), reads=("out/model",))}
+
+    def ordered(**options: Any) -> tuple[str, ...]:
+        run = resolved(settings=project, **options).run("r-0001", 0, "t", {"kind": "none"})
+        return job_for(run, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1))).reads
+
+    assert ordered() == ("out/model",) and ordered(verify=("true",)) == ()
