@@ -54,11 +54,14 @@ _BOOKS: RowColumns[ScopeShape] = {
     **{"TOKENS": _format_tokens, "MINUTES": _format_minutes},
     **{"STATE": lambda one: "over" if one["over"] else "within", "CEILING FROM": "origin"},
 }
-_SPARE = ("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS")
 
 
 def _format_books(answer: BudgetShape) -> str:
-    text = format_rows(answer["scopes"], _BOOKS, spare=_SPARE) + count_noun(answer["runs"], "run")
+    # Money that a user still has to settle is shown first of what may not fit.
+    spare = ["CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"]
+    if any(format_unsettled(one) != "-" for one in answer["scopes"]):
+        spare.append(spare.pop(1))
+    text = format_rows(answer["scopes"], _BOOKS, spare=spare) + count_noun(answer["runs"], "run")
     text += f" today; the next run would reserve {format_usd(answer['estimate_next_usd'])}\n"
     return text + escape_lines(f"note: {note}" for note in answer["notes"])
 

@@ -22,7 +22,7 @@ from pancode.fleet.place import Reach, change_reach
 from pancode.fleet.ssh import external_bringup as handed
 from pancode.fleet.ssh.bringup import BringUp, problem_of
 from pancode.fleet.ssh.connection import as_host_key, certified_key, presented_key
-from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost, SshError
 from pancode.fleet.ssh.hostkey import Changed, HostKey, compare_keys
 from pancode.fleet.ssh.links import LinkEvents, LinkNews
 from pancode.fleet.ssh.loop import LoopThread
@@ -225,7 +225,17 @@ class Machines:
         reach = reach_to(
             found.target, found.pins, fleet_key=spec.fleet_key, direct=direct, node_home=spec.node_home
         )
-        return self._enlist_node(self._make_node(spec, reach))
+        node = self._enlist_node(self._make_node(spec, reach))
+
+        async def log_in() -> None:
+            session = await self._links.dial(node.name, None, looks=True)
+            await session.close()
+
+        try:
+            self._loop.call(log_in(), _LOOK_S)
+        except SshError as error:  # the node is added, and its record says what is wrong
+            inventory.put_link(self.core, node.name, True, f"{error}: {error.why}".rstrip(": "), error.fix)
+        return node
 
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
         """Pin the changed host key that the user has checked; the node's link restarts."""
@@ -578,7 +588,7 @@ def look_at_host(
         is_known = key is not None
         if key is None:
             key = loop.call(presented_key(one, accepted, login, known=known.keys), _LOOK_S)
-            is_known = key in known.keys
+            is_known = key in known.keys or one.accepts == "any" or (one.accepts == "new" and not known.keys)
         if key in known.revoked:
             raise ConnectError(
                 LinkFault.HOST_KEY_UNKNOWN,
@@ -588,16 +598,17 @@ def look_at_host(
             )
         return key, is_known
 
-    for place, hop in enumerate(target.hops):
+    # A target of one login session must not be put into a session again, so the stored ones are asked.
+    for place, (hop, stored_hop) in enumerate(zip(target.hops, stored.hops, strict=True)):
         known = read_known_host(hop, places.home)
         if hop.endpoint in pins:
             hops[hop.endpoint] = pins[hop.endpoint]
-        elif len(known.keys) == 1 and not known.authorities and not known.revoked:
+        elif len(known.keys) == 1 and not (known.authorities or known.revoked or hop.accepts == "any"):
             hops[hop.endpoint] = known.keys[0]
-        elif not known.keys and not known.authorities:
+        elif not known.keys and not known.authorities and not hop.accepts:
             raise _make_unknown_error(hop)
         else:  # an old key may be in the files beside the right one
-            shown, is_known = ask(replace(hop, hops=target.hops[:place]), known)
+            shown, is_known = ask(replace(stored_hop, hops=stored.hops[:place]), known)
             hops[hop.endpoint] = shown if is_known or not known.keys else known.keys[0]
             if not is_known and not known.keys:
                 raise _make_unknown_error(hop)

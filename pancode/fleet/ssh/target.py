@@ -18,7 +18,8 @@ from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 HONOURED = frozenset(
     "host hostname port user identityfile identityagent identitiesonly certificatefile proxyjump proxycommand"
     " addressfamily bindaddress ciphers macs kexalgorithms hostkeyalgorithms tag hostkeyalias"
-    " userknownhostsfile globalknownhostsfile revokedhostkeys connecttimeout".split()
+    " userknownhostsfile globalknownhostsfile revokedhostkeys connecttimeout"
+    " stricthostkeychecking".split()
 )
 
 IRRELEVANT = frozenset(
@@ -34,7 +35,7 @@ IRRELEVANT = frozenset(
     " obscurekeystroketiming passwordauthentication permitlocalcommand permitremoteopen"
     " preferredauthentications rekeylimit remotecommand remoteforward requesttty sendenv serveralivecountmax"
     " serveraliveinterval sessiontype setenv stdinnull streamlocalbindmask streamlocalbindunlink"
-    " stricthostkeychecking syslogfacility tcpkeepalive tunnel tunneldevice updatehostkeys usekeychain"
+    " syslogfacility tcpkeepalive tunnel tunneldevice updatehostkeys usekeychain"
     " verifyhostkeydns versionaddendum visualhostkey warnweakcrypto xauthlocation".split()
 )
 """Settings without a meaning for an unattended connection, or set by PanCode itself (pins, keepalive ...).
@@ -154,6 +155,9 @@ class Target:
     """The user's and the system's files of known hosts; None: the usual ones."""
     revoked: str = ""
     """A file of host keys that must not be accepted (RevokedHostKeys); empty: none."""
+    accepts: str = ""
+    """Which unknown keys the user's settings accept without a question (StrictHostKeyChecking): `new`, `any`
+    (also in place of a stored one), or none."""
     connect_s: float | None = None
     """The seconds that each address of the server has to answer (ConnectTimeout); None: PanCode's own."""
     refers: bool = False
@@ -262,8 +266,12 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         known_hosts=None if files is None else tokens.paths(files),
         revoked="" if revoked.lower() == "none" else tokens.paths((revoked,))[0],
         connect_s=(float(seconds) or None) if seconds.isdecimal() else None,
+        accepts=_ACCEPTS.get(one.get("stricthostkeychecking", ""), ""),
         refers=True,
     )
+
+
+_ACCEPTS = {"accept-new": "new", "no": "any", "off": "any", "false": "any"}
 
 
 def _list_known_hosts(found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:

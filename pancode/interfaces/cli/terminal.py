@@ -72,6 +72,23 @@ def color_state(word: str) -> str:
     return paint_text(word, style_of(word))
 
 
+_BINARY = re.compile(
+    rb"^GIT binary patch\n(literal|delta) (\d+)\n(?:.+\n)*\n(?:(?:literal|delta) (\d+)\n(?:.+\n)*\n)?",
+    re.MULTILINE,
+)
+
+
+def shorten_binaries(data: bytes, stream: TextIO) -> bytes:
+    """Return a diff for a terminal with one line for each binary file; one for a program stays as it is."""
+
+    def words(found: re.Match[bytes]) -> bytes:
+        if found[1] == b"delta":
+            return b"binary file, changed\n"
+        return b"binary file, %s bytes before, %s now\n" % (found[3] or b"0", found[2])
+
+    return _BINARY.sub(words, data) if stream.isatty() else data
+
+
 def color_diff(data: bytes, stream: TextIO) -> str:
     """Return a diff in colors, for a terminal; each line is unchanged, tabs included."""
     from rich.segment import Segment, Segments

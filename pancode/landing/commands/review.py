@@ -22,6 +22,7 @@ from pancode.interfaces.cli.terminal import (
     escape_output,
     paint_text,
     safe_block,
+    shorten_binaries,
 )
 from pancode.interfaces.client.caller import work_folder
 from pancode.interfaces.client.client import Client, path_of
@@ -118,7 +119,8 @@ def _draw_run(client: Client, shape: ReviewedRun, place: str) -> str:
 
 def _change(client: Client, run: str) -> str:
     """Return the first lines of the change, in colors on a terminal that supports them."""
-    lines = client.raw(path_of("runs", run, "diff")).splitlines(keepends=True)
+    change = shorten_binaries(client.raw(path_of("runs", run, "diff")), sys.stdout)
+    lines = change.splitlines(keepends=True)
     cut = b"".join(lines[:MOST_LINES])
     shown = color_diff(cut, sys.stdout) if can_draw(sys.stdout) else escape_output(cut, sys.stdout).decode()
     more = f"... {len(lines) - MOST_LINES} more lines: pancode diff {run}\n"

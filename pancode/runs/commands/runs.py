@@ -39,6 +39,7 @@ from pancode.interfaces.cli.terminal import (
     format_rows,
     safe_block,
     short_time,
+    shorten_binaries,
 )
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ExitCode
@@ -108,7 +109,7 @@ def ls(
 
 def format_runs(found: list[RunShape], none: str) -> str:
     """Return the runs as text, one line each; `none`: the text if there are no runs."""
-    return format_rows(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
+    return format_rows(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "AT", "COST"), cut="TASK")
 
 
 def _format_task(run: RunShape) -> str:
@@ -280,6 +281,7 @@ def diff(
     change = client.raw(path_of("runs", find_run(client, run), "diff"), stat=stat)
     if face.as_json:
         return face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
+    change = shorten_binaries(change, sys.stdout)
     if can_draw(sys.stdout):
         sys.stdout.write(color_diff(change, sys.stdout))
     else:

@@ -80,6 +80,9 @@ class Role:
     family: str
     own_file: bool
     match: bool
+    strict: str
+    canonical: bool
+    """Whether the host has no HostName, and is found by CanonicalDomains."""
 
 
 @dataclass
@@ -88,8 +91,10 @@ class Draw:
     roles: list[Role]
     include: bool
     agent: str
-    """How the SSH agent is named: by the variable, or by IdentityAgent."""
+    """Whether the SSH agent is named by the variable, or by IdentityAgent, also with a blank in its path."""
     timeout_s: int | None
+    crowded: bool
+    """Whether the agent has more keys than a server lets one try; then only the named ones are used."""
     lines: list[str] = field(default_factory=list)
 
 
@@ -100,7 +105,8 @@ def make_draw(seed: int, may_be_dead: bool) -> Draw:
     roles = [_make_role(r, f"hop{number}", may_be_dead) for number in range(hops)]
     roles.append(_make_role(r, "target", may_be_dead))
     timeout_s = 2 if may_be_dead or r.random() < 0.2 else None
-    return Draw(seed, roles, r.random() < 0.3, r.choice(("variable", "setting")), timeout_s)
+    agent = r.choice(("variable", "setting", "quoted"))
+    return Draw(seed, roles, r.random() < 0.3, agent, timeout_s, r.random() < 0.2)
 
 
 def _make_role(r: random.Random, alias: str, may_be_dead: bool) -> Role:
@@ -118,6 +124,9 @@ def _make_role(r: random.Random, alias: str, may_be_dead: bool) -> Role:
         r.choice(("any", "any", "any", "inet", "inet6")),
         r.random() < 0.3,
         r.random() < 0.2,
+        # With `no`, ssh connects even to a host whose key is revoked, which PanCode never does.
+        r.choice(("", "", "", "", "accept-new", "no" if trust != "revoked" else "")),
+        alias == "target" and r.random() < 0.1,
     )
 
 
@@ -141,6 +150,7 @@ class Ground:
                 quietly("ip", "addr", "add", address, "dev", "judgea", *more)
                 quietly("ip", "neigh", "add", gone, "lladdr", "02:00:00:00:00:09", "dev", "judgea")
         hosts = ["127.0.0.1 localhost"]
+        hosts.append("127.0.0.1 target.example")
         hosts += [f"{one} {name}.example" for name, many in (NAMES | DEAD_NAMES).items() for one in many]
         (self.folder / "hosts").write_text("\n".join(hosts) + "\n")
         self.home.mkdir(mode=0o700)
@@ -177,20 +187,21 @@ class Ground:
         quietly("ssh-keygen", "-qt", kind, "-N", passphrase, "-f", self.path(name))
 
     def _start_agents(self) -> None:
-        self.agents = {"usual": self.path("agent"), "security": self.path("security.sock")}
-        self.ended.append(
-            subprocess.Popen(["ssh-agent", "-D", "-a", self.agents["usual"]], stdout=subprocess.PIPE)
-        )
-        until(lambda: Path(self.agents["usual"]).exists(), "the agent listens")
-        environ = {**os.environ, "SSH_AUTH_SOCK": self.agents["usual"], "SSH_ASKPASS_REQUIRE": "force"}
+        self.agents = {name: self.path(f"{name}.sock") for name in ("usual", "crowded", "security")}
         asked = self.folder / "askpass"
         asked.write_text("#!/bin/sh\necho secret\n")
         asked.chmod(0o700)
-        for name in ("locked", "held"):
-            argv = ["ssh-add", "-q", self.path(name)]
-            subprocess.run(
-                argv, env={**environ, "SSH_ASKPASS": str(asked)}, check=True, stderr=subprocess.DEVNULL
-            )
+        for number in range(7):
+            self.keygen(f"other{number}")
+        others = [f"other{number}" for number in range(7)]
+        for agent, names in (("usual", ["locked", "held"]), ("crowded", [*others, "locked", "held"])):
+            argv = ["ssh-agent", "-D", "-a", self.agents[agent]]
+            self.ended.append(subprocess.Popen(argv, stdout=subprocess.PIPE))
+            until(Path(self.agents[agent]).exists, "the agent listens")
+            environ = {**os.environ, "SSH_AUTH_SOCK": self.agents[agent], "SSH_ASKPASS": str(asked)}
+            environ["SSH_ASKPASS_REQUIRE"] = "force"
+            argv = ["ssh-add", "-q", *map(self.path, names)]
+            subprocess.run(argv, env=environ, check=True, stderr=subprocess.DEVNULL)
         serve_security_key(self.agents["security"], Path(self.path("security")))
 
     def _start_server(self, name: str, port: int) -> None:
@@ -203,7 +214,7 @@ class Ground:
             lines.append(f"HostKey {self.path(f'{name}.{kind}')}")
         if name == "certificate":
             key = self.path(f"{name}.ed25519")
-            hosts = ",".join(f"{one}.example" for one in NAMES | DEAD_NAMES) + ",127.0.0.1,::1"
+            hosts = ",".join(f"{one}.example" for one in [*NAMES, *DEAD_NAMES, "target"]) + ",127.0.0.1,::1"
             quietly(
                 "ssh-keygen", "-q", "-s", self.path("host_ca"), "-I", "h", "-h", "-n", hosts, f"{key}.pub"
             )
@@ -240,15 +251,23 @@ class Ground:
             (self.ssh / "more").write_text(config)
             config = "Include more\n"
         (self.ssh / "config").write_text(config)
-        has_key = any(role.identity == "security key" for role in draw.roles)
-        agent = self.agents["security" if has_key else "usual"]
-        return {"HOME": str(self.home)} | ({"SSH_AUTH_SOCK": agent} if draw.agent == "variable" else {})
+        own = {"SSH_AUTH_SOCK": self._agent_of(draw)} if draw.agent == "variable" else {}
+        return {"HOME": str(self.home)} | own
+
+    def _agent_of(self, draw: Draw) -> str:
+        if any(role.identity == "security key" for role in draw.roles):
+            return self.agents["security"]
+        is_crowded = draw.crowded and all(role.identity not in ("any", "default") for role in draw.roles)
+        return self.agents["crowded" if is_crowded else "usual"]
 
     def _describe(self, draw: Draw, role: Role, before: str, known: dict[str, list[str]]) -> list[str]:
         port = PORTS[role.server]
         host = {"v4": "127.0.0.1", "v6": "::1"}.get(role.host, f"{role.host}.example")
+        host = f"{role.alias}.example" if role.canonical else host
         lines = [f"Match originalhost {role.alias}" if role.match else f"Host {role.alias}"]
-        lines += [f"HostName {host}", f"Port {port}", "User root"]
+        lines += ["CanonicalizeHostname always", "CanonicalDomains example"] if role.canonical else []
+        lines += [*([] if role.canonical else [f"HostName {host}"]), f"Port {port}", "User root"]
+        lines += [f"StrictHostKeyChecking {role.strict}"] if role.strict else []
         lines += [f"AddressFamily {role.family}"] if role.family != "any" else []
         lines += [f"ProxyJump {before}"] if before else []
         lines += [f"ConnectTimeout {draw.timeout_s}"] if draw.timeout_s else []
@@ -267,7 +286,8 @@ class Ground:
         return [lines[0], *(f"  {line}" for line in lines[1:])]
 
     def _name_identity(self, draw: Draw, role: Role) -> list[str]:
-        lines = ["IdentitiesOnly yes"] if role.only else []
+        is_named = role.identity not in ("any", "default")
+        lines = ["IdentitiesOnly yes"] if role.only or (draw.crowded and is_named) else []
         copied = {"file": "file", "cold": "locked", "locked": "locked", "certificate": "signed"}
         if role.identity in copied:
             name = copied[role.identity]
@@ -286,9 +306,14 @@ class Ground:
             lines.append("IdentityFile ~/.ssh/security")
         if role.identity in ("none", "cold"):
             return [*lines, "IdentityAgent none", *(["IdentityFile none"] if role.identity == "none" else [])]
-        if draw.agent == "setting":
-            security = any(one.identity == "security key" for one in draw.roles)
-            lines.append(f"IdentityAgent {self.agents['security' if security else 'usual']}")
+        if draw.agent != "variable":
+            path = self._agent_of(draw)
+            if draw.agent == "quoted":
+                link = self.ssh / "my agent"
+                link.unlink(missing_ok=True)
+                link.symlink_to(path)
+                path = '"~/.ssh/my agent"'
+            lines.append(f"IdentityAgent {path}")
         return lines
 
     def _make_known(self, role: Role, named: str, host: str) -> list[str]:

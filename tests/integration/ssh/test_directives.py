@@ -36,8 +36,7 @@ REASONS = {
     NO_FORWARDS: "dynamicforward exitonforwardfailure forwardagent forwardx11 forwardx11timeout"
     " forwardx11trusted gatewayports localforward permitremoteopen remoteforward streamlocalbindmask"
     " streamlocalbindunlink tunnel tunneldevice xauthlocation",
-    PINNED: "checkhostip hashknownhosts nohostauthenticationforlocalhost stricthostkeychecking updatehostkeys"
-    " verifyhostkeydns",
+    PINNED: "checkhostip hashknownhosts nohostauthenticationforlocalhost updatehostkeys verifyhostkeydns",
     BY_SSH: "canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots"
     " canonicalizepermittedcnames ignoreunknown",
     "PanCode has one connection for each node and shares it": "controlmaster controlpath controlpersist",

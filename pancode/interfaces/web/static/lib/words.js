@@ -68,8 +68,8 @@ export const STATUSES = { verify_failed: "gate_failed", interrupted: "stopped", 
 /** A name as words. */
 export const plain = (word) => String(STATUSES[word] || word).replaceAll("_", " ");
 
-/** A run's status, which the coordinator gives. */
-export const stateOf = (run) => run.status;
+/** A run's status, which the coordinator gives; a change that no gate has seen is not shown as one that passed. */
+export const stateOf = (run) => (run.status === "to_land" && run.verification?.state === "unverified" ? "unverified" : run.status);
 
 /** When a run's machine was last heard, where that is long ago; null: it is heard, or nobody knows. */
 export const unheard = (run) => Date.parse(/^unknown since (\S+): /.exec(run.notes.find((note) => note.startsWith("unknown since")) || "")?.[1]) || null;
@@ -79,7 +79,7 @@ export function reasonOf(run) {
   const state = stateOf(run);
   if (state === "unknown") return unheard(run) ? `${run.node || "its node"} not heard for ${span(Date.now() - unheard(run))}` : run.notes.find((note) => note.startsWith("unknown since"));
   if (state === "conflict") return (run.landing.why || "").replace(/^.*?conflict: /, "");
-  if (run.verification?.state === "unverified" && state === "to_land") return "no gate";
+  if (state === "unverified") return "no gate";
   const said = run.reason.replace(/^(it asks:|gate) /, "");
   return ["ok", "live"].includes(look(state)[0]) || run.reason === run.outcome || run.reason === run.stage || said === plain(state) ? "" : said;
 }

@@ -12,6 +12,7 @@ import pytest
 from node_agent.wire.signing import SigningKey
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, NodeResult, NodeSpec, ignore_line
+from pancode.fleet.fleet import get_node
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh.bringup import BringUp
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
@@ -45,7 +46,7 @@ class NoWay:
     async def _breaks(self, *_: Any) -> Any:
         raise LinkLost("the connection ended in the middle")
 
-    async def dial(self, name: str, agent_path: str | None) -> Any:
+    async def dial(self, name: str, agent_path: str | None, **_: Any) -> Any:
         raise ConnectError(LinkFault.LOGIN_REFUSED, "refused the login")
 
 
@@ -124,7 +125,8 @@ def test_a_given_fingerprint_is_compared_also_where_a_key_is_pinned(
     found = HostKeyOffer("n", Target("n", "h", 22, "u"), key, True, None, {})
     monkeypatch.setattr(Machines, "look", lambda *_: found)
     nobody: Any = None
-    fleet = Machines(bring_up(coordinator, NoWay()), nobody, nobody, lambda: None, lambda: None)
+    loop: Any = SimpleNamespace(call=lambda work, seconds: asyncio.run(work))
+    fleet = Machines(bring_up(coordinator, NoWay()), loop, nobody, lambda: None, lambda: None)
     caller = Caller("ana", {"HOME": str(Path("/"))})
     with pytest.raises(RefusedError, match="is not the one that was accepted"):
         fleet.add(NodeSpec("n", fingerprint="SHA256:xx"), caller)
@@ -132,3 +134,5 @@ def test_a_given_fingerprint_is_compared_also_where_a_key_is_pinned(
     fleet.add(NodeSpec("n", fingerprint=key.fingerprint), caller)
     fleet.add(NodeSpec("m"), caller)
     assert [node.name for node in coordinator.rows(Node)] == ["m", "n"]
+    (problem,) = get_node(coordinator.core, "m")["problems"]
+    assert "refused the login" in problem["what"], "it is added, and its record says what is wrong"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import random  # noqa: TID251 - seeded
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,13 @@ from pancode.fleet.commands.fleet import _format_status
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.progress import ProgressRow, Steps
-from pancode.interfaces.cli.terminal import can_draw, color_diff, format_table, measure_width
+from pancode.interfaces.cli.terminal import (
+    can_draw,
+    color_diff,
+    format_table,
+    measure_width,
+    shorten_binaries,
+)
 from tests.fakes.answers import fleet, machine
 
 HEAD = ("RUN", "STATE", "MODEL", "TASK")
@@ -179,3 +187,29 @@ def test_a_column_that_may_be_cut_leaves_each_row_on_one_line(columns: int, scre
         assert len(lines) == 3 + (columns in (60, 80))
         assert "11-20 08:20:24" in lines[1] and "repair it" in lines[2]
         assert lines[2].rstrip().endswith("…") or columns == 200
+
+
+def test_a_binary_file_of_a_change_is_one_line_on_a_terminal_and_whole_for_a_program(tmp_path: Path) -> None:
+    def git(*args: str) -> bytes:
+        return subprocess.run(["git", *args], cwd=tmp_path, check=True, capture_output=True).stdout
+
+    git("init", "-q")
+    git("config", "user.email", "a@b")
+    git("config", "user.name", "a")
+    for size, name in ((9_000, "large.bin"), (300, "gone.bin")):
+        (tmp_path / name).write_bytes(random.Random(size).randbytes(size))
+    git("add", ".")
+    git("commit", "-qm", "x")
+    (tmp_path / "large.bin").write_bytes(random.Random(1).randbytes(5_000))
+    (tmp_path / "new.bin").write_bytes(b"\0" * 70_000)
+    (tmp_path / "gone.bin").unlink()
+    (tmp_path / "a.txt").write_text("a line\n")
+    git("add", ".")
+    change = git("diff", "--cached", "--binary")
+    terminal, pipe = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    shown = shorten_binaries(change, terminal).decode()
+    assert "binary file, 9000 bytes before, 5000 now\n" in shown and "300 bytes before, 0 now\n" in shown
+    assert "binary file, 0 bytes before, 70000 now\n" in shown and "+a line\n" in shown
+    assert "literal" not in shown and shown.count("diff --git") == 4
+    assert shorten_binaries(change, pipe) == change
