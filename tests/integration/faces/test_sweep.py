@@ -62,7 +62,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "audit": ("", "run:{run}", "--events", "--events -n 500"),
     "budget show": ("", "--all"),
     "budget spent": ("", *(f"--by {by}" for by in ("agent", "model", "node", "repository", "day")), "--csv"),
-    "config check": ("agents.yaml --kind agents", "chain.yaml", "--kind rules", "--kind skills"),
+    "config check": ("agents.yaml --kind agents", "chain.yaml", "--kind rules", "--kind skills", "--kind settings"),
     "config preset": ("", "local"),
     "config show": ("", "--origin", "budget.ceiling"),
     "diff": ("{run}", "{run} --stat"),
