@@ -279,7 +279,9 @@ def internal_error(exc: Exception) -> PancodeError:
 
     refusals = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EISDIR)
     if isinstance(exc, OSError) and exc.errno in refusals and exc.filename is not None:
-        fix = "correct its owner, mode or free space, then repeat the command; pancode doctor checks your home"
+        fix = (
+            "correct its owner, mode or free space, then repeat the command; pancode doctor checks your home"
+        )
         return ConfigError(f"cannot use {exc.filename}", why=exc.strerror or "", fix=fix)
     why = f"{type(exc).__name__}: {exc}"
     whole = "".join(traceback.format_exception(exc))

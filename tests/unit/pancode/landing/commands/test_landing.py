@@ -127,7 +127,10 @@ def test_the_line_of_a_tracker_follows_each_landing(desk: MemoryCoordinator) -> 
 
 def answering(*runs: str) -> Face:
     """Return a face whose coordinator has no waiting landing, and these changes to review."""
-    answers: dict[object, object] = {LANDINGS: {"landings": []}, REVIEW: {"runs": [{"run": one} for one in runs]}}
+    answers: dict[object, object] = {
+        LANDINGS: {"landings": []},
+        REVIEW: {"runs": [{"run": one} for one in runs]},
+    }
 
     class AnsweringFace(Face):
         def client(self, *, works: bool = False) -> Any:
