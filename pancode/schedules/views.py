@@ -52,7 +52,9 @@ def brief_lines(core: Core, tx: Transaction) -> list[BriefLine]:
 def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> ScheduleShape:
     trigger, now = trigger_of(schedule.trigger), core.wall_ms()
     times: list[int] = []
-    if isinstance(trigger, CronTimes):
+    if schedule.paused is not None:
+        pass  # it fires at none of its times
+    elif isinstance(trigger, CronTimes):
         times = trigger.next(now, NEXT)
     elif isinstance(trigger, AtTime) and trigger.at_ms > now:
         times = [trigger.at_ms]

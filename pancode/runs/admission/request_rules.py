@@ -202,8 +202,8 @@ def verify_on(
 
 
 def check_verifier(on: str, names: Sequence[str], own: str | None, option: str = "--verify-on") -> None:
-    """Raise NotFoundError for an unknown node; UsageError if only `own`, the run's node, could verify. `option`:
-    the one that named the node."""
+    """Raise NotFoundError for an unknown node; UsageError if only `own`, the run's node, could verify.
+    `option`: the one that named the node."""
     if on != OTHER and on not in names:
         raise not_found("node", on, names, "pancode node ls")
     if len(names) < 2 or on == own:
