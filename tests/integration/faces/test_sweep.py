@@ -126,7 +126,7 @@ LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
     "dispatch": ("true --runtime shell --dry-run",),
     "fleet drill": ("--dry-run",),
     "inbox pulls": ("", "7"),
-    "issue work": ("{issue} --runtime shell --dry-run",),
+    "issue work": ("{issue} --runtime claude --dry-run",),
     "land": ("",),
     "mcp install": ("claude --dry-run",),
     "runs recover": ("--all --dry-run",),
