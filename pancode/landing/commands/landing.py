@@ -243,11 +243,7 @@ def land(
     if run is None:
         if body != {"gates": True}:
             raise UsageError("RUN is required", fix="pancode land last")
-        answer = face.get(LANDINGS)
-        if not answer["landings"] and not face.as_json:
-            _name_changes(face)
-        face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing is waiting"))
-        return ExitCode.DONE
+        return show_landings(face)
     if resolve:
         return finish_landing(face, find_run(face.client(), run), body, detach=detach)
     pull = PullWanted(message or "", forge, follow) if pull_request else None
@@ -256,16 +252,19 @@ def land(
     return _land_one(face, run, {**body, "wait": not detach}, push_to, pull)
 
 
-def _name_changes(face: Face) -> None:
-    """Raise UsageError with the newest change if changes of this repository can be landed."""
-    rows: list[RunShape] = []
-    with suppress(ApiError):  # outside a repository, no change can be landed
-        rows = face.client().get(REVIEW, folder=work_folder(files=False))["runs"]
+def show_landings(face: Face) -> int:
+    """Show the waiting landings; if there are none, raise UsageError with the changes here that can be landed."""
+    answer, rows = face.get(LANDINGS), list[RunShape]()
+    if not answer["landings"] and not face.as_json:
+        with suppress(ApiError):  # outside a repository, no change can be landed
+            rows = face.client().get(REVIEW, folder=work_folder(files=False))["runs"]
     if rows:
         names = ", ".join(row["run"] for row in rows[:-6:-1])
         why = f"{count_noun(len(rows), 'change')} here can be landed: {names}"
         fix = f"pancode land {rows[-1]['run']}"
         raise UsageError("RUN is required: no landing is waiting", why=why, fix=fix)
+    face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing is waiting"))
+    return ExitCode.DONE
 
 
 Push = tuple[str, str] | None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from pancode.app.doctor import _check_key, check_disks, check_notices
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.cli.output import internal_error
@@ -38,10 +40,9 @@ def test_a_key_that_cannot_be_read_is_no_good_key(tmp_path: Path) -> None:
     key.mkdir(parents=True, mode=0o700)  # root, too, cannot read a folder as a file
     told = _check_key(tmp_path)
     assert not told["ok"] and "cannot be read" in told["detail"] and str(key) in told["fix"]
-    try:
+    with pytest.raises(OSError) as refused:
         Home(tmp_path).signing_key()
-    except OSError as refused:
-        error = internal_error(refused)
+    error = internal_error(refused.value)
     assert isinstance(error, ConfigError) and str(error) == f"cannot use {key}" and error.fix
     assert "internal error" in str(internal_error(OSError("no file is named")))
     key.rmdir()
