@@ -253,7 +253,7 @@ def land(
 
 
 def show_landings(face: Face) -> int:
-    """Show the waiting landings; if there are none, raise UsageError with the changes here that can be landed."""
+    """Show the waiting landings; if there are none, raise UsageError with the changes that can be landed."""
     answer, rows = face.get(LANDINGS), list[RunShape]()
     if not answer["landings"] and not face.as_json:
         with suppress(ApiError):  # outside a repository, no change can be landed
