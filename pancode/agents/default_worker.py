@@ -28,7 +28,7 @@ MOST_MODELS = 8
 EASY = "qwen3:8b"
 """A model that can call tools and fits on a typical machine."""
 NOTHING_READY = "nothing_ready"
-NO_NODE = "pancode node add NAME, or for this machine alone: pancode fleet up"
+NO_NODE = "pancode node add NAME; for this machine: pancode node add NAME --local"
 _SHOWN = 3
 _STATES = {"not_logged_in": "is not logged in", "too_old": "is too old"}
 

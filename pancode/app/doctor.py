@@ -319,7 +319,14 @@ def _check_key(home: Path) -> HomeCheck:
         return fail_check("key", "error", str(exc), f"check {key.parent}")
     if mode & 0o077:
         return fail_check("key", "error", f"{key} has mode {mode:o}", f"chmod 600 {key}")
-    return pass_check("key", f"{key}, mode 600")
+    try:
+        Home(home).signing_key()
+    except ConfigError as exc:
+        return fail_check("key", "error", f"{exc}: {exc.why}", exc.fix)
+    except OSError as exc:
+        fix = f"chmod 600 {key}; if another user owns it: sudo chown {os.getuid()} {key}"
+        return fail_check("key", "error", f"{key}, mode {mode:o}, cannot be read: {exc.strerror}", fix)
+    return pass_check("key", f"{key}, mode {mode:o}")
 
 
 def _check_backup(home: Path) -> HomeCheck:

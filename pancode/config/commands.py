@@ -15,7 +15,7 @@ from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_line
 from pancode.interfaces.client.client import Client, home_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.client.retry import post_confirmed
-from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError
+from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError, UsageError
 
 Key = Annotated[str, Argument(autocompletion=completions.settings)]
 Yes = Annotated[bool, option("Approve a higher safety level.", "-y", "--yes")]
@@ -60,6 +60,27 @@ def _load_settings(face: Face) -> tuple[list[answers.SettingShape], list[str]]:
         client = Client(home_of(os.environ), starts=False)
         warnings += tuple(find_ignored_variables(client, here, os.environ))
     return rows, list(warnings)
+
+
+def check_settings(face: Face, file: str | None) -> int:
+    """Check the settings in force here or in FILE's folder; ConfigError names the file and line."""
+    from pancode.config.agents.presets import FILE as PRESETS_FILE
+    from pancode.config.agents.presets import load_presets
+    from pancode.config.folder_settings import settings_here
+    from pancode.config.load import FILE, MACHINE_FILE
+    from pancode.git.repository import find_top
+
+    home, path = home_of(os.environ), Path(folder_here(), file or "").expanduser()
+    folder = path.parent if file is not None else path
+    places = (MACHINE_FILE, home / FILE, home / PRESETS_FILE, Path(find_top(str(folder)) or home, FILE))
+    there = list(dict.fromkeys(str(one.resolve()) for one in places if one.exists()))
+    if file is not None and str(path.resolve()) not in there:
+        fix = "name a pancode.yaml at the root of a repository, or one in your PANCODE_HOME"
+        raise UsageError(f"{file} is not a settings file in force", fix=fix)
+    load_presets(home)
+    warnings = settings_here(home, folder, os.environ)[1]
+    lines = [*(f"warning: {one}" for one in warnings), "no errors in the settings", *there]
+    return face.end(ExitCode.DONE, {"files": there, "warnings": warnings}, lambda: escape_lines(lines))
 
 
 @verb("config set", "dispatch.safety full-auto", "limits.wall 90m", "models.tiers '{\"ollama/qwen3*\": mid}'")

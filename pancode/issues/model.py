@@ -10,9 +10,9 @@ from typing import Protocol
 
 from pancode.agents.prompts import present_material
 from pancode.git.forge_rules import RemoteRepository, TrackerKind, TrackerPlace
-from pancode.kernel.errors import PancodeError, UsageError
+from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
 from pancode.kernel.formatting import escape_line, reveal_invisible
-from pancode.kernel.names import not_found, plan_file
+from pancode.kernel.names import plan_file
 from pancode.runs.project_rules import NamedProject
 
 MOST_TEXT, MOST_TITLE = 20_000, 200
@@ -128,11 +128,14 @@ def read_wait_s(error: PancodeError) -> float:
     return float(error.details.get("wait_s", 0))
 
 
-def number_of(ref: str) -> int:
-    """Return the number in a reference such as MIN-123. Raises NotFoundError for any other text."""
+def number_of(ref: str, prefixes: Sequence[str] = ()) -> int:
+    """Return the number in a reference such as MIN-123. Raises NotFoundError for any other text; `prefixes`:
+    those of the projects that a bare number can mean."""
     match = ISSUE.fullmatch(ref)
     if match is None:
-        raise not_found("issue", ref, (), "pancode issues ls")
+        why = "an issue is named by its project's prefix and its number, such as SHOP-12"
+        fix = " or ".join([*(f"write {one}-{ref}" for one in prefixes), "see: pancode issue ls"])
+        raise NotFoundError(f"issue {ref!r} not found", why=why, fix=fix, code="issue_not_found")
     return int(match[1])
 
 

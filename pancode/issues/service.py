@@ -6,6 +6,7 @@ from dataclasses import fields
 from decimal import Decimal
 
 from pancode.agents.agents import DEFAULT_AGENT
+from pancode.agents.runtimes import RUNTIMES, resolve_alias
 from pancode.git.forge_rules import TrackerKind
 from pancode.issues.answers import IssueWorkShape
 from pancode.issues.kept_plans import is_plan_kept
@@ -120,7 +121,8 @@ def _find_work(core: Core, run: Run) -> IssueWork | None:
 
 def fetch_issue(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
     """Return the project of an issue, and the issue as its tracker returns it now."""
-    number_of(ref)
+    prefixes = [one.prefix for one in around.projects().values() if one.tracker] if ref.isdecimal() else []
+    number_of(ref, prefixes)
     project = find_project(around.projects(), ref)
     return project, trackers.issue(place_of(project), ref.upper())
 
@@ -161,9 +163,17 @@ def make_request(
     core: Core, issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
 ) -> tuple[DispatchRequest, tuple[str, ...]]:
     """Return the request with the issue as its task, and notes on what the issue's labels have chosen. The
-    issue's text chooses no option. Raises RefusedError like `by_labels`."""
+    issue's text chooses no option. Raises RefusedError like `by_labels`, and for a runtime that would run the
+    issue's text as a program."""
     request, reasons = by_labels(issue, request, project, around.defaults(project.path).per_run_usd)
     agent = request.agent or project.agent or around.defaults(project.path).agent or DEFAULT_AGENT
+    own = found.runtime if (found := around.agents(project.path).get(agent)) is not None else None
+    kind = RUNTIMES.get(resolve_alias(request.runtime or own or around.defaults(project.path).runtime or ""))
+    if kind is not None and kind.own and not kind.plays:
+        what = f"runtime {kind.name} would run the text of {issue.ref} as commands"
+        why = "an issue is written in the tracker, possibly by somebody whom you do not know"
+        fix = f"pancode issue work {issue.ref} --runtime native; a command of yours: pancode dispatch"
+        raise RefusedError(what, why=why, fix=fix, code="issue_is_prose")
     task = task_of(issue, is_plan_kept(core, project.path, issue.ref.lower()))
     return replace(request, task=task, of_project=project.name, agent=agent), reasons
 

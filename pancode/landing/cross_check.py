@@ -33,7 +33,7 @@ def request_check(core: Core, run: Run, on: str, by: str, again: bool = False) -
     result cannot be verified, UsageError or NotFoundError for the node."""
     with unit_of_work(core) as work:
         names = [view.node.name for view in core.views(work.tx) if view.node.removed is None]
-        check_verifier(on, names, str(run.result.get("node") or ""))
+        check_verifier(on, names, str(run.result.get("node") or ""), "--on")
         found = work.tx.get(Run, run.id) or run
         if any(one.node == on for one in list_verdicts(found)):
             fix = f"verify on another node, or again: pancode runs verify {run.id} --again"

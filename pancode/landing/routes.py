@@ -15,6 +15,7 @@ from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody, 
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Octets, Verb
 from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.facets import Lineage
 from pancode.kernel.names import LAST
 from pancode.kernel.records import Run
 from pancode.kernel.states import How
@@ -125,10 +126,13 @@ def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
         # The landing would run the failed gates again, and they would fail again.
         without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""
+        changed = run.result.get("change") not in ("no_change", "empty") or Lineage.of(run).continues
+        land = f"see: pancode diff {run.id}; then: pancode land --anyway {without}{run.id}"
+        again = f"it made no changes; see: pancode why {run.id}; to try again: pancode runs retry {run.id}"
         raise WorkspaceError(
             f"{run.id} failed: {run.outcome}",
             why=run.reason,
-            fix=f"see: pancode diff {run.id}; then: pancode land --anyway {without}{run.id}",
+            fix=land if changed else again,
             code="not_done",
         )
     how = context.coordinator.around({}).defaults(run.project).land_how

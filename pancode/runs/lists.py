@@ -18,22 +18,24 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState, Setting
 from pancode.runs.answers import JobShape, QueueShape, QueuesShape, RunShape
 from pancode.runs.core import Core, open_leases
-from pancode.runs.life.case import waits_there
+from pancode.runs.life.case import RunStage, waits_there
 from pancode.runs.placement.placement import in_order, pool_of
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import node_of, run_shape
+from pancode.runs.views import SHOWN_STATUSES, has_status, node_of, run_shape
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _ENDS = {one.value for one in Outcome if one is not Outcome.SUPERSEDED}
 _OUTCOMES = {status: outcome for outcome, status in STATUSES.items() if outcome in _ENDS}
 _KNOWN = {*_ENDS, *(state.value for state in RunState if state is not RunState.ENDED)}
-_WORDS = sorted(STATUSES.get(word, word) for word in _KNOWN)
+_SHOWN = {*SHOWN_STATUSES, *(stage.value for stage in RunStage if stage is not RunStage.ENDED)} - _KNOWN
+"""The statuses that lists show and that are neither an outcome nor a state of a run."""
+_WORDS = sorted({*(STATUSES.get(word, word) for word in _KNOWN), *_SHOWN})
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of runs; None: no condition. `outcome` may also be the state of a run that has not ended."""
+    """A filter of runs; None: no condition. `outcome` may also be a state, or a status that lists show."""
 
     node: str | None = None
     agent: str | None = None
@@ -46,18 +48,21 @@ class Filter:
     def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
         """Return the filter described by a request's query. NotFoundError or UsageError if not valid."""
         typed = query.get("outcome")
-        outcome = None if typed is None else _OUTCOMES.get(typed.replace(" ", "_"), typed)
-        if typed is not None and outcome not in _KNOWN:
-            raise not_found("outcome", typed, _WORDS, f"one of {', '.join(_WORDS)}")
+        word = None if typed is None else typed.strip().replace(" ", "_")
+        outcome = None if word is None else _OUTCOMES.get(word, word)
+        if typed is not None and outcome not in _KNOWN | _SHOWN:
+            raise not_found("state", typed, _WORDS, f"one of {', '.join(_WORDS)}")
         since = query.get("since")
         since_ms = 0 if since is None else moment_ms(since, wall_ms)
         text, workflow = query.get("text"), query.get("workflow")
         return cls(query.get("node"), query.get("agent"), outcome, text, since_ms, workflow)
 
-    def fits(self, tx: Transaction, run: Run) -> bool:
+    def fits(self, core: Core, tx: Transaction, run: Run) -> bool:
         if self.workflow not in (None, run.workflow):
             return False
-        if self.agent not in (None, run.agent) or self.outcome not in (None, run.outcome, run.state):
+        if self.agent not in (None, run.agent):
+            return False
+        if self.outcome not in (None, run.outcome, run.state) and not has_status(core, tx, run, self.outcome):
             return False
         if self.text is not None and self.text.casefold() not in _format_task(run).casefold():
             return False
@@ -67,7 +72,7 @@ class Filter:
 def list_runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> ListPage[RunShape]:
     """Return the newest matching runs, newest first, examining MOST_ROWS rows from `after` on."""
     with core.ports.ledger.transaction() as tx:
-        found = read_page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
+        found = read_page(tx, _search(core, tx, wanted), min(limit, MOST_ROWS), after)
         return ListPage([run_shape(core, tx, run) for run in found.rows], found.last)
 
 
@@ -89,11 +94,11 @@ def moment_ms(text: str, wall_ms: int) -> int:
         raise UsageError(f"{text!r} is not a valid time", why=str(exc), fix=fix, code="bad_value") from exc
 
 
-def _search(tx: Transaction, wanted: Filter) -> ListSearch[Run]:
+def _search(core: Core, tx: Transaction, wanted: Filter) -> ListSearch[Run]:
     if wanted == Filter():
         return ListSearch(Run, "created_ms")
     since = wanted.since_ms or None
-    return ListSearch(Run, "created_ms", fits=partial(wanted.fits, tx), since=since, most=MOST_ROWS)
+    return ListSearch(Run, "created_ms", fits=partial(wanted.fits, core, tx), since=since, most=MOST_ROWS)
 
 
 def _format_task(run: Run) -> str:

@@ -404,16 +404,41 @@ def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool, is_idle: b
     return "" if run.outcome is None else STATUSES.get(run.outcome.value, run.outcome.value)
 
 
+SHOWN_STATUSES = (
+    "answered",
+    "conflict",
+    "landed",
+    "no_change",
+    "to_land",
+    "unknown",
+    "unverified",
+    "waiting_for_you",
+)
+"""What a list shows as a run's state beside the stages and the outcomes."""
+
+
+def has_status(core: Core, tx: Transaction, run: records.Run, wanted: str) -> bool:
+    """Whether a list shows the run with this status, or `unverified` in its place."""
+    lease = newest_lease(tx, run)
+    status = _status_in(tx, run, lease, bool(_list_unheard(core, tx, run, lease)))
+    seen = read_verified(run) if wanted == "unverified" and status in ("done", "to_land") else None
+    return status == wanted or (seen is not None and seen.plain()["state"] == wanted)
+
+
+def _status_in(tx: Transaction, run: records.Run, lease: records.Lease | None, unheard: bool) -> str:
+    idle = run.takes_turns and is_between_turns(run, words_of(tx, run))
+    return status_of(run, stage_of(run, lease), is_unheard=unheard, is_idle=idle)
+
+
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
     lease = newest_lease(tx, run)
     result: dict[str, Any] = run.result
     stage, unheard = stage_of(run, lease), _list_unheard(core, tx, run, lease)
-    idle = run.takes_turns and is_between_turns(run, words_of(tx, run))
     lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
     usage = usage_of_run(tx, run) or result.get("usage")
     return {
         "run": run.id,
-        "status": status_of(run, stage, is_unheard=bool(unheard), is_idle=idle),
+        "status": _status_in(tx, run, lease, bool(unheard)),
         "state": run.state.value,
         "stage": stage.value,
         "waits": run.waits.value if run.waits is not None else None,

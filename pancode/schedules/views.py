@@ -52,9 +52,10 @@ def brief_lines(core: Core, tx: Transaction) -> list[BriefLine]:
 def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> ScheduleShape:
     trigger, now = trigger_of(schedule.trigger), core.wall_ms()
     times: list[int] = []
-    if isinstance(trigger, CronTimes):
+    is_paused = schedule.paused is not None  # then it fires at none of its times
+    if isinstance(trigger, CronTimes) and not is_paused:
         times = trigger.next(now, NEXT)
-    elif isinstance(trigger, AtTime) and trigger.at_ms > now:
+    elif isinstance(trigger, AtTime) and trigger.at_ms > now and not is_paused:
         times = [trigger.at_ms]
     known = rows.list_newest(tx, schedule.name, FIRINGS)
     work = work_of(schedule.work, schedule.name)

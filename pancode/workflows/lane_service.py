@@ -240,7 +240,7 @@ def skip_item(core: Core, name: str, item: str | None, by: str) -> str:
         workflow, _, step = _find_item(work.tx, name, item)
         if step.state in (WorkflowStepState.DONE, WorkflowStepState.SKIPPED):
             _must_wait(workflow, step)
-        skipped = replace(step, item={**step.item, "skip": by})
+        skipped = lane.apply_skip(replace(step, item={**step.item, "skip": by}), core.wall_ms())
         rows.put_steps(work, skipped)
         rows.ask_to_advance(work, workflow)
         work.audit("fleet", "info", "lane item skipped", by=by, lane=workflow.name, item=step.name)

@@ -179,13 +179,11 @@ class Machine:
 
     def run_script(self, script: str, *words: str) -> str:
         """Dispatch a script of the shell, wait, and return the output of the run."""
-        text = self.tell("dispatch", "--runtime", "shell", *words, script)
-        run = next((word for word in text.split() if word.startswith("r-")), "")
-        return self.tell("runs", "logs", run)
+        run = self.asks("dispatch", "--runtime", "shell", *words, script)["run"]
+        return self.tell("runs", "logs", str(run))
 
     def begin_run(self, script: str, *words: str) -> str:
-        text = self.tell("dispatch", "--runtime", "shell", "--detach", *words, script)
-        return next(word for word in text.split() if word.startswith("r-"))
+        return str(self.asks("dispatch", "--runtime", "shell", "--detach", *words, script)["run"])
 
     def gpu(self) -> dict[str, Any]:
         (node,) = self.asks("fleet", "status")["nodes"]
@@ -252,7 +250,9 @@ def prove(machine: Machine) -> None:
     machine.check("... and a run that asks sees it", "PROBE 1" in text)
     machine.tell("node", "set", "gpubox", "--gpus", "all")
     prove_memory(machine)
-    for words in (("--gpus", "0"), ("--gpus", "two"), ("--gpus", "2"), ("--gpu-memory", "900g")):
+    none = machine.asks("dispatch", "--runtime", "shell", "--gpus", "0", "true")
+    machine.check("--gpus 0 is allowed, and the run reserves none", none["outcome"] == "done")
+    for words in (("--gpus", "two"), ("--gpus", "2"), ("--gpu-memory", "900g")):
         text = machine.tell("dispatch", "--runtime", "shell", *words, "true")
         machine.check(f"{' '.join(words)} is refused, with a fix", "error:" in text and "fix:" in text)
 

@@ -14,6 +14,7 @@ from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import format_seconds
+from pancode.kernel.names import not_found
 
 if TYPE_CHECKING:  # this module is loaded for every help, and the model is slow to load
     from pancode.drills.model import DrillReport, DrillRow
@@ -78,6 +79,8 @@ def find_nodes(client: Client, named: Sequence[str]) -> list[str]:
     states = {one["name"]: one["state"] for one in client.get(FLEET)["nodes"]}
     chosen = list(dict.fromkeys(named)) or [name for name, state in states.items() if state == "online"]
     for one in chosen:
+        if one not in states:
+            raise not_found("node", one, states, "pancode node ls")
         if states.get(one) != "online" or client.get(NODE.at(one))["target"]["installed_home"] is None:
             raise UnavailableError(f"{one} is not online", fix=f"pancode fleet up {one}")
     if not chosen:

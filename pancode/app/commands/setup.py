@@ -149,14 +149,18 @@ def _repair_all(face: Face, approved: bool) -> None:
         face.note("nothing can be repaired automatically")
 
 
-Kind = Literal["agents", "rules", "workflow", "skills"]
-_NAMES: dict[str, Kind] = {"panagents": "agents", "pansafety": "rules", "SKILL": "skills"}
-_KIND = "The kind of file (default: derived from its name): agents, rules, workflow or skills."
+Kind = Literal["settings", "agents", "rules", "workflow", "skills"]
+_NAMES: dict[str, Kind] = {
+    **{"pancode": "settings", "panpresets": "settings"},
+    **{"panagents": "agents", "pansafety": "rules", "SKILL": "skills"},
+}
+_KIND = "The kind of file (default: derived from its name): settings, agents, rules, workflow or skills."
 
 
 @verb(
     "config check",
     "pancode config check .pancode/workflows/release.yaml",
+    "pancode.yaml",
     "--kind agents",
     ".agents/skills/deploy",
 )
@@ -177,7 +181,8 @@ def check(
 ) -> int:
     """Report every error in FILE, with its line; exit code 3 if there are errors.
 
-    With --kind and no FILE: check the agents or the rules in force here, or all skills.
+    With --kind and no FILE: check the settings, the agents or the rules in force here, or all skills.
+    Settings are every pancode.yaml and panpresets.yaml; of these, only the first error is reported.
     """
     kind = kind or (kind_of(files[0]) if files else None)
     if kind is None or (kind == "workflow" and not files):
@@ -189,6 +194,10 @@ def check(
     if len(files) > 1:
         raise UsageError("only one FILE is allowed", fix=f"pancode config check {files[0]}")
     file = files[0] if files else None
+    if kind == "settings":
+        from pancode.config.commands import check_settings
+
+        return check_settings(face, file)
     if kind == "agents":
         from pancode.agents.commands.agents import check_agents
 

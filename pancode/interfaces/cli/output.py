@@ -22,7 +22,15 @@ from pancode.interfaces.client.caller import read_environment, stands_in
 from pancode.interfaces.client.caller import work_folder as work_folder
 from pancode.interfaces.client.client import Client, home_here, home_of, place_of, try_get
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
-from pancode.kernel.errors import ApiError, ExitCode, PancodeError, Problem, UnavailableError, UsageError
+from pancode.kernel.errors import (
+    ApiError,
+    ConfigError,
+    ExitCode,
+    PancodeError,
+    Problem,
+    UnavailableError,
+    UsageError,
+)
 from pancode.kernel.route import A, Route, path_in
 
 PROGRAM = (sys.executable, "-P", "-m", "pancode")
@@ -264,9 +272,17 @@ _LOG_CAP = 1 << 20
 
 
 def internal_error(exc: Exception) -> PancodeError:
-    """Return an unexpected exception as an error for the user; append its traceback to the log."""
+    """Return an unexpected exception as an error for the user; append its traceback to the log, unless the
+    cause is a file that the system does not let PanCode use."""
+    import errno
     import traceback
 
+    refusals = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EISDIR)
+    if isinstance(exc, OSError) and exc.errno in refusals and exc.filename is not None:
+        fix = (
+            "correct its owner, mode or free space, then repeat the command; pancode doctor checks your home"
+        )
+        return ConfigError(f"cannot use {exc.filename}", why=exc.strerror or "", fix=fix)
     why = f"{type(exc).__name__}: {exc}"
     whole = "".join(traceback.format_exception(exc))
     try:

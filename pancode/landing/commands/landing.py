@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,10 +24,10 @@ from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.states import How
-from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUEST, RESOLVE
+from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUEST, RESOLVE, REVIEW
 from pancode.landing.commands import progress as landing
 from pancode.landing.commands.progress import landing_line
-from pancode.runs.answers import BRIEF
+from pancode.runs.answers import BRIEF, RunShape
 from pancode.runs.commands.named_runs import find_run
 
 _WITHOUT_GATE = "Leave out this gate, given as its command; may be repeated."
@@ -242,15 +243,28 @@ def land(
     if run is None:
         if body != {"gates": True}:
             raise UsageError("RUN is required", fix="pancode land last")
-        answer = face.get(LANDINGS)
-        face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing is waiting"))
-        return ExitCode.DONE
+        return show_landings(face)
     if resolve:
         return finish_landing(face, find_run(face.client(), run), body, detach=detach)
     pull = PullWanted(message or "", forge, follow) if pull_request else None
     if pull is not None and push_to is not None:
         body |= {"pull_to": push_to[0], "forge": forge, **({"follow": True} if follow else {})}
     return _land_one(face, run, {**body, "wait": not detach}, push_to, pull)
+
+
+def show_landings(face: Face) -> int:
+    """Show the waiting landings; if there are none, raise UsageError with the changes that can be landed."""
+    answer, rows = face.get(LANDINGS), list[RunShape]()
+    if not answer["landings"] and not face.as_json:
+        with suppress(ApiError):  # outside a repository, no change can be landed
+            rows = face.client().get(REVIEW, folder=work_folder(files=False))["runs"]
+    if rows:
+        names = ", ".join(row["run"] for row in rows[:-6:-1])
+        why = f"{count_noun(len(rows), 'change')} here can be landed: {names}"
+        fix = f"pancode land {rows[-1]['run']}"
+        raise UsageError("RUN is required: no landing is waiting", why=why, fix=fix)
+    face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing is waiting"))
+    return ExitCode.DONE
 
 
 Push = tuple[str, str] | None

@@ -201,15 +201,17 @@ def verify_on(
     return on
 
 
-def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
-    """Raise NotFoundError for an unknown node; UsageError if only `own`, the run's node, could verify."""
+def check_verifier(on: str, names: Sequence[str], own: str | None, option: str = "--verify-on") -> None:
+    """Raise NotFoundError for an unknown node; UsageError if only `own`, the run's node, could verify.
+    `option`: the one that named the node."""
     if on != OTHER and on not in names:
         raise not_found("node", on, names, "pancode node ls")
     if len(names) < 2 or on == own:
+        add = "pancode node add NAME" + (", or --verify-on none" if option == "--verify-on" else "")
         raise UsageError(
-            f"no other node can verify the result (--verify-on {on})",
+            f"no other node can verify the result ({option} {on})",
             why=f"{on} is the run's own node" if on == own else "the fleet has one node",
-            fix="pancode node add NAME, or --verify-on none" if len(names) < 2 else "--verify-on other",
+            fix=add if len(names) < 2 else f"{option} {OTHER}",
             code="no_other_node",
         )
 

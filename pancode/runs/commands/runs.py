@@ -72,7 +72,11 @@ def ls(
     agent: Annotated[str | None, option("Show only runs of this agent.")] = None,
     outcome: Annotated[
         str | None,
-        option("Show only runs with this outcome or state, such as done, error or running.", "--state", "S"),
+        option(
+            "Show only runs with this state, as the list shows it: to_land, unverified, error, running ...",
+            "--state",
+            "S",
+        ),
     ] = None,
     since: Annotated[
         str | None, option("Show only runs dispatched since then: 90m, 2h, 3d, 2026-11-22.", "T")

@@ -115,12 +115,15 @@ _OPENS, _LOOK_S = 1_200, 0.5
 minutes."""
 
 
+_PRINT = "Open it, and print where it is for ssh and editors; it stays reserved for you until --leave."
+
+
 @verb("workspace open", "min-123", "min-123 --print")
 def open_(
     workspace: Workspace,
     *,
     node: Annotated[str | None, option("The node for the workspace's files.")] = None,
-    prints: Annotated[bool, option("Only print where it is, for ssh and editors.", "--print")] = False,
+    prints: Annotated[bool, option(_PRINT, "--print")] = False,
     leave: Annotated[bool, option(_LEAVE)] = False,
     face: Json,
 ) -> int:
@@ -149,7 +152,7 @@ def open_(
     if prints:
         ways = {**describe_remotes(target, folder), "leave": f"pancode workspace open --leave {workspace}"}
         facts = {"run": run, "node": opened["node"], "folder": folder, **ways}
-        words = f"{escape_line(workspace)}\n{format_facts(facts, 7)}"
+        words = f"{escape_line(workspace)}  reserved for you until you leave it\n{format_facts(facts, 7)}"
         return face.end(ExitCode.DONE, {"workspace": workspace, **facts}, lambda: words)
     if not open_shell(target, folder, f"pancode-{run}", os.environ):
         back, end = f"pancode workspace open {workspace}", f"pancode workspace open --leave {workspace}"

@@ -421,7 +421,7 @@ class Populated:
         self.post("/v1/workspaces", name="login", title="Add login", project="shop", node=HERE)
         self.dispatch(workspace="login")
         self.end(self.take(), change="no_change")
-        self.post("/v1/work", issue="shop-12", runtime="shell")
+        self.post("/v1/work", issue="shop-12", runtime="claude")
         self.take()
         self.names["tool_run"] = self.dispatch("make it", workspace="git", cwd=str(self.repo.path))
         self.end(self.take(), proposed=(proposal(),), change="no_change")

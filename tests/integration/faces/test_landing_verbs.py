@@ -65,7 +65,8 @@ def test_results_are_reviewed_and_landed_by_themselves_and_together(fleet: Shell
     assert again.status == 0 and "nothing to land" in again.out and "found by ancestry" in again.out
     wrong = fleet("land", two, "--push", "nowhere", "agent/two", "--json")
     assert wrong.status == 7 and json.loads(wrong.err)["error"]["code"] == "not_pushed"
-    assert fleet("land").out == "no landing is waiting\n"
+    unnamed = fleet("land")
+    assert unnamed.status == 2 and f"fix: pancode land {two}\n" in unnamed.err
     assert fleet("land", two, "--how", "merge").status == 2
 
     _at_a_terminal(fleet)

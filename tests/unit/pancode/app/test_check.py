@@ -31,6 +31,7 @@ def test_a_file_is_known_by_its_name(tmp_path: Path) -> None:
         "x/panagents.yaml": "agents",
         "deploy/SKILL.md": "skills",
     }
+    kinds |= {"pancode.yaml": "settings", "home/panpresets.yaml": "settings"}
     kinds |= {"pansafety.yaml": "rules", "release.yaml": "workflow", "review-loop": "workflow"}
     assert {name: kind_of(name) for name in kinds} == kinds
 
@@ -58,6 +59,29 @@ def test_rules_are_checked_where_they_count(
     assert run(["config", "check", "elsewhere/pansafety.yaml"]) == ExitCode.USAGE
     rules.write_text("nothing: [x]\n")
     assert run(["config", "check", str(rules)]) == ExitCode.CONFIG
+
+
+def test_settings_are_checked_where_they_count(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = tmp_path / "shop"
+    (shop / ".git").mkdir(parents=True)
+    (shop / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    mine, theirs = home / "pancode.yaml", shop / "pancode.yaml"
+    mine.write_text("budget: {ceiling: 10}\n")
+    theirs.write_text("copy: [.env.dev]\n")
+    assert run(["config", "check", str(mine)]) == run(["config", "check", str(theirs)]) == ExitCode.DONE
+    assert run(["config", "check", "--kind", "settings"]) == ExitCode.DONE
+    capsys.readouterr()
+    theirs.write_text("copy: [.env.dev]\ndispatch: {safety: full-auto}\n")
+    assert run(["config", "check", str(theirs)]) == ExitCode.CONFIG
+    assert "shop/pancode.yaml:2: a repository may not set dispatch.safety" in capsys.readouterr().err
+    (home / "panpresets.yaml").write_text("mine: {nothing: x}\n")
+    assert run(["config", "check", str(home / "panpresets.yaml")]) == ExitCode.CONFIG
+    (shop / "src").mkdir()
+    (shop / "src" / "pancode.yaml").write_text("")
+    assert run(["config", "check", "shop/src/pancode.yaml"]) == ExitCode.USAGE
+    assert run(["config", "check", "gone/pancode.yaml"]) == ExitCode.USAGE
 
 
 def test_agents_and_skills_need_no_file(capsys: pytest.CaptureFixture[str]) -> None:

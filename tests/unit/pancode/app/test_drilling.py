@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
+from pancode.app.commands.drill import find_nodes
 from pancode.app.drilling import FleetHere, remove_scratch, run_drill
 from pancode.drills.model import DrillReport
 from pancode.fleet.ssh.home import OWN_KEY
 from pancode.interfaces.client.client import Client, place_of
-from pancode.kernel.errors import ConfigError, RefusedError
+from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError
 
 BEGUN = DrillReport(drill="d-1", fleet="f-1", by="ada", pancode="0.1.0", begun_ms=1_000)
 
@@ -43,3 +45,12 @@ def test_a_scratch_home_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
     assert told.value.fix == f"rm -rf {scratch}"
     scratch.unlink()
     remove_scratch(scratch)
+
+
+def test_a_misspelt_node_is_not_found_with_the_nearest_name() -> None:
+    class OneNode:
+        def get(self, _path: object) -> dict[str, object]:
+            return {"nodes": [{"name": "gpubox", "state": "online"}]}
+
+    with pytest.raises(NotFoundError, check=lambda error: "gpubox" in error.fix):
+        find_nodes(cast(Client, OneNode()), ["gpubx"])

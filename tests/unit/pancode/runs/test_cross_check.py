@@ -179,7 +179,7 @@ def test_a_user_asks_for_it_later_and_by_name() -> None:
     other = next(name for name in pair.nodes if name != pair.own)
     with pytest.raises(NotFoundError):
         request_check(pair.desk.core, pair.run, "n9", "me")
-    with pytest.raises(UsageError, match="no other node"):
+    with pytest.raises(UsageError, match="no other node", check=lambda error: error.fix == "--on other"):
         request_check(pair.desk.core, pair.run, pair.own, "me")
     request_check(pair.desk.core, pair.run, other, "me")
     pair.follow()

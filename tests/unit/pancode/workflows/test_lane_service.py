@@ -283,6 +283,19 @@ def test_a_running_item_that_is_skipped_is_stopped_and_the_next_waits_for_its_en
     assert states(night)["1"] == "skipped" and night.claim() == ["2"]
 
 
+def test_the_answer_to_a_skip_has_the_state_after_it(night: Flows) -> None:
+    add(night)
+    add(night)
+    night.claim()
+    night.end("1", **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    assert lane(night)["state"] == "stopped"
+    told = night.world.http.post("/v1/lanes/night/skip", {"by": "ana"}).json()
+    assert (told["state"], told["fix"], told["items"][0]["state"]) == ("working", "", "skipped")
+    assert told["items"][0]["reason"] == "skipped by ana"
+    night.advance()
+    assert night.claim() == ["2"]
+
+
 def test_an_item_that_a_user_stops_stops_the_lane(night: Flows) -> None:
     add(night)
     add(night)

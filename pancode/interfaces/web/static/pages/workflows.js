@@ -25,7 +25,7 @@ function Schedules() {
   const all = live.data?.schedules || [];
   const key = (label, path, sure) => html`<${Act} label=${label} path=${path} sure=${sure} done=${live.again} />`;
   return html`<${Panel} title="Schedules" count=${all.length} act=${html`<a class="btn" href="#/new/schedule">New schedule</a>`}>${!all.length ? html`<${Empty} title="Nothing begins by itself" />` : html`<ul>${all.map((one) => html`<${Row} key=${one.schedule} word=${one.paused === null ? "on" : "paused"} title=${`${title(one)}: ${one.words}`}
-    facts=${html`<span>${one.schedule}</span><span>next: ${one.next[0] || "on its event"}</span>${one.running && html`<a href=${link([one.running.startsWith("w-") ? "workflows" : "runs", one.running])}>${one.running}</a>`}`}
+    facts=${html`<span>${one.schedule}</span><span>next: ${one.paused === null ? one.next[0] || "on its event" : "paused"}</span>${one.running && html`<a href=${link([one.running.startsWith("w-") ? "workflows" : "runs", one.running])}>${one.running}</a>`}`}
     keys=${html`<${Why} what=${`schedule:${[one.words, ...one.next, ...one.firings.slice(0, 10).map((fired) => `${fired.due_at} ${fired.state} ${fired.run || fired.workflow || ""} ${fired.reason}`)].join("\n")}`} />${one.paused === null ? key("Pause", at("schedules", one.schedule, "pause")) : key("Resume", at("schedules", one.schedule, "resume"))}${key("Begin now", at("schedules", one.schedule, "run"), `Begin ${one.schedule} now?`)}${key("Remove", at("schedules", one.schedule, "remove"), `Remove ${one.schedule}? What it has begun continues.`)}`}>
     ${one.trouble && html`<${Warning}>${one.trouble}<//>`}<//>`)}</ul>`}<//>`;
 }

@@ -416,6 +416,12 @@ def test_a_diff_is_bytes_and_a_landing_is_told(world: World) -> None:
 
 def test_what_did_not_end_well_lands_only_anyway(world: World) -> None:
     run = world.dispatch()["run"]
+    unchanged = {"commit": None, "change": "no_change", "files_changed": ()}
+    world.node.deliver(world.claim(), **failed(FailureKind.AGENT_FAILED, Outcome.ERROR), **unchanged)
+    world.context.turn()
+    told = world.problem("POST", f"/v1/runs/{run}/land", {})
+    assert told["code"] == "not_done" and told["fix"].endswith(f"to try again: pancode runs retry {run}")
+    run = world.dispatch()["run"]
     world.node.deliver(world.claim(), **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     world.context.turn()
     told = world.problem("POST", f"/v1/runs/{run}/land", {})

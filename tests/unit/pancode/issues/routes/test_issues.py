@@ -51,7 +51,7 @@ class Shop:
         self.news = TrackerNews(core, lambda: coordinator.around({}), self.trackers)
 
     def work(self, **more: Any) -> Any:
-        said = {"by": "ana", "issue": "shop-12", "runtime": "shell", **more}
+        said = {"by": "ana", "issue": "shop-12", "runtime": "claude", **more}
         return self.world.http.post("/v1/work", said)
 
     def begun(self, **more: Any) -> Run:
@@ -466,7 +466,16 @@ def test_issues_are_listed_and_shown(shop: Shop) -> None:
 
 def test_what_is_no_reference_of_an_issue_says_how_to_find_one(shop: Shop) -> None:
     told = shop.work(issue="12").json()
-    assert told["exit_code"] == 4 and "pancode issues ls" in told["fix"] and "pattern" not in str(told)
+    assert told["exit_code"] == 4 and "pattern" not in str(told)
+    assert told["fix"] == "write SHOP-12 or see: pancode issue ls"
+    assert shop.work(issue="login").json()["fix"] == "see: pancode issue ls"
+
+
+def test_the_text_of_an_issue_is_not_run_as_commands(shop: Shop) -> None:
+    for dry_run in (True, False):
+        told = shop.work(runtime="shell", dry_run=dry_run).json()
+        assert told["code"] == "issue_is_prose" and "--runtime native" in told["fix"]
+    assert shop.world.context.rows(Run) == [] and shop.told() == (IssueState.OPEN, [])
 
 
 def test_words_of_an_issue_are_not_read_as_paths_of_the_user(shop: Shop) -> None:

@@ -12,6 +12,7 @@ from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, RefusedError, UsageError
 from pancode.kernel.route import path_in
+from pancode.landing.answers import LANDINGS, REVIEW
 from pancode.landing.commands import landing, progress
 from pancode.landing.commands.landing import PullWanted
 from pancode.runs.answers import LandingShape
@@ -122,3 +123,29 @@ def test_the_line_of_a_tracker_follows_each_landing(desk: MemoryCoordinator) -> 
     waiting: LandingShape = {"status": "conflict", "why": "it does not apply"}
     add_tracker(DirectClient(desk), "r-0001", waiting)
     assert "tracker" not in waiting
+
+
+def answering(*runs: str) -> Face:
+    """Return a face whose coordinator has no waiting landing, and these changes to review."""
+    answers: dict[object, object] = {
+        LANDINGS: {"landings": []},
+        REVIEW: {"runs": [{"run": one} for one in runs]},
+    }
+
+    class AnsweringClient:
+        def get(self, path: object, **_: object) -> object:
+            return answers[path]
+
+    class AnsweringFace(Face):
+        def client(self, *, starts: bool = True, works: bool = False) -> Any:
+            return AnsweringClient()
+
+    return AnsweringFace(False)
+
+
+def test_without_a_name_the_changes_that_can_be_landed_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        landing.land(face=answering(*(f"r-000{number}" for number in range(1, 8))))
+    assert caught.value.fix == "pancode land r-0007" and caught.value.why.startswith("7 changes here")
+    assert landing.land(face=answering()) == 0
+    assert capsys.readouterr().out == "no landing is waiting\n"

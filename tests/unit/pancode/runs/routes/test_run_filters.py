@@ -10,6 +10,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.config.fleet_settings import pause_queue
 from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import format_result
 from pancode.runs.lists import moment_ms
 from tests.unit.pancode.interfaces.http.world import World
 
@@ -43,6 +44,10 @@ def listed(world: World, **query: str) -> list[str]:
         ({"limit": "1"}, ["later"]),
         ({"outcome": "done"}, ["Export"]),
         ({"outcome": "pending"}, ["later"]),
+        ({"outcome": "waiting"}, ["later"]),
+        ({"outcome": "to land"}, []),
+        ({"outcome": "landed"}, []),
+        ({"outcome": "running"}, []),
         ({"agent": "builder"}, ["later", "import", "Export"]),
         ({"agent": "scout"}, []),
         ({"node": "n1"}, ["import", "Export"]),
@@ -54,6 +59,13 @@ def listed(world: World, **query: str) -> list[str]:
 )
 def test_all_that_fits_newest_first(world: World, query: dict[str, str], tasks: list[str]) -> None:
     assert listed(world, **query) == tasks
+
+
+def test_what_the_list_shows_can_be_asked_for(world: World) -> None:
+    for run in world.http.get("/v1/runs").json()["runs"]:
+        for word in (run["status"], run["status"].replace("_", " "), format_result(run)):
+            found = world.http.get("/v1/runs", outcome=word).json()["runs"]
+            assert run["run"] in [one["run"] for one in found], word
 
 
 def test_what_cannot_be_asked_for(world: World) -> None:

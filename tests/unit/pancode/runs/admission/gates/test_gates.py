@@ -380,6 +380,7 @@ def test_an_empty_fleet() -> None:
     verdict = judge(replace(bare, candidates=()), VIEW)[9]
     assert not verdict.passed
     assert (verdict.words, verdict.fix) == ("Dispatch blocked: the fleet has no nodes", NO_NODE)
+    assert "--local" in NO_NODE and "fleet up" not in NO_NODE  # fleet up adds no node
 
 
 def test_the_model_of_the_fleet_counts_for_routing() -> None:
