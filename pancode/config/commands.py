@@ -79,7 +79,7 @@ def check_settings(face: Face, file: str | None) -> int:
         raise UsageError(f"{file} is not a settings file in force", fix=fix)
     load_presets(home)
     warnings = settings_here(home, folder, os.environ)[1]
-    lines = [*(f"warning: {one}" for one in warnings), "no errors in the settings", *there]
+    lines = [*(f"warning: {one}" for one in warnings), "the settings have no errors", *there]
     return face.end(ExitCode.DONE, {"files": there, "warnings": warnings}, lambda: escape_lines(lines))
 
 

@@ -431,6 +431,7 @@ HEAVIER = {
     "admin queue": "it reads Redis itself, with RQ",
     "config check agents.yaml": "it checks a file against the schema, also in a hook of git",
     "config check chain.yaml": "the same",
+    "config check --kind settings": "the same",
 }
 """Commands that load what a coordinator has loaded, each with its reason."""
 
