@@ -63,10 +63,11 @@ def test_results_are_reviewed_and_landed_by_themselves_and_together(fleet: Shell
     # Once more: found, and said.
     again = fleet("land", one, "--branch", "agent/all")
     assert again.status == 0 and "nothing to land" in again.out and "found by ancestry" in again.out
-    wrong = fleet("land", two, "--push", "nowhere", "agent/two", "--json")
-    assert wrong.status == 7 and json.loads(wrong.err)["error"]["code"] == "not_pushed"
     unnamed = fleet("land")
     assert unnamed.status == 2 and f"fix: pancode land {two}\n" in unnamed.err
+    wrong = fleet("land", two, "--push", "nowhere", "agent/two", "--json")
+    assert wrong.status == 7 and json.loads(wrong.err)["error"]["code"] == "not_pushed"
+    assert fleet("land").out == "no landing is waiting\n"
     assert fleet("land", two, "--how", "merge").status == 2
 
     _at_a_terminal(fleet)
