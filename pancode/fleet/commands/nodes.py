@@ -95,10 +95,10 @@ def add(
         face.note(f"\ninterrupted before the answer arrived; {look}")
         raise
     next_step = f'next, in your project: pancode dispatch --node {name} "..."'
-    for one in answer["problems"][:1]:
-        next_step = (
-            f"it cannot be used yet: {one['what']}\n  fix: {one['fix']}; then: pancode fleet up {name}"
-        )
+    up = f"pancode fleet up {name}"
+    for one in answer["problems"]:
+        if one["fix"] != up:  # what a dispatch does by itself is no problem
+            next_step = f"it cannot be used yet: {one['what']}\n  fix: {one['fix']}; then: {up}"
     face.show(answer, lambda: f"added {name}\n{next_step}\n")
 
 
