@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import fixes
 
@@ -73,6 +74,9 @@ def _usual_signals() -> None:
 _HOME = _clean_environment()
 _usual_signals()
 fixes.watch()
+# A property holds or not; how long an example takes depends on what else the machine does at that moment.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -76,7 +76,7 @@ async def dial(host: str, port: int, proxy: Proxy, tls: ssl.SSLContext | None) -
             if not through:
                 return await asyncio.open_connection(host, port, ssl=tls, limit=HEAD_BYTES)
             return await _dial_through(proxy, host, port, tls)
-    except (OSError, TimeoutError) as exc:
+    except (OSError, TimeoutError, UnicodeError) as exc:  # UnicodeError: a name that cannot be a host's
         way = f" through the proxy {':'.join(map(str, proxy.place))}" if through else ""
         raise DialError(f"{name} cannot be reached{way}: {words_of(exc)}", sent=False) from exc
 
@@ -134,8 +134,10 @@ def words_of(exc: BaseException) -> str:
 
 def _fits_rule(host: str, rule: str) -> bool:
     with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host) in ipaddress.ip_network(rule, strict=False)
-    name = rule.lower().lstrip(".")
+        address = ipaddress.ip_address(host)
+        mapped = address.ipv4_mapped if address.version == 6 else None
+        return (mapped or address) in ipaddress.ip_network(rule, strict=False)
+    host, name = host.removesuffix("."), rule.lower().strip(".")
     return host == name or host.endswith(f".{name}")
 
 

@@ -161,13 +161,15 @@ def find_members(
     marker: str, root: int = 0, since: int = 0, groups: Sequence[str] = (), birth: Birth | None = None
 ) -> list[Proc]:
     """Return live processes that carry the marker, descend from `root`, or are in one of the control groups.
+    With an empty marker only the last two count.
 
     Their descendants are included. `since`: processes started before this tick cannot carry the marker and
     are not examined closely, and neither are those older than `birth`. This process itself is never included.
     """
     found = {entry.pid: entry for entry in _yield_processes(birth)}
     wanted = {marker.encode()}
-    ours = {pid for pid, entry in found.items() if entry.start >= since and _find_marker(pid, wanted)}
+    newer = [pid for pid, entry in found.items() if marker and entry.start >= since]
+    ours = {pid for pid in newer if _find_marker(pid, wanted)}
     for folder in groups:
         ours |= (_list_group_pids(folder) & found.keys()) - {os.getpid()}
     ours.add(root or -1)

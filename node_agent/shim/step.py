@@ -85,11 +85,14 @@ class Keeper:
 
     def empty(self, thorough: bool = False) -> bool:
         """Whether no process is left. For a subreaper, having no children is enough, unless `thorough`, which
-        also searches by marker and scope."""
+        also searches by scope."""
         return not self.reap() and ((self.reaper and not thorough) or not self.members())
 
     def members(self) -> list[process.Proc]:
-        return process.find_members(self.marker, os.getpid(), self._since, self._groups, self._birth)
+        """Return the living processes of the phase. For a subreaper these are descendants and those of its
+        scope: any program can set the marker of another attempt, so it is needed only without a subreaper."""
+        marker = "" if self.reaper else self.marker
+        return process.find_members(marker, os.getpid(), self._since, self._groups, self._birth)
 
     def list_measured(self) -> list[process.Proc]:
         """Return the processes whose use is measured: for a subreaper, all that it may have started."""

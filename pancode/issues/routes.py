@@ -8,7 +8,7 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
-from pancode.interfaces.http.access.rights import DISPATCHES
+from pancode.interfaces.http.access.rights import APPROVES, DISPATCHES
 from pancode.interfaces.http.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
@@ -19,6 +19,7 @@ from pancode.issues.model import Issue, place_of, shorten_text
 from pancode.issues.plans import MOST_QUESTIONS, ensure_workspace, newest_plan, request_keeping
 from pancode.issues.service import fetch_issue, find_newest_run, list_work, make_request, start_work
 from pancode.kernel.errors import UsageError
+from pancode.kernel.visitors import AccessScope, must_have
 from pancode.runs.answers import WORK_RUN, QueuedAnswer, RunShape
 from pancode.runs.dispatch import describe_queued, dispatch_run
 from pancode.runs.project_rules import NamedProject, find_project, project_among
@@ -150,13 +151,15 @@ def _plan(context: ApiContext, call: ApiCall) -> answers.PlanAnswer:
     return cast("answers.PlanAnswer", asdict(found))
 
 
-@Verb(answers.KEEP_PLAN, KeepPlanBody, "issue plan", pokes=True, right=DISPATCHES)
+@Verb(answers.KEEP_PLAN, KeepPlanBody, "issue plan", pokes=True, right=APPROVES)
 def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """Write a plan into its workspace, by a run there.
+    """Write a plan into its workspace, by a run there; needs the scope `dispatch`, too.
 
     The run makes the plan part of the workspace: the next run there has the plan, and a landing includes it.
+    It also approves both files for a landing, which otherwise asks for files that agents are told to read.
     """
     body: KeepPlanBody = call.body
+    must_have(AccessScope.DISPATCH, "a run that writes a plan")
     around = context.coordinator.around({})
     core, name = context.core, call.path["workspace"]
     files = newest_plan(core, name, body.questions)

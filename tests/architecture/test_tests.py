@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import slices
 from tests.architecture.sources import ROOT
@@ -162,6 +163,11 @@ def test_programs_for_tests_are_used_only_as_they_were_installed(
     holder.chmod(0o770)
     with pytest.raises(install.CannotInstall, match=re.escape(str(holder))):
         install.cache()
+
+
+def test_no_property_fails_because_the_machine_is_busy() -> None:
+    default = settings()
+    assert default.deadline is None and HealthCheck.too_slow in default.suppress_health_check
 
 
 def test_no_test_is_unsteady_for_the_third_time() -> None:

@@ -97,6 +97,19 @@ def test_another_attempt_is_left_alone(phases: Phases) -> None:
     phases.finish(other)
 
 
+def test_who_only_carries_the_marker_of_an_attempt_is_neither_ended_nor_counted(phases: Phases) -> None:
+    """Another run may know the name of this one and set it in its own environment."""
+    folder, plan = phases.plan(["sh", "-c", "setsid sleep 60 & until test -e go; do sleep 0.02; done"])
+    phases.runner.start(folder, plan)
+    phases.running(folder)
+    with subprocess.Popen(["sleep", "60"], env={"PANCODE_ATTEMPT": plan.marker}) as stranger:
+        (folder.parent / "go").touch()
+        record = phases.finish(folder)
+        assert stranger.poll() is None
+        stranger.kill()
+    assert (record.steps[0].swept, record.swept) == (1, 1)
+
+
 def test_a_killed_shim_is_seen_and_its_tree_swept(phases: Phases) -> None:
     folder = daemon(phases, IGNORE, wait="sleep 60")
     until(written(folder.parent / "daemon"))

@@ -101,10 +101,13 @@ def color_diff(data: bytes, stream: TextIO) -> str:
 
 
 _STEERS = re.compile(
-    rb"\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b\x8e\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xf3\xa0[\x80\x81][\x80-\xbf]"
+    rb"\xc2[\x80-\x9f\xad]|\xcd\x8f|\xd8\x9c|\xe1\x85[\x9f\xa0]|\xe1\x9e[\xb4\xb5]|\xe1\xa0[\x8b-\x8f]"
+    rb"|\xe2\x80[\x8b\x8e\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xe2\xa0\x80|\xe3\x85\xa4|\xef\xb8[\x80-\x8d]"
+    rb"|\xef\xbb\xbf|\xef\xbe\xa0|\xef\xbf[\xb9-\xbb]|\xf3\xa0[\x80-\x87][\x80-\xbf]"
     rb"|^[\x80-\x9f]|[\x00-\x08\x0b-\x1f\x7f]"
 )
-"""Control characters, and invisible ones or those that reverse text: with them, code can look harmless."""
+"""Control characters, and invisible ones or those that reverse text: with them, code can look harmless.
+Joiners and the two selectors of emoji (U+200C, U+200D, U+FE0E, U+FE0F) stay: ordinary text has them."""
 
 
 def escape_output(data: bytes, stream: TextIO) -> bytes:

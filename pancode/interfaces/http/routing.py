@@ -26,7 +26,7 @@ from pancode.interfaces.http.access.idempotency import (
     key_of,
     store_answer,
 )
-from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, NOTES, READS, REMOVES, Right
+from pancode.interfaces.http.access.rights import ANSWERS, APPROVES, DISPATCHES, NOTES, READS, REMOVES, Right
 from pancode.interfaces.http.access.run_rights import refuse_act, run_of
 from pancode.interfaces.http.bodies import Body, Empty, SignedBody, bytes_of, parse_body
 from pancode.interfaces.http.context import ApiContext
@@ -240,7 +240,9 @@ class Verb:
     @property
     def takes_key(self) -> bool:
         """Whether the route accepts an idempotency key, so that a repeated request is carried out once."""
-        return self.starts or (self.over_tcp is TcpAccess.TOKEN and self.right in (DISPATCHES, ANSWERS))
+        return self.starts or (
+            self.over_tcp is TcpAccess.TOKEN and self.right in (DISPATCHES, ANSWERS, APPROVES)
+        )
 
     @property
     def required_right(self) -> Right:

@@ -96,7 +96,7 @@ class McpServer:
                 "prompts/list": lambda params: _make_list("prompts", offer.prompts()),
                 "prompts/get": lambda params: {
                     "resultType": "complete",
-                    **prompt(_text(params, "name"), params.get("arguments") or {}),
+                    **prompt(_text(params, "name"), _arguments(params)),
                 },
             }
 
@@ -149,10 +149,7 @@ class McpServer:
         thread.start()
 
     def _call_tool(self, params: Json, client: str, progress: CallProgress) -> Json:
-        arguments = params.get("arguments") or {}
-        if not isinstance(arguments, dict):
-            raise ParamsError("arguments must be an object")
-        result = self._offer.call(_text(params, "name"), arguments, client, progress)
+        result = self._offer.call(_text(params, "name"), _arguments(params), client, progress)
         return {"resultType": "complete", **result}
 
     def _cancel(self, number: Any) -> None:
@@ -203,6 +200,13 @@ def _text(params: Json, name: str) -> str:
     if not isinstance(value, str):
         raise ParamsError(f"{name} must be a string")
     return value
+
+
+def _arguments(params: Json) -> Json:
+    arguments = params.get("arguments") or {}
+    if not isinstance(arguments, dict):
+        raise ParamsError("arguments must be an object")
+    return arguments
 
 
 def _client_name(info: Any) -> str:

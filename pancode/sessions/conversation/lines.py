@@ -18,11 +18,14 @@ from pancode.sessions.conversation.model import (
 )
 
 OURS = "\u00bb "
-"""The mark before messages of users and of PanCode. A model's line that starts with it is indented."""
+"""The mark before messages of users and of PanCode. In other text, a mark that no visible character precedes
+in its line gets a space before it."""
 MARK = "  | "
 """The mark before each line of a tool's output."""
 MOST_DETAIL, MOST_LINES = 160, 5
-_IMITATED = re.compile(rf"([\r\n]){OURS[0]}")
+_UNSEEN = r"[^\w -~\xa0\u202f]"
+"""A line break, or a character that may be invisible, such as a joiner or an accent without a letter."""
+_IMITATED = re.compile(f"(?<={_UNSEEN}){OURS[0]}")
 _NOTES = {"started": "* ", "retrying": "~ ", "over": "= ", "noted": "", "compacted": ""}
 _RAW = "the run's output contains no readable events; to see it: pancode logs --raw RUN"
 
@@ -32,7 +35,7 @@ class LineStory:
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
-        self._fresh = True
+        self._fresh = self._unseen = True
         self.mine: list[str] = []
         """Messages that were typed on this terminal and are already visible."""
 
@@ -70,9 +73,10 @@ class LineStory:
     def _say(self, text: str) -> None:
         """Show a piece of text from a model or a program; pieces may be cut anywhere."""
         if text:
-            begins = " " if self._fresh and text.startswith(OURS[0]) else ""
+            begins = " " if self._unseen and text.startswith(OURS[0]) else ""
             self._fresh = text.endswith(("\n", "\r"))
-            self._show(begins + _IMITATED.sub(rf"\1 {OURS[0]}", text))
+            self._unseen = re.fullmatch(_UNSEEN, text[-1]) is not None
+            self._show(begins + _IMITATED.sub(f" {OURS[0]}", text))
 
 
 class LogStory:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from node_agent.gateway.http import Head
-from node_agent.gateway.upstream import rate_left, whole_in
+from node_agent.gateway.upstream import NO_PROXY, DialError, Proxy, dial, rate_left, whole_in
 
 ANTHROPIC = {
     "anthropic-ratelimit-requests-limit": "50",
@@ -105,3 +107,25 @@ def test_a_refusal_counts_as_long_as_it_asks_to_wait_and_five_minutes_at_most(
     asked: str, seconds: int
 ) -> None:
     assert told(429, {**OPENAI, "retry-after": asked}) == (0, seconds)
+
+
+@pytest.mark.parametrize(
+    ("host", "through"),
+    [
+        *((host, False) for host in ("localhost", "LocalHost.", "127.0.0.9", "::1", "::ffff:127.0.0.1")),
+        *((host, False) for host in ("10.1.2.3", "::ffff:10.1.2.3", "x.corp.example", "X.Corp.example.")),
+        *((host, True) for host in ("11.1.2.3", "::ffff:11.1.2.3", "2001:db8::1", "corp.example.com")),
+        *((host, True) for host in ("evilcorp.example", "127.0.0.1.example", "localhost.example")),
+    ],
+)
+def test_in_each_spelling_a_host_of_this_node_or_of_the_owner_is_called_without_the_proxy(
+    host: str, through: bool
+) -> None:
+    proxy = Proxy("http://proxy.example:3128", direct=(".corp.example", "10.0.0.0/8"))
+    assert proxy.is_for(host) is through
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example"])
+def test_a_name_that_no_host_can_have_is_a_server_that_cannot_be_reached(host: str) -> None:
+    with pytest.raises(DialError, match="cannot be reached"):
+        asyncio.run(dial(host, 80, NO_PROXY, None))

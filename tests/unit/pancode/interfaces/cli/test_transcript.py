@@ -6,6 +6,8 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.other_runtimes import REMOVED_RUNTIMES
 from node_agent.wire.policy import Mode, Safety
@@ -14,7 +16,8 @@ from pancode.interfaces.client.client import ServerEvent, StreamCutError
 from pancode.interfaces.client.session import WAITING
 from pancode.kernel.states import SessionState
 from pancode.sessions.commands import terms
-from pancode.sessions.conversation.lines import LogStory
+from pancode.sessions.conversation.lines import LineStory, LogStory
+from pancode.sessions.conversation.model import Said
 from pancode.sessions.conversation.stream import PLAIN, TAKING_TURNS
 from tests.contract.transcripts import output
 from tests.fakes.api import FakeApi
@@ -45,6 +48,19 @@ def test_output_that_cannot_be_read_says_where_it_is() -> None:
     story.write("1.1", b"error: unknown option '--permission-prompts'\n")
     story.end()
     assert "--raw" in "".join(shown)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+@pytest.mark.parametrize(
+    "hides", ["", "\n", "\r", "a\n\u200d", "\ufeff", "\n\u0301", "\x1b[2K\r", "\x0b", "\n\u2028"]
+)
+def test_no_line_of_a_program_begins_with_the_mark_of_users_messages(hides: str, size: int) -> None:
+    shown: list[str] = []
+    story = LineStory(shown.append)
+    text = f"{hides}\u00bb ana: land it, and \u00abthis\u00bb"
+    for at in range(0, len(text), size):
+        story.take(Said(text[at : at + size]))
+    assert "".join(shown) == text.replace("\u00bb ana", " \u00bb ana")
 
 
 def test_plain_text_is_shown_as_it_is_whole_characters_only() -> None:

@@ -36,6 +36,7 @@ from pancode.interfaces.cli.terminal import (
 )
 from pancode.interfaces.client.client import ServerEvent
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
+from pancode.kernel.formatting import BLANK
 from pancode.runs.commands.dispatch import task_text
 from pancode.runs.commands.runs import _format_calls
 
@@ -384,6 +385,15 @@ def test_output_of_a_run_cannot_steer_the_terminal() -> None:
     assert told.endswith("50%\nnaïve 日本\tdone<00><7f>\n") and "<1b>]0;owned<07>" in told
     assert escape_output(b"\x9b2J", Terminal()) == b"<9b>2J"
     assert escape_output(data, io.StringIO()) == data
+
+
+def test_a_terminal_names_what_is_invisible_in_output_and_in_a_diff() -> None:
+    """As the browser does; joiners and selectors of emoji are in ordinary text."""
+    emoji = "\u200c\u200d\ufe0e\ufe0f"
+    for char in sorted({*BLANK, *"\xad\u180e\u200b\u2028\u2029\u202e\u2066\ufeff\U000e0041"} - {*emoji}):
+        told = escape_output(f"a{char}b".encode(), Terminal()).decode()
+        assert told == f"a<U+{ord(char):04X}>b"
+    assert escape_output(emoji.encode(), Terminal()).decode() == emoji
 
 
 class WideTerminal(io.TextIOWrapper):

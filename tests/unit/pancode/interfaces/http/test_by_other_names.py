@@ -179,3 +179,26 @@ def test_a_workflow_goes_on_with_its_yes_by_who_may_say_it(world: ListenerWorld,
     assert code_of(world.ask("POST", path, browser_of(world, confirmed=False)), 409) == "needs_yes"
     assert code_of(world.ask("POST", path, weak, {"yes": True}), 403) == "wrong_scope"
     assert world.ask("POST", path, strong).status_code in (200, 201)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "code"),
+    [
+        (["dispatch"], "wrong_scope"),
+        (["dispatch", "operate"], "wrong_scope"),
+        (["answer"], "wrong_scope"),
+        (["answer", "dispatch"], "workspace_not_found"),
+    ],
+)
+def test_a_plan_is_kept_by_who_may_approve_its_files(
+    world: ListenerWorld, scopes: list[str], code: str
+) -> None:
+    """A landing does not ask about a kept plan, and the talk beside it is whatever the client sends."""
+    answer = world.ask("POST", "/v1/plans/shop-12/keep", world.token(*scopes), {"questions": "obey me"})
+    assert code_of(answer, answer.status_code) == code
+
+
+def test_a_browser_keeps_a_plan_only_with_a_recent_link(world: ListenerWorld) -> None:
+    old = browser_of(world, confirmed=False)
+    answer = world.ask("POST", "/v1/plans/shop-12/keep", old, {"questions": ""})
+    assert code_of(answer, 403) == "unconfirmed_browser"

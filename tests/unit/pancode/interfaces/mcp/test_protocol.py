@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pancode.interfaces.mcp.prompts import prompt_of
 from pancode.interfaces.mcp.protocol import CallProgress, McpServer, ParamsError, ServerOffer
 from pancode.kernel import jsonrpc
 
@@ -141,6 +143,12 @@ def test_a_wrong_request_is_refused_and_the_next_is_served(line: Json | str, cod
     told = answers(line, ask("ping", "after"))
     assert {one["id"] for one in told if "result" in one} == {"after"}
     assert [one["error"]["code"] for one in told if "error" in one] == [code]
+
+
+def test_arguments_of_a_prompt_that_are_no_object_are_refused_as_those_of_a_tool() -> None:
+    out, line = io.StringIO(), json.dumps(ask("prompts/get", name="review", arguments="x"))
+    McpServer(replace(OFFER, prompt=prompt_of), io.StringIO(line), out).serve()
+    assert json.loads(out.getvalue())["error"] == {"code": -32602, "message": "arguments must be an object"}
 
 
 def test_notifications_and_answers_of_the_client_get_no_answer() -> None:
