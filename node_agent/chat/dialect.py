@@ -14,7 +14,7 @@ from node_agent.wire.endpoint import Sampling
 _ROOM = re.compile(r"n_ctx\D{1,4}(\d+)|context (?:length|window|size)\D{1,40}?(\d{3,})", re.IGNORECASE)
 _TOO_LONG = (
     *("exceed_context_size", "context_length_exceeded", "maximum context length", "context size"),
-    *("context window", "prompt is too long", "input is too long", "context overflow"),
+    *("context window", "prompt is too long", "input is too long", "context overflow", "in context length"),
 )
 """Words, in lower case, of servers whose context is too small for the prompt."""
 _USED_UP = ("insufficient_quota", "billing_hard_limit_reached", "credit balance is too low")

@@ -22,6 +22,7 @@ DISCOVERED = "2026-07-28"
 """The protocol version without a handshake."""
 ENDS_S = 5.0
 """Seconds that a call may still take after its client has disconnected."""
+HAVE_ARGUMENTS = ("tools/call", "prompts/get")
 LISTS_MS = 60_000
 """Milliseconds for which a client may cache a list."""
 
@@ -96,7 +97,7 @@ class McpServer:
                 "prompts/list": lambda params: _make_list("prompts", offer.prompts()),
                 "prompts/get": lambda params: {
                     "resultType": "complete",
-                    **prompt(_text(params, "name"), _arguments(params)),
+                    **prompt(_text(params, "name"), params.get("arguments") or {}),
                 },
             }
 
@@ -120,6 +121,8 @@ class McpServer:
             return  # other notifications need no action
         if not isinstance(number, str | int):
             self._lines.refuse(None, REQUEST, "id must be a string or a whole number")
+        elif method in HAVE_ARGUMENTS and not isinstance(params.get("arguments") or {}, dict):
+            self._lines.refuse(number, PARAMS, "arguments must be an object")
         elif method == "tools/call":
             self._begin_call(number, params)
         elif method in self._answers:
@@ -149,7 +152,7 @@ class McpServer:
         thread.start()
 
     def _call_tool(self, params: Json, client: str, progress: CallProgress) -> Json:
-        result = self._offer.call(_text(params, "name"), _arguments(params), client, progress)
+        result = self._offer.call(_text(params, "name"), params.get("arguments") or {}, client, progress)
         return {"resultType": "complete", **result}
 
     def _cancel(self, number: Any) -> None:
@@ -200,13 +203,6 @@ def _text(params: Json, name: str) -> str:
     if not isinstance(value, str):
         raise ParamsError(f"{name} must be a string")
     return value
-
-
-def _arguments(params: Json) -> Json:
-    arguments = params.get("arguments") or {}
-    if not isinstance(arguments, dict):
-        raise ParamsError("arguments must be an object")
-    return arguments
 
 
 def _client_name(info: Any) -> str:

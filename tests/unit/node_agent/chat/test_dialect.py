@@ -360,6 +360,7 @@ def test_only_the_same_server_gets_what_only_it_can_read() -> None:
         (400, '{"error": {"type": "exceed_context_size_error", "n_ctx": 4096}}'),
         (400, '{"error": {"message": "This model\'s maximum context length is 4096 tokens."}}'),
         (400, "Trying to keep the first 9 tokens when context the overflows. Context Overflow"),
+        (400, "The prompt (5120 tokens) does not fit in context length (4096)"),
     ],
 )
 def test_a_prompt_that_does_not_fit_is_known_in_each_form(status: int, text: str) -> None:
