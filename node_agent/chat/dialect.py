@@ -11,12 +11,18 @@ from typing import Any, assert_never
 from node_agent.chat.messages import Answered, Asked, Call, ToolForm, ToolResults, Turn
 from node_agent.wire.endpoint import Sampling
 
-_ROOM = re.compile(r"n_ctx\D{1,4}(\d+)|context (?:length|window|size)\D{1,40}?(\d{3,})", re.IGNORECASE)
-_TOO_LONG = (
-    *("exceed_context_size", "context_length_exceeded", "maximum context length", "context size"),
-    *("context window", "prompt is too long", "input is too long", "context overflow", "in context length"),
+_ROOM = (
+    re.compile(r"n_ctx\D{1,4}(\d+)"),
+    re.compile(r"context (?:length|window|size)\D{1,40}?(\d{3,})", re.I),
 )
-"""Words, in lower case, of servers whose context is too small for the prompt."""
+"""Where a refusal names the context size; `context length (n_keep: 20233 >= n_ctx: 4096)` has both forms."""
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|window|size|limit|overflow)"
+    r"|(?:prompt|input|request(?: entity)?)(?: is)? too (?:long|large)"
+    r"|input\b.{0,60}\bexceeds? the max",
+    re.I,
+)
+"""What servers of every kind name where the prompt does not fit: the context, or the input and its limit."""
 _USED_UP = ("insufficient_quota", "billing_hard_limit_reached", "credit balance is too low")
 _FIXES = {
     "does not support tools": "; choose a model with tools (`ollama show MODEL` lists its capabilities)",
@@ -146,9 +152,10 @@ def broken_off(words: str) -> Trouble:
 
 
 def _measure(trouble: Trouble, text: str) -> None:
-    trouble.too_long = any(mark in text.lower() for mark in _TOO_LONG)
-    if trouble.too_long and (found := _ROOM.search(text)):
-        trouble.room = int(found[1] or found[2])
+    trouble.too_long = _TOO_LONG.search(text) is not None
+    found = next((found for form in _ROOM if (found := form.search(text))), None)
+    if trouble.too_long and found:
+        trouble.room = int(found[1])
 
 
 def words_of(value: Any, text: str) -> str:

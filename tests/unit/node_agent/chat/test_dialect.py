@@ -354,17 +354,49 @@ def test_only_the_same_server_gets_what_only_it_can_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "text"),
+    ("status", "text", "room"),
     [
-        (500, '{"error": {"message": "Context size has been exceeded."}}'),
-        (400, '{"error": {"type": "exceed_context_size_error", "n_ctx": 4096}}'),
-        (400, '{"error": {"message": "This model\'s maximum context length is 4096 tokens."}}'),
-        (400, "Trying to keep the first 9 tokens when context the overflows. Context Overflow"),
-        (400, "The prompt (5120 tokens) does not fit in context length (4096)"),
+        (500, "Context size has been exceeded.", None),
+        (400, '{"error": {"type": "exceed_context_size_error", "n_ctx": 4096}}', 4096),
+        (400, "This model's maximum context length is 4096 tokens.", 4096),
+        (400, "However, the model's context length is only 40960 tokens", 40960),
+        (400, "33000 tokens and 0 draft tokens, too large for model with 32768 maximum context length", None),
+        (400, "Prompt too long: 40125 tokens exceeds max context window of 32768 tokens", 32768),
+        (400, "greater than the context length (n_keep: 20233>= n_ctx: 4096)", 4096),
+        (
+            400,
+            "the first 6038 tokens when context the overflows. Loaded with context length of only 4096",
+            4096,
+        ),
+        (400, "The prompt (5120 tokens) does not fit in context length (4096)", 4096),
+        (400, "input length and `max_tokens` exceed context limit: 198000 + 8192 > 200000", None),
+        (400, "prompt is too long: 215102 tokens > 200000 maximum", None),
+        (
+            400,
+            "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).",
+            None,
+        ),
+        (400, "Input length (9000 tokens) exceeds the maximum allowed length (8192 tokens).", None),
+        (400, "the input length exceeds the context length", None),
+        (413, "Request too large for model", None),
     ],
 )
-def test_a_prompt_that_does_not_fit_is_known_in_each_form(status: int, text: str) -> None:
-    assert make_trouble(status, text.encode()).too_long
+def test_a_prompt_that_does_not_fit_is_known_in_each_form(status: int, text: str, room: int | None) -> None:
+    trouble = make_trouble(status, text.encode())
+    assert trouble.too_long and trouble.room == room
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (400, "max_tokens is too large: 100000. This model supports at most 16384 completion tokens"),
+        (400, "Invalid 'tools[0].function.name': string too long. Expected a maximum length of 64"),
+        (400, "model does not support tools"),
+        (429, "rate limit: 30000 input tokens a minute exceed the context window of your plan"),
+    ],
+)
+def test_another_refusal_is_none_of_a_prompt_that_does_not_fit(status: int, text: str) -> None:
+    assert not make_trouble(status, text.encode()).too_long
 
 
 def test_a_quota_that_is_used_up_is_not_waited_for() -> None:
