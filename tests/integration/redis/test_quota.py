@@ -17,6 +17,7 @@ import redis
 from node_agent.wire import keys
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId
+from pancode.kernel.host.disk_use import bytes_in
 from pancode.kernel.host.files import FileArchive
 from pancode.kernel.quota import ForeignReceipts
 from pancode.kernel.records import Run
@@ -210,7 +211,7 @@ def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site
     for _ in range(3):
         fleet.bad.breathe()
     due = fleet.bad.take()
-    before, sent = size_of(tmp_path), 0
+    before, sent = bytes_in(tmp_path), 0
     while fleet.quarantined() is None and sent < 400:
         sent += 1
         identity = AttemptId(run=f"r-no{sent:04d}", attempt=1, lease=1)
@@ -218,9 +219,5 @@ def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site
         if sent % 40 == 0:
             fleet.coordinator.turn()
     assert "receipts of 1 MiB in a day" in (fleet.quarantined() or "")
-    assert size_of(tmp_path) - before < 8 * 2**20
+    assert bytes_in(tmp_path) - before < 8 * 2**20
     fleet.still_works()
-
-
-def size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
