@@ -153,8 +153,8 @@ def broken_off(words: str) -> Trouble:
 
 def _measure(trouble: Trouble, text: str) -> None:
     trouble.too_long = _TOO_LONG.search(text) is not None
-    found = next((found for form in _ROOM if (found := form.search(text))), None)
-    if trouble.too_long and found:
+    rooms = (form.search(text) for form in _ROOM)
+    if trouble.too_long and (found := next(filter(None, rooms), None)):
         trouble.room = int(found[1])
 
 

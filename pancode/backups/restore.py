@@ -70,7 +70,7 @@ class OpenedCopies:
         """Return the copies that are complete, also in the copies on which they are based, newest first."""
         return [one for one in self.heads if one.name not in self.refused]
 
-    def damaged(self, name: str, why: str, without: Collection[str] = ()) -> CopyDamagedError:
+    def make_damage_error(self, name: str, why: str, without: Collection[str] = ()) -> CopyDamagedError:
         """Return the error that this copy cannot be used. It names those that are whole, here and elsewhere;
         `without`: what they must not need."""
         good = {one.name: one for one in self.whole if one.name not in {name, *without}}
@@ -169,7 +169,7 @@ def choose_copy(opened: OpenedCopies, name: str | None) -> CopyHead:
         above = [one for one in damaged if numbers[one] > numbers[newest]]
         name = max(above, default=newest)
     if name in opened.refused:
-        raise opened.damaged(name, opened.refused[name])
+        raise opened.make_damage_error(name, opened.refused[name])
     for one in opened.heads:
         if one.name == name:
             return one
@@ -264,7 +264,7 @@ class Restore:
             except (SealError, ContentsError, GitFailure, tarfile.TarError, ValueError) as error:
                 why = error.words if isinstance(error, PancodeError) else str(error)
                 bad = {later.name for later in chain[number:]}
-                raise opened.damaged(one.name, why, bad) from error
+                raise opened.make_damage_error(one.name, why, bad) from error
             except OSError as error:
                 what, fix = (
                     f"the copy cannot be written into {self.home}",

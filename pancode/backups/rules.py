@@ -25,7 +25,7 @@ def make_name(sequence: int, token: str) -> str:
 
 
 def number_of(name: str) -> int | None:
-    """Return the number in a copy's name; None if it is no name of a copy."""
+    """Return the number in a copy's name; None for any other name."""
     found = _NAME.fullmatch(name)
     return None if found is None else int(found[1])
 

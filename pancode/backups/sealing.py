@@ -65,7 +65,7 @@ class Recipient(BaseModel):
     def _has_whole_values(self) -> Self:
         sizes = [len(_decode(one)) for one in (self.public, self.mac, self.salt)]
         if sizes != [32, 32, SALT * (self.kind == "passphrase")]:
-            raise ValueError("it is no recovery key: a value has a wrong length")
+            raise ValueError("it is not a recovery key: a value has a wrong length")
         return self
 
 

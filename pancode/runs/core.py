@@ -208,20 +208,22 @@ class Core:
         If only the ledger has the last epoch, and may be an old copy, the new one is higher than any that can
         have existed since PanCode's first release.
         """
-        stored, kept = tx.get(records.Setting, EPOCH), self.ports.epochs.last()
-        last = stored.value if stored is not None and isinstance(stored.value, int) else 0
-        if stored is not None and kept is None:
-            last = max(last, self.most_epochs())
-        epoch = max(last, kept or 0, above, self.epoch) + 1
+        stored, kept = self.read_epoch(tx), self.ports.epochs.last()
+        least = self.most_epochs() if stored is not None and kept is None else 0
+        epoch = max(stored or 0, kept or 0, least, above, self.epoch) + 1
         for name, value in ((EPOCH_BEFORE, kept or 0), (EPOCH, epoch)):
             tx.put(records.Setting(name, value, self.wall_ms(), "coordinator"))
         return epoch
 
     def was_restored(self, tx: Transaction) -> bool:
         """Whether the ledger may be an older copy: the epoch outside of it is missing, or newer."""
-        stored, kept = tx.get(records.Setting, "epoch"), self.ports.epochs.last()
-        last = stored.value if stored is not None and isinstance(stored.value, int) else 0
-        return stored is not None and (kept is None or kept > last)
+        stored, kept = self.read_epoch(tx), self.ports.epochs.last()
+        return stored is not None and (kept is None or kept > stored)
+
+    def read_epoch(self, tx: Transaction) -> int | None:
+        """Return the newest epoch in the ledger; None: no coordinator has begun one."""
+        row = tx.get(records.Setting, EPOCH)
+        return None if row is None else row.value if isinstance(row.value, int) else 0
 
     def most_epochs(self) -> int:
         """Return the largest possible epoch: seconds since PanCode's first release, one start per second."""

@@ -426,8 +426,7 @@ class Work:
         node = self.tx.get(records.Node, name)
         if node is None or node.tag is None:
             return
-        core, stored = self.core, self.tx.get(records.Setting, "epoch")
-        epoch = stored.value if stored is not None and isinstance(stored.value, int) else core.epoch
+        core, epoch = self.core, self.core.read_epoch(self.tx) or self.core.epoch
         seq = max(node.control_seq, epoch * NUMBERS_IN_AN_EPOCH) + 1
         self.tx.put(replace(node, control_seq=seq))
         message = Control(fleet=core.fleet, node=node.tag, seq=seq, at=core.now(), body=body)

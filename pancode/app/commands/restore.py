@@ -49,7 +49,7 @@ def restore(
 
     The host is reached with your SSH configuration, like a node that you add. The copy, and those that it
     adds to, are checked completely before anything is put into the home. Until an interrupted restore was
-    continued, all other commands in that home are refused (`restore_unfinished`) and print how to go on.
+    continued, all other commands in that home are refused (`restore_unfinished`) and print how to continue.
 
     The restored home only answers what reads until `pancode fleet up`. From then on the fleet belongs to this
     machine, and the earlier coordinator, if it ever runs again, is fenced off.

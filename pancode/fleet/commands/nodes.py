@@ -97,7 +97,7 @@ def add(
     next_step = f'next, in your project: pancode dispatch --node {name} "..."'
     up = f"pancode fleet up {name}"
     for one in answer["problems"]:
-        if one["fix"] != up:  # what a dispatch does by itself is no problem
+        if one["fix"] != up:  # what a dispatch does by itself is not a problem
             next_step = f"it cannot be used yet: {one['what']}\n  fix: {one['fix']}; then: {up}"
     face.show(answer, lambda: f"added {name}\n{next_step}\n")
 

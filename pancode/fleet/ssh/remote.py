@@ -203,7 +203,7 @@ class Remote:
                     async with self.conn.start_sftp_client() as sftp:
                         seen = await sftp.lstat(path)
                         if not stat.S_ISREG(seen.permissions or 0) or seen.size != size:
-                            what = f"{path} is no plain file of {size} bytes"
+                            what = f"{path} is not a plain file of {size} bytes"
                             raise TransferFailed(f"cannot read {path} on the node", why=what)
                         with target.open("xb") as writing:
                             async with asyncio.timeout(STALLED_S):
