@@ -13,7 +13,6 @@ import ast
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from pathlib import Path
 from tests.architecture.sources import PACKAGES, ROOT
 from tests.crowd import crowded, until
 from tests.fakemodel import FakeModel
+from tests.ports import find_free_port
 
 IDLE_S = 8.0
 SETTLED_S = 2.0
@@ -172,12 +172,6 @@ def way(seen: list[Entry], act: Span, idle: Span) -> Way:
     return Way(tuple((name, tuple(paths)) for (name, _), paths in found.items()))
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 class TracedFleet:
     """A fleet of this machine alone, in a home of its own, that runs the traced copy."""
 
@@ -186,7 +180,7 @@ class TracedFleet:
         self.work.mkdir()
         home = place / "home" / ".pancode"
         home.mkdir(parents=True)
-        (home / "pancode.yaml").write_text(f"api: {{listen: 127.0.0.1:{free_port()}}}\n")
+        (home / "pancode.yaml").write_text(f"api: {{listen: 127.0.0.1:{find_free_port()}}}\n")
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PANCODE_")}
         self.environ |= {
             "HOME": str(place / "home"),

@@ -16,7 +16,8 @@ from tests.bench.ours import NO_OP, OurFleet
 from tests.bench.processes import cpu_ms
 from tests.bench.watching import SeenEvent, Watchers, events_of_a_run, happens
 from tests.crowd import crowded
-from tests.e2e.console import Console, chromium, free_port
+from tests.e2e.console import Console, chromium
+from tests.ports import find_free_port
 from tests.terminal import Terminal
 
 PROGRAM = str(Path(sys.executable).parent / "pancode")
@@ -55,7 +56,7 @@ _OBSERVE = """() => {
 
 def faces(tell: Callable[[str], None], rounds: int, seconds: float) -> Iterator[Row]:
     """On one warm fleet; what cannot be measured hides no other row: RuntimeError at the end names it."""
-    port, failed = free_port(), list[str]()
+    port, failed = find_free_port(), list[str]()
     with OurFleet(environ={"PANCODE_API_LISTEN": f"127.0.0.1:{port}"}) as ours:
         ours.burst(8, NO_OP)
         measures: list[Callable[[], list[Row]]] = [

@@ -6,7 +6,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from pancode.queue.valkey.process import wait_until
 from pancode.store.postgres import Database, database_of
 from tests.contract.certificates import Pair
 from tests.crowd import crowded
+from tests.ports import find_free_port
 
 PASSWORD = "s3cret/pass"
 _HASTY = "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"
@@ -33,9 +33,7 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
         self._child: subprocess.Popen[bytes] | None = None
         self._names = itertools.count()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = find_free_port()
         (self.folder / "pw").write_text(PASSWORD)
         if os.geteuid() == 0:
             for path in (self.folder, self.folder / "pw"):

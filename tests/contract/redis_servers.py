@@ -16,6 +16,7 @@ from pancode.queue.valkey.external import check_external
 from pancode.queue.valkey.process import wait_until
 from tests.contract.certificates import Authority, Pair
 from tests.crowd import crowded
+from tests.ports import find_free_port
 
 
 class Server(Protocol):
@@ -59,9 +60,7 @@ class DebianRedis:
     def __init__(self, folder: Path) -> None:
         program = shutil.which("redis-server")
         assert program is not None, "redis-server is not installed: make system"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = find_free_port()
         self._command = [
             *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
             *("--appendonly", "yes", "--requirepass", "s3 cret/?@:"),
@@ -98,9 +97,7 @@ class TlsRedis:
     def __init__(self, authority: Authority, server: Pair, clients: bool = False) -> None:
         """`clients`: it wants to see a certificate of each."""
         self.folder = Path(tempfile.mkdtemp(prefix="rt-"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = find_free_port()
         self._fixed = [
             *("--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
             *("--tls-ca-cert-file", str(authority.ca), "--tls-auth-clients", "yes" if clients else "no"),

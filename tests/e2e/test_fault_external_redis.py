@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from tests.crowd import crowded
 from tests.e2e.fleets import own_fleet, up
 from tests.e2e.owner import script, until
 from tests.lab import Lab
+from tests.ports import find_free_port
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +26,7 @@ def _debian(kind: str) -> Iterator[str]:
     program = shutil.which("redis-server")
     assert program is not None, "redis-server is not installed: make system"
     folder = Path(tempfile.mkdtemp(prefix="pr-"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_port()
     place = ["--port", str(port), "--bind", "127.0.0.1"] if kind == "tcp" else ["--port", "0"]
     url = f"redis://:s3cret@127.0.0.1:{port}/0" if kind == "tcp" else f"unix://:s3cret@{folder}/r.sock"
     more = ["--dir", str(folder), "--requirepass", "s3cret", "--unixsocket", f"{folder}/r.sock"]

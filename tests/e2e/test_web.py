@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from pancode.interfaces.client.client import path_of
-from tests.e2e.console import REBOUND, Console, api, axe_source, chromium, findings, free_port
+from tests.e2e.console import REBOUND, Console, api, axe_source, chromium, findings
 from tests.e2e.console_answer import answer_by_notice
 from tests.e2e.console_now import inbox_does_not_move, work_stays_in_sight, work_the_inbox
 from tests.e2e.console_pages import (
@@ -47,6 +47,7 @@ from tests.e2e.console_session import back_returns_to_the_row, kept_token, sign_
 from tests.e2e.hostile_texts import nothing_but_text
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
+from tests.ports import find_free_port
 
 pytestmark = pytest.mark.slow  # one fleet and one browser for all of it
 SHELL = ("--runtime", "shell")
@@ -61,7 +62,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def owner(time_factor: float) -> Iterator[Owner]:
     """A fleet of this machine alone, whose API is open at a port that stays the same."""
-    root, port = Path(tempfile.mkdtemp(prefix="pw-")), free_port()
+    root, port = Path(tempfile.mkdtemp(prefix="pw-")), find_free_port()
     owner = Owner(root, time_factor, {"PANCODE_API_LISTEN": f"127.0.0.1:{port}"})
     owner.fleet_home.mkdir(mode=0o700)
     lay_out_bundles(owner.fleet_home / "bundles")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.crowd import until
+from tests.ports import find_free_port
 
 
 def program(place: Path, text: str) -> None:
@@ -29,9 +30,7 @@ def own_sshd(folder: Path, environ: Mapping[str, str]) -> Iterator[int]:
     keys.mkdir(mode=0o700, exist_ok=True)
     for name in ("host", "mine"):
         subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", keys / name], check=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = find_free_port()
     given = {"PATH": f"{folder}/bin:{os.environ['PATH']}", **environ}
     lines = [
         f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {keys}/host", "UsePAM no", "StrictModes no",

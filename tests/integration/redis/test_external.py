@@ -15,6 +15,7 @@ from pancode.queue.valkey.access import connect
 from pancode.queue.valkey.external import ORIGIN, check_external
 from tests.contract.redis_servers import DebianRedis
 from tests.crowd import crowded
+from tests.ports import find_free_port
 
 SECRET = "s3 cret/?@:"
 
@@ -149,6 +150,7 @@ def test_a_replica_is_refused(debian: DebianRedis) -> None:
 
 def test_a_node_of_a_cluster_is_refused(debian: DebianRedis) -> None:
     debian.stop()
-    debian.more = ("--cluster-enabled", "yes")
+    # Unnamed, the port of the bus is 10,000 above, which does not exist for each free port.
+    debian.more = ("--cluster-enabled", "yes", "--cluster-port", str(find_free_port()))
     with pytest.raises(UnavailableError, match="node of a cluster"):
         debian.start()

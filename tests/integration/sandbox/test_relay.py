@@ -20,6 +20,7 @@ from node_agent.sandbox.policy import FILTER, Network
 from node_agent.shim import memory_files
 from tests.crowd import crowded
 from tests.integration.sandbox.ground import PYTHON, STRANGER, ground
+from tests.ports import find_free_port
 
 BIG = 3_000_000
 ASK = """
@@ -59,11 +60,6 @@ def _all_of(sock: socket.socket) -> bytes:
     return b"".join(iter(lambda: sock.recv(65536), b""))
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 def through(path: Path, *command: str, port: int) -> subprocess.CompletedProcess[str]:
     """In a session of its own, whose rest is ended, as the sandbox's end would."""
     argv = [sys.executable, "-I", "-S", relay.__file__, str(port), str(path), "--", *command]
@@ -78,21 +74,21 @@ def through(path: Path, *command: str, port: int) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("size", [0, 1, BIG])
 def test_all_bytes_arrive_both_ways(echo: Path, size: int) -> None:
-    port = free_port()
+    port = find_free_port()
     done = through(echo, sys.executable, "-c", ASK, str(port), str(size), port=port)
     assert (done.returncode, done.stdout) == (0, f"{2 * size}\n"), done.stderr
 
 
 def test_nobody_behind_the_socket_is_a_closed_connection(tmp_path: Path) -> None:
-    port = free_port()
+    port = find_free_port()
     done = through(tmp_path / "none.sock", sys.executable, "-c", ASK, str(port), "0", port=port)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
 
 def test_the_exit_status_is_the_commands(echo: Path) -> None:
-    assert through(echo, "sh", "-c", "exit 7", port=free_port()).returncode == 7
-    assert through(echo, "no-such-program", port=free_port()).returncode == relay.NOT_FOUND
-    assert through(echo, "/etc", port=free_port()).returncode == relay.NOT_RUNNABLE
+    assert through(echo, "sh", "-c", "exit 7", port=find_free_port()).returncode == 7
+    assert through(echo, "no-such-program", port=find_free_port()).returncode == relay.NOT_FOUND
+    assert through(echo, "/etc", port=find_free_port()).returncode == relay.NOT_RUNNABLE
 
 
 def test_a_port_that_is_taken_starts_nothing(echo: Path) -> None:
