@@ -60,7 +60,14 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
             ".builds/",
         ),
         *(".build.yml", ".semaphore/", ".teamcity/", ".tekton/", "buildspec.yml", "cloudbuild.y*ml"),
-        *("netlify.toml", "vercel.json", ".readthedocs.y*ml", ".gitpod.yml", ".gitpod.Dockerfile"),
+        *(
+            "netlify.toml",
+            "vercel.json",
+            "vercel.ts",
+            ".readthedocs.y*ml",
+            ".gitpod.yml",
+            ".gitpod.Dockerfile",
+        ),
     ),
     _SHELL: (
         *(".envrc", "mise.toml", ".mise.toml", "mise.*.toml", ".mise.*.toml", ".mise/"),

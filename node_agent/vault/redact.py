@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
-SHORTEST = 8
-"""A shorter value is not hidden: it looks like ordinary text, such as the key `ollama` of a local server."""
+SHORTEST, SHORTEST_ODD = 8, 6
+"""The fewest characters of a value that is hidden, and of one that has more than letters. A shorter value
+looks like ordinary text, such as the key `ollama` of a local server."""
 SHORTEST_LINE = 16
 """The shortest line of a multi-line value, such as a private key, that is also hidden when alone."""
 _ADDRESS = re.compile(r"https?://[^@]*$")
@@ -33,7 +34,8 @@ _STEP = 4
 
 def secret_values(given: Mapping[str, str]) -> dict[str, str]:
     """Return the values to hide by name: those that are long enough and are not a URL without a password."""
-    return {n: v for n, v in given.items() if len(v) >= SHORTEST and not _ADDRESS.match(v)}
+    fewest = {n: SHORTEST if v.isalpha() else SHORTEST_ODD for n, v in given.items()}
+    return {n: v for n, v in given.items() if len(v) >= fewest[n] and not _ADDRESS.match(v)}
 
 
 class Redactor:
@@ -130,6 +132,8 @@ class _Spelled:
     plain: Mapping[bytes, bytes]
     coded: Mapping[bytes, bytes]
     groups: tuple[Groups, Groups]
+    tiny: tuple[bytes, ...]
+    """Plain spellings that are too short for a group of four at every offset."""
     ordered: tuple[list[bytes], list[bytes]]
     begins: frozenset[bytes]
     """The first byte of each spelling, and its first bytes up to four."""
@@ -146,7 +150,8 @@ class _Spelled:
 
     def find_all(self, data: bytes) -> list[_Match]:
         """Return every match in the order of a search: the first, and the longest at its position."""
-        found = {_Match(at, at + len(v), self.plain[v]) for v, at in _find_groups(data, self.groups[0])}
+        plain = (*_find_groups(data, self.groups[0]), *_find_tiny(data, self.tiny))
+        found = {_Match(at, at + len(v), self.plain[v]) for v, at in plain}
         joined, pieces = _split_breaks(data)
         starts = [start for start, _ in pieces]
         for value, at in _find_groups(joined, self.groups[1]):
@@ -174,6 +179,14 @@ def _find_groups(data: bytes, groups: Groups) -> Iterator[tuple[bytes, int]]:
             start = number * _STEP - at
             if start >= 0 and data.startswith(value, start):
                 yield value, start
+
+
+def _find_tiny(data: bytes, tiny: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    for value in tiny:
+        at = data.find(value)
+        while at >= 0:
+            yield value, at
+            at = data.find(value, at + 1)
 
 
 def _split_breaks(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
@@ -220,8 +233,9 @@ def _compile_secrets(secrets: tuple[tuple[str, str], ...]) -> _Spelled:
                 known.setdefault(spelling, shown)
     begins = {spelling[:n] for spelling in (*plain, *coded) for n in range(1, _STEP + 1)}
     longest = max((*map(len, plain), *(len(v) + _breaks_in(v) for v in coded)), default=0)
-    groups = _group(plain), _group(coded)
-    return _Spelled(plain, coded, groups, (sorted(plain), sorted(coded)), frozenset(begins), longest)
+    tiny = tuple(value for value in plain if len(value) < SHORTEST)
+    groups = _group(value for value in plain if len(value) >= SHORTEST), _group(coded)
+    return _Spelled(plain, coded, groups, tiny, (sorted(plain), sorted(coded)), frozenset(begins), longest)
 
 
 def _group(spellings: Iterable[bytes]) -> Groups:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-_SHORTEST = 8
-"""The search hides no shorter value."""
+_SHORTEST = 6
+"""The search hides no shorter value, and of six and seven characters only those with more than letters."""
 MOST_HIDDEN = 200
 """The most values of all copied files of a run; searching for each one takes time."""
 MOST_WHOLE = 1024
@@ -19,9 +19,11 @@ _LONG = 16
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _PASSWORD = re.compile(r"PASS", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+")
-_HARMLESS = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)[0-9]?|[0-9]{0,4}")
+_ABOUT = re.compile(r"(USER|NAME|HEADER|MODE|METHOD|TYPE|PROVIDER|HOST|DOMAIN)S?$", re.IGNORECASE)
+"""The end of a name that is about a secret, such as `AUTH_MODE`: its value is judged like any other."""
+_HARMLESS = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+|(?:[A-Z]?[a-z]{2,}|[A-Z]{2,})+)[0-9]?|[0-9]{0,4}")
 """What a harmless value consists of, such as a mere word, a path, a version, or a host and its port."""
-_JOINTS = re.compile(r"[\s_./:,|*+@-]")
+_JOINTS = re.compile(r"[\s_./:,|*+@=-]")
 _TOKEN = re.compile(rf"[\w+/=.:@-]{{{_LONG},}}")
 _BEFORE = re.compile(r"[\w.-]+=(?=\w)")
 """The name of a setting at the beginning of a token."""
@@ -32,7 +34,7 @@ _NETRC = re.compile(r"(?<!\S)(password)\s+(?=[^\s:=])", re.IGNORECASE)
 _QUOTED = re.compile(r""""((?:[^"\\]|\\.)*)"|'([^']*)'""")
 _REST = re.compile(r"(.*?)[,;]?\s*(?:\s#.*)?$")
 _FIRST = re.compile(r"[^\s,;}\]]+")
-_LOGIN = re.compile(r"""://[^\s/:@"']*:([^\s/@"']+)@""")
+_LOGIN = re.compile(r"""://([^\s/:@"']*):([^\s/@"']+)@""")
 
 
 def is_secret_name(name: str) -> bool:
@@ -72,13 +74,20 @@ def _yield_values(text: str) -> Iterator[tuple[str, str]]:
             is_password = _PASSWORD.search(setting[1]) is not None
             for value in _read_value(line[setting.end() :]):
                 # a mere word, such as `disabled`, is hidden only if it may be a password
-                is_known = is_secret_name(setting[1]) and (not _WORD.fullmatch(value) or is_password)
-                if is_known or (is_one and not _is_harmless(value)):
+                is_secret = is_secret_name(setting[1]) and not _ABOUT.search(setting[1])
+                is_known = is_secret and (not _WORD.fullmatch(value) or is_password)
+                if (is_known and not _is_default(value, setting[1])) or (is_one and not _is_harmless(value)):
                     yield setting[1], value
-        for password in _LOGIN.findall(line):
-            yield from ((first, one) for one in dict.fromkeys((password, unquote(password))))
+        for user, password in _LOGIN.findall(line):
+            if not _is_default(password, f"{user} password"):
+                yield from ((first, one) for one in dict.fromkeys((password, unquote(password))))
         names = {setting[1] for setting in settings}
         yield from ((first, one) for one in _find_tokens(line) if one.rstrip("=:") not in names)
+
+
+def _is_default(value: str, told: str) -> bool:
+    """Whether the value is a word of what is told beside it, such as `POSTGRES_PASSWORD=postgres`."""
+    return value.isalpha() and value.lower() in told.lower()
 
 
 def _is_harmless(value: str) -> bool:

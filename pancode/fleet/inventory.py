@@ -172,7 +172,7 @@ def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
 
 
 def revoke(core: Core, name: str) -> Node:
-    """Remove the node from the fleet: it gets no runs; its messages are accepted until it is cleaned."""
+    """Remove the node from the fleet: it gets no runs, and loses its Redis user once it owes no receipt."""
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
         changed = replace(node, removed=NodeState.NOT_CLEANED.value)

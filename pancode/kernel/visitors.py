@@ -73,6 +73,8 @@ CODE_MS = 60_000
 """How long a one-time code is valid, in milliseconds."""
 BY = "token "
 """Precedes a token's name where its requests record the caller."""
+OF = " of "
+"""Precedes the caller where something that a caller made, such as a schedule, requests in its name."""
 BROWSER_MS, CONFIRMED_MS = 30 * 86_400_000, 12 * 3_600_000
 """How long a browser stays signed in after a one-time link, and how long it may then land and approve."""
 WEB = "web-"
@@ -256,8 +258,10 @@ def must_be_confirmed(visitor: Visitor, what: str) -> None:
 
 
 def token_behind(created_by: str) -> str | None:
-    """Return the name of the token in a `created_by` value; None if a user created the object."""
-    return created_by.removeprefix(BY) if created_by.startswith(BY) else None
+    """Return the name of the token in a `created_by` value, such as `token ci` or `schedule:nightly of token
+    ci`; None if no token requested the object."""
+    start, found, name = created_by.rpartition(BY)
+    return name if found and (not start or start.endswith(OF)) else None
 
 
 def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int | None) -> bool:

@@ -101,7 +101,7 @@ LIFTED = "if its commands must run outside: pancode schedule rm NAME, then add i
 
 def load_work(core: Core, schedule: Schedule) -> PlannedWork:
     """Return the schedule's work. If an earlier version stored a token's, limit it, and say so once."""
-    wanted, limits = work_of(schedule.work, schedule.name), find_limits(schedule.created_by)
+    wanted, limits = work_of(schedule), find_limits(schedule.created_by)
     if not limits or any(one.confined for one in wanted.requests):
         return wanted
     wanted, name = wanted.confined(limits), schedule.name

@@ -135,7 +135,7 @@ def remove_schedule(core: Core, name: str, by: str) -> None:
 def is_schedule_landing(core: Core, name: str) -> bool:
     """Whether the work that the schedule starts lands its change. NotFoundError for an unknown schedule."""
     with core.ports.ledger.transaction() as tx:
-        return work_of(rows.find(tx, name).work, name).lands
+        return work_of(rows.find(tx, name)).lands
 
 
 def _write_audit(work: Work, what: str, name: str, by: str) -> None:

@@ -58,7 +58,7 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
     elif isinstance(trigger, AtTime) and trigger.at_ms > now and not is_paused:
         times = [trigger.at_ms]
     known = rows.list_newest(tx, schedule.name, FIRINGS)
-    work = work_of(schedule.work, schedule.name)
+    work = work_of(schedule)
     return {
         "schedule": schedule.name,
         "created_at": format_iso(schedule.created_ms),

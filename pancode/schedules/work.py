@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pancode.kernel.records import WorkflowKind
+from pancode.kernel.records import Schedule, WorkflowKind
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import Confined
+from pancode.kernel.visitors import OF, Confined, token_behind
 from pancode.runs.request import DispatchRequest, dump_request, request_from
 from pancode.workflows.model import StepPlan, WorkflowPlan
 
@@ -70,9 +70,12 @@ class PlannedWork:
         return replace(self, request=replace(self.request, task=_fill_places(self.request.task, places)))
 
 
-def work_of(row: Mapping[str, Any], schedule: str) -> PlannedWork:
-    """Return the work that `row` describes, recorded as dispatched by this schedule."""
-    by = f"{BY}{schedule}"
+def work_of(schedule: Schedule) -> PlannedWork:
+    """Return the schedule's work, recorded as dispatched by it, and by the token that created it."""
+    row: Mapping[str, Any] = schedule.work
+    by = f"{BY}{schedule.name}"
+    if token_behind(schedule.created_by) is not None:
+        by += f"{OF}{schedule.created_by}"
     if row["kind"] == "run":
         return PlannedWork(request=request_from(row["request"], by), caller=row["caller"])
     return PlannedWork(plan=_plan_from(row["plan"], by, row["caller"]), caller=row["caller"])

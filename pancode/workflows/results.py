@@ -233,8 +233,12 @@ class StepResults:
         return run.workspace.get("snapshot")
 
     def score(self, run: Run) -> str:
-        """Return the score from the receipt. WorkspaceError if the run has none."""
+        """Return the score from the receipt. WorkspaceError if the run has none, or if an older node agent
+        computed it among the files of the agent that it judges."""
         found = run.result.get("score")
+        if isinstance(found, str) and run.result.get("commit") and run.result.get("gates_on") != "result":
+            why = "its node agent is older and computed the score among the agent's own files"
+            raise WorkspaceError("no score", why=why, fix=f"pancode fleet up {run.node}", code="no_score")
         if isinstance(found, str):
             return found
         findings = run.result.get("findings")

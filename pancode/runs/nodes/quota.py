@@ -40,11 +40,17 @@ def enforce_quota(core: Core) -> None:
 
 
 def _keep_out(core: Core) -> None:
-    """Ensure that quarantined nodes have no user or keys in Redis, even after a restart of either side."""
+    """Ensure that nodes in quarantine, and removed ones that owe no receipt, have no user or keys in Redis,
+    even after a restart of either side."""
+    with core.ports.ledger.transaction() as tx:
+        owing = {lease.tag for lease in open_leases(tx)}
     for tag, node in core.enrolled().items():
-        if node.quarantined is not None and tag not in core.live.redis.shut_out:
-            core.ports.bus.expel_node(tag)
-            core.live.redis.shut_out.add(tag)
+        is_out = node.quarantined is not None or (node.removed is not None and tag not in owing)
+        if not is_out or tag in core.live.redis.shut_out:
+            continue
+        core.ports.bus.expel_node(tag)
+        core.live.redis.shut_out.add(tag)
+        if node.removed is None:  # the link of a removed node stays, to clean the node
             core.live.contacts.forget(tag)
             last_ms = core.live.contacts.echoed_ms.get(tag, 0)
             core.note_reaching(node.name, partial(replace, shut_out=True, heard_ms=last_ms))
@@ -64,6 +70,7 @@ def let_in(core: Core, tag: str, password: str) -> None:
             code="quarantined",
         )
     core.ports.bus.admit_node(tag, password)
+    core.live.redis.shut_out.discard(tag)
 
 
 @hold_lock

@@ -10,7 +10,9 @@ import pytest
 
 from node_agent.wire.receipt import GateResult
 from node_agent.wire.signing import SigningKey, parse_envelope
-from pancode.kernel.records import Workflow, WorkflowStep, WorkflowStepState
+from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.workflows.results import StepResults
 from pancode.workflows.step_work import files_front, step_work, verdict_front
 from tests.unit.pancode.workflows.trees import LOOP, Trees, changed, git
 from tests.unit.pancode.workflows.world import ERROR, Flows, step
@@ -387,6 +389,19 @@ def test_a_race_by_score_is_won_by_the_highest_number_of_a_receipt(flows: Flows)
     assert [one["outputs"].get("score") for one in told["steps"]] == ["9.5", "10", None]
     assert "eleven" in told["steps"][2]["outputs"]["problem"]
     flows.check_sums(told["workflow"])
+
+
+def test_a_score_that_an_older_node_agent_computed_in_the_agents_place_does_not_count(
+    flows: Flows,
+) -> None:
+    flows.begin(step("a"))
+    flows.claim()
+    (run,), results = flows.coordinator.rows(Run), StepResults(flows.coordinator.core)
+    scored = {"score": "11", "commit": "c" * 40}
+    assert results.score(replace(run, result={**scored, "gates_on": "result"})) == "11"
+    with pytest.raises(WorkspaceError, match="no score") as refused:
+        results.score(replace(run, result=scored))
+    assert "among the agent's own files" in refused.value.why
 
 
 def test_a_tie_is_won_by_the_first_that_was_named(flows: Flows) -> None:

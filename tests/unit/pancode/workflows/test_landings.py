@@ -179,5 +179,5 @@ def test_what_a_schedule_begins_is_landed_at_its_end_as_well(
     chain = {"kind": "chain", "steps": [git("a")], "land": True, "cwd": str(tmp_path / "shop")}
     asked = {"name": "nightly", "cron": "0 3 * * *", "workflow": chain}
     assert flows.world.http.post("/v1/schedules", asked).status_code == 201
-    work = work_of(flows.coordinator.row(Schedule, "nightly").work, "nightly")
+    work = work_of(flows.coordinator.row(Schedule, "nightly"))
     assert work.lands and work.plan is not None and work.plan.caller["land"]

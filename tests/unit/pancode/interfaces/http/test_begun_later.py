@@ -48,7 +48,18 @@ def lane_item(world: TwoMachines, secret: str) -> None:
 
 
 def landing(world: TwoMachines, secret: str) -> None:
-    run = world.ask("POST", "/v1/runs", secret, world.shell()).json()["run"]
+    _let_wait(world, world.ask("POST", "/v1/runs", secret, world.shell()).json()["run"])
+
+
+def landing_of_a_schedule(world: TwoMachines, secret: str) -> None:
+    schedule(world, secret)
+    before = {one.id for one in world.context.rows(Run)}
+    world.pass_time()
+    (run,) = {one.id for one in world.context.rows(Run)} - before
+    _let_wait(world, run)
+
+
+def _let_wait(world: TwoMachines, run: str) -> None:
     row = replace(world.context.row(Run, run), state=RunState.ENDED, outcome=Outcome.DONE)
     with world.context.ledger.transaction() as tx:
         tx.put(row)
@@ -57,7 +68,7 @@ def landing(world: TwoMachines, secret: str) -> None:
 
 def begun(world: TwoMachines, kind: str) -> bool:
     """Do what the threads do, and return whether work was begun in the name of the token."""
-    if kind == "landing":
+    if kind.startswith("landing"):
         landed: list[str] = []
 
         def land(run: Run, way: Any, wish: Any) -> dict[str, Any]:
@@ -79,8 +90,12 @@ TABLE = {
     "workflow": (False, True),
     "lane item": (False, True),
     "landing": (False, True),
+    "landing of a schedule's run": (False, True),
 }
-MAKE = {"schedule": schedule, "workflow": workflow, "lane item": lane_item, "landing": landing}
+MAKE = {
+    **{"schedule": schedule, "workflow": workflow, "lane item": lane_item, "landing": landing},
+    "landing of a schedule's run": landing_of_a_schedule,
+}
 
 
 @pytest.mark.parametrize("name", ["valid", "revoked", "made again", "expired"])

@@ -54,6 +54,21 @@ def let_in(fleet: Fleet) -> None:
     quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
 
 
+def test_a_removed_node_loses_its_redis_user_once_it_owes_no_receipt(fleet: Fleet) -> None:
+    """Its cleaning may fail for ever, and needs no Redis."""
+    due, core = running_on_bad(fleet), fleet.coordinator.core
+    inventory.revoke(core, "bad")
+    fleet.coordinator.turn()
+    fleet.bad.deliver(due)
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Run, due.identity.run).outcome is Outcome.DONE
+    for _ in range(2):
+        fleet.coordinator.turn()
+        with pytest.raises(MemoryLinkDown):
+            fleet.bad.uplink.send("still here")
+        fleet.coordinator.restart()
+
+
 def test_who_keeps_little_is_left_alone(fleet: Fleet) -> None:
     for _ in range(40):
         fleet.bad.uplink.send("x" * 1_000)
