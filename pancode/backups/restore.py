@@ -113,7 +113,7 @@ def open_copies(
         try:
             clear[name] = ClearPart.parse(one.head)
         except SealError as error:
-            refused[name] = str(error) if one.size is not None else "it is no plain file"
+            refused[name] = str(error) if one.size is not None else "it is not a regular file"
     if not clear:
         why = f"{max(files)}: {refused[max(files)]}"
         raise CopyDamagedError(
@@ -289,7 +289,7 @@ class Restore:
             raise ContentsError("the copy has no usable coordinator key", why=str(exc)) from exc
         ledger = SqlLedger(files / LEDGER)
         try:
-            facts: dict[str, object] = {"copy": head.name, "taken_ms": head.taken_ms, "asked": []}
+            facts: dict[str, object] = {"copy": head.name, "taken_ms": head.taken_ms}
             with ledger.transaction() as tx:
                 active, nodes = _read_ledger(tx, head)
                 tx.put(Setting(RESTORED, facts, now_ms, "restore"))

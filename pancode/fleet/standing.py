@@ -7,55 +7,19 @@ answers what only reads, has no links and no acting threads, and begins no epoch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 
 from pancode.fleet.answers import HeldShape
 from pancode.fleet.seat import FENCED, Seat, make_next_seat, read_seat, seat_in, take_seat
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Audit, Node, Run, Setting
-from pancode.runs.core import BEHIND, EPOCH, EPOCH_BEFORE, RESTORED
+from pancode.kernel.records import Audit, Setting
+from pancode.runs.core import BEHIND, RESTORED
+from pancode.runs.restored.mode import EPOCH, Mode, decide_mode, read_facts
 from pancode.runs.views import format_iso
 
 STARTS = 1_000
 """How many starts more another coordinator may have had than its clock allows."""
-
-
-class Mode(StrEnum):
-    """What a coordinator may do with its fleet. HELD and FENCED: only answer what reads."""
-
-    LEADS = "leads"
-    HELD = "held"
-    FENCED = "fenced"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the mode depends on. `file`: the epoch in the home; None: the file is missing or a copy. `ledger`:
-    the newest epoch in the ledger; None: no coordinator has used it. `before`: the epoch that was in the file
-    when that one began. `is_used`: the ledger has nodes or runs. `is_behind`: a node knows what the ledger
-    lacks. `is_fenced`: another coordinator's claim was found."""
-
-    file: int | None
-    ledger: int | None
-    before: int | None = None
-    is_used: bool = True
-    is_behind: bool = False
-    is_fenced: bool = False
-
-
-def decide_mode(facts: Facts) -> Mode:
-    """Return the mode. The ledger names an epoch first, then the file: after a crash between these, the file
-    has the epoch before. Any other difference shows that one of them was put back."""
-    if facts.is_fenced:
-        return Mode.FENCED
-    if facts.is_behind:
-        return Mode.HELD
-    if facts.ledger is None or not facts.is_used:
-        return Mode.LEADS
-    is_right = facts.file is not None and facts.file in (facts.ledger, facts.before)
-    return Mode.LEADS if is_right else Mode.HELD
 
 
 class HeldError(RefusedError):
@@ -94,18 +58,13 @@ class Held:
 
 def read_held(tx: Transaction, file: int | None) -> Held | None:
     """Return why this ledger's coordinator may not lead; None if it leads. `file`: the epoch in the home."""
-    rows = {name: tx.get(Setting, name) for name in (EPOCH, EPOCH_BEFORE, FENCED, BEHIND, RESTORED)}
-    epoch, before = (
-        row.value if (row := rows[name]) is not None and isinstance(row.value, int) else None
-        for name in (EPOCH, EPOCH_BEFORE)
-    )
-    fenced, behind, restored = rows[FENCED], rows[BEHIND], rows[RESTORED]
-    is_used = bool(tx.find(Node, limit=1) or tx.find(Run, limit=1))
-    mode = decide_mode(Facts(file, epoch, before, is_used, behind is not None, fenced is not None))
+    fenced, behind, restored = (tx.get(Setting, name) for name in (FENCED, BEHIND, RESTORED))
+    found = read_facts(tx, file)
+    mode = decide_mode(replace(found, is_behind=behind is not None, is_fenced=fenced is not None))
     if mode is Mode.LEADS:
         return None
     newest, seat = tx.find(Audit, descending=True, limit=1), read_seat(tx)
-    facts: Mapping[str, object] = {"copy": "", "taken_ms": newest[0].at_ms if newest else 0, "asked": []}
+    facts: Mapping[str, object] = {"copy": "", "taken_ms": newest[0].at_ms if newest else 0}
     if restored is not None and isinstance(restored.value, Mapping) and "up_ms" not in restored.value:
         facts = restored.value
     fix = "pancode fleet up"
@@ -122,7 +81,7 @@ def read_held(tx: Transaction, file: int | None) -> Held | None:
     else:
         why = f"its ledger is from {format_iso(int(str(facts['taken_ms'])))}; "
         why += "another coordinator may have led the fleet since"
-    return Held(mode, why, fix, epoch or 1, seat, facts)
+    return Held(mode, why, fix, found.ledger or 1, seat, facts)
 
 
 def take_up(tx: Transaction, held: Held, most_epochs: int, wall_ms: int, token: str, by: str) -> Seat:
@@ -132,6 +91,6 @@ def take_up(tx: Transaction, held: Held, most_epochs: int, wall_ms: int, token: 
     take_seat(tx, seat, wall_ms, by)
     tx.put(Setting(EPOCH, max(held.epoch, most_epochs + STARTS), wall_ms, by))
     tx.delete(Setting, BEHIND)
-    value = {**held.restored, "up_ms": wall_ms, "by": by, "was": held.mode.value, "released": False}
+    value = {**held.restored, "up_ms": wall_ms, "by": by, "was": held.mode.value}
     tx.put(Setting(RESTORED, value, wall_ms, by))
     return seat

@@ -37,6 +37,7 @@ from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.runs.live import Feed, Heartbeats, Live, update_speed
+from pancode.runs.restored.mode import EPOCH, EPOCH_BEFORE
 from pancode.runs.retention.rules import KeepRules
 from pancode.runs.row_cache import KeptRows
 
@@ -95,14 +96,12 @@ R = TypeVar("R")
 FIRST_START_MS = 1_767_225_600_000
 """2026-01-01, in Unix milliseconds: no coordinator started before this time."""
 
-EPOCH, EPOCH_BEFORE = "epoch", "epoch_before"
-"""The settings with the newest epoch, and with the epoch that was in the home when that one began."""
 BEHIND = "behind"
 """The setting that says which node knows what of another coordinator of the fleet that this ledger lacks."""
 RESTORED = "restored"
-"""The setting that says from when the restored ledger is (`taken_ms`), from which `copy` if that is known,
-and which nodes were `asked` since. `fleet.standing.take_up` adds when and by whom it was taken up (`up_ms`,
-`by`), why it was held (`was`), and that its pending work is not `released` yet."""
+"""The setting that says from when the restored ledger is (`taken_ms`), and from which `copy` if that is
+known. `fleet.standing.take_up` adds when and by whom it was taken up (`up_ms`, `by`), and why it was held
+(`was`)."""
 CEILING, WORK_CEILING = "ceiling:", "ceiling-work:"
 """Prefixes of the settings for a scope's ceilings: in USD, and in tokens and time."""
 
@@ -214,11 +213,6 @@ class Core:
         for name, value in ((EPOCH_BEFORE, kept or 0), (EPOCH, epoch)):
             tx.put(records.Setting(name, value, self.wall_ms(), "coordinator"))
         return epoch
-
-    def was_restored(self, tx: Transaction) -> bool:
-        """Whether the ledger may be an older copy: the epoch outside of it is missing, or newer."""
-        stored, kept = self.read_epoch(tx), self.ports.epochs.last()
-        return stored is not None and (kept is None or kept > stored)
 
     def read_epoch(self, tx: Transaction) -> int | None:
         """Return the newest epoch in the ledger; None: no coordinator has begun one."""

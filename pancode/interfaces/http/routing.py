@@ -289,7 +289,7 @@ class Verb:
         here = f"{LAST}@{call.folder}"
         held = context.coordinator.held
         note = newer_elsewhere(context.core, call.folder) if here in call.path.values() else ""
-        note = note if held is None else f"{held.refuse().words}; to go on: {held.fix}"
+        note = note if held is None else f"{held.refuse().words}; to continue: {held.fix}"
         if self.method == "GET" and not self.asks_who:
             return self.answered(context, call), note
         run = _find_calling_run(context, caller)

@@ -60,7 +60,7 @@ class MemoryCopies:
     def get(self, found: FoundCopy, target: Path) -> None:
         self._call("get")
         data = self.copies[found.name]
-        assert data is not None, "what is no plain file is not opened"
+        assert data is not None, "what is not a regular file is not opened"
         target.write_bytes(data)
 
     def _call(self, name: str) -> None:

@@ -25,7 +25,7 @@ from pancode.backups.restore import (
 )
 from pancode.backups.sealing import HEADED, Recipient, RecoveryKey, Sealer
 from pancode.backups.service import CopyNotVerifiedError, CopyRequest, copy_context, make_copy
-from pancode.fleet.standing import Mode, read_held
+from pancode.fleet.standing import read_held
 from pancode.git.depot import Depot
 from pancode.kernel.errors import (
     ConfigError,
@@ -38,6 +38,7 @@ from pancode.kernel.errors import (
 from pancode.kernel.host.files import FileEpochs
 from pancode.kernel.records import Node, Setting
 from pancode.kernel.unfinished_restore import MARK, RESTORING, refuse_unfinished_restore
+from pancode.runs.restored.mode import Mode
 from pancode.store.ledger import SqlLedger
 from tests.fakes.node.clock import MemoryClock, SeededIds
 from tests.unit.pancode.backups.memory import MemoryCopies, a_record
@@ -280,7 +281,7 @@ def test_what_the_disk_damages_as_it_is_written_is_no_copy(world: World) -> None
     assert world.back_up().verified_ms
 
 
-@pytest.mark.parametrize("how", ["damaged", "missing", "no plain file"])
+@pytest.mark.parametrize("how", ["damaged", "missing", "not a regular file"])
 def test_after_a_loss_in_the_place_the_next_copy_is_a_whole_one(world: World, how: str) -> None:
     first, second = world.back_up(), world.back_up()
     data = world.place.copies[first.name]
@@ -288,7 +289,7 @@ def test_after_a_loss_in_the_place_the_next_copy_is_a_whole_one(world: World, ho
     if how == "missing":
         del world.place.copies[first.name]
     else:
-        world.place.copies[first.name] = None if how == "no plain file" else data[:-1] + b"?"
+        world.place.copies[first.name] = None if how == "not a regular file" else data[:-1] + b"?"
     third = world.back_up(whole=False)
     assert (third.base, third.part) == ("", 1)
     assert world.restore(world.folder / "new") == third.name
@@ -415,7 +416,9 @@ def test_what_is_no_plain_file_is_refused_and_never_opened(world: World) -> None
     first, second = world.back_up(), world.back_up()
     world.place.copies[second.name] = None
     refused = _refusal(world)
-    assert "no plain file" in refused.why and first.name in refused.fix and "get" not in world.place.calls
+    assert (
+        "not a regular file" in refused.why and first.name in refused.fix and "get" not in world.place.calls
+    )
 
 
 def test_a_copy_under_another_name_or_of_another_fleet_is_refused(world: World) -> None:

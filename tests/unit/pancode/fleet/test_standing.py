@@ -7,17 +7,15 @@ import pytest
 from pancode.fleet.seat import FENCED, Seat, read_seat, take_seat
 from pancode.fleet.standing import (
     STARTS,
-    Facts,
     FencedError,
     HeldError,
-    Mode,
-    decide_mode,
     read_held,
     take_up,
 )
 from pancode.kernel.ports import Ledger
 from pancode.kernel.records import Audit, Node, Setting
-from pancode.runs.core import BEHIND, EPOCH, EPOCH_BEFORE, RESTORED
+from pancode.runs.core import BEHIND, RESTORED
+from pancode.runs.restored.mode import EPOCH, EPOCH_BEFORE, Facts, Mode, decide_mode
 from tests.fakes.ledger import MemoryLedger
 
 
@@ -61,13 +59,11 @@ def _ledger(*more: Setting) -> Ledger:
     ("more", "taken_ms"),
     [
         ((), 5_000),
-        ((Setting(RESTORED, {"copy": "c-1", "taken_ms": 4_500, "asked": []}, 1, "t"),), 4_500),
-        ((Setting(RESTORED, {"copy": "c-1", "taken_ms": 400, "asked": ["a"], "up_ms": 500}, 1, "t"),), 5_000),
+        ((Setting(RESTORED, {"copy": "c-1", "taken_ms": 4_500}, 1, "t"),), 4_500),
+        ((Setting(RESTORED, {"copy": "c-1", "taken_ms": 400, "up_ms": 500}, 1, "t"),), 5_000),
     ],
 )
-def test_once_it_is_taken_up_it_leads_with_a_new_seat_and_its_pending_work_is_not_released(
-    more: tuple[Setting, ...], taken_ms: int
-) -> None:
+def test_once_it_is_taken_up_it_leads_with_a_new_seat(more: tuple[Setting, ...], taken_ms: int) -> None:
     ledger = _ledger(*more)
     with ledger.transaction() as tx:
         take_seat(tx, Seat(20_000, "old"), 1, "t")
@@ -79,8 +75,8 @@ def test_once_it_is_taken_up_it_leads_with_a_new_seat_and_its_pending_work_is_no
         restored, epoch = tx.get(Setting, RESTORED), tx.get(Setting, EPOCH)
     assert restored is not None and epoch is not None and epoch.value == 1_000_000 + STARTS
     assert restored.value == {
-        **{"copy": "c-1" if taken_ms == 4_500 else "", "taken_ms": taken_ms, "asked": []},
-        **{"up_ms": 9_000, "by": "ana", "was": "held", "released": False},
+        **{"copy": "c-1" if taken_ms == 4_500 else "", "taken_ms": taken_ms},
+        **{"up_ms": 9_000, "by": "ana", "was": "held"},
     }
 
 

@@ -8,10 +8,11 @@ from urllib.parse import unquote
 import pytest
 
 from pancode.app.http_routes import VERBS
-from pancode.fleet.standing import FencedError, Held, HeldError, Mode
+from pancode.fleet.standing import FencedError, Held, HeldError
 from pancode.interfaces.http.routing import ApiCall
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Run
+from pancode.runs.restored.mode import Mode
 from tests.unit.pancode.interfaces.http.world import World, app_of, events_of
 
 HELD = Held(Mode.HELD, "its ledger is old", "pancode fleet up")
@@ -45,7 +46,9 @@ def test_what_reads_is_answered_with_a_note_and_acts_on_nothing(world: World) ->
     world.coordinator.held = HELD
     answer = world.http.get("/v1/runs")
     assert len(answer.json()["runs"]) == 1
-    assert unquote(answer.headers["pancode-note"]).endswith("its ledger is old; to go on: pancode fleet up")
+    assert unquote(answer.headers["pancode-note"]).endswith(
+        "its ledger is old; to continue: pancode fleet up"
+    )
     told = world.http.get("/v1/fleet").json()["coordinator"]["held"]
     assert told == {"mode": "held", "why": "its ledger is old", "fix": "pancode fleet up"}
     assert world.problem("POST", "/v1/runs", world.shell())["code"] == "fleet_held"
