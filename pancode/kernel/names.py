@@ -134,7 +134,7 @@ def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundE
         why = f"there {'is only' if len(known) == 1 else 'are'} {first_few(known, _SHOWN)}"
     else:
         why = f"no {kind} exists"
-    what, code = f"{kind} {word!r} not found", f"{kind}_not_found"
+    what, code = f"{kind} {word!r} not found", f"{kind.replace(' ', '_')}_not_found"
     return NotFoundError(what, why=why, fix=fix, code=code, details=details)
 
 
