@@ -71,7 +71,11 @@ class FleetHere:
 
     def list_work(self) -> Mapping[str, str]:
         states = [state.value for state in RunState if state is not RunState.ENDED]
-        rows = [row for state in states for row in self.client.get(RUNS, outcome=state, limit=PAGE)["runs"]]
+        rows = [
+            row
+            for state in states
+            for row in self.client.get(RUNS, outcome=state, limit=PAGE, checks=True)["runs"]
+        ]
         others = [row["run"] for row in rows if not row["task"].startswith(f"{MARK}{self.drill}\n")]
         landings = [row["run"] for row in self.client.get(LANDINGS)["landings"]]
         found = {run: f"pancode logs -f {run}" for run in others}
