@@ -515,12 +515,8 @@ def unknown_since(core: Core, tx: Transaction, lease: records.Lease) -> list[str
     view = core.view_of(node) if node is not None else None
     if view is None or view.state in HEARD:
         return []
-    quiet = view.silent_ms
-    since = (
-        "the coordinator's start"
-        if quiet is None
-        else format_iso(max(core.wall_ms() - quiet, lease.bound_ms))
-    )
+    heard_ms = core.last_heard_ms(tx, view)
+    since = "the coordinator's start" if heard_ms is None else format_iso(max(heard_ms, lease.bound_ms))
     why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
     return [f"unknown since {since}: node {lease.node} is {view.state}{why or ', it sends no heartbeats'}"]
 

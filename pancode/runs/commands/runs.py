@@ -107,8 +107,14 @@ def ls(
         from pancode.runs.commands.queue import show_queues
 
         return show_queues(face, queue)
-    wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
-    wanted["checks"] = checks or None
+    wanted: dict[str, object] = {
+        "node": node,
+        "agent": agent,
+        "outcome": outcome,
+        "since": since,
+        "text": text,
+    }
+    wanted |= {"checks": checks}
     client, most = face.client(), number or count
     answer = fetch_page(client, RUNS, "runs", most, cursor, wanted, whole=whole)
     none = "no matching run" if any(wanted.values()) else 'no runs yet; try: pancode dispatch "..."'
