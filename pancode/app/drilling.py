@@ -222,7 +222,7 @@ def run_drill(
     fleet: FleetHere, nodes: Sequence[str], begun: DrillReport, notify: Callable[[DrillRow], None]
 ) -> tuple[DrillReport, Path]:
     """Carry out a drill; return its report and the signed file with it, also after Ctrl-C. `notify`: called
-    after each row. ConfigError if the coordinator's key is missing; RefusedError if another drill is running."""
+    after each row. ConfigError without the coordinator's key; RefusedError if another drill is running."""
     folder, key = fleet.home / FOLDER, Home(fleet.home).signing_key()
     if key is None:
         raise ConfigError("the coordinator's key is missing", why=str(fleet.home), fix="pancode doctor")
