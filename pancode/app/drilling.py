@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ _DOES = {
     Fault.LINK: "ends the connection of the node's link",
     Fault.AGENT: "kills the node agent",
     Fault.SHIM: "kills the shim of a run of the drill, which is then repeated",
-    Fault.COORDINATOR: "kills the coordinator",
+    Fault.COORDINATOR: "kills the coordinator, which the drill's next request or its service starts again",
     Fault.REDIS: "kills the Redis that PanCode started",
     Fault.RESTORE: "restores the newest verified copy into a scratch home, and removes that",
 }
@@ -71,7 +72,11 @@ class FleetHere:
 
     def list_work(self) -> Mapping[str, str]:
         states = [state.value for state in RunState if state is not RunState.ENDED]
-        rows = [row for state in states for row in self.client.get(RUNS, outcome=state, limit=PAGE)["runs"]]
+        rows = [
+            row
+            for state in states
+            for row in self.client.get(RUNS, outcome=state, limit=PAGE, checks=True)["runs"]
+        ]
         others = [row["run"] for row in rows if not row["task"].startswith(f"{MARK}{self.drill}\n")]
         landings = [row["run"] for row in self.client.get(LANDINGS)["landings"]]
         found = {run: f"pancode logs -f {run}" for run in others}
@@ -216,8 +221,8 @@ def plan_drill(nodes: Sequence[str]) -> list[dict[str, str]]:
 def run_drill(
     fleet: FleetHere, nodes: Sequence[str], begun: DrillReport, notify: Callable[[DrillRow], None]
 ) -> tuple[DrillReport, Path]:
-    """Carry out a drill; return its report and the signed file with it. `notify`: called after each row.
-    ConfigError if the coordinator's key is missing; RefusedError if another drill is running."""
+    """Carry out a drill; return its report and the signed file with it, also after Ctrl-C. `notify`: called
+    after each row. ConfigError without the coordinator's key; RefusedError if another drill is running."""
     folder, key = fleet.home / FOLDER, Home(fleet.home).signing_key()
     if key is None:
         raise ConfigError("the coordinator's key is missing", why=str(fleet.home), fix="pancode doctor")
@@ -225,11 +230,15 @@ def run_drill(
     file = folder / f"{stamp}-{begun.drill}.json"
     make_private(folder)
 
+    last = begun
+
     def report(now: DrillReport) -> None:
+        nonlocal last
         try:
             write_durable(file, now.signed(key).model_dump_json().encode() + b"\n")
         except OSError as exc:
             raise ConfigError(f"cannot write {file}", why=str(exc), fix="pancode doctor") from exc
+        last = now
         if now.ended_ms is None and now.rows:
             notify(now.rows[-1])
 
@@ -239,7 +248,9 @@ def run_drill(
         except BlockingIOError as exc:
             raise RefusedError("another drill of this fleet is running", fix="pancode runs") from exc
         remove_scratch(folder / SCRATCH)
-        return Drill(fleet, fleet.clock, nodes, report).run(begun), file
+        with suppress(KeyboardInterrupt):
+            Drill(fleet, fleet.clock, nodes, report).run(begun)
+        return last, file
 
 
 def trusted_keys(client: Callable[[], Client], file: Path | None) -> dict[str, PublicKey]:

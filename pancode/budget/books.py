@@ -68,6 +68,8 @@ DISPUTED = "disputed_usd"
 NewId = Callable[[], str]
 _SIGN = {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}
 MINUTE_MS = 60_000
+CHECK = "check"
+"""The source of reservations of runs that check another run, and that therefore do not count as runs."""
 _SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
 
 
@@ -523,7 +525,8 @@ def apply_entry(balance: Balance, entry: BookEntry) -> Balance:
     match entry.kind:
         case EntryKind.RESERVE:
             more["reserved_usd"] = add_amounts(balance.reserved_usd, entry.usd)
-            more["runs"] = balance.runs + (1 if entry.attempt == 1 and entry.lease == 0 else 0)
+            is_new = entry.attempt == 1 and entry.lease == 0 and entry.source != CHECK
+            more["runs"] = balance.runs + is_new
         case EntryKind.RELEASE:
             more["reserved_usd"] = subtract_amount(balance.reserved_usd, entry.usd)
             more["unknown_runs"] = balance.unknown_runs - (1 if entry.source == "unknown" else 0)

@@ -67,9 +67,10 @@ Text = Annotated[str, Field(max_length=MOST_TEXT)]
 
 
 class DrillRow(Message):
-    """What one fault did. `node`: empty for a fault of the whole fleet. `noticed_ms`, `recovered_ms`: after
-    the injection; None: not in time. `lost`: runs without their effect; `doubled`: effects beyond the first.
-    `skipped`: why the fault was not injected; `problem`: why the row is not good."""
+    """What one fault did. `node`: empty for a fault of the whole fleet. `injected_ms`: 0 if it was not
+    injected. `noticed_ms`, `recovered_ms`: after the injection; None: not in time. `lost`: runs without their
+    effect; `doubled`: effects beyond the first. `skipped`: why the fault was not injected; `problem`: why the
+    row is not good."""
 
     fault: Fault = Field(strict=False)
     node: Text = ""

@@ -33,7 +33,7 @@ class Drill:
         try:
             for fault, node in list_faults(self._nodes):
                 was_good = all(row.is_good for row in self._rows) and set(self._ends.values()) <= {"done"}
-                self._rows.append(DrillRow(fault=fault, node=node, injected_ms=self._clock.wall_ms()))
+                self._rows.append(DrillRow(fault=fault, node=node))
                 if was_good:
                     self.take(begun.drill)
                 else:
@@ -57,6 +57,7 @@ class Drill:
             if why := self._fleet.why_not(row.fault):
                 self._change(skipped=why)
             elif row.fault is Fault.RESTORE:
+                self._change(injected_ms=self._clock.wall_ms())
                 began, lost = self._clock.mono_ms(), self._fleet.restore()
                 self._change(recovered_ms=self._clock.mono_ms() - began, lost=lost)
             else:
@@ -75,9 +76,9 @@ class Drill:
         row, clock = self._rows[-1], self._clock
         before = self._fleet.look(nodes, row.runs[0])
         must_be_idle(self._fleet)
-        self._change(injected_ms=clock.wall_ms())
-        began, first, recovered_ms = clock.mono_ms(), True, None
+        at_ms, began, first, recovered_ms = clock.wall_ms(), clock.mono_ms(), True, None
         noticed_ms = self._fleet.inject(row.fault, row.node, row.runs[0])
+        self._change(injected_ms=at_ms)
         while recovered_ms is None and clock.mono_ms() - began < RECOVER_S * 1_000:
             try:
                 now = self._fleet.look(nodes, row.runs[0])

@@ -370,7 +370,7 @@ def _make_node(
     return {
         "name": view.node.name,
         "state": _settle_state(view.state, used).value,
-        "since": _find_since(core, view),
+        "since": _find_since(core, tx, view),
         "slots": _make_slots(view, used, core.live.binding.speed.why),
         "runtimes": [
             _make_runtime(view.node.name, facts, r, newest) for r in facts.runtimes if is_listed(r.name)
@@ -466,8 +466,8 @@ def _settle_state(state: NodeState, used: int) -> NodeState:
     return NodeState.DRAINING if state is NodeState.DRAINED and used else state
 
 
-def _find_since(core: Core, view: NodeView) -> str:
-    """Return the time since which the node has its state, as this coordinator observed it."""
+def _find_since(core: Core, tx: Transaction, view: NodeView) -> str:
+    """Return when a silent node was last heard, else since when the node has its state."""
     seen = core.live.outages.shown
     state, noted = seen.get(view.node.name, (None, 0))
     if state is not view.state:
@@ -475,8 +475,8 @@ def _find_since(core: Core, view: NodeView) -> str:
         seen[view.node.name] = (view.state, noted)
     if view.state is NodeState.NEW:
         return format_iso(view.node.added_ms)
-    if view.state in SILENT and view.silent_ms is not None:
-        return format_iso(min(noted, core.wall_ms() - view.silent_ms))
+    if view.state in SILENT:
+        noted = core.last_heard_ms(tx, view) or noted
     return format_iso(noted)
 
 

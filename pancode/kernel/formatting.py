@@ -211,10 +211,12 @@ def cost_of(run: Mapping[str, Any]) -> str:
 
 
 def slots_of(node: Mapping[str, Any]) -> str:
-    """Format the used slots of a node as `1/4`; if the node takes fewer runs now, as `1/2 of 4`."""
+    """Format the used slots of a node as `1/4`, or as `?/4` if it is not heard; if the node takes fewer runs
+    now, as `1/2 of 4`."""
     slots = node["slots"]
+    used = "?" if node["state"] in ("suspect", "unreachable", "lost") else slots["used"]
     now, total = slots.get("now", slots["total"]), slots["total"]
-    return f"{slots['used']}/{total}" if now >= total else f"{slots['used']}/{now} of {total}"
+    return f"{used}/{total}" if now >= total else f"{used}/{now} of {total}"
 
 
 def gate_state(gate: Mapping[str, Any]) -> str:

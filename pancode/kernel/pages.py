@@ -19,7 +19,7 @@ MOST_ROWS = 10_000
 """The maximum number of rows in one page of a list."""
 MOST_WORKFLOWS = 1_000
 """The maximum number of workflows in one page of a list."""
-RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
+RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow", "checks")
 """The filters of a list of runs."""
 
 
@@ -62,8 +62,8 @@ def read_page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPla
 
 
 def _read_rows(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> Iterator[R]:
-    """Yield the rows after this place; if all rows match, read no more than the page needs."""
-    size = limit + 1 if search.fits is None else CHUNK
+    """Yield the rows after this place; if most rows match, read no more at once than the page needs."""
+    size = limit + 1 if search.most is None else CHUNK
     while True:
         rows = tx.find(
             search.kind, search.where, order=search.order, descending=True, limit=size, after=after

@@ -25,7 +25,7 @@ from pancode.runs.life.ends import Stop, end_unstarted
 from pancode.runs.options import OPTIONS
 from pancode.runs.placement.binding import free_slots
 from pancode.runs.placement.placement import explain_misfit
-from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.unit_of_work import Work, is_left, unit_of_work
 
 WAITS = "waits for its gates on the unchanged tree"
 ALREADY = "this gate already fails without the change"
@@ -34,6 +34,8 @@ MOST_GATES = 200
 """How many gates of a repository are remembered; those that were used first are deleted first."""
 WORKS_MS, WAITS_MS = 2_000, 15_000
 """Intervals between looks at a check: one that is active or that a run waits for, and one without a slot."""
+HELPS_MS = 300_000
+"""How long after the end of a run that failed its gates the answer of a check still helps its user."""
 
 
 def read_known(tx: Transaction, run: Run) -> dict[tuple[str, ...], str]:
@@ -182,12 +184,12 @@ def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> Non
     """Begin the check of the run's gates, stop the check while it is not needed, or report its verdict."""
     is_first = GateTerms.of(run).check_first
     if check is not None and check.state is not RunState.ENDED:
-        is_unneeded = has_waiting_work(work) or not has_new_gate(work.tx, run)
-        if is_unneeded and not is_first and check.stop_asked is None:
+        is_in_the_way = not is_first and has_waiting_work(work)
+        if check.stop_asked is None and (is_in_the_way or not does_answer_help(work, run)):
             work.signal(check, Stop(YIELDS))
     elif check is not None and check.stop_asked != YIELDS:
         return end_check(work, run, GatesChecked(check.id, check.failure, check.reason))
-    elif is_first or (has_new_gate(work.tx, run) and run.outcome in (None, Outcome.VERIFY_FAILED)):
+    elif does_answer_help(work, run):
         check = begin_check(work, run, is_first)
     else:
         return end_check(work, run)
@@ -196,13 +198,23 @@ def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> Non
     work.tx.put(replace(action, at_ms=work.core.wall_ms() + pause_ms, detail=detail))
 
 
+def does_answer_help(work: Work, run: Run) -> bool:
+    """Whether the run waits for the check, has not ended, or has just failed a new gate without a decision on
+    it."""
+    if run.state is not RunState.ENDED:
+        return GateTerms.of(run).check_first or has_new_gate(work.tx, run)
+    is_recent = work.core.wall_ms() - (run.finished_ms or 0) < HELPS_MS
+    is_open = run.outcome is Outcome.VERIFY_FAILED and run.landed is None and is_left(run)
+    return is_recent and is_open and has_new_gate(work.tx, run)
+
+
 def begin_check(work: Work, run: Run, is_first: bool) -> Run | None:
-    """KEEP"""
+    """Queue a run of the gates on the unchanged tree; None while another check of the repository runs, or
+    while other work needs the slot."""
     core, tx = work.core, work.tx
     commit, gates = str(run.workspace["snapshot"]), require_gates((run,))
     check = replace(
         judging_run(core, run, new_id_in(core, tx), commit, run.created_by, gates),
-        created_ms=run.created_ms - 1,
         task=f"gates of {run.id} on the unchanged tree",
         priority=run.priority if is_first else OPTIONS["priority"].least or 0,
     )

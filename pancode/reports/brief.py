@@ -113,7 +113,11 @@ def _list_also(
 
 
 def _open(tx: Transaction) -> dict[RunState, list[Run]]:
-    return {state: tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED}
+    return {
+        state: [run for run in tx.find(Run, {"state": state}) if run.judges is None]
+        for state in RunState
+        if state is not RunState.ENDED
+    }
 
 
 def make_report(core: Core, inbox: list[InboxShape], by: str, since: str) -> ReportShape:

@@ -227,7 +227,8 @@ def _measure_queues(core: Core) -> Iterator[Sample]:
 
 def _measure_runs(tx: Transaction) -> Iterator[Sample]:
     for state in _OPEN:
-        yield _make_sample("pancode_runs", len(tx.find(Run, {"state": state})), state=state)
+        count = sum(run.judges is None for run in tx.find(Run, {"state": state}))
+        yield _make_sample("pancode_runs", count, state=state)
 
 
 def _measure_money(core: Core, tx: Transaction) -> Iterator[Sample]:

@@ -178,7 +178,8 @@ def see_now(
         begun = [run for state in states for run in tx.find(Run, {"state": state}) if run.judges is None]
         active = sorted(begun, key=lambda run: run.created_ms)
         asked = {item["run"] for item in inbox}
-        pending = [run for run in in_order(tx.find(Run, {"state": RunState.PENDING})) if run.id not in asked]
+        waiting = (run for run in tx.find(Run, {"state": RunState.PENDING}) if run.judges is None)
+        pending = [run for run in in_order(waiting) if run.id not in asked]
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=3 * MOST_ENDED)
         ended = [row.run for row in newest if row.ended_ms >= since and not row.judges][:MOST_ENDED]
         names = {*asked, *(line["run"] for line in also)}

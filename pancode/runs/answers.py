@@ -113,6 +113,8 @@ class RunShape(TypedDict):
     """The run whose result this one continues."""
     continued_by: list[str]
     parent: str | None
+    judges: str | None
+    """The run whose gates or result this one checks; such runs are listed only with `checks`."""
     landed: str | None
     landing: LandingShape | None
     verification: VerificationShape | None
@@ -208,6 +210,8 @@ class RunDetail(RunShape):
     cache: list[str]
     verify: list[str]
     gates: list[GateResultShape]
+    checks: list[RunShape]
+    """The runs that check its gates on the unchanged or merged tree, or its result on another node."""
     reports: list[Json]
     """The report files of the run's gates, as recorded in the receipt."""
     skills: list[str]

@@ -96,6 +96,8 @@ R = TypeVar("R")
 FIRST_START_MS = 1_767_225_600_000
 """2026-01-01, in Unix milliseconds: no coordinator started before this time."""
 
+BOOTS, KEPT_BOOTS = "epoch_boots", 50
+"""The setting with the wall time of this machine's boot for each of the newest epochs, and how many."""
 BEHIND = "behind"
 """The setting that says which node knows what of another coordinator of the fleet that this ledger lacks."""
 RESTORED = "restored"
@@ -210,9 +212,21 @@ class Core:
         stored, kept = self.read_epoch(tx), self.ports.epochs.last()
         least = self.most_epochs() if stored is not None and kept is None else 0
         epoch = max(stored or 0, kept or 0, least, above, self.epoch) + 1
-        for name, value in ((EPOCH_BEFORE, kept or 0), (EPOCH, epoch)):
+        boots = {**self._read_boots(tx), str(epoch): self.wall_ms() - self.ports.clock.boot_ms()}
+        newest = dict(sorted(boots.items(), key=lambda one: int(one[0]))[-KEPT_BOOTS:])
+        for name, value in ((EPOCH_BEFORE, kept or 0), (EPOCH, epoch), (BOOTS, newest)):
             tx.put(records.Setting(name, value, self.wall_ms(), "coordinator"))
         return epoch
+
+    def _read_boots(self, tx: Transaction) -> dict[str, int]:
+        row = tx.get(records.Setting, BOOTS)
+        return row.value if row is not None and isinstance(row.value, dict) else {}
+
+    def last_heard_ms(self, tx: Transaction, view: NodeView) -> int | None:
+        """Return the wall time when the node was last heard, also before this start; None: not known."""
+        echo = None if view.last is None else view.last.heartbeat.echo
+        boot = None if echo is None else self._read_boots(tx).get(str(echo.epoch))
+        return None if echo is None or boot is None else min(boot + echo.ms, self.wall_ms())
 
     def read_epoch(self, tx: Transaction) -> int | None:
         """Return the newest epoch in the ledger; None: no coordinator has begun one."""

@@ -43,9 +43,11 @@ class Filter:
     text: str | None = None
     since_ms: int = 0
     workflow: str | None = None
+    checks: bool = False
+    """Also the runs that check the gates or the result of another run, which no user has begun."""
 
     @classmethod
-    def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
+    def of(cls, query: Mapping[str, str], wall_ms: int, *, checks: bool = False) -> Filter:
         """Return the filter described by a request's query. NotFoundError or UsageError if not valid."""
         typed = query.get("outcome")
         word = None if typed is None else typed.strip().replace(" ", "_")
@@ -55,9 +57,11 @@ class Filter:
         since = query.get("since")
         since_ms = 0 if since is None else moment_ms(since, wall_ms)
         text, workflow = query.get("text"), query.get("workflow")
-        return cls(query.get("node"), query.get("agent"), outcome, text, since_ms, workflow)
+        return cls(query.get("node"), query.get("agent"), outcome, text, since_ms, workflow, checks)
 
     def fits(self, core: Core, tx: Transaction, run: Run) -> bool:
+        if run.judges is not None and not self.checks:
+            return False
         if self.workflow not in (None, run.workflow):
             return False
         if self.agent not in (None, run.agent):
@@ -95,10 +99,8 @@ def moment_ms(text: str, wall_ms: int) -> int:
 
 
 def _search(core: Core, tx: Transaction, wanted: Filter) -> ListSearch[Run]:
-    if wanted == Filter():
-        return ListSearch(Run, "created_ms")
-    since = wanted.since_ms or None
-    return ListSearch(Run, "created_ms", fits=partial(wanted.fits, core, tx), since=since, most=MOST_ROWS)
+    since, most = wanted.since_ms or None, None if wanted == Filter(checks=wanted.checks) else MOST_ROWS
+    return ListSearch(Run, "created_ms", fits=partial(wanted.fits, core, tx), since=since, most=most)
 
 
 def _format_task(run: Run) -> str:

@@ -475,7 +475,7 @@ class Work:
             else:
                 boot = self.core.ports.clock.boot_ms()
                 live.contacts.freed.setdefault(lease.tag, {})[str(identity)] = boot
-        if changes.ended:
+        if changes.ended and run.judges is None:
             live.tally.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
         for staged in changes.stages:
             lease = staged.lease

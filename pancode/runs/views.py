@@ -106,7 +106,7 @@ def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records
     found = sorted(mine, key=lambda run: run.created_ms, reverse=True)
     if len(found) == 1:
         return found[0]
-    ended = [run for run in newest if run.agent == agent]
+    ended = [run for run in newest if run.agent == agent and run.judges is None]
     if not found and not ended:
         return None
     why = "; ".join(f"{run.id} {_in_short(run)}" for run in (found or ended)[:_SHOWN])
@@ -147,7 +147,7 @@ def is_in(folder: str, project: str) -> bool:
 def _find_running(tx: Transaction, of: str) -> records.Run:
     """Return the running run that started last; NotFoundError names runs that are not running. `of`: consider
     only the runs that the session of this run started."""
-    found = tx.find(records.Run, {"state": records.RunState.RUNNING})
+    found = [run for run in tx.find(records.Run, {"state": records.RunState.RUNNING}) if run.judges is None]
     if of:
         session = find_run(tx, of).session
         parents = {run.id: tx.get(records.Run, run.parent) for run in found if run.parent}
@@ -308,6 +308,10 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
         leases = tx.find(records.Lease, {"run": run.id})
         chain, words = [old.id for old in walk_previous(tx, run)], words_of(tx, run)
         shape = run_shape(core, tx, run)
+        among = {"run": (run.id,), "kind": ("gate", "land", "verify"), "verdict": ("begun",)}
+        begun = tx.tally(records.Decision, Grouping(("number", "what"), among=among))
+        names = [str(what).split()[-1] for _, what in sorted(one.key for one in begun)]
+        checks = [run_shape(core, tx, check) for name in names if (check := tx.get(records.Run, name))]
         waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
         # If the result lacks files, the node kept the checkout, so the note has the command that copies it.
         findings, told = list[str](), list[records.Decision]()
@@ -328,6 +332,7 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
     rows: Json = {"attempts": [_describe_attempt(a) for a in attempts], "fences": [_lease(f) for f in leases]}
     rows |= {
         "chain": chain,
+        "checks": checks,
         "inbox": _describe_inbox(run, waits),
         "told": list(map(_describe_message, words)),
     }
@@ -464,6 +469,7 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "continues": Lineage.of(run).continues,
         "continued_by": list(list_next_runs(run)),
         "parent": run.parent,
+        "judges": run.judges,
         "landed": run.landed,
         "landing": cast("LandingShape | None", landing_of(run)),
         "verification": cast("VerificationShape", seen.plain()) if (seen := read_verified(run)) else None,
@@ -509,12 +515,8 @@ def unknown_since(core: Core, tx: Transaction, lease: records.Lease) -> list[str
     view = core.view_of(node) if node is not None else None
     if view is None or view.state in HEARD:
         return []
-    quiet = view.silent_ms
-    since = (
-        "the coordinator's start"
-        if quiet is None
-        else format_iso(max(core.wall_ms() - quiet, lease.bound_ms))
-    )
+    heard_ms = core.last_heard_ms(tx, view)
+    since = "the coordinator's start" if heard_ms is None else format_iso(max(heard_ms, lease.bound_ms))
     why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
     return [f"unknown since {since}: node {lease.node} is {view.state}{why or ', it sends no heartbeats'}"]
 

@@ -198,7 +198,7 @@ def test_a_gate_that_fails_without_the_change_is_named_and_checked_once(fleet: O
     words = ("dispatch", "--runtime", "shell", "--node", "node1", "--verify", "sh check.sh", "--json")
 
     def checks() -> list[str]:
-        rows = fleet.ask("runs", "ls", cwd=top)["runs"]
+        rows = fleet.ask("runs", "ls", "--checks", cwd=top)["runs"]
         return [one["run"] for one in rows if one["task"].endswith("on the unchanged tree")]
 
     others = checks()

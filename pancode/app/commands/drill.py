@@ -24,6 +24,10 @@ _KEY_FILE = "A file with the recovery key or passphrase of your copies; without 
 _VERIFY = "Verify the report in FILE instead, and show it."
 _KEYS = "With --verify: use these exported public keys and no coordinator."
 
+_NOTES = {
+    "link": "the coordinator itself ended the connection",
+    "coordinator": "started again by the drill's next request, or by its service",
+}
 _HEAD = ("FAULT", "NODE", "INJECTED (UTC)", "NOTICED", "RECOVERED", "LOST", "DOUBLED", "NOTE")
 
 
@@ -70,7 +74,8 @@ def drill(
     begun = DrillReport(drill=name, fleet=identity, by=find_user(), pancode=__version__, begun_ms=now_ms)
     done, file = run_drill(fleet, nodes, begun, lambda row: face.note(format_row(row)))
     answer = {"file": str(file), "good": done.is_good, "report": done.model_dump(mode="json")}
-    status = ExitCode.DONE if done.is_good else ExitCode.INFRA
+    ended = ExitCode.INFRA if done.ended_ms is not None else ExitCode.DETACHED
+    status = ExitCode.DONE if done.is_good else ended
     return face.end(status, answer, lambda: format_report(done) + f"report: {file}\n")
 
 
@@ -111,8 +116,9 @@ def format_report(report: DrillReport) -> str:
 
     cells = list[list[object]]()
     for row in report.rows:
-        times = [short_time(format_iso(row.injected_ms)), _format_ms(row.noticed_ms)]
-        facts = [*times, _format_ms(row.recovered_ms), row.lost, row.doubled, row.problem]
+        at = short_time(format_iso(row.injected_ms)) if row.injected_ms else "-"
+        times = [at, _format_ms(row.noticed_ms), _format_ms(row.recovered_ms)]
+        facts = [*times, row.lost, row.doubled, row.problem or _NOTES.get(row.fault, "")]
         instead = [*[""] * 5, f"skipped: {row.skipped}"]
         cells.append([row.fault, row.node, *(instead if row.skipped else facts)])
     tried = [row for row in report.rows if not row.skipped]

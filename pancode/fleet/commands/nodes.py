@@ -233,7 +233,7 @@ def login(
     """Log in to an agent program on a node, with the vendor's own login on this terminal.
 
     RUNTIME is the program's name in `pancode agents runtimes`. The exit status is that of the login. After
-    the login the command waits up to 5 seconds for the node to confirm it. None of the login passes through
+    the login the command waits up to 30 seconds for the node to confirm it. None of the login passes through
     the coordinator; `pancode audit` shows which user opened it, on which node, and how it ended.
     """
     from pancode.fleet.login import log_in
@@ -278,7 +278,7 @@ def install(
     Without a program, the command updates all programs that it has installed, except those whose version you
     chose. Programs are installed by npm below ~/.local, or in a separate Python environment. A node without
     Node.js first gets Node.js from Python's package index; it is removed with the last program that needs it.
-    `node rm` removes everything installed this way. The command waits up to 5 seconds for the node's new
+    `node rm` removes everything installed this way. The command waits up to 30 seconds for the node's new
     report, and shows what a program still needs, such as a login.
     """
     return _change_node_programs(face, "install", words, version)
@@ -464,7 +464,7 @@ def keep_secret(node: Node, name: str, face: Json) -> None:
     """Store a value in secrets.json of NODE, under NAME, from standard input or from a hidden prompt.
 
     The file's other values remain. The value goes directly to the node; the coordinator never has it. The
-    command waits up to 5 seconds for the node to report that the programs that use it are logged in.
+    command waits up to 30 seconds for the node to report that the programs that use it are logged in.
     """
     from node_agent.runtimes.registry import RUNTIMES
     from pancode.fleet.login import set_secret
@@ -474,7 +474,7 @@ def keep_secret(node: Node, name: str, face: Json) -> None:
     answer = client.get(answers.NODE.at(node))
     words = set_secret(answer["name"], answer["target"], name, _read_value(face, node, name), os.environ)
     takers = {one.name for one in RUNTIMES.values() if name in one.credentials}
-    facts = facts_after(client, answer["name"], takers, ("not_logged_in",))
+    facts = facts_after(client, answer["name"], takers, ("not_logged_in", "looking"))
     lacking = [one for one, fact in facts.items() if fact["state"] == "not_logged_in"]
     if lacking:
         face.note(

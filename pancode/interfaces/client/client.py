@@ -468,6 +468,11 @@ class Client:
                 raise
             raise StreamCutError(str(lost), why=lost.why, fix=lost.fix, code=lost.code) from lost
         start_coordinator(self.place, self.note, self._store_child)
+        with suppress(NotRunningError):
+            connection.connect()
+            return connection
+        # it has learned that another one leads the fleet, and ended; the next one says so
+        start_coordinator(self.place, self.note, self._store_child)
         connection.connect()
         return connection
 

@@ -80,8 +80,18 @@ async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
                 yield format_event("run", shape)
             if shape["state"] == "ended":
                 return
+        if refusal := _refuse_wait(context):
+            yield refusal
+            return
         if not await context.bell.wait(seen, QUIET_S):
             place = -1  # on timeout, read the run regardless of the feed
+
+
+def _refuse_wait(context: ApiContext) -> str:
+    """Return the event that ends a stream if the coordinator does not lead its fleet, where nothing more can
+    happen; empty if it leads."""
+    held = context.coordinator.held
+    return "" if held is None else format_event("problem", body_of(problem_of(held.refuse()), 500))
 
 
 def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
@@ -147,6 +157,9 @@ async def log_events(
             )
             return
         elif not piece.more:
+            if refusal := _refuse_wait(context):
+                yield refusal
+                return
             await context.bell.wait(seen, LOOK_S)
 
 

@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 
 from pancode.interfaces.cli.parameters import Face
 from pancode.interfaces.cli.terminal import can_draw, escape_line, make_console, short_time
-from pancode.interfaces.client.client import Client, ServerEvent, StreamCutError
-from pancode.interfaces.client.connection import NotRunningError
-from pancode.kernel.errors import ExitCode, PancodeError
+from pancode.interfaces.client.client import Client, FleetDownError, ServerEvent
+from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError
 
 T = TypeVar("T")
 AGAIN_S = 1.0
@@ -40,7 +39,8 @@ def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: 
 
 
 def follow_events(face: Face, client: Client, query: dict[str, Any]) -> Iterator[ServerEvent]:
-    """Yield events without end; reconnect when the connection breaks."""
+    """Yield events without end; reconnect when the connection breaks, or when a coordinator can be started
+    again. FleetDownError when a user has taken the fleet down."""
     away = False
     while True:
         try:
@@ -49,7 +49,9 @@ def follow_events(face: Face, client: Client, query: dict[str, Any]) -> Iterator
                 last = event.data["last" if event.kind == "reset" else "number"]
                 query = {**query, "tail": 0, "since": last}
                 yield event
-        except (StreamCutError, NotRunningError) as cut:
+        except FleetDownError:
+            raise
+        except UnavailableError as cut:
             if not away:
                 face.note(f"the coordinator does not answer ({cut.why or cut}); waiting until it is back")
         away = True

@@ -82,6 +82,9 @@ def ls(
         str | None, option("Show only runs dispatched since then: 90m, 2h, 3d, 2026-11-22.", "T")
     ] = None,
     text: Annotated[str | None, option("Show only runs whose task contains this text.", "T")] = None,
+    checks: Annotated[
+        bool, option("Also show the runs that check the gates or the result of another run.")
+    ] = False,
     number: Annotated[
         int | None, option("Show at most this many runs (the same as NUMBER).", "N", min=1, max=10_000)
     ] = None,
@@ -104,7 +107,14 @@ def ls(
         from pancode.runs.commands.queue import show_queues
 
         return show_queues(face, queue)
-    wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
+    wanted: dict[str, object] = {
+        "node": node,
+        "agent": agent,
+        "outcome": outcome,
+        "since": since,
+        "text": text,
+    }
+    wanted |= {"checks": checks}
     client, most = face.client(), number or count
     answer = fetch_page(client, RUNS, "runs", most, cursor, wanted, whole=whole)
     none = "no matching run" if any(wanted.values()) else 'no runs yet; try: pancode dispatch "..."'
@@ -172,7 +182,10 @@ def _format_run(run: RunDetail) -> str:
     for key, value in _list_facts(run):
         lines += [f"  {key:<10} {escape_line(_join_value(value))}"] if value else []
     lines += [f"  calls      {_format_calls(run, run['calls'])}"] if run["calls"] else []
-    lines += [*gate_lines(run), *report_lines(run, 10)]
+    lines += gate_lines(run)
+    for one in run["checks"]:
+        lines.append(f"  check      {one['run']}  {format_result(one)}  {escape_line(one['task'])}")
+    lines += report_lines(run, 10)
     lines += [f"  file       {escape_line(name)}" for name in run["files_changed"][:50]]
     answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
     return format_summary(run) + "\n".join(lines) + "\n" + answer

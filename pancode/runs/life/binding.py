@@ -89,7 +89,10 @@ def reserve_budget(
         [budget_scope.balance.scope for budget_scope in budget_scopes if budget_scope.is_booked],
         books.Account(run.id, run.attempt),
     )
-    made = made.book(books.reserve_amount(scopes, account, amount, made.now.stamp))
+    entries = books.reserve_amount(scopes, account, amount, made.now.stamp)
+    if run.judges is not None:
+        entries = [replace(entry, source=books.CHECK) for entry in entries]
+    made = made.book(entries)
     return made.put(Attempt(run.id, run.attempt, made.now.ms, amount.usd)), ""
 
 

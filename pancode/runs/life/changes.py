@@ -435,6 +435,8 @@ def _make_end_line(run: records.Run) -> AuditLine:
     detail = {"node": result.get("node"), "failure": run.failure, "why": run.reason}
     detail |= {"exit_code": run.exit_code, "held": result.get("isolation"), "findings": findings}
     level = _LEVELS.get(run.outcome, "error") if run.outcome is not None else "error"
+    if run.judges is not None and run.outcome is Outcome.VERIFY_FAILED:
+        level = "info"  # the entries of the run that it checks say what follows
     return _make_line(run, level, f"ended: {run.outcome}", **detail, receipt=result.get("receipt"))
 
 

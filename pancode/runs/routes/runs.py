@@ -37,7 +37,8 @@ from pancode.workflows.actions import caller_of, is_workflow_landing
 def _runs(context: ApiContext, call: ApiCall) -> answers.RunsAnswer:
     """List the newest runs."""
     cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
-    wanted = Filter.of(context.known(call.query), context.core.wall_ms())
+    known = context.known(call.query)
+    wanted = Filter.of(known, context.core.wall_ms(), checks=call.flag("checks"))
     page = list_runs(context.core, limit, wanted, cursors.after())
     return {"runs": page.rows, "next": cursors.next(page.last)}
 

@@ -63,7 +63,7 @@ def test_it_lands_although_nobody_waits_any_more(fleet: Shell) -> None:
     waiting.communicate(timeout=30 * crowded())
     _let_go()
     until(lambda: _judged() != [], "a node judges the merged tree")
-    run = fleet("runs", "2", "--json").data["runs"][1]["run"]
+    run = fleet("runs", "1", "--json").data["runs"][0]["run"]
     assert "landing" in fleet("runs", "show", run, "--json").data["notes"]
     first = holder_of(fleet.home)
     assert first is not None
@@ -74,8 +74,8 @@ def test_it_lands_although_nobody_waits_any_more(fleet: Shell) -> None:
     _judged()[0].joinpath(".go").touch()
     until(lambda: _landing(fleet, run)["status"] == "landed", "it is landed")
     assert (fleet.cwd / "a.txt").read_text() == "one\ntwo\nthree\n"
-    judging = fleet("runs", "1", "--json").data["runs"][0]
-    assert judging["outcome"] == "done" and len(fleet("runs", "--json").data["runs"]) == 4
+    (judging,) = fleet("runs", "show", run, "--json").data["checks"]
+    assert judging["outcome"] == "done" and len(fleet("runs", "--json").data["runs"]) == 2
     (told,) = [one for one in fleet("why", run, "--json").data["decisions"] if one["verdict"] == "landed"]
     assert judging["run"] in told["detail"]
 
@@ -171,8 +171,11 @@ def test_a_stop_calls_the_landing_off(fleet: Shell) -> None:
     until(lambda: _judged() != [], "a node judges the merged tree")
     assert fleet("runs", "stop", run).status == 0
     assert _landing(fleet, run)["status"] == "called off"
-    until(lambda: _state(fleet) == "ended", "so is the run that judged it")
-    assert fleet("runs", "1", "--json").data["runs"][0]["outcome"] == "interrupted"
+    (judging,) = fleet("runs", "show", run, "--json").data["checks"][-1:]
+    until(
+        lambda: fleet("runs", "show", judging["run"], "--json").data["outcome"] == "interrupted",
+        "so is the run that judged it",
+    )
     assert (fleet.cwd / "a.txt").read_text() == "one\n"
     (fleet.cwd / "mine.txt").unlink()
     said = fleet("runs", "land", run)

@@ -10,9 +10,9 @@ import pytest
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
-from pancode.app.commands.drill import find_nodes
+from pancode.app.commands.drill import find_nodes, format_report
 from pancode.app.drilling import FleetHere, remove_scratch, run_drill
-from pancode.drills.model import DrillReport
+from pancode.drills.model import DrillReport, DrillRow
 from pancode.fleet.ssh.home import OWN_KEY
 from pancode.interfaces.client.client import Client, place_of
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError
@@ -35,6 +35,14 @@ def test_a_second_drill_is_refused_and_the_first_ones_restore_is_left(tmp_path: 
         assert scratch.is_dir()
     done, file = run_drill(fleet, ["desk"], BEGUN, lambda row: None)
     assert not scratch.exists() and done.verdict == "FAILED" and file.is_file()
+
+    def interrupt(row: DrillRow) -> None:
+        raise KeyboardInterrupt
+
+    file.unlink()
+    done, file = run_drill(fleet, ["desk"], BEGUN, interrupt)
+    assert (done.verdict, len(done.rows)) == ("INTERRUPTED", 1) and file.is_file(), "as with Ctrl-C"
+    assert format_report(done).splitlines()[1].split()[:3] == ["link", "desk", "-"]
 
 
 def test_a_scratch_home_that_cannot_be_removed_is_named(tmp_path: Path) -> None:

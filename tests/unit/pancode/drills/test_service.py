@@ -121,6 +121,7 @@ def test_each_fault_is_injected_once_on_each_node_and_all_is_well() -> None:
     for fault in (Fault.LINK, Fault.AGENT, Fault.COORDINATOR, Fault.REDIS):
         assert all(row.noticed_ms == 0 and row.recovered_ms == 1_000 for row in rows_of(done, fault)), done
     assert [len(row.runs) for row in done.rows] == [*[2] * 6, 3, 3, 0]
+    assert all(row.injected_ms > 0 for row in done.rows)
     (restored,) = rows_of(done, Fault.RESTORE)
     assert (restored.recovered_ms, restored.runs) == (400, ())
 
@@ -193,6 +194,7 @@ def test_a_refused_injection_is_a_row_with_its_reason() -> None:
 
     done = run(Refusing())
     assert "it is not linked; down" in done.rows[0].problem and not done.is_good
+    assert [row.injected_ms for row in done.rows] == [0] * len(done.rows), "none was injected"
 
 
 def test_work_that_begins_before_the_injection_is_not_disturbed() -> None:
@@ -229,6 +231,21 @@ def test_an_interrupted_drill_stops_its_runs_and_judges_what_was_measured(broken
     link, agent = reports[-1].rows
     assert (link.doubled, link.recovered_ms, agent.runs) == (2, 1_000, ())
     assert (agent.problem, reports[-1].verdict) == ("the drill was interrupted", "INTERRUPTED")
+
+
+def test_a_drill_that_is_interrupted_between_two_good_rows_is_no_pass() -> None:
+    reports = list[DrillReport]()
+
+    def report(now: DrillReport) -> None:
+        reports.append(now)
+        if len(reports) == 1:
+            raise KeyboardInterrupt
+
+    fake = Fake()
+    with pytest.raises(KeyboardInterrupt):
+        Drill(fake, fake, NODES, report).run(BEGUN)
+    assert all(row.is_good for row in reports[-1].rows)
+    assert (reports[-1].verdict, reports[-1].is_good) == ("INTERRUPTED", False)
 
 
 def test_output_that_cannot_be_read_is_neither_lost_nor_good() -> None:

@@ -9,10 +9,13 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job
 from node_agent.wire.receipt import GateResult
+from pancode.budget.books import is_day
 from pancode.kernel.errors import UsageError, WorkspaceError
-from pancode.kernel.records import Action, ActionKind, Decision, Run, RunState, WaitReason
-from pancode.landing.gate_check import ALREADY, WAITS, YIELDS, GateChecks
+from pancode.kernel.records import Action, ActionKind, Audit, Balance, Decision, Run, RunState, WaitReason
+from pancode.kernel.values import replace
+from pancode.landing.gate_check import ALREADY, HELPS_MS, WAITS, YIELDS, GateChecks
 from pancode.runs import views as query
+from pancode.runs.lists import Filter, list_runs
 from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, failed
 
@@ -92,9 +95,8 @@ class World:
         return [(one.what, one.verdict) for one in lines if one.what != "budget"]
 
 
-def find_runs(world: World) -> list[Run]:
-    with world.desk.ledger.transaction() as tx:
-        return tx.find(Run, order="created_ms", descending=True)
+def list_shown(world: World, *, checks: bool = False) -> list[str]:
+    return [row["run"] for row in list_runs(world.desk.core, 9, Filter(checks=checks), None).rows]
 
 
 def test_a_run_whose_gate_is_red_before_says_so_at_its_end() -> None:
@@ -102,7 +104,6 @@ def test_a_run_whose_gate_is_red_before_says_so_at_its_end() -> None:
     world.dispatch("r-0001")
     (check,) = world.checks
     about = world.run(check)
-    assert [run.id for run in find_runs(world)] == ["r-0001", check]  # as lists have them
     assert (about.priority, about.runtime, about.model) == (-1000, "shell", None)
     assert (about.workspace["snapshot"], about.task) == (
         GIT["snapshot"],
@@ -119,6 +120,41 @@ def test_a_run_whose_gate_is_red_before_says_so_at_its_end() -> None:
     ]  # fmt: skip
     assert not world.desk.rows(Action)
     world.desk.check_books()
+
+
+def test_a_check_is_shown_under_its_run_and_never_as_a_run_of_a_user() -> None:
+    world = World()
+    world.dispatch("r-0001")
+    (check,) = world.checks
+    assert world.run(check).created_ms > world.run("r-0001").created_ms, "the time is its own"
+    world.end(check, **ended(passed=False))
+    world.end("r-0001", **ended())
+    assert list_shown(world) == ["r-0001"] and list_shown(world, checks=True) == [check, "r-0001"]
+    (shown,) = query.get_run_detail(world.desk.core, "r-0001")["checks"]
+    assert (shown["run"], shown["status"], shown["judges"]) == (check, "gate_failed", "r-0001")
+    assert "ended: verify_failed" not in [one.what for one in world.desk.rows(Audit, level="error")]
+    assert [outcome for outcome, _, _ in world.desk.core.live.tally.ended] == ["done"]
+    (day,) = [one for one in world.desk.rows(Balance) if is_day(one.scope)]
+    assert (day.runs, day.tokens) == (1, 20), "what both have used"
+    world.desk.check_books()
+
+
+@pytest.mark.parametrize("too_late", ("after a while", "after a decision"))
+def test_a_check_does_not_begin_when_its_answer_helps_nobody(too_late: str) -> None:
+    world = World(slots=1)
+    world.dispatch("r-0001")
+    world.take("r-0001")
+    world.node.carry_out(world.jobs.pop("r-0001"), **ended(passed=False))
+    world.desk.turn()
+    assert world.run("r-0001").outcome is Outcome.VERIFY_FAILED
+    if too_late == "after a while":
+        world.desk.clock.ms += HELPS_MS
+    else:
+        dropped = replace(world.run("r-0001"), landing={"status": "dropped"})
+        with world.desk.ledger.transaction() as tx:
+            tx.put(dropped)
+    world.breathe()
+    assert not world.checks and not world.desk.rows(Action)
 
 
 def test_a_check_that_ends_after_the_run_tells_it_then() -> None:

@@ -54,6 +54,14 @@ def test_what_reads_is_answered_with_a_note_and_acts_on_nothing(world: World) ->
     assert world.problem("POST", "/v1/runs", world.shell())["code"] == "fleet_held"
 
 
+def test_who_waits_for_what_cannot_come_is_told_so(world: World) -> None:
+    run = world.dispatch()["run"]
+    world.coordinator.held = FENCED
+    for path in (f"/v1/runs/{run}/events", f"/v1/runs/{run}/log?follow=1"):
+        kind, told = events_of(world.http.get(path))[-1]
+        assert (kind, told["code"], told["fix"]) == ("problem", "fenced", FENCED.fix), path
+
+
 @pytest.mark.parametrize(("held", "word"), [(HELD, "held"), (FENCED, "fenced")])
 def test_it_leads_once_a_user_has_confirmed_this_mode(world: World, held: Held, word: str) -> None:
     world.coordinator.held = held

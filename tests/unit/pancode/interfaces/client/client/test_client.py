@@ -14,7 +14,7 @@ import pytest
 
 from pancode.interfaces.client.client import Client, FleetDownError, StreamCutError, home_of, path_of
 from pancode.interfaces.client.client import _start_failed as start_failed
-from pancode.interfaces.client.connection import SOCKET, NotRunningError, open_socket_path
+from pancode.interfaces.client.connection import SOCKET, Connection, NotRunningError, open_socket_path
 from pancode.kernel.errors import ApiError, ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
 
 
@@ -78,6 +78,27 @@ def test_who_only_looks_makes_no_fleet_where_there_is_no_home(tmp_path: Path) ->
         Client(tmp_path / "none").get("/v1/runs")
     assert told.value.code == "no_fleet" and "PANCODE_HOME" in told.value.fix
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_coordinator_that_ends_right_after_its_start_is_followed_by_one_that_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, learns that another one leads the fleet, and ends; only the next one refuses."""
+    started = list[Path]()
+    answered = list[str]()
+
+    def start(home: Path, *_: object) -> None:
+        started.append(home)
+
+    def connect(connection: Connection) -> None:
+        if len(started) < 2:
+            raise NotRunningError("no coordinator is running", why="Connection refused")
+        answered.append("fenced")
+
+    monkeypatch.setattr("pancode.interfaces.client.client.start_coordinator", start)
+    monkeypatch.setattr(Connection, "connect", connect)
+    Client(tmp_path).open_connection(1.0)
+    assert (len(started), answered) == (2, ["fenced"])
 
 
 def test_a_failed_start_tells_the_coordinators_own_error(
