@@ -150,7 +150,12 @@ class _Spelled:
 
     def find_all(self, data: bytes) -> list[_Match]:
         """Return every match in the order of a search: the first, and the longest at its position."""
-        plain = (*_find_groups(data, self.groups[0]), *_find_tiny(data, self.tiny))
+        plain = [*_find_groups(data, self.groups[0])]
+        for value in self.tiny:
+            at = data.find(value)
+            while at >= 0:
+                plain.append((value, at))
+                at = data.find(value, at + 1)
         found = {_Match(at, at + len(v), self.plain[v]) for v, at in plain}
         joined, pieces = _split_breaks(data)
         starts = [start for start, _ in pieces]
@@ -179,14 +184,6 @@ def _find_groups(data: bytes, groups: Groups) -> Iterator[tuple[bytes, int]]:
             start = number * _STEP - at
             if start >= 0 and data.startswith(value, start):
                 yield value, start
-
-
-def _find_tiny(data: bytes, tiny: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    for value in tiny:
-        at = data.find(value)
-        while at >= 0:
-            yield value, at
-            at = data.find(value, at + 1)
 
 
 def _split_breaks(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:

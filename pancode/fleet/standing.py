@@ -15,7 +15,7 @@ from pancode.kernel.errors import ConfigError, PancodeError, RefusedError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Audit, Setting
 from pancode.runs.core import BEHIND, RESTORED
-from pancode.runs.restored.mode import EPOCH, Mode, decide_mode, read_facts
+from pancode.runs.restored.mode import EPOCH, FleetMode, decide_mode, read_facts
 from pancode.runs.views import format_iso
 
 STARTS = 1_000
@@ -39,7 +39,7 @@ class Held:
     """Why this coordinator does not lead, and what its ledger knows: the newest `epoch` and `seat`, and in
     `restored` from which copy it is and when that was taken."""
 
-    mode: Mode
+    mode: FleetMode
     why: str
     fix: str
     epoch: int = 1
@@ -48,7 +48,7 @@ class Held:
 
     def refuse(self) -> PancodeError:
         """Return the error for a request that would act."""
-        if self.mode is Mode.FENCED:
+        if self.mode is FleetMode.FENCED:
             return FencedError("another coordinator has replaced this one", why=self.why, fix=self.fix)
         return HeldError("this home was restored, and its fleet is not taken up", why=self.why, fix=self.fix)
 
@@ -61,7 +61,7 @@ def read_held(tx: Transaction, file: int | None) -> Held | None:
     fenced, behind, restored = (tx.get(Setting, name) for name in (FENCED, BEHIND, RESTORED))
     found = read_facts(tx, file)
     mode = decide_mode(replace(found, is_behind=behind is not None, is_fenced=fenced is not None))
-    if mode is Mode.LEADS:
+    if mode is FleetMode.LEADS:
         return None
     newest, seat = tx.find(Audit, descending=True, limit=1), read_seat(tx)
     facts: Mapping[str, object] = {"copy": "", "taken_ms": newest[0].at_ms if newest else 0}

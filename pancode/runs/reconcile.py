@@ -31,7 +31,7 @@ from pancode.runs.placement import binding as bind
 from pancode.runs.placement import breaker_service
 from pancode.runs.restored import requests
 from pancode.runs.restored.hold import begin_hold
-from pancode.runs.restored.mode import Mode, decide_mode, read_facts
+from pancode.runs.restored.mode import FleetMode, decide_mode, read_facts
 from pancode.runs.unit_of_work import ALERT, unit_of_work
 
 RESERVATIONS_REPAIRED = "holds_repaired"
@@ -193,7 +193,7 @@ def start_epoch(core: Core) -> None:
         with unit_of_work(core) as work:
             seen = max((n.epoch_seen for n in work.tx.find(Node)), default=0)
             mode = decide_mode(read_facts(work.tx, core.ports.epochs.last()))
-            if mode is Mode.HELD and not core.ends_if_behind:
+            if mode is FleetMode.HELD and not core.ends_if_behind:
                 begin_hold(work, "the file with the newest epoch is missing, or is not from this ledger")
             epoch = core.raise_epoch(seen, work.tx)
             keyring.start_key(work.tx, keyring.COORDINATOR, core.fleet, core.key.public, core.wall_ms())

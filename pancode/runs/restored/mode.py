@@ -12,7 +12,7 @@ EPOCH, EPOCH_BEFORE = "epoch", "epoch_before"
 """The settings with the newest epoch, and with the epoch that was in the file when that one began."""
 
 
-class Mode(StrEnum):
+class FleetMode(StrEnum):
     """What a coordinator may do with its fleet. HELD and FENCED: only answer what reads."""
 
     LEADS = "leads"
@@ -35,17 +35,17 @@ class Facts:
     is_fenced: bool = False
 
 
-def decide_mode(facts: Facts) -> Mode:
+def decide_mode(facts: Facts) -> FleetMode:
     """Return the mode. The ledger names an epoch first, then the file: after a crash between these, the file
     has the epoch before. Any other difference shows that one of them was put back."""
     if facts.is_fenced:
-        return Mode.FENCED
+        return FleetMode.FENCED
     if facts.is_behind:
-        return Mode.HELD
+        return FleetMode.HELD
     if facts.ledger is None or not facts.is_used:
-        return Mode.LEADS
+        return FleetMode.LEADS
     is_right = facts.file is not None and facts.file in (facts.ledger, facts.before)
-    return Mode.LEADS if is_right else Mode.HELD
+    return FleetMode.LEADS if is_right else FleetMode.HELD
 
 
 def read_facts(tx: Transaction, file: int | None) -> Facts:

@@ -38,7 +38,7 @@ from pancode.kernel.errors import (
 from pancode.kernel.host.files import FileEpochs
 from pancode.kernel.records import Node, Setting
 from pancode.kernel.unfinished_restore import MARK, RESTORING, refuse_unfinished_restore
-from pancode.runs.restored.mode import Mode
+from pancode.runs.restored.mode import FleetMode
 from pancode.store.ledger import SqlLedger
 from tests.fakes.node.clock import MemoryClock, SeededIds
 from tests.unit.pancode.backups.memory import MemoryCopies, a_record
@@ -488,7 +488,7 @@ def test_the_restored_home_is_held_and_says_from_when_it_is(world: World) -> Non
     file = FileEpochs(world.folder / "new/epoch").last()
     with SqlLedger(world.folder / "new/ledger.db").transaction() as tx:
         held = read_held(tx, file)
-    assert held is not None and (held.mode, held.restored["taken_ms"]) == (Mode.HELD, taken_ms)
+    assert held is not None and (held.mode, held.restored["taken_ms"]) == (FleetMode.HELD, taken_ms)
     record = CopyRecords(world.folder / "new").record("gpubox")
     assert record.newest is not None and record.newest.name == name
 

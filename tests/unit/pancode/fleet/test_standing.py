@@ -15,31 +15,31 @@ from pancode.fleet.standing import (
 from pancode.kernel.ports import Ledger
 from pancode.kernel.records import Audit, Node, Setting
 from pancode.runs.core import BEHIND, RESTORED
-from pancode.runs.restored.mode import EPOCH, EPOCH_BEFORE, Facts, Mode, decide_mode
+from pancode.runs.restored.mode import EPOCH, EPOCH_BEFORE, Facts, FleetMode, decide_mode
 from tests.fakes.ledger import MemoryLedger
 
 
 @pytest.mark.parametrize(
     ("facts", "mode"),
     [
-        (Facts(file=7, ledger=7), Mode.LEADS),
-        (Facts(file=6, ledger=7, before=6), Mode.LEADS),  # it crashed between ledger and file
-        (Facts(file=5, ledger=7, before=5), Mode.LEADS),  # twice, as on a full disk
-        (Facts(file=6, ledger=7, before=5), Mode.HELD),
-        (Facts(file=6, ledger=7), Mode.HELD),
-        (Facts(file=8, ledger=7, before=6), Mode.HELD),  # the ledger alone was put back
-        (Facts(file=None, ledger=7, before=6), Mode.HELD),
-        (Facts(file=None, ledger=1, before=0), Mode.HELD),
-        (Facts(file=None, ledger=1, before=None), Mode.HELD),
-        (Facts(file=None, ledger=1, before=0, is_used=False), Mode.LEADS),  # nothing to act on
-        (Facts(file=None, ledger=None), Mode.LEADS),  # a new fleet
-        (Facts(file=7, ledger=7, is_behind=True), Mode.HELD),
-        (Facts(file=7, ledger=7, is_behind=True, is_used=False), Mode.HELD),
-        (Facts(file=7, ledger=7, is_fenced=True), Mode.FENCED),
-        (Facts(file=None, ledger=7, is_behind=True, is_fenced=True), Mode.FENCED),
+        (Facts(file=7, ledger=7), FleetMode.LEADS),
+        (Facts(file=6, ledger=7, before=6), FleetMode.LEADS),  # it crashed between ledger and file
+        (Facts(file=5, ledger=7, before=5), FleetMode.LEADS),  # twice, as on a full disk
+        (Facts(file=6, ledger=7, before=5), FleetMode.HELD),
+        (Facts(file=6, ledger=7), FleetMode.HELD),
+        (Facts(file=8, ledger=7, before=6), FleetMode.HELD),  # the ledger alone was put back
+        (Facts(file=None, ledger=7, before=6), FleetMode.HELD),
+        (Facts(file=None, ledger=1, before=0), FleetMode.HELD),
+        (Facts(file=None, ledger=1, before=None), FleetMode.HELD),
+        (Facts(file=None, ledger=1, before=0, is_used=False), FleetMode.LEADS),  # nothing to act on
+        (Facts(file=None, ledger=None), FleetMode.LEADS),  # a new fleet
+        (Facts(file=7, ledger=7, is_behind=True), FleetMode.HELD),
+        (Facts(file=7, ledger=7, is_behind=True, is_used=False), FleetMode.HELD),
+        (Facts(file=7, ledger=7, is_fenced=True), FleetMode.FENCED),
+        (Facts(file=None, ledger=7, is_behind=True, is_fenced=True), FleetMode.FENCED),
     ],
 )
-def test_it_leads_only_with_the_ledger_that_it_had(facts: Facts, mode: Mode) -> None:
+def test_it_leads_only_with_the_ledger_that_it_had(facts: Facts, mode: FleetMode) -> None:
     assert decide_mode(facts) is mode
 
 
@@ -69,7 +69,7 @@ def test_once_it_is_taken_up_it_leads_with_a_new_seat(more: tuple[Setting, ...],
         take_seat(tx, Seat(20_000, "old"), 1, "t")
         assert read_held(tx, 7) is None
         held = read_held(tx, None)
-        assert held is not None and (held.mode, held.restored["taken_ms"]) == (Mode.HELD, taken_ms)
+        assert held is not None and (held.mode, held.restored["taken_ms"]) == (FleetMode.HELD, taken_ms)
         assert isinstance(held.refuse(), HeldError) and held.refuse().fix == "pancode fleet up"
         assert take_up(tx, held, 1_000_000, 9_000, "x", "ana") == read_seat(tx) == Seat(20_001, "x")
         restored, epoch = tx.get(Setting, RESTORED), tx.get(Setting, EPOCH)
@@ -85,7 +85,7 @@ def test_a_fenced_one_says_by_which_and_since_when_and_is_taken_back_with_a_newe
     ledger = _ledger(fenced, Setting(BEHIND, "gpubox has seen the epoch 9", 1, "t"))
     with ledger.transaction() as tx:
         held = read_held(tx, 7)
-        assert held is not None and held.mode is Mode.FENCED
+        assert held is not None and held.mode is FleetMode.FENCED
         error = held.refuse()
         assert isinstance(error, FencedError) and (error.code, int(error.exit_code)) == ("fenced", 3)
         assert "since 2026-09-21T14:13:20.000Z (seat k3x9)" in error.why and "14:14:20" in error.why

@@ -12,11 +12,11 @@ from pancode.fleet.standing import FencedError, Held, HeldError
 from pancode.interfaces.http.routing import ApiCall
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Run
-from pancode.runs.restored.mode import Mode
+from pancode.runs.restored.mode import FleetMode
 from tests.unit.pancode.interfaces.http.world import World, app_of, events_of
 
-HELD = Held(Mode.HELD, "its ledger is old", "pancode fleet up")
-FENCED = Held(Mode.FENCED, "another leads it", "pancode fleet up --take")
+HELD = Held(FleetMode.HELD, "its ledger is old", "pancode fleet up")
+FENCED = Held(FleetMode.FENCED, "another leads it", "pancode fleet up --take")
 ALLOWED = {
     *("POST /v1/fleet/up", "POST /v1/fleet/down", "POST /v1/shutdown", "POST /v1/web/codes"),
     *("POST /v1/web/session", "POST /v1/web/session/end", "POST /v1/brief/looked"),
