@@ -25,12 +25,12 @@ PRINTED = (
     ("runs", "RunShape", 'as `{"runs": [...]}`'),
     ("runs show", "RunDetail", ""),
     ("why", "WhyShape", ""),
-    ("queue ls", "QueuesShape", ""),
-    ("fleet status", "FleetShape", ""),
+    ("runs ls --waiting", "QueuesShape", ""),
+    ("node ls", "FleetShape", ""),
     ("receipt ls", "ReceiptRow", 'as `{"receipts": [...]}`'),
-    ("receipt verify", "VerdictShape", ""),
+    ("receipt verify", "VerdictShape", "of a run: [SessionVerdictShape](#sessionverdictshape)"),
     ("budget show", "BudgetShape", ""),
-    ("events", "FeedShape", "one on each line"),
+    ("audit --events", "FeedShape", "one on each line"),
     ("audit", "AuditRow", 'as `{"audit": [...]}`'),
 )
 INTRO = """
@@ -82,11 +82,17 @@ def _fields(shape: type) -> str:
     above = [known[name] for name in bases(shape)[:1] if name in known]
     inherited = {name for base in above for name in get_type_hints(base)}
     rows = [
-        (code(name), _kind(hint)) for name, hint in get_type_hints(shape).items() if name not in inherited
+        (code(name), _kind(hint) + _note_optional(shape, name))
+        for name, hint in get_type_hints(shape).items()
+        if name not in inherited
     ]
     return "\n\n".join(
         [*(f"All of {_link(b.__name__)}, and:" for b in above), table(("Field", "Type"), rows)]
     )
+
+
+def _note_optional(shape: Any, name: str) -> str:
+    return ", may be missing" if name in shape.__optional_keys__ else ""
 
 
 def _kind(hint: Any) -> str:

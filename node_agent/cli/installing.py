@@ -97,15 +97,16 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
 
 
 def _take_needless_away(home: NodeHome, user: str) -> None:
-    """Remove our Node.js if no program needs it any longer, and the folder of programs if it is empty."""
+    """Remove our Node.js if no program needs it any longer, and the folders of programs if they are empty."""
     if all(_installed_program(one).environment for one in read_installed(home.root).values()):
         at = _nodejs_in(user)
         for link in (Path(user, ".local/bin", name) for name in _LINKS):
             if link.is_symlink() and os.readlink(link).startswith(f"{at}/"):
                 link.unlink()
         shutil.rmtree(at, ignore_errors=True)
-    with suppress(OSError):  # the folder is not empty, or not found
-        os.rmdir(f"{user}/.local/bin")
+    for folder in (f"{user}/.local/bin", _nodejs_in(user).parent):
+        with suppress(OSError):  # the folder is not empty, or not found
+            os.rmdir(folder)
 
 
 def _installed_program(one: InstalledProgram) -> Program:
@@ -159,7 +160,7 @@ def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]
     at = _nodejs_in(user)
     try:
         _run(("python3", "-m", "venv", str(at)), env, "Node.js")
-        _run((f"{at}/bin/pip", "install", NODEJS), env, "Node.js")
+        _run((f"{at}/bin/pip", "install", "--retries", "1", NODEJS), env, "Node.js")
     except NoProgram as failed:
         least = f"Node.js {program.node or 18} or newer, with npm"
         raise NoProgram(
@@ -199,7 +200,8 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
     except OSError as exc:
         raise NoProgram(f"{argv[0]} cannot be started: {exc}", f"install {runtime} manually") from exc
     if done.returncode:
-        words = done.stdout.decode("utf-8", "replace").strip()[-LAST_WORDS:]
+        lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+        words = "\n".join(one for one in lines if not one.startswith("WARNING: Retrying"))[-LAST_WORDS:]
         raise NoProgram(
             f"{' '.join(argv)} ended with {done.returncode}: {words}",
             "fix that error, then run the command again",

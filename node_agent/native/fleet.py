@@ -29,6 +29,8 @@ def words_of_call(given: Mapping[str, Any]) -> str:
     """Return a user-readable summary of the target and task of a call; empty if the call names neither."""
     who = " on ".join(str(given[name]) for name in ("agent", "node") if isinstance(given.get(name), str))
     what = next((str(given[name]) for name in _SUBJECTS if isinstance(given.get(name), str)), "")
+    if isinstance(questions := given.get("questions"), list):
+        what = what or "; ".join(map(str, questions))
     tasks = given.get("tasks") or given.get("steps")
     what = what or (f"{len(tasks)} tasks" if isinstance(tasks, list) else "")
     return ": ".join(part for part in (who, " ".join(what.split())) if part)[:MOST_TOLD]

@@ -35,9 +35,9 @@ FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
     Mode.BUILD: (*LOOKS, SCOUTS, *WORKS, CHANGE),
     Mode.REVIEW: (*LOOKS, SCOUTS, *BEGINS, *STEERS),
     Mode.PLAN: (*LOOKS, SCOUTS),
-    Mode.ADMIN: (*LOOKS, SCOUTS, CHANGE),
+    Mode.ADMIN: (*LOOKS, SCOUTS, *BEGINS, *STEERS, CHANGE),
 }
-"""The tools of `pancode/interfaces/mcp` that each mode allows. In review, all runs are read-only."""
+"""The tools of `pancode/interfaces/mcp` by mode. In review and admin, all runs are read-only."""
 ABLE = frozenset({"native", "claude-sdk", "openai-agents", "opencode", "claude"})
 """The runtimes that call these tools, as observed. Codex hides a server's tools from its model, and Copilot
 starts no such server. Gemini CLI was not tried."""

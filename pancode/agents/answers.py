@@ -179,6 +179,8 @@ class ModeShape(TypedDict):
     name: str
     dispatches: bool
     writes: bool
+    tools: list[str]
+    """The fleet tools of Panos in this mode."""
     default: bool
 
 

@@ -118,7 +118,7 @@ def tier_of(
         return Tiered(ModelTier.SMALL, f"a usable context of {context} tokens")
     size = parameters if parameters is not None else parse_billions(ref.model)
     if size is not None and (parameters is not None or not served or _of_size(size) is ModelTier.SMALL):
-        return Tiered(_of_size(size), f"{size:g} billion parameters")
+        return Tiered(_of_size(size), f"{size:.3g} billion parameters")
     if served:
         return Tiered(None, "the model's server does not report how many parameters the model has")
     name = ref.model.rpartition("/")[2].lower()

@@ -67,7 +67,7 @@ def run_rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: Te
         raise UsageError(
             f"{words[0] if words else 'rq'} is not available in a fleet",
             why="RQ's other commands write to Redis or run functions that a node could have placed there",
-            fix="pancode admin queue --rq info; to manage work: pancode queue, pancode runs",
+            fix="pancode admin queue --rq info; to manage work: pancode runs",
         )
     with _open_reader(home, environ) as access:
         rq_info(access, words, out)

@@ -415,7 +415,7 @@ def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, A
     if left:
         report.say(f"\nThe fleet is still running. Explore it (the project is in {stage.project}):")
         report.tell(f"export PANCODE_HOME={stage.home}")
-        report.tell("pancode fleet status; pancode runs; pancode why last; pancode audit; pancode queue")
+        report.tell("pancode node ls; pancode runs; pancode why last; pancode audit")
         report.say("To remove it, with its folder:")
         report.tell("pancode fleet demo --remove")
     passed, count = sum(check.ok for check in report.checks), len(report.checks)

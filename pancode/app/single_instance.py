@@ -79,6 +79,5 @@ def _make_running_error(root: Path) -> AlreadyRunningError:
     return AlreadyRunningError(
         f"a coordinator is already running for {root}, {who}",
         why="a home can have only one coordinator",
-        fix="to use it: pancode fleet status; to stop it: pancode fleet down; for another fleet: set "
-        "PANCODE_HOME",
+        fix="to use it: pancode node ls; to stop it: pancode fleet down; for another fleet: set PANCODE_HOME",
     )

@@ -11,6 +11,7 @@ from pancode.interfaces.http.bodies import CeilingBody, ScopeBody, SettleBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
+from pancode.kernel.names import find_nearest
 from pancode.kernel.pages import MOST_ROWS
 from pancode.reports.budget_report import Configured, report_budget
 from pancode.reports.cost_report import report_cost
@@ -54,8 +55,10 @@ _ALONE, _NAMED = ("day", *PERIODS, "session"), ("node", "agent", "repo", "sessio
 def _budget_scope(scope: str) -> tuple[str, str]:
     kind, _, name = scope.partition(":")
     if kind not in (_NAMED if name else _ALONE):
+        near = find_nearest(kind, {*_ALONE, *_NAMED})
         raise UsageError(
             f"budget scope {scope!r} not found",
+            why=f"did you mean {near}?" if near else "",
             fix="use day, week, month, node:NAME, agent:NAME, repo:PATH, session or session:ID",
             code="bad_scope",
         )

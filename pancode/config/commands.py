@@ -11,7 +11,7 @@ from pancode.config import answers
 from pancode.config.variables import BUILT_IN, FOR_NEW_NODES
 from pancode.interfaces.cli.output import Face, find_ignored_variables, find_user, folder_here
 from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
-from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows
+from pancode.interfaces.cli.terminal import RowColumns, clip_columns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.client.retry import post_confirmed
@@ -40,7 +40,8 @@ def show(
     for row in rows:
         if row["key"] in FOR_NEW_NODES and row["origin"] != BUILT_IN:
             face.note(f"note: {FOR_NEW_NODES[row['key']]}")
-    face.show({"settings": rows}, lambda: format_rows(rows, columns, "no setting's name contains this text"))
+    none = "no setting's name contains this text"
+    face.show({"settings": rows}, lambda: format_rows(rows, columns, none, cut="VALUE"))
 
 
 def _load_settings(face: Face) -> tuple[list[answers.SettingShape], list[str]]:
@@ -130,8 +131,9 @@ def _tell(face: Face, done: answers.ChangeAnswer) -> None:
 
 def change_line(done: answers.ChangeAnswer) -> str:
     """Format a change as "old -> new", with the origin of the new value."""
-    old, new = escape_line(done["old"]["value"]), escape_line(done["new"]["value"])
-    return f"{escape_line(done['target'])}  {old} -> {new}  ({escape_line(done['new']['origin'])})\n"
+    old, new = (clip_columns(escape_line(done[one]["value"]), 80) or "unset" for one in ("old", "new"))
+    origin = f"  ({escape_line(done['new']['origin'])})" if done["new"]["origin"] else ""
+    return f"{escape_line(done['target'])}  {old} -> {new}{origin}\n"
 
 
 @verb("config preset", "", "hybrid")

@@ -137,7 +137,7 @@ def wait_for_test(
 
 def _make_lost_error(place: ModelPlace, words: str) -> NotTested:
     again = f"pancode models test {shlex.quote(place.text)}"
-    return NotTested(f"{place.node} {words}", fix=f"pancode fleet status; then: {again}")
+    return NotTested(f"{place.node} {words}", fix=f"pancode node ls; then: {again}")
 
 
 def given_up(place: ModelPlace, why: NotTested) -> ExamShape:

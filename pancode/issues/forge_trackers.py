@@ -61,7 +61,7 @@ class HttpTrackers:
             if error.code != "forge_not_found":
                 raise
             where = f"{place.repository.host}/{place.repository.path}"
-            fix = f"open issues: pancode issues ls; or {error.fix}"
+            fix = f"open issues: pancode issue ls; or {error.fix}"
             raise NotFoundError(
                 f"issue {ref} not found in {where}", why=error.why, fix=fix, code=error.code
             ) from error
@@ -202,7 +202,7 @@ class GitHubIssues:
     def issue(self, client: ForgeClient, place: TrackerPlace, ref: str) -> Issue:
         row = client.get(f"{self._make_issues_url(place)}/{number_of(ref)}")
         if "pull_request" in row:
-            raise NotFoundError(f"{ref} is a pull request", fix="pancode issues ls", code="not_found")
+            raise NotFoundError(f"{ref} is a pull request", fix="pancode issue ls", code="not_found")
         return self._parse_issue(row, ref)
 
     def issues(

@@ -106,7 +106,9 @@ def _no_tracker(text: str) -> UsageError:
 def place_of(project: NamedProject) -> TrackerPlace:
     """Return the tracker of this project. Raises UsageError if the project has none."""
     if not project.tracker:
-        fix = f"pancode project add --name {project.name} --tracker github:OWNER/REPO"
+        linear = f"linear:{project.prefix.upper()}" if project.prefix else "linear:TEAM"
+        tracker = linear if project.linear_id or project.linear_name else "github:OWNER/REPO"
+        fix = f"pancode project add --name {project.name} --tracker {tracker}"
         raise UsageError(f"project {project.name} has no tracker", fix=fix, code="no_tracker")
     return tracker_of(project.tracker)
 

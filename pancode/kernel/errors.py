@@ -12,6 +12,7 @@ PancodeError                 1  internal error
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -67,6 +68,14 @@ class Problem:
     """The things that the error is about, such as a node's name, by field, for programs."""
 
 
+_ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")
+
+
+def describe_cause(exc: BaseException) -> str:
+    """Return the reason of an exception for a user, without Python's name for it."""
+    return f"{exc} is missing" if isinstance(exc, KeyError) else str(exc) or type(exc).__name__
+
+
 class PancodeError(Exception):
     """A failure of PanCode itself, and the base class of all its errors."""
 
@@ -84,8 +93,8 @@ class PancodeError(Exception):
         details: Mapping[str, str] | None = None,
     ) -> None:
         """`message` says what happened, `why` the evidence, and `fix` the command that repairs it."""
-        super().__init__(message or type(self).__doc__ or "")
-        self.why = why
+        super().__init__(_ERRNO.sub("", message) or type(self).__doc__ or "")
+        self.why = _ERRNO.sub("", why)
         self.fix = fix
         self.details = dict(details or {})
         if code:
@@ -158,6 +167,7 @@ class ConflictError(PancodeError):
     """A collision of two operations, of which the later one failed."""
 
     code = "conflict"
+    exit_code = ExitCode.USAGE
     retryable = True
 
 

@@ -47,12 +47,14 @@ RUNNING = "running"
 OF_AGENT = "agent:"
 """Prefix of an agent's name: means that agent's only active run, and never a run of the same name."""
 _SHOWN = 8
+_ID = re.compile(r"[rw]-[a-z0-9]{6}")
 _BEGUN = 3
 """The number of letters from which on the unique beginning of a name matches that name."""
 
 
 def find_nearest(word: str, names: Iterable[str]) -> str | None:
-    """Return the one of these names that `word` was probably meant to be, or None."""
+    """Return the one of these names that `word` was probably meant to be, or None. An id is random, so it
+    must be closer than a word; of two keys in one group, only their last parts are compared."""
     from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in names}
@@ -60,6 +62,11 @@ def find_nearest(word: str, names: Iterable[str]) -> str | None:
     same = [name for name in by_lower if sorted(name) == sorted(word.lower())]  # two letters were swapped
     only = next((found for found in (begun, same) if len(found) == 1), None)
     found = only or get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    if found and not only:
+        group = f"{word.lower().rpartition('.')[0]}."
+        cutoff, tails = 0.8 if _ID.fullmatch(found[0]) else 0.5, [word.lower(), found[0]]
+        tails = [one[len(group) :] for one in tails] if found[0].startswith(group) else tails
+        found = found if get_close_matches(tails[0], tails[1:], cutoff=cutoff) else []
     return by_lower[found[0]] if found else None
 
 
@@ -133,7 +140,7 @@ def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundE
     elif known:
         why = f"there {'is only' if len(known) == 1 else 'are'} {first_few(known, _SHOWN)}"
     else:
-        why = f"no {kind} exists"
+        why = f"there is no {kind} yet"
     what, code = f"{kind} {word!r} not found", f"{kind.replace(' ', '_')}_not_found"
     return NotFoundError(what, why=why, fix=fix, code=code, details=details)
 

@@ -93,7 +93,7 @@ class Linked:
 
 
 class NodeState(StrEnum):
-    """The state of a node in `fleet status`. The runs of a silent node are not given up before `lost`."""
+    """The state of a node in `node ls`. The runs of a silent node are not given up before `lost`."""
 
     NEW = "new"
     ONLINE = "online"
@@ -106,6 +106,12 @@ class NodeState(StrEnum):
     QUARANTINED = "quarantined"
     REMOVED = "removed"
     NOT_CLEANED = "removed, not cleaned"
+
+
+SILENT = dict.fromkeys(
+    (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST), ", as it sends no heartbeats"
+)
+"""Why a node has its state, if it is silent."""
 
 
 @dataclass(frozen=True, slots=True)

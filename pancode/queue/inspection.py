@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from node_agent.wire.clock import Ids
-from pancode.kernel.errors import UnavailableError, UsageError
+from pancode.kernel.errors import UnavailableError, UsageError, describe_cause
 from pancode.queue.valkey.access import RedisAccess, connect
 from pancode.queue.valkey.faults import translate_redis_errors
 
@@ -80,7 +80,7 @@ def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
         why = f"exit status {exc.code}"
         raise UnavailableError("RQ's info exited early", why=why, fix="pancode doctor") from exc
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
-        why = f"a node can write arbitrary data to Redis; {type(exc).__name__}: {exc}"[:300]
+        why = f"a node can write arbitrary data to Redis; {describe_cause(exc)}"[:300]
         raise UnavailableError(
             "RQ cannot read the data in Redis", why=why, fix="pancode admin queue"
         ) from exc

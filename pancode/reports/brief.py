@@ -167,7 +167,7 @@ def _list_held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[Bri
             by_reason.setdefault(run.reason, []).append(run)
     for reason, runs in by_reason.items():
         first, many = runs[0], count_noun(len(runs), "run")
-        command = f"pancode why {first.id}" if len(runs) == 1 else "pancode queue"
+        command = f"pancode why {first.id}" if len(runs) == 1 else "pancode runs ls --waiting"
         words = (
             f"not started: {reason}"
             if len(runs) == 1

@@ -46,7 +46,7 @@ def cost_tables(
     """Return `report_cost` for several properties, reading ended runs and unsettled costs only once."""
     for by in columns:
         if by not in BY:
-            raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
+            raise not_found("property", by, BY, f"pancode budget spent --by {'|'.join(BY)}")
         if only and by in _NOT_OF_ONE:
             fix = (
                 f"omit the filter: pancode budget spent --by {by}; or use --by run with the filter and "

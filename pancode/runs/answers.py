@@ -222,6 +222,8 @@ class RunDetail(RunShape):
     answer: str
     findings: list[str]
     calls: CallsShape | None
+    actions: dict[str, int]
+    """How many calls the agent made, by the policy's class of action, as recorded in the receipt."""
     claimed: UsageShape | None
     attempts: list[AttemptShape]
     fences: list[LeaseShape]

@@ -95,7 +95,7 @@ def moment_ms(text: str, wall_ms: int) -> int:
         return round(datetime.fromisoformat(text.strip()).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError, OSError) as exc:
         fix = "write 90m, 2h, 3d, 2026-11-22 or 2026-11-22T08:30"
-        raise UsageError(f"{text!r} is not a valid time", why=str(exc), fix=fix, code="bad_value") from exc
+        raise UsageError(f"{text!r} is not a valid time", fix=fix, code="bad_value") from exc
 
 
 def _search(core: Core, tx: Transaction, wanted: Filter) -> ListSearch[Run]:
@@ -124,7 +124,7 @@ def list_queues(core: Core, name: str | None = None) -> QueuesShape:
         return {"paused": paused, "queues": shapes}
     wanted = [q for q in shapes if name in (q["name"], q["name"].removeprefix("pool."), q["node"])]
     if not wanted:
-        raise not_found("queue", name, [q["name"] for q in shapes], "pancode queue ls")
+        raise not_found("queue", name, [q["name"] for q in shapes], "pancode runs ls --waiting")
     return {"paused": paused, "queues": wanted}
 
 
@@ -145,7 +145,7 @@ def pause_key(tx: Transaction, name: str) -> str:
     known |= {s.name.removeprefix(PAUSE) for s in tx.find(Setting) if s.name.startswith(PAUSE)}
     known |= {f"node.{node.name}" for node in tx.find(Node)}
     if pool not in known and "=" not in pool:
-        raise not_found("queue", name, [f"pool.{p}" for p in known], "pancode queue ls")
+        raise not_found("queue", name, [f"pool.{p}" for p in known], "pancode runs ls --waiting")
     return PAUSE + pool
 
 

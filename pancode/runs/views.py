@@ -145,9 +145,10 @@ def is_in(folder: str, project: str) -> bool:
 
 
 def _find_running(tx: Transaction, of: str) -> records.Run:
-    """Return the running run that started last; NotFoundError names runs that are not running. `of`: consider
-    only the runs that the session of this run started."""
-    found = [run for run in tx.find(records.Run, {"state": records.RunState.RUNNING}) if run.judges is None]
+    """Return the running run that started last, but no chat that waits for a message; NotFoundError names
+    runs that are not running. `of`: consider only the runs that the session of this run started."""
+    running = tx.find(records.Run, {"state": records.RunState.RUNNING})
+    found = [run for run in running if run.judges is None and not _is_idle(tx, run)]
     if of:
         session = find_run(tx, of).session
         parents = {run.id: tx.get(records.Run, run.parent) for run in found if run.parent}
@@ -431,8 +432,11 @@ def has_status(core: Core, tx: Transaction, run: records.Run, wanted: str) -> bo
 
 
 def _status_in(tx: Transaction, run: records.Run, lease: records.Lease | None, unheard: bool) -> str:
-    idle = run.takes_turns and is_between_turns(run, words_of(tx, run))
-    return status_of(run, stage_of(run, lease), is_unheard=unheard, is_idle=idle)
+    return status_of(run, stage_of(run, lease), is_unheard=unheard, is_idle=_is_idle(tx, run))
+
+
+def _is_idle(tx: Transaction, run: records.Run) -> bool:
+    return run.takes_turns and is_between_turns(run, words_of(tx, run))
 
 
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
@@ -591,6 +595,7 @@ def _describe_details(run: records.Run) -> Json:
         "answer": str(result.get("answer") or ""),
         "findings": list(result.get("findings") or ()),
         "calls": result.get("calls"),
+        "actions": dict(result.get("tool_calls") or {}),
         "claimed": usage_of(result["claimed"]) if result.get("claimed") else None,
         "model_from": choice.model_from or None,
         "served": dict(choice.served) or None,

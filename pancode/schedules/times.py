@@ -51,7 +51,7 @@ class CronTimes:
         except CronSimError as exc:
             if _fits_another_month(fields):
                 raise _make_never_error(text, "none of the months in the expression has such a day") from exc
-            raise _make_format_error(text, str(exc)) from exc
+            raise _make_format_error(text, str(exc).replace("Bad ", "invalid ")) from exc
         if made.after(now_ms) is None:
             raise _make_never_error(text, "no day of the next fifty years matches the expression")
         return made
@@ -124,7 +124,7 @@ def _in_zone(text: str, tz: tzinfo, words: str) -> datetime:
     except ValueError as exc:
         found = _LOCAL.fullmatch(text)
         if found is None or len(found[2]) > 4:  # Accepts 8:00, as users omit the leading zero.
-            raise _no_time(words, str(exc)) from exc
+            raise _no_time(words) from exc
         return _in_zone(f"{found[1]} 0{found[2]}", tz, words)
     if naive.astimezone(UTC).astimezone(tz).replace(tzinfo=None) != naive.replace(tzinfo=None):
         raise UsageError(
@@ -140,7 +140,7 @@ def _with_offset(text: str, words: str) -> datetime:
     try:
         made = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise _no_time(words, str(exc)) from exc
+        raise _no_time(words) from exc
     if made.tzinfo is None:
         raise _no_time(words, "the hour is missing")
     return made
@@ -173,6 +173,6 @@ def _make_format_error(words: str, why: str) -> UsageError:
     return UsageError(f"{words[:80]!r} is not a cron expression", why=why, fix=_EXAMPLE, code="bad_cron")
 
 
-def _no_time(words: str, why: str) -> UsageError:
+def _no_time(words: str, why: str = "") -> UsageError:
     fix = "2026-12-24 08:00, 08:00, or 2026-12-24T08:00+01:00"
     return UsageError(f"{words[:80]!r} is not a time", why=why, fix=fix, code="bad_time")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,7 +27,7 @@ MOST_POINTS = 100
 MOST_INTERACTIVE_RUNS, MOST_TOLD = 20, 12_000
 """How many interactive runs before a restored checkpoint the agent that continues there gets to read, and the
 maximum number of characters, counted from the end."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
+LONGEST_NAME = 80
 
 
 def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
@@ -35,9 +35,9 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
         row = require_suspended(session)
-        name = name or _free(row)
-        if _NAME.fullmatch(name) is None:
-            fix = "use up to 40 letters, digits, dots, - and _"
+        name = name.strip() or _free(row)
+        if not name[0].isalnum() or not name.isprintable() or len(name) > LONGEST_NAME:
+            fix = f"use a line of up to {LONGEST_NAME} characters that begins with a letter or a digit"
             raise UsageError(f"{name[:80]!r} is not a valid checkpoint name", fix=fix, code="bad_value")
         look = f"pancode sessions checkpoint {row.id}"
         if any(one["name"] == name for one in row.points):
@@ -136,7 +136,8 @@ def _must_wait_for_message(session: SessionChain, name: str) -> None:
         raise UsageError(
             f"session {session.id} is about to continue by itself",
             why="pending messages start its next run from its current state",
-            fix=f"wait until that run has started, then: pancode sessions restore {session.id} {name}",
+            fix="wait until that run has started, then: "
+            f"pancode sessions restore {session.id} {shlex.quote(name)}",
             code="goes_on",
         )
 

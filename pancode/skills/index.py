@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pancode.kernel.errors import ConfigError
+from pancode.kernel.errors import ConfigError, describe_cause
 from pancode.kernel.formatting import clip_columns, reveal_invisible
 from pancode.skills.model import is_name
 
@@ -46,7 +46,7 @@ def read_index(text: str, where: str) -> tuple[tuple[IndexedSkill, ...], int]:
         read = yaml.safe_load(text[:MOST_TEXT])
         entries = read["skills"]
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError) as exc:
-        why = f"{type(exc).__name__}: {clip_columns(' '.join(str(exc).split()), 200)}"
+        why = clip_columns(" ".join(describe_cause(exc).split()), 200)
         fix = "an index is YAML or JSON: skills: [{name, description, from, commit, path}]"
         raise ConfigError(f"{where} is not a skill index", why=why, fix=fix, code="bad_index") from exc
     if not isinstance(entries, list):

@@ -153,8 +153,8 @@ def _parse_fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any]
             make_error("bad_front_matter", f"{FILE}:{line}: the front matter is not YAML: {exc.problem}")
         )
         return None
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        findings.append(make_error("bad_front_matter", f"the front matter is not YAML: {type(exc).__name__}"))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        findings.append(make_error("bad_front_matter", "the front matter is not valid YAML"))
         return None
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
         findings.append(make_error("bad_front_matter", "the front matter is not a list of `field: value`"))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pancode.kernel.errors import ConfigError, NotFoundError
+from pancode.kernel.errors import ConfigError
 from pancode.kernel.formatting import format_bytes
+from pancode.kernel.names import not_found
 from pancode.skills.copies import IGNORED
 from pancode.skills.model import (
     FILE,
@@ -95,7 +96,7 @@ def find_skill(found: Sequence[FoundSkill], name: str) -> FoundSkill:
     for one in found:
         if one.skill.name == name:
             return one
-    raise NotFoundError(f"skill {name} not found", fix="pancode skills ls", code="skill_not_found")
+    raise not_found("skill", name, [one.skill.name for one in found], "pancode skills ls")
 
 
 def _skills_in(folder: Path) -> Iterator[Skill]:

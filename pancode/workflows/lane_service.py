@@ -98,7 +98,7 @@ def find_lane(tx: Transaction, name: str) -> Workflow:
     by_id = {one.id: one for one in found.values()}
     if name in found or name in by_id:
         return found.get(name) or by_id[name]
-    raise not_found("lane", name, found, "pancode lane ls")
+    raise not_found("lane", name, found, f"pancode lane ls; a new one: pancode lane create {name}")
 
 
 def get_defaults(core: Core, name: str) -> dict[str, Any]:

@@ -26,7 +26,11 @@ from pancode.workflows.step_store import put_steps as put_steps
 from pancode.workflows.step_store import step_event as step_event
 from pancode.workflows.step_store import steps_of as steps_of
 
-_LISTED = {"agent": "pancode agents", "node": "pancode node ls", "repository": "pancode cost --by repository"}
+_LISTED = {
+    "agent": "pancode agents",
+    "node": "pancode node ls",
+    "repository": "pancode budget spent --by repository",
+}
 
 
 def resolve_filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:

@@ -7,7 +7,7 @@ import re
 from node_agent.wire.identity import ATTEMPT, messages_in, turn_control_file
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.facets import Lineage
-from pancode.kernel.names import not_found
+from pancode.kernel.names import find_nearest, not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
@@ -53,8 +53,8 @@ def workspace_name(text: str) -> str:
 
 
 def find_workspace(tx: Transaction, name: str) -> KeptWorkspace | None:
-    """Return the workspace with this name, open or ended, or None."""
-    return tx.get(KeptWorkspace, name)
+    """Return the workspace with this name, open or ended, or None. Names are stored in lowercase."""
+    return tx.get(KeptWorkspace, name.lower())
 
 
 def open_workspaces(tx: Transaction) -> list[KeptWorkspace]:
@@ -67,7 +67,10 @@ def get_workspace_row(tx: Transaction, name: str) -> KeptWorkspace:
     found = find_workspace(tx, name)
     if found is None:
         names = [one.name for one in open_workspaces(tx)]
-        raise not_found("workspace", name, (*names, *FILES), "pancode workspace ls")
+        names += (
+            FILES if find_nearest(name, FILES) else ()
+        )  # These are no workspaces, but --workspace takes them.
+        raise not_found("workspace", name, names, "pancode workspace ls")
     return found
 
 

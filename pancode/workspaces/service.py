@@ -123,7 +123,7 @@ def create_if_missing(core: Core, wanted: KeptWorkspace) -> None:
 
 def _must_be_a_node(tx: Transaction, name: str | None) -> None:
     if name is not None and tx.get(Node, name) is None:
-        raise not_found("node", name, [node.name for node in tx.find(Node)], "pancode fleet status")
+        raise not_found("node", name, [node.name for node in tx.find(Node)], "pancode node ls")
 
 
 def list_workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:

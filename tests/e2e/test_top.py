@@ -129,5 +129,5 @@ def test_a_coordinator_that_goes_looks_unlike_an_idle_fleet(fleet: Owner, pane: 
 
 def test_without_a_terminal_it_says_what_to_use(fleet: Owner) -> None:
     said = fleet.run("top")
-    assert said.code == 2 and "pancode fleet status" in said.err
+    assert said.code == 2 and "pancode node ls" in said.err
     assert fleet.run("top", "nosuch").code == 2

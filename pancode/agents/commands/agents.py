@@ -67,7 +67,8 @@ def show_agent(
     if any(choice.values()):
         raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
     agent = face.get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
-    facts = {key: one for key, one in agent.items() if key != "prompt" and one not in (None, [], {}, "")}
+    unset: tuple[object, ...] = (None, [], {}, "", False, "none")
+    facts = {key: one for key, one in agent.items() if key != "prompt" and one not in unset}
     lines = [f"{key:<13} {_format_value(value)}" for key, value in facts.items()]
     return face.show(agent, lambda: escape_lines([*lines, ""]) + safe_block(agent["prompt"]))
 

@@ -62,15 +62,16 @@ def _format_default(one: answers.ModeShape | answers.LevelShape) -> str:
     return "default" if one["default"] else ""
 
 
+_DISPATCHES = {(True, True): "all agents", (True, False): "read-only agents", (False, False): "only scouts"}
 _MODES: RowColumns[answers.ModeShape] = {
-    **{"MODE": "name", "DISPATCHES": lambda mode: "yes" if mode["dispatches"] else "no"},
-    **{"WRITING AGENTS": lambda mode: "yes" if mode["writes"] else "no", "": _format_default},
+    **{"MODE": "name", "DISPATCHES": lambda one: _DISPATCHES[one["dispatches"], one["writes"]]},
+    "": _format_default,
 }
 _LEVELS: RowColumns[answers.LevelShape] = {"SAFETY": "name", "": _format_default, "ALLOWS": "allows"}
 _LEVEL = "Judge by this safety level (default: the level in your settings)."
 
 
-@verb("policy show", "", "auto-edit", "--matrix claude")
+@verb("policy show", "", "modes", "auto-edit", "--matrix claude")
 def show_policy(
     *,
     name: Annotated[str | None, Argument(autocompletion=completions.complete_policies)] = None,
@@ -79,6 +80,7 @@ def show_policy(
 ) -> None:
     """Show the modes, the safety levels, and the rules in force in this folder with the source of each.
 
+    `modes` shows the modes with the fleet tools that Panos has in each, and the safety levels.
     With --matrix: what enforces each rule: the sandbox, the runtime's own flags, or only instructions.
     HAPPENED: how many of the forbidden acts that a hostile model tried were not prevented. With a runtime:
     the result of each act. The level `suggest` is read-only. `impossible`: requires a sandbox.
@@ -93,12 +95,26 @@ def show_policy(
     if name is None:
         return show_rules(face)
     modes, levels = find_choices(face.client())
+    if name == "modes":
+        text = f"{_format_tools(modes)}\n{format_rows(levels, _LEVELS)}"
+        return face.show({"modes": modes, "safety": levels}, lambda: text)
     for mode in (one for one in modes if one["name"] == name):
-        return face.show_result(mode, lambda one: format_rows([one], _MODES))
+        return face.show_result(mode, lambda one: _format_tools([one]))
     for level in (one for one in levels if one["name"] == name):
         return face.show_result(level, lambda one: format_rows([one], _LEVELS))
     known = [one["name"] for one in (*modes, *levels)]
     raise not_found("mode or safety level", name, known, "pancode policy show")
+
+
+def _format_tools(modes: list[answers.ModeShape]) -> str:
+    """Return the modes with the tools that only some modes have, and below them the tools of all modes."""
+    tools = {one["name"]: one.get("tools", []) for one in modes}  # An earlier coordinator does not name them.
+    shared = [tool for tool in tools[modes[0]["name"]] if all(tool in one for one in tools.values())]
+
+    def rest(one: answers.ModeShape) -> str:
+        return ", ".join(tool for tool in tools[one["name"]] if tool not in shared) or "none"
+
+    return f"{format_rows(modes, {**_MODES, 'MORE TOOLS OF PANOS': rest})}in all modes: {', '.join(shared)}\n"
 
 
 def find_choices(client: Client) -> tuple[list[answers.ModeShape], list[answers.LevelShape]]:

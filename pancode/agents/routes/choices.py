@@ -5,6 +5,7 @@ from __future__ import annotations
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
 from pancode.agents import answers
+from pancode.agents.agents import FLEET_TOOLS
 from pancode.agents.runtimes import RUNTIMES, build_matrix, is_listed, no_runtime
 from pancode.agents.safety_evidence import matrix_here
 from pancode.fleet.fleet import list_nodes
@@ -56,6 +57,7 @@ def _modes(context: ApiContext, call: ApiCall) -> answers.ModesAnswer:
             "name": m.value,
             "dispatches": m in MODE_DISPATCHES,
             "writes": m in MODE_WRITES,
+            "tools": list(FLEET_TOOLS[m]),
             "default": m is default,
         }
         for m in Mode

@@ -79,7 +79,7 @@ def restore(
             face.note(f"{done} of {count_noun(of, 'file')}")
 
     if (source is None) is (from_folder is None):
-        raise UsageError("name one place with copies", fix="pancode admin restore --from HOST")
+        raise UsageError("name one place with copies", fix="use --from HOST or --from-folder PATH")
     place = source if from_folder is None else str(from_folder.expanduser().absolute())
     spec = NodeSpec(place or "", host, user, port, identity, fingerprint=accept_fingerprint)
     home, typed = home_to_fill(os.environ), shlex.join(("pancode", *sys.argv[1:]))

@@ -18,7 +18,7 @@ from pancode.config.layers import Folded, Layer, file_layer, fold_layers, layer_
 from pancode.config.schema import ModelName, Part
 from pancode.config.units import Level
 from pancode.kernel.documents import parse_document, read_document
-from pancode.kernel.errors import ConfigError, NotFoundError
+from pancode.kernel.errors import ConfigError, NotFoundError, describe_cause
 from pancode.kernel.host.files import write_durable
 
 FILE = "panpresets.yaml"
@@ -95,7 +95,9 @@ def read_applied(home: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ConfigError(f"cannot read {path}", why=str(exc), fix="pancode config use none") from exc
+        raise ConfigError(
+            f"cannot read {path}", why=describe_cause(exc), fix="pancode config use none"
+        ) from exc
 
 
 def apply_preset(home: Path, name: str | None) -> str | None:

@@ -291,7 +291,7 @@ def uninstall(words: Words, *, face: Json) -> int:
 
 
 def _change_node_programs(face: Face, act: str, words: list[str], version: str = "") -> int:
-    """Install or uninstall (`act`) on each node in turn. Return ERROR if a node did not complete it."""
+    """Install or uninstall (`act`) on each node in turn. Return INFRA if a node did not complete it."""
     from node_agent.wire.other_runtimes import REMOVED_RUNTIMES
     from pancode.fleet.login import change_programs
 
@@ -322,13 +322,14 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
             did, status = change_programs(name, target, (*wanted, *more), os.environ)
         finally:
             with contextlib.suppress(PancodeError):
-                client.post(route, {**body, "outcome": status.strip()[-500:]})
+                end = status.strip()
+                client.post(route, {**body, "outcome": end if len(end) <= 500 else f"...{end[-497:]}"})
         report.append({"node": name, "well": did, "said": status})
         words_of += f"{name}:\n{safe_block(status)}\n"
         if did and act == "install":
             _tell_what_lacks(face, facts_after(client, name, wanted, ("missing", "looking")))
     well = all(one["well"] for one in report)
-    return face.end(ExitCode.DONE if well else ExitCode.ERROR, {"nodes": report}, lambda: words_of)
+    return face.end(ExitCode.DONE if well else ExitCode.INFRA, {"nodes": report}, lambda: words_of)
 
 
 def _tell_what_lacks(face: Face, facts: dict[str, NodeRuntime]) -> None:
@@ -364,7 +365,7 @@ def _list_state(node: answers.NodeDetail) -> Iterator[Fact]:
     yield "Slots", f"{slots['used']} of {slots['total']} in use{escape_line(fewer)}"
     yield "Labels", ", ".join(escape_line(f"{k}={v}") for k, v in sorted(node["labels"].items())) or "-"
     yield "Added", f"{short_time(node['added_at'])}"
-    yield "Tag", f"{node['tag'] or '-'} (its name in Redis)"
+    yield "Tag", f"{node['tag'] or '-'} (its name in the queues)"
     yield "Key", node["public_key"] or "none yet: pancode fleet up"
 
 

@@ -108,13 +108,17 @@ class SectionedCommand(TyperCommand):
             if arg == WHOLE_HELP and self.is_long:
                 ctx.meta[WHOLE_HELP] = True
                 given.append("--help")
-            elif arg == "--json":
+            elif arg == "--json" and any(arg in param.opts for param in self.params):
                 given += ["-o", "json"]
             elif name in old:
                 tell_new_name(f"note: {name} is now {old[name]}", args)
                 given.append(f"{old[name]}{equals}{value}")
             else:
                 given.append(arg)
+        single = [one for one in self.params if isinstance(one, click.Option) and not one.multiple]
+        for one in single:
+            if sum(arg.partition("=")[0] in one.opts for arg in given) > 1 and not ctx.resilient_parsing:
+                tell_new_name(f"note: {one.opts[0]} is given several times; the last one counts", args)
         return super().parse_args(ctx, [*given, *args[end:]])
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

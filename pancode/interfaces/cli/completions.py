@@ -113,5 +113,5 @@ def complete_levels(incomplete: str) -> list[str]:
 
 
 def complete_policies(incomplete: str) -> list[str]:
-    """Return what `policy show` accepts: modes, safety levels and runtimes."""
-    return [*complete_modes(incomplete), *complete_levels(incomplete), *runtimes(incomplete)]
+    """Return what `policy show` accepts: `modes`, modes, safety levels and runtimes."""
+    return ["modes", *complete_modes(incomplete), *complete_levels(incomplete), *runtimes(incomplete)]

@@ -152,7 +152,7 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
             # typical cause: `pancode ... > file` on a full disk
             what = "cannot write the output: no space left on the disk"
             fix = "free space there and in PANCODE_HOME; before you retry, check with: pancode runs"
-            return tell_error(PancodeError(what, why=str(exc), fix=fix, code="no_room"), as_json=as_json)
+            return tell_error(ConfigError(what, fix=fix, code="no_room"), as_json=as_json)
         case Exception():
             return tell_error(internal_error(exc), as_json=as_json)
     raise exc

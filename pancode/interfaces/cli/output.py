@@ -164,7 +164,10 @@ class Face:
 
 
 def list_names(data: Mapping[str, object]) -> list[str]:
-    """Return a result's ids: the first field of each row of its first list, or its first field if no list."""
+    """Return a result's ids: the first field of each row of its first list, or its first field if it has no
+    list or begins with its own name."""
+    if "name" in list(data)[:1]:
+        return [str(data["name"])]
     rows = next((value for value in data.values() if isinstance(value, list)), [data])
     return [str(next(iter(row.values()))) if isinstance(row, Mapping) else str(row) for row in rows if row]
 
@@ -229,7 +232,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.UNAVAILABLE: "fleet or queue unavailable",
     ExitCode.WORKSPACE: "workspace or merge problem",
     ExitCode.SIGNATURE: "bad signature or protocol (TAMPERED, UNSIGNED, UNKNOWN_KEY)",
-    ExitCode.ERROR: "error: the agent failed",
+    ExitCode.ERROR: "error: the agent failed, or could not start",
     ExitCode.VERIFY_FAILED: "verify_failed: a gate failed",
     ExitCode.BLOCKED: "blocked: needs a decision of a user",
     ExitCode.TIMEOUT: "timeout",

@@ -19,7 +19,7 @@ from pancode import __version__
 from pancode.interfaces.client.connection import Connection, NotRunningError, Place, Response
 from pancode.interfaces.client.remote.address import VARIABLE
 from pancode.interfaces.client.remote.place import RemoteCoordinator, cut_link, remote_of
-from pancode.kernel.errors import ApiError, ConfigError, PancodeError, UnavailableError
+from pancode.kernel.errors import ApiError, ConfigError, PancodeError, UnavailableError, describe_cause
 from pancode.kernel.route import A, Route, check_name, path_in
 from pancode.kernel.unfinished_restore import refuse_unfinished_restore
 
@@ -572,7 +572,7 @@ def start_coordinator(
         "the coordinator did not answer in time",
         why=f"it did not answer within {START_S:.0f} s; on a busy machine it may still be starting. Its log: "
         f"{log}",
-        fix="pancode fleet status",
+        fix="pancode node ls",
     )
 
 
@@ -672,7 +672,7 @@ def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
 def _went_away(error: BaseException) -> StreamCutError:
     return StreamCutError(
         "the connection to the coordinator was lost during its answer",
-        why=cut_link() or (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__),
+        why=cut_link() or describe_cause(error),
         fix="before you retry, check whether the command had an effect: pancode runs",
     )
 

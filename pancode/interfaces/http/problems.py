@@ -95,7 +95,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     failure = _make_slash_error(request.scope.get("raw_path", b"")) or NotFoundError(
         f"{request.method} {request.url.path} not found",
         why="this coordinator may have a different version",
-        fix="pancode fleet status",
+        fix="pancode node ls",
         code="no_such_route",
     )
     return AsciiJson(body_of(failure.problem(), status), status, media_type="application/problem+json")

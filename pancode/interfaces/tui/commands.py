@@ -57,14 +57,14 @@ def _check_terminal() -> None:
         if not stream.isatty():
             raise UsageError(
                 f"pancode top needs a terminal, and {name} is not one",
-                fix="pancode fleet status, pancode runs, pancode audit --events -f",
+                fix="pancode node ls, pancode runs, pancode audit --events -f",
                 code="no_terminal",
             )
     if os.environ.get("TERM", "dumb") == "dumb":
         raise UsageError(
             "pancode top does not support this terminal",
             why=f"TERM is {os.environ.get('TERM', 'not set')}",
-            fix="export TERM=xterm-256color, or pancode fleet status",
+            fix="export TERM=xterm-256color, or pancode node ls",
             code="no_terminal",
         )
 

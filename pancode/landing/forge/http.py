@@ -18,7 +18,14 @@ from pancode import __version__
 from pancode.config.units import mask_passwords
 from pancode.git.forge_rules import ForgePlace, TrackerPlace
 from pancode.git.remotes import http_setting
-from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
+from pancode.kernel.errors import (
+    ConfigError,
+    NotFoundError,
+    PancodeError,
+    RefusedError,
+    UnavailableError,
+    describe_cause,
+)
 from pancode.kernel.formatting import escape_line
 
 PATIENCE_S, WHOLE_S = 10.0, 30.0
@@ -174,7 +181,7 @@ class ForgeClient:
                         raise self._make_reach_error("the answer is too long, or takes too much time")
                 return answer.status_code, answer.headers, bytes(data)
         except (httpx2.HTTPError, httpx2.InvalidURL, SOCKSError) as exc:
-            raise self._make_reach_error(f"{type(exc).__name__}: {exc}") from exc
+            raise self._make_reach_error(describe_cause(exc)) from exc
 
     def _make_reach_error(self, why: str) -> UnavailableError:
         if self._proxy:
@@ -266,7 +273,7 @@ def open_client(
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         raise UnavailableError(
             f"{place.repository.host} does not answer as {place.kind} does",
-            why=f"{place.api}: {type(exc).__name__} {exc}"[:200],
+            why=f"{place.api}: {describe_cause(exc)}"[:200],
             fix=fix,
             code="forge_answer",
         ) from exc

@@ -51,7 +51,8 @@ def send_notice(address: str, notice: dict[str, Any]) -> dict[str, Any]:
     why = (
         ""
         if done
-        else mask_address(address, "; ".join(collector.words) or ("the service rejected the notice"))
+        else f"a notice to the {address.partition(':')[0]} address could not be sent: "
+        + mask_address(address, "; ".join(collector.words) or ("the service rejected the notice"))
     )
     return {"ok": done, "final": False, "why": why[:_LONGEST]}
 

@@ -93,7 +93,7 @@ def status(
 
 def show_screen(face: Face, watch: bool) -> None:
     client = face.client()
-    columns = max(80, shutil.get_terminal_size((80, 24)).columns)
+    columns = max(40, shutil.get_terminal_size((80, 24)).columns)
 
     def look() -> Seen:
         return Seen(client.get(FLEET), client.get(NOW, by=find_user()))

@@ -74,7 +74,9 @@ def audit(
     level, most = "error" if error else level, 50 if number is None else max(number, 1)
     wanted = {"about": about, "domain": domain, "level": level, "by": by, "since": since, "until": until}
     answer = fetch_page(face.client(), AUDIT, "audit", most, cursor, wanted, whole=whole)
-    return face.end(ExitCode.DONE, answer, lambda: format_rows(answer["audit"], _AUDIT, "nothing"))
+    return face.end(
+        ExitCode.DONE, answer, lambda: format_rows(answer["audit"], _AUDIT, "nothing", cut="DETAIL")
+    )
 
 
 def _verify(face: Face) -> int:

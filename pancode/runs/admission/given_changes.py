@@ -144,9 +144,19 @@ def _of_run(core: Core, plan: Plan, wanted: str, snapshot: SnapshotTaken) -> dic
         asker = None if parent is None else tx.get(Run, parent)
     session = "" if asker is None else payer_of(asker)
     is_its_own = asker is None or run.parent == asker.id or (session and payer_of(run) == session)
-    if run.workspace.get("repo") != snapshot.repo or not is_its_own:
+    if run.workspace.get("repo") != snapshot.repo:
         raise UsageError(
-            f"{run.id} is not a run of this repository, so its change cannot be shown here", code="bad_value"
+            f"the change of {run.id} cannot be shown here",
+            why=f"{run.id} worked in {run.project or 'no repository'}, not in {plan.project}",
+            fix="name a run of this repository, or commits such as HEAD~1",
+            code="bad_value",
+        )
+    if not is_its_own:
+        raise UsageError(
+            f"the change of {run.id} cannot be shown to a run of this session",
+            why=f"another session or a user started {run.id}",
+            fix="name commits such as HEAD~1 once the change has landed, or a run that this session started",
+            code="bad_value",
         )
     files = change_shown(core.ports.depot, run, NAME, plan.rules)
     if not files:

@@ -13,6 +13,7 @@ from node_agent.wire.policy import NetworkAccess, find_narrowest, is_on_the_mach
 from pancode.agents.agents import Agent, AgentIsolation
 from pancode.agents.runtimes import OUR_OWN, READ_ONLY, RUNTIMES, RuntimeKind, rule_of
 from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import format_bytes
 from pancode.kernel.names import not_found
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.values import replace
@@ -60,8 +61,9 @@ def check_options(request: DispatchRequest) -> None:
             continue
         least, most = one.bounds
         if value < least:
-            words = "more than 0" if least == 1 else f"{least} or more"
-            raise UsageError(f"{flag} must be {words}", fix=f"omit {flag} to use the default")
+            shown = format_bytes(least) if one.kind == "Size" else least
+            words = "more than 0" if least == 1 else f"{shown} or more"
+            raise UsageError(f"{flag} must be {words}", fix=f"use a larger value, or omit {flag}")
         if value > most:
             fix = f"use a smaller value, or omit {flag} to use the default"
             raise UsageError(f"{flag} must be at most {one.most_spoken}", fix=fix)

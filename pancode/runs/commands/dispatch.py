@@ -122,7 +122,7 @@ def dispatch(
             return run_headless(face, ctx, artifacts, keep_fleet=keep_fleet)
         return run_with_artifacts(face, ctx, artifacts, headless=False)
     if dry_run:
-        must_be_task(ctx.params)
+        must_be_task(ctx)
         planned = post_agreed(face, face.client(works=True), answers.DRY_RUN, _request(ctx))
         face.show(planned, lambda: format_plan(planned, planned["snapshot"]))
         return ExitCode.DONE if planned["admitted"] else ExitCode.REFUSED
@@ -145,7 +145,7 @@ def _request(ctx: typer.Context) -> dict[str, Any]:
 
 def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> answers.QueuedAnswer:
     """Dispatch with the given options; return the queued run. `interactive`: the user may be asked."""
-    must_be_task(ctx.params)
+    must_be_task(ctx)
     post, client, body = post_agreed if interactive else _post, face.client(works=True), _request(ctx)
     given = ctx.params
     nodes = NodePreparation(face, client, is_agreed=given["install"], verbose=given["verbose"])
@@ -229,9 +229,12 @@ class NodePreparation:
         return True
 
 
-def must_be_task(given: Mapping[str, Any]) -> None:
-    """Raise UsageError if the task is the name of a command, as users of gh or docker might type it."""
-    task = given["task"]
+def must_be_task(ctx: typer.Context) -> None:
+    """Raise UsageError if there is no task, or if it is the name of a command, as users of gh or docker might
+    type it."""
+    given, task = ctx.params, ctx.params["task"]
+    if task is None and given["file"] is None and "argv" not in ctx.meta:
+        raise UsageError("a task is required", fix='pancode dispatch "..."', code="no_task")
     meant = None if task is None or given["runtime"] == "shell" else find_command_like(task)
     if meant is not None:
         fix = f"{meant}; if it is a task: pancode dispatch -- {shlex.quote(task)}"

@@ -146,7 +146,7 @@ STOPS_S = 60
 
 def run_headless(face: Face, ctx: typer.Context, artifacts: Path | None, *, keep_fleet: bool) -> int:
     """Run the task on a fleet started only for it, and stop the fleet afterwards, even after a signal."""
-    must_be_task(ctx.params)  # Check this before a fleet is started.
+    must_be_task(ctx)  # Check this before a fleet is started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # CI systems cancel a job with SIGTERM.
     with _keep_fleet_up(face, ends=not keep_fleet):
         return run_with_artifacts(face, ctx, artifacts, headless=True)

@@ -17,7 +17,7 @@ def show_health(face: Face, *, whole: bool) -> int:
     agents = [row for row in answer["agents"] if whole or row["gravity"] != "well"]
     machines = [row for row in answer["machines"] if whole or row["gravity"] != "well"]
     rows = [*agents, *machines]
-    commands = dict.fromkeys(f"  {row['command']}" for row in rows if row["command"])
+    commands = dict.fromkeys(f"  {row['who']}: {row['command']}" for row in rows if row["command"])
     text = format_rows(rows, _COLUMNS, "all agents and nodes are healthy", cut="WHY") + escape_lines(commands)
     face.show({**answer, "agents": agents, "machines": machines}, lambda: text)
     return ExitCode.DONE if answer["well"] else ExitCode.BLOCKED

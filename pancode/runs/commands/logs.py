@@ -62,19 +62,24 @@ def logs(
     sinks = {one: Sink(out) for one, out in outs.items()}
     if follow:
         return _follow(face, client, brief["run"], read, sinks)
-    for one, sink in sinks.items():
-        _write_log(face, one, read(one), sink)
+    found = [_write_log(face, one, read(one), sink) for one, sink in sinks.items()]
+    if not any(found):
+        face.note("no output")
     return ExitCode.DONE
 
 
-def _write_log(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink) -> None:
-    """Write the log unchanged; with --json one object for each piece, with the offset of the next piece."""
+def _write_log(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink) -> bool:
+    """Write the log unchanged; with --json one object for each piece, with the offset of the next piece.
+    Return whether there was any output."""
+    there = False
     for part in parts:
+        there = there or bool(part.data)
         if not face.as_json:
             sink.write(part.data)
         elif part.data:
             shape = {"stream": stream, "attempt": part.attempt, "next": part.next}
             face.show({**shape, "text": part.data.decode("utf-8", "replace")}, str)
+    return there
 
 
 def _follow(

@@ -61,6 +61,8 @@ def queue(
         }
         text = format_rows(answer["queues"], heads) + "\n" + format_rows(answer["workers"], _WORKERS)
         return face.show(answer, lambda: text)
+    if face.as_json:
+        raise UsageError("RQ's info has no JSON", fix="pancode admin queue --json")
     out = io.StringIO()
     try:
         administration.run_rq(words, home_of(os.environ), os.environ, out)

@@ -127,10 +127,10 @@ def format_runs(found: list[RunShape], none: str) -> str:
 
 
 def _format_task(run: RunShape) -> str:
-    """Return the run's task on one line, after the names of the run's workflow and step."""
+    """Return the first paragraph of the run's task on one line, after the names of its workflow and step."""
     step = f"{run['workflow']}/{run['step']}: " if run["workflow"] else ""
     notes = "".join(f"  ({note})" for note in list_notes(run))
-    return step + clip_columns(escape_line(run["task"]), 60) + notes
+    return step + clip_columns(escape_line(run["task"].strip().partition("\n\n")[0]), 60) + notes
 
 
 _COLUMNS: RowColumns[RunShape] = {
@@ -163,6 +163,7 @@ def _list_facts(run: RunDetail) -> Iterator[tuple[str, str | list[str] | None]]:
         yield name, short_time(moment) if moment else None
     yield "finished", short_time(run["finished_at"]) if run["finished_at"] else None
     yield "chosen by", run["model_from"]
+    yield "actions", [f"{count} {name}" for name, count in run["actions"].items()]
     about = run["served"]
     yield "endpoint", f"{about['endpoint']} of {about['node']}, {about['words']}" if about else None
     yield "continues", f"{', '.join(run['chain'])} ({run['session']} session)" if run["chain"] else None
@@ -298,6 +299,8 @@ def diff(
     change = client.raw(path_of("runs", find_run(client, run), "diff"), stat=stat)
     if face.as_json:
         return face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
+    if not change:
+        face.note("no changes")
     change = shorten_binaries(change, sys.stdout)
     if can_draw(sys.stdout):
         sys.stdout.write(color_diff(change, sys.stdout))

@@ -33,7 +33,7 @@ def stop(
     yes: Annotated[bool, option("Do not ask for confirmation for a workflow with many runs.")] = False,
     face: Json,
 ) -> int:
-    """Stop a run (default: the active run that started last); its node confirms the stop.
+    """Stop a run (default: the active run that started last, but no idle chat); its node confirms the stop.
 
     For a workflow, all its runs are stopped and no more begin. For an issue, the run that works on it is
     stopped; its workspace and files remain.

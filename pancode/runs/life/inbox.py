@@ -386,7 +386,13 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
         if is_blocked(run) or is_cut_by_cap(run):
             must_be_free(run)
         flags, fix = Approvals.of(run).approved, f"see: pancode inbox, and pancode why {run.id}"
-        why = f"{flags.by} already approved the item" if flags else f"it is {run.outcome or run.state}"
+        why = (
+            f"{flags.by} already approved the item"
+            if flags
+            else f"it ended: {run.outcome}"
+            if run.outcome
+            else f"it is {run.state}"
+        )
         raise UsageError(f"{run.id} is not waiting for a user", why=why, fix=fix, code="nothing_asked")
     kind = kind_of(run)
     if kind not in kinds:

@@ -112,7 +112,7 @@ class ToldByUser(Signal):
         )
         made = deliver_messages(made) if sent else made
         made = made.tell("user", f"message from {self.by}", how, self.text[:500])
-        return made.record("people", "info", "told", by=self.by, delivered=waits)
+        return made.record("people", "info", "told", by=self.by, delivered=how)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.agents.tiers import RANK, ModelTier, Tiered, tier_of
 from pancode.kernel.formatting import count_noun, format_bytes
 from pancode.kernel.names import find_nearest
-from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, labels_of, with_words
+from pancode.kernel.node import SILENT, NodeState, NodeView, has_label, in_a_sentence, labels_of, with_words
 from pancode.kernel.records import GpuHold, Node, Run
 from pancode.kernel.states import GpuRule
 from pancode.kernel.visitors import Confined
@@ -211,6 +211,8 @@ def _make_label_misfit(view: NodeView, key: str, value: str) -> Candidate:
     near = f"{key}={own}" if own is not None else find_nearest(f"{key}={value}", there)
     if near is None:
         fix = f"pancode node set {node.name} --label {key}={value}"
+        if key.startswith("gpu") and value.isdigit():  # A number of GPUs, which a label does not give a node.
+            fix = "use --gpus N to reserve GPUs; to see which nodes have some: pancode node ls"
         return Candidate(node.name, False, False, why, fix, near=1)
     return Candidate(node.name, False, False, f"{why} (it has {near})", f"--require {near}", near=2)
 
@@ -327,7 +329,7 @@ def _not_now(view: NodeView) -> tuple[str, str]:
     if view.node.draining is not None:
         return f"is draining: {view.node.draining}", f"pancode fleet resume {name}"
     if view.state is not NodeState.ONLINE:
-        return f"is {view.state}", f"pancode fleet up {name}"
+        return f"is {view.state}{SILENT.get(view.state, '')}", f"pancode fleet up {name}"
     if not view.answers:
         return "has not requested work yet", ""
     shut = view.last.heartbeat.facts.shut if view.last is not None else None

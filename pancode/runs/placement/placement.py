@@ -15,7 +15,7 @@ from pancode.budget import books
 from pancode.budget.books import Amount, Ceilings
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, poor_of
 from pancode.kernel.facets import Judging, ModelChoice, Provision
-from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, with_words
+from pancode.kernel.node import SILENT, NodeState, NodeView, has_label, in_a_sentence, with_words
 from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life.case import why_it_stays
@@ -639,7 +639,7 @@ def _not_now(view: NodeView, free: Mapping[str, int], hurry: str = "") -> str:
     if view.state is NodeState.HALTED:
         return f"{name} is halted (pancode fleet up {name})"
     if view.state is not NodeState.ONLINE:
-        return f"{name} is {view.state}"
+        return f"{name} is {view.state}{SILENT.get(view.state, '')}"
     if not view.answers:
         return f"{name} has not requested work yet"
     if free.get(name, 0) > 0:

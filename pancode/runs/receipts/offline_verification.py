@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.signing import PublicKey
-from pancode.kernel.errors import ConfigError, UsageError
+from pancode.kernel.errors import ConfigError, UsageError, describe_cause
 from pancode.runs.answers import VerdictShape
 from pancode.runs.receipts import verification
 from pancode.runs.receipts.service import EXPORT, describe_verdict
@@ -49,7 +49,7 @@ def read_keys(path: Path) -> verification.TrustedKeys:
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ConfigError(
             f"{path} contains no public keys",
-            why=f"{type(exc).__name__}: {exc}",
+            why=describe_cause(exc),
             fix="pancode receipt export > keys.json",
         ) from exc
     return verification.TrustedKeys(_select_keys("node", parsed), _select_keys("coordinator", parsed))

@@ -259,7 +259,7 @@ def _explain_conflict(claims: Claims, run: Run) -> str:
 
 _KEPT = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
 _KEPT |= {"question", "exposed", "isolation", "signal", "identity", "session", "calls", "claimed", "score"}
-_KEPT |= {"reports", "rests", "gates_on"}
+_KEPT |= {"reports", "rests", "gates_on", "tool_calls"}
 
 
 def result_of(claims: Claims) -> dict[str, Any]:

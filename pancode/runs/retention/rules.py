@@ -35,7 +35,7 @@ class FilesNeed(StrEnum):
     AT_WORK = "it has not ended"
     SESSION = "its session was not ended and was used recently: pancode sessions end"
     WORKFLOW = "its workflow continues"
-    WORKSPACE = "a workspace uses it: pancode workspace rm"
+    WORKSPACE = "a workspace uses it: pancode workspace ls, pancode workspace rm NAME"
     LANDING = "it waits to be landed"
     DECISION = "its change waits for a decision: pancode inbox review"
 

@@ -303,8 +303,8 @@ class ChatLoop:
         newest = shape["run"], turn["number"] if turn else 0
         if turn and self._counted is not None and newest != self._counted and turn["tokens"] is not None:
             cost = format_cost(turn["cost_usd"], turn["cost_source"], turn["tokens"])
-            words = f"turn {turn['number']}: {cost}; session: {spent_in_all(shape)}"
-            self._note(f"[{words}]")
+            whole = f"; session: {spent_in_all(shape)}" if shape["usage"]["input_tokens"] else ""
+            self._note(f"[turn {turn['number']}: {cost}{whole}]")
             self._prompted = False
         self._counted = newest
         question, self._state, self._asked = shape["asks"], shape["state"], shape["asks"]

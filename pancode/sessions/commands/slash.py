@@ -125,10 +125,11 @@ Agents, models, machines
 /login /logout | where logins are
 /doctor | what is wrong here, with its fix | doctor
 Settings
-/modes /mode /policy | modes; one sets this session's | policy show | sessions set RUN --mode
-  | ls=policy show, show, check
-/safety | levels; one sets this session's | policy show | sessions set RUN --safety
-  | ls=policy show, show, check
+/modes /mode | modes and their tools; one sets this session's | policy show modes
+  | sessions set RUN --mode | ls=policy show modes, show, check
+/safety | levels; one sets this session's | policy show modes | sessions set RUN --safety
+  | ls=policy show modes, show, check
+/policy | all rules in force here | policy show | | show, check
 /preset /presets | presets; a name applies one | config preset | config use
   | ls=config preset, show=config preset, apply=config use, unset=config use none
 /settings /config | settings, all or with a word | config show --origin | | show, set, unset, undo
@@ -252,6 +253,11 @@ class CommandEnd:
     def needs_yes(self) -> bool:
         """Whether the command was refused only for lack of `--yes`, as the fix in its output shows."""
         return self.status == ExitCode.REFUSED and self.text.rstrip().endswith("--yes")
+
+    @property
+    def question(self) -> str:
+        """Return the refusal as a question: without its mark, and without the fix, which a key replaces."""
+        return re.sub(r"\Aerror: |\n *fix: .*", "", self.text).strip()
 
 
 def carried_out(

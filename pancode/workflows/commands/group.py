@@ -48,7 +48,7 @@ def ls(
     found = found if whole else found[:number]
     # A page with only one kind does not contain all workflows up to `next`.
     next_ = answer["next"] if kind is None else None
-    return face.show({"workflows": found, "next": next_}, lambda: format_workflows(found))
+    return face.show({"workflows": found, "next": next_}, lambda: format_workflows(found, kind))
 
 
 def list_files(face: Face) -> None:

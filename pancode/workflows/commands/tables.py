@@ -72,8 +72,9 @@ def format_spent(shape: WorkflowShape | LaneShape) -> str:
     return f"{format_usd(cost['usd'])}{most}{unknown}"
 
 
-def format_workflows(found: list[WorkflowShape]) -> str:
+def format_workflows(found: list[WorkflowShape], kind: str | None = None) -> str:
     none = 'no workflows yet; try: pancode chain explore-then-build "..."'
+    none = f"no workflow of kind {kind}; all: pancode workflow ls" if kind else none
     return format_rows(found, _COLUMNS, none, spare=("TOOK", "COST"), cut="STEPS")
 
 

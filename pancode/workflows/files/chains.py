@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.kernel.errors import UsageError
+from pancode.kernel.errors import UsageError, describe_cause
 from pancode.kernel.formatting import first_few
 
 _HEAD = re.compile(r"^##\s+Steps\s*$", re.MULTILINE | re.IGNORECASE)
@@ -93,7 +93,7 @@ def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, 
             row = json.loads(line)
             rows[str(row["id"])] = {**row, "id": str(row["id"]), "title": str(row["title"])}
         except (ValueError, TypeError, KeyError) as exc:
-            why = f"line {number} is not a Beads entry: {type(exc).__name__}"
+            why = f"line {number} is not a Beads entry: {describe_cause(exc)}"
             raise _make_beads_error(name, why) from exc
     found = {row["id"]: _make_bead(row, rows, name) for row in rows.values() if _is_open(row)}
     wanted = _with_needs(only, found, name) if only else set(found)

@@ -26,7 +26,7 @@ from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, 
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.client import home_here
 from pancode.interfaces.client.remote.place import remote_of
-from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.errors import ExitCode, UsageError, describe_cause
 from pancode.kernel.formatting import format_bytes
 from pancode.kernel.names import PLANNER, PRD, is_readme
 from pancode.sessions.commands.export import write_new
@@ -142,9 +142,8 @@ def read_mappings(file: str) -> list[dict[str, Any]]:
         return projects
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
         what = f"{file} is not a valid project mapping file"
-        why = str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}"
         fix = 'write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]'
-        raise UsageError(what, why=why, fix=fix, code="bad_mapping") from exc
+        raise UsageError(what, why=describe_cause(exc), fix=fix, code="bad_mapping") from exc
 
 
 @verb("project copy", "", "~/src/shop --yes")

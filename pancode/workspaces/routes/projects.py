@@ -135,7 +135,8 @@ def _add(context: ApiContext, call: ApiCall) -> answers.ProjectShape:
 
 @Verb(answers.MAP_PROJECTS, MappingBody, "project add", pokes=True, right=SETS_UP)
 def _add_all(context: ApiContext, call: ApiCall) -> answers.ProjectsAnswer:
-    """Add several projects in one change, either all or none. An existing project keeps its prefix."""
+    """Add several projects in one change, either all or none. An existing project keeps its prefix and its
+    tracker; another row with a prefix gets Linear as its tracker."""
     body: MappingBody = call.body
     around, new = context.coordinator.around({}), dict[str, NamedProject]()
     with context.core.lock:  # The file must not change between reading and writing it.
@@ -150,7 +151,10 @@ def _add_all(context: ApiContext, call: ApiCall) -> answers.ProjectsAnswer:
                     fix=f"pancode project add --name {one.name} --prefix {one.prefix}; then run this again",
                     code="other_prefix",
                 )
-            new[one.name] = one
+            is_linear = (
+                row.prefix and not one.tracker
+            )  # In such a file, the prefix is the key of Linear's team.
+            new[one.name] = replace(one, tracker=f"linear:{one.prefix.upper()}") if is_linear else one
         before = context.coordinator.chosen.look(BY_NAME, "{}").before
         kept = {} if before is None else cast("dict[str, Any]", value_of(BY_NAME, before))
         value = json.dumps({**kept, **{name: _to_settings(one) for name, one in new.items()}})

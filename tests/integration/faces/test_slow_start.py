@@ -62,7 +62,7 @@ def test_another_command_says_what_to_run_and_that_finds_it(
     pancode: Shell, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     done = impatient(pancode, tmp_path_factory.mktemp("slow"), 2, "runs")
-    assert done.returncode == 6 and "pancode fleet status" in done.stderr
+    assert done.returncode == 6 and "pancode node ls" in done.stderr
     told = pancode("fleet", "status", "--json", timeout_s=3 * PATIENCE_S)
     assert told.status == 0, told.err
     down = pancode("fleet", "down", "--now", timeout_s=3 * PATIENCE_S)

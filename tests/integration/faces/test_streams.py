@@ -38,7 +38,7 @@ def test_a_run_is_waited_for_whoever_hears_of_it(served: Served, pancode: Shell,
 def test_a_full_disk_is_told_and_no_traceback(served: Served, pancode: Shell) -> None:
     for args in (("runs",), ("--version",), ("metrics",)):
         status, told = ended(pancode, ">/dev/full", *args)
-        assert status == 1 and "no space left" in told and "Traceback" not in told
+        assert status == 3 and "no space left" in told and "Traceback" not in told
 
 
 def test_a_sign_that_the_terminal_has_not_is_shown_by_its_number(served: Served, pancode: Shell) -> None:

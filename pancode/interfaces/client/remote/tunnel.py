@@ -176,7 +176,7 @@ class Tunnel:
         raise UnavailableError(
             f"{self.address.host} did not answer in time",
             why=self._last_words() or f"no data was received within {HELLO_S:.0f} s",
-            fix=self.address.by_hand("pancode fleet status"),
+            fix=self.address.by_hand("pancode node ls"),
             code="ssh_failed",
         )
 

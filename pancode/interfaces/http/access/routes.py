@@ -81,7 +81,7 @@ def _make_code(context: ApiContext, call: ApiCall) -> answers.WebCodeAnswer:
 def _open_loopback(context: ApiContext) -> str:
     """Return this browser's loopback address if no setting opens the API on TCP. Raises UnavailableError."""
     trouble = "; ".join(f"{one['what']}: {one['why']}" for one in context.closed)
-    fix = next((one["fix"] for one in context.closed), "pancode fleet status")
+    fix = next((one["fix"] for one in context.closed), "pancode node ls")
     if context.loopback is not None and context.coordinator.listener is None:
         try:
             return context.loopback()

@@ -153,14 +153,14 @@ def _judge_nodes(plan: Plan) -> GateVerdict:
             return make_refusal(ROUTING, "Dispatch blocked: the fleet has no nodes", NO_NODE)
         shown = [c for c in plan.candidates if not c.other]
         nearest = sorted((c for c in shown if c.fix), key=lambda c: -c.near)
-        fix = nearest[0].fix if nearest else "pancode fleet status"
+        fix = nearest[0].fix if nearest else "pancode node ls"
         return make_refusal(
             ROUTING, f"Dispatch blocked: no node can run it: {_format_candidates(shown)}", fix
         )
     ready = [c for c in fitting if c.ready]
     odd, fixes = _list_warnings(plan, ready or fitting)
     if not ready:
-        fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
+        fix = next((c.fix for c in fitting if c.fix), "pancode node ls")
         return make_warning(
             ROUTING, "; ".join((f"{WOULD_WAIT}{_format_candidates(fitting)}", *odd)), "; ".join((fix, *fixes))
         )

@@ -194,14 +194,13 @@ def judge_agent(plan: Plan, view: AdmissionView) -> GateVerdict:
         or _judge_tier(plan)
         or _without_fleet(plan)
     )
-    return refusal or make_pass(AGENT, _describe_agent(plan))
-
-
-def _describe_agent(plan: Plan) -> str:
+    if refusal is not None:
+        return refusal
     agent = plan.agent
     kind = "read-only" if agent.read_only else "changes files"
     why = f" ({plan.chosen})" if plan.chosen else ""
-    return f"agent {agent.name}{why}: {kind}, tools {', '.join(agent.tools) or 'none'}"
+    words = f"agent {agent.name}{why}: {kind}, tools {', '.join(agent.tools) or 'none'}"
+    return make_pass(AGENT, words)
 
 
 def _switched_off(plan: Plan) -> GateVerdict | None:
@@ -284,7 +283,7 @@ def _judge_tier(plan: Plan) -> GateVerdict | None:
     fix = f"choose a more capable model with --model, or set its tier in models.tiers: {ref.text}"
     if plan.defaults.strict_tiers:
         return make_refusal(AGENT, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
-    return make_warning(AGENT, f"{words}; {_describe_agent(plan)}", fix)
+    return make_warning(AGENT, words, fix)
 
 
 def _judge_outside(plan: Plan) -> GateVerdict | None:

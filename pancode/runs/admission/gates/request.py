@@ -8,6 +8,7 @@ from node_agent.wire.policy import MODE_DISPATCHES, MODE_HANDS_ON, MODE_WRITES
 from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.kernel.formatting import first_few
+from pancode.kernel.names import PRD, plan_file, questions_file
 from pancode.runs.admission.plan import GateVerdict, Plan, make_pass, make_refusal, make_warning
 from pancode.runs.life.jobs import may_exceed, size_of
 from pancode.runs.request import AdmissionView
@@ -188,7 +189,9 @@ def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
             f"{words} outside the project {plan.project}, so the run may not find it",
             "this is fine if the task only mentions it; otherwise use files inside the project",
         )
-    missing = [fact.word for fact in view.paths if not fact.exists]
+    name = plan.request.in_workspace or ""
+    ours = (PRD, plan_file(name), questions_file(name))  # A task of ours names the file that it asks for.
+    missing = [fact.word for fact in view.paths if not fact.exists and fact.word not in ours]
     if missing:
         return make_warning(
             "paths",

@@ -99,6 +99,8 @@ class ChatScreen(SteadyPage):
         self._away_ms: int | None = None
         self._next_ms, self._paints = 0, False
         self._note: tuple[str, str] = ("", "")
+        self._progress = self._note
+        """A note that ends with the next update of the session, such as one about a lost connection."""
         self._replies: CardAnswer | None = None
         self._agreed = False
         """Whether the user's last approval was of a change, and the coordinator has not refused it."""
@@ -161,12 +163,18 @@ class ChatScreen(SteadyPage):
 
     def on_chat_screen_heard(self, message: Heard) -> None:
         kind, data = message.news
-        if kind not in ("away", "note"):
+        if kind not in ("away", "note", "progress"):
             self._away_ms = None
+        if kind in ("session", "log") and self._note == self._progress:
+            self._note = ("", "")
         heard: dict[str, Callable[[Any], None]] = {
             **{"session": self._take_shape, "begun": self._take_begun, "panel": self._show_panel},
             **{"agree": self._show_question, "found": self.talk.found, "terms": self.terms.settings},
-            **{"crash": self.crashed, "refused": lambda refused: self._show_error(*refused)},
+            **{
+                "warning": self._warn,
+                "crash": self.crashed,
+                "refused": lambda refused: self._show_error(*refused),
+            },
         }
         match kind:
             case "log" | "end":
@@ -175,8 +183,9 @@ class ChatScreen(SteadyPage):
                     self._take(part)
                 if kind == "log":
                     self.controller.taken()
-            case "note":
+            case "note" | "progress":
                 self._note = (escape_line(data), QUIET)
+                self._progress = self._note if kind == "progress" else self._progress
             case "away":
                 self._away_ms = self._clock.mono_ms() if self._away_ms is None else self._away_ms
             case "live":
@@ -207,16 +216,21 @@ class ChatScreen(SteadyPage):
         state, failed = shape["state"], shape["interactive_runs"][-1]["outcome"] not in (None, "done")
         if state != self._state:
             self._state, self._since_ms = state, self._clock.mono_ms()
+            if self._note[1] == QUIET:  # It was about the state before.
+                self._note = ("", "")
             if state in OVER and failed:
                 self.talk.tell(f"{state}: {shape['reason']}   why: pancode why {shape['run']}", "failed")
         if not isinstance(self.card.asks, Consent):  # A thread waits for the user's answer to a Consent.
             self._show_question(shape["asks"])
 
+    def _warn(self, warning: str) -> None:
+        self.talk.tell(f"warning: {warning}", "error")
+
     def _take_begun(self, begun: QueuedAnswer) -> None:
         chosen = f", {begun['chosen']}" if begun["chosen"] else ""
         self.talk.tell(f"session {begun['run']}: agent {begun['agent']}{chosen}")
         for warning in begun["warnings"]:
-            self.talk.tell(f"warning: {warning}", "error")
+            self._warn(warning)
         self._state, self._since_ms = "starts", self._clock.mono_ms()
 
     def _show_panel(self, panel: tuple[str, str]) -> None:
@@ -229,7 +243,7 @@ class ChatScreen(SteadyPage):
     def _show_error(self, error: PancodeError, words: str) -> None:
         """Show the error and put the message back into the field; only the user may send it again."""
         self.terms.over()
-        self._agreed = False
+        self._agreed, self._note = False, ("", "")
         self.talk.tell(". ".join(filter(None, (str(error), error.why, error.fix))), "error")
         if words:
             self.talk.unsent(words)
@@ -294,7 +308,8 @@ class ChatScreen(SteadyPage):
             self.terms.send()
 
     def _pulse_line(self, columns: int, now: int) -> Line:
-        sign, words = STATES.get(self._state, ("unknown", escape_line(self._state)))
+        state = "asks" if isinstance(self.card.asks, Consent) else self._state
+        sign, words = STATES.get(state, ("unknown", escape_line(state)))
         if sign == "waiting" and self.shape.get("reason"):
             words = clip_columns(f"{words}: {escape_line(self.shape['reason'])}", max(8, columns - 4))
         clock = format_clock((now - self._since_ms) // 1000)
@@ -490,6 +505,9 @@ class ChatScreen(SteadyPage):
         elif command.command.says:
             self.talk.tell(command.command.says)
         elif command.command.bare:
+            if name in ("/modes", "/safety") and not command.words:
+                mode, safety = self.terms.now
+                self.talk.tell(f"this session: mode {mode}, safety {safety}")
             if name == "/cost" and self.shape.get("session"):
                 turns = sum(one["turns"] for one in self.shape["interactive_runs"])
                 self.talk.tell(f"this session: {count_noun(turns, 'turn')}, {spent_in_all(self.shape)}")

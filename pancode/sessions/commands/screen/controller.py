@@ -24,9 +24,10 @@ from pancode.sessions.commands.slash import CommandEnd, TypedCommand, carried_ou
 from pancode.sessions.commands.terms import Terms, format_terms, is_raise, set_terms
 
 News = tuple[str, Any]
-"""The session follower's updates, and: `begun` and the answer, `note` and a text, `away` and the error,
-`refused` and (error, message), `panel` and (title, text), `agree` and a `Consent`, `found` and lines, `terms`
-and the settings' mode and level, `things` and (name, description) pairs, `crash` and the error."""
+"""The session follower's updates, and: `begun` and the answer, `note`, `progress` or `warning` and a text,
+`away` and the error, `refused` and (error, message), `panel` and (title, text), `agree` and a `Consent`,
+`found` and lines, `terms` and the settings' mode and level, `things` and (name, description) pairs, `crash`
+and the error."""
 MOST_THINGS = 20_000
 MOST_RUNS = 50
 AWAY_S = 2.0
@@ -110,11 +111,11 @@ class ChatController:
         self._tell = notify
         self._face = ScreenFace(as_json=False, notify=notify)
         self._client = self._plain.client()
-        self._client.note = self._face.note
+        self._client.note = self._note_progress
         self.acts = SessionActs(self._client, self._ids, find_user(), self.run)
         looks = self._plain.client(starts=False)
         self._follower = SessionFollower(
-            self._face.note, looks, self._take_news, self._since, lambda: not self._over.is_set()
+            self._note_progress, looks, self._take_news, self._since, lambda: not self._over.is_set()
         )
         threading.Thread(target=self._carry_out, name="acts", daemon=True).start()
         threading.Thread(target=self._watch, name="live", daemon=True).start()
@@ -125,11 +126,14 @@ class ChatController:
         if self._opening is not None:
             self._in_turn(self._open, None)
 
+    def _note_progress(self, text: str) -> None:
+        self._tell(("progress", text))
+
     def _open(self) -> None:
         """Report what was found, before carrying out any request that the user makes meanwhile."""
         assert self._opening is not None
         client = self._plain.client(works=True)
-        client.note = self._face.note
+        client.note = self._note_progress
         try:
             self._tell(("found", self._opening(self._face, client)))
         except PancodeError as error:
@@ -168,7 +172,7 @@ class ChatController:
         while not self._over.wait(WATCH_S):
             with suppress(PancodeError):
                 runs = looks.get(RUNS, outcome="running", limit=MOST_RUNS)["runs"]
-                now = sum(one["run"] != self.run for one in runs)
+                now = sum(one["run"] != self.run and one["status"] != "waiting_for_you" for one in runs)
                 if now != last:
                     last = now
                     self._tell(("live", now))
@@ -201,7 +205,7 @@ class ChatController:
 
         def work() -> None:
             client = self._plain.client(works=True)
-            client.note = self._face.note
+            client.note = self._note_progress
             level = terms.get("safety", "")
             question = f"With safety {level}, the agent would do more without asking you. Start the session?"
             if is_raise(self._flags.get("safety", ""), level) and not self._face.confirm(question, ""):
@@ -225,7 +229,7 @@ class ChatController:
                 fix = "send the message again"
                 raise UsageError("the session has not started", fix=fix, code="no_session")
             for warning in self.acts.say(words)["warnings"]:
-                self._face.note(f"warning: {warning}")
+                self._tell(("warning", warning))
             self._follower.follow(self.run)  # The stream may have ended.
 
         self._in_turn(work, words)
@@ -258,7 +262,7 @@ class ChatController:
         def work() -> None:
             argv = command.command.argv(command.words, self.run)
             end = self._runs(argv, command.command.patience_s, columns)
-            if end.needs_yes and self._ask_more(end.text):
+            if end.needs_yes and self._ask_more(end.question):
                 end = self._runs([*argv, "--yes"], command.command.patience_s, columns)
             self._tell(("panel", (command.text, end.text)))
 

@@ -133,7 +133,8 @@ class TalkStory:
                         )
                         self._extend_block(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
             case HeardMessage(is_fleets=True):
-                self._add(PanelBlock(_show_invisible(part.text), escape_line(part.by), is_typed=False))
+                words = part.text.partition("]\n")[2] or part.text  # The first line is only for the model.
+                self._add(PanelBlock(_show_invisible(words), escape_line(part.by), is_typed=False))
             case HeardMessage():
                 text = _show_invisible(part.text)
                 for block in self.blocks:

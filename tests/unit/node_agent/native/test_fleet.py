@@ -133,6 +133,7 @@ def test_the_model_is_shown_the_schema_of_the_job() -> None:
     [
         ({"agent": "builder", "node": "n2", "task": "build\n it"}, "builder on n2: build it"),
         ({"tasks": [{"task": "a"}, {"task": "b"}]}, "2 tasks"),
+        ({"questions": ["where is it?", "who calls it?"]}, "where is it?; who calls it?"),
         ({"run": "r-1"}, "r-1"),
         ({"task": 7, "agent": None}, ""),
     ],

@@ -122,9 +122,9 @@ def test_a_long_answer_is_cut_and_says_so(world: ListenerWorld, monkeypatch: pyt
 @pytest.mark.parametrize("mode", list(Mode))
 def test_the_table_names_tools_that_there_are_and_without_changes_it_looks_and_scouts(mode: Mode) -> None:
     assert set(FLEET_TOOLS[mode]) <= set(BY_NAME) == set(list_tools())
-    if mode in (Mode.PLAN, Mode.ADMIN):
-        asks = (CHANGE,) if mode is Mode.ADMIN else ()
-        assert FLEET_TOOLS[mode] == (*LOOKS, SCOUTS, *asks)
+    assert (CHANGE in FLEET_TOOLS[mode]) is (mode in (Mode.BUILD, Mode.ADMIN))
+    if mode is Mode.PLAN:
+        assert FLEET_TOOLS[mode] == (*LOOKS, SCOUTS)
         assert all(BY_NAME[name].route.startswith("GET ") for name in LOOKS)
 
 
@@ -327,7 +327,8 @@ def test_a_reviewer_is_shown_the_change_of_its_own_runs_alone(world: ListenerWor
     assert ".pancode/inputs/show.diff" in world.context.row(Run, review).task
     theirs = world.dispatch(workspace="git", cwd=str(tmp_path / "shop"))["run"]
     refused = panos.answer("dispatch", **BUILD, show=theirs)
-    assert not refused.ok and "cannot be shown here" in refused.text
+    assert not refused.ok and "another session or a user started" in refused.text
+    assert "name commits such as HEAD~1" in refused.text
 
 
 def test_the_tools_count_in_its_window(world: ListenerWorld) -> None:

@@ -63,7 +63,7 @@ class MemoryTrackers:
             what, fix = "github.com does not accept the token tracker", "pancode config secret tracker"
             raise ConfigError(what, why="HTTP 401: Bad credentials", fix=fix, code="forge_token")
         if ref not in self.there:
-            raise NotFoundError(f"no {ref}", fix="pancode issues ls")
+            raise NotFoundError(f"no {ref}", fix="pancode issue ls")
         return self.there[ref]
 
     def issues(self, place: TrackerPlace, prefix: str, most: int, label: str = "") -> list[Issue]:

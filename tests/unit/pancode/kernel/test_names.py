@@ -28,6 +28,12 @@ def test_the_nearest_name(word: str, name: str | None) -> None:
     assert find_nearest(word, ["gpubox", "desk"]) == name
 
 
+def test_an_id_and_a_key_are_near_only_if_their_own_part_is() -> None:
+    assert find_nearest("r-nosuch", ["r-ns9c43"]) is None
+    assert find_nearest("dispatch.nosuch", ["dispatch.on_lost"]) is None
+    assert find_nearest("dispatch.safty", ["dispatch.on_lost", "dispatch.safety"]) == "dispatch.safety"
+
+
 def test_not_found_says_the_nearest_name_and_how_to_look() -> None:
     error = not_found("node", "gpubx", ["desk", "gpubox"], "pancode node ls")
     assert (error.code, error.exit_code) == ("node_not_found", 4) and "gpubox?" in error.why
@@ -36,7 +42,7 @@ def test_not_found_says_the_nearest_name_and_how_to_look() -> None:
 
 def test_not_found_lists_the_names_when_none_is_near_and_says_when_there_are_none() -> None:
     assert not_found("node", "zzz", [f"n{i}" for i in range(10)], "x").why.endswith("n7 and 2 more")
-    assert not_found("node", "zzz", [], "x").why == "no node exists"
+    assert not_found("node", "zzz", [], "x").why == "there is no node yet"
 
 
 @pytest.mark.parametrize(

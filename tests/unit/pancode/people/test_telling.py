@@ -22,7 +22,7 @@ def test_with_its_task_until_its_job_is_signed() -> None:
         "delivered with its task"
     ]
     (row,) = desk.rows(Audit, domain="people")
-    assert (row.detail["by"], row.detail["delivered"]) == ("ana", True)
+    assert (row.detail["by"], row.detail["delivered"]) == ("ana", "delivered with its task")
 
 
 def test_a_job_that_is_signed_is_not_changed() -> None:

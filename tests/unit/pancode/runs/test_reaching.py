@@ -96,7 +96,7 @@ def test_a_stopped_link_says_so_and_binds_nothing(coordinator: Desk) -> None:
     coordinator.dispatch(run="r-0002", node="n1")
     wait(coordinator, 60)
     assert state(coordinator) is NodeState.UNREACHABLE
-    assert coordinator.row(Run, "r-0002").reason == "n1 is unreachable"
+    assert coordinator.row(Run, "r-0002").reason == "n1 is unreachable, as it sends no heartbeats"
     assert shown(coordinator) == (
         "unreachable",
         [{"what": "n1 is unreachable: the host key of n1 has changed", "fix": "pancode node trust n1"}],

@@ -114,4 +114,4 @@ def test_what_cannot_be_shown_is_refused_before_a_run_begins(world: World, shop:
     assert old in none["message"]
     elsewhere = str(world.dispatch()["run"])
     other = world.problem("POST", "/v1/runs", {**body, "show": elsewhere})
-    assert "not a run of this repository" in other["message"]
+    assert "cannot be shown here" in other["message"] and "worked in" in other["why"] and other["fix"]

@@ -33,7 +33,7 @@ const ENDED = { no_token: 1, unknown_token: 1, expired_token: 1 };
 function tell() { for (const fn of [...told]) fn(); }
 
 const GONE = { code: "gone", message: "the coordinator does not answer", why: "the line to it, or the coordinator itself, is down",
-  fix: "pancode fleet status" };
+  fix: "pancode node ls" };
 
 /** One request; the raw answer. Problem for every refusal, and where nobody answers. */
 export async function ask(path, { method = "GET", body, signal, headers = {} } = {}) {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from node_agent.wire.policy import Isolation
-from pancode.agents.answers import EvidenceShape
-from pancode.agents.commands.choices import evidence_of, runtime_rows
+from pancode.agents.answers import EvidenceShape, ModeShape
+from pancode.agents.commands.choices import _format_tools, evidence_of, runtime_rows
 from pancode.kernel.node import HOLDS, describe_isolation
 from tests.fakes.answers import runtime, runtimes
 
@@ -147,3 +147,28 @@ def test_the_acts_of_one_runtime_leave_out_what_was_not_tried() -> None:
     told = evidence_of({"matrix": [row("agent", "1.2.3", 1, [])], "measured": "2026-01-02", "acts": acts})
     assert "ACT           READ-ONLY  AUTO-EDIT\nwrite a hook  sandbox    nobody\n" in told
     assert "look" not in told
+
+
+def test_modes_are_shown_with_what_they_dispatch_and_the_tools_that_they_add() -> None:
+    def mode(name: str, *tools: str, writes: bool = False, dispatches: bool = True) -> ModeShape:
+        facts: ModeShape = {
+            "name": name,
+            "dispatches": dispatches,
+            "writes": writes,
+            "default": writes,
+            "tools": [],
+        }
+        return {**facts, "tools": ["runs", *tools]}
+
+    rows = [
+        mode("plan", dispatches=False),
+        mode("build", "dispatch", "land", writes=True),
+        mode("review", "dispatch"),
+    ]
+    assert [line.split() for line in _format_tools(rows).splitlines()] == [
+        ["MODE", "DISPATCHES", "MORE", "TOOLS", "OF", "PANOS"],
+        ["plan", "only", "scouts", "-", "none"],
+        ["build", "all", "agents", "default", "dispatch,", "land"],
+        ["review", "read-only", "agents", "-", "dispatch"],
+        ["in", "all", "modes:", "runs"],
+    ]

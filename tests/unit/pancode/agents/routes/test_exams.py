@@ -159,7 +159,7 @@ def test_a_node_that_says_nothing_is_waited_for_no_longer(world: Local, begins: 
     steps = [lambda ask: world.tell(None, fact(ask, AskState.TESTING, "words"))] if begins else []
     with pytest.raises(NotTested, match="n1 does not report progress") as no:
         Follow(world, *steps).go()
-    assert least < world.context.clock.ms - began < least + 60_000 and "fleet status" in no.value.fix
+    assert least < world.context.clock.ms - began < least + 60_000 and "pancode node ls" in no.value.fix
 
 
 def test_a_node_agent_that_starts_anew_has_forgotten_the_test(world: Local) -> None:

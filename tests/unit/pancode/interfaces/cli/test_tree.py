@@ -186,6 +186,8 @@ def test_a_terminal_is_told_the_new_name_and_a_program_is_not(
     for words in (["safety", "matrix", "--json"], ["policy", "show", "--matrix"], ["help", "words"]):
         assert run(words) == ExitCode.DONE
     assert err.getvalue().count("note:") == 1
+    assert run(["policy", "show", "--matrix", "-o", "yaml", "-o", "wide"]) == ExitCode.DONE
+    assert err.getvalue().endswith("note: -o is given several times; the last one counts\n")
 
 
 @pytest.mark.parametrize(

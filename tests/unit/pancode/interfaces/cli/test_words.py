@@ -305,7 +305,7 @@ def test_a_full_disk_is_told_and_no_traceback(
 ) -> None:
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
-        assert entry.run(["--version"]) == ExitCode.INTERNAL
+        assert entry.run(["--version"]) == ExitCode.CONFIG
     assert "no space left" in capsys.readouterr().err
 
 
@@ -329,6 +329,8 @@ def test_a_full_disk_is_told_and_no_traceback(
             "fix: pancode runs; if it is a task: pancode dispatch -- list",
         ),
         (["run", "--headless", "view"], "fix: pancode runs show RUN"),
+        (["dispatch", "--node", "gpubox"], "a task is required"),
+        (["top", "--json"], "no such option: --json"),
         (["run", "--headless", "rm"], "fix: pancode stop RUN, or pancode admin gc"),
         (["doctor", "panos", "--model", "x"], "use: pancode models test MODEL"),
         (

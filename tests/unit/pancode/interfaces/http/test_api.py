@@ -322,9 +322,10 @@ def test_the_last_words_of_all_that_runs_are_one_answer(world: World) -> None:
     world.coordinator.streams.put(job.identity, "out", "first\nthe end \u00e9\n".encode())
     assert world.http.get("/v1/tails", bytes="11").json() == {"tails": {run: "the end \u00e9\n"}}
     assert world.http.get("/v1/tails", bytes="9999999").status_code == 400
-    world.node.deliver(job)
+    world.node.deliver(job, tool_calls={"file_read": 2, "shell": 1})
     world.context.turn()
     assert world.http.get("/v1/tails").json() == {"tails": {}}
+    assert world.http.get(f"/v1/runs/{run}").json()["actions"] == {"file_read": 2, "shell": 1}
 
 
 def test_a_log_goes_on_with_the_next_attempt(world: World) -> None:

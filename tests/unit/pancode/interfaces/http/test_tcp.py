@@ -281,7 +281,7 @@ def test_codes_are_made_on_the_unix_socket_alone(world: ListenerWorld) -> None:
     assert code_of(world.ask("POST", "/v1/web/codes", world.token("admin")), 403) == "local_only"
     del world.api.facts["api"]
     told = world.problem("POST", "/v1/web/codes")
-    assert told["code"] == "listener_closed" and told["fix"] == "pancode fleet status"
+    assert told["code"] == "listener_closed" and told["fix"] == "pancode node ls"
 
 
 def test_strangers_pages_hosts_and_queries_are_refused_even_with_a_token(world: ListenerWorld) -> None:

@@ -240,6 +240,12 @@ def test_a_model_is_not_told_the_way_past_a_rule(exit_code: int, code: str) -> N
     assert failed and answer["fix"] == "ask the user" and "--anyway" not in str(answer)
 
 
+@pytest.mark.parametrize(("code", "key"), [("refused_mode", "Shift-Tab"), ("refused_safety", "Ctrl-Y")])
+def test_a_model_is_told_what_to_ask_its_user_for(code: str, key: str) -> None:
+    answer, _, _ = called(refused(5, "add --mode build", code), "dispatch", task="x")
+    assert answer["fix"].startswith("ask the user") and key in answer["fix"] and "--" not in answer["fix"]
+
+
 def test_fixes_and_commands_of_users_inside_of_a_result_are_left_out() -> None:
     item: Any = {"run": "r-1", "command": "pancode approve --with-commands r-1", "yes": ["--with-commands"]}
     item["words"] = "its change is not landed (needs --with-commands)"

@@ -146,7 +146,7 @@ def test_what_has_not_begun_is_told_with_its_reason_once_for_all_that_wait_for_t
     world.context.turn()
     (held,) = world.http.get("/v1/brief?by=ana").json()["held"]
     assert held["run"] == first and "2 runs" in held["what"] and "release freeze" in held["what"]
-    assert held["command"] == "pancode queue"
+    assert held["command"] == "pancode runs ls --waiting"
     pause_queue(world.context.core, None, None, "ana")
     world.node.breathe()
     assert world.http.get("/v1/brief?by=ana").json()["held"] == []

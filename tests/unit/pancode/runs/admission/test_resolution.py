@@ -226,7 +226,7 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
         ("b", False, False, "has no label gpu=24g"),
         ("c", False, False, "has no runtime claude"),
         ("d", False, False, "runtime claude is not logged in (fix claude)"),
-        ("e", True, False, "is unreachable"),
+        ("e", True, False, "is unreachable, as it sends no heartbeats"),
         ("f", True, False, "has sent no heartbeat yet"),
         ("g", True, False, "is draining: kernel update"),
         ("h", True, False, "is paused: lunch"),

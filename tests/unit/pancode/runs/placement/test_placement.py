@@ -137,7 +137,7 @@ def test_who_pinned_a_run_is_told() -> None:
 
 def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
     at = Standing((node("a"), node("b", state=NodeState.UNREACHABLE)), {"a": 4, "b": 4})
-    assert said(run("r-1", node="b"), at) == "b is unreachable"
+    assert said(run("r-1", node="b"), at) == "b is unreachable, as it sends no heartbeats"
     assert said(run("r-1", node="zzz"), at) == "node zzz is not in the fleet"
 
 
@@ -147,7 +147,13 @@ def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
         ({}, node("a"), 0, "a is busy, no free slot", WaitReason.NO_SLOT),
         ({}, node("a", paused="lunch"), 1, "a is paused: lunch", WaitReason.NODE_AWAY),
         ({}, node("a", draining="kernel"), 1, "a is draining: kernel", WaitReason.NODE_AWAY),
-        ({}, node("a", state=NodeState.SUSPECT), 1, "a is suspect", WaitReason.NODE_AWAY),
+        (
+            {},
+            node("a", state=NodeState.SUSPECT),
+            1,
+            "a is suspect, as it sends no heartbeats",
+            WaitReason.NODE_AWAY,
+        ),
         ({}, node("a", mute=True), 1, "a has not requested work yet", WaitReason.NODE_AWAY),
         ({"require": {"gpu": "y"}}, node("a"), 1, "a has no label gpu=y", WaitReason.NO_NODE),
         ({"runtime": "claude"}, node("a", {"shell": "ok"}), 1, "a has no runtime claude", WaitReason.NO_NODE),

@@ -87,7 +87,7 @@ class SessionApi:
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         path = path_in(path)
         if path == "/v1/runs" and query.get("outcome") == "running":
-            return {"runs": [{"run": one} for one in self.at_work]}
+            return {"runs": [{"run": one, "status": "running"} for one in self.at_work]}
         if path == "/v1/runs":
             return {"runs": [{"run": "r-m2w8vd", "task": "Annotate billing", "runtime": "native"}]}
         if path in ("/v1/modes", "/v1/safety"):

@@ -432,10 +432,20 @@ def test_a_lost_link_is_told_and_gone_on_from_the_last_number() -> None:
         scene.api.writes(said("After."), OVER)
         await scene.shows(pilot, "Before. After.")
         assert scene.page.field.text == "kept"
+        scene.api.is_away = True
+        scene.api.cut()
+        await scene.shows(pilot, "lost the coordinator")
+        scene.api.is_away = False
+        await scene.until(pilot, lambda: "lost the coordinator" not in scene.screen, "the note's end")
+        scene.desk._tell(("note", "taking a snapshot"))
+        await scene.shows(pilot, "taking a snapshot")
+        scene.api.becomes(shape("waits for you"))
+        await scene.until(pilot, lambda: "taking a snapshot" not in scene.screen, "its end at a new state")
 
     scene = played(ChatScene(), play)
     first, *later = scene.api.asked_from
-    assert first == "" and set(later) == {f"{RUN}:{len(scene.api._log) - len(scene.api._last)}"}
+    whole = len(scene.api._log)
+    assert first == "" and set(later) == {f"{RUN}:{whole - len(scene.api._last)}", f"{RUN}:{whole}"}
 
 
 def test_a_consent_stays_until_it_is_answered_and_then_the_agents_question_comes() -> None:

@@ -40,11 +40,18 @@ def test_words_go_on_at_a_point_and_its_session_goes_on(world: World) -> None:
     assert world.problem("POST", f"/v1/sessions/{run}/checkpoints", {})["code"] == "not_ended"
     rested(world, job, OTHER)
     assert make(world, run, name="after-it")["checkpoints"][0]["commit"] == OTHER
+    assert (
+        make(world, run, name="Completed auth module")["checkpoints"][-1]["name"] == "Completed auth module"
+    )
     third = say(world, run, "more")["run"]
     job = interactive_run(world)
     in_project(world, third)
     rested(world, job, COMMIT)
-    assert [one["name"] for one in make(world, run)["checkpoints"]] == ["after-it", "1"]
+    assert [one["name"] for one in make(world, run)["checkpoints"]] == [
+        "after-it",
+        "Completed auth module",
+        "1",
+    ]
     assert restore(world, run, "after-it")["next"] == "after-it"
     fourth = say(world, run, "another way")["run"]
     began = world.context.row(Run, fourth)
@@ -60,7 +67,7 @@ def test_words_go_on_at_a_point_and_its_session_goes_on(world: World) -> None:
     assert restore(world, run, "1")["next"] == "1", "what came after the first point is not lost"
     assert world.context.row(Run, say(world, run, "as before")["run"]).terms["begins"] == third
     told = [one.what for one in world.context.rows(Audit, domain="people") if "checkpoint" in one.what]
-    assert told == ["checkpoint made", "checkpoint made", "checkpoint restored", "checkpoint restored"]
+    assert told == [*["checkpoint made"] * 3, *["checkpoint restored"] * 2]
 
 
 def test_the_agent_is_told_what_the_coordinator_has_recorded_and_nothing_else(world: World) -> None:

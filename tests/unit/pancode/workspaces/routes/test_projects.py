@@ -135,6 +135,7 @@ def test_a_file_of_mappings_is_one_change_and_a_wrong_row_changes_nothing(world:
     done = world.http.post("/v1/projects/mapping", {"by": "ana", "projects": again}).json()["projects"]
     assert [(one["name"], one["prefix"]) for one in done] == [("other", "OT"), ("third", ""), ("shop", "min")]
     assert world.http.get("/v1/projects/L1").json()["agent"] == "builder", "what a row does not say stays"
+    assert [one["tracker"] for one in done] == ["linear:OT", "", "linear:MIN"]
     world.http.post("/v1/config/undo", {"by": "ana"})
     assert world.http.get("/v1/projects").json() == before, "one change takes all back"
 

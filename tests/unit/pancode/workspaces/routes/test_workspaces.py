@@ -274,6 +274,7 @@ def test_an_issue_finds_its_repository(world: World, shop: Path, tmp_path: Path)
     made = create(world, tmp_path, "MIN-123", title="add login")
     facts = (made["workspace"], made["branch"], made["project"])
     assert facts == ("min-123", "feature/min-123-add-login", str(shop))
+    assert world.http.get("/v1/workspaces/MIN-123").json()["workspace"] == "min-123", "as it was written"
     outside = {"by": "ana", "name": "else", "cwd": str(tmp_path)}
     assert world.problem("POST", "/v1/workspaces", outside)["code"] == "no_repository"
 
