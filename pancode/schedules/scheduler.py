@@ -102,7 +102,9 @@ LIFTED = "if its commands must run outside: pancode schedule rm NAME, then add i
 def load_work(core: Core, schedule: Schedule) -> PlannedWork:
     """Return the schedule's work. If an earlier version stored a token's, limit it, and say so once."""
     wanted, limits = work_of(schedule), find_limits(schedule.created_by)
-    if not limits or any(one.confined for one in wanted.requests):
+    row: Mapping[str, Any] = schedule.work
+    stored = [step["request"] for step in row["plan"]["steps"]] if "plan" in row else [row["request"]]
+    if not limits or any(one.get("confined") for one in stored):
         return wanted
     wanted, name = wanted.confined(limits), schedule.name
     with unit_of_work(core) as work:

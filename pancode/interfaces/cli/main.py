@@ -159,7 +159,10 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
 
 
 def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
-    """Set the error's fix to the same command with the nearest name, or with each run of an agent in turn."""
+    """Set the error's fix to the same command with the nearest name, with the option that answers a question,
+    or with each run of an agent in turn."""
+    if error.code == "cannot_ask" and error.fix.startswith("--"):
+        error.fix = shlex.join(["pancode", *args, *error.fix.split()])
     typed, near = error.details.get("typed"), error.details.get("near", "")
     if typed in args:
         error.fix = shlex.join(["pancode", *(near if one == typed else one for one in args)])

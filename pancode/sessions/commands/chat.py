@@ -128,7 +128,7 @@ def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
     if not ctx.meta.get(BARE):
         return False
     if words is not None:
-        fix = f"pancode chat {shlex.quote(words)}; or put the options after the command"
+        fix = f"pancode chat {shlex.quote(words)}; or put the command first: pancode {shlex.quote(words)} ..."
         raise UsageError("options before a command apply only to a chat", fix=fix, code="not_a_command")
     if _is_seen(face):
         return False

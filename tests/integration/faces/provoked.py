@@ -51,7 +51,7 @@ PROVOKED: dict[str, str] = {
     "no_such_command": "nothing",
     "no_systemd": "admin service --install",
     "node_not_found": "node show gpubx",
-    "not_a_command": "--runtime shell hello",
+    "not_a_command": "--runtime shell runs",
     "not_done": "land {lost}",
     "not_found": "issue show SHOP-99",
     "not_here": "config set budget.ceiling 5",
