@@ -136,7 +136,7 @@ class FleetHere:
         began = self.clock.mono_ms()
         target = self._find_valkey() if fault is Fault.REDIS else holder_of(self.home)
         if target is None:
-            raise UnavailableError(f"no {fault} runs on {self.home}", fix="pancode fleet up")
+            raise UnavailableError(f"no {fault} is running for {self.home}", fix="pancode fleet up")
         try:
             os.kill(target.pid, signal.SIGKILL)
         except OSError as exc:

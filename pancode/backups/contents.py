@@ -14,7 +14,7 @@ import sqlite3
 import stat
 import tarfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from pancode.backups.model import CopyIndex, Output
 from pancode.backups.sealing import Opener
+from pancode.fleet.ssh.home import OWN_KEY
 from pancode.git.depot import GC, Depot
 from pancode.git.runner import GitFailure
 from pancode.kernel.errors import PancodeError, UnavailableError
@@ -33,7 +34,7 @@ NOT_COPIED = frozenset(
     {"valkey", "bundles", "run", "epoch", "backup", RESTORING, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm"}
 )
 """Entries of the home that a copy leaves out: they are made anew, or (the ledger) copied as a snapshot."""
-DEPOTS, _SUFFIX = "depots", ".git"
+DEPOTS, KEYS, _SUFFIX = "depots", "key", ".git"
 _PACK, _OBJECTS = "objects/new.pack", "objects"
 _KEPT = "run/kept"
 """The entry that names the unchanged files; no file of a home, as `run` is not copied."""
@@ -70,13 +71,16 @@ class Contents:
 
         The ledger is read first, so that all that it names (commits, logs, receipts) is already stored. Of a
         repository the refs are read before the objects, and nothing is deleted there meanwhile. A file that
-        is removed while the home is read is left out; every other error is raised, as UnavailableError.
+        is removed while the home is read is left out, unless it is a key; every other error is raised, as
+        UnavailableError.
         """
         draft = self.folder / "draft"
         try:
             copy_ledger(self.home / LEDGER, draft)
             self._add_file(output, LEDGER, draft, always=True)
             self._add_folder(output, "", draft)
+            if OWN_KEY not in self.files:  # no copy without it can be restored
+                raise FileNotFoundError(f"{self.home / OWN_KEY} is missing, or is not a plain file")
             self._add(output, _KEPT, data=json.dumps(self._kept).encode())
             output.write(bytes(2 * tarfile.BLOCKSIZE))
         except OSError as exc:
@@ -113,7 +117,7 @@ class Contents:
         try:
             handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
-            if always or path.partition("/")[0] in (DEPOTS, "key"):
+            if always or path.partition("/")[0] in (DEPOTS, KEYS):
                 raise
             return  # a log or a draft that was removed since it was listed
         with os.fdopen(handle, "rb") as reading:
@@ -141,6 +145,7 @@ class Contents:
             entries = sorted(found, key=lambda one: one.name)
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
+            is_key = path.partition("/")[0] == KEYS
             if not is_copied(folder, entry.name):
                 continue
             try:
@@ -148,11 +153,13 @@ class Contents:
                 state = entry.stat(follow_symlinks=folder == "" and entry.is_dir())
                 link = os.readlink(entry.path) if stat.S_ISLNK(state.st_mode) else ""
             except FileNotFoundError:
+                if is_key:
+                    raise
                 continue
             if stat.S_ISDIR(state.st_mode):
                 self._add(output, path, tarfile.DIRTYPE, mode=stat.S_IMODE(state.st_mode) & 0o777)
                 is_repository = folder == DEPOTS and entry.name.endswith(_SUFFIX)
-                with suppress(FileNotFoundError):
+                with nullcontext() if is_key else suppress(FileNotFoundError):
                     (self._add_repository if is_repository else self._add_folder)(output, path, draft)
             elif stat.S_ISREG(state.st_mode):
                 self._add_file(output, path, Path(entry.path))
@@ -248,7 +255,9 @@ def unpack(source: Opener, files: Path, notify: Callable[[int, int], None], of: 
             else:
                 raise ContentsError("the copy has an entry of an unknown kind", why=repr(name[:200]))
     if lacks := next((one for one in kept if not (files / _check_path(one)).is_file()), None):
-        raise ContentsError("a base of the copy is not what it should be", why=f"it lacks {lacks!r}")
+        raise ContentsError(
+            "an earlier copy, which this one needs, is not complete", why=f"it lacks {lacks!r}"
+        )
     if count < of:
         notify(of, of)
     _remove_others(files, {*there, *kept} - links.keys())

@@ -254,7 +254,7 @@ def must_be_usable(core: Core, home: Path, places: Sequence[str]) -> None:
                 raise UsageError(f"{one} is in the home that is copied", fix=fix, code="backup_here")
             if not Path(one).is_dir():
                 fix = f"is its disk mounted? If it is: mkdir -p {one}"
-                raise UnavailableError(f"there is no folder {one} on this machine", fix=fix, code="no_folder")
+                raise UnavailableError(f"folder {one} not found on this machine", fix=fix, code="no_folder")
         elif one not in known:
             raise not_found("node", one, known, "pancode node ls")
         elif Reach.of(known[one]).local:

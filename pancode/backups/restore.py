@@ -155,7 +155,7 @@ def _open_head(found: FoundCopy, key: RecoveryKey) -> CopyHead:
     except ValidationError as exc:
         raise ContentsError("a newer version made it, or it is damaged", why=str(exc)[:200]) from exc
     if (head.fleet, head.name) != (found.fleet, found.name):
-        raise ContentsError("it is not what its name says")
+        raise ContentsError("its contents do not match its name")
     return head
 
 

@@ -135,10 +135,10 @@ class ClearPart:
     def parse(cls, data: bytes) -> ClearPart:
         """SealError for bytes that do not begin like a copy."""
         if len(data) < _CLEAR.size or not data.startswith(MAGIC):
-            raise SealError("it does not begin like a copy")
+            raise SealError("it does not have the format of a copy")
         _, salt, cost, tag, once = _CLEAR.unpack_from(data)
         if cost and cost not in COSTS:
-            raise SealError("its passphrase asks for absurd work")
+            raise SealError("its passphrase needs more time and memory to open than PanCode allows")
         return cls(salt, cost, tag, once)
 
     @property

@@ -170,7 +170,11 @@ class SqlLedger:
 
     def _commit(self, connection: Connection, transaction: SqlTransaction) -> None:
         if transaction.failed:  # After a failed statement, PostgreSQL would silently roll back instead.
-            raise PancodeError("a failed ledger transaction was not committed")
+            raise PancodeError(
+                "nothing was stored in the ledger",
+                why="an earlier statement of the transaction failed",
+                fix="repeat the command; if it fails again: pancode doctor",
+            )
         number = connection.scalar(_NUMBER) if self._asks_fate and transaction.wrote else None
         try:
             connection.commit()

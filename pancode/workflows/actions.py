@@ -149,7 +149,9 @@ def _must_be_no_lane(workflow: Workflow) -> None:
             f"see pancode lane show {name}; then pancode lane skip {name}, or pancode lane create "
             f"--resume {name}"
         )
-        raise UsageError(f"{workflow.id} is a lane", fix=fix, code="is_a_lane")
+        why = f"{workflow.id} is lane {name}, which works on its items one after the other"
+        what = "a lane cannot be resumed or retried as a workflow"
+        raise UsageError(what, why=why, fix=fix, code="is_a_lane")
 
 
 def _must_have_failed(workflow: Workflow) -> None:

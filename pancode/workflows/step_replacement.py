@@ -34,7 +34,7 @@ def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, r
     what, fix = _find_objection(workflow, steps, step, old, run)
     if what:
         raise UsageError(
-            f"{old.id} cannot be retried in its place, step {step.name} of {workflow.id}: {what}",
+            f"{old.id} cannot be retried as step {step.name} of {workflow.id}: {what}",
             fix=(
                 f"{fix.format(workflow=workflow.id)}; outside the workflow: pancode runs retry "
                 f"--alone {old.id}"
@@ -144,7 +144,7 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
     step = steps.get(str(old.step))
     if step is None:
         raise UsageError(
-            f"{old.id} cannot be retried in its place: {workflow.name} no longer has item {old.step}",
+            f"{old.id} cannot be retried as a step of {workflow.id}: it no longer has the step {old.step}",
             fix=f"pancode runs retry --alone {old.id}",
             code="not_in_its_place",
         )

@@ -99,7 +99,7 @@ def set_(
     if amount == NONE:
         if tokens is not None or minutes is not None:
             raise UsageError(
-                "none removes all ceilings that were set with this command", fix="pancode budget set none"
+                "none cannot be combined with --tokens and --minutes", fix="pancode budget set none"
             )
         return face.show_result(face.post(UNSET_CEILING, change), _format_books)
     ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}

@@ -118,7 +118,7 @@ def make_lack_error(target: Target) -> ConnectError:
     """Return the error of a login that the user's login session no longer provides for."""
     return ConnectError(
         LinkFault.BAD_CREDENTIALS,
-        f"what the login to {target.alias} uses of your login session is gone",
+        f"the login to {target.alias} needs values of a login session that has ended",
         why="; ".join(target.lacks),
         fix="in a terminal where these are set and `ssh-add -l` lists the key: pancode fleet up NODE",
     )

@@ -246,9 +246,9 @@ class ForgeClient:
             )
             return NotFoundError(f"{path} not found on {host}", why=why, fix=fix, code="forge_not_found")
         if status < 500:
-            what = f"{host} refuses this"
+            what = f"{host} refused the request"
             return RefusedError(what, why=why, fix=f"check {path} on {host}", code=REFUSED)
-        return UnavailableError(f"{host} failed", why=why, fix="later", code="forge_unreachable")
+        return UnavailableError(f"{host} failed", why=why, fix="try again later", code="forge_unreachable")
 
     def _clean_text(self, words: str) -> str:
         return escape_line(words.replace(self._token, "***"))[:_WORDS]

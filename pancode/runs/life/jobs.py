@@ -142,7 +142,8 @@ def seal_copied(run: Run, keys: Iterable[SigningKey], node_key: str | None, leas
     for key in keys:
         with suppress(ValueError):
             return seal_files(open_files(kept, key, SEALED_FOR), PublicKey.parse(node_key), subject)
-    raise ValueError("its copied files were sealed for an earlier key of the coordinator; retry it")
+    why = "the coordinator no longer has the key for which the run's copied files were sealed"
+    raise ValueError(f"{why}; pancode runs retry {run.id} seals them again")
 
 
 def snapshot_of(run: Run, attempt: int) -> str | None:

@@ -122,8 +122,6 @@ def choose_gpus(need: GpuNeed, gpus: Sequence[GpuSeen], taken: Collection[str] =
     fitting = sorted((one for one in gpus if one.memory >= need.memory), key=lambda one: one.memory)
     free = [one.uuid for one in fitting if not one.holder and not one.is_silent and one.uuid not in taken]
     many = len(gpus) if need.count is None else need.count
-    if need.count is None and len(free) < len(gpus):
-        return ()
     return tuple(free[:many]) if len(free) >= many else ()
 
 

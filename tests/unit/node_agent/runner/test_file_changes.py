@@ -63,7 +63,7 @@ def test_two_looks_are_apart(tmp_path: Path) -> None:
         assert clock.mono_ms() - began >= 3 * GAP_MS - 10
 
 
-def test_without_an_instance_the_caller_is_told_to_look(
+def test_without_an_instance_or_a_watch_the_caller_is_told_to_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class NoInotify:
@@ -73,7 +73,18 @@ def test_without_an_instance_the_caller_is_told_to_look(
         def inotify_init1(self, flags: int) -> int:
             return -1
 
-    monkeypatch.setattr(ctypes, "CDLL", NoInotify)
-    with FileChanges(SystemClock()) as changes:
-        changes.take((tmp_path,))
-        assert changes.fd is None
+    class NoWatch:
+        inotify_init1 = ctypes.CDLL(None).inotify_init1
+
+        def __init__(self, name: str | None) -> None:
+            """Like the C library where every watch of the user is in use."""
+
+        def inotify_add_watch(self, *_: object) -> int:
+            return -1
+
+    for library in (NoInotify, NoWatch):
+        monkeypatch.setattr(ctypes, "CDLL", library)
+        with FileChanges(SystemClock()) as changes:
+            changes.take((tmp_path / "missing",))
+            changes.take((tmp_path,))
+            assert changes.fd is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 import zlib
 
 import pytest
@@ -63,6 +64,13 @@ def test_a_bomb_is_not_unpacked_and_what_cannot_be_unpacked_stays() -> None:
     assert read_text(pack(TEXT), whole) == read_text(TEXT, whole) == TEXT
     for data, most in ((pack(TEXT), whole - 1), (pack(b" " * 1_000_000), 1_000), (pack(TEXT)[:-1], whole)):
         assert read_text(data, most) == data
+    bomb = pack(b" " * 20_000_000)
+    tracemalloc.start()
+    try:
+        read_text(bomb, 1_000)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000, "no more of it than the limit is unpacked"
+    finally:
+        tracemalloc.stop()
 
 
 def test_text_that_a_program_chose_is_not_decoded() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,7 @@ from tests.fakes.node.clock import MemoryClock, SeededIds
 from tests.unit.pancode.backups.memory import MemoryCopies, a_record
 
 FLEET, REPO = "f-abcdef", "p-0123456789abcdef"
+KEY_FILE = "key/coordinator.key"
 COMMAND = "pancode admin restore --from box"
 KEY = RecoveryKey(b"k" * 32)
 RECIPIENT = KEY.recipient()
@@ -633,6 +636,38 @@ def test_a_repository_with_cut_history_is_restored(world: World) -> None:
     assert world.done["warnings"] == []
     restored = Depot(world.folder / "new/depots").git(REPO)
     assert restored.text("rev-list", "--all") == child
+
+
+def test_a_copy_has_the_coordinators_key_or_fails(world: World) -> None:
+    """Whenever the key is removed while the home is read."""
+
+    def read(step: int, output: BytesIO) -> int:
+        (world.home / "key").mkdir(exist_ok=True)
+        world.write(KEY_FILE, SIGNING.text())
+        steps = 0
+
+        def check() -> None:
+            nonlocal steps
+            steps += 1
+            if steps == step:
+                shutil.rmtree(world.home / "key")
+
+        Contents(world.home, world.records.folder, CopyIndex(), LATER, check).write(output)
+        return steps
+
+    last = read(0, BytesIO())
+    failed = 0
+    for step in range(1, last + 1):
+        output = BytesIO()
+        try:
+            read(step, output)
+        except UnavailableError as error:
+            failed += 1
+            assert error.code == "backup_unreadable"
+        else:
+            with tarfile.open(fileobj=BytesIO(output.getvalue())) as tar:
+                assert KEY_FILE in tar.getnames(), step
+    assert 0 < failed < last
 
 
 def test_an_unreadable_folder_is_an_error(world: World) -> None:

@@ -36,7 +36,8 @@ class Copying:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.world = World(folder / "home")
         self.core, self.home = self.world.context.core, folder / "home"
-        self.home.mkdir(exist_ok=True)
+        (self.home / "key").mkdir(parents=True, exist_ok=True)
+        (self.home / "key/coordinator.key").write_text("the coordinator's key")
         SqlLedger(self.home / "ledger.db").close()
         with unit_of_work(self.core) as work:
             work.tx.put(Node("box", 1, reach_to(Target("box", "10.0.0.5", 22, "u")).data(), {}, 4))

@@ -232,6 +232,7 @@ def test_approved_and_green(case: str) -> None:
     assert not may_merge(pull, state(*parts), rules, later - 1), "other checks may still begin"
     assert not may_merge(pull, state(*parts), replace(rules, merges=False), later)
     assert not may_merge(pull, state(*parts, head=B), rules, later), "only the commit that was approved"
+    assert not may_merge(replace(pull, mark="m"), state(*parts), rules, later), "a round is under way"
 
 
 def test_it_is_told_once_per_head_and_a_user_can_settle_it() -> None:

@@ -170,6 +170,22 @@ def test_a_word_ends_the_round_under_way_and_nothing_is_pushed(shop: Shop) -> No
     assert shop.work.done == []
 
 
+def test_the_end_of_a_round_is_not_written_over_a_word_that_came_meanwhile(shop: Shop) -> None:
+    shop.opens(follow=True)
+    shop.forge.check("failed")
+    shop.look()
+    shop.ends(f"{shop.run}-1")
+    shop.lands(f"{shop.run}-1")
+
+    def push(pull: WatchedPull) -> None:
+        shop.says(follow=False)
+        raise WorkspaceError("the remote refuses", why="stale", fix="fetch")
+
+    shop.work.push = push  # type: ignore[method-assign]
+    after = shop.look(1)
+    assert (after.mark, after.follow) == ("", False) and PullItemKind.ROUND not in shop.items()
+
+
 def test_after_three_rounds_the_next_item_waits_for_a_user(shop: Shop) -> None:
     shop.opens(follow=True)
     for number in range(1, 5):

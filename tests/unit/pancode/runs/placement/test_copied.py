@@ -43,7 +43,7 @@ def test_after_a_change_of_the_coordinators_key_a_run_that_waits_says_what_to_do
     node = Puppet(desk, "n1")
     node.breathe()
     run = dispatch(desk, SigningKey(b"z" * 32))
-    assert run.state is RunState.ENDED and "earlier key of the coordinator; retry it" in run.reason
+    assert run.state is RunState.ENDED and "; pancode runs retry r-" in run.reason
 
 
 def test_no_run_starts_without_its_files_because_a_key_is_missing(desk: Desk) -> None:
