@@ -638,12 +638,13 @@ def test_a_repository_with_cut_history_is_restored(world: World) -> None:
     assert restored.text("rev-list", "--all") == child
 
 
-def test_a_copy_has_the_coordinators_key_or_fails(world: World) -> None:
-    """Whenever the key is removed while the home is read."""
+def test_a_copy_has_all_keys_or_fails(world: World) -> None:
+    """Whenever they are removed while the home is read."""
 
     def read(step: int, output: BytesIO) -> int:
         (world.home / "key").mkdir(exist_ok=True)
         world.write(KEY_FILE, SIGNING.text())
+        world.write("key/former.key", SIGNING.text())
         steps = 0
 
         def check() -> None:
@@ -666,7 +667,7 @@ def test_a_copy_has_the_coordinators_key_or_fails(world: World) -> None:
             assert error.code == "backup_unreadable"
         else:
             with tarfile.open(fileobj=BytesIO(output.getvalue())) as tar:
-                assert KEY_FILE in tar.getnames(), step
+                assert {KEY_FILE, "key/former.key"} <= {*tar.getnames()}, step
     assert 0 < failed < last
 
 

@@ -125,7 +125,7 @@ def test_a_passphrase_opens_with_its_salt_alone() -> None:
 def test_a_place_cannot_ask_for_absurd_work() -> None:
     sealed = seal(b"text", to=RecoveryKey.of_passphrase("x" * 12, b"s" * SALT, 14).recipient(b"s" * SALT, 14))
     costly = sealed[:32] + b"\x28" + sealed[33:]
-    with pytest.raises(SealError, match="absurd"):
+    with pytest.raises(SealError, match="more time and memory"):
         ClearPart.parse(costly)
     typed, clear = TypedKey("y" * 12), ClearPart.parse(sealed)
     made = [ClearPart(bytes([number]) * SALT, 14, clear.tag, clear.once) for number in range(MOST_SALTS + 5)]

@@ -115,7 +115,7 @@ def test_a_copy_in_a_folder_of_this_machine(tmp_path: Path) -> None:
     disk.rmdir()
     copying.turn()
     (trouble,) = copying.part.troubles
-    assert "no folder" in trouble["why"] and "mounted" in trouble["fix"]
+    assert "not found" in trouble["why"] and "mounted" in trouble["fix"]
 
 
 def test_the_settings_and_records_of_0_1_0_are_used(tmp_path: Path) -> None:
