@@ -130,7 +130,7 @@ def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
         land = f"see: pancode diff {run.id}; then: pancode land --anyway {without}{run.id}"
         again = f"it made no changes; see: pancode why {run.id}; to try again: pancode runs retry {run.id}"
         raise WorkspaceError(
-            f"{run.id} failed: {run.outcome}",
+            f"{run.id} ended as {str(run.outcome).replace('_', ' ')}",
             why=run.reason,
             fix=land if changed else again,
             code="not_done",

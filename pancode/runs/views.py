@@ -508,7 +508,7 @@ def _trust(run: records.Run) -> list[str]:
 def _not_landed(run: records.Run) -> list[str]:
     """Return a note if a requested landing waits or failed, so that the user notices."""
     landing = landing_of(run)
-    if landing is None or landing["status"] in (LANDED, NOTHING):
+    if landing is None or run.landed or landing["status"] in (LANDED, NOTHING, "workspace"):
         return []
     return ["landing" if landing["status"] == "waiting" else f"not landed: {landing['status']}"]
 
