@@ -129,7 +129,7 @@ def classify_error(error: BaseException) -> ConnectError:
     if isinstance(error, asyncssh.KeyImportError | asyncssh.KeyEncryptionError):
         return ConnectError(LinkFault.BAD_CREDENTIALS, "cannot use a private key", why=str(error))
     if isinstance(error, OSError):
-        text = str(error).rstrip(": ")  # a timeout has no words of its own after the address
+        text = str(error)
         if isinstance(error, TimeoutError):
             return ConnectError(LinkFault.SILENT, "the node did not respond in time", why=text, fix=_WAKE)
         if isinstance(error, ConnectionRefusedError):
