@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES
-from pancode.kernel.errors import UsageError
+from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import find_nearest, not_found
 
 
@@ -94,8 +94,8 @@ def model_ref(text: str, nodes: Collection[str] = (), providers: Collection[str]
 
 
 def resolve_provider(ref: ModelRef, nodes: Collection[str] = (), providers: Collection[str] = ()) -> ModelRef:
-    """Return the reference with an existing provider. Raises UsageError if the provider is probably
-    misspelled, NotFoundError if the first part probably names a node.
+    """Return the reference with an existing provider. Raises NotFoundError if the provider is probably
+    misspelled, or if the first part probably names a node.
 
     Model ids may contain slashes (`Qwen/Qwen3-8B`): a word that is not near a provider is part of the id.
     """
@@ -112,10 +112,10 @@ def resolve_provider(ref: ModelRef, nodes: Collection[str] = (), providers: Coll
     return ModelRef(None, None, f"{ref.provider}/{ref.model}")
 
 
-def _unknown_provider(word: str, listed: Sequence[str], where: str = "") -> UsageError:
+def _unknown_provider(word: str, listed: Sequence[str], where: str = "") -> NotFoundError:
     near = find_nearest(word, listed)
     guess = f"did you mean {near}? " if near else ""
-    return UsageError(
+    return NotFoundError(
         f"model provider {word!r} not found{where}",
         why=f"{guess}there are {', '.join(listed)}",
         fix="pancode models",

@@ -94,6 +94,7 @@ class RecoveryKey:
         if len(data) != 32 + _CHECK or hashlib.sha256(secret).digest()[:_CHECK] != check:
             why = "its check does not match" if letters else "the copies are sealed with it, also for --list"
             fix = f"type it as `pancode admin backup` printed it: {_PREFIX}..., 56 letters and digits"
+            fix += "; or add --key-file FILE"
             what = "this is not a recovery key" if letters else "a recovery key is required"
             raise UsageError(what, why=why, fix=fix)
         return cls(secret)

@@ -180,6 +180,8 @@ def _where_it_may_stand(path: str) -> str:
     near = find_nearest(path, PROJECT_KEYS)
     if near is not None:
         return f"did you mean {near}?"
+    if (tail := path.rpartition(".")[2]) in PROJECT_KEYS:
+        return f"write {tail}: at the beginning of its line, not inside another key"
     return "move it to pancode.yaml in your PANCODE_HOME, or check the key's spelling"
 
 

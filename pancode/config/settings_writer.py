@@ -104,7 +104,7 @@ def _must_be_ours(key: str) -> None:
     """Raise RefusedError, UsageError or NotFoundError, with a fix, for a key that this file cannot set."""
     keys, shown = setting_keys(), key[:80]
     if key in BY_VERB:
-        fix = f"{BY_VERB[key]} ..."
+        fix = f"{BY_VERB[key]} USD"
         why = "a value set by that command takes precedence over any file"
         raise RefusedError(f"{key} has its own command", why=why, fix=fix, code="not_here")
     if key in OWN_OF_PROJECT:

@@ -126,7 +126,10 @@ def set_secret(
     if status:
         words = err.decode("utf-8", "replace").strip().removeprefix("pancode-node: ")
         raise UsageError(
-            f"the secret was not set on {name}", why=words or f"exit {status}", code="secret_not_set"
+            f"the secret was not set on {name}",
+            why=words or f"exit {status}",
+            fix=f"type it on a terminal, or: pancode node secret {name} NAME < FILE",
+            code="secret_not_set",
         )
     return out.decode("utf-8", "replace").strip()
 

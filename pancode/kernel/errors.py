@@ -12,6 +12,7 @@ PancodeError                 1  internal error
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,10 @@ _ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")
 
 def describe_cause(exc: BaseException) -> str:
     """Return the reason of an exception for a user, without Python's name for it."""
+    if isinstance(exc, json.JSONDecodeError):
+        return f"line {exc.lineno} is not valid JSON"
+    if isinstance(exc, AttributeError | TypeError):
+        return "a part of it has another type"
     return f"{exc} is missing" if isinstance(exc, KeyError) else str(exc) or type(exc).__name__
 
 

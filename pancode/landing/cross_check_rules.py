@@ -48,7 +48,7 @@ class VerificationAsked(Signal):
         the result is disputed."""
         seen = read_verified(made.run)
         if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
-            why = "the run is not done" if seen is None else seen.why
+            why = (made.run.reason or "the run has not ended") if seen is None else seen.why
             raise RefusedError(
                 f"cannot verify {made.run.id} now",
                 why=why,

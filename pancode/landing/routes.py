@@ -16,6 +16,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Octets, Verb
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.facets import Lineage
+from pancode.kernel.formatting import format_outcome
 from pancode.kernel.names import LAST
 from pancode.kernel.records import Run
 from pancode.kernel.states import How
@@ -130,7 +131,7 @@ def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
         land = f"see: pancode diff {run.id}; then: pancode land --anyway {without}{run.id}"
         again = f"it made no changes; see: pancode why {run.id}; to try again: pancode runs retry {run.id}"
         raise WorkspaceError(
-            f"{run.id} failed: {run.outcome}",
+            f"{run.id} ended as {format_outcome(run.outcome)}",
             why=run.reason,
             fix=land if changed else again,
             code="not_done",

@@ -172,7 +172,11 @@ class Lander:
         """Return the landing request for the run's change. WorkspaceError if the run changed nothing."""
         repo, snapshot, commit = commits_of(self._core, run)
         if commit is None or run.project is None:
-            raise WorkspaceError(f"{run.id} made no changes", why=f"it ended {run.outcome}: {run.reason}")
+            raise WorkspaceError(
+                f"{run.id} made no changes",
+                why=f"it ended: {run.reason}",
+                fix=f"pancode why {run.id}; to try again: pancode runs retry {run.id}",
+            )
         base = run.workspace.get("base")
         # Use the files allowed at dispatch: what was held back then is still not part of the change.
         return LandRequest(

@@ -50,7 +50,8 @@ def notify(
                 break
             time.sleep(EVERY_S)
         good = now["state"] == "sent"
-        words = f"{now['target']}  {'sent' if good else 'not sent'}  {escape_line(now['status'])}\n"
+        status = escape_line(now["status"]) or f"no answer yet; see: pancode admin notify --log {channel}"
+        words = f"{now['target']}  {'sent' if good else 'not sent'}  {status}\n"
         return face.end(ExitCode.DONE if good else ExitCode.UNAVAILABLE, now, lambda: words)
     if log:
         sent = client.get(DELIVERIES, target=f"notify:{channel}", limit=number)

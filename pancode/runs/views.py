@@ -508,9 +508,10 @@ def _trust(run: records.Run) -> list[str]:
 def _not_landed(run: records.Run) -> list[str]:
     """Return a note if a requested landing waits or failed, so that the user notices."""
     landing = landing_of(run)
-    if landing is None or landing["status"] in (LANDED, NOTHING):
+    if landing is None or run.landed or landing["status"] in (LANDED, NOTHING):
         return []
-    return ["landing" if landing["status"] == "waiting" else f"not landed: {landing['status']}"]
+    status = str(landing["status"])
+    return ["landing" if status == "waiting" else f"not landed: {status}".removesuffix(": workspace")]
 
 
 def unknown_since(core: Core, tx: Transaction, lease: records.Lease) -> list[str]:

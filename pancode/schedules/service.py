@@ -80,7 +80,7 @@ def pause_schedule(core: Core, name: str, reason: str, by: str) -> None:
     """Pause the schedule until it is resumed; running work continues. Idempotent."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
-        work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))
+        work.tx.put(replace(schedule, paused=reason or schedule.paused or f"paused by {by}"))
         _write_audit(work, "schedule paused", name, by)
 
 

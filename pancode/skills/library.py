@@ -130,6 +130,8 @@ def skills_below(folder: Path, name: str = "") -> list[Skill]:
     tops = [folder, *([] if (folder / "skills").is_symlink() else [folder / "skills"])]
     inside = [one for top in tops if top.is_dir() for one in sorted(top.iterdir())]
     found = [one for one in inside if not one.is_symlink() and (one / FILE).is_file()]
+    if not folder.is_dir():
+        raise NotFoundError(f"{folder} is not a directory", fix="give a directory with a SKILL.md")
     if not found:
         raise NotFoundError(f"{FILE} not found in {folder} or below it", fix=f"ls {folder}")
     return [read_skill(one) for one in found]

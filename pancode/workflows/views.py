@@ -29,6 +29,7 @@ from pancode.runs.views import format_iso, format_optional_iso, node_of, runs_of
 from pancode.workflows import store as rows
 from pancode.workflows.answers import BoardRow, CostShape, LandedShape, WorkflowShape, WorkflowStepShape
 from pancode.workflows.board import list_values
+from pancode.workflows.lane_rules import explain_skip
 from pancode.workflows.questions import waits_for_users_only
 from pancode.workflows.results import results_of
 
@@ -114,7 +115,9 @@ def _describe_step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run
         "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
         "round": step.round,
         "most": step.most,
-        "reason": run.reason if run is not None and queued and run.waits is not None else step.reason,
+        "reason": run.reason
+        if run is not None and queued and run.waits is not None
+        else step.reason or explain_skip(step),
         "refused": step.reason if refused else None,
         "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
         "verdict_file": str(step.verdict["file"]) if step.verdict else None,

@@ -13,7 +13,7 @@ from typing import Annotated
 from typer import Option
 
 from pancode.fleet.answers import PING
-from pancode.interfaces.cli.output import Face, tell_error
+from pancode.interfaces.cli.output import Face, internal_error, tell_error
 from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.client.client import FULL, Client, home_of, start_coordinator, unusable_home_error
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
@@ -73,9 +73,9 @@ def _as_child(stamp: int | None) -> int:
     except PancodeError as error:
         return tell_error(error, as_json=True)
     except OSError as exc:
-        if exc.errno not in (*FULL, errno.EROFS):
-            raise
-        return tell_error(unusable_home_error(home_of(os.environ), exc), as_json=True)
+        full = exc.errno in (*FULL, errno.EROFS)
+        problem = unusable_home_error(home_of(os.environ), exc) if full else internal_error(exc)
+        return tell_error(problem, as_json=True)
     return ExitCode.DONE
 
 

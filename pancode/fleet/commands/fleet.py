@@ -206,7 +206,7 @@ def _format_status(answer: answers.FleetShape, failed: Container[str] = ()) -> s
 
     `failed`: nodes whose bring-up has just failed and reported why; their last known state is not shown.
     """
-    add = "add this machine: pancode node add NAME --local; or another: node add NAME"
+    add = "add this machine: pancode node add NAME --local; or another: pancode node add NAME"
     nodes = list[answers.NodeShape]()
     for one in answer["nodes"]:
         nodes.append({**one, "state": "unknown", "problems": []} if one["name"] in failed else one)

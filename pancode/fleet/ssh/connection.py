@@ -273,7 +273,7 @@ async def _open_proxy(target: Target, login: SshLogin) -> AsyncIterator[ProxyCom
             yield proxy
     except BaseException as error:
         if isinstance(error, ConnectError) and not error.permanent:
-            error.why = f"{target.endpoint}: {error.why}"
+            error.why = f"{target.endpoint}: {error.why}".removesuffix(": ")
             error.fix = error.fix.replace("ssh HOST", target.by_hand)
         if proxy is not None:
             if isinstance(error, ConnectError) and not error.permanent:

@@ -159,10 +159,12 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
 
 
 def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
-    """Set the error's fix to the same command with the nearest name, with the option that answers a question,
-    or with each run of an agent in turn."""
-    if error.code == "cannot_ask" and error.fix.startswith("--"):
-        error.fix = shlex.join(["pancode", *args, *error.fix.split()])
+    """Set the error's fix to the same command: with the option that the fix names, with the nearest name, or
+    with each run of an agent in turn."""
+    option = error.fix.split(" ")
+    if option[0].startswith("--") and len(option) < 3 and "--" not in args:
+        at = args.index(option[0]) if option[0] in args else len(args)
+        error.fix = shlex.join(["pancode", *args[:at], *option, *args[at + len(option) :]])
     typed, near = error.details.get("typed"), error.details.get("near", "")
     if typed in args:
         error.fix = shlex.join(["pancode", *(near if one == typed else one for one in args)])

@@ -630,7 +630,7 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
     return UnavailableError(
         f"the coordinator did not start (exit {code})",
         why=" | ".join(lines[-4:]) or "the coordinator printed no output",
-        fix=f"see {log}, or run pancode serve",
+        fix=f"see {log}, or run pancode admin serve",
     )
 
 

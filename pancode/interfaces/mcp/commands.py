@@ -158,7 +158,7 @@ _TOOLS = (
 Tools = Annotated[str, option(_TOOLS, "--tools", "GROUPS")]
 
 
-@verb("mcp serve", "pancode mcp serve", "pancode mcp --tools workflows,schedules")
+@verb("mcp serve", "pancode mcp serve", "pancode mcp serve --tools workflows,schedules")
 def serve(*, tools: Tools = "") -> int:
     """Serve tools on standard input and output. An agent program starts this command itself."""
     from pancode.interfaces.mcp.server import serve as answer

@@ -84,7 +84,7 @@ def serve(groups: Collection[str] = ()) -> None:
     known = (*tools.GROUPS, tools.ALL)
     if wrong := [name for name in groups if name not in known]:
         raise UsageError(
-            f"tool group {wrong[0]!r} not found", fix=f"pancode mcp --tools {','.join(known[1:])}"
+            f"tool group {wrong[0]!r} not found", fix=f"pancode mcp serve --tools {','.join(known[1:])}"
         )
     McpServer(make_offer(_make_client, SystemIds(), groups), standard_input(), sys.stdout).serve()
 

@@ -258,6 +258,7 @@ def show_landings(face: Face) -> int:
     if not answer["landings"] and not face.as_json:
         with suppress(ApiError):  # outside a repository, no change can be landed
             rows = face.client().get(REVIEW, folder=work_folder(files=False))["runs"]
+            rows = [row for row in rows if row["outcome"] == "done"] or rows
     if rows:
         names = ", ".join(row["run"] for row in rows[:-6:-1])
         why = f"{count_noun(len(rows), 'change')} here can be landed: {names}"

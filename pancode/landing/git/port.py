@@ -14,6 +14,7 @@ from pancode.git.log_store import LogStreams
 from pancode.git.repository import open_project
 from pancode.git.runner import GitFailure, GitRefusal
 from pancode.git.snapshot import SnapshotOptions, take_snapshot, tree_now
+from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
 from pancode.landing.git.base_tree import (
     ahead_and_behind,
@@ -113,7 +114,7 @@ class GitDepot:
         """Raise UnavailableError if the disk is too full to store a result, so that no run is dispatched."""
         full = self.streams.full()
         if full:
-            raise GitRefusal(
+            raise UnavailableError(
                 "the coordinator's disk is full", why=full, fix="free disk space there, then: pancode doctor"
             )
 

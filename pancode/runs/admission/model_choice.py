@@ -55,6 +55,7 @@ def check_somewhere(
         why=_explain_unknown(ref.model, near, kind, nodes),
         fix=_find_fix(ref.model, nodes, vendors),
         code="model_not_found",
+        details={} if near is None else {"typed": ref.model, "near": _list_names(nodes)[near]},
     )
 
 

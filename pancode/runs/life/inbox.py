@@ -15,7 +15,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.facets import Approvals, LandingTerms, Messages, SessionTurn
-from pancode.kernel.formatting import count_noun, format_title, format_usd
+from pancode.kernel.formatting import count_noun, format_outcome, format_title, format_usd
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.life.conversation import is_blocked, is_cut_by_cap, must_be_free
@@ -389,7 +389,7 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
         why = (
             f"{flags.by} already approved the item"
             if flags
-            else f"it ended: {run.outcome}"
+            else f"it ended: {format_outcome(run.outcome)}"
             if run.outcome
             else f"it is {run.state}"
         )

@@ -88,6 +88,8 @@ def ls(
     """
     if status:
         return show_copies(face, names, tools, nodes, fleet)
+    if tools or nodes:
+        raise UsageError("--tool and --node require --status", fix="add --status")
     face.acts_here("skills")
     if search:
         search_index(face, names, index, commit, path)

@@ -13,7 +13,7 @@ from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.log_store import LogStreams
 from pancode.kernel import ports
-from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.errors import UnavailableError, WorkspaceError
 from pancode.landing.git.port import GitDepot
 from tests.integration.git.repos import NOW_MS, PathTransport, Repo, attempt
 
@@ -66,7 +66,7 @@ def test_no_work_goes_out_whose_result_could_not_be_taken_in(
     repo: Repo, depot: Depot, tmp_path: Path
 ) -> None:
     port = GitDepot(depot, LogStreams(tmp_path, keep_free=1 << 60), StoppedClock(), environ={})
-    with pytest.raises(WorkspaceError, match="disk is full") as caught:
+    with pytest.raises(UnavailableError, match="disk is full") as caught:
         port.snapshot(ports.SnapshotRequest(str(repo.path), "r-aaaa"))
     assert "pancode doctor" in caught.value.fix
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.agents.models import CLOUD, LOCAL, ModelRef, model_ref, resolve_provider
-from pancode.kernel.errors import UsageError
+from pancode.kernel.errors import NotFoundError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_a_reference_is_written_as_it_is_read() -> None:
     ],
 )
 def test_a_provider_that_is_nearly_one(text: str, near: str) -> None:
-    with pytest.raises(UsageError, match="model provider") as caught:
+    with pytest.raises(NotFoundError, match="model provider") as caught:
         resolve_provider(model_ref(text), providers=("attic",))
     assert f"{near}?" in caught.value.why
     assert all(name in caught.value.why for name in (*CLOUD, *LOCAL, "attic"))
 
 
 def test_a_node_with_an_unknown_provider() -> None:
-    with pytest.raises(UsageError, check=lambda error: error.code == "provider_not_found") as caught:
+    with pytest.raises(NotFoundError, check=lambda error: error.code == "provider_not_found") as caught:
         resolve_provider(model_ref("gpubox/olama/x", nodes=("gpubox",)), nodes=("gpubox",))
     assert "ollama?" in caught.value.why
 

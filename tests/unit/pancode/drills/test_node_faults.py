@@ -13,6 +13,7 @@ from node_agent.shim.process import boot_id, read_stat
 from pancode.drills.model import MARK
 from pancode.drills.node_faults import KILL, must_be_drilled
 from pancode.kernel.errors import RefusedError
+from tests.crowd import until
 from tests.unit.pancode.interfaces.http.world import World
 
 
@@ -71,7 +72,7 @@ def test_only_the_process_that_is_meant_is_killed(home: Path, fault: str, file: 
         foreign.kill()
         foreign.wait()
     pid = json.loads(text)["pid"] if fault == "shim" else int(text)
-    assert Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z", "killed"
+    until(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z", "it is killed", 10)
 
 
 def test_a_node_agent_that_does_not_run_is_an_error(home: Path) -> None:

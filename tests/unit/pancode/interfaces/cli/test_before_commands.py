@@ -16,7 +16,7 @@ from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.client.client import Client
-from pancode.kernel.errors import ExitCode
+from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.records import Node
 from pancode.kernel.route import path_in
 from pancode.kernel.values import replace
@@ -30,6 +30,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
+
+
+@pytest.mark.parametrize(
+    ("fix", "line", "whole"),
+    [
+        ("--yes", "node rm gpubox", "fix: pancode node rm gpubox --yes"),
+        ("--gpus 1", "dispatch --gpus x true", "fix: pancode dispatch --gpus 1 true"),
+        ("--gpus 1", "dispatch --gpus x -- true", "fix: --gpus 1"),
+        ("--all, or name them", "node show", "fix: --all, or name them"),
+    ],
+)
+def test_a_fix_that_is_one_option_is_shown_in_the_command(
+    fix: str, line: str, whole: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry.status_of(UsageError("refused", fix=fix), line.split(), as_json=False)
+    assert capsys.readouterr().err.splitlines()[-1].strip() == whole
 
 
 @pytest.mark.parametrize(

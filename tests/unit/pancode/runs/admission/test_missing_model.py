@@ -57,6 +57,7 @@ def test_the_nearest_who_could_have_it_and_how() -> None:
     assert wrong.code == "model_not_found"
     assert "ollama/qwen2.5-coder:7b?" in wrong.why
     assert "ollama pull qwen2.5-codr" in wrong.fix
+    assert wrong.details["near"] == "ollama/qwen2.5-coder:7b", "the command line shows the command with it"
 
 
 def test_what_there_is_where_nothing_is_near() -> None:
