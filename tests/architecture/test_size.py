@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import io
-import tokenize
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import CHECKED, functions, modules, text, tree
+from tests.architecture.lines import lines_of_code
+from tests.architecture.sources import CHECKED, functions, modules, text
 from tests.architecture.test_whole import held
 
 FILE_LINES = 800
@@ -45,27 +43,9 @@ def test_names_say_what_is_inside() -> None:
     assert not vague
 
 
-NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-
-
 @pytest.mark.parametrize(
     "runtime", sorted(path.parent.name for path in modules(RUNTIMES) if path.name == "parse.py")
 )
 def test_a_runtime_is_small(runtime: str) -> None:
     lines = sum(lines_of_code(Path(RUNTIMES, runtime, name)) for name in ("command.py", "parse.py"))
     assert 0 < lines <= RUNTIME_LINES
-
-
-def lines_of_code(path: Path) -> int:
-    """Without blank lines, comments, and texts that stand by themselves."""
-    words = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Expr)]
-    texts = [one for one in words if isinstance(one.value, ast.Constant) and isinstance(one.value.value, str)]
-    told = {line for one in texts for line in range(one.lineno, (one.end_lineno or one.lineno) + 1)}
-    tokens = tokenize.generate_tokens(io.StringIO(text(path)).readline)
-    code = {
-        line
-        for token in tokens
-        if token.type not in NO_CODE and token.string
-        for line in range(token.start[0], token.end[0] + 1)
-    }
-    return len(code - told)
