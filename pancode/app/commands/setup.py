@@ -186,8 +186,9 @@ def check(
     """
     kind = kind or (kind_of(files[0]) if files else None)
     if kind is None or (kind == "workflow" and not files):
-        what, fix = "FILE or --kind is required", "pancode config check --kind settings"
-        raise UsageError(f"{what}; --kind workflow needs FILE" if kind else what, fix=fix)
+        if kind:
+            raise UsageError(f"--kind {kind} requires FILE", fix=f"pancode config check FILE --kind {kind}")
+        raise UsageError("FILE or --kind is required", fix="pancode config check --kind settings")
     if kind == "skills":
         from pancode.skills.commands.skills import check_skills
 
