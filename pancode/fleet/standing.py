@@ -13,7 +13,8 @@ from pancode.fleet.answers import HeldShape
 from pancode.fleet.seat import FENCED, Seat, make_next_seat, read_seat, seat_in, take_seat
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Audit, Setting
+from pancode.kernel.records import ApiToken, Audit, Setting
+from pancode.kernel.visitors import AccessError
 from pancode.runs.core import BEHIND, RESTORED
 from pancode.runs.restored.mode import EPOCH, FleetMode, decide_mode, read_facts
 from pancode.runs.views import format_iso
@@ -51,6 +52,16 @@ class Held:
         if self.mode is FleetMode.FENCED:
             return FencedError("another coordinator has replaced this one", why=self.why, fix=self.fix)
         return HeldError("this home was restored, and its fleet is not taken up", why=self.why, fix=self.fix)
+
+    def must_be_newer(self, token: ApiToken) -> None:
+        """Raise AccessError for a token that the ledger had when it was put back."""
+        if token.created_ms <= int(str(self.restored.get("taken_ms", 0))):
+            raise AccessError(
+                f"token {token.name} is not valid while this home is {self.mode}",
+                why="it is from before the restore, and may have been revoked since",
+                fix=f"on the coordinator's machine: {self.fix}",
+                code="token_over",
+            )
 
     def shape(self) -> HeldShape:
         return {"mode": self.mode.value, "why": self.why, "fix": self.fix}

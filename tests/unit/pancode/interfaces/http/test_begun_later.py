@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
+from pancode.fleet.standing import Held
 from pancode.kernel.records import Action, ActionKind, Run, RunState, Schedule, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.landing.queue import carry_out
+from pancode.runs.restored.mode import FleetMode
 from tests.unit.pancode.interfaces.http.test_confined import TwoMachines, flow_of
 from tests.unit.pancode.interfaces.http.test_tcp import code_of
 
@@ -116,6 +118,17 @@ def test_what_begins_later_begins_only_as_the_table_says(world: TwoMachines, kin
     if kind in ("workflow", "lane item") and not expected:
         reasons = [one.reason for one in world.context.rows(WorkflowStep)]
         assert any("the token ci that requested step" in why for why in reasons), reasons
+
+
+def test_a_held_coordinator_knows_no_token_of_its_ledger(world: TwoMachines) -> None:
+    """It may have been revoked since; a code of the owner still opens the console."""
+    old = world.token("admin")
+    taken_ms = world.context.clock.wall_ms()
+    world.context.clock.ms += 1
+    new = world.token("admin", name="since")
+    world.coordinator.held = Held(FleetMode.HELD, "old", "pancode fleet up", restored={"taken_ms": taken_ms})
+    assert code_of(world.ask("GET", "/v1/tokens", old), 409) == "token_over"
+    assert world.ask("GET", "/v1/tokens", new).status_code == 200
 
 
 def test_to_follow_a_pull_request_needs_the_right_to_dispatch(world: TwoMachines) -> None:
