@@ -21,7 +21,9 @@ _PASSWORD = re.compile(r"PASS", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+")
 _ABOUT = re.compile(r"(USER|NAME|HEADER|MODE|METHOD|TYPE|PROVIDER|HOST|DOMAIN)S?$", re.IGNORECASE)
 """The end of a name that is about a secret, such as `AUTH_MODE`: its value is judged like any other."""
-_HARMLESS = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+|(?:[A-Z]?[a-z]{2,}|[A-Z]{2,})+)[0-9]?|[0-9]{0,4}")
+_WORDS = r"[A-Z]*[a-z]{2,}(?:[A-Z]+[a-z]{2,})*(?:[A-Z]{2,})?"
+"""Words without a space, such as `OpenAI`. There is one way to match each text, so this takes linear time."""
+_HARMLESS = re.compile(rf"(?:[A-Z]?[a-z]+|[A-Z]+|{_WORDS})[0-9]?|[0-9]{{0,4}}")
 """What a harmless value consists of, such as a mere word, a path, a version, or a host and its port."""
 _JOINTS = re.compile(r"[\s_./:,|*+@=-]")
 _TOKEN = re.compile(rf"[\w+/=.:@-]{{{_LONG},}}")
