@@ -80,7 +80,7 @@ class Contents:
             self._add_file(output, LEDGER, draft, always=True)
             self._add_folder(output, "", draft)
             if OWN_KEY not in self.files:  # no copy without it can be restored
-                raise FileNotFoundError(f"{self.home / OWN_KEY} is missing, or is not a plain file")
+                raise FileNotFoundError(f"{self.home / OWN_KEY} is missing, or is not a regular file")
             self._add(output, _KEPT, data=json.dumps(self._kept).encode())
             output.write(bytes(2 * tarfile.BLOCKSIZE))
         except OSError as exc:

@@ -125,7 +125,7 @@ def is_folder(place: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FoundCopy:
-    """A file among the copies of a host. `size`: None if it is not a plain file; `head`: its first bytes;
+    """A file among the copies of a host. `size`: None if it is not a regular file; `head`: its first bytes;
     `is_old`: PanCode 0.1.0 made it."""
 
     fleet: str
@@ -152,7 +152,7 @@ class CopyPlace(Protocol):
 
     def digest(self, names: Collection[str]) -> Mapping[str, str]:
         """Return the SHA-256 of these copies, as the place computes it now, without those that are missing or
-        not plain files."""
+        not regular files."""
 
     def put(self, name: str, source: Path) -> None:
         """Store a copy, durable on return. Idempotent."""
@@ -161,7 +161,7 @@ class CopyPlace(Protocol):
         """Remove these copies; missing ones are no error."""
 
     def look(self) -> Collection[FoundCopy]:
-        """Return all that looks like a copy, of all fleets. Only plain files are opened."""
+        """Return all that looks like a copy, of all fleets. Only regular files are opened."""
 
     def get(self, found: FoundCopy, target: Path) -> None:
         """Write the copy into a new file."""

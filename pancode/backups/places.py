@@ -143,7 +143,7 @@ class FolderCopies(_Scripts):
             with os.fdopen(handle, "rb") as reading, target.open("xb") as writing:
                 state = os.fstat(handle)
                 if not stat.S_ISREG(state.st_mode) or state.st_size != found.size:
-                    raise OSError(f"it is not a plain file of {found.size} bytes")
+                    raise OSError(f"it is not a regular file of {found.size} bytes")
                 shutil.copyfileobj(reading, writing)
         except OSError as exc:
             raise UnavailableError(f"{path} cannot be read", why=str(exc), code="copy_unreadable") from exc

@@ -35,6 +35,7 @@ from pancode.kernel.formatting import count_noun, format_bytes
 from pancode.kernel.names import not_found
 from pancode.kernel.node import (
     SHORT_DISK,
+    SILENT,
     Linked,
     NodeState,
     NodeView,
@@ -109,9 +110,6 @@ def _make_own_trouble(true_s: float, nodes: int, ahead_s: float) -> TroubleShape
         )
     what = f"the clock of the coordinator's machine is {-true_s:+.0f} s off"
     return {"what": what, "why": why, "fix": f"set the clock of this machine ({_SET})"}
-
-
-SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def sandbox_lines(name: str, facts: NodeFacts) -> list[CheckLine]:

@@ -53,7 +53,7 @@ class Held:
             return FencedError("another coordinator has replaced this one", why=self.why, fix=self.fix)
         return HeldError("this home was restored, and its fleet is not taken up", why=self.why, fix=self.fix)
 
-    def must_be_newer(self, token: ApiToken) -> None:
+    def must_accept(self, token: ApiToken) -> None:
         """Raise AccessError for a token that the ledger had when it was put back."""
         if token.created_ms <= int(str(self.restored.get("taken_ms", 0))):
             raise AccessError(

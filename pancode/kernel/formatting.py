@@ -210,11 +210,15 @@ def cost_of(run: Mapping[str, Any]) -> str:
     return format_usd(amount)
 
 
+SILENT_STATES = ("suspect", "unreachable", "lost")
+"""The states of a node that is not heard."""
+
+
 def slots_of(node: Mapping[str, Any]) -> str:
     """Format the used slots of a node as `1/4`, or as `?/4` if it is not heard; if the node takes fewer runs
     now, as `1/2 of 4`."""
     slots = node["slots"]
-    used = "?" if node["state"] in ("suspect", "unreachable", "lost") else slots["used"]
+    used = "?" if node["state"] in SILENT_STATES else slots["used"]
     now, total = slots.get("now", slots["total"]), slots["total"]
     return f"{used}/{total}" if now >= total else f"{used}/{now} of {total}"
 

@@ -185,11 +185,11 @@ def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> Non
     is_first = GateTerms.of(run).check_first
     if check is not None and check.state is not RunState.ENDED:
         is_in_the_way = not is_first and has_waiting_work(work)
-        if check.stop_asked is None and (is_in_the_way or not does_answer_help(work, run)):
+        if check.stop_asked is None and (is_in_the_way or not is_answer_useful(work, run)):
             work.signal(check, Stop(YIELDS))
     elif check is not None and check.stop_asked != YIELDS:
         return end_check(work, run, GatesChecked(check.id, check.failure, check.reason))
-    elif does_answer_help(work, run):
+    elif is_answer_useful(work, run):
         check = begin_check(work, run, is_first)
     else:
         return end_check(work, run)
@@ -198,7 +198,7 @@ def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> Non
     work.tx.put(replace(action, at_ms=work.core.wall_ms() + pause_ms, detail=detail))
 
 
-def does_answer_help(work: Work, run: Run) -> bool:
+def is_answer_useful(work: Work, run: Run) -> bool:
     """Whether the run waits for the check, has not ended, or has just failed a new gate without a decision on
     it."""
     if run.state is not RunState.ENDED:

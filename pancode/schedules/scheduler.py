@@ -23,7 +23,7 @@ from pancode.runs.user_environment import Around
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, OnPush, trigger_of
 from pancode.schedules.rules import Decided, decide, held_name, too_deep
-from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, PlannedWork, work_of
+from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, PlannedWork, is_confined, work_of
 from pancode.workflows.service import begin_workflow
 
 BEHIND = 500
@@ -102,9 +102,7 @@ LIFTED = "if its commands must run outside: pancode schedule rm NAME, then add i
 def load_work(core: Core, schedule: Schedule) -> PlannedWork:
     """Return the schedule's work. If an earlier version stored a token's, limit it, and say so once."""
     wanted, limits = work_of(schedule), find_limits(schedule.created_by)
-    row: Mapping[str, Any] = schedule.work
-    stored = [step["request"] for step in row["plan"]["steps"]] if "plan" in row else [row["request"]]
-    if not limits or any(one.get("confined") for one in stored):
+    if not limits or is_confined(schedule.work):
         return wanted
     wanted, name = wanted.confined(limits), schedule.name
     with unit_of_work(core) as work:

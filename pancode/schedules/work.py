@@ -81,6 +81,12 @@ def work_of(schedule: Schedule) -> PlannedWork:
     return PlannedWork(plan=_plan_from(row["plan"], by, row["caller"]), caller=row["caller"])
 
 
+def is_confined(row: Mapping[str, Any]) -> bool:
+    """Whether the stored work limits its runs; an earlier version stored no limits."""
+    requests = [row["request"]] if row["kind"] == "run" else [one["request"] for one in row["plan"]["steps"]]
+    return any(one.get("confined") for one in requests)
+
+
 def _fill_places(text: str, places: Mapping[str, str]) -> str:
     for place, value in places.items():
         text = text.replace(place, value)

@@ -67,9 +67,8 @@ def get_workspace_row(tx: Transaction, name: str) -> KeptWorkspace:
     found = find_workspace(tx, name)
     if found is None:
         names = [one.name for one in open_workspaces(tx)]
-        names += (
-            FILES if find_nearest(name, FILES) else ()
-        )  # These are no workspaces, but --workspace takes them.
+        # not workspaces, but values that --workspace accepts
+        names += FILES if find_nearest(name, FILES) else ()
         raise not_found("workspace", name, names, "pancode workspace ls")
     return found
 

@@ -195,7 +195,7 @@ class Remote:
                     ) from error
 
     async def get(self, path: str, target: Path, size: int) -> None:
-        """Read a plain file of this size into a new file. TransferFailed for anything else, which is not
+        """Read a regular file of this size into a new file. TransferFailed for anything else, which is not
         opened; LinkLost if the node sends nothing for a minute."""
         async with self._slots:
             with translate_ssh_errors():
@@ -203,7 +203,7 @@ class Remote:
                     async with self.conn.start_sftp_client() as sftp:
                         seen = await sftp.lstat(path)
                         if not stat.S_ISREG(seen.permissions or 0) or seen.size != size:
-                            what = f"{path} is not a plain file of {size} bytes"
+                            what = f"{path} is not a regular file of {size} bytes"
                             raise TransferFailed(f"cannot read {path} on the node", why=what)
                         with target.open("xb") as writing:
                             async with asyncio.timeout(STALLED_S):

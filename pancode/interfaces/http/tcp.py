@@ -102,7 +102,7 @@ class RequestGuard:
         if token is None and path not in self._open:
             raise must_have_token()
         if token is not None and (held := self._context.coordinator.held) is not None:
-            held.must_be_newer(token)
+            held.must_accept(token)
         session = None if token is None else find_session(core, token)
         return Visitor(token, browser, session is not None and is_confirmed(session, core.wall_ms()))
 

@@ -113,8 +113,8 @@ def ls(
         "outcome": outcome,
         "since": since,
         "text": text,
+        "checks": checks,
     }
-    wanted |= {"checks": checks}
     client, most = face.client(), number or count
     answer = fetch_page(client, RUNS, "runs", most, cursor, wanted, whole=whole)
     none = "no matching run" if any(wanted.values()) else 'no runs yet; try: pancode dispatch "..."'

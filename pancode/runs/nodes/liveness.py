@@ -7,7 +7,7 @@ from functools import partial
 
 from node_agent.wire.control import CoordinatorHeartbeat
 from node_agent.wire.model import FleetTime
-from pancode.kernel.node import NodeState, NodeView
+from pancode.kernel.node import SILENT, NodeView
 from pancode.kernel.records import ControlMessage, EventKind, Node
 from pancode.kernel.row_updates import take_controls
 from pancode.runs.core import Core, open_leases
@@ -16,8 +16,6 @@ from pancode.runs.life.ends import Lost
 from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.node_events import NodeSilent
 from pancode.runs.unit_of_work import unit_of_work
-
-_SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def record_contact(core: Core, reached: bool) -> None:
@@ -130,12 +128,12 @@ def judge_nodes(core: Core) -> None:
         states = {view.node.name: view.state for view in views}
         away = work.core.live.outages.away
         for key, lease in list(away.items()):
-            if states.get(lease.node) not in _SILENT:
+            if states.get(lease.node) not in SILENT:
                 work.signal_lease(lease, NodeSilent(back=True))
                 work.after(partial(away.pop, key, None))
         for lease in leases:
             key = str(identity_of(lease))
-            if states.get(lease.node) in _SILENT and key not in away:
+            if states.get(lease.node) in SILENT and key not in away:
                 work.signal_lease(lease, NodeSilent())
                 work.after(partial(away.__setitem__, key, lease))
         lost = {v.node.name for v in views if v.given_up}

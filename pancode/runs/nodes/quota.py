@@ -42,9 +42,11 @@ def enforce_quota(core: Core) -> None:
 def _keep_out(core: Core) -> None:
     """Ensure that nodes in quarantine, and removed ones that owe no receipt, have no user or keys in Redis,
     even after a restart of either side."""
-    with core.ports.ledger.transaction() as tx:
-        owing = {lease.tag for lease in open_leases(tx)}
-    for tag, node in core.enrolled().items():
+    nodes, owing = core.enrolled(), set[str]()
+    if any(node.removed is not None for node in nodes.values()):
+        with core.ports.ledger.transaction() as tx:
+            owing = {lease.tag for lease in open_leases(tx)}
+    for tag, node in nodes.items():
         is_out = node.quarantined is not None or (node.removed is not None and tag not in owing)
         if not is_out or tag in core.live.redis.shut_out:
             continue

@@ -151,9 +151,8 @@ def _add_all(context: ApiContext, call: ApiCall) -> answers.ProjectsAnswer:
                     fix=f"pancode project add --name {one.name} --prefix {one.prefix}; then run this again",
                     code="other_prefix",
                 )
-            is_linear = (
-                row.prefix and not one.tracker
-            )  # In such a file, the prefix is the key of Linear's team.
+            # in such a file, the prefix is the key of Linear's team
+            is_linear = row.prefix and not one.tracker
             new[one.name] = replace(one, tracker=f"linear:{one.prefix.upper()}") if is_linear else one
         before = context.coordinator.chosen.look(BY_NAME, "{}").before
         kept = {} if before is None else cast("dict[str, Any]", value_of(BY_NAME, before))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, make_fact_line
 from pancode.interfaces.tui.pages.summary import list_troubles
 from pancode.kernel.formatting import (
+    SILENT_STATES,
     disk_of,
     escape_line,
     format_bytes,
@@ -13,8 +14,6 @@ from pancode.kernel.formatting import (
     slots_of,
     style_of,
 )
-
-SILENT = ("suspect", "unreachable", "lost")
 
 
 def draw_nodes(answers: Json, about: str, moment: PageMoment) -> Page:
@@ -41,7 +40,7 @@ def draw_nodes(answers: Json, about: str, moment: PageMoment) -> Page:
 
 def format_heard(node: Json, moment: PageMoment) -> str:
     """Return `now`, `never`, or how long the machine was not heard."""
-    if node["state"] in SILENT:
+    if node["state"] in SILENT_STATES:
         return f"not heard for {moment.ago(node['since'])}"
     return "never" if node["state"] == "new" else "now"
 
