@@ -11,7 +11,7 @@ from node_agent.attempt.records import Data, ExitedData, JournalRecord, Prepared
 from node_agent.attempt.verdict import fault_from_json, judge_end
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
-from node_agent.wire.job import BoardEntry, Job, is_session
+from node_agent.wire.job import Job, is_session
 from node_agent.wire.model import FleetTime
 from node_agent.wire.policy import Enforcement, Isolation
 from node_agent.wire.receipt import (
@@ -109,7 +109,6 @@ def claims_of(node: Self, job: Job, entry: JournalRecord, prompt_digest: str, no
         question=_read_question(exited.get("question")) if end.outcome is Outcome.BLOCKED else None,
         turns=entry.turns,
         rests=_read_rests(exited.get("rests")),
-        board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
         skills=_list_skills(job, prepared.get("isolation") == Isolation.SANDBOX),
         proposed=tuple(ProposedTool.model_validate(one) for one in exited.get("proposed", ())),
         findings=findings_of(entry),

@@ -1,8 +1,8 @@
-"""Moves an agent's question to a user, its board values and its proposed tools out of its result."""
+"""Moves an agent's question to a user and its proposed tools out of its result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,6 @@ from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.records import ExitedData
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.job import BoardEntry
 from node_agent.wire.receipt import UserQuestion
 from node_agent.wire.skill import (
     MOST_TOOL,
@@ -23,54 +22,6 @@ from node_agent.wire.skill import (
     mark_executable,
     pack_files,
 )
-
-BOARD = ".pancode/board"
-"""The board's folder in the checkout: one text file `NAMESPACE/KEY` for each value."""
-MOST_VALUE, MOST_WRITTEN, MOST_TOGETHER = 16 << 10, 64, 32 << 10
-"""The maximum bytes of one value, number of values of one attempt, and bytes of all its values together."""
-
-
-def board_path(entry: BoardEntry) -> str:
-    """Return the path of the entry's file, relative to the checkout."""
-    return f"{BOARD}/{entry.namespace}/{entry.key}"
-
-
-def written_values(
-    found: Mapping[str, bytes], laid: Iterable[BoardEntry], clean: Callable[[str], str]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the values that are new or changed, and a message for each file that is not a value. `found`:
-    the files by `NAMESPACE/KEY`; `laid`: the earlier values. `clean`: removes secrets from a text."""
-    before = {f"{one.namespace}/{one.key}": one.value for one in laid}
-    accepted: list[dict[str, Any]] = []
-    findings, size = list[str](), 0
-    for name, data in sorted(found.items()):
-        entry, why = _board_entry(name, data, clean)
-        if entry is not None and entry.value == before.get(name):
-            continue
-        size += len(data)
-        if entry is not None and (len(accepted) == MOST_WRITTEN or size > MOST_TOGETHER):
-            entry, why = (
-                None,
-                f"an attempt may write at most {MOST_WRITTEN} values of {MOST_TOGETHER >> 10} KB together",
-            )
-        if entry is None:
-            findings.append(f"the value {clean(name)[:140]} was not put on the board: {why}")
-        else:
-            accepted.append(entry.model_dump(mode="json"))
-    return accepted, findings[:20]
-
-
-def _board_entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[BoardEntry | None, str]:
-    if len(data) > MOST_VALUE:
-        return None, f"a value may have at most {MOST_VALUE >> 10} KB"
-    namespace, _, key = name.partition("/")
-    try:
-        return BoardEntry(namespace=namespace, key=key, value=clean(data.decode())), ""
-    except UnicodeDecodeError:
-        return None, "it is not text"
-    except ValidationError:
-        return None, "its path must be NAMESPACE/KEY, each of letters, digits, dots and dashes"
-
 
 QUESTION = ".pancode/question.json"
 """The question's file, relative to the folder in which the agent starts or to the checkout."""
@@ -117,12 +68,11 @@ def read_question(left: bytes) -> UserQuestion:
 def take_outputs(
     case: Case, fault: Fault | None, *, has_worked: bool = True
 ) -> tuple[Fault | None, ExitedData]:
-    """Move the agent's question, board values and proposed tools out of its result, even after a failure."""
+    """Move the agent's question and proposed tools out of its result, even after a failure."""
     fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
-    board = _take_board(case) if case.job.board is not None else ExitedData()
     tools = _take_tools(case) if case.job.workspace.kind == "git" and has_worked else ExitedData()
-    findings = [one for part in (question, board, tools) for one in part.get("findings", ())]
-    every: ExitedData = {**question, **board, **tools}
+    findings = [one for part in (question, tools) for one in part.get("findings", ())]
+    every: ExitedData = {**question, **tools}
     return fault, {**every, "findings": findings} if findings else every
 
 
@@ -135,16 +85,6 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, Exite
         needs = Fault(FailureKind.NEEDS_USER, words) if _may_ask(fault) else fault
         return needs, {"findings": [words]}
     return (fault, {}) if left is None else take_question(fault, left, case.cleaner())
-
-
-def _take_board(case: Case) -> ExitedData:
-    """Move the values that the agent wrote for its workflow's other workers out of its files."""
-    try:
-        found = case.context.workspaces.take_board(case.identity, case.job.workspace)
-    except StepFailed as failed:
-        return {"findings": [f"the board cannot be read: {failed}"[:1000]]}
-    entries, findings = written_values(found, case.job.board or (), case.cleaner())
-    return {"board": entries, "findings": findings}
 
 
 def _take_tools(case: Case) -> ExitedData:

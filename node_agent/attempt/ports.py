@@ -273,15 +273,9 @@ class WorkspacesPort(Protocol):
         result has them. Return findings about files that git tracks, which are not written. StepFailed if a
         link is in a file's path. Idempotent."""
 
-    def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
-        """Write the workflow's board as files, before any process of the attempt. Idempotent."""
-
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> Mapping[str, dict[str, bytes] | str]:
         """Return the proposed tools by name: their files, or the reason why they cannot be read. Moves the
         files out of the checkout. Idempotent."""
-
-    def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
-        """Return the agent's board values by `NAMESPACE/KEY` and remove their files. Call with `question`."""
 
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """Return the agent's question to a user and remove its file; None: no file. Call before `commit`."""

@@ -71,8 +71,6 @@ class ExitedData(MarkData, total=False):
     tools: dict[str, int]
     question: dict[str, Any]
     """Wire form of node_agent.wire.receipt.UserQuestion."""
-    board: list[dict[str, Any]]
-    """Wire form of node_agent.wire.job.BoardEntry: the values that the agent has written."""
     proposed: list[dict[str, Any]]
     """Wire form of node_agent.wire.skill.ProposedTool."""
     rests: str | None

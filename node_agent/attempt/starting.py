@@ -8,7 +8,6 @@ from typing import assert_never
 from node_agent.attempt.claims import NEVER_RAN
 from node_agent.attempt.context import Case, Progressed, Turn, Wait, digest_of
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.left_for_others import board_path
 from node_agent.attempt.plans import SETUP_LOG, needs_sandbox, setup_plan, work_plan
 from node_agent.attempt.ports import Guide, Launch, LinkDown, NotYet, StepFailed
 from node_agent.attempt.records import ExitedData, Note, PreparedData, PutBack
@@ -186,10 +185,6 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     findings: tuple[str, ...] = ()
     if files := context.runtimes.open_copied(job):
         findings = context.workspaces.lay_copied(case.identity, job.workspace, files)
-    if job.board:
-        context.workspaces.lay_board(
-            case.identity, {board_path(one): one.value.encode() for one in job.board}
-        )
     home = context.workspaces.home(case.identity, {})
     context.sessions.put_back(job)
     guide = context.workspaces.guide(case.identity, job.workspace) or Guide("")

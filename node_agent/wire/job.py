@@ -204,7 +204,7 @@ BoardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class BoardEntry(WireModel):
-    """One entry of the board, the values that the workers of one workflow share."""
+    """A value that the workers of a workflow shared. Only jobs and receipts of older versions have it."""
 
     namespace: BoardName
     key: BoardName
@@ -260,7 +260,7 @@ class Job(Message):
     resume: Resumed | None = None
     """The session to continue; None: start a new one."""
     board: Annotated[tuple[BoardEntry, ...] | None, Field(max_length=200)] = None
-    """The board of the workflow, as files in the workspace; None: no board."""
+    """Only jobs of older versions have values here; the node ignores them."""
     answer: Annotated[str, Text(MAX_ANSWER)] | None = None
     """A user's answer to the question that ended the previous run; only for a user's own program."""
     turns: TurnTerms | None = None

@@ -308,7 +308,7 @@ class Claims(WireModel):
     rests: SuspendReason | None = None
     """The reason why an interactive run was suspended; None: it was not suspended."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
-    """The values that the run wrote to its workflow's board."""
+    """The values that the run shared with its workflow. Only receipts of older versions have them."""
     skills: Annotated[tuple[SkillMark, ...], Field(max_length=MOST_SKILLS)] = ()
     """The skills that the agent's program could read."""
     proposed: Annotated[tuple[ProposedTool, ...], Field(max_length=MOST_TOOLS)] = ()

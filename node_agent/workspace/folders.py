@@ -13,9 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from node_agent.attempt.gate_reports import MOST_REPORT as MOST_REPORT
-from node_agent.attempt.left_for_others import BOARD as BOARD
 from node_agent.attempt.left_for_others import MOST_QUESTION
-from node_agent.attempt.left_for_others import MOST_VALUE as MOST_VALUE
 from node_agent.attempt.left_for_others import QUESTION as QUESTION
 from node_agent.attempt.ports import Guide, StepFailed
 from node_agent.files.walk import walk_tree
@@ -274,7 +272,7 @@ def _add_mode(path: str, bits: int, at: int | None = None) -> None:
 GUIDE = "AGENTS.md"
 MOST_GUIDE = 32 << 10
 MOST_LISTED = 300
-"""The most files that are read from a board."""
+"""The most tools, and the most files of a tool, that are read."""
 
 
 def read_guide(tree: Path) -> Guide | None:
@@ -321,50 +319,14 @@ def lay_copied(places: AttemptFolders, files: Mapping[str, bytes]) -> None:
     """Write copies of ignored files into the checkout. OSError if a link or a file is in their path."""
     write_below(places.folder, COPIED, json.dumps(sorted(files)).encode())
     read_copied_names.cache_clear()  # a later attempt of the session may use the folder again
-    lay_board(places.tree, files)
-
-
-def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
-    """Write the board's files. Raises OSError if the repository has another file at the board's path."""
     for name, data in files.items():
-        path = tree
+        path = places.tree
         for part in Path(name).parts[:-1]:
             path = path / part
             if os.path.lexists(path) and not real_folder(path):
                 raise NotADirectoryError(f"{path} is not a directory")
             path.mkdir(mode=0o700, exist_ok=True)
-        write_below(tree, name, data)
-
-
-def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dict[str, bytes]:
-    """Move the agent's board out of the tree, and return its files by `NAMESPACE/KEY`. A tracked board stays.
-    Afterwards no result contains files at the board's path, even if they could not be moved."""
-    kept = places.folder / "board"
-    kept.mkdir(mode=0o700, exist_ok=True)
-    if not any(kept.iterdir()) and not _move_folder(places.tree, BOARD, kept, is_tracked):
-        return {}
-    found: dict[str, bytes] = {}
-    for folder in sorted(kept.iterdir())[:MOST_LISTED]:
-        for file in sorted(folder.iterdir())[:MOST_LISTED] if real_folder(folder) else ():
-            name = f"{folder.name}/{file.name}"
-            if len(found) < MOST_LISTED and _is_plain(kept, name):
-                with open(file, "rb") as data:
-                    found[name] = data.read(MOST_VALUE + 1)
-    return found
-
-
-def _move_folder(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], bool]) -> bool:
-    """Move the agent's folder `name` out of the tree. False if it is missing or the repository's own."""
-    above, folder = (tree / name).parent, tree / name
-    if not real_folder(above) or not real_folder(folder) or is_tracked(name):
-        return False
-    for one in (above, folder):
-        with suppress(OSError):  # the agent may have made the files inaccessible
-            os.chmod(one, 0o700)
-    os.rename(folder, kept)
-    with suppress(OSError):
-        os.rmdir(above)
-    return True
+        write_below(places.tree, name, data)
 
 
 def take_tools(
@@ -372,9 +334,16 @@ def take_tools(
 ) -> dict[str, dict[str, bytes] | str]:
     """Move the tools that a run proposes out of the tree. Return, by name, a tool's files or the reason why
     it is unusable. The repository's own tools stay. No link is followed."""
-    kept = places.folder / "tools"
-    if not kept.is_dir() and not _move_folder(places.tree, TOOLS, kept, is_tracked):
-        return {}
+    kept, folder = places.folder / "tools", places.tree / TOOLS
+    if not kept.is_dir():
+        if not real_folder(folder.parent) or not real_folder(folder) or is_tracked(TOOLS):
+            return {}
+        for one in (folder.parent, folder):
+            with suppress(OSError):  # the agent may have made the files inaccessible
+                os.chmod(one, 0o700)
+        os.rename(folder, kept)
+        with suppress(OSError):
+            os.rmdir(folder.parent)
     names = sorted(os.listdir(kept))[:MOST_LISTED]
     return {name: _tool_in(kept / name) for name in names}
 
@@ -406,13 +375,9 @@ def holds_copied(places: AttemptFolders, name: bytes) -> bool:
 
 
 def is_left_out(places: AttemptFolders, name: bytes) -> bool:
-    """Whether this file belongs to a moved board, to proposed tools or to the copied ignored files, which no
-    result contains."""
-    taken = {BOARD: "board", TOOLS: "tools"}
-    return decode_path(name) in read_copied_names(places.folder) or any(
-        name.startswith(os.fsencode(f"{place}/")) and (places.folder / kept).is_dir()
-        for place, kept in taken.items()
-    )
+    """Whether this file, of proposed tools or of the copied ignored files, stays out of each result."""
+    is_tool = name.startswith(os.fsencode(f"{TOOLS}/")) and (places.folder / "tools").is_dir()
+    return is_tool or decode_path(name) in read_copied_names(places.folder)
 
 
 @lru_cache(maxsize=64)

@@ -280,16 +280,6 @@ class Workspaces:
         folders.lay_copied(self._home.places(identity), left)
         return tuple(f"git tracks {name} in this commit, so it cannot be a copy" for name in tracked)
 
-    @translate_os_errors("cannot write the board")
-    def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
-        """Write the workflow board's files before any process of the attempt starts. Idempotent."""
-        folders.lay_board(self.tree(identity), files)
-
-    @translate_os_errors("cannot read the board")
-    def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
-        """Move the workflow board's files out of the tree and the result, and return them."""
-        return folders.take_board(self._home.places(identity), self._make_tracked_check(workspace))
-
     @translate_os_errors("cannot read the proposed tools")
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
         """Move the tools that the agent proposes out of the tree and the result, and return them."""

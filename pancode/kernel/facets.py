@@ -178,7 +178,7 @@ class Lineage(Facet):
     recovers: bool = False
     """Whether the run recovers the run that it continues from, or whose work it repeats."""
     in_step: bool = False
-    """Whether the run retries the run of a workflow's step and takes over that step."""
+    """Whether the run retries the run of a lane's item and takes its place."""
     in_workspace: str = ""
     """The workspace that the run was dispatched to by name."""
 
@@ -207,8 +207,6 @@ class Provision(Facet):
     """Wire form of node_agent.wire.skill.JobSkill: the run's skills, by name."""
     scouts: Mapping[str, str] = field(default_factory=dict)
     """The question that the run answers as a scout: `question`, `depth`, and the `tree` to read."""
-    board: tuple[Mapping[str, str], ...] | None = None
-    """The workflow's board in wire form, only while the run's job is built; None: there is no board."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,11 +292,6 @@ class Workflow(Record):
     stop_asked: str | None = None
     finished_ms: int | None = None
     retry_of: str | None = None
-    receipt: str | None = None
-    """The workflow's signed summary: an envelope, JSON."""
-    board: dict[str, object] = field(default_factory=dict)
-    """The values that the workers share, by `NAMESPACE/KEY`, each with the run and step that wrote it, and
-    when."""
     lane: dict[str, object] = field(default_factory=dict)
     """For a lane: `defaults` of its items, `goes_on` after a failed item, `paused` and by whom, and `stands`:
     the `run` of the item at which it waits for a user, and `what` it waits for."""

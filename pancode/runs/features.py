@@ -70,7 +70,6 @@ LayInput: TypeAlias = "Callable[[Core, Plan, str], LaidInput | None]"
 JoinRun: TypeAlias = "Callable[[Work, Joining], Run]"
 AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
 AcceptReceipt: TypeAlias = "Callable[[Work, Claims], None]"
-CompleteJob: TypeAlias = Callable[[Transaction, Run], Run]
 FindNeed: TypeAlias = Callable[[Transaction, Run], FilesNeed | None]
 FindLines: TypeAlias = "Callable[[Core, Transaction], Iterable[BriefLine]]"
 FollowRevoked: TypeAlias = "Callable[[Work, str], list[str]]"
@@ -94,8 +93,6 @@ class Features:
     """Add changes to those already decided for a run, in the transaction that writes them."""
     accepted: tuple[Hook[Claims, AcceptReceipt], ...] = ()
     """Store data from a receipt, in the transaction that accepts the receipt."""
-    ordered: tuple[Hook[Run, CompleteJob], ...] = ()
-    """Return the run, completed by the data of a feature that the run's job includes."""
     needs: tuple[FindNeed, ...] = ()
     """Return why the files of an ended run are retained; None: no reason."""
     brief: tuple[FindLines, ...] = ()

@@ -52,11 +52,11 @@ def dispatch_again(
 ) -> Dispatched:
     """Dispatch the run's work again. UsageError if the old run has not ended.
 
-    A lost run is given up permanently. The retry of a run of a workflow step becomes the step's run, and the
-    workflow continues; UsageError if it cannot. `alone`: the new run stays outside the workflow. `resume`:
-    the new run continues the session on its node; UsageError if there is no session. `recovers`: the new run
-    must be the only recovery, RefusedError if there already is one; if the old run continued another run, the
-    new one does too. `before`: as in DispatchRequest.
+    A lost run is given up permanently. The retry of a run of a lane becomes the item's run, and the lane
+    continues; UsageError if it cannot, or for a step of another workflow. `alone`: the new run stays outside.
+    `resume`: the new run continues the session on its node; UsageError if there is no session. `recovers`:
+    the new run must be the only recovery, RefusedError if there already is one; if the old run continued
+    another run, the new one does too. `before`: as in DispatchRequest.
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
@@ -72,7 +72,7 @@ def dispatch_again(
         again = continue_request(old, request, "", is_reachable(core, old), left=left)
         request = replace(unpin_request(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
-        # The step's starting files contain the results of other steps.
+        # The item's starting files contain the results of earlier ones.
         begins = same_files(old) if Lineage.of(old).origin else None
         request = replace(request, in_step=True, begins=begins)
     elif recovers and Lineage.of(old).begins and not old.takes_turns:

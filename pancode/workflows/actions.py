@@ -19,7 +19,7 @@ from pancode.workflows import step_replacement
 from pancode.workflows import store as rows
 from pancode.workflows.model import plan_of
 from pancode.workflows.rounds import find_loop, insert_resolvers, once_more, ran_out
-from pancode.workflows.rules import OPEN
+from pancode.workflows.rules import OPEN, mark_running
 from pancode.workflows.service import BegunWorkflow, begin_workflow, judge_again
 
 
@@ -67,7 +67,9 @@ def resume_workflow(
             else:
                 work.tx.insert(step)
                 work.happened(rows.step_event(step))
-        again = step_replacement.reopen_workflow(work, workflow, by)
+        again = mark_running(workflow)
+        work.tx.put(again)
+        work.audit("fleet", "info", "workflow resumed", workflow=again.id, by=by)
         rows.ask_to_advance(work, again)
         return again
 

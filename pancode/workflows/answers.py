@@ -5,7 +5,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route
-from pancode.runs.answers import CheckShape, DryRunReport, InboxShape, LandingShape, VerdictShape
+from pancode.runs.answers import DryRunReport, InboxShape, LandingShape
 
 
 class CostShape(TypedDict):
@@ -134,33 +134,6 @@ class StepReport(DryRunReport):
     later: NotRequired[str]
 
 
-class BoardRow(TypedDict):
-    """A value shared by a workflow's workers. `writes`: how often the value was written."""
-
-    key: str
-    value: str
-    run: str
-    step: str
-    at_ms: int
-    at: str
-    writes: int
-
-
-class BoardAnswer(TypedDict):
-    board: list[BoardRow]
-
-
-class WorkflowReceipt(TypedDict):
-    """A workflow's receipt: its verification result, the decoded statement, and the signed envelope."""
-
-    workflow: str
-    state: str
-    verdict: str
-    checks: list[CheckShape]
-    statement: dict[str, Any]
-    envelope: dict[str, Any]
-
-
 class WorkflowDryRun(TypedDict):
     """A dry run's reports on all steps, and the reason if the workflow would be refused."""
 
@@ -216,9 +189,6 @@ WORKFLOWS = Route[WorkflowsAnswer]("GET /v1/workflows")
 BEGIN = Route[WorkflowShape | WorkflowDryRun]("POST /v1/workflows")
 BEGIN_WORKFLOW, TRY_WORKFLOW = Route[WorkflowShape](BEGIN), Route[WorkflowDryRun](BEGIN)
 WORKFLOW = Route[WorkflowShape]("GET /v1/workflows/{workflow}")
-WORKFLOW_RECEIPT = Route[WorkflowReceipt]("GET /v1/workflows/{workflow}/receipt")
-BOARD = Route[BoardAnswer]("GET /v1/workflows/{workflow}/board")
-WORKFLOW_VERDICT = Route[VerdictShape]("GET /v1/workflows/{workflow}/verify")
 STOP_WORKFLOW = Route[WorkflowShape]("POST /v1/workflows/{workflow}/stop")
 RESUME_WORKFLOW = Route[WorkflowShape]("POST /v1/workflows/{workflow}/resume")
 RETRY_WORKFLOW = Route[WorkflowShape]("POST /v1/workflows/{workflow}/retry")

@@ -22,10 +22,9 @@ from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.runs.views import runs_of
-from pancode.workflows import board, lane_rules, step_replacement
+from pancode.workflows import lane_rules, step_replacement
 from pancode.workflows import store as rows
 from pancode.workflows.model import RaceRule
-from pancode.workflows.receipts import sign_summary
 from pancode.workflows.results import StepResults, find_need, results_of
 from pancode.workflows.rules import OPEN, Advance, WorkflowView, advance, end_step
 from pancode.workflows.step_start import StepStarter
@@ -77,7 +76,7 @@ class Advancing:
             runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and not s.state.is_over)
             workflow = replace(view.workflow, state=records.WorkflowState.FAILED, reason=why, finished_ms=now)
             changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
-            rows.write_changes(work, view, sign_summary(work, Advance(workflow, steps, changed, stop=runs)))
+            rows.write_changes(work, view, Advance(workflow, steps, changed, stop=runs))
 
     def _is_pending(self, workflow: str) -> bool:
         """Whether the workflow has open requests to advance; one execution covers all earlier requests."""
@@ -98,7 +97,7 @@ class Advancing:
             changed = (*(one for one in made.changed if one.name not in began), *began.values())
             steps = tuple(began.get(step.name, step) for step in made.steps)
             made = replace(made, steps=steps, changed=changed)
-            made = _update_lane(work, sign_summary(work, made))
+            made = _update_lane(work, made)
             rows.write_changes(work, view, made)
             if made.ended and made.workflow.state is records.WorkflowState.DONE:
                 _land(work, made)
@@ -223,8 +222,6 @@ def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
 FEATURE = Features(
     complete=(Hook(attrgetter("in_step"), step_replacement.retake_step),),
     join=(Hook(attrgetter("follows_step"), step_replacement.take_step),),
-    accepted=(Hook(attrgetter("board"), board.keep_values),),
-    ordered=(Hook(attrgetter("workflow"), board.add_board),),
     needs=(find_need,),
     threads=(make_threads,),
 )

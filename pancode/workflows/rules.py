@@ -237,9 +237,7 @@ def is_in_order(workflow: Workflow) -> bool:
 
 def mark_running(workflow: Workflow) -> Workflow:
     """Return the workflow in the state running."""
-    return replace(
-        workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
-    )
+    return replace(workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None)
 
 
 def is_active(step: WorkflowStep) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 from pancode.budget import books
 from pancode.kernel.pages import MOST_WORKFLOWS, ListPage, ListPlace, ListSearch, read_page
@@ -27,8 +27,7 @@ from pancode.runs.life.inbox import item_of
 from pancode.runs.receipts.trust import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
 from pancode.runs.views import format_iso, format_optional_iso, node_of, runs_of
 from pancode.workflows import store as rows
-from pancode.workflows.answers import BoardRow, CostShape, LandedShape, WorkflowShape, WorkflowStepShape
-from pancode.workflows.board import list_values
+from pancode.workflows.answers import CostShape, LandedShape, WorkflowShape, WorkflowStepShape
 from pancode.workflows.lane_rules import explain_skip
 from pancode.workflows.questions import waits_for_users_only
 from pancode.workflows.results import results_of
@@ -49,14 +48,6 @@ def get_workflow(core: Core, text: str, warnings: tuple[str, ...] = ()) -> Workf
     """Return one workflow. NotFoundError if it does not exist, UsageError if the text is ambiguous."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(tx, rows.find_workflow(tx, text), _find_waiting(tx)), "warnings": list(warnings)}
-
-
-def list_board(core: Core, text: str) -> list[BoardRow]:
-    """Return the values shared by the workflow's runs, by name."""
-    with core.ports.ledger.transaction() as tx:
-        found = list_values(rows.find_workflow(tx, text))
-    shown: list[Any] = [{**row, "at": format_iso(row["at_ms"])} for row in found]
-    return shown
 
 
 def _find_waiting(tx: Transaction) -> dict[str, Action]:

@@ -14,9 +14,8 @@ from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.names import LAST
 from pancode.runs.answers import CHAIN, EXPORT, RECEIPT, RECEIPTS, CheckShape, ReceiptRow, VerdictShape
-from pancode.runs.commands.named_runs import AnyRun, OfWorkflow, find_run, is_workflow
+from pancode.runs.commands.named_runs import AnyRun, find_run, is_workflow
 from pancode.sessions.answers import SESSION_VERDICT
-from pancode.workflows.answers import WORKFLOW_VERDICT
 
 _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 
@@ -48,16 +47,13 @@ _COLUMNS: RowColumns[ReceiptRow] = {
 _CHAIN = "Check whether a receipt of this node is missing."
 
 
-@verb("receipt show", "", "w-7f3k2x --json > receipt.json")
-def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> None:
-    """Print the receipt's claims, unchecked (see `verify`). For an ended workflow: its summary."""
+@verb("receipt show", "", "last > receipt.json")
+def show(*, run: AnyRun = LAST, face: Json) -> None:
+    """Print the receipt's claims, unchecked (see `verify`)."""
+    _must_be_run(run)
     client = face.client()
-    if workflow or is_workflow(run):
-        from pancode.workflows.commands.group import show_receipt
-
-        return show_receipt(face, run)
     answer = client.get(RECEIPT.at(find_run(client, run)))
-    return face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
+    face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
 
 
 @verb("receipt verify", "last", "w-zd43pq", "r.json --keys k.json", "--chain gpubox")
@@ -72,10 +68,10 @@ def verify(
 ) -> int:
     """Verify a receipt: PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
 
-    RUN defaults to the last run. If RUN is a workflow, its receipt is verified with those of its runs; if it
-    is a run of a session, the receipts and the chain of the session's interactive runs; if it is an exported
-    file, only that file and the --keys are read. With --chain the receipts of a node are compared with each
-    other: PASS, or BROKEN if one is missing, names a nonexistent receipt, or two follow the same one.
+    RUN defaults to the last run. If it is a run of a session, the receipts and the chain of the session's
+    interactive runs are verified; if it is an exported file, only that file and the --keys are read. With
+    --chain the receipts of a node are compared with each other: PASS, or BROKEN if one is missing, names a
+    nonexistent receipt, or two follow the same one.
     """
     if chain is not None and (run is not None or keys is not None):
         fix = f"pancode receipt verify --chain {chain}"
@@ -90,15 +86,23 @@ def _get_verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
         from pancode.runs.receipts.offline_verification import verify_file
 
         return verify_file(Path(run), keys)
+    _must_be_run(run)
     try:
-        if run.startswith("w-"):
-            return face.get(WORKFLOW_VERDICT.at(run))
         return face.get(SESSION_VERDICT.at(run))  # This route accepts any run, also one outside of a session.
     except ApiError as error:
         if error.exit_code is not ExitCode.NOT_FOUND:
             raise
         checks: list[CheckShape] = [{"what": "run", "ok": False, "detail": f"{error}. {error.why}".strip()}]
         return {"run": run, "verdict": "NOT_FOUND", "checks": checks}
+
+
+def _must_be_run(name: str) -> None:
+    """Raise UsageError for a workflow, which has no receipt of its own."""
+    if is_workflow(name):
+        raise UsageError(
+            f"{name} is a workflow, and receipts are of runs",
+            fix=f"see the runs of its steps: pancode workflow show {name}",
+        )
 
 
 def format_verdict(answer: VerdictShape) -> str:

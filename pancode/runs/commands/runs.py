@@ -265,7 +265,8 @@ def retry(
 ) -> int:
     """Repeat the same work as a new run; a lost run is given up. For a workflow, repeat all of its work.
 
-    A step's run is replaced in its workflow, which must have ended and continues with the new run.
+    The run of a lane's failed item is replaced, and the lane continues. The run of a step of another workflow
+    is retried only with --alone; `pancode workflow resume` starts the failed steps of a workflow again.
     """
     if workflow or is_workflow(run):
         from pancode.workflows.answers import RETRY_WORKFLOW

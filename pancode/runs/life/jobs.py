@@ -12,7 +12,7 @@ from typing import Any
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
-from node_agent.wire.job import AgentSpec, BoardEntry, Gate, Job, Limits, Resumed, TurnTerms, Workspace
+from node_agent.wire.job import AgentSpec, Gate, Job, Limits, Resumed, TurnTerms, Workspace
 from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.sealing import SEALED_FOR, open_files, seal_files
@@ -117,7 +117,6 @@ def job_for(
         skills=_list_skills(run),
         depth=run.depth,
         resume=_make_resumed(run),
-        board=None if given.board is None else tuple(map(BoardEntry.model_validate, given.board)),
         answer=(Messages.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
         turns=_make_turn_terms(run),
         fleet_tools=_make_fleet_terms(run, tools),

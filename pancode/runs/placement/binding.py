@@ -403,8 +403,6 @@ def _make_job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job
     start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
     run = run if run.resumes_on in (None, node.name) else without_session(run, first=False)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
-    for hook in core.features.ordered:
-        due = hook.act(tx, due) if hook.concerns(due) else due
     times = _choose_job_time(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
     copied = seal_copied(due, (core.key, *core.former.values()), node.public_key, number)

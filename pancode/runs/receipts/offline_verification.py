@@ -87,6 +87,9 @@ def _judge(path: Path, keys: verification.TrustedKeys) -> tuple[str, verificatio
         if data.get("receipt") is None:
             return str(path), verification.not_found(f"{path} contains keys but no receipt")
         text = json.dumps(data["receipt"])
+    if isinstance(data, dict) and {"workflow", "envelope"} <= data.keys():
+        what = f"{path} is a workflow's receipt of version 0.1.0; verify the receipts of its runs instead"
+        return str(path), verification.not_found(what)
     verified = verification.verify_text(text, keys)
     run = verified.claims.identity.run if verified.claims is not None else str(path)
     return run, verified

@@ -188,7 +188,7 @@ def _stop(context: ApiContext, call: ApiCall) -> answers.RunShape:
 
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
-    """Whether the run, or the workflow that its retry continues, still has a change to land."""
+    """Whether the run, or the lane that its retry continues, still has a change to land."""
     run = _find_run(context, call)
     if run.land and run.landed is None:
         return True

@@ -10,12 +10,10 @@ from typer import Argument
 
 from pancode.interfaces.cli.output import Face, find_user, folder_here, list_findings
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, completions, fetch_page, many, option, verb
-from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_lines, format_rows, safe_block
-from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageError
-from pancode.kernel.formatting import clip_columns, count_noun, escape_line, format_usd
+from pancode.interfaces.cli.terminal import RowColumns, escape_lines, format_rows
+from pancode.kernel.errors import ConfigError, ExitCode, UsageError
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.route import Route
-from pancode.runs.answers import VerdictShape
-from pancode.runs.commands.receipts import format_verdict
 from pancode.workflows import answers
 from pancode.workflows.commands.begin import Detach, Yes, wait_for_workflow
 from pancode.workflows.commands.tables import format_workflow, format_workflows
@@ -73,31 +71,21 @@ _FILES: RowColumns[answers.WorkflowFile] = {
     "workflow show",
     "last",
     "-f w-7f3k2x",
-    "--board last plan/port",
     "pancode workflow show review-loop --file > .pancode/workflows/review-loop.yaml",
 )
 def show(
     w: Workflow,
-    key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
     *,
     follow: Annotated[
         bool, option("Wait for the workflow's end, as the command that started it does.")
     ] = False,
     file: Annotated[bool, option("Print the workflow file with that name, so that you can copy it.")] = False,
-    board: Annotated[bool, option("Show the values shared by its workers, or the one of KEY.")] = False,
     face: Json,
 ) -> int:
-    """Show a workflow with its steps; or, with --file, the text of a workflow file.
-
-    Workers share values in files .pancode/board/NAMESPACE/KEY, where the last writer wins.
-    """
-    if key is not None and not board:
-        raise UsageError("KEY requires --board", fix=f"pancode workflow show --board {w} {key}")
-    if follow and not board and not file:
+    """Show a workflow with its steps; or, with --file, the text of a workflow file."""
+    if follow and not file:
         return wait_for_workflow(face, face.get(answers.WORKFLOW.at(w)), detach=False)
-    if board:
-        show_board(face, w, key)
-    elif file:
+    if file:
         from pancode.workflows.commands.sources import text_of
 
         found = text_of(w)
@@ -109,20 +97,6 @@ def show(
 
 def show_workflow(face: Face, w: str) -> None:
     face.show_result(face.get(answers.WORKFLOW.at(w)), format_workflow)
-
-
-def show_board(face: Face, w: str, key: str | None) -> None:
-    found = face.get(answers.BOARD.at(w))["board"]
-    if key is not None:
-        found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
-        if not found:
-            fix = f"pancode workflow show --board {w}"
-            raise NotFoundError(f"key {key} not found on the workflow's board", fix=fix, code="key_not_found")
-    if key is not None and found[0]["key"] == key:
-        return face.show({"board": found}, lambda: safe_block(found[0]["value"]))
-    return face.show(
-        {"board": found}, lambda: format_rows(found, _BOARD, "the workflow's board is empty", cut="VALUE")
-    )
 
 
 @verb("workflow plan", "docs/shop-12-plan.md > plan.yaml", "--beads --only shop-7 > tasks.yaml")
@@ -161,10 +135,6 @@ def _text(file: Path, fix: str) -> str:
         raise UsageError(f"cannot read {file}", why=str(exc), fix=fix) from exc
 
 
-_BOARD: Columns = {
-    **{"KEY": "key", "STEP": "step", "RUN": "run", "WRITTEN": "writes", "AT": "at"},
-    "VALUE": lambda one: clip_columns(escape_line(one["value"]), 60),
-}
 _RESOLVE = "Let an agent resolve a conflict between the results of steps that another step needs."
 
 
@@ -210,26 +180,3 @@ def begin_again(
 
     answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": approved, **more})
     return wait_for_workflow(face, answer, detach=detach)
-
-
-def show_receipt(face: Face, w: str) -> None:
-    """Show the signed summary of an ended workflow, which contains the receipts of its runs by name."""
-    face.show_result(face.get(answers.WORKFLOW_RECEIPT.at(w)), _format_receipt)
-
-
-def _format_receipt(answer: answers.WorkflowReceipt) -> str:
-    """Return as text the verification result with its checks, and the claims of the summary."""
-    predicate = answer["statement"]["predicate"]
-    runs = [{"step": step["name"], **run} for step in predicate["steps"] for run in step["runs"]]
-    columns: Columns = {
-        **{"STEP": "step", "RUN": "run", "OUTCOME": "outcome"},
-        "COMMIT": lambda run: (run["commit"] or "")[:12],
-    }
-    count = predicate["unknown_costs"]
-    cost = f"{format_usd(predicate['cost_usd'])}"
-    cost += f" and {count_noun(count, 'run')} of unknown cost" if count else ""
-    verdict: VerdictShape = {"run": answer["workflow"], "verdict": answer["verdict"], "checks": []}
-    head = format_verdict({**verdict, "checks": answer["checks"]})
-    head += f"  {predicate['kind']} {escape_line(predicate['name'])}: {predicate['state']}, "
-    head += f"begun by {escape_line(predicate['created_by'])}, {cost}\n"
-    return head + format_rows(runs, columns)

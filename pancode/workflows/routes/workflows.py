@@ -15,17 +15,15 @@ from pancode.kernel.facets import Caller
 from pancode.kernel.pages import MOST_WORKFLOWS
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
-from pancode.runs.answers import VerdictShape
 from pancode.runs.routes.runs import around_workflow, make_child_request
 from pancode.workflows import answers
 from pancode.workflows.actions import is_workflow_landing, resume_workflow, retry_workflow, stop_workflow
 from pancode.workflows.files.reader import describe_files
 from pancode.workflows.files.search import WorkflowPlaces
 from pancode.workflows.model import WorkflowPlan
-from pancode.workflows.receipts import get_workflow_receipt, verify_workflow
 from pancode.workflows.routes.bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.workflows.service import BegunWorkflow, begin_workflow, report_steps
-from pancode.workflows.views import get_workflow, list_board, list_workflows
+from pancode.workflows.views import get_workflow, list_workflows
 
 
 @Verb(answers.WORKFLOW_FILES, command="workflow ls", query=("cwd",), right=SEES_ALL)
@@ -80,24 +78,6 @@ def _begin(context: ApiContext, call: ApiCall) -> answers.WorkflowShape | answer
 def _show(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
     """Return a workflow."""
     return get_workflow(context.core, call.path["workflow"])
-
-
-@Verb(answers.WORKFLOW_RECEIPT, command="receipt show")
-def _receipt(context: ApiContext, call: ApiCall) -> answers.WorkflowReceipt:
-    """Return a workflow's signed summary with the result of its verification."""
-    return get_workflow_receipt(context.core, call.path["workflow"])
-
-
-@Verb(answers.BOARD, command="workflow show")
-def _board(context: ApiContext, call: ApiCall) -> answers.BoardAnswer:
-    """List the values shared by a workflow's workers."""
-    return {"board": list_board(context.core, call.path["workflow"])}
-
-
-@Verb(answers.WORKFLOW_VERDICT, command="receipt verify")
-def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
-    """Verify a workflow's receipt and its runs' receipts."""
-    return verify_workflow(context.core, call.path["workflow"], context.coordinator.streams)
 
 
 @Verb(answers.STOP_WORKFLOW, ReasonBody, "stop", pokes=True, right=STOPS)

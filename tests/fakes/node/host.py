@@ -47,8 +47,6 @@ class Script:
     commit_fails: bool = False
     missing: tuple[str, ...] = ()
     """The words on files that the result does not hold."""
-    board: tuple[tuple[str, bytes], ...] = ()
-    """The files of the board that its agent leaves."""
     tools: tuple[tuple[str, dict[str, bytes] | str], ...] = ()
     """The tools that its agent proposes."""
     question: bytes | None = None
@@ -98,9 +96,7 @@ class MemoryHost:
     """Reserved ports by attempt."""
     mirrored: set[str] = field(default_factory=set)
     """Attempts whose snapshot is on this machine."""
-    boards: dict[str, dict[str, bytes]] = field(default_factory=dict)
     copied: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    """The board that was laid for an attempt."""
     words: dict[str, dict[str, str]] = field(default_factory=dict)
     """What a user has said to it while it works, by attempt and number."""
     calls: dict[str, list[CallAsked]] = field(default_factory=dict)

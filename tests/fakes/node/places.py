@@ -160,12 +160,6 @@ class MemoryWorkspaces:
         self._host.copied[str(identity)] = {name: one for name, one in files.items() if name not in tracked}
         return tuple(f"git tracks {name} in this commit, so it cannot be a copy" for name in tracked)
 
-    def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
-        self._host.boards[str(identity)] = dict(files)
-
-    def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
-        return dict(self._host.script(identity).board)
-
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
         return dict(self._host.script(identity).tools)
 

@@ -25,7 +25,7 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.endpoint import AskFact, AskState
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import Mark
-from node_agent.wire.job import BoardEntry, Job
+from node_agent.wire.job import Job
 from node_agent.wire.node import NodeFacts, RoomFact, RuntimeFact
 from node_agent.wire.policy import Isolation, Safety
 from node_agent.wire.receipt import (
@@ -370,8 +370,7 @@ class Populated:
         steps = [{"name": "one", "dispatch": asked}, {"name": "two", "needs": ["one"], "dispatch": asked}]
         self.names["workflow"] = str(self.post("/v1/workflows", kind="chain", steps=steps)["workflow"])
         self._advance()
-        board = (BoardEntry(namespace="one", key="port", value="80"),)
-        self.end(self.take(), board=board)
+        self.end(self.take())
         self._advance()
         self.end(self.take())
         self._advance()

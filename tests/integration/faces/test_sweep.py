@@ -94,8 +94,8 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "project tools show": ("{tool_run} {tool}",),
     "receipt export": ("{run}",),
     "receipt ls": ("",),
-    "receipt show": ("", "{run}", "{workflow}"),
-    "receipt verify": ("{run}", "{session}", "{workflow}"),
+    "receipt show": ("", "{run}"),
+    "receipt verify": ("{run}", "{session}"),
     "runs ls": (
         *("", "--all", "--state lost", "--node desk", "--text limiter"),
         *("--waiting", "--waiting --queue pool.node.attic"),
@@ -121,7 +121,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "why": ("{run}", "{lost}", "{waiting}", "{session}"),
     "workflow ls": ("", "--files"),
     "workflow plan": ("plan.md", "--beads beads.jsonl"),
-    "workflow show": ("{workflow}", "{workflow} --board", "{workflow} --board one/port"),
+    "workflow show": ("{workflow}",),
     "workspace ls": ("",),
     "workspace show": ("{workspace}",),
 }

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.left_for_others import BOARD as BOARD
 from node_agent.attempt.left_for_others import MOST_QUESTION, QUESTION
 from node_agent.attempt.ports import CommitStamp
 from node_agent.wire.identity import AttemptId
@@ -88,33 +87,3 @@ def test_a_long_one_is_read_as_far_as_it_takes_to_refuse_it(world: Depots, tmp_p
     spaces, tree = prepared(world, tmp_path, none)
     leave(tree, data=b" " * (MOST_QUESTION * 3))
     assert len(spaces.question(ONE, none) or b"") == MOST_QUESTION + 1
-
-
-def test_a_board_that_an_agent_closed_is_taken(world: Depots, tmp_path: Path) -> None:
-    git = workspace_of(world.taken)
-    spaces, tree = prepared(world, tmp_path, git)
-    leave(tree, f"{BOARD}/plan/port", b"8080")
-    for folder in (tree / BOARD, (tree / BOARD).parent):
-        folder.chmod(0o500)
-    assert spaces.take_board(ONE, git) == {"plan/port": b"8080"} == spaces.take_board(ONE, git)
-    assert spaces.commit(ONE, git, STAMP).kind == "empty"
-
-
-def test_a_board_that_stays_is_in_no_result(world: Depots, tmp_path: Path) -> None:
-    world.repo.write(f"{BOARD}/plan/port", "1\n")
-    git = workspace_of(snap(world.repo, world.depot))
-    spaces, tree = prepared(world, tmp_path, git)
-    leave(tree, f"{BOARD}/plan/port", b"8080")
-    leave(tree, f"{BOARD}/plan/host", b"gpubox")
-    leave(tree, "b.txt", b"b")
-    assert spaces.take_board(ONE, git) == {}
-    made = spaces.commit(ONE, git, STAMP)
-    assert made.commit is not None and made.files_changed == ("b.txt",)
-    assert spaces.changed_since(ONE, made.commit) == ()
-
-
-def test_without_a_board_such_files_are_like_any_others(world: Depots, tmp_path: Path) -> None:
-    git = workspace_of(world.taken)
-    spaces, tree = prepared(world, tmp_path, git)
-    leave(tree, f"{BOARD}/plan/port", b"8080")
-    assert spaces.commit(ONE, git, STAMP).files_changed == (f"{BOARD}/plan/port",)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.ports import StepFailed
 from node_agent.wire.control import Tombstone
 from node_agent.wire.event import Finding, Progress
 from node_agent.wire.failure import FailureKind, Outcome
@@ -12,7 +11,6 @@ from node_agent.wire.identity import Mark
 from node_agent.wire.job import Gate, Limits
 from node_agent.wire.model import canonical_json
 from tests.fakes.node import Script
-from tests.fakes.node.places import MemoryWorkspaces
 from tests.unit.node_agent.attempt.test_procedure import NAME, SETUP, WORK, gated, run
 from tests.unit.node_agent.stage import RUN, Stage, identity, job_of
 
@@ -231,29 +229,3 @@ def test_a_long_answer_travels_whole_beside_the_receipt() -> None:
     assert stage.depot.blobs[(NAME, "answer")] == answer.encode()
     short = run(Script()).claims[NAME]
     assert short.answer == "did it" and "answer" not in {one.name for one in short.blobs}
-
-
-def test_the_board_is_taken_also_where_the_process_has_vanished() -> None:
-    stage = Stage(script=lambda _: Script(duration_ms=600_000, board=(("plan/host", b"gpubox"),)))
-    stage.push(job_of(board=()))
-    stage.go(5_000)
-    assert stage.host.spawns == [WORK]
-    stage.host.kill_shims()
-    stage.settle()
-    claims = stage.claims[NAME]
-    assert claims.failure is FailureKind.PROCESS_VANISHED
-    assert [(entry.key, entry.value) for entry in claims.board] == [("host", "gpubox")]
-
-
-def test_findings_about_the_question_and_the_board_are_both_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> bytes:
-        raise StepFailed(FailureKind.WORKSPACE, "it is closed")
-
-    monkeypatch.setattr(MemoryWorkspaces, "question", refuse)
-    claims = run(Script(board=(("plan/.hidden", b"x"),)), board=()).claims[NAME]
-    told = " ".join(claims.findings)
-    assert (
-        "the agent's question to a user cannot be read: it is closed" in told
-        and "not put on the board" in told
-    )
-    assert (claims.outcome, claims.failure) == (Outcome.BLOCKED, FailureKind.NEEDS_USER)

@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
-from pancode.kernel.records import EventKind, Run, Workflow, WorkflowStep
+from pancode.kernel.records import EventKind, Run, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.notices.texts import notice_of
 from pancode.runs.occasions import RUN_WAITS, occasion_of
@@ -352,7 +352,6 @@ def test_a_lane_ends_only_when_that_is_said(night: Flows) -> None:
     night.end("1", **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
     assert night.show(flow)["state"] == "stopped" and night.claim() == []
     assert night.world.http.get("/v1/lanes").json() == {"lanes": []}
-    assert night.coordinator.row(Workflow, flow).receipt
 
 
 def test_the_oldest_of_what_is_over_leaves_the_lane_and_its_run_stays(

@@ -351,6 +351,24 @@ def test_a_receipt_s_file_that_is_not_there_is_no_unknown_run(capsys: pytest.Cap
     assert "file nosuch.json not found" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("verb", ["show", "verify"])
+def test_a_workflow_has_no_receipt_and_its_runs_are_named(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["receipt", verb, "w-7f3k2x"]) == ExitCode.USAGE
+    assert "pancode workflow show w-7f3k2x" in capsys.readouterr().err
+
+
+def test_an_exported_receipt_of_a_workflow_of_0_1_0_is_not_called_tampered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "w.json").write_text('{"workflow": "w-1", "verdict": "PASS", "envelope": {}}')
+    (tmp_path / "k.json").write_text('{"keys": []}')
+    told = ["receipt", "verify", str(tmp_path / "w.json"), "--keys", str(tmp_path / "k.json")]
+    assert entry.run(told) == ExitCode.NOT_FOUND
+    assert "verify the receipts of its runs" in capsys.readouterr().out
+
+
 def test_an_error_is_one_object_where_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["runs", "shwo", "--json"]) == ExitCode.USAGE
     told: dict[str, Any] = json.loads(capsys.readouterr().err)
