@@ -182,7 +182,7 @@ HAPPENED: Mapping[EventKind, str] = {
     EventKind.RUN_TURN: "a turn of an interactive run has ended: its number and why",
     EventKind.RUN_HEALTH: "an agent is quiet, or stuck: the evidence, and what may be done",
     EventKind.FLEET_PAUSED: "PanCode has paused the fleet: several failures within a minute",
-    EventKind.RUN_VERIFIED: "how far its result is verified now, and whether another node is still asked",
+    EventKind.RUN_VERIFIED: "only from versions before this one: another node has run its gates",
     EventKind.WORKFLOW_STARTED: "a workflow was begun; its kind and name",
     EventKind.WORKFLOW_STEP: "a step of a workflow is in another state; its round and reason",
     EventKind.WORKFLOW_ENDED: "a workflow has come to its end; its state and reason",

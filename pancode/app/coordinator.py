@@ -253,7 +253,10 @@ class Coordinator:
         self.loop = LoopThread("ssh")
         self.fleet = self._make_fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
         self._around = self._make_around({}, None)
-        self.code = DepotCode(self.depot.depot, self.core, self._around.prd_for_agents)
+        around = self._around
+        self.code = DepotCode(
+            self.depot.depot, self.core, around.prd_for_agents, lambda: around.defaults(None).landings_held
+        )
         self.checkouts = CheckoutCopies(home.root)
         self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
         self.streams = self.depot.streams
@@ -342,7 +345,15 @@ class Coordinator:
     def closed(self) -> Sequence[TroubleShape]:
         found = self._direct.troubles
         closed: list[TroubleShape] = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
-        return [*closed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
+        removed: list[TroubleShape] = [
+            {"what": one.what, "why": one.why, "fix": one.fix} for one in self._around.loaded().removed
+        ]
+        return [
+            *removed,
+            *closed,
+            *self._outgoing.shown(),
+            *(one for part in self._parts for one in part.troubles),
+        ]
 
     def start(self) -> None:
         """Clean up after a coordinator that was killed, begin a new epoch, then admit nodes. If it is held,
@@ -377,6 +388,8 @@ class Coordinator:
             self.held = None
 
     def _begin(self) -> None:
+        for removed in self._around.loaded().removed:
+            logging.getLogger("pancode.config").warning("%s", removed.words)
         self.depot.depot.repair()
         self.depot.depot.forget_unused(self._clock.wall_ms())
         self.core.ends_if_behind = True

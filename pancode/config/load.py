@@ -31,6 +31,7 @@ from pancode.config.layers import (
     project_layer,
 )
 from pancode.config.projects import project_at, project_values
+from pancode.config.removed import RemovedSetting, take_removed
 from pancode.config.schema import BY_NAME, Settings
 from pancode.config.settings_json import kept_layer, read_kept
 from pancode.config.units import duration_ms, find_passwords, mask_passwords, size_bytes
@@ -137,6 +138,8 @@ class Loaded:
     """The named project of the repository; None: the repository has no named project."""
     misnamed: tuple[str, ...] = ()
     """A warning for each file whose name is nearly that of a file which is read."""
+    removed: tuple[RemovedSetting, ...] = ()
+    """The settings that this version does not have, and leaves out."""
 
     def defaults(self) -> Defaults:
         """Return the settings in the form used to resolve dispatches."""
@@ -148,6 +151,7 @@ class Loaded:
             origins=origins,
             project_says=self._project_says(),
             misnamed=self.misnamed,
+            landings_held="; ".join(one.words for one in self.removed if one.holds),
         )
 
     def origin(self, path: str) -> str:
@@ -220,7 +224,9 @@ def load(
     layers += [layer_of(project_values(named), f"project {named.name}")] if named is not None else []
     layers += [environment_layer(environ), *_callers_layers(callers or {})]
     chosen = in_force(places.home, environ, preset)
-    folded, settings = _fold_settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
+    folded, settings, removed = _fold_settings(
+        [*layers, *([preset_layer(chosen)] if chosen else [])], environ
+    )
     below = _fold_settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
     unknown = [variable.words for variable in unknown_variables(environ)]
     # a sentence for each variable that a preset overrides
@@ -229,10 +235,11 @@ def load(
         _list_outranked({key: value for key, value in values.items() if value}, chosen).values()
     )
     misnamed = (*find_misnamed(places.home, HOME_FILES), *find_misnamed(places.project, PROJECT_FILES))
-    warnings = (*unknown, *idle_variables, *_idle_files(settings, folded), *misnamed)
+    left_out = [one.words for one in removed]
+    warnings = (*left_out, *unknown, *idle_variables, *_idle_files(settings, folded), *misnamed)
     outranked = _list_outranked(callers or {}, chosen)
     raised = describe_raise(chosen, below)
-    return Loaded(settings, folded, warnings, chosen, raised, outranked, named, misnamed)
+    return Loaded(settings, folded, warnings, chosen, raised, outranked, named, misnamed, removed)
 
 
 PROJECT_FILES = (FILE, *RULE_FILES)
@@ -263,8 +270,11 @@ def _callers_layers(callers: Mapping[str, object]) -> list[Layer]:
     return [layer_of({key: value}, _VARIABLE_OF.get(key, "command line")) for key, value in callers.items()]
 
 
-def _fold_settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, Settings]:
+def _fold_settings(
+    layers: list[Layer], environ: Mapping[str, str]
+) -> tuple[Folded, Settings, tuple[RemovedSetting, ...]]:
     folded = fold_layers(layers)
+    removed = take_removed(folded)
     for key in _URLS:
         _resolve_url(key, folded, environ)
     settings = parse_model(Settings, folded.data, folded.origin)
@@ -281,7 +291,7 @@ def _fold_settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Fol
                 why=f"{high} ms is not more than {low} ms",
                 fix=f"correct timing.{earlier} or timing.{later}",
             )
-    return folded, settings
+    return folded, settings, removed
 
 
 def _idle_files(settings: Settings, folded: Folded) -> list[str]:

@@ -226,7 +226,6 @@ class Dispatch(Part):
     max_depth: int = Field(default=2, ge=0, le=10)
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
-    verify_on: str | None = Field(default=None, min_length=1)
     require: units.Labels = {}
     gpus: units.GpuCount | None = None
     gpu_memory: units.Size | None = None
@@ -556,7 +555,6 @@ class Settings(Part):
             estimate_ms=self.budget.estimate_time,
             max_attempts=self.dispatch.max_attempts,
             on_lost=self.dispatch.on_lost,
-            verify_on=self.dispatch.verify_on,
             land=self.dispatch.land,
             network=self.dispatch.network,
             models=self.models.choices,

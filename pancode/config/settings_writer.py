@@ -75,7 +75,10 @@ class KeptSettings:
     def _require_fit(self, after: Document, key: str, text: str, readable: bool) -> SettingSaid:
         """Return the new value. UsageError if it is invalid; ConfigError if the file was already invalid."""
         try:
-            return _find_setting(self._load(after), key)
+            loaded = self._load(after)
+            if gone := next((one for one in loaded.removed if one.key == key), None):
+                raise ConfigError(f"{key}: {text} is not valid", why=gone.why, fix=gone.fix)
+            return _find_setting(loaded, key)
         except ConfigError as wrong:
             if not readable:
                 raise

@@ -21,7 +21,7 @@ class ProblemShape(TypedDict):
 
 
 class TroubleShape(TypedDict):
-    """A problem that prevents the coordinator from working."""
+    """A problem of the coordinator or its settings."""
 
     what: str
     why: str

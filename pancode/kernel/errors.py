@@ -48,7 +48,7 @@ class ExitCode(IntEnum):
 
 RULES = frozenset(
     {
-        *("gate_failed", "held", "not_done", "not_verified", "not_settled", "other_kind", "other_repository"),
+        *("gate_failed", "held", "not_done", "not_settled", "other_kind", "other_repository"),
         *("host_key_changed", "host_key_unknown", "fingerprint_not_accepted"),
     }
 )

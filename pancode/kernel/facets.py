@@ -94,10 +94,6 @@ class Judging(Facet):
 
     judges: str | None = None
     """The run whose merged tree the gates of this run check."""
-    verifies: bool = False
-    """Whether this run verifies the result of that run."""
-    not_on: tuple[str, ...] = ()
-    """Nodes that may not take this run, because they produced the result that it judges."""
     unchanged: bool = False
     """Whether it runs the gates on that run's base tree, without its change."""
 
@@ -237,10 +233,10 @@ class GateTerms(Facet):
     """The command that rates the run's result with a number, as arguments."""
     verify_retries: int | None = None
     """The maximum number of new attempts after a failed gate."""
-    verify_on: str | None = None
-    """The node that verifies the run's result; `other`: any other node."""
     check_first: bool = False
     """Whether the run begins only once its gates have passed on the unchanged tree."""
+    verify_on: str | None = None
+    """Only of runs of older versions: the node that was to run the gates again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +245,6 @@ class LandingTerms(Facet):
 
     lands: bool = False
     """Whether the settings at dispatch land the run's result, alone or as its workflow's result."""
-    land_verified: bool = False
-    """Whether the change lands only once another node has verified the result."""
     autonomy: str = ""
     """The landing's oversight, `supervised` or `confirmatory`: a user is asked before the change lands."""
 

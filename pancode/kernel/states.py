@@ -11,8 +11,8 @@ class LandRule(StrEnum):
     ASK = "ask"
     """Only results of a dispatch, workflow or schedule with --land."""
     NEVER = "never"
-    WHEN_VERIFIED = "when-verified"
-    """Also each result whose gates have passed, on two nodes if `dispatch.verify_on` requires it."""
+    WHEN_PASSED = "when-passed"
+    """Also each result whose gates have passed."""
 
 
 class GpuRule(StrEnum):
@@ -123,8 +123,6 @@ class ActionKind(StrEnum):
     """The run's workflow is updated."""
     GO_ON = "go_on"
     """The next interactive run of a session begins, with messages that the last one did not handle."""
-    VERIFY = "verify"
-    """Another node runs the gates on the result."""
     CHECK_GATES = "check_gates"
     """The gates run on the unchanged tree, and their verdict is reported."""
     FLEET = "fleet"
@@ -191,6 +189,7 @@ class EventKind(StrEnum):
     RUN_ENDED = "run.ended"
     RUN_LANDING = "run.landing"
     RUN_VERIFIED = "run.verified"
+    """Only feeds of older versions have it."""
     RUN_TURN = "run.turn"
     RUN_HEALTH = "run.health"
     INBOX_ITEM = "inbox.item"

@@ -69,7 +69,6 @@ class PullRequestShape(TypedDict):
     fresh: bool
 
 
-JUDGE = Route[RunShape]("POST /v1/runs/{run}/verify")
 TRACKER = Route[TrackerAnswer]("GET /v1/runs/{run}/land/tracker")
 LANDINGS = Route[LandingsAnswer]("GET /v1/landings")
 GREEN = Route[GreenAnswer]("GET /v1/landings/green")

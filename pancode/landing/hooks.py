@@ -1,5 +1,5 @@
-"""Adds the actions that follow when a run changes: its landing, its verification, a user's approval, and the
-check of its gates on the unchanged tree."""
+"""Adds the actions that follow when a run changes: its landing, a user's approval, and the check of its gates
+on the unchanged tree."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pancode.kernel.facets import LandingTerms
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.threads import BackgroundThread
-from pancode.landing import cross_check_rules
-from pancode.landing.cross_check import Verifications
 from pancode.landing.gate_check import (
     GateChecks,
     check_new_gates,
@@ -27,7 +25,7 @@ from pancode.runs.life import waits
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.conversation import has_change
 from pancode.runs.life.ends import Stop
-from pancode.runs.receipts.trust import is_open, wants_verification
+from pancode.runs.receipts.trust import is_open
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Around
 from pancode.workflows.results import is_the_result
@@ -40,13 +38,11 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
             made = CalledOff(one.reason).apply(made) if isinstance(one, Stop) else made
     if not made.ended:
         return made
-    if made.run.judges is not None:
-        made = cross_check_rules.judge_next(made)
     if made.run.result.get("receipt") is None:  # the run was settled without a receipt, so it has no change
         return made
     if needs_approval(made.run):
         made = waits.open_question(made)
-    return cross_check_rules.begin_check(made) if wants_verification(made.run) else queue_landing(made)
+    return queue_landing(made)
 
 
 def needs_approval(run: Run) -> bool:
@@ -64,9 +60,8 @@ def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the thread that has other nodes verify results and has gates checked on unchanged trees."""
-    checks, verifications = GateChecks(core), Verifications(core)
-    return (FollowOn(core, {ActionKind.VERIFY: verifications, ActionKind.CHECK_GATES: checks}),)
+    """Make the thread that has gates checked on unchanged trees."""
+    return (FollowOn(core, {ActionKind.CHECK_GATES: GateChecks(core)}),)
 
 
 FEATURE = Features(

@@ -113,11 +113,6 @@ def begin_judging(core: Core, run: Run, gate_id: str, snapshot: str, by: str, re
     return judging
 
 
-def load_gates(core: Core, run: Run) -> RequiredGates:
-    """Return the gates of all runs that made the run's change. Opens a transaction."""
-    return require_gates(change_of(core, run))
-
-
 def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
     """Return a run like `run` at another commit, with only the required set-up and gates and no agent."""
     without, given = ", ".join(one.text for one in required.left_out), Provision.of(run)

@@ -24,7 +24,7 @@ from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.landing.answers import PullRequestShape
 from pancode.runs.core import Core
-from pancode.runs.receipts.trust import NOTHING, read_verified
+from pancode.runs.receipts.trust import NOTHING, read_tested
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import chain_of, usage_of, usage_of_run
 
@@ -124,7 +124,7 @@ def pull_request(run: Run, request: PullAsked, cost: str) -> PullRequest:
     ]
     ends = f"Closes {request.closes}\n\n" if request.closes else ""
     result: dict[str, Any] = run.result
-    seen = read_verified(run)
+    seen = read_tested(run)
     model = f", model {format_code(run.model)}" if run.model else ""
     parts = [
         f"This change was made by PanCode's run {format_code(run.id)}.",

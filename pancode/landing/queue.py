@@ -18,6 +18,7 @@ from pancode.landing.model import LandWay
 from pancode.landing.rules import (
     CALLED_OFF,
     FAILED,
+    HELD,
     WRITES,
     CalledOff,
     Dropped,
@@ -33,7 +34,7 @@ from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.changes import Signal
-from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, is_green, is_open
+from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, find_missing_verdict, is_green, is_open
 from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import format_optional_iso, run_shape
@@ -170,6 +171,19 @@ def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], boo
         _with_it(work, run, report, way)
 
 
+def hold_back(core: Core, action: Action, why: str) -> bool:
+    """Leave a landing that no user requested to a user; return whether it is held. `why`: no change may land
+    by itself for this reason; empty: only those that an older version was to have verified elsewhere."""
+    with core.ports.ledger.transaction() as tx:
+        run = tx.get(Run, action.run)
+    if run is None or run.landed is not None or by_hand(action) or Lineage.of(run).resolves:
+        return False
+    why = why or find_missing_verdict(run)
+    if why:
+        _end_landing(core, action, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
+    return bool(why)
+
+
 def _with_it(work: Work, by: Run, report: Mapping[str, Any], way: LandWay) -> None:
     """If this run resolved another run's conflict, record that the other run's change has landed, too."""
     resolves = Lineage.of(by).resolves
@@ -218,13 +232,19 @@ LOOK_S = 0.5
 
 class LandingQueue(FeedThread):
     """One thread per repository with landings; feed events wake the thread that starts these. `cut_short`:
-    interrupts a run's landing; returns when the landing no longer writes anything."""
+    interrupts a run's landing; returns when the landing no longer writes anything. `why_held`:
+    returns why no change lands by itself; empty: changes do."""
 
     def __init__(
-        self, core: Core, land: Land, cut_short: Callable[[str], object], again_s: float = AGAIN_S
+        self,
+        core: Core,
+        land: Land,
+        cut_short: Callable[[str], object],
+        why_held: Callable[[], str],
+        again_s: float = AGAIN_S,
     ) -> None:
         super().__init__(core, "landings", again_s, kinds=frozenset(), actions=(ActionKind.LAND,))
-        self._land, self._cut_short = land, cut_short
+        self._land, self._cut_short, self._why_held = land, cut_short, why_held
         self._lock, self._over = threading.Lock(), threading.Condition()
         self._lanes: dict[str, threading.Thread] = {}
         self._now: dict[str, Action] = {}
@@ -300,7 +320,8 @@ class LandingQueue(FeedThread):
     def _try_action(self, repo: str, action: Action) -> bool:
         self._now[repo] = action
         try:
-            carry_out(self._core, action, self._land, self._stopping.is_set)
+            if not hold_back(self._core, action, self._why_held()):
+                carry_out(self._core, action, self._land, self._stopping.is_set)
         except UnavailableError as error:
             log.warning("the landing of %s is delayed: %s: %s", action.run, error, error.why)
             return False

@@ -7,7 +7,7 @@ from pancode.kernel.formatting import format_title
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.answers import BriefLine
-from pancode.runs.receipts.trust import ResultTrust, read_verified
+from pancode.runs.receipts.trust import is_disputed
 from pancode.runs.unit_of_work import is_at_fault, is_left
 from pancode.workflows.results import find_failed, is_the_result
 
@@ -25,9 +25,8 @@ def review_of(tx: Transaction, run: Run) -> BriefLine | None:
     failed = find_failed(tx, run) if is_left(run) else None
     if not is_left(run) or not (is_at_fault(run) or failed is not None or is_the_result(tx, run)):
         return None
-    seen = read_verified(run)
-    if seen is not None and seen.state is ResultTrust.DISPUTED:
-        return line_of(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
+    if is_disputed(run):
+        return line_of(run, "passed its gates on its node, but not on another", "pancode runs show {run}")
     if run.outcome in _FINDS:
         return {**line_of(run, *_FINDS[run.outcome]), "outcome": str(run.outcome)}
     if failed is not None:

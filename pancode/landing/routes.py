@@ -1,4 +1,4 @@
-"""Routes for changes: diffs, verification by another node, landings and their queues."""
+"""Routes for changes: diffs, landings and their queues."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import Field
 
 from node_agent.wire.failure import Outcome
 from pancode.git.forge_rules import ForgeKind
-from pancode.interfaces.http.access.rights import CHANGES, DISPATCHES, LANDS, OPERATES
-from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
+from pancode.interfaces.http.access.rights import CHANGES, LANDS, OPERATES
+from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Octets, Verb
 from pancode.kernel.errors import WorkspaceError
@@ -20,9 +20,8 @@ from pancode.kernel.formatting import format_outcome
 from pancode.kernel.names import LAST
 from pancode.kernel.records import Run
 from pancode.kernel.states import How
-from pancode.kernel.visitors import AccessScope, must_allow, must_have
+from pancode.kernel.visitors import AccessScope, must_have
 from pancode.landing import answers
-from pancode.landing.cross_check import request_check
 from pancode.landing.model import LandStatus
 from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop_change, list_landable, to_review
@@ -80,18 +79,6 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
         fix=f"pancode -C {shlex.quote(str(run.project))} land {run.id}",
         code="other_repository",
     )
-
-
-@Verb(answers.JUDGE, VerifyBody, "runs verify", pokes=True, right=DISPATCHES)
-def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
-    """Have another node run the gates of the run."""
-    body: VerifyBody = call.body
-    token = None if call.visitor is None else call.visitor.token
-    if body.again and token is not None:
-        must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
-    run = get_suspended(context.core, call.path["run"])
-    request_check(context.core, run, body.on, body.by, body.again)
-    return get_run_shape(context.core, run.id)
 
 
 @Verb(answers.LANDINGS, command="land", query=("before",))

@@ -23,10 +23,7 @@ from pancode.runs.receipts.trust import (
     NOTHING,
     REVERTED,
     WAITING,
-    ResultTrust,
-    is_waiting,
     passed_gates,
-    read_verified,
 )
 
 CALLED_OFF, FAILED = "called off", "failed"
@@ -37,17 +34,6 @@ _KEPT = (
     *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
     *("conflicts", "already", "how", "asked_by"),
 )
-
-
-def after_verification(made: Changes) -> Changes:
-    """Queue the landing that waited for verification, unless the verifying node saw a gate fail."""
-    run, seen = made.run, read_verified(made.run)
-    if not run.land or run.landed is not None or run.landing or seen is None:
-        return made
-    if seen.state is not ResultTrust.DISPUTED:
-        return queue_landing(made)
-    fix = f"see: pancode runs show {seen.run}; to land it nevertheless: pancode runs land {run.id}"
-    return _write_report(made, {"status": str(seen.state), "why": seen.why, "fix": fix})
 
 
 def queue_landing(made: Changes) -> Changes:
@@ -137,8 +123,8 @@ class LandingDue(Signal):
     """The end of a workflow, after which the change in the run's result is landed automatically."""
 
     def apply(self, made: Changes) -> Changes:
-        """Land the run for its workflow, as `--land` of a dispatch does. Idempotent. If another node must
-        verify the run or a user must approve the agent's change, the landing waits for that."""
+        """Land the run for its workflow, as `--land` of a dispatch does. Idempotent. If a user must approve
+        the agent's change, the landing waits for that."""
         run = made.run
         if run.land or run.landed is not None:
             return made
@@ -146,7 +132,7 @@ class LandingDue(Signal):
         if autonomy := LandingTerms.of(run).autonomy:
             why = f"agent {run.agent} is {autonomy}: its change needs approval"
             return _write_report(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
-        return made if is_waiting(run) else queue_landing(made)
+        return queue_landing(made)
 
 
 def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:
@@ -200,29 +186,6 @@ def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) 
     )
 
 
-def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
-    """Raise WorkspaceError if a run of the change had to be verified by another node and `run` is not."""
-    commands, seen = (
-        next((one for one in made_by if LandingTerms.of(one).land_verified), None),
-        read_verified(run),
-    )
-    if commands is None or (seen is not None and seen.state is ResultTrust.VERIFIED):
-        return
-    of = "" if commands.id == run.id else f" of {commands.id}"
-    fix = f"pancode runs verify {run.id}"
-    if seen is not None and seen.state is ResultTrust.UNVERIFIED and commands.id != run.id:
-        where = Lineage.of(run).in_workspace
-        place = f" in its workspace: pancode dispatch --workspace {where} TASK" if where else ""
-        fix = f"continue it in a run with gates{place}"
-    raise WorkspaceError(
-        f"{run.id} was not landed: no other node verified it",
-        why=f"dispatch.land: when-verified{of} requires verification; "
-        f"{seen.why if seen is not None else 'not done'}",
-        fix=f"{fix}; or set dispatch.land to ask and dispatch the task again",
-        code="not_verified",
-    )
-
-
 def argv_of(gate: Mapping[str, object]) -> tuple[str, ...]:
     """Return the command of a run's gate."""
     argv = gate.get("argv")
@@ -268,8 +231,6 @@ class CalledOff(Signal):
     def apply(self, made: Changes) -> Changes:
         """Call off the waiting landing, if any. A landing under way records its end itself."""
         waits, run = made.case.action(ActionKind.LAND), made.run
-        if waits is None and run.land and not run.landing and is_waiting(run):
-            return _write_report(made, _make_off_report(made, self.why))
         if waits is None or (run.landed is not None and not by_hand(waits)):
             return made
         return _write_report(made.done(waits), _make_off_report(made, self.why))

@@ -34,7 +34,7 @@ from pancode.landing.model import (
 )
 from pancode.landing.pull_request import message_of, trailers_of
 from pancode.landing.queue import LandingWish, call_off
-from pancode.landing.rules import CALLED_OFF, must_be_verified
+from pancode.landing.rules import CALLED_OFF
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.request import Beginning, DispatchRequest
@@ -42,7 +42,7 @@ from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.retry import request_of
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import chain_of
-from pancode.workflows.results import change_begins, change_of
+from pancode.workflows.results import change_begins
 
 
 class Landing:
@@ -153,7 +153,6 @@ class Lander:
 
     def land(self, run: Run, way: LandWay, wanted: LandingWish) -> dict[str, Any]:
         """Land the run and return the report for the user. WorkspaceError if the run may not be landed."""
-        must_be_verified(run, change_of(self._core, run))
         request = replace(self.request_of(run), author=way.author)
         self._must_be_settled(run, request)
         with self._landings.of(run.id) as landing:

@@ -23,7 +23,7 @@ from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.lists import since_ms
 from pancode.runs.placement.placement import in_order
 from pancode.runs.receipts.rules import cost_of
-from pancode.runs.receipts.trust import read_verified
+from pancode.runs.receipts.trust import read_tested
 from pancode.runs.restored import release
 from pancode.runs.views import attempts_of, format_iso, node_of
 from pancode.workflows import lane_service
@@ -142,7 +142,7 @@ def last_look(tx: Transaction, by: str, now_ms: int) -> int:
 def _format_outcome(tx: Transaction, run: Run) -> str:
     usd, unknown = cost_of(attempts_of(tx, run))
     price = format_usd(usd) + " and unknown" * unknown if usd or not unknown else "cost unknown"
-    seen = read_verified(run)
+    seen = read_tested(run)
     trust = f", {seen.words}" if seen is not None else ""
     is_answered = run.outcome is Outcome.BLOCKED and list_next_runs(run)
     state = "answered" if is_answered else format_outcome(str(run.outcome))

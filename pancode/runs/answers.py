@@ -9,25 +9,12 @@ from pancode.kernel.route import Route
 Json = dict[str, Any]
 
 
-class VerdictOfNode(TypedDict):
-    """Another node's verdict on a result. `state`: verified or disputed; `receipt`: the signed evidence."""
+class VerificationShape(TypedDict):
+    """How far a result is tested. `state`: partly (its gates passed) or unverified (no gates). In a run of an
+    older version also verified or disputed, by another node."""
 
     state: str
     why: str
-    run: str | None
-    node: str | None
-    receipt: str | None
-    waits: bool
-
-
-class VerificationShape(VerdictOfNode):
-    """A result's verification. `state`: verified (gates passed on two nodes), partly (only on its own node),
-    unverified (no gates) or disputed (failed on the other node). `run`, `node`, `receipt`: of the other node.
-
-    `waits`: another node has not yet answered. `earlier`: the previous verdicts, oldest first.
-    """
-
-    earlier: list[VerdictOfNode]
 
 
 class LandingShape(TypedDict, total=False):

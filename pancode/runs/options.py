@@ -273,12 +273,6 @@ class WorkOptions:
         most=9,
         kept="GateTerms.verify_retries",
     )
-    verify_on: Name | None = _gate(
-        "Have another node run the gates on the result and sign the verdict: other, a name, or none.",
-        "N",
-        complete="nodes",
-        kept="GateTerms.verify_on",
-    )
     check_gates_first: bool = _gate(
         "Begin only if the gates already pass on the unchanged tree.",
         default=False,

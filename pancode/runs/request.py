@@ -296,6 +296,8 @@ def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
     """Return the request from data of `dump_request`, or from values that are already typed."""
     named = {_FORMER.get(name, name): value for name, value in data.items()}
     values: dict[str, Any] = {name: _parse_value(name, value) for name, value in named.items()}
+    if values.pop("verify_on", None) not in (None, "none"):
+        values["land"] = False  # an earlier version stored that another node must run the gates first
     kept = Confined(values.get("confined", 0))  # without it, an earlier version stored the request
     values["confined"] = kept | find_limits("" if kept else by)
     return DispatchRequest(**{"task": "", **values, "created_by": by})
@@ -379,9 +381,10 @@ class Defaults:
     max_attempts: int | None = None
     on_lost: str = "ask"
     land_how: str = "squash"
-    verify_on: str | None = None
     land: LandRule = LandRule.ASK
     """Which results are landed without the command `pancode land` of a user."""
+    landings_held: str = ""
+    """Why no change lands by itself: a removed setting that is still set; empty: none is."""
     network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
     """The least restrictive network access that runs may have, by mode."""
     raised: str = ""

@@ -40,7 +40,7 @@ from pancode.runs.life.conversation import has_change, list_next_runs
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH, identity_of, may_push
 from pancode.runs.placement import breaker_service
 from pancode.runs.receipts.rules import cost_of
-from pancode.runs.receipts.trust import CLOSED, REFUSED, REVERTED, ResultTrust, read_verified
+from pancode.runs.receipts.trust import CLOSED, REFUSED, REVERTED, is_disputed
 from pancode.runs.views import session_of, words_of
 
 OVER = "this job was already answered"
@@ -244,8 +244,7 @@ def is_left(run: records.Run) -> bool:
 
 def is_at_fault(run: records.Run) -> bool:
     """Whether the run ended in a way that a user should see, whether or not it has a change."""
-    seen = read_verified(run)
-    return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
+    return run.outcome in FAULTS or is_disputed(run)
 
 
 def _is_unlanded(run: records.Run) -> bool:

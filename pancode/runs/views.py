@@ -38,7 +38,7 @@ from pancode.runs.life.inbox import answerer_of, item_of, open_item
 from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.waits import ONLY_HERE
 from pancode.runs.receipts.rules import usage_of_all
-from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, landing_of, read_verified
+from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, landing_of, read_tested
 
 _NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)
@@ -427,8 +427,8 @@ def has_status(core: Core, tx: Transaction, run: records.Run, wanted: str) -> bo
     """Whether a list shows the run with this status, or `unverified` in its place."""
     lease = newest_lease(tx, run)
     status = _status_in(tx, run, lease, bool(_list_unheard(core, tx, run, lease)))
-    seen = read_verified(run) if wanted == "unverified" and status in ("done", "to_land") else None
-    return status == wanted or (seen is not None and seen.plain()["state"] == wanted)
+    seen = read_tested(run) if wanted == "unverified" and status in ("done", "to_land") else None
+    return status == wanted or (seen is not None and seen.state == wanted)
 
 
 def _status_in(tx: Transaction, run: records.Run, lease: records.Lease | None, unheard: bool) -> str:
@@ -476,7 +476,7 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "judges": run.judges,
         "landed": run.landed,
         "landing": cast("LandingShape | None", landing_of(run)),
-        "verification": cast("VerificationShape", seen.plain()) if (seen := read_verified(run)) else None,
+        "verification": _describe_tested(run),
         "workflow": run.workflow,
         "step": run.step,
     }
@@ -498,11 +498,13 @@ def _list_unheard(core: Core, tx: Transaction, run: records.Run, lease: records.
 
 
 def _trust(run: records.Run) -> list[str]:
-    seen = read_verified(run)
-    if seen is None:
-        return []
-    before = ["disputed before"] if seen.disputed_before and not seen.in_doubt else []
-    return [seen.words, *before]
+    seen = read_tested(run)
+    return [] if seen is None else [seen.words]
+
+
+def _describe_tested(run: records.Run) -> VerificationShape | None:
+    seen = read_tested(run)
+    return None if seen is None else {"state": seen.state.value, "why": seen.why}
 
 
 def _not_landed(run: records.Run) -> list[str]:

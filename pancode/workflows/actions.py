@@ -141,7 +141,7 @@ def is_workflow_landing(core: Core, text: str, around: Surroundings | None = Non
         requested = own or any(step.request.get("land") for step in rows.steps_of(tx, workflow.id))
     if requested or around is None or token_behind(workflow.created_by) is not None:
         return requested
-    return around.defaults(None).land is LandRule.WHEN_VERIFIED
+    return around.defaults(None).land is LandRule.WHEN_PASSED
 
 
 def _must_be_no_lane(workflow: Workflow) -> None:

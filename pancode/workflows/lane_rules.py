@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
-from pancode.runs.receipts.trust import KEPT, WAITING, landing_of, read_verified, wants_verification
+from pancode.runs.receipts.trust import WAITING, landing_of
 
 AGAIN_MS = 60_000
 """Milliseconds after which an item refused by a budget ceiling is checked again, as there may be room."""
@@ -60,18 +61,9 @@ def explain_skip(step: WorkflowStep) -> str:
 
 
 def is_unsettled(run: Run) -> bool:
-    """Whether the next item must wait because the run's result must be verified elsewhere or landed."""
-    seen, landing = read_verified(run), landing_of(run)
-    if seen is None:
-        return False
-    wanted = wants_verification(run) and KEPT not in run.result
-    return seen.waits or wanted or (landing is not None and landing["status"] == WAITING)
-
-
-def explain_doubt(run: Run) -> str:
-    """Return the reason why an item is not done although its run is; empty if the item is done."""
-    seen = read_verified(run)
-    return f"disputed: {seen.why}" if seen is not None and seen.in_doubt else ""
+    """Whether the next item must wait because the run's result is being landed."""
+    landing = landing_of(run) if run.outcome is Outcome.DONE else None
+    return landing is not None and landing["status"] == WAITING
 
 
 def insert_item(steps: Sequence[WorkflowStep], priority: int) -> tuple[int, tuple[WorkflowStep, ...]]:

@@ -373,7 +373,7 @@ def _describe_state(
     if waits:
         return "asks", left[0].reason, "pancode inbox"
     if settling:
-        return "working", f"the result of item {left[0].name} is being verified or landed", ""
+        return "working", f"the result of item {left[0].name} is being landed", ""
     return ("waits", left[0].reason, "") if lane.may_move(left[0]) and left[0].reason else ("working", "", "")
 
 

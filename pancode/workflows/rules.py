@@ -129,9 +129,7 @@ def _judge_step(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
         return step
     step = replace(step, lost=run.id if _is_lost(run) else None)
     if run.outcome is Outcome.DONE:
-        problem = str(step.outputs.get("problem") or "") or (
-            lane_rules.explain_doubt(run) if step.item else ""
-        )
+        problem = str(step.outputs.get("problem") or "")
         state = WorkflowStepState.FAILED if problem else WorkflowStepState.DONE
         return end_step(step, state, problem, view.now_ms)
     state = WorkflowStepState.STOPPED if run.stop_asked is not None else WorkflowStepState.FAILED

@@ -304,13 +304,11 @@ def format_end(shape: answers.RunDetail) -> str:
     else:
         reason = format_reason(shape).removeprefix("gate ").removeprefix("it asks: ")
         lines = [f"{color_state(format_status(shape))}{where}: {reason} ({facts})"]
-    seen, landing = shape["verification"], shape["landing"]
+    landing = shape["landing"]
     if landing is not None:
         lines.append(_format_landing(landing))
     elif shape["status"] == "to_land":
         lines.append(f"review: pancode diff {shape['run']}   take it: pancode land {shape['run']}")
-    if seen is not None and seen["earlier"]:
-        lines.append(f"tested: {_format_tests(seen)}")
     return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
 
 
@@ -337,7 +335,8 @@ def format_summary(shape: answers.RunDetail) -> str:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {count_noun(files, 'file')} changed")
     lines += [f"  landing    {_format_landing(shape['landing'])}"] if shape["landing"] else []
-    lines += [f"  tested     {_format_tests(shape['verification'])}"] if shape["verification"] else []
+    seen = shape["verification"]
+    lines += [f"  tested     {escape_line(seen['why'])}"] if seen else []
     return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
 
 
@@ -355,12 +354,6 @@ def _list_next_looks(shape: answers.RunDetail) -> list[str]:
         servers = "   servers: pancode models ls --servers" if failure == "model_failed" else ""
         lines.append(f"{look}  why: pancode why {shape['run']}{servers}")
     return lines
-
-
-def _format_tests(seen: answers.VerificationShape) -> str:
-    before = [escape_line(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
-    disputed = f" (disputed earlier by {', '.join(before)})" if before else ""
-    return f"{escape_line(seen['why'])}{disputed}"
 
 
 def _format_landing(landing: answers.LandingShape) -> str:
@@ -396,19 +389,18 @@ def add_tracker(client: Client, run: str, landing: answers.LandingShape | None) 
 
 
 def wait_for_landing(face: Face, client: Client, run: str) -> answers.RunDetail | None:
-    """Return the run once the coordinator has finished the run's `--verify-on` and `--land`. None if the user
-    detached meanwhile."""
+    """Return the run once the landing that its `--land` requests has ended. None if the user detached
+    meanwhile."""
     noted = False
     try:
         while True:
             shape = client.get(answers.RUN.at(run))
-            seen, landing = shape["verification"], shape["landing"]
-            verifies = seen is not None and seen["waits"]
-            if (landing is None or landing["status"] != "waiting") and not verifies:
+            landing = shape["landing"]
+            if landing is None or landing["status"] != "waiting":
                 add_tracker(client, run, landing)
                 return shape
             if not noted:
-                face.note(f"  {run}  {'another node verifies it' if verifies else 'landing, gates first'}")
+                face.note(f"  {run}  landing, gates first")
             noted = True
             time.sleep(LAND_LOOK_S)
     except KeyboardInterrupt:

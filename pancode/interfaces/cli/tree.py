@@ -51,7 +51,6 @@ TREE: Mapping[str, Command] = {
     "runs show": _C("everything about one run", "pancode.runs.commands.runs"),
     "runs retry": _C("repeat the same work as a new run", "pancode.runs.commands.runs"),
     "runs continue": _C("continue from a result with a new message", "pancode.runs.commands.runs"),
-    "runs verify": _C("have another node run the gates again", "pancode.runs.commands.runs"),
     "runs recover": _C("continue runs that failed or were interrupted", "pancode.runs.commands.health"),
     "logs": _C("what a run said and did; -f follows it", "pancode.runs.commands.logs"),
     "diff": _C("what a run changed", "pancode.runs.commands.runs"),

@@ -167,13 +167,6 @@ class ReasonBody(Body):
     reason: Line = ""
 
 
-class VerifyBody(ActBody):
-    """A run's verification. `on`: a node, or `other`. `again`: also if disputed; needs the scope operate."""
-
-    on: Name = "other"
-    again: bool = False
-
-
 class RetryBody(ReasonBody):
     """A request to retry a run. `resume`: continue its session on its node. `alone`: outside its workflow."""
 

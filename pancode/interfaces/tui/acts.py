@@ -220,7 +220,6 @@ def _begin(issue: Json, words: str) -> Act:
 
 _LANDS = "Land {run}: write {files} into the checkout it was dispatched from, gates first?"
 _RESOLVES = "Let an agent settle the conflict of {run} with your files? Its result is a run of its own."
-_VERIFIES = "Run the gates of {run} once more, on another node than {node}?"
 _DROPS = "Drop {run} ({files})? Its change is kept, but it is no longer in the inbox."
 ACTS: Mapping[tuple[str, str], ActKind] = {
     ("stop", "run"): ActKind(_brief, _stop),
@@ -232,7 +231,6 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
     ("resolve", "run"): ActKind(
         _brief, _post("land/resolve", _RESOLVES, "the conflict of {run} is being resolved")
     ),
-    ("verify", "run"): ActKind(_brief, _post("verify", _VERIFIES, "the gates of {run} run elsewhere")),
     ("drop", "run"): ActKind(_brief, _post("land/drop", _DROPS, "{run} is dropped")),
     ("tell", "run"): ActKind(_brief, _post("tell", "", "message sent to {run}"), "Message for the agent of"),
     ("begin", "issue"): ActKind(ask_issue, _begin),

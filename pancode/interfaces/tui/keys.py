@@ -43,7 +43,6 @@ KEYS = (
     _act("L", "land", "land the change of the run (asks)", short="land"),
     _act("c", "continue", "continue with your message, or with what failed (asks)"),
     _act("C", "resolve", "let an agent settle the conflict of the landing (asks)"),
-    _act("V", "verify", "let another node run the gates (asks)"),
     _act("x", "drop", "drop the change (asks)"),
     _act("t", "tell", "send the agent of the run a message"),
     # With priority, the prompt is open before the next key of the same burst (a paste, a slow link) is read.

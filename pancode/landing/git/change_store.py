@@ -43,11 +43,14 @@ from pancode.runs.user_environment import Surroundings
 class DepotCode:
     """Code that runs produced, in the coordinator's depot. WorkspaceError if an action is not possible."""
 
-    def __init__(self, depot: Depot, core: Core, prd_of: Callable[[str], str]) -> None:
-        """`prd_of`: returns the requirements file of a project; empty if the project has none."""
+    def __init__(
+        self, depot: Depot, core: Core, prd_of: Callable[[str], str], why_held: Callable[[], str]
+    ) -> None:
+        """`prd_of`: returns the requirements file of a project; empty if the project has none. `why_held`:
+        returns why no change lands by itself; empty: changes do."""
         self._depot, self._core = depot, core
         self._lander = Lander(core, DepotRepositories(depot), prd_of)
-        self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short)
+        self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short, why_held)
         self._reverts = RevertLook(core, depot)
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> PreviewShape:

@@ -183,8 +183,6 @@ class Plan:
     """The amount that the first attempt reserves."""
     max_attempts: int | None
     verify_retries: int
-    verify_on: str | None = None
-    """The node that runs the gates again; None: no other node verifies."""
     rules: Rules = NO_RULES
     chosen: str = ""
     """Why this agent was chosen; empty: it was named."""
@@ -261,7 +259,7 @@ class Plan:
     def lands(self) -> bool:
         """Whether the settings have the run's result landed. Children and token runs must request it."""
         request, agent = self.request, self.agent
-        if self.defaults.land is not LandRule.WHEN_VERIFIED or self.workspace != "git" or not self.gates:
+        if self.defaults.land is not LandRule.WHEN_PASSED or self.workspace != "git" or not self.gates:
             return False
         own = request.depth == 0 and request.parent is None and token_behind(request.created_by) is None
         return own and not agent.read_only and agent.autonomy is agents.Autonomy.AUTONOMOUS
@@ -422,11 +420,9 @@ class Plan:
         score = tuple(request_rules.choose_score(request))
         first = request.check_gates_first
         reads = self.own.reads if self.gates and request.verify is None else ()
-        on = self.verify_on or None
-        yield GateTerms(self.reports or None, reads, score, self.verify_retries, on, first)
-        verified = self.defaults.land is LandRule.WHEN_VERIFIED and bool(self.verify_on)
+        yield GateTerms(self.reports or None, reads, score, self.verify_retries, first)
         autonomy = "" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value
-        yield LandingTerms(self.lands, verified, autonomy)
+        yield LandingTerms(self.lands, autonomy)
         yield Approvals(self.approval, objections=self.objections)
         yield Messages(answers=request.answers or "", program=request.program)
         yield TurnTaking(request.turns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import islice
 
@@ -19,12 +19,7 @@ from pancode.kernel.shell_words import split_words
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, Confined, is_allowed, must_ask
 from pancode.runs.options import NO_GPUS, OPTIONS, is_gpu_count
-from pancode.runs.receipts.trust import OTHER
 from pancode.runs.request import Catalogue, Defaults, DispatchRequest
-
-NOWHERE = "none"
-"""The value of `verify_on` that disables verification on another node, regardless of the settings."""
-
 
 WAITS_TO_LAND = "its change waits for a user's pancode land: the answering token may not land"
 
@@ -181,41 +176,6 @@ def choose_reports(
 def choose_score(request: DispatchRequest) -> tuple[str, ...]:
     """Return the arguments of the score command; empty: none."""
     return () if request.score is None else split_words(request.score, "--score")
-
-
-def verify_on(
-    request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...], workspace: str | None
-) -> str | None:
-    """Return the node that verifies the result again; None: none. UsageError: --verify-on without gates."""
-    on, names = request.verify_on or catalogue.defaults.verify_on, catalogue.node_names
-    if request.verify_on is None and (not gates or workspace != "git" or on is None):
-        return None
-    if on is None or on == NOWHERE:
-        return None
-    if workspace != "git" or not gates:
-        raise UsageError(
-            "--verify-on runs gates on the commit of the result",
-            why="the run has no git workspace" if workspace != "git" else "the run has no gates",
-            fix='add one: --verify "make test"' if workspace == "git" else "change to the repository",
-            code="nothing_to_verify",
-        )
-    check_verifier(on, names, request.node)
-    return on
-
-
-def check_verifier(on: str, names: Sequence[str], own: str | None, option: str = "--verify-on") -> None:
-    """Raise NotFoundError for an unknown node; UsageError if only `own`, the run's node, could verify.
-    `option`: the one that named the node."""
-    if on != OTHER and on not in names:
-        raise not_found("node", on, names, "pancode node ls")
-    if len(names) < 2 or on == own:
-        add = "pancode node add NAME" + (", or --verify-on none" if option == "--verify-on" else "")
-        raise UsageError(
-            f"no other node can verify the result ({option} {on})",
-            why=f"{on} is the run's own node" if on == own else "the fleet has one node",
-            fix=add if len(names) < 2 else f"{option} {OTHER}",
-            code="no_other_node",
-        )
 
 
 def as_task(request: DispatchRequest) -> DispatchRequest:

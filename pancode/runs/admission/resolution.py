@@ -114,7 +114,6 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved
     _try(problems, lambda: request_rules.choose_reports(request, catalogue, gates))
     found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
     if gates is not None:
-        _try(problems, lambda: request_rules.verify_on(request, catalogue, gates, workspace))
         _try(problems, lambda: request_rules.check_rounds(request, gates))
     runtime, ref = found if found is not None else (None, None)
     if runtime is not None and runtime.name != "shell" and request.argv is not None:
@@ -212,7 +211,6 @@ def _put_together(
         limits=limits,
         gates=gates,
         reports=request_rules.choose_reports(request, catalogue, gates),
-        verify_on=request_rules.verify_on(request, catalogue, gates, workspace),
         workspace=workspace,
         needs=wish,
         candidates=able,

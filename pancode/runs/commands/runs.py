@@ -9,16 +9,14 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli.follow import (
-    act_when_suspended,
     follow_new,
     format_run_time,
     format_summary,
     gate_lines,
     list_notes,
     report_lines,
-    wait_for_landing,
 )
-from pancode.interfaces.cli.output import exit_of, find_user
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import (
     Cursor,
     Detach,
@@ -26,7 +24,6 @@ from pancode.interfaces.cli.parameters import (
     Run,
     Whole,
     Yes,
-    completions,
     fetch_page,
     option,
     verb,
@@ -42,7 +39,6 @@ from pancode.interfaces.cli.terminal import (
     shorten_binaries,
 )
 from pancode.interfaces.client.client import path_of
-from pancode.kernel.errors import ExitCode
 from pancode.kernel.formatting import (
     clip_columns,
     cost_of,
@@ -53,7 +49,6 @@ from pancode.kernel.formatting import (
     format_usd,
 )
 from pancode.kernel.names import LAST
-from pancode.landing.answers import JUDGE
 from pancode.people.answers import CONTINUE
 from pancode.runs.answers import RETRY, RUN, RUNS, CallsShape, RunDetail, RunShape, UsageShape
 from pancode.runs.commands.named_runs import AnyRun, OfWorkflow, find_run, is_workflow
@@ -212,44 +207,6 @@ def _format_calls(run: RunDetail, calls: CallsShape) -> str:
 def _format_tokens(usage: UsageShape) -> str:
     cost = "" if usage["cost_usd"] is None else f", {format_usd(usage['cost_usd'])}"
     return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
-
-
-_ON = "Verify on this node (default: any node other than the run's own)."
-
-
-@verb("runs verify", "last", "last --on gpubox")
-def verify(
-    run: Run,
-    *,
-    on: Annotated[str, option(_ON, "N", complete=completions.nodes)] = "other",
-    again: Annotated[
-        bool, option("Verify a disputed result again, on a node that has not verified it yet.")
-    ] = False,
-    detach: Detach = False,
-    face: Json,
-) -> int:
-    """Have another node run the gates on a run's result and sign the outcome.
-
-    For a session, its newest interactive run is verified. The session first finishes its turn and is then
-    suspended; your next message continues it. A disputed result remains disputed until you verify it with
-    --again; the earlier dispute is still shown afterwards.
-    """
-    client = face.client(works=True)
-    body = {"by": find_user(), "on": on, "again": again}
-    answer = act_when_suspended(face, client, run, lambda name: client.post(JUDGE.at(name), body))
-    if detach:
-        face.show(answer, lambda: f"{answer['run']}  being verified\n")
-        return _choose_exit(answer)
-    shown = wait_for_landing(face, client, answer["run"])
-    if shown is None:
-        return ExitCode.DETACHED
-    face.show(shown, lambda: format_summary(shown))
-    return _choose_exit(shown)
-
-
-def _choose_exit(run: RunShape) -> int:
-    seen = run["verification"]
-    return exit_of("verify_failed") if (seen is not None and seen["state"] == "disputed") else ExitCode.DONE
 
 
 @verb("runs retry", "last", "last --resume", "w-7f3k2x")

@@ -19,7 +19,6 @@ from pancode.kernel.values import replace
 from pancode.runs.life import inbox
 from pancode.runs.life.case import Now, RunCase
 from pancode.runs.life.inbox import ItemKind, item_of
-from pancode.runs.receipts.trust import KEPT, read_verified
 
 Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]
 """The subject of an audit entry."""
@@ -292,11 +291,6 @@ def events_of(made: Changes) -> Iterator[Happened]:
     if turn is not None and turn != SessionTurn.of(was).turn:
         yield _make_event(
             run, records.EventKind.RUN_TURN, _find_node(run), number=turn.number, stop=turn.stop
-        )
-    seen = read_verified(run)
-    if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
-        yield _make_event(
-            run, records.EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits
         )
 
 

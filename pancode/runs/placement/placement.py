@@ -14,7 +14,7 @@ from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, 
 from pancode.budget import books
 from pancode.budget.books import Amount, Ceilings
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, poor_of
-from pancode.kernel.facets import Judging, ModelChoice, Provision
+from pancode.kernel.facets import ModelChoice, Provision
 from pancode.kernel.node import SILENT, NodeState, NodeView, has_label, in_a_sentence, with_words
 from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
@@ -180,7 +180,7 @@ def wish_of(run: Run) -> object:
         Provision.of(run).confined,
     )
     choice = ModelChoice.of(run)
-    model = (wanted_of(run), run.untested, choice.free, choice.trusted, Judging.of(run).not_on)
+    model = (wanted_of(run), run.untested, choice.free, choice.trusted)
     stays = (why_it_stays(run, None), run.workflow)
     return where, how, model, stays, need_of_run(run), *sorted(run.require.items())
 
@@ -214,7 +214,6 @@ def explain_misfit(run: Run, view: NodeView) -> str:
         if why:
             return why
     for judge in (
-        _kept_off,
         _explain_turnless,
         _explain_limit,
         _explain_unheld,
@@ -225,12 +224,6 @@ def explain_misfit(run: Run, view: NodeView) -> str:
         if why := judge(run, view):
             return why
     return ""
-
-
-def _kept_off(run: Run, view: NodeView) -> str:
-    """Return why the node may not verify the result, if it made or judged it before; empty: it may."""
-    kept = view.node.name in Judging.of(run).not_on
-    return "has made or judged the result to verify" if kept else ""
 
 
 def _explain_limit(run: Run, view: NodeView) -> str:

@@ -28,8 +28,6 @@ from pancode.runs.answers import (
     VerdictShape,
 )
 from pancode.runs.core import Core
-from pancode.runs.receipts.trust import ResultTrust, VerifiedResult, result_at
-from pancode.runs.receipts.trust import read_verified as trust_in
 from pancode.runs.receipts.verification import (
     ChainLink,
     ReceiptVerdict,
@@ -104,17 +102,13 @@ def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
         run = find_run(tx, text)
         stored = _find_decisive(tx, run)
         keys = keyring.read_trusted_keys(tx)
-        # Each node that verified the result has its own receipt, which must refer to this result.
-        seen = trust_in(run)
-        every = () if seen is None else (*seen.earlier, seen)
-        second = [check for one in every for check in _check_verdict(tx, run, one, keys)]
         lease = tx.get(Lease, stored.run, stored.lease) if stored is not None else None
     if stored is None:
         return describe_verdict(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
     verified = verify_text(stored.envelope, keys, run.id)
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
-        more = (_check_order(verified.claims, signer, lease, keys), *second)
+        order = _check_order(verified.claims, signer, lease, keys)
         # Check that the files that the receipt names are stored by the coordinator, byte for byte.
         claims = verified.claims
         assert claims is not None
@@ -124,7 +118,7 @@ def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
             whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
             words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
             found.append(VerificationCheck(f"{blob.name} is stored here as signed", whole, words))
-        checks = [*verified.checks, *more, *found]
+        checks = [*verified.checks, order, *found]
         if claims.commit is not None and changes is not None:
             checks.append(_make_pruned_check("its commit", changes))
         elif claims.commit is not None:
@@ -158,24 +152,6 @@ def _check_order(
         return VerificationCheck(what, False, f"the receipt contradicts its job in this ledger: {wrong}")
     ok = (node, envelope.digest()) == (signer.key.tag, claims.job)
     return VerificationCheck(what, ok, f"{claims.identity} for key {node}")
-
-
-def _check_verdict(
-    tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys
-) -> list[VerificationCheck]:
-    other = tx.get(Run, seen.run) if seen.run is not None else None
-    stored = tx.get(StoredReceipt, seen.receipt) if seen.receipt is not None else None
-    if other is None or stored is None:
-        return []
-    claims = verify_text(stored.envelope, keys, other.id).claims
-    if claims is None:
-        return [VerificationCheck("receipt of the verification", False, f"{other.id}: not valid")]
-    commit = result_at(run)
-    about = claims.snapshot == commit and claims.node_name != run.result.get("node")
-    checks = [VerificationCheck("receipt of the verification", about, f"{other.id} at {claims.snapshot}")]
-    word = "disputes" if seen.state is ResultTrust.DISPUTED else "was asked to verify"
-    word = "agrees with" if seen.state is ResultTrust.VERIFIED else word
-    return [*checks, VerificationCheck(f"{claims.node_name} {word} the result", True, claims.reason)]
 
 
 def _make_pruned_check(what: str, at_ms: int) -> VerificationCheck:

@@ -57,8 +57,8 @@ def create(
     """Create a lane for the current repository. The options are defaults for items without their own.
 
     A lane automatically runs one item after another, also after a coordinator restart. Each item is an
-    ordinary run. It is done when the run is done, its gates have passed, and its requested verification on
-    another node or landing is over. Then the next item starts, and its agent gets a summary of the last
+    ordinary run. It is done when the run is done, its gates have passed, and its requested landing is over.
+    Then the next item starts, and its agent gets a summary of the last
     result. An item that did not succeed stops the lane: retry its run, continue it by message, or skip it.
     """
     if pause and resume:

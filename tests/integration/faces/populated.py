@@ -174,7 +174,7 @@ class Populated:
         self.coordinator.streams = self.streams
         track_issues(self.coordinator)
         self.coordinator.parts[Backups].records.keep(a_record("gpubox"))
-        self.coordinator.code = DepotCode(depot, self.desk.core, no_prd)
+        self.coordinator.code = DepotCode(depot, self.desk.core, no_prd, str)
         facts = {**FACTS, "home": str(self.home)}
         self.context = ApiContext(self.coordinator, facts, lambda by: None, lambda: "http://127.0.0.1:1")
         self.app = build_app(self.context)

@@ -58,7 +58,7 @@ def _landing(world: LandingWorld) -> dict[str, Any]:
 
 @contextmanager
 def _going(world: LandingWorld, lander: Lander) -> Iterator[LandingQueue]:
-    queue = LandingQueue(world.coordinator.core, lander.land, lander.cut_short, again_s=0.05)
+    queue = LandingQueue(world.coordinator.core, lander.land, lander.cut_short, str, again_s=0.05)
     queue.start()
     try:
         yield queue

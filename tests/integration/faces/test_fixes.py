@@ -34,7 +34,7 @@ OF_USERS = {
 }
 """Commands that ask a user, or end what later tests need."""
 WAITS = {
-    *("answer", "runs continue", "logs", "runs retry", "runs verify"),
+    *("answer", "runs continue", "logs", "runs retry"),
     *("sessions checkpoint", "sessions restore", "workspace open"),
 }
 """Commands that wait for a run, which in this fleet continues for ever."""

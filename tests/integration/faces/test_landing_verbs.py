@@ -105,3 +105,30 @@ def _remote(fleet: Shell) -> Path:
     subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
     _git(fleet.cwd, "remote", "add", "origin", str(bare))
     return bare
+
+
+@pytest.mark.slow
+def test_a_home_of_0_1_0_that_asks_for_a_second_node_starts_and_lands_nothing_by_itself(fleet: Shell) -> None:
+    _repository(fleet.cwd)
+    settings = fleet.home / "pancode.yaml"
+    settings.write_text("dispatch:\n  verify_on: other\n  land: when-verified\n")
+    fleet("fleet", "down", "--now", timeout_s=LONG_S)
+    up = fleet("fleet", "up", timeout_s=LONG_S)
+    assert up.status == 0, up.err
+    for said in (
+        up.err,
+        fleet("config", "check", "--kind", "settings").out,
+        (fleet.home / "run/coordinator.log").read_text(),
+    ):
+        assert f"{settings}:2: dispatch.verify_on" in said, said
+        assert f"{settings}:3: dispatch.land: when-verified" in said, said
+    words = ("--runtime", "shell", "--verify", "true", "--land", "--json", "echo one > landed.txt")
+    held = fleet("dispatch", *words, timeout_s=LONG_S).data
+    assert held["landing"]["status"] == "held" and "verify_on" in held["landing"]["why"]
+    assert held["landing"]["fix"] == f"pancode approve {held['run']}"
+    assert not (fleet.cwd / "landed.txt").exists()
+    settings.write_text("dispatch: {land: when-passed}\n")
+    free = fleet("dispatch", "--runtime", "shell", "--verify", "true", "--json", "echo two > free.txt")
+    assert free.data["landing"]["status"] == "landed" and (fleet.cwd / "free.txt").exists()
+    assert fleet("approve", held["run"], timeout_s=LONG_S).status == 0
+    assert (fleet.cwd / "landed.txt").read_text() == "one\n"

@@ -151,7 +151,7 @@ dispatch, down, fleet demo, fleet down, fleet drain, fleet drill, fleet resume, 
 inbox drop, inbox pulls, init, issue plan, issue work, land, lane add, lane create, lane rm, lane skip, mcp
 install, mcp uninstall, models test, node add, node install, node login, node rm, node secret, node set,
 node trust, node uninstall, project add, project copy, project prd, project rm, project tools keep, project
-tools rm, project tools try, project webhook, runs continue, runs recover, runs retry, runs verify, schedule
+tools rm, project tools try, project webhook, runs continue, runs recover, runs retry, schedule
 add, schedule pause, schedule resume, schedule rm, schedule run, sessions end, sessions rest, sessions
 restore, sessions set, skills add, skills agree, skills rm, skills sync, stop, tell, up, web, workflow
 batch, workflow chain, workflow explore, workflow race, workflow resume, workspace create, workspace

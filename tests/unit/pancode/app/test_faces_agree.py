@@ -30,7 +30,6 @@ WITHOUT_TOOL = {
     "POST /v1/recover": "an agent retries the runs that it knows",
     "POST /v1/runs/{run}/approve": "a yes to a change, a start or an exception is a user's",
     "POST /v1/runs/{run}/deny": "as approve",
-    "POST /v1/runs/{run}/verify": "who lands asks for a second proof: a user",
     "POST /v1/sessions": "an agent dispatches, and continues with what came back",
     "POST /v1/sessions/{run}/turn": "a talk is interrupted by its user",
     "POST /v1/sessions/{run}/end": "a talk is ended by its user",

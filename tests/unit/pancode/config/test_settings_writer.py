@@ -127,8 +127,8 @@ def test_what_does_not_fit_changes_nothing(home: Path, key: str, value: str, tol
 
 
 def test_a_quoted_text_may_hold_what_looks_like_syntax(home: Path) -> None:
-    kept(home).change("dispatch.verify_on", '"a: \'b\' # \\" {c"')
-    assert said(home, "dispatch.verify_on").startswith("'a: ''b'' # \" {c'")
+    kept(home).change("dispatch.agent", '"a: \'b\' # \\" {c"')
+    assert said(home, "dispatch.agent").startswith("'a: ''b'' # \" {c'")
 
 
 def test_what_a_repository_says_of_itself_is_not_set_for_all_of_them(home: Path) -> None:

@@ -296,7 +296,7 @@ def test_without_memory_its_thread_dies_and_it_stays_asked_for(monkeypatch: pyte
         raise MemoryError
 
     monkeypatch.setattr(threading, "excepthook", died)
-    queue = LandingQueue(world.coordinator.core, land, lambda run: None, again_s=0)
+    queue = LandingQueue(world.coordinator.core, land, lambda run: None, str, again_s=0)
     queue.start()
     queue.wake()
     known.wait(10)
@@ -404,3 +404,23 @@ def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
     assert asked.is_still_waiting(core, action)
     deny_run(world.coordinator.core, "r-0001", "bob")
     assert not asked.is_still_waiting(core, action), "denied while it waits for its turn"
+
+
+@pytest.mark.parametrize("terms", [{}, {"verify_on": "other"}])
+def test_a_removed_setting_or_an_older_run_leaves_the_landing_to_a_user(terms: dict[str, Any]) -> None:
+    """Both asked that another node run the gates first."""
+    world, why = LandingWorld(), "" if terms else "dispatch.verify_on is left out"
+    world.end()
+    (action,), core = world.waiting(), world.coordinator.core
+    if not terms:
+        assert not asked.hold_back(core, action, ""), "nothing holds it"
+    run = world.coordinator.row(Run, action.run)
+    with world.coordinator.ledger.transaction() as tx:
+        tx.put(replace(run, terms={**run.terms, **terms}))
+    assert asked.hold_back(core, action, why)
+    landing = query.get_run_shape(core, "last")["landing"]
+    assert landing is not None and landing["status"] == "held" and landing["fix"] == "pancode approve r-0001"
+    assert (why or "another node") in landing["why"] and not world.kept()
+    asked.queue_landing(core, "r-0001", LandWay(by="ana"))
+    (again,) = world.waiting()
+    assert not asked.hold_back(core, again, why), "a user has requested it"

@@ -31,7 +31,7 @@ from pancode.landing.model import (
     Merged,
 )
 from pancode.landing.queue import LandingWish
-from pancode.landing.rules import must_be_verified, require_gates
+from pancode.landing.rules import require_gates
 from pancode.landing.service import Lander
 from pancode.runs.receipts.trust import passed_gates
 from pancode.workflows.results import change_begins, change_of
@@ -182,21 +182,19 @@ acts = st.builds(Act, st.sampled_from("abc"), st.booleans(), st.booleans(), st.b
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One run of a change. `verified`: it lands only when another node has verified it."""
+    """One run of a change."""
 
     acts: list[Act]
     gates: frozenset[str]
     failed: frozenset[str]
-    verified: bool
 
 
 NAMES = st.frozensets(st.sampled_from(["g1", "g2", "g3"]))
-parts = st.builds(Part, st.lists(acts, max_size=2), NAMES, NAMES, st.booleans())
+parts = st.builds(Part, st.lists(acts, max_size=2), NAMES, NAMES)
 
 
 def _ran(chain: Chain, part: Part) -> None:
-    terms = {"land_verified": True} if part.verified else {}
-    chain.ran(part.acts, gates=sorted(part.gates), failed=part.failed, terms=terms)
+    chain.ran(part.acts, gates=sorted(part.gates), failed=part.failed)
 
 
 def _asked(chain: Chain, way: LandWay) -> set[tuple[str, str]]:
@@ -210,10 +208,6 @@ def _asked(chain: Chain, way: LandWay) -> set[tuple[str, str]]:
     passed = {" ".join(argv) for argv in passed_gates(newest)}
     gates = {("gate", name) for name in chain.requires(way) if name not in passed}
     gates |= {("gate on another tree", name) for name in chain.requires(way, tested=False)}
-    try:
-        must_be_verified(newest, change_of(chain.desk.core, newest))
-    except WorkspaceError:
-        return ends | gates | {("verified", "")}
     return ends | gates
 
 
@@ -227,7 +221,6 @@ def test_no_split_of_a_change_into_runs_makes_a_landing_ask_less(done: list[Part
             [act for part in done for act in part.acts],
             frozenset(last),
             frozenset(name for name, failed in last.items() if failed),
-            any(part.verified for part in done),
         ),
     )
     for part in done:
@@ -415,20 +408,6 @@ def test_gates_that_failed_count_until_gates_have_passed() -> None:
     assert change_of(chain.desk.core, tested)[0].id == tested.id
     chain.ran()
     assert chain.asks(without) == set()
-
-
-def test_verification_that_one_run_asked_for_is_asked_of_the_whole_change() -> None:
-    chain = Chain()
-    chain.ran([Act("a")], gates=["test"], terms={"land_verified": True})
-    run = chain.ran([Act("a")], gates=["true"])
-    with pytest.raises(WorkspaceError, check=lambda error: error.code == "not_verified") as refused:
-        must_be_verified(run, change_of(chain.desk.core, run))
-    assert "when-verified" in refused.value.why
-    assert f"pancode runs verify {run.id};" in refused.value.fix
-    plain = chain.ran(terms={"in_workspace": "w"})
-    with pytest.raises(WorkspaceError) as refused:
-        must_be_verified(plain, change_of(chain.desk.core, plain))
-    assert "pancode dispatch --workspace w" in refused.value.fix
 
 
 def test_a_step_that_begins_from_several_answers_for_all_of_them() -> None:

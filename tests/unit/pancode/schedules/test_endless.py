@@ -10,6 +10,8 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.records import EventKind, FiringState, Run
 from pancode.kernel.values import replace
 from pancode.landing import judgement as judging
+from pancode.landing.rules import require_gates
+from pancode.workflows.results import change_of
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import Times
 
@@ -19,7 +21,7 @@ FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
 def _judged(times: Times, run: Run) -> Run:
     """Its landing's gates, queued as the lander does."""
     core = times.desk.core
-    by, gates = f"{run.created_by} (dispatch --land)", judging.load_gates(core, run)
+    by, gates = f"{run.created_by} (dispatch --land)", require_gates(change_of(core, run))
     return judging.begin_judging(core, run, judging.reserve_run_id(core), "c" * 40, by, gates)
 
 

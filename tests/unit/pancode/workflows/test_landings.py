@@ -119,7 +119,7 @@ def test_the_change_of_an_agent_that_a_user_supervises_is_held_for_that_user(
 
 
 PASSED = (GateResult(name="true", argv=("true",), passed=True, exit_code=0, duration_ms=1),)
-AUTOMATIC = "dispatch: {land: when-verified}"
+AUTOMATIC = "dispatch: {land: when-passed}"
 
 
 def test_the_settings_land_what_has_passed_its_gates(flows: Flows, trees: Trees, tmp_path: Path) -> None:

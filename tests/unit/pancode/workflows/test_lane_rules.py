@@ -6,13 +6,11 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run, RunState, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
-from pancode.runs.receipts.trust import KEPT
 from pancode.workflows import lane_rules
 from pancode.workflows.rules import Advance, WorkflowView, advance
 from tests.unit.pancode.runs.world import a_run
@@ -43,23 +41,6 @@ def look(*steps: WorkflowStep, run: Run | None = None, **about: Any) -> Advance:
 
 def states(made: Advance) -> dict[str, str]:
     return {step.name: step.state.value for step in made.steps}
-
-
-@pytest.mark.parametrize(
-    ("said", "state", "starts"),
-    [
-        (None, "done", ("2",)),
-        ({"state": "partly", "why": "asked", "waits": True}, "running", ()),
-        ({"state": "disputed", "why": "n2 saw pytest fail", "waits": False}, "failed", ()),
-        ({"state": "verified", "why": "on n1 and n2", "waits": False}, "done", ("2",)),
-    ],
-)
-def test_an_item_is_done_when_nobody_has_still_to_verify_it_and_nobody_disputes_it(
-    said: dict[str, Any] | None, state: str, starts: tuple[str, ...]
-) -> None:
-    made = look(item(1, RUNNING), item(2), run=done(1, **({} if said is None else {KEPT: said})))
-    assert (states(made)["1"], made.start) == (state, starts)
-    assert not made.ended
 
 
 def test_the_next_item_waits_until_the_change_of_the_one_before_is_landed() -> None:

@@ -36,7 +36,7 @@ export const LISTS = {
   "budget?all=1": (data) => data.scopes.filter((one) => one.scope.startsWith("repo:")).map((one) => one.scope.slice(5)),
 };
 /** The list that a field of this name offers. */
-const OFFERS = { agent: "agents", runtime: "runtimes", node: "fleet", verify_on: "fleet", model: "models", workspace: "workspaces", project: "projects", preset: "presets", cwd: "runs?limit=200", path: "runs?limit=200", repository: "runs?limit=200" };
+const OFFERS = { agent: "agents", runtime: "runtimes", node: "fleet", model: "models", workspace: "workspaces", project: "projects", preset: "presets", cwd: "runs?limit=200", path: "runs?limit=200", repository: "runs?limit=200" };
 
 let document_ = null;
 /** The API's own description, once for each tab. */

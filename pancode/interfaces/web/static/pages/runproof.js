@@ -19,7 +19,7 @@ export function Proof({ run }) {
   if (found.error) return html`<${Trouble} problem=${found.error} />`;
   return html`<div class="two half"><${Panel} title="Checked in this page" act=${html`<${Badge} word=${found.verdict} />`}><${Checks} checks=${found.checks} />
       <p class="pad small quiet">By this browser, with the public keys that the coordinator gives out. Compare a key with <code>pancode admin keys</code> once, on the machine itself.</p><//>
-    <${Panel} title="The coordinator says" act=${theirs.data && html`<${Badge} word=${theirs.data.verdict} />${run.verify.length > 0 && html`<${Act} label="Run its gates on another node" kind="bare" path=${at("runs", run.run, "verify")} sure=${`Have another node run the gates of ${run.run} again and sign what they say?`} done=${() => tell("another node checks it")} />`}`}>${theirs.data && html`<${Checks} checks=${theirs.data.checks} />`}${theirs.error && html`<${Trouble} problem=${theirs.error} />`}<//></div>
+    <${Panel} title="The coordinator says" act=${theirs.data && html`<${Badge} word=${theirs.data.verdict} />`}>${theirs.data && html`<${Checks} checks=${theirs.data.checks} />`}${theirs.error && html`<${Trouble} problem=${theirs.error} />`}<//></div>
     <${Panel} title="What it states"><div class="pad stack small"><p>digest <code>${found.receipt.digest}</code>, kept <${When} at=${found.receipt.stored_at} /></p>
     <details><summary>the whole statement</summary><pre class="answer" tabindex="0">${JSON.stringify(found.said, null, 1)}</pre></details></div><//>`;
 }

@@ -337,16 +337,6 @@ def test_every_route_that_acts_says_which_right_it_needs() -> None:
     assert [verb.name for verb in VERBS if verb.method == "GET" and verb.risk != "looks"] == []
 
 
-def test_another_verdict_on_a_disputed_result_needs_more_than_a_dispatch_does(world: ListenerWorld) -> None:
-    run = blocked(world)
-    path, again = f"/v1/runs/{run}/verify", {"again": True}
-    plain = world.token("dispatch")
-    assert code_of(world.ask("POST", path, plain, {}), 400) == "no_other_node"
-    assert code_of(world.ask("POST", path, plain, again), 403) == "wrong_scope"
-    operates = world.token("dispatch", "operate")
-    assert code_of(world.ask("POST", path, operates, again), 400) == "no_other_node"
-
-
 def test_a_token_does_not_say_whose_name_a_commit_has(world: ListenerWorld) -> None:
     body = LandBody(author={IdentityVariable.AUTHOR_NAME: "Eve"}, branch="b")
     assert body.landing(How.SQUASH).author == {"GIT_AUTHOR_NAME": "Eve"}

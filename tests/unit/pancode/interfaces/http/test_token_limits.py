@@ -121,7 +121,7 @@ def test_what_the_owners_settings_land_is_not_resumed_by_a_weak_token(world: Lis
     (step,) = world.context.rows(WorkflowStep, workflow=made)
     resume, again = f"/v1/workflows/{made}/resume", f"/v1/runs/{step.run}/retry"
     assert "wrong_scope" not in world.ask("POST", resume, weak).text
-    (world.coordinator.home / "pancode.yaml").write_text("dispatch: {land: when-verified}\n")
+    (world.coordinator.home / "pancode.yaml").write_text("dispatch: {land: when-passed}\n")
     for path in (resume, again):
         assert code_of(world.ask("POST", path, weak), 403) == "wrong_scope", path
         assert "wrong_scope" not in world.ask("POST", path, strong).text, path

@@ -56,7 +56,6 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
         ("drain", "node", NODE, "Drain gpubox: nothing new starts there, 2 runs in flight continue?"),
         ("drain", "node", {**NODE, "draining": "a disk"}, "Resume gpubox: it takes new work again?"),
         ("stop", "workflow", FLOW, "Stop workflow w-1: 1 step not ended, $1.50 so far?"),
-        ("verify", "run", RUN, "Run the gates of r-1 once more, on another node than gpubox?"),
         ("drop", "run", RUN, "Drop r-1 (2 files)? Its change is kept, but it is no longer in the inbox."),
         (
             "resolve",
@@ -127,13 +126,11 @@ def test_the_api_takes_each_request(scene: Scene) -> None:
         ("drop", "run"): scene.done,
         ("continue", "run"): scene.done,
         ("resolve", "run"): scene.done,
-        ("verify", "run"): scene.done,
     }
     refused = {  # the API's own words: a script takes none, and what is settled or alone has no other to ask
         ("tell", "run"): "cannot take messages|cannot be told",
         ("continue", "workflow"): "has not ended",
         ("continue", "run"): "cannot take messages",
-        ("verify", "run"): "cannot verify",
     }
     for (name, kind), about in sent.items():
         chosen = ACTS[name, kind]

@@ -337,7 +337,7 @@ def test_a_step_takes_what_a_dispatch_takes() -> None:
             "budget": "0.5", "timeout": "1m", "idle-timeout": "1m", "max-turns": 1, "max-requests": 1,
             "max-tokens": 1, "max-output": "1KiB", "max-memory": "1GiB", "max-processes": 64,
             "max-disk": "1GiB", "wrap-up": False, "verify": ["true"], "priority": 3, "attempts": 2,
-            "reports": ["r"], "verify-retries": 1, "verify-on": "other",
+            "reports": ["r"], "verify-retries": 1,
             "network": "none", "on-lost": "retry", "told-only": True,
             "with-secret-files": True, "untested": True, "land": True, "ask": True,
         }

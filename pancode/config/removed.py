@@ -1,0 +1,64 @@
+"""Settings of an earlier version: an old home still starts, and its owner is told what to do instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pancode.config.layers import Folded
+from pancode.kernel.values import replace
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedSetting:
+    """A setting, or with `value` one of its values, that this version does not have. `instead`: the value
+    that takes its place. `holds`: while it is set, no change lands by itself. `place`: where it is set."""
+
+    key: str
+    why: str
+    fix: str
+    value: str | None = None
+    instead: str = ""
+    holds: bool = False
+    place: str = ""
+
+    @property
+    def what(self) -> str:
+        return f"{self.place}: {self.key}{f': {self.value}' if self.value else ''}"
+
+    @property
+    def words(self) -> str:
+        return f"{self.what} is left out: {self.why}; {self.fix}"
+
+
+_HOLDS = "and until it is removed no change lands by itself"
+REMOVED = (
+    RemovedSetting(
+        "dispatch.verify_on",
+        f"no other node verifies a result any more, {_HOLDS}",
+        "remove it; gates run on the run's own node, on a checkout of the result",
+        holds=True,
+    ),
+    RemovedSetting(
+        "dispatch.land",
+        f"a result is no longer verified by two nodes, {_HOLDS}",
+        "write when-passed to land each result whose gates have passed, or remove it",
+        value="when-verified",
+        instead="when-passed",
+        holds=True,
+    ),
+)
+
+
+def take_removed(folded: Folded) -> tuple[RemovedSetting, ...]:
+    """Take the removed settings out of the merged layers, and return those that were set."""
+    found = list[RemovedSetting]()
+    for one in REMOVED:
+        group, _, key = one.key.rpartition(".")
+        within = folded.data.get(group)
+        if not isinstance(within, dict) or key not in within or one.value not in (None, within[key]):
+            continue
+        if within.pop(key) is not None:  # a key without a value sets nothing
+            found.append(replace(one, place=folded.origin(one.key)))
+        if one.instead:
+            within[key] = one.instead
+    return tuple(found)
