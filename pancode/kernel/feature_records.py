@@ -404,14 +404,6 @@ class Firing(Record):
     done_ms: int | None = None
 
 
-class DeliveryState(StrEnum):
-    """The states of a delivery; the last two (sent, failed) are final."""
-
-    WAITING = "waiting"
-    SENT = "sent"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True, slots=True)
 class Webhook(Record):
     """An address to which an earlier version sent signed events. No code uses it; its table exists until a
@@ -427,10 +419,10 @@ class Webhook(Record):
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Record):
-    """One message to one target. It is written in the transaction that follows its event, and stored until
-    long after its delivery has ended."""
+    """One waiting message to one target. It is written in the transaction that follows its event, and deleted
+    once it was sent or has failed."""
 
-    TABLE: ClassVar = Table("deliveries", ("id",), ("target,created_ms", "state"))
+    TABLE: ClassVar = Table("deliveries", ("id",), ("target,created_ms",))
     id: str
     """Made of the target and the event's number, so that no delivery is duplicated."""
     target: str
@@ -439,12 +431,7 @@ class Delivery(Record):
     kind: str
     body: dict[str, object]
     due_ms: int
-    state: DeliveryState = DeliveryState.WAITING
     tries: int = 0
-    status: str = ""
-    """The target's last answer."""
-    done_ms: int | None = None
-    tried_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

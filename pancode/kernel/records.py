@@ -16,7 +16,6 @@ from pancode.kernel.feature_records import AuditAnchor as AuditAnchor
 from pancode.kernel.feature_records import ConfigChange as ConfigChange
 from pancode.kernel.feature_records import ConfigProposal as ConfigProposal
 from pancode.kernel.feature_records import Delivery as Delivery
-from pancode.kernel.feature_records import DeliveryState as DeliveryState
 from pancode.kernel.feature_records import EndedRun as EndedRun
 from pancode.kernel.feature_records import Firing as Firing
 from pancode.kernel.feature_records import FiringState as FiringState

@@ -5,20 +5,6 @@ from typing_extensions import TypedDict
 from pancode.kernel.route import Route
 
 
-class DeliveryShape(TypedDict):
-    """A delivery: one message to one target. `status`: the target's last reply."""
-
-    delivery: str
-    target: str
-    kind: str
-    state: str
-    tries: int
-    status: str
-    created_at: str
-    next_at: str | None
-    done_at: str | None
-
-
 class ChannelShape(TypedDict):
     """A channel of notices. `trouble`: why its last message was not delivered; empty: no known trouble."""
 
@@ -26,6 +12,7 @@ class ChannelShape(TypedDict):
     secret: str
     kinds: list[str]
     waiting: int
+    last_tried_at: str | None
     last_sent_at: str | None
     trouble: str
 
@@ -37,10 +24,12 @@ class ChannelsAnswer(TypedDict):
     """Channels that a rule names but the settings do not define."""
 
 
-class DeliveriesAnswer(TypedDict):
-    deliveries: list[DeliveryShape]
+class TestedChannel(TypedDict):
+    """A test notice that is being sent; `last_tried_at` of the channel says when it was tried."""
+
+    channel: str
+    created_at: str
 
 
 CHANNELS = Route[ChannelsAnswer]("GET /v1/notify")
-TEST_NOTICE = Route[DeliveryShape]("POST /v1/notify/test")
-DELIVERIES = Route[DeliveriesAnswer]("GET /v1/deliveries")
+TEST_NOTICE = Route[TestedChannel]("POST /v1/notify/test")

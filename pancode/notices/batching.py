@@ -1,4 +1,4 @@
-"""Decides which waiting deliveries to send now, with limited retries and digests. Pure functions."""
+"""Decides which waiting notices to send now: a question at once, others in one message a minute. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from pancode.kernel.records import Delivery
 
-A_MINUTE, MOST = 60_000, 5
-"""A minute in milliseconds, and how many notices per minute are sent individually."""
+A_MINUTE = 60_000
+"""A minute in milliseconds: the least time between two messages of a channel that answer no question."""
+AT_ONCE = ("waits", "test")
+"""The kinds that never wait for a minute to pass, and that are never counted in another message."""
 NOTICE_AGAIN_MS = (15_000, 60_000, 300_000)
 """Milliseconds until each retry; after the last one a delivery has failed. After a failed try, the other
 deliveries of the same target wait for the first of these times."""
@@ -20,23 +22,23 @@ NOTIFY = "notify:"
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Deliveries to send now (those in one inner tuple form one message), and the time of the next check."""
+    """Deliveries to send now, as one message, and the time of the next check."""
 
-    now: tuple[tuple[Delivery, ...], ...] = ()
+    now: tuple[Delivery, ...] = ()
     again_ms: int | None = None
 
 
-def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) -> Sending:
-    """Return what to send. `waiting`: of one channel, oldest first. `sent_ms`: times of its last messages."""
+def to_send(waiting: Sequence[Delivery], sent_ms: int, now_ms: int) -> Sending:
+    """Return what to send. `waiting`: of one channel, oldest first. `sent_ms`: the time of its last message.
+    The next check follows each message; `again_ms` is only for what is not due yet."""
     due = [one for one in waiting if one.due_ms <= now_ms]
     later = min((one.due_ms for one in waiting if one.due_ms > now_ms), default=None)
-    recent = sorted(ms for ms in sent_ms if now_ms - ms < A_MINUTE and ms <= now_ms)
-    if len(recent) + len(due) <= MOST:
-        return Sending(tuple((one,) for one in due), later)
-    if len(recent) >= MOST:
-        room = recent[-MOST] + A_MINUTE
-        return Sending((), room if later is None else min(room, later))
-    return Sending((tuple(due),), later)
+    if asks := [one for one in due if one.kind in AT_ONCE]:
+        return Sending((asks[0],), later)
+    if due and sent_ms <= now_ms < sent_ms + A_MINUTE:
+        free = sent_ms + A_MINUTE
+        return Sending((), free if later is None else min(free, later))
+    return Sending(tuple(due), later)
 
 
 def again_ms(tries: int) -> int | None:

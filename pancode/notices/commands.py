@@ -6,62 +6,45 @@ import os
 import time
 from typing import Annotated, Any
 
-from pancode.interfaces.cli.parameters import Argument, Json, option, verb
+from pancode.interfaces.cli.parameters import Argument, Face, Json, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.notices.answers import CHANNELS, DELIVERIES, TEST_NOTICE
+from pancode.notices.answers import CHANNELS, TEST_NOTICE
 
 PATIENCE, EVERY_S = 80, 0.5
 
 
-_DELIVERIES: Columns = {
-    **{"AT": "created_at", "STATE": "state", "KIND": "kind", "TRIES": "tries", "NEXT TRY": "next_at"},
-    **{"ANSWER": "status", "DELIVERY": "delivery"},
-}
 _TESTS = "Send a notice to CHANNEL now, also in quiet hours, and show the result."
 
 
 @verb("admin notify", "pancode admin notify", "pancode admin notify --test phone")
-def notify(
-    *,
-    channel: Annotated[str | None, Argument()] = None,
-    tests: Annotated[bool, option(_TESTS, "--test")] = False,
-    log: Annotated[bool, option("Show what was sent to CHANNEL, newest first.", "--log")] = False,
-    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)] = 20,
-    face: Json,
-) -> int:
+def notify(*, test: Annotated[str | None, option(_TESTS, "CHANNEL")] = None, face: Json) -> int:
     """Show every channel with its kinds of notices, and the result of its last message.
 
     A channel is an ntfy topic, a mail address, Slack or another service of Apprise, defined in pancode.yaml.
     """
-    if tests + log != (channel is not None):
-        raise UsageError(
-            "with CHANNEL, exactly one of --test and --log is required",
-            fix="pancode admin notify --log CHANNEL",
-        )
-    client = face.client()
-    if tests:
-        now = made = face.post(TEST_NOTICE, {"channel": channel})
-        for _ in range(PATIENCE):  # Wait until the first try of the delivery has ended.
-            found = client.get(DELIVERIES, target=made["target"], limit=50)["deliveries"]
-            now = next((one for one in found if one["delivery"] == made["delivery"]), now)
-            if now["state"] != "waiting" or now["tries"]:
-                break
-            time.sleep(EVERY_S)
-        good = now["state"] == "sent"
-        status = escape_line(now["status"]) or f"no answer yet; see: pancode admin notify --log {channel}"
-        words = f"{now['target']}  {'sent' if good else 'not sent'}  {status}\n"
-        return face.end(ExitCode.DONE if good else ExitCode.UNAVAILABLE, now, lambda: words)
-    if log:
-        sent = client.get(DELIVERIES, target=f"notify:{channel}", limit=number)
-        face.show(sent, lambda: format_rows(sent["deliveries"], _DELIVERIES, "nothing has been sent yet"))
-        return ExitCode.DONE
-    answer = client.get(CHANNELS)
+    if test is not None:
+        return _send_test(face, test)
+    answer = face.get(CHANNELS)
     none = "no channels; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}"
     unknown = (f"a notice rule names the unknown channel {one}" for one in answer["unknown_channels"])
     face.show(answer, lambda: format_rows(answer["channels"], _CHANNELS, none) + escape_lines(unknown))
     return ExitCode.DONE
+
+
+def _send_test(face: Face, channel: str) -> int:
+    """Send a test notice, wait until it was tried once, and show the result."""
+    made, why = face.post(TEST_NOTICE, {"channel": channel}), "no answer yet; see: pancode admin notify"
+    for _ in range(PATIENCE):
+        now = next((one for one in face.get(CHANNELS)["channels"] if one["channel"] == channel), None)
+        if now is not None and (now["last_tried_at"] or "") >= made["created_at"]:
+            why = now["trouble"]
+            break
+        time.sleep(EVERY_S)
+    shown = {**made, "sent": not why, "why": why}
+    text = f"{escape_line(channel)}  {f'not sent  {escape_line(why)}' if why else 'sent'}\n"
+    return face.end(ExitCode.UNAVAILABLE if why else ExitCode.DONE, shown, lambda: text)
 
 
 def _format_state(one: dict[str, Any]) -> str:

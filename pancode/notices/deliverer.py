@@ -12,12 +12,12 @@ from typing import Any
 from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent
+from pancode.kernel.records import ApiToken, Delivery, EventKind, FeedEvent
 from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
 from pancode.notices import store as rows
-from pancode.notices.batching import NOTICE_AGAIN_MS, NOTIFY, Sending, delay_target, to_send
-from pancode.notices.store import DeliveryTry, OutgoingPort, TokensPort
-from pancode.notices.texts import ASKS, CALL, KIND_OF, WAITS, combine_notices, notice_of
+from pancode.notices.batching import NOTICE_AGAIN_MS, NOTIFY, delay_target, to_send
+from pancode.notices.store import ChannelState, DeliveryTry, OutgoingPort, TokensPort
+from pancode.notices.texts import ASKS, CALL, KIND_OF, WAITS, count_others, notice_of
 from pancode.notices.views import list_failures
 from pancode.people.service import list_inbox
 from pancode.runs import occasions
@@ -124,7 +124,7 @@ def _make_deliveries(
 
 
 log = logging.getLogger("pancode.outgoing")
-LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20
+LOOK_S, AT_ONCE = 15.0, 4
 
 
 class Outgoing(FeedThread):
@@ -159,24 +159,19 @@ class Outgoing(FeedThread):
         self._follower.follow(rules)
         wait_s = LOOK_S
         with self._core.ports.ledger.transaction() as tx:
-            waiting = rows.list_pending(tx)
+            waiting, states = rows.list_pending(tx), rows.read_states(tx)
         found: dict[str, list[Delivery]] = {}
         for one in waiting:
             found.setdefault(one.target, []).append(one)
         for target, mine in found.items():
             now = self._core.wall_ms()
-            plan = delay_target(self._plan(target, mine), self._rests.get(target, 0), now)
+            sent_ms = states.get(target, ChannelState()).sent_ms
+            plan = delay_target(to_send(mine, sent_ms, now), self._rests.get(target, 0), now)
             if plan.again_ms is not None:
                 wait_s = min(wait_s, max(0.0, (plan.again_ms - now) / 1000))
             if plan.now:
-                self._begin(target, plan.now[0], rules, here)
+                self._begin(target, plan.now, rules, here)
         return wait_s
-
-    def _plan(self, target: str, mine: Sequence[Delivery]) -> Sending:
-        with self._core.ports.ledger.transaction() as tx:
-            last = rows.list_newest(tx, target, SHOWN)
-        sent = {one.done_ms for one in last if one.state is DeliveryState.SENT and one.done_ms is not None}
-        return to_send(mine, sorted(sent), self._core.wall_ms())
 
     def _begin(self, target: str, batch: Sequence[Delivery], rules: NotifyRules, here: bool) -> None:
         with self._lock:
@@ -193,9 +188,9 @@ class Outgoing(FeedThread):
         try:
             sent = self._try_delivery(target, batch, rules)
             with unit_of_work(self._core) as work:
-                rows.record_attempt(work, batch, sent)
+                rows.record_attempt(work, target, batch, sent)
             self._rests.pop(target, None)
-            if not sent.ok and not sent.final:
+            if sent.why and not sent.final:
                 self._rests[target] = self._core.wall_ms() + NOTICE_AGAIN_MS[0]
             self.troubles = list_failures(self._core, rules)
         except Exception:
@@ -210,18 +205,15 @@ class Outgoing(FeedThread):
         try:
             channel = target.removeprefix(NOTIFY)
             if channel not in rules.channels:
-                return DeliveryTry(False, "the settings no longer have this channel", final=True)
+                return DeliveryTry("the settings no longer have this channel", final=True)
             batch = drop_answered(self._core, batch)
             if not batch:
-                return DeliveryTry(True, "not sent: it was answered before")
+                return DeliveryTry(needless=True)
             address = self._port.secret(rules.channels[channel])
-            if len(batch) == 1:
-                notice = with_link(self._core, self._tokens, rules, batch[0].body, channel)
-            else:
-                notice = combine_notices([one.body for one in batch]).row()
-            self._port.notify(address, notice)
-            return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
+            newest = with_link(self._core, self._tokens, rules, batch[-1].body, channel)
+            self._port.notify(address, count_others(newest, len(batch) - 1))
+            return DeliveryTry()
         except UnavailableError as error:
-            return DeliveryTry(False, error.words)
+            return DeliveryTry(error.words)
         except PancodeError as error:
-            return DeliveryTry(False, error.words, final=not isinstance(error, NotFoundError))
+            return DeliveryTry(error.words, final=not isinstance(error, NotFoundError))

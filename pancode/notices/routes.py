@@ -1,4 +1,4 @@
-"""Routes for notices: the channels, a test, and sent messages."""
+"""Routes for notices: the channels, and a test."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from pancode.interfaces.http.access.rights import OPERATES
 from pancode.interfaces.http.bodies import ActBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.kernel.errors import UsageError
 from pancode.notices import answers
 from pancode.notices import service as asked
-from pancode.notices.views import list_channels, list_deliveries, list_failures
+from pancode.notices.views import list_channels, list_failures
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]
-MOST = 300
 
 
 class ChannelBody(ActBody):
@@ -36,17 +34,7 @@ def _channels(context: ApiContext, call: ApiCall) -> answers.ChannelsAnswer:
 
 
 @Verb(answers.TEST_NOTICE, ChannelBody, "admin notify", right=OPERATES)
-def _test(context: ApiContext, call: ApiCall) -> answers.DeliveryShape:
+def _test(context: ApiContext, call: ApiCall) -> answers.TestedChannel:
     """Send a test notice now."""
     body: ChannelBody = call.body
     return asked.send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
-
-
-@Verb(answers.DELIVERIES, command="admin notify", query=("target", "limit"))
-def _deliveries(context: ApiContext, call: ApiCall) -> answers.DeliveriesAnswer:
-    """Return the messages sent to a target."""
-    target = call.query.get("target")
-    if not target:
-        raise UsageError("the request has no target", fix="target=notify:CHANNEL", code="bad_value")
-    rules, limit = context.coordinator.notify_rules(), call.number("limit", 20, MOST)
-    return {"deliveries": list_deliveries(context.core, target, limit, rules)}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from pancode.config.notify import NotifyRules
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Delivery, DeliveryState, Setting
+from pancode.kernel.records import Delivery, Setting
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import NewToken
 from pancode.notices.batching import MOST_WAITING, again_ms, too_old
@@ -41,19 +41,29 @@ class TokensPort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTry:
-    """The result of a try to deliver. `final`: a retry would end the same way."""
+    """The result of a try to deliver. `why`: why nothing was sent; empty: it was sent. `final`: a retry would
+    end the same way. `needless`: nothing had to be sent, which is no failure."""
 
-    ok: bool
-    status: str
+    why: str = ""
     final: bool = False
+    needless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """What is known of a channel's last try. `trouble`: why it failed; empty: it did not."""
+
+    tried_ms: int = 0
+    sent_ms: int = 0
+    trouble: str = ""
 
 
 MARK = "outgoing"
 """Name of the setting with the number of the newest processed event."""
 CHANNELS = "outgoing.channels"
 """Name of the setting with the newest event when a channel was first seen, by channel."""
-KEPT = 300
-"""How many ended deliveries of each target are retained, newest first."""
+STATES = "outgoing.states"
+"""Name of the setting with the state of each target."""
 
 
 def read_cursor(tx: Transaction) -> int | None:
@@ -80,65 +90,53 @@ def add_deliveries(work: Work, number: int, new: Sequence[Delivery]) -> None:
             work.tx.insert(one)
     for target in sorted({one.target for one in new}):
         _drop_waiting(work, target)
-        _forget_old(work, target)
 
 
 def list_pending(tx: Transaction) -> list[Delivery]:
     """Return the waiting deliveries, oldest first."""
-    return sorted(
-        tx.find(Delivery, {"state": DeliveryState.WAITING}), key=lambda one: (one.created_ms, one.id)
-    )
+    return sorted(tx.find(Delivery), key=lambda one: (one.created_ms, one.id))
 
 
-def list_newest(tx: Transaction, target: str, count: int) -> list[Delivery]:
-    """Return the newest deliveries of a target, newest first."""
-    return tx.find(Delivery, {"target": target}, order="created_ms", descending=True, limit=count)
+def read_states(tx: Transaction) -> dict[str, ChannelState]:
+    """Return the state of each target to which something was sent."""
+    known = tx.get(Setting, STATES)
+    rows = known.value if known is not None and isinstance(known.value, dict) else {}
+    return {target: ChannelState(**row) for target, row in rows.items()}
 
 
-def record_attempt(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
+def record_attempt(work: Work, target: str, batch: Sequence[Delivery], made: DeliveryTry) -> None:
     """Record how a try of these deliveries ended; write a final failure to the audit too."""
     now = work.core.wall_ms()
     for one in batch:
         known = work.tx.get(Delivery, one.id)
-        if known is None or known.state is not DeliveryState.WAITING:
+        if known is None:
             continue
         tries = known.tries + 1
-        pause = None if sent.final else again_ms(tries)
-        tried = replace(known, tries=tries, status=sent.status[:300], tried_ms=now)
-        if sent.ok:
-            tried = replace(tried, state=DeliveryState.SENT, done_ms=now)
-        elif pause is None:
-            tried = replace(tried, state=DeliveryState.FAILED, done_ms=now)
-            _record(work, tried)
-        else:
-            tried = replace(tried, due_ms=now + pause)
-        work.tx.put(tried)
+        pause = again_ms(tries) if made.why and not made.final else None
+        if pause is not None:
+            work.tx.put(replace(known, tries=tries, due_ms=now + pause))
+            continue
+        work.tx.delete(Delivery, known.id)
+        if made.why:
+            _record(work, known, made.why)
+    if made.needless:
+        return
+    states = read_states(work.tx)
+    sent_ms = now if not made.why else states.get(target, ChannelState()).sent_ms
+    states[target] = ChannelState(now, sent_ms, made.why[:300])
+    plain = {name: asdict(one) for name, one in states.items()}
+    work.tx.put(Setting(STATES, plain, now, "coordinator"))
 
 
-def _record(work: Work, one: Delivery) -> None:
+def _record(work: Work, one: Delivery, why: str) -> None:
     what = "notice not delivered"
-    work.audit("fleet", "warning", what, None, target=one.target, words=one.status, about=one.kind)
+    work.audit("fleet", "warning", what, None, target=one.target, words=why[:300], about=one.kind)
 
 
 def _drop_waiting(work: Work, target: str) -> None:
-    """Drop a target's oldest deliveries above the limit: mark all as failed, and write one audit entry."""
-    mine = work.tx.find(Delivery, {"target": target, "state": DeliveryState.WAITING}, order="created_ms")
-    dropped = [
-        replace(
-            one,
-            state=DeliveryState.FAILED,
-            status=f"dropped: more than {MOST_WAITING} deliveries waited",
-            done_ms=work.core.wall_ms(),
-        )
-        for one in too_old(mine)
-    ]
+    """Drop a target's oldest deliveries above the limit, and write one audit entry."""
+    dropped = too_old(work.tx.find(Delivery, {"target": target}, order="created_ms"))
     for one in dropped:
-        work.tx.put(one)
+        work.tx.delete(Delivery, one.id)
     if dropped:
-        _record(work, dropped[-1])
-
-
-def _forget_old(work: Work, target: str) -> None:
-    for one in list_newest(work.tx, target, 2 * KEPT)[KEPT:]:
-        if one.state is not DeliveryState.WAITING:
-            work.tx.delete(Delivery, one.id)
+        _record(work, dropped[-1], f"dropped: more than {MOST_WAITING} deliveries waited")

@@ -1,8 +1,8 @@
-"""Composes notices: what happened, why, the command and a link. Short plain text without task or code."""
+"""Composes notices: one short text of what happened, why, and the command, without task or code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pancode.kernel.formatting import count_noun, format_outcome
@@ -10,7 +10,8 @@ from pancode.kernel.records import FeedEvent
 from pancode.runs import occasions
 from pancode.runs.life.inbox import ItemKind
 
-TITLE, BODY, WHY = 100, 300, 160
+TEXT = 240
+"""The most characters of what happened and why; the command follows whole."""
 ASKS = "asks"
 """The key, in the row of a notice, of the run that asks the user."""
 WAITS, CALL = "waits", "call"
@@ -18,8 +19,6 @@ WAITS, CALL = "waits", "call"
 _ANSWERABLE = ("question", "permission")
 """The kinds that the link of a notice can answer; other decisions need more than its short page."""
 _OF_A_RUN = frozenset(ItemKind) - {ItemKind.CHANGE}
-MANY = 8
-"""The most lines in a digest."""
 KIND_OF: Mapping[str, str] = {
     occasions.RUN_WAITS: "waits",
     occasions.RUN_FAILED: "ended_badly",
@@ -37,9 +36,7 @@ KIND_OF: Mapping[str, str] = {
 class Notice:
     """One notice to a user."""
 
-    kind: str
-    title: str
-    body: str
+    text: str
     link: str | None = None
     question: str | None = None
     """The run that waits for an answer; None: no run waits."""
@@ -51,27 +48,26 @@ class Notice:
     def row(self) -> dict[str, object]:
         fields = {} if self.question is None else {ASKS: self.question}
         fields |= {} if self.waits is None else {WAITS: self.waits, CALL: self.call}
-        return {"title": self.title, "body": self.body, "link": self.link, **fields}
+        return {"text": self.text, "link": self.link, **fields}
 
 
 def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console: str | None) -> Notice:
     """Return the notice for an event that concerns the user."""
     what, why, command, page = _make_parts(event, occasion, facts)
-    body = "\n".join(filter(None, (strip_unprintable(why, WHY), command)))
+    said = strip_unprintable(f"{what}: {why}" if why else what, TEXT)
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
     kind = event.data.get("kind") if occasion == occasions.RUN_WAITS else None
     question = event.run if kind in _ANSWERABLE else None
     waits, call = event.run if kind in _OF_A_RUN else None, command if kind == ItemKind.CALL else ""
-    title = strip_unprintable(what, TITLE)
-    return Notice(KIND_OF[occasion], title, body[:BODY], link, question, waits, call)
+    return Notice(f"{said}\n{command}", link, question, waits, call)
 
 
-def combine_notices(notices: Sequence[Mapping[str, object]]) -> Notice:
-    """Combine several notices into one."""
-    lines = [f"- {one['title']}" for one in notices[:MANY]]
-    lines += [f"and {len(notices) - MANY} more"] if len(notices) > MANY else []
-    body = "\n".join([*lines, "pancode status"])
-    return Notice("digest", f"PanCode: {count_noun(len(notices), 'notice')}", body[: 3 * BODY])
+def count_others(notice: Mapping[str, object], others: int) -> dict[str, object]:
+    """Return the notice with the number of those that are not sent by themselves. A row of an older version
+    has a title and a body."""
+    text = str(notice.get("text") or f"{notice.get('title')}\n{notice.get('body')}")
+    more = f"\nand {count_noun(others, 'more notice')}: pancode status" if others else ""
+    return {**notice, "text": text + more}
 
 
 def strip_unprintable(text: str, most: int) -> str:

@@ -216,7 +216,7 @@ TREE: Mapping[str, Command] = {
     "admin keys": _C("signing keys; --rotate", "pancode.fleet.commands.keys"),
     "admin tokens": _C("API tokens; --create, --revoke", "pancode.interfaces.http.access.commands"),
     "admin breakers": _C("what is paused after failures; --reset", "pancode.fleet.commands.breakers"),
-    "admin notify": _C("channels of notices; --test, --log", "pancode.notices.commands"),
+    "admin notify": _C("channels of notices; --test", "pancode.notices.commands"),
     "admin queue": _C("what is in Redis, as RQ sees it", "pancode.runs.commands.queue"),
     "admin ledger": _C("move the ledger to another database", "pancode.store.commands"),
     "admin backup": _C("sealed copies of this fleet on your nodes; --list", "pancode.backups.commands"),

@@ -116,7 +116,6 @@ ALIASES = _by_name(
         "history find --told": "context state",
         "inbox": "mail",
         "admin notify": "notify, notify ls",
-        "admin notify --log": "notify log",
         "admin notify --test": "notify test",
         "config secret": "notify secret",
         "doctor --all": "fleet doctor",

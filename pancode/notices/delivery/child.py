@@ -44,10 +44,8 @@ def send_notice(address: str, notice: dict[str, Any]) -> dict[str, Any]:
     service = apprise.Apprise()
     if not service.add(with_extras(address, notice)):
         return {"ok": False, "final": True, "why": "Apprise supports no service for this address"}
-    body, title = str(notice["body"]), str(notice["title"])
-    if notice.get("link"):
-        body = f"{body}\n{notice['link']}"
-    done = bool(service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
+    body = "\n".join(str(notice[one]) for one in ("text", "link") if notice.get(one))
+    done = bool(service.notify(body=body, title="PanCode", body_format=apprise.NotifyFormat.TEXT))
     why = (
         ""
         if done

@@ -24,7 +24,7 @@ PROVOKED: dict[str, str] = {
     "breaker_not_found": "admin breakers --reset nothing",
     "browser_not_found": "web --revoke nothing",
     "cannot_ask": "node rm gpubox",
-    "channel_not_found": "admin notify --log nothing",
+    "channel_not_found": "admin notify --test nothing",
     "commit_not_found": "skills add https://127.0.0.1:1/o/r --commit " + "a" * 40,
     "fleet_busy": "fleet drill --yes",
     "home_relative": "PANCODE_HOME=here runs",

@@ -49,7 +49,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "admin completion": ("bash", "zsh", "fish"),
     "admin gc": ("--dry-run",),
     "admin keys": ("", "coordinator", "gpubox"),
-    "admin notify": ("", "--log {channel}"),
+    "admin notify": ("",),
     "admin queue": ("", "--rq info"),
     "admin redis": ("--password-file password",),
     "admin service": ("",),
@@ -533,7 +533,6 @@ NAMES = {
 """What stands for the run in a route's path, where it is not just any run."""
 QUERIES = {
     "/v1/rules/judged": {"command": "git push"},
-    "/v1/deliveries": {"target": "notify:phone"},
     "/v1/events": {"tail": "3", "end": "1"},
     "/v1/issues": {"project": "shop"},
     "/v1/landings/green": {"folder": "{repo}"},

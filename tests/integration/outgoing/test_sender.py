@@ -18,8 +18,7 @@ from pancode.notices.delivery.sender import KeptSecrets, Sender
 from tests.integration.socks import socks_proxy
 
 NOTICE = {
-    "title": "r-1 error: builder",
-    "body": "<b>why</b>\npancode runs show r-1",
+    "text": "r-1 error: builder: <b>why</b>\npancode runs show r-1",
     "link": "http://desk/#/r",
 }
 
@@ -63,12 +62,12 @@ def sender(tmp_path: Path) -> Sender:
     return Sender(NotifyRules, KeptSecrets(tmp_path / "secrets"))
 
 
-def test_ntfy_and_json_get_title_text_and_link(tmp_path: Path, receiver: Receiver) -> None:
+def test_ntfy_and_json_get_text_and_link(tmp_path: Path, receiver: Receiver) -> None:
     sender(tmp_path).notify(f"ntfy://127.0.0.1:{receiver.port}/fleet", NOTICE)
     sender(tmp_path).notify(f"json://127.0.0.1:{receiver.port}/hook", NOTICE)
     (_, ntfy, first), (path, _, second) = receiver.came[:2]
     told = json.loads(first)
-    assert told["title"] == NOTICE["title"] and "<b>why</b>" in told["message"], "text, never markup"
+    assert told["title"] == "PanCode" and "<b>why</b>" in told["message"], "text, never markup"
     assert "http://desk/#/r" in json.dumps([told, ntfy]) and "icon" not in first.decode().lower()
     sender(tmp_path).notify(
         f"ntfy://127.0.0.1:{receiver.port}/fleet",

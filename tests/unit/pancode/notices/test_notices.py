@@ -10,7 +10,7 @@ from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.config.schema import Notify
 from pancode.kernel.records import Delivery, EventKind, FeedEvent
 from pancode.notices.batching import Sending, again_ms, to_send
-from pancode.notices.texts import combine_notices, notice_of, strip_unprintable
+from pancode.notices.texts import count_others, notice_of, strip_unprintable
 from pancode.runs.occasions import occasion_of
 from tests.unit.pancode.schedules.test_times import ms
 
@@ -48,18 +48,17 @@ def test_occasions(kind: EventKind, data: dict[str, Any], is_: str | None) -> No
 
 def test_a_notice_says_what_why_the_command_and_a_link() -> None:
     told = notice_of(an_event(reason="a gate \x1b[2J\nfailed"), "run.failed", FACTS, "https://desk:7433/")
-    assert told.title == "r-1 error: builder on gpubox"
-    assert (
-        told.body == "a gate [2J failed\npancode runs show r-1"
-        and told.link == "https://desk:7433/#/runs/r-1"
-    )
+    assert told.text == "r-1 error: builder on gpubox: a gate [2J failed\npancode runs show r-1"
+    assert told.link == "https://desk:7433/#/runs/r-1"
     asked = an_event(EventKind.INBOX_ITEM, kind="question", words="Which port?", command="pancode answer r-1")
-    assert notice_of(asked, "run.asks", FACTS, None).body == "Which port?\npancode answer r-1"
+    assert notice_of(asked, "run.asks", FACTS, None).text == (
+        "r-1 waits for you: question: Which port?\npancode answer r-1"
+    )
     assert notice_of(asked, "run.asks", FACTS, None).row()["asks"] == "r-1"
     held = an_event(EventKind.INBOX_ITEM, kind="landing", words="its change", command="pancode approve r-1")
     assert "asks" not in notice_of(held, "run.asks", FACTS, None).row()
     long = notice_of(an_event(reason="x" * 5_000), "run.failed", FACTS, None)
-    assert len(long.body) <= 300 and long.body.endswith("pancode runs show r-1")
+    assert len(long.text) <= 300 and long.text.endswith("...\npancode runs show r-1"), "the whole command"
     assert strip_unprintable("a\tb‮c", 10) == "a b c"
 
 
@@ -95,19 +94,27 @@ def test_quiet_hours_go_over_midnight(now: str, until: str | None) -> None:
     assert rules.due_ms("node_lost", ms(now)) == ms(now)
 
 
-def waiting(count: int, due: int = 0) -> list[Delivery]:
-    return [Delivery(f"notify:p:{n}", "notify:p", 0, "waits", {}, due) for n in range(count)]
+def waiting(count: int, due: int = 0, kind: str = "ended_badly") -> list[Delivery]:
+    return [Delivery(f"notify:p:{kind}{n}", "notify:p", 0, kind, {}, due) for n in range(count)]
 
 
-def test_more_than_five_in_a_minute_are_one_digest() -> None:
-    five, six = waiting(5), waiting(6)
-    assert to_send(five, [], 1_000) == Sending(tuple((one,) for one in five))
-    assert to_send(six, [], 1_000) == Sending((tuple(six),))
-    assert to_send(waiting(1), [1, 2, 3, 4, 5], 1_000) == Sending((), 60_001)
-    assert to_send(six, [1, 2, 3, 4, 5], 61_000) == Sending((tuple(six),))
-    assert to_send(waiting(2, due=9_000), [], 1_000) == Sending((), 9_000)
-    told = combine_notices([{"title": f"t{n}"} for n in range(20)])
-    assert told.title == "PanCode: 20 notices" and "and 12 more" in told.body
+def test_one_message_a_minute_and_never_a_question_in_it() -> None:
+    three, asks = waiting(3), waiting(2, kind="waits")
+    assert to_send(three, 0, 100_000) == Sending(tuple(three))
+    assert to_send(three, 99_000, 100_000) == Sending((), 159_000)
+    assert to_send(three, 40_000, 100_000) == Sending(tuple(three)), "the minute is over"
+    assert to_send(three, 200_000, 100_000) == Sending(tuple(three)), "the clock was set back"
+    assert to_send([*three, *asks], 99_000, 100_000) == Sending((asks[0],)), "alone, and at once"
+    assert to_send(waiting(2, due=109_000), 0, 100_000) == Sending((), 109_000)
+    assert to_send([*three, *waiting(1, due=109_000)], 99_000, 100_000) == Sending((), 109_000)
+
+
+def test_the_rest_is_counted_and_a_row_of_an_older_version_is_still_text() -> None:
+    assert count_others({"text": "a\nb"}, 0)["text"] == "a\nb"
+    assert count_others({"text": "a\nb"}, 1)["text"] == "a\nb\nand 1 more notice: pancode status"
+    assert count_others({"title": "r-1 error", "body": "why"}, 2)["text"] == (
+        "r-1 error\nwhy\nand 2 more notices: pancode status"
+    )
 
 
 def test_tries_are_bounded() -> None:

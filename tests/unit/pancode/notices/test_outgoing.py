@@ -12,7 +12,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import NotFoundError, UnavailableError
-from pancode.kernel.records import Audit, Delivery, Webhook
+from pancode.kernel.records import Audit, Delivery, Run, Webhook
 from pancode.kernel.values import replace
 from pancode.notices import batching
 from pancode.notices.deliverer import Outgoing
@@ -41,7 +41,7 @@ class Post:
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
         if self.down:
             raise UnavailableError(self.down)
-        self.notices.append(str(notice["title"]))
+        self.notices.append(str(notice["text"]))
 
 
 class Noticed(Times):
@@ -61,8 +61,9 @@ class Noticed(Times):
             self.world.dispatch(task="false")
             self.play(**FAILS)
 
-    def delivered(self) -> list[str]:
-        return [one.state.value for one in self.desk.rows(Delivery)]
+    def next_minute(self) -> None:
+        self.desk.clock.ms += batching.A_MINUTE
+        self.outgoing.run_pass(here=True)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_failure_is_told_once_and_a_restart_repeats_nothing(world: Noticed) ->
     world.desk.restart()
     world.outgoing = world.deliverer()
     world.outgoing.run_pass(here=True)
-    assert len(world.post.notices) == 1 and world.delivered() == ["sent"]
+    assert len(world.post.notices) == 1 and world.desk.rows(Delivery) == []
 
 
 def test_a_new_channel_gets_no_news_from_before_it_existed(world: Noticed) -> None:
@@ -91,7 +92,7 @@ def test_a_new_channel_gets_no_news_from_before_it_existed(world: Noticed) -> No
     world.desk.restart()
     world.outgoing = world.deliverer()
     world.outgoing.run_pass(here=True)
-    assert world.post.notices == [] and world.delivered() == []
+    assert world.post.notices == [] and world.desk.rows(Delivery) == []
     world.fail()
     world.desk.restart()
     world.outgoing = world.deliverer()
@@ -104,14 +105,31 @@ def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_fa
     world.fail(3)
     for _ in range(3):
         world.outgoing.run_pass(here=True)
-    assert [one.tries for one in world.desk.rows(Delivery) if one.tries] == [1], "the others wait with it"
+    assert [one.tries for one in world.desk.rows(Delivery)] == [1, 1, 1]
     world.post.down = ""
     world.desk.clock.ms += batching.NOTICE_AGAIN_MS[0]
     world.outgoing.run_pass(here=True)
-    assert len(world.post.notices) == 1, "one for each round, so that other targets have their turn"
-    for _ in range(4):
-        world.outgoing.run_pass(here=True)
-    assert len(world.post.notices) == 3
+    assert len(world.post.notices) == 1 and world.desk.rows(Delivery) == []
+
+
+def test_the_rest_of_a_minute_is_counted_in_the_next_message(world: Noticed) -> None:
+    world.fail()
+    world.outgoing.run_pass(here=True)
+    world.fail(3)
+    world.outgoing.run_pass(here=True)
+    assert len(world.post.notices) == 1
+    world.desk.restart()
+    world.outgoing = world.deliverer()
+    world.outgoing.run_pass(here=True)
+    assert len(world.post.notices) == 1, "a restart does not start the minute again"
+    world.next_minute()
+    (_, second) = world.post.notices
+    newest = max(world.desk.rows(Run), key=lambda run: run.finished_ms or 0).id
+    assert second.startswith(f"{newest} error: builder") and second.endswith(
+        "and 2 more notices: pancode status"
+    )
+    world.next_minute()
+    assert len(world.post.notices) == 2 and world.desk.rows(Delivery) == []
 
 
 def test_rows_of_webhooks_of_an_earlier_version_are_given_up_and_hold_up_no_notice(world: Noticed) -> None:
@@ -123,9 +141,9 @@ def test_rows_of_webhooks_of_an_earlier_version_are_given_up_and_hold_up_no_noti
     world.fail()
     for _ in range(2):
         world.outgoing.run_pass(here=True)
-    assert sorted(world.delivered()) == ["failed", "sent"] and len(world.post.notices) == 1
-    (row,) = world.http.get("/v1/deliveries", target="webhook:ci").json()["deliveries"]
-    assert row["status"] == "the settings no longer have this channel"
+    assert world.desk.rows(Delivery) == [] and len(world.post.notices) == 1
+    (told,) = [one for one in world.desk.rows(Audit) if one.what == "notice not delivered"]
+    assert told.detail["words"] == "the settings no longer have this channel"
     assert world.http.get("/v1/notify").json()["troubles"] == []
 
 
@@ -143,7 +161,7 @@ def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
     monkeypatch.undo()
     world.desk.clock.ms += batching.NOTICE_AGAIN_MS[0]
     world.outgoing.run_pass(here=True)
-    assert world.delivered() == ["sent"]
+    assert len(world.post.notices) == 2 and world.desk.rows(Delivery) == []
 
 
 def test_old_deliveries_of_a_target_that_takes_nothing_are_dropped_and_shown(
@@ -153,9 +171,7 @@ def test_old_deliveries_of_a_target_that_takes_nothing_are_dropped_and_shown(
     world.post.down = "no answer"
     world.fail(5)
     world.outgoing.run_pass(here=True)
-    assert sorted(world.delivered()) == ["failed"] * 3 + ["waiting"] * 2
-    log = world.http.get("/v1/deliveries", target="notify:phone").json()["deliveries"]
-    assert [row["status"].startswith("dropped") for row in log] == [False, False, True, True, True]
+    assert len(world.desk.rows(Delivery)) == 2
     (told,) = [one for one in world.desk.rows(Audit) if one.what == "notice not delivered"]
     assert "dropped" in str(told.detail["words"])
 
@@ -168,19 +184,13 @@ def test_what_happens_while_nobody_sends_is_sent_later(world: Noticed) -> None:
     assert len(world.post.notices) == 1
 
 
-def test_many_at_once_are_one_digest(world: Noticed) -> None:
-    world.fail(7)
-    world.outgoing.run_pass(here=True)
-    assert world.post.notices == ["PanCode: 7 notices"] and set(world.delivered()) == {"sent"}
-
-
 def test_a_channel_that_fails_is_shown_and_given_up(world: Noticed) -> None:
     world.post.down = "HTTP 403"
     world.fail()
     for _ in range(8):
         world.outgoing.run_pass(here=True)
         world.desk.clock.ms += 400_000
-    assert world.delivered() == ["failed"]
+    assert world.desk.rows(Delivery) == []
     answer = world.http.get("/v1/notify").json()
     assert answer["channels"][0]["trouble"] == "HTTP 403" and "phone" in answer["troubles"][0]
     (told,) = [one for one in world.desk.rows(Audit) if one.what == "notice not delivered"]
@@ -188,8 +198,9 @@ def test_a_channel_that_fails_is_shown_and_given_up(world: Noticed) -> None:
     world.post.down = ""
     made = world.http.post("/v1/notify/test", {"channel": "phone", "by": "ana"}).json()
     world.outgoing.run_pass(here=True)
-    assert made["state"] == "waiting" and world.post.notices == ["PanCode: test notice"]
-    assert world.http.get("/v1/notify").json()["troubles"] == []
+    assert world.post.notices == ["this is a test, requested by ana"]
+    shown = world.http.get("/v1/notify").json()
+    assert shown["troubles"] == [] and shown["channels"][0]["last_tried_at"] >= made["created_at"]
 
 
 def test_a_lost_secret_is_a_failure_with_its_reason(world: Noticed) -> None:
@@ -198,8 +209,8 @@ def test_a_lost_secret_is_a_failure_with_its_reason(world: Noticed) -> None:
     )
     world.fail()
     world.outgoing.run_pass(here=True)
-    (row,) = world.desk.rows(Delivery)
-    assert row.state.value == "waiting" and "secret gone not found" in row.status
+    assert len(world.desk.rows(Delivery)) == 1
+    assert "secret gone not found" in world.http.get("/v1/notify").json()["channels"][0]["trouble"]
 
 
 def test_quiet_hours_hold_back_and_then_tell(world: Noticed) -> None:
@@ -207,7 +218,7 @@ def test_quiet_hours_hold_back_and_then_tell(world: Noticed) -> None:
     world.post.now = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",)),), quiet)
     world.fail()
     world.outgoing.run_pass(here=True)
-    assert world.post.notices == [] and world.delivered() == ["waiting"]
+    assert world.post.notices == [] and len(world.desk.rows(Delivery)) == 1
     world.desk.clock.ms += 24 * HOUR
     world.outgoing.run_pass(here=True)
     assert len(world.post.notices) == 1
@@ -222,10 +233,9 @@ def test_a_broken_chain_of_the_audit_is_told_once(world: Noticed) -> None:
         tx.put(replace(tx.find(Audit, order="number")[0], what="nothing happened"))
     for _ in range(2):
         assert world.http.get("/v1/audit/verify").json()["verdict"] == "FAIL"
-    world.outgoing.run_pass(here=True)
-    assert world.post.notices == ["the audit chain is broken"]
+    world.next_minute()
+    assert world.post.notices == ["the audit chain is broken: recorded in the audit\npancode audit trust"]
 
 
 def test_unknown_names_are_refused(world: Noticed) -> None:
     assert world.world.problem("POST", "/v1/notify/test", {"channel": "phon"})["status"] == 404
-    assert world.world.problem("GET", "/v1/deliveries")["code"] == "bad_value"

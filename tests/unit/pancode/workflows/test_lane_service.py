@@ -206,10 +206,8 @@ def test_a_failed_item_stops_the_lane_until_a_user_says_how_it_goes_on(night: Fl
     (event,) = told
     assert occasion_of(event) == RUN_WAITS and (event.run, event.data["words"]) == (run, waits["what"])
     notice = notice_of(event, RUN_WAITS, {}, None)
-    assert (notice.title, notice.kind) == (f"{run} waits for you: lane", "waits")
-    assert "lane night is stopped at item 1" in notice.body and notice.body.endswith(
-        "pancode lane show night"
-    )
+    assert notice.text.startswith(f"{run} waits for you: lane: lane night is stopped at item 1")
+    assert notice.text.endswith("\npancode lane show night")
     refused = night.world.problem("POST", "/v1/lanes/night/resume", {"by": "ana"})
     assert refused["code"] == "lane_stands" and "skip" in refused["fix"]
     if way == "skip":

@@ -21,7 +21,6 @@ FILTERS = {
     "/v1/endpoints?node=n11": "n1?",
     "/v1/models?node=n11": "n1?",
     "/v1/queues?name=pool.an": "pool.any?",
-    "/v1/deliveries?target=notify:nope": "",
     "/v1/agents?name=bilder": "builder?",
     "/v1/presets?name=nope": "",
     "/v1/runtimes?name=claud": "claude?",
