@@ -60,7 +60,6 @@ from pancode.git.depot_server import DepotParts, DepotServer, Grant, Refusal, St
 from pancode.git.forge_rules import ForgeAccess, ForgeKind
 from pancode.git.log_store import LogStreams
 from pancode.git.pull_state import PullOpened
-from pancode.git.remotes import head_of
 from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.host import process_attempts
@@ -199,7 +198,6 @@ class Coordinator:
         is_child = "--child" in sys.argv and environ.get("SYSTEMD_EXEC_PID") != str(os.getpid())
         self._login = LoginSession(own, SystemClock(), home.root / LOGIN, borrowed=is_child)
         self.after_reboot, self.stay_down = service.status, service.remove
-        self.head_of = head_of
         self.figures_at, self.listener = settings.figures, settings.listener
         self._clock, self._ids = SystemClock(), SystemIds()
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)

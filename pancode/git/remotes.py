@@ -11,7 +11,7 @@ from pathlib import Path
 from node_agent.wire.git import GitCall, GitDone
 from pancode.git.forge_rules import RemoteRepository, behind_alias, repository_of, ssh_host_of
 from pancode.git.runner import Git, GitFailure, any_owner_env, run_git, safe_env
-from pancode.kernel.errors import NotFoundError, UnavailableError, WorkspaceError
+from pancode.kernel.errors import UnavailableError, WorkspaceError
 from pancode.kernel.formatting import escape_line
 
 TIMEOUT_S = 20.0
@@ -21,49 +21,15 @@ MOST_SAID = 20
 HTTPS = "https://"
 
 
-def head_of(repo: str, branch: str) -> str:
-    """Return the commit of a branch. NotFoundError if the repository or branch is missing or unreadable."""
-    ref = f"refs/heads/{branch}"
-    done = _ask_server(repo, ref) if repo.startswith(HTTPS) else _ask_folder(repo, ref)
-    commit = done.text().split()[:1] if done.ok else []
-    if not commit:
-        raise NotFoundError(
-            f"cannot read branch {branch} from {repo}",
-            why=done.err or "git reports no commit for it",
-            fix=f"check with: git ls-remote {repo} {ref}",
-            code="branch_not_found",
-        )
-    return commit[0]
-
-
-def _ask_server(repo: str, ref: str) -> GitDone:
-    git = users_git(Path("/"), {"protocol.https.allow": "always"})
-    return _run(("ls-remote", "--exit-code", "--", repo, ref), git.env, git.cwd)
-
-
-def _ask_folder(repo: str, ref: str) -> GitDone:
-    if not Path(repo).is_dir():
-        return GitDone(1, b"", f"{repo} is not a directory on this machine")
-    args = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    return _run(args, any_owner_env(), Path(repo))
-
-
-def _run(args: tuple[str, ...], env: Mapping[str, str], cwd: Path) -> GitDone:
-    try:
-        return run_git(GitCall(args, env, cwd, timeout_s=TIMEOUT_S))
-    except GitFailure as exc:
-        return GitDone(1, b"", str(exc))
-
-
 _FILES = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
 _TLS = ("GIT_SSL_CAINFO",)
 _NETWORK = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 
 
-def users_git(cwd: Path, config: Mapping[str, str] | None = None) -> Git:
+def users_git(cwd: Path) -> Git:
     """Return hardened git that also reads the user's own settings; the hardening overrides them."""
     hidden = ("GIT_CONFIG_SYSTEM", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
-    env = {key: value for key, value in safe_env(config).items() if key not in hidden}
+    env = {key: value for key, value in safe_env().items() if key not in hidden}
     return Git(cwd, env | {key: os.environ[key] for key in (*_FILES, *_NETWORK, *_TLS) if key in os.environ})
 
 

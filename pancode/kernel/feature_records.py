@@ -361,7 +361,7 @@ class Schedule(Record):
     created_ms: int
     created_by: str
     trigger: dict[str, object]
-    """`kind`: cron, at, event or push; and the settings of that kind."""
+    """`kind`: cron, at, event or webhook; and the settings of that kind."""
     work: dict[str, object]
     """What begins: a dispatch or a workflow, with the caller's settings and preset."""
     missed: str = "once"
@@ -375,14 +375,12 @@ class Schedule(Record):
     next_ms: int | None = None
     """When the schedule fires next; None: never by time."""
     mark: str = ""
-    """The newest event or push that the schedule has handled."""
-    trouble: str = ""
-    """Why the schedule's repository could not be read; empty: it could."""
+    """The newest event that the schedule has handled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Firing(Record):
-    """One firing of a schedule. Its key, a time, event, commit or call, is unique among firings."""
+    """One firing of a schedule. Its key, a time, event or call, is unique among firings."""
 
     TABLE: ClassVar = Table("firings", ("schedule", "key"), ("schedule,at_ms", "state", "run", "workflow"))
     schedule: str

@@ -8,7 +8,7 @@ from pancode.kernel.route import Route
 
 
 class FiringShape(TypedDict):
-    """One firing. `key`: the time, event, commit or call that caused it; `cause`: the same, or a user."""
+    """One firing. `key`: the time, event or call that caused it; `cause`: the same, or a user."""
 
     key: str
     due_at: str
@@ -26,8 +26,7 @@ class ScheduleShape(TypedDict):
     """Work that starts automatically. `next`: next five times as text; `running`: active run or workflow.
 
     `url`: the address of its webhook, if any; `secret`: the webhook's secret, only returned at its creation.
-    `trigger`, `words`: what fires it, as JSON and as text. `task`: what it starts. `trouble`: why its branch
-    cannot be read.
+    `trigger`, `words`: what fires it, as JSON and as text. `task`: what it starts.
     """
 
     schedule: str
@@ -43,7 +42,6 @@ class ScheduleShape(TypedDict):
     next_at: str | None
     next: list[str]
     running: str | None
-    trouble: str
     firings: list[FiringShape]
     warnings: list[str]
     url: str | None

@@ -1,4 +1,4 @@
-"""`pancode schedule`: work that starts at a time, on an event or on a push."""
+"""`pancode schedule`: work that starts at a time, on an event or on a webhook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument
 
-from pancode.interfaces.cli.output import Face, find_user, work_folder
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, Label, Yes, completions, many, option, parse_label, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.interfaces.client.client import path_of
@@ -25,7 +25,6 @@ from pancode.workflows.commands.begin import request_of, steps_of, tasks_of, wit
 
 At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
 _ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
-_ON_PUSH = "Start when this branch gets a new head; REPO is a directory or an https address."
 _WHERE = "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated."
 _CHAIN = "Start this workflow, with TASK as its input."
 _MISSED = "For times missed while no coordinator ran: start once for all, not at all, or once for each."
@@ -74,7 +73,7 @@ def _format_cause(firing: answers.FiringShape) -> str:
     cause = firing["cause"]
     if "by" in cause:
         return f"requested by {escape_line(str(cause['by']))}"
-    what = str(cause.get("run") or cause.get("commit") or cause.get("kind") or "")[:12]
+    what = str(cause.get("run") or cause.get("kind") or "")[:12]
     return what or ("late" if firing["late"] else "")
 
 
@@ -91,7 +90,7 @@ _FIRINGS: RowColumns[answers.FiringShape] = {
 
 def _format_problems(one: answers.ScheduleShape) -> list[str]:
     """Return the schedule's problems that a user must repair."""
-    found = [f"cannot look: {escape_line(one['trouble'])}"] if one["trouble"] else []
+    found: list[str] = []
     for firing in one["firings"][:1]:
         if firing["state"] in ("refused", "failed"):
             fix = f" (fix: {escape_line(firing['fix'])})" if firing["fix"] else ""
@@ -121,7 +120,6 @@ def _is_known(name: str) -> bool:
 
 
 Name = Annotated[str, Argument(autocompletion=completions.schedules)]
-_HTTPS = "https://"
 
 
 @verb(
@@ -129,7 +127,6 @@ _HTTPS = "https://"
     "nightly --cron '30 2 * * 1-5' --agent builder 'update the dependencies'",
     "once --at '2026-12-24 08:00' --zone Europe/Berlin --chain review-loop 'the API'",
     "look-at-failures --on run.failed --where agent=builder 'why did $RUN fail?'",
-    "tested --on-push . main --runtime shell -- make test",
     "triage --on webhook --agent scout 'look at the newest issues'",
     cls=WithArgv,
 )
@@ -145,7 +142,6 @@ def add(
     ] = None,
     at: At = None,
     on: Annotated[str | None, option(_ON, "EVENT")] = None,
-    on_push: Annotated[tuple[str, str] | None, option(_ON_PUSH, "REPO BRANCH")] = None,
     where: Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)],
     chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=completions.workflow_files)] = None,
     batch: Annotated[
@@ -161,27 +157,17 @@ def add(
     face: Json,
     **_options: Any,
 ) -> None:
-    """Dispatch TASK or start a workflow at times of --cron, once --at a time, on an event or on a push.
+    """Dispatch TASK or start a workflow at times of --cron, once --at a time, or on an event.
 
     The options of pancode dispatch apply. A workflow's files are read now; the current repository, its gates
     and the budget apply as they are at each firing. Unless --overlap is given, no run starts while the last
-    one is still running. In TASK, $RUN is the event's run and $COMMIT the push's commit. With --on webhook, a
-    signed request starts the work; its secret is shown only now.
+    one is still running. In TASK, $RUN is the event's run. With --on webhook, a signed request starts the
+    work; its secret is shown only now. A hook of git or a line of CI starts it with `pancode schedule run`.
     """
     body: dict[str, Any] = {"name": name, "cron": cron, "at": at, "on": on, "where": dict(where)}
     body |= {"missed": missed, "overlap": overlap, "dry_run": dry_run}
     body |= {"zone": zone or local_zone(os.environ), **_work(ctx, task_text(task, file), chain, batch)}
-    if on_push is not None:
-        body["on_push"] = [_resolve_repo(on_push[0]), on_push[1]]
     _show(face, face.post(answers.ADD_SCHEDULE, body, works=not dry_run))
-
-
-def _resolve_repo(word: str) -> str:
-    """Return the repository as an address, or as an absolute directory on the coordinator's computer."""
-    if word.startswith(_HTTPS):
-        return word
-    place = Path(word).expanduser()
-    return str((place if place.is_absolute() else Path(work_folder()) / place).resolve())
 
 
 def _work(

@@ -1,11 +1,10 @@
-"""The threads of schedules: one starts due work, and one watches branches."""
+"""The thread of schedules, which starts due work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
 
-from pancode.git.remotes import head_of
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Schedule
 from pancode.kernel.threads import BackgroundThread
@@ -13,7 +12,6 @@ from pancode.runs.core import Core
 from pancode.runs.features import Features
 from pancode.runs.restored.hold import DROPPED, HeldThing
 from pancode.runs.user_environment import Around
-from pancode.schedules.git_pushes import PushWatch
 from pancode.schedules.model import trigger_of, words_of
 from pancode.schedules.rules import held_name
 from pancode.schedules.scheduler import Scheduler
@@ -23,9 +21,8 @@ from pancode.schedules.views import brief_lines
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Return the scheduler and the thread that reports pushes to it."""
-    scheduler = Scheduler(core, around)
-    return scheduler, PushWatch(core, scheduler, head_of)
+    """Return the scheduler."""
+    return (Scheduler(core, around),)
 
 
 def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:

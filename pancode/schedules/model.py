@@ -35,7 +35,7 @@ class OnEvent:
 
 @dataclass(frozen=True, slots=True)
 class OnPush:
-    """A trigger that fires when a branch gets a new head. `repo`: a local directory or a URL."""
+    """A trigger of an older version, for a new head of a branch; its schedule is paused."""
 
     repo: str
     branch: str

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import zone_of
-from pancode.schedules.model import WEBHOOK, AtTime, OnPush, OnWebhook, Trigger, on_event
+from pancode.schedules.model import WEBHOOK, AtTime, OnWebhook, Trigger, on_event
 from pancode.schedules.times import CronTimes, read_at
 from pancode.schedules.work import PlannedWork
 
@@ -17,7 +16,7 @@ MOST_HOOK_NAME = 50
 
 @dataclass(frozen=True, slots=True)
 class AskedSchedule:
-    """A requested schedule; exactly one of `cron`, `at`, `on` and `push` is given."""
+    """A requested schedule; exactly one of `cron`, `at` and `on` is given."""
 
     name: str
     by: str
@@ -25,7 +24,6 @@ class AskedSchedule:
     cron: str | None = None
     at: str | None = None
     on: str | None = None
-    push: tuple[str, str] | None = None
     where: Mapping[str, str] = field(default_factory=dict)
     zone: str = "UTC"
     missed: str = "once"
@@ -34,13 +32,12 @@ class AskedSchedule:
 
 def wanted_trigger(request: AskedSchedule, now_ms: int) -> Trigger:
     """Return the requested trigger. UsageError unless there is exactly one, or if it can never fire."""
-    given = [one for one in (request.cron, request.at, request.on, request.push) if one is not None]
+    given = [one for one in (request.cron, request.at, request.on) if one is not None]
     if len(given) != 1:
         what = "does not define when it fires" if not given else "defines more than one trigger"
         raise UsageError(
             f"the schedule {what}",
-            fix="use one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed, --on-push REPO "
-            "BRANCH",
+            fix="use one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed",
             code="bad_value",
         )
     if request.where and request.on in (None, WEBHOOK):
@@ -53,25 +50,7 @@ def wanted_trigger(request: AskedSchedule, now_ms: int) -> Trigger:
         return CronTimes.read(request.cron, request.zone, now_ms)
     if request.at is not None:
         return AtTime(read_at(request.at, request.zone, now_ms), request.zone)
-    return (
-        on_event(request.on, request.where) if request.on is not None else _on_push(request.push or ("", ""))
-    )
-
-
-def _on_push(push: tuple[str, str]) -> OnPush:
-    repo, branch = push
-    if not (repo.startswith("https://") or PurePath(repo).is_absolute()) or "@" in repo.partition("//")[2]:
-        raise UsageError(
-            f"{repo[:200]!r} cannot be watched",
-            why="a watched repository must be a directory of the coordinator, or a public https:// URL",
-            fix="clone it on the coordinator, and watch that directory",
-            code="bad_value",
-        )
-    if not branch or branch.startswith("-") or not branch.isprintable() or " " in branch:
-        raise UsageError(
-            f"{branch[:80]!r} is not a valid branch name", fix="--on-push REPO main", code="bad_value"
-        )
-    return OnPush(repo, branch)
+    return on_event(str(request.on), request.where)
 
 
 def _check_name(name: str) -> None:
@@ -83,6 +62,6 @@ def _check_name(name: str) -> None:
                 f"the webhook's secret has the same name, so use at most {MOST_HOOK_NAME} characters and no "
                 "dot"
             ),
-            fix="pancode schedule add on-push --on webhook ...",
+            fix="pancode schedule add on-call --on webhook ...",
             code="bad_name",
         )

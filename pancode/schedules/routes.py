@@ -36,11 +36,10 @@ Words = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ScheduleBody(Body):
-    """A schedule to add: trigger (`cron`, `at`, `on` or `on_push`) and work (`dispatch` or `workflow`).
+    """A schedule to add: trigger (`cron`, `at` or `on`) and work (`dispatch` or `workflow`).
 
     `cron`: five fields, or @daily. `at`: one time, such as 2026-12-24 08:00. `on`: an event, or `webhook`.
-    `on_push`: repository and branch. `where`: filters for the events of `on`. `zone`: the zone of cron and
-    at.
+    `where`: filters for the events of `on`. `zone`: the zone of cron and at.
     `missed`: how to treat times that passed while the coordinator was down. `overlap`: start even if the last
     run has not ended.
     """
@@ -50,7 +49,6 @@ class ScheduleBody(Body):
     cron: Words | None = None
     at: Words | None = None
     on: Words | None = None
-    on_push: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)] | None = None
     where: dict[Words, Words] = Field(default_factory=dict, max_length=10)
     zone: Words = "UTC"
     missed: Literal["once", "none", "all"] = "once"
@@ -61,7 +59,6 @@ class ScheduleBody(Body):
 
     def asked(self) -> AskedSchedule:
         """Return the requested schedule. UsageError unless it starts one dispatch or one workflow."""
-        push = None if self.on_push is None else (self.on_push[0], self.on_push[1])
         return AskedSchedule(
             name=self.name,
             by=self.by,
@@ -69,7 +66,6 @@ class ScheduleBody(Body):
             cron=self.cron,
             at=self.at,
             on=self.on,
-            push=push,
             where=self.where,
             zone=self.zone,
             missed=self.missed,
@@ -111,8 +107,8 @@ def _add(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
     body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
     request = body.asked()
     around = context.coordinator.around(request.work.caller["settings"], request.work.caller["preset"])
-    core, head_of = context.core, context.coordinator.head_of
-    schedule, warnings = plan_schedule(core, around, request, head_of)
+    core = context.core
+    schedule, warnings = plan_schedule(core, around, request)
     if body.dry_run:
         return add_address(context, preview_schedule(core, schedule, warnings))
     add_schedule(core, schedule)

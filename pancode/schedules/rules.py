@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Firing, FiringState, Schedule
 from pancode.kernel.values import replace
-from pancode.schedules.model import AtTime, OnPush, OnWebhook, trigger_of
+from pancode.schedules.model import AtTime, OnWebhook, trigger_of
 from pancode.schedules.times import CronTimes, format_minute
 
 LATE_MS = 120_000
@@ -17,7 +17,6 @@ MOST_MISSED = 100
 """How many missed times are caught up at most: the newest ones."""
 MOST_DEPTH = 3
 """The maximum length of a chain of firings that cause each other; the next firing is skipped."""
-NEWER = "a newer commit was pushed before this firing started"
 NEWER_CALL = "a newer webhook arrived before this firing started"
 
 
@@ -38,7 +37,7 @@ class ScheduleView:
     fired: Collection[str] = ()
     """Keys of past firings whose times could come again."""
     called: tuple[Firing, ...] = ()
-    """Firings caused by events, pushes or a user, not by a clock."""
+    """Firings caused by events or a user, not by a clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Decided:
 
 def decide(view: ScheduleView) -> Decided:
     """Add the firings that are due, and start the waiting ones that may start now."""
-    # A paused schedule skips events and pushes, but not a user's request.
+    # A paused schedule skips events, but not a user's request.
     kept = [one for one in view.called if one.key not in view.fired]
     due = [*[one for one in kept if view.schedule.paused is None or "by" in one.cause], *_list_due(view)]
     # After a clock was set back, the same times come again; the firing's key prevents a second firing.
@@ -59,13 +58,12 @@ def decide(view: ScheduleView) -> Decided:
     # A firing starts, waits, or is skipped because another one is active.
     changed: list[Firing] = []
     trigger = trigger_of(view.schedule.trigger)
-    gathers = isinstance(trigger, OnPush | OnWebhook)
+    gathers = isinstance(trigger, OnWebhook)
     """Whether only the newest of the firings that arrive during another one is kept."""
     waiting = [one for one in (*view.open, *due) if one.state is FiringState.WAITING]
     changed += [one for one in due if one.state is not FiringState.WAITING]
     if gathers and len(waiting) > 1:
-        newer = NEWER if isinstance(trigger, OnPush) else NEWER_CALL
-        changed += [_end_firing(one, FiringState.SKIPPED, newer, view.now_ms) for one in waiting[:-1]]
+        changed += [_end_firing(one, FiringState.SKIPPED, NEWER_CALL, view.now_ms) for one in waiting[:-1]]
         waiting = waiting[-1:]
     busy = view.running or _find_starting(view.open)
     for one in waiting:

@@ -21,9 +21,10 @@ from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.schedules import store as rows
-from pancode.schedules.model import OnEvent, OnPush, trigger_of
+from pancode.schedules.model import OnEvent, trigger_of
 from pancode.schedules.rules import Decided, decide, held_name, too_deep
-from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, PlannedWork, is_confined, work_of
+from pancode.schedules.service import pause_former
+from pancode.schedules.work import PlannedWork, is_confined, work_of
 from pancode.workflows.service import begin_workflow
 
 BEHIND = 500
@@ -124,11 +125,9 @@ class FiringStarter:
             if not self._is_there(firing):
                 with self._core.ports.ledger.transaction() as tx:
                     rows.must_have_its_token(tx, schedule, self._core.wall_ms())
-                # Only ids and commits replace a task's placeholders, so no outsider's text enters the task.
-                found = {RUN_PLACE: firing.cause.get("run"), COMMIT_PLACE: firing.cause.get("commit")}
-                wanted = load_work(self._core, schedule).about(
-                    {place: str(value) for place, value in found.items() if value}
-                )
+                wanted = load_work(self._core, schedule)
+                if firing.cause.get("run"):  # only an id, so that no outsider's text enters the task
+                    wanted = wanted.about(str(firing.cause["run"]))
                 caller: dict[str, Any] = dict(wanted.caller)
                 around = self._around(caller.get("settings") or {}, caller.get("preset"))
                 if wanted.plan is not None:
@@ -172,9 +171,6 @@ LOOK_S = 15.0
 """The longest wait in seconds. It is short, because a wait does not notice that the computer slept or its
 clock was set."""
 
-Watched = tuple[str, str, str, int]
-"""A schedule, its repository and branch, and its creation time, as a later schedule may reuse its name."""
-
 
 class Scheduler(FeedThread):
     """The thread that checks all schedules, with `run_pass`."""
@@ -182,8 +178,6 @@ class Scheduler(FeedThread):
     def __init__(self, core: Core, around: Around) -> None:
         super().__init__(core, "schedules", LOOK_S, occasions.KINDS, only_with=(Schedule, {}))
         self._starter = FiringStarter(core, around)
-        self.heads: dict[Watched, str] = {}
-        """The last known head of the watched branch, for each schedule on a push. Written by `PushWatch`."""
 
     def run_pass(self) -> float:
         """Decide on each schedule and start due work; return the seconds until the next pass."""
@@ -192,12 +186,13 @@ class Scheduler(FeedThread):
         schedules = [one for one in known if held_name(one.name) not in held]
         for schedule in known:
             if not self._stopping.is_set():
+                pause_former(self._core, schedule)
                 self._look(schedule, schedule not in schedules)
         return self._start(schedules)
 
     def _look(self, known: Schedule, is_held: bool) -> None:
         """Decide on one schedule in one transaction if something is due; otherwise write nothing. A held one
-        passes over events and pushes."""
+        passes over events."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             schedule = tx.get(Schedule, known.name)
@@ -221,7 +216,7 @@ class Scheduler(FeedThread):
         return any(one.schedule == schedule.name for one in waiting)
 
     def _list_called(self, tx: Transaction, schedule: Schedule) -> tuple[Schedule, list[Firing]]:
-        """Return the schedule with its new feed position, and the firings that events or a push cause."""
+        """Return the schedule with its new feed position, and the firings that events cause."""
         trigger = trigger_of(schedule.trigger)
         if isinstance(trigger, OnEvent):
             since = self._core.feed.since(int(schedule.mark or 0))
@@ -231,14 +226,7 @@ class Scheduler(FeedThread):
             if found or len(since) > BEHIND:
                 schedule = replace(schedule, mark=str(since[-1].number))
             return schedule, found
-        head = self.heads.get(make_watched(schedule, trigger)) if isinstance(trigger, OnPush) else None
-        if head is None or head == schedule.mark:
-            return schedule, []
-        firing = Firing(schedule.name, head, self._core.wall_ms(), cause={"commit": head})
-        if _has_landed(tx, schedule, head):
-            why = "its own run landed that commit"
-            firing = replace(firing, state=FiringState.SKIPPED, reason=why, done_ms=firing.at_ms)
-        return replace(schedule, mark=head), [firing]
+        return schedule, []
 
     def _start(self, schedules: list[Schedule]) -> float:
         """Start the work of firings that have an id; return the seconds until the next pass."""
@@ -258,14 +246,3 @@ class Scheduler(FeedThread):
         now = self._core.wall_ms()
         times = [one.next_ms for one in by_name.values() if one.next_ms is not None and one.paused is None]
         return min([LOOK_S, *(max(0, ms - now) / 1000 for ms in times)])
-
-
-def make_watched(schedule: Schedule, trigger: OnPush) -> Watched:
-    return schedule.name, trigger.repo, trigger.branch, schedule.created_ms
-
-
-def _has_landed(tx: Transaction, schedule: Schedule, commit: str) -> bool:
-    """Whether the schedule's own run landed this commit; firing on it would loop forever."""
-    known = rows.list_newest(tx, schedule.name, 50)
-    runs = (tx.get(Run, one.run) for one in known if one.run is not None)
-    return any(run is not None and run.landed == commit and run.created_by.startswith(BY) for run in runs)

@@ -13,8 +13,7 @@ from pancode.runs.dispatch import dry_run
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.schedules import store as rows
-from pancode.schedules.git_pushes import HeadOf
-from pancode.schedules.model import OnEvent, OnPush, dump_trigger, first_ms
+from pancode.schedules.model import OnEvent, OnPush, dump_trigger, first_ms, trigger_of
 from pancode.schedules.request import AskedSchedule, wanted_trigger
 from pancode.schedules.rules import decide
 from pancode.schedules.work import PlannedWork, work_of
@@ -26,7 +25,7 @@ MOST = 500
 
 
 def plan_schedule(
-    core: Core, around: Surroundings, request: AskedSchedule, head_of: HeadOf
+    core: Core, around: Surroundings, request: AskedSchedule
 ) -> tuple[Schedule, tuple[str, ...]]:
     """Return the schedule's row, and warnings about gates that would refuse its work now; gates apply at each
     firing. UsageError for invalid values; RefusedError for a workflow file that needs approval."""
@@ -42,8 +41,6 @@ def plan_schedule(
     now = core.wall_ms()
     trigger = wanted_trigger(request, now)
     mark = str(core.feed.last) if isinstance(trigger, OnEvent) else ""
-    if isinstance(trigger, OnPush):
-        mark = head_of(trigger.repo, trigger.branch)
     schedule = Schedule(
         name=request.name,
         created_ms=now,
@@ -76,6 +73,16 @@ def add_schedule(core: Core, schedule: Schedule) -> None:
         _write_audit(work, "schedule added", schedule.name, schedule.created_by)
 
 
+def pause_former(core: Core, schedule: Schedule) -> None:
+    """Pause a schedule of an older version that started on a push."""
+    if isinstance(trigger_of(schedule.trigger), OnPush) and schedule.paused is None:
+        pause_schedule(core, schedule.name, explain_former(schedule.name), "PanCode")
+
+
+def explain_former(name: str) -> str:
+    return f"PanCode watches no branch; in a hook of git or in CI, run: pancode schedule run {name}"
+
+
 def pause_schedule(core: Core, name: str, reason: str, by: str) -> None:
     """Pause the schedule until it is resumed; running work continues. Idempotent."""
     with unit_of_work(core) as work:
@@ -90,6 +97,9 @@ def resume_schedule(core: Core, name: str, by: str) -> None:
         schedule = rows.find(work.tx, name)
         if schedule.paused is None:
             return
+        if isinstance(trigger_of(schedule.trigger), OnPush):
+            why, fix = "it started on a push, which no longer starts work", explain_former(name)
+            raise UsageError(f"{name} cannot be resumed", why=why, fix=fix, code="never_fires")
         rows.must_have_its_token(work.tx, schedule, core.wall_ms())
         made = decide(rows.load_view(core, work.tx, replace(schedule, paused=None, seen_ms=core.wall_ms())))
         rows.write_changes(work, made)

@@ -39,7 +39,7 @@ def list_newest(tx: Transaction, name: str, count: int) -> list[Firing]:
 
 
 def load_view(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[Firing] = ()) -> ScheduleView:
-    """Return the schedule's current state. `called`: firings caused by events, a push or a user."""
+    """Return the schedule's current state. `called`: firings caused by events or a user."""
     known = list_newest(tx, schedule.name, KEPT)
     under_way = [one for one in reversed(known) if one.state in _UNDER_WAY]
     return ScheduleView(

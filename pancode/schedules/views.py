@@ -73,7 +73,6 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
         "next_at": format_optional_iso(times[0]) if times else None,
         "next": [format_time(ms, str(schedule.trigger.get("zone"))) for ms in times],
         "running": rows.find_running(tx, known),
-        "trouble": schedule.trouble,
         "firings": [_describe_firing(one) for one in known[:firings]],
         "warnings": [],
         "url": None,

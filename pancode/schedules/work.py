@@ -15,8 +15,8 @@ from pancode.workflows.model import StepPlan, WorkflowPlan
 
 BY = "schedule:"
 """The prefix of a schedule's name in the field that records who dispatched a run."""
-RUN_PLACE, COMMIT_PLACE = "$RUN", "$COMMIT"
-"""Placeholders in a task: the id of the event's run, and the commit of the push."""
+RUN_PLACE = "$RUN"
+"""The placeholder in a task for the id of the event's run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ class PlannedWork:
         assert self.request is not None
         return self.request.task if self.request.argv is None else " ".join(self.request.argv)
 
-    def about(self, places: Mapping[str, str]) -> PlannedWork:
-        """Return the work with these values, which have no blanks or quotes, for `$RUN` and `$COMMIT`."""
+    def about(self, run: str) -> PlannedWork:
+        """Return the work with this run for `$RUN`."""
         if self.plan is not None:
-            return replace(self, plan=replace(self.plan, input=_fill_places(self.plan.input, places)))
+            return replace(self, plan=replace(self.plan, input=self.plan.input.replace(RUN_PLACE, run)))
         assert self.request is not None
-        return replace(self, request=replace(self.request, task=_fill_places(self.request.task, places)))
+        return replace(self, request=replace(self.request, task=self.request.task.replace(RUN_PLACE, run)))
 
 
 def work_of(schedule: Schedule) -> PlannedWork:
@@ -85,12 +85,6 @@ def is_confined(row: Mapping[str, Any]) -> bool:
     """Whether the stored work limits its runs; an earlier version stored no limits."""
     requests = [row["request"]] if row["kind"] == "run" else [one["request"] for one in row["plan"]["steps"]]
     return any(one.get("confined") for one in requests)
-
-
-def _fill_places(text: str, places: Mapping[str, str]) -> str:
-    for place, value in places.items():
-        text = text.replace(place, value)
-    return text
 
 
 def _plan_row(plan: WorkflowPlan) -> dict[str, object]:

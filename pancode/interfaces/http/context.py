@@ -100,9 +100,6 @@ class CoordinatorApi(Protocol):
     def pull_request(self, run: Run, request: PullAsked) -> PullRequestShape:
         """Open a pull request for a landed run, or return the open one. Raises the forge's errors."""
 
-    def head_of(self, repo: str, branch: str) -> str:
-        """Return the commit at the head of a repository's branch. Raises NotFoundError."""
-
     @property
     def held(self) -> Held | None:
         """Why this coordinator does not lead its fleet and only answers what reads; None: it leads."""

@@ -105,21 +105,13 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
 
 
 _NAME = string_schema("name of the schedule (see schedules)")
-_ON_PUSH: Json = {
-    "type": "array",
-    "items": {"type": "string"},
-    "minItems": 2,
-    "maxItems": 2,
-    "description": "begin when a branch gets a new head: repository (folder or https address), branch",
-}
-_WHEN = ("cron", "at", "on", "on_push", "zone", "missed", "overlap", "dry_run")
+_WHEN = ("cron", "at", "on", "zone", "missed", "overlap", "dry_run")
 _ADD: Json = {
     "name": string_schema("a name for it"),
-    "task": string_schema("the whole task; with on: $RUN is the run of the event, with on_push: $COMMIT"),
-    "cron": string_schema("five cron fields, or @daily ...; give exactly one of cron, at, on and on_push"),
+    "task": string_schema("the whole task; with on: $RUN is the run of the event"),
+    "cron": string_schema("five cron fields, or @daily ...; give exactly one of cron, at and on"),
     "at": string_schema("one time, such as 2026-12-24 08:00"),
     "on": string_schema("on an event: run.failed, run.done, workflow.failed, node.lost ..."),
-    "on_push": _ON_PUSH,
     "zone": string_schema("time zone of cron and at, such as Europe/Berlin; default: UTC"),
     "missed": {
         "type": "string",
@@ -159,7 +151,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "schedule_add",
-        "Make a schedule: a coding task that begins at cron times, once, on an event or on a push. The "
+        "Make a schedule: a coding task that begins at cron times, once, or on an event. The "
         "admission gates and the budget apply at each start. Ask the user first.",
         _add,
         "POST /v1/schedules",

@@ -14,8 +14,7 @@ import pytest
 
 from node_agent.wire.clock import SystemClock
 from pancode.git.forge_rules import ForgeKind, ForgePlace
-from pancode.git.remotes import head_of
-from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
+from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.landing.forge.forges import HttpForges
 from tests.integration.forge.fakes import TOKEN
 from tests.integration.forge.test_forges import REPOSITORY, WANTED
@@ -74,9 +73,7 @@ def forge() -> HttpForges:
     return HttpForges(dict, lambda name: TOKEN, SystemClock())
 
 
-def ask_all() -> None:
-    with pytest.raises(NotFoundError):
-        head_of(f"https://{NOWHERE}/me/proj.git", "main")
+def ask_forge() -> None:
     with pytest.raises(PancodeError):
         forge().open(ForgePlace(ForgeKind.GITHUB, f"https://{NOWHERE}/api", "forge", REPOSITORY), WANTED)
 
@@ -84,23 +81,18 @@ def ask_all() -> None:
 @pytest.mark.parametrize("key", ["http", f'http "https://{NOWHERE}"'])
 def test_the_proxy_of_the_users_git(settings: Path, proxy: Proxy, key: str) -> None:
     settings.write_text(f"[{key}]\n\tproxy = {proxy.url}\n")
-    ask_all()
-    assert proxy.asked == [f"CONNECT {NOWHERE}:443 HTTP/1.1"] * 2
+    ask_forge()
+    assert proxy.asked == [f"CONNECT {NOWHERE}:443 HTTP/1.1"]
 
 
 def test_the_proxy_of_the_environment(settings: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", proxy.url)
-    ask_all()
-    assert len(proxy.asked) == 2
+    ask_forge()
+    assert len(proxy.asked) == 1
 
 
-def test_an_address_that_git_rewrites(settings: Path, proxy: Proxy, tmp_path: Path) -> None:
-    rules = f'[url "https://{NOWHERE}/"]\n\tinsteadOf = https://short.invalid/\n'
-    rules += '[url "git@github.com:"]\n\tpushInsteadOf = gh:\n'
-    settings.write_text(f"{rules}[http]\n\tproxy = {proxy.url}\n")
-    with pytest.raises(NotFoundError):
-        head_of("https://short.invalid/me/proj.git", "main")
-    assert proxy.asked == [f"CONNECT {NOWHERE}:443 HTTP/1.1"]
+def test_an_address_that_git_rewrites(settings: Path, tmp_path: Path) -> None:
+    settings.write_text('[url "git@github.com:"]\n\tpushInsteadOf = gh:\n')
     user = simple(tmp_path / "user", 1)
     user.git("remote", "add", "origin", "gh:me/proj")
     assert forge().remote(str(user.path), "origin") == "git@github.com:me/proj"

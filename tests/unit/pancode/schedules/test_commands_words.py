@@ -41,7 +41,7 @@ def a_schedule(**more: Any) -> Any:
     }
     told |= {"words": "At 02:30", "next": ["Mon 2026-11-23 02:30 +01:00"], "firings": [firing]}
     told |= {"warnings": [], "url": "", "secret": ""}
-    return told | {"task": "t", "missed": "once", "overlap": False, "trouble": "", **more}
+    return told | {"task": "t", "missed": "once", "overlap": False, **more}
 
 
 def test_a_refused_firing_stands_in_the_list_with_its_fix() -> None:
@@ -65,5 +65,4 @@ def test_states_in_words() -> None:
     assert "nightly  paused" in format_schedule(a_schedule(paused="release freeze"))
     assert "nightly  running" in format_schedule(a_schedule(running="r-1"))
     assert "nightly  over" in format_schedule(a_schedule(next=[]))
-    assert "cannot look: gone" in format_schedule(a_schedule(trouble="gone"))
     assert "pancode schedule add" in format_schedules([])

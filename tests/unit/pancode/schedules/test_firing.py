@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import Audit, EventKind, Firing, FiringState, Run, Schedule, Workflow
+from pancode.kernel.records import Audit, EventKind, Firing, FiringState, Schedule, Workflow
 from pancode.kernel.values import replace
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import HOUR, Times
@@ -211,45 +211,21 @@ def test_schedules_that_call_each_other_come_to_an_end(times: Times) -> None:
     assert 2 <= len(begun) <= 6, [(one.schedule, one.depth) for one in begun]
 
 
-def test_a_push_begins_a_run_once_for_each_commit(times: Times) -> None:
-    heads = times.world.coordinator.heads
-    heads["/srv/shop", "main"] = "a" * 40
-    times.add("tested", on_push=["/srv/shop", "main"], dispatch=times.world.shell(task="echo $COMMIT"))
-    times.watch.look()
-    times.scheduler.run_pass()
-    assert times.states("tested") == [], "what was there before"
-    heads["/srv/shop", "main"] = "b" * 40
-    times.watch.look()
-    times.scheduler.run_pass()
-    times.scheduler.run_pass()
-    assert times.firings("tested") == [("b" * 40, "begun")] and times.runs()[0].task == f"echo {'b' * 40}"
-    (run,) = times.runs()
-    times.play()
-    landed = replace(times.desk.row(Run, run.id), landed="c" * 40)
+def test_a_schedule_of_an_older_version_on_a_push_is_paused_and_started_by_ci(times: Times) -> None:
+    times.add("tested", cron="@daily")
     with times.desk.ledger.transaction() as tx:
-        tx.put(landed)
-    heads["/srv/shop", "main"] = "c" * 40
-    times.watch.look()
-    times.pass_(1_000)
-    assert times.states("tested") == ["begun", "skipped"], "what it has landed itself"
-    del heads["/srv/shop", "main"]
-    with pytest.raises(KeyError):
-        times.watch.look()
-
-
-def test_a_schedule_that_is_added_again_has_not_seen_the_old_ones_branch(times: Times) -> None:
-    heads = times.world.coordinator.heads
-    heads["/srv/shop", "main"], heads["/srv/shop", "next"] = "a" * 40, "b" * 40
-    times.add("tested", on_push=["/srv/shop", "main"])
-    times.watch.look()
-    times.act("remove", "tested")
-    times.desk.clock.ms += 1_000
-    times.add("tested", on_push=["/srv/shop", "next"])
-    times.pass_(1_000)
-    assert times.states("tested") == []
-    times.watch.look()
-    times.pass_(1_000)
-    assert times.states("tested") == []
+        (row,) = tx.find(Schedule)
+        push: dict[str, object] = {"kind": "push", "repo": "/srv/shop", "branch": "main"}
+        tx.put(replace(row, trigger=push, next_ms=None, mark="a" * 40))
+    times.scheduler.run_pass()
+    line = "in a hook of git or in CI, run: pancode schedule run tested"
+    shown = times.show("tested")
+    assert shown["paused"].endswith(line) and shown["words"] == "on a push to main of /srv/shop"
+    refused = times.world.problem("POST", "/v1/schedules/tested/resume", {"by": "ana"})
+    assert refused["code"] == "never_fires" and refused["fix"].endswith(line)
+    assert times.act("run", "tested").status_code == 200
+    times.scheduler.run_pass()
+    assert times.states("tested") == ["begun"] and times.show("tested")["paused"] == shown["paused"]
 
 
 @pytest.mark.parametrize(
@@ -268,9 +244,6 @@ def test_a_schedule_that_is_added_again_has_not_seen_the_old_ones_branch(times: 
         ({"cron": "@daily", "dispatch": {"task": "x", "agent": "nobody"}}, "agent_not_found"),
         ({"cron": "@daily", "dispatch": None}, "bad_value"),
         ({"cron": "@daily", "colour": "red"}, "unknown_key"),
-        ({"on_push": ["shop", "main"]}, "bad_value"),
-        ({"on_push": ["https://me:secret@example.org/x", "main"]}, "bad_value"),
-        ({"on_push": ["/srv/shop", "--upload-pack=x"]}, "bad_value"),
     ],
 )
 def test_what_can_never_fire_is_an_error_when_it_is_made(times: Times, said: Any, code: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pancode.kernel.records import Firing, FiringState, Schedule
 from pancode.kernel.values import replace
-from pancode.schedules.model import AtTime, OnPush, dump_trigger
+from pancode.schedules.model import AtTime, dump_trigger
 from pancode.schedules.rules import MOST_MISSED, ScheduleView, decide, too_deep
 from pancode.schedules.times import format_minute
 
@@ -95,15 +95,6 @@ def test_once_at_a_time() -> None:
     assert [(one.state, one.late) for one in made.firings] == [(S, True)] and made.schedule.next_ms is None
     assert seen(replace(at, missed="none"), START + 9 * HOUR) == [(key(1), X)]
     assert seen(made.schedule, START + 10 * HOUR) == []
-
-
-def test_the_newest_push_waits_for_the_run_before_it() -> None:
-    push = a_schedule(trigger=dump_trigger(OnPush("/srv/shop", "main")))
-    one, two = (Firing("nightly", commit * 40, START, cause={"commit": commit * 40}) for commit in "ab")
-    assert seen(push, START, called=(one,), running="r-1") == [("a" * 40, W)]
-    assert seen(push, START, open=(one,), called=(two,), running="r-1") == [("a" * 40, X), ("b" * 40, W)]
-    assert seen(push, START, open=(two,)) == [("b" * 40, S)]
-    assert seen(push, START, called=(two,), fired={"b" * 40}) == []
 
 
 def test_events_of_its_own_do_not_fire_it() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from node_agent.wire.receipt import Usage
 from pancode.kernel.records import Firing, Run
 from pancode.kernel.signature_check import STANDARD, compute_signature
-from pancode.schedules.git_pushes import PushWatch
 from pancode.schedules.scheduler import Scheduler
 from tests.unit.pancode.interfaces.http.world import World
 
@@ -29,7 +28,6 @@ class Times:
         self.world = World(home)
         self.desk, self.node = self.world.context, self.world.node
         self.scheduler = self.fresh()
-        self.watch = PushWatch(self.desk.core, self.scheduler, self.world.coordinator.head_of)
 
     def fresh(self) -> Scheduler:
         """As a coordinator has it that was just started."""

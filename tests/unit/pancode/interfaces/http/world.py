@@ -235,7 +235,6 @@ class MemoryCoordinator:
         self.inside: Sequence[AttemptId] | None = ()
         self.figures_at: ListenAddress | None = None
         self.rules, self.kept = NotifyRules(), dict[str, str]()
-        self.heads: dict[tuple[str, str], str] = {}
         self.pulls: list[tuple[str, PullAsked]] = []
         self.forge_error: PancodeError | None = None
         self.listener: ApiListener | None = None
@@ -298,9 +297,6 @@ class MemoryCoordinator:
             "branch": asked.branch,
         }
         return cast("PullRequestShape", {"run": run.id, "number": 7, "base": "main", "fresh": True, **where})
-
-    def head_of(self, repo: str, branch: str) -> str:
-        return self.heads[repo, branch]
 
     def closed(self) -> Sequence[TroubleShape]:
         return self.shut
