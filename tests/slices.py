@@ -88,8 +88,8 @@ SLICES = {
     ),
     "links": Slice(
         (
-            *_e2e("link_ direct.py fault_real_cut.py fault_up.py lab_fixture.py tidy.py"),
-            *(f"tests/integration/{name}" for name in ("ssh/", "direct/", "test_lab.py")),
+            *_e2e("link_ fault_real_cut.py fault_up.py lab_fixture.py tidy.py"),
+            *(f"tests/integration/{name}" for name in ("ssh/", "test_lab.py")),
         )
     ),
     "faults-of-fleets": Slice(_e2e("drill fault_fleets fault_sessions fault_silence fault_node night")),

@@ -118,19 +118,6 @@ def install(args: argparse.Namespace) -> int:
     return status
 
 
-def reach(args: argparse.Namespace) -> int:
-    """Check whether Redis and the depot answer this node; --offered: over the link on standard input."""
-    from node_agent.cli.reach import try_link as try_reach
-
-    found = try_reach(_find_home(args), sys.stdin.read() if args.offered else None, SystemClock())
-    if args.json:
-        _say(found.text())
-    else:
-        for name, wrong in (("redis", found.redis), ("depot", found.depot)):
-            _say(f"{name}  {wrong or 'ok'}")
-    return OK if found.ok else FAILED
-
-
 def show_version(args: argparse.Namespace) -> int:
     """Print the version of this node agent."""
     from node_agent import wiring
@@ -193,7 +180,6 @@ def _make_parser() -> argparse.ArgumentParser:
         ("login", login),
         ("secret", write_secret),
         ("install", install),
-        ("reach", reach),
     ):
         sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
         sub.add_argument("--home", help="this fleet's folder on this node")
@@ -213,6 +199,4 @@ def _make_parser() -> argparse.ArgumentParser:
                 "--version", default="", help="version to install (default: the newest that fits)"
             )
             sub.add_argument("--away", action="store_true", help="remove what was installed")
-        if verb is reach:
-            sub.add_argument("--offered", action="store_true", help="use the link on standard input")
     return parser

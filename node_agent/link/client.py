@@ -1,4 +1,4 @@
-"""Connects to the coordinator's Redis, through the tunnel or by TLS, and waits there for hints.
+"""Connects to the coordinator's Redis, through the tunnel, and waits there for hints.
 
 A half-open tunnel neither delivers nor fails. redis-py counts unanswered pings but ignores the count, so the
 connection for hints is closed if a ping is not answered.
@@ -7,7 +7,6 @@ connection for hints is closed if a ping is not answered.
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from node_agent.link.direct import Secure, dial
 from node_agent.wire.clock import Clock
 
-Place = str | tuple[str, int] | Secure
-"""The path of a unix socket, or host and port, or the coordinator over TLS."""
+Place = str | tuple[str, int]
+"""The path of a unix socket, or host and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +61,9 @@ def format_error(error: RedisError) -> str:
 
 
 def _reach(place: Place) -> dict[str, Any]:
-    match place:
-        case Secure():
-            return {"connection_class": _Direct, "place": place}
-        case str():
-            return {"connection_class": redis.UnixDomainSocketConnection, "path": place}
-        case _:
-            return {"host": place[0], "port": place[1]}
+    if isinstance(place, str):
+        return {"connection_class": redis.UnixDomainSocketConnection, "path": place}
+    return {"host": place[0], "port": place[1]}
 
 
 class _Password(CredentialProvider):
@@ -78,19 +72,6 @@ class _Password(CredentialProvider):
 
     def get_credentials(self) -> tuple[str, str]:
         return self._access.user, self._access.password()
-
-
-class _Direct(redis.Connection):
-    """A connection through the coordinator's TLS listener."""
-
-    def __init__(self, place: Secure, **more: Any) -> None:
-        super().__init__(host=place.host, port=place.port, **more)  # type: ignore[no-untyped-call]
-        self._place = place
-
-    def _connect(self) -> socket.socket:
-        near = dial(self._place, self.socket_connect_timeout or 0)
-        near.settimeout(self.socket_timeout)
-        return near
 
 
 AGAIN_MS = 2_000

@@ -11,7 +11,6 @@ from typing import TypeVar
 from pydantic import Field, ValidationError
 
 from node_agent.files.durable import create_exclusive, make_folder, write_atomic
-from node_agent.link.direct import Secure
 from node_agent.wire.clock import Ids
 from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.wire.model import FleetId, NodeTag, WireModel
@@ -182,13 +181,13 @@ class NodeHome:
             make_folder(self.root / name)
 
 
-End = str | tuple[str, int] | Secure
-"""A Unix socket path, or (host, port), or the coordinator itself over TLS."""
+End = str | tuple[str, int]
+"""A Unix socket path, or (host, port)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkEnds:
-    """The current local ends of the tunnel or, if there is no tunnel, the coordinator's addresses."""
+    """The current local ends of the tunnel."""
 
     redis: End
     depot: End
@@ -207,18 +206,10 @@ def current_link(links: Path) -> LinkEnds | None:
         folder = links / Path(text).name
         return LinkEnds(str(folder / "redis.sock"), str(folder / "depot.sock"))
     try:
-        return ends_of(text, links.parent / "key")
-    except ValueError:
-        return None
-
-
-def ends_of(text: str, keys: Path) -> LinkEnds:
-    """Return the ends that this line of JSON names. Raises ValueError."""
-    try:
         shape = json.loads(text)
-        return LinkEnds(_end(shape, "redis", keys), _end(shape, "depot", keys))
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise ValueError(f"the addresses of Redis and the depot are missing: {exc!r}") from exc
+        return LinkEnds(_end(shape["redis"]), _end(shape["depot"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 class LinkFile:
@@ -241,15 +232,13 @@ class LinkFile:
         return known[1]
 
 
-def _end(shape: dict[str, str], name: str, keys: Path) -> End:
-    kind, _, rest = shape[name].partition(":")
+def _end(text: str) -> End:
+    kind, _, rest = text.partition(":")
     if kind == "unix" and rest.startswith("/"):
         return rest
     host, _, port = rest.rpartition(":")
-    if kind not in ("tcp", "tls") or not host:
-        raise ValueError(f"{shape[name]!r} is not an end of a tunnel")
-    if kind == "tls":
-        return Secure(host.strip("[]"), int(port), name, shape["ca"], shape["cert"], keys)
+    if kind != "tcp" or not host:
+        raise ValueError(f"{text!r} is not an end of a tunnel")
     return host, int(port)
 
 

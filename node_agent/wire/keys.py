@@ -1,4 +1,4 @@
-"""Every name in Redis, the version of the wire contract, and the protocol names of a direct link."""
+"""Every name in Redis, and the version of the wire contract."""
 
 from __future__ import annotations
 
@@ -75,11 +75,3 @@ def hint_channel(tag: str) -> str:
 
 UP_HINT = "pancode:hint:up"
 """The pub/sub channel with the signal that a node has written something."""
-
-
-PROTOCOL = "pancode-"
-"""The prefix of the protocol names negotiated in TLS, by which one port serves both Redis and git."""
-OTHER_SERVER = "the server there is not a"
-"""Begins a node's error about a server that is not ours; the coordinator gives its fix by it."""
-WATCHED = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 40_000))
-"""Socket options, set where the system has them, which detect a lost peer within 40 s, as with a tunnel."""

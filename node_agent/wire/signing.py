@@ -15,7 +15,7 @@ from typing import ClassVar, TypeVar
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import Field, ValidationError
 
 from node_agent.wire.keys import WIRE_VERSION
@@ -150,11 +150,6 @@ class SigningKey:
     def text(self) -> str:
         """Return the key as one line, for a file of mode 0600."""
         return "ed25519-seed " + base64.b64encode(self._seed).decode()
-
-    def pem(self) -> str:
-        """Return the private key in PEM form, for TLS libraries."""
-        plain = NoEncryption()
-        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain).decode()
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from node_agent.link.direct import Secure, dial
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.git import AT_ONCE, GitCall, GitDone, git_env
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.keys import OTHER_SERVER
 from node_agent.wire.node import Verb
 from node_agent.wire.receipt import Blob
 from node_agent.workspace.git import (
@@ -32,8 +30,8 @@ from node_agent.workspace.git import (
 )
 
 LINE_MAX = 16 * 1024
-Address = Path | tuple[str, int] | Secure
-"""A unix socket; host and port, if sshd forbids forwarding sockets; or the coordinator by TLS."""
+Address = Path | tuple[str, int]
+"""A unix socket; or host and port, if sshd forbids forwarding sockets."""
 SignHello = Callable[[str, Verb, AttemptId], bytes]
 """Makes a signed hello: (nonce, verb, identity) -> one line without its line break."""
 
@@ -48,17 +46,6 @@ class DepotAccess:
 
     def open(self, verb: Verb, identity: AttemptId) -> socket.socket:
         """Open a stream that the depot grants. Raises DepotUnavailable (retry) or DepotRefused (final)."""
-        peer, nonce = self.greet()
-        try:
-            send_data(peer, self.sign(nonce, verb, identity) + b"\n")
-            must_agree(read_line(peer))
-        except BaseException:
-            peer.close()
-            raise
-        return peer
-
-    def greet(self) -> tuple[socket.socket, str]:
-        """Connect; return the connection and the nonce the depot sends first. Raises DepotUnavailable."""
         address = self.address()
         if address is None:
             raise DepotUnavailable("the node has no link to the coordinator")
@@ -69,15 +56,15 @@ class DepotAccess:
         try:
             nonce = read_line(peer).get("nonce")
             if not isinstance(nonce, str):
-                raise DepotUnavailable(f"{OTHER_SERVER} depot")
+                raise DepotUnavailable("the server there is not a depot")
+            send_data(peer, self.sign(nonce, verb, identity) + b"\n")
+            must_agree(read_line(peer))
         except BaseException:
             peer.close()
             raise
-        return peer, nonce
+        return peer
 
     def _connect(self, address: Address) -> socket.socket:
-        if isinstance(address, Secure):
-            return dial(address, self.patience_s)
         family = socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET
         peer = socket.socket(family)
         peer.settimeout(self.patience_s)
@@ -102,7 +89,7 @@ def read_line(peer: socket.socket) -> Mapping[str, Any]:
     except (OSError, ValueError) as exc:
         raise DepotUnavailable(f"no answer from the coordinator's git depot: {exc}") from exc
     if not isinstance(answer, dict):
-        raise DepotUnavailable(f"{OTHER_SERVER} depot")
+        raise DepotUnavailable("the server there is not a depot")
     return answer
 
 

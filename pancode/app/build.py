@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from pancode.app.coordinator import Coordinator, CoordinatorSettings
 from pancode.app.reboot import service_of
 from pancode.config.agents.presets import NO_PRESET
-from pancode.config.listeners import figures_in, read_api_listener, read_node_listener
+from pancode.config.listeners import figures_in, read_api_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.schema import Settings
 from pancode.fleet.ssh.home import Home
@@ -23,10 +24,14 @@ from pancode.runs.core import ControlSettings
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database, database_of
 
+log = logging.getLogger("pancode.config")
+
 
 def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
     """Build the coordinator, under the home's lock. ConfigError names file and key; InsideRunError."""
     loaded = load(ConfigPlaces(root), environ, preset=NO_PRESET)  # presets only affect dispatches
+    for words in loaded.removed:
+        log.warning("%s", words)
     settings, database = loaded.settings, database_in(loaded)
     _not_inside(Home(root), database)
 
@@ -37,7 +42,7 @@ def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
     chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
     chosen = replace(
         chosen,
-        direct=read_node_listener(loaded),
+        removed=loaded.removed,
         figures=figures_in(loaded),
         listener=read_api_listener(loaded),
     )

@@ -39,9 +39,7 @@ from pancode.config.variables import LOG
 from pancode.config.watch import ConfigWatch
 from pancode.fleet.answers import TroubleShape
 from pancode.fleet.bundle.store import BundleStore
-from pancode.fleet.direct.entrance import Rooms
-from pancode.fleet.direct.nodes import Direct
-from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
+from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.seat import keep_seat
 from pancode.fleet.ssh.bringup import BringUp, NodeDefaults
 from pancode.fleet.ssh.connection import SshTiming
@@ -175,8 +173,8 @@ class CoordinatorSettings:
     machines: Callable[[], tuple[str, ...]] = tuple
     """Addresses of model servers that the node on this machine checks; read at each bring-up."""
     database: Database | None = None
-    direct: NodeListener | None = None
-    """The address for nodes that connect without a tunnel; None: disabled."""
+    removed: tuple[str, ...] = ()
+    """A warning for each setting of an earlier version, which was left out."""
     figures: ListenAddress | None = None
     """The address of the metrics; None: disabled."""
     listener: ApiListener | None = None
@@ -244,9 +242,6 @@ class Coordinator:
         self._depot_socket = _socket_path(home.root, "depot.sock")
         self._server = depot_server(
             self._depot_socket, self.depot.depot, self.depot.streams, self.core, self._ids
-        )
-        self._direct = Direct(
-            self.settings.direct, home.direct, self.fleet_id, self._clock, self._find_tagged
         )
         self.loop = LoopThread("ssh")
         self.fleet = self._make_fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
@@ -341,17 +336,10 @@ class Coordinator:
         return opened
 
     def closed(self) -> Sequence[TroubleShape]:
-        found = self._direct.troubles
-        closed: list[TroubleShape] = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
-        removed: list[TroubleShape] = [
-            {"what": one.what, "why": one.why, "fix": one.fix} for one in self._around.loaded().removed
-        ]
-        return [
-            *removed,
-            *closed,
-            *self._outgoing.shown(),
-            *(one for part in self._parts for one in part.troubles),
-        ]
+        removed = self.settings.removed
+        what, fix = "a setting of an earlier version is set", "pancode config check"
+        closed: list[TroubleShape] = [{"what": what, "why": one, "fix": fix} for one in removed]
+        return [*closed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
 
     def start(self) -> None:
         """Clean up after a coordinator that was killed, begin a new epoch, then admit nodes. If it is held,
@@ -404,10 +392,6 @@ class Coordinator:
         if self._alone.squatter is not None:
             self.core.live.record_trust("error", SQUATTER, pid=self._alone.squatter)
         self._server.start()
-        entrance = self._direct.furnish(Rooms(redis_end(self._access), self._depot_socket))
-        if entrance is not None:
-            self.loop.begin(entrance.keep())
-            self.loop.call(entrance.tried.wait(), OPEN_S)
         self.fleet.start()
         self._look_at_config()
         for one in self._follow_ons:
@@ -487,7 +471,6 @@ class Coordinator:
             timing=timing,
             backoff=backoff,
             node_of=self._node_of,
-            pass_of=self._direct.pass_of,
             tend_s=tend_s,
             session=self._login,
             seat=self._seat,
@@ -505,11 +488,7 @@ class Coordinator:
         bringup = BringUp(
             self.core, defaults, self.home, Links(settings), bundles, partial(remove_copies, self.fleet_id)
         )
-        return Machines(bringup, self.loop, self._direct.allowed, self._install, self.retire_keys)
-
-    def _find_tagged(self, tag: str) -> list[Node]:
-        with self.ledger.transaction() as tx:
-            return tx.find(Node, {"tag": tag})
+        return Machines(bringup, self.loop, self._install, self.retire_keys)
 
     def _node_of(self, name: str) -> Node | None:
         with self.ledger.transaction() as tx:

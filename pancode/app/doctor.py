@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import SystemClock
+from pancode.app.listening import listening_at
 from pancode.app.single_instance import holder_of
 from pancode.backups.answers import HERE
 from pancode.backups.model import OLD_MS, is_folder
 from pancode.backups.records import CopyRecords
-from pancode.config.listeners import figures_in, read_api_listener, read_node_listener
+from pancode.config.listeners import figures_in, read_api_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.fleet.answers import HomeCheck
-from pancode.fleet.direct.authority import KeyPair
-from pancode.fleet.direct.listener import listening_at
-from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
+from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.client.client import try_get
 from pancode.kernel.errors import ConfigError, PancodeError
@@ -132,18 +131,9 @@ class Opening:
     what: str
     setting: str
     log: str
-    read: Callable[[Loaded], NodeListener | ListenAddress | None]
-    needs: Callable[[Path], object] = lambda home: None
-    """Checks what else the listener requires. PancodeError."""
+    read: Callable[[Loaded], ListenAddress | None]
 
 
-def _check_certificates(home: Path) -> None:
-    folder = Home(home).direct
-    for name in ("authority.pem", "server.pem"):
-        KeyPair.read(folder / name)
-
-
-DIRECT = Opening("direct links", "direct.listen", "direct links", read_node_listener, _check_certificates)
 FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_in)
 API = Opening("API over TCP", "api.listen", "pancode.api", lambda loaded: _place(read_api_listener(loaded)))
 
@@ -158,23 +148,12 @@ def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> HomeC
     if not isinstance(loaded, Loaded):
         return loaded
     try:
-        read = of.read(loaded)
-        if read is None:
-            return pass_check(of.what, "not used: no listener is configured")
-        of.needs(home)
+        place = of.read(loaded)
     except PancodeError as error:
         return fail_check(of.what, "error", f"{error} {error.why}".strip(), error.fix)
-    listener = read if isinstance(read, NodeListener) else NodeListener(read, read)
-    seen = (
-        _check_running(of, home, listener.place)
-        if holder_of(home) is not None
-        else _at_rest(of, listener.place)
-    )
-    if not seen["ok"] or listener.shown == listener.place:
-        return seen
-    return pass_check(
-        of.what, f"{seen['detail']}; nodes connect to {listener.shown} ({listener.shown.origin})"
-    )
+    if place is None:
+        return pass_check(of.what, "not used: no listener is configured")
+    return _check_running(of, home, place) if holder_of(home) is not None else _at_rest(of, place)
 
 
 def _check_running(of: Opening, home: Path, place: ListenAddress) -> HomeCheck:
@@ -230,7 +209,6 @@ def run_checks(home: Path, environ: Mapping[str, str]) -> list[HomeCheck]:
         lambda: _check_disk(home),
         lambda: check_ledger(home, environ),
         lambda: _check_redis(home, environ),
-        lambda: check_listener(DIRECT, home, environ),
         lambda: check_listener(FIGURES, home, environ),
         lambda: check_listener(API, home, environ),
         lambda: _check_secrets(node_homes(home, environ)),

@@ -1,4 +1,4 @@
-"""Reads the listen addresses from the settings: for direct nodes, metrics and the API."""
+"""Reads the listen addresses from the settings: for metrics and the API."""
 
 from __future__ import annotations
 
@@ -6,24 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pancode.config.load import Loaded
-from pancode.fleet.place import (
-    ApiListener,
-    ListenAddress,
-    NodeListener,
-    api_place_of,
-    figures_place_of,
-    make_node_listener,
-    place_of,
-)
+from pancode.fleet.place import ApiListener, ListenAddress, place_of
 from pancode.kernel.errors import ConfigError
-
-
-def read_node_listener(loaded: Loaded) -> NodeListener | None:
-    """Return the address for nodes that connect without a tunnel; None: disabled. ConfigError if invalid."""
-    direct = loaded.settings.direct
-    named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
-    listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
-    return make_node_listener(listen, shown)
 
 
 def figures_in(loaded: Loaded) -> ListenAddress | None:
@@ -31,7 +15,8 @@ def figures_in(loaded: Loaded) -> ListenAddress | None:
     metrics = loaded.settings.metrics
     if metrics.listen is None:
         return None
-    return replace(figures_place_of(metrics.listen, loaded.origin("metrics.listen")), names=metrics.hosts)
+    place = place_of(metrics.listen, loaded.origin("metrics.listen"), "metrics.listen: 127.0.0.1:9464")
+    return replace(place, names=metrics.hosts)
 
 
 def read_api_listener(loaded: Loaded) -> ApiListener | None:
@@ -39,7 +24,8 @@ def read_api_listener(loaded: Loaded) -> ApiListener | None:
     listener = loaded.settings.api
     if listener.listen is None:
         return None
-    place = replace(api_place_of(listener.listen, loaded.origin("api.listen")), names=listener.hosts)
+    origin, example = loaded.origin("api.listen"), "api.listen: 127.0.0.1:7433"
+    place = replace(place_of(listener.listen, origin, example, least=0), names=listener.hosts)
     cert, key = (Path(text).expanduser() if text else None for text in (listener.tls.cert, listener.tls.key))
     if (cert is None) != (key is None):
         missing = "api.tls.key" if key is None else "api.tls.cert"

@@ -396,14 +396,6 @@ class Redis(Part):
     key_file: units.FilePath | None = None
 
 
-class DirectLinks(Part):
-    """The address at which nodes reach Redis and the depot by TLS without a tunnel; by default disabled.
-    `advertise`: the address that nodes use instead, such as that of a forwarded port."""
-
-    listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
-    advertise: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
-
-
 class Metrics(Part):
     """The address that shows metrics to anyone who connects. By default disabled. `hosts`: host names that
     requests may use; an address and `localhost` are always allowed."""
@@ -506,7 +498,6 @@ class Settings(Part):
     skills: SkillSettings = SkillSettings()
     nodes: Nodes = Nodes()
     redis: Redis = Redis()
-    direct: DirectLinks = DirectLinks()
     metrics: Metrics = Metrics()
     api: ApiListenerSettings = ApiListenerSettings()
     ledger: LedgerPlace = LedgerPlace()

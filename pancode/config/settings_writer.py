@@ -23,7 +23,7 @@ BY_VERB = {"budget.ceiling": "pancode budget set"}
 """Keys with a command of their own; a value set by that command takes precedence over any file."""
 AT_START = (
     *("sessions.max_usd", "timing", "health", "keep", "nodes"),
-    *("redis", "direct", "metrics", "api", "ledger", "telemetry"),
+    *("redis", "metrics", "api", "ledger", "telemetry"),
 )
 """Keys and groups that the coordinator reads when it starts."""
 WORKER_MODEL = "models.worker"

@@ -23,10 +23,6 @@ class Caller:
         return self.environ.get("SSH_AUTH_SOCK")
 
 
-LinkWay = Literal["ssh", "direct"]
-"""How a node is linked to Redis and the depot: through an SSH tunnel, or directly by TLS."""
-
-
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
     """A node as given to `node add`. None: use the SSH configuration of the alias `name`."""
@@ -44,8 +40,6 @@ class NodeSpec:
     """The host key that the user has accepted; None: the user has not been asked yet."""
     fleet_key: bool = False
     """Install the fleet's own key on the node, so that the link can reconnect while no user is present."""
-    link: LinkWay = "ssh"
-    """The node's link to Redis and the depot."""
     local: bool = False
     """Add this machine, without a system sshd. `local_home`: a different HOME for it (demo)."""
     local_home: str | None = None

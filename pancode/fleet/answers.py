@@ -122,7 +122,6 @@ class ReachShape(TypedDict):
     is_twin: bool
     fleet_key: bool
     halted: bool
-    direct: bool
 
 
 class AllowedShape(TypedDict):

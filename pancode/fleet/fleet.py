@@ -273,7 +273,6 @@ def reach_shape(reach: Reach) -> ReachShape:
         "is_twin": reach.is_twin,
         "fleet_key": reach.fleet_key,
         "halted": reach.halted,
-        "direct": reach.direct,
     }
 
 

@@ -11,8 +11,6 @@ from typing import Any
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.records import Node
 
-EXAMPLE = "10.0.0.5:7843"
-
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
@@ -64,70 +62,17 @@ class ApiListener:
         return f"{self.scheme}://{ListenAddress(self.place.host, port, '')}"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeListener:
-    """The address for nodes: this machine listens at `place`; nodes connect to `shown`, a forwarded port."""
-
-    place: ListenAddress
-    shown: ListenAddress
-
-
-def make_node_listener(place: ListenAddress | None, shown: ListenAddress | None) -> NodeListener | None:
-    """Return the listener; None: no direct nodes. ConfigError if `shown` is set, but this machine does not
-    listen."""
-    if place is not None:
-        return NodeListener(place, shown or place)
-    if shown is None:
-        return None
-    raise ConfigError(
-        f"{shown.origin} sends nodes to {shown}, but this machine does not listen",
-        why="direct.listen is not set",
-        fix=f"set the address on which this machine listens, such as direct.listen: {EXAMPLE}",
-    )
-
-
-def place_of(text: str, origin: str) -> ListenAddress:
-    """Parse the address where nodes connect: `HOST:PORT`, `[ADDRESS]:PORT`. ConfigError, also for a wildcard
-    address, as nodes cannot connect to it."""
-    place = _read(text, origin)
-    if place is None:
-        raise _make_config_error(text, origin, "the address must be HOST:PORT")
-    if not place.host.isascii():
-        raise _make_config_error(text, origin, "a certificate accepts an international name only as xn--...")
-    if _is_every(place.host):
-        raise _make_config_error(text, origin, "nodes cannot connect to a wildcard address")
-    return place
-
-
-def figures_place_of(text: str, origin: str) -> ListenAddress:
-    """Parse the address of the metrics, which may be a wildcard address. ConfigError."""
-    place = _read(text, origin)
-    if place is None:
-        raise ConfigError(
-            f"{origin} is not a valid address for metrics: {text}",
-            why="the address must be HOST:PORT",
-            fix="set one of this machine's addresses and a port: metrics.listen: 127.0.0.1:9464",
-        )
-    return place
-
-
-def api_place_of(text: str, origin: str) -> ListenAddress:
-    """Parse the address where the API listens over TCP; port 0 means any free port. ConfigError."""
-    place = _read(text, origin, least=0)
-    if place is None:
-        raise ConfigError(
-            f"{origin} is not a valid address for the API: {text}",
-            why="the address must be HOST:PORT",
-            fix="set an address of this machine and a port: api.listen: 127.0.0.1:7433",
-        )
-    return place
-
-
-def _read(text: str, origin: str, least: int = 1) -> ListenAddress | None:
+def place_of(text: str, origin: str, example: str, least: int = 1) -> ListenAddress:
+    """Parse a listen address; port 0, if `least` allows it, means any free port. ConfigError. `example`: the
+    setting with a valid value."""
     host, _, port = text.strip().rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not bare or not port.isdecimal() or not least <= int(port) < 1 << 16 or (":" in bare and bare == host):
-        return None
+        raise ConfigError(
+            f"{origin} is not a valid address: {text}",
+            why="the address must be HOST:PORT",
+            fix=f"set an address of this machine and a port: {example}",
+        )
     return ListenAddress(bare, int(port), origin)
 
 
@@ -137,23 +82,6 @@ def _is_address(host: str) -> bool:
     except ValueError:  # the address is a host name
         return False
     return True
-
-
-def _is_every(host: str) -> bool:
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:  # the address is a host name
-        return False
-
-
-def _make_config_error(text: str, origin: str, why: str) -> ConfigError:
-    return ConfigError(
-        f"{origin} is not an address where nodes can reach this machine: {text}",
-        why=why,
-        fix=(
-            f"set an address of this machine that your nodes can reach, and a port: direct.listen: {EXAMPLE}"
-        ),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +106,6 @@ class Reach:
     present."""
     halted: bool = False
     """Whether a user has stopped the node agent: then only a user can start it again."""
-    direct: bool = False
-    """Whether the node reaches Redis and the depot by TLS; SSH then carries only commands and files."""
 
     def data(self) -> dict[str, object]:
         """Return the value in the form of the ledger's row."""

@@ -43,7 +43,7 @@ def _bring_up(context: ApiContext, call: ApiCall) -> EventStream:
         context.coordinator.lead(body.by)
 
     def work(progress: Progress) -> Any:
-        results = context.coordinator.fleet.up(body.nodes, _make_caller(body), progress, body.link)
+        results = context.coordinator.fleet.up(body.nodes, _make_caller(body), progress)
         context.poke()
         return {"results": [asdict(r) for r in results], **_status(context, call)}
 

@@ -82,9 +82,7 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_node_silent_seconds": Figure(
         "gauge", "seconds without a heartbeat of the node, while the coordinator was awake", ("node",)
     ),
-    "pancode_node_link_up": Figure(
-        "gauge", "1 while the node's SSH link is up; way is its path to Redis: ssh or direct", ("node", "way")
-    ),
+    "pancode_node_link_up": Figure("gauge", "1 while the node's SSH link is up", ("node",)),
     "pancode_node_link_breaks_total": Figure(
         "counter", "how often the node's SSH link broke since the coordinator started", ("node",)
     ),
@@ -211,8 +209,7 @@ def _measure_contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
         if view.silent_ms is not None:
             yield _make_sample("pancode_node_silent_seconds", view.silent_ms / 1000, node=name)
         if link is not None:
-            way = "direct" if view.node.target.get("direct") else "ssh"
-            yield _make_sample("pancode_node_link_up", link.up, node=name, way=way)
+            yield _make_sample("pancode_node_link_up", link.up, node=name)
             yield _make_sample("pancode_node_link_breaks_total", link.breaks, node=name)
 
 

@@ -14,8 +14,9 @@ SHARED = ("node_agent.wire", "node_agent.policy")
 GATES = "pancode/runs/admission/gates"
 THIRD_PARTY_OF_WIRE = {"pydantic", "pydantic_core", "cryptography"}  # pydantic is made of two packages
 CALLED = ("commands", "routes")
+CHANNELS = ("interfaces/client/remote/tunnel", "app/server/api_stdio")
 BESIDE = {
-    "pancode.fleet": ("ssh", "direct", "bundle", "systemd", "login", "units", *CALLED),
+    "pancode.fleet": ("ssh", "bundle", "systemd", "login", "units", *CALLED),
     "pancode.landing": ("git", "forge", *CALLED),
     "pancode.notices": ("delivery", *CALLED),
 }
@@ -45,13 +46,14 @@ def test_the_node_agent_knows_nothing_of_pancode() -> None:
 
 
 def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
-    """Exceptions: the runtimes' own parsers (ADR 32) and the names of the values that log one in, and RQ's
-    classes as both ends use them (ADR 40).
+    """Exceptions: the runtimes' own parsers (ADR 32) and the names of the values that log one in, RQ's
+    classes as both ends use them (ADR 40), and the channels over a pair of pipes (ADR 90).
     """
     runtimes = ("pancode/sessions/conversation/stream.py", "pancode/fleet/commands/nodes.py")
     known = dict.fromkeys(runtimes, (*SHARED, "node_agent.runtimes"))
     bus = modules("pancode/queue")
     known |= {str(path): (*SHARED, "node_agent.link.rqjson") for path in bus}
+    known |= {f"pancode/{name}.py": (*SHARED, "node_agent.link.channels") for name in CHANNELS}
     strays = [
         f"{path}:{line} imports {name}"
         for path in modules("pancode")

@@ -39,11 +39,7 @@ PEOPLE = tuple(
     for name in (
         *("interfaces/cli/*", "interfaces/tui/*", "app/*", "*/commands/*", "*/commands.py"),
         *("agents/safety_evidence.py", "config/folder_safety.py", "config/vendor_models.py"),
-        *(
-            "config/agents/definition_changes.py",
-            "config/folder_settings.py",
-            "fleet/direct/places.py",
-        ),
+        *("config/agents/definition_changes.py", "config/folder_settings.py"),
         *("fleet/login.py", "app/units.py", "runs/receipts/offline_verification.py"),
         *("skills/local_service.py", "skills/node_service.py"),
     )

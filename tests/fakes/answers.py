@@ -48,7 +48,6 @@ def machine(name: str = "n1", **changes: Any) -> Any:
         "pins": {},
         "local": False,
         "installed_home": None,
-        "direct": False,
     }
     made: dict[str, Any] = {
         "name": name,

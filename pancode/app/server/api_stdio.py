@@ -11,17 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from node_agent.link.channels import TunnelChannels
+from node_agent.wire.frames import MOST_LINE, PROTOCOL, FrameKind, line_of, read_line
 from pancode import __version__
 from pancode.interfaces.client.caller import handed_on, login_name
 from pancode.interfaces.client.client import Client, home_here
-from pancode.interfaces.client.remote.channels import (
-    MOST_LINE,
-    PROTOCOL,
-    FrameKind,
-    TunnelChannels,
-    line_of,
-    read_line,
-)
 from pancode.interfaces.client.remote.place import forget_remote
 from pancode.kernel.errors import PancodeError, UsageError, WorkspaceError
 

@@ -15,8 +15,8 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from pancode.fleet.direct.listener import next_of
-from pancode.fleet.direct.places import DirectPlace, PlaceBounds, Places
+from pancode.app.listening import next_of
+from pancode.app.server.connection_places import ConnectionPlace, PlaceBounds, Places
 from pancode.interfaces.http.context import LET_IN
 from pancode.kernel.host.open_files import is_spare, read_limit
 from pancode.kernel.threads import EssentialThread, end_process_on_memory_error
@@ -29,10 +29,10 @@ _PIECE = 16 * 1024
 _PIPELINED = 16
 
 
-class DirectProtocol(HttpToolsProtocol):
+class LimitedProtocol(HttpToolsProtocol):
     """One connection over TCP. `left`: called when the connection ends."""
 
-    def __init__(self, place: DirectPlace, left: Callable[[], None], **uvicorn: Any) -> None:
+    def __init__(self, place: ConnectionPlace, left: Callable[[], None], **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._place, self._left = place, left
         self._timer: asyncio.TimerHandle | None = None
@@ -242,13 +242,13 @@ class _Server(uvicorn.Server):
             return False
         return True
 
-    def _begin(self, made: socket.socket, place: DirectPlace | None) -> asyncio.Task[None]:
+    def _begin(self, made: socket.socket, place: ConnectionPlace | None) -> asyncio.Task[None]:
         """Start the connection's task; a task cancelled before its first step still closes the socket."""
         task = self._keep(asyncio.get_running_loop().create_task(self._connect(made, place)))
         task.add_done_callback(lambda ended: made.close() if ended.cancelled() else None)
         return task
 
-    async def _connect(self, made: socket.socket, place: DirectPlace | None) -> None:
+    async def _connect(self, made: socket.socket, place: ConnectionPlace | None) -> None:
         arguments: dict[str, Any] = {
             "config": self.config,
             "server_state": self.server_state,
@@ -259,7 +259,7 @@ class _Server(uvicorn.Server):
         if place is None:
             protocol = self.config.http_protocol_class(**arguments)
         else:
-            protocol = DirectProtocol(place, lambda: self._release_place(place), **arguments)
+            protocol = LimitedProtocol(place, lambda: self._release_place(place), **arguments)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol, made, ssl=self.config.ssl, ssl_handshake_timeout=timeout
@@ -270,7 +270,7 @@ class _Server(uvicorn.Server):
             made.close()
             self._release_place(place)
 
-    def _release_place(self, place: DirectPlace | None) -> None:
+    def _release_place(self, place: ConnectionPlace | None) -> None:
         if self._places is not None and place is not None:
             self._places.leave(place)
 

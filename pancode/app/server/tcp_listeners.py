@@ -17,9 +17,9 @@ from starlette.routing import BaseRoute
 
 from pancode import __version__
 from pancode.app.http_routes import VERBS
+from pancode.app.listening import listening_at
+from pancode.app.server.connection_places import PlaceBounds
 from pancode.app.server.http_server import QUIET, Answering
-from pancode.fleet.direct.listener import listening_at
-from pancode.fleet.direct.places import PlaceBounds
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.interfaces.http.access.codes import has_browsers
 from pancode.interfaces.http.access.request_filter import ListenerRules

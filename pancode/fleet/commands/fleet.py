@@ -16,7 +16,7 @@ from pancode.commit import UNKNOWN, read_commit
 from pancode.fleet import answers
 from pancode.fleet.commands.held import release_held
 from pancode.interfaces.cli.output import Face, describe_caller, find_user
-from pancode.interfaces.cli.parameters import Json, Link, Nodes, Verbose, option, verb
+from pancode.interfaces.cli.parameters import Json, Nodes, Verbose, option, verb
 from pancode.interfaces.cli.progress import Steps
 from pancode.interfaces.cli.terminal import RowColumns, escape_lines, format_advice, format_rows
 from pancode.interfaces.client.client import Client, ServerEvent, mark_down
@@ -43,11 +43,10 @@ _REPLACED = (
 )
 
 
-@verb("fleet up", "", "gpubox --link direct", "--take")
+@verb("fleet up", "", "gpubox", "--take")
 def up(
     nodes: Nodes,
     *,
-    link: Link = None,
     take: Annotated[bool, option(_TAKE)] = False,
     yes: Annotated[bool, option("Do not ask before a restored or replaced coordinator leads.")] = False,
     verbose: Verbose = False,
@@ -56,7 +55,7 @@ def up(
     """Start the coordinator if needed; install, start and check node agents; print the readiness table.
 
     Without NODES: all nodes of the inventory, or this machine if there are none. Repeating it changes
-    nothing. With --link a node changes from its tunnel to direct links, or back; runs in flight continue.
+    nothing.
 
     A home that was restored, by any way, only answers what reads. In such a home this command says from when
     its ledger is and when nodes were last in contact with a coordinator, asks once, and then takes the fleet
@@ -65,18 +64,17 @@ def up(
     client = face.client(works=True)
     modes = ("held", "fenced") if take else ("held",)
     try:
-        answer = start_nodes(face, client, nodes, link, modes if yes else (), verbose=verbose)
+        answer = start_nodes(face, client, nodes, modes if yes else (), verbose=verbose)
     except ApiError as held:
         if held.code not in ("fleet_held", "fenced")[: len(modes)]:
             raise
         command = shlex.join(("pancode", "fleet", "up", *nodes, *(["--take"] if take else []), "--yes"))
         if not face.confirm(escape_line(f"{held.why}. {_REPLACED} Take the fleet up here?"), command):
             raise UsageError("the fleet was not taken up", fix=command, code="not_confirmed") from held
-        answer = start_nodes(face, client, nodes, link, modes, verbose=verbose)
+        answer = start_nodes(face, client, nodes, modes, verbose=verbose)
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _format_status(answer, failed) + _format_problems(answer["results"]))
-    for trouble in answer["coordinator"]["closed"]:
-        face.note(escape_line(f"{trouble['what']}: {trouble['why']}; fix: {trouble['fix']}"))
+    face.warn(f"{one['what']}: {one['why']}" for one in answer["coordinator"]["closed"])
     if other := _other_code(answer["coordinator"]):
         face.note(f"this command is {other}; to switch: pancode fleet down, pancode fleet up")
     for node, runtime, agents in missing_programs(client.get(AGENTS)["agents"], answer["nodes"]):
@@ -108,14 +106,13 @@ def start_nodes(
     face: Face,
     client: Client,
     nodes: list[str],
-    link: str | None = None,
     take_up: tuple[str, ...] = (),
     *,
     verbose: bool = False,
 ) -> answers.UpAnswer:
     """Bring up these nodes, or all if `nodes` is empty, and show the progress of each. `take_up`: the modes
     in which the coordinator is to lead from now on."""
-    body = {**describe_caller(), "nodes": nodes, "take_up": take_up, **({"link": link} if link else {})}
+    body = {**describe_caller(), "nodes": nodes, "take_up": take_up}
     answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body), verbose=verbose)
     return answer
 

@@ -26,7 +26,6 @@ from pancode.interfaces.cli.output import Face, describe_caller, find_user
 from pancode.interfaces.cli.parameters import (
     Json,
     Label,
-    Link,
     Node,
     SlotBounds,
     many,
@@ -41,7 +40,7 @@ from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UsageError
 from pancode.kernel.formatting import escape_line, format_bytes
 from pancode.kernel.names import not_found
 
-_SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node_home", "link")
+_SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node_home")
 
 
 _ADD_SLOTS = "Concurrent runs (default: nodes.slots, 4); 1-8: fewer when the node is under load."
@@ -74,7 +73,6 @@ def add(
     ] = None,
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
     fleet_key: Annotated[bool, option(_FLEET_KEY, "--fleet-key/--no-fleet-key")] = False,
-    link: Link = None,
     face: Json,
 ) -> None:
     """Add a node to the inventory; show its host key and ask once whether it is correct."""

@@ -23,7 +23,7 @@ from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.place import Reach, change_reach
 from pancode.fleet.ssh import steps
-from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.errors import ConnectError
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.links import Links
@@ -304,18 +304,7 @@ class BringUp:
         if not state.up:
             fix = state.error.fix_at(name) if state.error is not None else ""
             raise UnavailableError(f"the link to {name} could not be established", why=state.why, fix=fix)
-        before = state.generation
-        try:
-            return await self.links.repair(name)
-        except ConnectError as error:
-            if error.fault is LinkFault.NOT_DIRECT and before is not None and before.by is None:
-                await asyncio.to_thread(self._keep_tunnel, name)
-                error.why += "; it keeps its tunnel"
-            raise
-
-    def _keep_tunnel(self, name: str) -> None:
-        """Let a node whose direct link does not work keep its tunnel."""
-        inventory.change(self.core, name, partial(change_reach, direct=False))
+        return await self.links.repair(name)
 
     async def _await_echo(self, name: str, fresh: bool) -> None:
         """Wait until a node agent of this version has echoed a heartbeat (`fresh`: one sent from now on)."""

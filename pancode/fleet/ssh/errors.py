@@ -28,7 +28,6 @@ class LinkFault(StrEnum):
     LOST = "lost"
     FORWARDING_REFUSED = "forwarding_refused"
     HOME_UNUSABLE = "home_unusable"
-    NOT_DIRECT = "not_direct"
     PROTOCOL = "protocol"
 
 
@@ -45,7 +44,7 @@ PERMANENT = frozenset(
 """Retries are useless or harmful: after repeated failed logins the server blocks the coordinator."""
 LOGINS = frozenset({LinkFault.LOGIN_REFUSED, LinkFault.BAD_CREDENTIALS})
 """Another login session of the user may provide what is missing."""
-SLOW = frozenset({LinkFault.FORWARDING_REFUSED, LinkFault.HOME_UNUSABLE, LinkFault.NOT_DIRECT})
+SLOW = frozenset({LinkFault.FORWARDING_REFUSED, LinkFault.HOME_UNUSABLE})
 """Only a change by a user fixes these: they are retried rarely, and no caller waits for them."""
 
 
@@ -148,7 +147,7 @@ def classify_error(error: BaseException) -> ConnectError:
             why=str(error),
             # OpenSSH also refuses Unix sockets if AllowTcpForwarding is off (measured with 9.2).
             fix="set `AllowTcpForwarding remote` (or yes) and no `DisableForwarding` in the node's "
-            "sshd_config; or, if the node can connect to this machine: pancode fleet up NODE --link direct",
+            "sshd_config",
         )
     if isinstance(error, asyncssh.ConnectionLost | asyncssh.ChannelOpenError):
         return LinkLost(str(error))

@@ -81,11 +81,6 @@ class Home:
     def valkey(self) -> Path:
         return self.root / "valkey"
 
-    @property
-    def direct(self) -> Path:
-        """Return the folder of direct links' certificate authority, with the coordinator's certificate."""
-        return self.root / "key" / "direct"
-
     def prepare(self) -> None:
         """Create the home, accessible only to its owner. ConfigError if another user owns it or it cannot be
         created."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pancode.fleet.ssh.connection import Session
-from pancode.fleet.ssh.errors import SLOW, ConnectError, LinkFault, LinkLost, classify_error
+from pancode.fleet.ssh.errors import SLOW, ConnectError, LinkLost, classify_error
 from pancode.fleet.ssh.remote import OUTPUT_LIMIT, Completed, Remote
 from pancode.fleet.ssh.tunnel import Folders, Generation, Tunnels, TunnelTargets
 
@@ -143,11 +143,7 @@ class Link:
 
     async def repair(self) -> tuple[str, ...]:
         """Check that the node still has its end of the tunnels, and reopen tunnels that it lost; return the
-        names of those.
-
-        On failure the method raises ConnectError and reconnects; but a tunnel continues if the direct link
-        that should replace it does not work.
-        """
+        names of those. On failure it raises ConnectError and reconnects."""
         async with self._mending:
             remote, tunnels, generation = self.remote(), self._tunnels, self.state.generation
             if tunnels is None or generation is None:
@@ -155,9 +151,8 @@ class Link:
             try:
                 missing = await tunnels.missing(generation)
                 fresh = await tunnels.open() if missing else generation
-            except ConnectError as error:
-                if error.fault is not LinkFault.NOT_DIRECT or generation.by is not None:
-                    await asyncio.shield(remote.session.close())
+            except ConnectError:
+                await asyncio.shield(remote.session.close())
                 raise
             if missing:
                 if self._remote is not remote:

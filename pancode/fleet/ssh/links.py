@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import getpass
 import itertools
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from node_agent.wire.keys import OTHER_SERVER
 from pancode.fleet.place import Reach
 from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh import steps
@@ -27,77 +24,27 @@ from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer, envi
 from pancode.fleet.ssh.probe import NodeProbe, probe_node
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to, target_of
 from pancode.fleet.ssh.readiness import list_pythons
-from pancode.fleet.ssh.remote import Completed, Remote
+from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.seat_claims import must_hold_seat
 from pancode.fleet.ssh.step_runner import run_step
 from pancode.fleet.ssh.steps import NodeLocation
 from pancode.fleet.ssh.target import AGENT, with_agent
-from pancode.fleet.ssh.tunnel import Pass, TunnelTargets, choose_folders
+from pancode.fleet.ssh.tunnel import TunnelTargets, choose_folders
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Node
 
-TRY_S = 30
-SKEW_MS = 60 * 60_000
-_UNKNOWN_VERB = 2
-_DATES = ("certificate has expired", "not yet valid", "CERTIFICATE_EXPIRED")
-_OTHERS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA", OTHER_SERVER)
 
-
-async def must_reach_coordinator(
-    remote: Remote, fleet: str, node_home: str | None, pointer: str, by: Pass
-) -> None:
-    """Raise ConnectError, with all possible fixes, if the node cannot reach the coordinator directly."""
+async def find_tunnel_program(remote: Remote, fleet: str, node_home: str | None) -> tuple[str, ...]:
+    """Return the command of the node's end of a tunnel in one SSH session. Raises ConnectError."""
     found = await probe_node(remote, fleet, node_home)
     fit = list_pythons(found)
     if not found.current or not fit:
-        raise _make_direct_error(by, "no node agent is installed on the node", f"pancode fleet up {by.node}")
-    argv = NodeLocation.of(fleet, found).command(fit[0].path, "reach", "--offered", "--json")
-    check_trial(await remote.run(argv, TRY_S, pointer.encode()), by)
-
-
-def check_trial(done: Completed, by: Pass) -> None:
-    """Read the result of the node's trial connection to the coordinator; ConnectError if it failed."""
-    if done.status == 0:
-        return
-    if done.status == _UNKNOWN_VERB:
-        raise _make_direct_error(by, "the node agent has an older version", f"pancode fleet up {by.node}")
-    try:
-        result = json.loads(done.text)
-        redis, depot, wall_ms = str(result["redis"]), str(result["depot"]), int(result["wall_ms"])
-    except (ValueError, KeyError, TypeError):
-        stderr = done.stderr.decode("utf-8", "replace").strip()[-400:]
-        raise _make_direct_error(
-            by,
-            stderr or f"the trial connection exited with status {done.status}",
-            f"pancode fleet up {by.node}",
-        ) from None
-    name, words = ("Redis", redis) if redis else ("the depot", depot)
-    raise _make_direct_error(by, f"{name}: {words}", _find_fix(words, wall_ms, by))
-
-
-def _find_fix(words: str, wall_ms: int, by: Pass) -> str:
-    look = f"check from that node: openssl s_client -connect {by.address} </dev/null"
-    if any(one in words for one in _DATES):
-        if abs(wall_ms - by.issued_ms) > SKEW_MS:
-            clock = datetime.fromtimestamp(wall_ms // 1000, UTC).isoformat()
-            return f"set the clock of {by.node}, which shows {clock}: timedatectl set-ntp true"
-        return f"recreate it: pancode fleet down, then pancode fleet up; {look}"
-    if "not valid for" in words or "mismatch" in words:
-        return f"another host's certificate is presented at the address in {by.origin}; {look}"
-    if any(one in words for one in _OTHERS):
-        return f"a server other than this coordinator answers at the address in {by.origin}; {look}"
-    if "WRONGPASS" in words or "NOAUTH" in words:
-        return f"set the node's password again: pancode fleet up {by.node}"
-    return (
-        f"set direct.listen to the address of this machine that {by.node} reaches, or direct.advertise if "
-        f"its port is forwarded (now {by.origin}); allow that port in the firewall; or go back: pancode "
-        f"fleet up {by.node} --link ssh; {look}"
-    )
-
-
-def _make_direct_error(by: Pass, why: str, fix: str) -> ConnectError:
-    message = f"{by.node} cannot connect directly to {by.address}"
-    return ConnectError(LinkFault.NOT_DIRECT, message, why=why, fix=fix)
+        raise ConnectError(
+            LinkFault.FORWARDING_REFUSED,
+            "the node's SSH server forbids forwarding, and no node agent is installed that can do without",
+            fix="pancode fleet up NODE",
+        )
+    return NodeLocation.of(fleet, found).tunnel_command(fit[0].path)
 
 
 TEND_S = 60.0
@@ -117,8 +64,6 @@ class LinkSettings:
     timing: SshTiming
     backoff: Backoff
     node_of: Callable[[str], Node | None]
-    pass_of: Callable[[Node | None], Pass | None]
-    """What a node needs for its direct link; None if it has a tunnel."""
     tend_s: float = TEND_S
     session: LoginSession = field(default_factory=LoginSession)
     """The variables of the newest caller."""
@@ -241,19 +186,13 @@ class Links:
                 replace(
                     self.settings.ends,
                     near=reach.local,
-                    direct=lambda: asyncio.to_thread(self._pass, name),
-                    prove=lambda remote, text, by: must_reach_coordinator(
-                        remote, self.settings.fleet, reach.node_home, text, by
-                    ),
+                    program=lambda remote: find_tunnel_program(remote, self.settings.fleet, reach.node_home),
                 ),
                 lambda state: self._handle_change(name, state),
                 self.settings.backoff,
             )
         self._links[name].start()
         return self._links[name]
-
-    def _pass(self, name: str) -> Pass | None:
-        return self.settings.pass_of(self.settings.node_of(name))
 
     async def tend(self) -> None:
         """Each minute, for every link that is up: check tunnels, allow the node into Redis, start a node

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import asyncssh
 
 from pancode.fleet import inventory
-from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine, ignore_line
+from pancode.fleet.acts import Caller, NodeResult, NodeSpec, Progress, ProgressLine, ignore_line
 from pancode.fleet.answers import CheckLine
 from pancode.fleet.place import Reach, change_reach
 from pancode.fleet.ssh import external_bringup as handed
@@ -134,22 +134,20 @@ class HostKeyOffer:
 class Machines:
     """The operations on nodes: synchronous and thread-safe; SSH runs in the event loop's thread.
 
-    `check_direct`: raises ConfigError if nodes could not connect by TLS. `install`: makes the coordinator
-    start after a reboot; called before each bring-up. `retire`: removes keys that no node needs any more;
-    called after each bring-up.
+    `install`: makes the coordinator start after a reboot; called before each bring-up. `retire`: removes
+    keys that no node needs any more; called after each bring-up.
     """
 
     def __init__(
         self,
         bringup: BringUp,
         loop: LoopThread,
-        check_direct: Callable[[list[str]], None],
         install: Callable[[], object],
         retire: Callable[[], None],
     ) -> None:
         self.core = bringup.core
         self._bringup, self._links, self._loop = bringup, bringup.links, loop
-        self._check_direct, self._install, self._retire = check_direct, install, retire
+        self._install, self._retire = install, retire
         self._turns: dict[str, asyncio.Lock] = {}
         self._cleaned_ms: dict[str, int] = {}
         self._refused: dict[str, str] = {}
@@ -212,19 +210,12 @@ class Machines:
 
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
         """Add the node with the accepted host key pinned. Raises ConflictError if the name is taken."""
-        direct = spec.link == "direct"
         if spec.local:
-            if direct:
-                raise UsageError("this machine does not need a link", fix="omit --link with --local")
             return self._enlist_node(self._this_machine(spec))
         found = self.look(spec, caller)
         if not found.known or spec.fingerprint is not None:
             found.check_accepted(spec.fingerprint)
-        if direct:
-            self._check_direct([spec.name])
-        reach = reach_to(
-            found.target, found.pins, fleet_key=spec.fleet_key, direct=direct, node_home=spec.node_home
-        )
+        reach = reach_to(found.target, found.pins, fleet_key=spec.fleet_key, node_home=spec.node_home)
         node = self._enlist_node(self._make_node(spec, reach))
 
         async def log_in() -> None:
@@ -281,29 +272,9 @@ class Machines:
 
     # -- bring-up, halt, removal ----------------------------------------------------------------------
 
-    def up(
-        self, names: Sequence[str], caller: Caller, progress: Progress, link: LinkWay | None = None
-    ) -> list[NodeResult]:
+    def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         """Install, start and check nodes; no names: all, and this machine if the fleet is empty. Idempotent.
-
-        May take minutes. `link`: how these nodes reach Redis and the depot from now on. Raises ConfigError or
-        UsageError if that is not possible.
-        """
-        if link is not None:
-            # applies from the next bring-up, to all nodes but this machine, which needs no link
-            direct = link == "direct"
-            nodes = self._select_nodes(names)
-            ours = [n.name for n in nodes if Reach.of(n).local]
-            if names and ours:
-                raise UsageError(
-                    f"{', '.join(ours)} is this machine, which reaches Redis and the depot directly",
-                    fix="omit --link for this node",
-                )
-            chosen = [n.name for n in nodes if n.name not in ours]
-            if direct:
-                self._check_direct(chosen)
-            for name in chosen:
-                inventory.change(self.core, name, partial(change_reach, direct=direct))
+        May take minutes."""
         self._install()
         results = self._brought_up(names, caller, progress)
         self._retire()

@@ -33,6 +33,9 @@ class StepName(StrEnum):
     PROVE = "prove"
 
 
+_TUNNEL = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from node_agent.link.session_tunnel import main; main()"
+)
 RESTARTING = frozenset({StepName.BUNDLE, StepName.ENROL, StepName.UNIT})
 """Steps whose changes require a restart of a running node agent."""
 
@@ -122,6 +125,11 @@ class NodeLocation:
         packages. It runs without docstrings, which would cost 2 MB of an idle node agent's memory."""
         start = f"{self.node_home}/current/start.py"
         return (python, "-I", "-S", "-B", "-OO", start, *words, "--home", self.node_home)
+
+    def tunnel_command(self, python: str) -> tuple[str, ...]:
+        """Return the command of the node's end of a tunnel in one SSH session, which stays: it loads only
+        its own few modules."""
+        return (python, "-I", "-S", "-B", "-OO", "-c", _TUNNEL, f"{self.node_home}/current/lib")
 
     def unit(self, python: str) -> Unit:
         return Unit(self.fleet, self.node_home, self.command(python, "run"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,40 +14,18 @@ from typing import Any
 import asyncssh
 
 from pancode.fleet.ssh.connection_limit import LimitedForward
-from pancode.fleet.ssh.errors import ConnectError, LinkFault, translate_ssh_errors
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost, translate_ssh_errors
 from pancode.fleet.ssh.forward_targets import End
 from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.scripts.link import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, parse_report
+from pancode.fleet.ssh.session_tunnel import SessionTunnel
 
 PATH_LIMIT = 104
 """The maximum length of a socket path in bytes with its final zero (the smaller of the systems' limits)."""
 SCRIPT_TIMEOUT_S = 15
 _NAMES = ("redis", "depot")
 _LONGEST = "/XXXXXXXX/redis.sock"
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """What a node needs for TLS: the coordinator's address, its authority, the node's certificate (PEM)."""
-
-    address: str
-    ca: str
-    cert: str
-    issued_ms: int
-    renew_ms: int
-    """When the certificate is due for renewal."""
-    until_ms: int
-    origin: str = ""
-    """The setting that defines the address."""
-    node: str = ""
-
-    def outlives(self, newer: Pass) -> bool:
-        """Whether this pass is still valid although `newer` could be issued now."""
-        return (self.address, self.ca) == (newer.address, newer.ca) and newer.issued_ms < self.renew_ms
-
-
-async def skip_trial(_remote: Remote, _pointer: str, _by: Pass) -> None:
-    """Accept a direct link without a trial connection."""
+log = logging.getLogger("pancode.links")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +36,9 @@ class TunnelTargets:
     depot: Path
     near: bool = False
     """Whether the node is this very computer: instead of a forward, its socket is a link to ours."""
-    direct: Callable[[], Awaitable[Pass | None]] | None = None
-    """Returns what the node needs for a direct link; None if it uses a tunnel. Called again each time."""
-    prove: Callable[[Remote, str, Pass], Awaitable[None]] = skip_trial
-    """Makes the node try the direct link before it is switched to it. Raises ConnectError."""
+    program: Callable[[Remote], Awaitable[Sequence[str]]] | None = None
+    """Returns the command of the tunnel's end on the node, for a server that forbids forwarding; None: such a
+    node cannot be linked. Raises ConnectError."""
 
     def of(self, name: str) -> End:
         return self.redis if name == "redis" else self.depot
@@ -82,25 +60,16 @@ class Generation:
     folder: str
     redis: str
     depot: str
-    by: Pass | None = None
 
     @property
     def sockets(self) -> tuple[str, ...]:
         """Return the paths of the sockets on the node."""
         return tuple(a.removeprefix("unix:") for a in (self.redis, self.depot) if a.startswith("unix:"))
 
-    @property
-    def mode(self) -> str:
-        if self.by is not None:
-            return "tls"
-        return "unix" if len(self.sockets) == len(_NAMES) else "tcp"
-
     def pointer(self) -> str:
         """Return the text of `s/current`, where the node agent finds the newest generation: one line of
         JSON."""
         shape = {"generation": self.name, "redis": self.redis, "depot": self.depot}
-        if self.by is not None:
-            shape |= {"ca": self.by.ca, "cert": self.by.cert}
         return json.dumps(shape, sort_keys=True, separators=(",", ":"))
 
 
@@ -142,46 +111,52 @@ class Tunnels:
         # One limit per service for all generations: connections through an older generation still count.
         self._forwards = {name: LimitedForward(ends.of(name)) for name in _NAMES}
         self._listeners: list[asyncssh.SSHListener] = []
+        self._session: SessionTunnel | None = None
 
     async def open(self) -> Generation:
         """End stale sessions, make the folder, open both forwards, switch to them and close older
         forwards."""
-        by = await self._pass()
-        # before anything is closed: a node that cannot connect directly keeps its current link
-        if by is not None:
-            await self._ends.prove(self._remote, _make_direct("", "", by).pointer(), by)
         before, self._listeners = self._listeners, []
         for listener in before:  # existing connections through the closed forwards stay open
             listener.close()
         where = [self._where.pointer, self._where.sockets]
         folder = _require_output(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
-        name = folder.rsplit("/", 1)[1]
-        generation = (
-            _make_direct(name, folder, by) if by is not None else await self._make_forwards(name, folder)
-        )
+        generation = Generation(folder.rsplit("/", 1)[1], folder, *await self._lead(folder))
         args = [self._where.pointer, folder, generation.pointer()]
         _require_output(await self._remote.script(PUBLISH_LINK, args, SCRIPT_TIMEOUT_S))
         return generation
 
     async def missing(self, generation: Generation) -> tuple[str, ...]:
-        """Return the files of this generation that the node has lost or changed, found with one command. Also
-        returns what the coordinator must change: the kind of link, or a certificate due for renewal."""
-        newer, by = await self._pass(), generation.by
-        if (newer is None) != (by is None):
-            return ("the tunnels" if newer is None else "the direct link",)
-        if by is not None and newer is not None and not by.outlives(newer):
-            return ("a renewed certificate",)
+        """Return the files of this generation that the node has lost or changed, found with one command."""
         args = [f"{self._where.pointer}/current", generation.pointer(), *generation.sockets]
         done = await self._remote.script(CHECK_LINK, args, SCRIPT_TIMEOUT_S)
         _require_output(done)
         return tuple(value for key, value in parse_report(done.text) if key == "gone")
 
-    async def _pass(self) -> Pass | None:
-        return await self._ends.direct() if self._ends.direct is not None else None
+    async def _lead(self, folder: str) -> tuple[str, str]:
+        """Connect both services to sockets in this folder of the node, and return the sockets' addresses."""
+        paths = [f"{folder}/{name}.sock" for name in _NAMES]
+        if self._session is None:
+            try:
+                redis, depot = [await self._lead_path(*each) for each in zip(paths, _NAMES, strict=True)]
+                return redis, depot
+            except ConnectError as refused:
+                if refused.fault is not LinkFault.FORWARDING_REFUSED or self._ends.program is None:
+                    raise
+            program = await self._ends.program(self._remote)
+            log.info("forwarding is refused: one SSH session carries Redis and the depot")
+            with translate_ssh_errors():
+                self._session = await SessionTunnel.open(
+                    self._remote.conn, program, self._forwards, self._break
+                )
+        with translate_ssh_errors():
+            await self._session.listen(folder)
+        return f"unix:{paths[0]}", f"unix:{paths[1]}"
 
-    async def _make_forwards(self, name: str, folder: str) -> Generation:
-        redis, depot = [await self._lead_path(f"{folder}/{end}.sock", end) for end in _NAMES]
-        return Generation(name, folder, redis, depot)
+    def _break(self, why: str) -> None:
+        """End the connection, whose tunnel has ended: the link reconnects."""
+        if not self._remote.session.lost.done():
+            self._remote.session.lost.set_result(LinkLost(why))
 
     async def _lead_path(self, path: str, name: str) -> str:
         """Connect `path` on the node to a service: by a forward, or on this machine by a symbolic link."""
@@ -207,10 +182,6 @@ class Tunnels:
                 return f"tcp:127.0.0.1:{listener.get_port()}"
         self._listeners.append(listener)
         return f"unix:{path}"
-
-
-def _make_direct(name: str, folder: str, by: Pass) -> Generation:
-    return Generation(name, folder, f"tls:{by.address}", f"tls:{by.address}", by)
 
 
 def _make_session(forward: LimitedForward) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
 from typer import Argument as Argument
@@ -124,8 +124,6 @@ Node = Annotated[str, Argument(autocompletion=completions.nodes)]
 Nodes = Annotated[
     list[str], Argument(autocompletion=completions.nodes, default_factory=list, show_default=False)
 ]
-_LINK = "How the node connects to Redis and the depot: an SSH tunnel, or TLS to the address direct.listen."
-Link = Annotated[Literal["ssh", "direct"] | None, option(_LINK)]
 Verbose = Annotated[bool, option("Show every step, and the facts behind the result.", "-v", "--verbose")]
 Cursor = Annotated[
     str | None, option("Show the next page: pass `next` from the last JSON, with the same filters.", "CURSOR")

@@ -14,7 +14,6 @@ from node_agent.wire.job import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.budget.books import MINUTE_MS, Ceilings
-from pancode.fleet.acts import LinkWay
 from pancode.git.forge_rules import ForgeKind
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import clean_user_name, find_nearest, label_word, node_name, one_line
@@ -278,10 +277,9 @@ class NodesBody(CallerBody):
 
 
 class UpBody(NodesBody):
-    """A request to start nodes. `link` None: the link of each node does not change. `take_up`: the modes
-    (`held`, `fenced`) in which this coordinator is to lead the fleet from now on; a user has confirmed it."""
+    """A request to start nodes. `take_up`: the modes (`held`, `fenced`) in which this coordinator is to lead
+    the fleet from now on; a user has confirmed it."""
 
-    link: LinkWay | None = None
     take_up: tuple[Literal["held", "fenced"], ...] = ()
 
 
@@ -302,7 +300,6 @@ class SpecBody(CallerBody):
     least: int | None = Field(default=None, ge=1, le=256)
     fingerprint: str | None = None
     fleet_key: bool = False
-    link: LinkWay = "ssh"
     local: bool = False
     local_home: str | None = None
     node_home: str | None = Field(default=None, pattern=r"^/[\w./+-]+$", max_length=400)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pancode.app.server.tcp_listeners import Shown
-from pancode.fleet.place import ListenAddress, figures_place_of
+from pancode.fleet.place import ListenAddress, place_of
 from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.kernel.errors import ConfigError
 from tests.integration.faces.conftest import until
@@ -87,6 +87,9 @@ def test_an_address_that_is_free_a_moment_later_is_opened_then(tmp_path: Path, p
         shown.stop()
 
 
+EXAMPLE = "metrics.listen: 127.0.0.1:9464"
+
+
 def test_nothing_listens_where_nothing_was_named(tmp_path: Path) -> None:
     context = api_context(tmp_path, None)
     shown = Shown(context)
@@ -100,14 +103,14 @@ def test_nothing_listens_where_nothing_was_named(tmp_path: Path) -> None:
     [("127.0.0.1:9464", "127.0.0.1:9464"), ("[::1]:9464", "[::1]:9464"), ("0.0.0.0:1", "0.0.0.0:1")],
 )
 def test_an_address_is_read(text: str, place: str) -> None:
-    assert str(figures_place_of(text, "a test")) == place
+    assert str(place_of(text, "a test", EXAMPLE)) == place
 
 
 @pytest.mark.parametrize("text", ["9464", "localhost:", ":9464", "::1:9464", "h:0", "h:65536"])
 def test_one_that_is_none_says_what_to_write(text: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        figures_place_of(text, "metrics.listen of a.yaml")
-    assert "a.yaml" in str(refused.value) and "metrics.listen: 127.0.0.1:9464" in refused.value.fix
+        place_of(text, "metrics.listen of a.yaml", EXAMPLE)
+    assert "a.yaml" in str(refused.value) and EXAMPLE in refused.value.fix
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from pancode.app.server.connection_places import PlaceBounds
 from pancode.app.server.http_server import QUIET, _Server
 from pancode.app.server.tcp_listeners import TcpListener
-from pancode.fleet.direct.places import PlaceBounds
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.interfaces.http import streams, tcp
 from pancode.interfaces.http.access import tokens

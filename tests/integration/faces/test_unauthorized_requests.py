@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from pancode.app.server import http_server, tcp_listeners
+from pancode.app.server.connection_places import PlaceBounds
 from pancode.app.server.tcp_listeners import Shown
-from pancode.fleet.direct.places import PlaceBounds
 from pancode.fleet.place import ListenAddress
 from pancode.interfaces.http import streams
 from pancode.kernel.visitors import AccessScope

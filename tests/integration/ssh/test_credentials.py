@@ -197,7 +197,7 @@ def test_a_node_is_reached_with_the_agent_of_a_later_login(folder: Path, full_ag
             links = Links(
                 LinkSettings(
                     "f", Home(folder), folder / "nobody", TunnelTargets(folder, folder),
-                    SshTiming(), Backoff(), lambda _: node, lambda _: None, session=session,
+                    SshTiming(), Backoff(), lambda _: node, session=session,
                 )
             )  # fmt: skip
             with pytest.raises(ConnectError) as caught:

@@ -14,8 +14,7 @@ from pancode.kernel.errors import UsageError
 if TYPE_CHECKING:
     import socket
 
-    from pancode.interfaces.client.remote.channels import LoginFacts
-    from pancode.interfaces.client.remote.tunnel import Tunnel
+    from pancode.interfaces.client.remote.tunnel import LoginFacts, Tunnel
 
 
 class RemoteCoordinator:

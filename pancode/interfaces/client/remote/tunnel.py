@@ -13,19 +13,13 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from node_agent.link.channels import TunnelChannels
+from node_agent.wire.frames import MOST_LINE, PROTOCOL, FrameKind, line_of, read_line
 from pancode.interfaces.client.remote.address import RemoteAddress
-from pancode.interfaces.client.remote.channels import (
-    MOST_LINE,
-    PROTOCOL,
-    FrameKind,
-    LoginFacts,
-    TunnelChannels,
-    line_of,
-    read_line,
-)
 from pancode.kernel.errors import ApiError, PancodeError, UnavailableError
 
 COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
@@ -50,6 +44,17 @@ OPEN_S = 90.0
 """Seconds allowed for opening a connection, because starting a coordinator takes up to a minute."""
 ENDS_S = 3.0
 _MISSING, _SSH_FAILED = (126, 127), 255
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFacts:
+    """The facts that the coordinator's machine reports about a login there."""
+
+    version: str
+    user: str
+    environ: Mapping[str, str]
+    folder: str | None
+    """The caller's folder on the coordinator's machine, as an absolute path."""
 
 
 class Tunnel:

@@ -428,3 +428,22 @@ def test_a_repository_may_ask_for_ports(loaded: Load) -> None:
     assert loaded(project="ports: 3").settings.project().ports == 3
     with pytest.raises(ConfigError, match="ports: 17"):
         loaded(project="ports: 17")
+
+
+def test_a_setting_of_an_earlier_version_is_left_out_and_named(loaded: Load, places: ConfigPlaces) -> None:
+    found = loaded(
+        machine="direct: {listen: null, advertise: null}",
+        user="metrics:\n  listen: 127.0.0.1:9464\ndirect:\n  listen: 10.0.0.5:7843",
+        environ={"PANCODE_DIRECT_ADVERTISE": "fleet.example:443"},
+    )
+    assert found.settings.metrics.listen == "127.0.0.1:9464"
+    file, variable = found.removed
+    assert file.startswith(f"{places.home}/pancode.yaml:3: direct has no effect any more")
+    assert variable.startswith("PANCODE_DIRECT_ADVERTISE has no effect any more")
+    assert "pancode fleet up" in file and found.warnings == found.removed
+    assert "direct" not in {path.partition(".")[0] for path, _, _ in found.rows()}
+
+
+def test_a_file_with_all_settings_of_an_earlier_version_is_read_without_a_word(loaded: Load) -> None:
+    assert loaded(user="direct: {listen: null, advertise: null}").warnings == ()
+    assert loaded(user="direct: {}").settings == Settings()

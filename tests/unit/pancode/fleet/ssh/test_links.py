@@ -1,19 +1,14 @@
-"""The fix for what a node's trial connection reports, and which claims on a node stop its link."""
+"""Which claims on a node stop its link."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from node_agent.link import direct
 from node_agent.wire.signing import SigningKey
-from node_agent.workspace.depot import read_line
-from node_agent.workspace.git import DepotUnavailable
 from pancode.fleet.seat import Seat, SeatKeeper, sign_claim, take_seat
 from pancode.fleet.ssh import links
 from pancode.fleet.ssh.connection import SshTiming
@@ -23,22 +18,10 @@ from pancode.fleet.ssh.link import Backoff
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.remote import OUTPUT_LIMIT, Completed, Remote
 from pancode.fleet.ssh.target import Target
-from pancode.fleet.ssh.tunnel import Pass, TunnelTargets
+from pancode.fleet.ssh.tunnel import TunnelTargets
 from pancode.fleet.standing import HeldError
 from pancode.kernel.errors import PancodeError
 from tests.fakes.ledger import MemoryLedger
-
-PASS = Pass("10.0.0.1:7440", "", "", 0, 0, 0, "direct.listen", "n1")
-
-
-@pytest.mark.parametrize("read", [read_line, direct._check_let_in])
-def test_a_server_that_is_not_ours_is_named_as_that(read: Callable[[Any], object]) -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs, pytest.raises((DepotUnavailable, ConnectionError)) as error:
-        theirs.sendall(b"[]\n")
-        read(ours)
-    fix = links._find_fix(str(error.value), 0, PASS)
-    assert fix.startswith("a server other than this coordinator answers at the address in direct.listen")
 
 
 class ClaimedNode(Remote):
@@ -75,7 +58,6 @@ def _settings(folder: Path, mine: Seat) -> links.LinkSettings:
         TunnelTargets(folder, folder),
         SshTiming(),
         Backoff(),
-        lambda _: None,
         lambda _: None,
         seat=SeatKeeper(ledger, "f-1", lambda: KEY, lambda: 1, lambda words: None),
     )

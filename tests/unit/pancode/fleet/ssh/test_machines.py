@@ -77,7 +77,7 @@ def loop() -> Iterator[LoopThread]:
 
 @pytest.fixture
 def fleet(coordinator: Desk, bringup: Works, loop: LoopThread) -> Machines:
-    made = Machines(cast(Any, bringup), loop, cast(Any, None), lambda: None, lambda: None)
+    made = Machines(cast(Any, bringup), loop, lambda: None, lambda: None)
     for name in ("a", "bad", "c"):
         reach = reach_to(Target(name, "h", 22, "u"), installed_home="/n", uid=1)
         inventory.add(coordinator.core, Node(name, 0, reach.data(), {}, 1))

@@ -124,9 +124,8 @@ def test_a_given_fingerprint_is_compared_also_where_a_key_is_pinned(
     key = HostKey.parse(PUBLIC)
     found = HostKeyOffer("n", Target("n", "h", 22, "u"), key, True, None, {})
     monkeypatch.setattr(Machines, "look", lambda *_: found)
-    nobody: Any = None
     loop: Any = SimpleNamespace(call=lambda work, seconds: asyncio.run(work))
-    fleet = Machines(bring_up(coordinator, NoWay()), loop, nobody, lambda: None, lambda: None)
+    fleet = Machines(bring_up(coordinator, NoWay()), loop, lambda: None, lambda: None)
     caller = Caller("ana", {"HOME": str(Path("/"))})
     with pytest.raises(RefusedError, match="is not the one that was accepted"):
         fleet.add(NodeSpec("n", fingerprint="SHA256:xx"), caller)

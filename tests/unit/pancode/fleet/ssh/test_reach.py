@@ -26,7 +26,8 @@ def test_it_survives_the_ledger() -> None:
     stored = json.loads(json.dumps(reach.data()))
     read = Reach.of(Node("gpu", 0, stored, {}, 4))
     assert target_of(read) == target and pins_of(read) == {target.endpoint: HostKey.parse(KEY)}
-    assert read.data() == stored and (read.local, read.uid, read.direct) == (True, 7, False)
+    assert read.data() == stored and (read.local, read.uid) == (True, 7)
+    assert Reach.of(Node("old", 0, {**stored, "direct": True}, {}, 4)) == read, "a direct node of 0.1.0"
 
 
 def test_this_machine_is_reached_with_our_own_key_alone() -> None:

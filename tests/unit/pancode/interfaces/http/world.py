@@ -25,7 +25,7 @@ from pancode.config.notify import NotifyRules
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet import inventory
-from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine
+from pancode.fleet.acts import Caller, NodeResult, NodeSpec, Progress, ProgressLine
 from pancode.fleet.answers import TroubleShape
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.standing import Held
@@ -138,11 +138,7 @@ class ToldFleet:
         inventory.add(self.context.core, node)
         return node
 
-    def up(
-        self, names: Sequence[str], caller: Caller, progress: Progress, link: LinkWay | None = None
-    ) -> list[NodeResult]:
-        if link is not None:
-            self.told.append(("link", (link, *names)))
+    def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         with self.context.ledger.transaction() as tx:
             known = list(names) or [node.name for node in tx.find(Node)]
         for name in known:

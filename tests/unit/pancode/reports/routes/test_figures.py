@@ -100,13 +100,13 @@ def test_a_link_that_goes_by_itself_has_broken_and_one_that_is_closed_has_not(
     context: Desk, coordinator: MemoryCoordinator
 ) -> None:
     Puppet(context, "n1").breathe()
-    assert "pancode_node_link_up n1 ssh" not in values(coordinator), "nobody has tried yet"
+    assert "pancode_node_link_up n1" not in values(coordinator), "nobody has tried yet"
     story = [(False, True), (True, False), (False, True), (False, True), (True, False), (False, False)]
     told = []
     for up, broken in story:  # refused at first; up; broken; refused; up; closed
         inventory.count_link_state(context.core, "n1", up, broken)
         found = values(coordinator)
-        told.append((found["pancode_node_link_up n1 ssh"], found["pancode_node_link_breaks_total n1"]))
+        told.append((found["pancode_node_link_up n1"], found["pancode_node_link_breaks_total n1"]))
     assert told == [(0, 0), (1, 0), (0, 1), (0, 1), (1, 1), (0, 1)]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from node_agent.wire.frames import line_of, read_line
 from pancode.interfaces.client.client import home_of, place_of
 from pancode.interfaces.client.remote.address import VARIABLE, RemoteAddress, read_address
-from pancode.interfaces.client.remote.channels import line_of, read_line
 from pancode.interfaces.client.remote.place import RemoteCoordinator
 from pancode.kernel.errors import ConfigError, ExitCode, UsageError
 

@@ -17,7 +17,7 @@ class PlaceBounds:
 
 
 @dataclass(slots=True, eq=False)
-class DirectPlace:
+class ConnectionPlace:
     """The place of one connection. `close` closes it at once."""
 
     address: str
@@ -33,28 +33,28 @@ class Places:
 
     def __init__(self, bounds: PlaceBounds) -> None:
         self._bounds = bounds
-        self._held: dict[DirectPlace, None] = {}
+        self._held: dict[ConnectionPlace, None] = {}
         """The connections in use, the oldest first."""
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def enter(self, address: str) -> tuple[DirectPlace | None, DirectPlace | None]:
+    def enter(self, address: str) -> tuple[ConnectionPlace | None, ConnectionPlace | None]:
         """Return the new connection's place (None if it must be closed), and the place to close for it."""
         given = self._gives_way(address := side_of(address))
         if given is not None:
             self.leave(given)
         elif len(self._held) >= self._bounds.most:
             return None, None
-        place = DirectPlace(address)
+        place = ConnectionPlace(address)
         self._held[place] = None
         return place, given
 
-    def leave(self, place: DirectPlace) -> None:
+    def leave(self, place: ConnectionPlace) -> None:
         """Free the place. Idempotent."""
         self._held.pop(place, None)
 
-    def _gives_way(self, address: str) -> DirectPlace | None:
+    def _gives_way(self, address: str) -> ConnectionPlace | None:
         """Return the place to close: the oldest without a pending response; None if a place is free."""
         strangers = [one for one in self._held if not one.known]
         neighbours = [one for one in strangers if one.address == address]

@@ -1,69 +1,16 @@
-"""The link to a coordinator on another machine, for both ends: a hello line, then frames of connections."""
+"""Carries many connections over one pair of pipes, as frames, with a thread for each direction of each."""
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import socket
-import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import IntEnum
 from errno import EPIPE
-from typing import Any
 
-PROTOCOL = 1
-MARK = b"pancode-api "
-"""The text that begins a message; text before it, which a shell's startup files print, is skipped."""
-MOST_LINE = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class LoginFacts:
-    """The facts that the coordinator's machine reports about a login there."""
-
-    version: str
-    user: str
-    environ: Mapping[str, str]
-    folder: str | None
-    """The caller's folder on the coordinator's machine, as an absolute path."""
-
-
-def line_of(message: Mapping[str, Any]) -> bytes:
-    return MARK + json.dumps(message).encode() + b"\n"
-
-
-def read_line(line: bytes) -> dict[str, Any] | None:
-    """Return the other end's message, even if text precedes it on the line; None for any other line."""
-    _, mark, text = line.partition(MARK)
-    if not mark:
-        return None
-    try:
-        message = json.loads(text)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) else None
-
-
-PIECE = 64 * 1024
-WINDOW = 8 * PIECE
-"""How many bytes of one connection may be in transit, so that a slow reader delays only its own sender."""
-_HEAD = struct.Struct(">BII")
-
-
-class FrameKind(IntEnum):
-    """The kind of a frame."""
-
-    OPEN = 1
-    OPENED = 2
-    REFUSED = 3
-    DATA = 4
-    GRANT = 5
-    """Permits this many more bytes of DATA."""
-    END = 6
+from node_agent.wire.frames import HEAD, PIECE, WINDOW, FrameKind, frame_of
 
 
 class TunnelChannels:
@@ -78,8 +25,8 @@ class TunnelChannels:
     def run(self) -> None:
         """Process frames until the link ends or an invalid frame arrives; then end every channel."""
         with suppress(OSError, ValueError):
-            while (head := self._read(_HEAD.size)) is not None:
-                kind, number, length = _HEAD.unpack(head)
+            while (head := self._read(HEAD.size)) is not None:
+                kind, number, length = HEAD.unpack(head)
                 if length > PIECE or (payload := self._read(length)) is None:
                     break
                 self._take(FrameKind(kind), number, payload)
@@ -90,7 +37,7 @@ class TunnelChannels:
 
     def send(self, kind: FrameKind, number: int, payload: bytes = b"") -> None:
         """Send a frame. Raises OSError if the link has ended."""
-        frame = memoryview(_HEAD.pack(kind, number, len(payload)) + payload)
+        frame = memoryview(frame_of(kind, number, payload))
         with self._writing:
             while frame:
                 if self._closed:
@@ -106,13 +53,25 @@ class TunnelChannels:
         self._writing.release()
         return True
 
-    def carry(self, number: int, connection: socket.socket, *, halves: bool = False) -> None:
+    def carry(
+        self, number: int, connection: socket.socket, *, halves: bool = False, opening: bytes | None = None
+    ) -> None:
         """Copy between the channel and the connection, both ways, until one of the two directions has ended.
-        `halves`: until both have ended, because git finishes sending before it reads the rest."""
+        `halves`: until both have ended, because git finishes sending before it reads the rest. `opening`: the
+        payload of the frame that opens the channel at the other end, sent first; may then raise OSError."""
         channel = TunnelChannel(self, number, connection, halves)
         with self._lock:
             self._open[number] = channel
-        channel.start()
+        try:
+            if opening is not None:
+                self.send(FrameKind.OPEN, number, opening)
+            channel.start()
+        except BaseException:
+            self.forget(number)
+            channel.end()
+            with suppress(OSError):
+                self.send(FrameKind.CUT, number)
+            raise
 
     def forget(self, number: int) -> None:
         with self._lock:
@@ -126,10 +85,13 @@ class TunnelChannels:
             channel = self._open.get(number)
         if channel is None:  # the channel has already ended at this end
             return
-        if kind is FrameKind.GRANT:
-            channel.grant(int.from_bytes(payload))
-        else:
-            channel.take(payload if kind is FrameKind.DATA else None)
+        match kind:
+            case FrameKind.GRANT:
+                channel.grant(int.from_bytes(payload))
+            case FrameKind.CUT:
+                channel.end()
+            case _:
+                channel.take(payload if kind is FrameKind.DATA else None)
 
     def _read(self, count: int) -> bytes | None:
         parts = bytearray()
@@ -162,13 +124,16 @@ class TunnelChannel:
         """Take received bytes; None means that no more will come."""
         self._come.put(data)
 
-    def cut(self) -> None:
-        """End the connection, because the link has ended."""
-        self._halves = False
-        self.take(None)
+    def end(self) -> None:
+        """End both directions once the connection has got the bytes that have come."""
         with self._may:
             self._ended = True
             self._may.notify()
+        self.take(None)
+
+    def cut(self) -> None:
+        """End the connection, because the link has ended."""
+        self.end()
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -178,15 +143,20 @@ class TunnelChannel:
             self._may.notify()
 
     def _pump_data(self) -> None:
-        with suppress(OSError):  # the local reader has closed, or the link has ended
+        try:
             while (data := self._come.get()) is not None:
                 self._connection.sendall(data)
                 self._link.send(FrameKind.GRANT, self._number, len(data).to_bytes(4))
+        except OSError:  # the local reader has closed, or the link has ended
+            if self._halves and not self._ended:
+                self._ended = True
+                with suppress(OSError):
+                    self._link.send(FrameKind.CUT, self._number)
         with self._may:
-            self._ended = not self._halves
+            self._ended = self._ended or not self._halves
             self._may.notify()
         with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_WR if self._halves else socket.SHUT_RDWR)
+            self._connection.shutdown(socket.SHUT_RDWR if self._ended else socket.SHUT_WR)
 
     def _fetch(self) -> None:
         with suppress(OSError):
@@ -201,7 +171,7 @@ class TunnelChannel:
         with suppress(OSError):
             self._link.send(FrameKind.END, self._number)
         if self._halves:
-            self._giving.join()  # the other end may still send
+            self._giving.join()  # the other end may still send, or the connection still take what has come
         self._link.forget(self._number)
         self.take(None)
         with suppress(OSError):

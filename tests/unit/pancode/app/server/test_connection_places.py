@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.fleet.direct.places import PlaceBounds, Places, side_of
+from pancode.app.server.connection_places import PlaceBounds, Places, side_of
 
 BOUNDS = PlaceBounds(most=6, strangers=4, each=2)
 

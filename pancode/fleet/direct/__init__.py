@@ -1,1 +1,0 @@
-"""Nodes that reach Redis and the depot without a tunnel: their certificates, and the port that they share."""
