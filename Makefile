@@ -38,7 +38,7 @@ system: ## the system programs that the tests use (apt-get as root, else says wh
 	@.ci/system
 
 demo: ready ## a whole fleet on this machine: up, dispatch, kill, recover, verify, clean up
-	@$(BIN)/pancode demo
+	@$(BIN)/pancode fleet demo
 
 stack: setup system ## the services of docker-compose.yml as plain processes (as root), one run through all of them
 	@$(BIN)/python -m tests.stack

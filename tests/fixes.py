@@ -62,7 +62,7 @@ def _words(text: str) -> Iterator[str]:
 def _wrong(words: list[str], fix: str) -> Iterator[str]:
     from pancode.interfaces.cli.tree import rewrite
 
-    words = rewrite(words).words
+    words = rewrite(words)
     command, path = root(), list[str]()
     while isinstance(command, click.Group) and words:
         below = command.get_command(click.Context(command), words[0])

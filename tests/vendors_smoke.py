@@ -90,7 +90,7 @@ def main(environ: Mapping[str, str]) -> int:
         keys = [key for names, _ in VENDORS.values() for key in names]
         for name in (*keys, *ADDRESSES):
             if environ.get(name):
-                fleet.run("node", "secret", "set", node, name, stdin=environ[name])
+                fleet.run("node", "secret", node, name, stdin=environ[name])
         served = [f"{one['node']}/{one['endpoint']}/{one['model']}" for one in fleet.ask("models")["models"]]
         for model, left_out in asked(environ, served):
             wrong = left_out or call(fleet, model)

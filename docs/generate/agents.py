@@ -92,14 +92,14 @@ In the modes {listed(BY_MODE)} only read-only agents are chosen; where the task 
 """
 PROMPTS = """
 Every agent's prompt is compiled, part by part, in this order, and is the same to the byte for the same
-definition, mode, level, runtime, rules and notes. `pancode prompts show NAME` prints it for a folder with
-its digest and an estimate of its tokens (a token for four characters), and `pancode prompts show RUN` prints
+definition, mode, level, runtime, rules and notes. `pancode agents prompt NAME` prints it for a folder with
+its digest and an estimate of its tokens (a token for four characters), and `pancode agents prompt RUN` prints
 the one that a run was given.
 
 Where the window of the model is known, prompt and task together take at most half of it. What does not fit
 is left out in this order: notes of earlier runs, the last one first; then the agent's own prompt, in whose
 place its name and description stand; then the explanations in the form of its report. The task is never left
-out, nor are mode, rules and tools. `dispatch --dry-run`, `prompts show` and `why` say what was left out.
+out, nor are mode, rules and tools. `dispatch --dry-run`, `agents prompt` and `why` say what was left out.
 
 On the node the repository's `AGENTS.md` comes under the prompt, marked as material; the receipt has the
 digest of all of it as `prompt_digest`.

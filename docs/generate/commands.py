@@ -10,7 +10,7 @@ import click
 from docs.generate.markdown import block, code, page, table, words
 from pancode.interfaces.cli.main import cli
 from pancode.interfaces.cli.tree import list_children
-from pancode.interfaces.cli.words import ALIASES, INSTEAD, WORDS
+from pancode.interfaces.cli.words import INSTEAD, WORDS
 
 INTRO = """
 Every command, as `pancode COMMAND -h` prints it. A RUN may be any unambiguous prefix of its id, `last`,
@@ -57,8 +57,7 @@ def _contents() -> str:
 
 def _other_names() -> list[str]:
     told = (
-        ("These work for good.", WORDS, "Command"),
-        ("These work until 1.0; a terminal is told the new name.", ALIASES, "Command"),
+        ("These work as the command beside them.", WORDS, "Command"),
         ("These say what to use, and end with exit status 2.", INSTEAD, "What to use"),
     )
     parts = ["## Other names"]

@@ -19,7 +19,8 @@ def evidence_page() -> str:
             "A scripted model that wants to do harm tries each act below in the real program, on a real "
             f"node agent, once behind the node's sandbox and once without it. Measured {found.measured} with "
             f"{programs}. The same tests run with all others and fail when one act comes out otherwise. "
-            "`pancode safety matrix` prints the short form, `pancode safety matrix claude` the acts of one."
+            "`pancode policy show --matrix` prints the short form, `pancode policy show --matrix claude` the "
+            "acts of one."
         ),
         "## In short",
         words(

@@ -8,9 +8,9 @@ from docs.generate.markdown import code, listed, page, table, words
 from pancode.reports.figures import FIGURES, MEDIA_TYPE, Figure
 
 INTRO = f"""
-`pancode metrics` prints them, and `/metrics` at the address of `metrics.listen` shows them, where that is set
-(`{MEDIA_TYPE}`). What is not known has no sample, and is never told as 0: a series that ends says that nobody
-knows. Where the ledger cannot be read there is no page at all (503).
+`pancode status --metrics` prints them, and `/metrics` at the address of `metrics.listen` shows them, if that
+is set (`{MEDIA_TYPE}`). What is not known has no sample, and is never told as 0: a series that ends says that
+nobody knows. Where the ledger cannot be read there is no page at all (503).
 [How to watch a fleet](../howto/monitoring.md) has rules for alerts.
 """
 LABELS = """

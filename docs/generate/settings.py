@@ -97,7 +97,7 @@ the words.
 """
 PRESETS = """
 `panpresets.yaml` is a mapping from name to these keys; yours in `PANCODE_HOME` is laid over the shipped one,
-key by key. Which preset counts: `--preset`, `PANCODE_PRESET` of the command, `pancode presets apply`, and
+key by key. Which preset counts: `--preset`, `PANCODE_PRESET` of the command, `pancode config use`, and
 then `PANCODE_PRESET` of the coordinator. The preset `none` is none. [How to use them](../howto/models.md).
 """
 COMMAND = """

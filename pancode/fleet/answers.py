@@ -246,7 +246,7 @@ class DrainAnswer(TypedDict):
 
 
 class CheckLine(ProblemShape):
-    """One line of `fleet doctor`."""
+    """One line of `doctor`."""
 
     node: str
     ok: bool

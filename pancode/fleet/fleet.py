@@ -297,7 +297,7 @@ def _make_target(data: Mapping[str, Any]) -> TargetShape:
 
 
 def check_sandboxes(core: Core, names: Sequence[str]) -> list[CheckLine]:
-    """Return lines of `fleet doctor` for these nodes (default: all): what the sandbox enforces and what it
+    """Return lines of `doctor` for these nodes (default: all): what the sandbox enforces and what it
     does not. A node that has not reported is omitted, since another line shows that."""
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]

@@ -242,7 +242,9 @@ class LandingJudge:
         )
         prd = self.prd_of(str(self.run.project))
         reasons = why_they_decide(ChangedTree(merged.files, before, after, prd, merged.plain), commands)
-        with self.core.ports.ledger.transaction() as tx:  # a user already approved this text with `plan keep`
+        with (
+            self.core.ports.ledger.transaction() as tx
+        ):  # a user already approved this text with `issue plan --keep`
             kept = {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
         return [
             Conflict(decode_path(os.fsencode(name)), why, "--with-commands")

@@ -12,7 +12,6 @@ from docs.generate.commands import walk, whole
 from docs.runner.blocks import NOT_RUN, Block, Command, blocks, missing
 from pancode.interfaces.cli.main import cli
 from pancode.interfaces.cli.tree import rewrite
-from pancode.interfaces.cli.words import OPTIONS
 from tests.architecture.sources import ROOT
 
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "adr" not in p.parts)]
@@ -68,13 +67,12 @@ def _command_of(words: list[str]) -> tuple[click.Command, list[str]]:
 def _wrong(words: list[str]) -> str | None:
     """Why these words are no call of today's command line; None when they are."""
     plain = not words or words[0].startswith("--")  # `pancode` alone is a chat
-    words = rewrite(["chat", *words] if plain and words != ["--version"] else words).words
+    words = rewrite(["chat", *words] if plain and words != ["--version"] else words)
     command, rest = _command_of(words)
     if isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         return f"there is no {rest[0]}"
     known = {o for p in command.params if isinstance(p, click.Option) for o in (*p.opts, *p.secondary_opts)}
-    path = " ".join(words[: len(words) - len(rest)])
-    known |= {"-h", "--help", "--version", *OPTIONS.get(path, ())}
+    known |= {"-h", "--help", "--version"}
     options = [w.partition("=")[0] for w in _before_argv(rest) if w.startswith("-") and len(w) > 1]
     return next((f"{option} is not an option" for option in options if option not in known), None)
 

@@ -204,7 +204,7 @@ class TracedFleet:
         secrets = home / "secrets.json"
         secrets.write_text(json.dumps({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": url}))
         secrets.chmod(0o600)
-        until(lambda: '"ok"' in self.run("runtimes", "show", "native", "--json"), "native is ready", 60)
+        until(lambda: '"ok"' in self.run("agents", "runtimes", "native", "--json"), "native is ready", 60)
 
     def git(self, *words: str) -> None:
         subprocess.run(["git", *words], cwd=self.work, env=self.environ, check=True, capture_output=True)

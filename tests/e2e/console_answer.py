@@ -39,7 +39,7 @@ def answer_by_notice(console: Console, top: Path) -> None:
     before = settings.read_text() if settings.exists() else None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Phone) as phone:
         threading.Thread(target=phone.serve_forever, daemon=True).start()
-        owner.run("notify", "secret", "phone", stdin=f"json://127.0.0.1:{phone.server_port}/").ok()
+        owner.run("config", "secret", "phone", stdin=f"json://127.0.0.1:{phone.server_port}/").ok()
         channels = {"phone": {"url": "secret:phone"}}
         settings.write_text(json.dumps({"notify": {"channels": channels, "console": console.url}}))
         try:

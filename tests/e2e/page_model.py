@@ -21,7 +21,6 @@ def _calls(name: str, **arguments: str) -> dict[str, Any]:
 
 RULES: tuple[tuple[str, list[dict[str, Any]]], ...] = (
     (r"\[\[passport-tool\]\]", [_calls("ping", x="ok")]),
-    (r"\[\[passport-edit\]\]", [_calls("edit", path="greet.py", old='"Hello"', new='"Welcome"')]),
     (
         "check.py fails",
         [

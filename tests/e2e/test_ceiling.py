@@ -65,7 +65,7 @@ def test_no_kind_of_run_passes_the_ceiling(fleet: Owner, healed: Lab, kind: str)
         said = fleet.run(*words, cwd=top, timeout_s=240)
         metered = len(requests_in(log)) * EACH
         after = day(fleet)
-    fleet.run("budget", "unset").ok()
+    fleet.run("budget", "set", "none").ok()
     assert said.code != 0, said
     assert room / 2 < metered <= room + EACH * at_once, (metered, said)
     assert after["spent"] - before["spent"] == metered, "all of it counts"

@@ -126,10 +126,10 @@ def test_keep_leaves_a_fleet_that_works_and_remove_takes_it_away(fresh: dict[str
     assert states == {"alder": "online", "birch": "online"}
     hello = pancode("dispatch", "--runtime", "shell", "--workspace", "none", "--", "echo", "still here")
     assert hello.returncode == 0 and "still here" in hello.stdout, hello
-    removed = pancode("demo", "--remove", "--json")
+    removed = pancode("fleet", "demo", "--remove", "--json")
     assert json.loads(removed.stdout) == {"removed": 1}, removed
     until(lambda: left_in(fresh) == ([], []), "nothing is left", 10, lambda: left_in(fresh))
-    assert json.loads(pancode("demo", "--remove", "--json").stdout) == {"removed": 0}
+    assert json.loads(pancode("fleet", "demo", "--remove", "--json").stdout) == {"removed": 0}
 
 
 def test_what_a_killed_demo_has_left_is_taken_away_by_the_next(fresh: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ NODE = f"node{K}"
 
 
 def endpoints(fleet: Owner) -> dict[str, dict[str, Any]]:
-    return {one["name"]: one for one in fleet.ask("endpoints", "--node", NODE)["endpoints"]}
+    return {one["name"]: one for one in fleet.ask("models", "ls", "--servers", "--node", NODE)["endpoints"]}
 
 
 def test_a_model_of_a_machines_own(fleet: Owner, lab: Lab) -> None:

@@ -70,7 +70,7 @@ def noted(log: Path) -> list[dict[str, Any]]:
 
 
 def found(fleet: Owner) -> dict[str, dict[str, Any]]:
-    return {one["name"]: one for one in fleet.ask("endpoints", "--node", NODE)["endpoints"]}
+    return {one["name"]: one for one in fleet.ask("models", "ls", "--servers", "--node", NODE)["endpoints"]}
 
 
 def test_each_is_given_work_and_none_is_disturbed(fleet: Owner, lab: Lab, tmp_path: Path) -> None:

@@ -20,24 +20,27 @@ RUN = ["run.queued", "run.placed", *["run.stage"] * 5, "run.ended"]
 
 
 def test_who_follows_hears_of_every_run_and_node(fleet: Owner) -> None:
-    last = fleet.run("events", "-n", "1", "--json").ok().json()["number"]
+    last = fleet.run("audit", "--events", "-n", "1", "--json").ok().json()["number"]
     named = fleet.ask("dispatch", "--runtime", "shell", "--workspace", "none", "--node", "node1", "true")[
         "run"
     ]
-    told = [json.loads(line) for line in fleet.run("events", "--run", named, "--json").ok().out.splitlines()]
+    told = [
+        json.loads(line)
+        for line in fleet.run("audit", "--events", "--run", named, "--json").ok().out.splitlines()
+    ]
     kinds = [one["kind"] for one in told]
     assert [kind for kind in kinds if kind != "run.waits"] == RUN, kinds
     assert told[-1]["data"]["outcome"] == "done" and told[-1]["node"] == "node1"
     numbers = [one["number"] for one in told]
     assert numbers == sorted(set(numbers)) and numbers[0] > last
-    nodes = fleet.run("events", "-n", "500", "--kind", "node", "--json").ok().out.splitlines()
+    nodes = fleet.run("audit", "--events", "-n", "500", "--kind", "node", "--json").ok().out.splitlines()
     assert {"node1", "node2", "node3"} <= {json.loads(one)["node"] for one in nodes}
 
 
 def test_it_goes_on_where_it_was_when_the_coordinator_comes_back(fleet: Owner) -> None:
     told: list[dict[str, Any]] = []
     fleet.ended(fleet.dispatch("--runtime", "shell", "--workspace", "none", "--node", "node1", "true"))
-    follower = fleet.begin("events", "-f", "-n", "1", "--json")
+    follower = fleet.begin("audit", "--events", "-f", "-n", "1", "--json")
     reader = threading.Thread(target=_read, args=(follower.stdout, told), daemon=True)
     reader.start()
     until(lambda: bool(told), "it follows")

@@ -32,7 +32,7 @@ def last_dollar(fleet: Owner) -> Iterator[tuple[Decimal, Decimal]]:
     spent, held = books(fleet)
     fleet.run("budget", "set", str(spent + held + 1), "--scope", AGENT).ok()
     yield spent, held
-    fleet.run("budget", "unset", "--scope", AGENT).ok()
+    fleet.run("budget", "set", "none", "--scope", AGENT).ok()
 
 
 def test_ten_dispatches_race_for_the_last_dollar(

@@ -53,11 +53,11 @@ def test_killed_at_each_write_around_the_enqueue(fleet: Owner, lab: Lab, wanted:
 @contextmanager
 def _queue_paused(fleet: Owner, host: Ground) -> Iterator[None]:
     """What could go at once is admitted and signed in one commit; what has to wait, in two."""
-    fleet.run("queue", "pause", f"pool.node.{host.name}").ok()
+    fleet.run("fleet", "drain", "--queue", f"pool.node.{host.name}").ok()
     try:
         yield
     finally:
-        fleet.run("queue", "resume", f"pool.node.{host.name}").ok()
+        fleet.run("fleet", "resume", "--queue", f"pool.node.{host.name}").ok()
 
 
 def _killed_at(fleet: Owner, host: Ground, wanted: Written, once: str) -> Written:

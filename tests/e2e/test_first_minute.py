@@ -69,7 +69,7 @@ def test_a_newcomer_learns_what_is_there_gets_a_model_and_talks(newcomer: Owner,
         values = NATIVE.env(model.url)
         for name in NAMES:
             given = values[name]
-            newcomer.run("node", "secret", "set", node["name"], name, stdin=given, timeout_s=120).ok()
+            newcomer.run("node", "secret", node["name"], name, stdin=given, timeout_s=120).ok()
         ready = {"name": "native", "state": "ok"}
         assert ready.items() <= _native(newcomer).items(), "`secret set` waits until the node has seen it"
         top = newcomer.home / "shop"

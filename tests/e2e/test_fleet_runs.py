@@ -139,7 +139,7 @@ def test_slots_are_filled_and_never_more(fleet: Owner, lab: Lab, k: int, slots: 
 
 
 def test_stop_while_queued_and_while_running_and_deaf(fleet: Owner, lab: Lab) -> None:
-    fleet.run("queue", "pause", "pool.node.node1").ok()
+    fleet.run("fleet", "drain", "--queue", "pool.node.node1").ok()
     try:
         waiting = fleet.dispatch("--runtime", "shell", "--node", "node1", "--workspace", "none", "true")
         until(lambda: "paused" in fleet.look(waiting)["reason"], "it waits because of the pause", 20)
@@ -147,7 +147,7 @@ def test_stop_while_queued_and_while_running_and_deaf(fleet: Owner, lab: Lab) ->
         fleet.run("runs", "stop", waiting).ok()
         assert fleet.show(waiting)["outcome"] == "interrupted"
     finally:
-        fleet.run("queue", "resume", "pool.node.node1").ok()
+        fleet.run("fleet", "resume", "--queue", "pool.node.node1").ok()
     task = script("ignore INT TERM", "fork 600", "say up", "sleep 600")
     deaf = fleet.dispatch("--runtime", "scripted", "--node", "node1", "--workspace", "none", task)
     fleet.running(deaf)
@@ -264,7 +264,7 @@ def _queue(fleet: Owner, tag: str) -> str:
 
 
 def _rq_info(fleet: Owner) -> str:
-    said = fleet.run("queue", "rq", "info")
+    said = fleet.run("admin", "queue", "--rq", "info")
     assert said.code == 0, said
     return said.out
 

@@ -69,7 +69,7 @@ def test_they_are_found_and_shown(box: Box) -> None:
     page = box.owner.run("node", "show", f"node{K}").ok().out
     assert "NVIDIA H100 80GB HBM3, 80 G, 78 G free, 3 % busy, driver 580.0" in page
     assert "GPUs go to:   every run" in page
-    assert "gpu" not in box.owner.run("fleet", "doctor", f"node{K}").out.lower(), "nothing is wrong with them"
+    assert "gpu" not in box.owner.run("doctor", f"node{K}").out.lower(), "nothing is wrong with them"
 
 
 def test_set_up_agent_and_gates_of_a_plain_run_use_them(box: Box) -> None:
@@ -124,7 +124,7 @@ def test_a_label_of_the_hardware_places_a_run_and_a_false_one_is_told(box: Box) 
     assert run["node"] == f"node{K}"
     try:
         owner.run("node", "set", f"node{K}", "--label", "gpu=24g").ok()
-        told = owner.run("fleet", "doctor", f"node{K}").out
+        told = owner.run("doctor", f"node{K}").out
         assert f"label gpu=24g of node{K} contradicts its hardware: gpu=80g was found" in told, told
     finally:
         owner.run("node", "set", f"node{K}", "--unlabel", "gpu").ok()
@@ -137,7 +137,7 @@ def test_the_doctor_says_why_runs_cannot_use_them(box: Box) -> None:
         until(
             lambda: "nvidia-uvm" in json.dumps(box.owner.nodes()[f"node{K}"]["problems"]), "it is missed", 30
         )
-        told = box.owner.run("fleet", "doctor", f"node{K}").out
+        told = box.owner.run("doctor", f"node{K}").out
         assert "nvidia-uvm is missing" in told and "sudo nvidia-modprobe -u -c=0" in told, told
         assert box.see() == ["nvidia0", "nvidia1", "nvidiactl", "visible unset"], "what is there is given"
     finally:

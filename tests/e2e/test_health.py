@@ -31,7 +31,7 @@ def owner(lab: Lab) -> Iterator[Owner]:
 
 
 def health(owner: Owner, run: str) -> dict[str, Any]:
-    rows = json.loads(owner.run("health", "--json").out)["agents"]
+    rows = json.loads(owner.run("status", "--health", "--all", "--json").out)["agents"]
     return next((row for row in rows if row["run"] == run), {})
 
 
@@ -57,7 +57,7 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(owner: Owner, lab:
             assert health(owner, run)["state"] == "quiet" and health(owner, busy)["state"] == "long command"
             assert not [one for one in owner.ask("inbox")["also"] if one["run"] == run]
             until(lambda: told(owner, run) == ["quiet", "stuck"], "it is asked about", 60)
-            found = owner.run("health", "check")
+            found = owner.run("status", "--health")
             assert found.code == 12 and run in found.out and busy not in found.out
             (asks,) = [one for one in owner.ask("inbox")["also"] if one["run"] == run]
             assert "stuck?" in asks["what"] and asks["command"] == f"pancode runs stop {run}"
@@ -70,7 +70,7 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(owner: Owner, lab:
     assert not [one for one in owner.ask("inbox")["also"] if "stuck?" in one["what"]]
     owner.run("runs", "stop", busy).ok()
     owner.ended(busy)
-    assert owner.run("health", "check").ok().out == "all agents and nodes are healthy\n"
+    assert owner.run("status", "--health").ok().out == "all agents and nodes are healthy\n"
 
 
 def test_of_several_runs_of_an_agent_the_one_that_is_named_is_stopped(owner: Owner) -> None:

@@ -52,7 +52,7 @@ def test_a_note_is_left_found_given_and_forgotten(fleet: Owner, lab: Lab) -> Non
 
         second, told = run("Document the limiter.", "Nothing to report.")
         assert f"Run {first} of " in told and "429 carries Retry-After" in told
-        shown = fleet.ask("prompts", "show", second)
+        shown = fleet.ask("agents", "prompt", second)
         assert f"Run {first} of " in shown["text"]
         assert f"notes of {first}" in fleet.run("why", second).ok().out
         assert fleet.ask("receipt", "verify", second)["verdict"] == "PASS"
@@ -82,9 +82,9 @@ def test_the_next_item_of_a_lane_on_another_host_is_told_what_was_before_it(flee
     assert "earlier runs" not in told[0]
     assert "in this lane" in told[1] and "REPORT: I looked around, and the limiter is in shop.py." in told[1]
     assert "429 carries Retry-After" in told[2] and "the limiter is in shop.py" in told[2]
-    shown = fleet.run("context", "state", "--lane", "line").ok().out
+    shown = fleet.run("history", "find", "--told", "--lane", "line").ok().out
     assert "of 800 tokens" in shown and shown.index("Document it.") < shown.index("Build the limiter.")
-    history = fleet.ask("context", "history", "--lane", "line")["notes"]
+    history = fleet.ask("history", "find", "--lane", "line")["notes"]
     assert [note["task"] for note in history] == ["Document it.", "Build the limiter.", "Look around."]
     assert fleet.git(top, "status", "--porcelain") == ""
     fleet.run("lane", "rm", "line").ok()

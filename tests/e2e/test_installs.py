@@ -101,7 +101,7 @@ def test_an_agent_program_is_installed_found_and_taken_away(
             assert f"{NPM} {VERSION} is installed (sha256 " in said.out
             assert fact(fleet).get("version") == VERSION, "a dispatch right behind the command finds it"
             assert f"{AGENT} on {node} is not logged in: {node} says: " in said.err
-            assert f"{NPM} {VERSION}" in fleet.run("node", "update", node, timeout_s=180).ok().out
+            assert f"{NPM} {VERSION}" in fleet.run("node", "install", node, timeout_s=180).ok().out
             _put_old(healed)
             shown = until(lambda: _old_line(fleet), "the older one is marked", 60, lambda: fleet.nodes())
             assert f"{AGENT} {OLD} is old, {node} has {VERSION}: pancode node install node1 {AGENT}" in shown

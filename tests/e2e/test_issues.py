@@ -60,21 +60,21 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
         forge = {host: {"token": "secret:tracker", "url": api}}
         settings.write_text(json.dumps({**(yaml.safe_load(before or "") or {}), "forge": forge}))
         try:
-            fleet.run("notify", "secret", "tracker", stdin=TOKEN).ok()
+            fleet.run("config", "secret", "tracker", stdin=TOKEN).ok()
             fleet.run(
                 "project", "add", str(top), "--name", "tracked", "--tracker", place, "--prefix", prefix
             ).ok()
             assert "Add login" in fleet.run("issues", "ls", cwd=top).ok().out
             assert "Write login.sh." in fleet.run("issues", "show", issue).ok().out
             assert "Write login.sh." in fleet.run("work", issue, "--dry-run", *WHERE).ok().out
-            fleet.run("queue", "pause").ok()
+            fleet.run("fleet", "drain", "--queue").ok()
             waits = fleet.ask("work", issue, *WHERE)["run"]
             told = fleet.run("work", "tell", issue, "leave the old API in place").ok()
             assert f"{waits}  told with its task" in told.out
             fleet.run("work", "kill", issue).ok()
             until(lambda: fleet.show(waits)["outcome"] == "interrupted", "it was stopped", 30)
             assert "leave the old API in place" in fleet.show(waits)["task"]
-            fleet.run("queue", "resume").ok()
+            fleet.run("fleet", "resume", "--queue").ok()
             with model_on(healed, THERE, {"count": "assistant", "turns": BUILDS}):
                 run = fleet.ask("work", issue, *WHERE)["run"]
                 told_of = f"Run {run}: agent"
@@ -101,7 +101,7 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
             found = having(fleet.fleet_home, TOKEN)
             assert {path.parts[0] for path in found} == {"secrets"}, found
         finally:
-            fleet.run("queue", "resume")
+            fleet.run("fleet", "resume", "--queue")
             fleet.run("project", "rm", "tracked")
             fleet.run("workspace", "rm", issue.lower(), "--force")
             settings.write_text(before or "{}")

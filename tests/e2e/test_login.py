@@ -106,10 +106,10 @@ def test_a_secret_is_set_from_a_prompt_or_a_pipe_and_counts_at_once(fleet: Owner
         terminal.shows("OTHER for ")
         terminal.types("sk-hidden-1\r")
         assert terminal.ends() == 0 and "sk-hidden" not in terminal.told
-    said = fleet.run("node", "secret", "set", node, "CLAUDE_CODE_OAUTH_TOKEN", stdin="sk-ant-oat01-x\n").ok()
+    said = fleet.run("node", "secret", node, "CLAUDE_CODE_OAUTH_TOKEN", stdin="sk-ant-oat01-x\n").ok()
     assert "CLAUDE_CODE_OAUTH_TOKEN is set in " in said.out and "/secrets.json (14 characters)" in said.out
     assert fact(fleet, node)["state"] == "ok"
-    empty = fleet.run("node", "secret", "set", node, "OTHER", stdin="\n")
+    empty = fleet.run("node", "secret", node, "OTHER", stdin="\n")
     assert empty.code == 2 and "the value is empty" in empty.err
 
 

@@ -34,15 +34,15 @@ def test_a_tool_is_proposed_tried_kept_used_and_revoked(fleet: Owner, healed: La
     shell = ("dispatch", "--runtime", "shell", "--node", f"node{MAKER}", "--json")
     run = fleet.run(*shell, f"echo made > made.txt\n{script()}", cwd=top).ok().json()
     assert run["files_changed"] == ["made.txt"], "the tool is in no result"
-    shown = fleet.run("tools", "show", run["run"], NAME).ok().out
+    shown = fleet.run("project", "tools", "show", run["run"], NAME).ok().out
     assert "Counts the words" in shown and "wc -w" in shown and "tests/two.in" in shown
     assert f"pancode project tools try {run['run']} {NAME}" in fleet.run("inbox").ok().out
-    early = fleet.run("tools", "keep", run["run"], NAME, "--yes")
+    early = fleet.run("project", "tools", "keep", run["run"], NAME, "--yes")
     assert early.code == 5 and "pancode project tools try" in early.err
-    trial = fleet.run("tools", "try", run["run"], NAME, "--json").ok().json()
+    trial = fleet.run("project", "tools", "try", run["run"], NAME, "--json").ok().json()
     proof = fleet.ask("receipt", "show", trial["run"])["statement"]["predicate"]
     assert (trial["outcome"], proof["isolation"]) == ("done", "sandbox")
-    kept = fleet.run("tools", "keep", run["run"], NAME, "--yes", "--json").ok().json()
+    kept = fleet.run("project", "tools", "keep", run["run"], NAME, "--yes", "--json").ok().json()
     fleet.run("land", run["run"], cwd=top).ok()
     assert (top / "made.txt").exists() and not (top / ".pancode/tools").exists()
 
@@ -81,7 +81,7 @@ def test_a_tool_is_proposed_tried_kept_used_and_revoked(fleet: Owner, healed: La
         receipt = fleet.ask("receipt", "show", used["run"])["statement"]["predicate"]
         assert receipt["skills"] == [{"name": f"tool-{NAME}", "digest": kept["digest"]}]
         assert fleet.ask("receipt", "verify", used["run"])["verdict"] == "PASS"
-        fleet.run("tools", "rm", NAME, cwd=top).ok()
+        fleet.run("project", "tools", "rm", NAME, cwd=top).ok()
         without = fleet.run(*words, "again", cwd=top, timeout_s=120).json()["run"]
         assert fleet.ask("receipt", "show", without)["statement"]["predicate"]["skills"] == []
 
@@ -91,8 +91,8 @@ def test_a_nosy_tool_stays_in_its_sandbox(fleet: Owner, lab: Lab) -> None:
     files = {**FILES, "run": NOSY.encode(), "tests/two.out": b"stays inside"}
     shell = ("dispatch", "--runtime", "shell", "--node", f"node{MAKER}", "--json")
     run = fleet.run(*shell, script("nosy", files), cwd=top).ok().json()["run"]
-    tried = fleet.run("tools", "try", run, "nosy", "--json").json()
+    tried = fleet.run("project", "tools", "try", run, "nosy", "--json").json()
     log = fleet.run("logs", tried["run"]).out
     assert tried["outcome"] == "done", log
-    states = {one["name"]: one["state"] for one in fleet.ask("tools", "ls")["tools"]}
+    states = {one["name"]: one["state"] for one in fleet.ask("project", "tools", "ls")["tools"]}
     assert states["nosy"] == "tried"

@@ -56,11 +56,11 @@ def test_a_repository_over_its_ceiling_takes_no_more_and_says_so(fleet: Owner) -
     refused = fleet.run(*words, cwd=top)
     assert refused.code == ExitCode.REFUSED and "ceiling: $0.10" in refused.out + refused.err
     assert fleet.run("budget", "set", "5", "--scope", "fortnight").code == ExitCode.USAGE
-    fleet.run("budget", "unset", "--scope", "repo:.", cwd=top).ok()
+    fleet.run("budget", "set", "none", "--scope", "repo:.", cwd=top).ok()
     fleet.run("budget", "set", "100", "--scope", "week").ok()
     scopes = [scope["scope"].partition(":")[0] for scope in fleet.ask("budget", "show")["scopes"]]
     assert "week" in scopes
-    fleet.run("budget", "unset", "--scope", "week").ok()
+    fleet.run("budget", "set", "none", "--scope", "week").ok()
 
 
 def test_a_brief_says_what_happened_once_and_the_audit_is_whole(fleet: Owner) -> None:
@@ -79,7 +79,7 @@ def test_a_brief_says_what_happened_once_and_the_audit_is_whole(fleet: Owner) ->
     fleet.run("budget", "set", "50").ok()
     (newest, *_) = fleet.ask("audit", "--domain", "budget", "--level", "info")["audit"]
     assert newest["what"] == "ceiling set" and newest["detail"]["by"]
-    fleet.run("budget", "unset").ok()
+    fleet.run("budget", "set", "none").ok()
 
 
 def test_records_count_what_was_done_and_not_what_was_stopped(fleet: Owner) -> None:

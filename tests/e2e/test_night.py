@@ -34,7 +34,7 @@ def two(lab: Lab) -> Iterator[tuple[Owner, tuple[Ground, Ground]]]:
 def _handed_over(owner: Owner, name: str, last: str = "sleep 3", *more: str) -> list[str]:
     """Ten small tasks, of which four are at work and six wait on the hosts."""
     top = owner.repository(name)
-    owner.run("queue", "pause", "pool.any").ok()
+    owner.run("fleet", "drain", "--queue", "pool.any").ok()
     runs = [
         owner.dispatch(
             *("--runtime", "scripted", "--budget", "0.05", "--verify", f"test -f made-{number}.txt", *more),
@@ -43,8 +43,8 @@ def _handed_over(owner: Owner, name: str, last: str = "sleep 3", *more: str) -> 
         )
         for number in range(TASKS)
     ]
-    owner.run("queue", "resume", "pool.any").ok()
-    told = owner.ask("fleet", "handover")
+    owner.run("fleet", "resume", "--queue", "pool.any").ok()
+    told = owner.ask("admin", "handover")
     assert told["stays"] == [] and all(one["there"] for one in told["handed"]), told
     assert len(told["handed"]) + told["at_work"] == TASKS and len(told["handed"]) >= TASKS - 4 - 2, told
     why = owner.show(told["handed"][-1]["run"])

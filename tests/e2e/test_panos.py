@@ -222,7 +222,7 @@ def test_in_a_terminal_a_user_agrees_to_a_budget_has_work_built_and_reviewed_and
             pane.is_a_shell_again()
     finally:
         pane.close()
-        fleet.run("budget", "unset", "--scope", "week")
+        fleet.run("budget", "set", "none", "--scope", "week")
     assert "notes.txt:1" in told, "its scout's answer came back"
     assert set(runs) == {"scout", "builder", "reviewer"}
     assert "It is right." in runs["reviewer"]["answer"]

@@ -25,11 +25,13 @@ def test_a_plan_is_talked_about_kept_built_on_and_landed(fleet: Owner, healed: L
         begin = ("plan", "Limit the calls", "--once", *WHERE, "--runtime", "native")
         asked = fleet.run(*begin, cwd=top, timeout_s=120).ok()
         assert "Which calls count?" in asked.out and f"pancode issue plan --keep {NAME}" in asked.err
-        early = fleet.run("plan", "keep", NAME, cwd=top, timeout_s=60)
+        early = fleet.run("issue", "plan", "--keep", NAME, cwd=top, timeout_s=60)
         assert early.code != 0 and "no plan" in early.err, "a question is none"
         (talk,) = fleet.ask("workspace", "show", NAME)["runs"]
         fleet.run("attach", "--once", talk["run"], "all of them", cwd=top, timeout_s=120).ok()
-        keeps = fleet.run("plan", "keep", NAME, "--json", cwd=top, timeout_s=120).ok().json()["run"]
+        keeps = (
+            fleet.run("issue", "plan", "--keep", NAME, "--json", cwd=top, timeout_s=120).ok().json()["run"]
+        )
         until(lambda: fleet.show(keeps)["outcome"], "it is written", 60)
     assert fleet.show(keeps)["outcome"] == "done", fleet.show(keeps)
     script = f"grep -q 'Write limits.txt' docs/{NAME}-plan.md && echo 10 >limits.txt"
@@ -39,7 +41,7 @@ def test_a_plan_is_talked_about_kept_built_on_and_landed(fleet: Owner, healed: L
     assert (top / "limits.txt").read_text() == "10\n" and PLAN in (top / f"docs/{NAME}-plan.md").read_text()
     questions = (top / f"docs/{NAME}-plan.questions.md").read_text()
     assert "Which calls count?" in questions and "all of them" in questions
-    chain = fleet.run("workflow", "from-plan", f"docs/{NAME}-plan.md", cwd=top).ok().out
+    chain = fleet.run("workflow", "plan", f"docs/{NAME}-plan.md", cwd=top).ok().out
     (top / "plan.yaml").write_text(chain)
     assert chain.count("agent: builder") == 2
-    fleet.run("workflow", "check", "plan.yaml", cwd=top).ok()
+    fleet.run("config", "check", "--kind", "workflow", "plan.yaml", cwd=top).ok()

@@ -65,7 +65,7 @@ def on_a_forge(fleet: Owner, healed: Lab, kind: str) -> Iterator[tuple[FakePulls
         access = {"127.0.0.1": {"kind": kind, "token": "secret:forge", "url": api}}
         files[0].write_text(json.dumps({**(yaml.safe_load(before[0]) or {}), "forge": access}))
         try:
-            fleet.run("notify", "secret", "forge", stdin=TOKEN).ok()
+            fleet.run("config", "secret", "forge", stdin=TOKEN).ok()
             fleet.run("project", "add", str(top), "--name", "pulled", "--pull-person", "ana").ok()
             yield forge, top, far
         finally:

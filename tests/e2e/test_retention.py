@@ -28,8 +28,8 @@ def test_files_of_old_runs_go_and_their_proof_stays(lab: Lab) -> None:
         until((top / "landed.txt").exists, "it is landed", 60)
         open_still = ran(2, "echo open > open.txt", at="old-side")
         assert len(list((owner.fleet_home / "depots").glob("*.git"))) == 1
-        until(lambda: owner.ask("gc", "--dry-run")["logs"] == 1, "it is old", 30)
-        done = owner.ask("gc")
+        until(lambda: owner.ask("admin", "gc", "--dry-run")["logs"] == 1, "it is old", 30)
+        done = owner.ask("admin", "gc")
         assert (done["changes"], done["logs"]) == (1, 1), done
         assert [row["runs"] for row in done["kept"]] == [1] and done["room"][0]["node"] is None
         assert owner.ask("receipt", "verify", landed)["verdict"] == "PASS"
@@ -39,5 +39,5 @@ def test_files_of_old_runs_go_and_their_proof_stays(lab: Lab) -> None:
         assert "open.txt" in owner.run("runs", "diff", open_still).ok().out
         owner.run("land", open_still, cwd=owner.home / "old-side").ok()
         assert (owner.home / "old-side/open.txt").read_text() == "open\n"
-        disks = [str(line["what"]) for line in owner.ask("fleet", "doctor")["checks"]]
+        disks = [str(line["what"]) for line in owner.ask("doctor", "--all")["checks"]]
         assert [line for line in disks if "mirrors" in line], disks

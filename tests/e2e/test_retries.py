@@ -79,12 +79,12 @@ def test_a_breaker_opens_and_lets_a_probe_through(fleet: Owner, lab: Lab) -> Non
             probe = fleet.run(*words, "say hello", timeout_s=120).ok().json()
     assert probe["outcome"] == "done", probe
     assert {one["name"]: one["state"] for one in _breakers(fleet)}[opened["name"]] == "closed"
-    assert fleet.run("breakers", "reset", "node:nowhere").code == 4
-    fleet.run("breakers", "reset", opened["name"]).ok()
+    assert fleet.run("admin", "breakers", "--reset", "node:nowhere").code == 4
+    fleet.run("admin", "breakers", "--reset", opened["name"]).ok()
 
 
 def _breakers(fleet: Owner) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = fleet.ask("breakers")["breakers"]
+    found: list[dict[str, Any]] = fleet.ask("admin", "breakers")["breakers"]
     return found
 
 

@@ -112,7 +112,7 @@ def test_a_machine_without_it_says_what_to_install_and_gets_no_full_auto(fleet: 
         until(lambda: "bubblewrap is not installed" in problems(), "node2 has noticed", 60, problems)
         assert fleet.nodes()["node2"]["isolation"] == "none"
         assert "apt-get install bubblewrap" in fleet.run("fleet", "status").out
-        assert "apt-get install bubblewrap" in fleet.run("fleet", "doctor").out
+        assert "apt-get install bubblewrap" in fleet.run("doctor", "--all").out
         words = ("dispatch", "--runtime", "shell", "--node", "node2", "--safety", "full-auto")
         refused = fleet.run(*words, "true", cwd=fleet.repository("no-wall"))
         assert refused.code == 5 and "sudo apt-get install bubblewrap" in refused.err, refused.err
@@ -122,7 +122,7 @@ def test_a_machine_without_it_says_what_to_install_and_gets_no_full_auto(fleet: 
 
 
 def test_the_matrix_says_who_holds_what(fleet: Owner) -> None:
-    rows = {(one["runtime"], one["rule"]): one for one in fleet.ask("safety", "matrix")["matrix"]}
+    rows = {(one["runtime"], one["rule"]): one for one in fleet.ask("policy", "show", "--matrix")["matrix"]}
     assert {one["with_sandbox"] for one in rows.values()} == {"sandbox"}
     assert rows["claude", "full-auto"]["without"] == "told only"
     assert rows["codex", "full-auto"]["without"] == "runtime flag"

@@ -32,7 +32,7 @@ def _works(fleet: Owner, lab: Lab) -> None:
 def test_runs_pauses_and_faults_are_undone(session: Session, fleet: Owner, lab: Lab) -> None:
     run = fleet.dispatch(*NONE, "--node", "node1", "sleep 300")
     fleet.running(run)
-    fleet.run("queue", "pause", "pool.any").ok()
+    fleet.run("fleet", "drain", "--queue", "pool.any").ok()
     fleet.run("fleet", "drain", "node3", "--reason", "a test").ok()
     lab.drop([1])
     lab.poweroff([2])

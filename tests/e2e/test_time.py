@@ -60,11 +60,11 @@ def test_a_failure_fires_a_schedule_and_is_told(fleet: Owner, receiver: Receiver
     settings = fleet.fleet_home / "pancode.yaml"
     before = settings.read_text() if settings.exists() else None
     address = f"json://127.0.0.1:{receiver.port}/user"
-    fleet.run("notify", "secret", "phone", stdin=address).ok()
+    fleet.run("config", "secret", "phone", stdin=address).ok()
     notify = {"channels": {"phone": {"url": "secret:phone"}}}
     settings.write_text(json.dumps({**(yaml.safe_load(before or "") or {}), "notify": notify}))
     try:
-        sent = fleet.run("notify", "test", "phone").ok()
+        sent = fleet.run("admin", "notify", "--test", "phone").ok()
         assert "sent" in sent.out and len(receiver.at("/person")) == 1
         fleet.run("schedule", "add", "look", "--on", "run.failed", *SHELL, "echo about $RUN").ok()
         bad = fleet.dispatch(*SHELL, "exit 3")
@@ -74,7 +74,7 @@ def test_a_failure_fires_a_schedule_and_is_told(fleet: Owner, receiver: Receiver
         assert f"about {bad}" in fleet.run("runs", "logs", run["run"]).ok().out
         until(lambda: len(receiver.at("/person")) == 2, "the user was told", 40)
         assert bad in receiver.at("/person")[1][2].decode()
-        assert address not in fleet.log() and address not in json.dumps(fleet.ask("notify", "ls"))
+        assert address not in fleet.log() and address not in json.dumps(fleet.ask("admin", "notify"))
     finally:
         fleet.run("schedule", "rm", "look")
         settings.unlink() if before is None else settings.write_text(before)

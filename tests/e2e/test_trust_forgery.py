@@ -181,10 +181,10 @@ def _offered_to_frozen(fleet: Owner, agent: int) -> str:
     """A run whose job waits for a frozen node agent; a busy node may take the node for lost first."""
     for _ in range(5):
         # A dispatch would take longer than the node is missed.
-        fleet.run("queue", "pause", "pool.node.node1").ok()
+        fleet.run("fleet", "drain", "--queue", "pool.node.node1").ok()
         run = fleet.dispatch(*NONE, "--node", "node1", "echo once")
         os.kill(agent, signal.SIGSTOP)
-        fleet.run("queue", "resume", "pool.node.node1").ok()
+        fleet.run("fleet", "resume", "--queue", "pool.node.node1").ok()
         with contextlib.suppress(AssertionError):
             until(partial(_offered, fleet, run), "it is offered", 4)
             return run

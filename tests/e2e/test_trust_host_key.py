@@ -50,7 +50,7 @@ def test_a_changed_host_key_is_refused_until_a_user_has_looked(healed: Lab) -> N
 def _a_new_key_for_the_coordinator(owner: Owner, host: Ground, before: str) -> None:
     """Rotated, and then lost: the node continues with the key that it knows until it is brought up."""
     words = ("--runtime", "shell", "--node", "node3", "--workspace", "none", "true")
-    owner.run("key", "rotate").ok()
+    owner.run("admin", "keys", "--rotate").ok()
     assert owner.ended(owner.dispatch(*words), 40)["outcome"] == "done", "it knows the old one alone"
     up(owner, 3)
     assert owner.ended(owner.dispatch(*words), 40)["outcome"] == "done"
@@ -64,10 +64,10 @@ def _a_new_key_for_the_coordinator(owner: Owner, host: Ground, before: str) -> N
     assert said.code == 3 and "key_lost" in said.err and "pancode admin keys --rotate --lost" in said.err, (
         said
     )
-    owner.run("key", "rotate", "--lost").ok()
+    owner.run("admin", "keys", "--rotate", "--lost").ok()
     up(owner, 3)
     after = owner.dispatch(*words)
     assert owner.ended(after, 40)["outcome"] == "done"
     for run in (before, after):
         owner.run("receipt", "verify", run).ok()
-    assert len([k for k in owner.ask("key", "ls")["keys"] if k["role"] == "coordinator"]) == 3
+    assert len([k for k in owner.ask("admin", "keys")["keys"] if k["role"] == "coordinator"]) == 3

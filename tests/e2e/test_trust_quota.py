@@ -71,7 +71,7 @@ def _is_told(fleet: Owner, running: str) -> None:
     status = fleet.run("fleet", "status").ok().out
     assert "node1 is quarantined: the node stored" in status and "(nodes.redis_quota)" in status
     assert "pancode fleet resume node1" in status
-    doctor = fleet.run("fleet", "doctor", "node1")
+    doctor = fleet.run("doctor", "node1")
     assert doctor.code == 20 and "quarantined" in doctor.out and "pancode fleet resume node1" in doctor.out
     assert "quarantined" in fleet.run("why", running).ok().out
     assert any(e["what"] == "node quarantined" for e in audited(fleet))

@@ -260,7 +260,7 @@ def test_a_question_is_answered_once_and_a_turn_is_cancelled(
         log, card = page.get_by_role("log"), page.get_by_role("region", name="builder needs your approval")
         expect(card).to_contain_text("printf asked-one > one.txt")
         expect(page).to_have_title(re.compile("asks: write it"))
-        reader = fleet.ask("token", "create", "looks", "--scope", "read")["token"]
+        reader = fleet.ask("admin", "tokens", "--create", "looks", "--allow", "read")["token"]
         beside = console.person().new_page()
         opened(console, beside, reader, f"#/chat/{session}")
         expect(beside.get_by_role("region", name="builder needs your approval")).to_contain_text("only reads")

@@ -39,7 +39,7 @@ def test_an_issue_is_read_and_an_agent_is_started_on_it(fleet: Owner, browser: B
         with serving(tracker) as api:
             forge = {"github.com": {"token": "secret:tracker", "url": api}}
             settings.write_text(json.dumps({**(yaml.safe_load(before) or {}), "forge": forge}))
-            fleet.run("notify", "secret", "tracker", stdin=TOKEN).ok()
+            fleet.run("config", "secret", "tracker", stdin=TOKEN).ok()
             fleet.run("project", "add", str(top), "--tracker", "github:o/r", "--prefix", "SHOP").ok()
             console.go(page, "#/issues", "Issues")
             opened = page.get_by_role("region", name="Open in webbed")

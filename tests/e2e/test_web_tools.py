@@ -48,12 +48,14 @@ def test_a_tool_gets_its_trial_and_its_yes_in_the_console(
         page.get_by_role("dialog").get_by_role("button", name="Keep").click()
         tools = page.get_by_role("region", name="Tools that agents have made")
         expect(tools).to_contain_text("kept by")
-        assert [one["state"] for one in fleet.ask("tools", "ls")["tools"] if one["run"] == run] == ["kept"]
+        assert [
+            one["state"] for one in fleet.ask("project", "tools", "ls")["tools"] if one["run"] == run
+        ] == ["kept"]
         assert findings(page, axe_source()) == []
         tools.get_by_role("button", name="Revoke").click()
         page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
         expect(tools).not_to_contain_text(run)
-        assert [one for one in fleet.ask("tools", "ls")["tools"] if one["run"] == run] == []
+        assert [one for one in fleet.ask("project", "tools", "ls")["tools"] if one["run"] == run] == []
     finally:
         page.context.close()
     console.quiet()

@@ -72,6 +72,6 @@ def test_what_is_changed_there_outlives_a_stop(fleet: Owner, lab: Lab) -> None:
     again = fleet.ask("workspace", "open", "page", cwd=top)
     assert again["leave"] == "pancode workspace open --leave page"
     on_host(lab, 1, f"echo more > {shlex.quote(again['folder'])}/more.txt")
-    fleet.run("workspace", "leave", "page").ok()
+    fleet.run("workspace", "open", "--leave", "page").ok()
     ended = fleet.show(again["run"])
     assert (ended["outcome"], ended["files_changed"]) == ("done", ["more.txt"]), "as an editor's user leaves"

@@ -213,7 +213,7 @@ def revive(owner: Owner, lab: Lab) -> None:
     owner.run("fleet", "up", timeout_s=UP_S).ok()
     owner.run("fleet", "resume", *(f"node{k}" for k in lab.hosts))
     for queue in _paused(owner):
-        owner.run("queue", "resume", queue)
+        owner.run("fleet", "resume", "--queue", queue)
     runs = unended(owner)
     for run in runs:
         owner.run("runs", "stop", run)

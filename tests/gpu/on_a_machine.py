@@ -236,7 +236,7 @@ def prove(machine: Machine) -> None:
     """Each promise once."""
     status = machine.tell("fleet", "status")
     machine.tell("node", "show", "gpubox")
-    machine.tell("fleet", "doctor", "gpubox")
+    machine.tell("doctor", "gpubox")
     machine.check("the GPU is found, and fleet status shows it", "1x " in status and "free" in status)
     look = machine.look()
     text = machine.run_script(look)

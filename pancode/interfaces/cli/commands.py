@@ -21,7 +21,6 @@ from typer.models import ArgumentInfo, OptionInfo
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.output import write_stderr
 from pancode.interfaces.cli.tree import HIDDEN, TREE, default_of, find_near, list_children
-from pancode.interfaces.cli.words import OPTIONS
 from pancode.kernel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,25 +99,20 @@ class SectionedCommand(TyperCommand):
     """The parameters that the short help leaves out."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        old = {} if ctx.resilient_parsing else OPTIONS.get(ctx.command_path.removeprefix("pancode "), {})
         end = args.index("--") if "--" in args else len(args)
         given = list[str]()
         for arg in args[:end]:
-            name, equals, value = arg.partition("=")
             if arg == WHOLE_HELP and self.is_long:
                 ctx.meta[WHOLE_HELP] = True
                 given.append("--help")
             elif arg == "--json" and any(arg in param.opts for param in self.params):
                 given += ["-o", "json"]
-            elif name in old:
-                tell_new_name(f"note: {name} is now {old[name]}", args)
-                given.append(f"{old[name]}{equals}{value}")
             else:
                 given.append(arg)
         single = [one for one in self.params if isinstance(one, click.Option) and not one.multiple]
         for one in single:
             if sum(arg.partition("=")[0] in one.opts for arg in given) > 1 and not ctx.resilient_parsing:
-                tell_new_name(f"note: {one.opts[0]} is given several times; the last one counts", args)
+                _tell_which_counts(one.opts[0], args)
         return super().parse_args(ctx, [*given, *args[end:]])
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -237,7 +231,7 @@ def unknown_command_error(name: str, group: str, path: str) -> UsageError:
     return UsageError(f"command not found: {path} {name}", fix=fix, code="no_such_command")
 
 
-def tell_new_name(note: str, args: Sequence[str]) -> None:
-    """Tell a user on a terminal about a renamed option or command, except with --json or --quiet."""
+def _tell_which_counts(option: str, args: Sequence[str]) -> None:
+    """Tell a user on a terminal that the last value of an option counts, except with --json or --quiet."""
     if sys.stderr.isatty() and not {"--json", "-q", "--quiet"} & set(args):
-        write_stderr(f"{note}\n")
+        write_stderr(f"note: {option} is given several times; the last one counts\n")

@@ -15,7 +15,7 @@ from pancode.interfaces.cli.output import MEANINGS
 from pancode.interfaces.cli.parameters import Json
 from pancode.interfaces.cli.terminal import format_rows
 from pancode.interfaces.cli.tree import rewrite
-from pancode.interfaces.cli.words import ALIASES, INSTEAD, WORDS
+from pancode.interfaces.cli.words import INSTEAD, WORDS
 
 
 @verb("help", "exit-codes", "fleet up")
@@ -30,12 +30,12 @@ def help_command(
         columns = {"CODE": "code", "MEANING": "meaning"}
         return face.show({"exit_codes": rows}, lambda: format_rows(rows, columns))
     if topic == ["words"]:
-        names = [{"name": old, "meant": f"pancode {new}"} for old, new in {**WORDS, **ALIASES}.items()]
+        names = [{"name": old, "meant": f"pancode {new}"} for old, new in WORDS.items()]
         names += [{"name": old, "meant": f"use: {new}"} for old, new in INSTEAD.items()]
         names.sort(key=lambda one: one["name"])
         return face.show({"words": names}, lambda: format_rows(names, {"NAME": "name", "MEANS": "meant"}))
     context = ctx.find_root()
-    for word in rewrite(topic, completes=True).words:
+    for word in rewrite(topic, completes=True):
         group = context.command
         found = group.get_command(context, word) if isinstance(group, Group) else None
         if found is None:

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from pancode import __version__
-from pancode.interfaces.cli.commands import BARE, Group, tell_new_name
+from pancode.interfaces.cli.commands import BARE, Group
 from pancode.interfaces.cli.output import Face, internal_error, say_no_more, tell_error, write_stderr
 from pancode.interfaces.cli.tree import format_first_screen, rewrite
 from pancode.interfaces.client.client import FULL
@@ -30,10 +30,8 @@ class Root(Group):
         while args[own : own + 1] == ["-C"] and len(args) > own + 1:
             own += 2
         meant = rewrite(args[own:], completes=ctx.resilient_parsing)
-        if meant.note and not ctx.resilient_parsing:
-            tell_new_name(meant.note, args)
-        args = [*args[:own], *meant.words]
-        ctx.meta[_NAMED] = " ".join(meant.words[:2])
+        args = [*args[:own], *meant]
+        ctx.meta[_NAMED] = " ".join(meant[:2])
         first = args[own] if own < len(args) else ""
         alone = (not first and not ctx.resilient_parsing) or first.startswith("-")
         if alone and first not in _ROOTS and not first.startswith("-C"):

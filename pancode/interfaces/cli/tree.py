@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from pancode.interfaces.cli.words import ALIASES, INSTEAD, VERBS, WORDS
+from pancode.interfaces.cli.words import INSTEAD, VERBS, WORDS
 from pancode.kernel.errors import UsageError
 
 
@@ -269,36 +269,23 @@ def default_of(path: str) -> str | None:
     return named or (None if path == "admin" else next((one for one in _LISTS if one in verbs), None))
 
 
-class Meant(NamedTuple):
-    """A command line in names of the tree. `note`: a message if a deprecated name was typed, else empty."""
-
-    words: list[str]
-    note: str = ""
-
-
-def rewrite(words: Sequence[str], *, completes: bool = False) -> Meant:
-    """Replace other names by names of the tree. Raises UsageError for a removed name, with its replacement.
+def rewrite(words: Sequence[str], *, completes: bool = False) -> list[str]:
+    """Replace other names by names of the tree. Raises UsageError for a word that no command means alone.
     `completes`: whether the line is for a shell's completion, where a group alone stays a group."""
-    args, note = list(words), ""
-    for _ in range(4):  # an old name may be replaced by another old name
-        for count in (4, 3, 2, 1):
-            key = " ".join(args[:count])
-            names = (f"{key} ...", key) if (len(args) > count and not args[count].startswith("-")) else (key,)
-            name = next((one for one in names if one in WORDS or one in ALIASES or one in INSTEAD), None)
-            if len(args) < count or name is None:
-                continue
-            if name in INSTEAD and not completes:
-                what = f"command not found: pancode {key}"
-                raise UsageError(what, fix=f"use: {INSTEAD[name]}", code="no_such_command")
-            meant = WORDS.get(name) or ALIASES.get(name)
-            if meant is None:
-                return Meant(args)
-            note = note or (f"note: pancode {key} is now pancode {meant}" if name in ALIASES else "")
+    args = list(words)
+    for count in (4, 3, 2, 1):
+        key = " ".join(args[:count])
+        if len(args) < count:
+            continue
+        if key in INSTEAD and not completes:
+            what = f"command not found: pancode {key}"
+            raise UsageError(what, fix=f"use: {INSTEAD[key]}", code="no_such_command")
+        takes_more = len(args) > count and not args[count].startswith("-")
+        meant = (WORDS.get(f"{key} ...") if takes_more else None) or WORDS.get(key)
+        if meant is not None:
             args = [*meant.split(), *args[count:]]
             break
-        else:
-            break
-    return Meant(name_verbs(args, completes=completes), note)
+    return name_verbs(args, completes=completes)
 
 
 def name_verbs(args: list[str], *, completes: bool) -> list[str]:
@@ -341,8 +328,8 @@ def find_near(name: str, path: str) -> list[str]:
         return anywhere[:3]
     close = [f"{path} {one}".strip() for one in find_close(name, list_children(path))]
     if not close and not path:
-        others = find_close(name, [one for one in (*WORDS, *ALIASES) if " " not in one])
-        close = [" ".join(rewrite([one]).words) for one in others]
+        others = find_close(name, [one for one in WORDS if " " not in one])
+        close = [" ".join(rewrite([one])) for one in others]
     return list(dict.fromkeys(close))[:3]
 
 
@@ -360,11 +347,11 @@ def find_command_like(task: str) -> str | None:
         return None
     if task in INSTEAD:
         return INSTEAD[task]
-    verbs = {one.rpartition(" ")[2] for one in (*TREE, *WORDS, *ALIASES, *VERBS) if not one.endswith("...")}
+    verbs = {one.rpartition(" ")[2] for one in (*TREE, *WORDS, *VERBS) if not one.endswith("...")}
     if task not in verbs:
         return None
-    if task in {*list_children(""), *WORDS, *ALIASES}:
-        return f"pancode {' '.join(rewrite([task]).words)}"
+    if task in {*list_children(""), *WORDS}:
+        return f"pancode {' '.join(rewrite([task]))}"
     runs = [f"runs {one}" for one in (task, *VERBS.get(task, ())) if one in list_children("runs")]
     return f"pancode {[*runs, *find_near(task, ''), 'help'][0]}"
 

@@ -110,7 +110,7 @@ def test_agents_of_ones_own_through_the_command_line(served: Served, pancode: Sh
     assert refused.status == 5 and "--yes" in refused.err
     assert pancode("dispatch", *SHELL, "--agent", "migrator", "--yes", "x").status == 0
     (pancode.cwd / "other.yaml").write_text("agents:\n  a: {tier: huge, tools: [gerp]}\n  b: {speed: x}\n")
-    checked = pancode("agents", "check", "other.yaml")
+    checked = pancode("config", "check", "--kind", "agents", "other.yaml")
     assert checked.status == 3 and "other.yaml:2" in checked.out and "other.yaml: 3 problems" in checked.out
 
 
@@ -202,13 +202,13 @@ def test_a_follower_outlives_a_frozen_coordinator(served: Served, pancode: Shell
 
 
 def test_steering_through_the_command_line(served: Served, pancode: Shell) -> None:
-    assert pancode("queue", "pause", "--reason", "keys").status == 0
+    assert pancode("fleet", "drain", "--queue", "--reason", "keys").status == 0
     run = pancode("dispatch", *SHELL, "--detach", "--json", "true").data["run"]
     queue = pancode("queue", "--json").data
     assert queue["paused"] == "keys" and queue["queues"][0]["orders"][0]["run"] == run
     assert "keys" in pancode("queue").out
-    assert pancode("queue", "rm", run[2:], "--json").data["outcome"] == "interrupted"
-    assert pancode("queue", "resume").status == 0
+    assert pancode("stop", run[2:], "--json").data["outcome"] == "interrupted"
+    assert pancode("fleet", "resume", "--queue").status == 0
     assert pancode("budget", "set", "20", "--json").data["scopes"][0]["ceiling_usd"] == "20"
     assert pancode("fleet", "drain", "--reason", "new disk").status == 0
     assert pancode("dispatch", *SHELL, "true").status == 5

@@ -164,7 +164,7 @@ def test_those_that_ship_are_sound_short_and_name_commands_that_exist(tmp_path: 
         assert 30 <= one.skill.body.count("\n") <= 100
         assert len(one.skill.description) <= 160  # Claude Code lists the last ones by name alone beyond a sum
         named = set(re.findall(r"`?pancode ([a-z]+)", one.skill.body))
-        assert {rewrite([name]).words[0] for name in named} <= set(list_children(""))
+        assert {rewrite([name])[0] for name in named} <= set(list_children(""))
         assert set(re.findall(r"the skill ([a-z-]+)", one.skill.body)) <= {o.skill.name for o in found}
 
 

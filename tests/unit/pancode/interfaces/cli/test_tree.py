@@ -25,22 +25,21 @@ from pancode.interfaces.cli.tree import (
     list_children,
     rewrite,
 )
-from pancode.interfaces.cli.words import ALIASES, INSTEAD, OPTIONS, WORDS
+from pancode.interfaces.cli.words import INSTEAD, WORDS
 from pancode.kernel.errors import ExitCode, UsageError
 from tests.architecture.sources import ROOT, modules, tree
 from tests.fakes.api import FakeApi
 from tests.unit.pancode.interfaces.cli.test_terminal import Terminal
 
-OLD = {**WORDS, **ALIASES}
 WITHOUT_MODULES = {name for name, command in TREE.items() if not command.module}
 MENTION = re.compile(r"\bpancode ([a-z][a-z-]*(?: [a-z-]+){0,2})")
 NO_COMMANDS = ("health", "secret")
 """The name of a sender of words, and of a purpose of a signature."""
 
 
-def test_the_tree_has_forty_names_and_175_in_all() -> None:
-    assert (len(list_children("")), len(TREE), len(WITHOUT_MODULES)) == (40, 175, 22)
-    assert not {*OLD, *INSTEAD} & ({*TREE} - {"doctor panos"})
+def test_the_tree_has_forty_names_and_176_in_all() -> None:
+    assert (len(list_children("")), len(TREE), len(WITHOUT_MODULES)) == (40, 176, 22)
+    assert not {*WORDS, *INSTEAD} & {*TREE}
 
 
 def test_the_first_screen_has_each_name_once_and_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,9 +64,9 @@ def parsed(words: list[str]) -> tuple[str, Mapping[str, Any]]:
     return context.command_path, context.params
 
 
-@pytest.mark.parametrize("old", sorted(OLD))
-def test_an_old_name_is_parsed_as_the_new_one(old: str) -> None:
-    meant = OLD[old].split()
+@pytest.mark.parametrize("old", sorted(WORDS))
+def test_another_name_is_parsed_as_the_command(old: str) -> None:
+    meant = WORDS[old].split()
     more = ["x"] if old.endswith("...") else []
     typed = old.removesuffix("...").split() + more
     assert parsed(typed) == parsed([*meant, *more])
@@ -96,8 +95,6 @@ def test_an_old_name_is_parsed_as_the_new_one(old: str) -> None:
         ("hook push night task", "lane add night task"),
         ("work SHOP-12 --dry-run", "issue work SHOP-12 --dry-run"),
         ("work", "issue ls"),
-        ("fleet doctor gpubox", "doctor gpubox"),
-        ("fleet doctor", "doctor --all"),
         ("ps -a", "runs ls"),
         ("config view", "config show"),
         ("fleet", "fleet"),
@@ -106,7 +103,7 @@ def test_an_old_name_is_parsed_as_the_new_one(old: str) -> None:
     ],
 )
 def test_what_a_command_line_means(typed: str, meant: str) -> None:
-    assert rewrite(typed.split()).words == meant.split()
+    assert rewrite(typed.split()) == meant.split()
 
 
 SEEDS = """
@@ -159,7 +156,7 @@ def test_a_command_line_of_an_earlier_system_is_taken_as_it_is_written(line: str
 
 
 @pytest.mark.parametrize("name", sorted(INSTEAD))
-def test_a_removed_name_says_what_to_use(name: str) -> None:
+def test_a_word_of_another_program_says_what_to_use(name: str) -> None:
     with pytest.raises(UsageError) as refused:
         rewrite(name.split())
     assert refused.value.fix == f"use: {INSTEAD[name]}"
@@ -168,26 +165,13 @@ def test_a_removed_name_says_what_to_use(name: str) -> None:
         assert parsed(words)[0].removeprefix("pancode").strip() in {*TREE, *HIDDEN}
 
 
-@pytest.mark.parametrize("path", sorted(OPTIONS))
-def test_an_old_option_is_the_new_one(path: str) -> None:
-    command = _resolve_context(cli, {}, "pancode", path.split()).command
-    known = {flag for param in command.params for flag in param.opts}
-    for old, new in OPTIONS[path].items():
-        assert new in known and old not in known, (old, new)
-
-
-def test_a_terminal_is_told_the_new_name_and_a_program_is_not(
+def test_a_terminal_is_told_that_the_last_value_of_an_option_counts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     err = Terminal()
     monkeypatch.setattr(sys, "stderr", err)
-    assert run(["safety", "matrix"]) == ExitCode.DONE
-    assert err.getvalue() == "note: pancode safety matrix is now pancode policy show --matrix\n"
-    for words in (["safety", "matrix", "--json"], ["policy", "show", "--matrix"], ["help", "words"]):
-        assert run(words) == ExitCode.DONE
-    assert err.getvalue().count("note:") == 1
     assert run(["policy", "show", "--matrix", "-o", "yaml", "-o", "wide"]) == ExitCode.DONE
-    assert err.getvalue().endswith("note: -o is given several times; the last one counts\n")
+    assert err.getvalue() == "note: -o is given several times; the last one counts\n"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +204,7 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def test_no_message_names_what_has_another_name() -> None:
-    """Of the words of the tree, those that stay may be said; an old name that will end is not."""
+    """Messages and pages use names that a command line takes."""
     said = {
         path: "\n".join(texts(path)) for path in modules("pancode", "node_agent") if path.name != "words.py"
     }
@@ -230,8 +214,8 @@ def test_no_message_names_what_has_another_name() -> None:
         for found in MENTION.finditer(text):
             words = found[1].split()
             names = (" ".join(words[:count]) for count in range(len(words), 0, -1))
-            name = next((one for one in names if one in {*TREE, *OLD, *INSTEAD}), "")
-            if name in {*ALIASES, *INSTEAD} and name not in NO_COMMANDS:
+            name = next((one for one in names if one in {*TREE, *WORDS, *INSTEAD}), "")
+            if name in INSTEAD and name not in NO_COMMANDS:
                 wrong.append(f"{path}: pancode {name}")
     assert not wrong
 
