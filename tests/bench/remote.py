@@ -75,7 +75,7 @@ def _bring_up(ours: OurFleet, tell: Callable[[str], None]) -> tuple[list[Row], s
         steps.append(slowest_steps(said.err))
     tell(f"f: first {isolations[0]:.2f} s, again {isolations[1]:.2f} s")
     limit = (
-        "The first builds the bundle with its bytecode (once per version and platform), sends it to "
+        "The first builds the bundle (once per version and platform), sends it to "
         "each host and tries it there; each step of the second is a look."
     )
     what = ("`fleet up` of 3 fresh hosts", "`fleet up` again, nothing to do")

@@ -23,8 +23,6 @@ class Bundle:
     python: tuple[int, int]
     version: str
     sha256: str
-    compiled: bool
-    """Whether bytecode is in the bundle; otherwise the node must compile its own."""
 
     @property
     def name(self) -> str:

@@ -52,10 +52,10 @@ def node_agent_files(folder: Path) -> dict[str, Path | bytes]:
 
 
 def assemble_bundle(
-    libraries: Contents, agent: Contents, platform: NodePlatform, version: str, compiled_by: str = ""
+    libraries: Contents, agent: Contents, platform: NodePlatform, version: str
 ) -> dict[str, Path | bytes]:
-    """Return the bundle's files: `start.py`, `bundle.json`, `lib/...`. `compiled_by`: the Python of its
-    bytecode."""
+    """Return the bundle's files: `start.py`, `bundle.json`, `lib/...`. The node compiles them when it unpacks
+    them."""
     packages = sorted(
         n.split("/")[0].removesuffix(".dist-info") for n in libraries if n.endswith("/METADATA")
     )
@@ -64,7 +64,6 @@ def assemble_bundle(
         "python": f"3.{platform.minor}",
         "machine": platform.machine,
         "packages": sorted(set(packages)),
-        "compiled_by": compiled_by,
     }
     launcher = resources.files("pancode.fleet.bundle").joinpath("launcher.txt").read_bytes()
     out: dict[str, Path | bytes] = {

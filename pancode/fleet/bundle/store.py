@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform as system
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from pancode import __version__
-from pancode.fleet.bundle import bytecode, download, installation
+from pancode.fleet.bundle import download, installation
 from pancode.fleet.bundle.archive import (
     Bundle,
     Contents,
@@ -24,8 +22,6 @@ from pancode.fleet.bundle.contents import assemble_bundle, node_agent_files, nod
 from pancode.fleet.bundle.errors import BundleError, NotHere
 from pancode.fleet.bundle.platform import NodePlatform
 
-PYTHON = system.python_version()
-"""The Python whose bytecode a bundle may contain: two patch levels may compile a file to different bytes."""
 LAST = 1
 """How many unused archives are retained, so that a user can go back to an earlier version."""
 Source = Callable[[NodePlatform], Contents]
@@ -59,7 +55,7 @@ class BundleStore:
             for index, source in enumerate(self._sources):
                 for platform in platforms:
                     try:
-                        key = (index, f"{platform.key}-{platform.python[2]}")
+                        key = (index, platform.key)
                         if key not in self._made or not self._made[key][1].path.exists():
                             self._made[key] = (platform, self._build(source(platform), platform))
                         return self._made[key]
@@ -73,24 +69,20 @@ class BundleStore:
 
     def _build(self, libraries: Contents, platform: NodePlatform) -> Bundle:
         agent = node_agent_files(self._agent or node_agent_folder())
-        here = bytecode.can_run_on(platform)
-        by = PYTHON if here else ""
-        contents = assemble_bundle(libraries, agent, platform, __version__, by)
+        contents = assemble_bundle(libraries, agent, platform, __version__)
         listing = format_manifest(contents)
         name = hash_manifest(listing)
         path = self.folder / f"{name}.tar.gz"
         if not path.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".compiling-", dir=self.folder) as scratch:
-                packed = bytecode.with_bytecode(contents, Path(scratch)) if here else contents
-                pack_bundle(packed, listing, path, self._level)
+            pack_bundle(contents, listing, path, self._level)
             # Archives of all versions would fill the disk: only those in use and the most recent unused one
             # are kept.
             used = {path, *(bundle.path for _, bundle in self._made.values())}
             for old in list_unused(self.folder, used)[LAST:]:
                 old.unlink(missing_ok=True)
         os.utime(path)  # updates the time of last use, which the pruning reads
-        return Bundle(name, path, platform.python[:2], __version__, sha256_of(path), here)
+        return Bundle(name, path, platform.python[:2], __version__, sha256_of(path))
 
 
 def list_unused(folder: Path, used: Collection[Path] = ()) -> list[Path]:

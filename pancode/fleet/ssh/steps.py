@@ -149,8 +149,7 @@ def bundle_step(place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: P
     if there and (probe.current or "").rstrip("/").rpartition("/")[2] == bundle.name:
         return BringUpStep(StepName.BUNDLE, f"{bundle.version} ({bundle.name}) is there", there=True)
     archive = f"{folder}.tar.gz"
-    how = "compiled" if bundle.compiled else "compile"
-    args = (place.node_home, bundle.name, python.path, bundle.sha256, how)
+    args = (place.node_home, bundle.name, python.path, bundle.sha256)
     unpack = RemoteScript(scripts.UNPACK, args, 300)
     acts: tuple[Act, ...] = () if there else (Put(archive, bundle.path), unpack)
     point = RemoteScript(scripts.POINT, (place.node_home, bundle.name), 20, checks.POINT)

@@ -72,14 +72,15 @@ if [ "$(sha256sum < "$b/$2.tar.gz" | cut -d' ' -f1)" != "$4" ]; then
   echo "the archive is not the one that was sent" >&2; exit 74
 fi
 tar -xzf "$b/$2.tar.gz" -C "$t" --no-same-owner || exit 71
-py=$3
+python=$3
 compiled() {
-  "$py" -I -S -m compileall -q --invalidation-mode unchecked-hash -j 0 "$@" >/dev/null 2>&1 || :
+  "$python" -I -S -m compileall -q --invalidation-mode unchecked-hash -j 0 "$@" >/dev/null 2>&1 || :
 }
-if [ "$5" = compile ]; then
-  compiled -o 2 "$t/lib" # the node agent, without docstrings
-  (cd "$t/lib/node_agent" && compiled -o 0 files gateway sandbox shim) # programs by themselves
-fi
+compiled -o 2 "$t/lib" # the node agent, without docstrings
+# Programs that the agent starts for a run keep their docstrings, and so do the modules that they import.
+(cd "$t/lib/node_agent" && compiled -o 0 __init__.py files gateway sandbox shim \
+  link/__init__.py link/trusting.py vault/__init__.py vault/redact.py \
+  policy/__init__.py policy/commands/__init__.py policy/commands/tree.py)
 "$3" -I -S -B -OO -c 'import sys
 sys.path.insert(0,sys.argv[1])
 import start
@@ -94,7 +95,7 @@ rm -rf "${b:?}/$2" && mv "$t" "$b/$2" || exit 71
 say changed yes"""
 )
 """Unpacks a bundle and installs it after it was checked and tried. $1 node home, $2 bundle's name, $3 Python,
-$4 the archive's sha256, $5 compile|compiled."""
+$4 the archive's sha256."""
 
 POINT = wrap_script(
     r"""

@@ -17,7 +17,7 @@ from tests.unit.pancode.fleet.ssh.test_readiness import GOOD
 
 PLACE = NodeLocation.of("f1", GOOD)
 PYTHON = Python("/usr/bin/python3.11", (3, 11, 2))
-BUNDLE = Bundle("ab" * 32, Path("/bundles/x.tar.gz"), (3, 11), "0.1.0", "cd" * 32, True)
+BUNDLE = Bundle("ab" * 32, Path("/bundles/x.tar.gz"), (3, 11), "0.1.0", "cd" * 32)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9 me@desk"
 
 
@@ -30,7 +30,6 @@ def test_a_fresh_node_gets_archive_then_unpacked_then_current() -> None:
         BUNDLE.name,
         PYTHON.path,
         BUNDLE.sha256,
-        "compiled",
     )
     assert isinstance(point, RemoteScript) and point.args == (PLACE.node_home, BUNDLE.name)
 
