@@ -29,8 +29,8 @@ class Stream:
     """An answer as it arrives. `error`: the server's error within it; `garbled`: a part was not a JSON
     object.
 
-    `thought`: whether the model thinks; `text` has no thoughts. `stated_speed`: tokens per second, as the
-    server reports. `has_grown`: whether the last event had a token.
+    `thought`: whether the model thinks; `text` has no thoughts. `has_grown`: whether the last event had
+    a token.
     """
 
     error: str = ""
@@ -44,7 +44,6 @@ class Stream:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     tokens: int | None = None
-    stated_speed: float | None = None
     has_grown: bool = False
     _text: list[str] = field(default_factory=list)
     _marked: _Marked = field(default_factory=lambda: _Marked())
@@ -77,15 +76,13 @@ class Stream:
         if value.get("error"):
             self.error = words_of(value, data)
         self.model = value["model"] if isinstance(value.get("model"), str) else self.model
-        usage, timings = value.get("usage"), value.get("timings")
+        usage = value.get("usage")
         if isinstance(usage, dict):
             details = usage.get("prompt_tokens_details")
             self.prompt_tokens = _read_number(usage.get("prompt_tokens"), self.prompt_tokens)
             self.tokens = _read_number(usage.get("completion_tokens"), self.tokens)
             if isinstance(details, dict):
                 self.cached_tokens = _read_number(details.get("cached_tokens"), self.cached_tokens)
-        if isinstance(timings, dict) and isinstance(timings.get("predicted_per_second"), int | float):
-            self.stated_speed = float(timings["predicted_per_second"])
         choices = value.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
         return self._take_choice(first) if isinstance(first, dict) else ""

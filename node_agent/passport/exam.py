@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from node_agent.files.durable import make_folder
 from node_agent.gateway.slots import SlotLocks, folder_of
 from node_agent.link.trusting import make_tls_context
 from node_agent.passport import questions
-from node_agent.passport.questions import EDITS, TOOLS, CallQuestion, Reply, Timed
+from node_agent.passport.questions import Reply, Timed
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import (
     AskState,
@@ -159,7 +159,6 @@ class Exam:
     endpoint: str
     model: str
     notify: Callable[[AskState, str], None]
-    replies: list[Reply] = field(default_factory=list)
     ctx: int | None = None
     until: int = 0
     """The deadline of the test, set when the model first answers."""
@@ -174,14 +173,12 @@ class Exam:
                 server, model = self._find_model()
                 self.until = clock.mono_ms() + self.tools.patience.whole
                 checks.append(self._check_context(server, model))
-                checks += [self._check_calls(server, model, question) for question in (TOOLS, EDITS)]
-        speeds = [(one.tokens or 0, one.tok_s) for one in self.replies if one.tok_s is not None]
+                checks.append(self._check_calls(server, model))
         fact = PassportFact(
             taken_ms=clock.wall_ms(),
             took_ms=clock.mono_ms() - began,
             checks=tuple(checks),
             ctx=self.ctx,
-            tok_s=max(speeds)[1] if speeds else None,
         )
         return server.fact, model, fact
 
@@ -267,26 +264,25 @@ class Exam:
             self.ctx = reply.prompt_tokens
         return read
 
-    def _check_calls(self, server: ExamServer, model: ModelFact, question: CallQuestion) -> CheckFact:
-        """Ask the question until a call is correct, within the limits of tries and time."""
-        self.notify(AskState.TESTING, question.argument)
-        if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
-            return question.untold(question.fix(server.fact, model))
+    def _check_calls(self, server: ExamServer, model: ModelFact) -> CheckFact:
+        """Ask for a tool call until one is correct, within the limits of tries and time."""
+        self.notify(AskState.TESTING, "does it call tools?")
+        stated = questions.stated_no_tools(server.fact, model)
+        if stated is not None:
+            return stated
         replies: list[Reply] = []
         while len(replies) < questions.TRIES and self._compute_left_ms() > 0:
-            reply = self._ask(server, question.body(model.id, len(replies)), self._compute_left_ms())
-            replies.append(reply)
-            if question.why_not(reply) == "" or reply.status in (400, 404, 422):
+            body = questions.ask_call(model.id, len(replies))
+            replies.append(self._ask(server, body, self._compute_left_ms()))
+            if questions.is_call_correct(replies[-1]) or replies[-1].status in (400, 404, 422):
                 break
-        return question.judged(server.fact, model, replies)
+        return questions.check_calls(server.fact, model, replies)
 
     def _compute_left_ms(self) -> int:
         return self.until - self.tools.clock.mono_ms()
 
     def _ask(self, server: ExamServer, body: questions.Body, ms: int) -> Reply:
         try:
-            reply = self.tools.chat(server).ask(body, ms)
+            return self.tools.chat(server).ask(body, ms)
         except ServerUnreachable as exc:
             raise NotNow(str(exc), f"start the server at {server.fact.at}") from exc
-        self.replies.append(reply)
-        return reply

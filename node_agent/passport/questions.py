@@ -3,7 +3,7 @@ double brackets identifies the question in a server's log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from node_agent.wire.endpoint import (
     advise_widen,
 )
 
-ANSWER, CONTEXT, TOOL, EDIT = "passport-answer", "passport-context", "passport-tool", "passport-edit"
+ANSWER, CONTEXT, TOOL = "passport-answer", "passport-context", "passport-tool"
 ENOUGH = 500
 """The maximum number of tokens of an answer: some models reason before they call a tool."""
 TRIES = 3
@@ -34,22 +34,9 @@ CUT_BELOW = 0.8
 NO_TIME, LATE = "not tested: the time limit was reached", "no answer within the time limit"
 _FILLER = "the quick brown fox jumps over the lazy dog near the old stone bridge today and then rests".split()
 _PART = 500
-_SPEED_TOKENS = 5
-"""The minimum number of tokens from which a speed is computed."""
 _CALL_MARKS = ("<tool_call", "<function", '"name"', "[TOOL_CALLS]", "<|tool")
 
 PING, PING_VALUE = "ping", "ok"
-FILE_NAME = "greet.py"
-FILE_TEXT = '''def greet(name):
-    """Say hello."""
-    greeting = "Hello"
-    return f"{greeting}, {name}!"
-
-
-def part(name):
-    return f"Goodbye, {name}!"
-'''
-OLD_WORD, NEW_WORD = '"Hello"', '"Welcome"'
 
 Body = dict[str, Any]
 
@@ -74,7 +61,6 @@ class Reply:
     finish: str = ""
     prompt_tokens: int | None = None
     tokens: int | None = None
-    tok_s: float | None = None
     ctx: int | None = None
     """The context limit that a refusal of a long prompt names."""
     first_ms: int | None = None
@@ -92,19 +78,17 @@ class Reply:
 
 
 class Timed:
-    """A stream, and the arrival times of its tokens."""
+    """A stream, and the arrival time of its first token."""
 
     def __init__(self) -> None:
         self._stream = Stream()
         self._first_ms: int | None = None
-        self._last_ms = 0
 
     def take(self, event: str, at_ms: int) -> None:
         """Process an event of the stream. `at_ms`: the time since the question was sent."""
         self._stream.take(event)
-        if self._stream.has_grown:
-            self._first_ms = at_ms if self._first_ms is None else self._first_ms
-            self._last_ms = at_ms
+        if self._stream.has_grown and self._first_ms is None:
+            self._first_ms = at_ms
 
     def reply(self, late: bool = False, trouble: Trouble | None = None) -> Reply:
         """Return the reply so far. `late`: the time limit ended it; `trouble`: the error that ended it."""
@@ -119,21 +103,9 @@ class Timed:
             finish=stream.finish,
             prompt_tokens=stream.prompt_tokens,
             tokens=stream.tokens,
-            tok_s=self._compute_speed(),
             ctx=None if trouble is None else trouble.room,
             first_ms=self._first_ms,
         )
-
-    def _compute_speed(self) -> float | None:
-        """Return the speed that the server reports, or else the speed between the first and the last
-        token."""
-        tokens, stated = self._stream.tokens, self._stream.stated_speed
-        if tokens is None or tokens < _SPEED_TOKENS:
-            return None
-        if stated is not None and 0 < stated < 1e7:
-            return round(stated, 1)
-        ms = self._last_ms - (self._first_ms or 0)
-        return round((tokens - 1) * 1000 / ms, 1) if self._first_ms is not None and ms > 0 else None
 
 
 def make_passed(check: ExamCheck, words: str) -> CheckFact:
@@ -235,40 +207,40 @@ def read_context(
     )
 
 
-# -- does it call tools, and edit files?
+# -- does it call tools?
 
 
-@dataclass(frozen=True, slots=True)
-class CallQuestion:
-    """A question that requires a tool call; one correct call in a few tries is enough.
+def ask_call(model: str, attempt: int) -> Body:
+    """Return a request that requires a tool call. The first try has temperature 0; later tries vary it."""
+    text = f'[[{TOOL}]] Call the tool {PING} with x set to "{PING_VALUE}". Do nothing else.'
+    field = {"type": "string", "description": "what to answer with"}
+    schema = {"type": "object", "properties": {"x": field}, "required": ["x"], "additionalProperties": False}
+    function = {"name": PING, "description": "Answers with what it was given.", "parameters": schema}
+    made = _make_body(model, [_make_user_message(text)], ENOUGH, 0 if attempt == 0 else 0.4)
+    return {**made, "tools": [{"type": "function", "function": function}], "tool_choice": "auto"}
 
-    `why_not`: returns the error in an answer's call; empty if correct; None if there is no call. `untold`:
-    makes the check if the server reports that the model's template has no tools; `fix`: makes the fix.
-    """
 
-    check: ExamCheck
-    argument: str
-    text: str
-    tool: Mapping[str, Any]
-    why_not: Callable[[Reply], str | None]
-    good: str
-    fix: Callable[[EndpointFact, ModelFact], str]
-    untold: Callable[[str], CheckFact]
+def is_call_correct(reply: Reply) -> bool:
+    call = reply.call(PING)
+    return call is not None and call.fields == {"x": PING_VALUE}
 
-    def body(self, model: str, attempt: int) -> Body:
-        """Return the request. The first try has temperature 0; later tries vary it."""
-        made = _make_body(model, [_make_user_message(self.text)], ENOUGH, 0 if attempt == 0 else 0.4)
-        return {**made, "tools": [self.tool], "tool_choice": "auto"}
 
-    def judged(self, endpoint: EndpointFact, model: ModelFact, replies: Sequence[Reply]) -> CheckFact:
-        whys = [self.why_not(reply) for reply in replies]
-        if "" in whys:
-            tries = f", at try {len(replies)}" if len(replies) > 1 else ""
-            return make_passed(self.check, f"{self.good}{tries}")
-        if all(reply.late for reply in replies):
-            return make_unknown(self.check, LATE if replies else NO_TIME)
-        words = whys[-1] or _why_no_call(replies[-1], self.tool["function"]["name"])
-        return make_failed(self.check, words, self.fix(endpoint, model))
+def check_calls(endpoint: EndpointFact, model: ModelFact, replies: Sequence[Reply]) -> CheckFact:
+    """Return the check whether the model calls tools: one correct call in a few tries is enough."""
+    if any(map(is_call_correct, replies)):
+        tries = f", at try {len(replies)}" if len(replies) > 1 else ""
+        return make_passed(ExamCheck.TOOLS, f"called a tool with valid arguments{tries}")
+    if all(reply.late for reply in replies):
+        return make_unknown(ExamCheck.TOOLS, LATE if replies else NO_TIME)
+    return make_failed(ExamCheck.TOOLS, _why_no_call(replies[-1]), tools_fix(endpoint, model))
+
+
+def stated_no_tools(endpoint: EndpointFact, model: ModelFact) -> CheckFact | None:
+    """Return a failed check if the server states that the model has no tools; otherwise None."""
+    if model.tools is not False or endpoint.dialect not in (Dialect.LLAMACPP, Dialect.OLLAMA):
+        return None
+    words = "the server reports that the model's chat template does not support tools"
+    return make_failed(ExamCheck.TOOLS, words, tools_fix(endpoint, model))
 
 
 def tools_fix(endpoint: EndpointFact, model: ModelFact) -> str:
@@ -289,35 +261,8 @@ def tools_fix(endpoint: EndpointFact, model: ModelFact) -> str:
             return another
 
 
-def _edits_fix(endpoint: EndpointFact, model: ModelFact) -> str:
-    return f"use a larger model, or one made for code; read-only agents can still use {model.id}"
-
-
-def _why_no_ping(reply: Reply) -> str | None:
-    call = reply.call(PING)
-    return "" if call is not None and call.fields == {"x": PING_VALUE} else None
-
-
-def _why_no_edit(reply: Reply) -> str | None:
-    """Return the error in an edit; empty if it is valid: its old text occurs once in the file."""
-    call = reply.call("edit")
-    if call is None:
-        return None
-    fields = call.fields
-    if fields is None:
-        return "the arguments of its edit are not JSON"
-    old, new = fields.get("old"), fields.get("new")
-    if not isinstance(old, str) or not isinstance(new, str) or not isinstance(fields.get("path"), str):
-        return "its edit lacks path, old or new"
-    if not old or FILE_TEXT.count(old) != 1:
-        return "the old text of its edit is not in the file" if old else "its edit has no old text"
-    if FILE_TEXT.replace(old, new) != FILE_TEXT.replace(OLD_WORD, NEW_WORD):
-        return "its edit makes a different change than requested"
-    return ""
-
-
-def _why_no_call(last: Reply, name: str) -> str:
-    """Return the reason why the last try failed. `name`: the requested tool."""
+def _why_no_call(last: Reply) -> str:
+    """Return the reason why the last try failed."""
     if last.late:
         return LATE
     if not last.well:
@@ -331,51 +276,13 @@ def _why_no_call(last: Reply, name: str) -> str:
         called = last.calls[0].name
         wrong = (
             "with other arguments than requested"
-            if called == name
+            if called == PING
             else "which is not one of the offered tools"
         )
         return f"it called {called[:60]!r}, {wrong}"
-    if any(mark in last.text for mark in _CALL_MARKS) or name in last.text:
+    if any(mark in last.text for mark in _CALL_MARKS) or PING in last.text:
         return "it wrote the call as plain text, which programs do not recognize"
     return "it called no tool"
-
-
-def _make_tool(name: str, about: str, properties: Mapping[str, str]) -> dict[str, Any]:
-    fields = {key: {"type": "string", "description": words} for key, words in properties.items()}
-    schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
-    return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
-
-
-TOOLS = CallQuestion(
-    check=ExamCheck.TOOLS,
-    argument="does it call tools?",
-    text=f'[[{TOOL}]] Call the tool {PING} with x set to "{PING_VALUE}". Do nothing else.',
-    tool=_make_tool(PING, "Answers with what it was given.", {"x": "what to answer with"}),
-    why_not=_why_no_ping,
-    good="called a tool with valid arguments",
-    fix=tools_fix,
-    untold=lambda fix: make_failed(
-        ExamCheck.TOOLS, "the server reports that the model's chat template does not support tools", fix
-    ),
-)
-EDITS = CallQuestion(
-    check=ExamCheck.EDITS,
-    argument="does it edit files?",
-    text=(
-        f"[[{EDIT}]] This is the file {FILE_NAME}:\n\n{FILE_TEXT}\n"
-        f"Change the greeting from {OLD_WORD} to {NEW_WORD} with one call of the tool edit. "
-        "`old` must be text of the file, copied exactly, that occurs in it once; `new` takes its place."
-    ),
-    tool=_make_tool(
-        "edit",
-        "Replaces text in a file.",
-        {"path": "the file", "old": "text that is in the file once", "new": "what takes its place"},
-    ),
-    why_not=_why_no_edit,
-    good="edited a file in the requested format",
-    fix=_edits_fix,
-    untold=lambda fix: make_unknown(ExamCheck.EDITS, "not tested, because an edit is a tool call"),
-)
 
 
 def _make_body(model: str, messages: list[dict[str, str]], most: int, temperature: float = 0) -> Body:

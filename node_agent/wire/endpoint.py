@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from node_agent.wire.model import Count, Few, Lasted, Line, Name, Real, Share, Text, WallMillis, WireModel
 from node_agent.wire.other_runtimes import is_other
@@ -53,6 +53,7 @@ class ExamCheck(StrEnum):
     CONTEXT = "context"
     TOOLS = "tools"
     EDITS = "edits"
+    """Only node agents of 0.1.0 make it; passports leave it out."""
 
 
 class Grade(StrEnum):
@@ -72,15 +73,20 @@ class CheckFact(WireModel):
     fix: PassportLine = ""
 
 
+def _drop_edits(checks: tuple[CheckFact, ...]) -> tuple[CheckFact, ...]:
+    return tuple(one for one in checks if one.check is not ExamCheck.EDITS)
+
+
 class PassportFact(WireModel):
     """The passport of a model: the results of its test on its server at `taken_ms` of the node's wall clock.
-    `ctx`: the context in tokens that a call really gets; `tok_s`: generated tokens per second."""
+    `ctx`: the context in tokens that a call really gets."""
 
     taken_ms: WallMillis
     took_ms: Lasted
-    checks: Annotated[tuple[CheckFact, ...], Few(8)]
+    checks: Annotated[tuple[CheckFact, ...], Few(8), AfterValidator(_drop_edits)]
     ctx: Count | None = None
-    tok_s: Real | None = None
+    tok_s: Real | None = Field(default=None, exclude=True)
+    """Only node agents of 0.1.0 report it."""
 
     def of(self, check: ExamCheck) -> CheckFact | None:
         """Return the result of this check; None if the check was not made."""

@@ -20,12 +20,11 @@ class GradeShape(TypedDict):
 
 class PassportShape(TypedDict):
     """The result of a model's test; `passed` None: the model in its present state was not tested. `ctx`:
-    context window of a call, in tokens; `tok_s`: output speed in tokens per second."""
+    context window of a call, in tokens."""
 
     passed: bool | None
     checks: list[GradeShape]
     ctx: int | None
-    tok_s: float | None
     taken_at: str | None
 
 
@@ -36,7 +35,6 @@ class ModelTestFact(TypedDict):
     took_ms: int
     checks: list[GradeShape]
     ctx: int | None
-    tok_s: float | None
 
 
 class ModelFacts(TypedDict):

@@ -59,7 +59,7 @@ def find_workers(
         fact = fact_of(place, there)
         if fact is None or not fact[0].free or fact[1].remote or fact[1].tools is False:
             continue  # it costs money, or cannot call tools
-        trust, size = judge_passport(fact[1].passport, read_only=True).trust, float(fact[1].parameters or 0)
+        trust, size = judge_passport(fact[1].passport).trust, float(fact[1].parameters or 0)
         if trust is not Trust.FAILED:
             ref = ModelRef(place.node, place.endpoint, place.model)
             tier = tier_of(ref, size / 1e9 or None, fact[1].ctx_usable, dict(tiers), served=True).tier
@@ -119,7 +119,7 @@ def find_reasons(nodes: Sequence[NodeView]) -> list[str]:
     on_heard = first_few([view.node.name for view in heard], _SHOWN)
     reasons += [f"{', '.join(absent)}: not installed on {on_heard}"] if heard and absent else []
     failed = [
-        (place, judge_passport(found[1].passport, read_only=True))
+        (place, judge_passport(found[1].passport))
         for place in every_place(heard)
         if (found := fact_of(place, heard)) is not None
     ]

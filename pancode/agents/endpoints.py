@@ -314,7 +314,7 @@ def _describe_place(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -
     if found is None:
         return {"node": place.node, "endpoint": place.endpoint, "model": place.model}
     endpoint, model = found
-    judgement = judge_passport(model.passport, run.read_only)
+    judgement = judge_passport(model.passport)
     verdict = _VERDICTS[judgement.trust]
     age = None if model.passport is None else max(0, wall_ms - model.passport.taken_ms)
     return {

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from node_agent.wire.endpoint import EndpointFact, ExamCheck, Grade, Health, ModelFact, PassportFact
+from node_agent.wire.endpoint import EndpointFact, Grade, Health, ModelFact, PassportFact
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.names import not_found
 from pancode.kernel.node import NodeView
 
-READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
-"""The checks that count for read-only agents, which do not need a model that edits well."""
 NOT_TESTED = "has not been tested"
 COSTS = "its test costs money that no budget covers"
 MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
@@ -20,7 +18,7 @@ MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
 
 
 class Trust(StrEnum):
-    """What a passport means for an agent's work."""
+    """What a passport means for the use of the model."""
 
     GOOD = "good"
     FAILED = "failed"
@@ -36,15 +34,14 @@ class Trusted:
     fix: str = ""
 
 
-def judge_passport(passport: PassportFact | None, read_only: bool) -> Trusted:
-    """Return the verdict for an agent. An unknown check is reported, but blocks nothing."""
+def judge_passport(passport: PassportFact | None) -> Trusted:
+    """Return the verdict on a model. An unknown check is reported, but blocks nothing."""
     if passport is None:
         return Trusted(Trust.UNTESTED, NOT_TESTED)
-    needed = [one for one in passport.checks if not read_only or one.check in READERS_NEED]
-    failed = next((one for one in needed if one.grade is Grade.FAILED), None)
+    failed = next((one for one in passport.checks if one.grade is Grade.FAILED), None)
     if failed is not None:
         return Trusted(Trust.FAILED, f"{failed.check}: {failed.words}", failed.fix)
-    unknown = [f"{one.check}: {one.words}" for one in needed if one.grade is Grade.UNKNOWN]
+    unknown = [f"{one.check}: {one.words}" for one in passport.checks if one.grade is Grade.UNKNOWN]
     return Trusted(Trust.GOOD, "; ".join(unknown))
 
 
@@ -64,11 +61,10 @@ class ModelPlace:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """A run's model and endpoint, and whether its agent only reads."""
+    """A run's model and endpoint."""
 
     endpoint: str
     model: str
-    read_only: bool
 
     def at(self, node: str) -> ModelPlace:
         return ModelPlace(node, self.endpoint, self.model)
@@ -77,7 +73,7 @@ class Needs:
 def trust_of(view: NodeView, needs: Needs) -> Trusted | None:
     """Return the trust in the model on that node; None if the node does not report the model."""
     found = fact_of(needs.at(view.node.name), (view,))
-    return None if found is None else judge_passport(found[1].passport, needs.read_only)
+    return None if found is None else judge_passport(found[1].passport)
 
 
 def describe_failure(model: str, trusted: Trusted) -> str:

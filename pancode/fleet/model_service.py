@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from node_agent.wire.endpoint import EndpointFact, Grade, ModelFact, PassportFact
+from node_agent.wire.endpoint import EndpointFact, ModelFact, PassportFact
 from pancode.agents.answers import EndpointShape, GradeShape, ModelShape, NodeEndpoint, PassportShape
+from pancode.agents.model_profiles import Trust, judge_passport
 from pancode.agents.models import ModelRef
 from pancode.agents.tiers import ModelTier, tier_of
 from pancode.kernel.errors import UsageError
@@ -20,16 +21,15 @@ from pancode.runs.views import format_optional_iso
 def passport_shape(passport: PassportFact | None) -> PassportShape:
     """Return the results of a model's test; empty results for a model that was not tested."""
     if passport is None:
-        return PassportShape(passed=None, checks=[], ctx=None, tok_s=None, taken_at=None)
+        return PassportShape(passed=None, checks=[], ctx=None, taken_at=None)
     checks = [
         GradeShape(check=one.check.value, grade=one.grade.value, words=one.words, fix="", says=one.fix)
         for one in passport.checks
     ]
     return PassportShape(
-        passed=all(one.grade is not Grade.FAILED for one in passport.checks),
+        passed=judge_passport(passport).trust is Trust.GOOD,
         checks=checks,
         ctx=passport.ctx,
-        tok_s=passport.tok_s,
         taken_at=format_optional_iso(passport.taken_ms),
     )
 

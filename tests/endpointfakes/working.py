@@ -15,12 +15,10 @@ MARK = r"\[\[work\]\]"
 CHAT = "/v1/chat/completions"
 CHANGES = ("keep_alive", "options", "num_ctx", "ttl", "context_length", "draft_model")
 """In a call's body: with another value than the model was loaded with the server loads it anew."""
-_EDIT = {"path": "greet.py", "old": '"Hello"', "new": '"Welcome"'}
 PASSES: dict[str, dict[str, Any]] = {
     "passport-answer": {"text": "Hello.", "usage": {"input": 9, "output": 1}},
     "passport-context": {"text": "42", "usage": {"input": 6_900, "output": 2}},
     "passport-tool": {"call": {"name": "ping", "arguments": {"x": "ok"}}, "chunk_chars": 1},
-    "passport-edit": {"call": {"name": "edit", "arguments": _EDIT}, "chunk_chars": 1},
 }
 """The turns of a model that passes PanCode's own test."""
 USAGE = {"input": 900, "output": 30}

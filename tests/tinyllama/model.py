@@ -52,7 +52,6 @@ SCENARIOS: dict[str, list[str]] = {
     "empty": [""],
     "passport-answer": ["Hello to whoever tests me."],
     "passport-tool": [tool_call("ping", x="ok")],
-    "passport-edit": [tool_call("edit", path="greet.py", old='"Hello"', new='"Welcome"')],
 }
 
 

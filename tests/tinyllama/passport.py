@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .model import SCENARIOS, tool_call
+from .model import SCENARIOS
 
 PROSE = {"passport-tool": ['I will call ping({"x": "ok"}) at once.']}
-CLUMSY = {
-    "passport-edit": [tool_call("edit", path="greet.py", old='greeting = "Hi"', new='greeting = "Welcome"')]
-}
 LONG = {"passport-tool": [" ".join(f"word {number:03d} of a long answer" for number in range(120))]}
 
 

@@ -86,11 +86,11 @@ def _format_models(found: list[ModelShape], tier: str | None) -> str:
 
 
 def _format_test(passport: PassportShape) -> str:
-    """Return the result of the model's test: the first failed check, or its speed."""
+    """Return the result of the model's test: with the first failed check."""
     if passport["passed"] is None:
         return "not yet"
     if passport["passed"]:
-        return "passed" if passport["tok_s"] is None else f"passed, {passport['tok_s']:.0f} tok/s"
+        return "passed"
     return f"failed: {next(one['check'] for one in passport['checks'] if one['grade'] == 'failed')}"
 
 
@@ -135,7 +135,7 @@ def test_model(
     again: Annotated[bool, option("Repeat the test of a model that was already tested.")] = False,
     face: Json,
 ) -> int:
-    """Test a local MODEL: whether it answers, reads long prompts, calls tools and edits files, and how fast.
+    """Test a local MODEL: whether it answers, how long a prompt it reads, and whether it calls tools.
 
     The test takes up to 60 s; loading the model first may take minutes. The first dispatch to a model runs
     this test itself if the model is free. Exit code 5 if a check fails.
@@ -158,8 +158,7 @@ def _test_result(one: dict[str, Any]) -> str:
     if one["passed"] is None:
         fix = f"  fix: {one['fix']}\n" if one["fix"] else ""
         return f"{head}could not be tested: {one['words']}\n{fix}"
-    speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
     earlier = f" at {short_time(one['taken_at'])}; not repeated (use --again to repeat)"
-    text = f"{head}{'passed' if one['passed'] else 'FAILED'}{speed}{earlier if one['earlier'] else ''}\n"
-    text += format_rows(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
+    text = f"{head}{'passed' if one['passed'] else 'FAILED'}{earlier if one['earlier'] else ''}\n"
+    text += format_rows(one["checks"], {"CHECK": "check", "RESULT": "grade", "WORDS": "words"})
     return text + "".join(f"  {hint}\n" for hint in map(format_advice, one["checks"]) if hint)

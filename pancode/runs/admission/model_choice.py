@@ -282,28 +282,22 @@ def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> 
 def find_cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[str, str] | None:
     """Return a free model that passed its test for read-only agents, with the reason; None if there is none.
 
-    A loaded model comes before one that is not loaded, then the faster one. Other models are never chosen as
+    A loaded model comes before one that is not loaded. Other models are never chosen as
     the cheapest, because their cost per question is not known in advance.
     """
     found = sorted(_free(views, request))
     if not found:
         return None
-    _, slowness, name, node = found[0]
-    speed = f", {-slowness:.0f} tokens/s" if slowness else ""
-    return name, f"the cheapest model that passed its test: it costs nothing{speed}, tested on {node}"
+    _, name, node = found[0]
+    return name, f"the cheapest model that passed its test: it costs nothing, tested on {node}"
 
 
-def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple[bool, float, str, str]]:
-    """Yield each free model: whether it is not loaded, its negated speed, its name, its node."""
+def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple[bool, str, str]]:
+    """Yield each free model: whether it is not loaded, its name, its node."""
     online = tuple(view for view in views if view.state is NodeState.ONLINE)
     for place in every_place(online):
         found = fact_of(place, online)
-        passport = None if found is None else found[1].passport
-        if (
-            found is None
-            or passport is None
-            or judge_passport(passport, read_only=True).trust is not Trust.GOOD
-        ):
+        if found is None or judge_passport(found[1].passport).trust is not Trust.GOOD:
             continue
         need = EndpointNeed(place.endpoint, place.model, OUR_OWN)
         wish = NodeRequirements(
@@ -312,7 +306,7 @@ def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple
         able = any(one.fits and one.name == place.node for one in list_candidates(online, wish))
         if able and costs_nothing(online, place.endpoint, place.model):
             unloaded = found[1].residence not in (Residence.LOADED, None)
-            yield unloaded, -(passport.tok_s or 0.0), f"{place.endpoint}/{place.model}", place.node
+            yield unloaded, f"{place.endpoint}/{place.model}", place.node
 
 
 def is_scout(agent: Agent) -> bool:

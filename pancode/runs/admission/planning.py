@@ -237,10 +237,10 @@ def _sift_nodes(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
     if plan.request.untested:
         counts = f"the model {wanted.model} is used without a test, as requested (--untested)"
         return replace(plan, remarks=(counts,))
-    needs = Needs(wanted.endpoint, wanted.model, plan.agent.read_only)
+    needs = Needs(wanted.endpoint, wanted.model)
     shown, places = filter_candidates(plan.candidates, nodes, needs)
     words, able = list_failures(plan.candidates, nodes, needs), any(one.fits for one in shown)
-    if words and not able and plan.request.model and (needs.read_only or plan.request.turns):
+    if words and not able and plan.request.model and (plan.agent.read_only or plan.request.turns):
         # For a chat or a read-only agent, only a failed test excludes the model that the user named.
         if plan.request.confirmed:
             remarks = tuple(f"{one}; it is used anyway, as requested (--yes)" for one in words)

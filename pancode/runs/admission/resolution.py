@@ -183,7 +183,7 @@ def _put_together(
     limits = run_limits(request, agent, defaults, runtime)
     prompt = _build_prompt(request, catalogue, agent, (mode, safety, runtime), ref, parts)
     wanted = _find_endpoint_need(request, ref, runtime, prompt.text, catalogue)
-    needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
+    needs = Needs(wanted.endpoint, wanted.model) if wanted is not None else None
     free, need = is_free(wanted, catalogue), need_of(request.gpus, request.gpu_memory)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
     due = estimate_cost(request, catalogue, worker, limits)

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from node_agent.wire.policy import Isolation
 from pancode.agents.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank_node
-from pancode.agents.model_profiles import Needs, Trust, Trusted, describe_failure, fact_of, trust_of
+from pancode.agents.model_profiles import Needs, Trust, Trusted, describe_failure, trust_of
 from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, find_rule
 from pancode.budget import books
 from pancode.budget.books import Amount, Ceilings
@@ -276,7 +276,7 @@ def _find_test(run: Run, view: NodeView) -> Trusted | None:
     """Return the model's test result on the node; None if no test is needed."""
     if run.endpoint is None or run.model is None or run.untested:
         return None
-    return trust_of(view, Needs(run.endpoint, run.model, run.read_only))
+    return trust_of(view, Needs(run.endpoint, run.model))
 
 
 def wanted_of(run: Run) -> EndpointNeed | None:
@@ -523,9 +523,9 @@ def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
-def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int, float]:
+def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int]:
     """Return the node's rank for the run; lowest is best. In order: it has the run's session, its model is
-    loaded, its track record is good, it has most room, its model is faster. A copy of the repository and the
+    loaded, its track record is good, it has most room. A copy of the repository and the
     results of its setup count as one free slot each, so that work still spreads over nodes."""
     elsewhere = run.resumes_on not in (None, view.node.name)
     return (
@@ -533,7 +533,6 @@ def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int
         _model_rank(run, view),
         is_poor,
         -(free + len(_list_kept(run, view))),
-        -_find_speed(run, view),
     )
 
 
@@ -546,13 +545,6 @@ def _list_kept(run: Run, view: NodeView) -> list[str]:
     return (["it already has the repository"] if repo in facts.repositories else []) + made
 
 
-def _find_speed(run: Run, view: NodeView) -> float:
-    """Return the output tokens per second of the run's model in its test on the node; 0: unknown."""
-    place = Needs(run.endpoint or "", run.model or "", run.read_only).at(view.node.name)
-    found = fact_of(place, (view,)) if run.endpoint is not None else None
-    return found[1].passport.tok_s or 0.0 if found is not None and found[1].passport is not None else 0.0
-
-
 def _model_rank(run: Run, view: NodeView) -> int:
     """Return the node's rank by the run's model: nodes that have loaded it come first."""
     wanted = wanted_of(run)
@@ -560,9 +552,7 @@ def _model_rank(run: Run, view: NodeView) -> int:
 
 
 def _with_model(run: Run, view: NodeView) -> str:
-    speed = _find_speed(run, view)
-    rate = f", {speed:.0f} tokens a second" if speed else ""
-    return f", {RANKED[_model_rank(run, view)]}{rate}" if run.endpoint is not None else ""
+    return f", {RANKED[_model_rank(run, view)]}" if run.endpoint is not None else ""
 
 
 def _explain_no_room(

@@ -46,7 +46,7 @@ def test_a_test_gives_the_model_its_passport(tmp_path: Path) -> None:
     until(lambda: states(one) == [AskState.DONE])
     assert one.news() and not one.news()
     (told,) = one.stamped((FACT,))
-    assert told.models[0].passport is not None and told.models[0].passport.tok_s == 35.5
+    assert told.models[0].passport is not None and told.models[0].passport.ctx == 32_768
 
 
 def test_what_has_a_passport_is_not_tested_unless_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The test of a model on the real llama.cpp server: good, small, without tools, clumsy, wedged, locked."""
+"""The test of a model on the real llama.cpp server: good, small, without tools, wedged, locked."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_a_model_that_can_do_it_all() -> None:
     with tiny_server(slots=1, ctx=CTX) as tiny:
         one = interactive_run(tiny.url)
         fact = one.take()
-        assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in ExamCheck], fact
+        assert [one.grade for one in fact.checks] == [Grade.PASSED] * 3, fact
         words = f"the context has {CTX} tokens; longer prompts are refused"
         assert check(fact, ExamCheck.CONTEXT).words == words
-        assert fact.ctx == CTX and fact.tok_s is not None and fact.tok_s > 1
-        assert {state for state, _ in one.said} == {AskState.TESTING} and len(one.said) == 4
+        assert fact.ctx == CTX
+        assert {state for state, _ in one.said} == {AskState.TESTING} and len(one.said) == 3
 
 
 def test_a_context_that_is_too_small_is_told_without_a_long_prompt() -> None:
@@ -59,9 +59,9 @@ def test_a_server_that_says_more_than_it_gives() -> None:
 def test_a_template_without_tools_fails_without_a_question() -> None:
     with tiny_server(slots=1, ctx=CTX, tools=False) as tiny:
         fact = interactive_run(tiny.url).take()
-    tools, edits = check(fact, ExamCheck.TOOLS), check(fact, ExamCheck.EDITS)
+    tools = check(fact, ExamCheck.TOOLS)
     assert tools.grade is Grade.FAILED and "chat template does not support tools" in tools.words
-    assert "--jinja" in tools.fix and edits.grade is Grade.UNKNOWN
+    assert "--jinja" in tools.fix
 
 
 def test_a_call_in_prose_is_no_call(tmp_path: Path) -> None:
@@ -70,16 +70,6 @@ def test_a_call_in_prose_is_no_call(tmp_path: Path) -> None:
     tools = check(fact, ExamCheck.TOOLS)
     assert tools.grade is Grade.FAILED
     assert tools.words == "it wrote the call as plain text, which programs do not recognize"
-    assert check(fact, ExamCheck.EDITS).grade is Grade.PASSED
-
-
-def test_an_edit_of_text_that_is_not_there(tmp_path: Path) -> None:
-    scenarios = passport.write(tmp_path / "s.json", passport.CLUMSY)
-    with tiny_server(slots=1, ctx=CTX, scenarios=scenarios) as tiny:
-        fact = interactive_run(tiny.url).take()
-    edits = check(fact, ExamCheck.EDITS)
-    assert edits.grade is Grade.FAILED and edits.words == "the old text of its edit is not in the file"
-    assert check(fact, ExamCheck.TOOLS).grade is Grade.PASSED
 
 
 def test_a_wedged_server_does_not_answer_and_nothing_more_is_asked() -> None:

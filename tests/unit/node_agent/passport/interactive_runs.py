@@ -17,12 +17,10 @@ from tests.fakes.node import MemoryClock, SeededIds
 
 MODEL = ModelFact(id="m", ctx_usable=32_768, residence=Residence.LOADED, tools=True, digest="d1")
 FACT = EndpointFact(name="box", dialect=Dialect.OLLAMA, at="127.0.0.1:1", version="1", models=(MODEL,))
-EDIT = '{"path": "greet.py", "old": "\\"Hello\\"", "new": "\\"Welcome\\""}'
 GOOD: dict[str, Reply] = {
     "answer": Reply(tokens=1, first_ms=10),
     "context": Reply(prompt_tokens=6_900, tokens=2),
-    "tool": Reply(calls=(Call("c", "ping", '{"x": "ok"}'),), finish="tool_calls", tokens=20, tok_s=40.0),
-    "edit": Reply(calls=(Call("c", "edit", EDIT),), finish="tool_calls", tokens=60, tok_s=35.5),
+    "tool": Reply(calls=(Call("c", "ping", '{"x": "ok"}'),), finish="tool_calls", tokens=20),
 }
 
 
@@ -36,6 +34,7 @@ class Box:
     costs: dict[str, int] = field(default_factory=dict)
     find: Callable[[int, EndpointFact | None], EndpointFact | None] = lambda look, fact: fact
     reachable: bool = True
+    patience_of: Patience = Patience()
     taken_until: int = 0
     """Runs of the node have every slot until then."""
     looks: int = 0
@@ -71,7 +70,7 @@ class Box:
         def chat(server: ExamServer) -> Box:
             return self
 
-        return ExamTools(self, chat, self.clock, SeededIds(), self.clock.advance, self.turn, Patience())
+        return ExamTools(self, chat, self.clock, SeededIds(), self.clock.advance, self.turn, self.patience_of)
 
 
 def with_model(**changes: object) -> EndpointFact:

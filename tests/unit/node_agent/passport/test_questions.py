@@ -1,4 +1,4 @@
-"""What a model's answers say of it, and how fast they came: tables of answers and grades."""
+"""What a model's answers say of it: tables of answers and results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from node_agent.wire.endpoint import Dialect, EndpointFact, Grade, ModelFact
 
 MODEL = ModelFact(id="qwen3:8b", ctx_usable=32_768, ctx_max=262_144, tools=True)
 PING = Reply(calls=(Call("c", "ping", '{"x": "ok"}'),), finish="tool_calls")
-EDIT = {"path": "greet.py", "old": '"Hello"', "new": '"Welcome"'}
 WORD = Reply(text="no", finish="stop")
 LATE = Reply(late=True)
 
@@ -24,11 +23,6 @@ def endpoint(dialect: Dialect = Dialect.OLLAMA, **more: object) -> EndpointFact:
     return EndpointFact.model_validate(
         {"name": "box", "dialect": dialect, "at": "127.0.0.1:1", "models": (MODEL,), **more}
     )
-
-
-def edit(**changes: object) -> Reply:
-    fields = {key: value for key, value in {**EDIT, **changes}.items() if value is not None}
-    return Reply(calls=(Call("c", "edit", json.dumps(fields)),), finish="tool_calls")
 
 
 @pytest.mark.parametrize(
@@ -99,51 +93,8 @@ def test_answers(reply: Reply, grade: Grade, words: str) -> None:
     ],
 )
 def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
-    said = questions.TOOLS.judged(endpoint(), MODEL, replies)
+    said = questions.check_calls(endpoint(), MODEL, replies)
     assert (said.grade, said.words, bool(said.fix)) == (grade, words, grade is Grade.FAILED)
-
-
-@pytest.mark.parametrize(
-    ("reply", "grade", "words"),
-    [
-        (edit(), Grade.PASSED, "edited a file in the requested format"),
-        (
-            edit(old='    greeting = "Hello"\n', new='    greeting = "Welcome"\n'),
-            Grade.PASSED,
-            "edited a file in the requested format",
-        ),
-        (edit(old='greeting = "Hi"'), Grade.FAILED, "the old text of its edit is not in the file"),
-        (
-            edit(old="return f"),
-            Grade.FAILED,
-            "the old text of its edit is not in the file",
-        ),  # twice: which one?
-        (edit(old=""), Grade.FAILED, "its edit has no old text"),
-        (edit(new='"Welcome'), Grade.FAILED, "its edit makes a different change than requested"),
-        (edit(old=None), Grade.FAILED, "its edit lacks path, old or new"),
-        (edit(path=7), Grade.FAILED, "its edit lacks path, old or new"),
-        (
-            Reply(calls=(Call("c", "edit", "{'old': 1}"),)),
-            Grade.FAILED,
-            "the arguments of its edit are not JSON",
-        ),
-        (
-            replace(edit(), finish="length"),
-            Grade.FAILED,
-            "it reached its token limit without a tool call",
-        ),
-        (
-            Reply(text="```diff\n- edit"),
-            Grade.FAILED,
-            "it wrote the call as plain text, which programs do not recognize",
-        ),
-        (LATE, Grade.UNKNOWN, "no answer within the time limit"),
-    ],
-)
-def test_edits(reply: Reply, grade: Grade, words: str) -> None:
-    said = questions.EDITS.judged(endpoint(), MODEL, [reply])
-    assert (said.grade, said.words) == (grade, words)
-    assert ("read-only agents can still use qwen3:8b" in said.fix) == (grade is Grade.FAILED)
 
 
 @pytest.mark.parametrize(
@@ -253,20 +204,6 @@ def test_the_first_token_counts_whatever_it_is() -> None:
     assert timed(chunk(role="assistant", content=""), chunk(content="a"), chunk(content="b")).first_ms == 100
     assert timed(chunk(role="assistant"), chunk(reasoning_content="hm")).first_ms == 100
     assert timed(chunk(role="assistant")).first_ms is None
-
-
-def test_a_speed_is_measured_where_none_is_told() -> None:
-    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 11}}
-    words = [chunk(content="a") for _ in range(11)]
-    measured = timed(*words, json.dumps(usage))
-    assert (measured.prompt_tokens, measured.tokens, measured.tok_s) == (9, 11, 10.0)  # 10 in 1 s
-    told = {**usage, "timings": {"predicted_per_second": 123.456}}
-    assert timed(*words, json.dumps(told)).tok_s == 123.5
-
-
-def test_too_few_tokens_say_nothing_of_a_speed() -> None:
-    usage = {"usage": {"completion_tokens": 2}, "timings": {"predicted_per_second": 9e9}}
-    assert timed(chunk(content="a"), json.dumps(usage)).tok_s is None
 
 
 def test_a_refusal_is_a_reply() -> None:

@@ -278,7 +278,6 @@ def passport() -> PassportFact:
             ),
         ),
         ctx=4_096,
-        tok_s=31.5,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import pytest
 
-from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, advise_widen
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, PassportFact, advise_widen
 
 
 def said(dialect: Dialect, model: ModelFact, wanted: int = 32_768, slots: int | None = None) -> str:
@@ -51,3 +52,13 @@ def test_a_model_is_found_without_the_ending_that_its_server_does_not_need() -> 
     assert served(Dialect.LLAMACPP, "model.gguf").model("model.gguf") is not None
     assert served(Dialect.OLLAMA, "qwen3:latest").model("qwen3") is not None
     assert served(Dialect.VLLM, "model.gguf").model("model") is None
+
+
+def test_a_passport_of_an_earlier_node_agent_has_only_the_checks_of_today() -> None:
+    """Node agents of 0.1.0 also report how a model edits files, and its speed."""
+    answers = {"check": "answers", "grade": "passed", "words": "first token"}
+    edits = {"check": "edits", "grade": "failed", "words": "its edit has no old text"}
+    earlier = {"taken_ms": 1, "took_ms": 2, "checks": [answers, edits], "ctx": 4096, "tok_s": 31.5}
+    passport = PassportFact.model_validate_json(json.dumps(earlier))
+    today = {"taken_ms": 1, "took_ms": 2, "checks": [{**answers, "fix": ""}], "ctx": 4096}
+    assert passport.model_dump(mode="json") == today

@@ -21,7 +21,7 @@ from pancode.runs.placement.placement import Placed, Standing, Unplaced, decide_
 from tests.unit.pancode.kernel.fleets import endpoint, node
 from tests.unit.pancode.runs.placement.test_placement import run
 
-NEEDS = Needs("ollama", "qwen3", read_only=False)
+NEEDS = Needs("ollama", "qwen3")
 RUNTIME = {"opencode": "ok"}
 
 
@@ -40,7 +40,7 @@ def passport(**grades: Grade) -> PassportFact:
 
 
 GOOD, NONE = passport(), None
-BAD, CLUMSY = passport(context=Grade.FAILED), passport(edits=Grade.FAILED)
+BAD = passport(context=Grade.FAILED)
 
 
 def there(
@@ -51,21 +51,17 @@ def there(
 
 
 @pytest.mark.parametrize(
-    ("fact", "read_only", "trust", "words"),
+    ("fact", "trust", "words"),
     [
-        (NONE, False, Trust.UNTESTED, "has not been tested"),
-        (GOOD, False, Trust.GOOD, ""),
-        (BAD, False, Trust.FAILED, "context: context words"),
-        (BAD, True, Trust.FAILED, "context: context words"),
-        (CLUMSY, False, Trust.FAILED, "edits: edits words"),
-        (CLUMSY, True, Trust.GOOD, ""),  # who changes nothing needs no edits
-        (passport(tools=Grade.UNKNOWN), False, Trust.GOOD, "tools: tools words"),
-        (passport(edits=Grade.UNKNOWN), True, Trust.GOOD, ""),
-        (passport(tools=Grade.FAILED, edits=Grade.FAILED), False, Trust.FAILED, "tools: tools words"),
+        (NONE, Trust.UNTESTED, "has not been tested"),
+        (GOOD, Trust.GOOD, ""),
+        (BAD, Trust.FAILED, "context: context words"),
+        (passport(tools=Grade.UNKNOWN), Trust.GOOD, "tools: tools words"),
+        (passport(context=Grade.FAILED, tools=Grade.FAILED), Trust.FAILED, "context: context words"),
     ],
 )
-def test_what_a_passport_says(fact: PassportFact | None, read_only: bool, trust: Trust, words: str) -> None:
-    said = judge_passport(fact, read_only)
+def test_what_a_passport_says(fact: PassportFact | None, trust: Trust, words: str) -> None:
+    said = judge_passport(fact)
     assert (said.trust, said.words, bool(said.fix)) == (trust, words, trust is Trust.FAILED)
 
 
@@ -155,13 +151,12 @@ def on_local(**changes: object) -> dict[str, object]:
 
 
 def test_a_queued_run_does_not_go_where_its_model_failed() -> None:
-    bad, clumsy = there("a", BAD), there("a", CLUMSY)
+    bad = there("a", BAD)
     assert (
         explain_misfit(run("r-1", **on_local()), bad)
         == "model qwen3 did not pass its test: context: context words"
     )
     assert explain_misfit(run("r-1", **on_local(untested=True)), bad) == ""
-    assert explain_misfit(run("r-1", **on_local(read_only=True, told_only=True)), clumsy) == ""
     assert explain_misfit(run("r-1", runtime="opencode"), bad) == ""
 
 

@@ -42,7 +42,6 @@ def result(**changes: Any) -> Any:
         "passed": True,
         "checks": checks,
         "ctx": 1,
-        "tok_s": 31.5,
         "taken_at": None,
         "earlier": False,
         **changes,
@@ -158,21 +157,20 @@ NEVER = result(passed=None, checks=[], words="no slot", fix="")
 
 
 def test_words_and_statuses() -> None:
-    assert _test_result(result()).splitlines()[0] == "a/ollama/m: passed, 31.5 tokens/s"
-    assert _test_result(FAILED).splitlines()[0] == "a/ollama/m: FAILED, 31.5 tokens/s"
+    assert _test_result(result()).splitlines()[0] == "a/ollama/m: passed"
+    assert _test_result(FAILED).splitlines()[0] == "a/ollama/m: FAILED"
     assert _test_result(FAILED).splitlines()[-1] == "  fix: another model"
     assert _test_result(NEVER) == "a/ollama/m: could not be tested: no slot\n"
     old = _test_result(result(earlier=True, taken_at="2026-09-21T14:13:20.000Z")).splitlines()[0]
-    assert old.startswith("a/ollama/m: passed, 31.5 tokens/s at ") and "not repeated" in old
+    assert old.startswith("a/ollama/m: passed at ") and "not repeated" in old
     assert _exit_of_tests([result()]) == ExitCode.DONE
     assert _exit_of_tests([result(), FAILED, NEVER]) == ExitCode.REFUSED
     assert _exit_of_tests([result(), NEVER]) == ExitCode.UNAVAILABLE
 
 
 def test_the_column_of_models() -> None:
-    assert [_format_test(one) for one in (NEVER, FAILED, result(), result(tok_s=None))] == [
+    assert [_format_test(one) for one in (NEVER, FAILED, result())] == [
         "not yet",
         "failed: tools",
-        "passed, 32 tok/s",
         "passed",
     ]

@@ -44,7 +44,7 @@ def passport(context: Grade = Grade.PASSED) -> PassportFact:
         else CheckFact(check=check, grade=Grade.PASSED, words="fine")
         for check in ExamCheck
     ]
-    return PassportFact(taken_ms=1_790_000_000_000, took_ms=5, checks=tuple(checks), ctx=4096, tok_s=20.5)
+    return PassportFact(taken_ms=1_790_000_000_000, took_ms=5, checks=tuple(checks), ctx=4096)
 
 
 class Local(World):
@@ -122,8 +122,8 @@ def test_the_node_is_asked_and_what_it_finds_is_told(world: Local) -> None:
     (ask,) = world.asked()
     assert (ask.endpoint, ask.model, ask.again) == ("ollama", "qwen3", False)
     assert [line.text for line in follow.lines] == ["does it answer?", "does it call tools?"]
-    assert found["passed"] is True and found["tok_s"] == 20.5 and found["ctx"] == 4096
-    assert [one["check"] for one in found["checks"]] == [check.value for check in ExamCheck]
+    assert found["passed"] is True and found["ctx"] == 4096
+    assert [one["check"] for one in found["checks"]] == ["answers", "context", "tools"]
     assert found["taken_at"] == "2026-09-21T14:13:20.000Z"
 
 

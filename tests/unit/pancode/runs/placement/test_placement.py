@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.wire.endpoint import ModelFact, PassportFact
 from node_agent.wire.node import Allowed
 from node_agent.wire.policy import Isolation, Safety
 from pancode.kernel.node import NodeState, NodeView
@@ -23,7 +22,7 @@ from pancode.runs.placement.placement import (
     is_unheld,
     pool_of,
 )
-from tests.unit.pancode.kernel.fleets import endpoint, node, resolved
+from tests.unit.pancode.kernel.fleets import node, resolved
 
 
 def run(name: str, **options: Any) -> Run:
@@ -93,21 +92,6 @@ def test_what_set_up_made_there_is_worth_one_more_and_the_numbers_are_told() -> 
     other = replace(one, workspace={"kind": "git", "repo": "p-2"})
     spread = next(decide_placements([other], Standing((has, far), {"a": 2, "b": 2})))
     assert isinstance(spread, Placed) and spread.node is far and "set-up" not in spread.why
-
-
-def test_of_machines_that_are_as_free_the_one_whose_model_answers_faster_is_taken() -> None:
-    def served(name: str, speed: float | None) -> NodeView:
-        passport = PassportFact(taken_ms=1, took_ms=1, checks=(), tok_s=speed)
-        return node(
-            name, {"native": "ok"}, endpoints=(endpoint("own", ModelFact(id="m", passport=passport)),)
-        )
-
-    one = replace(run("r-1"), runtime="native", endpoint="own", model="m")
-    views = (served("a", 11.0), served("b", 40.4), served("c", None))
-    best = next(decide_placements([one], standing(*views)))
-    assert isinstance(best, Placed) and best.node.node.name == "b" and "40 tokens a second" in best.why
-    free = next(decide_placements([one], Standing(views, {"a": 1, "b": 1, "c": 2})))
-    assert isinstance(free, Placed) and free.node.node.name == "c" and "tokens a second" not in free.why
 
 
 def test_in_a_hurry_the_reason_is_told_where_a_machine_decides_by_itself() -> None:
