@@ -67,7 +67,7 @@ def decide_copy(found: str, wanted: str | None, known: list[str] | None, force: 
 def act(home: Path, body: Json) -> Json:
     """Carry out a request below this home. The answer has `rows`, or `need`, or `error`.
 
-    `act`: status, sync, remove, restore or backups. `folders`: folders below the home, by key. `skills`: each
+    `act`: status, sync or remove. `folders`: folders below the home, by key. `skills`: each
     file's FileMark, by skill and path. `files`: the marks of single-file copies, by folder key and name.
     `held`: names to leave alone. `names`: the only names to handle. `blobs`: file contents in base64, by
     SHA-256; a sync that lacks some changes nothing and returns those it needs. `owner`: the copies' owner; a
@@ -101,8 +101,6 @@ class Copies:
 
     def answer(self) -> Json:
         match self.asked["act"]:
-            case "backups":
-                return {"rows": list(self.backups())}
             case "status":
                 self.load()
                 return {"rows": [_check_row(one) for one in self.plan()]}
@@ -114,9 +112,6 @@ class Copies:
                     return {"rows": [], "left": []}
                 with self.locked():
                     return self.remove()
-            case "restore":
-                with self.locked():
-                    return {"rows": [self.restored(one) for one in list(self.backups())]}
         raise ValueError(f"unknown action {self.asked['act']!r}")
 
     # -- the manifest ------------------------------------------------------------------------------
@@ -328,36 +323,6 @@ class Copies:
             _copy(self.home / self.folders[folder] / name, draft)
             draft.rename(kept)
         return time
-
-    def backups(self) -> Iterator[Json]:
-        """Yield the requested backups: `which` is a backup's time; `folders` and `names` as in `act`."""
-        names, which = self.asked.get("names"), self.asked.get("which")
-        for kept in sorted((self.state / "backups").glob("*/*/*")):
-            folder, time = kept.parent.name, kept.parent.parent.name
-            wanted = (not names or kept.name in names) and folder in self.folders
-            if wanted and which in (None, time) and not kept.name.startswith("."):
-                yield {"time": time, "folder": folder, "skill": kept.name}
-
-    def restored(self, row: Json) -> Json:
-        """Restore the backup as a user's copy; what it replaces is backed up unless it is our copy."""
-        folder, name = row["folder"], row["skill"]
-        place = self.folders[folder]
-        found, _ = self.found(f"{place}/{name}", folder in self.files)
-        kept = self.state / "backups" / row["time"] / folder / name
-        if found in (LINK, OTHER):
-            return {**row, "state": "link" if found == LINK else "unknown"}
-        if found == tree_hash(_read_marks(kept)):
-            return {**row, "state": "same"}
-        if found != NONE and found not in self.hashes(row):
-            row["backup"] = self.back_up(folder, name)
-        self.make_folder(place)
-        new = self.stage(place) / name
-        new.parent.mkdir(exist_ok=True)
-        _copy(kept, new)
-        self.replace(place, name, new)
-        self.forget(row)
-        self.save()
-        return {**row, "state": "restored"}
 
     def stage(self, place: str) -> Path:
         return (self.home / place).parent / STAGE

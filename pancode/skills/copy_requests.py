@@ -57,7 +57,7 @@ LEFT: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class SkillsAsked:
-    """A request about copies of skills. Empty tools or names mean all. `which`: a backup's time; None: any.
+    """A request about copies of skills. Empty tools or names mean all.
 
     `found`: the wanted skills, for status and sync. `owner`: the fleet that owns these copies; None: this
     computer's user.
@@ -67,7 +67,6 @@ class SkillsAsked:
     tools: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     force: bool = False
-    which: str | None = None
     time: str = ""
     owner: str | None = None
     found: tuple[FoundSkill, ...] = ()
@@ -91,7 +90,6 @@ class SkillsAsked:
             ],
             "names": list(self.names),
             "force": self.force,
-            "which": self.which,
             "time": self.time,
             "owner": self.owner,
             "blobs": {one: base64.b64encode(data[one]).decode() for one in need if one in data},

@@ -19,6 +19,7 @@ from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, 
 from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
 from pancode.kernel.formatting import clip_columns, count_noun, reveal_invisible
+from pancode.skills.copies import STATE
 from pancode.skills.copy_requests import LEFT, TOOLS, SkillsAsked, count_copies
 from pancode.skills.definitions import read_definitions
 from pancode.skills.index import FILE, find_matching, read_index
@@ -36,7 +37,6 @@ Fleet = Annotated[bool, option("On this computer and on all nodes of the fleet."
 Force = Annotated[bool, option("Overwrite copies that are not ours or were changed, after a backup.")]
 
 
-_RESTORE = "Restore what --force replaced at the given TIME; without a TIME, list the backups."
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
 
@@ -270,10 +270,6 @@ def sync(
     *,
     fleet: Fleet = False,
     force: Force = False,
-    restore: Annotated[bool, option(_RESTORE)] = False,
-    skills: Annotated[
-        list[str], many("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
-    ],
     yes: Yes = False,
     face: Json,
 ) -> int:
@@ -283,15 +279,6 @@ def sync(
     Copies that PanCode made are updated. Files that a user changed or that PanCode did not make are kept and
     listed; links are not followed. A project's own skills stay in the project, where programs read them.
     """
-    time = _make_backup_name()
-    if restore:
-        wanted = SkillsAsked("restore", tuple(tools), tuple(skills), time=time)
-        if names:
-            return _change_copies(face, replace(wanted, which=names[0]), nodes, fleet)
-        machines = _send_request(face, replace(wanted, act="backups", time=""), nodes, fleet)
-        columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
-        text = format_rows(_list_rows(machines), columns, "no backup") + "".join(_format_problems(machines))
-        return face.end(_end(machines), {"nodes": machines}, lambda: text)
     found = _find_seen(with_project=False)
     for name in names:
         find_skill(found, name)
@@ -302,6 +289,7 @@ def sync(
     copied = [one.skill for one in found if one.skill.is_sound and (not names or one.skill.name in names)]
     copied += [one for one in files if one.is_sound and not names]
     _ask_consent(face, KeptSkills(home_here(os.environ)), copied, "Copy", yes)
+    time = _make_backup_name()
     wanted = SkillsAsked(
         "sync", tuple(tools), tuple(names), force, time=time, found=tuple(found), files=files
     )
@@ -343,7 +331,8 @@ def _format_done(row: dict[str, Any]) -> str:
         words = {"write": "written", "remove": "removed"}.get(
             row["do"], "record removed: the copy no longer exists"
         )
-        words += f", backup {row['backup']}" if row.get("backup") else ""
+        if row.get("backup"):
+            words += f", the earlier version is in ~/{STATE}/backups/{row['backup']}/{row['folder']}"
     else:
         why = row.get("why") or LEFT.get(row["state"], "")
         words = row["state"] + (f" ({why})" if why else "")
@@ -412,8 +401,6 @@ def _change_copies(face: Face, request: SkillsAsked, nodes: list[str], fleet: bo
     """Carry out the request, print each changed or differing copy, and return the exit status."""
     machines = _send_request(face, request, nodes, fleet)
     rows, problems = _list_rows(machines), _format_problems(machines)
-    if request.act == "restore" and not rows and not problems:
-        raise NotFoundError(f"no backup of {request.which} found", fix="pancode skills sync --restore")
     lines = [_format_done(row) for row in rows if row["state"] != "same"]
     for one in machines:
         lines += [

@@ -99,14 +99,10 @@ def test_a_users_change_stays_until_force_which_keeps_it(tmp_path: Path) -> None
     assert (tmp_path / CLAUDE).read_text() == "mine"
     row = do(tmp_path, "sync", new, force=True)["rows"][0]
     assert row["backup"] == "t1" and (tmp_path / CLAUDE).read_text() == new
-    assert do(tmp_path, "backups", None)["rows"] == [{"time": "t1", "folder": "claude", "skill": "deploy"}]
-    (tmp_path / CLAUDE).write_text("mine again")
-    asked = SkillsAsked("restore", which="t1", time="t2").request()
-    assert act(tmp_path, asked)["rows"][0]["backup"] == "t2"
-    assert (tmp_path / CLAUDE).read_text() == "mine"
-    assert states(do(tmp_path, "sync", new))["claude"] == "unknown"
+    kept = tmp_path / STATE / "backups/t1/claude/deploy/SKILL.md"
+    assert kept.read_text() == "mine" and os.listdir(tmp_path / ".claude/skills") == ["deploy"]
     assert do(tmp_path, "remove", None)["left"] == [str(tmp_path / STATE / "backups")]
-    assert (tmp_path / CLAUDE).read_text() == "mine"
+    assert kept.read_text() == "mine" and not (tmp_path / CLAUDE).exists()
 
 
 def test_a_sync_leaves_what_another_owner_has_made(tmp_path: Path) -> None:
@@ -122,8 +118,8 @@ def test_programs_that_share_a_name_of_a_folder_have_their_own_backups(tmp_path:
         (tmp_path / file).write_text(file)
     assert states(do(tmp_path, "sync"))["claude"] == "unknown"
     do(tmp_path, "sync", force=True)
-    act(tmp_path, SkillsAsked("restore", which="t1", time="t2").request())
-    assert [(tmp_path / file).read_text() for file in (CLAUDE, AGENTS)] == [CLAUDE, AGENTS]
+    kept = [tmp_path / STATE / f"backups/t1/{folder}/deploy/SKILL.md" for folder in ("claude", "agents")]
+    assert [path.read_text() for path in kept] == [CLAUDE, AGENTS]
 
 
 @pytest.mark.parametrize("place", [".claude", ".claude/skills", ".claude/skills/deploy"])
@@ -224,13 +220,11 @@ def test_commands_and_agents_are_files_and_are_kept_as_skills_are(tmp_path: Path
     assert (seen["claude-agents"], seen["qwen-agents"], mine.read_text()) == ("changed", "old", "mine")
     act_on("sync", force=True)
     assert mine.read_text() == "Another.\n"
-    assert (
-        do(home, "restore", None, which="t1")["rows"][0]["state"] == "restored" and mine.read_text() == "mine"
-    )
+    assert (home / STATE / "backups/t1/claude-agents/fix.md").read_text() == "mine"
     (kept / "commands" / "fix.md").unlink()
     assert act_on("sync")["claude-commands"] == "extra"
     act_on("remove")
-    assert [path for path in home.rglob("*") if path.is_file() and STATE not in str(path)] == [mine]
+    assert [path for path in home.rglob("*") if path.is_file() and STATE not in str(path)] == []
 
 
 @pytest.mark.parametrize(
