@@ -403,19 +403,6 @@ class Firing(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook(Record):
-    """An address to which an earlier version sent signed events. No code uses it; its table exists until a
-    migration drops it."""
-
-    TABLE: ClassVar = Table("webhooks", ("name",))
-    name: str
-    url: str
-    created_ms: int
-    created_by: str
-    events: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery(Record):
     """One waiting message to one target. It is written in the transaction that follows its event, and deleted
     once it was sent or has failed."""
@@ -424,7 +411,7 @@ class Delivery(Record):
     id: str
     """Made of the target and the event's number, so that no delivery is duplicated."""
     target: str
-    """`notify:CHANNEL`; rows of an earlier version may have `webhook:NAME`."""
+    """`notify:CHANNEL`; rows of an earlier version may have `webhook:NAME`, whose delivery fails."""
     created_ms: int
     kind: str
     body: dict[str, object]

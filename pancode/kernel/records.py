@@ -28,7 +28,6 @@ from pancode.kernel.feature_records import Schedule as Schedule
 from pancode.kernel.feature_records import StoredTool as StoredTool
 from pancode.kernel.feature_records import StoredToolFiles as StoredToolFiles
 from pancode.kernel.feature_records import WatchedPull as WatchedPull
-from pancode.kernel.feature_records import Webhook as Webhook
 from pancode.kernel.feature_records import Workflow as Workflow
 from pancode.kernel.feature_records import WorkflowStep as WorkflowStep
 from pancode.kernel.rows import EnvelopeText
@@ -505,7 +504,6 @@ ALL: tuple[type[Record], ...] = (
     WorkflowStep,
     Schedule,
     Firing,
-    Webhook,
     Delivery,
     EndedRun,
     RunNote,

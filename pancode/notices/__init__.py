@@ -1,1 +1,1 @@
-"""Reports to other systems: notices, webhooks and traces."""
+"""Reports to other systems: notices and traces."""

@@ -20,14 +20,12 @@ from pancode.kernel.records import (
     StoredTool,
     StoredToolFiles,
     WatchedPull,
-    Webhook,
 )
 from tests.contract.ended import ENDED
 
 MORE: tuple[Record, ...] = (
     Schedule("nightly", 1, "ana", {"kind": "cron", "cron": "@daily"}, {"kind": "run"}, next_ms=2**53),
     Firing("nightly", "2026-11-22T00:00Z", 7, FiringState.BEGUN, "r-1", cause={"by": "ana"}, late=True),
-    Webhook("ci", "https://example.org", 1, "ana", ("run.failed", "run.*")),
     Delivery("notify:phone:7", "notify:phone", 1, "run.failed", {"data": {"run": "r-1"}}, 9, tries=2),
     ENDED,
     RunNote("r-1", 7, "/home/ana/shop", "builder", None, "d" * 64, "Fix it.", {"RESULT": "it\nworks"}),

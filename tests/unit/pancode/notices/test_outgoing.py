@@ -12,7 +12,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import NotFoundError, UnavailableError
-from pancode.kernel.records import Audit, Delivery, Run, Webhook
+from pancode.kernel.records import Audit, Delivery
 from pancode.kernel.values import replace
 from pancode.notices import batching
 from pancode.notices.deliverer import Outgoing
@@ -136,7 +136,6 @@ def test_rows_of_webhooks_of_an_earlier_version_are_given_up_and_hold_up_no_noti
     """Earlier versions sent signed events to addresses; their rows may still wait in the ledger."""
     now = world.desk.core.wall_ms()
     with world.desk.ledger.transaction() as tx:
-        tx.put(Webhook("ci", "https://ci.example.org/hook", now, "ana", ("run.failed",)))
         tx.put(Delivery("webhook:ci:7", "webhook:ci", now, "run.failed", {"type": "run.failed"}, now))
     world.fail()
     for _ in range(2):
