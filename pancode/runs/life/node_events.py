@@ -32,6 +32,7 @@ _REBIND = frozenset({*REBINDABLE, *ELSEWHERE, JobRefusal.REVOKED})
 _COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
 _PAID = (EntryKind.SPEND, EntryKind.UNKNOWN)
 _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
+_NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)
 _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
 _NOTHING = books.Spent(books.ZERO, source="settled")
 
@@ -153,7 +154,7 @@ def _take_refusal(made: Changes, body: event.Refused) -> Changes:
     came_back = body.why is JobRefusal.TAKEN_BACK
     made = _close_with(made, Closed.NOT_NOW if waits or came_back else Closed.REFUSED, "refused", remark)
     if _is_moot(made):
-        return give_back(made, remark, made.lease.node)
+        return _release_moot(made, remark)
     if cause is not None or body.why in (JobRefusal.STOPPED, JobRefusal.TOMBSTONED):
         return end_unstarted(made, FailureKind.STOPPED, cause or remark, remark)
     if came_back:  # The coordinator requested the end, so there is no pause, and no retry is counted.
@@ -169,7 +170,7 @@ def _take_revocation(made: Changes, body: event.Revoked) -> Changes:
     remark = f"{made.lease.node} never started the job: {body.reason}"
     made = _close_with(made, Closed.REVOKED, "revoked", remark)
     if _is_moot(made):
-        return give_back(made, remark, made.lease.node)
+        return _release_moot(made, remark)
     return end_unstarted(made, FailureKind.STOPPED, body.reason, remark)
 
 
@@ -182,7 +183,7 @@ class NotTaken(Signal):
         remark = f"{made.lease.node} never took the job; the run may be bound again"
         made = _close_with(made, Closed.NEVER_ACCEPTED, "never accepted", remark)
         if _is_moot(made):
-            return give_back(made, remark, made.lease.node)
+            return _release_moot(made, remark)
         if made.run.stop_asked is not None:
             return end_unstarted(made, FailureKind.STOPPED, made.run.stop_asked, remark)
         if made.case.came_back + 1 >= MAX_BINDINGS:
@@ -198,6 +199,18 @@ def _close_with(made: Changes, how: Closed, verdict: str, remark: str) -> Change
 def _is_moot(made: Changes) -> bool:
     """Whether the run no longer depends on this job, as it has ended or a newer lease replaced this one."""
     return not made.case.newest or made.run.state is RunState.ENDED
+
+
+def _release_moot(made: Changes, note: str) -> Changes:
+    """Release what a job reserved that the run no longer depends on: only on its node, if another job of its
+    attempt has the rest."""
+    lease = made.lease
+    others = (
+        one for one in made.case.leases.values() if one.attempt == lease.attempt and one.lease != lease.lease
+    )
+    # A restored ledger reserves again for a job that it lacked, even if the run has ended since.
+    is_last = made.run.state is RunState.ENDED and all(one.closed in _NEVER_RAN for one in others)
+    return give_back(made, note, None if is_last else lease.node)
 
 
 def _back_to_queue(made: Changes, reason: str) -> Changes:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.control import ReportAttempts
-from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.event import Refused
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.job import Job
 from node_agent.wire.node import AttemptReport, AttemptsReport
@@ -144,6 +145,24 @@ def test_a_run_that_a_user_ended_while_it_was_held_is_paid_when_its_node_reports
     assert fleet.run().state is RunState.ENDED and fleet.spent() == before
     fleet.answer()
     assert fleet.spent() == before + Decimal("0.10")
+    fleet.desk.check_books()
+
+
+def test_a_job_of_a_run_that_a_user_ended_while_it_was_held_reserves_nothing_once_it_is_refused() -> None:
+    fleet = Fleet()
+    fleet.desk.dispatch()
+    rows = backup(fleet.desk)
+    fleet.node.breathe()
+    job = fleet.node.take()
+    fleet.keep(job, Mark.HELD, None)
+    fleet.lose(rows)
+    stop_run(fleet.desk.core, "r-0001", "a user")
+    fleet.answer()
+    (balance,) = (one for one in fleet.desk.rows(Balance) if one.scope.startswith("day:"))
+    assert balance.reserved_usd == Decimal("0.75"), "the node may still begin it"
+    fleet.node.say(job.identity, Refused(why=JobRefusal.STOPPED, detail="stopped"))
+    fleet.desk.turn()
+    assert [one.scope for one in fleet.desk.rows(Balance) if one.reserved_usd] == []
     fleet.desk.check_books()
 
 
