@@ -20,13 +20,13 @@ from node_agent.agent.world import World
 from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways, NoGateways
-from node_agent.attempt.ports import JournalPort, Uplink
+from node_agent.attempt.journal import Journal, LoggedJournal
+from node_agent.attempt.ports import Uplink
 from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import EndpointTable
 from node_agent.gateway.opening import GatewayProcesses, Near, problems_of, read_wish
 from node_agent.gateway.slots import folder_of, is_taken
 from node_agent.intervals import Intervals
-from node_agent.journal.journal import LoggedJournal
 from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
 from node_agent.machine.discovery import Finder, MachineProbe, OtherFacts, search_path, with_local_fix
@@ -253,7 +253,7 @@ def _make_surroundings(
     key: SigningKey,
     endpoints: EndpointTable,
     gpus: Gpus,
-    journal: JournalPort,
+    journal: Journal,
 ) -> LaunchSurroundings:
     return LaunchSurroundings(
         path=path,

@@ -16,8 +16,9 @@ from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.reports import send_report
 from node_agent.agent.world import Drive, World
 from node_agent.attempt.claims import Self
+from node_agent.attempt.journal import Journal
 from node_agent.attempt.plans import KEPT
-from node_agent.attempt.ports import DiskFull, JournalPort, LinkDown, Sent, StepFailed
+from node_agent.attempt.ports import DiskFull, LinkDown, Sent, StepFailed
 from node_agent.attempt.procedure import Context, Finished, Procedure, Turn
 from node_agent.attempt.records import JournalRecord, JournalState, is_prunable, without_the_old
 from node_agent.shim.spool import RunnerError
@@ -47,7 +48,7 @@ def select_holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
     return [entry for entry in entries if entry.holds_slot]
 
 
-def gpu_holders(journal: JournalPort) -> dict[str, AttemptId]:
+def gpu_holders(journal: Journal) -> dict[str, AttemptId]:
     """Return the attempts that have exclusive use of a GPU, by the GPU's UUID."""
     at_work = [entry.identity for entry in select_holding(journal.live()) if not entry.damaged]
     return {uuid: one for one in at_work for uuid in journal.job(one).gpus or ()}

@@ -10,7 +10,8 @@ from typing import assert_never
 
 from node_agent.attempt import records
 from node_agent.attempt.claims import Self
-from node_agent.attempt.ports import JournalPort, Sent
+from node_agent.attempt.journal import Journal
+from node_agent.attempt.ports import Sent
 from node_agent.wire.clock import Clock
 from node_agent.wire.control import (
     Acknowledge,
@@ -81,7 +82,7 @@ class Controls:
     """Applies control messages. A message whose effect could not be stored durably is read again later."""
 
     def __init__(
-        self, node: Self, keys: Mapping[str, PublicKey], journal: JournalPort, clock: Clock, acts: Acts
+        self, node: Self, keys: Mapping[str, PublicKey], journal: Journal, clock: Clock, acts: Acts
     ) -> None:
         self._node, self._keys, self._journal = node, keys, journal
         self._clock, self._acts = clock, acts

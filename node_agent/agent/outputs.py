@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from node_agent.attempt.journal import Journal
 from node_agent.attempt.plans import OUT, SHOWN, SHOWN_BY_LINES, STREAMS
-from node_agent.attempt.ports import DepotLink, JournalPort, LinkDown, StepFailed
+from node_agent.attempt.ports import DepotLink, LinkDown, StepFailed
 from node_agent.intervals import Intervals
 from node_agent.vault.redact import Redactor
 from node_agent.wire.clock import Clock
@@ -166,7 +167,7 @@ _WRITING = (Mark.SPAWNED, Mark.COMMITTED)
 class Follower:
     """Sends outputs while they grow. Bytes that it misses are sent with the final upload."""
 
-    def __init__(self, journal: JournalPort, depot: DepotLink, clock: Clock, intervals: Intervals) -> None:
+    def __init__(self, journal: Journal, depot: DepotLink, clock: Clock, intervals: Intervals) -> None:
         self._journal, self._depot, self._clock, self._intervals = journal, depot, clock, intervals
         self._sizes: dict[tuple[AttemptId, str], int] = {}
         self._rests: dict[tuple[AttemptId, str], tuple[int, int]] = {}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
-from node_agent.attempt.ports import JournalPort, Spoken, Uplink
+from node_agent.attempt.journal import Journal
+from node_agent.attempt.ports import Spoken, Uplink
 from node_agent.attempt.records import JournalRecord
 from node_agent.intervals import Intervals
 from node_agent.wire.clock import Clock
@@ -56,7 +57,7 @@ class Outbox:
     coordinator's heartbeat lists its open attempts, with the newest event of each that it has received."""
 
     def __init__(
-        self, journal: JournalPort, uplink: Uplink, clock: Clock, intervals: Intervals, seal: Seal
+        self, journal: Journal, uplink: Uplink, clock: Clock, intervals: Intervals, seal: Seal
     ) -> None:
         self._journal, self._uplink, self._clock, self._intervals = journal, uplink, clock, intervals
         self._seal = seal

@@ -10,7 +10,8 @@ from functools import partial
 from queue import SimpleQueue
 
 from node_agent.attempt.accept import Opened
-from node_agent.attempt.ports import JournalPort, LinkDown, StepFailed, WorkspacesPort
+from node_agent.attempt.journal import Journal
+from node_agent.attempt.ports import LinkDown, StepFailed, WorkspacesPort
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.job import Job
 
@@ -19,7 +20,7 @@ Aside = Callable[[Callable[[], None]], None]
 _log = logging.getLogger("pancode.node")
 
 
-def list_needed(journal: JournalPort) -> list[Job]:
+def list_needed(journal: Journal) -> list[Job]:
     """Return the jobs whose snapshot was fetched, according to the journal, and may still be needed."""
     found: list[Job] = []
     for entry in journal.live():

@@ -10,7 +10,8 @@ from queue import Empty, SimpleQueue
 
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.outputs import Follower
-from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
+from node_agent.attempt.journal import Journal
+from node_agent.attempt.ports import LinkDown, RunnerPort
 from node_agent.attempt.procedure import Finished, Procedure, Turn, Wait
 from node_agent.runner.file_changes import GAP_MS, FileChanges
 from node_agent.shim.spool import RunnerError
@@ -75,7 +76,7 @@ class ThreadDrive:
     """Advances each attempt in its own thread while there is work for it; idle attempts have no thread."""
 
     def __init__(
-        self, procedure: Procedure, journal: JournalPort, runner: RunnerPort, clock: Clock, idle_ms: int
+        self, procedure: Procedure, journal: Journal, runner: RunnerPort, clock: Clock, idle_ms: int
     ) -> None:
         self._procedure, self._journal, self._runner, self._clock = procedure, journal, runner, clock
         self._idle_ms = idle_ms

@@ -11,6 +11,7 @@ from node_agent.agent.snapshots import Aside
 from node_agent.attempt import ports
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways
+from node_agent.attempt.journal import Journal
 from node_agent.intervals import Intervals
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.control import Examine
@@ -57,7 +58,7 @@ class World:
     key: SigningKey
     keys: Mapping[str, PublicKey]
     """The coordinator's keys, by key id."""
-    journal: ports.JournalPort
+    journal: Journal
     runner: ports.RunnerPort
     workspaces: ports.WorkspacesPort
     depot: ports.DepotLink

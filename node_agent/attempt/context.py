@@ -12,6 +12,7 @@ from node_agent.attempt import ports
 from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import GatewayAccess, Gateways
+from node_agent.attempt.journal import Journal
 from node_agent.attempt.plans import AGAIN, ANEW, GATES, SETUP, limits_of, needs_sandbox, time_left
 from node_agent.attempt.records import Data, JournalRecord, Note
 from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
@@ -58,7 +59,7 @@ class Context:
 
     node: Self
     key: SigningKey
-    journal: ports.JournalPort
+    journal: Journal
     runner: ports.RunnerPort
     workspaces: ports.WorkspacesPort
     depot: ports.DepotLink

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
+from node_agent.attempt.records import PutBack
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, FileChange, Offences
 from node_agent.runtimes.base import ExitInfo, FleetCalled, ProcessSpec, TurnEnded
 from node_agent.runtimes.logins import LimitReset
@@ -45,79 +45,6 @@ class Spoken:
 
     seq: int
     text: str
-
-
-class JournalPort(Protocol):
-    """The node's durable memory: one entry per attempt, and the node's own state.
-
-    A writing call returns when all its data is on disk; if interrupted, it has stored nothing. It may raise
-    DiskFull, except for marks and receipts, whose space `accept` reserved. Calls from several threads are
-    safe; one attempt's marks come from one thread at a time.
-    """
-
-    def accept(self, job: Job, digest: str, envelope: str, note: Note) -> JournalRecord:
-        """Open an entry with its first mark: held, accepted or refused. JournalError if the entry exists."""
-
-    def get(self, identity: AttemptId) -> JournalRecord | None:
-        """Return the current entry. Reads memory, not the disk."""
-
-    def entries(self) -> list[JournalRecord]:
-        """Return all entries, oldest first. Reads memory, not the disk."""
-
-    def live(self) -> list[JournalRecord]:
-        """Return the entries for which this node still has work, oldest first. Reads memory, not the disk."""
-
-    def top_lease(self, run: str) -> int:
-        """Return the highest lease of a run in the journal since this start of the node agent; 0 if none."""
-
-    def order(self, identity: AttemptId) -> str:
-        """Return the envelope of the attempt's job, as the coordinator signed it."""
-
-    def job(self, identity: AttemptId) -> Job:
-        """Return the accepted job, with checked signature. KeyError: unknown attempt; ValueError: no job."""
-
-    def write(self, identity: AttemptId, note: Note) -> JournalRecord:
-        """Add the note to the entry. JournalError if its mark is not a later one. A lazy note becomes durable
-        with the next note that is not lazy, with `settle`, or before one of its events is sent."""
-
-    def settle(self, identity: AttemptId | None = None) -> None:
-        """Make all notes of this attempt, or of every attempt, durable across a power failure."""
-
-    def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
-        """Store and mark the receipt as next in this node's chain; False if `previous` is not the last."""
-
-    def last_receipt(self) -> str | None:
-        """Return the digest of this node's newest receipt."""
-
-    def receipt(self, identity: AttemptId) -> str | None:
-        """Return the sealed envelope of the attempt's receipt."""
-
-    def events(self, identity: AttemptId, above: int) -> list[Spoken]:
-        """Return the attempt's events with a number higher than `above`, in order."""
-
-    def folder(self, identity: AttemptId) -> Path:
-        """Return the folder of the attempt's plans, records and outputs; it exists as long as the entry."""
-
-    def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        """Remove these outputs from the attempt's folder. A missing file is not an error."""
-
-    def node(self) -> JournalState:
-        """Return the node's own state. Reads memory, not the disk."""
-
-    def set_node(self, state: JournalState) -> None:
-        """Replace the node's state atomically. After a crash, messages already seen may look unseen."""
-
-    def kept_node(self) -> JournalState:
-        """Return the node's state as stored on disk; it lacks the newest part if the disk was full."""
-
-    def forget(self, identity: AttemptId) -> None:
-        """Remove an entry with all its files; no effect if the entry is unknown."""
-
-    def lost(self) -> tuple[str, ...]:
-        """Return the attempts (as text) whose entry is unreadable; their running processes must be killed."""
-
-    def troubles(self) -> tuple[str, ...]:
-        """Return descriptions of the damaged journal records, for a user."""
 
 
 @dataclass(frozen=True, slots=True)

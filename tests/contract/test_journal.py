@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from node_agent.attempt.journal import Journal, JournalStorage
 from node_agent.attempt.ports import DiskFull
 from node_agent.attempt.records import JournalError, JournalState, Note, PendingStop, StopKind, StopNote
 from node_agent.files import durable
-from node_agent.journal.journal import Journal, JournalStorage
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire.event import EventBody, Finding, Marked
 from node_agent.wire.identity import MARKS, AttemptId, Mark

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from node_agent.attempt.context import digest_of
+from node_agent.attempt.journal import Journal
 from node_agent.attempt.ports import DiskFull
 from node_agent.attempt.records import Note
-from node_agent.journal.journal import Journal
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import AttemptId, Mark
 from tests.contract.test_journal import accept, on

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.attempt.journal import Journal
 from node_agent.attempt.records import Note
-from node_agent.journal.journal import Journal
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire.identity import AttemptId, Mark
 from tests.contract.test_journal import accept, on, say

@@ -12,9 +12,9 @@ from node_agent.agent.world import World
 from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
+from node_agent.attempt.journal import Journal
 from node_agent.attempt.ports import AttemptResult, Claimed, CommitStamp, LinkDown, News, Sent
 from node_agent.intervals import Intervals
-from node_agent.journal.journal import Journal
 from node_agent.shim.spool import Running
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Workspace

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.world import World
-from node_agent.attempt.ports import JournalPort
+from node_agent.attempt.journal import Journal
 from node_agent.attempt.procedure import Finished, Procedure, Progressed, Turn
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
@@ -15,7 +15,7 @@ from node_agent.wire.identity import AttemptId
 class InlineDrive:
     """Advances every attempt in the caller's thread, in the order in which they are due."""
 
-    def __init__(self, procedure: Procedure, journal: JournalPort, clock: Clock, idle_ms: int) -> None:
+    def __init__(self, procedure: Procedure, journal: Journal, clock: Clock, idle_ms: int) -> None:
         self._procedure, self._journal, self._clock, self._idle_ms = procedure, journal, clock, idle_ms
         self._due = {entry.identity: 0 for entry in journal.live()}
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None

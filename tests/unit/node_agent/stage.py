@@ -13,9 +13,9 @@ from node_agent.agent.publish import EventSigner
 from node_agent.agent.world import Exams, World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
+from node_agent.attempt.journal import Journal
 from node_agent.attempt.ports import Claimed, Sent
 from node_agent.intervals import Intervals
-from node_agent.journal.journal import Journal
 from node_agent.runtimes.base import TOOLS
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock

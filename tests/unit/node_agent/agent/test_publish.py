@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from node_agent.agent.publish import Outbox
+from node_agent.attempt.journal import Journal
 from node_agent.attempt.ports import LinkDown
 from node_agent.attempt.records import Note
 from node_agent.intervals import Intervals
-from node_agent.journal.journal import Journal
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import Mark
 from tests.fakes.node import MemoryClock, MemoryShelf, MemoryUplink

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
+from node_agent.attempt.journal import Journal, LoggedJournal
 from node_agent.attempt.records import Note
 from node_agent.attempt.verdict import Fault, fault_to_json
-from node_agent.journal.journal import Journal, LoggedJournal
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from node_agent.wire.logs import JobLine

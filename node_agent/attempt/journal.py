@@ -100,7 +100,12 @@ class JournalStorage(Protocol):
 
 
 class Journal:
-    """The Journal port, implemented with a storage. Used by one process at a time, but by several threads."""
+    """The node's durable memory: one entry per attempt, and the node's own state.
+
+    A writing call returns when all its data is on disk; if interrupted, it has stored nothing. It may raise
+    DiskFull, except for marks and receipts, whose space `accept` reserved. Used by one process at a time, but
+    by several threads; one attempt's marks come from one thread at a time.
+    """
 
     def __init__(self, storage: JournalStorage, say: Say, clock: Clock) -> None:
         self._storage, self._say, self._clock = storage, say, clock
@@ -131,6 +136,7 @@ class Journal:
             self._repair(entry)
 
     def accept(self, job: Job, digest: str, envelope: str, note: Note) -> JournalRecord:
+        """Open an entry with its first mark: held, accepted or refused. JournalError if the entry exists."""
         name = str(job.identity)
         with self._accepting:
             if name in self._entries:
@@ -144,27 +150,35 @@ class Journal:
             return entry
 
     def get(self, identity: AttemptId) -> JournalRecord | None:
+        """Return the current entry. Reads memory, not the disk."""
         return self._entries.get(str(identity))
 
     def entries(self) -> list[JournalRecord]:
+        """Return all entries, oldest first. Reads memory, not the disk."""
         with self._lock:
             return list(self._entries.values())
 
     def live(self) -> list[JournalRecord]:
+        """Return the entries for which this node still has work, oldest first. Reads memory, not the disk."""
         with self._lock:
             return [self._entries[name] for name in self._live]
 
     def top_lease(self, run: str) -> int:
+        """Return the highest lease of a run in the journal since this start of the node agent; 0 if none."""
         return self._top.get(run, 0)
 
     def job(self, identity: AttemptId) -> Job:
+        """Return the accepted job, with checked signature. KeyError: unknown attempt; ValueError: no job."""
         job = self._jobs.get(self._require_known(identity))
         return job or parse_message(Job, parse_envelope(self.order(identity)).body())
 
     def order(self, identity: AttemptId) -> str:
+        """Return the envelope of the attempt's job, as the coordinator signed it."""
         return str(from_json(self._storage.read(self._require_known(identity))[0])["head"]["order"])
 
     def write(self, identity: AttemptId, note: Note) -> JournalRecord:
+        """Add the note to the entry. JournalError if its mark is not a later one. A lazy note becomes durable
+        with the next note that is not lazy, with `settle`, or before one of its events is sent."""
         name = self._require_known(identity)
         with self._locks[name]:
             entry = self._entries[name]
@@ -198,6 +212,7 @@ class Journal:
                 kept.pop(name, None)
 
     def settle(self, identity: AttemptId | None = None) -> None:
+        """Make all notes of this attempt, or of every attempt, durable across a power failure."""
         for name in [*self._loose] if identity is None else [str(identity)]:
             lock = self._locks.get(name)
             if lock is not None:
@@ -210,6 +225,7 @@ class Journal:
             self._loose.discard(name)
 
     def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
+        """Store and mark the receipt as next in this node's chain; False if `previous` is not the last."""
         name = self._require_known(identity)
         with self._sealing, self._locks[name]:
             number, last = self._last
@@ -227,10 +243,12 @@ class Journal:
             return True
 
     def last_receipt(self) -> str | None:
+        """Return the digest of this node's newest receipt."""
         with self._lock:
             return self._last[1]
 
     def receipt(self, identity: AttemptId) -> str | None:
+        """Return the sealed envelope of the attempt's receipt."""
         name = self._require_known(identity)
         kept = self._sealed.get(name)
         if kept is None and (read := self._storage.receipt(name)) is not None:
@@ -238,6 +256,7 @@ class Journal:
         return kept
 
     def events(self, identity: AttemptId, above: int) -> list[Spoken]:
+        """Return the attempt's events with a number higher than `above`, in order."""
         name = self._require_known(identity)
         with self._locks[name]:
             self._make_durable(name)  # an event number that was reported must not be used again
@@ -249,15 +268,19 @@ class Journal:
         return [Spoken(seq, found[seq]) for seq in sorted(found) if seq > above]
 
     def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
+        """Remove these outputs from the attempt's folder. A missing file is not an error."""
         self._storage.drop(self._require_known(identity), files)
 
     def folder(self, identity: AttemptId) -> Path:
+        """Return the folder of the attempt's plans, records and outputs; it exists as long as the entry."""
         return self._storage.folder(self._require_known(identity))
 
     def node(self) -> JournalState:
+        """Return the node's own state. Reads memory, not the disk."""
         return self._state
 
     def set_node(self, state: JournalState) -> None:
+        """Replace the node's state atomically. After a crash, messages already seen may look unseen."""
         with self._lock:
             if replace(state, control_seq=self._state.control_seq) != self._state:
                 self._keep(state)
@@ -266,6 +289,7 @@ class Journal:
             self._state = state
 
     def kept_node(self) -> JournalState:
+        """Return the node's state as stored on disk; it lacks the newest part if the disk was full."""
         with self._lock:
             if self._kept != self._state:
                 with suppress(DiskFull):
@@ -277,6 +301,7 @@ class Journal:
         self._kept = state
 
     def forget(self, identity: AttemptId) -> None:
+        """Remove an entry with all its files; no effect if the entry is unknown."""
         name = str(identity)
         with self._lock:
             entry = self._entries.get(name)
@@ -288,9 +313,11 @@ class Journal:
                 index.pop(name, None)
 
     def lost(self) -> tuple[str, ...]:
+        """Return the attempts (as text) whose entry is unreadable; their running processes must be killed."""
         return tuple(self._lost)
 
     def troubles(self) -> tuple[str, ...]:
+        """Return descriptions of the damaged journal records, for a user."""
         return tuple(self._troubles)
 
     # -- inside
