@@ -323,9 +323,14 @@ def find_noun(word: str) -> str:
 
 def find_near(name: str, path: str) -> list[str]:
     """Return at most three full names of commands that an unknown name in the group may mean."""
-    anywhere = [one for one in TREE if " " in one and one.rpartition(" ")[2] == name]
+    by_verb = (
+        [one for one in TREE if " " in one and one.rpartition(" ")[2] == verb]
+        for verb in (name, *VERBS.get(name, ()))
+    )
+    anywhere = [meant for word, meant in WORDS.items() if word.rpartition(" ")[2] == name]
+    anywhere += next(filter(None, by_verb), [])
     if anywhere and not path:
-        return anywhere[:3]
+        return list(dict.fromkeys(anywhere))[:3]
     close = [f"{path} {one}".strip() for one in find_close(name, list_children(path))]
     if not close and not path:
         others = find_close(name, [one for one in WORDS if " " not in one])
