@@ -18,7 +18,7 @@ from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import zone_of
 from pancode.runs.commands import options
-from pancode.runs.commands.dispatch import WithArgv, of_caller, task_text
+from pancode.runs.commands.dispatch_requests import WithArgv, of_caller, task_text
 from pancode.schedules import answers
 from pancode.workflows.commands import begin as workflow_options
 from pancode.workflows.commands.begin import request_of, steps_of, tasks_of, without_preset

@@ -12,7 +12,7 @@ from pancode.interfaces.cli.output import write_stderr
 from pancode.interfaces.cli.parameters import verb
 from pancode.kernel.errors import ExitCode
 from pancode.runs.commands import options
-from pancode.runs.commands.dispatch import of_caller
+from pancode.runs.commands.dispatch_requests import of_caller
 
 _CALLER = ("settings", "parent", "depth")
 

@@ -13,7 +13,7 @@ from pancode.issues.answers import ISSUE, ISSUES, KEEP_PLAN, PLAN, WORK, WORKS, 
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.formatting import escape_line
 from pancode.kernel.names import PLANNER
-from pancode.runs.commands.dispatch import format_plan, of_caller, post_agreed
+from pancode.runs.commands.dispatch_requests import format_plan, of_caller, post_agreed
 from pancode.sessions.commands.export import fetch_conversation, format_markdown
 from pancode.workspaces.answers import WORKSPACE
 

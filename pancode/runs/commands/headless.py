@@ -24,7 +24,7 @@ from pancode.interfaces.client.client import Client, path_of
 from pancode.interfaces.client.connection import NotRunningError
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.runs.answers import BRIEF, RECEIPT, RUN, STOP, STREAMS, GateResultShape, QueuedAnswer, RunDetail
-from pancode.runs.commands.dispatch import must_be_task, queue_run, wait_and_show
+from pancode.runs.commands.dispatch_requests import must_be_task, queue_run, wait_and_show
 
 
 def make_junit(run: RunDetail) -> bytes:

@@ -23,7 +23,7 @@ from pancode.kernel.names import ORCHESTRATOR
 from pancode.reports.commands.brief import tell_brief
 from pancode.runs.answers import QueuedAnswer
 from pancode.runs.commands import options
-from pancode.runs.commands.dispatch import of_caller, post_agreed
+from pancode.runs.commands.dispatch_requests import of_caller, post_agreed
 from pancode.sessions.answers import BEGIN_CHAT, SESSION
 from pancode.sessions.commands import line_chat
 from pancode.sessions.commands.preflight import FoundLine, prepare_session

@@ -24,7 +24,7 @@ from pancode.interfaces.cli.terminal import (
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import first_few
 from pancode.runs.commands import options
-from pancode.runs.commands.dispatch import format_plan, gate_state, of_caller, post_agreed, task_text
+from pancode.runs.commands.dispatch_requests import format_plan, gate_state, of_caller, post_agreed, task_text
 from pancode.workflows.answers import BEGIN_WORKFLOW, TRY_WORKFLOW, StepReport, WorkflowDryRun, WorkflowShape
 from pancode.workflows.commands.tables import TASK_COLUMNS, first_line, format_headline
 from pancode.workflows.commands.wait import report_end, wait_for

@@ -176,7 +176,7 @@ def begin_again(
     face: Face, route: Route[answers.WorkflowShape], detach: bool, approved: bool, **more: bool
 ) -> int:
     """Resume a workflow or repeat it, depending on the route, and wait for its end."""
-    from pancode.runs.commands.dispatch import post_agreed
+    from pancode.runs.commands.dispatch_requests import post_agreed
 
     answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": approved, **more})
     return wait_for_workflow(face, answer, detach=detach)

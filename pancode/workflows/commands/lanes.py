@@ -20,7 +20,7 @@ from pancode.interfaces.client.caller import find_folder
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.runs.commands import options
-from pancode.runs.commands.dispatch import WithArgv, of_caller, post_agreed, task_text
+from pancode.runs.commands.dispatch_requests import WithArgv, of_caller, post_agreed, task_text
 from pancode.workflows import answers
 from pancode.workflows.commands import begin as shared
 from pancode.workflows.commands.tables import OVER, format_spent

@@ -14,7 +14,7 @@ from pancode.interfaces.client.client import RepeatedPost, ServerEvent, StreamCu
 from pancode.interfaces.client.retry import MODEL_UNTESTED, WHICH_AGENT
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError
 from pancode.kernel.route import Route
-from pancode.runs.commands.dispatch import post_agreed
+from pancode.runs.commands.dispatch_requests import post_agreed
 from tests.fakes.api import FakeApi
 from tests.fakes.node.clock import SeededIds
 

@@ -26,7 +26,7 @@ from pancode.kernel.errors import UsageError
 from pancode.notices import commands as notify
 from pancode.reports.commands.brief import _text
 from pancode.runs.commands import logs
-from pancode.runs.commands.dispatch import _was_shown
+from pancode.runs.commands.dispatch_requests import _was_shown
 from pancode.runs.commands.options import HEADINGS
 from tests.fakes.api import FakeApi
 from tests.unit.pancode.interfaces.cli.test_terminal import Terminal

@@ -37,7 +37,7 @@ from pancode.interfaces.cli.terminal import (
 from pancode.interfaces.client.client import ServerEvent
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 from pancode.kernel.formatting import BLANK
-from pancode.runs.commands.dispatch import task_text
+from pancode.runs.commands.dispatch_requests import task_text
 from pancode.runs.commands.runs import _format_calls
 
 
