@@ -124,7 +124,7 @@ class Lab(Faults):
                 f"link add {self.bridge} type bridge forward_delay 0 stp_state 0",
                 f"link set {self.bridge} address {GATEWAY_MAC}",
                 f"addr add {net[1]}/24 dev {self.bridge}",
-                f"addr add {ipv6_of(str(net[1]))}/64 dev {self.bridge} nodad",
+                f"addr add {ipv6_of(str(net[1]))}/112 dev {self.bridge} nodad",
                 f"link set {self.bridge} up",
             )
         self._state = {
@@ -188,7 +188,7 @@ class Lab(Faults):
         )
         ip(
             f"addr add {h['addr']}/24 dev eth0",
-            f"addr add {ipv6_of(h['addr'])}/64 dev eth0 nodad",
+            f"addr add {ipv6_of(h['addr'])}/112 dev eth0 nodad",
             "link set eth0 up",
             f"neigh replace {gateway} lladdr {GATEWAY_MAC} dev eth0 nud permanent",
             f"neigh replace {ipv6_of(gateway)} lladdr {GATEWAY_MAC} dev eth0 nud permanent",
