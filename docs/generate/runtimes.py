@@ -85,9 +85,9 @@ def runtimes_page() -> str:
         words(
             "A node's sandbox holds every rule, for every runtime. On a node without one it is as below. "
             "`pancode policy show --matrix` prints both, and [the safety matrix](safety-matrix.md) has what "
-            "tests found in the real programs. `told only` means that nothing but the agent's good will holds "
-            "the rule, `impossible` that not even that does: such a dispatch is refused, unless you say "
-            "`--allow-told-only`."
+            "tests found in the real programs. `told only` means that nothing but the agent's good will "
+            "holds the rule, `impossible` that not even that does: such a dispatch is refused, unless you "
+            "say `--allow-told-only`."
         ),
         table(("Runtime", *(name for name, _, _ in RULES)), [_held(r) for r in every]),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,14 +23,10 @@ from pancode.runs.core import ControlSettings
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database, database_of
 
-log = logging.getLogger("pancode.config")
-
 
 def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
     """Build the coordinator, under the home's lock. ConfigError names file and key; InsideRunError."""
     loaded = load(ConfigPlaces(root), environ, preset=NO_PRESET)  # presets only affect dispatches
-    for words in loaded.removed:
-        log.warning("%s", words)
     settings, database = loaded.settings, database_in(loaded)
     _not_inside(Home(root), database)
 
@@ -42,7 +37,6 @@ def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
     chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
     chosen = replace(
         chosen,
-        removed=loaded.removed,
         figures=figures_in(loaded),
         listener=read_api_listener(loaded),
     )

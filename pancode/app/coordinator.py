@@ -173,8 +173,6 @@ class CoordinatorSettings:
     machines: Callable[[], tuple[str, ...]] = tuple
     """Addresses of model servers that the node on this machine checks; read at each bring-up."""
     database: Database | None = None
-    removed: tuple[str, ...] = ()
-    """A warning for each setting of an earlier version, which was left out."""
     figures: ListenAddress | None = None
     """The address of the metrics; None: disabled."""
     listener: ApiListener | None = None
@@ -336,10 +334,10 @@ class Coordinator:
         return opened
 
     def closed(self) -> Sequence[TroubleShape]:
-        removed = self.settings.removed
-        what, fix = "a setting of an earlier version is set", "pancode config check"
-        closed: list[TroubleShape] = [{"what": what, "why": one, "fix": fix} for one in removed]
-        return [*closed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
+        removed: list[TroubleShape] = [
+            {"what": one.what, "why": one.why, "fix": one.fix} for one in self._around.loaded().removed
+        ]
+        return [*removed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
 
     def start(self) -> None:
         """Clean up after a coordinator that was killed, begin a new epoch, then admit nodes. If it is held,

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
 from pancode.config.units import SecretShownError, mask_passwords
-from pancode.config.variables import BUILT_IN, VARIABLES
+from pancode.config.variables import BUILT_IN, REMOVED_VARIABLES, VARIABLES
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.formatting import count_noun
@@ -209,6 +209,10 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
                 f"{name}={text!r} is not a valid value for {path}", why=str(exc), fix=f"unset {name}"
             ) from exc
         named[path] = name
+    for name, path in REMOVED_VARIABLES.items():
+        if text := environ.get(name, "").strip():
+            _put(data, path, text)
+            named[path] = name
     return Layer(data, named=named)
 
 

@@ -33,16 +33,9 @@ from pancode.config.layers import (
 from pancode.config.projects import project_at, project_values
 from pancode.config.removed import RemovedSetting, take_removed
 from pancode.config.schema import BY_NAME, Settings
-from pancode.config.settings_json import find_value, kept_layer, list_keys, read_kept, without_key
+from pancode.config.settings_json import kept_layer, read_kept
 from pancode.config.units import duration_ms, find_passwords, mask_passwords, size_bytes
-from pancode.config.variables import (
-    BUILT_IN,
-    REMOVED,
-    REMOVED_VARIABLES,
-    VARIABLES,
-    format_removed,
-    unknown_variables,
-)
+from pancode.config.variables import BUILT_IN, VARIABLES, unknown_variables
 from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.values import replace
@@ -145,8 +138,8 @@ class Loaded:
     """The named project of the repository; None: the repository has no named project."""
     misnamed: tuple[str, ...] = ()
     """A warning for each file whose name is nearly that of a file which is read."""
-    removed: tuple[str, ...] = ()
-    """A warning for each setting of an earlier version, which was left out."""
+    removed: tuple[RemovedSetting, ...] = ()
+    """The settings that this version does not have, and leaves out."""
 
     def defaults(self) -> Defaults:
         """Return the settings in the form used to resolve dispatches."""
@@ -225,47 +218,28 @@ def load(
     if project is not None:
         layers.append(project_layer(project))
     layers.append(kept_layer(read_kept(places.home) if kept is None else kept))
-    layers, removed = _leave_out_removed(layers)
     named = (
         None if places.project is None else project_at(fold_layers(layers).data.get(BY_NAME), places.project)
     )
     layers += [layer_of(project_values(named), f"project {named.name}")] if named is not None else []
-    layers.append(environment_layer(environ))
-    for key, value in (callers or {}).items():
-        layers.append(layer_of({key: value}, _VARIABLE_OF.get(key, "command line")))
+    layers += [environment_layer(environ), *_callers_layers(callers or {})]
     chosen = in_force(places.home, environ, preset)
     folded, settings, removed = _fold_settings(
         [*layers, *([preset_layer(chosen)] if chosen else [])], environ
     )
     below = _fold_settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
-    unknown = unknown_variables(environ)
-    removed += [variable.words for variable in unknown if variable.name in REMOVED_VARIABLES]
+    unknown = [variable.words for variable in unknown_variables(environ)]
     # a sentence for each variable that a preset overrides
     values = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
     idle_variables = list(
         _list_outranked({key: value for key, value in values.items() if value}, chosen).values()
     )
     misnamed = (*find_misnamed(places.home, HOME_FILES), *find_misnamed(places.project, PROJECT_FILES))
-    unread = [variable.words for variable in unknown if variable.name not in REMOVED_VARIABLES]
-    warnings = (*removed, *unread, *idle_variables, *_idle_files(settings, folded), *misnamed)
+    left_out = [one.words for one in removed]
+    warnings = (*left_out, *unknown, *idle_variables, *_idle_files(settings, folded), *misnamed)
     outranked = _list_outranked(callers or {}, chosen)
     raised = describe_raise(chosen, below)
-    return Loaded(settings, folded, warnings, chosen, raised, outranked, named, misnamed, tuple(removed))
-
-
-def _leave_out_removed(layers: list[Layer]) -> tuple[list[Layer], list[str]]:
-    """Return the layers without settings of earlier versions, and a warning for each of these."""
-    kept, said = list[Layer](), list[str]()
-    for layer in layers:
-        for key in REMOVED:
-            there = [one for one in list_keys(layer.data) if one == key or one.startswith(f"{key}.")]
-            # a file that lists all settings has null for those that were not used
-            if any(find_value(layer.data, one) is not None for one in there):
-                said.append(format_removed(f"{layer.origin(key)}: {key}", key))
-            if there:
-                layer = Layer(without_key(layer.data, key), layer.document, layer.named)
-        kept.append(layer)
-    return kept, said
+    return Loaded(settings, folded, warnings, chosen, raised, outranked, named, misnamed, removed)
 
 
 PROJECT_FILES = (FILE, *RULE_FILES)
@@ -292,7 +266,13 @@ def _reduce_name(name: str) -> str:
     return re.sub("[-_]", "", stem).removesuffix("s") if dot and ending in ("yaml", "yml") else name
 
 
-def _fold_settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, Settings]:
+def _callers_layers(callers: Mapping[str, object]) -> list[Layer]:
+    return [layer_of({key: value}, _VARIABLE_OF.get(key, "command line")) for key, value in callers.items()]
+
+
+def _fold_settings(
+    layers: list[Layer], environ: Mapping[str, str]
+) -> tuple[Folded, Settings, tuple[RemovedSetting, ...]]:
     folded = fold_layers(layers)
     removed = take_removed(folded)
     for key in _URLS:

@@ -31,7 +31,10 @@ class RemovedSetting:
 
 
 _HOLDS = "and until it is removed no change lands by itself"
+_OVER_SSH = "nodes are linked over SSH, also where its server forbids forwarding"
 REMOVED = (
+    RemovedSetting("direct.listen", _OVER_SSH, "remove it, then: pancode fleet up"),
+    RemovedSetting("direct.advertise", _OVER_SSH, "remove it, then: pancode fleet up"),
     RemovedSetting(
         "dispatch.verify_on",
         f"no other node verifies a result any more, {_HOLDS}",
@@ -61,4 +64,6 @@ def take_removed(folded: Folded) -> tuple[RemovedSetting, ...]:
             found.append(replace(one, place=folded.origin(one.key)))
         if one.instead:
             within[key] = one.instead
+        elif not within:
+            folded.data.pop(group)
     return tuple(found)

@@ -14,7 +14,6 @@ from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
 
 MOST_TEXT = 64_000
 """Maximum length of one value, in characters."""
-ABSENT = object()
 _EXAMPLE = "write the value as in pancode.yaml: 15m, true, [a, b], or in quotes"
 
 
@@ -57,20 +56,14 @@ def value_of(key: str, text: str) -> object:
     return read["value"]
 
 
-def find_value(data: Mapping[str, object], key: str) -> object:
-    """Return the key's value; ABSENT if the data does not have the key."""
-    value: object = data
-    for step in key.split("."):
-        if not isinstance(value, Mapping) or step not in value:
-            return ABSENT
-        value = value[step]
-    return value
-
-
 def text_at(document: Document, key: str) -> str | None:
     """Return the key's value in the file, in the form that `value_of` parses; None if it is not set."""
-    value = find_value(document.data, key)
-    return None if value is ABSENT else format_flow(value)
+    value: object = document.data
+    for step in key.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            return None
+        value = value[step]
+    return format_flow(value)
 
 
 def remove_key(document: Document, key: str) -> dict[str, object]:
@@ -79,14 +72,14 @@ def remove_key(document: Document, key: str) -> dict[str, object]:
         there = ", ".join(list_keys(document.data)) or "nothing"
         fix = "pancode config show --origin"
         raise NotFoundError(f"{CHOSEN} does not set {key[:80]}", why=f"it sets {there}", fix=fix)
-    return without_key(document.data, key)
+    return _remove_key(document.data, key)
 
 
-def without_key(data: Mapping[str, object], key: str) -> dict[str, object]:
+def _remove_key(data: Mapping[str, object], key: str) -> dict[str, object]:
     """Return the data without the key and without groups that become empty."""
     first, _, rest = (key, "", "") if key in data else key.partition(".")
     below = data.get(first)
-    kept = without_key(below, rest) if rest and isinstance(below, Mapping) else {}
+    kept = _remove_key(below, rest) if rest and isinstance(below, Mapping) else {}
     return {name: kept if name == first else value for name, value in data.items() if name != first or kept}
 
 

@@ -50,13 +50,11 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_TIME_FACTOR": ("timing.factor", float),
 }
 """By variable: the key that it sets, and the function that parses its text (ValueError if invalid)."""
-
-REMOVED = {
-    "direct": "nodes are linked over SSH, also where its server forbids forwarding: pancode fleet up",
+REMOVED_VARIABLES = {
+    "PANCODE_DIRECT_LISTEN": "direct.listen",
+    "PANCODE_DIRECT_ADVERTISE": "direct.advertise",
 }
-"""Settings of earlier versions, and groups of them, with what replaces each: they are left out and named."""
-REMOVED_VARIABLES = {"PANCODE_DIRECT_LISTEN": "direct", "PANCODE_DIRECT_ADVERTISE": "direct"}
-"""By variable of an earlier version: the key in `REMOVED`."""
+"""By variable of an earlier version: the removed setting that it sets (`config.removed`)."""
 
 FOR_NEW_NODES = {
     key: f"{key} applies to nodes added from now on; for an existing node: {fix}"
@@ -91,7 +89,7 @@ _PREFIX = "PANCODE_"
 _GIVEN_TO_RUNS = ("PANCODE_RUN", "PANCODE_ATTEMPT", "PANCODE_DEPTH")
 _GIVEN_TO_WORKERS = ("PANCODE_MODEL_KEY", "PANCODE_MODEL_CONTEXT")
 _OF_TESTS = ("PANCODE_SIM_", "PANCODE_LAB_")
-_KNOWN = frozenset((*VARIABLES, *PLACES, *_GIVEN_TO_RUNS, *_GIVEN_TO_WORKERS))
+_KNOWN = frozenset((*VARIABLES, *REMOVED_VARIABLES, *PLACES, *_GIVEN_TO_RUNS, *_GIVEN_TO_WORKERS))
 
 LIMITING = (
     *("PANCODE_SAFETY", "PANCODE_BUDGET_CEILING", "PANCODE_PER_RUN_BUDGET", "PANCODE_DISPATCH_MAX_DEPTH"),
@@ -114,21 +112,14 @@ class UnknownVariable:
 
     @property
     def words(self) -> str:
-        if self.name in REMOVED_VARIABLES:
-            return format_removed(self.name, REMOVED_VARIABLES[self.name])
         meant = f"did you mean {self.near}?" if self.near else "it has no effect"
         return f"unknown variable {self.name} is set: {meant}"
-
-
-def format_removed(what: str, key: str) -> str:
-    """Return the warning about a setting of an earlier version. `what`: the setting, as it was written."""
-    return f"{what} has no effect any more, remove it; {REMOVED[key]}"
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
     """Return the unknown variables, sorted by name; an empty variable counts as not set."""
     return [
-        UnknownVariable(name, None if name in REMOVED_VARIABLES else _find_similar(name))
+        UnknownVariable(name, _find_similar(name))
         for name, value in sorted(environ.items())
         if name.startswith(_PREFIX) and value.strip()
         if name not in _KNOWN and not name.startswith(_OF_TESTS)

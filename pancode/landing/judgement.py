@@ -242,9 +242,8 @@ class LandingJudge:
         )
         prd = self.prd_of(str(self.run.project))
         reasons = why_they_decide(ChangedTree(merged.files, before, after, prd, merged.plain), commands)
-        with (
-            self.core.ports.ledger.transaction() as tx
-        ):  # a user already approved this text with `issue plan --keep`
+        # A user already approved this text with `issue plan --keep`.
+        with self.core.ports.ledger.transaction() as tx:
             kept = {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
         return [
             Conflict(decode_path(os.fsencode(name)), why, "--with-commands")

@@ -129,41 +129,6 @@ def test_a_dispatch_that_asks_first_starts_after_a_yes_and_ends_with_a_no(fleet:
     assert row["detail"]["scope"] == "run"
 
 
-def test_the_workers_of_a_workflow_share_a_board(fleet: Owner) -> None:
-    top = fleet.repository("shared")
-    (top / ".pancode/workflows").mkdir(parents=True)
-    put = "mkdir -p .pancode/board/plan && printf"
-    steps = [
-        {"name": "plan", "node": "node1", "task": f"{put} 8080 > .pancode/board/plan/port; echo a > a.txt"},
-        {
-            "name": "build",
-            "needs": ["plan"],
-            "node": "node2",
-            "task": "cp .pancode/board/plan/port seen.txt && printf '90\\n90' > .pancode/board/plan/port",
-        },
-    ]
-    graph = {"defaults": {"runtime": "shell"}, "steps": steps}
-    (top / ".pancode/workflows/shared.yaml").write_text(json.dumps(graph))
-    fleet.run("chain", "shared", "go", cwd=top, timeout_s=120).ok()
-    shown = fleet.ask("workflow", "show", "last")
-    build = fleet.show(shown["steps"][1]["run"])
-    assert build["files_changed"] == ["seen.txt"], "the board is in no result"
-    assert "+8080" in fleet.run("runs", "diff", build["run"]).ok().out
-    (value,) = fleet.ask("workflow", "show", "--board", "last")["board"]
-    assert (value["key"], value["value"], value["step"], value["writes"]) == (
-        "plan/port",
-        "90\n90",
-        "build",
-        2,
-    )
-    assert "plan/port" in fleet.run("workflow", "show", "--board", "last").ok().out
-    assert fleet.run("workflow", "show", "--board", "last", "plan/port").ok().out == "90\n90\n"
-    assert fleet.run("workflow", "show", "--board", "last", "plan/none").code == 4
-    receipt = fleet.ask("receipt", "show", build["run"])["statement"]["predicate"]
-    assert receipt["board"] == [{"namespace": "plan", "key": "port", "value": "90\n90"}]
-    assert fleet.ask("receipt", "verify", build["run"])["verdict"] == "PASS"
-
-
 def test_the_native_worker_is_told_something_at_its_next_turn(fleet: Owner, lab: Lab) -> None:
     cli = next(cli for cli in EVERY if cli.runtime == "native")
     top = project(fleet, "told")

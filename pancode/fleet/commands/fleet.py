@@ -74,7 +74,8 @@ def up(
         answer = start_nodes(face, client, nodes, modes, verbose=verbose)
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _format_status(answer, failed) + _format_problems(answer["results"]))
-    face.warn(f"{one['what']}: {one['why']}" for one in answer["coordinator"]["closed"])
+    for trouble in answer["coordinator"]["closed"]:
+        face.note(escape_line(f"{trouble['what']}: {trouble['why']}; fix: {trouble['fix']}"))
     if other := _other_code(answer["coordinator"]):
         face.note(f"this command is {other}; to switch: pancode fleet down, pancode fleet up")
     for node, runtime, agents in missing_programs(client.get(AGENTS)["agents"], answer["nodes"]):

@@ -12,7 +12,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import NotFoundError, UnavailableError
-from pancode.kernel.records import Audit, Delivery
+from pancode.kernel.records import Audit, Delivery, Run
 from pancode.kernel.values import replace
 from pancode.notices import batching
 from pancode.notices.deliverer import Outgoing
