@@ -203,7 +203,7 @@ def redis_page() -> str:
             "**Do not point RQ's own tools at a fleet.** `rq info`, `rq worker` and rq-dashboard read jobs "
             "with pickle unless every class is told otherwise, and a node may write those fields: a node "
             "that was taken over would run code as whoever looks. `pancode admin queue` counts what is "
-            "there; `pancode admin queue --rq` is RQ's `info` with JSON alone and a login that may only "
+            "there; `pancode admin queue --rq info` is RQ's `info` with JSON alone and a login that may only "
             "read; `deploy/dashboard/start.py` starts rq-dashboard in the same way."
         ),
         table(("Name", "Kind", "Written by", "Read by", "Holds"), rows),

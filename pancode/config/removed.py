@@ -64,6 +64,7 @@ def take_removed(folded: Folded) -> tuple[RemovedSetting, ...]:
             found.append(replace(one, place=folded.origin(one.key)))
         if one.instead:
             within[key] = one.instead
-        elif not within:
-            folded.data.pop(group)
+    for group in {one.key.partition(".")[0] for one in REMOVED}:
+        if folded.data.get(group) == {}:
+            del folded.data[group]
     return tuple(found)

@@ -105,7 +105,7 @@ def test_who_waits_outlives_a_killed_coordinator(waiting: Shell) -> None:
     first = _holder(coordinator)
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: _another(coordinator, first), "the next coordinator")
-    assert coordinator("queue", "rm", "last", "--reason", "enough").status == 0
+    assert coordinator("stop", "last", "--reason", "enough").status == 0
     out, err = begun.communicate(timeout=2 * PATIENCE_S * crowded())
     assert (begun.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
 
@@ -220,7 +220,7 @@ WAITERS = {
 def test_a_fleet_that_was_taken_down_stays_down_while_somebody_waits(waiting: Shell) -> None:
     coordinator = waiting
     assert coordinator(*WAITERS["dispatch"], "--detach").status == 0
-    assert coordinator("queue", "rm", "last").status == 0
+    assert coordinator("stop", "last").status == 0
     begun = {"retry": coordinator.begin(*WAITERS["retry"])}
     until(lambda: len(coordinator("runs", "--json").data["runs"]) == 2, "the second run waits")
     begun |= {name: coordinator.begin(*WAITERS[name]) for name in ("dispatch", "logs")}

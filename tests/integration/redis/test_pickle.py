@@ -29,7 +29,7 @@ QUEUE, WORKER = keys.node_queue(TAG), f"rq:worker:{TAG}"
 IDENTITY = AttemptId(run="r-0001", attempt=1, lease=1)
 JOB = keys.job_id(TAG, IDENTITY)
 STOCK = [sys.executable, "-W", "ignore", "-m", "rq.cli", "info"]
-LOOKS = (["queue", "rq", "info"], ["queue", "info"])
+LOOKS = (["admin", "queue", "--rq", "info"], ["admin", "queue"])
 PAGES = """
 from rq import Queue, Worker
 from rq.job import Job

@@ -69,25 +69,25 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_printed_is_what_fleet_up_writes(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["service", "print"]) == 0
+    assert run(["admin", "service"]) == 0
     assert capsys.readouterr().out == unit_of(own, os.environ).text()
-    assert run(["service", "print", "--node-home", NODE, "--python", "/usr/bin/python3"]) == 0
+    assert run(["admin", "service", "--node-home", NODE, "--python", "/usr/bin/python3"]) == 0
     start = (
         f'ExecStart="/usr/bin/python3" "-I" "-S" "-B" "-OO" "{NODE}/current/start.py" "run" "--home" "{NODE}"'
     )
     out = capsys.readouterr().out
     assert f"{start}\n" in out and "User=" not in out
-    assert run(["service", "print", "--system", "--user", getpass.getuser(), "--node-home", NODE]) == 0
+    assert run(["admin", "service", "--system", "--user", getpass.getuser(), "--node-home", NODE]) == 0
     out = capsys.readouterr().out
     assert f"User={getpass.getuser()}\n" in out and "CapabilityBoundingSet=~CAP_SYS_MODULE" in out
 
 
 def test_what_cannot_be_is_said_with_its_fix(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["service", "print", "--system", "--user", "nobody-of-that-name"]) == 2
-    assert run(["service", "install", "--user", "root"]) == 2
+    assert run(["admin", "service", "--system", "--user", "nobody-of-that-name"]) == 2
+    assert run(["admin", "service", "--install", "--user", "root"]) == 2
     assert "--system" in capsys.readouterr().err
     (own / "key/coordinator.key").unlink()
-    assert run(["service", "install", "--json"]) == 2
+    assert run(["admin", "service", "--install", "--json"]) == 2
     assert "pancode serve --background" in capsys.readouterr().err
 
 

@@ -42,7 +42,7 @@ def test_a_workflow_with_an_error_is_named_with_it(
     (tmp_path / "good.yaml").write_text(CHAIN)
     (tmp_path / "bad.yaml").write_text(CHAIN.replace("task", "tusk"))
     assert run(["config", "check", "./good.yaml"]) == ExitCode.DONE
-    assert run(["workflow", "check", "./bad.yaml"]) == ExitCode.CONFIG
+    assert run(["config", "check", "--kind", "workflow", "./bad.yaml"]) == ExitCode.CONFIG
     assert "tusk" in capsys.readouterr().out
 
 
@@ -85,7 +85,11 @@ def test_settings_are_checked_where_they_count(
 
 
 def test_agents_and_skills_need_no_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["agents", "check"]) == run(["skills", "check"]) == ExitCode.DONE
+    assert (
+        run(["config", "check", "--kind", "agents"])
+        == run(["config", "check", "--kind", "skills"])
+        == ExitCode.DONE
+    )
     told = capsys.readouterr().out
     assert "the shipped agents apply" in told and "skills checked, 0 with errors" in told
 

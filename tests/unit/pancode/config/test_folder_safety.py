@@ -90,19 +90,19 @@ def test_a_rule_that_does_not_fit_stops_both(project: Path) -> None:
 
 
 def test_words_and_exit_codes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["safety", "check", "git push"]) == 18
+    assert run(["policy", "check", "git push"]) == 18
     assert capsys.readouterr().out == (
         "not allowed: git_push at auto-edit\ngit push: git_push is not allowed in this run\n"
     )
-    assert run(["safety", "check", "--path", "a.py"]) == 0
+    assert run(["policy", "check", "--path", "a.py"]) == 0
     assert capsys.readouterr().out == "allowed: file_write at auto-edit\n"
-    assert run(["safety", "check", "cat .env", "--json"]) == 18
+    assert run(["policy", "check", "cat .env", "--json"]) == 18
     assert json.loads(capsys.readouterr().out)["because"][0]["ends_the_run"] is True
-    assert run(["safety", "check"]) == 2
-    assert run(["safety", "check", "ls", "--path", "a"]) == 2
+    assert run(["policy", "check"]) == 2
+    assert run(["policy", "check", "ls", "--path", "a"]) == 2
     capsys.readouterr()
-    assert run(["safety", "show"]) == 0
+    assert run(["policy", "show"]) == 0
     assert "project pansafety.yaml:1" in capsys.readouterr().out
     (project / "pansafety.yaml").write_text("rules: [x]\n")
-    assert run(["safety", "show"]) == 3
+    assert run(["policy", "show"]) == 3
     assert "pansafety.yaml:1" in capsys.readouterr().err

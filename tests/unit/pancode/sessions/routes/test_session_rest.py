@@ -84,7 +84,7 @@ def verdict(world: World, run: str) -> dict[str, Any]:
 
 def test_by_any_of_its_runs_the_newest_interactive_run_is_landed_and_only_at_rest(world: World) -> None:
     run, second, job = two_interactive_runs(world)
-    asked = (("POST", "land"), ("POST", "land/resolve"), ("POST", "verify"), ("GET", "diff"))
+    asked = (("POST", "land"), ("POST", "land/resolve"), ("GET", "diff"))
     for method, what in asked:
         told = world.problem(method, f"/v1/runs/{run}/{what}", {})
         assert (told["code"], told["details"]) == ("not_at_rest", {"run": second}), what
@@ -95,8 +95,6 @@ def test_by_any_of_its_runs_the_newest_interactive_run_is_landed_and_only_at_res
     for named in (run, second):
         assert world.http.post(f"/v1/runs/{named}/land", {}).json()["run"] == second
         assert world.http.get(f"/v1/runs/{named}/diff").status_code == 200
-    judged = world.http.post(f"/v1/runs/{run}/verify", {"on": "n2"})
-    assert "n2" in judged.text and judged.json()["code"] != "not_at_rest"
 
 
 def client(world: World) -> DirectClient:
