@@ -25,10 +25,9 @@ FLAGS = (
 """Flags with which a user passes over a rule."""
 LIFTS = (
     "fleet resume",
-    "queue resume",
-    "breakers reset",
+    "admin breakers --reset",
     "node trust",
-    "token create",
+    "admin tokens --create",
     "dispatch.land to",
     "pancode -C",
 )

@@ -24,7 +24,7 @@ from tests.e2e.owner import PATH, until
 
 pytestmark = pytest.mark.slow
 
-COMMAND = [sys.executable, "-m", "pancode", "demo"]
+COMMAND = [sys.executable, "-m", "pancode", "fleet", "demo"]
 PLAIN = 61_234
 """The id of nobody here."""
 _SHOW = """kept=$(mktemp -d); mount --bind "$1" "$kept"

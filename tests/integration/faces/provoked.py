@@ -95,7 +95,7 @@ PROVOKED: dict[str, str] = {
     "unknown_gate": "land {green} --without-gate nothing",
     "unknown_variable": "PANCODE_PER_RUN_BUDGETS=5 runs",
     "usage": "runs show --nothing",
-    "user_not_found": "audit --by nothing",
+    "user_not_found": "audit --actor nothing",
     "work_on_issue_not_found": "runs show SHOP-99",
     "workflow_ambiguous": "workflow show w-",
     "workflow_not_found": "workflow show w-zzzzzz",

@@ -86,7 +86,7 @@ def test_the_demo_passes_without_a_network(installed: Installed) -> None:
     """Once: the files are the same whoever installs them. Over 30 s on a busy node: a whole fleet comes
     up, and one of its node agents is killed."""
     before = left_in(installed.env)[0]
-    done = installed.call([*no_network(), str(installed.command), "demo"])
+    done = installed.call([*no_network(), str(installed.command), "fleet", "demo"])
     assert done.returncode == 0 and "checks held, all of them" in done.stdout, done.stdout + done.stderr
     assert left_in(installed.env) == (before, [])
 

@@ -42,11 +42,11 @@ def taken(**asked: Any) -> PassportFact:
 def test_a_model_that_can_do_it_all() -> None:
     with serving() as (fake, interactive_run):
         fact = interactive_run.take()
-        assert fake.wait_for(4)
+        assert fake.wait_for(3)
         asked = fake.requests
     assert [one.grade for one in fact.checks] == [Grade.PASSED] * 3, fact
     assert fact.ctx == 32_768 and interactive_run.servers.looks == 1
-    assert len(asked) == 4 and all(one["stream"] for one in asked)
+    assert len(asked) == 3 and all(one["stream"] for one in asked)
 
 
 def test_a_prompt_that_was_cut_without_a_word() -> None:
@@ -65,7 +65,7 @@ def test_broken_arguments_thrice() -> None:
     broken = {"call": {"name": "ping", "arguments": '{"x": "o'}}
     with serving(tool=broken) as (fake, interactive_run):
         fact = interactive_run.take()
-        assert fake.wait_for(6)
+        assert fake.wait_for(5)
         asked = [one for one in fake.requests if "passport-tool" in one["prompt_tail"]]
     tools = check(fact, ExamCheck.TOOLS)
     assert tools.grade is Grade.FAILED and tools.words == "the arguments of its call are not JSON"
@@ -84,7 +84,7 @@ def test_a_server_that_takes_no_tools_is_asked_once() -> None:
     refusal = {"fault": {"status": 400, "message": "fake-coder does not support tools"}}
     with serving(tool=refusal) as (fake, interactive_run):
         fact = interactive_run.take()
-        assert fake.wait_for(4)
+        assert fake.wait_for(3)
         asked = [one for one in fake.requests if "passport-tool" in one["prompt_tail"]]
     assert "does not support tools" in check(fact, ExamCheck.TOOLS).words and len(asked) == 1
 

@@ -138,7 +138,7 @@ def test_a_command_that_does_more_than_look_is_refused(tmp_path: Path, words: li
 
 
 def test_another_redis_or_other_classes_are_refused(valkey_site: Site, tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "pancode", "queue", "rq", "info", "--job-class", "rq.job.Job"]
+    argv = [sys.executable, "-m", "pancode", "admin", "queue", "--rq", "info", "--job-class", "rq.job.Job"]
     done = run(argv, tmp_path, PANCODE_REDIS_URL=url(valkey_site))
     assert done.returncode == 2 and "--job-class" in done.stderr, done.stderr
 
