@@ -42,7 +42,8 @@ class BundleStore:
         self._agent = agent
         self._level = level
         self._lock = threading.Lock()
-        self._made: dict[tuple[int, str], tuple[NodePlatform, Bundle]] = {}
+        self._made: dict[tuple[int, str], Bundle] = {}
+        """By source and platform, with the patch level of Python."""
 
     def bundle_for(self, platforms: Sequence[NodePlatform]) -> tuple[NodePlatform, Bundle]:
         """Return the bundle for the first platform (one for each Python of the node) that has libraries.
@@ -55,10 +56,11 @@ class BundleStore:
             for index, source in enumerate(self._sources):
                 for platform in platforms:
                     try:
-                        key = (index, platform.key)
-                        if key not in self._made or not self._made[key][1].path.exists():
-                            self._made[key] = (platform, self._build(source(platform), platform))
-                        return self._made[key]
+                        # Requirements depend on the patch level: redis needs async-timeout before 3.11.3.
+                        key = (index, f"{platform.key}-{platform.python[2]}")
+                        if key not in self._made or not self._made[key].path.exists():
+                            self._made[key] = self._build(source(platform), platform)
+                        return platform, self._made[key]
                     except NotHere as reason:
                         reasons.append(str(reason))
         raise BundleError(
@@ -78,7 +80,7 @@ class BundleStore:
             pack_bundle(contents, listing, path, self._level)
             # Archives of all versions would fill the disk: only those in use and the most recent unused one
             # are kept.
-            used = {path, *(bundle.path for _, bundle in self._made.values())}
+            used = {path, *(bundle.path for bundle in self._made.values())}
             for old in list_unused(self.folder, used)[LAST:]:
                 old.unlink(missing_ok=True)
         os.utime(path)  # updates the time of last use, which the pruning reads

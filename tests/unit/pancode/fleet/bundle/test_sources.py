@@ -7,6 +7,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -71,6 +72,16 @@ def test_what_a_bundle_holds(tmp_path: Path) -> None:
         "python": f"3.{MINOR}",
         "version": bundle.version,
     }
+
+
+def test_nodes_with_another_patch_level_of_python_get_the_libraries_that_it_needs(tmp_path: Path) -> None:
+    """Each is told its own platform, by which the node's Python is found."""
+    other = replace(NODE, python=(3, MINOR, 9))
+    needed: dict[NodePlatform, Contents] = {NODE: {"async_timeout/__init__.py": b""}, other: {}}
+    bundles = store(tmp_path, lambda p: needed[p])
+    first, second = bundles.bundle_for([NODE]), bundles.bundle_for([other])
+    assert (first[0], second[0]) == (NODE, other)
+    assert "lib/async_timeout/__init__.py" in {*names(first[1].path)} - {*names(second[1].path)}
 
 
 def test_the_first_source_is_tried_for_every_python_before_the_network(tmp_path: Path) -> None:
