@@ -26,7 +26,7 @@ def test_a_plan_is_talked_about_kept_built_on_and_landed(fleet: Owner, healed: L
         asked = fleet.run(*begin, cwd=top, timeout_s=120).ok()
         assert "Which calls count?" in asked.out and f"pancode issue plan --keep {NAME}" in asked.err
         early = fleet.run("issue", "plan", "--keep", NAME, cwd=top, timeout_s=60)
-        assert early.code != 0 and "no plan" in early.err, "a question is none"
+        assert early.code != 0 and "is not a plan" in early.err, "a question is none"
         (talk,) = fleet.ask("workspace", "show", NAME)["runs"]
         fleet.run("attach", "--once", talk["run"], "all of them", cwd=top, timeout_s=120).ok()
         keeps = (
