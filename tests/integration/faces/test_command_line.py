@@ -69,11 +69,11 @@ def test_an_argument_list_is_taken_as_it_stands(served: Served, pancode: Shell) 
         (("dispatch", *SHELL, "--preset", "", "x"), 2, "the value is empty"),
         (("runs", "stop", ""), 2, "the name is empty"),
         (("receipt", "export", ""), 2, "the name is empty"),
-        (("safety", "check", "--path", ""), 2, "the name is empty"),
+        (("policy", "check", "--path", ""), 2, "the name is empty"),
         (("agents", "show", "bulder"), 4, "builder?"),
         (("node", "rm", "n1"), 2, "--yes"),
         (("node", "add", "gpubox"), 2, "--accept-fingerprint"),
-        (("queue", "show", "n2"), 4, "queue"),
+        (("runs", "ls", "--waiting", "--queue", "n2"), 4, "queue"),
         (("receipt", "verify", "r-zzzz"), 4, "NOT_FOUND"),
     ],
 )

@@ -92,8 +92,8 @@ def test_what_is_about_a_home_or_a_repository_there_is_refused_with_the_way(
     served: Served, laptop: Laptop
 ) -> None:
     for words in (
-        ("queue", "info"),
-        ("safety", "show"),
+        ("admin", "queue"),
+        ("policy", "show"),
         ("notify", "secret", "x"),
         ("node", "login", "x", "claude"),
         ("land", "last", "--push", "origin", "b"),

@@ -36,7 +36,7 @@ def test_a_run_is_waited_for_whoever_hears_of_it(served: Served, pancode: Shell,
 
 
 def test_a_full_disk_is_told_and_no_traceback(served: Served, pancode: Shell) -> None:
-    for args in (("runs",), ("--version",), ("metrics",)):
+    for args in (("runs",), ("--version",), ("status", "--metrics")):
         status, told = ended(pancode, ">/dev/full", *args)
         assert status == 3 and "no space left" in told and "Traceback" not in told
 
