@@ -33,6 +33,7 @@ from pancode.config import copied_files
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.notify import NotifyRules
+from pancode.config.removed import RemovedSetting
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
 from pancode.config.variables import LOG
@@ -335,9 +336,15 @@ class Coordinator:
 
     def closed(self) -> Sequence[TroubleShape]:
         removed: list[TroubleShape] = [
-            {"what": one.what, "why": one.why, "fix": one.fix} for one in self._around.loaded().removed
+            {"what": one.what, "why": one.why, "fix": one.fix} for one in self._list_removed()
         ]
         return [*removed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
+
+    def _list_removed(self) -> tuple[RemovedSetting, ...]:
+        """Return the removed settings that are set; none if a file cannot be read, which others report."""
+        with suppress(ConfigError):
+            return self._around.loaded().removed
+        return ()
 
     def start(self) -> None:
         """Clean up after a coordinator that was killed, begin a new epoch, then admit nodes. If it is held,
@@ -372,7 +379,7 @@ class Coordinator:
             self.held = None
 
     def _begin(self) -> None:
-        for removed in self._around.loaded().removed:
+        for removed in self._list_removed():
             logging.getLogger("pancode.config").warning("%s", removed.words)
         self.depot.depot.repair()
         self.depot.depot.forget_unused(self._clock.wall_ms())

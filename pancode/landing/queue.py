@@ -171,14 +171,14 @@ def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], boo
         _with_it(work, run, report, way)
 
 
-def hold_back(core: Core, action: Action, why: str) -> bool:
-    """Leave a landing that no user requested to a user; return whether it is held. `why`: no change may land
-    by itself for this reason; empty: only those that an older version was to have verified elsewhere."""
+def hold_back(core: Core, action: Action, why_held: Callable[[], str]) -> bool:
+    """Leave a landing that no user requested to a user; return whether it is held. `why_held`: returns why no
+    change lands by itself; empty: only those do not that an older version was to have verified elsewhere."""
     with core.ports.ledger.transaction() as tx:
         run = tx.get(Run, action.run)
     if run is None or run.landed is not None or by_hand(action) or Lineage.of(run).resolves:
         return False
-    why = why or find_missing_verdict(run)
+    why = why_held() or find_missing_verdict(run)
     if why:
         _end_landing(core, action, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
     return bool(why)
@@ -320,7 +320,7 @@ class LandingQueue(FeedThread):
     def _try_action(self, repo: str, action: Action) -> bool:
         self._now[repo] = action
         try:
-            if not hold_back(self._core, action, self._why_held()):
+            if not hold_back(self._core, action, self._why_held):
                 carry_out(self._core, action, self._land, self._stopping.is_set)
         except UnavailableError as error:
             log.warning("the landing of %s is delayed: %s: %s", action.run, error, error.why)

@@ -9,7 +9,7 @@ from pancode.kernel.records import Delivery
 
 A_MINUTE = 60_000
 """A minute in milliseconds: the least time between two messages of a channel that answer no question."""
-AT_ONCE = ("waits", "test")
+NOT_DELAYED = ("waits", "test")
 """The kinds that never wait for a minute to pass, and that are never counted in another message."""
 NOTICE_AGAIN_MS = (15_000, 60_000, 300_000)
 """Milliseconds until each retry; after the last one a delivery has failed. After a failed try, the other
@@ -33,7 +33,7 @@ def to_send(waiting: Sequence[Delivery], sent_ms: int, now_ms: int) -> Sending:
     The next check follows each message; `again_ms` is only for what is not due yet."""
     due = [one for one in waiting if one.due_ms <= now_ms]
     later = min((one.due_ms for one in waiting if one.due_ms > now_ms), default=None)
-    if asks := [one for one in due if one.kind in AT_ONCE]:
+    if asks := [one for one in due if one.kind in NOT_DELAYED]:
         return Sending((asks[0],), later)
     if due and sent_ms <= now_ms < sent_ms + A_MINUTE:
         free = sent_ms + A_MINUTE

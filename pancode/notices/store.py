@@ -42,7 +42,7 @@ class TokensPort(Protocol):
 @dataclass(frozen=True, slots=True)
 class DeliveryTry:
     """The result of a try to deliver. `why`: why nothing was sent; empty: it was sent. `final`: a retry would
-    end the same way. `needless`: nothing had to be sent, which is no failure."""
+    end the same way. `needless`: nothing had to be sent, and nothing failed."""
 
     why: str = ""
     final: bool = False

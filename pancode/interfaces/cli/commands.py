@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_origin
@@ -110,9 +110,10 @@ class SectionedCommand(TyperCommand):
             else:
                 given.append(arg)
         single = [one for one in self.params if isinstance(one, click.Option) and not one.multiple]
-        for one in single:
-            if sum(arg.partition("=")[0] in one.opts for arg in given) > 1 and not ctx.resilient_parsing:
-                _tell_which_counts(one.opts[0], args)
+        is_told = sys.stderr.isatty() and not {"--json", "-q", "--quiet"} & set(args)
+        for one in single if is_told and not ctx.resilient_parsing else ():
+            if sum(arg.partition("=")[0] in one.opts for arg in given) > 1:
+                write_stderr(f"note: {one.opts[0]} is given several times; the last one counts\n")
         return super().parse_args(ctx, [*given, *args[end:]])
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -229,9 +230,3 @@ def unknown_command_error(name: str, group: str, path: str) -> UsageError:
     found = [f"pancode {one}" for one in find_near(name, group)]
     fix = f"did you mean {', or '.join(found)}?" if found else f"look: {path} -h"
     return UsageError(f"command not found: {path} {name}", fix=fix, code="no_such_command")
-
-
-def _tell_which_counts(option: str, args: Sequence[str]) -> None:
-    """Tell a user on a terminal that the last value of an option counts, except with --json or --quiet."""
-    if sys.stderr.isatty() and not {"--json", "-q", "--quiet"} & set(args):
-        write_stderr(f"note: {option} is given several times; the last one counts\n")

@@ -275,8 +275,6 @@ def rewrite(words: Sequence[str], *, completes: bool = False) -> list[str]:
     args = list(words)
     for count in (4, 3, 2, 1):
         key = " ".join(args[:count])
-        if len(args) < count:
-            continue
         if key in INSTEAD and not completes:
             what = f"command not found: pancode {key}"
             raise UsageError(what, fix=f"use: {INSTEAD[key]}", code="no_such_command")
@@ -323,12 +321,10 @@ def find_noun(word: str) -> str:
 
 def find_near(name: str, path: str) -> list[str]:
     """Return at most three full names of commands that an unknown name in the group may mean."""
-    by_verb = (
-        [one for one in TREE if " " in one and one.rpartition(" ")[2] == verb]
-        for verb in (name, *VERBS.get(name, ()))
-    )
     anywhere = [meant for word, meant in WORDS.items() if word.rpartition(" ")[2] == name]
-    anywhere += next(filter(None, by_verb), [])
+    last = {one: one.rpartition(" ")[2] for one in TREE if " " in one}
+    verb = next((verb for verb in (name, *VERBS.get(name, ())) if verb in last.values()), name)
+    anywhere += [one for one in last if last[one] == verb]
     if anywhere and not path:
         return list(dict.fromkeys(anywhere))[:3]
     close = [f"{path} {one}".strip() for one in find_close(name, list_children(path))]

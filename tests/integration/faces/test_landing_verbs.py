@@ -127,6 +127,8 @@ def test_a_home_of_0_1_0_that_asks_for_a_second_node_starts_and_lands_nothing_by
     assert held["landing"]["status"] == "held" and "verify_on" in held["landing"]["why"]
     assert held["landing"]["fix"] == f"pancode approve {held['run']}"
     assert not (fleet.cwd / "landed.txt").exists()
+    settings.write_text("dispatch: {safety: nonsense}\n")
+    assert fleet("node", "ls").status == 0, "what is shown does not depend on a file that cannot be read"
     settings.write_text("dispatch: {land: when-passed}\n")
     free = fleet("dispatch", "--runtime", "shell", "--verify", "true", "--json", "echo two > free.txt")
     assert free.data["landing"]["status"] == "landed" and (fleet.cwd / "free.txt").exists()

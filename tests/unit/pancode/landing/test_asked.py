@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -413,14 +414,15 @@ def test_a_removed_setting_or_an_older_run_leaves_the_landing_to_a_user(terms: d
     world.end()
     (action,), core = world.waiting(), world.coordinator.core
     if not terms:
-        assert not asked.hold_back(core, action, ""), "nothing holds it"
+        assert not asked.hold_back(core, action, str), "nothing holds it"
     run = world.coordinator.row(Run, action.run)
     with world.coordinator.ledger.transaction() as tx:
         tx.put(replace(run, terms={**run.terms, **terms}))
-    assert asked.hold_back(core, action, why)
+    assert asked.hold_back(core, action, lambda: why)
     landing = query.get_run_shape(core, "last")["landing"]
     assert landing is not None and landing["status"] == "held" and landing["fix"] == "pancode approve r-0001"
     assert (why or "another node") in landing["why"] and not world.kept()
     asked.queue_landing(core, "r-0001", LandWay(by="ana"))
     (again,) = world.waiting()
-    assert not asked.hold_back(core, again, why), "a user has requested it"
+    unread = partial(pytest.fail, "a landing that a user requested reads no settings")
+    assert not asked.hold_back(core, again, unread), "a user has requested it"
