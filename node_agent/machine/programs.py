@@ -8,9 +8,10 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import pydantic
+
+from node_agent.runtimes.base import Program
 
 
 def environment_of(program: str) -> str | None:
@@ -93,18 +94,7 @@ FOLDERS = 6
 """The maximum number of folders between a program and the top folder of its package."""
 
 
-class Named(Protocol):
-    """An agent program: its name on PATH, its package, and whether it is a Python package."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def package(self) -> str: ...
-    @property
-    def environment(self) -> bool: ...
-
-
-def written_version(program: Named, path: str) -> str | None:
+def written_version(program: Program, path: str) -> str | None:
     """Return the version recorded in the installation on disk; None if it cannot be read."""
     if not program.environment:
         return installed_version(program.name, program.package, path)

@@ -86,6 +86,7 @@ from pancode.queue.valkey.external import check_access
 from pancode.runs import keyring, reconcile
 from pancode.runs.core import ControlSettings, Core, Ports
 from pancode.runs.depot_grant import StreamDenial, authorize, note_wait
+from pancode.runs.features import features_of
 from pancode.runs.restored.hold import begin_hold
 from pancode.runs.retention.run_files import KeptFiles
 from pancode.runs.retention.service import DailyRetention
@@ -283,7 +284,7 @@ class Coordinator:
         self._parts = tuple(make(given) for make in PARTS)
         return (
             self.code.queue,
-            *(one for make in core.features.threads for one in make(core, self.around)),
+            *(one for make in features_of(core).threads for one in make(core, self.around)),
             self._outgoing.sending,
             *(one for part in self._parts for one in part.threads),
             *tracing_of(root, self._environ, core),

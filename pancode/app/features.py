@@ -18,7 +18,8 @@ from pancode.pull_requests import hooks as pull_requests
 from pancode.pull_requests.model import PullForge, PullWork
 from pancode.runs.admission import given_changes
 from pancode.runs.core import Core
-from pancode.runs.features import Features, Hook, join_features
+from pancode.runs.extension import Hook
+from pancode.runs.features import Features, join_features
 from pancode.runs.user_environment import Around
 from pancode.schedules import hooks as schedules
 from pancode.sessions import hooks as sessions

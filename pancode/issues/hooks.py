@@ -17,8 +17,7 @@ from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import IssueWork, Run
 from pancode.runs.core import Core
-from pancode.runs.features import Features
-from pancode.runs.restored.hold import HeldThing
+from pancode.runs.features import Features, HeldThing
 from pancode.runs.user_environment import Around
 
 

@@ -19,7 +19,8 @@ from pancode.landing.gate_check import (
 )
 from pancode.landing.rules import CalledOff, queue_landing
 from pancode.runs.core import Core
-from pancode.runs.features import Features, Hook
+from pancode.runs.extension import Hook
+from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life import waits
 from pancode.runs.life.changes import Changes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pancode.memory.service import give_notes, store_note
-from pancode.runs.features import Features, Hook, accept_all
+from pancode.runs.extension import Hook, accept_all
+from pancode.runs.features import Features
 
 FEATURE = Features(
     # A resumed session already has the notes of earlier runs.

@@ -17,8 +17,7 @@ from pancode.pull_requests.service import PullWatch, find_rules
 from pancode.pull_requests.store import list_pulls, pause_of_token, take_word, watch_pull
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
-from pancode.runs.features import Features
-from pancode.runs.restored.hold import HeldThing
+from pancode.runs.features import Features, HeldThing
 from pancode.runs.user_environment import Around
 
 

@@ -19,6 +19,7 @@ from pancode.reports.cost_report import cost_tables, disputed_runs, report_cost
 from pancode.runs import health
 from pancode.runs.answers import BriefLine, InboxShape
 from pancode.runs.core import Core
+from pancode.runs.features import features_of
 from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.lists import since_ms
 from pancode.runs.placement.placement import in_order
@@ -105,7 +106,7 @@ def _list_also(
         *stand,
         *(found for run in _read_runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
         *_list_more(len(left) - _WAITING),
-        *(line for find in core.features.brief for line in find(core, tx)),
+        *(line for find in features_of(core).brief for line in find(core, tx)),
         *disputed[:_SHOWN],
         *_list_sick(tx.find(Node)),
         *_list_unknown(today.unknown_runs if today is not None else 0),

@@ -32,7 +32,7 @@ from pancode.kernel.node import (
 from pancode.kernel.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.kernel.quota import ForeignReceipts
 from pancode.kernel.values import replace
-from pancode.runs.features import Features
+from pancode.runs.extension import Extensions
 from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
@@ -173,7 +173,7 @@ class Core:
     """The time zone of the budget's day; None: the system's time zone."""
 
     def __init__(
-        self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings, features: Features
+        self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings, extensions: Extensions
     ) -> None:
         self.kept = KeptRows(ports.ledger)
         self.ports = replace(ports, ledger=self.kept)
@@ -184,7 +184,7 @@ class Core:
         self.fleet = fleet
         self.machine = OwnMachine()
         self.rules = rules
-        self.features = features
+        self.extensions = extensions
         self.lock = threading.RLock()
         self._reaching_lock = threading.Lock()
         self.epoch = 0

@@ -16,7 +16,7 @@ from pancode.runs.admission.planning import judge_again, must_pass, prepare_plan
 from pancode.runs.admission.request_rules import WAITS_TO_LAND
 from pancode.runs.answers import QueuedAnswer
 from pancode.runs.core import Core, decide_locked
-from pancode.runs.features import Joining
+from pancode.runs.features import Joining, features_of
 from pancode.runs.life.approvals import AskedFirst
 from pancode.runs.life.binding import Admitted
 from pancode.runs.life.conversation import list_next_runs
@@ -124,7 +124,7 @@ def under_way(core: Core) -> list[UnderWay]:
 
 def lay_inputs(core: Core, plan: Plan, run: str) -> Plan:
     """Return the plan with files that features add to the checkout, each on top of the last snapshot."""
-    for hook in core.features.inputs:
+    for hook in features_of(core).inputs:
         laid = hook.act(core, plan, run) if hook.concerns(plan) else None
         if laid is not None:
             plan = replace(plan, snapshot=laid.snapshot, inputs=(*plan.inputs, laid))
@@ -192,7 +192,7 @@ def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     if lineage.recovers and (recovered := old or replaced) is not None:
         must_have_no_next(tx, recovered)  # Another recovery of the same run may have been faster.
     joining = Joining(run, old, replaced, budget)
-    for hook in work.core.features.join:
+    for hook in features_of(work.core).join:
         if hook.concerns(joining):
             joining = replace(joining, run=hook.act(work, joining))
     # Runs queued earlier in this transaction already use part of the parent's remaining budget.

@@ -5,42 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TypeAlias
 
 from node_agent.wire.receipt import Claims
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.kernel.threads import BackgroundThread
+from pancode.runs.admission.plan import LaidInput, Plan
 from pancode.runs.answers import BriefLine
-from pancode.runs.life.changes import Changes
+from pancode.runs.core import Core
+from pancode.runs.extension import Extensions, Hook
 from pancode.runs.request import DispatchRequest, PromptParts
-from pancode.runs.restored.hold import FindHeld
 from pancode.runs.retention.rules import FilesNeed
+from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Around, Surroundings
-
-# Avoid an import cycle: `Core` contains the features, whose functions take a `Core` or a `Work`.
-if TYPE_CHECKING:
-    from pancode.runs.admission.plan import LaidInput, Plan
-    from pancode.runs.core import Core
-    from pancode.runs.unit_of_work import Work
-
-S = TypeVar("S")
-F = TypeVar("F")
-
-
-@dataclass(frozen=True, slots=True)
-class Hook(Generic[S, F]):
-    """A function of a feature. `concerns`: whether to call it for a request, run or change. This is an
-    `attrgetter` that looks only at the value, so that no file of an unused feature is imported."""
-
-    concerns: Callable[[S], bool]
-    act: F
-
-
-def accept_all(value: object) -> bool:
-    """Accept every value, for a function that is always called."""
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +43,34 @@ class Joining:
         return any(run is not None and run.workflow is not None for run in (self.continued, self.replaced))
 
 
-CompleteRequest: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, bool], DispatchRequest]"
-GiveParts: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, tuple[str, ...]], PromptParts]"
-LayInput: TypeAlias = "Callable[[Core, Plan, str], LaidInput | None]"
-JoinRun: TypeAlias = "Callable[[Work, Joining], Run]"
-AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
-AcceptReceipt: TypeAlias = "Callable[[Work, Claims], None]"
+@dataclass(frozen=True, slots=True)
+class HeldThing:
+    """Something pending that a hold concerns. `usd`: the most that it may cost; None: unknown. `drop` and
+    `release` take the user's name; `release` is called before the thing is released."""
+
+    name: str
+    kind: str
+    what: str
+    since_ms: int
+    drop: Callable[[str], object]
+    usd: Decimal | None = None
+    release: Callable[[str], object] = lambda by: None
+
+
+CompleteRequest: TypeAlias = Callable[[Core, Surroundings, DispatchRequest, bool], DispatchRequest]
+GiveParts: TypeAlias = Callable[[Core, Surroundings, DispatchRequest, tuple[str, ...]], PromptParts]
+LayInput: TypeAlias = Callable[[Core, Plan, str], LaidInput | None]
+JoinRun: TypeAlias = Callable[[Work, Joining], Run]
+AcceptReceipt: TypeAlias = Callable[[Work, Claims], None]
 FindNeed: TypeAlias = Callable[[Transaction, Run], FilesNeed | None]
-FindLines: TypeAlias = "Callable[[Core, Transaction], Iterable[BriefLine]]"
-FollowRevoked: TypeAlias = "Callable[[Work, str], list[str]]"
-MakeThreads: TypeAlias = "Callable[[Core, Around], Iterable[BackgroundThread]]"
+FindLines: TypeAlias = Callable[[Core, Transaction], Iterable[BriefLine]]
+FindHeld: TypeAlias = Callable[[Core, Transaction], Iterable[HeldThing]]
+FollowRevoked: TypeAlias = Callable[[Work, str], list[str]]
+MakeThreads: TypeAlias = Callable[[Core, Around], Iterable[BackgroundThread]]
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
+class Features(Extensions):
     """The functions that features register, each in calling order. The engine does not know the features:
     `pancode.app.features` lists them all, and passes this value to `Core`."""
 
@@ -89,8 +82,6 @@ class Features:
     """Add files to the checkout of the run with this id; None: there are none."""
     join: tuple[Hook[Joining, JoinRun], ...] = ()
     """Write the rows of a feature in the transaction that admits a run, and return the run."""
-    changed: tuple[Hook[Changes, AddChanges], ...] = ()
-    """Add changes to those already decided for a run, in the transaction that writes them."""
     accepted: tuple[Hook[Claims, AcceptReceipt], ...] = ()
     """Store data from a receipt, in the transaction that accepts the receipt."""
     needs: tuple[FindNeed, ...] = ()
@@ -103,6 +94,13 @@ class Features:
     """Return what a feature has as pending, for the hold of a restored ledger."""
     threads: tuple[MakeThreads, ...] = ()
     """Return threads of a feature, which the coordinator starts and stops."""
+
+
+def features_of(core: Core) -> Features:
+    """Return the functions with which the core was made."""
+    if not isinstance(core.extensions, Features):
+        raise TypeError("a Core needs Features")
+    return core.extensions
 
 
 def join_features(*features: Features) -> Features:

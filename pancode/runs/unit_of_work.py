@@ -306,7 +306,7 @@ class Work:
 
     def apply(self, changes: Changes) -> records.Run:
         """Write the decided changes and those that features add; memory is updated after the commit."""
-        for hook in self.core.features.changed:
+        for hook in self.core.extensions.changed:
             changes = hook.act(self.tx, changes) if hook.concerns(changes) else changes
         for row in changes.new:
             self.tx.insert(row)

@@ -9,8 +9,8 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Schedule
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.core import Core
-from pancode.runs.features import Features
-from pancode.runs.restored.hold import DROPPED, HeldThing
+from pancode.runs.features import Features, HeldThing
+from pancode.runs.restored.hold import DROPPED
 from pancode.runs.user_environment import Around
 from pancode.schedules.model import trigger_of, words_of
 from pancode.schedules.rules import held_name

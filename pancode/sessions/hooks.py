@@ -7,7 +7,8 @@ from operator import attrgetter
 from pancode.kernel.records import ActionKind
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.core import Core
-from pancode.runs.features import Features, Hook
+from pancode.runs.extension import Hook
+from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.user_environment import Around
 from pancode.sessions.child_updates import Tidings

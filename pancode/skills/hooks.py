@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from pancode.runs.features import Features, Hook, accept_all
+from pancode.runs.extension import Hook, accept_all
+from pancode.runs.features import Features
 from pancode.skills.made_tool_store import give_skills
 from pancode.skills.made_tools import keep_proposed, list_inbox_items
 

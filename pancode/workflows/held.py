@@ -9,8 +9,8 @@ from pancode.kernel import records
 from pancode.kernel.formatting import first_few
 from pancode.kernel.ports import Transaction
 from pancode.runs.core import Core
-from pancode.runs.features import Features
-from pancode.runs.restored.hold import DROPPED, HeldThing
+from pancode.runs.features import Features, HeldThing
+from pancode.runs.restored.hold import DROPPED
 from pancode.workflows import store as rows
 from pancode.workflows.actions import stop_workflow
 from pancode.workflows.lane_service import pause_lane

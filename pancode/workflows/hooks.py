@@ -16,7 +16,8 @@ from pancode.landing.rules import LandingDue
 from pancode.runs import reconcile
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
-from pancode.runs.features import Features, Hook
+from pancode.runs.extension import Hook
+from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work, unit_of_work

@@ -9,7 +9,8 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.features import Features, Hook
+from pancode.runs.extension import Hook
+from pancode.runs.features import Features
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings

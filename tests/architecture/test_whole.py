@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from tests.architecture.house import room_of
@@ -68,6 +70,31 @@ def test_a_folder_can_be_taken_in_at_a_glance() -> None:
     for path in modules(*PACKAGES):
         counts[path.parent.as_posix()] += path.name != "__init__.py"
     held({folder: count for folder, count in counts.items() if count > MOST_FILES}, "folders")
+
+
+def find_circle(known: Mapping[str, Iterable[str]]) -> list[str]:
+    """Modules that import each other in a circle, the first one again at the end; empty if there is none."""
+    try:
+        TopologicalSorter(known).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions and under TYPE_CHECKING count, as they only hide a circle."""
+    assert find_circle({dotted(path): ours(path) for path in modules(*PACKAGES)}) == []
+
+
+def test_a_hidden_circle_is_found(tmp_path: Path) -> None:
+    core, features = tmp_path / "core.py", tmp_path / "features.py"
+    core.write_text("from pancode.runs import features\n")
+    features.write_text(
+        "if TYPE_CHECKING:\n    from pancode.runs.core import Core\n\n\ndef late():\n    import pancode.app.build\n"
+    )
+    known = {f"pancode.runs.{path.stem}": ours(path) for path in (core, features)}
+    assert known["pancode.runs.features"] == {"pancode.runs.core", "pancode.app.build"}
+    assert set(find_circle(known)) == set(known)
 
 
 EVERYWHERE = ("pancode/kernel", "pancode/runs", "node_agent/wire")

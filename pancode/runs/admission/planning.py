@@ -22,6 +22,7 @@ from pancode.runs.admission.plan import GateVerdict, Plan, asks_for, list_object
 from pancode.runs.admission.request_rules import as_allowed, as_task
 from pancode.runs.admission.resolution import Unresolved, names_worker, resolve, with_other
 from pancode.runs.core import Core
+from pancode.runs.features import features_of
 from pancode.runs.live import LOOKED_AT, RecentRuns
 from pancode.runs.placement.candidates import filter_candidates, list_candidates, list_failures, list_unknowns
 from pancode.runs.project_rules import find_project, moved_project_error
@@ -85,7 +86,7 @@ def complete_request(
 ) -> DispatchRequest:
     """Return the request as features complete it, with its repository and folder. `later`: the run begins
     later. NotFoundError for an unknown project."""
-    for hook in core.features.complete:
+    for hook in features_of(core).complete:
         if hook.concerns(request):
             request = hook.act(core, around, request, later)
     request, wants_files = as_allowed(request), request.workspace != "none"
@@ -118,7 +119,7 @@ def prepare_plan(
 
     @cache
     def parts(skills: tuple[str, ...]) -> PromptParts:
-        hooks = [hook for hook in core.features.prompt_parts if hook.concerns(request)]
+        hooks = [hook for hook in features_of(core).prompt_parts if hook.concerns(request)]
         return sum((hook.act(core, around, request, skills) for hook in hooks), NO_PARTS)
 
     def make() -> Plan:

@@ -16,6 +16,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Lease, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
+from pancode.runs.features import features_of
 from pancode.runs.life.changes import decide
 from pancode.runs.life.retries import MOST_OUTPUT
 from pancode.runs.nodes import evidence
@@ -186,7 +187,7 @@ def _accept_receipt(work: Work, letter: Letter, proofs: Proofs) -> None:
         answer=_make_acknowledge(core, letter, countersigned),
     )
     work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
-    for hook in core.features.accepted:
+    for hook in features_of(core).accepted:
         if hook.concerns(claims):
             hook.act(work, claims)
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, RunState, Setting, WaitReason
-
-# Avoid an import cycle: `Core` contains the features, whose functions return these values.
-if TYPE_CHECKING:
-    from pancode.runs.core import Core
-    from pancode.runs.unit_of_work import Work
+from pancode.runs.features import features_of
+from pancode.runs.unit_of_work import Work
 
 HOLD = "hold"
 """The setting with the hold of a restored ledger."""
@@ -56,23 +50,6 @@ class LedgerHold(BaseModel):
         return self.find_progress(tag).complete_since_ms is not None
 
 
-@dataclass(frozen=True, slots=True)
-class HeldThing:
-    """Something pending that a hold concerns. `usd`: the most that it may cost; None: unknown. `drop` and
-    `release` take the user's name; `release` is called before the thing is released."""
-
-    name: str
-    kind: str
-    what: str
-    since_ms: int
-    drop: Callable[[str], object]
-    usd: Decimal | None = None
-    release: Callable[[str], object] = lambda by: None
-
-
-FindHeld: TypeAlias = "Callable[[Core, Transaction], Iterable[HeldThing]]"
-
-
 def read_hold(tx: Transaction) -> LedgerHold | None:
     """Return the hold; None for a ledger that was never restored."""
     found = tx.get(Setting, HOLD)
@@ -100,7 +77,7 @@ def begin_hold(work: Work, why: str) -> None:
     open_runs = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)
     names = {run.id for runs in open_runs for run in runs if run.waits is not WaitReason.USER}
     names |= {action.run for action in tx.find(Action) if action.kind is not ActionKind.USER}
-    names |= {thing.name for find in core.features.held for thing in find(core, tx)}
+    names |= {thing.name for find in features_of(core).held for thing in find(core, tx)}
     if known is not None:
         names, since_ms = names | known.names, min(since_ms, known.since_ms)
     write_hold(work, LedgerHold(begun_ms=core.wall_ms(), since_ms=since_ms, names=frozenset(names)))

@@ -13,9 +13,10 @@ from pancode.kernel.row_updates import edit_row
 from pancode.kernel.values import replace
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
+from pancode.runs.features import HeldThing, features_of
 from pancode.runs.restored.answers import AskedShape, HeldAnswer, ReleasedAnswer
 from pancode.runs.restored.attempts import NOT_ATTRIBUTED
-from pancode.runs.restored.hold import DROPPED, HeldThing, LedgerHold, read_hold, write_hold
+from pancode.runs.restored.hold import DROPPED, LedgerHold, read_hold, write_hold
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import format_iso
@@ -60,7 +61,7 @@ def _list_things(core: Core, tx: Transaction, hold: LedgerHold) -> list[HeldThin
     """Return what is held and would begin something if it were not, oldest first."""
     if not hold.names:
         return []
-    found = [thing for find in core.features.held for thing in find(core, tx)]
+    found = [thing for find in features_of(core).held for thing in find(core, tx)]
     known = {thing.name for thing in found}
     for run in tx.find(Run, {"state": RunState.PENDING}):
         is_held = run.waits is not None and run.waits.is_held

@@ -30,6 +30,7 @@ from pancode.kernel.visitors import (
 )
 from pancode.people.service import list_inbox
 from pancode.runs.core import Core
+from pancode.runs.features import features_of
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import find_run, format_iso, format_optional_iso
 
@@ -122,7 +123,7 @@ def revoke(core: Core, name: str, by: str) -> tuple[list[str], list[str]]:
 def revoke_in(work: Work, name: str, by: str) -> list[str]:
     """Revoke the token; return the names of what it created and is now paused."""
     rows.delete_token(work, name)
-    paused = [done for follow in work.core.features.revoked for done in follow(work, name)]
+    paused = [done for follow in features_of(work.core).revoked for done in follow(work, name)]
     detail: dict[str, object] = {"paused": paused} if paused else {}
     work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)
     return paused

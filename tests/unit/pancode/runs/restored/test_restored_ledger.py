@@ -28,8 +28,8 @@ from pancode.kernel.records import (
     StoredReceipt,
     WaitReason,
 )
+from pancode.runs.features import HeldThing
 from pancode.runs.restored.attempts import NOT_ATTRIBUTED
-from pancode.runs.restored.hold import HeldThing
 from pancode.runs.restored.release import describe_held, release
 from pancode.runs.restored.requests import PROOF_MS
 from pancode.runs.retention.parts import must_have_changes
