@@ -26,6 +26,7 @@ def move_ledger(
 ) -> dict[str, Any]:
     """Move the ledger to the configured place. `source`: `file` or a PostgreSQL URL. AlreadyRunningError."""
     # Only a move imports the database libraries.
+    from pancode.app.schema import SCHEMA
     from pancode.store.move import kept_as, move, place_of
     from pancode.store.postgres import database_of
 
@@ -43,7 +44,7 @@ def move_ledger(
     lock = HomeLock(home)
     lock.take()
     try:
-        moved = move(begun, target, SystemClock().wall_ms())
+        moved = move(begun, target, SCHEMA, SystemClock().wall_ms())
     finally:
         lock.leave()
     tables = [{"table": m.table, "rows": m.rows} for m in moved]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pancode.app.coordinator import Coordinator, CoordinatorSettings
 from pancode.app.reboot import service_of
+from pancode.app.schema import SCHEMA
 from pancode.config.agents.presets import NO_PRESET
 from pancode.config.listeners import figures_in, read_api_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
@@ -66,7 +67,7 @@ def _not_inside(home: Home, database: Database | None) -> None:
     attempts = process_attempts.attempts_of(os.getpid(), process_attempts.start_of(os.getpid()))
     if not attempts or not (home.epoch if database else home.ledger).exists():
         return
-    ledger = SqlLedger(database or home.ledger, sole=False)
+    ledger = SqlLedger(database or home.ledger, SCHEMA, sole=False)
     try:
         run = run_of(ledger, attempts)
     finally:

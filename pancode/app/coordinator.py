@@ -25,6 +25,7 @@ from pancode.agents.vendor_lists import KeptLists
 from pancode.app.features import FEATURES, PARTS, Given
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.pull_work import ChangeWork, ForgeWatch
+from pancode.app.schema import SCHEMA
 from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
 from pancode.backups.places import copies_on
@@ -209,7 +210,7 @@ class Coordinator:
             raise
 
     def _open_ledger(self, environ: Mapping[str, str]) -> None:
-        home, ledger = self.home, SqlLedger(self.settings.database or self.home.ledger)
+        home, ledger = self.home, SqlLedger(self.settings.database or self.home.ledger, SCHEMA)
         self.ledger: Ledger = ledger
         try:
             self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)

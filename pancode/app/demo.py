@@ -19,6 +19,7 @@ from typing import Any
 
 from node_agent.wire.clock import Clock, SystemClock
 from pancode.app.demo_stage import FACTOR, NODES, CommandDone, Stage, list_unused, new_stage
+from pancode.app.schema import SCHEMA
 from pancode.budget import books
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import PancodeError, UnavailableError
@@ -385,7 +386,7 @@ def what_tested(gate: dict[str, Any]) -> str:
 
 def audit_balances(stage: Stage) -> tuple[list[str], int, int]:
     """Return the scopes whose balance is not the sum of their entries, with counts of entries and scopes."""
-    ledger = SqlLedger(stage.home / "ledger.db")
+    ledger = SqlLedger(stage.home / "ledger.db", SCHEMA)
     try:
         with ledger.transaction() as tx:
             entries, balances = tx.find(BookEntry), tx.find(Balance)

@@ -16,6 +16,7 @@ from pathlib import Path
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.signing import PublicKey
 from pancode.app.restoring import RestoreAsked, restore_fleet
+from pancode.app.schema import SCHEMA
 from pancode.app.single_instance import holder_of
 from pancode.backups.answers import BACKUPS
 from pancode.backups.model import is_folder
@@ -163,7 +164,7 @@ class FleetHere:
         )
         try:
             restore_fleet(asked)
-            ledger = SqlLedger(Home(scratch).ledger)
+            ledger = SqlLedger(Home(scratch).ledger, SCHEMA)
             try:
                 with ledger.transaction() as tx:
                     there = {run.id for run in tx.find(Run)}

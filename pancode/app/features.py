@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from pancode.backups.hooks import BackupPorts, Backups
+from pancode.config import records as config_changes
 from pancode.fleet.answers import TroubleShape
 from pancode.git.forge_rules import ForgeAccess
+from pancode.interfaces.http.access import records as keyed_requests
 from pancode.issues import hooks as issues
 from pancode.kernel.threads import BackgroundThread
 from pancode.landing import hooks as landing
 from pancode.landing.pull_request import LandingFollower
 from pancode.memory import hooks as memory
+from pancode.notices import records as deliveries
+from pancode.people import records as proposals
 from pancode.pull_requests import hooks as pull_requests
 from pancode.pull_requests.model import PullForge, PullWork
 from pancode.runs.admission import given_changes
@@ -37,6 +41,11 @@ SHOWN = Features(
     inputs=(Hook(lambda plan: plan.only_looks or bool(plan.request.show), given_changes.show_change),),
 )
 
+# Subjects that add nothing else to runs.
+STORED = Features(
+    tables=(*keyed_requests.TABLES, *config_changes.TABLES, *proposals.TABLES, *deliveries.TABLES)
+)
+
 FEATURES = join_features(
     workspaces.FEATURE,
     sessions.FEATURE,
@@ -49,6 +58,7 @@ FEATURES = join_features(
     pull_requests.FEATURE,
     issues.FEATURE,
     held_workflows.FEATURE,
+    STORED,
 )
 
 

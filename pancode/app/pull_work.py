@@ -9,13 +9,14 @@ from pancode.git.forge_rules import ForgeKind, ForgePlace, place_of, with_base
 from pancode.git.pull_state import PullState
 from pancode.git.remotes import push_unattended
 from pancode.kernel.errors import UsageError
-from pancode.kernel.records import Run, WatchedPull
+from pancode.kernel.records import Run
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.model import LandWay
 from pancode.landing.pull_request import message_of, name_repository
+from pancode.pull_requests.records import WatchedPull
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import is_between_turns
 from pancode.runs.user_environment import Around

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from node_agent.wire.clock import SystemClock
+from pancode.app.schema import SCHEMA
 from pancode.app.single_instance import HomeLock
 from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer
 from pancode.backups.model import CopyPlace, is_folder
@@ -88,7 +89,7 @@ def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
     with lock_home(asked.home), _copies_at(asked) as source:
         opened = _open(asked, source)
         head = choose_copy(opened, asked.copy)
-        restoring = Restore(asked.home, SystemClock(), asked.command, asked.spec.name, asked.notify)
+        restoring = Restore(asked.home, SystemClock(), asked.command, asked.spec.name, SCHEMA, asked.notify)
         done = restoring.run(opened, head, source)
     refused = [f"the copy {name} cannot be used: {why}" for name, why in opened.refused.items()]
     return {**done, "warnings": [*done["warnings"], *refused]}

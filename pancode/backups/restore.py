@@ -41,6 +41,7 @@ from pancode.kernel.unfinished_restore import HARMLESS, MARK, RESTORING
 from pancode.runs.core import RESTORED
 from pancode.runs.views import format_iso
 from pancode.store.ledger import SqlLedger
+from pancode.store.tables import Schema
 
 FILES, SEALED = "files", "copy.part"
 _SHOWN = 5
@@ -215,6 +216,7 @@ class Restore:
     clock: Clock
     command: str
     place: str
+    schema: Schema
     notify: Callable[[int, int], None] = lambda done, of: None
 
     def run(self, opened: OpenedCopies, head: CopyHead, source: CopyPlace) -> RestoredAnswer:
@@ -287,7 +289,7 @@ class Restore:
             SigningKey.parse((files / OWN_KEY).read_text())
         except (OSError, ValueError) as exc:
             raise ContentsError("the copy has no usable coordinator key", why=str(exc)) from exc
-        ledger = SqlLedger(files / LEDGER)
+        ledger = SqlLedger(files / LEDGER, self.schema)
         try:
             facts: dict[str, object] = {"copy": head.name, "taken_ms": head.taken_ms}
             with ledger.transaction() as tx:

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from node_agent.wire.policy import SAFETY_RANK, Safety
 from pancode.config.answers import ChangeAnswer
+from pancode.config.records import ConfigChange
 from pancode.config.variables import FOR_NEW_NODES
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import ConfigChange
 from pancode.kernel.values import replace
 from pancode.runs.admission.gates.permission import NEEDS_YES
 from pancode.runs.core import Core, hold_lock

@@ -10,12 +10,14 @@ from pancode.git.forge_rules import ForgeAccess
 from pancode.git.pull_state import PullOpened
 from pancode.issues.auto_start import HELD_NAME, IssueWatch
 from pancode.issues.forge_trackers import HttpTrackers
+from pancode.issues.kept_plans import list_kept_texts
 from pancode.issues.model import Trackers
+from pancode.issues.records import TABLES, IssueWork
 from pancode.issues.service import closed_issue, drop_work, held_name, note_pull
 from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import IssueWork, Run
+from pancode.kernel.records import Run
 from pancode.runs.core import Core
 from pancode.runs.features import Features, HeldThing
 from pancode.runs.user_environment import Around
@@ -58,7 +60,7 @@ def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:
         yield HeldThing(HELD_NAME, "issues", what, works[0].began_ms, lambda by: None)
 
 
-FEATURE = Features(held=(find_held,))
+FEATURE = Features(held=(find_held,), approved=(list_kept_texts,), tables=TABLES)
 
 
 def track_issues(

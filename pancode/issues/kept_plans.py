@@ -6,9 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from pancode.issues.records import KeptPlan
 from pancode.kernel.names import plan_file, questions_file
-from pancode.kernel.records import KeptPlan, KeptWorkspace, Run
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run
 from pancode.runs.core import Core
+from pancode.workspaces.records import KeptWorkspace
 
 MOST_READ = 1 << 20
 
@@ -20,6 +23,11 @@ def record_plan(core: Core, name: str, files: Mapping[str, str], by: str) -> Non
     )
     with core.lock, core.ports.ledger.transaction() as tx:
         tx.put(KeptPlan(name, plan, questions, core.wall_ms(), by))
+
+
+def list_kept_texts(tx: Transaction) -> set[str]:
+    """Return the digests of the files of all kept plans."""
+    return {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
 
 
 def is_plan_kept(core: Core, project: str, name: str) -> bool:

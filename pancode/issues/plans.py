@@ -12,12 +12,13 @@ from pancode.issues.service import fetch_issue
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import PLANNER, plan_file, questions_file
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import KeptWorkspace, Run
+from pancode.kernel.records import Run
 from pancode.runs.core import Core
 from pancode.runs.project_rules import moved_project_error
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
+from pancode.workspaces.records import KeptWorkspace
 from pancode.workspaces.rules import get_workspace_row, runs_in, workspace_name
 from pancode.workspaces.service import branch_for, create_if_missing
 

@@ -11,11 +11,12 @@ from pancode.git.forge_rules import TrackerKind
 from pancode.issues.answers import IssueWorkShape
 from pancode.issues.kept_plans import is_plan_kept
 from pancode.issues.model import MOST_TITLE, OVER, Issue, Trackers, number_of, place_of, task_of, words_of
+from pancode.issues.records import IssueWork
 from pancode.kernel.errors import ConflictError, RefusedError
 from pancode.kernel.facets import Lineage
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import IssueWork, KeptWorkspace, Run, RunState
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.core import Core
@@ -26,6 +27,7 @@ from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import format_iso
+from pancode.workspaces.records import KeptWorkspace
 from pancode.workspaces.rules import find_workspace, runs_in
 from pancode.workspaces.service import branch_for, create_if_missing
 

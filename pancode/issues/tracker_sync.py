@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from node_agent.wire.failure import Outcome
 from pancode.issues.model import OVER, Issue, IssueState, Trackers, mark_untrusted, place_of, read_wait_s
+from pancode.issues.records import IssueWork
 from pancode.issues.service import (
     end_work,
     forget_work,
@@ -21,7 +22,7 @@ from pancode.issues.service import (
 from pancode.kernel.errors import PancodeError, UsageError, with_fix
 from pancode.kernel.facets import Lineage
 from pancode.kernel.formatting import count_noun
-from pancode.kernel.records import EventKind, IssueWork, KeptWorkspace, Run, RunState
+from pancode.kernel.records import EventKind, Run, RunState
 from pancode.kernel.threads import SOON_S
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
@@ -31,6 +32,7 @@ from pancode.runs.life.waits import ToldByTracker
 from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
+from pancode.workspaces.records import KeptWorkspace
 
 MARK = "<!-- pancode: the work on this issue -->"
 """The first line of PanCode's comment on an issue, which identifies the comment."""

@@ -11,25 +11,6 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.kernel.facets import Judging, NextAttempt, TurnTaking
-from pancode.kernel.feature_records import ApiToken as ApiToken
-from pancode.kernel.feature_records import AuditAnchor as AuditAnchor
-from pancode.kernel.feature_records import ConfigChange as ConfigChange
-from pancode.kernel.feature_records import ConfigProposal as ConfigProposal
-from pancode.kernel.feature_records import Delivery as Delivery
-from pancode.kernel.feature_records import EndedRun as EndedRun
-from pancode.kernel.feature_records import Firing as Firing
-from pancode.kernel.feature_records import FiringState as FiringState
-from pancode.kernel.feature_records import IssueWork as IssueWork
-from pancode.kernel.feature_records import KeptPlan as KeptPlan
-from pancode.kernel.feature_records import KeptWorkspace as KeptWorkspace
-from pancode.kernel.feature_records import KeyedRequest as KeyedRequest
-from pancode.kernel.feature_records import RunNote as RunNote
-from pancode.kernel.feature_records import Schedule as Schedule
-from pancode.kernel.feature_records import StoredTool as StoredTool
-from pancode.kernel.feature_records import StoredToolFiles as StoredToolFiles
-from pancode.kernel.feature_records import WatchedPull as WatchedPull
-from pancode.kernel.feature_records import Workflow as Workflow
-from pancode.kernel.feature_records import WorkflowStep as WorkflowStep
 from pancode.kernel.rows import EnvelopeText
 from pancode.kernel.rows import Record as Record
 from pancode.kernel.rows import Table as Table
@@ -41,9 +22,6 @@ from pancode.kernel.states import GpuRule as GpuRule
 from pancode.kernel.states import LeaseState as LeaseState
 from pancode.kernel.states import RunState as RunState
 from pancode.kernel.states import WaitReason as WaitReason
-from pancode.kernel.states import WorkflowKind as WorkflowKind
-from pancode.kernel.states import WorkflowState as WorkflowState
-from pancode.kernel.states import WorkflowStepState as WorkflowStepState
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,19 +472,94 @@ class ControlMessage(Record):
     issued_ms: int
 
 
-ALL: tuple[type[Record], ...] = (
+@dataclass(frozen=True, slots=True)
+class ApiToken(Record):
+    """An API token. Its secret is shown once and never stored."""
+
+    TABLE: ClassVar = Table("tokens", ("name",), ("digest",))
+    name: str
+    digest: str
+    """SHA-256 of the secret, hexadecimal."""
+    scopes: tuple[str, ...]
+    created_ms: int
+    created_by: str
+    expires_ms: int | None = None
+    """When the token expires; None: never."""
+    item: str | None = None
+    """The only inbox item that the token may answer, and `run` that item's run; None: any item."""
+    run: str | None = None
+    used_ms: int | None = None
+    """When the token was last used, to the minute; None: never."""
+    agent: str | None = None
+    """The User-Agent of the browser that got the token for a code, and `address` where it connected from."""
+    address: str | None = None
+    confirmed_ms: int | None = None
+    """When that browser last opened a one-time link; None: it never had a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditAnchor(Record):
+    """A signed digest of an audit entry. The fleet's key signs it, so that a rewritten chain is noticed."""
+
+    TABLE: ClassVar = Table("anchors", ("number",))
+    number: int
+    """The number of the audit entry."""
+    envelope: str
+    """Signed JSON: fleet, entry, head, time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun(Record):
+    """The row of an ended run for costs, track records, workers and briefs. It is written together with the
+    run."""
+
+    TABLE: ClassVar = Table(
+        "ended_runs",
+        ("run",),
+        ("ended_ms", "last_ms", "left,repository,ended_ms", "repository,ended_ms", "retry_of"),
+    )
+    run: str
+    ended_ms: int
+    agent: str
+    model: str | None
+    runtime: str
+    kind: str
+    """The kind of the run's task."""
+    repository: str | None
+    node: str | None
+    outcome: Outcome
+    started: bool
+    counts: bool
+    """Whether the run is evidence about its agent: receipt accepted, and nothing but the agent at fault."""
+    judges: bool
+    """Whether the run only ran the gates on another run's result."""
+    landed: bool
+    reverted: bool
+    left: bool
+    """Whether the run needs a user's attention, according to its own row."""
+    retry_of: str | None
+    ms: int
+    """Milliseconds between the run's first start and its end."""
+    usd: Decimal
+    """USD booked for all attempts of the run; `tokens` and `agent_ms` also cover all attempts."""
+    tokens: int
+    agent_ms: int
+    unknown: bool
+    """Whether the cost of an attempt is unknown."""
+    first_ms: int | None
+    """When the first cost was booked for the run, and `last_ms` the last; None: the run cost nothing."""
+    last_ms: int | None
+    size: str = ""
+    """The size of the run's task; empty: unknown."""
+
+
+TABLES: tuple[type[Record], ...] = (
     Setting,
     Node,
     Run,
     SessionRow,
     StoredMessage,
-    Workflow,
-    WorkflowStep,
-    Schedule,
-    Firing,
-    Delivery,
     EndedRun,
-    RunNote,
     AuditAnchor,
     Attempt,
     Lease,
@@ -521,13 +574,4 @@ ALL: tuple[type[Record], ...] = (
     KnownKey,
     ControlMessage,
     ApiToken,
-    KeyedRequest,
-    KeptWorkspace,
-    IssueWork,
-    WatchedPull,
-    KeptPlan,
-    StoredTool,
-    StoredToolFiles,
-    ConfigProposal,
-    ConfigChange,
 )

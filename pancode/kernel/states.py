@@ -131,51 +131,6 @@ class ActionKind(StrEnum):
     """A message tells an orchestrator's session how the runs that it began ended; one action per session."""
 
 
-class WorkflowKind(StrEnum):
-    """The command that created a workflow. All kinds follow the same rules."""
-
-    BATCH = "batch"
-    CHAIN = "chain"
-    RACE = "race"
-    GRAPH = "graph"
-    LANE = "lane"
-    """The workflow stays open: its items begin one at a time, and more may be added."""
-
-
-class WorkflowState(StrEnum):
-    """The states of a workflow; the last four are final."""
-
-    RUNNING = "running"
-    STOPPING = "stopping"
-    DONE = "done"
-    PARTIAL = "partial"
-    """Some tasks of a batch are done, and others are not."""
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-class WorkflowStepState(StrEnum):
-    """The states of a workflow's step; the last five are final."""
-
-    WAITING = "waiting"
-    """The step waits for steps that it needs, or until fewer runs of the workflow work."""
-    STARTING = "starting"
-    """The step has the id of its run, which may not exist yet."""
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    REFUSED = "refused"
-    """The step's dispatch did not pass admission."""
-    SKIPPED = "skipped"
-    """The step never began, because a step that it needs failed or the workflow was stopped."""
-    STOPPED = "stopped"
-
-    @property
-    def is_over(self) -> bool:
-        """Whether this state is final."""
-        return self not in (self.WAITING, self.STARTING, self.RUNNING)
-
-
 class EventKind(StrEnum):
     """The kind of an event in the coordinator's event feed."""
 

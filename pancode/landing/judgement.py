@@ -16,7 +16,7 @@ from node_agent.wire.git import decode_path
 from node_agent.wire.job import NO_AGENT
 from pancode.kernel.facets import GateTerms, Judging, Provision, dump_facets
 from pancode.kernel.ports import SnapshotTaken, Transaction
-from pancode.kernel.records import KeptPlan, Node, Run, RunState
+from pancode.kernel.records import Node, Run, RunState
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing.model import (
@@ -36,6 +36,7 @@ from pancode.landing.rules import argv_of, require_gates, spoiled_by
 from pancode.runs import reconcile
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit_run, new_id
+from pancode.runs.features import features_of
 from pancode.runs.placement.placement import can_be_had, explain_misfit
 from pancode.runs.receipts.trust import passed_gates, trusted_on
 from pancode.runs.stop import stop_run
@@ -244,7 +245,7 @@ class LandingJudge:
         reasons = why_they_decide(ChangedTree(merged.files, before, after, prd, merged.plain), commands)
         # A user already approved this text with `issue plan --keep`.
         with self.core.ports.ledger.transaction() as tx:
-            kept = {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
+            kept = {digest for find in features_of(self.core).approved for digest in find(tx)}
         return [
             Conflict(decode_path(os.fsencode(name)), why, "--with-commands")
             for name, why in reasons.items()

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pancode.agents.agents import Role
 from pancode.agents.prompts import report_names
 from pancode.kernel.formatting import format_seconds, reveal_invisible
-from pancode.kernel.records import RunNote
+from pancode.memory.records import RunNote
 
 _WORD = re.compile(r"\w{2,}")
 _STEM = 4

@@ -11,9 +11,10 @@ from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
 from pancode.kernel.facets import Provision
 from pancode.kernel.formatting import format_seconds
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, RunNote, RunState
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.memory.answers import ScoutShape
+from pancode.memory.records import RunNote
 from pancode.memory.scout_rules import (
     DEPTH,
     QUESTION,

@@ -16,7 +16,7 @@ from pancode.kernel.facets import Lineage, Provision
 from pancode.kernel.formatting import escape_line, reveal_invisible
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import KeptWorkspace, Run, RunNote, Workflow, WorkflowKind
+from pancode.kernel.records import Run
 from pancode.memory.answers import NoteShape
 from pancode.memory.model import (
     MOST_LEFT,
@@ -31,6 +31,7 @@ from pancode.memory.model import (
     rank_notes,
     source_of,
 )
+from pancode.memory.records import RunNote
 from pancode.runs.admission.request_rules import as_task
 from pancode.runs.core import Core
 from pancode.runs.lists import moment_ms
@@ -40,6 +41,8 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, format_iso
 from pancode.workflows.lane_service import find_lane
+from pancode.workflows.records import Workflow, WorkflowKind
+from pancode.workspaces.records import KeptWorkspace
 
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pancode.kernel.records import Delivery
+from pancode.notices.records import Delivery
 
 A_MINUTE = 60_000
 """A minute in milliseconds: the least time between two messages of a channel that answer no question."""

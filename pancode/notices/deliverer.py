@@ -12,10 +12,11 @@ from typing import Any
 from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import ApiToken, Delivery, EventKind, FeedEvent
+from pancode.kernel.records import ApiToken, EventKind, FeedEvent
 from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
 from pancode.notices import store as rows
 from pancode.notices.batching import NOTICE_AGAIN_MS, NOTIFY, delay_target, to_send
+from pancode.notices.records import Delivery
 from pancode.notices.store import ChannelState, DeliveryTry, OutgoingPort, TokensPort
 from pancode.notices.texts import ASKS, CALL, KIND_OF, WAITS, count_others, notice_of
 from pancode.notices.views import list_failures
@@ -112,7 +113,7 @@ def _make_deliveries(
     occasion = occasion_of(event)
     if occasion is None or occasion not in KIND_OF:
         return []
-    facts, kind, found = facts_of(tx, event), KIND_OF[occasion], []
+    facts, kind, found = facts_of(core, tx, event), KIND_OF[occasion], []
     notice = notice_of(event, occasion, facts, rules.console)
     for channel in rules.channels_for(kind, facts):
         if event.number <= since[channel]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pancode.config.notify import NotifyRules
 from pancode.kernel.names import not_found
-from pancode.kernel.records import Delivery
 from pancode.notices.answers import TestedChannel
 from pancode.notices.batching import NOTIFY
+from pancode.notices.records import Delivery
 from pancode.notices.texts import Notice
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from pancode.config.notify import NotifyRules
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Delivery, Setting
+from pancode.kernel.records import Setting
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import NewToken
 from pancode.notices.batching import MOST_WAITING, again_ms, too_old
+from pancode.notices.records import Delivery
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import Work
 

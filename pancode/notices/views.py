@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pancode.config.notify import NotifyRules
-from pancode.kernel.records import Delivery
 from pancode.notices import store as rows
 from pancode.notices.answers import ChannelShape
 from pancode.notices.batching import NOTIFY
+from pancode.notices.records import Delivery
 from pancode.notices.store import ChannelState
 from pancode.runs.core import Core
 from pancode.runs.views import format_optional_iso

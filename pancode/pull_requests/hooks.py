@@ -10,8 +10,9 @@ from pancode.git.forge_rules import READABLE
 from pancode.git.pull_state import PullOpened
 from pancode.kernel.formatting import format_title
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, WatchedPull
+from pancode.kernel.records import Run
 from pancode.pull_requests.model import PullForge, PullWork, items_of
+from pancode.pull_requests.records import TABLES, WatchedPull
 from pancode.pull_requests.rules import command_for, needs_user
 from pancode.pull_requests.service import PullWatch, find_rules
 from pancode.pull_requests.store import list_pulls, pause_of_token, take_word, watch_pull
@@ -78,4 +79,4 @@ def find_held(core: Core, tx: Transaction) -> Iterable[HeldThing]:
         yield HeldThing(pull.id, "pull request", pull.url, pull.opened_ms, drop)
 
 
-FEATURE = Features(brief=(list_inbox_items,), revoked=(pause_of_token,), held=(find_held,))
+FEATURE = Features(brief=(list_inbox_items,), revoked=(pause_of_token,), held=(find_held,), tables=TABLES)

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from pancode.git.pull_state import PullState
-from pancode.kernel.records import Run, WatchedPull
+from pancode.kernel.records import Run
+from pancode.pull_requests.records import WatchedPull
 
 
 class PullItemKind(StrEnum):

@@ -7,11 +7,11 @@ from pancode.interfaces.http.bodies import ActBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
-from pancode.kernel.records import WatchedPull
 from pancode.kernel.visitors import AccessScope, must_have
 from pancode.pull_requests.answers import PULL, PULLS, WatchedPullsAnswer, WatchedPullShape
 from pancode.pull_requests.hooks import WatchedPulls
 from pancode.pull_requests.model import items_of
+from pancode.pull_requests.records import WatchedPull
 from pancode.pull_requests.rules import command_for
 from pancode.pull_requests.store import take_word
 from pancode.runs.views import format_optional_iso

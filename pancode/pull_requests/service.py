@@ -8,10 +8,11 @@ from typing import assert_never
 from pancode.git.pull_state import PullState
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import EventKind, Run, RunState, WatchedPull
+from pancode.kernel.records import EventKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.pull_requests import rules
 from pancode.pull_requests.model import PullForge, PullRules, PullWork
+from pancode.pull_requests.records import WatchedPull
 from pancode.pull_requests.store import change_pull, list_pulls
 from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core

@@ -315,9 +315,10 @@ class Core:
 
     def ceilings(self, tx: Transaction, scope: str) -> books.Ceilings:
         """Return a scope's ceilings in every currency; tokens and time only if the owner set them."""
-        workflow = tx.get(records.Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
-        if workflow is not None:
-            return books.Ceilings(workflow.budget)
+        found = (hook.act(tx, scope) for hook in self.extensions.ceilings if hook.concerns(scope))
+        given = [one for one in found if one is not None]
+        if given:
+            return given[0]
         own = self._own_ceiling(tx, scope) if books.is_session(scope) else None
         usd = self.ceiling(tx, scope) if own is None else own
         work = self.ceiling_set(tx, scope, WORK_CEILING)

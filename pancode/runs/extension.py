@@ -1,12 +1,14 @@
-"""What features add to each change of a run. A unit of work calls it; it knows neither `Core` nor `Work`."""
+"""Functions of features that the core and each unit of work call; they know neither `Core` nor `Work`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
+from pancode.budget.books import Ceilings
 from pancode.kernel.ports import Transaction
+from pancode.kernel.records import FeedEvent, Run
 from pancode.runs.life.changes import Changes
 
 S = TypeVar("S")
@@ -28,6 +30,9 @@ def accept_all(value: object) -> bool:
 
 
 AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
+FindCeilings: TypeAlias = Callable[[Transaction, str], Ceilings | None]
+FindFacts: TypeAlias = Callable[[Transaction, FeedEvent, Run | None], Mapping[str, str]]
+FindStay: TypeAlias = Callable[[Transaction, Run], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +41,9 @@ class Extensions:
 
     changed: tuple[Hook[Changes, AddChanges], ...] = ()
     """Add changes to those already decided for a run, in the transaction that writes them."""
+    ceilings: tuple[Hook[str, FindCeilings], ...] = ()
+    """Return the ceilings of a budget scope of the feature; None: the usual ones count."""
+    facts: tuple[FindFacts, ...] = ()
+    """Return what the feature knows of an event or its run, by which users choose events."""
+    stays: tuple[Hook[Run, FindStay], ...] = ()
+    """Return why the run waits with the coordinator and is not handed over to a node; empty: it may be."""

@@ -11,9 +11,10 @@ from node_agent.wire.receipt import Claims
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
+from pancode.kernel.rows import Record
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.admission.plan import LaidInput, Plan
-from pancode.runs.answers import BriefLine
+from pancode.runs.answers import BriefLine, LaterSteps
 from pancode.runs.core import Core
 from pancode.runs.extension import Extensions, Hook
 from pancode.runs.request import DispatchRequest, PromptParts
@@ -55,6 +56,8 @@ class HeldThing:
     drop: Callable[[str], object]
     usd: Decimal | None = None
     release: Callable[[str], object] = lambda by: None
+    has_steps: bool = False
+    """Whether it is made of runs, some of which a restored ledger may lack."""
 
 
 CompleteRequest: TypeAlias = Callable[[Core, Surroundings, DispatchRequest, bool], DispatchRequest]
@@ -65,6 +68,9 @@ AcceptReceipt: TypeAlias = Callable[[Work, Claims], None]
 FindNeed: TypeAlias = Callable[[Transaction, Run], FilesNeed | None]
 FindLines: TypeAlias = Callable[[Core, Transaction], Iterable[BriefLine]]
 FindHeld: TypeAlias = Callable[[Core, Transaction], Iterable[HeldThing]]
+FindLater: TypeAlias = Callable[[Transaction], Iterable[LaterSteps]]
+FindBegun: TypeAlias = Callable[[Transaction, str], Iterable[str]]
+FindApproved: TypeAlias = Callable[[Transaction], Iterable[str]]
 FollowRevoked: TypeAlias = Callable[[Work, str], list[str]]
 MakeThreads: TypeAlias = Callable[[Core, Around], Iterable[BackgroundThread]]
 
@@ -88,12 +94,20 @@ class Features(Extensions):
     """Return why the files of an ended run are retained; None: no reason."""
     brief: tuple[FindLines, ...] = ()
     """Return lines for what waits for a user, however old it is."""
+    later: tuple[FindLater, ...] = ()
+    """Return work of the feature that begins runs later, and needs the coordinator for it."""
+    approved: tuple[FindApproved, ...] = ()
+    """Return the SHA-256 of files whose text a user has approved."""
+    begun_by: tuple[FindBegun, ...] = ()
+    """Return the ids of open things that the token with this name began."""
     revoked: tuple[FollowRevoked, ...] = ()
     """Pause what a revoked token has created; return the names of what was paused."""
     held: tuple[FindHeld, ...] = ()
     """Return what a feature has as pending, for the hold of a restored ledger."""
     threads: tuple[MakeThreads, ...] = ()
     """Return threads of a feature, which the coordinator starts and stops."""
+    tables: tuple[type[Record], ...] = ()
+    """The tables of the feature."""
 
 
 def features_of(core: Core) -> Features:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from node_agent.wire.failure import Outcome
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import EventKind, FeedEvent, Run, Workflow, WorkflowState
+from pancode.kernel.records import EventKind, FeedEvent, Run
+from pancode.runs.core import Core
 from pancode.runs.life.health import HealthState
 
 KINDS = frozenset(
@@ -42,7 +43,7 @@ def occasion_of(event: FeedEvent) -> str | None:
         case EventKind.RUN_HEALTH:
             return RUN_WAITS if data.get("kind") == HealthState.STUCK else None
         case EventKind.WORKFLOW_ENDED:
-            found = _of_end(str(data.get("state")), WorkflowState.DONE)
+            found = _of_end(str(data.get("state")), "done")
             return found and found.replace("run.", "workflow.")
         case EventKind.NODE_STATE:
             return NODE_LOST if data.get("state") in _AWAY and data.get("was") not in _AWAY else None
@@ -61,18 +62,17 @@ def _of_end(word: str, done: str) -> str | None:
     return RUN_DONE if word == done else RUN_FAILED
 
 
-def facts_of(tx: Transaction, event: FeedEvent) -> dict[str, str]:
-    """Return what is known of an event's `agent`, `node`, `repo`, `outcome` and `workflow`."""
+def facts_of(core: Core, tx: Transaction, event: FeedEvent) -> dict[str, str]:
+    """Return what is known of an event's `agent`, `node`, `repo` and `outcome`, and what features know."""
     run = None if event.run is None else tx.get(Run, event.run)
-    workflow = event.data.get("workflow") or (None if run is None else run.workflow)
-    row = tx.get(Workflow, str(workflow)) if workflow else None
     found: dict[str, object] = {
         "node": event.node or (None if run is None else run.result.get("node")),
         "outcome": event.data.get("outcome") or event.data.get("state"),
-        "workflow": None if row is None else row.name,
     }
     if run is not None:
         found |= {"agent": run.agent, "repo": run.project}
+    for find in core.extensions.facts:
+        found |= find(tx, event, run)
     return {key: str(value) for key, value in found.items() if value}
 
 

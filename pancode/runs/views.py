@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
@@ -253,22 +253,6 @@ def was_stopped(tx: Transaction, run: records.Run) -> bool:
     """Whether a stop was requested; for a lost run only its lease records this."""
     lease = newest_lease(tx, run)
     return run.stop_asked is not None or (lease is not None and lease.stop_sent)
-
-
-def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str, records.Run]:
-    """Return each step's newest run and the earlier runs that it continues, by id."""
-    found = dict[str, records.Run]()
-    for step in steps:
-        newest = tx.get(records.Run, step.run) if step.run is not None else None
-        if newest is not None:
-            found[newest.id] = newest
-            mine = (
-                old
-                for old in walk_previous(tx, newest)
-                if (old.workflow, old.step) == (step.workflow, step.name)
-            )
-            found.update((old.id, old) for old in mine)
-    return found
 
 
 HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)

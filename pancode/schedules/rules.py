@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from pancode.kernel.formatting import count_noun
-from pancode.kernel.records import Firing, FiringState, Schedule
 from pancode.kernel.values import replace
 from pancode.schedules.model import AtTime, OnWebhook, trigger_of
+from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.schedules.times import CronTimes, format_minute
 
 LATE_MS = 120_000

@@ -9,7 +9,7 @@ from typing import Any
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
+from pancode.kernel.records import FeedEvent, Run
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import find_limits
 from pancode.runs import occasions
@@ -22,9 +22,11 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, trigger_of
+from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.schedules.rules import Decided, decide, held_name, too_deep
 from pancode.schedules.service import pause_former
 from pancode.schedules.work import PlannedWork, is_confined, work_of
+from pancode.workflows.records import Workflow
 from pancode.workflows.service import begin_workflow
 
 BEHIND = 500
@@ -33,8 +35,8 @@ _BEFORE = 20
 """How many runs are followed back at most to find the firing that caused an event."""
 
 
-def _is_wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
-    return occasion_of(event) == trigger.occasion and is_matching(trigger.where, facts_of(tx, event))
+def _is_wanted(core: Core, tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
+    return occasion_of(event) == trigger.occasion and is_matching(trigger.where, facts_of(core, tx, event))
 
 
 def _make_firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
@@ -222,7 +224,11 @@ class Scheduler(FeedThread):
             since = self._core.feed.since(int(schedule.mark or 0))
             if since is None:  # More events happened than the feed can hold.
                 return replace(schedule, mark=str(self._core.feed.last)), []
-            found = [_make_firing(tx, schedule, event) for event in since if _is_wanted(tx, event, trigger)]
+            found = [
+                _make_firing(tx, schedule, event)
+                for event in since
+                if _is_wanted(self._core, tx, event, trigger)
+            ]
             if found or len(since) > BEHIND:
                 schedule = replace(schedule, mark=str(since[-1].number))
             return schedule, found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from pancode.kernel.errors import ConflictError, UsageError
-from pancode.kernel.records import Firing, Schedule
 from pancode.kernel.values import replace
 from pancode.runs.admission.gates import first_refused
 from pancode.runs.core import Core
@@ -14,6 +13,7 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, OnPush, dump_trigger, first_ms, trigger_of
+from pancode.schedules.records import Firing, Schedule
 from pancode.schedules.request import AskedSchedule, wanted_trigger
 from pancode.schedules.rules import decide
 from pancode.schedules.work import PlannedWork, work_of

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Grouping, Transaction
-from pancode.kernel.records import EventKind, Firing, FiringState, Run, RunState, Schedule, Workflow
+from pancode.kernel.records import EventKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import token_behind
 from pancode.runs.begun_later import must_still_speak
@@ -14,8 +14,10 @@ from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work
+from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.schedules.rules import Decided, ScheduleView
 from pancode.workflows import store as workflow_rows
+from pancode.workflows.records import Workflow
 from pancode.workflows.rules import OPEN
 
 KEPT = 500

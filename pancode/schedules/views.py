@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Firing, FiringState, Schedule
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.views import format_iso, format_optional_iso
 from pancode.schedules import store as rows
 from pancode.schedules.answers import FiringShape, ScheduleShape
 from pancode.schedules.model import AtTime, trigger_of, words_of
+from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.schedules.times import CronTimes, format_time
 from pancode.schedules.work import work_of
 

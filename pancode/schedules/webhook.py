@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing_extensions import TypedDict
 
 from pancode.kernel.errors import NotFoundError
-from pancode.kernel.records import Firing, FiringState, Schedule
 from pancode.kernel.signature_check import MOST_A_MINUTE, ProvenCall, too_many
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnWebhook, secret_name, trigger_of
+from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.schedules.rules import Decided, decide
 
 

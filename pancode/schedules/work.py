@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pancode.kernel.records import Schedule, WorkflowKind
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import OF, Confined, token_behind
 from pancode.runs.request import DispatchRequest, dump_request, request_from
+from pancode.schedules.records import Schedule
 from pancode.workflows.model import StepPlan, WorkflowPlan
+from pancode.workflows.records import WorkflowKind
 
 BY = "schedule:"
 """The prefix of a schedule's name in the field that records who dispatched a run."""

@@ -14,8 +14,8 @@ from pancode.kernel.errors import PancodeError
 from pancode.kernel.formatting import count_noun, format_outcome, format_usd
 from pancode.kernel.names import FLEET, OWN_NAMES
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Action, Run, RunState, SessionRow, Setting, Workflow
-from pancode.kernel.states import SessionState, WorkflowKind, WorkflowState
+from pancode.kernel.records import Action, Run, RunState, SessionRow, Setting
+from pancode.kernel.states import SessionState
 from pancode.kernel.values import replace
 from pancode.landing.review_rules import review_of
 from pancode.runs.core import Core
@@ -36,6 +36,7 @@ from pancode.runs.user_environment import Around
 from pancode.runs.views import attempts_of, words_of
 from pancode.sessions.pending_updates import find_pending, runs_of
 from pancode.sessions.session import SessionChain, load_chain
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState
 
 MOST_TOLD = 20
 """How many runs one message names at most."""

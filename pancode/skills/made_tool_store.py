@@ -8,13 +8,13 @@ from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.signing import Envelope, WireRefusal, verify_envelope
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, JobSkill
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import StoredTool, StoredToolFiles
 from pancode.kernel.rows import GivenSkills
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest, PromptParts
 from pancode.runs.user_environment import Surroundings
 from pancode.skills.made_tool_rules import SoundTool
+from pancode.skills.records import StoredTool, StoredToolFiles
 
 MOST = 200
 SPARE_S = 60

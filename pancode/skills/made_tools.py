@@ -9,7 +9,7 @@ from node_agent.wire.receipt import Claims
 from pancode.kernel.errors import ConflictError, RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import EventKind, Run, StoredTool
+from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
@@ -32,6 +32,7 @@ from pancode.skills.made_tool_store import (
     signed_bytes,
     trial_request,
 )
+from pancode.skills.records import StoredTool
 
 _ASKED = {
     "proposed": ("was proposed by {run}; its tests have not been run", "try"),

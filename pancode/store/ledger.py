@@ -11,18 +11,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, and_, bindparam, delete, select, text, tuple_
+from sqlalchemy import Connection, Engine, Table, and_, bindparam, delete, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 
 from pancode.kernel.errors import ConflictError, PancodeError, UnavailableError
 from pancode.kernel.ports import Grouped, Grouping, Key
-from pancode.kernel.records import ALL, Record
+from pancode.kernel.rows import Record
 from pancode.store.errors import explain_error, translate_database_errors
 from pancode.store.migration import Revisions, bring_up_to_date
 from pancode.store.postgres import Database, engine_of
 from pancode.store.shape import RecordShape, key_getter, shape_of
 from pancode.store.sqlite import engine_for, sqlite_url
-from pancode.store.tables import TABLES
+from pancode.store.tables import Schema
 from pancode.store.tallies import build_query, groups_of
 
 _LAST = "\U0010ffff"
@@ -35,21 +35,21 @@ Asked = tuple[Any, Mapping[str, Any]]
 class Statements:
     """One table's SQL statements: get, insert, put and delete are fixed; searches are built when needed."""
 
-    def __init__(self, kind: type[Record], dialect: str) -> None:
+    def __init__(self, kind: type[Record], table: Table, dialect: str) -> None:
         self.shape: RecordShape = shape_of(kind)
         self.key_of = key_getter(self.shape)
-        self._table = TABLES[kind]
-        self._keys = [self._table.c[name] for name in self.shape.key]
+        self.table = table
+        self._keys = [self.table.c[name] for name in self.shape.key]
         self._names = tuple(f"k{number}" for number in range(len(self._keys)))
         match = and_(*(c == bindparam(n) for c, n in zip(self._keys, self._names, strict=True)))
-        self.get = select(self._table).where(match)
-        self.delete = delete(self._table).where(match)
+        self.get = select(self.table).where(match)
+        self.delete = delete(self.table).where(match)
         # Both dialects have this function, but no common base class declares it. Only this dialect is
         # imported, to save memory.
         insert = import_module(f"sqlalchemy.dialects.{dialect}").insert
-        new: Any = insert(self._table).execution_options(preserve_rowcount=True)
+        new: Any = insert(self.table).execution_options(preserve_rowcount=True)
         self.insert = new.on_conflict_do_nothing(index_elements=self._keys)
-        changed = {c.key: new.excluded[c.key] for c in self._table.c if not c.primary_key}
+        changed = {c.key: new.excluded[c.key] for c in self.table.c if not c.primary_key}
         self.put = new.on_conflict_do_update(index_elements=self._keys, set_=changed)
         self._found: dict[tuple[Any, ...], Any] = {}
 
@@ -88,11 +88,11 @@ class Statements:
         return self._found[form], values if limit is None else {**values, "most": limit}
 
     def _search(self, where: Mapping[str, Any], order: Order, limited: bool) -> Any:
-        query: Any = select(self._table)
+        query: Any = select(self.table)
         for name, value in where.items():
-            column = self._table.c[name]
+            column = self.table.c[name]
             query = query.where(column.is_(None) if value is None else column == bindparam(f"w_{name}"))
-        by = [self._table.c[order[0]]] if order[0] is not None else []
+        by = [self.table.c[order[0]]] if order[0] is not None else []
         if order[1]:
             query = query.order_by(*[c.desc().nulls_last() for c in by], *[c.desc() for c in self._keys])
         else:
@@ -101,7 +101,7 @@ class Statements:
 
     def _make_condition(self, order: Order) -> Any:
         """Return the condition for rows after a place, compared by the value of `order`, then by key."""
-        by = [self._table.c[order[0]]] if order[0] is not None else []
+        by = [self.table.c[order[0]]] if order[0] is not None else []
         places = [*by, *self._keys]
         place = tuple_(*(bindparam(f"a_{n}", type_=column.type) for n, column in enumerate(places)))
         return tuple_(*places) < place if order[1] else tuple_(*places) > place
@@ -126,6 +126,7 @@ class SqlLedger:
     def __init__(
         self,
         where: Path | Database,
+        schema: Schema,
         *,
         busy_ms: int = BUSY_MS,
         history: Revisions | None = None,
@@ -140,12 +141,12 @@ class SqlLedger:
         self._asks_fate = sole and dialect == "postgresql"
         try:
             with translate_database_errors(self.place, self._judge):
-                bring_up_to_date(self._engine, self.place, history or Revisions())
+                bring_up_to_date(self._engine, self.place, schema, history or Revisions())
                 self._engine.connect().close()
         except BaseException:
             self._engine.dispose()
             raise
-        self._statements = {kind: Statements(kind, dialect) for kind in ALL}
+        self._statements = {kind: Statements(kind, table, dialect) for kind, table in schema.tables.items()}
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
@@ -242,8 +243,9 @@ class SqlTransaction:
         return [tuple(row) for row in self._do(*self._statements[kind].starting(prefix, limit))]
 
     def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
-        shape, dialect = self._statements[kind].shape, self._dialect
-        return groups_of(shape, grouping, self._do(build_query(TABLES[kind], shape, grouping, dialect), {}))
+        sql = self._statements[kind]
+        query = build_query(sql.table, sql.shape, grouping, self._dialect)
+        return groups_of(sql.shape, grouping, self._do(query, {}))
 
     def insert(self, record: Record) -> None:
         sql = self._statements[type(record)]

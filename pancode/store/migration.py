@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, inspect
 
 from pancode.kernel.errors import ConfigError
 from pancode.store.migrations import HEAD
-from pancode.store.tables import METADATA
+from pancode.store.tables import Schema
 
 VERSION_TABLE = "alembic_version"
 
@@ -23,13 +23,13 @@ class Revisions:
     folders: tuple[Path, ...] | None = None
 
 
-def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
+def bring_up_to_date(engine: Engine, place: str, schema: Schema, history: Revisions) -> None:
     """Migrate the ledger to the newest revision. Idempotent. ConfigError for a newer ledger. An older ledger
     file is first copied within its folder."""
     with engine.connect() as connection, connection.begin():
         found = revision_of(connection)
         if found is None and history.folders is None:
-            _create(connection)
+            _create(connection, schema)
             return
     if found == history.head:
         return
@@ -72,9 +72,9 @@ def _save_copy(engine: Engine, place: str, revision: str, history: Revisions) ->
     copy.chmod(0o600)
 
 
-def _create(connection: Connection) -> None:
+def _create(connection: Connection, schema: Schema) -> None:
     """Create the tables that all revisions result in, without Alembic, which would stay in memory."""
-    METADATA.create_all(connection, checkfirst=False)
+    schema.metadata.create_all(connection, checkfirst=False)
     column = "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
     connection.exec_driver_sql(f"CREATE TABLE {VERSION_TABLE} ({column})")
     connection.exec_driver_sql(f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{HEAD}')")

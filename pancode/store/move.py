@@ -16,7 +16,7 @@ from pancode.store.errors import translate_database_errors
 from pancode.store.ledger import BUSY_MS, open_engine
 from pancode.store.migration import Revisions, bring_up_to_date
 from pancode.store.postgres import Database
-from pancode.store.tables import TABLES
+from pancode.store.tables import Schema
 
 Where = Path | Database
 MOVED = "moved_to"
@@ -32,7 +32,7 @@ class Moved:
     rows: int
 
 
-def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
+def move(source: Where, target: Where, schema: Schema, wall_ms: int) -> list[Moved]:
     """Copy all rows, check their number, commit, and mark the source as moved (a file is renamed).
 
     NotFoundError if the source has no ledger, ConfigError if the target has one, and errors of opening one,
@@ -40,13 +40,13 @@ def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
     """
     if isinstance(source, Path) and not source.exists():
         raise NotFoundError(f"no ledger found at {source}", fix="pancode doctor")
-    with _open(source) as old:
-        _check_source(old, place_of(source))
-        with _open(target) as new:
-            _check_target(new, place_of(target))
-            done = [_copy_table(old, new, table) for table in TABLES.values()]
+    with _open(source, schema) as old:
+        _check_source(old, place_of(source), schema)
+        with _open(target, schema) as new:
+            _check_target(new, place_of(target), schema)
+            done = [_copy_table(old, new, table) for table in schema.tables.values()]
             new.commit()
-        _mark(old, place_of(target), wall_ms)
+        _mark(old, schema.tables[Setting], place_of(target), wall_ms)
     if isinstance(source, Path):
         source.rename(kept_as(source))
     return done
@@ -63,12 +63,12 @@ def kept_as(path: Path) -> Path:
 
 
 @contextmanager
-def _open(where: Where) -> Iterator[Connection]:
+def _open(where: Where, schema: Schema) -> Iterator[Connection]:
     """Open a transaction on a ledger with this version's tables; it is rolled back unless it is committed."""
     engine, place, judge = open_engine(where, BUSY_MS, sole=True)
     try:
         with translate_database_errors(place, judge):
-            bring_up_to_date(engine, place, Revisions())
+            bring_up_to_date(engine, place, schema, Revisions())
             with engine.connect() as connection:
                 yield connection
     finally:
@@ -89,18 +89,19 @@ def _copy_table(old: Connection, new: Connection, table: Table) -> Moved:
     return Moved(table.name, before)
 
 
-def _check_source(old: Connection, source: str) -> None:
-    if not any(_count(old, table) for table in TABLES.values()):
+def _check_source(old: Connection, source: str, schema: Schema) -> None:
+    if not any(_count(old, table) for table in schema.tables.values()):
         raise NotFoundError(
             f"the ledger at {source} is empty", fix="choose another source: pancode admin ledger --help"
         )
-    gone = old.execute(select(TABLES[Setting].c.value).where(TABLES[Setting].c.name == MOVED)).scalar()
+    settings = schema.tables[Setting]
+    gone = old.execute(select(settings.c.value).where(settings.c.name == MOVED)).scalar()
     if gone is not None:
         raise ConfigError(f"the ledger at {source} was moved to {gone}", fix="use the ledger at that place")
 
 
-def _check_target(new: Connection, target: str) -> None:
-    full = {table.name: count for table in TABLES.values() if (count := _count(new, table))}
+def _check_target(new: Connection, target: str, schema: Schema) -> None:
+    full = {table.name: count for table in schema.tables.values() if (count := _count(new, table))}
     if full:
         why = ", ".join(f"{count} rows in {name}" for name, count in sorted(full.items())[:3])
         raise ConfigError(
@@ -116,7 +117,7 @@ def _count(connection: Connection, table: Table) -> int:
     return found
 
 
-def _mark(old: Connection, target: str, wall_ms: int) -> None:
+def _mark(old: Connection, settings: Table, target: str, wall_ms: int) -> None:
     row = {"name": MOVED, "value": json.dumps(target), "changed_ms": wall_ms, "changed_by": "ledger move"}
-    old.execute(TABLES[Setting].insert(), row)
+    old.execute(settings.insert(), row)
     old.commit()

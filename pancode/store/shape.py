@@ -15,8 +15,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from node_agent.wire.packing import pack, unpack
-from pancode.kernel.records import Record
-from pancode.kernel.rows import EnvelopeText
+from pancode.kernel.rows import EnvelopeText, Record
 from pancode.kernel.values import make_value
 
 Convert = Callable[[Any], Any]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Index, MetaData, Table, Text
 from sqlalchemy import Column as SqlColumn
 from sqlalchemy.types import TypeEngine
 
-from pancode.kernel.records import ALL, Record
+from pancode.kernel.rows import Record
 from pancode.store.shape import Kind, RecordShape, shape_of
 
 # PostgreSQL orders text by locale by default; the ledger's order is by code point.
@@ -42,5 +43,9 @@ def _make_table(metadata: MetaData, shape: RecordShape) -> Table:
     return Table(shape.name, metadata, *columns, *[Index(None, *name.split(",")) for name in indexed])
 
 
-METADATA = MetaData(naming_convention=NAMING)
-TABLES: dict[type[Record], Table] = {kind: _make_table(METADATA, shape_of(kind)) for kind in ALL}
+class Schema:
+    """The SQL tables of a ledger: those of the engine's records and of the features' records."""
+
+    def __init__(self, kinds: Iterable[type[Record]]) -> None:
+        self.metadata = MetaData(naming_convention=NAMING)
+        self.tables = {kind: _make_table(self.metadata, shape_of(kind)) for kind in kinds}

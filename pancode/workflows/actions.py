@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pancode.kernel.errors import UsageError
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import Run
 from pancode.kernel.states import LandRule
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, is_allowed, token_behind
@@ -18,6 +18,7 @@ from pancode.runs.user_environment import Surroundings
 from pancode.workflows import step_replacement
 from pancode.workflows import store as rows
 from pancode.workflows.model import plan_of
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.rounds import find_loop, insert_resolvers, once_more, ran_out
 from pancode.workflows.rules import OPEN, mark_running
 from pancode.workflows.service import BegunWorkflow, begin_workflow, judge_again

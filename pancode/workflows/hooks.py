@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from operator import attrgetter
 
+from pancode.budget.books import Ceilings, is_workflow
 from pancode.kernel import records
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.facets import LandingTerms
 from pancode.kernel.ports import Transaction
+from pancode.kernel.records import FeedEvent, Run
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.values import replace
+from pancode.kernel.visitors import token_behind
 from pancode.landing.rules import LandingDue
 from pancode.runs import reconcile
+from pancode.runs.answers import LaterSteps
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.extension import Hook
@@ -22,13 +26,21 @@ from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Around
-from pancode.runs.views import runs_of
 from pancode.workflows import lane_rules, step_replacement
 from pancode.workflows import store as rows
 from pancode.workflows.model import RaceRule
+from pancode.workflows.records import (
+    TABLES,
+    Workflow,
+    WorkflowKind,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
 from pancode.workflows.results import StepResults, find_need, results_of
 from pancode.workflows.rules import OPEN, Advance, WorkflowView, advance, end_step
 from pancode.workflows.step_start import StepStarter
+from pancode.workflows.step_store import runs_of, steps_of
 
 
 class Advancing:
@@ -50,7 +62,7 @@ class Advancing:
             if made.collect or made.measure:
                 self._read(run, made)
                 continue
-            starting = [step for step in made.steps if step.state is records.WorkflowStepState.STARTING]
+            starting = [step for step in made.steps if step.state is WorkflowStepState.STARTING]
             for step in starting:
                 if stopping():
                     return
@@ -71,11 +83,11 @@ class Advancing:
             if view is None or view.workflow.state not in OPEN:
                 return
             now = self._core.wall_ms()
-            if view.workflow.kind is records.WorkflowKind.LANE:
+            if view.workflow.kind is WorkflowKind.LANE:
                 return rows.write_changes(work, view, _update_lane(work, _pause_lane(view, why, now)))
             steps = tuple(_mark_failed(step, why, now) for step in view.steps)
             runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and not s.state.is_over)
-            workflow = replace(view.workflow, state=records.WorkflowState.FAILED, reason=why, finished_ms=now)
+            workflow = replace(view.workflow, state=WorkflowState.FAILED, reason=why, finished_ms=now)
             changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
             rows.write_changes(work, view, Advance(workflow, steps, changed, stop=runs))
 
@@ -100,13 +112,13 @@ class Advancing:
             made = replace(made, steps=steps, changed=changed)
             made = _update_lane(work, made)
             rows.write_changes(work, view, made)
-            if made.ended and made.workflow.state is records.WorkflowState.DONE:
+            if made.ended and made.workflow.state is WorkflowState.DONE:
                 _land(work, made)
             pending = made.collect or made.measure
             if (
                 made.ended
                 or not pending
-                and not any(step.state is records.WorkflowStepState.STARTING for step in steps)
+                and not any(step.state is WorkflowStepState.STARTING for step in steps)
             ):
                 self._forget(work, actions)
                 if made.next_ms is not None and not made.ended:
@@ -137,7 +149,7 @@ class Advancing:
             work.tx.delete(records.Action, action.id)
 
 
-def _read_outputs(results: StepResults, step: records.WorkflowStep, run: records.Run) -> dict[str, object]:
+def _read_outputs(results: StepResults, step: WorkflowStep, run: records.Run) -> dict[str, object]:
     """Return a step's outputs. An unreadable result fails the step, not the workflow. UnavailableError if the
     caller must retry."""
     try:
@@ -148,7 +160,7 @@ def _read_outputs(results: StepResults, step: records.WorkflowStep, run: records
         return {"of": run.id, "problem": error.words}
 
 
-def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -> dict[str, object]:
+def _score(results: StepResults, workflow: Workflow, run: records.Run) -> dict[str, object]:
     """Return a racing step's score; without one it cannot win. UnavailableError: the caller must retry."""
     try:
         by_command = workflow.race["by"] == RaceRule.SCORE
@@ -170,7 +182,7 @@ def _list_actions(tx: Transaction, workflow: str) -> list[records.Action]:
 
 def _land(work: Work, made: Advance) -> None:
     """Request the landing of the workflow's results if the caller asked for it or the settings require it."""
-    if made.workflow.kind is records.WorkflowKind.BATCH:
+    if made.workflow.kind is WorkflowKind.BATCH:
         return  # Each run of a batch was landed separately.
     runs = runs_of(work.tx, made.steps)
     for name in results_of(made.workflow, made.steps, runs):
@@ -178,14 +190,14 @@ def _land(work: Work, made: Advance) -> None:
             work.signal(runs[name], LandingDue())
 
 
-def _mark_starting(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
-    return replace(step, state=records.WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
+def _mark_starting(step: WorkflowStep, run: str) -> WorkflowStep:
+    return replace(step, state=WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
 
 
 def _update_lane(work: Work, made: Advance) -> Advance:
     """Return the lane with the item at which it is stopped now; a new stop is reported once."""
     workflow = made.workflow
-    if workflow.kind is not records.WorkflowKind.LANE:
+    if workflow.kind is not WorkflowKind.LANE:
         return made
     bad = lane_rules.stops_at(workflow, made.steps)
     what = "" if bad is None else f"lane {workflow.name} is stopped at item {bad.name}: {bad.reason}"
@@ -203,16 +215,16 @@ def _pause_lane(view: WorkflowView, why: str, now_ms: int) -> Advance:
     """Pause the lane and record the reason; the item that could not start is marked as failed."""
     paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
     workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
-    starting = [step for step in view.steps if step.state is records.WorkflowStepState.STARTING]
+    starting = [step for step in view.steps if step.state is WorkflowStepState.STARTING]
     failed = {step.name: _mark_failed(step, why, now_ms) for step in starting}
     steps = tuple(failed.get(step.name, step) for step in view.steps)
     return Advance(workflow, steps, tuple(failed.values()))
 
 
-def _mark_failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.WorkflowStep:
+def _mark_failed(step: WorkflowStep, why: str, now_ms: int) -> WorkflowStep:
     if step.state.is_over:
         return step
-    return end_step(step, records.WorkflowStepState.FAILED, why, now_ms)
+    return end_step(step, WorkflowStepState.FAILED, why, now_ms)
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
@@ -220,7 +232,49 @@ def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
     return (FollowOn(core, {records.ActionKind.ADVANCE: Advancing(core, StepStarter(core, around))}),)
 
 
+def find_ceilings(tx: Transaction, scope: str) -> Ceilings | None:
+    """Return the budget of the workflow as the ceiling of its scope."""
+    workflow = tx.get(Workflow, scope.partition(":")[2])
+    return None if workflow is None else Ceilings(workflow.budget)
+
+
+def find_stay(tx: Transaction, run: Run) -> str:
+    """Return why the run of a race is not handed over to a node; empty: it is not of a race."""
+    workflow = tx.get(Workflow, run.workflow or "")
+    is_race = workflow is not None and workflow.kind is WorkflowKind.RACE
+    return "in a race the first run to pass wins, and the others are stopped" if is_race else ""
+
+
+def find_facts(tx: Transaction, event: FeedEvent, run: Run | None) -> Mapping[str, str]:
+    """Return the name of the workflow that an event or its run belongs to."""
+    workflow = event.data.get("workflow") or (None if run is None else run.workflow)
+    row = tx.get(Workflow, str(workflow)) if workflow else None
+    return {} if row is None else {"workflow": row.name}
+
+
+def find_later(tx: Transaction) -> Iterator[LaterSteps]:
+    """Yield how many steps of each workflow wait for others."""
+    for one in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
+        waiting = sum(step.state is WorkflowStepState.WAITING for step in steps_of(tx, one.id))
+        if waiting:
+            yield {"workflow": one.id, "name": one.name, "steps": waiting}
+
+
+def find_begun(tx: Transaction, token: str) -> Iterator[str]:
+    """Yield the ids of running workflows that the token started, and of lanes with open items from it."""
+    for workflow in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
+        by = [str(one.item.get("by") or "") for one in steps_of(tx, workflow.id) if not one.state.is_over]
+        if token in map(token_behind, (workflow.created_by, *by)):
+            yield workflow.id
+
+
 FEATURE = Features(
+    ceilings=(Hook(is_workflow, find_ceilings),),
+    stays=(Hook(attrgetter("workflow"), find_stay),),
+    facts=(find_facts,),
+    later=(find_later,),
+    begun_by=(find_begun,),
+    tables=TABLES,
     complete=(Hook(attrgetter("in_step"), step_replacement.retake_step),),
     join=(Hook(attrgetter("follows_step"), step_replacement.take_step),),
     needs=(find_need,),

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.receipts.trust import WAITING, landing_of
+from pancode.workflows.records import Workflow, WorkflowStep, WorkflowStepState
 
 AGAIN_MS = 60_000
 """Milliseconds after which an item refused by a budget ceiling is checked again, as there may be room."""

@@ -10,15 +10,7 @@ from typing import Any
 from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import (
-    EventKind,
-    Run,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import BriefLine
@@ -33,6 +25,7 @@ from pancode.workflows import views as workflows
 from pancode.workflows.actions import stop_workflow
 from pancode.workflows.answers import LaneItemShape, LaneShape
 from pancode.workflows.model import StepPlan, WorkflowPlan
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.service import judged_step
 from pancode.workflows.step_start import PASSES
 

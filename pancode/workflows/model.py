@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.runs.request import DispatchRequest, dump_request, request_from, workspace_in
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.workflows.step_work import check_places
 
 NEEDS_YES = "needs_yes"

@@ -8,16 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
-from pancode.kernel.states import WorkflowState
+from pancode.kernel.records import Run
 from pancode.runs.core import Core
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.receipts.trust import final_commit
 from pancode.runs.retention.rules import FilesNeed
-from pancode.runs.views import runs_of, walk_previous
+from pancode.runs.views import walk_previous
 from pancode.workflows.model import find_ancestors
+from pancode.workflows.records import Workflow, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.rounds import conflict_of
 from pancode.workflows.rules import OPEN
+from pancode.workflows.step_store import runs_of
 from pancode.workflows.step_work import (
     MOST_FILE,
     MOST_VERDICT,

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from pancode.agents.runtimes import RUNTIMES, resolve_alias
 from pancode.kernel.errors import UsageError
-from pancode.kernel.records import WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
 from pancode.workflows.model import find_ancestors
+from pancode.workflows.records import WorkflowStep, WorkflowStepState
 
 NOT_APPROVED = "not approved"
 CONFLICT = "conflict"

@@ -7,18 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import (
-    Run,
-    RunState,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.workflows import lane_rules, questions, rounds
 from pancode.workflows.model import RaceRule
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 
 BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
 LONGEST_HOLD_MS = 3_600_000

@@ -47,6 +47,7 @@ from pancode.workflows.model import (
     make_consent_error,
     reasons_to_ask,
 )
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.workflows.step_work import check_script, first_task
 
 PARTIAL = "leave out refused steps: --partial"
@@ -56,7 +57,7 @@ PARTIAL = "leave out refused steps: --partial"
 class BegunWorkflow:
     """The workflow, with warnings for the user."""
 
-    workflow: records.Workflow
+    workflow: Workflow
     warnings: tuple[str, ...]
 
 
@@ -102,7 +103,7 @@ def commit_workflow(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
                 pause = plan.stagger_ms * _starts_before(one, before)
                 row = row if pause == 0 else replace(row, begins_ms=workflow.created_ms + pause)
                 row = _queue_step(work, plan, row, one, held=places < 1 or pause > 0)
-                places -= row.state is records.WorkflowStepState.RUNNING
+                places -= row.state is WorkflowStepState.RUNNING
             work.tx.insert(row)
             work.happened(rows.step_event(row))
         rows.ask_to_advance(work, workflow)
@@ -124,13 +125,13 @@ def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
 
 
 def _queue_step(
-    work: Work, plan: WorkflowPlan, row: records.WorkflowStep, one: ReadyStep, held: bool
-) -> records.WorkflowStep:
+    work: Work, plan: WorkflowPlan, row: WorkflowStep, one: ReadyStep, held: bool
+) -> WorkflowStep:
     """Queue the step's run and return the step; mark it as refused if there is no budget for its estimate and
     the plan allows leaving steps out."""
     if one.plan is None:
         return _refused_row(work, row, one.refused)
-    batch = plan.kind is records.WorkflowKind.BATCH
+    batch = plan.kind is WorkflowKind.BATCH
     run = run_in(work.core, one.plan, row, one.run, held=held, batch=batch)
     try:
         if plan.partial:  # Decide before writing, so that a refused run leaves no rows.
@@ -140,14 +141,12 @@ def _queue_step(
         if plan.partial:
             return _refused_row(work, row, error)
         raise add_step_name(error, one.step, plan) from error
-    state = records.WorkflowStepState.WAITING if held else records.WorkflowStepState.RUNNING
+    state = WorkflowStepState.WAITING if held else WorkflowStepState.RUNNING
     started = None if held else work.core.wall_ms()
     return replace(row, state=state, run=run.id, runs=(run.id,), started_ms=started)
 
 
-def run_in(
-    core: Core, plan: Plan, row: records.WorkflowStep, run_id: str, *, held: bool, batch: bool
-) -> records.Run:
+def run_in(core: Core, plan: Plan, row: WorkflowStep, run_id: str, *, held: bool, batch: bool) -> records.Run:
     """Return the step's run. In a batch, the settings decide on landing each result; in other workflows, on
     landing the result of the whole workflow at its end."""
     run = replace(run_of(core, plan, run_id), workflow=row.workflow, step=row.name)
@@ -157,10 +156,8 @@ def run_in(
     return run
 
 
-def _refused_row(work: Work, row: records.WorkflowStep, error: PancodeError | None) -> records.WorkflowStep:
-    return replace(
-        row, state=records.WorkflowStepState.REFUSED, reason=str(error), finished_ms=work.core.wall_ms()
-    )
+def _refused_row(work: Work, row: WorkflowStep, error: PancodeError | None) -> WorkflowStep:
+    return replace(row, state=WorkflowStepState.REFUSED, reason=str(error), finished_ms=work.core.wall_ms())
 
 
 def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:

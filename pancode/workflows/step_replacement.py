@@ -5,7 +5,7 @@ from __future__ import annotations
 from pancode.kernel.errors import UsageError
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, WaitReason, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import Run, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.features import Joining
@@ -17,6 +17,7 @@ from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import words_of
 from pancode.workflows import questions, step_store
 from pancode.workflows.questions import with_next_run
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.workflows.rounds import once_more
 from pancode.workflows.rules import OPEN
 

@@ -12,7 +12,7 @@ from node_agent.wire.policy import Rules
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError
-from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import Run
 from pancode.runs.admission.gates import UNTIL_MS
 from pancode.runs.admission.gates.permission import BREAKER_OPEN
 from pancode.runs.admission.given_changes import FOLDER, change_shown, lay_files, origin_of
@@ -27,6 +27,7 @@ from pancode.runs.user_environment import Around
 from pancode.workflows import store as rows
 from pancode.workflows.lane_rules import AGAIN_MS
 from pancode.workflows.model import IN_ORDER, find_ancestors, find_history, sides_of
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.workflows.results import StepResults
 from pancode.workflows.rounds import CONFLICT, begins_later_round, judge_of
 from pancode.workflows.rules import LONGEST_HOLD_MS

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import (
-    Action,
-    ActionKind,
-    EventKind,
-    Run,
-    Workflow,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.kernel.records import Action, ActionKind, EventKind, Run
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.conversation import is_blocked
 from pancode.runs.life.inbox import open_item
 from pancode.runs.unit_of_work import Work
+from pancode.runs.views import walk_previous
 from pancode.workflows import lane_rules
+from pancode.workflows.records import Workflow, WorkflowStep, WorkflowStepState
 
 HELD = "waits for its turn in the workflow"
 
@@ -52,3 +48,19 @@ def put_steps(work: Work, *steps: WorkflowStep) -> None:
     for step in steps:
         work.tx.put(step)
         work.happened(step_event(step))
+
+
+def runs_of(tx: Transaction, steps: Iterable[WorkflowStep]) -> dict[str, Run]:
+    """Return each step's newest run and the earlier runs that it continues, by id."""
+    found = dict[str, Run]()
+    for step in steps:
+        newest = tx.get(Run, step.run) if step.run is not None else None
+        if newest is not None:
+            found[newest.id] = newest
+            mine = (
+                old
+                for old in walk_previous(tx, newest)
+                if (old.workflow, old.step) == (step.workflow, step.name)
+            )
+            found.update((old.id, old) for old in mine)
+    return found

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.records import WorkflowStep
 from pancode.runs.admission.given_changes import FOLDER, file_of
+from pancode.workflows.records import WorkflowStep
 
 INPUT, ORIGINAL = "INPUT", "ORIGINAL"
 _PLACE = re.compile(

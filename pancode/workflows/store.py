@@ -9,7 +9,7 @@ from node_agent.wire.failure import Outcome
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Grouping, Transaction
-from pancode.kernel.records import EndedRun, EventKind, Node, Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import EndedRun, EventKind, Node, Run
 from pancode.kernel.values import replace
 from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core
@@ -18,6 +18,7 @@ from pancode.runs.life.binding import Released
 from pancode.runs.life.changes import Happened, Signal
 from pancode.runs.life.ends import Stop
 from pancode.runs.unit_of_work import Work
+from pancode.workflows.records import Workflow, WorkflowStep, WorkflowStepState
 from pancode.workflows.rules import Advance, WorkflowView
 from pancode.workflows.step_store import HELD as HELD
 from pancode.workflows.step_store import ask_to_advance as ask_to_advance

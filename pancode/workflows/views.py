@@ -8,29 +8,21 @@ from typing import cast
 from pancode.budget import books
 from pancode.kernel.pages import MOST_WORKFLOWS, ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import (
-    Action,
-    ActionKind,
-    Balance,
-    Run,
-    RunState,
-    Workflow,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.kernel.records import Action, ActionKind, Balance, Run, RunState
 from pancode.runs.answers import LandingShape
 from pancode.runs.core import Core
 from pancode.runs.inbox_answers import inbox_shape
 from pancode.runs.life.conversation import is_blocked
 from pancode.runs.life.inbox import item_of
 from pancode.runs.receipts.trust import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
-from pancode.runs.views import format_iso, format_optional_iso, node_of, runs_of
+from pancode.runs.views import format_iso, format_optional_iso, node_of
 from pancode.workflows import store as rows
 from pancode.workflows.answers import CostShape, LandedShape, WorkflowShape, WorkflowStepShape
 from pancode.workflows.lane_rules import explain_skip
 from pancode.workflows.questions import waits_for_users_only
+from pancode.workflows.records import Workflow, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.results import results_of
+from pancode.workflows.step_store import runs_of
 
 MOST_OF_A_LINE = 200
 """How many characters of a task and of an answer are shown in a list."""

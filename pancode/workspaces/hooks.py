@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import KeptWorkspace, Run
+from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.extension import Hook
@@ -14,6 +14,7 @@ from pancode.runs.features import Features
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings
+from pancode.workspaces.records import TABLES, KeptWorkspace
 from pancode.workspaces.rules import join_workspace, must_go_on, runs_in
 from pancode.workspaces.service import in_workspace
 
@@ -44,4 +45,5 @@ FEATURE = Features(
     ),
     join=(Hook(attrgetter("is_in_workspace"), join_workspace),),
     needs=(find_need,),
+    tables=TABLES,
 )

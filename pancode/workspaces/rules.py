@@ -9,7 +9,7 @@ from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.facets import Lineage
 from pancode.kernel.names import find_nearest, not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import KeptWorkspace, Run, RunState
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.features import Joining
@@ -18,6 +18,7 @@ from pancode.runs.life.waits import LEAVES
 from pancode.runs.request import FILES, TAKEN, DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Surroundings
+from pancode.workspaces.records import KeptWorkspace
 
 MOST = 1_000
 """The maximum number of open workspaces, and of a workspace's newest runs that are read."""

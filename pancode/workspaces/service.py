@@ -12,7 +12,7 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES, resolve_alias
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import ResultPlace, Transaction
-from pancode.kernel.records import KeptWorkspace, Node, Run, RunState
+from pancode.kernel.records import Node, Run, RunState
 from pancode.kernel.signature_check import fresh_secret
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
@@ -34,6 +34,7 @@ from pancode.workspaces.answers import (
     WorkspaceRun,
     WorkspaceShape,
 )
+from pancode.workspaces.records import KeptWorkspace
 from pancode.workspaces.rules import (
     MOST,
     at_workspace,

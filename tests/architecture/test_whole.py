@@ -90,7 +90,8 @@ def test_a_hidden_circle_is_found(tmp_path: Path) -> None:
     core, features = tmp_path / "core.py", tmp_path / "features.py"
     core.write_text("from pancode.runs import features\n")
     features.write_text(
-        "if TYPE_CHECKING:\n    from pancode.runs.core import Core\n\n\ndef late():\n    import pancode.app.build\n"
+        "if TYPE_CHECKING:\n    from pancode.runs.core import Core\n"
+        "def late():\n    import pancode.app.build\n"
     )
     known = {f"pancode.runs.{path.stem}": ours(path) for path in (core, features)}
     assert known["pancode.runs.features"] == {"pancode.runs.core", "pancode.app.build"}

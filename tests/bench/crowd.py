@@ -30,6 +30,7 @@ from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.app.features import FEATURES
+from pancode.app.schema import SCHEMA
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.host.files import FileArchive, FileEpochs
@@ -129,7 +130,7 @@ class Crowd:
         arrived, trees = MemoryDepot(), Trees()
         self.key = SigningKey(b"c" * 32)
         ports = Ports(
-            SqlLedger(self.folder / "ledger.db"),
+            SqlLedger(self.folder / "ledger.db", SCHEMA),
             self.redis.real,
             SimDepot(arrived, trees),
             FileArchive(self.folder, self.clock),

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from pancode.kernel.records import (
-    ApiToken,
-    AuditAnchor,
-    ConfigChange,
-    ConfigProposal,
-    Delivery,
-    Firing,
-    FiringState,
-    IssueWork,
-    KeptPlan,
-    KeptWorkspace,
-    KeyedRequest,
-    Record,
-    RunNote,
-    Schedule,
-    StoredTool,
-    StoredToolFiles,
-    WatchedPull,
-)
+from pancode.config.records import ConfigChange
+from pancode.interfaces.http.access.records import KeyedRequest
+from pancode.issues.records import IssueWork, KeptPlan
+from pancode.kernel.records import ApiToken, AuditAnchor, Record
+from pancode.memory.records import RunNote
+from pancode.notices.records import Delivery
+from pancode.people.records import ConfigProposal
+from pancode.pull_requests.records import WatchedPull
+from pancode.schedules.records import Firing, FiringState, Schedule
+from pancode.skills.records import StoredTool, StoredToolFiles
+from pancode.workspaces.records import KeptWorkspace
 from tests.contract.ended import ENDED
 
 MORE: tuple[Record, ...] = (

@@ -12,10 +12,10 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
+from pancode.app.schema import RECORDS, SCHEMA
 from pancode.kernel.errors import ConflictError, UnavailableError
 from pancode.kernel.ports import Grouped, Grouping, Ledger
 from pancode.kernel.records import (
-    ALL,
     Action,
     ActionKind,
     Attempt,
@@ -40,13 +40,11 @@ from pancode.kernel.records import (
     Setting,
     StoredMessage,
     StoredReceipt,
-    Workflow,
-    WorkflowKind,
-    WorkflowStep,
 )
 from pancode.kernel.values import replace
 from pancode.runs.row_cache import KeptRows
 from pancode.store.ledger import SqlLedger
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep
 from tests.contract.more_rows import MORE
 from tests.fakes.ledger import MemoryLedger
 
@@ -125,12 +123,12 @@ def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """What opens the ledger under test."""
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres").database()
-        return lambda: SqlLedger(database)
+        return lambda: SqlLedger(database, SCHEMA)
     openings: dict[str, Open] = {
         "memory": MemoryLedger,
         "memory-strict": lambda: MemoryLedger(strict=True),
         "nodes-kept": lambda: KeptRows(MemoryLedger()),
-        "sqlite": lambda: SqlLedger(tmp_path / "home" / "ledger.db"),
+        "sqlite": lambda: SqlLedger(tmp_path / "home" / "ledger.db", SCHEMA),
     }
     return openings[request.param]
 
@@ -153,7 +151,7 @@ def write(ledger: Ledger, *records: Record) -> None:
 
 
 def test_every_kind_of_record_is_in_the_samples() -> None:
-    assert {type(record) for record in SAMPLES} == set(ALL)
+    assert {type(record) for record in SAMPLES} == set(RECORDS)
 
 
 def key_of(record: Record) -> tuple[str | int, ...]:

@@ -10,10 +10,11 @@ from decimal import Decimal
 from itertools import islice
 from typing import TypeVar, cast
 
+from pancode.app.schema import RECORDS
 from pancode.budget.books import add_amounts
 from pancode.kernel.errors import ConflictError, UnavailableError
 from pancode.kernel.ports import Grouped, Grouping
-from pancode.kernel.records import ALL, Record
+from pancode.kernel.records import Record
 from pancode.store.shape import RecordShape, key_getter, shape_of
 
 R = TypeVar("R", bound=Record)
@@ -48,7 +49,7 @@ class MemoryLedger:
 
     def __init__(
         self,
-        kinds: Iterable[type[Record]] = ALL,
+        kinds: Iterable[type[Record]] = RECORDS,
         *,
         strict: bool = False,
         before_commit: Hook | None = None,

@@ -11,6 +11,7 @@ from typing import Any
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 from pancode.app.features import FEATURES
+from pancode.app.schema import RECORDS
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.node import Deadlines
 from pancode.kernel.ports import (
@@ -21,7 +22,7 @@ from pancode.kernel.ports import (
     SnapshotTaken,
     Transaction,
 )
-from pancode.kernel.records import ALL, Record
+from pancode.kernel.records import Record
 from pancode.runs.core import ControlSettings, Core, Ports
 from pancode.runs.reconcile import run_pass, start_epoch, wait_for_messages
 from tests.fakes.bus import MemoryRedis
@@ -222,13 +223,13 @@ class SimDesk:
     def backup(self) -> Rows:
         """The whole ledger as it is now."""
         with self.seen() as tx:
-            return {kind: tx.find(kind) for kind in ALL}
+            return {kind: tx.find(kind) for kind in RECORDS}
 
     def restore(self, rows: Rows) -> None:
         """Put a backup in the place of the ledger. No process may run on it."""
         assert self.core is None
         with self.seen() as tx:
-            for kind in ALL:
+            for kind in RECORDS:
                 for record in tx.find(kind):
                     tx.delete(kind, *(getattr(record, name) for name in kind.TABLE.key))
                 for record in rows[kind]:

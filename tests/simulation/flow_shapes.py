@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pancode.kernel.records import WorkflowKind
+from pancode.workflows.records import WorkflowKind
 from tests.simulation.trees import VERDICT, Work
 
 PROJECT = "/nonexistent/project"

@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING
 from node_agent.wire.failure import Outcome
 from pancode.budget.books import workflow_scope
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import (
-    Attempt,
-    Balance,
-    BookEntry,
-    Run,
-    RunState,
-    StoredReceipt,
-    Workflow,
-    WorkflowKind,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState, StoredReceipt
 from pancode.runs.receipts.trust import final_commit
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.workflows.rules import OPEN
 from pancode.workflows.store import steps_of
 from tests.simulation import flows

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pancode.config.user_environment import FileSurroundings
-from pancode.kernel.records import Action, ActionKind, Run, Workflow, WorkflowKind, WorkflowState
+from pancode.kernel.records import Action, ActionKind, Run
 from pancode.runs import follow_on_actions
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest
 from pancode.workflows import actions as asked
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.model import StepPlan, WorkflowPlan
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState
 from pancode.workflows.rules import OPEN
 from pancode.workflows.service import begin_workflow
 from pancode.workflows.step_start import StepStarter

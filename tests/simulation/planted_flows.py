@@ -8,7 +8,6 @@ import pytest
 
 from pancode.budget import books
 from pancode.kernel.ports import MergeConflictError
-from pancode.kernel.records import WorkflowStepState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.life.changes import Changes
@@ -19,6 +18,7 @@ from pancode.workflows import rules as advance
 from pancode.workflows import store as rows
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.model import sides_of
+from pancode.workflows.records import WorkflowStepState
 from pancode.workflows.step_work import StepWork
 from tests.simulation.planted import Bug, Plant
 from tests.simulation.trees import Trees

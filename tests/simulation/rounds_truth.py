@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from node_agent.wire.failure import Outcome
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import Run
 from pancode.runs.receipts.trust import final_commit
+from pancode.workflows.records import Workflow, WorkflowStep, WorkflowStepState
 from tests.simulation.invariants import must
 from tests.simulation.trees import carries
 

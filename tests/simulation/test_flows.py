@@ -13,9 +13,10 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.budget.books import workflow_scope
 from pancode.fleet import inventory
-from pancode.kernel.records import Balance, BookEntry, Run, WorkflowKind
+from pancode.kernel.records import Balance, BookEntry, Run
 from pancode.runs.retry import dispatch_again
 from pancode.workflows.model import WorkflowPlan
+from pancode.workflows.records import WorkflowKind
 from pancode.workflows.service import begin_workflow
 from pancode.workflows.store import steps_of
 from tests.fakes.ledger import MemoryTransaction

@@ -24,8 +24,6 @@ from pancode.kernel.records import (
     SessionRow,
     StoredMessage,
     WaitReason,
-    Workflow,
-    WorkflowKind,
 )
 from pancode.kernel.values import replace
 
@@ -250,7 +248,7 @@ def place_in_line(lease: Lease) -> Line:
     return lease.bound_ms, lease.lease, lease.run
 
 
-def why_it_stays(run: Run, workflow: Workflow | None) -> str:
+def why_it_stays(run: Run) -> str:
     """Return why the run waits with the coordinator and is not handed over to a node; empty: it may be."""
     if run.takes_turns:
         return "a session waits for a user's message"
@@ -262,8 +260,6 @@ def why_it_stays(run: Run, workflow: Workflow | None) -> str:
         return "it reserves a GPU as soon as it has a job"
     if run.judges is not None:
         return "it evaluates the result of another run"
-    if workflow is not None and workflow.kind is WorkflowKind.RACE:
-        return "in a race the first run to pass wins, and the others are stopped"
     return ""
 
 

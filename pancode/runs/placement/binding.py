@@ -70,7 +70,7 @@ def standing_of(
         gpus={v.node.name: gpus_seen(v, holds, freed.get(v.node.tag or "", ())) for v in having},
         ahead=lines.room(),
         lines=lines.lengths(),
-        staying=list_staying(tx, waiting),
+        staying=list_staying(core, tx, waiting),
         most_usd=lambda run: most_usd(core, tx, work.case(run)),
     )
 

@@ -181,7 +181,7 @@ def wish_of(run: Run) -> object:
     )
     choice = ModelChoice.of(run)
     model = (wanted_of(run), run.untested, choice.free, choice.trusted)
-    stays = (why_it_stays(run, None), run.workflow)
+    stays = (why_it_stays(run), run.workflow)
     return where, how, model, stays, need_of_run(run), *sorted(run.require.items())
 
 
@@ -454,7 +454,7 @@ def _is_behind(run: Run, view: NodeView, first: Mapping[str, tuple[int, str]]) -
 
 def stays_here(run: Run, standing: Standing) -> str:
     """Return why the run must never wait on a node; empty: it may, if the budget permits."""
-    return why_it_stays(run, None) or standing.staying.get(run.workflow or "", "")
+    return why_it_stays(run) or standing.staying.get(run.workflow or "", "")
 
 
 def _select_fitting(run: Run, standing: Standing) -> list[NodeView]:

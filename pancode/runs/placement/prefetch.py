@@ -11,7 +11,7 @@ from pancode.budget import books
 from pancode.kernel.formatting import format_usd
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Lease, Run, WaitReason, Workflow
+from pancode.kernel.records import Lease, Run, WaitReason
 from pancode.runs.core import Core
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import RunCase, cap_of, place_in_line, waits_there, why_it_stays
@@ -77,11 +77,16 @@ def _count_slots(view: NodeView) -> int:
     return 0 if view.last is None else min(view.last.heartbeat.ask.slots, view.node.slots)
 
 
-def list_staying(tx: Transaction, waiting: Iterable[Run]) -> dict[str, str]:
+def list_staying(core: Core, tx: Transaction, waiting: Iterable[Run]) -> dict[str, str]:
     """Return why no run of a workflow may be handed over, by workflow."""
     firsts = {run.workflow: run for run in waiting if run.workflow is not None}
-    found = {name: why_it_stays(run, tx.get(Workflow, name)) for name, run in firsts.items()}
+    found = {name: why_it_stays(run) or _ask_features(core, tx, run) for name, run in firsts.items()}
     return {name: why for name, why in found.items() if why}
+
+
+def _ask_features(core: Core, tx: Transaction, run: Run) -> str:
+    found = (hook.act(tx, run) for hook in core.extensions.stays if hook.concerns(run))
+    return next((why for why in found if why), "")
 
 
 def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None, str]:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from node_agent.wire.identity import Mark
-from pancode.kernel.records import (
-    Lease,
-    Run,
-    RunState,
-    Workflow,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
-from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps, StayingRun
+from pancode.kernel.records import Lease, Run, RunState
+from pancode.runs.answers import HandedRun, HandoverShape, StayingRun
 from pancode.runs.core import Core, hold_lock, open_leases
+from pancode.runs.features import features_of
 from pancode.runs.life.case import place_in_line, waits_there
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement.placement import in_order
@@ -33,12 +26,7 @@ def hand_over(core: Core) -> HandoverShape:
         handed = [_make_handed(lease, in_line(tx, run, lease)) for lease, run in found if run is not None]
         bound = {lease.run for lease in leases}
         stays = [run for run in tx.find(Run, {"state": RunState.PENDING}) if run.id not in bound]
-        later = list[LaterSteps]()
-        for one in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
-            steps = tx.find(WorkflowStep, {"workflow": one.id})
-            waiting = sum(step.state is WorkflowStepState.WAITING for step in steps)
-            if waiting:
-                later.append({"workflow": one.id, "name": one.name, "steps": waiting})
+        later = [one for find in features_of(core).later for one in find(tx)]
     return {
         "at_work": len({lease.run for lease in leases}) - len(handed),
         "handed": handed,

@@ -8,7 +8,7 @@ from functools import partial
 from pancode.kernel.formatting import first_few, format_title, format_usd
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Action, ActionKind, Balance, Node, Run, RunState, WorkflowKind
+from pancode.kernel.records import Action, ActionKind, Balance, Node, Run, RunState
 from pancode.kernel.row_updates import edit_row
 from pancode.kernel.values import replace
 from pancode.runs.answers import BriefLine
@@ -50,7 +50,7 @@ def describe_held(core: Core) -> HeldAnswer:
                 "what": one.what,
                 "since": format_iso(one.since_ms),
                 "usd": None if one.usd is None else f"{one.usd:f}",
-                "nodes": words + (steps if spent.spent_usd and one.kind in list(WorkflowKind) else ""),
+                "nodes": words + (steps if spent.spent_usd and one.has_steps else ""),
             }
             for one in things
         ],

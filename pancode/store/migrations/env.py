@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from alembic import context
 
-from pancode.store.tables import METADATA
-
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=METADATA,
+    target_metadata=context.config.attributes.get("metadata"),  # compared by the script for developers
     render_as_batch=True,
     transactional_ddl=True,
     compare_type=True,

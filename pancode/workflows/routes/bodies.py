@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from pancode.interfaces.http.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
-from pancode.kernel.records import WorkflowKind
 from pancode.kernel.values import replace
 from pancode.workflows.model import MOST_STEPS, ProjectFile, StepPlan, WorkflowPlan
+from pancode.workflows.records import WorkflowKind
 
 StepName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s{}./\\]+$")]
 FileName = Annotated[str, Field(min_length=1, max_length=1_000)]

@@ -11,9 +11,9 @@ from pancode.interfaces.http.bodies import ActBody, Line, Name
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError
-from pancode.kernel.records import KeptWorkspace
 from pancode.runs.project_rules import find_project, moved_project_error
 from pancode.workspaces import answers
+from pancode.workspaces.records import KeptWorkspace
 from pancode.workspaces.service import (
     branch_for,
     create_workspace,

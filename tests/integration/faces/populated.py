@@ -41,6 +41,7 @@ from node_agent.wire.receipt import (
 from node_agent.wire.skill import SkillMark
 from pancode import __version__
 from pancode.app.http_routes import build_app
+from pancode.app.schema import SCHEMA
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.serve import PeerProtocol, listen
 from pancode.app.single_instance import HomeLock
@@ -55,11 +56,12 @@ from pancode.git.depot import Depot
 from pancode.git.log_store import LogStreams
 from pancode.git.pull_state import PullOpened
 from pancode.interfaces.http.context import ApiContext
-from pancode.kernel.records import Action, ActionKind, Run, WatchedPull
+from pancode.kernel.records import Action, ActionKind, Run
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
 from pancode.pull_requests.hooks import WatchedPulls
 from pancode.pull_requests.model import PullItem, PullItemKind
+from pancode.pull_requests.records import WatchedPull
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
 from pancode.runs.reconcile import act_now
@@ -162,7 +164,7 @@ class Populated:
         self.lock = HomeLock(self.home)
         self.redis = RealRedis(self.home / "valkey")
         self.desk = Desk(ceiling="100", redis=self.redis)
-        self.ledger = SqlLedger(self.home / "ledger.db")
+        self.ledger = SqlLedger(self.home / "ledger.db", SCHEMA)
         self.desk.ledger = self.ledger  # type: ignore[assignment]
         self.streams = LogStreams(self.home)
         depot = Depot(self.home / "depots")

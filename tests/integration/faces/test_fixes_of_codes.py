@@ -13,7 +13,7 @@ import pytest
 from pancode.interfaces.cli import main
 from pancode.interfaces.cli.output import tell_error
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.records import Workflow, WorkflowKind
+from pancode.workflows.records import Workflow, WorkflowKind
 from tests.architecture.sources import PACKAGES, modules, tree
 from tests.integration.faces.provoked import INSTEAD, PROVOKED
 from tests.integration.faces.test_fixes import ENDS, OF_USERS, OPEN, asked

@@ -18,9 +18,13 @@ import pytest
 
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire.node import HOME_LAYOUT
+from pancode.app.schema import RECORDS, SCHEMA
 from pancode.config.load import ConfigPlaces, load
+from pancode.config.records import ConfigChange
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.records import ALL, ConfigChange, ConfigProposal, Setting, StoredTool
+from pancode.kernel.records import Setting
+from pancode.people.records import ConfigProposal
+from pancode.skills.records import StoredTool
 from pancode.store.inspection import look_at
 from pancode.store.ledger import SqlLedger
 from pancode.store.migration import Revisions
@@ -77,10 +81,10 @@ def test_every_row_of_the_ledger_is_read(state: Kept, root: Path) -> None:
     state.write_ledger(path, root)
     before = moved(path)
     assert before["runs"] >= 4 and before["nodes"] == 2 and before["attempts"] >= 4
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     try:
         with ledger.transaction() as tx:
-            read = {kind.TABLE.name: len(list(tx.find(kind))) for kind in ALL}
+            read = {kind.TABLE.name: len(list(tx.find(kind))) for kind in RECORDS}
     finally:
         ledger.close()
     seen = look_at(path)
@@ -111,7 +115,7 @@ def test_a_further_migration_loses_no_row(state: Kept, root: Path) -> None:
     path = root / "ledger.db"
     state.write_ledger(path, root)
     as_it_was, before = counted(path), moved(path)
-    SqlLedger(path, history=Revisions("0099", (*SHIPPED, root / "versions"))).close()
+    SqlLedger(path, SCHEMA, history=Revisions("0099", (*SHIPPED, root / "versions"))).close()
     after = counted(path)
     assert {name: after[name] for name in before} == before
     with closing(sqlite3.connect(path)) as ledger:
@@ -176,7 +180,7 @@ def test_proposed_and_past_changes_and_kept_tools_become_rows(root: Path) -> Non
     with closing(sqlite3.connect(path)) as old, old:
         for name, value in rows.items():
             old.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, 1, 'ana')", (name, json.dumps(value)))
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     with ledger.transaction() as tx:
         assert [(one.id, one.target, one.notes, one.run) for one in tx.find(ConfigProposal)] == [
             ("c-1", "dispatch.safety", ["n"], None)
@@ -262,10 +266,10 @@ def test_an_older_version_refuses_a_migrated_ledger(root: Path) -> None:
     Kept(NEXT).write_ledger(path, root)
     (root / "versions").mkdir()
     (root / "versions/0099_further.py").write_text(FURTHER)
-    SqlLedger(path, history=Revisions("0099", (*SHIPPED, root / "versions"))).close()
+    SqlLedger(path, SCHEMA, history=Revisions("0099", (*SHIPPED, root / "versions"))).close()
     before = path.read_bytes()
     with pytest.raises(ConfigError, check=lambda error: error.code == "ledger_newer") as refused:
-        SqlLedger(path)
+        SqlLedger(path, SCHEMA)
     assert refused.value.code == "ledger_newer" and "PANCODE_HOME" in (refused.value.fix or "")
     assert path.read_bytes() == before
 

@@ -17,6 +17,7 @@ import redis
 from node_agent.wire import keys
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId
+from pancode.app.schema import SCHEMA
 from pancode.kernel.host.disk_use import bytes_in
 from pancode.kernel.host.files import FileArchive
 from pancode.kernel.quota import ForeignReceipts
@@ -69,7 +70,7 @@ class RealFleet(Fleet):
     def __init__(self, site: Site, folder: Path | None = None) -> None:
         self.site, desk = site, Desk(redis=RealRedis(site))
         if folder is not None:
-            real: Any = SqlLedger(folder / "ledger.db"), FileArchive(folder / "receipts", desk.clock)
+            real: Any = SqlLedger(folder / "ledger.db", SCHEMA), FileArchive(folder / "receipts", desk.clock)
             desk.ledger, desk.archive = real
             site.opened.append(desk.ledger)
         desk.rules = replace(desk.rules, node_quota=QUOTA)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from decimal import Decimal
 
+from pancode.app.schema import SCHEMA
 from pancode.kernel.records import Balance
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database, database_of
@@ -14,7 +15,7 @@ SCOPE = "day:1"
 
 def buy(database: Database, ceiling: Decimal) -> bool:
     """Whether there was a dollar left. Whoever comes second waits, and never meets a conflict."""
-    ledger = SqlLedger(database, busy_ms=60_000)
+    ledger = SqlLedger(database, SCHEMA, busy_ms=60_000)
     try:
         with ledger.transaction() as tx:
             balance = tx.get(Balance, SCOPE) or Balance(SCOPE)

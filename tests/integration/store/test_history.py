@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from node_agent.wire.failure import Outcome
+from pancode.app.schema import SCHEMA
 from pancode.fleet.fleet import list_nodes
 from pancode.kernel.records import Closed, Lease, LeaseState, RunState
 from pancode.kernel.values import replace
@@ -66,7 +67,7 @@ class Counted:
 @pytest.fixture
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
     monkeypatch.setattr(queue, "NEWEST", FEW // 2)
-    ledger = SqlLedger(tmp_path / "ledger.db")
+    ledger = SqlLedger(tmp_path / "ledger.db", SCHEMA)
     yield Counted(ledger)
     ledger.close()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pancode.app.doctor import run_checks
+from pancode.app.schema import SCHEMA
 from pancode.kernel.records import Setting
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.ledger import SqlLedger
@@ -24,7 +25,7 @@ def judged(home: Path) -> tuple[bool, str]:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     home = tmp_path / "home"
-    ledger = SqlLedger(home / "ledger.db")
+    ledger = SqlLedger(home / "ledger.db", SCHEMA)
     with ledger.transaction() as tx:
         for number in range(2_000):
             tx.put(Setting(f"s{number}", "x" * 200, 0, "test"))
@@ -45,7 +46,7 @@ def test_one_that_is_sound(home: Path) -> None:
 
 
 def test_while_a_coordinator_writes(home: Path) -> None:
-    ledger = SqlLedger(home / "ledger.db")
+    ledger = SqlLedger(home / "ledger.db", SCHEMA)
     with ledger.transaction() as tx:
         tx.put(Setting("now", 1, 0, "test"))
         assert judged(home)[0]

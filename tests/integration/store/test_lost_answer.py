@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from pancode.app.schema import SCHEMA
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import Balance, BookEntry, EntryKind
 from pancode.store.ledger import SqlLedger
@@ -34,7 +35,7 @@ def ledger(database: Database, wire: Wire) -> Iterator[SqlLedger]:
     """Through the wire; the server takes who comes there for one of its own socket."""
     password = PASSWORD.replace("/", "%2F")
     url = f"postgresql://pancode:{password}@127.0.0.1:{wire.port}/{database.url.database}?sslmode=disable"
-    opened = SqlLedger(database_of(url + "&gssencmode=disable"), busy_ms=2_000)
+    opened = SqlLedger(database_of(url + "&gssencmode=disable"), SCHEMA, busy_ms=2_000)
     yield opened
     opened.close()
 

@@ -11,10 +11,11 @@ import pytest
 from node_agent.wire.clock import SystemIds
 from pancode.app.administration import move_ledger
 from pancode.app.fleet_identity import fleet_id
+from pancode.app.schema import RECORDS, SCHEMA
 from pancode.app.single_instance import AlreadyRunningError, HomeLock
 from pancode.fleet.ssh.home import Home
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
-from pancode.kernel.records import ALL, Audit, Balance, Record, Setting
+from pancode.kernel.records import Audit, Balance, Record, Setting
 from pancode.store.ledger import SqlLedger
 from pancode.store.move import Where, kept_as, move
 from pancode.store.postgres import Database
@@ -31,7 +32,7 @@ def database(postgres: Postgres) -> Database:
 
 def filled(where: Where, more: int = 2_500) -> None:
     """One of each kind of record, and more than is copied at once."""
-    ledger = SqlLedger(where)
+    ledger = SqlLedger(where, SCHEMA)
     with ledger.transaction() as tx:
         for record in SAMPLES:
             tx.put(record)
@@ -41,9 +42,9 @@ def filled(where: Where, more: int = 2_500) -> None:
 
 
 def everything(where: Where) -> dict[type[Record], list[Record]]:
-    ledger = SqlLedger(where)
+    ledger = SqlLedger(where, SCHEMA)
     with ledger.transaction() as tx:
-        found = {kind: list(tx.find(kind)) for kind in ALL}
+        found = {kind: list(tx.find(kind)) for kind in RECORDS}
     ledger.close()
     found[Setting] = [s for s in found[Setting] if isinstance(s, Setting) and s.name != "moved_to"]
     return found
@@ -53,24 +54,24 @@ def test_there_and_back_it_is_the_same(tmp_path: Path, database: Database, postg
     path = tmp_path / "ledger.db"
     filled(path)
     before = everything(path)
-    told = move(path, database, 5)
+    told = move(path, database, SCHEMA, 5)
     assert everything(database) == before
     assert {m.table: m.rows for m in told}["audit"] == len(before[Audit]) > 2_500
     assert not path.exists() and everything(kept_as(path)) == before
-    move(database, path, 6)
+    move(database, path, SCHEMA, 6)
     assert everything(path) == before
 
 
 def test_a_place_that_holds_a_ledger_is_not_written_over(tmp_path: Path, database: Database) -> None:
     path = tmp_path / "ledger.db"
     filled(path, 1)
-    other = SqlLedger(database)
+    other = SqlLedger(database, SCHEMA)
     with other.transaction() as tx:
         tx.put(Balance("day:1", Decimal(7)))
     other.close()
     before = everything(database), everything(path)
     with pytest.raises(ConfigError, match="already") as caught:
-        move(path, database, 5)
+        move(path, database, SCHEMA, 5)
     assert "1 rows in balances" in caught.value.why and caught.value.code == "ledger_not_empty"
     assert (everything(database), everything(path)) == before
 
@@ -79,9 +80,9 @@ def test_a_place_that_holds_a_ledger_is_not_written_over(tmp_path: Path, databas
 def test_a_place_where_a_coordinator_works_is_left_alone(tmp_path: Path, database: Database) -> None:
     path = tmp_path / "ledger.db"
     filled(path, 1)
-    running = SqlLedger(database)
+    running = SqlLedger(database, SCHEMA)
     with pytest.raises(UnavailableError, match="another coordinator"):
-        move(path, database, 5)
+        move(path, database, SCHEMA, 5)
     running.close()
     assert path.exists()
 
@@ -89,11 +90,11 @@ def test_a_place_where_a_coordinator_works_is_left_alone(tmp_path: Path, databas
 def test_what_was_moved_is_used_no_more(tmp_path: Path, database: Database, postgres: Postgres) -> None:
     path = tmp_path / "ledger.db"
     filled(path, 1)
-    move(path, database, 5)
-    move(database, path, 6)
+    move(path, database, SCHEMA, 5)
+    move(database, path, SCHEMA, 6)
     with pytest.raises(ConfigError, match="was moved to"):
-        move(database, tmp_path / "other.db", 7)
-    ledger = SqlLedger(database)
+        move(database, tmp_path / "other.db", SCHEMA, 7)
+    ledger = SqlLedger(database, SCHEMA)
     with pytest.raises(ConfigError, match="was moved to") as caught:
         fleet_id(ledger, Home(tmp_path), 1, SystemIds())
     ledger.close()
@@ -102,9 +103,9 @@ def test_what_was_moved_is_used_no_more(tmp_path: Path, database: Database, post
 
 def test_what_is_no_ledger_is_not_moved(tmp_path: Path, database: Database) -> None:
     with pytest.raises(NotFoundError, match="no ledger found at"):
-        move(tmp_path / "ledger.db", database, 5)
+        move(tmp_path / "ledger.db", database, SCHEMA, 5)
     with pytest.raises(NotFoundError, match="is empty"):
-        move(database, tmp_path / "ledger.db", 5)
+        move(database, tmp_path / "ledger.db", SCHEMA, 5)
 
 
 def test_a_copy_that_breaks_off_changes_nothing(
@@ -113,17 +114,17 @@ def test_a_copy_that_breaks_off_changes_nothing(
     """What PostgreSQL cannot hold is said, and the next try finds the target empty."""
     path = tmp_path / "ledger.db"
     filled(path, 1)
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     with ledger.transaction() as tx:
         tx.put(replace(Audit(1, 1, "fleet", "info", "a\0b", {}), number=9_999))
     ledger.close()
     with pytest.raises(PancodeError, match="refused a statement"):
-        move(path, database, 5)
-    ledger = SqlLedger(path)
+        move(path, database, SCHEMA, 5)
+    ledger = SqlLedger(path, SCHEMA)
     with ledger.transaction() as tx:
         tx.delete(Audit, 9_999)
     ledger.close()
-    move(path, database, 5)
+    move(path, database, SCHEMA, 5)
     assert not path.exists()
 
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from node_agent.wire.signing import SigningKey, WireRefusal, parse_envelope
+from pancode.app.schema import SCHEMA
 from pancode.kernel.records import Lease, StoredReceipt
 from pancode.store.ledger import BUSY_MS, SqlLedger, open_engine
 from pancode.store.move import Where, move
@@ -55,13 +56,13 @@ def lay(where: Where, job: str, envelope: str) -> None:
 
 
 def keep(where: Where) -> None:
-    with closing(SqlLedger(where)) as ledger, ledger.transaction() as tx:
+    with closing(SqlLedger(where, SCHEMA)) as ledger, ledger.transaction() as tx:
         tx.put(LEASE)
         tx.insert(RECEIPT)
 
 
 def read(where: Where) -> tuple[list[Lease], list[StoredReceipt]]:
-    with closing(SqlLedger(where)) as ledger, ledger.transaction() as tx:
+    with closing(SqlLedger(where, SCHEMA)) as ledger, ledger.transaction() as tx:
         return tx.find(Lease), tx.find(StoredReceipt)
 
 
@@ -70,7 +71,7 @@ def test_what_was_signed_comes_back_and_its_row_is_small(where: Where) -> None:
     assert read(where) == ([LEASE], [RECEIPT])
     for one, signed in zip(stored(where), (JOB, LONG), strict=True):
         assert one.startswith("zlib:") and len(one) < len(signed) * 0.6
-    with closing(SqlLedger(where)) as ledger, ledger.transaction() as tx:
+    with closing(SqlLedger(where, SCHEMA)) as ledger, ledger.transaction() as tx:
         assert tx.get(Lease, "r-1", 1) == LEASE and tx.get(StoredReceipt, "d" * 64) == RECEIPT
 
 
@@ -79,7 +80,7 @@ def test_rows_of_before_are_read_and_written_on(where: Where) -> None:
     lay(where, JOB, LONG)
     assert read(where) == ([LEASE], [RECEIPT]) and stored(where) == [JOB, LONG]
     keep_again = read(where)[0][0]
-    with closing(SqlLedger(where)) as ledger, ledger.transaction() as tx:
+    with closing(SqlLedger(where, SCHEMA)) as ledger, ledger.transaction() as tx:
         tx.put(keep_again)
     assert stored(where)[0] != JOB and read(where)[0] == [LEASE]
 
@@ -102,5 +103,5 @@ def test_both_forms_move_between_databases(tmp_path: Path, postgres: Postgres) -
     keep(path)
     packed = stored(path)[0]
     lay(path, packed, LONG)
-    move(path, database, 5)
+    move(path, database, SCHEMA, 5)
     assert stored(database) == [packed, LONG] and read(database) == ([LEASE], [RECEIPT])

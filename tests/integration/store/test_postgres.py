@@ -20,6 +20,7 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
 from pancode.app.doctor import run_checks
 from pancode.app.fleet_identity import LedgerLostError, fleet_id, own_key
+from pancode.app.schema import SCHEMA
 from pancode.fleet.answers import HomeCheck
 from pancode.fleet.ssh.home import Home
 from pancode.kernel.errors import ConfigError, ConflictError, PancodeError, UnavailableError
@@ -32,7 +33,6 @@ from pancode.store.migrations.script import SHIPPED
 from pancode.store.postgres import Database, database_of, engine_of
 from pancode.store.postgres_inspection import look_there
 from pancode.store.sqlite import engine_for, sqlite_url
-from pancode.store.tables import METADATA
 from tests.contract.postgres_server import PASSWORD, Postgres, running
 from tests.crowd import crowded
 
@@ -47,14 +47,14 @@ def database(postgres: Postgres) -> Database:
 
 @pytest.fixture
 def ledger(database: Database) -> Iterator[SqlLedger]:
-    opened = SqlLedger(database)
+    opened = SqlLedger(database, SCHEMA)
     yield opened
     opened.close()
 
 
 def refused(where: Database | Callable[[], Database], **options: object) -> PancodeError:
     with pytest.raises(PancodeError) as caught:
-        SqlLedger(where if isinstance(where, Database) else where(), **options)  # type: ignore[arg-type]
+        SqlLedger(where if isinstance(where, Database) else where(), SCHEMA, **options)  # type: ignore[arg-type]
     told = f"{caught.value} {caught.value.why} {caught.value.fix}"
     assert PASSWORD not in told and "wrong-one" not in told and "%2F" not in caught.value.why
     return caught.value
@@ -71,18 +71,18 @@ def spent(ledger: SqlLedger) -> Decimal:
 
 def test_the_migrations_make_the_tables_of_the_records_on_both(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    SqlLedger(path, history=Revisions(HEAD, SHIPPED)).close()
-    SqlLedger(database, history=Revisions(HEAD, SHIPPED)).close()
+    SqlLedger(path, SCHEMA, history=Revisions(HEAD, SHIPPED)).close()
+    SqlLedger(database, SCHEMA, history=Revisions(HEAD, SHIPPED)).close()
     for engine in (engine_for(sqlite_url(path), 0), engine_of(database, 1_000, sole=False)):
         with engine.connect() as connection:
-            assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+            assert compare_metadata(MigrationContext.configure(connection), SCHEMA.metadata) == []
         engine.dispose()
 
 
 def test_a_new_database_is_what_the_revisions_make(postgres: Postgres) -> None:
     made, migrated = postgres.database(), postgres.database()
-    SqlLedger(made).close()
-    SqlLedger(migrated, history=Revisions(HEAD, SHIPPED)).close()
+    SqlLedger(made, SCHEMA).close()
+    SqlLedger(migrated, SCHEMA, history=Revisions(HEAD, SHIPPED)).close()
     assert schema(made) == schema(migrated)
 
 
@@ -108,28 +108,28 @@ def test_a_second_coordinator_is_told_who_has_the_ledger(ledger: SqlLedger, data
     assert isinstance(error, UnavailableError) and error.code == "ledger_locked"
     assert postgres_module.our_name() in error.why and "pancode fleet down" in error.fix
     assert "pg_terminate_backend(" in error.fix
-    SqlLedger(database, sole=False).close()
+    SqlLedger(database, SCHEMA, sole=False).close()
     ledger.close()
-    SqlLedger(database, busy_ms=2_000).close()
+    SqlLedger(database, SCHEMA, busy_ms=2_000).close()
 
 
 @pytest.mark.slow
 def test_two_processes_over_the_last_dollar(database: Database) -> None:
     """Each opens, looks, spends what is left, and lets go: as two starts of a coordinator would."""
-    SqlLedger(database).close()
+    SqlLedger(database, SCHEMA).close()
     words = [sys.executable, str(SPENDER), database.url.render_as_string(hide_password=False), "15"]
     words[2] = words[2].replace("+psycopg", "")
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     bought = [int(child.communicate(timeout=120 * crowded())[0]) for child in both]
     assert [child.returncode for child in both] == [0, 0]
-    ledger = SqlLedger(database)
+    ledger = SqlLedger(database, SCHEMA)
     assert sum(bought) == 15 == spent(ledger), bought
     ledger.close()
 
 
 def test_without_the_right_to_write_no_dollar_is_spent_twice(ledger: SqlLedger, database: Database) -> None:
     """The server's own isolation is the second lock: what was overtaken is refused, not written over."""
-    other = SqlLedger(database, sole=False)
+    other = SqlLedger(database, SCHEMA, sole=False)
     read, written = threading.Event(), threading.Event()
 
     def overtake() -> None:
@@ -157,7 +157,7 @@ def test_without_the_right_to_write_no_dollar_is_spent_twice(ledger: SqlLedger, 
 def test_a_server_that_restarts_takes_nothing_with_it() -> None:
     with running() as server:
         database = server.database()
-        ledger = SqlLedger(database, busy_ms=500)
+        ledger = SqlLedger(database, SCHEMA, busy_ms=500)
         with ledger.transaction() as tx:
             tx.put(Balance(SCOPE, Decimal(7)))
         with pytest.raises(UnavailableError) as caught, ledger.transaction() as tx:
@@ -178,7 +178,7 @@ def test_a_session_that_was_ended_by_hand_and_taken_over_by_another(
     ledger: SqlLedger, database: Database, postgres: Postgres
 ) -> None:
     postgres.do("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted")
-    other = SqlLedger(database)
+    other = SqlLedger(database, SCHEMA)
     with pytest.raises(UnavailableError), ledger.transaction() as tx:
         tx.put(Balance(SCOPE, Decimal(1)))
     other.close()
@@ -197,7 +197,7 @@ def test_what_was_read_in_a_session_is_not_believed_in_the_next(
     postgres.do(
         f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database.url.database}'"
     )
-    other = SqlLedger(database)
+    other = SqlLedger(database, SCHEMA)
     with other.transaction() as tx:
         tx.put(Balance(SCOPE, Decimal(5)))
     other.close()
@@ -273,9 +273,9 @@ def test_a_server_or_database_that_will_not_do(postgres: Postgres, monkeypatch: 
 def test_a_server_that_takes_no_writes_or_no_session(postgres: Postgres) -> None:
     database = postgres.database()
     name = database.url.database
-    SqlLedger(database).close()
+    SqlLedger(database, SCHEMA).close()
     postgres.do(f"alter database {name} set default_transaction_read_only = on")
-    ledger = SqlLedger(database)
+    ledger = SqlLedger(database, SCHEMA)
     with pytest.raises(UnavailableError) as caught, ledger.transaction() as tx:
         tx.put(Balance(SCOPE))
     assert caught.value.code == "ledger_standby"
@@ -353,7 +353,7 @@ def test_doctor_shows_engine_place_size_and_answer_time(postgres: Postgres, tmp_
     url = postgres.by_tcp("seen")
     empty = doctors(tmp_path, url)
     assert empty["ok"] and "will be set up at the first start" in empty["detail"]
-    ledger = SqlLedger(database_of(url))
+    ledger = SqlLedger(database_of(url), SCHEMA)
     found = doctors(tmp_path, url)
     detail = found["detail"]
     assert found["ok"] and detail.startswith("PostgreSQL 1") and "(PANCODE_DATABASE_URL)" in detail

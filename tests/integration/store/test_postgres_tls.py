@@ -9,6 +9,7 @@ import pytest
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.doctor import run_checks
+from pancode.app.schema import SCHEMA
 from pancode.kernel.errors import ConfigError, PancodeError
 from pancode.kernel.records import Setting
 from pancode.queue.valkey.process import wait_until
@@ -46,14 +47,14 @@ def address(server: Postgres, ca: Path, host: str = "localhost", user: str = "pa
 
 def refused(text: str, password_file: str | None = None) -> PancodeError:
     with pytest.raises(PancodeError) as caught:
-        SqlLedger(database_of(text, PLACE, password_file))
+        SqlLedger(database_of(text, PLACE, password_file), SCHEMA)
     told = f"{caught.value} {caught.value.why} {caught.value.fix}"
     assert PASSWORD not in told and PASSWORD.partition("/")[0] not in told
     return caught.value
 
 
 def test_everything_goes_by_tls(server: Postgres, authority: Authority) -> None:
-    ledger = SqlLedger(database_of(address(server, authority.ca)))
+    ledger = SqlLedger(database_of(address(server, authority.ca)), SCHEMA)
     with ledger.transaction() as tx:
         tx.put(Setting("epoch", 1, 1, "ana"))
     sessions = server.do(
@@ -90,7 +91,7 @@ def test_a_certificate_that_has_expired_and_is_renewed(authority: Authority, her
 
 def _opens(url: str) -> bool:
     try:
-        SqlLedger(database_of(url, PLACE)).close()
+        SqlLedger(database_of(url, PLACE), SCHEMA).close()
     except ConfigError:
         return False
     return True
@@ -104,7 +105,7 @@ def test_a_password_that_is_changed_while_we_run(
     secret = tmp_path / "password"
     secret.write_text("one\n")
     url = f"postgresql://app@localhost:{server.port}/apps?sslmode=verify-full&sslrootcert={authority.ca}"
-    ledger = SqlLedger(database_of(url, PLACE, str(secret)))
+    ledger = SqlLedger(database_of(url, PLACE, str(secret)), SCHEMA)
     server.do("alter role app password 'two'")
     with ledger.transaction() as tx:
         tx.put(Setting("epoch", 1, 1, "ana"))

@@ -16,6 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from node_agent.wire.failure import FailureKind, Outcome
+from pancode.app.schema import SCHEMA
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.records import Attempt, Balance, BookEntry, Setting
 from pancode.store.errors import LedgerDamagedError
@@ -24,7 +25,6 @@ from pancode.store.migration import Revisions
 from pancode.store.migrations import HEAD
 from pancode.store.migrations.script import SHIPPED, scripts
 from pancode.store.sqlite import engine_for, sqlite_url
-from pancode.store.tables import METADATA
 
 ROOT = Path(__file__).parents[3]
 AFTER = f"{int(HEAD) + 1:04}"
@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def keep(path: Path, name: str = "epoch", value: object = 1) -> None:
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     with ledger.transaction() as tx:
         tx.put(Setting(name, value, 1, "ana"))
     ledger.close()
@@ -64,7 +64,7 @@ def driver_of(tx: object) -> sqlite3.Connection:
 
 def refused(path: Path, **options: Revisions | int) -> PancodeError:
     with pytest.raises(PancodeError) as caught:
-        SqlLedger(path, **options)  # type: ignore[arg-type]
+        SqlLedger(path, SCHEMA, **options)  # type: ignore[arg-type]
     return caught.value
 
 
@@ -83,7 +83,7 @@ def test_what_was_committed_is_there_after_the_process_was_killed(path: Path) ->
         said = max([said, *(int(line) for line in writer.stdout.read().split("\n")[:-1] if line)])
         writer.wait()
         writer.stdout.close()
-        ledger = SqlLedger(path)
+        ledger = SqlLedger(path, SCHEMA)
         with ledger.transaction() as tx:
             entries, balance = tx.find(BookEntry), tx.get(Balance, "day:1")
         ledger.close()
@@ -103,7 +103,7 @@ def test_every_commit_is_synced(path: Path) -> None:
 
 
 def test_only_the_owner_can_read_it(path: Path) -> None:
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     with ledger.transaction() as tx:
         tx.put(Setting("a", 1, 1, "ana"))
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
@@ -114,7 +114,7 @@ def test_only_the_owner_can_read_it(path: Path) -> None:
 
 def test_a_full_disk_is_said_and_nothing_is_half_written(path: Path) -> None:
     keep(path)
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     with ledger.transaction() as tx:
         pages = driver_of(tx).execute("PRAGMA page_count").fetchone()[0]
         driver_of(tx).execute(f"PRAGMA max_page_count={pages}")
@@ -131,7 +131,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(path: Path) -> None:
 
 def test_a_lock_of_another_process_is_said(path: Path) -> None:
     keep(path)
-    ledger = SqlLedger(path, busy_ms=10)
+    ledger = SqlLedger(path, SCHEMA, busy_ms=10)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(UnavailableError, match="another process") as caught, ledger.transaction():
@@ -159,7 +159,7 @@ def test_a_damaged_file_is_said_and_left_alone(path: Path, content: bytes) -> No
 
 def test_damage_found_later_is_said(path: Path) -> None:
     keep(path)
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     with ledger.transaction() as tx:
         for number in range(500):
             tx.insert(Setting(f"s{number:03}", "x" * 1000, 1, "ana"))
@@ -167,7 +167,7 @@ def test_damage_found_later_is_said(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2 :] = b"\xff" * (len(data) - len(data) // 2)
     path.write_bytes(data)
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     with pytest.raises(LedgerDamagedError), ledger.transaction() as tx:
         tx.find(Setting)
     ledger.close()
@@ -204,12 +204,12 @@ def newer(tmp_path: Path, end: str) -> Revisions:
 
 def test_an_older_ledger_is_copied_and_brought_up_to_date(path: Path, tmp_path: Path) -> None:
     keep(path)
-    ledger = SqlLedger(path, history=newer(tmp_path, "pass"))
+    ledger = SqlLedger(path, SCHEMA, history=newer(tmp_path, "pass"))
     assert setting(ledger) == Setting("epoch", 1, 1, "migrated")
     ledger.close()
     copy = path.with_name(f"ledger.db.{HEAD}-before-{AFTER}")
     assert copy.stat().st_mode & 0o777 == 0o600
-    before = SqlLedger(copy)
+    before = SqlLedger(copy, SCHEMA)
     assert setting(before) == Setting("epoch", 1, 1, "ana")
     before.close()
 
@@ -218,26 +218,26 @@ def test_a_migration_that_fails_changes_nothing(path: Path, tmp_path: Path) -> N
     keep(path)
     history = newer(tmp_path, "op.execute('UPDATE nowhere SET x = 1')")
     assert "nowhere" in refused(path, history=history).why
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     assert setting(ledger) == Setting("epoch", 1, 1, "ana")
     ledger.close()
 
 
 def test_the_newest_revision_has_the_schema_of_the_records(path: Path) -> None:
-    SqlLedger(path, history=Revisions(HEAD, SHIPPED)).close()
+    SqlLedger(path, SCHEMA, history=Revisions(HEAD, SHIPPED)).close()
     engine = engine_for(sqlite_url(path), 0)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        differences = compare_metadata(context, METADATA)
+        differences = compare_metadata(context, SCHEMA.metadata)
     engine.dispose()
-    assert differences == [], "write a revision: python -m pancode.store.migrations.new"
+    assert differences == [], "write a revision: python -m tests.fixtures.revision MESSAGE"
     assert scripts().get_current_head() == HEAD
 
 
 def test_a_new_ledger_is_what_the_revisions_make(path: Path, tmp_path: Path) -> None:
     migrated = tmp_path / "migrated.db"
-    SqlLedger(path).close()
-    SqlLedger(migrated, history=Revisions(HEAD, SHIPPED)).close()
+    SqlLedger(path, SCHEMA).close()
+    SqlLedger(migrated, SCHEMA, history=Revisions(HEAD, SHIPPED)).close()
     assert schema(path) == schema(migrated)
 
 
@@ -272,14 +272,14 @@ def test_two_openings_at_once_make_one_schema(path: Path) -> None:
     commands = [[sys.executable, "-c", program, str(path), f"s{number}"] for number in range(3)]
     started = [subprocess.Popen(command, cwd=ROOT) for command in commands]
     assert [process.wait() for process in started] == [0, 0, 0]
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     assert all(setting(ledger, f"s{number}") for number in range(3))
     ledger.close()
 
 
 def test_what_is_read_is_what_the_database_holds(path: Path) -> None:
     """What another connection wrote, and what was rolled back, is seen at the next look."""
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     with ledger.transaction() as tx:
         tx.put(Setting("epoch", 1, 1, "ana"))
     assert setting(ledger) == setting(ledger) == Setting("epoch", 1, 1, "ana")
@@ -302,7 +302,7 @@ def test_what_is_read_is_what_the_database_holds(path: Path) -> None:
 
 def test_what_was_not_there_is_found_when_it_is(path: Path) -> None:
     """Whoever made it: we, another connection, or we in a transaction that was rolled back."""
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     with ledger.transaction() as tx:
         assert tx.get(Setting, "epoch") is None
     with pytest.raises(ZeroDivisionError), ledger.transaction() as tx:
@@ -310,7 +310,7 @@ def test_what_was_not_there_is_found_when_it_is(path: Path) -> None:
         assert tx.get(Setting, "epoch") == Setting("epoch", 2, 2, "ana")
         raise ZeroDivisionError
     assert setting(ledger) is None
-    other = SqlLedger(path)
+    other = SqlLedger(path, SCHEMA)
     with other.transaction() as tx:
         assert tx.get(Setting, "epoch") is None
         tx.put(Setting("epoch", 3, 3, "bob"))
@@ -327,7 +327,7 @@ def test_what_was_not_there_is_found_when_it_is(path: Path) -> None:
 
 def test_a_change_is_read_as_the_database_gives_it_back(path: Path) -> None:
     """Also where two values are equal and are not spelt alike."""
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(path, SCHEMA)
     first = Attempt("r-0001", 1, 5, Decimal("1.0"), usage={"a": 1, "b": [1]})
     with ledger.transaction() as tx:
         tx.insert(first)
@@ -345,7 +345,7 @@ def test_a_change_is_read_as_the_database_gives_it_back(path: Path) -> None:
             assert found is not None
             tx.put(replace(found, **change))
             told = tx.get(Attempt, "r-0001", 1)
-        other = SqlLedger(path)
+        other = SqlLedger(path, SCHEMA)
         with other.transaction() as tx:
             read = tx.get(Attempt, "r-0001", 1)
         other.close()

@@ -6,6 +6,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+from pancode.app.schema import SCHEMA
 from pancode.kernel.records import Balance, BookEntry, EntryKind
 from pancode.store.ledger import SqlLedger
 
@@ -13,7 +14,7 @@ SCOPE = "day:1"
 
 
 def main() -> None:
-    ledger = SqlLedger(Path(sys.argv[1]))
+    ledger = SqlLedger(Path(sys.argv[1]), SCHEMA)
     for number in range(1, 1_000_000):
         with ledger.transaction() as tx:
             balance = tx.get(Balance, SCOPE) or Balance(SCOPE)

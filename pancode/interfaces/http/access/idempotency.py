@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pancode.interfaces.http.access import store as rows
+from pancode.interfaces.http.access.records import KeyedRequest
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.records import KeyedRequest
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 

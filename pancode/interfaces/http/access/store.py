@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pancode.interfaces.http.access.records import KeyedRequest
 from pancode.kernel.ports import Grouping
-from pancode.kernel.records import ApiToken, KeyedRequest
+from pancode.kernel.records import ApiToken
 from pancode.kernel.values import replace
 from pancode.runs.unit_of_work import Work
 

@@ -7,7 +7,7 @@ from pancode.interfaces.http.access.answers import MadeTokenShape, TokenShape
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import clip_columns, escape_line
 from pancode.kernel.names import not_found
-from pancode.kernel.records import ApiToken, Run, RunState, Workflow, WorkflowState, WorkflowStep
+from pancode.kernel.records import ApiToken, Run, RunState
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import (
     CONFIRMED_MS,
@@ -130,17 +130,12 @@ def revoke_in(work: Work, name: str, by: str) -> list[str]:
 
 
 def left_of(core: Core, token: str) -> list[str]:
-    """Return the ids of continuing runs and workflows that the token started, and of lanes with its items."""
+    """Return the ids of open runs that the token started, and of what features still have from it."""
     with core.ports.ledger.transaction() as tx:
         states = (state for state in RunState if state is not RunState.ENDED)
         runs = (run for state in states for run in tx.find(Run, {"state": state}))
         found = [run.id for run in runs if token_behind(run.created_by) == token]
-        for workflow in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
-            steps = tx.find(WorkflowStep, {"workflow": workflow.id})
-            by = [str(step.item.get("by") or "") for step in steps if not step.state.is_over]
-            if token in map(token_behind, (workflow.created_by, *by)):
-                found.append(workflow.id)
-    return found
+        return found + [one for find in features_of(core).begun_by for one in find(tx, token)]
 
 
 def check_secret(core: Core, secret: str) -> ApiToken:

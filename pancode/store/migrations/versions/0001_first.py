@@ -1,4 +1,4 @@
-"""The first schema. Written by migrations/new.py."""
+"""The first schema. Written by a script."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.signing import SigningKey
 from pancode.app.fleet_identity import KeyLostError, OwnKey, fleet_id, own_key
+from pancode.app.schema import SCHEMA
 from pancode.fleet.ssh.home import Home
 from pancode.kernel.records import KnownKey, Node, Setting
 from pancode.runs import keyring
@@ -26,7 +27,7 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture
 def ledger(home: Home) -> Iterator[SqlLedger]:
     """Of a fleet with one node, begun with our key."""
-    opened = SqlLedger(home.ledger)
+    opened = SqlLedger(home.ledger, SCHEMA)
     fleet = fleet_id(opened, home, 1, SystemIds())
     assert own_key(opened, home, None, MINE, 1) == OwnKey(MINE)
     with opened.transaction() as tx:
@@ -94,7 +95,7 @@ def test_a_rotation_that_was_cut_short_ends_with_the_key_that_the_ledger_names(
 
 
 def test_an_unused_ledger_takes_another_key(home: Home) -> None:
-    ledger = SqlLedger(home.ledger)
+    ledger = SqlLedger(home.ledger, SCHEMA)
     try:
         own_key(ledger, home, None, MINE, 1)
         assert own_key(ledger, home, None, OTHER, 2) == OwnKey(OTHER)

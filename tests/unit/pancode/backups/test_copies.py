@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.signing import SigningKey
+from pancode.app.schema import SCHEMA
 from pancode.backups.contents import Contents, ContentsError
 from pancode.backups.model import CHAIN, CopyHead, CopyIndex, CopyRecord, FoundCopy
 from pancode.backups.records import CopyRecords
@@ -64,7 +65,7 @@ class World:
         self.home.mkdir(mode=0o700)
         self.clock, self.ids = MemoryClock(wall=LATER), SeededIds(3)
         self.records = CopyRecords(self.home)
-        self.ledger = SqlLedger(self.home / "ledger.db")
+        self.ledger = SqlLedger(self.home / "ledger.db", SCHEMA)
         with self.ledger.transaction() as tx:
             tx.put(Setting("fleet", FLEET, 1, "t"))
             tx.put(Setting("epoch", 7, 1, "t"))
@@ -120,7 +121,7 @@ class World:
         """Restore, and return the copy's name."""
         opened = self.open()
         home.mkdir(mode=0o700, exist_ok=True)
-        self.done = Restore(home, self.clock, COMMAND, "box").run(
+        self.done = Restore(home, self.clock, COMMAND, "box", SCHEMA).run(
             opened, choose_copy(opened, copy), self.place
         )
         return self.done["copy"]
@@ -243,7 +244,7 @@ def test_the_ledger_is_whole_while_it_is_written(world: World) -> None:
         tx_seen = world.back_up  # a copy from another thread waits for nothing that this one holds
     tx_seen()
     world.restore(world.folder / "new")
-    with SqlLedger(world.folder / "new/ledger.db").transaction() as tx:
+    with SqlLedger(world.folder / "new/ledger.db", SCHEMA).transaction() as tx:
         assert tx.get(Setting, "written")
 
 
@@ -489,7 +490,7 @@ def test_the_restored_home_is_held_and_says_from_when_it_is(world: World) -> Non
     taken_ms = world.clock.wall_ms()
     name = world.restore(world.folder / "new")
     file = FileEpochs(world.folder / "new/epoch").last()
-    with SqlLedger(world.folder / "new/ledger.db").transaction() as tx:
+    with SqlLedger(world.folder / "new/ledger.db", SCHEMA).transaction() as tx:
         held = read_held(tx, file)
     assert held is not None and (held.mode, held.restored["taken_ms"]) == (FleetMode.HELD, taken_ms)
     record = CopyRecords(world.folder / "new").record("gpubox")

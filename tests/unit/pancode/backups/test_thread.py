@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pancode.app.schema import SCHEMA
 from pancode.backups.hooks import Backups
 from pancode.backups.records import CopyRecords
 from pancode.backups.rules import LANDINGS_MS, RETRY_MS
@@ -38,7 +39,7 @@ class Copying:
         self.core, self.home = self.world.context.core, folder / "home"
         (self.home / "key").mkdir(parents=True, exist_ok=True)
         (self.home / "key/coordinator.key").write_text("the coordinator's key")
-        SqlLedger(self.home / "ledger.db").close()
+        SqlLedger(self.home / "ledger.db", SCHEMA).close()
         with unit_of_work(self.core) as work:
             work.tx.put(Node("box", 1, reach_to(Target("box", "10.0.0.5", 22, "u")).data(), {}, 4))
             here = reach_to(Target("desk", "127.0.0.1", 0, ""), local=True)

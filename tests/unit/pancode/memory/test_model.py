@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.kernel.records import RunNote
 from pancode.memory.model import MOST_PART, PARTS, format_note, parts_of, source_of
+from pancode.memory.records import RunNote
 
 NOTE = RunNote(
     run="r-a1b2c3",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pancode.kernel.records import RunNote
 from pancode.memory.model import in_use, rank_notes
+from pancode.memory.records import RunNote
 
 
 def note(run: str, at_ms: int, text: str) -> RunNote:

@@ -13,9 +13,10 @@ from pancode.config.notify import NoticeRoute, NotifyRules
 from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.routing import TcpAccess
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import ApiToken, Audit, Delivery
+from pancode.kernel.records import ApiToken, Audit
 from pancode.kernel.values import replace
 from pancode.notices.deliverer import LINK_MS, Outgoing
+from pancode.notices.records import Delivery
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, code_of
 from tests.unit.pancode.people.routes.test_inbox import blocked, held
 

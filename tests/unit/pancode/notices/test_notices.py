@@ -8,8 +8,9 @@ import pytest
 
 from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.config.schema import Notify
-from pancode.kernel.records import Delivery, EventKind, FeedEvent
+from pancode.kernel.records import EventKind, FeedEvent
 from pancode.notices.batching import Sending, again_ms, to_send
+from pancode.notices.records import Delivery
 from pancode.notices.texts import count_others, notice_of, strip_unprintable
 from pancode.runs.occasions import occasion_of
 from tests.unit.pancode.schedules.test_times import ms

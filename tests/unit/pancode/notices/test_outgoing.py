@@ -12,10 +12,11 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import NotFoundError, UnavailableError
-from pancode.kernel.records import Audit, Delivery, Run
+from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
 from pancode.notices import batching
 from pancode.notices.deliverer import Outgoing
+from pancode.notices.records import Delivery
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import HOUR, Times
 

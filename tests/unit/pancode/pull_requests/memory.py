@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError
-from pancode.kernel.records import Run, RunState, WatchedPull
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.pull_requests.hooks import WatchedPulls
+from pancode.pull_requests.records import WatchedPull
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around

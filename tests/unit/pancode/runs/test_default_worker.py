@@ -16,7 +16,8 @@ from node_agent.wire.policy import Isolation
 from pancode.agents.default_worker import EASY
 from pancode.interfaces.mcp.tool import make_error_result
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.records import Action, ActionKind, Firing, Run
+from pancode.kernel.records import Action, ActionKind, Run
+from pancode.schedules.records import Firing
 from pancode.schedules.scheduler import Scheduler
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from pancode.kernel.records import IssueWork
+from pancode.issues.records import IssueWork
 from pancode.kernel.states import EventKind
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread

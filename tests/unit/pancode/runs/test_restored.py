@@ -9,8 +9,9 @@ import pytest
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import Mark
+from pancode.app.schema import RECORDS
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import ALL, Node, Record, Run, RunState, Setting
+from pancode.kernel.records import Node, Record, Run, RunState, Setting
 from pancode.runs.core import BEHIND, Core
 from pancode.runs.life.case import MAX_BINDINGS
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
@@ -23,12 +24,12 @@ Rows = dict[type[Record], list[Record]]
 
 def backup(coordinator: Desk) -> Rows:
     with coordinator.ledger.transaction() as tx:
-        return {kind: tx.find(kind) for kind in ALL}
+        return {kind: tx.find(kind) for kind in RECORDS}
 
 
 def restore(coordinator: Desk, rows: Rows) -> None:
     with coordinator.ledger.transaction() as tx:
-        for kind in ALL:
+        for kind in RECORDS:
             for record in tx.find(kind):
                 tx.delete(kind, *(getattr(record, name) for name in kind.TABLE.key))
             for record in rows[kind]:

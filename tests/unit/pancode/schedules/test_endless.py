@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.kernel.records import EventKind, FiringState, Run
+from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
 from pancode.landing import judgement as judging
 from pancode.landing.rules import require_gates
+from pancode.schedules.records import FiringState
 from pancode.workflows.results import change_of
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import Times

@@ -9,8 +9,10 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import Audit, EventKind, Firing, FiringState, Schedule, Workflow
+from pancode.kernel.records import Audit, EventKind
 from pancode.kernel.values import replace
+from pancode.schedules.records import Firing, FiringState, Schedule
+from pancode.workflows.records import Workflow
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import HOUR, Times
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pancode.kernel.records import Firing, FiringState, Schedule
 from pancode.kernel.values import replace
 from pancode.schedules.model import AtTime, dump_trigger
+from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.schedules.rules import MOST_MISSED, ScheduleView, decide, too_deep
 from pancode.schedules.times import format_minute
 

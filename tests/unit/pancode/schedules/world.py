@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.receipt import Usage
-from pancode.kernel.records import Firing, Run
+from pancode.kernel.records import Run
 from pancode.kernel.signature_check import STANDARD, compute_signature
+from pancode.schedules.records import Firing
 from pancode.schedules.scheduler import Scheduler
 from tests.unit.pancode.interfaces.http.world import World
 

@@ -16,17 +16,7 @@ from node_agent.wire.receipt import SuspendReason, TurnRecord, TurnStop, Usage
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.names import FLEET
-from pancode.kernel.records import (
-    Action,
-    ActionKind,
-    Run,
-    SessionRow,
-    StoredMessage,
-    Workflow,
-    WorkflowStep,
-    WorkflowStepState,
-)
-from pancode.kernel.states import WorkflowKind, WorkflowState
+from pancode.kernel.records import Action, ActionKind, Run, SessionRow, StoredMessage
 from pancode.kernel.values import replace
 from pancode.landing.queue import list_landable, to_review
 from pancode.reports.brief import also_waits
@@ -34,6 +24,7 @@ from pancode.sessions import child_updates
 from pancode.sessions.child_updates import MOST_IN_A_ROW, Tidings
 from pancode.sessions.service import GoingOn
 from pancode.workflows.hooks import Advancing
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.step_start import StepStarter
 from tests.unit.pancode.app.test_fleet_tools import BUILD, Panos
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld

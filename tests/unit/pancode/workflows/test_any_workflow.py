@@ -9,17 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import (
-    Run,
-    RunState,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.workflows.model import find_ancestors
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.rules import Advance, WorkflowView, advance
 from tests.unit.pancode.runs.world import a_run
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from pancode.budget.books import Ceilings
-from pancode.kernel.records import Run, Workflow
+from pancode.kernel.records import Run
 from pancode.runs.ceilings import set_ceilings
+from pancode.workflows.records import Workflow
 from tests.unit.pancode.runs.world import Puppet
 from tests.unit.pancode.workflows.world import ERROR, Flows, step
 

@@ -10,7 +10,8 @@ import pytest
 
 from node_agent.wire.receipt import GateResult
 from pancode.kernel.errors import WorkspaceError
-from pancode.kernel.records import Run, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import Run
+from pancode.workflows.records import WorkflowStep, WorkflowStepState
 from pancode.workflows.results import StepResults
 from pancode.workflows.step_work import files_front, step_work, verdict_front
 from tests.unit.pancode.workflows.trees import LOOP, Trees, changed, git

@@ -10,7 +10,8 @@ import pytest
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import Outcome
 from node_agent.wire.node import RuntimeFact
-from pancode.kernel.records import Run, Workflow
+from pancode.kernel.records import Run
+from pancode.workflows.records import Workflow
 from tests.unit.pancode.runs.world import facts
 from tests.unit.pancode.workflows.world import ERROR, Flows, step
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import Run, RunState, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.hooks import needs_approval
 from pancode.runs.life.conversation import find_beginning
 from pancode.runs.receipts.trust import is_open
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.workflows.results import results_of
 from tests.unit.pancode.runs.world import a_run
 

@@ -10,9 +10,10 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import GateResult
 from pancode.kernel.errors import WorkspaceError
-from pancode.kernel.records import Action, ActionKind, Run, Schedule
+from pancode.kernel.records import Action, ActionKind, Run
 from pancode.landing import queue as asked
 from pancode.landing.model import LandWay
+from pancode.schedules.records import Schedule
 from pancode.schedules.work import work_of
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.workflows.trees import Trees, changed, git

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import Run, RunState, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import Run, RunState
 from pancode.workflows import lane_rules
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.workflows.rules import Advance, WorkflowView, advance
 from tests.unit.pancode.runs.world import a_run
 

@@ -12,10 +12,11 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
-from pancode.kernel.records import EventKind, Run, WorkflowStep
+from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
 from pancode.notices.texts import notice_of
 from pancode.runs.occasions import RUN_WAITS, occasion_of
+from pancode.workflows.records import WorkflowStep
 from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.runs.world import facts, failed
 from tests.unit.pancode.workflows.trees import Trees, changed

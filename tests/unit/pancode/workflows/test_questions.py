@@ -12,7 +12,7 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import UserQuestion
-from pancode.kernel.records import Action, ActionKind, Audit, Balance, Run, RunState, Workflow, WorkflowStep
+from pancode.kernel.records import Action, ActionKind, Audit, Balance, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.queue import drop_change
 from pancode.people.service import deny_run
@@ -20,6 +20,7 @@ from pancode.runs.commands.runs import _format_run
 from pancode.runs.core import Core
 from pancode.runs.life.inbox import item_of
 from pancode.workflows.hooks import Advancing
+from pancode.workflows.records import Workflow, WorkflowStep
 from tests.unit.pancode.runs.world import facts, failed
 from tests.unit.pancode.workflows.test_going_on import lost
 from tests.unit.pancode.workflows.trees import LOOP, Trees, changed

@@ -8,15 +8,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.records import (
-    Run,
-    RunState,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.life.conversation import NEXT
 from pancode.workflows.questions import (
@@ -27,6 +19,7 @@ from pancode.workflows.questions import (
     waits_for_users_only,
     with_next_run,
 )
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.rules import Advance, WorkflowView, advance
 from tests.unit.pancode.workflows.test_rules import run, states, step
 

@@ -7,16 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import (
-    Run,
-    RunState,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.rounds import CONFLICT, once_more
 from pancode.workflows.rules import Advance, WorkflowView, advance
 from tests.unit.pancode.runs.world import a_run

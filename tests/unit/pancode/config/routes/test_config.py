@@ -9,8 +9,9 @@ import pytest
 
 from node_agent.wire.identity import AttemptId
 from pancode.config.layers import CHOSEN
+from pancode.config.records import ConfigChange
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.records import Audit, ConfigChange
+from pancode.kernel.records import Audit
 from pancode.runs.user_environment import SettingChange
 from tests.unit.pancode.interfaces.http.world import World
 

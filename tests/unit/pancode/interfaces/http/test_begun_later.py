@@ -9,10 +9,12 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.fleet.standing import Held
-from pancode.kernel.records import Action, ActionKind, Run, RunState, Schedule, WorkflowStep
+from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.queue import carry_out
 from pancode.runs.restored.mode import FleetMode
+from pancode.schedules.records import Schedule
+from pancode.workflows.records import WorkflowStep
 from tests.unit.pancode.interfaces.http.test_confined import TwoMachines, flow_of
 from tests.unit.pancode.interfaces.http.test_tcp import code_of
 

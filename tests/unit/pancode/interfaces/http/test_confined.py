@@ -14,10 +14,11 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Isolation
 from pancode.fleet import inventory
 from pancode.kernel.node import OwnMachine
-from pancode.kernel.records import Action, ActionKind, ApiToken, Audit, Run, RunState, Schedule
+from pancode.kernel.records import Action, ActionKind, ApiToken, Audit, Run, RunState
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import CONFIRMED_MS
 from pancode.runs.reconcile import act_now
+from pancode.schedules.records import Schedule
 from pancode.schedules.scheduler import Scheduler
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter

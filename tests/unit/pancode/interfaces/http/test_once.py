@@ -12,8 +12,9 @@ import pytest
 from pancode.app.http_routes import VERBS
 from pancode.interfaces.http import routing
 from pancode.interfaces.http.access.idempotency import KEPT_MS, MOST_KEPT, RequestMark, begin_request
+from pancode.interfaces.http.access.records import KeyedRequest
 from pancode.kernel.errors import PancodeError, UnavailableError
-from pancode.kernel.records import KeyedRequest, Run
+from pancode.kernel.records import Run
 from pancode.runs.dispatch import dispatch_run
 from pancode.runs.routes import runs as run_routes
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld

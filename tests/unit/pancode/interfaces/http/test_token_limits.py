@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from pancode.kernel.records import Audit, Firing, Run, Schedule, Workflow, WorkflowStep
+from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
+from pancode.schedules.records import Firing, Schedule
 from pancode.schedules.scheduler import Scheduler
+from pancode.workflows.records import Workflow, WorkflowStep
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, browser_of, code_of
 
 HOUR = 3_600_000

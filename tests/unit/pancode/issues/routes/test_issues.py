@@ -15,13 +15,15 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.config.fleet_settings import pause_queue
 from pancode.issues.model import IssueState
+from pancode.issues.records import IssueWork
 from pancode.issues.service import closed_issue, note_pull
 from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import IssueWork, KeptWorkspace, Run, SessionRow, StoredMessage
+from pancode.kernel.records import Run, SessionRow, StoredMessage
 from pancode.kernel.values import replace
 from pancode.landing.pull_request import PullAsked, pull_request
 from pancode.runs.unit_of_work import unit_of_work
+from pancode.workspaces.records import KeptWorkspace
 from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.issues.memory import track_issues

@@ -157,7 +157,7 @@ def test_no_session_rests_for_a_run_that_lacks_a_gpu() -> None:
     held, one = at(seen("a", holder="r-old"), free=0), run("r-1", gpus="1")
     assert lacks_slot_at(one, held) == [] and takes_now(one, held, {"gpubox": 3}) == []
     assert lacks_slot_at(one, at(seen("a"), free=0)) == ["gpubox"]
-    assert why_it_stays(one, None) == "it reserves a GPU as soon as it has a job"
+    assert why_it_stays(one) == "it reserves a GPU as soon as it has a job"
 
 
 @pytest.mark.parametrize(

@@ -27,16 +27,13 @@ from pancode.kernel.records import (
     RunState,
     Setting,
     WaitReason,
-    Workflow,
-    WorkflowKind,
-    WorkflowStep,
-    WorkflowStepState,
 )
 from pancode.runs import stop as runs_stop
 from pancode.runs.core import CEILING
 from pancode.runs.life.case import MAX_BINDINGS, RunStage, holds_slot
 from pancode.runs.placement.prefetch_service import hand_over
 from pancode.runs.views import get_run_shape
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from tests.unit.pancode.runs.world import Desk, Puppet, entry_of
 
 

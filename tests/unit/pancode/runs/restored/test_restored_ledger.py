@@ -187,7 +187,7 @@ def test_a_held_workflow_says_that_unknown_runs_may_be_its_steps(monkeypatch: py
     fleet.desk.dispatch("r-0001")
     fleet.node.breathe()
     fleet.work("r-0001")
-    held = HeldThing("w-0001", "chain", "it: b left", 0, lambda by: None)
+    held = HeldThing("w-0001", "chain", "it: b left", 0, lambda by: None, has_steps=True)
     monkeypatch.setattr(world, "FEATURES", replace(FEATURES, held=(lambda core, tx: [held],)))
     fleet.lose(rows)
     fleet.answer()

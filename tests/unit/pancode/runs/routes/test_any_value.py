@@ -18,8 +18,9 @@ from node_agent.wire.job import Job
 from node_agent.wire.node import Heartbeat
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signature, Signed
+from pancode.app.schema import RECORDS
 from pancode.budget.books import MOST_SUM
-from pancode.kernel.records import ALL, BookEntry, EntryKind, Run, RunState
+from pancode.kernel.records import BookEntry, EntryKind, Run, RunState
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.store.shape import shape_of
 from tests.unit.pancode.interfaces.http.lies import SAID, events, gets, receipt, word
@@ -129,7 +130,9 @@ class LiarWorld(World):
 
     def stored(self) -> int:
         """Bytes in the ledger, roughly."""
-        return sum(len(str(shape_of(kind).to_row(row))) for kind in ALL for row in self.context.rows(kind))
+        return sum(
+            len(str(shape_of(kind).to_row(row))) for kind in RECORDS for row in self.context.rows(kind)
+        )
 
     def check(self) -> None:
         paths = gets([self.lies.identity.run, self.due.identity.run], self.node.name)

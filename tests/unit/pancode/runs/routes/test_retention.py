@@ -8,21 +8,12 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import (
-    Action,
-    ActionKind,
-    Record,
-    Run,
-    RunState,
-    SessionRow,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-)
+from pancode.kernel.records import Action, ActionKind, Record, Run, RunState, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.retention.parts import RunFiles
 from pancode.runs.retention.rules import DAY_MS, FilesNeed, KeepRules, select_prunable
 from pancode.runs.retention.service import DailyRetention
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState
 from tests.unit.pancode.interfaces.http.world import World
 
 GIT = {"kind": "git", "repo": "p-1234", "snapshot": "a" * 40}

@@ -14,13 +14,14 @@ from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation, NetworkAccess
 from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
-from pancode.kernel.records import Audit, Run, StoredTool, StoredToolFiles
+from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
 from pancode.people.commands.inbox import _format_list
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.skills import made_tools as tools
 from pancode.skills.made_tool_store import put_tool
+from pancode.skills.records import StoredTool, StoredToolFiles
 from tests.made_tools import NAME, made, proposal
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts, failed

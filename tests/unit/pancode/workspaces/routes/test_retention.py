@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pancode.kernel.records import KeptWorkspace
 from pancode.kernel.values import replace
 from pancode.runs.retention.rules import FilesNeed
+from pancode.workspaces.records import KeptWorkspace
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.routes.test_retention import collected, ended, world
 
