@@ -72,6 +72,14 @@ class Guard:
         size = self._always + sum(map(_measure_turn, turns))
         return 0 < counted < size / (MOST * 2) and counted > self.context // 3
 
+    def can_shorten(self, turns: Sequence[Turn], context: int) -> bool:
+        """Whether the turns, shortened, would fit into a context of so many tokens."""
+        assumed, self.context = self.context, context
+        try:
+            return self.fit(turns).fits
+        finally:
+            self.context = assumed
+
     def fit(self, turns: Sequence[Turn], answer: int | None = None) -> Fitted:
         """Return the turns, shortened to leave space for an answer of so many tokens (None: the default)."""
         now, done, changed = list(turns), list[str](), 0

@@ -243,9 +243,10 @@ class Loop:
             self._count(answer, sent)
             if answer.text.strip() or answer.calls or answer.finish != "stop":
                 return answer
-            # LM Studio answers so if the prompt does not fit into the context.
+            # LM Studio answers so if the prompt does not fit into the context. Without anything to leave out,
+            # a shorter prompt is not possible, and nothing is known about the context.
             tokens = self.guard.tokens(sent)
-            if shorter or tokens < LEAST_FULL:
+            if shorter or tokens < LEAST_FULL or not self.guard.can_shorten(self.talk, tokens * 3 // 4):
                 raise Over(FailureKind.NO_ANSWER, EMPTY.format(tokens))
             shorter += 1
             room = self._learn_room(Trouble("its answer is empty"), sent)

@@ -177,7 +177,7 @@ _CONFIG = re.compile(
 _DOTTED = re.compile(r"\.([A-Za-z][\w-]*?)(?:ignore)?(?:\.(?:json|jsonc|ya?ml|toml|ini))?")
 SHARED = ("pyproject.toml", "setup.cfg", "tox.ini")
 """The configuration files that several programs share."""
-_ONLY_NAMES = {"git", "setup", "Cargo", "pyproject", "package", "tox"}
+_ONLY_NAMES = {"git", "setup", "Cargo", "pyproject", "package", "tox", "Make", "make", "GNUmake"}
 
 
 def is_config_of(name: str) -> tuple[str, ...]:

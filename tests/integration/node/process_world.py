@@ -14,6 +14,7 @@ from node_agent.attempt.records import JournalRecord
 from node_agent.cli.home import inspect_home
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.packing import unpack
 from node_agent.wire.receipt import Claims
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.ports import Offer
@@ -94,7 +95,8 @@ class ProcessWorld(NodeWorld):
 
     def _up(self) -> None:
         heard = self.bus.heartbeats([TAG]).get(TAG)
-        self.uplink.heartbeat = None if heard is None else heard.decode()
+        self.uplink.heartbeat = None if heard is None else unpack(heard).decode()
+        self.uplink.profiles = [self.bus.read_profile(TAG).decode()]
         messages = self.bus.read_up([TAG], 100, 1)
         self.uplink.sent.extend(message.data.decode() for message in messages)
         self.bus.drop_up(messages)

@@ -396,6 +396,14 @@ def test_an_answer_of_nothing_shortens_the_conversation_once_and_names_the_conte
         stage.loop.run("look again")
 
 
+def test_an_answer_of_nothing_to_a_prompt_that_cannot_be_shortened_says_so(folder: Path) -> None:
+    stage = Stage(folder, Script(says("")))
+    context = stage.loop.guard.context
+    with pytest.raises(Over, match="the answer is empty") as over:
+        stage.loop.run("a long task " * 1_000)
+    assert over.value.kind is F.NO_ANSWER and stage.loop.guard.context == context
+
+
 def test_a_quota_that_is_used_up_ends_the_run_and_is_not_tried_again(folder: Path) -> None:
     stage = Stage(folder, Script(make_trouble(429, b'{"error": {"code": "insufficient_quota"}}')))
     with pytest.raises(Over) as over:
