@@ -20,34 +20,40 @@ from pancode.runs.row_cache import KeptRows
 from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
 
+READS, STATEMENTS = 98, 150
+"""Of a run without options, from its dispatch to its end."""
+
 
 class CountedRows:
-    """A ledger that counts the rows which it gives out, by kind."""
+    """A ledger that counts the rows which it gives out, by kind, and the statements."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.rows: Counter[str] = Counter()
+        self.statements: Counter[str] = Counter()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         with self.ledger.transaction() as tx:
-            yield CountedReads(tx, self.rows)
+            yield CountedReads(tx, self.rows, self.statements)
 
     def close(self) -> None:
         self.ledger.close()
 
 
 class CountedReads:
-    def __init__(self, tx: Transaction, rows: Counter[str]) -> None:
-        self._tx, self._rows = tx, rows
+    def __init__(self, tx: Transaction, rows: Counter[str], statements: Counter[str]) -> None:
+        self._tx, self._rows, self._statements = tx, rows, statements
 
     def get(self, kind: type[Any], *key: str | int) -> Any:
         self._rows[kind.__name__] += 1
+        self._statements["get"] += 1
         return self._tx.get(kind, *key)
 
     def find(self, kind: type[Any], *args: Any, **options: Any) -> list[Any]:
         found = self._tx.find(kind, *args, **options)
         self._rows[kind.__name__] += len(found)
+        self._statements["find"] += 1
         return found
 
     def tally(self, kind: type[Any], grouping: Any) -> list[Any]:
@@ -55,6 +61,7 @@ class CountedReads:
         return self._tx.tally(kind, grouping)
 
     def __getattr__(self, name: str) -> Any:
+        self._statements[name] += 1
         return getattr(self._tx, name)
 
 
@@ -126,6 +133,25 @@ def test_a_run_is_ended_without_a_look_at_all_nodes() -> None:
     desk.turn()
     assert desk.row(Run, job.identity.run).state is RunState.ENDED
     assert desk.counted.rows["Node"] <= 2  # of the node that was told something
+
+
+def test_a_run_costs_no_more_statements_than_before() -> None:
+    desk = CountedDesk()
+    puppet = Puppet(desk)
+    puppet.breathe()
+    desk.turn()
+    desk.counted.statements.clear()
+    desk.dispatch("r-0001")
+    desk.turn()
+    job = puppet.take()
+    puppet.start(job)
+    desk.turn()
+    puppet.deliver(job)
+    desk.turn()
+    assert desk.row(Run, "r-0001").state is RunState.ENDED
+    statements = desk.counted.statements
+    # Only fewer: each of them is paid by each run.
+    assert statements["get"] + statements["find"] <= READS and statements.total() <= STATEMENTS, statements
 
 
 def test_a_message_has_nobody_looked_at_within_the_same_second() -> None:
@@ -206,7 +232,7 @@ def test_a_first_read_that_fails_loses_no_waiting_run() -> None:
     desk.dispatch()
     kept = KeptRows(desk.ledger)
     with kept.transaction() as tx, pytest.raises(OSError, match="disk"):
-        kept.waiting(Failing(tx, Counter()))
+        kept.waiting(Failing(tx, Counter(), Counter()))
     with kept.transaction() as tx:
         assert list(kept.waiting(tx).all) == ["r-0001"]
 
