@@ -88,7 +88,7 @@ def second_is_refused(url: str) -> None:
     with home_on(url) as other:
         said = other.run("fleet", "status")
         told = said.out + said.err
-        assert said.code == 6 and "another coordinator has the ledger" in told, said
+        assert said.code == 6 and "is in use by another coordinator" in told, said
         assert "pancode, pid" in told and not any(word in told for word in SHOWN)
 
 

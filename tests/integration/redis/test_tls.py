@@ -130,7 +130,7 @@ def test_tls_where_there_is_none_and_none_where_there_is(
         error = refusal(f"rediss://127.0.0.1:{other.port}", beside(authority.ca))
     finally:
         other.discard()
-    assert "in TLS" in str(error), error.why
+    assert "the TLS handshake" in str(error), error.why
 
 
 def test_files_that_cannot_be_used_are_named(authority: Authority, here: Pair, tmp_path: Path) -> None:

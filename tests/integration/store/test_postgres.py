@@ -215,7 +215,7 @@ def test_a_taken_key_is_named(ledger: SqlLedger) -> None:
 
 def test_a_transaction_that_goes_on_after_an_error_is_not_committed(ledger: SqlLedger) -> None:
     """The server would roll it back and say nothing."""
-    with pytest.raises(PancodeError, match="was not committed"), ledger.transaction() as tx:
+    with pytest.raises(PancodeError, match="nothing was stored"), ledger.transaction() as tx:
         tx.put(Balance(SCOPE, Decimal(1)))
         with contextlib.suppress(DBAPIError):
             tx.put(Setting("a", 1, 2**70, "me"))
@@ -289,10 +289,10 @@ def test_without_the_driver_it_says_what_to_install(database: Database) -> None:
     """In a process that cannot import it."""
     program = (
         "import sys; sys.modules['psycopg'] = None\n"
-        "from pancode.store.ledger import SqlLedger\n"
+        "from pancode.store.ledger import SqlLedger\nfrom pancode.app.schema import SCHEMA\n"
         "from pancode.store.postgres import database_of\n"
         "from pancode.kernel.errors import ConfigError\n"
-        "try: SqlLedger(database_of('postgresql://h/d'))\n"
+        "try: SqlLedger(database_of('postgresql://h/d'), SCHEMA)\n"
         "except ConfigError as error: sys.stdout.write(f'{error.code} {error.fix}')"
     )
     done = subprocess.run(
@@ -305,9 +305,9 @@ def test_without_the_driver_it_says_what_to_install(database: Database) -> None:
 def test_where_the_ledger_is_a_file_nothing_of_the_driver_is_loaded(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from pancode.store.ledger import SqlLedger\n"
+        "from pancode.store.ledger import SqlLedger\nfrom pancode.app.schema import SCHEMA\n"
         "import pancode.app.build\n"
-        "SqlLedger(Path(sys.argv[1])).close()\n"
+        "SqlLedger(Path(sys.argv[1]), SCHEMA).close()\n"
         "sys.stdout.write(str([n for n in sys.modules if n.startswith('psycopg')]))"
     )
     words = [sys.executable, "-c", program, str(tmp_path / "ledger.db")]

@@ -258,7 +258,8 @@ def schema(path: Path) -> set[tuple[object, ...]]:
 
 def test_a_new_ledger_takes_no_memory_for_migrations(path: Path) -> None:
     program = "import sys; from pathlib import Path; from pancode.store.ledger import SqlLedger; "
-    program += "SqlLedger(Path(sys.argv[1])).close(); print(*sys.modules)"
+    program += "from pancode.app.schema import SCHEMA; "
+    program += "SqlLedger(Path(sys.argv[1]), SCHEMA).close(); print(*sys.modules)"
     told = subprocess.check_output([sys.executable, "-c", program, str(path)], cwd=ROOT, text=True).split()
     assert "sqlalchemy" in told
     assert {"alembic", "mako", "pygments", "sqlalchemy.dialects.postgresql"}.isdisjoint(told)
