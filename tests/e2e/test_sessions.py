@@ -410,7 +410,7 @@ def _gives_its_slot(fleet: Owner, session: str) -> None:
         told = fleet.run("why", run).ok().out
         assert f"session {session} is suspended for it" in told, told
         shown = fleet.run("sessions", "show", session).ok().out
-        assert f"rests  suspended: {run} needed its slot" in shown, shown
+        assert f"suspended  {run} needed its slot" in shown, shown
         assert "suspended: a waiting run needed its slot" in fleet.run("attach", session).ok().out
         assert fleet.ask("receipt", "show", session)["statement"]["predicate"]["rests"] == "slot"
     finally:

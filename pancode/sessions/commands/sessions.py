@@ -87,7 +87,9 @@ def _format_session(one: answers.SessionShape) -> str:
     most = f"; an interactive run costs at most {format_usd(one['money']['sitting_usd'])}"
     spent = f"{spent_in_all(one)}{most if one['takes_turns'] else ''}"
     model = f", {one['model']}" if one["model"] else ""
-    lines = [f"{one['session']}  {format_outcome(one['state'])}  {one['reason']}", f"  {one['title']}"]
+    state = format_outcome(one["state"])
+    why = one["reason"].removeprefix(state).lstrip(" :")
+    lines = [f"{one['session']}  {state}  {why}", f"  {one['title']}"]
     lines.append(f"  {one['agent']} on {one['node'] or 'no node yet'}, {one['runtime']}{model}")
     lines += [f"  {spent}; begun by {one['created_by']}", f"  {format_terms(one)}"]
     if one["waiting"]:
