@@ -39,6 +39,7 @@ class Untitled:
 
     def __init__(self, plain: Runtimes) -> None:
         self._plain, self.reader, self.enclose = plain, plain.reader, plain.enclose
+        self.open_copied = plain.open_copied
 
     def launch(self, *given: Any) -> Launch:
         launch = self._plain.launch(*given)
