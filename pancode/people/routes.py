@@ -40,8 +40,8 @@ from pancode.runs.life.continuations import GO_ON
 from pancode.runs.life.conversation import WITH_TASK
 from pancode.runs.life.inbox import ItemKind, kind_of
 from pancode.runs.routes.runs import lands_again
+from pancode.runs.run_continuation import continue_run
 from pancode.runs.views import get_run, get_run_shape
-from pancode.sessions.run_continuation import continue_run
 from pancode.sessions.service import find_sent_message, is_session_landing, send_message, turn_down
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]

@@ -27,9 +27,9 @@ from pancode.runs.life.inbox import (
     open_item,
 )
 from pancode.runs.life.waits import ToldByUser
+from pancode.runs.run_continuation import continue_run, go_on
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.sessions.run_continuation import continue_run, go_on
 
 _ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
 PERMITTED = {
