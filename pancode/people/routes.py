@@ -8,6 +8,7 @@ from pydantic import Field
 
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
+from pancode.config.proposals import PREFIX, approve_change, deny_change
 from pancode.config.routes import change_makers
 from pancode.interfaces.http.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
 from pancode.interfaces.http.access.run_rights import refuse_act
@@ -20,7 +21,6 @@ from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
 from pancode.landing.model import LandStatus, LandWay
 from pancode.people.answers import ANSWER, CONTINUE, DENY, TELL, ToldAnswer
-from pancode.people.proposals import PREFIX, approve_change, deny_change
 from pancode.people.service import (
     answer_run,
     approve_start,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
@@ -10,6 +10,7 @@ from pancode.budget.books import Ceilings
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import FeedEvent, Run
 from pancode.runs.life.changes import Changes
+from pancode.runs.life.inbox import InboxItem
 
 S = TypeVar("S")
 F = TypeVar("F")
@@ -33,6 +34,7 @@ AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
 FindCeilings: TypeAlias = Callable[[Transaction, str], Ceilings | None]
 FindFacts: TypeAlias = Callable[[Transaction, FeedEvent, Run | None], Mapping[str, str]]
 FindStay: TypeAlias = Callable[[Transaction, Run], str]
+FindItems: TypeAlias = Callable[[Transaction], Iterable[InboxItem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,5 @@ class Extensions:
     """Return what the feature knows of an event or its run, by which users choose events."""
     stays: tuple[Hook[Run, FindStay], ...] = ()
     """Return why the run waits with the coordinator and is not handed over to a node; empty: it may be."""
+    items: tuple[FindItems, ...] = ()
+    """Return inbox items that wait for a user and are no question of a run."""
