@@ -30,10 +30,29 @@ def accept_all(value: object) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class LargerWork:
+    """The work of several runs, such as a workflow. `stays_open`: further runs may be added at any time, so
+    its runs are results of their own. `retry_of`: the larger work that it repeats."""
+
+    id: str
+    title: str
+    state: str
+    reason: str
+    is_open: bool
+    is_done: bool
+    has_failed: bool
+    stays_open: bool
+    retry_of: str | None
+    list_results: Callable[[bool], tuple[str, ...]]
+    """Return the runs with its results; with True, of failed work also the run with the newest change."""
+
+
 AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
 FindCeilings: TypeAlias = Callable[[Transaction, str], Ceilings | None]
 FindFacts: TypeAlias = Callable[[Transaction, FeedEvent, Run | None], Mapping[str, str]]
 FindStay: TypeAlias = Callable[[Transaction, Run], str]
+FindLarger: TypeAlias = Callable[[Transaction, str], LargerWork | None]
 FindItems: TypeAlias = Callable[[Transaction], Iterable[InboxItem]]
 
 
@@ -49,5 +68,7 @@ class Extensions:
     """Return what the feature knows of an event or its run, by which users choose events."""
     stays: tuple[Hook[Run, FindStay], ...] = ()
     """Return why the run waits with the coordinator and is not handed over to a node; empty: it may be."""
+    larger: tuple[FindLarger, ...] = ()
+    """Return the larger work with this id, of which runs are part; None: the feature has none with it."""
     items: tuple[FindItems, ...] = ()
     """Return inbox items that wait for a user and are no question of a run."""

@@ -15,7 +15,6 @@ from pancode.kernel.records import FeedEvent, Run
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import token_behind
-from pancode.landing.rules import LandingDue
 from pancode.runs import reconcile
 from pancode.runs.answers import LaterSteps
 from pancode.runs.core import Core
@@ -24,6 +23,7 @@ from pancode.runs.extension import Hook
 from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life.changes import Happened
+from pancode.runs.life.ends import LandingDue
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.workflows import lane_rules, step_replacement
@@ -37,7 +37,7 @@ from pancode.workflows.records import (
     WorkflowStep,
     WorkflowStepState,
 )
-from pancode.workflows.results import StepResults, find_need, results_of
+from pancode.workflows.results import StepResults, find_larger, find_need, results_of
 from pancode.workflows.rules import OPEN, Advance, WorkflowView, advance, end_step
 from pancode.workflows.step_start import StepStarter
 from pancode.workflows.step_store import runs_of, steps_of
@@ -272,6 +272,7 @@ FEATURE = Features(
     ceilings=(Hook(is_workflow, find_ceilings),),
     stays=(Hook(attrgetter("workflow"), find_stay),),
     facts=(find_facts,),
+    larger=(find_larger,),
     later=(find_later,),
     begun_by=(find_begun,),
     tables=TABLES,

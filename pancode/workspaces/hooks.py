@@ -19,7 +19,7 @@ from pancode.workspaces.rules import join_workspace, must_go_on, runs_in
 from pancode.workspaces.service import in_workspace
 
 
-def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
+def find_need(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
     """Return the need to keep the run's files while a workspace that has not ended uses them, or None."""
     kept = tx.get(KeptWorkspace, Lineage.of(run).in_workspace)
     return None if kept is None or kept.ended else FilesNeed.WORKSPACE
