@@ -48,11 +48,21 @@ class LargerWork:
     """Return the runs with its results; with True, of failed work also the run with the newest change."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunSeries:
+    """A named series of runs, such as a lane. `project`: its repository; None: that of the folder `cwd`."""
+
+    id: str
+    project: str | None = None
+    cwd: str | None = None
+
+
 AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
 FindCeilings: TypeAlias = Callable[[Transaction, str], Ceilings | None]
 FindFacts: TypeAlias = Callable[[Transaction, FeedEvent, Run | None], Mapping[str, str]]
 FindStay: TypeAlias = Callable[[Transaction, Run], str]
 FindLarger: TypeAlias = Callable[[Transaction, str], LargerWork | None]
+FindSeries: TypeAlias = Callable[[Transaction, str], RunSeries]
 FindItems: TypeAlias = Callable[[Transaction], Iterable[InboxItem]]
 
 
@@ -70,5 +80,7 @@ class Extensions:
     """Return why the run waits with the coordinator and is not handed over to a node; empty: it may be."""
     larger: tuple[FindLarger, ...] = ()
     """Return the larger work with this id, of which runs are part; None: the feature has none with it."""
+    series: tuple[Hook[str, FindSeries], ...] = ()
+    """Return the series of a kind, `lane` or `workspace`, with this name. NotFoundError."""
     items: tuple[FindItems, ...] = ()
     """Return inbox items that wait for a user and are no question of a run."""

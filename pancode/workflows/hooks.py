@@ -19,7 +19,7 @@ from pancode.runs import reconcile
 from pancode.runs.answers import LaterSteps
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
-from pancode.runs.extension import Hook
+from pancode.runs.extension import Hook, RunSeries
 from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life.changes import Happened
@@ -28,6 +28,7 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.workflows import lane_rules, step_replacement
 from pancode.workflows import store as rows
+from pancode.workflows.lane_service import find_lane
 from pancode.workflows.model import RaceRule
 from pancode.workflows.records import (
     TABLES,
@@ -252,6 +253,12 @@ def find_facts(tx: Transaction, event: FeedEvent, run: Run | None) -> Mapping[st
     return {} if row is None else {"workflow": row.name}
 
 
+def find_series(tx: Transaction, name: str) -> RunSeries:
+    """Return the lane with this name or id. NotFoundError."""
+    lane = find_lane(tx, name)
+    return RunSeries(lane.id, cwd=lane.cwd)
+
+
 def find_later(tx: Transaction) -> Iterator[LaterSteps]:
     """Yield how many steps of each workflow wait for others."""
     for one in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
@@ -273,6 +280,7 @@ FEATURE = Features(
     stays=(Hook(attrgetter("workflow"), find_stay),),
     facts=(find_facts,),
     larger=(find_larger,),
+    series=(Hook(lambda kind: kind == "lane", find_series),),
     later=(find_later,),
     begun_by=(find_begun,),
     tables=TABLES,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from operator import attrgetter
 
 from pancode.kernel.facets import Lineage
+from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.extension import Hook
+from pancode.runs.extension import Hook, RunSeries
 from pancode.runs.features import Features
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed
@@ -23,6 +24,15 @@ def find_need(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
     """Return the need to keep the run's files while a workspace that has not ended uses them, or None."""
     kept = tx.get(KeptWorkspace, Lineage.of(run).in_workspace)
     return None if kept is None or kept.ended else FilesNeed.WORKSPACE
+
+
+def find_series(tx: Transaction, name: str) -> RunSeries:
+    """Return the workspace with this name. NotFoundError."""
+    kept = tx.get(KeptWorkspace, name)
+    if kept is None:
+        known = [one.name for one in tx.find(KeptWorkspace, {"ended": False})]
+        raise not_found("workspace", name, known, "pancode workspace ls")
+    return RunSeries(kept.name, kept.project)
 
 
 def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
@@ -45,5 +55,6 @@ FEATURE = Features(
     ),
     join=(Hook(attrgetter("is_in_workspace"), join_workspace),),
     needs=(find_need,),
+    series=(Hook(lambda kind: kind == "workspace", find_series),),
     tables=TABLES,
 )
