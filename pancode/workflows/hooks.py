@@ -30,6 +30,7 @@ from pancode.workflows import lane_rules, step_replacement
 from pancode.workflows import store as rows
 from pancode.workflows.lane_service import find_lane
 from pancode.workflows.model import RaceRule
+from pancode.workflows.planned import PlannedWorkflow, read_planned
 from pancode.workflows.records import (
     TABLES,
     Workflow,
@@ -282,6 +283,7 @@ FEATURE = Features(
     larger=(find_larger,),
     series=(Hook(lambda kind: kind == "lane", find_series),),
     later=(find_later,),
+    planned=(Hook(lambda kind: kind == PlannedWorkflow.kind, read_planned),),
     begun_by=(find_begun,),
     tables=TABLES,
     complete=(Hook(attrgetter("in_step"), step_replacement.retake_step),),
