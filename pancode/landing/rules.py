@@ -18,13 +18,7 @@ from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import has_change
 from pancode.runs.life.inbox import ItemKind, must_wait
-from pancode.runs.receipts.trust import (
-    LANDED,
-    NOTHING,
-    REVERTED,
-    WAITING,
-    passed_gates,
-)
+from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, WAITING, passed_gates
 
 CALLED_OFF, FAILED = "called off", "failed"
 HELD, DROPPED = "held", "dropped"
