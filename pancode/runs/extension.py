@@ -45,7 +45,7 @@ class LargerWork:
     stays_open: bool
     retry_of: str | None
     list_results: Callable[[bool], tuple[str, ...]]
-    """Return the runs with its results; with True, of failed work also the run with the newest change."""
+    """Return the runs with its results; with True, also that with the newest change, if the work failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,14 +63,8 @@ def find_larger(core: Core, tx: Transaction, name: str | None) -> LargerWork | N
     return next((work for work in found if work is not None), None)
 
 
-def is_the_result(core: Core, tx: Transaction, run: Run) -> bool:
-    """Whether the run's result is a result of its larger work; True for a run that is part of none."""
+def is_the_result(core: Core, tx: Transaction, run: Run, *, anyway: bool = False) -> bool:
+    """Whether the run's result is a result of its larger work; True for a run that is part of none. With
+    `anyway`, the newest change of work that failed counts, too, as no list may hide it."""
     work = find_larger(core, tx, run.workflow)
-    return work is None or run.id in work.list_results(False)
-
-
-def find_failed(core: Core, tx: Transaction, run: Run) -> LargerWork | None:
-    """Return the run's larger work if it failed and the run has its newest change: no list may hide it."""
-    work = find_larger(core, tx, run.workflow)
-    is_shown = work is not None and work.has_failed and run.id in work.list_results(True)
-    return work if is_shown else None
+    return work is None or run.id in work.list_results(anyway)

@@ -73,7 +73,7 @@ def _step_row(step: StepPlan) -> dict[str, object]:
 
 def read_planned(row: Mapping[str, Any], by: str, caller: Mapping[str, Any]) -> PlannedWorkflow:
     """Return the workflow that `PlannedWorkflow.row` has stored, as requested by `by`."""
-    budget = row["budget"]
+    kind, budget = WorkflowKind(row["kind"]), None if row["budget"] is None else Decimal(row["budget"])
     steps = tuple(
         StepPlan(
             **{**step, "needs": tuple(step["needs"]), "files": tuple(step["files"])}
@@ -81,6 +81,5 @@ def read_planned(row: Mapping[str, Any], by: str, caller: Mapping[str, Any]) -> 
         )
         for step in row["steps"]
     )
-    known = {**row, "kind": WorkflowKind(row["kind"]), "steps": steps}
-    known["budget"] = None if budget is None else Decimal(budget)
+    known = dict(row) | {"kind": kind, "steps": steps, "budget": budget}
     return PlannedWorkflow(WorkflowPlan(**known, by=by, caller=caller))

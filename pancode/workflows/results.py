@@ -19,7 +19,7 @@ from pancode.workflows.model import find_ancestors
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.rounds import conflict_of
 from pancode.workflows.rules import OPEN
-from pancode.workflows.step_store import runs_of
+from pancode.workflows.step_store import runs_of, steps_of
 from pancode.workflows.step_work import (
     MOST_FILE,
     MOST_VERDICT,
@@ -70,9 +70,11 @@ def find_larger(tx: Transaction, name: str) -> LargerWork | None:
     if workflow is None:
         return None
 
+    has_failed = workflow.state is WorkflowState.FAILED
+
     def list_results(anyway: bool) -> tuple[str, ...]:
-        steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
-        return results_of(workflow, steps, runs_of(tx, steps), anyway=anyway)
+        steps = steps_of(tx, name)
+        return results_of(workflow, steps, runs_of(tx, steps), anyway=anyway and has_failed)
 
     return LargerWork(
         id=workflow.id,
@@ -81,7 +83,7 @@ def find_larger(tx: Transaction, name: str) -> LargerWork | None:
         reason=workflow.reason,
         is_open=workflow.state in OPEN,
         is_done=workflow.state is WorkflowState.DONE,
-        has_failed=workflow.state is WorkflowState.FAILED,
+        has_failed=has_failed,
         stays_open=workflow.kind is WorkflowKind.LANE,
         retry_of=workflow.retry_of,
         list_results=list_results,
