@@ -30,8 +30,8 @@ def list_kept_texts(tx: Transaction) -> set[str]:
 
 
 def is_plan_kept(core: Core, project: str, name: str, newest: Run | None) -> bool:
-    """Whether a run in the workspace of that name may be instructed to carry out the plan there. `newest`: the
-    newest run there.
+    """Whether a run in the workspace of that name may be instructed to carry out the plan there. `newest`:
+    the newest run there.
 
     A user must have kept the plan, and its text must not have changed since (an agent or an untrusted branch
     could have replaced it). A missing file counts as kept, because it is still being written.
