@@ -427,12 +427,5 @@ def report_of(ended: Mapping[str, Any]) -> dict[str, Any]:
             code=status.replace(" ", "_"),
             details=details,
         )
-    empty: dict[str, Any] = {
-        "files": [],
-        "conflicts": [],
-        "gate": None,
-        "recovered": None,
-        "tree": "",
-        "branch": None,
-    }
-    return {**empty, **ended}
+    empty: dict[str, Any] = {"files": [], "conflicts": [], "gate": None, "recovered": None}
+    return {**empty, "tree": "", "branch": None, **ended}

@@ -7,7 +7,7 @@ from typing import Protocol
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ApiToken
-from pancode.kernel.visitors import Confined, speaks_for, token_behind
+from pancode.kernel.visitors import speaks_for, token_behind
 from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest
@@ -30,9 +30,6 @@ class LaterWork(Protocol):
 
     def words(self) -> str:
         """Return the work as a table shows it."""
-
-    def confined(self, limits: Confined) -> LaterWork:
-        """Return the work with these limits for all its runs."""
 
     def about(self, place: str, text: str) -> LaterWork:
         """Return the work with this text for a placeholder in its input."""

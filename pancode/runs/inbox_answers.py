@@ -16,9 +16,8 @@ def list_inbox(core: Core) -> list[InboxShape]:
         found = [(tx.get(Run, action.run), action) for action in waiting]
         others = [item for find in core.extensions.items for item in find(tx)]
     inbox = [item_of(run, action) for run, action in found if run is not None]
-    return [
-        inbox_shape(item) for item in sorted([*inbox, *others], key=lambda item: (item.since_ms, item.id))
-    ]
+    items = sorted([*inbox, *others], key=lambda item: (item.since_ms, item.id))
+    return [inbox_shape(item) for item in items]
 
 
 def inbox_shape(item: InboxItem) -> InboxShape:

@@ -102,11 +102,10 @@ LIFTED = "if its commands must run outside: pancode schedule rm NAME, then add i
 
 
 def load_work(core: Core, schedule: Schedule) -> PlannedWork:
-    """Return the schedule's work. If an earlier version stored a token's, limit it, and say so once."""
-    wanted, limits = work_of(core, schedule), find_limits(schedule.created_by)
-    if not limits or is_confined(core, schedule):
+    """Return the schedule's work. If an earlier version stored a token's, store its limits and say so."""
+    wanted, name = work_of(core, schedule), schedule.name
+    if not find_limits(schedule.created_by) or is_confined(core, schedule):
         return wanted
-    wanted, name = wanted.confined(limits), schedule.name
     with unit_of_work(core) as work:
         work.tx.put(replace(rows.find(work.tx, name), work=wanted.row()))
         what, why = "its commands stay in the sandbox", f"{schedule.created_by} created it"

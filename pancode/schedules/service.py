@@ -153,10 +153,7 @@ def _write_audit(work: Work, what: str, name: str, by: str) -> None:
 
 def _list_refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
     """Return refusals that gates would give now, as text. PancodeError for work that cannot be resolved."""
-    if work.plan is not None:
-        judged = work.plan.judge(core, around)
-    else:
-        assert work.request is not None
-        judged = [dry_run(core, around, work.request, later=True)]
+    judged = [] if work.request is None else [dry_run(core, around, work.request, later=True)]
+    judged += [] if work.plan is None else work.plan.judge(core, around)
     refused = (first_refused(one.verdicts) for one in judged)
     return [f"this work would be refused now: {one.words}" for one in refused if one is not None]

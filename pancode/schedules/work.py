@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import OF, Confined, token_behind
+from pancode.kernel.visitors import OF, token_behind
 from pancode.runs.begun_later import LaterWork
 from pancode.runs.core import Core
 from pancode.runs.features import features_of
@@ -37,19 +37,14 @@ class PlannedWork:
     @property
     def requests(self) -> tuple[DispatchRequest, ...]:
         """Return the requests for all runs of the work."""
-        steps = () if self.plan is None else self.plan.requests
-        return (*(() if self.request is None else (self.request,)), *steps)
+        if self.plan is not None:
+            return self.plan.requests
+        return () if self.request is None else (self.request,)
 
     @property
     def lands(self) -> bool:
         """Whether the work lands its change."""
         return bool(self.caller.get("land")) or any(one.land for one in self.requests)
-
-    def confined(self, limits: Confined) -> PlannedWork:
-        """Return the work with these limits for all its runs."""
-        if self.plan is not None:
-            return replace(self, plan=self.plan.confined(limits))
-        return self if self.request is None else replace(self, request=replace(self.request, confined=limits))
 
     def words(self) -> str:
         """Return the work as a table shows it: the task, or the workflow's name."""
@@ -67,7 +62,8 @@ class PlannedWork:
 
 
 def work_of(core: Core, schedule: Schedule) -> PlannedWork:
-    """Return the schedule's work, recorded as dispatched by it, and by the token that created it."""
+    """Return the schedule's work, recorded as dispatched by it, and by the token that created it; work
+    without limits gets those of the token."""
     by = f"{BY}{schedule.name}"
     if token_behind(schedule.created_by) is not None:
         by += f"{OF}{schedule.created_by}"

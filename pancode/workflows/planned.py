@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 from pancode.kernel.ports import Transaction
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import Confined
 from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
-from pancode.runs.request import DispatchRequest, dump_request, request_from
+from pancode.runs.request import DispatchRequest, request_from
 from pancode.runs.user_environment import Surroundings
 from pancode.workflows import store as rows
 from pancode.workflows.model import StepPlan, WorkflowPlan
@@ -38,16 +37,13 @@ class PlannedWorkflow:
         plan = self.plan
         known = {one.name: getattr(plan, one.name) for one in fields(plan) if one.name not in _LEFT_OUT}
         budget = None if plan.budget is None else f"{plan.budget:f}"
-        steps = [_step_row(step) for step in plan.steps]
+        made = (step.row("", number) for number, step in enumerate(plan.steps))
+        steps = [{one.name: getattr(row, one.name) for one in fields(StepPlan)} for row in made]
         return {**known, "kind": plan.kind.value, "steps": steps, "budget": budget, "race": dict(plan.race)}
 
     def words(self) -> str:
         plan = self.plan
         return f"{plan.kind} {plan.name}" + (f": {plan.input}" if plan.input else "")
-
-    def confined(self, limits: Confined) -> PlannedWorkflow:
-        steps = (replace(one, request=replace(one.request, confined=limits)) for one in self.plan.steps)
-        return PlannedWorkflow(replace(self.plan, steps=tuple(steps)))
 
     def about(self, place: str, text: str) -> PlannedWorkflow:
         return PlannedWorkflow(replace(self.plan, input=self.plan.input.replace(place, text)))
@@ -63,12 +59,6 @@ class PlannedWorkflow:
 
     def begin(self, core: Core, around: Surroundings, name: str | None) -> None:
         begin_workflow(core, around, replace(self.plan, id=name))
-
-
-def _step_row(step: StepPlan) -> dict[str, object]:
-    known = {one.name: getattr(step, one.name) for one in fields(step)}
-    known |= {"request": dump_request(step.request), "needs": list(step.needs), "files": list(step.files)}
-    return {**known, "until": dict(step.until), "verdict": dict(step.verdict)}
 
 
 def read_planned(row: Mapping[str, Any], by: str, caller: Mapping[str, Any]) -> PlannedWorkflow:

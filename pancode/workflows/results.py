@@ -92,9 +92,8 @@ def find_larger(tx: Transaction, name: str) -> LargerWork | None:
 
 def find_need(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
     """Return the need to keep files while the workflow continues, or None. An endless lane does not count."""
-    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    is_open = workflow is not None and not workflow.lane and workflow.state in OPEN
-    return FilesNeed.WORKFLOW if is_open else None
+    work = find_larger(tx, run.workflow or "")
+    return FilesNeed.WORKFLOW if work is not None and work.is_open and not work.stays_open else None
 
 
 class StepResults:

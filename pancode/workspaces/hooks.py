@@ -16,7 +16,7 @@ from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings
 from pancode.workspaces.records import TABLES, KeptWorkspace
-from pancode.workspaces.rules import join_workspace, must_go_on, runs_in
+from pancode.workspaces.rules import join_workspace, must_go_on, open_workspaces, runs_in
 from pancode.workspaces.service import in_workspace
 
 
@@ -30,8 +30,7 @@ def find_series(tx: Transaction, name: str) -> RunSeries:
     """Return the workspace with this name. NotFoundError."""
     kept = tx.get(KeptWorkspace, name)
     if kept is None:
-        known = [one.name for one in tx.find(KeptWorkspace, {"ended": False})]
-        raise not_found("workspace", name, known, "pancode workspace ls")
+        raise not_found("workspace", name, [one.name for one in open_workspaces(tx)], "pancode workspace ls")
     return RunSeries(kept.name, kept.project)
 
 

@@ -135,7 +135,7 @@ def land_on_branch(
     request: land_values.LandRequest,
     target: land_values.OnBranch,
     gates: land_values.Gates | None = None,
-    called_off: land_values.CalledOff = land_values.is_never_called_off,
+    called_off: land_values.CalledOff = lambda: False,
     session: LandingSession | None = None,
 ) -> land_values.LandReport:
     """Merge the result into the tip of the branch and commit it there; a new branch begins at HEAD.

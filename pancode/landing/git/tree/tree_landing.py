@@ -30,7 +30,6 @@ from pancode.landing.model import (
     LandStatus,
     Merged,
     OnBranch,
-    is_never_called_off,
 )
 from pancode.landing.pull_request import RUN, with_trailers
 
@@ -196,7 +195,7 @@ def land(
     request: LandRequest,
     gates: Gates | None = None,
     checkpoint: Checkpoint = lambda name: None,
-    called_off: CalledOff = is_never_called_off,
+    called_off: CalledOff = lambda: False,
 ) -> LandReport:
     """Merge the result into the tree around `project` and write the differences as unstaged edits.
 
