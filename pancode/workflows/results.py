@@ -7,19 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pancode.git.conflict_markers import has_markers
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.facets import Lineage
-from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.core import Core
-from pancode.runs.extension import LargerWork
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.receipts.trust import final_commit
-from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.views import walk_previous
 from pancode.workflows.model import find_ancestors
-from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.workflows.records import Workflow, WorkflowStep, WorkflowStepState
 from pancode.workflows.rounds import conflict_of
-from pancode.workflows.rules import OPEN
-from pancode.workflows.step_store import runs_of, steps_of
 from pancode.workflows.step_work import (
     MOST_FILE,
     MOST_VERDICT,
@@ -62,38 +57,6 @@ def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
             return True
         run = runs.get(Lineage.of(run).continues or "")
     return False
-
-
-def find_larger(tx: Transaction, name: str) -> LargerWork | None:
-    """Return what other features may know of the workflow with this id."""
-    workflow = tx.get(Workflow, name)
-    if workflow is None:
-        return None
-
-    has_failed = workflow.state is WorkflowState.FAILED
-
-    def list_results(anyway: bool) -> tuple[str, ...]:
-        steps = steps_of(tx, name)
-        return results_of(workflow, steps, runs_of(tx, steps), anyway=anyway and has_failed)
-
-    return LargerWork(
-        id=workflow.id,
-        title=workflow.name or workflow.kind.value,
-        state=workflow.state.value,
-        reason=workflow.reason,
-        is_open=workflow.state in OPEN,
-        is_done=workflow.state is WorkflowState.DONE,
-        has_failed=has_failed,
-        stays_open=workflow.kind is WorkflowKind.LANE,
-        retry_of=workflow.retry_of,
-        list_results=list_results,
-    )
-
-
-def find_need(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
-    """Return the need to keep files while the workflow continues, or None. An endless lane does not count."""
-    work = find_larger(tx, run.workflow or "")
-    return FilesNeed.WORKFLOW if work is not None and work.is_open and not work.stays_open else None
 
 
 class StepResults:
