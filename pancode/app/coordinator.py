@@ -57,6 +57,7 @@ from pancode.fleet.standing import read_held, take_up
 from pancode.fleet.systemd.user_unit import UserService
 from pancode.git.depot import Depot
 from pancode.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
+from pancode.git.forge.forges import HttpForges
 from pancode.git.forge_rules import ForgeAccess, ForgeKind
 from pancode.git.log_store import LogStreams
 from pancode.git.pull_state import PullOpened
@@ -74,7 +75,6 @@ from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.unfinished_restore import refuse_unfinished_restore
 from pancode.kernel.values import replace
 from pancode.landing.answers import PullRequestShape
-from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
 from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request

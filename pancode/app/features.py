@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from pancode.backups.hooks import BackupPorts, Backups
+from pancode.config import proposals
 from pancode.config import records as config_changes
 from pancode.fleet.answers import TroubleShape
 from pancode.git.forge_rules import ForgeAccess
@@ -17,7 +18,6 @@ from pancode.landing import hooks as landing
 from pancode.landing.pull_request import LandingFollower
 from pancode.memory import hooks as memory
 from pancode.notices import records as deliveries
-from pancode.people import records as proposals
 from pancode.pull_requests import hooks as pull_requests
 from pancode.pull_requests.model import PullForge, PullWork
 from pancode.runs.admission import given_changes
@@ -43,7 +43,8 @@ SHOWN = Features(
 
 # Subjects that add nothing else to runs.
 STORED = Features(
-    tables=(*keyed_requests.TABLES, *config_changes.TABLES, *proposals.TABLES, *deliveries.TABLES)
+    items=(proposals.list_proposed,),
+    tables=(*keyed_requests.TABLES, *config_changes.TABLES, *deliveries.TABLES),
 )
 
 FEATURES = join_features(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
+from pancode.git.forge.forges import HttpForges
+from pancode.git.forge.pulls import name_repository
 from pancode.git.forge_rules import ForgeKind, ForgePlace, place_of, with_base
 from pancode.git.pull_state import PullState
 from pancode.git.remotes import push_unattended
@@ -12,10 +14,9 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.records import Run
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
-from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.model import LandWay
-from pancode.landing.pull_request import message_of, name_repository
+from pancode.landing.pull_request import message_of
 from pancode.pull_requests.records import WatchedPull
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import is_between_turns

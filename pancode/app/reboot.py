@@ -32,7 +32,7 @@ def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None
 def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> str:
     """Return why the coordinator cannot be a service: a password is only in variables and is never written.
     `urls`: of Redis and of the database; None: PanCode's own. Empty result: it can be a service."""
-    from pancode.config.units import find_passwords  # this import loads the schema
+    from pancode.kernel.formatting import find_passwords
 
     redis_url, database_url = urls
     secret = [

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from node_agent.wire.git import checked_object, stamp_env
 from pancode.git.runner import Git, GitRefusal, safe_env, translate_os_errors
+from pancode.git.tree_lock import lock_tree
 from pancode.kernel.errors import ConflictError
-from pancode.landing.git.tree.tree_landing import lock_tree
-from pancode.landing.model import is_never_called_off
 
 SENT, FILLED, HERE = "refs/pancode/sent", "refs/pancode/filled", "refs/pancode/here"
 """Refs of a copy: what the client has sent, what the copy was last filled with, and what it is now."""
@@ -85,7 +84,7 @@ class CheckoutCopies:
         """Return the state of a copy, creating the copy if missing; sets the ref HERE to the copy's files."""
         top = place_of(self._home, copy)
         top.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with lock_tree(top, is_never_called_off):
+        with lock_tree(top):
             if not (top / ".git").is_dir():
                 Git(top, safe_env()).must(
                     "init", "-q", "--template=", f"--object-format={object_format}", str(top)
@@ -99,7 +98,7 @@ class CheckoutCopies:
         """Set HEAD, branch and files of the copy to this commit, which the client has sent. `before`: the
         copy's files as the client knows them. ConflictError `copy_changed` if they differ."""
         top, commit = place_of(self._home, copy), checked_object(commit)
-        with lock_tree(top, is_never_called_off):
+        with lock_tree(top):
             git = _make_git(top)
             if not git.ask("merge-base", "--is-ancestor", commit, SENT).ok:
                 raise GitRefusal(

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
-from pancode.config.units import SecretShownError, mask_passwords
+from pancode.config.units import SecretShownError
 from pancode.config.variables import BUILT_IN, REMOVED_VARIABLES, VARIABLES
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, mask_passwords
 from pancode.kernel.names import find_nearest
 
 Words = tuple[str, str]

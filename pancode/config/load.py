@@ -34,10 +34,11 @@ from pancode.config.projects import project_at, project_values
 from pancode.config.removed import RemovedSetting, take_removed
 from pancode.config.schema import BY_NAME, Settings
 from pancode.config.settings_json import kept_layer, read_kept
-from pancode.config.units import duration_ms, find_passwords, mask_passwords, size_bytes
+from pancode.config.units import duration_ms, size_bytes
 from pancode.config.variables import BUILT_IN, VARIABLES, unknown_variables
 from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError
+from pancode.kernel.formatting import find_passwords, mask_passwords
 from pancode.kernel.values import replace
 from pancode.runs.project_rules import SETTING_OF, NamedProject
 from pancode.runs.request import Defaults

@@ -1,4 +1,4 @@
-"""The table of changes of the configuration."""
+"""The tables of changes of the configuration: made ones, and those that a model proposes."""
 
 from __future__ import annotations
 
@@ -20,4 +20,23 @@ class ConfigChange(Record):
     after: str | None
 
 
-TABLES: tuple[type[Record], ...] = (ConfigChange,)
+@dataclass(frozen=True, slots=True)
+class ConfigProposal(Record):
+    """A change of the configuration that waits for a user. `value` None: the setting is removed. `old` and
+    `new`: the effective values before and after. `by`: who requests it; `run`: the run that sent it."""
+
+    TABLE: ClassVar = Table("config_proposals", ("id",), ("at_ms",))
+    id: str
+    at_ms: int
+    kind: str
+    target: str
+    value: str | None
+    old: str
+    new: str
+    notes: list[str]
+    why: str
+    by: str
+    run: str | None
+
+
+TABLES: tuple[type[Record], ...] = (ConfigChange, ConfigProposal)

@@ -24,6 +24,7 @@ from pancode.config.changes import (
 )
 from pancode.config.fleet_settings import record_preset
 from pancode.config.folder_safety import Deed, judged_here, rules_here
+from pancode.config.proposals import propose_change
 from pancode.interfaces.http.access.rights import SEES_ALL, SETS_UP, TELLS
 from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
 from pancode.interfaces.http.context import ApiContext
@@ -31,7 +32,6 @@ from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
 from pancode.people.change_makers import makers_of
-from pancode.people.proposals import propose_change
 from pancode.runs.user_environment import SettingSaid
 from pancode.sessions.terms import SessionMaker
 

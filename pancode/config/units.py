@@ -15,23 +15,9 @@ from pancode.kernel.names import find_nearest, label_word
 from pancode.kernel.shell_words import split_words
 from pancode.runs.options import MOST_BYTES, MOST_MS, is_gpu_count
 
-# Match up to the last `@`, so that a password with an unencoded `@` is hidden completely.
-_USER = re.compile(r"(?<=//)([^:/@]*:)(.+)(?=@)")
-_QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
-
 
 class SecretShownError(ValueError):
     """A secret was given where only its name is allowed; the error's text does not contain the secret."""
-
-
-def find_passwords(url: str) -> list[str]:
-    """Return the passwords in a URL: in its user part and in its parameters."""
-    return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]
-
-
-def mask_passwords(text: str) -> str:
-    """Return the text with each password replaced by three asterisks."""
-    return _QUERY.sub(r"\1***", _USER.sub(r"\1***", text))
 
 
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

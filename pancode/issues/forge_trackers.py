@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from node_agent.wire.clock import Clock
+from pancode.git.forge import github, gitlab
+from pancode.git.forge.http import REFUSED, ForgeClient, KnownAnswers, open_client, rate_limit_error
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, TrackerKind, TrackerPlace, api_of
 from pancode.issues.model import LABELS, OVER, Issue, IssueState, number_of, read_wait_s
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.kernel.values import replace
-from pancode.landing.forge import github, gitlab
-from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, open_client, rate_limit_error
 
 MOST_COMMENTS = 100
 PAGE, MOST_PAGES = 100, 10

@@ -11,7 +11,6 @@ from pancode.kernel.names import plan_file, questions_file
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.core import Core
-from pancode.workspaces.records import KeptWorkspace
 
 MOST_READ = 1 << 20
 
@@ -30,15 +29,15 @@ def list_kept_texts(tx: Transaction) -> set[str]:
     return {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
 
 
-def is_plan_kept(core: Core, project: str, name: str) -> bool:
-    """Whether a run in the workspace of that name may be instructed to carry out the plan there.
+def is_plan_kept(core: Core, project: str, name: str, newest: Run | None) -> bool:
+    """Whether a run in the workspace of that name may be instructed to carry out the plan there. `newest`:
+    the newest run there.
 
     A user must have kept the plan, and its text must not have changed since (an agent or an untrusted branch
     could have replaced it). A missing file counts as kept, because it is still being written.
     """
     with core.ports.ledger.transaction() as tx:
-        kept, workspace = tx.get(KeptPlan, name), tx.get(KeptWorkspace, name)
-        newest = tx.get(Run, workspace.last) if workspace is not None else None
+        kept = tx.get(KeptPlan, name)
     if kept is None:
         return False
     if newest is None:

@@ -11,16 +11,14 @@ from pancode.issues.model import ISSUE, Trackers, mark_untrusted
 from pancode.issues.service import fetch_issue
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import PLANNER, plan_file, questions_file
-from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.core import Core
 from pancode.runs.project_rules import moved_project_error
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
-from pancode.workspaces.records import KeptWorkspace
-from pancode.workspaces.rules import get_workspace_row, runs_in, workspace_name
-from pancode.workspaces.service import branch_for, create_if_missing
+from pancode.workspaces.rules import find_workspace, get_workspace_row, runs_in, workspace_name
+from pancode.workspaces.service import create_if_missing
 
 STEPS = "## Steps"
 MOST_NAME, MOST_PLAN, MOST_QUESTIONS = 40, 60_000, 200_000
@@ -75,8 +73,8 @@ def ensure_workspace(
         name_of = workspace_name(words or what)
         name, title, path, work = name_of, "", top(), what
     with core.ports.ledger.transaction() as tx:
-        there = tx.get(KeptWorkspace, name)
-        run = None if there is None else _find_talk(tx, there)
+        there = find_workspace(tx, name)
+        run = None if there is None else _find_talk(runs_in(tx, there))
     file, begin = plan_file(name), ""
     if continues and run is None:
         if not Path(path, file).is_file():
@@ -86,7 +84,7 @@ def ensure_workspace(
             f"There is a plan already: begin with {file} and with {questions_file(name)}, which has what was "
             "asked and answered. "
         )
-    create_if_missing(core, KeptWorkspace(name, path, branch_for(name, title), node, core.wall_ms(), by))
+    create_if_missing(core, name, path, title, node, by)
     return PlanPlace(
         name,
         file,
@@ -95,9 +93,8 @@ def ensure_workspace(
     )
 
 
-def _find_talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
-    """Return the workspace's newest run if that run is part of a planning session, else None."""
-    runs = runs_in(tx, workspace)
+def _find_talk(runs: list[Run]) -> Run | None:
+    """Return the newest of a workspace's runs if that run is part of a planning session, else None."""
     return runs[-1] if runs and runs[-1].takes_turns and runs[-1].agent == PLANNER else None
 
 
@@ -105,7 +102,7 @@ def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
     """Return the files of the planner's last plan, by path. `questions`: the conversation, as Markdown.
     Raises UsageError if the planner's last answer is not a plan."""
     with core.ports.ledger.transaction() as tx:
-        run = _find_talk(tx, get_workspace_row(tx, name))
+        run = _find_talk(runs_in(tx, get_workspace_row(tx, name)))
         plan = "" if run is None else whole_answer(core, tx, run).strip()
     if f"\n{STEPS}" not in plan or len(plan) > MOST_PLAN:
         raise UsageError(

@@ -51,7 +51,4 @@ class KeptPlan(Record):
     kept_by: str
 
 
-TABLES: tuple[type[Record], ...] = (
-    IssueWork,
-    KeptPlan,
-)
+TABLES: tuple[type[Record], ...] = (IssueWork, KeptPlan)

@@ -27,9 +27,8 @@ from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import format_iso
-from pancode.workspaces.records import KeptWorkspace
 from pancode.workspaces.rules import find_workspace, runs_in
-from pancode.workspaces.service import branch_for, create_if_missing
+from pancode.workspaces.service import create_if_missing
 
 MOST_ENDED = 100
 """How many ended works (the newest) are listed with the open ones."""
@@ -176,7 +175,10 @@ def make_request(
         why = "an issue is written in the tracker, possibly by somebody whom you do not know"
         fix = f"pancode issue work {issue.ref} --runtime native; a command of yours: pancode dispatch"
         raise RefusedError(what, why=why, fix=fix, code="issue_is_prose")
-    task = task_of(issue, is_plan_kept(core, project.path, issue.ref.lower()))
+    with core.ports.ledger.transaction() as tx:
+        place = find_workspace(tx, issue.ref)
+        newest = tx.get(Run, place.last) if place is not None else None
+    task = task_of(issue, is_plan_kept(core, project.path, issue.ref.lower(), newest))
     return replace(request, task=task, of_project=project.name, agent=agent), reasons
 
 
@@ -200,9 +202,7 @@ def begin_work(
     if around.project_of(project.path) is None:
         raise moved_project_error(project.name, project.path)
     now, by = core.wall_ms(), request.created_by
-    create_if_missing(
-        core, KeptWorkspace(name, project.path, branch_for(name, issue.title), request.node, now, by)
-    )
+    create_if_missing(core, name, project.path, issue.title, request.node, by)
     kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
     fresh = IssueWork(
         name, issue.ref, title, issue.url, project.name, by, now, words_of(issue), kind.value,
@@ -251,10 +251,10 @@ def list_work(core: Core) -> list[IssueWorkShape]:
     return sorted(found, key=lambda one: str(one["began_at"]), reverse=True)
 
 
-def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
-    """Return the workspace of the work, None if a user removed it, and its runs, newest last."""
+def runs_of(tx: Transaction, one: IssueWork) -> tuple[str | None, list[Run]]:
+    """Return the branch of the work's workspace, None if a user removed it, and its runs, newest last."""
     line = find_workspace(tx, one.workspace)
-    return line, [] if line is None else runs_in(tx, line)
+    return (None, []) if line is None else (line.branch, runs_in(tx, line))
 
 
 def find_newest_run(core: Core, ref: str) -> Run:

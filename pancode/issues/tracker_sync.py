@@ -32,7 +32,6 @@ from pancode.runs.life.waits import ToldByTracker
 from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.workspaces.records import KeptWorkspace
 
 MARK = "<!-- pancode: the work on this issue -->"
 """The first line of PanCode's comment on an issue, which identifies the comment."""
@@ -158,13 +157,13 @@ class TrackerNews(FeedThread):
         for _ in range(TOLD_LOOKS):
             with self._core.ports.ledger.transaction() as tx:
                 one = work_in(tx, Lineage.of(run).in_workspace)
-                line, runs = (None, list[Run]()) if one is None else runs_of(tx, one)
-            if one is None or line is None:
+                branch, runs = (None, list[Run]()) if one is None else runs_of(tx, one)
+            if one is None or branch is None:
                 return ""
             ref = one.ref
             if one.trouble:
                 return f"{ref} is not updated yet, PanCode will retry: {one.trouble}"
-            if one.said == measure_progress(runs, line.branch, one.pull).text:
+            if one.said == measure_progress(runs, branch, one.pull).text:
                 shown = "is closed" if one.state in OVER else f"stays open ({one.state})"
                 return f"{ref} {shown}, with a comment: {one.url}"
             self._stopping.wait(TOLD_LOOK_S)
@@ -180,16 +179,16 @@ class TrackerNews(FeedThread):
             held = list_held(tx)
             there = [(one, *runs_of(tx, one)) for one in open_works(tx) if held_name(one) not in held]
         waits: list[float] = []
-        for one, line, runs in there:
-            if line is None:
+        for one, branch, runs in there:
+            if branch is None:
                 forget_work(self._core, one.workspace)
-            elif (wait := self._sync_issue(one, line, runs)) is not None:
+            elif (wait := self._sync_issue(one, branch, runs)) is not None:
                 waits.append(wait)
         return min(waits, default=None)
 
-    def _sync_issue(self, one: IssueWork, line: KeptWorkspace, runs: list[Run]) -> float | None:
+    def _sync_issue(self, one: IssueWork, branch: str, runs: list[Run]) -> float | None:
         now = self._core.ports.clock.mono_ms()
-        wanted = measure_progress(runs, line.branch, one.pull)
+        wanted = measure_progress(runs, branch, one.pull)
         works_now = bool(runs) and runs[-1].state is not RunState.ENDED
         moved = one.state not in OVER and str(wanted.state) != one.state
         news = wanted.state is not None and (moved or wanted.text != one.said)

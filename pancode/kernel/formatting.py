@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from collections import Counter
@@ -285,3 +286,18 @@ def zone_of(name: str) -> tzinfo:
             fix="use a name such as Europe/Berlin, America/New_York or UTC",
             code="bad_zone",
         ) from exc
+
+
+# Match up to the last `@`, so that a password with an unencoded `@` is hidden completely.
+_USER = re.compile(r"(?<=//)([^:/@]*:)(.+)(?=@)")
+_QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
+
+
+def find_passwords(url: str) -> list[str]:
+    """Return the passwords in a URL: in its user part and in its parameters."""
+    return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]
+
+
+def mask_passwords(text: str) -> str:
+    """Return the text with each password replaced by three asterisks."""
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1***", text))

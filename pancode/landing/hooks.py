@@ -17,7 +17,7 @@ from pancode.landing.gate_check import (
     note_results,
     wait_for_check,
 )
-from pancode.landing.rules import CalledOff, queue_landing
+from pancode.landing.rules import CalledOff, land_when_due, queue_landing
 from pancode.runs.core import Core
 from pancode.runs.extension import Hook
 from pancode.runs.features import Features
@@ -25,18 +25,20 @@ from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life import waits
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.conversation import has_change
-from pancode.runs.life.ends import Stop
+from pancode.runs.life.ends import LandingDue, Stop
 from pancode.runs.receipts.trust import is_open
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Around
-from pancode.workflows.results import is_the_result
+from pancode.runs.whole_changes import is_the_result
 
 
 def follow_change(tx: Transaction, made: Changes) -> Changes:
-    """Add the follow-up actions for a run that has just ended, or that is stopped after its end."""
+    """Add the follow-up actions for a run that has just ended, or is stopped or to land after its end."""
     if made.before.run.state is RunState.ENDED:
         for one in made.signals:
             made = CalledOff(one.reason).apply(made) if isinstance(one, Stop) else made
+            is_due = isinstance(one, LandingDue) and made.run.land and not made.before.run.land
+            made = land_when_due(made) if is_due else made
     if not made.ended:
         return made
     if made.run.result.get("receipt") is None:  # the run was settled without a receipt, so it has no change
@@ -52,11 +54,11 @@ def needs_approval(run: Run) -> bool:
     return run.outcome is Outcome.DONE and has_change(run) and is_asked
 
 
-def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
+def find_need(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
     """Return why the run's files must be kept (change not landed or decided on yet); None if not needed."""
     if any(one.kind is ActionKind.LAND for one in tx.find(Action, {"run": run.id})):
         return FilesNeed.LANDING
-    decided = not is_open(run, run.project or "") or not is_the_result(tx, run)
+    decided = not is_open(run, run.project or "") or not is_the_result(core, tx, run)
     return None if decided else FilesNeed.DECISION
 
 

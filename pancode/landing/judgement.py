@@ -41,7 +41,7 @@ from pancode.runs.placement.placement import can_be_had, explain_misfit
 from pancode.runs.receipts.trust import passed_gates, trusted_on
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.workflows.results import change_of
+from pancode.runs.whole_changes import change_of
 
 HISTORY = 200
 """How many of the newest runs are searched for gates that ran on the same tree."""

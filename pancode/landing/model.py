@@ -210,8 +210,3 @@ Gates = Callable[[Merged], LandingGates]
 
 CalledOff = Callable[[], bool]
 """Whether a user has called the landing off; checked repeatedly until the files are written."""
-
-
-def is_never_called_off() -> bool:
-    """Return False, for a landing that cannot be called off."""
-    return False

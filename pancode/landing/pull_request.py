@@ -8,17 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pancode.git.forge_rules import (
-    READABLE,
-    ForgeAccess,
-    ForgeKind,
-    ForgePlace,
-    RemoteRepository,
-    place_of,
-    with_base,
-)
+from pancode.git.forge.pulls import OpenedPull, PullRequest, must_be_readable, name_repository
+from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, place_of, with_base
 from pancode.git.pull_state import PullOpened
-from pancode.kernel.errors import UsageError, WorkspaceError
+from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.formatting import escape_line, format_usd
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
@@ -28,8 +21,6 @@ from pancode.runs.receipts.trust import NOTHING, read_tested
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import chain_of, usage_of, usage_of_run
 
-FORK = "fork"
-"""The code of the error that asks where the pull requests of a fork belong."""
 RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
 _TITLE = 72
 _OURS = re.compile(rf"\s*({RUN}|{AGENT}|{RECEIPT})\s*:", re.IGNORECASE)
@@ -61,40 +52,6 @@ def with_trailers(message: str, trailers: tuple[str, ...]) -> str:
 
 _WORD, _ANSWER, _GATES = 200, 4_000, 50
 _CUT = "... (cut)"
-
-
-@dataclass(frozen=True, slots=True)
-class PullRequest:
-    """The request to a forge to merge `branch`, which is already pushed, into the default branch."""
-
-    branch: str
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """The repository of the branch and that of its pull request, `target`, which differ for a fork. `own`,
-    `there`: both as the forge describes them."""
-
-    repository: RemoteRepository
-    target: RemoteRepository
-    own: Mapping[str, Any]
-    there: Mapping[str, Any]
-
-    @property
-    def are_same(self) -> bool:
-        return self.repository == self.target
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedPull:
-    """An open pull request. `fresh`: whether this call opened it. `number`: its number in its repository."""
-
-    url: str
-    number: int
-    base: str
-    fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,26 +190,10 @@ class LandingFollower(Protocol):
         """Return a text on what other services show of a landed run, or an empty text. May take seconds."""
 
 
-def name_repository(repository: RemoteRepository) -> str:
-    """Return the host, owner and name of the repository."""
-    return f"{repository.host}/{repository.path}"
-
-
 def find_place(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
     """Return where a pull request of this run would be opened. Raises errors of the remote and settings."""
     project = run.project or ""
     return with_base(place_of(forges.repository(project, remote), forges.hosts(), kind), forges.base(project))
-
-
-def must_be_readable(kind: ForgeKind) -> None:
-    """Raise UsageError if PanCode cannot read checks and reviews of this forge."""
-    if kind not in READABLE:
-        raise UsageError(
-            f"pull requests on {kind} cannot be followed",
-            why=f"checks and reviews are read from {' and '.join(READABLE)}",
-            fix="omit --follow",
-            code="not_followed",
-        )
 
 
 def must_be_possible(

@@ -38,7 +38,7 @@ from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, find_missing_v
 from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import format_optional_iso, run_shape
-from pancode.workflows.results import change_of, find_failed, is_the_result
+from pancode.runs.whole_changes import change_of, is_the_result
 
 _NOTED = ("status", "files", "gate", "commit", "made")
 
@@ -410,7 +410,7 @@ def _list_runs(
         ]
         names = {row.run for row in rows if not row.landed} - queued
         runs = [run for name in names if (run := tx.get(Run, name)) is not None and fits(run)]
-        mine = [one for one in runs if is_the_result(tx, one) or (not only_left and find_failed(tx, one))]
+        mine = [one for one in runs if is_the_result(core, tx, one, anyway=not only_left)]
         return [run_shape(core, tx, run) for run in sorted(mine, key=lambda run: (run.created_ms, run.id))]
 
 
@@ -427,12 +427,5 @@ def report_of(ended: Mapping[str, Any]) -> dict[str, Any]:
             code=status.replace(" ", "_"),
             details=details,
         )
-    empty: dict[str, Any] = {
-        "files": [],
-        "conflicts": [],
-        "gate": None,
-        "recovered": None,
-        "tree": "",
-        "branch": None,
-    }
-    return {**empty, **ended}
+    empty: dict[str, Any] = {"files": [], "conflicts": [], "gate": None, "recovered": None}
+    return {**empty, "tree": "", "branch": None, **ended}

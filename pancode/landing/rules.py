@@ -18,13 +18,7 @@ from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import has_change
 from pancode.runs.life.inbox import ItemKind, must_wait
-from pancode.runs.receipts.trust import (
-    LANDED,
-    NOTHING,
-    REVERTED,
-    WAITING,
-    passed_gates,
-)
+from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, WAITING, passed_gates
 
 CALLED_OFF, FAILED = "called off", "failed"
 HELD, DROPPED = "held", "dropped"
@@ -118,21 +112,14 @@ class LandingProposed(Signal):
         return _write_report(people.open_question(made), report, self.by)
 
 
-@dataclass(frozen=True, slots=True)
-class LandingDue(Signal):
-    """The end of a workflow, after which the change in the run's result is landed automatically."""
-
-    def apply(self, made: Changes) -> Changes:
-        """Land the run for its workflow, as `--land` of a dispatch does. Idempotent. If a user must approve
-        the agent's change, the landing waits for that."""
-        run = made.run
-        if run.land or run.landed is not None:
-            return made
-        made = made.put(replace(run, land=True))
-        if autonomy := LandingTerms.of(run).autonomy:
-            why = f"agent {run.agent} is {autonomy}: its change needs approval"
-            return _write_report(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
-        return queue_landing(made)
+def land_when_due(made: Changes) -> Changes:
+    """Queue the landing of the result of larger work; if a user must approve the agent's change, it waits for
+    that."""
+    run = made.run
+    if autonomy := LandingTerms.of(run).autonomy:
+        why = f"agent {run.agent} is {autonomy}: its change needs approval"
+        return _write_report(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
+    return queue_landing(made)
 
 
 def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:

@@ -42,7 +42,7 @@ from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.retry import request_of
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import chain_of
-from pancode.workflows.results import change_begins
+from pancode.runs.whole_changes import change_begins
 
 
 class Landing:

@@ -14,7 +14,6 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.facets import Lineage, Provision
 from pancode.kernel.formatting import escape_line, reveal_invisible
-from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.memory.answers import NoteShape
@@ -34,15 +33,14 @@ from pancode.memory.model import (
 from pancode.memory.records import RunNote
 from pancode.runs.admission.request_rules import as_task
 from pancode.runs.core import Core
+from pancode.runs.extension import RunSeries
 from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.answer import claimed_answer
 from pancode.runs.request import DispatchRequest, GivenNote, PromptParts
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, format_iso
-from pancode.workflows.lane_service import find_lane
-from pancode.workflows.records import Workflow, WorkflowKind
-from pancode.workspaces.records import KeptWorkspace
+from pancode.runs.whole_changes import find_larger
 
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
@@ -84,7 +82,7 @@ def store_note(work: Work, claims: Claims) -> None:
     run = work.tx.get(Run, claims.identity.run)
     if run is None or run.judges is not None or not _leaves_notes(run.runtime):
         return
-    lane = lane_of(work.tx, run)
+    lane = lane_of(work, run)
     if run.project is None and not lane:
         return
     scouts = bool(Provision.of(run).scouts)
@@ -114,10 +112,10 @@ def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
     work.tx.put(RunNote(run.id, at_ms, project, run.agent, claims.commit, receipt, task, parts))
 
 
-def lane_of(tx: Transaction, run: Run) -> str:
+def lane_of(work: Work, run: Run) -> str:
     """Return the id of the lane that has the run as an item; empty: no lane."""
-    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    return workflow.id if workflow is not None and workflow.kind is WorkflowKind.LANE else ""
+    larger = find_larger(work.core, work.tx, run.workflow)
+    return larger.id if larger is not None and larger.stays_open else ""
 
 
 def _leaves_notes(runtime: str) -> bool:
@@ -132,13 +130,14 @@ def find_place(
     """Return the place of a lane's item, of a run in the workspace, or of a run dispatched in folder `cwd`.
     `lane`, `workspace`: by name; empty: none. NotFoundError if the name is unknown."""
     with core.ports.ledger.transaction() as tx:
-        row = find_lane(tx, lane) if lane else None
-        kept = tx.get(KeptWorkspace, workspace) if workspace else None
-        if workspace and kept is None:
-            known = [one.name for one in tx.find(KeptWorkspace, {"ended": False})]
-            raise not_found("workspace", workspace, known, "pancode workspace ls")
+        row, kept = _find_series(core, tx, "lane", lane), _find_series(core, tx, "workspace", workspace)
     project = kept.project if kept is not None else project_of(row.cwd if row is not None else cwd)
     return WorkPlace(project, workspace, row.id if row is not None else "")
+
+
+def _find_series(core: Core, tx: Transaction, kind: str, name: str) -> RunSeries | None:
+    found = (hook.act(tx, name) for hook in core.extensions.series if hook.concerns(kind))
+    return next(found, None) if name else None
 
 
 def search_notes(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:

@@ -20,10 +20,10 @@ from pancode.notices.records import Delivery
 from pancode.notices.store import ChannelState, DeliveryTry, OutgoingPort, TokensPort
 from pancode.notices.texts import ASKS, CALL, KIND_OF, WAITS, count_others, notice_of
 from pancode.notices.views import list_failures
-from pancode.people.service import list_inbox
 from pancode.runs import occasions
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
+from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.occasions import facts_of, occasion_of
 from pancode.runs.unit_of_work import unit_of_work
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
+from pancode.config.proposals import PREFIX, approve_change, deny_change
 from pancode.config.routes import change_makers
 from pancode.interfaces.http.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
 from pancode.interfaces.http.access.run_rights import refuse_act
@@ -20,7 +21,6 @@ from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
 from pancode.landing.model import LandStatus, LandWay
 from pancode.people.answers import ANSWER, CONTINUE, DENY, TELL, ToldAnswer
-from pancode.people.proposals import PREFIX, approve_change, deny_change
 from pancode.people.service import (
     answer_run,
     approve_start,
@@ -40,8 +40,8 @@ from pancode.runs.life.continuations import GO_ON
 from pancode.runs.life.conversation import WITH_TASK
 from pancode.runs.life.inbox import ItemKind, kind_of
 from pancode.runs.routes.runs import lands_again
+from pancode.runs.run_continuation import continue_run
 from pancode.runs.views import get_run, get_run_shape
-from pancode.sessions.run_continuation import continue_run
 from pancode.sessions.service import find_sent_message, is_session_landing, send_message, turn_down
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]

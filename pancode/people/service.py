@@ -1,16 +1,13 @@
-"""The inbox: lists what waits for a user; answers, approves and denies it."""
+"""The inbox: answers, approves and denies what waits for a user."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.records import Action, ActionKind, Run, Setting
-from pancode.people.proposals import list_proposed
-from pancode.runs.answers import InboxShape
+from pancode.kernel.records import Action, Run, Setting
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched
-from pancode.runs.inbox_answers import inbox_shape
 from pancode.runs.life.approvals import Approved, CallDecided, Declined
 from pancode.runs.life.changes import Signal
 from pancode.runs.life.conversation import is_cut_by_cap, must_be_free
@@ -19,7 +16,6 @@ from pancode.runs.life.inbox import (
     ItemKind,
     answer_of,
     format_answer,
-    item_of,
     kind_of,
     must_be_seen,
     must_be_shown,
@@ -27,9 +23,9 @@ from pancode.runs.life.inbox import (
     open_item,
 )
 from pancode.runs.life.waits import ToldByUser
+from pancode.runs.run_continuation import continue_run, go_on
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.sessions.run_continuation import continue_run, go_on
 
 _ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
 PERMITTED = {
@@ -37,18 +33,6 @@ PERMITTED = {
     True: "Yes, and so is everything of the same kind in the rest of this work.",
 }
 """The reply to an agent when a user approves something; key True: also for the rest of its work."""
-
-
-def list_inbox(core: Core) -> list[InboxShape]:
-    """Return all inbox items that wait for a user, oldest first."""
-    with core.ports.ledger.transaction() as tx:
-        waiting = [action for action in tx.find(Action) if action.kind is ActionKind.USER]
-        found = [(tx.get(Run, action.run), action) for action in waiting]
-        changes = list_proposed(tx)
-    inbox = [item_of(run, action) for run, action in found if run is not None]
-    return [
-        inbox_shape(item) for item in sorted([*inbox, *changes], key=lambda item: (item.since_ms, item.id))
-    ]
 
 
 def answer_run(

@@ -13,7 +13,6 @@ from pancode.budget.answers import CostTable
 from pancode.kernel.formatting import count_noun, format_outcome, format_usd
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
-from pancode.landing.review_rules import line_of, review_of, task_of
 from pancode.reports.answers import BriefShape, ReportShape
 from pancode.reports.cost_report import cost_tables, disputed_runs, report_cost
 from pancode.runs import health
@@ -26,6 +25,7 @@ from pancode.runs.placement.placement import in_order
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import read_tested
 from pancode.runs.restored import release
+from pancode.runs.review_rules import line_of, review_of, task_of
 from pancode.runs.views import attempts_of, format_iso, node_of
 from pancode.workflows import lane_service
 
@@ -104,7 +104,7 @@ def _list_also(
         *release.list_inbox_items(core, tx),
         *health.list_inbox_items(core, tx),
         *stand,
-        *(found for run in _read_runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
+        *filter(None, (review_of(core, tx, run) for run in _read_runs(tx, left[:_WAITING]))),
         *_list_more(len(left) - _WAITING),
         *(line for find in features_of(core).brief for line in find(core, tx)),
         *disputed[:_SHOWN],

@@ -24,7 +24,6 @@ from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.records import EventKind, FeedEvent
 from pancode.people.answers import INBOX, InboxAnswer
-from pancode.people.service import list_inbox
 from pancode.reports import answers
 from pancode.reports.brief import also_waits, make_brief, make_report, record_look
 from pancode.reports.budget_report import Configured, report_budget
@@ -33,6 +32,7 @@ from pancode.reports.now import see_now
 from pancode.reports.timeline import describe_event as shape_of
 from pancode.reports.track_records import track_records
 from pancode.reports.workers import list_workers
+from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.placement.breaker_service import list_breakers
 from pancode.runs.views import get_run
 

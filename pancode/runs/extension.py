@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
@@ -10,6 +10,7 @@ from pancode.budget.books import Ceilings
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import FeedEvent, Run
 from pancode.runs.life.changes import Changes
+from pancode.runs.life.inbox import InboxItem
 
 S = TypeVar("S")
 F = TypeVar("F")
@@ -29,10 +30,40 @@ def accept_all(value: object) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class LargerWork:
+    """The work of several runs, such as a workflow. `stays_open`: further runs may be added at any time, so
+    its runs are results of their own. `retry_of`: the larger work that it repeats."""
+
+    id: str
+    title: str
+    state: str
+    reason: str
+    is_open: bool
+    is_done: bool
+    has_failed: bool
+    stays_open: bool
+    retry_of: str | None
+    list_results: Callable[[bool], tuple[str, ...]]
+    """Return the runs with its results; with True, also that with the newest change, if the work failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeries:
+    """A named series of runs, such as a lane. `project`: its repository; None: that of the folder `cwd`."""
+
+    id: str
+    project: str | None = None
+    cwd: str | None = None
+
+
 AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
 FindCeilings: TypeAlias = Callable[[Transaction, str], Ceilings | None]
 FindFacts: TypeAlias = Callable[[Transaction, FeedEvent, Run | None], Mapping[str, str]]
 FindStay: TypeAlias = Callable[[Transaction, Run], str]
+FindLarger: TypeAlias = Callable[[Transaction, str], LargerWork | None]
+FindSeries: TypeAlias = Callable[[Transaction, str], RunSeries]
+FindItems: TypeAlias = Callable[[Transaction], Iterable[InboxItem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +78,9 @@ class Extensions:
     """Return what the feature knows of an event or its run, by which users choose events."""
     stays: tuple[Hook[Run, FindStay], ...] = ()
     """Return why the run waits with the coordinator and is not handed over to a node; empty: it may be."""
+    larger: tuple[FindLarger, ...] = ()
+    """Return the larger work with this id, of which runs are part; None: the feature has none with it."""
+    series: tuple[Hook[str, FindSeries], ...] = ()
+    """Return the series of a kind, `lane` or `workspace`, with this name. NotFoundError."""
+    items: tuple[FindItems, ...] = ()
+    """Return inbox items that wait for a user and are no question of a run."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from node_agent.wire.receipt import Claims
 from pancode.kernel.facets import Lineage
@@ -15,6 +15,7 @@ from pancode.kernel.rows import Record
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.admission.plan import LaidInput, Plan
 from pancode.runs.answers import BriefLine, LaterSteps
+from pancode.runs.begun_later import LaterWork
 from pancode.runs.core import Core
 from pancode.runs.extension import Extensions, Hook
 from pancode.runs.request import DispatchRequest, PromptParts
@@ -65,10 +66,11 @@ GiveParts: TypeAlias = Callable[[Core, Surroundings, DispatchRequest, tuple[str,
 LayInput: TypeAlias = Callable[[Core, Plan, str], LaidInput | None]
 JoinRun: TypeAlias = Callable[[Work, Joining], Run]
 AcceptReceipt: TypeAlias = Callable[[Work, Claims], None]
-FindNeed: TypeAlias = Callable[[Transaction, Run], FilesNeed | None]
+FindNeed: TypeAlias = Callable[[Core, Transaction, Run], FilesNeed | None]
 FindLines: TypeAlias = Callable[[Core, Transaction], Iterable[BriefLine]]
 FindHeld: TypeAlias = Callable[[Core, Transaction], Iterable[HeldThing]]
 FindLater: TypeAlias = Callable[[Transaction], Iterable[LaterSteps]]
+ReadPlanned: TypeAlias = Callable[[Mapping[str, Any], str, Mapping[str, Any]], LaterWork]
 FindBegun: TypeAlias = Callable[[Transaction, str], Iterable[str]]
 FindApproved: TypeAlias = Callable[[Transaction], Iterable[str]]
 FollowRevoked: TypeAlias = Callable[[Work, str], list[str]]
@@ -96,6 +98,8 @@ class Features(Extensions):
     """Return lines for what waits for a user, however old it is."""
     later: tuple[FindLater, ...] = ()
     """Return work of the feature that begins runs later, and needs the coordinator for it."""
+    planned: tuple[Hook[str, ReadPlanned], ...] = ()
+    """Read work of this kind from its row, as requested by a name, with the caller's settings."""
     approved: tuple[FindApproved, ...] = ()
     """Return the SHA-256 of files whose text a user has approved."""
     begun_by: tuple[FindBegun, ...] = ()

@@ -74,7 +74,4 @@ class Firing(Record):
     done_ms: int | None = None
 
 
-TABLES: tuple[type[Record], ...] = (
-    Schedule,
-    Firing,
-)
+TABLES: tuple[type[Record], ...] = (Schedule, Firing)

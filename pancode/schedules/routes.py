@@ -30,6 +30,7 @@ from pancode.schedules.service import (
 from pancode.schedules.views import get_schedule, list_schedules, preview_schedule
 from pancode.schedules.webhook import HookShape, accept_call, secret_for
 from pancode.schedules.work import PlannedWork
+from pancode.workflows.planned import PlannedWorkflow
 from pancode.workflows.routes.bodies import WorkflowBody
 
 Words = Annotated[str, Field(min_length=1, max_length=200)]
@@ -90,7 +91,7 @@ class ScheduleBody(Body):
             )
         caller = {"settings": dict(work.settings), "preset": work.preset}
         if isinstance(work, WorkflowBody):
-            return PlannedWork(plan=work.plan(), caller={**caller, "land": work.land})
+            return PlannedWork(plan=PlannedWorkflow(work.plan()), caller={**caller, "land": work.land})
         request = work.request()
         return PlannedWork(request=request, caller={**caller, "land": request.land})
 

@@ -20,14 +20,13 @@ from pancode.runs.occasions import facts_of, is_matching, occasion_of
 from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
+from pancode.runs.whole_changes import find_larger
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, trigger_of
 from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.schedules.rules import Decided, decide, held_name, too_deep
 from pancode.schedules.service import pause_former
 from pancode.schedules.work import PlannedWork, is_confined, work_of
-from pancode.workflows.records import Workflow
-from pancode.workflows.service import begin_workflow
 
 BEHIND = 500
 """After this many events the place in the feed is recorded even if none of them matched."""
@@ -39,8 +38,8 @@ def _is_wanted(core: Core, tx: Transaction, event: FeedEvent, trigger: OnEvent) 
     return occasion_of(event) == trigger.occasion and is_matching(trigger.where, facts_of(core, tx, event))
 
 
-def _make_firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
-    behind = _find_causes(tx, event)
+def _make_firing(core: Core, tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
+    behind = _find_causes(core, tx, event)
     depth = max((one.depth + 1 for one in behind), default=1)
     made = Firing(
         schedule.name,
@@ -57,7 +56,7 @@ def _make_firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firin
     return replace(made, state=FiringState.SKIPPED, reason=why, done_ms=event.at_ms)
 
 
-def _find_causes(tx: Transaction, event: FeedEvent) -> list[Firing]:
+def _find_causes(core: Core, tx: Transaction, event: FeedEvent) -> list[Firing]:
     """Return the firings that caused an event: the one that the event names, and those that started its run
     or workflow, or the earlier ones from which these continue."""
     found: list[Firing] = []
@@ -67,7 +66,7 @@ def _find_causes(tx: Transaction, event: FeedEvent) -> list[Firing]:
         found.append(Firing(str(schedule), str(key), event.at_ms, depth=depth))
     workflow: str | None = str(event.data.get("workflow") or "")
     for _ in range(_BEFORE):
-        row = tx.get(Workflow, workflow) if workflow else None
+        row = find_larger(core, tx, workflow)
         if row is None:
             break
         found += tx.find(Firing, {"workflow": row.id})
@@ -103,11 +102,10 @@ LIFTED = "if its commands must run outside: pancode schedule rm NAME, then add i
 
 
 def load_work(core: Core, schedule: Schedule) -> PlannedWork:
-    """Return the schedule's work. If an earlier version stored a token's, limit it, and say so once."""
-    wanted, limits = work_of(schedule), find_limits(schedule.created_by)
-    if not limits or is_confined(schedule.work):
+    """Return the schedule's work. If an earlier version stored a token's, store its limits and say so."""
+    wanted, name = work_of(core, schedule), schedule.name
+    if not find_limits(schedule.created_by) or is_confined(core, schedule):
         return wanted
-    wanted, name = wanted.confined(limits), schedule.name
     with unit_of_work(core) as work:
         work.tx.put(replace(rows.find(work.tx, name), work=wanted.row()))
         what, why = "its commands stay in the sandbox", f"{schedule.created_by} created it"
@@ -133,7 +131,7 @@ class FiringStarter:
                 caller: dict[str, Any] = dict(wanted.caller)
                 around = self._around(caller.get("settings") or {}, caller.get("preset"))
                 if wanted.plan is not None:
-                    begin_workflow(self._core, around, replace(wanted.plan, id=firing.workflow))
+                    wanted.plan.begin(self._core, around, firing.workflow)
                 elif wanted.request is not None:
                     dispatch_run(self._core, around, wanted.request, None, firing.run)
             self._end(firing, FiringState.BEGUN)
@@ -149,7 +147,7 @@ class FiringStarter:
     def _is_there(self, firing: Firing) -> bool:
         with self._core.ports.ledger.transaction() as tx:
             if firing.workflow is not None:
-                return tx.get(Workflow, firing.workflow) is not None
+                return find_larger(self._core, tx, firing.workflow) is not None
             return firing.run is not None and tx.get(Run, firing.run) is not None
 
     def _end(self, firing: Firing, state: FiringState, reason: str = "", fix: str = "") -> None:
@@ -225,7 +223,7 @@ class Scheduler(FeedThread):
             if since is None:  # More events happened than the feed can hold.
                 return replace(schedule, mark=str(self._core.feed.last)), []
             found = [
-                _make_firing(tx, schedule, event)
+                _make_firing(self._core, tx, schedule, event)
                 for event in since
                 if _is_wanted(self._core, tx, event, trigger)
             ]

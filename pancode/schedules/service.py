@@ -17,7 +17,6 @@ from pancode.schedules.records import Firing, Schedule
 from pancode.schedules.request import AskedSchedule, wanted_trigger
 from pancode.schedules.rules import decide
 from pancode.schedules.work import PlannedWork, work_of
-from pancode.workflows.service import plan_dry, restrict_plan
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500
@@ -37,7 +36,7 @@ def plan_schedule(
             code="bad_name",
         )
     if request.work.plan is not None:
-        request = replace(request, work=replace(request.work, plan=restrict_plan(core, request.work.plan)))
+        request = replace(request, work=replace(request.work, plan=request.work.plan.restrict(core)))
     now = core.wall_ms()
     trigger = wanted_trigger(request, now)
     mark = str(core.feed.last) if isinstance(trigger, OnEvent) else ""
@@ -145,7 +144,7 @@ def remove_schedule(core: Core, name: str, by: str) -> None:
 def is_schedule_landing(core: Core, name: str) -> bool:
     """Whether the work that the schedule starts lands its change. NotFoundError for an unknown schedule."""
     with core.ports.ledger.transaction() as tx:
-        return work_of(rows.find(tx, name)).lands
+        return work_of(core, rows.find(tx, name)).lands
 
 
 def _write_audit(work: Work, what: str, name: str, by: str) -> None:
@@ -154,10 +153,7 @@ def _write_audit(work: Work, what: str, name: str, by: str) -> None:
 
 def _list_refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
     """Return refusals that gates would give now, as text. PancodeError for work that cannot be resolved."""
-    if work.plan is not None:
-        judged = [one for _, one in plan_dry(core, around, work.plan)]
-    else:
-        assert work.request is not None
-        judged = [dry_run(core, around, work.request, later=True)]
+    judged = [] if work.request is None else [dry_run(core, around, work.request, later=True)]
+    judged += [] if work.plan is None else work.plan.judge(core, around)
     refused = (first_refused(one.verdicts) for one in judged)
     return [f"this work would be refused now: {one.words}" for one in refused if one is not None]

@@ -14,11 +14,10 @@ from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work
+from pancode.runs.whole_changes import find_larger
 from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.schedules.rules import Decided, ScheduleView
-from pancode.workflows import store as workflow_rows
-from pancode.workflows.records import Workflow
-from pancode.workflows.rules import OPEN
+from pancode.schedules.work import work_of
 
 KEPT = 500
 """How many firings of each schedule are kept: the newest ones."""
@@ -48,22 +47,22 @@ def load_view(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[
         schedule=schedule,
         now_ms=core.wall_ms(),
         open=tuple(under_way),
-        running=find_running(tx, known),
+        running=find_running(core, tx, known),
         fired=frozenset(one.key for one in known),
         called=tuple(called),
     )
 
 
-def find_running(tx: Transaction, known: Sequence[Firing]) -> str | None:
+def find_running(core: Core, tx: Transaction, known: Sequence[Firing]) -> str | None:
     """Return the id of a run or workflow of these firings that has not ended, or None."""
     begun = (one for one in known if one.state is FiringState.BEGUN)
-    return next((found for one in begun if (found := _open(tx, one)) is not None), None)
+    return next((found for one in begun if (found := _open(core, tx, one)) is not None), None)
 
 
-def _open(tx: Transaction, firing: Firing) -> str | None:
+def _open(core: Core, tx: Transaction, firing: Firing) -> str | None:
     if firing.workflow is not None:
-        workflow = tx.get(Workflow, firing.workflow)
-        return workflow.id if workflow is not None and workflow.state in OPEN else None
+        work = find_larger(core, tx, firing.workflow)
+        return work.id if work is not None and work.is_open else None
     run = tx.get(Run, firing.run) if firing.run is not None else None
     return run.id if run is not None and run.state is not RunState.ENDED else None
 
@@ -80,8 +79,8 @@ def write_changes(work: Work, made: Decided) -> None:
 
 def _with_id(work: Work, schedule: Schedule, firing: Firing) -> Firing:
     """Assign an id to the firing's run before the run exists, so that a crash cannot start it twice."""
-    if schedule.work["kind"] == "workflow":
-        return replace(firing, workflow=workflow_rows.new_id(work.core, work.tx))
+    if (plan := work_of(work.core, schedule).plan) is not None:
+        return replace(firing, workflow=plan.new_id(work.core, work.tx))
     return replace(firing, run=new_id_in(work.core, work.tx))
 
 

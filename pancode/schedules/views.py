@@ -58,7 +58,7 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
     elif isinstance(trigger, AtTime) and trigger.at_ms > now and not is_paused:
         times = [trigger.at_ms]
     known = rows.list_newest(tx, schedule.name, FIRINGS)
-    work = work_of(schedule)
+    work = work_of(core, schedule)
     return {
         "schedule": schedule.name,
         "created_at": format_iso(schedule.created_ms),
@@ -72,7 +72,7 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
         "paused": schedule.paused,
         "next_at": format_optional_iso(times[0]) if times else None,
         "next": [format_time(ms, str(schedule.trigger.get("zone"))) for ms in times],
-        "running": rows.find_running(tx, known),
+        "running": rows.find_running(core, tx, known),
         "firings": [_describe_firing(one) for one in known[:firings]],
         "warnings": [],
         "url": None,

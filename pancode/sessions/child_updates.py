@@ -17,7 +17,6 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, Run, RunState, SessionRow, Setting
 from pancode.kernel.states import SessionState
 from pancode.kernel.values import replace
-from pancode.landing.review_rules import review_of
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import (
     is_orchestrator,
@@ -31,17 +30,17 @@ from pancode.runs.life.inbox import ItemKind, item_of, open_item
 from pancode.runs.life.waits import ToldByFleet
 from pancode.runs.lists import PAUSED
 from pancode.runs.receipts.rules import cost_of
+from pancode.runs.review_rules import review_of
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.runs.views import attempts_of, words_of
+from pancode.runs.whole_changes import find_larger
 from pancode.sessions.pending_updates import find_pending, runs_of
 from pancode.sessions.session import SessionChain, load_chain
-from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState
 
 MOST_TOLD = 20
 """How many runs one message names at most."""
 _REASON = 200
-_NOT_DONE = (WorkflowState.PARTIAL, WorkflowState.FAILED, WorkflowState.STOPPED)
 MOST_IN_A_ROW = 10
 """How many messages of the fleet may follow each other without a message of a user."""
 _GOES_ON = (SuspendReason.IDLE, SuspendReason.SLOT, SuspendReason.SIZE)
@@ -84,11 +83,11 @@ def send_update(work: Work, action: Action, session: SessionChain, notifies: boo
     """Send one message about all runs of the action, if the session may get it now. `notifies`: the setting;
     if False, the results are dropped."""
     found = runs_in(work.tx, action)
-    lines = [line for run in found if (line := line_of(work.tx, run))]
+    lines = [line for run in found if (line := line_of(work, run))]
     if not notifies or not lines:
         work.tx.delete(Action, action.id)
         return
-    if not may_hear(work.tx, session) or all(is_midway(work.tx, run) for run in found):
+    if not may_hear(work.tx, session) or all(is_midway(work, run) for run in found):
         return
     number = in_a_row(work.tx, session) + 1
     row = session.row
@@ -108,8 +107,9 @@ def runs_in(tx: Transaction, action: Action) -> list[Run]:
     return [run for name in runs_of(action) if (run := tx.get(Run, name)) is not None]
 
 
-def line_of(tx: Transaction, run: Run) -> str:
+def line_of(work: Work, run: Run) -> str:
     """Return a line about the run, without its agent's text; empty if still open and waiting for no user."""
+    core, tx = work.core, work.tx
     item = open_item(tuple(tx.find(Action, {"run": run.id})))
     question = None if item is None else item_of(run, item)
     how, review = "it has not ended", None
@@ -118,10 +118,10 @@ def line_of(tx: Transaction, run: Run) -> str:
         files = run.result.get("files_changed")
         changed = count_noun(len(files) if isinstance(files, list | tuple) else 0, "changed file")
         cost, state = f"{format_usd(usd)}{' and unknown' * unknown}", format_outcome(str(run.outcome))
-        how, review = f"{state}, {cost}, {changed}", review_of(tx, run)
-        flow = None if run.workflow is None else tx.get(Workflow, run.workflow)
-        if flow is not None and flow.state in _NOT_DONE:  # each of its runs may be done
-            name, why = f"{flow.id} ({flow.name or flow.kind})", flow.reason[:_REASON]
+        how, review = f"{state}, {cost}, {changed}", review_of(core, tx, run)
+        flow = find_larger(core, tx, run.workflow)
+        if flow is not None and not (flow.is_open or flow.is_done):  # each of its runs may be done
+            name, why = f"{flow.id} ({flow.title})", flow.reason[:_REASON]
             how += f"; workflow {name}: {flow.state}, not done: {why}"
     elif question is None:
         return ""
@@ -133,12 +133,10 @@ def line_of(tx: Transaction, run: Run) -> str:
     return f"- {run.id} ({run.agent}): {how}{waits}"
 
 
-def is_midway(tx: Transaction, run: Run) -> bool:
+def is_midway(work: Work, run: Run) -> bool:
     """Whether the run is a finished step of an unfinished workflow; a step alone is not worth a message."""
-    workflow = None if run.workflow is None else tx.get(Workflow, run.workflow)
-    if workflow is None or workflow.kind is WorkflowKind.LANE or run.outcome is not Outcome.DONE:
-        return False
-    return workflow.state in (WorkflowState.RUNNING, WorkflowState.STOPPING)
+    flow = find_larger(work.core, work.tx, run.workflow)
+    return flow is not None and flow.is_open and not flow.stays_open and run.outcome is Outcome.DONE
 
 
 def is_left_alone(run: Run, row: SessionRow) -> bool:

@@ -23,9 +23,9 @@ from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.jobs import identity_of
 from pancode.runs.retry import dispatch_again, make_request
+from pancode.runs.run_continuation import make_next_request
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_lease, was_stopped
-from pancode.sessions.run_continuation import make_next_request
 
 MOST_BYTES = 1 << 18
 """How many bytes are read from the end of a log."""

@@ -24,11 +24,11 @@ from pancode.runs.life.conversation import (
 )
 from pancode.runs.life.waits import SessionClosed, ToldByUser, TurnAsked
 from pancode.runs.request import DispatchRequest
+from pancode.runs.run_continuation import continue_run, go_on
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around, Surroundings
 from pancode.runs.views import session_of, words_of
-from pancode.sessions.run_continuation import continue_run, go_on
 from pancode.sessions.session import load_chain
 
 TRIES = 3

@@ -8,13 +8,13 @@ from functools import partial
 
 from node_agent.wire.identity import Mark
 from pancode.budget import books
+from pancode.config.proposals import proposed_by
 from pancode.kernel import records
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.facets import Caller, SessionTurn
 from pancode.kernel.names import LAST, not_found
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.states import SessionState
-from pancode.people.proposals import proposed_by
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import (
     ended_turns,

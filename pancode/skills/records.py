@@ -42,7 +42,4 @@ class StoredToolFiles(Record):
     packed: str
 
 
-TABLES: tuple[type[Record], ...] = (
-    StoredTool,
-    StoredToolFiles,
-)
+TABLES: tuple[type[Record], ...] = (StoredTool, StoredToolFiles)

@@ -11,8 +11,6 @@ from pancode.kernel.values import replace
 from pancode.runs.receipts.trust import WAITING, landing_of
 from pancode.workflows.records import Workflow, WorkflowStep, WorkflowStepState
 
-AGAIN_MS = 60_000
-"""Milliseconds after which an item refused by a budget ceiling is checked again, as there may be room."""
 FINISHED = 200
 """How many ended items a lane keeps; the runs of deleted items are kept too."""
 _BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED, WorkflowStepState.STOPPED})

@@ -62,9 +62,7 @@ def with_next_run(step: WorkflowStep, run: str) -> WorkflowStep:
 
 
 def find_obsolete(
-    before: Iterable[WorkflowStep],
-    after: Mapping[str, WorkflowStep],
-    questions: Collection[str],
+    before: Iterable[WorkflowStep], after: Mapping[str, WorkflowStep], questions: Collection[str]
 ) -> tuple[tuple[str, str], ...]:
     """Return the runs whose question is obsolete because their step has ended, each with the reason."""
     over = (after[step.name] for step in before if step.run in questions and after[step.name].state.is_over)

@@ -131,7 +131,4 @@ class WorkflowStep(Record):
     optionally `key`, `expires_ms` and `skip`."""
 
 
-TABLES: tuple[type[Record], ...] = (
-    Workflow,
-    WorkflowStep,
-)
+TABLES: tuple[type[Record], ...] = (Workflow, WorkflowStep)

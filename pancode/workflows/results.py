@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from pancode.git.conflict_markers import has_markers
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.facets import Lineage
-from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.core import Core
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.receipts.trust import final_commit
-from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.views import walk_previous
 from pancode.workflows.model import find_ancestors
-from pancode.workflows.records import Workflow, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.workflows.records import Workflow, WorkflowStep, WorkflowStepState
 from pancode.workflows.rounds import conflict_of
-from pancode.workflows.rules import OPEN
-from pancode.workflows.step_store import runs_of
 from pancode.workflows.step_work import (
     MOST_FILE,
     MOST_VERDICT,
@@ -27,31 +23,6 @@ from pancode.workflows.step_work import (
     kept_files,
     verdict_of,
 )
-
-_OPENS, _CLOSES, _BETWEEN = (b"<<<<<<<", b"|||||||"), b">>>>>>>", b"======="
-
-
-def has_markers(marked: bytes, ours: bytes, result: bytes) -> bool:
-    """Whether `result` still has a conflict marker that the merge put into `marked`; `ours`: before the
-    merge. Lines of seven such characters already in the file, such as heading underlines, do not count."""
-    begun, own, left = (_count_labelled(text) for text in (marked, ours, result))
-    made = set(begun) - set(own)
-    if made & set(left):
-        return True
-    places = sum(begun[line] for line in made if line.startswith(_OPENS[0]))
-    return bool(places) and _count_separators(result) > _count_separators(marked) - places
-
-
-def _count_labelled(text: bytes) -> Counter[bytes]:
-    return Counter(line for line in _split_lines(text) if line.startswith((*_OPENS, _CLOSES)))
-
-
-def _count_separators(text: bytes) -> int:
-    return sum(line == _BETWEEN for line in _split_lines(text))
-
-
-def _split_lines(text: bytes) -> list[bytes]:
-    return [line.removesuffix(b"\r") for line in text.split(b"\n")]
 
 
 def results_of(
@@ -86,79 +57,6 @@ def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
             return True
         run = runs.get(Lineage.of(run).continues or "")
     return False
-
-
-def change_begins(core: Core, run: Run) -> str | None:
-    """Return the commit from which the run's whole change is counted, including the earlier runs that it
-    builds on.
-
-    Changes that have landed, or that a restored checkpoint has undone, are not counted. Files composed from
-    several results are counted from their common origin. None if the run had no repository.
-    """
-    first = run
-    with core.ports.ledger.transaction() as tx:
-        while not (lineage := Lineage.of(first)).origin or lineage.continues:
-            old = tx.get(Run, lineage.begins)
-            if old is None or old.landed is not None:
-                break
-            first = old
-    # In a workflow, the commit is the one from which the workflow started.
-    snapshot = lineage.origin or first.workspace.get("snapshot")
-    return snapshot if isinstance(snapshot, str) else None
-
-
-def change_of(core: Core, run: Run) -> tuple[Run, ...]:
-    """Return the runs whose work is in this run's change, this run first; a landing covers all of them. Work
-    that has landed or that a restored checkpoint has undone is left out."""
-    found: dict[str, Run] = {}
-    waiting = [run]
-    with core.ports.ledger.transaction() as tx:
-        while waiting:
-            one = waiting.pop(0)
-            if one.id in found or (one.landed is not None and one.id != run.id):
-                continue
-            found[one.id] = one
-            waiting += _taken_by(tx, one)
-    return tuple(found.values())
-
-
-def _taken_by(tx: Transaction, run: Run) -> list[Run]:
-    """Return the runs from whose results this run started. A retry starts from the same files as the old run,
-    without the old run's work."""
-    lineage = Lineage.of(run)
-    names = lineage.takes or (lineage.begins,)
-    olds = [old for name in names if (old := tx.get(Run, name)) is not None]
-    same = [
-        old
-        for old in olds
-        if run.retry_of == old.id and run.workspace.get("snapshot") == old.workspace.get("snapshot")
-    ]
-    return [one for old in olds for one in (_taken_by(tx, old) if old in same else [old])]
-
-
-def is_the_result(tx: Transaction, run: Run) -> bool:
-    """Whether the run's result is a result of its workflow; True for a run without a workflow."""
-    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    if workflow is None:
-        return True
-    steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
-    return run.id in results_of(workflow, steps, runs_of(tx, steps))
-
-
-def find_failed(tx: Transaction, run: Run) -> Workflow | None:
-    """Return the run's workflow if it failed and the run has its newest change: no list may hide it."""
-    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    if workflow is None or workflow.state is not WorkflowState.FAILED:
-        return None
-    steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
-    return workflow if run.id in results_of(workflow, steps, runs_of(tx, steps), anyway=True) else None
-
-
-def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
-    """Return the need to keep files while the workflow continues, or None. An endless lane does not count."""
-    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    is_open = workflow is not None and not workflow.lane and workflow.state in OPEN
-    return FilesNeed.WORKFLOW if is_open else None
 
 
 class StepResults:

@@ -25,7 +25,6 @@ from pancode.runs.request import TAKEN, Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.workflows import store as rows
-from pancode.workflows.lane_rules import AGAIN_MS
 from pancode.workflows.model import IN_ORDER, find_ancestors, find_history, sides_of
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.workflows.results import StepResults
@@ -38,6 +37,8 @@ PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", T
 """Codes of refusals that resolve themselves, so that an item of a lane waits."""
 SHORTEST_HOLD_MS = 1_000
 """The minimum milliseconds until a step that waits for a circuit breaker is checked again."""
+AGAIN_MS = 60_000
+"""Milliseconds after which an item refused by a budget ceiling is checked again, as there may be room."""
 
 
 def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:

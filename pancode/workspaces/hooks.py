@@ -5,24 +5,33 @@ from __future__ import annotations
 from operator import attrgetter
 
 from pancode.kernel.facets import Lineage
+from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.extension import Hook
+from pancode.runs.extension import Hook, RunSeries
 from pancode.runs.features import Features
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings
 from pancode.workspaces.records import TABLES, KeptWorkspace
-from pancode.workspaces.rules import join_workspace, must_go_on, runs_in
+from pancode.workspaces.rules import join_workspace, must_go_on, open_workspaces, runs_in
 from pancode.workspaces.service import in_workspace
 
 
-def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
+def find_need(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
     """Return the need to keep the run's files while a workspace that has not ended uses them, or None."""
     kept = tx.get(KeptWorkspace, Lineage.of(run).in_workspace)
     return None if kept is None or kept.ended else FilesNeed.WORKSPACE
+
+
+def find_series(tx: Transaction, name: str) -> RunSeries:
+    """Return the workspace with this name. NotFoundError."""
+    kept = tx.get(KeptWorkspace, name)
+    if kept is None:
+        raise not_found("workspace", name, [one.name for one in open_workspaces(tx)], "pancode workspace ls")
+    return RunSeries(kept.name, kept.project)
 
 
 def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
@@ -45,5 +54,6 @@ FEATURE = Features(
     ),
     join=(Hook(attrgetter("is_in_workspace"), join_workspace),),
     needs=(find_need,),
+    series=(Hook(lambda kind: kind == "workspace", find_series),),
     tables=TABLES,
 )

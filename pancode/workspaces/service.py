@@ -107,17 +107,19 @@ def create_workspace(core: Core, workspace: KeptWorkspace) -> None:
         work.audit("people", "info", "workspace created", None, by=workspace.created_by, name=workspace.name)
 
 
-def create_if_missing(core: Core, wanted: KeptWorkspace) -> None:
+def create_if_missing(core: Core, name: str, project: str, title: str, node: str | None, by: str) -> None:
     """Create the workspace if missing. ConflictError if a workspace of another repository has its name."""
     with core.ports.ledger.transaction() as tx:
-        there = find_workspace(tx, wanted.name)
+        there = find_workspace(tx, name)
     if there is None:
-        create_workspace(core, wanted)
-    elif there.project != wanted.project:
+        create_workspace(
+            core, KeptWorkspace(name, project, branch_for(name, title), node, core.wall_ms(), by)
+        )
+    elif there.project != project:
         raise ConflictError(
-            f"workspace {wanted.name} belongs to another repository",
+            f"workspace {name} belongs to another repository",
             why=there.project,
-            fix=f"pancode workspace rm {wanted.name}",
+            fix=f"pancode workspace rm {name}",
             code="name_taken",
         )
 

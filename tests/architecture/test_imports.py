@@ -17,7 +17,7 @@ CALLED = ("commands", "routes")
 CHANNELS = ("interfaces/client/remote/tunnel", "app/server/api_stdio")
 BESIDE = {
     "pancode.fleet": ("ssh", "bundle", "systemd", "login", "units", *CALLED),
-    "pancode.landing": ("git", "forge", *CALLED),
+    "pancode.landing": ("git", *CALLED),
     "pancode.notices": ("delivery", *CALLED),
 }
 LOADED_LATE = {

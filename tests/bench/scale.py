@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from pancode.people.service import list_inbox
 from pancode.reports.brief import make_brief, make_report
 from pancode.reports.cost_report import report_cost
+from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.lists import since_ms
 from tests.bench.crowd import Crowd, idle_percent, run_ms
 from tests.bench.figures import Goal, Row

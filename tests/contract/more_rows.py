@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pancode.config.records import ConfigChange
+from pancode.config.records import ConfigChange, ConfigProposal
 from pancode.interfaces.http.access.records import KeyedRequest
 from pancode.issues.records import IssueWork, KeptPlan
 from pancode.kernel.records import ApiToken, AuditAnchor, Record
 from pancode.memory.records import RunNote
 from pancode.notices.records import Delivery
-from pancode.people.records import ConfigProposal
 from pancode.pull_requests.records import WatchedPull
 from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.skills.records import StoredTool, StoredToolFiles

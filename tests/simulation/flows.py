@@ -14,7 +14,7 @@ from pancode.runs import follow_on_actions
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest
 from pancode.workflows import actions as asked
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.model import StepPlan, WorkflowPlan
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState
 from pancode.workflows.rules import OPEN

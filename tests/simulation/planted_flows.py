@@ -16,7 +16,7 @@ from pancode.workflows import actions as asked
 from pancode.workflows import rounds, step_start
 from pancode.workflows import rules as advance
 from pancode.workflows import store as rows
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.model import sides_of
 from pancode.workflows.records import WorkflowStepState
 from pancode.workflows.step_work import StepWork

@@ -13,9 +13,9 @@ from node_agent.attempt.procedure import Procedure
 from node_agent.native.interactive_run import InteractiveRun
 from pancode.kernel.records import RunState
 from pancode.kernel.values import replace as changed
+from pancode.runs import run_continuation
 from pancode.runs.admission import resolution
 from pancode.runs.life import conversation
-from pancode.sessions import run_continuation
 from pancode.sessions import service as words
 from pancode.sessions.session import load_chain
 from tests.simulation.kinds import INTERACTIVE_RUNS

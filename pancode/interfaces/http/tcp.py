@@ -39,7 +39,7 @@ from pancode.kernel.visitors import (
     must_be_its_item,
     set_asker,
 )
-from pancode.people.service import list_inbox
+from pancode.runs.inbox_answers import list_inbox
 
 VISITOR = "pancode.visitor"
 LOOK_S = 5.0

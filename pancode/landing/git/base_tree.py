@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.wire.git import checked_object, decode_path, result_prefix, split_nul
+from pancode.git.conflict_markers import has_markers
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.objects import import_tip
@@ -18,7 +19,6 @@ from pancode.kernel.ports import MOST_COMMITS, Composed, Composition, MergeConfl
 from pancode.landing.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
 from pancode.landing.git.merge_rules import rules_of
 from pancode.landing.model import Conflict, ConflictState, LandRequest
-from pancode.workflows.results import has_markers
 
 _LINK, _FOLDER_OF_GIT = b"120000", b"160000"
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git import (
-    Change,
-    checked_object,
-    parse_raw_diff,
-    split_nul,
-    stamp_env,
-)
+from node_agent.wire.git import Change, checked_object, parse_raw_diff, split_nul, stamp_env
 from pancode.git.depot import CommitFacts, Depot, read_commits
 from pancode.git.objects import write_commit
 from pancode.git.repository import GitProject

@@ -20,7 +20,7 @@ from pancode.landing.git.merge import patch_ids
 from pancode.landing.rules import LANDED_MS, Reverted
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.workflows.results import change_begins
+from pancode.runs.whole_changes import change_begins
 
 MOST_COMMITS, MOST_FILES = 300, 200
 """The most commits since a landing, and the most files, that are searched for a revert."""

@@ -17,17 +17,7 @@ from pancode.interfaces.cli.follow import (
     report_lines,
 )
 from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import (
-    Cursor,
-    Detach,
-    Json,
-    Run,
-    Whole,
-    Yes,
-    fetch_page,
-    option,
-    verb,
-)
+from pancode.interfaces.cli.parameters import Cursor, Detach, Json, Run, Whole, Yes, fetch_page, option, verb
 from pancode.interfaces.cli.terminal import (
     RowColumns,
     can_draw,

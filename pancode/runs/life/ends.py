@@ -27,6 +27,16 @@ GIVEN_UP = "given_up_for"
 only as evidence and for its cost."""
 
 
+@dataclass(frozen=True, slots=True)
+class LandingDue(Signal):
+    """The end of larger work, after which the change in the run's result is landed automatically."""
+
+    def apply(self, made: Changes) -> Changes:
+        """Have the change landed as `--land` of a dispatch does. Idempotent."""
+        run = made.run
+        return made if run.land or run.landed is not None else made.put(replace(run, land=True))
+
+
 def end_attempt(made: Changes, outcome: Outcome, failure: FailureKind | None, why: str) -> Changes:
     ended = replace(made.attempt, outcome=outcome, failure=failure, reason=why, finished_ms=made.now.ms)
     return made.put(ended)

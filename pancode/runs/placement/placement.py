@@ -528,12 +528,7 @@ def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int
     loaded, its track record is good, it has most room. A copy of the repository and the
     results of its setup count as one free slot each, so that work still spreads over nodes."""
     elsewhere = run.resumes_on not in (None, view.node.name)
-    return (
-        elsewhere,
-        _model_rank(run, view),
-        is_poor,
-        -(free + len(_list_kept(run, view))),
-    )
+    return (elsewhere, _model_rank(run, view), is_poor, -(free + len(_list_kept(run, view))))
 
 
 def _list_kept(run: Run, view: NodeView) -> list[str]:

@@ -98,7 +98,7 @@ def _need_of(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
     used_ms = _used_ms(tx, run, now_ms)
     if used_ms is not None and now_ms - used_ms < core.rules.keep.sessions_ms:
         return FilesNeed.SESSION
-    return next((need for find in features_of(core).needs if (need := find(tx, run)) is not None), None)
+    return next((need for find in features_of(core).needs if (need := find(core, tx, run)) is not None), None)
 
 
 def _used_ms(tx: Transaction, run: Run, now_ms: int) -> int | None:

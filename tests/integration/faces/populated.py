@@ -68,7 +68,7 @@ from pancode.runs.reconcile import act_now
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.schedules.scheduler import Scheduler
 from pancode.store.ledger import SqlLedger
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.contract.transcripts import output
 from tests.integration.git.repos import Repo

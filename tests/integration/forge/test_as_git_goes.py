@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
+from pancode.git.forge.forges import HttpForges
 from pancode.git.forge_rules import ForgeKind, ForgePlace
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
-from pancode.landing.forge.forges import HttpForges
 from tests.integration.forge.fakes import TOKEN
 from tests.integration.forge.test_forges import REPOSITORY, WANTED
 from tests.integration.git.repos import simple

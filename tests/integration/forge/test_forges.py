@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
+from pancode.git.forge import http as asking
+from pancode.git.forge.forges import HttpForges
+from pancode.git.forge.pulls import OpenedPull, PullRequest
 from pancode.git.forge_rules import ForgeKind, ForgePlace, RemoteRepository, with_base
 from pancode.git.remotes import PULLS_TO, read_base
 from pancode.kernel.errors import (
@@ -20,9 +23,6 @@ from pancode.kernel.errors import (
     UnavailableError,
     UsageError,
 )
-from pancode.landing.forge import http as asking
-from pancode.landing.forge.forges import HttpForges
-from pancode.landing.pull_request import OpenedPull, PullRequest
 from tests.integration.forge.fakes import TOKEN, FakeForge, FakeForgejo, FakeGitHub, FakeGitLab, serving
 
 WANTED = PullRequest("agent/x", "fix the list", "text with ünïcode\n")

@@ -11,6 +11,7 @@ import pytest
 
 from pancode.app.coordinator import forges_of
 from pancode.config.user_environment import FileSurroundings
+from pancode.git.forge.forges import HttpForges
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, UsageError
@@ -18,7 +19,6 @@ from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.commands import landing
-from pancode.landing.forge.forges import HttpForges
 from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
 from pancode.notices.delivery.sender import KeptSecrets
 from pancode.runs.unit_of_work import unit_of_work

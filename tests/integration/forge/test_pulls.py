@@ -11,11 +11,11 @@ import pytest
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.pull_work import find_place
+from pancode.git.forge.forges import MOST_CHARS, HttpForges
+from pancode.git.forge.pulls import PullRequest
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository
 from pancode.git.pull_state import CheckResult, PullStatus, ReviewVerdict
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.landing.forge.forges import MOST_CHARS, HttpForges
-from pancode.landing.pull_request import PullRequest
 from pancode.pull_requests.records import WatchedPull
 from tests.integration.forge.fakes import TOKEN, serving
 from tests.integration.forge.pulls import (

@@ -20,10 +20,9 @@ from node_agent.journal.storage import JournalFiles
 from node_agent.wire.node import HOME_LAYOUT
 from pancode.app.schema import RECORDS, SCHEMA
 from pancode.config.load import ConfigPlaces, load
-from pancode.config.records import ConfigChange
+from pancode.config.records import ConfigChange, ConfigProposal
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.records import Setting
-from pancode.people.records import ConfigProposal
 from pancode.skills.records import StoredTool
 from pancode.store.inspection import look_at
 from pancode.store.ledger import SqlLedger

@@ -28,9 +28,9 @@ from pancode.kernel.visitors import (
     session_of,
     token_behind,
 )
-from pancode.people.service import list_inbox
 from pancode.runs.core import Core
 from pancode.runs.features import features_of
+from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import find_run, format_iso, format_optional_iso
 

@@ -16,6 +16,7 @@ from pancode.git.file_list import unless_filtered
 from pancode.git.objects import copy_objects, import_tip, write_commit
 from pancode.git.repository import GitProject, open_project, read_identity
 from pancode.git.runner import GitFailure, GitRefusal, must_git, translate_os_errors
+from pancode.git.tree_lock import CalledOffError, unless_called_off
 from pancode.kernel.states import How
 from pancode.landing import model as land_values
 from pancode.landing.git.merge import tree_of
@@ -134,7 +135,7 @@ def land_on_branch(
     request: land_values.LandRequest,
     target: land_values.OnBranch,
     gates: land_values.Gates | None = None,
-    called_off: land_values.CalledOff = land_values.is_never_called_off,
+    called_off: land_values.CalledOff = lambda: False,
     session: LandingSession | None = None,
 ) -> land_values.LandReport:
     """Merge the result into the tip of the branch and commit it there; a new branch begins at HEAD.
@@ -158,7 +159,7 @@ def land_on_branch(
                     f"branch {target.name} changed in the meantime; run the command again",
                     fix=f"pancode land {request.run or 'RUN'} --branch {target.name}",
                 )
-        except tree_landing.CalledOffError:
+        except CalledOffError:
             report = land_values.LandReport(land_values.LandStatus.CALLED_OFF)
         return replace(report, tree=str(seen.top), branch=target.name)
 
@@ -202,7 +203,7 @@ def _land(
         return None if left else made
     unless_filtered(seen, git, changes, ("" if target.how is How.SQUASH else made.commit, tip))
     gate = gates(replace(merged, tree=made.tree, commit=made.commit)) if gates is not None else None
-    tree_landing.unless_called_off(called_off)
+    unless_called_off(called_off)
     if gate is not None and not gate.ok:
         return tree_landing.not_passed(gate)
     new = [one.new for one in changed if one.new_mode not in (ABSENT, GITLINK)]
@@ -210,7 +211,7 @@ def _land(
         copy_objects(git, [*reversed(new), made.tree, made.commit], seen.objects)
     else:
         _bring(seen, depot, made.commit, tip)
-    tree_landing.unless_called_off(called_off)
+    unless_called_off(called_off)
     if free_branch(seen, target.name) != branch:
         return None
     old = branch.tip or "0" * len(made.commit)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from pancode.git.objects import import_base
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, GitRefusal, translate_os_errors
 from pancode.git.snapshot import capture_tree, index_copy
+from pancode.git.tree_lock import CalledOffError, lock_tree, unless_called_off
 from pancode.kernel.states import How
 from pancode.landing.git.merge import changes_between, merge_change, patch_ids, stage_files, tree_of
 from pancode.landing.git.merge_rules import MergeRules, rules_of
@@ -32,7 +30,6 @@ from pancode.landing.model import (
     LandStatus,
     Merged,
     OnBranch,
-    is_never_called_off,
 )
 from pancode.landing.pull_request import RUN, with_trailers
 
@@ -178,13 +175,6 @@ def _has_commit(git: Git, commit: str) -> bool:
     return git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok
 
 
-LOOK_S = 0.1
-
-
-class CalledOffError(Exception):
-    """The error that a landing was called off before its first write."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Ready:
     """A merge ready to be written. `ours`: git with an index of the user's files as before the merge."""
@@ -205,7 +195,7 @@ def land(
     request: LandRequest,
     gates: Gates | None = None,
     checkpoint: Checkpoint = lambda name: None,
-    called_off: CalledOff = is_never_called_off,
+    called_off: CalledOff = lambda: False,
 ) -> LandReport:
     """Merge the result into the tree around `project` and write the differences as unstaged edits.
 
@@ -228,7 +218,7 @@ def land(
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
     """Repair what an interrupted landing left. Return what was done, or None if no repair was needed."""
     seen = open_project(project, environ)
-    with lock_tree(seen.top, is_never_called_off):
+    with lock_tree(seen.top):
         return _open_journal(seen, lambda name: None).recover()
 
 
@@ -324,30 +314,3 @@ def _open_journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
     same = os.stat(seen.git_dir).st_dev == os.stat(seen.top).st_dev
     folder = seen.git_dir / "pancode-land" if same else seen.top / ".pancode-land"
     return LandingJournal(folder, seen.top, checkpoint)
-
-
-@contextmanager
-def lock_tree(top: Path, called_off: CalledOff) -> Iterator[None]:
-    """Lock the tree's folder itself: no file remains, and all coordinators on this computer respect it."""
-    handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        while not _try_lock(handle):
-            unless_called_off(called_off)
-            time.sleep(LOOK_S)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def unless_called_off(called_off: CalledOff) -> None:
-    """Raise CalledOffError if the landing is called off."""
-    if called_off():
-        raise CalledOffError

@@ -28,7 +28,7 @@ from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Action, ActionKind, Audit, Run
 from pancode.sessions import fleet_calls
 from pancode.sessions.commands.line_chat import spent_in_all
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.crowd import until
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld

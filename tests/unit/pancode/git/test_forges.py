@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from pancode.git.forge.pulls import OpenedPull, PullRequest
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, repository_of
 from pancode.kernel.errors import PancodeError, RefusedError
 from pancode.kernel.records import Audit, Decision, Run
 from pancode.kernel.values import replace
-from pancode.landing.pull_request import OpenedPull, PullAsked, PullRequest, open_pull_request
+from pancode.landing.pull_request import PullAsked, open_pull_request
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.landing.test_asked import Lander, LandingWorld
 

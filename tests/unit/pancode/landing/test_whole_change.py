@@ -34,7 +34,7 @@ from pancode.landing.queue import LandingWish
 from pancode.landing.rules import require_gates
 from pancode.landing.service import Lander
 from pancode.runs.receipts.trust import passed_gates
-from pancode.workflows.results import change_begins, change_of
+from pancode.runs.whole_changes import change_begins, change_of
 from tests.unit.pancode.kernel.test_visitors import TOKEN
 from tests.unit.pancode.runs.world import Desk, a_run, no_prd
 

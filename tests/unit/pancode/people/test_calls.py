@@ -15,7 +15,8 @@ from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Audit, Closed, Decision, Lease, Run
 from pancode.kernel.values import replace
-from pancode.people.service import answer_run, decide_call, list_inbox
+from pancode.people.service import answer_run, decide_call
+from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.inbox import calls_of
 from pancode.runs.life.waits import LOST

@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 
 from pancode.kernel.records import BookEntry, EndedRun, Run
-from pancode.people.service import list_inbox
 from pancode.reports.brief import FIRST_MS, make_brief, make_report
 from pancode.reports.cost_report import report_cost
+from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.lists import since_ms
 from tests.unit.pancode.reports.test_cost import play
 from tests.unit.pancode.runs.test_pass_cost import CountedDesk

@@ -19,7 +19,7 @@ from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Action, ActionKind, Run
 from pancode.schedules.records import Firing
 from pancode.schedules.scheduler import Scheduler
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.unit.pancode.agents.routes.test_exams import passport
 from tests.unit.pancode.interfaces.http.world import World

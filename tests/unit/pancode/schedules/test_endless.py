@@ -11,8 +11,8 @@ from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
 from pancode.landing import judgement as judging
 from pancode.landing.rules import require_gates
+from pancode.runs.whole_changes import change_of
 from pancode.schedules.records import FiringState
-from pancode.workflows.results import change_of
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import Times
 

@@ -23,7 +23,7 @@ from pancode.reports.brief import also_waits
 from pancode.sessions import child_updates
 from pancode.sessions.child_updates import MOST_IN_A_ROW, Tidings
 from pancode.sessions.service import GoingOn
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.step_start import StepStarter
 from tests.unit.pancode.app.test_fleet_tools import BUILD, Panos

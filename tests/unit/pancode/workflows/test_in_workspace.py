@@ -10,7 +10,7 @@ import pytest
 from pancode.kernel.records import Run, StoredMessage
 from pancode.kernel.route import path_in
 from pancode.kernel.values import replace
-from pancode.workflows.results import change_begins
+from pancode.runs.whole_changes import change_begins
 from pancode.workspaces.answers import WORKSPACE
 from tests.unit.pancode.workflows.trees import Trees, changed, git
 from tests.unit.pancode.workflows.world import ERROR, Flows, step

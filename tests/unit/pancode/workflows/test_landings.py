@@ -15,6 +15,7 @@ from pancode.landing import queue as asked
 from pancode.landing.model import LandWay
 from pancode.schedules.records import Schedule
 from pancode.schedules.work import work_of
+from pancode.workflows.planned import PlannedWorkflow
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.workflows.trees import Trees, changed, git
 from tests.unit.pancode.workflows.world import Flows
@@ -180,5 +181,5 @@ def test_what_a_schedule_begins_is_landed_at_its_end_as_well(
     chain = {"kind": "chain", "steps": [git("a")], "land": True, "cwd": str(tmp_path / "shop")}
     asked = {"name": "nightly", "cron": "0 3 * * *", "workflow": chain}
     assert flows.world.http.post("/v1/schedules", asked).status_code == 201
-    work = work_of(flows.coordinator.row(Schedule, "nightly"))
-    assert work.lands and work.plan is not None and work.plan.caller["land"]
+    work = work_of(flows.coordinator.core, flows.coordinator.row(Schedule, "nightly"))
+    assert work.lands and isinstance(work.plan, PlannedWorkflow) and work.plan.plan.caller["land"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.workflows.results import change_of
+from pancode.runs.whole_changes import change_of
 from tests.unit.pancode.workflows.trees import Trees, changed, git
 from tests.unit.pancode.workflows.world import Flows, step
 

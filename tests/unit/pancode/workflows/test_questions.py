@@ -19,7 +19,7 @@ from pancode.people.service import deny_run
 from pancode.runs.commands.runs import _format_run
 from pancode.runs.core import Core
 from pancode.runs.life.inbox import item_of
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.records import Workflow, WorkflowStep
 from tests.unit.pancode.runs.world import facts, failed
 from tests.unit.pancode.workflows.test_going_on import lost

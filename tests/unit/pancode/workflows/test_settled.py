@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.workflows.results import has_markers
+from pancode.git.conflict_markers import has_markers
 
 OURS = b"Title\n=======\none\n"
 MARKED = b"Title\n=======\n<<<<<<< aaaa\none\n=======\ntwo\n>>>>>>> bbbb\n"

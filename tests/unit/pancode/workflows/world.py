@@ -13,7 +13,7 @@ from node_agent.wire.policy import Isolation
 from pancode.fleet import inventory
 from pancode.kernel.records import Action, ActionKind, Balance, BookEntry, Run
 from pancode.runs.reconcile import act_now
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import Puppet, facts, failed

@@ -15,7 +15,7 @@ from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope
 from pancode.landing import queue
 from pancode.landing.model import LandWay
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, browser_of, code_of
 from tests.unit.pancode.interfaces.http.world import ToldCode

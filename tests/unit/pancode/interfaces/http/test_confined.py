@@ -20,7 +20,7 @@ from pancode.kernel.visitors import CONFIRMED_MS
 from pancode.runs.reconcile import act_now
 from pancode.schedules.records import Schedule
 from pancode.schedules.scheduler import Scheduler
-from pancode.workflows.hooks import Advancing
+from pancode.workflows.advancing import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, browser_of, code_of
 from tests.unit.pancode.runs.world import Puppet, facts

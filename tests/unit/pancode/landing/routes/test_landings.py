@@ -20,7 +20,7 @@ from pancode.landing.model import Conflict, ConflictState, LandWay
 from pancode.landing.service import Lander, resolve_conflict
 from pancode.runs.life.continuations import continue_request
 from pancode.runs.retry import dispatch_again, request_of
-from pancode.sessions.run_continuation import continue_run
+from pancode.runs.run_continuation import continue_run
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT, fails_at
 from tests.unit.pancode.landing.test_asked import Lander as ToldLander

@@ -14,7 +14,7 @@ from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import UserQuestion
 from pancode.kernel.records import Audit, FeedEvent, Run
 from pancode.kernel.values import replace
-from pancode.people import service as answering
+from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.life.inbox import list_yes_flags
 from tests.unit.pancode.interfaces.http.world import ToldCode, World
 from tests.unit.pancode.runs.world import facts, failed
@@ -87,7 +87,7 @@ def test_it_never_times_out(world: World) -> None:
         world.context.turn(7 * 24 * 3_600_000)
     assert len(items(world)) == 1
     world.context.restart()
-    assert len(answering.list_inbox(world.context.core)) == 1
+    assert len(list_inbox(world.context.core)) == 1
 
 
 HELD = {"status": "held", "why": "Makefile: runs next", "fix": "", "yes": ["--with-commands"], "held": 1}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.identity import AttemptId
+from pancode.config.proposals import MOST_OF_A_RUN
 from pancode.kernel.records import Audit, EventKind, FeedEvent
-from pancode.people.proposals import MOST_OF_A_RUN
 from tests.unit.pancode.interfaces.http.world import World
 
 BUDGET = {"kind": "budget", "target": "day", "value": "25", "why": "the day is long"}

@@ -11,7 +11,7 @@ from node_agent.wire.event import UserAsked
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.records import Action, Attempt, Audit, Decision, FeedEvent, Run, RunState, WaitReason
 from pancode.kernel.values import replace
-from pancode.people import service as answering
+from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.people.routes.test_inbox import blocked, held, items, keep
@@ -186,7 +186,7 @@ def test_nothing_starts_while_the_fleet_drains(world: World) -> None:
 def test_it_asks_after_a_restart_still(world: World) -> None:
     run = asked(world)
     world.context.restart()
-    assert [one["run"] for one in answering.list_inbox(world.context.core)] == [run]
+    assert [one["run"] for one in list_inbox(world.context.core)] == [run]
 
 
 def test_a_dry_run_says_that_it_would_wait(world: World) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from pancode.git.forge.http import FORBIDDEN, REFUSED, ForgeClient
+from pancode.git.forge.pulls import PullRequest, Sides
 from pancode.git.forge_rules import RemoteRepository
 from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
 from pancode.kernel.errors import RefusedError
-from pancode.landing.forge.http import FORBIDDEN, REFUSED, ForgeClient
-from pancode.landing.pull_request import PullRequest, Sides
 
 LINK, NUMBER = "html_url", "number"
 _PASSED = ("success", "neutral", "skipped")

@@ -15,7 +15,6 @@ from urllib.request import getproxies_environment, proxy_bypass
 from node_agent.wire.clock import Clock
 from node_agent.wire.proxies import SCHEMES
 from pancode import __version__
-from pancode.config.units import mask_passwords
 from pancode.git.forge_rules import ForgePlace, TrackerPlace
 from pancode.git.remotes import http_setting
 from pancode.kernel.errors import (
@@ -26,7 +25,7 @@ from pancode.kernel.errors import (
     UnavailableError,
     describe_cause,
 )
-from pancode.kernel.formatting import escape_line
+from pancode.kernel.formatting import escape_line, mask_passwords
 
 PATIENCE_S, WHOLE_S = 10.0, 30.0
 MOST_BYTES = 8 << 20

@@ -7,12 +7,12 @@ from typing import Any
 
 from node_agent.wire.policy import Mode
 from pancode.config import changes
+from pancode.config.records import ConfigProposal
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
-from pancode.people.records import ConfigProposal
 from pancode.runs.core import Core, hold_lock
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.inbox import InboxItem, ItemKind

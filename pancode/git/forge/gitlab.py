@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from pancode.git.forge.http import ForgeClient
+from pancode.git.forge.pulls import PullRequest, Sides
 from pancode.git.forge_rules import RemoteRepository
 from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
-from pancode.landing.forge.http import ForgeClient
-from pancode.landing.pull_request import PullRequest, Sides
 
 LINK, NUMBER = "web_url", "iid"
 _STATUSES = {"opened": PullStatus.OPEN, "locked": PullStatus.OPEN, "merged": PullStatus.MERGED}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pancode.landing.forge import github
-from pancode.landing.forge.http import ForgeClient
-from pancode.landing.pull_request import Sides
+from pancode.git.forge import github
+from pancode.git.forge.http import ForgeClient
+from pancode.git.forge.pulls import Sides
 
 LINK, NUMBER = github.LINK, github.NUMBER
 repository_path, create_pull_request, base_of, parent_of = (

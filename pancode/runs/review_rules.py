@@ -7,9 +7,10 @@ from pancode.kernel.formatting import format_title
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.answers import BriefLine
+from pancode.runs.core import Core
 from pancode.runs.receipts.trust import is_disputed
 from pancode.runs.unit_of_work import is_at_fault, is_left
-from pancode.workflows.results import find_failed, is_the_result
+from pancode.runs.whole_changes import find_larger, is_the_result
 
 _TASK, _REASON = 70, 160
 _FINDS: dict[Outcome, tuple[str, str]] = {
@@ -19,19 +20,19 @@ _FINDS: dict[Outcome, tuple[str, str]] = {
 }
 
 
-def review_of(tx: Transaction, run: Run) -> BriefLine | None:
+def review_of(core: Core, tx: Transaction, run: Run) -> BriefLine | None:
     """Return why a user should decide on the run; None if no decision is needed. Of a workflow or a race,
     only the result or the winner counts; if the workflow failed, its newest change."""
-    failed = find_failed(tx, run) if is_left(run) else None
-    if not is_left(run) or not (is_at_fault(run) or failed is not None or is_the_result(tx, run)):
+    if not is_left(run) or not (is_at_fault(run) or is_the_result(core, tx, run, anyway=True)):
         return None
     if is_disputed(run):
         return line_of(run, "passed its gates on its node, but not on another", "pancode runs show {run}")
     if run.outcome in _FINDS:
         return {**line_of(run, *_FINDS[run.outcome]), "outcome": str(run.outcome)}
-    if failed is not None:
-        words = f"has the change of {failed.id}, which failed: {failed.reason[:_REASON]}"
-        return line_of(run, words, f"pancode workflow show {failed.id}")
+    work = find_larger(core, tx, run.workflow)
+    if work is not None and work.has_failed:
+        words = f"has the change of {work.id}, which failed: {work.reason[:_REASON]}"
+        return line_of(run, words, f"pancode workflow show {work.id}")
     line = line_of(run, "has a change that is not landed", "pancode land {run}")
     return {**line, "outcome": "review", "kind": "review"}
 

@@ -14,7 +14,7 @@ from pancode.people.service import deny_run
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import walk_previous
-from pancode.workflows.results import change_begins
+from pancode.runs.whole_changes import change_begins
 from tests.unit.pancode.runs.world import Desk, Puppet, failed
 
 

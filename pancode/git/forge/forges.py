@@ -10,20 +10,13 @@ from types import ModuleType
 from typing import Any
 
 from node_agent.wire.clock import Clock
+from pancode.git.forge import forgejo, github, gitlab
+from pancode.git.forge.http import REFUSED, ForgeClient, KnownAnswers, open_client
+from pancode.git.forge.pulls import FORK, OpenedPull, PullRequest, Sides, must_be_readable, name_repository
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, is_forge_address
 from pancode.git.pull_state import PullState
 from pancode.git.remotes import PULLS_TO, push_addresses, read_base, resolve_repository
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
-from pancode.landing.forge import forgejo, github, gitlab
-from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, open_client
-from pancode.landing.pull_request import (
-    FORK,
-    OpenedPull,
-    PullRequest,
-    Sides,
-    must_be_readable,
-    name_repository,
-)
 
 _DIALECTS: Mapping[ForgeKind, ModuleType] = {
     ForgeKind.GITHUB: github,

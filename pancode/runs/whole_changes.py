@@ -1,0 +1,70 @@
+"""Decides what belongs to a run's change, and whether the change is the result of larger work."""
+
+from __future__ import annotations
+
+from pancode.kernel.facets import Lineage
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run
+from pancode.runs.core import Core
+from pancode.runs.extension import LargerWork
+
+
+def change_begins(core: Core, run: Run) -> str | None:
+    """Return the commit from which the run's whole change is counted, including the earlier runs that it
+    builds on.
+
+    Changes that have landed, or that a restored checkpoint has undone, are not counted. Files composed from
+    several results are counted from their common origin. None if the run had no repository.
+    """
+    first = run
+    with core.ports.ledger.transaction() as tx:
+        while not (lineage := Lineage.of(first)).origin or lineage.continues:
+            old = tx.get(Run, lineage.begins)
+            if old is None or old.landed is not None:
+                break
+            first = old
+    # In a workflow, the commit is the one from which the workflow started.
+    snapshot = lineage.origin or first.workspace.get("snapshot")
+    return snapshot if isinstance(snapshot, str) else None
+
+
+def change_of(core: Core, run: Run) -> tuple[Run, ...]:
+    """Return the runs whose work is in this run's change, this run first; a landing covers all of them. Work
+    that has landed or that a restored checkpoint has undone is left out."""
+    found: dict[str, Run] = {}
+    waiting = [run]
+    with core.ports.ledger.transaction() as tx:
+        while waiting:
+            one = waiting.pop(0)
+            if one.id in found or (one.landed is not None and one.id != run.id):
+                continue
+            found[one.id] = one
+            waiting += _taken_by(tx, one)
+    return tuple(found.values())
+
+
+def _taken_by(tx: Transaction, run: Run) -> list[Run]:
+    """Return the runs from whose results this run started. A retry starts from the same files as the old run,
+    without the old run's work."""
+    lineage = Lineage.of(run)
+    names = lineage.takes or (lineage.begins,)
+    olds = [old for name in names if (old := tx.get(Run, name)) is not None]
+    same = [
+        old
+        for old in olds
+        if run.retry_of == old.id and run.workspace.get("snapshot") == old.workspace.get("snapshot")
+    ]
+    return [one for old in olds for one in (_taken_by(tx, old) if old in same else [old])]
+
+
+def find_larger(core: Core, tx: Transaction, name: str | None) -> LargerWork | None:
+    """Return the larger work with this id; None: no feature knows it."""
+    found = (find(tx, name) for find in core.extensions.larger) if name else ()
+    return next((work for work in found if work is not None), None)
+
+
+def is_the_result(core: Core, tx: Transaction, run: Run, *, anyway: bool = False) -> bool:
+    """Whether the run's result is a result of its larger work; True for a run that is part of none. With
+    `anyway`, the newest change of work that failed counts, too, as no list may hide it."""
+    work = find_larger(core, tx, run.workflow)
+    return work is None or run.id in work.list_results(anyway)
