@@ -319,6 +319,10 @@ class Coordinator:
     def part(self, kind: type[P]) -> P:
         return next(one for one in self._parts if isinstance(one, kind))
 
+    def hurry(self) -> None:
+        for part in self._parts:
+            part.hurry()
+
     def describe_landing(self, run: Run) -> str:
         return " ".join(filter(None, (part.describe_landing(run) for part in self._parts)))
 

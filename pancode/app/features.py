@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
+from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.backups.hooks import BackupPorts, Backups
 from pancode.config import records as config_changes
-from pancode.fleet.answers import TroubleShape
+from pancode.fleet.part import CoordinatorPart
 from pancode.git.forge_rules import ForgeAccess
 from pancode.interfaces.http.access import records as keyed_requests
 from pancode.issues import hooks as issues
-from pancode.kernel.threads import BackgroundThread
 from pancode.landing import hooks as landing
-from pancode.landing.pull_request import LandingFollower
 from pancode.memory import hooks as memory
 from pancode.notices import records as deliveries
 from pancode.people import records as proposals
 from pancode.pull_requests import hooks as pull_requests
-from pancode.pull_requests.model import PullForge, PullWork
 from pancode.runs.admission import given_changes
 from pancode.runs.core import Core
 from pancode.runs.extension import Hook
@@ -62,18 +60,6 @@ FEATURES = join_features(
 )
 
 
-class Part(LandingFollower, Protocol):
-    """A feature's state in a coordinator; the feature's routes look it up by its class."""
-
-    @property
-    def threads(self) -> tuple[BackgroundThread, ...]:
-        """The threads of the features, which the coordinator starts and stops."""
-
-    @property
-    def troubles(self) -> Sequence[TroubleShape]:
-        """What does not work now, for `fleet status`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Given:
     """What a coordinator gives the features. `forges`: their settings by host; `secret`: reads a stored
@@ -85,11 +71,11 @@ class Given:
     secret: Callable[[str], str]
     environ: Mapping[str, str]
     backups: BackupPorts
-    pull_forge: PullForge
-    pull_work: PullWork
+    pull_forge: ForgeWatch
+    pull_work: ChangeWork
 
 
-MakePart: TypeAlias = Callable[[Given], Part]
+MakePart: TypeAlias = Callable[[Given], CoordinatorPart]
 PARTS: tuple[MakePart, ...] = (
     lambda given: issues.track_issues(given.core, given.around, given.forges, given.secret, given.environ),
     lambda given: Backups(given.core, given.backups),

@@ -17,7 +17,6 @@ from pancode.git.forge_rules import (
     place_of,
     with_base,
 )
-from pancode.git.pull_state import PullOpened
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.formatting import escape_line, format_usd
 from pancode.kernel.records import Run
@@ -218,19 +217,6 @@ class Forges(Protocol):
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         """Open a pull request. Idempotent: if one is open for this branch, return that. Raises ConfigError,
         RefusedError, NotFoundError or UnavailableError, depending on the forge's answer, with the fix."""
-
-
-class LandingFollower(Protocol):
-    """A feature that takes part in landings, such as the one for the issue on which a run works."""
-
-    def closed_by_pull(self, run: Run) -> str:
-        """Return the issue (in its tracker's notation) that merging the pull request closes; empty: none."""
-
-    def note_pull(self, run: Run, pull: PullOpened) -> None:
-        """Record that this pull request of the run is open. Idempotent."""
-
-    def describe_landing(self, run: Run) -> str:
-        """Return a text on what other services show of a landed run, or an empty text. May take seconds."""
 
 
 def name_repository(repository: RemoteRepository) -> str:
