@@ -22,7 +22,7 @@ from node_agent.wire.sealing import SEALED_FOR, seal_files
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
-from pancode.app.features import FEATURES, PARTS, Given
+from pancode.app.features import AGREED, CLEAN, FEATURES, PARTS, Given, make_surroundings
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.schema import SCHEMA
@@ -30,7 +30,6 @@ from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
 from pancode.backups.places import copies_on
 from pancode.checkouts.copies import CheckoutCopies
-from pancode.config import copied_files
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.notify import NotifyRules
@@ -92,9 +91,6 @@ from pancode.runs.restored.hold import begin_hold
 from pancode.runs.retention.run_files import KeptFiles
 from pancode.runs.retention.service import DailyRetention
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.skills.assignment import find_skills
-from pancode.skills.library import AGREED
-from pancode.skills.node_copies import remove_copies
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
 
@@ -311,7 +307,7 @@ class Coordinator:
             return seal_files(files, self.core.key.public, SEALED_FOR)
 
         root, environ = self.home.root, self._environ
-        return FileSurroundings(root, environ, callers, preset=preset, find_skills=find_skills, seal=seal)
+        return make_surroundings(root, environ, callers, preset=preset, seal=seal)
 
     def applied_preset(self, name: str | None) -> str | None:
         return apply_preset(self.home.root, name)
@@ -377,7 +373,7 @@ class Coordinator:
                 # Some may have been revoked since the copy, and nobody knows which.
                 for token in work.tx.find(ApiToken):
                     tokens.revoke_in(work, token.name, by)
-            for agreed in (copied_files.AGREED, f"skills/{AGREED}"):
+            for agreed in AGREED:
                 (self.home.root / agreed).unlink(missing_ok=True)
             self._seat.lead()
             self._begin()
@@ -496,9 +492,7 @@ class Coordinator:
             self.settings.keep,
         )
         bundles = BundleStore(self.home.bundles)
-        bringup = BringUp(
-            self.core, defaults, self.home, Links(settings), bundles, partial(remove_copies, self.fleet_id)
-        )
+        bringup = BringUp(self.core, defaults, self.home, Links(settings), bundles, CLEAN)
         return Machines(bringup, self.loop, self._install, self.retire_keys)
 
     def _node_of(self, name: str) -> Node | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.backups.hooks import BackupPorts, Backups
+from pancode.config import copied_files
 from pancode.config import records as config_changes
+from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.part import CoordinatorPart
+from pancode.fleet.ssh.bringup import CleanNode
 from pancode.git.forge_rules import ForgeAccess
 from pancode.interfaces.http.access import records as keyed_requests
 from pancode.issues import hooks as issues
@@ -26,6 +30,9 @@ from pancode.runs.user_environment import Around
 from pancode.schedules import hooks as schedules
 from pancode.sessions import hooks as sessions
 from pancode.skills import hooks as skills
+from pancode.skills import library
+from pancode.skills.assignment import find_skills
+from pancode.skills.node_copies import remove_copies
 from pancode.workflows import held as held_workflows
 from pancode.workflows import hooks as workflows
 from pancode.workspaces import hooks as workspaces
@@ -43,6 +50,14 @@ SHOWN = Features(
 STORED = Features(
     tables=(*keyed_requests.TABLES, *config_changes.TABLES, *proposals.TABLES, *deliveries.TABLES)
 )
+
+CLEAN: tuple[CleanNode, ...] = (remove_copies,)
+"""What is removed from a node that leaves the fleet."""
+
+AGREED = (copied_files.AGREED, f"skills/{library.AGREED}")
+"""Files of the home with users' agreements, which do not count for a coordinator that takes over a fleet."""
+
+make_surroundings = partial(FileSurroundings, find_skills=find_skills)
 
 FEATURES = join_features(
     workspaces.FEATURE,

@@ -15,7 +15,12 @@ import pytest
 
 from tests.architecture.sources import ROOT
 
-TABLES = ("pancode/app/features.py", "pancode/app/http_routes.py", "pancode/interfaces/cli/tree.py")
+TABLES = (
+    "pancode/app/features.py",
+    "pancode/app/http_routes.py",
+    "pancode/app/commands/setup.py",
+    "pancode/interfaces/cli/tree.py",
+)
 """Where the application lists the features: what they add to runs, their routes and their commands."""
 TOOLS = "pancode/interfaces/mcp/tools.py"
 NAMING = (
@@ -50,6 +55,7 @@ FEATURES = (
     ("pancode.memory",),
     ("pancode.workspaces", "pancode.issues"),
     ("pancode.pull_requests",),
+    ("pancode.skills",),
 )
 """What is deleted together: issues are worked on in workspaces."""
 CACHE, LIMIT_S = ".mypy_cache", 900
@@ -73,14 +79,16 @@ class Removal(ast.NodeTransformer):
         self.bound, self.removed = set[str](), set[str]()
         self.in_function = False
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        """Look for names alone: a function that only a removed row calls keeps the route that it asks."""
-        self.in_function = True
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef | None:
+        """Look for names alone: a function that only a removed row calls keeps the route that it asks. One
+        that imports what is gone is itself a row."""
+        self.in_function, before = True, set(self.bound)
         self.generic_visit(node)
+        is_row = self.bound != before
         if self._is_named(node):
             self.bound.add(node.name)
         self.in_function = False
-        return node
+        return None if is_row else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         module = node.module or ""
@@ -112,6 +120,9 @@ class Removal(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
         node.args = self._left(node.args)
+        for one in node.keywords:
+            one.value = self.visit(one.value)
+        node.keywords = [one for one in node.keywords if not self._is_named(one.value)]
         return node
 
     def _left(self, several: list[ast.expr]) -> list[ast.expr]:
