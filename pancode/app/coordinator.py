@@ -26,7 +26,6 @@ from pancode.app.features import AGREED, CLEAN, FEATURES, PARTS, Given, make_sur
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.schema import SCHEMA
-from pancode.app.telemetry import tracing_of
 from pancode.backups.hooks import BackupPorts
 from pancode.backups.places import copies_on
 from pancode.checkouts.copies import CheckoutCopies
@@ -65,6 +64,7 @@ from pancode.kernel.host import process_attempts
 from pancode.kernel.host.files import FileArchive, FileEpochs
 from pancode.kernel.host.fleet_lock import Alone
 from pancode.kernel.host.process_metrics import Itself
+from pancode.kernel.host.secrets import KeptSecrets
 from pancode.kernel.node import OwnMachine
 from pancode.kernel.ports import Ledger
 from pancode.kernel.processes import boot_id
@@ -77,8 +77,6 @@ from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
 from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
-from pancode.notices.deliverer import Outgoing
-from pancode.notices.delivery.sender import KeptSecrets, Sender
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
@@ -127,27 +125,6 @@ def forge_settings(own: FileSurroundings) -> Mapping[str, ForgeAccess]:
 
 def forges_of(own: FileSurroundings, secrets: KeptSecrets) -> HttpForges:
     return HttpForges(partial(forge_settings, own), secrets.read, SystemClock())
-
-
-class OutgoingParts:
-    """The parts that send messages to external services. `sending`: the thread; `rules`: reread per call."""
-
-    def __init__(self, own: FileSurroundings, secrets: KeptSecrets, core: Core) -> None:
-        self._own, self.secrets = own, secrets
-        self.sending = Outgoing(core, Sender(self.rules, self.secrets), tokens)
-
-    def shown(self) -> list[TroubleShape]:
-        """Return the failed deliveries in the form that `fleet status` shows."""
-        fix = "pancode admin notify"
-        return [
-            {"what": words, "why": "its last message was not delivered", "fix": fix}
-            for words in self.sending.troubles
-        ]
-
-    def rules(self) -> NotifyRules:
-        """Return the current rules for notifications from the files. ConfigError names file and key."""
-        settings = self._own.loaded().settings
-        return settings.notify.routes(is_open=settings.api.listen is not None)
 
 
 PATH_LIMIT = 104
@@ -259,14 +236,10 @@ class Coordinator:
 
     def _make_threads(self) -> tuple[BackgroundThread, ...]:
         """Create the background threads, some of which contact external services."""
-        core, root = self.core, self.home.root
-        own = FileSurroundings(root, self._environ, preset=NO_PRESET)
-        self._outgoing = OutgoingParts(own, KeptSecrets(self.home.secrets), core)
-        self.notify_rules = self._outgoing.rules
-        self.keep_secret, self.kept_secret = self._outgoing.secrets.keep, self._outgoing.secrets.read
-        self._forges = forges_of(own, self._outgoing.secrets)
-        read = partial(forge_settings, own)
-        secret = self._outgoing.secrets.read
+        core, root, secrets = self.core, self.home.root, KeptSecrets(self.home.secrets)
+        self._files = own = FileSurroundings(root, self._environ, preset=NO_PRESET)
+        self.keep_secret, self.kept_secret = secrets.keep, secrets.read
+        self._forges = forges_of(own, secrets)
         backups = BackupPorts(
             root,
             lambda: own.loaded().settings.backup,
@@ -276,17 +249,20 @@ class Coordinator:
         )
         work = ChangeWork(core, self.around, self.code, self._forges, self._login.own)
         given = Given(
-            core, self.around, read, secret, self._login.own, backups, ForgeWatch(self._forges), work
-        )
+            core, self.around, own, self.notify_rules, partial(forge_settings, own), secrets.read,
+            self._login.own, backups, ForgeWatch(self._forges), work,
+        )  # fmt: skip
         self._parts = tuple(make(given) for make in PARTS)
         return (
             self.code.queue,
             *(one for make in features_of(core).threads for one in make(core, self.around)),
-            self._outgoing.sending,
             *(one for part in self._parts for one in part.threads),
-            *tracing_of(root, self._environ, core),
             DailyRetention(core, self.kept_files),
         )
+
+    def notify_rules(self) -> NotifyRules:
+        settings = self._files.loaded().settings
+        return settings.notify.routes(is_open=settings.api.listen is not None)
 
     def is_replaced(self) -> bool:
         return self._seat.is_fenced or self.core.is_behind
@@ -340,7 +316,7 @@ class Coordinator:
         removed: list[TroubleShape] = [
             {"what": one.what, "why": one.why, "fix": one.fix} for one in self._list_removed()
         ]
-        return [*removed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
+        return [*removed, *(one for part in self._parts for one in part.troubles)]
 
     def _list_removed(self) -> tuple[RemovedSetting, ...]:
         """Return the removed settings that are set; none if a file cannot be read, which others report."""

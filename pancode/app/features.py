@@ -11,15 +11,19 @@ from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.backups.hooks import BackupPorts, Backups
 from pancode.config import copied_files
 from pancode.config import records as config_changes
+from pancode.config.notify import NotifyRules
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.part import CoordinatorPart
 from pancode.fleet.ssh.bringup import CleanNode
 from pancode.git.forge_rules import ForgeAccess
 from pancode.interfaces.http.access import records as keyed_requests
+from pancode.interfaces.http.access import tokens
 from pancode.issues import hooks as issues
 from pancode.landing import hooks as landing
 from pancode.memory import hooks as memory
+from pancode.notices import hooks as notices
 from pancode.notices import records as deliveries
+from pancode.notices.delivery.sender import Sender
 from pancode.people import records as proposals
 from pancode.pull_requests import hooks as pull_requests
 from pancode.runs.admission import given_changes
@@ -77,11 +81,13 @@ FEATURES = join_features(
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a coordinator gives the features. `forges`: their settings by host; `secret`: reads a stored
-    secret."""
+    """What a coordinator gives the features. `own`: the settings without a preset; `forges`: those of forges
+    by host; `secret`: reads a stored secret."""
 
     core: Core
     around: Around
+    own: FileSurroundings
+    notify_rules: Callable[[], NotifyRules]
     forges: Callable[[], Mapping[str, ForgeAccess]]
     secret: Callable[[str], str]
     environ: Mapping[str, str]
@@ -92,6 +98,9 @@ class Given:
 
 MakePart: TypeAlias = Callable[[Given], CoordinatorPart]
 PARTS: tuple[MakePart, ...] = (
+    lambda given: notices.Notices(
+        given.core, Sender(given.notify_rules, given.secret), tokens, given.own.loaded().settings.telemetry
+    ),
     lambda given: issues.track_issues(given.core, given.around, given.forges, given.secret, given.environ),
     lambda given: Backups(given.core, given.backups),
     lambda given: pull_requests.WatchedPulls(given.core, given.around, given.pull_forge, given.pull_work),

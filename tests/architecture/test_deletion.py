@@ -16,12 +16,13 @@ import pytest
 from tests.architecture.sources import ROOT
 
 TABLES = (
+    "pancode/app/doctor.py",
     "pancode/app/features.py",
     "pancode/app/http_routes.py",
     "pancode/app/commands/setup.py",
     "pancode/interfaces/cli/tree.py",
 )
-"""Where the application lists the features: what they add to runs, their routes and their commands."""
+"""Where the application lists what features add: to runs, to the coordinator, checks, routes and commands."""
 TOOLS = "pancode/interfaces/mcp/tools.py"
 NAMING = (
     TOOLS,
@@ -56,6 +57,7 @@ FEATURES = (
     ("pancode.workspaces", "pancode.issues"),
     ("pancode.pull_requests",),
     ("pancode.skills",),
+    ("pancode.notices",),
 )
 """What is deleted together: issues are worked on in workspaces."""
 CACHE, LIMIT_S = ".mypy_cache", 900
@@ -82,12 +84,12 @@ class Removal(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef | None:
         """Look for names alone: a function that only a removed row calls keeps the route that it asks. One
         that imports what is gone is itself a row."""
-        self.in_function, before = True, set(self.bound)
+        outside, self.in_function, before = self.in_function, True, set(self.bound)
         self.generic_visit(node)
         is_row = self.bound != before
         if self._is_named(node):
             self.bound.add(node.name)
-        self.in_function = False
+        self.in_function = outside
         return None if is_row else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
