@@ -17,7 +17,6 @@ from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.listening import listening_at
-from pancode.app.single_instance import holder_of
 from pancode.backups.answers import HERE
 from pancode.backups.model import OLD_MS, is_folder
 from pancode.backups.records import CopyRecords
@@ -32,6 +31,7 @@ from pancode.interfaces.client.client import try_get
 from pancode.kernel.errors import ConfigError, PancodeError
 from pancode.kernel.formatting import count_noun, disk_of, escape_line, format_bytes, format_seconds
 from pancode.kernel.host.disk_use import sizes_of
+from pancode.kernel.host.single_instance import holder_of
 from pancode.kernel.names import LEAST_SECRET
 from pancode.kernel.node import SHORT_DISK
 from pancode.notices.checks import check_deliveries, check_telemetry

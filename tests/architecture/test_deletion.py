@@ -27,6 +27,7 @@ TOOLS = "pancode/interfaces/mcp/tools.py"
 NAMING = (
     TOOLS,
     "pancode/agents/agents.py",
+    "pancode/drills/commands/drilled_fleet.py",
     "pancode/interfaces/cli/commands.py",
     "tests/unit/pancode/agents/test_named_paths.py",
     "tests/unit/pancode/app/test_fleet_tools.py",
@@ -57,6 +58,7 @@ FEATURES = (
     ("pancode.workspaces", "pancode.issues"),
     ("pancode.pull_requests",),
     ("pancode.skills",),
+    ("pancode.drills",),
     ("pancode.notices",),
 )
 """What is deleted together: issues are worked on in workspaces."""
@@ -198,7 +200,7 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
         shutil.rmtree(place / "tests/unit" / folder.relative_to(place), ignore_errors=True)
     names, commands = {*routes, *routes.values()}, set[str]()
     tests = [f"tests.unit.{package}" for package in packages]
-    for table in (*TABLES, *NAMING):
+    for table in filter(lambda one: (place / one).exists(), (*TABLES, *NAMING)):
         removal = Removal(
             (*packages, *tests), names, commands if table in NAMING and "/cli/" in table else ()
         )

@@ -14,12 +14,12 @@ from node_agent.wire.clock import SystemClock
 from node_agent.wire.signing import SigningKey
 from pancode.app.doctor import run_checks
 from pancode.app.init import write_files
-from pancode.app.single_instance import AlreadyRunningError, HomeLock, holder_of
 from pancode.backups.records import CopyRecords
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.user_environment import OWN_RULES, load_rules
 from pancode.fleet.answers import HomeCheck
 from pancode.kernel.host.files import write_durable
+from pancode.kernel.host.single_instance import AlreadyRunningError, HomeLock, holder_of
 from pancode.kernel.processes import ProcessId
 from tests.unit.pancode.backups.memory import a_record
 
