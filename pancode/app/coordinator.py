@@ -26,8 +26,6 @@ from pancode.app.features import AGREED, CLEAN, FEATURES, PARTS, Given, make_sur
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.schema import SCHEMA
-from pancode.backups.hooks import BackupPorts
-from pancode.backups.places import copies_on
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
@@ -240,17 +238,11 @@ class Coordinator:
         self._files = own = FileSurroundings(root, self._environ, preset=NO_PRESET)
         self.keep_secret, self.kept_secret = secrets.keep, secrets.read
         self._forges = forges_of(own, secrets)
-        backups = BackupPorts(
-            root,
-            lambda: own.loaded().settings.backup,
-            copies_on(self.fleet, self.fleet_id, self._seat),
-            lambda: self._seat.mine.number,
-            has_file=self.settings.database is None,
-        )
         work = ChangeWork(core, self.around, self.code, self._forges, self._login.own)
         given = Given(
             core, self.around, own, self.notify_rules, partial(forge_settings, own), secrets.read,
-            self._login.own, backups, ForgeWatch(self._forges), work,
+            self._login.own, root, self.fleet, self._seat, self.settings.database is None,
+            ForgeWatch(self._forges), work,
         )  # fmt: skip
         self._parts = tuple(make(given) for make in PARTS)
         return (

@@ -10,16 +10,13 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.listening import listening_at
-from pancode.backups.answers import HERE
-from pancode.backups.model import OLD_MS, is_folder
-from pancode.backups.records import CopyRecords
+from pancode.backups.checks import check_backup
 from pancode.config.listeners import figures_in, read_api_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.schema import Settings
@@ -29,7 +26,7 @@ from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.client.client import try_get
 from pancode.kernel.errors import ConfigError, PancodeError
-from pancode.kernel.formatting import count_noun, disk_of, escape_line, format_bytes, format_seconds
+from pancode.kernel.formatting import count_noun, disk_of, escape_line, format_bytes
 from pancode.kernel.host.disk_use import sizes_of
 from pancode.kernel.host.single_instance import holder_of
 from pancode.kernel.names import LEAST_SECRET
@@ -202,7 +199,7 @@ def run_checks(home: Path, environ: Mapping[str, str]) -> list[HomeCheck]:
         lambda: _check_folder(home),
         lambda: _check_settings(home, environ),
         lambda: _check_key(home),
-        lambda: _check_backup(home),
+        lambda: check_backup(home),
         lambda: _check_bundles(home),
         lambda: _check_disk(home),
         lambda: check_ledger(home, environ),
@@ -301,33 +298,6 @@ def _check_key(home: Path) -> HomeCheck:
         fix = f"chmod 600 {key}; if another user owns it: sudo chown {os.getuid()} {key}"
         return fail_check("key", "error", f"{key}, mode {mode:o}, cannot be read: {exc.strerror}", fix)
     return pass_check("key", f"{key}, mode {mode:o}")
-
-
-def _check_backup(home: Path) -> HomeCheck:
-    """Check how old the last verified copy of this fleet is; without one, that the key was copied."""
-    key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
-    if not key.exists():
-        return pass_check("backup", "no key yet")
-    records = CopyRecords(home)
-    places = records.places()
-    if found := records.newest_whole():
-        place, copy = found
-        age_ms = max(0, SystemClock().wall_ms() - copy.taken_ms)
-        words = f"{copy.name} on {place}, taken {format_seconds(age_ms / 1_000)} ago, verified"
-        words += f"; {HERE}" if is_folder(place) else ""
-        wrong = [f"the last try on {one.place} failed: {one.trouble}" for one in places if one.trouble]
-        with suppress(ConfigError):  # another check reports a damaged key
-            own = Home(home).signing_key()
-            wrong += ["it lacks the newest key"] if own and own.public.tag != copy.key else []
-        if wrong or age_ms > OLD_MS:
-            again = f"pancode admin backup {'--to-folder' if is_folder(place) else '--to'} {place}"
-            return fail_check("backup", "warning", "; ".join((words, *wrong)), again)
-        return pass_check("backup", words)
-    if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:
-        return pass_check("backup", f"the key, confirmed by you: {marker}")
-    lost = "none: without the key you must trust every node again, and cannot verify old receipts"
-    fix = f"pancode admin backup --to NODE; or copy {key} to a safe place, then: touch {marker}"
-    return fail_check("backup", "warning", lost, fix)
 
 
 def _check_bundles(home: Path) -> HomeCheck:

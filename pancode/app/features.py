@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.backups.hooks import BackupPorts, Backups
+from pancode.backups.places import copies_on
 from pancode.config import copied_files
 from pancode.config import records as config_changes
 from pancode.config.notify import NotifyRules
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.part import CoordinatorPart
+from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh.bringup import CleanNode
+from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeAccess
 from pancode.interfaces.http.access import records as keyed_requests
 from pancode.interfaces.http.access import tokens
@@ -82,7 +86,7 @@ FEATURES = join_features(
 @dataclass(frozen=True, slots=True)
 class Given:
     """What a coordinator gives the features. `own`: the settings without a preset; `forges`: those of forges
-    by host; `secret`: reads a stored secret."""
+    by host; `secret`: reads a stored secret; `has_file`: whether the ledger is a file in the home."""
 
     core: Core
     around: Around
@@ -91,7 +95,10 @@ class Given:
     forges: Callable[[], Mapping[str, ForgeAccess]]
     secret: Callable[[str], str]
     environ: Mapping[str, str]
-    backups: BackupPorts
+    home: Path
+    fleet: Machines
+    seat: SeatKeeper
+    has_file: bool
     pull_forge: ForgeWatch
     pull_work: ChangeWork
 
@@ -102,6 +109,15 @@ PARTS: tuple[MakePart, ...] = (
         given.core, Sender(given.notify_rules, given.secret), tokens, given.own.loaded().settings.telemetry
     ),
     lambda given: issues.track_issues(given.core, given.around, given.forges, given.secret, given.environ),
-    lambda given: Backups(given.core, given.backups),
+    lambda given: Backups(
+        given.core,
+        BackupPorts(
+            given.home,
+            lambda: given.own.loaded().settings.backup,
+            copies_on(given.fleet, given.core.fleet, given.seat),
+            lambda: given.seat.mine.number,
+            given.has_file,
+        ),
+    ),
     lambda given: pull_requests.WatchedPulls(given.core, given.around, given.pull_forge, given.pull_work),
 )

@@ -59,6 +59,7 @@ FEATURES = (
     ("pancode.pull_requests",),
     ("pancode.skills",),
     ("pancode.drills",),
+    ("pancode.backups",),
     ("pancode.notices",),
 )
 """What is deleted together: issues are worked on in workspaces."""
