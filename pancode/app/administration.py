@@ -9,10 +9,10 @@ from typing import Any, TextIO
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.app.build import redis_in
-from pancode.app.single_instance import HomeLock
 from pancode.config.agents.presets import NO_PRESET
 from pancode.config.load import ConfigPlaces, load
 from pancode.kernel.errors import UsageError
+from pancode.kernel.host.single_instance import HomeLock
 from pancode.queue.inspection import open_read_access, read_counts, rq_info
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import known_access

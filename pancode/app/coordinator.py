@@ -22,15 +22,11 @@ from node_agent.wire.sealing import SEALED_FOR, seal_files
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
-from pancode.app.features import FEATURES, PARTS, Given
+from pancode.app.features import AGREED, CLEAN, FEATURES, PARTS, Given, make_surroundings
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.schema import SCHEMA
-from pancode.app.telemetry import tracing_of
-from pancode.backups.hooks import BackupPorts
-from pancode.backups.places import copies_on
 from pancode.checkouts.copies import CheckoutCopies
-from pancode.config import copied_files
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.notify import NotifyRules
@@ -67,6 +63,7 @@ from pancode.kernel.host import process_attempts
 from pancode.kernel.host.files import FileArchive, FileEpochs
 from pancode.kernel.host.fleet_lock import Alone
 from pancode.kernel.host.process_metrics import Itself
+from pancode.kernel.host.secrets import KeptSecrets
 from pancode.kernel.node import OwnMachine
 from pancode.kernel.ports import Ledger
 from pancode.kernel.processes import boot_id
@@ -78,8 +75,6 @@ from pancode.landing.answers import PullRequestShape
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
 from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
-from pancode.notices.deliverer import Outgoing
-from pancode.notices.delivery.sender import KeptSecrets, Sender
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
@@ -92,9 +87,6 @@ from pancode.runs.restored.hold import begin_hold
 from pancode.runs.retention.run_files import KeptFiles
 from pancode.runs.retention.service import DailyRetention
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.skills.assignment import find_skills
-from pancode.skills.library import AGREED
-from pancode.skills.node_copies import remove_copies
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
 
@@ -131,27 +123,6 @@ def forge_settings(own: FileSurroundings) -> Mapping[str, ForgeAccess]:
 
 def forges_of(own: FileSurroundings, secrets: KeptSecrets) -> HttpForges:
     return HttpForges(partial(forge_settings, own), secrets.read, SystemClock())
-
-
-class OutgoingParts:
-    """The parts that send messages to external services. `sending`: the thread; `rules`: reread per call."""
-
-    def __init__(self, own: FileSurroundings, secrets: KeptSecrets, core: Core) -> None:
-        self._own, self.secrets = own, secrets
-        self.sending = Outgoing(core, Sender(self.rules, self.secrets), tokens)
-
-    def shown(self) -> list[TroubleShape]:
-        """Return the failed deliveries in the form that `fleet status` shows."""
-        fix = "pancode admin notify"
-        return [
-            {"what": words, "why": "its last message was not delivered", "fix": fix}
-            for words in self.sending.troubles
-        ]
-
-    def rules(self) -> NotifyRules:
-        """Return the current rules for notifications from the files. ConfigError names file and key."""
-        settings = self._own.loaded().settings
-        return settings.notify.routes(is_open=settings.api.listen is not None)
 
 
 PATH_LIMIT = 104
@@ -263,34 +234,27 @@ class Coordinator:
 
     def _make_threads(self) -> tuple[BackgroundThread, ...]:
         """Create the background threads, some of which contact external services."""
-        core, root = self.core, self.home.root
-        own = FileSurroundings(root, self._environ, preset=NO_PRESET)
-        self._outgoing = OutgoingParts(own, KeptSecrets(self.home.secrets), core)
-        self.notify_rules = self._outgoing.rules
-        self.keep_secret, self.kept_secret = self._outgoing.secrets.keep, self._outgoing.secrets.read
-        self._forges = forges_of(own, self._outgoing.secrets)
-        read = partial(forge_settings, own)
-        secret = self._outgoing.secrets.read
-        backups = BackupPorts(
-            root,
-            lambda: own.loaded().settings.backup,
-            copies_on(self.fleet, self.fleet_id, self._seat),
-            lambda: self._seat.mine.number,
-            has_file=self.settings.database is None,
-        )
+        core, root, secrets = self.core, self.home.root, KeptSecrets(self.home.secrets)
+        self._files = own = FileSurroundings(root, self._environ, preset=NO_PRESET)
+        self.keep_secret, self.kept_secret = secrets.keep, secrets.read
+        self._forges = forges_of(own, secrets)
         work = ChangeWork(core, self.around, self.code, self._forges, self._login.own)
         given = Given(
-            core, self.around, read, secret, self._login.own, backups, ForgeWatch(self._forges), work
-        )
+            core, self.around, own, self.notify_rules, partial(forge_settings, own), secrets.read,
+            self._login.own, root, self.fleet, self._seat, self.settings.database is None,
+            ForgeWatch(self._forges), work,
+        )  # fmt: skip
         self._parts = tuple(make(given) for make in PARTS)
         return (
             self.code.queue,
             *(one for make in features_of(core).threads for one in make(core, self.around)),
-            self._outgoing.sending,
             *(one for part in self._parts for one in part.threads),
-            *tracing_of(root, self._environ, core),
             DailyRetention(core, self.kept_files),
         )
+
+    def notify_rules(self) -> NotifyRules:
+        settings = self._files.loaded().settings
+        return settings.notify.routes(is_open=settings.api.listen is not None)
 
     def is_replaced(self) -> bool:
         return self._seat.is_fenced or self.core.is_behind
@@ -311,13 +275,17 @@ class Coordinator:
             return seal_files(files, self.core.key.public, SEALED_FOR)
 
         root, environ = self.home.root, self._environ
-        return FileSurroundings(root, environ, callers, preset=preset, find_skills=find_skills, seal=seal)
+        return make_surroundings(root, environ, callers, preset=preset, seal=seal)
 
     def applied_preset(self, name: str | None) -> str | None:
         return apply_preset(self.home.root, name)
 
     def part(self, kind: type[P]) -> P:
         return next(one for one in self._parts if isinstance(one, kind))
+
+    def hurry(self) -> None:
+        for part in self._parts:
+            part.hurry()
 
     def describe_landing(self, run: Run) -> str:
         return " ".join(filter(None, (part.describe_landing(run) for part in self._parts)))
@@ -340,7 +308,7 @@ class Coordinator:
         removed: list[TroubleShape] = [
             {"what": one.what, "why": one.why, "fix": one.fix} for one in self._list_removed()
         ]
-        return [*removed, *self._outgoing.shown(), *(one for part in self._parts for one in part.troubles)]
+        return [*removed, *(one for part in self._parts for one in part.troubles)]
 
     def _list_removed(self) -> tuple[RemovedSetting, ...]:
         """Return the removed settings that are set; none if a file cannot be read, which others report."""
@@ -373,7 +341,7 @@ class Coordinator:
                 # Some may have been revoked since the copy, and nobody knows which.
                 for token in work.tx.find(ApiToken):
                     tokens.revoke_in(work, token.name, by)
-            for agreed in (copied_files.AGREED, f"skills/{AGREED}"):
+            for agreed in AGREED:
                 (self.home.root / agreed).unlink(missing_ok=True)
             self._seat.lead()
             self._begin()
@@ -492,9 +460,7 @@ class Coordinator:
             self.settings.keep,
         )
         bundles = BundleStore(self.home.bundles)
-        bringup = BringUp(
-            self.core, defaults, self.home, Links(settings), bundles, partial(remove_copies, self.fleet_id)
-        )
+        bringup = BringUp(self.core, defaults, self.home, Links(settings), bundles, CLEAN)
         return Machines(bringup, self.loop, self._install, self.retire_keys)
 
     def _node_of(self, name: str) -> Node | None:

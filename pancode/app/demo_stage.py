@@ -19,9 +19,9 @@ from threading import Thread
 import psutil
 
 from node_agent.wire.clock import Clock, Ids, SystemIds
-from pancode.app.single_instance import holder_of
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.kernel.host.single_instance import holder_of
 from pancode.kernel.processes import ProcessId
 
 PREFIX = "pancode-demo-"

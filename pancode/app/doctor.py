@@ -10,43 +10,32 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.listening import listening_at
-from pancode.app.single_instance import holder_of
-from pancode.backups.answers import HERE
-from pancode.backups.model import OLD_MS, is_folder
-from pancode.backups.records import CopyRecords
+from pancode.backups.checks import check_backup
 from pancode.config.listeners import figures_in, read_api_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
+from pancode.config.schema import Settings
 from pancode.fleet.answers import HomeCheck
+from pancode.fleet.checks import fail_check, pass_check
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.client.client import try_get
 from pancode.kernel.errors import ConfigError, PancodeError
-from pancode.kernel.formatting import count_noun, disk_of, escape_line, format_bytes, format_seconds
+from pancode.kernel.formatting import count_noun, disk_of, escape_line, format_bytes
 from pancode.kernel.host.disk_use import sizes_of
+from pancode.kernel.host.single_instance import holder_of
 from pancode.kernel.names import LEAST_SECRET
 from pancode.kernel.node import SHORT_DISK
-from pancode.notices.traces.otlp import FIX
+from pancode.notices.checks import check_deliveries, check_telemetry
 from pancode.queue.valkey.binary import find_server
 from pancode.runs.retention.run_files import FOLDERS
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.migrations import HEAD
-
-
-def pass_check(what: str, detail: str) -> HomeCheck:
-    return {"what": what, "ok": True, "level": "ok", "detail": detail, "fix": ""}
-
-
-def fail_check(what: str, level: str, detail: str, fix: str) -> HomeCheck:
-    """Return a failed check. `level`: error or warning."""
-    return {"what": what, "ok": False, "level": level, "detail": detail, "fix": fix}
 
 
 def _load_settings(what: str, home: Path, environ: Mapping[str, str]) -> Loaded | HomeCheck:
@@ -191,10 +180,16 @@ def _at_rest(of: Opening, place: ListenAddress) -> HomeCheck:
 
 
 PING_S = 5.0
+SETTINGS_CHECKS: tuple[Callable[[Settings], HomeCheck | None], ...] = (check_telemetry,)
+"""What is wrong with settings that can be read."""
 
 
 def run_checks(home: Path, environ: Mapping[str, str]) -> list[HomeCheck]:
     """Run all checks: `{"what", "ok", "level", "detail", "fix"}`; `level`: error or warning. Read-only."""
+
+    def ask(path: str) -> dict[str, Any] | None:
+        return try_get(home, path, PING_S) if holder_of(home) else None
+
     looks: tuple[Callable[[], HomeCheck], ...] = (
         _check_python,
         lambda: _check_program("git", "error", "install git"),
@@ -204,7 +199,7 @@ def run_checks(home: Path, environ: Mapping[str, str]) -> list[HomeCheck]:
         lambda: _check_folder(home),
         lambda: _check_settings(home, environ),
         lambda: _check_key(home),
-        lambda: _check_backup(home),
+        lambda: check_backup(home),
         lambda: _check_bundles(home),
         lambda: _check_disk(home),
         lambda: check_ledger(home, environ),
@@ -212,9 +207,9 @@ def run_checks(home: Path, environ: Mapping[str, str]) -> list[HomeCheck]:
         lambda: check_listener(FIGURES, home, environ),
         lambda: check_listener(API, home, environ),
         lambda: _check_secrets(node_homes(home, environ)),
-        lambda: _check_deliveries(home),
+        lambda: check_deliveries(holder_of(home) is not None, ask("/v1/notify")),
         lambda: _check_coordinator(home),
-        lambda: check_disks(try_get(home, "/v1/fleet", PING_S) if holder_of(home) else None),
+        lambda: check_disks(ask("/v1/fleet")),
     )
     return [look() for look in looks]
 
@@ -273,10 +268,8 @@ def _check_settings(home: Path, environ: Mapping[str, str]) -> HomeCheck:
             "; ".join(loaded.warnings),
             "remove the setting, correct its name, or set the key that it requires",
         )
-    if loaded.settings.telemetry.endpoint is not None and find_spec("opentelemetry") is None:
-        words = "telemetry.endpoint is set, but OpenTelemetry is not installed: no traces are sent"
-        return fail_check("settings", "warning", words, FIX)
-    return pass_check("settings", "all files are readable")
+    found = (check(loaded.settings) for check in SETTINGS_CHECKS)
+    return next(filter(None, found), pass_check("settings", "all files are readable"))
 
 
 def _check_key(home: Path) -> HomeCheck:
@@ -305,33 +298,6 @@ def _check_key(home: Path) -> HomeCheck:
         fix = f"chmod 600 {key}; if another user owns it: sudo chown {os.getuid()} {key}"
         return fail_check("key", "error", f"{key}, mode {mode:o}, cannot be read: {exc.strerror}", fix)
     return pass_check("key", f"{key}, mode {mode:o}")
-
-
-def _check_backup(home: Path) -> HomeCheck:
-    """Check how old the last verified copy of this fleet is; without one, that the key was copied."""
-    key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
-    if not key.exists():
-        return pass_check("backup", "no key yet")
-    records = CopyRecords(home)
-    places = records.places()
-    if found := records.newest_whole():
-        place, copy = found
-        age_ms = max(0, SystemClock().wall_ms() - copy.taken_ms)
-        words = f"{copy.name} on {place}, taken {format_seconds(age_ms / 1_000)} ago, verified"
-        words += f"; {HERE}" if is_folder(place) else ""
-        wrong = [f"the last try on {one.place} failed: {one.trouble}" for one in places if one.trouble]
-        with suppress(ConfigError):  # another check reports a damaged key
-            own = Home(home).signing_key()
-            wrong += ["it lacks the newest key"] if own and own.public.tag != copy.key else []
-        if wrong or age_ms > OLD_MS:
-            again = f"pancode admin backup {'--to-folder' if is_folder(place) else '--to'} {place}"
-            return fail_check("backup", "warning", "; ".join((words, *wrong)), again)
-        return pass_check("backup", words)
-    if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:
-        return pass_check("backup", f"the key, confirmed by you: {marker}")
-    lost = "none: without the key you must trust every node again, and cannot verify old receipts"
-    fix = f"pancode admin backup --to NODE; or copy {key} to a safe place, then: touch {marker}"
-    return fail_check("backup", "warning", lost, fix)
 
 
 def _check_bundles(home: Path) -> HomeCheck:
@@ -442,23 +408,3 @@ def _check_secrets(homes: Sequence[Path]) -> HomeCheck:
             fix = "replace it by a longer secret: its value is hidden in every log, and so are parts of words"
             return fail_check("secrets", "warning", detail, fix)
     return pass_check("secrets", ", ".join(map(str, files)) or "no secrets.json on this machine")
-
-
-def _check_deliveries(home: Path) -> HomeCheck:
-    """Check for notifications that could not be delivered."""
-    runs = holder_of(home) is not None
-    return check_notices(runs, try_get(home, "/v1/notify", PING_S) if runs else None)
-
-
-def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> HomeCheck:
-    """Check the coordinator's answer. `runs`: a coordinator runs, though bad settings may keep it silent."""
-    if answer is None:
-        why = "the coordinator does not answer" if runs else "no coordinator is running"
-        return pass_check("notices", f"not known: {why}")
-    if answer["troubles"]:
-        fix = "pancode admin notify; then: pancode admin notify --test CHANNEL"
-        return fail_check("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
-    count = len(answer["channels"])
-    return pass_check(
-        "notices", f"{count_noun(count, 'channel')}, no failures" if count else "no channel is configured"
-    )

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
 
+from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.backups.hooks import BackupPorts, Backups
-from pancode.config import proposals
+from pancode.backups.places import copies_on
+from pancode.config import copied_files, proposals
 from pancode.config import records as config_changes
-from pancode.fleet.answers import TroubleShape
+from pancode.config.notify import NotifyRules
+from pancode.config.user_environment import FileSurroundings
+from pancode.fleet.part import CoordinatorPart
+from pancode.fleet.seat import SeatKeeper
+from pancode.fleet.ssh.bringup import CleanNode
+from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeAccess
 from pancode.interfaces.http.access import records as keyed_requests
+from pancode.interfaces.http.access import tokens
 from pancode.issues import hooks as issues
-from pancode.kernel.threads import BackgroundThread
 from pancode.landing import hooks as landing
-from pancode.landing.pull_request import LandingFollower
 from pancode.memory import hooks as memory
+from pancode.notices import hooks as notices
 from pancode.notices import records as deliveries
+from pancode.notices.delivery.sender import Sender
 from pancode.pull_requests import hooks as pull_requests
-from pancode.pull_requests.model import PullForge, PullWork
 from pancode.runs.admission import given_changes
 from pancode.runs.core import Core
 from pancode.runs.extension import Hook
@@ -28,6 +37,9 @@ from pancode.runs.user_environment import Around
 from pancode.schedules import hooks as schedules
 from pancode.sessions import hooks as sessions
 from pancode.skills import hooks as skills
+from pancode.skills import library
+from pancode.skills.assignment import find_skills
+from pancode.skills.node_copies import remove_copies
 from pancode.workflows import held as held_workflows
 from pancode.workflows import hooks as workflows
 from pancode.workspaces import hooks as workspaces
@@ -47,6 +59,14 @@ STORED = Features(
     tables=(*keyed_requests.TABLES, *config_changes.TABLES, *deliveries.TABLES),
 )
 
+CLEAN: tuple[CleanNode, ...] = (remove_copies,)
+"""What is removed from a node that leaves the fleet."""
+
+AGREED = (copied_files.AGREED, f"skills/{library.AGREED}")
+"""Files of the home with users' agreements, which do not count for a coordinator that takes over a fleet."""
+
+make_surroundings = partial(FileSurroundings, find_skills=find_skills)
+
 FEATURES = join_features(
     workspaces.FEATURE,
     sessions.FEATURE,
@@ -63,36 +83,41 @@ FEATURES = join_features(
 )
 
 
-class Part(LandingFollower, Protocol):
-    """A feature's state in a coordinator; the feature's routes look it up by its class."""
-
-    @property
-    def threads(self) -> tuple[BackgroundThread, ...]:
-        """The threads of the features, which the coordinator starts and stops."""
-
-    @property
-    def troubles(self) -> Sequence[TroubleShape]:
-        """What does not work now, for `fleet status`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a coordinator gives the features. `forges`: their settings by host; `secret`: reads a stored
-    secret."""
+    """What a coordinator gives the features. `own`: the settings without a preset; `forges`: those of forges
+    by host; `secret`: reads a stored secret; `has_file`: whether the ledger is a file in the home."""
 
     core: Core
     around: Around
+    own: FileSurroundings
+    notify_rules: Callable[[], NotifyRules]
     forges: Callable[[], Mapping[str, ForgeAccess]]
     secret: Callable[[str], str]
     environ: Mapping[str, str]
-    backups: BackupPorts
-    pull_forge: PullForge
-    pull_work: PullWork
+    home: Path
+    fleet: Machines
+    seat: SeatKeeper
+    has_file: bool
+    pull_forge: ForgeWatch
+    pull_work: ChangeWork
 
 
-MakePart: TypeAlias = Callable[[Given], Part]
+MakePart: TypeAlias = Callable[[Given], CoordinatorPart]
 PARTS: tuple[MakePart, ...] = (
+    lambda given: notices.Notices(
+        given.core, Sender(given.notify_rules, given.secret), tokens, given.own.loaded().settings.telemetry
+    ),
     lambda given: issues.track_issues(given.core, given.around, given.forges, given.secret, given.environ),
-    lambda given: Backups(given.core, given.backups),
+    lambda given: Backups(
+        given.core,
+        BackupPorts(
+            given.home,
+            lambda: given.own.loaded().settings.backup,
+            copies_on(given.fleet, given.core.fleet, given.seat),
+            lambda: given.seat.mine.number,
+            given.has_file,
+        ),
+    ),
     lambda given: pull_requests.WatchedPulls(given.core, given.around, given.pull_forge, given.pull_work),
 )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pancode.git.forge.forges import HttpForges
 from pancode.git.forge.pulls import name_repository
 from pancode.git.forge_rules import ForgeKind, ForgePlace, place_of, with_base
-from pancode.git.pull_state import PullState
+from pancode.git.pull_state import PullPlace, PullState
 from pancode.git.remotes import push_unattended
 from pancode.kernel.errors import UsageError
 from pancode.kernel.records import Run
@@ -17,7 +17,6 @@ from pancode.kernel.values import replace
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.model import LandWay
 from pancode.landing.pull_request import message_of
-from pancode.pull_requests.records import WatchedPull
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import is_between_turns
 from pancode.runs.user_environment import Around
@@ -25,7 +24,7 @@ from pancode.runs.views import chain_of, words_of
 from pancode.sessions.service import end_turn, send_message
 
 
-def find_place(forges: HttpForges, pull: WatchedPull) -> ForgePlace:
+def find_place(forges: HttpForges, pull: PullPlace) -> ForgePlace:
     """Return where the pull request is. UsageError if its remote names another repository by now."""
     repository = forges.repository(pull.project, pull.remote)
     place = place_of(repository, forges.hosts(), ForgeKind(pull.forge))
@@ -35,8 +34,7 @@ def find_place(forges: HttpForges, pull: WatchedPull) -> ForgePlace:
     raise UsageError(
         f"remote {pull.remote} of {pull.project} is no longer {pull.repository}",
         why=f"it is {name_repository(repository)}",
-        fix=f"git -C {pull.project} remote -v; if renamed: pancode inbox pulls {pull.id} --forget; "
-        f"pancode land {pull.run} --push {pull.remote} {pull.branch} --pull-request",
+        fix=f"git -C {pull.project} remote -v; if renamed: {pull.again}",
         code="other_repository",
     )
 
@@ -47,13 +45,13 @@ class ForgeWatch:
     def __init__(self, forges: HttpForges) -> None:
         self._forges = forges
 
-    def read(self, pull: WatchedPull) -> PullState:
+    def read(self, pull: PullPlace) -> PullState:
         return self._forges.read_pull(find_place(self._forges, pull), pull.number)
 
-    def forget(self, pull: WatchedPull) -> None:
+    def forget(self, pull: PullPlace) -> None:
         self._forges.forget_pull(pull.repository, pull.number)
 
-    def merge(self, pull: WatchedPull, head: str) -> None:
+    def merge(self, pull: PullPlace, head: str) -> None:
         self._forges.merge_pull(find_place(self._forges, pull), pull.number, head)
 
 
@@ -84,6 +82,6 @@ class ChangeWork:
         way = LandWay(by, branch=branch, message=message_of(first, ""), how=how)
         self._code.land(run, way, wait=False)
 
-    def push(self, pull: WatchedPull) -> None:
+    def push(self, pull: PullPlace) -> None:
         find_place(self._forges, pull)
         push_unattended(pull.project, pull.remote, pull.branch, self._environ)

@@ -15,9 +15,9 @@ from pathlib import Path
 from pancode import __version__
 from pancode.app.doctor import node_homes
 from pancode.app.init import find_missing, write_files
-from pancode.app.single_instance import holder_of
 from pancode.interfaces.client.client import Client, try_get
 from pancode.kernel.errors import PancodeError, WorkspaceError
+from pancode.kernel.host.single_instance import holder_of
 
 ASK_S = 5.0
 _PRIVATE = ("key", "secrets", "receipts", "ledger.db", "settings.json")

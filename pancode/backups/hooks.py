@@ -25,11 +25,11 @@ from pancode.backups.sealing import Recipient
 from pancode.backups.service import CopyRequest, make_copy
 from pancode.config.schema import BackupSettings
 from pancode.fleet.answers import TroubleShape
+from pancode.fleet.part import CoordinatorPart
 from pancode.fleet.place import Reach
-from pancode.git.pull_state import PullOpened
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.names import not_found
-from pancode.kernel.records import EventKind, Node, Run
+from pancode.kernel.records import EventKind, Node
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.views import format_iso, format_optional_iso
@@ -53,7 +53,7 @@ class BackupPorts:
     has_file: bool = True
 
 
-class Backups(FeedThread):
+class Backups(FeedThread, CoordinatorPart):
     """What the coordinator knows of its copies. Makes one copy at a time: requested ones first, then those
     due by the settings."""
 
@@ -126,17 +126,6 @@ class Backups(FeedThread):
             "nodes": [describe_place(one) for one in self.list_places()],
             "outcomes": outcomes,
         }
-
-    # a landing wakes the thread through the event feed
-
-    def closed_by_pull(self, run: Run) -> str:
-        return ""
-
-    def note_pull(self, run: Run, pull: PullOpened) -> None:
-        return None
-
-    def describe_landing(self, run: Run) -> str:
-        return ""
 
     def list_places(self) -> list[PlaceRecord]:
         """Return what is known of copies on each node of the fleet and in each folder, by name."""

@@ -216,7 +216,6 @@ class Restore:
     clock: Clock
     command: str
     place: str
-    schema: Schema
     notify: Callable[[int, int], None] = lambda done, of: None
 
     def run(self, opened: OpenedCopies, head: CopyHead, source: CopyPlace) -> RestoredAnswer:
@@ -289,7 +288,7 @@ class Restore:
             SigningKey.parse((files / OWN_KEY).read_text())
         except (OSError, ValueError) as exc:
             raise ContentsError("the copy has no usable coordinator key", why=str(exc)) from exc
-        ledger = SqlLedger(files / LEDGER, self.schema)
+        ledger = SqlLedger(files / LEDGER, Schema((Node, Run, Setting)))
         try:
             facts: dict[str, object] = {"copy": head.name, "taken_ms": head.taken_ms}
             with ledger.transaction() as tx:

@@ -114,6 +114,24 @@ class DrillReport(Message):
         return "PASS" if self.is_good else "INTERRUPTED" if self.ended_ms is None else "FAILED"
 
 
+class DrilledCopies(Protocol):
+    """The copies of the fleet that is drilled. Methods raise PancodeError."""
+
+    def list_work(self) -> Mapping[str, str]:
+        """Return the copies in progress, each with the command that shows it."""
+
+    def why_not(self) -> str:
+        """Return why no copy can be restored, or an empty text."""
+
+    def restore(self) -> int:
+        """Restore the newest verified copy into a scratch home, and remove that. Return how many runs from
+        before the copy it does not have."""
+
+    def clear(self) -> None:
+        """Remove the scratch home, if an earlier drill has left one. ConfigError, with its path, if that
+        fails."""
+
+
 class DrilledFleet(Protocol):
     """The fleet that is drilled. Methods raise PancodeError if the coordinator cannot be reached or
     refuses."""

@@ -69,6 +69,20 @@ class PullState:
 
 
 @dataclass(frozen=True, slots=True)
+class PullPlace:
+    """Where an opened pull request is. `project`: the repository on this machine; `remote`: the name of its
+    git remote; `repository`: host, owner and name; `again`: the commands that watch it at another remote."""
+
+    project: str
+    remote: str
+    branch: str
+    forge: str
+    repository: str
+    number: int
+    again: str
+
+
+@dataclass(frozen=True, slots=True)
 class PullOpened:
     """A pull request that PanCode has opened. `repository`: host, owner and name; `remote`: the name of the
     git remote; `by`: the user who requested it; `follow`: whether checks and remarks start work."""

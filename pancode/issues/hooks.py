@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from pancode.fleet.answers import TroubleShape
+from pancode.fleet.part import CoordinatorPart
 from pancode.git.forge_rules import ForgeAccess
 from pancode.git.pull_state import PullOpened
 from pancode.issues.auto_start import HELD_NAME, IssueWatch
@@ -23,7 +23,7 @@ from pancode.runs.features import Features, HeldThing
 from pancode.runs.user_environment import Around
 
 
-class IssueTracking:
+class IssueTracking(CoordinatorPart):
     """The trackers of all projects, for the API routes of issues and for updates after a landing."""
 
     def __init__(self, core: Core, around: Around, trackers: Trackers) -> None:
@@ -31,7 +31,6 @@ class IssueTracking:
         self._watch = IssueWatch(core, partial(around, {}), trackers)
         self._news = TrackerNews(core, partial(around, {}), trackers)
         self.threads = (self._watch, self._news)
-        self.troubles: Sequence[TroubleShape] = ()
 
     def hurry(self) -> None:
         """Make the next check of all projects' issues happen very soon."""

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from pancode.git.forge.pulls import OpenedPull, PullRequest, must_be_readable, name_repository
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, place_of, with_base
-from pancode.git.pull_state import PullOpened
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.formatting import escape_line, format_usd
 from pancode.kernel.records import Run
@@ -175,19 +174,6 @@ class Forges(Protocol):
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         """Open a pull request. Idempotent: if one is open for this branch, return that. Raises ConfigError,
         RefusedError, NotFoundError or UnavailableError, depending on the forge's answer, with the fix."""
-
-
-class LandingFollower(Protocol):
-    """A feature that takes part in landings, such as the one for the issue on which a run works."""
-
-    def closed_by_pull(self, run: Run) -> str:
-        """Return the issue (in its tracker's notation) that merging the pull request closes; empty: none."""
-
-    def note_pull(self, run: Run, pull: PullOpened) -> None:
-        """Record that this pull request of the run is open. Idempotent."""
-
-    def describe_landing(self, run: Run) -> str:
-        """Return a text on what other services show of a landed run, or an empty text. May take seconds."""
 
 
 def find_place(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:

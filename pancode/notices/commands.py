@@ -65,7 +65,7 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     secret:NAME. The token of a forge is stored in the same way.
     """
     from pancode.fleet.ssh.home import Home
-    from pancode.notices.delivery.sender import KeptSecrets
+    from pancode.kernel.host.secrets import KeptSecrets
 
     home = Home(home_of(os.environ))  # Fail before the user types a secret that could not be stored.
     value = face.read_secret(f"address or token for {name}: ", 20_000)

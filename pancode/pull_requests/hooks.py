@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from pancode.fleet.answers import TroubleShape
+from pancode.fleet.part import CoordinatorPart
 from pancode.git.forge_rules import READABLE
 from pancode.git.pull_state import PullOpened
 from pancode.kernel.formatting import format_title
@@ -22,7 +23,7 @@ from pancode.runs.features import Features, HeldThing
 from pancode.runs.user_environment import Around
 
 
-class WatchedPulls:
+class WatchedPulls(CoordinatorPart):
     """The pull requests of this coordinator, for the routes, and the thread that watches them."""
 
     def __init__(self, core: Core, around: Around, forge: PullForge, work: PullWork) -> None:
@@ -48,17 +49,11 @@ class WatchedPulls:
             if one.trouble
         ]
 
-    def closed_by_pull(self, run: Run) -> str:
-        return ""
-
     def note_pull(self, run: Run, pull: PullOpened) -> None:
         if pull.forge not in READABLE or run.project is None:
             return
         watch_pull(self._core, run, pull, find_rules(self._around({}), run.project).follows)
         self.watch.wake()
-
-    def describe_landing(self, run: Run) -> str:
-        return ""
 
 
 def list_inbox_items(core: Core, tx: Transaction) -> Iterable[BriefLine]:

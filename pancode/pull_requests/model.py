@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from pancode.git.pull_state import PullState
+from pancode.git.pull_state import PullPlace, PullState
 from pancode.kernel.records import Run
 from pancode.pull_requests.records import WatchedPull
 
@@ -68,14 +68,14 @@ class PullRules:
 class PullForge(Protocol):
     """Port to the forges of watched pull requests. A call may take seconds; callers hold no lock."""
 
-    def read(self, pull: WatchedPull) -> PullState:
+    def read(self, pull: PullPlace) -> PullState:
         """Return what the forge shows now. Raises ConfigError, RefusedError, NotFoundError, UsageError, or
         UnavailableError, whose detail `wait_s` says for how many seconds the forge accepts no requests."""
 
-    def forget(self, pull: WatchedPull) -> None:
+    def forget(self, pull: PullPlace) -> None:
         """Drop the cached answers about the pull request. Idempotent."""
 
-    def merge(self, pull: WatchedPull, head: str) -> None:
+    def merge(self, pull: PullPlace, head: str) -> None:
         """Merge the pull request if its head is this commit. Idempotent with `head`. Raises as `read`."""
 
 
@@ -92,6 +92,6 @@ class PullWork(Protocol):
     def land(self, run: Run, branch: str, by: str) -> None:
         """Queue the landing of the run's change on the branch, with its gates. Idempotent. WorkspaceError."""
 
-    def push(self, pull: WatchedPull) -> None:
+    def push(self, pull: PullPlace) -> None:
         """Push the branch to the repository of the pull request. Idempotent. WorkspaceError; UsageError if
         the remote names another repository by now."""

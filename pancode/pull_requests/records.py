@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pancode.git.pull_state import PullPlace
 from pancode.kernel.rows import Record, Table
 
 
@@ -49,6 +50,15 @@ class WatchedPull(Record):
     merging: str = ""
     trouble: str = ""
     ended: bool = False
+
+    @property
+    def place(self) -> PullPlace:
+        """Return where the pull request is."""
+        again = f"pancode inbox pulls {self.id} --forget; "
+        again += f"pancode land {self.run} --push {self.remote} {self.branch} --pull-request"
+        return PullPlace(
+            self.project, self.remote, self.branch, self.forge, self.repository, self.number, again
+        )
 
 
 TABLES: tuple[type[Record], ...] = (WatchedPull,)

@@ -76,7 +76,7 @@ class PullWatch(FeedThread):
         for times in (self._due, self._failed):
             for key in (pull.id, f"{pull.id} work", f"{pull.id} merge"):
                 times.pop(key, None)
-        self._forge.forget(pull)
+        self._forge.forget(pull.place)
 
     def run_pass(self) -> float | None:
         """Read what is due, and continue each round. Return the seconds until the next one is due."""
@@ -108,7 +108,7 @@ class PullWatch(FeedThread):
         """Read the pull request and decide; a failure becomes its trouble."""
         core = self._core
         try:
-            state = self._forge.read(pull)
+            state = self._forge.read(pull.place)
         except PancodeError as error:
             self._delay_look(pull, error)
             why = _describe(error)
@@ -138,7 +138,7 @@ class PullWatch(FeedThread):
     def _merge(self, pull: WatchedPull, state: PullState) -> None:
         self._change(pull, lambda row: replace(row, merging=state.head, trouble=""))
         try:
-            self._forge.merge(pull, state.head)
+            self._forge.merge(pull.place, state.head)
         except UnavailableError as error:
             # It is perhaps merged: the next look shows that, or merges this commit again.
             self._delay_look(pull, error)
@@ -193,7 +193,7 @@ class PullWatch(FeedThread):
             case rules.NextStep.LAND:
                 self._work.land(newest, pull.branch, pull.by)
             case rules.NextStep.PUSH:
-                self._work.push(pull)
+                self._work.push(pull.place)
                 self._change_round(pull, rules.end_round)
                 self._due[pull.id] = 0
             case rules.NextStep.FAILED:

@@ -35,7 +35,7 @@ def serve(
         Client(home_of(os.environ), starts=False).get(PING)
         return ExitCode.DONE
     if background:
-        from pancode.app.single_instance import holder_of
+        from pancode.kernel.host.single_instance import holder_of
 
         root = home_of(os.environ)
         before = holder_of(root)
@@ -56,7 +56,7 @@ def serve(
 def _as_child(stamp: int | None) -> int:
     from pancode.app.fleet_tools import make_fleet_calls
     from pancode.app.server.serve import left_to_service, serve_here
-    from pancode.app.single_instance import AlreadyRunningError
+    from pancode.kernel.host.single_instance import AlreadyRunningError
 
     for number in (signal.SIGINT, signal.SIGHUP):
         # Signals that a background command ignores must not stay ignored in the coordinator.

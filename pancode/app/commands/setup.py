@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -189,10 +190,8 @@ def check(
         if kind:
             raise UsageError(f"--kind {kind} requires FILE", fix=f"pancode config check FILE --kind {kind}")
         raise UsageError("FILE or --kind is required", fix="pancode config check --kind settings")
-    if kind == "skills":
-        from pancode.skills.commands.skills import check_skills
-
-        return check_skills(face, files)
+    if kind in _CHECK_SEVERAL:
+        return _CHECK_SEVERAL[kind](face, files)
     if len(files) > 1:
         raise UsageError("only one FILE is allowed", fix=f"pancode config check {files[0]}")
     file = files[0] if files else None
@@ -211,6 +210,16 @@ def check(
     from pancode.workflows.commands.group import check_workflow_file
 
     return check_workflow_file(face, files[0])
+
+
+def check_skill_files(face: Face, files: list[str]) -> int:
+    from pancode.skills.commands.skills import check_skills
+
+    return check_skills(face, files)
+
+
+_CHECK_SEVERAL: dict[Kind, Callable[[Face, list[str]], int]] = {"skills": check_skill_files}
+"""The kinds of which any number of files is checked at once."""
 
 
 def kind_of(file: str) -> Kind:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.app.single_instance import AlreadyRunningError, HomeLock
+from pancode.kernel.host.single_instance import AlreadyRunningError, HomeLock
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
 from pancode.queue.valkey.process import read_record
 

@@ -28,7 +28,6 @@ from pancode.app.reboot import service_of, unit_of
 from pancode.app.server.coordinator_thread import Passes
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.tcp_listeners import KEPT_PORT, LoopbackListener, open_places
-from pancode.app.single_instance import HomeLock, holder_of
 from pancode.commit import read_commit
 from pancode.fleet.systemd.notify import Watched, read_watchdog
 from pancode.fleet.systemd.system_unit import SystemService
@@ -36,6 +35,7 @@ from pancode.interfaces.client.client import clear_down, down_stamp, home_of, ma
 from pancode.interfaces.client.connection import SOCKET, open_socket_path
 from pancode.interfaces.http.context import ApiContext, CoordinatorApi
 from pancode.kernel.host.open_files import raise_limit
+from pancode.kernel.host.single_instance import HomeLock, holder_of
 from pancode.kernel.processes import start_of
 from pancode.kernel.threads import BackgroundThread, end_with_them, share_heap
 from pancode.runs.views import format_iso

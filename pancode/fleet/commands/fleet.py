@@ -321,7 +321,7 @@ def take_down(
 
 def _shut_down(client: Client) -> None:
     """Shut the coordinator down and wait until its process has ended; UnavailableError after 60 s."""
-    from pancode.app.single_instance import holder_of
+    from pancode.kernel.host.single_instance import holder_of
 
     process = holder_of(client.place) if isinstance(client.place, Path) else None
     client.post(answers.SHUTDOWN, {"by": find_user()})

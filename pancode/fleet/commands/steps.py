@@ -7,10 +7,10 @@ import sys
 from contextlib import suppress
 from typing import Annotated, Any
 
-from pancode.fleet.answers import CLEANED
+from pancode.fleet.answers import CLEANED, NodeResultShape
 from pancode.interfaces.cli.output import describe_caller, find_user
 from pancode.interfaces.cli.parameters import Json, option, verb
-from pancode.interfaces.client.client import path_of
+from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ExitCode, UsageError
 
 
@@ -53,17 +53,20 @@ def steps(
     if done.get("key") and done["key"] != plan["key"]:
         ask(probe=probe, key=done["key"])
         _read_answer("changed")
-    result = {
-        "ok": False,
-        "changed": [],
-        "problems": [{"what": "the coordinator closed the connection", "fix": ""}],
-    }
-    for event in client.events("POST", "/v1/fleet/up", {**describe_caller(), "nodes": [name]}):
+    results = bring_up(client, {**describe_caller(), "nodes": [name]})
+    closed = [{"what": "the coordinator closed the connection", "fix": ""}]
+    result = next((one for one in results if one["node"] == name), None)
+    _say({"result": result or {"ok": False, "changed": [], "problems": closed}})
+    return ExitCode.DONE if result is not None and result["ok"] else ExitCode.UNAVAILABLE
+
+
+def bring_up(client: Client, body: dict[str, object]) -> list[NodeResultShape]:
+    """Bring nodes up, and return a result for each; empty if the connection was closed before."""
+    for event in client.events("POST", "/v1/fleet/up", body):
         if event.kind == "result":
-            result = next(one for one in event.data["results"] if one["node"] == name)
-            break
-    _say({"result": result})
-    return ExitCode.DONE if result["ok"] else ExitCode.UNAVAILABLE
+            results: list[NodeResultShape] = event.data["results"]
+            return results
+    return []
 
 
 def _say(line: dict[str, Any]) -> None:

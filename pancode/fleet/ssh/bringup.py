@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncssh
 
@@ -63,6 +63,9 @@ T = TypeVar("T")
 HEARD_S, HANGS_S = 60, 30
 """How many seconds a node agent has, after the start or when found running, to show that it works."""
 LINK_S = 30
+CleanNode: TypeAlias = Callable[[str, Remote, Node], Awaitable[Sequence[str]]]
+"""Removes from a node what a feature has installed there for the fleet with this id, while the node's Python
+is still there; returns what remains, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,8 @@ class BringUp:
         home: Home,
         links: Links,
         bundles: BundleStore,
-        clean: Callable[[Remote, Node], Awaitable[tuple[str, ...]]],
+        clean: Sequence[CleanNode] = (),
     ) -> None:
-        """`clean`: removes from a node what features have installed, while the node's Python is still there;
-        returns what remains, and why."""
         self._clean = clean
         self.core, self.settings, self.home = core, settings, home
         self.links, self.bundles = links, bundles
@@ -172,7 +173,7 @@ class BringUp:
                 remote = Remote(session)
                 if node.tag is None and await self._is_anothers(remote, node):
                     return await self._forget_node(node)
-                left = await self._clean(remote, node)
+                left = [one for clean in self._clean for one in await clean(self.core.fleet, remote, node)]
                 removed = await take_out(remote, self._plan(node), progress, left)
             finally:
                 await session.close()

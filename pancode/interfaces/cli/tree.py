@@ -40,7 +40,7 @@ TREE: Mapping[str, Command] = {
         "start no new runs on some or all nodes; running ones continue", "pancode.fleet.commands.fleet"
     ),
     "fleet resume": _C("start new runs on these nodes again", "pancode.fleet.commands.fleet"),
-    "fleet drill": _C("kill parts of your own fleet; see that it recovers", "pancode.app.commands.drill"),
+    "fleet drill": _C("kill parts of your own fleet; see that it recovers", "pancode.drills.commands.drill"),
     "fleet demo": _C("try a whole fleet on this machine; leaves nothing", "pancode.app.commands.setup"),
     "dispatch": _C("give a task to a node and wait for the result", "pancode.runs.commands.dispatch"),
     "chat": _C(
@@ -219,8 +219,8 @@ TREE: Mapping[str, Command] = {
     "admin notify": _C("channels of notices; --test", "pancode.notices.commands"),
     "admin queue": _C("what is in Redis, as RQ sees it", "pancode.runs.commands.queue"),
     "admin ledger": _C("move the ledger to another database", "pancode.store.commands"),
-    "admin backup": _C("sealed copies of this fleet on your nodes; --list", "pancode.backups.commands"),
-    "admin restore": _C("restore a fleet from a copy on a node", "pancode.app.commands.restore"),
+    "admin backup": _C("sealed copies of this fleet on your nodes; --list", "pancode.backups.commands.copy"),
+    "admin restore": _C("restore a fleet from a copy on a node", "pancode.backups.commands.restore"),
     "admin redis": _C("print the ACL file for your own Redis", "pancode.queue.commands"),
     "admin handover": _C(
         "let nodes start waiting runs while this machine is off", "pancode.fleet.commands.fleet"

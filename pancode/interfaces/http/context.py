@@ -91,6 +91,9 @@ class CoordinatorApi(Protocol):
     def part(self, kind: type[P]) -> P:
         """Return the feature's part of the coordinator's state, which is an object of this class."""
 
+    def hurry(self) -> None:
+        """Have trackers and forges queried soon, as a webhook requests."""
+
     def describe_landing(self, run: Run) -> str:
         """Return a text on what trackers now show of a landed run, or empty; this may take seconds."""
 

@@ -26,14 +26,12 @@ from pancode.interfaces.http.access.tokens import count_failure
 from pancode.interfaces.http.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, TcpAccess, Verb
-from pancode.issues.hooks import IssueTracking
 from pancode.issues.model import must_name_accounts, place_of, tracker_of
 from pancode.issues.prd import draft_task, read_draft
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.signature_check import must_be_of
 from pancode.kernel.visitors import AccessError
-from pancode.pull_requests.hooks import WatchedPulls
 from pancode.runs.project_rules import (
     NamedProject,
     find_project,
@@ -294,8 +292,7 @@ def _receive_webhook(context: ApiContext, call: ApiCall) -> answers.TrackerCalle
     except AccessError as error:
         count_failure(context.core, error)
         raise
-    context.coordinator.part(IssueTracking).hurry()
-    context.coordinator.part(WatchedPulls).hurry()
+    context.coordinator.hurry()
     return {"project": call.path["project"]}
 
 

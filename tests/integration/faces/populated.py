@@ -44,7 +44,6 @@ from pancode.app.http_routes import build_app
 from pancode.app.schema import SCHEMA
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.serve import PeerProtocol, listen
-from pancode.app.single_instance import HomeLock
 from pancode.backups.hooks import Backups
 from pancode.config.notify import NoticeRoute, NotifyRules
 from pancode.fleet import inventory
@@ -56,6 +55,7 @@ from pancode.git.depot import Depot
 from pancode.git.log_store import LogStreams
 from pancode.git.pull_state import PullOpened
 from pancode.interfaces.http.context import ApiContext
+from pancode.kernel.host.single_instance import HomeLock
 from pancode.kernel.records import Action, ActionKind, Run
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot

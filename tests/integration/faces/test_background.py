@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.single_instance import holder_of
+from pancode.kernel.host.single_instance import holder_of
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Served, Shell, until
 

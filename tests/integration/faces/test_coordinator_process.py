@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.single_instance import holder_of
+from pancode.kernel.host.single_instance import holder_of
 from pancode.kernel.processes import ProcessId
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Shell, take_away, until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.single_instance import holder_of
+from pancode.kernel.host.single_instance import holder_of
 from pancode.queue.valkey.process import read_record
 from tests.integration.faces.conftest import Shell, until
 

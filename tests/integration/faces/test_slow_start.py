@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.single_instance import holder_of
 from pancode.interfaces.client.client import read_down
+from pancode.kernel.host.single_instance import holder_of
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Shell, until
 from tests.integration.faces.test_coordinator_process import _processes

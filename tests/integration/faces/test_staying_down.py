@@ -11,8 +11,8 @@ import pytest
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.server.serve import Serving
-from pancode.app.single_instance import holder_of
 from pancode.interfaces.client.client import Client, FleetDownError, down_stamp, mark_down
+from pancode.kernel.host.single_instance import holder_of
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S
 from tests.integration.faces.world import LiveDesk

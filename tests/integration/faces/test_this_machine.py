@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.single_instance import holder_of
+from pancode.kernel.host.single_instance import holder_of
 from tests.crowd import crowded
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.integration.faces.conftest import PATIENCE_S, Shell, take_away, until

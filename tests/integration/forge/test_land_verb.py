@@ -15,12 +15,12 @@ from pancode.git.forge.forges import HttpForges
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, UsageError
+from pancode.kernel.host.secrets import KeptSecrets
 from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.commands import landing
 from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
-from pancode.notices.delivery.sender import KeptSecrets
 from pancode.runs.unit_of_work import unit_of_work
 from tests.integration.forge.fakes import TOKEN, FakeForgejo, serving
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, ToldCode

@@ -200,11 +200,11 @@ def test_a_remote_that_names_another_repository_is_not_pushed_to(tmp_path: Path)
         *("p-1", "r-1", str(tmp_path), "github", "git.example.org/o/r", 7, "https://x"),
         *("origin", "agent/x", "ana", 1),
     )
-    assert find_place(forges, pull).repository == REPOSITORY
+    assert find_place(forges, pull.place).repository == REPOSITORY
     moved = ["remote", "set-url", "origin", "https://git.example.org/eve/r.git"]
     subprocess.run(["git", *moved], cwd=tmp_path, check=True)
     with pytest.raises(UsageError, check=lambda error: error.code == "other_repository"):
-        find_place(forges, pull)
+        find_place(forges, pull.place)
 
 
 def test_a_forge_of_another_kind_is_refused() -> None:

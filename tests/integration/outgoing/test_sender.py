@@ -13,8 +13,9 @@ import pytest
 
 from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError, UsageError
+from pancode.kernel.host.secrets import KeptSecrets
 from pancode.notices.delivery.child import mask_address, with_extras
-from pancode.notices.delivery.sender import KeptSecrets, Sender
+from pancode.notices.delivery.sender import Sender
 from tests.integration.socks import socks_proxy
 
 NOTICE = {
@@ -59,7 +60,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def sender(tmp_path: Path) -> Sender:
-    return Sender(NotifyRules, KeptSecrets(tmp_path / "secrets"))
+    return Sender(NotifyRules, KeptSecrets(tmp_path / "secrets").read)
 
 
 def test_ntfy_and_json_get_text_and_link(tmp_path: Path, receiver: Receiver) -> None:

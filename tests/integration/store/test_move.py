@@ -12,9 +12,9 @@ from node_agent.wire.clock import SystemIds
 from pancode.app.administration import move_ledger
 from pancode.app.fleet_identity import fleet_id
 from pancode.app.schema import RECORDS, SCHEMA
-from pancode.app.single_instance import AlreadyRunningError, HomeLock
 from pancode.fleet.ssh.home import Home
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
+from pancode.kernel.host.single_instance import AlreadyRunningError, HomeLock
 from pancode.kernel.records import Audit, Balance, Record, Setting
 from pancode.store.ledger import SqlLedger
 from pancode.store.move import Where, kept_as, move

@@ -17,9 +17,9 @@ import pytest
 
 from pancode.app.reboot import service_of
 from pancode.app.server.serve import left_to_service
-from pancode.app.single_instance import HomeLock
 from pancode.fleet.systemd.unit import CoordinatorUnit
 from pancode.fleet.systemd.user_unit import UserService
+from pancode.kernel.host.single_instance import HomeLock
 
 SYSTEMCTL = r"""#!/bin/sh
 echo "$*" >> "$HOME/calls"

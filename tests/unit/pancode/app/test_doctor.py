@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from pancode.app.doctor import _check_key, check_disks, check_notices
+from pancode.app.doctor import _check_key, check_disks
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.cli.output import internal_error
-from pancode.interfaces.client.client import answer_in
 from pancode.kernel.errors import ConfigError
-
-
-def test_a_problem_is_no_answer_to_what_was_asked() -> None:
-    """With broken settings the coordinator says that, and the doctor took it for the notices."""
-    wrong = ConfigError("pancode.yaml:2: no list ends here").problem()
-    problem = json.dumps({"code": wrong.code, "message": wrong.message}).encode()
-    assert answer_in(422, problem) is None and answer_in(200, b"[]") is None
-    assert answer_in(200, b'{"pid": 7}') == {"pid": 7}
-    told = check_notices(True, answer_in(422, problem))
-    assert told["ok"] and told["detail"] == "not known: the coordinator does not answer"
-    assert check_notices(False, None)["detail"] == "not known: no coordinator is running"
-    assert check_notices(True, {"troubles": [], "channels": [1]})["detail"] == "1 channel, no failures"
-    assert not check_notices(True, {"troubles": ["mail: refused"], "channels": [1]})["ok"]
 
 
 def test_a_short_disk_of_a_node_is_named_with_what_fills_it() -> None:

@@ -10,18 +10,13 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.clock import SystemClock
-from node_agent.wire.signing import SigningKey
 from pancode.app.doctor import run_checks
 from pancode.app.init import write_files
-from pancode.app.single_instance import AlreadyRunningError, HomeLock, holder_of
-from pancode.backups.records import CopyRecords
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.user_environment import OWN_RULES, load_rules
 from pancode.fleet.answers import HomeCheck
-from pancode.kernel.host.files import write_durable
+from pancode.kernel.host.single_instance import AlreadyRunningError, HomeLock, holder_of
 from pancode.kernel.processes import ProcessId
-from tests.unit.pancode.backups.memory import a_record
 
 
 def _checks(home: Path) -> dict[str, HomeCheck]:
@@ -68,54 +63,6 @@ def test_an_open_home_and_an_open_key_are_errors_with_their_fix(home: Path) -> N
 def test_a_lost_key_is_told_as_long_as_there_is_a_ledger(home: Path) -> None:
     (home / "ledger.db").write_text("")
     assert "restore" in _checks(home)["key"]["fix"]
-
-
-def test_the_key_has_a_backup_when_its_owner_says_so(home: Path) -> None:
-    key = home / "key/coordinator.key"
-    key.parent.mkdir()
-    key.write_text("x")
-    key.chmod(0o600)
-    assert _checks(home)["backup"]["level"] == "warning"
-    (home / "key/BACKED-UP").touch()
-    assert _checks(home)["backup"]["ok"]
-    os.utime(key, (2**31, 2**31))
-    assert not _checks(home)["backup"]["ok"]
-
-
-def _with_copy(home: Path, **changes: object) -> None:
-    """The home's key, and the coordinator's record of a copy, taken now."""
-    key = SigningKey(b"k" * 32)
-    write_durable(home / "key/coordinator.key", key.text().encode())
-    now_ms = SystemClock().wall_ms()
-    record, own = a_record("box"), {"key": key.public.tag, "taken_ms": now_ms, "verified_ms": now_ms}
-    (copy,) = record.copies
-    of_copy = {name: value for name, value in changes.items() if name != "trouble"}
-    made = copy.model_copy(update={**own, **of_copy})
-    CopyRecords(home).keep(
-        record.model_copy(update={"copies": (made,), "trouble": changes.get("trouble", "")})
-    )
-
-
-def test_a_new_copy_on_a_node_is_told_with_its_age(home: Path) -> None:
-    _with_copy(home)
-    check = _checks(home)["backup"]
-    assert check["ok"] and check["detail"].startswith("c-00000001-x7k2pq on box, taken 0")
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"taken_ms": 1_000}, " d ago"),
-        ({"key": "0" * 10}, "it lacks the newest key"),
-        ({"trouble": "the disk is full"}, "the last try on box failed: the disk is full"),
-        ({"verified_ms": 0}, "none: without the key"),
-    ],
-)
-def test_a_copy_that_is_not_enough_is_a_warning(home: Path, changes: dict[str, object], words: str) -> None:
-    _with_copy(home, **changes)
-    check = _checks(home)["backup"]
-    assert check["level"] == "warning" and words in check["detail"], check
-    assert "pancode admin backup --to" in check["fix"]
 
 
 def test_one_holder_and_the_next_one_after_it(home: Path) -> None:

@@ -121,7 +121,7 @@ class World:
         """Restore, and return the copy's name."""
         opened = self.open()
         home.mkdir(mode=0o700, exist_ok=True)
-        self.done = Restore(home, self.clock, COMMAND, "box", SCHEMA).run(
+        self.done = Restore(home, self.clock, COMMAND, "box").run(
             opened, choose_copy(opened, copy), self.place
         )
         return self.done["copy"]

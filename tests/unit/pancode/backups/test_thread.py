@@ -46,7 +46,7 @@ class Copying:
             work.tx.put(Node("desk", 1, here.data(), {}, 4))
         self.part, self.place = make_backups(self.core, self.home, BackupSettings(**settings))
         self.world.coordinator.parts[Backups] = self.part
-        (self.thread,) = self.part.threads
+        self.thread = self.part
         self.http = self.world.http
 
     def turn(self, ms: int = 60_000) -> int:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
+from pancode.git.pull_state import (
+    CheckResult,
+    PullCheck,
+    PullPlace,
+    PullRemark,
+    PullState,
+    PullStatus,
+    ReviewVerdict,
+)
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.pull_requests.hooks import WatchedPulls
-from pancode.pull_requests.records import WatchedPull
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
@@ -19,23 +26,23 @@ class MemoryForge:
     def __init__(self) -> None:
         self.state = PullState(PullStatus.OPEN, "a" * 40)
         self.reads = 0
-        self.forgotten: list[str] = []
+        self.forgotten: list[int] = []
         self.merges: list[str] = []
         self.fails: PancodeError | None = None
         self.loses_merge = False
         self.merge_fails: PancodeError | None = None
         self.refuses_merge = False
 
-    def read(self, pull: WatchedPull) -> PullState:
+    def read(self, pull: PullPlace) -> PullState:
         self.reads += 1
         if self.fails is not None:
             raise self.fails
         return self.state
 
-    def forget(self, pull: WatchedPull) -> None:
-        self.forgotten.append(pull.id)
+    def forget(self, pull: PullPlace) -> None:
+        self.forgotten.append(pull.number)
 
-    def merge(self, pull: WatchedPull, head: str) -> None:
+    def merge(self, pull: PullPlace, head: str) -> None:
         self.merges.append(head)
         if self.merge_fails is not None:
             raise self.merge_fails
@@ -94,7 +101,7 @@ class MemoryWork:
     def land(self, run: Run, branch: str, by: str) -> None:
         self.done.append(f"land {run.id} on {branch}")
 
-    def push(self, pull: WatchedPull) -> None:
+    def push(self, pull: PullPlace) -> None:
         if self.fails is not None:
             raise self.fails
         self.done.append(f"push {pull.remote} {pull.branch}")

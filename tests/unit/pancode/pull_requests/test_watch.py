@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.git.pull_state import PullOpened, PullStatus
+from pancode.git.pull_state import PullOpened, PullPlace, PullStatus
 from pancode.kernel.errors import RefusedError, UnavailableError, UsageError, WorkspaceError
 from pancode.kernel.facets import LandingTerms, Messages, TurnTaking
 from pancode.kernel.records import Audit, EventKind, FeedEvent, Run, RunState, StoredMessage
@@ -178,7 +178,7 @@ def test_the_end_of_a_round_is_not_written_over_a_word_that_came_meanwhile(shop:
     shop.ends(f"{shop.run}-1")
     shop.lands(f"{shop.run}-1")
 
-    def push(pull: WatchedPull) -> None:
+    def push(pull: PullPlace) -> None:
         shop.says(follow=False)
         raise WorkspaceError("the remote refuses", why="stale", fix="fetch")
 
@@ -454,7 +454,7 @@ def test_the_projects_setting_follows_and_a_word_ends_it(tmp_path: Path) -> None
     shop.look()
     assert shop.items() == []
     assert shop.says(forget=True).json()["state"] == "not watched"
-    assert shop.part.forge.forgotten == [shop.pull.id]
+    assert shop.part.forge.forgotten == [shop.pull.number]
     reads = shop.forge.reads
     shop.look()
     assert shop.forge.reads == reads and shop.world.http.get("/v1/pulls").json() == {"pulls": []}

@@ -58,7 +58,7 @@ def coordinator() -> Desk:
 def bring_up(coordinator: Desk, links: Any) -> BringUp:
     home = SimpleNamespace(forget_node=lambda name, tag: None)
     settings: Any = SimpleNamespace(slots=4, least=None)
-    return BringUp(coordinator.core, settings, cast(Any, home), links, cast(Any, None), cast(Any, None))
+    return BringUp(coordinator.core, settings, cast(Any, home), links, cast(Any, None))
 
 
 def removed(coordinator: Desk, made: BringUp) -> NodeResult:

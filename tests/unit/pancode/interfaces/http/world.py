@@ -237,9 +237,10 @@ class MemoryCoordinator:
         self.shut: list[TroubleShape] = []
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
-        backups, self.copies = make_backups(context.core, home)
-        pulls = MemoryPulls(context.core, self.around)
-        self.parts: dict[type, Any] = {Backups: backups, WatchedPulls: pulls}
+        self.parts: dict[type, Any] = {
+            Backups: make_backups(context.core, home)[0],
+            WatchedPulls: MemoryPulls(context.core, self.around),
+        }
         self.told_of_landings = ""
         self.held: Held | None = None
 
@@ -274,6 +275,10 @@ class MemoryCoordinator:
     def part(self, kind: type[P]) -> P:
         found: P = self.parts[kind]
         return found
+
+    def hurry(self) -> None:
+        for part in self.parts.values():
+            part.hurry()
 
     def describe_landing(self, run: Run) -> str:
         return self.told_of_landings

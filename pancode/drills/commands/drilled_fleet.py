@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shlex
-import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,34 +13,30 @@ from pathlib import Path
 
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.signing import PublicKey
-from pancode.app.restoring import RestoreAsked, restore_fleet
-from pancode.app.schema import SCHEMA
-from pancode.app.single_instance import holder_of
-from pancode.backups.answers import BACKUPS
-from pancode.backups.model import is_folder
+from pancode.backups.commands.drilled_copies import copies_for
 from pancode.drills.answers import FAULT
-from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, RunSeen, Seen, list_faults
-from pancode.drills.service import Drill
-from pancode.drills.service import must_be_idle as must_be_idle
-from pancode.fleet.acts import NodeSpec
-from pancode.fleet.answers import FLEET, NODE, NodeDetail
+from pancode.drills.drill import Drill
+from pancode.drills.drill import must_be_idle as must_be_idle
+from pancode.drills.model import MARK, DrilledCopies, DrillReport, DrillRow, Fault, RunSeen, Seen, list_faults
+from pancode.fleet.answers import FLEET, NODE
+from pancode.fleet.commands.steps import bring_up
 from pancode.fleet.ssh.home import Home
-from pancode.fleet.ssh.hostkey import HostKey
-from pancode.interfaces.cli.parameters import fetch_page
+from pancode.interfaces.cli.parameters import Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, RefusedError, UnavailableError
 from pancode.kernel.host.files import make_private, write_durable
-from pancode.kernel.records import Run
+from pancode.kernel.host.single_instance import holder_of
 from pancode.kernel.states import RunState
 from pancode.landing.answers import LANDINGS
 from pancode.queue.valkey.process import ServerRecord, read_record, wait_until
 from pancode.runs.answers import EXPORT, QUEUE, RUN, RUNS, STOP, STREAMS
 from pancode.runs.log import OUT
 from pancode.runs.receipts.offline_verification import read_keys
-from pancode.store.ledger import SqlLedger
 
 FOLDER, SCRATCH = "drills", "scratch"
 PAGE = 1_000
+COPIES: tuple[Callable[[Face, Client, Path, str | None], DrilledCopies], ...] = (copies_for,)
+"""What a drill restores, of the feature that makes copies."""
 GONE_MS = 10_000
 RUN_MS, RUN_USD = 600_000, "0.01"
 """The limits of each run of a drill. A shell run calls no model, so it costs nothing."""
@@ -60,16 +54,15 @@ _DOES = {
 @dataclass(frozen=True, slots=True)
 class FleetHere:
     """A DrilledFleet through its coordinator's API, and through the processes of this machine. `drill`: the
-    drill's id; `key`: the recovery key; None: copies cannot be opened."""
+    drill's id; `copies`: those of the fleet, if a feature makes copies."""
 
     client: Client
     home: Path
-    environ: Mapping[str, str]
     clock: Clock
     ids: Ids
     by: str
     drill: str
-    key: str | None
+    copies: tuple[DrilledCopies, ...]
 
     def list_work(self) -> Mapping[str, str]:
         states = [state.value for state in RunState if state is not RunState.ENDED]
@@ -82,9 +75,7 @@ class FleetHere:
         landings = [row["run"] for row in self.client.get(LANDINGS)["landings"]]
         found = {run: f"pancode logs -f {run}" for run in others}
         found |= {f"the landing of {run}": f"pancode runs show {run}" for run in landings}
-        copies = self.client.get(BACKUPS)
-        is_copying = copies["running"] is not None or copies["waiting"] > 0
-        return {**found, "a backup": "pancode admin backup --list"} if is_copying else found
+        return found | {what: show for one in self.copies for what, show in one.list_work().items()}
 
     def begin_run(self, node: str, task: str) -> str:
         limits = {"timeout_ms": RUN_MS, "budget": RUN_USD}
@@ -106,11 +97,9 @@ class FleetHere:
         return sum(data.split().count(drill.encode()) for data in printed)
 
     def bring_up(self, nodes: Sequence[str]) -> None:
-        body = {"by": self.by, "nodes": list(nodes)}
-        for event in self.client.events("POST", "/v1/fleet/up", body):
-            for one in event.data["results"] if event.kind == "result" else ():
-                if not one["ok"]:
-                    raise UnavailableError(f"{one['node']} is not up", fix=f"pancode fleet up {one['node']}")
+        for one in bring_up(self.client, {"by": self.by, "nodes": list(nodes)}):
+            if not one["ok"]:
+                raise UnavailableError(f"{one['node']} is not up", fix=f"pancode fleet up {one['node']}")
 
     def look(self, nodes: Sequence[str], run: str) -> Seen:
         coordinator = self.client.get(FLEET)["coordinator"]
@@ -124,11 +113,9 @@ class FleetHere:
     def why_not(self, fault: Fault) -> str:
         if fault is Fault.REDIS and self._find_valkey() is None:
             return "not started by PanCode"
-        if fault is Fault.RESTORE and self._find_copy() is None:
-            return "there is no verified copy; make one: pancode admin backup --to NODE"
-        if fault is Fault.RESTORE and self.key is None:
-            return "the copy opens only with the recovery key: --key-file FILE"
-        return ""
+        if fault is not Fault.RESTORE:
+            return ""
+        return next((one.why_not() for one in self.copies), "this PanCode makes no copies")
 
     def inject(self, fault: Fault, node: str, run: str) -> int | None:
         if fault in _OF_NODES:
@@ -149,69 +136,15 @@ class FleetHere:
         return self.clock.mono_ms() - began
 
     def restore(self) -> int:
-        copy, key = self._find_copy(), self.key
-        assert copy is not None and key is not None  # otherwise `why_not` has a reason
-        taken_at, name, copy_name = copy
-        fleet, node = self.client.get(FLEET)["coordinator"]["fleet"], None
-        if not is_folder(name):
-            node = self.client.get(NODE.at(name))
-        rows = fetch_page(self.client, RUNS, "runs", PAGE, None, whole=True)["runs"]
-        before = {row["run"] for row in rows if row["created_at"] < taken_at}
-        scratch, spec = self.home / FOLDER / SCRATCH, NodeSpec(name) if node is None else spec_of(node)
-        accept = (lambda question: "") if node is None else accept_pins(node)
-        asked = RestoreAsked(
-            scratch, self.environ, spec, fleet, copy_name, "", accept, lambda _: key, lambda done, of: None
-        )
-        try:
-            restore_fleet(asked)
-            ledger = SqlLedger(Home(scratch).ledger, SCHEMA)
-            try:
-                with ledger.transaction() as tx:
-                    there = {run.id for run in tx.find(Run)}
-            finally:
-                ledger.close()
-        except OSError as exc:
-            raise UnavailableError("the copy was not restored", why=str(exc), fix="pancode doctor") from exc
-        finally:
-            remove_scratch(scratch)
-        return len(before - there)
+        return sum(one.restore() for one in self.copies)
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
-
-    def _find_copy(self) -> tuple[str, str, str] | None:
-        """Return the newest verified copy: when it was taken, its node and its name."""
-        nodes = self.client.get(BACKUPS)["nodes"]
-        copies = [(node["node"], one) for node in nodes for one in node["copies"] if one["verified_at"]]
-        return max(((one["taken_at"], node, one["name"]) for node, one in copies), default=None)
 
     def _find_valkey(self) -> ServerRecord | None:
         """Return the Redis that PanCode has started on this machine, if it runs."""
         record = read_record(Home(self.home).valkey / "server.json")
         return record if record is not None and record.alive() else None
-
-
-def remove_scratch(scratch: Path) -> None:
-    """Remove the home of a restore, if it is there. ConfigError, with its path, if that fails."""
-    try:
-        if scratch.exists():
-            shutil.rmtree(scratch)
-    except OSError as exc:
-        why, fix = f"it has keys of the fleet; {exc}", shlex.join(("rm", "-rf", str(scratch)))
-        raise ConfigError(f"cannot remove {scratch}", why=why, fix=fix) from exc
-
-
-def spec_of(node: NodeDetail) -> NodeSpec:
-    """Return how a restore reaches the node: as the fleet does."""
-    target = node["target"]["target"]
-    identity = next(iter(target["identities"]), None)
-    return NodeSpec(target["alias"], target["host"], target["user"], target["port"], identity)
-
-
-def accept_pins(node: NodeDetail) -> Callable[[dict[str, str]], str]:
-    """Return a function that accepts a host key only if the fleet has pinned it."""
-    pins = {HostKey.parse(line).fingerprint for line in node["target"]["pins"].values()}
-    return lambda question: question["value"] if question["value"] in pins else ""
 
 
 def plan_drill(nodes: Sequence[str]) -> list[dict[str, str]]:
@@ -248,7 +181,8 @@ def run_drill(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise RefusedError("another drill of this fleet is running", fix="pancode runs") from exc
-        remove_scratch(folder / SCRATCH)
+        for one in fleet.copies:
+            one.clear()
         with suppress(KeyboardInterrupt):
             Drill(fleet, fleet.clock, nodes, report).run(begun)
         return last, file

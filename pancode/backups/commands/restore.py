@@ -55,8 +55,8 @@ def restore(
     machine, and the earlier coordinator, if it ever runs again, is fenced off.
     """
     # Libraries for SSH and cryptography are imported only when needed.
-    from pancode.app.restoring import RestoreAsked, list_copies, restore_fleet
-    from pancode.backups.commands import read_passphrase
+    from pancode.backups.commands.copy import read_passphrase
+    from pancode.backups.restoring import RestoreAsked, list_copies, restore_fleet
 
     face.acts_here("pancode admin restore")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.restoring import RestoreAsked, choose_fleet, restore_fleet
-from pancode.app.single_instance import AlreadyRunningError, HomeLock
+from pancode.backups.restoring import RestoreAsked, choose_fleet, restore_fleet
 from pancode.fleet.acts import NodeSpec
 from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, UsageError
+from pancode.kernel.host.single_instance import AlreadyRunningError, HomeLock
 
 
 def asked(home: Path, fleet: str | None = None) -> RestoreAsked:

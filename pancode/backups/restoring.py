@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from node_agent.wire.clock import SystemClock
-from pancode.app.schema import SCHEMA
-from pancode.app.single_instance import HomeLock
 from pancode.backups.answers import RestoredAnswer, StoredCopiesAnswer
 from pancode.backups.model import CopyPlace, is_folder
 from pancode.backups.places import FolderCopies, RemoteCopies
@@ -29,6 +27,7 @@ from pancode.fleet.ssh.reach import login_for, reach_to
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.sshconfig import SshPlaces
 from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
+from pancode.kernel.host.single_instance import HomeLock
 from pancode.kernel.unfinished_restore import HARMLESS, RESTORING
 from pancode.runs.views import format_iso
 
@@ -89,7 +88,7 @@ def restore_fleet(asked: RestoreAsked) -> RestoredAnswer:
     with lock_home(asked.home), _copies_at(asked) as source:
         opened = _open(asked, source)
         head = choose_copy(opened, asked.copy)
-        restoring = Restore(asked.home, SystemClock(), asked.command, asked.spec.name, SCHEMA, asked.notify)
+        restoring = Restore(asked.home, SystemClock(), asked.command, asked.spec.name, asked.notify)
         done = restoring.run(opened, head, source)
     refused = [f"the copy {name} cannot be used: {why}" for name, why in opened.refused.items()]
     return {**done, "warnings": [*done["warnings"], *refused]}

@@ -10,12 +10,13 @@ import pytest
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
-from pancode.app.commands.drill import find_nodes, format_report
-from pancode.app.drilling import FleetHere, remove_scratch, run_drill
+from pancode.backups.commands.drilled_copies import CopiesHere
+from pancode.drills.commands.drill import find_nodes, format_report
+from pancode.drills.commands.drilled_fleet import FleetHere, run_drill
 from pancode.drills.model import DrillReport, DrillRow
 from pancode.fleet.ssh.home import OWN_KEY
 from pancode.interfaces.client.client import Client, place_of
-from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError
+from pancode.kernel.errors import NotFoundError, RefusedError
 
 BEGUN = DrillReport(drill="d-1", fleet="f-1", by="ada", pancode="0.1.0", begun_ms=1_000)
 
@@ -27,7 +28,8 @@ def test_a_second_drill_is_refused_and_the_first_ones_restore_is_left(tmp_path: 
     scratch.mkdir(parents=True)
     environ = {"PANCODE_HOME": str(tmp_path), "HOME": str(tmp_path)}
     client = Client(place_of(environ), starts=False)
-    fleet = FleetHere(client, tmp_path, environ, SystemClock(), SystemIds(), "ada", "d-1", None)
+    copies = CopiesHere(client, scratch, environ, None)
+    fleet = FleetHere(client, tmp_path, SystemClock(), SystemIds(), "ada", "d-1", (copies,))
     with (tmp_path / "drills/lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(RefusedError, match="another drill of this fleet is running"):
@@ -43,16 +45,6 @@ def test_a_second_drill_is_refused_and_the_first_ones_restore_is_left(tmp_path: 
     done, file = run_drill(fleet, ["desk"], BEGUN, interrupt)
     assert (done.verdict, len(done.rows)) == ("INTERRUPTED", 1) and file.is_file(), "as with Ctrl-C"
     assert format_report(done).splitlines()[1].split()[:3] == ["link", "desk", "-"]
-
-
-def test_a_scratch_home_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.write_text("not a folder")
-    with pytest.raises(ConfigError, match="cannot remove") as told:
-        remove_scratch(scratch)
-    assert told.value.fix == f"rm -rf {scratch}"
-    scratch.unlink()
-    remove_scratch(scratch)
 
 
 def test_a_misspelt_node_is_not_found_with_the_nearest_name() -> None:

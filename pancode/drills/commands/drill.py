@@ -50,8 +50,15 @@ def drill(
     everything recovered, no run was lost, and no run had its effect twice."""
     # Libraries for SSH and cryptography are imported only when needed.
     from node_agent.wire.clock import SystemClock, SystemIds
-    from pancode.app.drilling import FleetHere, must_be_idle, plan_drill, run_drill
-    from pancode.backups.commands import read_passphrase
+    from pancode.drills.commands.drilled_fleet import (
+        COPIES,
+        FOLDER,
+        SCRATCH,
+        FleetHere,
+        must_be_idle,
+        plan_drill,
+        run_drill,
+    )
     from pancode.drills.model import DrillReport
 
     face.acts_here("pancode fleet drill")
@@ -64,8 +71,8 @@ def drill(
         rows = plan_drill(nodes)
         columns: RowColumns[dict[str, str]] = {"FAULT": "fault", "NODE": "node", "DOES": "does"}
         return face.end(ExitCode.DONE, {"faults": rows}, lambda: format_rows(rows, columns))
-    key = None if key_file is None else read_passphrase(face, key_file, twice=False)
-    fleet = FleetHere(client, home, os.environ, clock, ids, find_user(), name, key)
+    copies = tuple(find(face, client, home / FOLDER / SCRATCH, key_file) for find in COPIES)
+    fleet = FleetHere(client, home, clock, ids, find_user(), name, copies)
     must_be_idle(fleet)
     question = f"The drill kills parts of this fleet on {', '.join(nodes)} for a few minutes. Begin?"
     if not yes and not face.confirm(question, "pancode fleet drill --yes"):
@@ -95,7 +102,7 @@ def find_nodes(client: Client, named: Sequence[str]) -> list[str]:
 
 def verify_report(face: Face, path: Path, keys: Path | None) -> int:
     from node_agent.wire.signing import WireRefusal, open_as, parse_envelope
-    from pancode.app.drilling import trusted_keys
+    from pancode.drills.commands.drilled_fleet import trusted_keys
     from pancode.drills.model import DrillReport
 
     try:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from node_agent.wire.signing import SigningKey, WireRefusal, open_as, parse_envelope
-from pancode.drills import service
+from pancode.drills.drill import RECOVER_S, Drill, must_be_idle
 from pancode.drills.model import MARK, DrillReport, DrillRow, Fault, RunSeen, Seen
-from pancode.drills.service import Drill, must_be_idle
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError
 
 NODES = ("one", "two")
@@ -143,7 +142,7 @@ def test_what_does_not_recover_is_told_after_the_limit_and_ends_the_drill() -> N
     fake = Fake(heals_ms=None)
     done = run(fake)
     assert done.rows[0].noticed_ms == 0 and done.rows[0].recovered_ms is None
-    told = f"not recovered within {service.RECOVER_S} s; `pancode fleet up one` repaired it"
+    told = f"not recovered within {RECOVER_S} s; `pancode fleet up one` repaired it"
     assert done.rows[0].problem == told and done.verdict == "FAILED"
     assert fake.brought_up == [["one"]]
     assert fake.injected == [(Fault.LINK, "one")]
@@ -266,7 +265,7 @@ def test_runs_that_do_not_end_are_waited_for_together_and_then_stopped() -> None
     endless = Endless()
     done = run(endless)
     assert endless.stopped == ["r-0", "r-1"] and done.rows[0].lost == 2
-    assert endless.now < 2 * service.RECOVER_S * 1_000
+    assert endless.now < 2 * RECOVER_S * 1_000
 
 
 def test_a_signed_report_is_read_again_and_a_changed_one_is_not() -> None:

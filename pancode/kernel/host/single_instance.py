@@ -39,11 +39,19 @@ class HomeLock:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             os.close(handle)
-            raise _make_running_error(self._root) from exc
+            holder = holder_of(self._root)
+            who = f"pid {holder.pid}" if holder is not None else "its process id is not known yet"
+            fix = "to use it: pancode node ls; to stop it: pancode fleet down; for another fleet: "
+            fix += "set PANCODE_HOME"
+            raise AlreadyRunningError(
+                f"a coordinator is already running for {self._root}, {who}",
+                why="a home can have only one coordinator",
+                fix=fix,
+            ) from exc
         self._handle = handle
-        holder = ProcessId.me()
-        draft = self._root / f"{PID}.{holder.pid}"
-        draft.write_text(json.dumps(asdict(holder)) + "\n")
+        me = ProcessId.me()
+        draft = self._root / f"{PID}.{me.pid}"
+        draft.write_text(json.dumps(asdict(me)) + "\n")
         draft.replace(self._root / PID)
 
     def held(self) -> bool:
@@ -71,13 +79,3 @@ def holder_of(root: Path) -> ProcessId | None:
         if known.alive():
             return known
     return None
-
-
-def _make_running_error(root: Path) -> AlreadyRunningError:
-    holder = holder_of(root)
-    who = f"pid {holder.pid}" if holder is not None else "its process id is not known yet"
-    return AlreadyRunningError(
-        f"a coordinator is already running for {root}, {who}",
-        why="a home can have only one coordinator",
-        fix="to use it: pancode node ls; to stop it: pancode fleet down; for another fleet: set PANCODE_HOME",
-    )

@@ -1,0 +1,1 @@
+"""Commands for copies of this fleet: make and list them, and restore a fleet from one."""

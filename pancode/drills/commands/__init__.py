@@ -1,0 +1,1 @@
+"""The command that drills this machine's fleet."""
