@@ -173,8 +173,6 @@ class Lineage(Facet):
     DispatchRequest."""
     recovers: bool = False
     """Whether the run recovers the run that it continues from, or whose work it repeats."""
-    in_step: bool = False
-    """Whether the run retries the run of a lane's item and takes its place."""
     in_workspace: str = ""
     """The workspace that the run was dispatched to by name."""
 

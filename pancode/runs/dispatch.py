@@ -191,7 +191,7 @@ def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     run = in_chain(run, old or (replaced if run.takes_turns else None))
     if lineage.recovers and (recovered := old or replaced) is not None:
         must_have_no_next(tx, recovered)  # Another recovery of the same run may have been faster.
-    joining = Joining(run, old, replaced, budget)
+    joining = Joining(run, old, budget)
     for hook in features_of(work.core).join:
         if hook.concerns(joining):
             joining = replace(joining, run=hook.act(work, joining))

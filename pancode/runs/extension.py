@@ -33,7 +33,8 @@ def accept_all(value: object) -> bool:
 @dataclass(frozen=True, slots=True)
 class LargerWork:
     """The work of several runs, such as a workflow. `stays_open`: further runs may be added at any time, so
-    its runs are results of their own. `retry_of`: the larger work that it repeats."""
+    its runs are results of their own. `retry_of`: the larger work that it repeats. `start_again`: the command
+    that starts its failed runs again."""
 
     id: str
     title: str
@@ -44,6 +45,7 @@ class LargerWork:
     has_failed: bool
     stays_open: bool
     retry_of: str | None
+    start_again: str
     list_results: Callable[[bool], tuple[str, ...]]
     """Return the runs with its results; with True, also that with the newest change, if the work failed."""
 

@@ -26,12 +26,11 @@ from pancode.runs.user_environment import Around, Surroundings
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """A run that is about to be admitted, with the runs that it continues and replaces. `budget`: the ceiling
-    of a new session."""
+    """A run that is about to be admitted, with the run that it continues. `budget`: the ceiling of a new
+    session."""
 
     run: Run
     continued: Run | None = None
-    replaced: Run | None = None
     budget: Decimal | None = None
 
     @property
@@ -41,8 +40,8 @@ class Joining:
 
     @property
     def follows_step(self) -> bool:
-        """Whether the run continues or replaces a run of a workflow."""
-        return any(run is not None and run.workflow is not None for run in (self.continued, self.replaced))
+        """Whether the run continues a run of a workflow."""
+        return self.continued is not None and self.continued.workflow is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,8 +162,6 @@ class DispatchRequest(WorkOptions):
     retry_of: str | None = None
     recovers: bool = False
     """Whether a recovery started the run, in which case no other run may continue or repeat the old run."""
-    in_step: bool = False
-    """Whether the run takes over the lane's item of the run that it retries."""
     parent: str | None = None
     """The run that sent this request; None: no run did."""
     charged_to: str = ""

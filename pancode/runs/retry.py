@@ -38,6 +38,7 @@ from pancode.runs.request import Beginning, DispatchRequest, request_from
 from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import session_of, words_of
+from pancode.runs.whole_changes import find_larger
 
 
 def dispatch_again(
@@ -52,8 +53,8 @@ def dispatch_again(
 ) -> Dispatched:
     """Dispatch the run's work again. UsageError if the old run has not ended.
 
-    A lost run is given up permanently. The retry of a run of a lane becomes the item's run, and the lane
-    continues; UsageError if it cannot, or for a step of another workflow. `alone`: the new run stays outside.
+    A lost run is given up permanently. UsageError for a run of larger work, which starts its failed runs
+    again itself; `alone`: the new run stays outside.
     `resume`: the new run continues the session on its node; UsageError if there is no session. `recovers`:
     the new run must be the only recovery, RefusedError if there already is one; if the old run continued
     another run, the new one does too. `before`: as in DispatchRequest.
@@ -64,6 +65,8 @@ def dispatch_again(
         )
     _must_be_no_settling(old)
     _must_not_be_interactive(old)
+    if not alone:
+        _must_be_no_part(core, old)
     request = replace(make_request(core, old, by), scouts=Provision.of(old).scouts, recovers=recovers)
     request = replace(request, before=before or {})
     if old.takes_turns:
@@ -71,11 +74,7 @@ def dispatch_again(
             left = LeftOver(words_of(tx, old))
         again = continue_request(old, request, "", is_reachable(core, old), left=left)
         request = replace(unpin_request(core, again), retry_of=old.id)
-    if old.workflow is not None and not alone:
-        # The item's starting files contain the results of earlier ones.
-        begins = same_files(old) if Lineage.of(old).origin else None
-        request = replace(request, in_step=True, begins=begins)
-    elif recovers and Lineage.of(old).begins and not old.takes_turns:
+    if recovers and Lineage.of(old).begins and not old.takes_turns:
         request = replace(request, begins=same_files(old), continues=old.id)
     request = add_session(old, request) if resume else request
     _must_be_below(around, old, request)
@@ -91,6 +90,18 @@ def same_files(old: Run) -> Beginning | None:
     base, form = place.get("base"), str(place.get("object_format") or "sha1")
     base, lineage = None if base is None else str(base), Lineage.of(old)
     return Beginning(lineage.begins or old.id, str(place["repo"]), str(snapshot), base, form, lineage.carries)
+
+
+def _must_be_no_part(core: Core, old: Run) -> None:
+    """Raise UsageError for a run of larger work."""
+    with core.ports.ledger.transaction() as tx:
+        work = find_larger(core, tx, old.workflow)
+    if work is not None:
+        raise UsageError(
+            f"{old.id} cannot be retried in its place: it is part of {work.id}",
+            fix=f"start it again there: {work.start_again}; outside: pancode runs retry --alone {old.id}",
+            code="not_in_its_place",
+        )
 
 
 def _must_not_be_interactive(old: Run) -> None:

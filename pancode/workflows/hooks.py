@@ -56,7 +56,19 @@ def find_larger(tx: Transaction, name: str) -> LargerWork | None:
         has_failed=has_failed,
         stays_open=workflow.kind is WorkflowKind.LANE,
         retry_of=workflow.retry_of,
+        start_again=_find_start(workflow),
         list_results=list_results,
+    )
+
+
+def _find_start(workflow: Workflow) -> str:
+    if workflow.kind is not WorkflowKind.LANE:
+        return f"pancode workflow resume {workflow.id}"
+    goes_on = workflow.lane.get("goes_on") or workflow.state not in OPEN
+    return (
+        f'pancode lane add {workflow.name} "..."'
+        if goes_on
+        else f"pancode lane create --resume {workflow.name}"
     )
 
 
@@ -118,7 +130,6 @@ FEATURE = Features(
     planned=(Hook(lambda kind: kind == PlannedWorkflow.kind, read_planned),),
     begun_by=(find_begun,),
     tables=TABLES,
-    complete=(Hook(attrgetter("in_step"), step_replacement.retake_step),),
     join=(Hook(attrgetter("follows_step"), step_replacement.take_step),),
     needs=(find_need,),
     threads=(make_threads,),

@@ -22,7 +22,7 @@ from pancode.runs.views import format_iso, format_optional_iso
 from pancode.workflows import lane_rules as lane
 from pancode.workflows import store as rows
 from pancode.workflows import views as workflows
-from pancode.workflows.actions import stop_workflow
+from pancode.workflows.actions import begun_again, stop_workflow
 from pancode.workflows.answers import LaneItemShape, LaneShape
 from pancode.workflows.model import StepPlan, WorkflowPlan
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
@@ -170,18 +170,14 @@ def pause_lane(core: Core, name: str, by: str, reason: str) -> None:
 
 
 def resume_lane(core: Core, name: str, by: str, budget: Decimal | None = None) -> None:
-    """Resume the lane. `budget`: its new ceiling. UsageError if an unsuccessful item stops the lane."""
+    """Resume the lane; an unsuccessful item that stops it begins again. `budget`: its new ceiling."""
     with unit_of_work(core) as work:
         workflow = find_lane(work.tx, name)
         _change(work, workflow, {"paused": None}, "lane resumed", by, budget or workflow.budget)
         steps = rows.steps_of(work.tx, workflow.id)
         bad = lane.stops_at(workflow, steps)
         if bad is not None:
-            raise UsageError(
-                f"lane {workflow.name} is stopped at item {bad.name}: {bad.reason}",
-                fix=_find_fix(workflow, bad),
-                code="lane_stands",
-            )
+            rows.put_steps(work, begun_again(work, bad, anew=True))
         for step in steps:
             if step.begins_ms is not None and lane.may_move(step):  # There may be room below the ceiling now.
                 work.tx.put(replace(step, begins_ms=None))
@@ -371,8 +367,6 @@ def _describe_state(
 
 
 def _find_fix(workflow: Workflow, bad: WorkflowStep) -> str:
-    skip = f"pancode lane skip {workflow.name}"
-    if bad.run is None:
-        return f'{skip}; then add it again: pancode lane add {workflow.name} "..."'
-    again = f'pancode runs retry {bad.run}; with a message: pancode runs continue {bad.run} "..."'
-    return f"{again}; or skip the item: {skip}"
+    says = "" if bad.run is None else f'; with a message: pancode runs continue {bad.run} "..."'
+    again = f"pancode lane create --resume {workflow.name}{says}"
+    return f"{again}; or skip the item: pancode lane skip {workflow.name}"

@@ -43,7 +43,7 @@ def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, lat
     if old is None or kept is None or not runs or runs[-1].id != old.id:
         return request
     again = replace(request, workspace=kept.name, node=None, retry_of=None)
-    return replace(again, in_step=False, begins=None, continues=None)
+    return replace(again, begins=None, continues=None)
 
 
 FEATURE = Features(

@@ -398,7 +398,6 @@ class Plan:
             origin=self.inputs[0].origin if self.inputs else str(request.resolves.get("origin", "")),
             resolves=request.resolves,
             recovers=request.recovers,
-            in_step=request.in_step,
             in_workspace=request.in_workspace,
         )
         yield NextAttempt(request.resume)

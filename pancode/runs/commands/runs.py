@@ -212,8 +212,8 @@ def retry(
 ) -> int:
     """Repeat the same work as a new run; a lost run is given up. For a workflow, repeat all of its work.
 
-    The run of a lane's failed item is replaced, and the lane continues. The run of a step of another workflow
-    is retried only with --alone; `pancode workflow resume` starts the failed steps of a workflow again.
+    The run of a step or of an item of a lane is retried only with --alone: `pancode workflow resume` and
+    `pancode lane create --resume` start again what failed.
     """
     if workflow or is_workflow(run):
         from pancode.workflows.answers import RETRY_WORKFLOW

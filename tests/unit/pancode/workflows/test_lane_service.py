@@ -189,7 +189,7 @@ def test_a_lane_of_500_items_is_read_as_seldom_as_one_of_five(
     assert len(lane(night)["items"]) == 501 and counted.rows["get Run"] < 20
 
 
-@pytest.mark.parametrize("way", ["retry", "skip", "continue"])
+@pytest.mark.parametrize("way", ["resume", "skip", "continue"])
 def test_a_failed_item_stops_the_lane_until_a_user_says_how_it_goes_on(night: Flows, way: str) -> None:
     add(night, "false")
     add(night)
@@ -198,7 +198,9 @@ def test_a_failed_item_stops_the_lane_until_a_user_says_how_it_goes_on(night: Fl
     shown = lane(night)
     assert shown["state"] == "stopped" and shown["why"].startswith("item 1: ") and night.claim() == []
     run = night.runs()["1"].id
-    assert f"pancode runs retry {run};" in shown["fix"] and "pancode lane skip night" in shown["fix"]
+    assert "pancode lane create --resume night;" in shown["fix"] and "pancode lane skip night" in shown["fix"]
+    refused = night.world.problem("POST", f"/v1/runs/{run}/retry", {"by": "ana"})
+    assert refused["code"] == "not_in_its_place" and "pancode lane create --resume night;" in refused["fix"]
     also = night.world.http.get("/v1/inbox", by="ana").json()["also"]
     (waits,) = [one for one in also if "budget" not in one["command"]]
     assert (waits["run"], waits["command"]) == (run, "pancode lane show night"), "not twice, for its run, too"
@@ -209,8 +211,6 @@ def test_a_failed_item_stops_the_lane_until_a_user_says_how_it_goes_on(night: Fl
     notice = notice_of(event, RUN_WAITS, {}, None)
     assert notice.text.startswith(f"{run} waits for you: lane: lane night is stopped at item 1")
     assert notice.text.endswith("\npancode lane show night")
-    refused = night.world.problem("POST", "/v1/lanes/night/resume", {"by": "ana"})
-    assert refused["code"] == "lane_stands" and "skip" in refused["fix"]
     if way == "skip":
         act(night, "skip")
         assert [one["command"] for one in night.world.http.get("/v1/inbox", by="ana").json()["also"]] == [
@@ -218,7 +218,8 @@ def test_a_failed_item_stops_the_lane_until_a_user_says_how_it_goes_on(night: Fl
         ]
         assert night.claim() == ["2"] and states(night)["1"] == "skipped"
         return
-    answer = night.world.http.post(f"/v1/runs/{run}/{way}", {"by": "ana"})
+    path = "/v1/lanes/night/resume" if way == "resume" else f"/v1/runs/{run}/continue"
+    answer = night.world.http.post(path, {"by": "ana"})
     assert answer.status_code in (200, 201), answer.text
     night.advance()
     assert night.claim() == ["1"]
@@ -241,9 +242,10 @@ def test_a_lane_that_goes_on_leaves_what_failed_behind(flows: Flows) -> None:
     flows.end("1", **ERROR)
     assert flows.claim() == ["2"] and states(flows)["1"] == "failed"
     failed_run = flows.runs()["1"].id
-    assert flows.world.http.post(f"/v1/runs/{failed_run}/retry", {"by": "ana"}).status_code == 201
+    refused = flows.world.problem("POST", f"/v1/runs/{failed_run}/retry", {"by": "ana"})
+    assert "pancode lane add night" in refused["fix"]
     flows.end("2")
-    assert flows.claim() == ["1"]
+    assert flows.claim() == []
 
 
 def test_what_is_urgent_comes_first(night: Flows) -> None:
@@ -407,7 +409,9 @@ def test_an_agent_is_told_what_the_item_before_has_left_and_a_script_is_not(nigh
     add(night, "read the port", **agent)
     night.claim()
     night.end("4", **ERROR)
-    assert night.world.http.post(f"/v1/runs/{night.runs()['4'].id}/retry", {"by": "ana"}).status_code == 201
+    act(night, "resume")
+    night.advance()
+    night.claim()
     assert "8080" in night.runs()["4"].prompt and "in this lane" in night.runs()["4"].prompt, "in its place"
     night.advance()
     night.claim()

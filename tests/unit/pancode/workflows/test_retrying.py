@@ -19,7 +19,7 @@ def test_a_step_is_not_replaced_and_the_fix_resumes_the_workflow(flows: Flows) -
     first = failed_step(flows)
     before, workflow = flows.coordinator.rows(Run), flows.show()
     said = flows.world.problem("POST", f"/v1/runs/{first}/retry", {"by": "ana"})
-    assert said["code"] == "not_in_its_place" and f"a step of {workflow['workflow']}" in said["message"]
+    assert said["code"] == "not_in_its_place" and f"part of {workflow['workflow']}" in said["message"]
     assert f"pancode workflow resume {workflow['workflow']}" in said["fix"]
     assert said["fix"].endswith(f"pancode runs retry --alone {first}")
     assert flows.coordinator.rows(Run) == before and flows.show() == workflow
