@@ -28,10 +28,10 @@ from pancode.interfaces.mcp.protocol import CallProgress, CancelledCall, ParamsE
 from pancode.interfaces.mcp.tool import McpTool
 from pancode.interfaces.mcp.tools import BY_NAME, call_tool
 from pancode.kernel.errors import UnavailableError, UsageError
-from pancode.kernel.facets import Caller, FleetLead
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.landing.rules import LandingProposed
 from pancode.people.service import still_waits
+from pancode.runs.facts import Caller, FleetLead
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.conversation import payer_of
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of

@@ -12,9 +12,9 @@ from node_agent.wire.failure import Outcome
 from pancode.agents import agents
 from pancode.budget import books
 from pancode.budget.books import Amount, format_minutes
-from pancode.kernel.facets import Facet
 from pancode.kernel.formatting import count_noun, format_usd
 from pancode.kernel.records import EndedRun, Run
+from pancode.kernel.rows import Facet
 
 EXPLORE = 0.1
 """The share of choices that go to the least tried candidate, so that newcomers get a chance."""

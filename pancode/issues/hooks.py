@@ -15,10 +15,10 @@ from pancode.issues.model import Trackers
 from pancode.issues.records import TABLES, IssueWork
 from pancode.issues.service import closed_issue, drop_work, held_name, note_pull
 from pancode.issues.tracker_sync import TrackerNews
-from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.core import Core
+from pancode.runs.facts import Lineage
 from pancode.runs.features import Features, HeldThing
 from pancode.runs.user_environment import Around
 

@@ -13,7 +13,6 @@ from pancode.issues.kept_plans import is_plan_kept
 from pancode.issues.model import MOST_TITLE, OVER, Issue, Trackers, number_of, place_of, task_of, words_of
 from pancode.issues.records import IssueWork
 from pancode.kernel.errors import ConflictError, RefusedError
-from pancode.kernel.facets import Lineage
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, RunState
@@ -21,6 +20,7 @@ from pancode.kernel.values import replace
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run, new_id
+from pancode.runs.facts import Lineage
 from pancode.runs.life.conversation import is_blocked
 from pancode.runs.project_rules import NamedProject, find_project, moved_project_error
 from pancode.runs.request import DispatchRequest

@@ -20,12 +20,12 @@ from pancode.issues.service import (
     work_in,
 )
 from pancode.kernel.errors import PancodeError, UsageError, with_fix
-from pancode.kernel.facets import Lineage
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import EventKind, Run, RunState
 from pancode.kernel.threads import SOON_S
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
+from pancode.runs.facts import Lineage
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.conversation import has_change, is_blocked
 from pancode.runs.life.waits import ToldByTracker

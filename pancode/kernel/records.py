@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
-from pancode.kernel.facets import Judging, NextAttempt, TurnTaking
-from pancode.kernel.rows import EnvelopeText
+from pancode.kernel.rows import EnvelopeText, Facet
 from pancode.kernel.rows import Record as Record
 from pancode.kernel.rows import Table as Table
 from pancode.kernel.states import ActionKind as ActionKind
@@ -64,6 +63,57 @@ class Node(Record):
     """The fewest runs at once that the node takes under load; None: as many as its slots."""
     gpus: GpuRule = GpuRule.ALL
     """Which runs get the node's GPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judging(Facet):
+    """The terms of a run that judges the result of another run by running the gates on it."""
+
+    judges: str | None = None
+    """The run whose merged tree the gates of this run check."""
+    unchanged: bool = False
+    """Whether it runs the gates on that run's base tree, without its change."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTaking(Facet):
+    """The terms of an interactive run, whose program waits for a message after each answer."""
+
+    turns: Mapping[str, Any] = field(default_factory=dict)
+    """`idle_ms`, `turn_ms`, `mode` and `by`, as TurnTerms; empty: the run takes no turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSession:
+    """The session of an earlier attempt, and the node that stores it."""
+
+    session: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftWork:
+    """The commit, changed files and findings that an attempt left when its provider refused it."""
+
+    after: int
+    """The number of the attempt that left this work."""
+    commit: str
+    files: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NextAttempt(Facet):
+    """Additional input of a run's next attempt, besides its task and snapshot."""
+
+    resume: Mapping[str, str] = field(default_factory=dict)
+    """The session with which the run began, under the keys `run` and `session`."""
+    own_session: OwnSession | None = None
+    """The session of an earlier attempt, which the next attempt resumes."""
+    preface: str = ""
+    """The text before the task in the run's next attempts."""
+    went_on: tuple[LeftWork, ...] = ()
+    """The work of attempts that their provider refused, oldest first. Later attempts continue from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,14 @@
-"""The base class of every ledger row, and the skills of a run."""
+"""The base classes of ledger rows and of facts that only some runs have, and the skills of a run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from node_agent.wire.skill import JobSkill
+from pancode.kernel.values import make_value, replace
 
 EnvelopeText = Annotated[str, "envelope"]
 """The JSON of a signed envelope. A row has it in compressed form, a record of the ledger as it was signed."""
@@ -37,3 +40,81 @@ class GivenSkills:
 
 
 NO_SKILLS = GivenSkills()
+
+
+class Faceted(Protocol):
+    """A row whose column `terms` contains facets, which means a run."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def terms(self) -> Mapping[str, object]: ...
+
+
+R = TypeVar("R", bound=Faceted)
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """Base class of all facets, whose fields are keys of `terms`, each with a default.
+
+    A run has a key only if the value is not the default. A field is plain JSON, a tuple, or a dataclass of
+    such values. Each key belongs to one facet, which is defined next to the rules that read it.
+    """
+
+    @classmethod
+    def of(cls, run: Faceted) -> Self:
+        """Return this facet of the run; fields that the run does not have get their defaults."""
+        none: Self
+        terms, (parts, none) = run.terms, _list_readers(cls)
+        if terms.keys().isdisjoint(parts):
+            return none
+        found = (read(terms[key]) if key in terms else default for key, (read, default) in parts.items())
+        return make_value(cls, tuple(found))
+
+    def on(self, run: R) -> R:
+        """Return the run with this facet in place of the one it has."""
+        others = {key: value for key, value in run.terms.items() if key not in _list_readers(type(self))[0]}
+        return replace(run, terms={**others, **dump_facets((self,))})
+
+
+def dump_facets(facets: Iterable[Facet]) -> dict[str, object]:
+    """Return the value of the column `terms` for a new run with these facets."""
+    every = (
+        (one, key, default) for one in facets for key, (_, default) in _list_readers(type(one))[0].items()
+    )
+    return {key: _dump_value(value) for one, key, default in every if (value := getattr(one, key)) != default}
+
+
+_Read = Callable[[Any], Any]
+
+
+_KNOWN: dict[type[Facet], tuple[Mapping[str, tuple[_Read, object]], Any]] = {}
+
+
+def _list_readers(kind: type[Facet]) -> tuple[Mapping[str, tuple[_Read, object]], Any]:
+    """Return the reader function and the default of each key, and the facet with only defaults."""
+    if kind not in _KNOWN:
+        hints, none = get_type_hints(kind), kind()
+        _KNOWN[kind] = {name: (_make_reader(hints[name]), getattr(none, name)) for name in hints}, none
+    return _KNOWN[kind]
+
+
+def _make_reader(hint: Any) -> _Read:
+    """Return a function that makes a value of this type from plain JSON."""
+    kind = get_origin(hint) or hint
+    items = [_make_reader(one) for one in get_args(hint) if one is not NoneType]
+    if kind is tuple:
+        return lambda stored: tuple(map(items[0], stored))
+    if is_dataclass(kind):
+        reads, make = {name: _make_reader(one) for name, one in get_type_hints(kind).items()}, hint
+        return lambda stored: make(**{key: reads[key](stored[key]) for key in stored if key in reads})
+    return items[0] if NoneType in get_args(hint) else lambda stored: stored
+
+
+def _dump_value(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_dump_value(one) for one in value]
+    if is_dataclass(value):
+        return {one.name: _dump_value(getattr(value, one.name)) for one in fields(value)}
+    return dict(value) if isinstance(value, Mapping) else value

@@ -9,15 +9,15 @@ from functools import partial
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Claims
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
-from pancode.kernel.facets import Approvals, GateTerms, Judging, Lineage
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Action, ActionKind, Run, RunState, Setting, WaitReason
+from pancode.kernel.records import Action, ActionKind, Judging, Run, RunState, Setting, WaitReason
 from pancode.kernel.values import replace
 from pancode.landing.judgement import admit_at_commit, judging_run, rows_of
 from pancode.landing.rules import argv_of, require_gates
 from pancode.runs import reconcile
 from pancode.runs.core import Core, open_leases
 from pancode.runs.dispatch import new_id_in
+from pancode.runs.facts import Approvals, GateTerms, Lineage
 from pancode.runs.features import Joining
 from pancode.runs.life.binding import begin_waiting
 from pancode.runs.life.changes import Changes, Signal

@@ -6,7 +6,6 @@ from __future__ import annotations
 from operator import attrgetter
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.facets import LandingTerms
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.threads import BackgroundThread
@@ -20,6 +19,7 @@ from pancode.landing.gate_check import (
 from pancode.landing.rules import CalledOff, land_when_due, queue_landing
 from pancode.runs.core import Core
 from pancode.runs.extension import Hook
+from pancode.runs.facts import LandingTerms
 from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life import waits

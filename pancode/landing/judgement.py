@@ -14,9 +14,9 @@ from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, FileTree, w
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import decode_path
 from node_agent.wire.job import NO_AGENT
-from pancode.kernel.facets import GateTerms, Judging, Provision, dump_facets
 from pancode.kernel.ports import SnapshotTaken, Transaction
-from pancode.kernel.records import Node, Run, RunState
+from pancode.kernel.records import Judging, Node, Run, RunState
+from pancode.kernel.rows import dump_facets
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing.model import (
@@ -36,6 +36,7 @@ from pancode.landing.rules import argv_of, require_gates, spoiled_by
 from pancode.runs import reconcile
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit_run, new_id
+from pancode.runs.facts import GateTerms, Provision
 from pancode.runs.features import features_of
 from pancode.runs.placement.placement import can_be_had, explain_misfit
 from pancode.runs.receipts.trust import passed_gates, trusted_on

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pancode.kernel.errors import PancodeError, UnavailableError, WorkspaceError
-from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Grouping
 from pancode.kernel.records import Action, ActionKind, EndedRun, Run, RunState
 from pancode.kernel.visitors import must_ask
@@ -32,6 +31,7 @@ from pancode.landing.rules import (
 from pancode.runs.answers import RunShape
 from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core
+from pancode.runs.facts import Lineage
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.changes import Signal
 from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, find_missing_verdict, is_green, is_open

@@ -15,7 +15,6 @@ from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Octets, Verb
 from pancode.kernel.errors import WorkspaceError
-from pancode.kernel.facets import Lineage
 from pancode.kernel.formatting import format_outcome
 from pancode.kernel.names import LAST
 from pancode.kernel.records import Run
@@ -26,6 +25,7 @@ from pancode.landing.model import LandStatus
 from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop_change, list_landable, to_review
 from pancode.runs.answers import QueuedAnswer, RunShape
+from pancode.runs.facts import Lineage
 from pancode.runs.views import get_run_shape
 from pancode.sessions.session import find_newest_interactive_run, get_suspended
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.kernel.errors import UsageError, WorkspaceError
-from pancode.kernel.facets import LandingTerms, Lineage
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.model import LandWay, RequiredGate, RequiredGates
+from pancode.runs.facts import LandingTerms, Lineage
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import has_change

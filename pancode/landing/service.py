@@ -13,7 +13,6 @@ from typing import Any, cast
 from node_agent.wire.git import decode_path
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError, WorkspaceError
-from pancode.kernel.facets import Lineage, Provision
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
@@ -37,6 +36,7 @@ from pancode.landing.queue import LandingWish, call_off
 from pancode.landing.rules import CALLED_OFF
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
+from pancode.runs.facts import Lineage, Provision
 from pancode.runs.request import Beginning, DispatchRequest
 from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.retry import request_of

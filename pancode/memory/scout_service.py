@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.agents.model_profiles import MODEL_UNTESTED
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
-from pancode.kernel.facets import Provision
 from pancode.kernel.formatting import format_seconds
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, RunState
@@ -28,6 +27,7 @@ from pancode.memory.scout_rules import (
 )
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
+from pancode.runs.facts import Provision
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings

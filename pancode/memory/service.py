@@ -12,7 +12,6 @@ from node_agent.wire.receipt import Claims
 from pancode.agents.prompts import CHARS_PER_TOKEN
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, UsageError
-from pancode.kernel.facets import Lineage, Provision
 from pancode.kernel.formatting import escape_line, reveal_invisible
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
@@ -34,6 +33,7 @@ from pancode.memory.records import RunNote
 from pancode.runs.admission.request_rules import as_task
 from pancode.runs.core import Core
 from pancode.runs.extension import RunSeries
+from pancode.runs.facts import Lineage, Provision
 from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.answer import claimed_answer
 from pancode.runs.request import DispatchRequest, GivenNote, PromptParts

@@ -16,7 +16,6 @@ from pancode.interfaces.http.bodies import ActBody, AnswerBody, ContinueBody, Te
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.facets import Caller, Messages
 from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
 from pancode.landing.model import LandStatus, LandWay
@@ -35,6 +34,7 @@ from pancode.people.service import (
 )
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.dispatch import Dispatched, describe_queued
+from pancode.runs.facts import Caller, Messages
 from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.continuations import GO_ON
 from pancode.runs.life.conversation import WITH_TASK

@@ -8,7 +8,6 @@ from decimal import Decimal
 
 from typing_extensions import TypedDict
 
-from pancode.kernel.facets import Approvals, Lineage, Messages, SessionTurn
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
 from pancode.kernel.records import Run
 from pancode.runs.admission.plan import Plan
@@ -16,6 +15,7 @@ from pancode.runs.admission.planning import judge_again, must_pass, prepare_plan
 from pancode.runs.admission.request_rules import WAITS_TO_LAND
 from pancode.runs.answers import QueuedAnswer
 from pancode.runs.core import Core, decide_locked
+from pancode.runs.facts import Approvals, Lineage, Messages, SessionTurn
 from pancode.runs.features import Joining, features_of
 from pancode.runs.life.approvals import AskedFirst
 from pancode.runs.life.binding import Admitted

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from node_agent.wire.receipt import Claims
-from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.kernel.rows import Record
@@ -18,6 +17,7 @@ from pancode.runs.answers import BriefLine, LaterSteps
 from pancode.runs.begun_later import LaterWork
 from pancode.runs.core import Core
 from pancode.runs.extension import Extensions, Hook
+from pancode.runs.facts import Lineage
 from pancode.runs.request import DispatchRequest, PromptParts
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.unit_of_work import Work

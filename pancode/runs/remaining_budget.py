@@ -10,13 +10,13 @@ from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel import values
 from pancode.kernel.errors import NotFoundError, RefusedError
-from pancode.kernel.facets import Caller, ModelChoice, Provision, SessionTurn
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
 from pancode.kernel.visitors import Confined
 from pancode.runs.admission.gates import refusal_error
 from pancode.runs.admission.gates.capacity import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
+from pancode.runs.facts import Caller, ModelChoice, Provision, SessionTurn
 from pancode.runs.life.conversation import is_between_turns, is_orchestrator, payer_of
 from pancode.runs.life.jobs import rules_of
 from pancode.runs.placement.placement import is_unheld, needs_sandbox

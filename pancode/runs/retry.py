@@ -14,22 +14,13 @@ from pancode.agents.agents import ORCHESTRATOR
 from pancode.agents.endpoints import EndpointNeed, endpoint_of, fleets_model, lack_of
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError, WorkspaceError
-from pancode.kernel.facets import (
-    Approvals,
-    Caller,
-    GateTerms,
-    Lineage,
-    Messages,
-    Provision,
-    SessionTurn,
-    TurnTaking,
-)
 from pancode.kernel.node import NodeView
-from pancode.kernel.records import Node, Run, RunState, SessionRow
+from pancode.kernel.records import Node, Run, RunState, SessionRow, TurnTaking
 from pancode.kernel.values import replace
 from pancode.runs.admission.model_choice import level_of_mode
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
+from pancode.runs.facts import Approvals, Caller, GateTerms, Lineage, Messages, Provision, SessionTurn
 from pancode.runs.life.continuations import LeftOver, continue_request
 from pancode.runs.life.conversation import IDLE_MS, InteractiveTerms, read_terms
 from pancode.runs.options import OPTIONS, Option

@@ -12,7 +12,6 @@ from node_agent.wire.policy import MODE_WRITES, Mode, Safety
 from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
-from pancode.kernel.facets import Lineage, Messages, ModelChoice, Provision
 from pancode.kernel.formatting import STATUSES, format_ordinal
 from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.kernel.node import NodeState
@@ -30,6 +29,7 @@ from pancode.runs.answers import (
     VerificationShape,
 )
 from pancode.runs.core import Core
+from pancode.runs.facts import Lineage, Messages, ModelChoice, Provision
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import RunStage, place_in_line, stage_of, waits_there
 from pancode.runs.life.conversation import intersect_rights, is_between_turns, is_blocked, list_next_runs

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.core import Core
 from pancode.runs.extension import LargerWork
+from pancode.runs.facts import Lineage
 
 
 def change_begins(core: Core, run: Run) -> str | None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.kernel.errors import PancodeError, UnavailableError
-from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import FeedEvent, Run
 from pancode.kernel.values import replace
@@ -15,6 +14,7 @@ from pancode.kernel.visitors import find_limits
 from pancode.runs import occasions
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
+from pancode.runs.facts import Lineage
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.occasions import facts_of, is_matching, occasion_of
 from pancode.runs.restored.hold import list_held

@@ -12,9 +12,9 @@ from pancode.agents.endpoints import OWN_TOKENS, endpoint_of, fleets_model
 from pancode.agents.prompts import Category, estimate_tokens, sizes_of, window_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.kernel.errors import ConfigError, UsageError
-from pancode.kernel.facets import FleetLead
 from pancode.kernel.records import Lease, Run
 from pancode.runs.core import Core
+from pancode.runs.facts import FleetLead
 from pancode.runs.log import OUT
 from pancode.runs.user_environment import Streams, Surroundings
 from pancode.sessions.answers import ContextShape, WindowPart

@@ -8,10 +8,10 @@ from node_agent.wire.control import FleetAnswers
 from node_agent.wire.event import FleetAsked
 from node_agent.wire.fleet import MOST_FLEET_CALLS, MOST_OPEN_FLEET_CALLS
 from node_agent.wire.identity import Mark
-from pancode.kernel.facets import FleetLead
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Lease, LeaseState, RunState
 from pancode.kernel.values import replace
+from pancode.runs.facts import FleetLead
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.jobs import identity_of
 

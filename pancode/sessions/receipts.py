@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from node_agent.wire.receipt import TurnMessage
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.kernel.errors import NotFoundError
-from pancode.kernel.facets import Lineage
 from pancode.kernel.records import Lease, Run, RunState
 from pancode.runs.answers import CheckShape, ReceiptDetail
 from pancode.runs.core import Core
+from pancode.runs.facts import Lineage
 from pancode.runs.life.jobs import name_of
 from pancode.runs.receipts import service as receipts
 from pancode.runs.receipts.verification import ReceiptVerdict

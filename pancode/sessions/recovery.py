@@ -10,7 +10,6 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
-from pancode.kernel.facets import Lineage
 from pancode.kernel.formatting import first_few
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Decision, Run, RunState
@@ -18,6 +17,7 @@ from pancode.kernel.values import replace
 from pancode.runs.answers import RecoveredShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
+from pancode.runs.facts import Lineage
 from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules

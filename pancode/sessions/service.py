@@ -8,7 +8,6 @@ from typing import Literal
 
 from pancode.agents.agents import DEFAULT_AGENT, find_agent
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.kernel.facets import Messages
 from pancode.kernel.names import OWN_NAMES
 from pancode.kernel.records import Action, ActionKind, ApiToken, Run, RunState, StoredMessage
 from pancode.kernel.states import SessionState
@@ -16,6 +15,7 @@ from pancode.kernel.visitors import AccessScope, must_allow
 from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run, dry_run
+from pancode.runs.facts import Messages
 from pancode.runs.life.conversation import (
     as_interactive_run,
     can_receive_messages,

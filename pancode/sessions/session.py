@@ -11,11 +11,11 @@ from pancode.budget import books
 from pancode.config.proposals import proposed_by
 from pancode.kernel import records
 from pancode.kernel.errors import WorkspaceError
-from pancode.kernel.facets import Caller, SessionTurn
 from pancode.kernel.names import LAST, not_found
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.states import SessionState
 from pancode.runs.core import Core
+from pancode.runs.facts import Caller, SessionTurn
 from pancode.runs.life.conversation import (
     ended_turns,
     is_between_turns,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pancode.budget import books
-from pancode.kernel.facets import Lineage, SessionTurn
 from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.ceilings import cap_session
+from pancode.runs.facts import Lineage, SessionTurn
 from pancode.runs.features import Joining
 from pancode.runs.life.conversation import must_be_open, terms_of
 from pancode.runs.remaining_budget import find_cap_request, session_view

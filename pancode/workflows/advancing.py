@@ -7,12 +7,12 @@ from contextlib import suppress
 
 from pancode.kernel import records
 from pancode.kernel.errors import PancodeError, UnavailableError
-from pancode.kernel.facets import LandingTerms
 from pancode.kernel.ports import Transaction
 from pancode.kernel.values import replace
 from pancode.runs import reconcile
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
+from pancode.runs.facts import LandingTerms
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.ends import LandingDue
 from pancode.runs.unit_of_work import Work, unit_of_work

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from node_agent.wire.failure import Outcome
 from pancode.kernel import records
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.facets import Lineage, Messages
 from pancode.kernel.values import replace
+from pancode.runs.facts import Lineage, Messages
 from pancode.runs.life.conversation import NEXT, is_blocked, list_next_runs
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 

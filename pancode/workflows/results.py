@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pancode.git.conflict_markers import has_markers
 from pancode.kernel.errors import WorkspaceError
-from pancode.kernel.facets import Lineage
 from pancode.kernel.records import Run
 from pancode.runs.core import Core
+from pancode.runs.facts import Lineage
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.receipts.trust import final_commit
 from pancode.runs.views import walk_previous

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facts import Lineage
 from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedAgain
 from pancode.runs.life.ends import GivenUp

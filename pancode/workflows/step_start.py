@@ -10,7 +10,6 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Rules
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
-from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError
 from pancode.kernel.records import Run
 from pancode.runs.admission.gates import UNTIL_MS
@@ -20,6 +19,7 @@ from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again
 from pancode.runs.core import Core, decide_locked
 from pancode.runs.dispatch import add_snapshot, dry_run, make_plan, put_in_queue
+from pancode.runs.facts import Lineage
 from pancode.runs.receipts.trust import final_commit
 from pancode.runs.request import TAKEN, Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work

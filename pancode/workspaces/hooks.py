@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from pancode.kernel.facets import Lineage
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.extension import Hook, RunSeries
+from pancode.runs.facts import Lineage
 from pancode.runs.features import Features
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed

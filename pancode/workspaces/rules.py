@@ -6,12 +6,12 @@ import re
 
 from node_agent.wire.identity import ATTEMPT, messages_in, turn_control_file
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.facets import Lineage
 from pancode.kernel.names import find_nearest, not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
+from pancode.runs.facts import Lineage
 from pancode.runs.features import Joining
 from pancode.runs.life.conversation import find_beginning, is_blocked, list_next_runs
 from pancode.runs.life.waits import LEAVES

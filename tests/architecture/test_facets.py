@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.architecture.sources import dotted, facets, modules, tree
 
-OTHERS = [path for path in modules("pancode") if dotted(path) != "pancode.kernel.facets"]
+OTHERS = [path for path in modules("pancode") if dotted(path) != "pancode.kernel.rows"]
 
 
 def test_each_key_has_one_facet_and_a_default() -> None:

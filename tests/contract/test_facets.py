@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.kernel.facets import Facet, dump_facets
 from pancode.kernel.records import Run
+from pancode.kernel.rows import Facet, dump_facets
 from pancode.kernel.values import replace
 from tests.architecture.sources import dotted, facets
 from tests.fixtures.restore import Kept, kept

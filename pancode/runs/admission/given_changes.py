@@ -9,13 +9,13 @@ from node_agent.policy.commands.programs import Use
 from node_agent.policy.judging import judge_path
 from node_agent.wire.policy import ActionClass, Policy, Rules
 from pancode.kernel.errors import PancodeError, UsageError
-from pancode.kernel.facets import Lineage
 from pancode.kernel.names import LAST
 from pancode.kernel.ports import Composition, DepotPort, SnapshotTaken
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.admission.plan import LaidInput, Plan
 from pancode.runs.core import Core
+from pancode.runs.facts import Lineage
 from pancode.runs.life.conversation import payer_of
 from pancode.runs.request import NO_PARTS, DispatchRequest, PromptParts
 from pancode.runs.user_environment import Surroundings

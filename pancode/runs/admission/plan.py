@@ -18,27 +18,24 @@ from pancode.agents.tiers import Tiered
 from pancode.budget.books import Amount
 from pancode.budget.track_record_rules import Exploration
 from pancode.kernel.errors import with_fix
-from pancode.kernel.facets import (
+from pancode.kernel.ports import SnapshotTaken
+from pancode.kernel.records import NextAttempt, Run, TurnTaking
+from pancode.kernel.rows import Facet, dump_facets
+from pancode.kernel.states import LandRule
+from pancode.kernel.visitors import token_behind
+from pancode.runs.admission import request_rules
+from pancode.runs.facts import (
     Approvals,
     Caller,
-    Facet,
     FleetLead,
     GateTerms,
     LandingTerms,
     Lineage,
     Messages,
     ModelChoice,
-    NextAttempt,
     Provision,
     SessionTurn,
-    TurnTaking,
-    dump_facets,
 )
-from pancode.kernel.ports import SnapshotTaken
-from pancode.kernel.records import Run
-from pancode.kernel.states import LandRule
-from pancode.kernel.visitors import token_behind
-from pancode.runs.admission import request_rules
 from pancode.runs.life.inbox import ItemKind
 from pancode.runs.placement.candidates import Candidate, NodeRequirements
 from pancode.runs.request import Defaults, DispatchRequest, Project

@@ -11,9 +11,9 @@ from node_agent.wire.failure import FailureKind
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.facets import Approval, Approvals
 from pancode.kernel.records import ActionKind, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facts import Approval, Approvals
 from pancode.runs.life import inbox, waits
 from pancode.runs.life.binding import begin_waiting, reserve_budget
 from pancode.runs.life.changes import Changes, Signal

@@ -9,10 +9,10 @@ from decimal import Decimal
 from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.facets import ModelChoice
 from pancode.kernel.formatting import format_usd
 from pancode.kernel.records import Attempt, GpuHold, Lease, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facts import ModelChoice
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import end_lost_leases, end_without_budget

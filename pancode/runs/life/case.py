@@ -10,7 +10,6 @@ from enum import StrEnum
 from node_agent.wire.identity import Mark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
-from pancode.kernel.facets import Approvals, Caller, FleetLead, ModelChoice
 from pancode.kernel.records import (
     Action,
     ActionKind,
@@ -26,6 +25,7 @@ from pancode.kernel.records import (
     WaitReason,
 )
 from pancode.kernel.values import replace
+from pancode.runs.facts import Approvals, Caller, FleetLead, ModelChoice
 
 MAX_BINDINGS = 12
 """How many leases of an attempt may come back in an epoch before the run is given up, waits not counted."""

@@ -13,9 +13,9 @@ from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.logs import JobStage
 from pancode.budget import books
 from pancode.kernel import records
-from pancode.kernel.facets import SessionTurn
 from pancode.kernel.formatting import first_few
 from pancode.kernel.values import replace
+from pancode.runs.facts import SessionTurn
 from pancode.runs.life import inbox
 from pancode.runs.life.case import Now, RunCase
 from pancode.runs.life.inbox import ItemKind, item_of

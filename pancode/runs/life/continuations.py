@@ -10,10 +10,10 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import MAX_ANSWER
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
-from pancode.kernel.facets import Lineage, SessionTurn
 from pancode.kernel.names import FLEET, GATES
 from pancode.kernel.records import Run, StoredMessage
 from pancode.kernel.values import replace
+from pancode.runs.facts import Lineage, SessionTurn
 from pancode.runs.life.conversation import (
     after_news,
     ended_turns,

@@ -12,10 +12,10 @@ from node_agent.wire.policy import MODE_HANDS_ON, SAFETY_RANK, Mode, Safety
 from node_agent.wire.receipt import SuspendReason, TurnRecord, TurnStop
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.facets import Caller, EndedTurn, FleetLead, Lineage, SessionTurn, TurnTaking
 from pancode.kernel.names import FLEET
-from pancode.kernel.records import Run, RunState, SessionRow, StoredMessage
+from pancode.kernel.records import Run, RunState, SessionRow, StoredMessage, TurnTaking
 from pancode.kernel.values import replace
+from pancode.runs.facts import Caller, EndedTurn, FleetLead, Lineage, SessionTurn
 from pancode.runs.request import Beginning, DispatchRequest
 from pancode.runs.retention.parts import must_have_changes
 

@@ -11,9 +11,9 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import JobStage
 from pancode.budget import books
-from pancode.kernel.facets import Messages
 from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facts import Messages
 from pancode.runs.life.case import NOT_STARTED, close_lease, is_free, move_run
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import can_continue_alone

@@ -14,10 +14,10 @@ from node_agent.wire.event import UserAsked
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.facets import Approvals, LandingTerms, Messages, SessionTurn
 from pancode.kernel.formatting import count_noun, format_outcome, format_title, format_usd
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
+from pancode.runs.facts import Approvals, LandingTerms, Messages, SessionTurn
 from pancode.runs.life.conversation import is_blocked, is_cut_by_cap, must_be_free
 
 

@@ -19,16 +19,8 @@ from node_agent.wire.sealing import SEALED_FOR, open_files, seal_files
 from node_agent.wire.signing import Envelope, PublicKey, Signature, SigningKey
 from node_agent.wire.skill import TOOLS, JobSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
-from pancode.kernel.facets import (
-    FleetLead,
-    GateTerms,
-    Messages,
-    NextAttempt,
-    Provision,
-    SessionTurn,
-    TurnTaking,
-)
-from pancode.kernel.records import Lease, Run
+from pancode.kernel.records import Lease, NextAttempt, Run, TurnTaking
+from pancode.runs.facts import FleetLead, GateTerms, Messages, Provision, SessionTurn
 from pancode.runs.life.conversation import opener_of
 
 NUMBERS_IN_AN_EPOCH = 1_000_000

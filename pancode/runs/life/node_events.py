@@ -15,9 +15,9 @@ from node_agent.wire.identity import Mark
 from node_agent.wire.logs import STAGES, JobStage
 from pancode.budget import books
 from pancode.budget.books import BudgetScope
-from pancode.kernel.facets import Messages
 from pancode.kernel.records import Closed, EntryKind, Lease, LeaseState, Run, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facts import Messages
 from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
 from pancode.runs.life.binding import handed_to, reserve_as_before

@@ -12,11 +12,11 @@ from node_agent.wire.job import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.agents.runtimes import RUNTIMES
-from pancode.kernel.facets import GateTerms, LeftWork, ModelChoice, NextAttempt, OwnSession
 from pancode.kernel.formatting import count_noun, first_few
 from pancode.kernel.node import NodeView
-from pancode.kernel.records import Attempt, Run
+from pancode.kernel.records import Attempt, LeftWork, NextAttempt, OwnSession, Run
 from pancode.kernel.values import replace
+from pancode.runs.facts import GateTerms, ModelChoice
 from pancode.runs.life.jobs import may_exceed, size_of, task_of
 from pancode.runs.placement.placement import can_be_had, explain_misfit
 

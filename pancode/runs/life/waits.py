@@ -11,11 +11,11 @@ from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
-from pancode.kernel.facets import Messages, SessionTurn
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
 from pancode.kernel.records import ActionKind, Lease, LeaseState, RunState, StoredMessage, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facts import Messages, SessionTurn
 from pancode.runs.life import conversation, inbox
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import (

@@ -14,10 +14,10 @@ from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, 
 from pancode.budget import books
 from pancode.budget.books import Amount, Ceilings
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, poor_of
-from pancode.kernel.facets import ModelChoice, Provision
 from pancode.kernel.node import SILENT, NodeState, NodeView, has_label, in_a_sentence, with_words
 from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facts import ModelChoice, Provision
 from pancode.runs.life.case import why_it_stays
 from pancode.runs.placement.candidates import (
     BARE_HERE,

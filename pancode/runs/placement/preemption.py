@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from functools import partial
 
 from node_agent.wire.identity import Mark
-from pancode.kernel.facets import SessionTurn
 from pancode.kernel.records import Lease, LeaseState, Run, WaitReason
+from pancode.runs.facts import SessionTurn
 from pancode.runs.life.conversation import may_give_way
 from pancode.runs.life.waits import GivesWay
 from pancode.runs.placement.placement import Standing, Unplaced, lacks_slot_at

@@ -18,11 +18,11 @@ from node_agent.wire.receipt import Claims, SuspendReason, Usage
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
 from pancode.budget.books import ZERO, Spent
-from pancode.kernel.facets import GateTerms, SessionTurn
 from pancode.kernel.names import GATES
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import ActionKind, Attempt, Closed, Lease, LeaseState, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
+from pancode.runs.facts import GateTerms, SessionTurn
 from pancode.runs.life import conversation, waits
 from pancode.runs.life.case import NOT_STARTED, close_lease
 from pancode.runs.life.changes import Changes, Signal

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.facets import GateTerms, Lineage
 from pancode.kernel.records import Run, RunState
+from pancode.runs.facts import GateTerms, Lineage
 from pancode.runs.life.conversation import has_change, list_next_runs
 
 KEPT = "verification"

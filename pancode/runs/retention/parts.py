@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from pancode.kernel.errors import WorkspaceError
-from pancode.kernel.facets import Facet
 from pancode.kernel.records import Run
+from pancode.kernel.rows import Facet
 
 
 class RunFiles(StrEnum):

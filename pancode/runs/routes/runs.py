@@ -11,7 +11,6 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
 from pancode.interfaces.http.streams import ReadLog, ShownLog, log_events, make_event_stream, run_events
-from pancode.kernel.facets import Caller
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
@@ -20,6 +19,7 @@ from pancode.reports.timeline import explain_run
 from pancode.runs import answers
 from pancode.runs.admission.dry_run import report_plan
 from pancode.runs.dispatch import describe_queued, dispatch_run, dry_run, under_way
+from pancode.runs.facts import Caller
 from pancode.runs.lists import Filter, list_runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, read_tails, stream_names
 from pancode.runs.receipts.service import verify_run

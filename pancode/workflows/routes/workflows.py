@@ -11,10 +11,10 @@ from pancode.interfaces.http.bodies import ReasonBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.kernel.facets import Caller
 from pancode.kernel.pages import MOST_WORKFLOWS
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
+from pancode.runs.facts import Caller
 from pancode.runs.routes.runs import around_workflow, make_child_request
 from pancode.workflows import answers
 from pancode.workflows.actions import is_workflow_landing, resume_workflow, retry_workflow, stop_workflow

@@ -15,11 +15,11 @@ from pancode.issues import service as working
 from pancode.issues.auto_start import MOST_AT_ONCE, IssueWatch, may_begin
 from pancode.issues.hooks import IssueTracking
 from pancode.issues.model import IssueState
-from pancode.kernel.facets import Lineage
 from pancode.kernel.records import Run
 from pancode.runs import reconcile as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
+from pancode.runs.facts import Lineage
 from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings

@@ -11,14 +11,14 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.git.pull_state import PullOpened, PullPlace, PullStatus
 from pancode.kernel.errors import RefusedError, UnavailableError, UsageError, WorkspaceError
-from pancode.kernel.facets import LandingTerms, Messages, TurnTaking
-from pancode.kernel.records import Audit, EventKind, FeedEvent, Run, RunState, StoredMessage
+from pancode.kernel.records import Audit, EventKind, FeedEvent, Run, RunState, StoredMessage, TurnTaking
 from pancode.kernel.values import replace
 from pancode.pull_requests.hooks import FEATURE, WatchedPulls
 from pancode.pull_requests.model import PullItemKind, items_of
 from pancode.pull_requests.records import WatchedPull
 from pancode.pull_requests.rules import NextStep, may_send, next_step
 from pancode.pull_requests.service import LOOK_S, REFUSED_S, PullWatch, find_rules
+from pancode.runs.facts import LandingTerms, Messages
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.pull_requests.memory import MemoryForge, MemoryPulls, MemoryWork

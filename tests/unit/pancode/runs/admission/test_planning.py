@@ -12,7 +12,6 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.facets import Provision
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken
 from pancode.kernel.records import Decision, Node, Run, Setting
 from pancode.kernel.values import replace
@@ -20,6 +19,7 @@ from pancode.runs.admission import gates
 from pancode.runs.admission.plan import GateVerdict, Plan
 from pancode.runs.core import CEILING
 from pancode.runs.dispatch import dispatch_run, dry_run
+from pancode.runs.facts import Provision
 from pancode.runs.request import AdmissionView, DispatchRequest
 from tests.unit.pancode.runs.world import Desk, HonestDepot, Puppet, facts
 

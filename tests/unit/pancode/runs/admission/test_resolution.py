@@ -17,12 +17,12 @@ from node_agent.wire.skill import JobSkill, digest_of, pack_files
 from pancode.agents.agents import AgentIsolation, AgentLimits, Role, Speed
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UsageError
-from pancode.kernel.facets import Provision
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Decision
 from pancode.runs.admission.model_choice import reasoning_for
 from pancode.runs.admission.resolution import Unresolved, resolve
 from pancode.runs.dispatch import put_in_queue, run_of
+from pancode.runs.facts import Provision
 from pancode.runs.life.jobs import job_for, limits_of, skill_marks
 from pancode.runs.request import Defaults, GivenSkills, Project, PromptParts
 from pancode.runs.unit_of_work import unit_of_work

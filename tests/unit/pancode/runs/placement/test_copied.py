@@ -6,10 +6,11 @@ import pytest
 
 from node_agent.wire.sealing import SEALED_FOR, open_files, seal_files
 from node_agent.wire.signing import SigningKey
-from pancode.kernel.facets import Provision, dump_facets
 from pancode.kernel.records import Run, RunState
+from pancode.kernel.rows import dump_facets
 from pancode.landing.judgement import judging_run
 from pancode.landing.model import RequiredGates
+from pancode.runs.facts import Provision
 from pancode.runs.life.jobs import seal_copied
 from tests.unit.pancode.runs.world import Desk, Puppet
 

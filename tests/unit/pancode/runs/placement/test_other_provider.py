@@ -10,8 +10,8 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import ModelCalls
-from pancode.kernel.facets import ModelChoice
 from pancode.kernel.records import Run
+from pancode.runs.facts import ModelChoice
 from pancode.runs.placement import breaker_service
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts, failed
