@@ -7,15 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from node_agent.attempt.context import Case, Context, Finished, Progressed, Turn, Wait
-from node_agent.attempt.finishing import (
-    clean_up,
-    commit,
-    gate,
-    publish,
-    push,
-    seal,
-    send_result_again,
-)
+from node_agent.attempt.finishing import clean_up, commit, gate, publish, push, seal, send_result_again
 from node_agent.attempt.fleet_calls import lay_fleet_answer
 from node_agent.attempt.gateways import ModelUse
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed

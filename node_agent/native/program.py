@@ -29,14 +29,7 @@ gc.disable()  # freeze loaded objects, because collecting them repeatedly takes 
 from node_agent.chat.client import Model, Server  # noqa: E402
 from node_agent.chat.limits import Over  # noqa: E402
 from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
-from node_agent.native.equipment import (  # noqa: E402
-    Equipment,
-    WorkerHeartbeat,
-    equipment_of,
-    first_words,
-    pause,
-    tell_end,
-)
+from node_agent.native.equipment import Equipment, WorkerHeartbeat, equipment_of, first_words, pause, tell_end  # noqa: E402
 from node_agent.native.fleet import FleetChannel  # noqa: E402
 from node_agent.native.loop import Loop  # noqa: E402
 from node_agent.native.tools.shell import CHILDREN  # noqa: E402

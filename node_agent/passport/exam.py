@@ -175,10 +175,7 @@ class Exam:
                 checks.append(self._check_context(server, model))
                 checks.append(self._check_calls(server, model))
         fact = PassportFact(
-            taken_ms=clock.wall_ms(),
-            took_ms=clock.mono_ms() - began,
-            checks=tuple(checks),
-            ctx=self.ctx,
+            taken_ms=clock.wall_ms(), took_ms=clock.mono_ms() - began, checks=tuple(checks), ctx=self.ctx
         )
         return server.fact, model, fact
 

@@ -36,11 +36,7 @@ def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
 
     service = service_of(root, (settings.redis.url, settings.ledger.url), environ)
     chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
-    chosen = replace(
-        chosen,
-        figures=figures_in(loaded),
-        listener=read_api_listener(loaded),
-    )
+    chosen = replace(chosen, figures=figures_in(loaded), listener=read_api_listener(loaded))
     home = Home(root)
     home.prepare()
     return Coordinator(home, chosen, environ, service)

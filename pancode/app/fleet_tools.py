@@ -60,10 +60,7 @@ UNSAID = ("minimum", "maximum", "minItems", "maxItems")
 FORCED = ("cwd", "project")
 """Arguments that a run cannot choose, since it works on its own project."""
 HERE: dict[str, dict[str, Any]] = {
-    "workspace": {
-        "enum": ["git", "none"],
-        "description": "none: an empty directory",
-    }
+    "workspace": {"enum": ["git", "none"], "description": "none: an empty directory"}
 }
 """Arguments with fewer options for a run than for a user, who may, for example, name a workspace."""
 NOWHERE = "/"

@@ -26,13 +26,7 @@ from pancode.backups.service import copy_context
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh.home import OWN_KEY
 from pancode.git.runner import GitFailure
-from pancode.kernel.errors import (
-    ConflictError,
-    NotFoundError,
-    PancodeError,
-    RefusedError,
-    UnavailableError,
-)
+from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, RefusedError, UnavailableError
 from pancode.kernel.formatting import first_few, format_seconds
 from pancode.kernel.host.files import sync_folder, write_durable
 from pancode.kernel.ports import Transaction

@@ -41,12 +41,7 @@ def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> RulesAnswer
     # changes of files that determine what runs later
     held = "all, but landing needs approval"
     rules += [_make_row("landing", held, pattern, BUILT_IN, why) for pattern, why in ALWAYS.items()]
-    return {
-        "rules": rules,
-        "files": list(loaded.files),
-        "warnings": list(loaded.warnings),
-        "note": NOTE,
-    }
+    return {"rules": rules, "files": list(loaded.files), "warnings": list(loaded.warnings), "note": NOTE}
 
 
 def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -> JudgedAnswer:

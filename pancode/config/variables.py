@@ -50,10 +50,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_TIME_FACTOR": ("timing.factor", float),
 }
 """By variable: the key that it sets, and the function that parses its text (ValueError if invalid)."""
-REMOVED_VARIABLES = {
-    "PANCODE_DIRECT_LISTEN": "direct.listen",
-    "PANCODE_DIRECT_ADVERTISE": "direct.advertise",
-}
+REMOVED_VARIABLES = {"PANCODE_DIRECT_LISTEN": "direct.listen", "PANCODE_DIRECT_ADVERTISE": "direct.advertise"}
 """By variable of an earlier version: the removed setting that it sets (`config.removed`)."""
 
 FOR_NEW_NODES = {

@@ -37,7 +37,7 @@ from pancode.runs.life.changes import Signal
 from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, find_missing_verdict, is_green, is_open
 from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.runs.views import format_optional_iso, run_shape
+from pancode.runs.views import format_optional_iso, load_run, run_shape
 from pancode.runs.whole_changes import change_of, is_the_result
 
 _NOTED = ("status", "files", "gate", "commit", "made")
@@ -76,9 +76,7 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
             named = tx.get(Run, run_id)
         must_have_gates(run_id, change_of(core, named) if named is not None else (), way.without_gates)
     with unit_of_work(core) as work:
-        run = work.tx.get(Run, run_id)
-        assert run is not None  # the caller has already found this run, and runs are never deleted
-        work.signal(run, LandingAsked(way))
+        work.signal(load_run(work.tx, run_id), LandingAsked(way))
         mine = work.tx.find(Action, {"run": run_id})
     return next(action for action in mine if action.kind is ActionKind.LAND)
 
@@ -165,8 +163,7 @@ def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], boo
         _end_landing(core, action, report)
         return
     with unit_of_work(core) as work:
-        now = work.tx.get(Run, run.id)
-        assert now is not None  # runs are never deleted
+        now = load_run(work.tx, run.id)
         work.signal(now, make_landed(report, way), _end_of(action, report))
         _with_it(work, run, report, way)
 

@@ -31,7 +31,7 @@ from pancode.runs.facts import Provision
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import find_run, format_optional_iso, not_ended
+from pancode.runs.views import find_run, format_optional_iso, load_run, not_ended
 
 LOOKED_AT = 500
 """How many of the newest notes of a repository are searched for an answer."""
@@ -118,9 +118,7 @@ def get_scout(core: Core, text: str) -> ScoutShape:
 
 def _show_scout(core: Core, run_id: str, earlier: bool) -> ScoutShape:
     with core.ports.ledger.transaction() as tx:
-        run = tx.get(Run, run_id)
-        assert run is not None  # Runs are never deleted.
-        return _make_row(core, tx, run, earlier)
+        return _make_row(core, tx, load_run(tx, run_id), earlier)
 
 
 def _make_row(core: Core, tx: Transaction, run: Run, earlier: bool) -> ScoutShape:

@@ -26,6 +26,7 @@ from pancode.runs.life.waits import ToldByUser
 from pancode.runs.run_continuation import continue_run, go_on
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import load_run
 
 _ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
 PERMITTED = {
@@ -70,8 +71,7 @@ def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "")
     now waits for something else.
     """
     with unit_of_work(core) as work:
-        run, draining = work.tx.get(Run, run_id), work.tx.get(Setting, "draining")
-        assert run is not None  # The caller has found the run, and runs are never deleted.
+        run, draining = load_run(work.tx, run_id), work.tx.get(Setting, "draining")
         must_be_seen(run, open_item(tuple(work.tx.find(Action, {"run": run_id}))), plan)
         if draining is not None:
             raise RefusedError(
@@ -121,9 +121,7 @@ def leave_message(core: Core, run_id: str, text: str, by: str) -> Run:
 
 def _signal_run(core: Core, run_id: str, signal: Signal) -> Run:
     with unit_of_work(core) as work:
-        run = work.tx.get(Run, run_id)
-        assert run is not None  # The caller has found the run, and runs are never deleted.
-        return work.signal(run, signal)
+        return work.signal(load_run(work.tx, run_id), signal)
 
 
 def _find_item(core: Core, run: Run) -> Action | None:

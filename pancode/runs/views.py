@@ -61,6 +61,13 @@ def newer_elsewhere(core: Core, folder: str) -> str:
     return f"last is {here.id}, the newest run of {here.project}; {newest.id} in {place} is newer"
 
 
+def load_run(tx: Transaction, name: str) -> records.Run:
+    """Return the run with this id, which the caller knows to exist: runs are never deleted."""
+    run = tx.get(records.Run, name)
+    assert run is not None
+    return run
+
+
 def find_run(tx: Transaction, text: str) -> records.Run:
     """Return the run that the text names: an id, an unambiguous prefix, an agent's name, `last` or `running`.
 

@@ -28,7 +28,7 @@ from pancode.runs.run_continuation import continue_run, go_on
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around, Surroundings
-from pancode.runs.views import session_of, words_of
+from pancode.runs.views import load_run, session_of, words_of
 from pancode.sessions.session import load_chain
 
 TRIES = 3
@@ -174,8 +174,7 @@ class GoingOn:
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
         """Start the next interactive run; if another user was faster, that user's run gets the messages."""
         with self._core.ports.ledger.transaction() as tx:
-            old = tx.get(Run, run)
-            assert old is not None  # Runs are never deleted.
+            old = load_run(tx, run)
             session, left = session_of(tx, old), select_undelivered(words_of(tx, old))
         if session is not None and session.run == run and left and session.closed_by is None:
             by = old.created_by if left[0].by in OWN_NAMES else left[0].by

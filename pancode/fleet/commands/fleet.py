@@ -104,12 +104,7 @@ def missing_programs(
 
 
 def start_nodes(
-    face: Face,
-    client: Client,
-    nodes: list[str],
-    take_up: tuple[str, ...] = (),
-    *,
-    verbose: bool = False,
+    face: Face, client: Client, nodes: list[str], take_up: tuple[str, ...] = (), *, verbose: bool = False
 ) -> answers.UpAnswer:
     """Bring up these nodes, or all if `nodes` is empty, and show the progress of each. `take_up`: the modes
     in which the coordinator is to lead from now on."""

@@ -231,10 +231,7 @@ async def _dial_target(
 
 
 async def _find_way(
-    target: Target,
-    timing: SshTiming,
-    proxy: ProxyCommand | None,
-    tunnel: asyncssh.SSHClientConnection | None,
+    target: Target, timing: SshTiming, proxy: ProxyCommand | None, tunnel: asyncssh.SSHClientConnection | None
 ) -> dict[str, Any]:
     """Return asyncssh's arguments for how to reach the target: by a command, a jump host, or a socket that is
     connected to the first of its addresses that answers, in order, as ssh does. OSError: none answers."""

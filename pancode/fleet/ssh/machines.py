@@ -139,11 +139,7 @@ class Machines:
     """
 
     def __init__(
-        self,
-        bringup: BringUp,
-        loop: LoopThread,
-        install: Callable[[], object],
-        retire: Callable[[], None],
+        self, bringup: BringUp, loop: LoopThread, install: Callable[[], object], retire: Callable[[], None]
     ) -> None:
         self.core = bringup.core
         self._bringup, self._links, self._loop = bringup, bringup.links, loop

@@ -445,11 +445,7 @@ TOOLS: tuple[McpTool, ...] = (
         _explore_questions,
         "POST /v1/explore",
         {
-            "questions": {
-                "type": "array",
-                "items": {"type": "string"},
-                "maxItems": MOST_QUESTIONS,
-            },
+            "questions": {"type": "array", "items": {"type": "string"}, "maxItems": MOST_QUESTIONS},
             "depth": {"type": "string", "enum": ["shallow", "medium", "deep"]},
             "again": {"type": "boolean", "description": "ask again even if an answer is known"},
             "cwd": CWD,
@@ -514,11 +510,7 @@ TOOLS: tuple[McpTool, ...] = (
         "What earlier runs here decided, did and left open.",
         _search_history,
         "GET /v1/history",
-        {
-            "query": string_schema(),
-            "cwd": CWD,
-            "limit": integer_schema("how many", ROWS),
-        },
+        {"query": string_schema(), "cwd": CWD, "limit": integer_schema("how many", ROWS)},
         group="history",
     ),
     McpTool(

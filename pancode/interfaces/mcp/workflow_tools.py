@@ -206,11 +206,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "plan-build-verify, fix-the-tests, red-team.",
         _run_workflow,
         "POST /v1/workflows",
-        {
-            "workflow": string_schema(),
-            "input": string_schema("the task"),
-            **_COMMON,
-        },
+        {"workflow": string_schema(), "input": string_schema("the task"), **_COMMON},
         ("workflow",),
         right=DISPATCHES,
         untrusted=False,

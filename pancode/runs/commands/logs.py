@@ -83,11 +83,7 @@ def _write_log(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink) ->
 
 
 def _follow(
-    face: Face,
-    client: Client,
-    run: str,
-    read: Callable[[str], Iterator[LogPart]],
-    sinks: dict[str, Sink],
+    face: Face, client: Client, run: str, read: Callable[[str], Iterator[LogPart]], sinks: dict[str, Sink]
 ) -> int:
     errors: list[PancodeError] = []
 

@@ -142,9 +142,7 @@ def _stream_events(context: ApiContext, call: ApiCall) -> EventStream:
 
 
 @Verb(
-    "GET /v1/runs/{run}/log",
-    command="logs",
-    query=("offset", "last", "stream", "attempt", "follow", "shown"),
+    "GET /v1/runs/{run}/log", command="logs", query=("offset", "last", "stream", "attempt", "follow", "shown")
 )
 def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     """Return a run's output from an offset on, or its last bytes.
