@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from pancode.budget.books import Ceilings
 from pancode.kernel.ports import Transaction
@@ -59,30 +59,21 @@ class RunSeries:
     cwd: str | None = None
 
 
-AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
-FindCeilings: TypeAlias = Callable[[Transaction, str], Ceilings | None]
-FindFacts: TypeAlias = Callable[[Transaction, FeedEvent, Run | None], Mapping[str, str]]
-FindStay: TypeAlias = Callable[[Transaction, Run], str]
-FindLarger: TypeAlias = Callable[[Transaction, str], LargerWork | None]
-FindSeries: TypeAlias = Callable[[Transaction, str], RunSeries]
-FindItems: TypeAlias = Callable[[Transaction], Iterable[InboxItem]]
-
-
 @dataclass(frozen=True, slots=True)
 class Extensions:
     """The functions of features that need no `Core`. `pancode.runs.features.Features` has all functions."""
 
-    changed: tuple[Hook[Changes, AddChanges], ...] = ()
+    changed: tuple[Hook[Changes, Callable[[Transaction, Changes], Changes]], ...] = ()
     """Add changes to those already decided for a run, in the transaction that writes them."""
-    ceilings: tuple[Hook[str, FindCeilings], ...] = ()
+    ceilings: tuple[Hook[str, Callable[[Transaction, str], Ceilings | None]], ...] = ()
     """Return the ceilings of a budget scope of the feature; None: the usual ones count."""
-    facts: tuple[FindFacts, ...] = ()
+    facts: tuple[Callable[[Transaction, FeedEvent, Run | None], Mapping[str, str]], ...] = ()
     """Return what the feature knows of an event or its run, by which users choose events."""
-    stays: tuple[Hook[Run, FindStay], ...] = ()
+    stays: tuple[Hook[Run, Callable[[Transaction, Run], str]], ...] = ()
     """Return why the run waits with the coordinator and is not handed over to a node; empty: it may be."""
-    larger: tuple[FindLarger, ...] = ()
+    larger: tuple[Callable[[Transaction, str], LargerWork | None], ...] = ()
     """Return the larger work with this id, of which runs are part; None: the feature has none with it."""
-    series: tuple[Hook[str, FindSeries], ...] = ()
+    series: tuple[Hook[str, Callable[[Transaction, str], RunSeries]], ...] = ()
     """Return the series of a kind, `lane` or `workspace`, with this name. NotFoundError."""
-    items: tuple[FindItems, ...] = ()
+    items: tuple[Callable[[Transaction], Iterable[InboxItem]], ...] = ()
     """Return inbox items that wait for a user and are no question of a run."""

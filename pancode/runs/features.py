@@ -62,18 +62,6 @@ class HeldThing:
 
 CompleteRequest: TypeAlias = Callable[[Core, Surroundings, DispatchRequest, bool], DispatchRequest]
 GiveParts: TypeAlias = Callable[[Core, Surroundings, DispatchRequest, tuple[str, ...]], PromptParts]
-LayInput: TypeAlias = Callable[[Core, Plan, str], LaidInput | None]
-JoinRun: TypeAlias = Callable[[Work, Joining], Run]
-AcceptReceipt: TypeAlias = Callable[[Work, Claims], None]
-FindNeed: TypeAlias = Callable[[Core, Transaction, Run], FilesNeed | None]
-FindLines: TypeAlias = Callable[[Core, Transaction], Iterable[BriefLine]]
-FindHeld: TypeAlias = Callable[[Core, Transaction], Iterable[HeldThing]]
-FindLater: TypeAlias = Callable[[Transaction], Iterable[LaterSteps]]
-ReadPlanned: TypeAlias = Callable[[Mapping[str, Any], str, Mapping[str, Any]], LaterWork]
-FindBegun: TypeAlias = Callable[[Transaction, str], Iterable[str]]
-FindApproved: TypeAlias = Callable[[Transaction], Iterable[str]]
-FollowRevoked: TypeAlias = Callable[[Work, str], list[str]]
-MakeThreads: TypeAlias = Callable[[Core, Around], Iterable[BackgroundThread]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +73,29 @@ class Features(Extensions):
     """Complete a request; with the flag it is only judged now, and begins later."""
     prompt_parts: tuple[Hook[DispatchRequest, GiveParts], ...] = ()
     """Return additions to an agent's prompt; the names are those of the agent's skills."""
-    inputs: tuple[Hook[Plan, LayInput], ...] = ()
+    inputs: tuple[Hook[Plan, Callable[[Core, Plan, str], LaidInput | None]], ...] = ()
     """Add files to the checkout of the run with this id; None: there are none."""
-    join: tuple[Hook[Joining, JoinRun], ...] = ()
+    join: tuple[Hook[Joining, Callable[[Work, Joining], Run]], ...] = ()
     """Write the rows of a feature in the transaction that admits a run, and return the run."""
-    accepted: tuple[Hook[Claims, AcceptReceipt], ...] = ()
+    accepted: tuple[Hook[Claims, Callable[[Work, Claims], None]], ...] = ()
     """Store data from a receipt, in the transaction that accepts the receipt."""
-    needs: tuple[FindNeed, ...] = ()
+    needs: tuple[Callable[[Core, Transaction, Run], FilesNeed | None], ...] = ()
     """Return why the files of an ended run are retained; None: no reason."""
-    brief: tuple[FindLines, ...] = ()
+    brief: tuple[Callable[[Core, Transaction], Iterable[BriefLine]], ...] = ()
     """Return lines for what waits for a user, however old it is."""
-    later: tuple[FindLater, ...] = ()
+    later: tuple[Callable[[Transaction], Iterable[LaterSteps]], ...] = ()
     """Return work of the feature that begins runs later, and needs the coordinator for it."""
-    planned: tuple[Hook[str, ReadPlanned], ...] = ()
+    planned: tuple[Hook[str, Callable[[Mapping[str, Any], str, Mapping[str, Any]], LaterWork]], ...] = ()
     """Read work of this kind from its row, as requested by a name, with the caller's settings."""
-    approved: tuple[FindApproved, ...] = ()
+    approved: tuple[Callable[[Transaction], Iterable[str]], ...] = ()
     """Return the SHA-256 of files whose text a user has approved."""
-    begun_by: tuple[FindBegun, ...] = ()
+    begun_by: tuple[Callable[[Transaction, str], Iterable[str]], ...] = ()
     """Return the ids of open things that the token with this name began."""
-    revoked: tuple[FollowRevoked, ...] = ()
+    revoked: tuple[Callable[[Work, str], list[str]], ...] = ()
     """Pause what a revoked token has created; return the names of what was paused."""
-    held: tuple[FindHeld, ...] = ()
+    held: tuple[Callable[[Core, Transaction], Iterable[HeldThing]], ...] = ()
     """Return what a feature has as pending, for the hold of a restored ledger."""
-    threads: tuple[MakeThreads, ...] = ()
+    threads: tuple[Callable[[Core, Around], Iterable[BackgroundThread]], ...] = ()
     """Return threads of a feature, which the coordinator starts and stops."""
     tables: tuple[type[Record], ...] = ()
     """The tables of the feature."""
