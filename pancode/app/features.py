@@ -20,7 +20,7 @@ from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh.bringup import CleanNode
 from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeAccess
-from pancode.interfaces.http.access import records as keyed_requests
+from pancode.interfaces.http.access import store as keyed_requests
 from pancode.interfaces.http.access import tokens
 from pancode.issues import hooks as issues
 from pancode.landing import hooks as landing

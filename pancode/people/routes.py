@@ -23,12 +23,12 @@ from pancode.people.answers import ANSWER, CONTINUE, DENY, TELL, ToldAnswer
 from pancode.people.service import (
     answer_run,
     approve_start,
-    decide_call,
     deny_run,
     leave_message,
     may_start,
     must_be_approvable,
     permit_run,
+    signal_run,
     still_waits,
     waits_for_call,
 )
@@ -144,7 +144,7 @@ def _approve_item(context: ApiContext, call: ApiCall) -> Object:
         approve_start(core, run.id, body.by, whole, body.plan or "")
         return {**get_run_shape(core, run.id), "approved": body.scope}
     if body.call is not None or waits_for_call(core, run):
-        decide_call(core, run.id, CallDecided(body.by, allow=True, whole=whole, number=body.call))
+        signal_run(core, run.id, CallDecided(body.by, allow=True, whole=whole, number=body.call))
         return {**get_run_shape(core, run.id), "approved": body.scope}
     if kind_of(run) is ItemKind.PERMISSION and still_waits(core, run):
         return {**describe_queued(permit_run(core, context.coordinator.around({}), run, body.by, whole))}
@@ -203,7 +203,7 @@ def _deny_item(context: ApiContext, call: ApiCall) -> RunShape:
         )
     if body.call is not None or body.text or call_waits:
         decision = CallDecided(body.by, allow=False, number=body.call, words=body.text)
-        decide_call(core, run.id, decision)
+        signal_run(core, run.id, decision)
         return get_run_shape(core, run.id)
     landing = kind_of(run) is ItemKind.LANDING and still_waits(core, run)
     if landing:

@@ -8,7 +8,7 @@ from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Action, Run, Setting
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched
-from pancode.runs.life.approvals import Approved, CallDecided, Declined
+from pancode.runs.life.approvals import Approved, Declined
 from pancode.runs.life.changes import Signal
 from pancode.runs.life.conversation import is_cut_by_cap, must_be_free
 from pancode.runs.life.inbox import (
@@ -101,7 +101,7 @@ def still_waits(core: Core, run: Run) -> bool:
 
 def deny_run(core: Core, run_id: str, by: str) -> Run:
     """Deny the run's inbox item; nothing is started, continued or landed. UsageError if nothing waits."""
-    return _signal_run(core, run_id, Declined(by))
+    return signal_run(core, run_id, Declined(by))
 
 
 def waits_for_call(core: Core, run: Run) -> bool:
@@ -109,17 +109,13 @@ def waits_for_call(core: Core, run: Run) -> bool:
     return _find_item(core, run) is not None and kind_of(run) is ItemKind.CALL
 
 
-def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
-    """Apply a user's decision to a tool call. UsageError if none waits, RefusedError if another waits."""
-    return _signal_run(core, run_id, decision)
-
-
 def leave_message(core: Core, run_id: str, text: str, by: str) -> Run:
     """Store a message for the run's start or continuation. UsageError if the run accepts no messages."""
-    return _signal_run(core, run_id, ToldByUser(text, by))
+    return signal_run(core, run_id, ToldByUser(text, by))
 
 
-def _signal_run(core: Core, run_id: str, signal: Signal) -> Run:
+def signal_run(core: Core, run_id: str, signal: Signal) -> Run:
+    """Apply what a user has decided or said. UsageError if nothing waits, RefusedError if another waits."""
     with unit_of_work(core) as work:
         return work.signal(load_run(work.tx, run_id), signal)
 

@@ -19,12 +19,20 @@ from pancode.workflows.records import Workflow, WorkflowStep
 def take_step(work: Work, joining: Joining) -> Run:
     """Return the run, attached to the step of the run that it continues if it becomes that step's run.
     RefusedError."""
-    run, tx = joining.run, work.tx
-    step = place_of(tx, joining.continued) if joining.continued is not None else None
-    if step is None:
+    run, before, tx = joining.run, joining.continued, work.tx
+    step = None if before is None else place_of(tx, before)
+    if before is None or step is None:
         return run
-    replace_run(work, step, run)
-    return attach_run(run, step, joining.continued)
+    workflow = tx.get(Workflow, step.workflow)
+    assert workflow is not None  # Workflows are never deleted.
+    step_store.put_steps(work, with_next_run(step, run.id))
+    step_store.ask_to_advance(work, workflow)
+    # The run is held back until a slot is free. In a chain, the settings decide on landing the result at the
+    # end of the workflow.
+    run = replace(run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW)
+    run = replace(run, reason=step_store.HELD, land=run.land and before.land)
+    origin = Lineage.of(before).origin or before.workspace.get("snapshot")
+    return run if origin is None else replace(Lineage.of(run), origin=str(origin)).on(run)
 
 
 def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
@@ -34,28 +42,6 @@ def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
         return None
     mine = (step for step in step_store.steps_of(tx, workflow.id) if step.name == old.step)
     return next((step for step in mine if questions.is_next_run(workflow, step, old)), None)
-
-
-def attach_run(run: Run, step: WorkflowStep, before: Run | None) -> Run:
-    """Return the run attached to the step's workflow, replacing `before`; held back until a slot is free."""
-    run = replace(
-        run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=step_store.HELD
-    )
-    if before is None:
-        return run
-    # In a chain, the settings decide on landing the result at the end of the workflow.
-    run = replace(run, land=run.land and before.land)
-    lineage, earlier = Lineage.of(run), Lineage.of(before)
-    origin = earlier.origin or before.workspace.get("snapshot")
-    return run if origin is None else replace(lineage, origin=str(origin)).on(run)
-
-
-def replace_run(work: Work, step: WorkflowStep, run: Run) -> None:
-    """Make this run the step's run and advance the workflow."""
-    workflow = work.tx.get(Workflow, step.workflow)
-    assert workflow is not None  # Workflows are never deleted.
-    step_store.put_steps(work, with_next_run(step, run.id))
-    step_store.ask_to_advance(work, workflow)
 
 
 def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
@@ -72,18 +58,11 @@ def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
 
 def ask_again(work: Work, step: WorkflowStep) -> WorkflowStep:
     """Return the step as waiting, with its question in the inbox again; a run lost meanwhile is given up."""
-    run, last = _find_asking(work.tx, step)
-    if last is not None:
+    run, last = asks_again(work.tx, step), work.tx.get(Run, step.run or "")
+    assert run is not None  # The caller has checked that there is such a run.
+    if last is not None and last.id != run.id:
         work.signal(last, GivenUp(step.workflow))
         work.tx.put(run)
         for word in (one for one in words_of(work.tx, run) if one.laid == last.id):
             work.tx.put(replace(word, laid=""))  # The user's message is stored again for the next run.
     return replace(questions.mark_waiting(step, work.signal(run, AskedAgain())), run=run.id)
-
-
-def _find_asking(tx: Transaction, step: WorkflowStep) -> tuple[Run, Run | None]:
-    """Return the run that asks again, and the step's own run if it is a different run."""
-    run = asks_again(tx, step)
-    assert run is not None  # The caller has checked that there is such a run.
-    last = tx.get(Run, step.run) if step.run is not None else None
-    return run, last if last is not None and last.id != run.id else None

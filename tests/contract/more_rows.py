@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.config.records import ConfigChange, ConfigProposal
-from pancode.interfaces.http.access.records import KeyedRequest
+from pancode.interfaces.http.access.store import KeyedRequest
 from pancode.issues.records import IssueWork, KeptPlan
 from pancode.kernel.records import ApiToken, AuditAnchor, Record
 from pancode.memory.records import RunNote

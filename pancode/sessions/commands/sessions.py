@@ -88,8 +88,8 @@ def _format_session(one: answers.SessionShape) -> str:
     spent = f"{spent_in_all(one)}{most if one['takes_turns'] else ''}"
     model = f", {one['model']}" if one["model"] else ""
     state = format_outcome(one["state"])
-    why = one["reason"].removeprefix(state).lstrip(" :")
-    lines = [f"{one['session']}  {state}  {why}", f"  {one['title']}"]
+    title = f"{one['session']}  {state}  {one['reason'].removeprefix(state).lstrip(' :')}"
+    lines = [title, f"  {one['title']}"]
     lines.append(f"  {one['agent']} on {one['node'] or 'no node yet'}, {one['runtime']}{model}")
     lines += [f"  {spent}; begun by {one['created_by']}", f"  {format_terms(one)}"]
     if one["waiting"]:

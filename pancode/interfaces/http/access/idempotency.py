@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pancode.interfaces.http.access import store as rows
-from pancode.interfaces.http.access.records import KeyedRequest
+from pancode.interfaces.http.access.store import KeyedRequest
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
@@ -94,12 +94,12 @@ def begin_request(core: Core, mark: RequestMark) -> KeyedRequest | None:
     now, at_work = core.wall_ms(), core.live.visits.at_work
     with core.lock:
         with unit_of_work(core) as work:
-            row = find_answered(rows.find_request(work, mark.place), mark, mark.place in at_work, now)
+            row = find_answered(work.tx.get(KeyedRequest, *mark.place), mark, mark.place in at_work, now)
             if row is not None:
                 return row
             old = to_forget(rows.oldest_requests(work), rows.count_requests(work), now)
             rows.forget_requests(work, [one for one in old if (one.who, one.key) not in at_work])
-            rows.keep_request(work, KeyedRequest(mark.who, mark.key, mark.route, mark.digest, now))
+            work.tx.put(KeyedRequest(mark.who, mark.key, mark.route, mark.digest, now))
         at_work.add(mark.place)
     return None
 
@@ -110,7 +110,7 @@ def store_answer(core: Core, mark: RequestMark, status: int, answer: str) -> Non
     with core.lock:
         try:
             with unit_of_work(core) as work:
-                rows.keep_request(work, made)
+                work.tx.put(made)
         finally:
             core.live.visits.at_work.discard(mark.place)
 

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
 
-from pancode.interfaces.http.access.records import KeyedRequest
 from pancode.kernel.ports import Grouping
 from pancode.kernel.records import ApiToken
+from pancode.kernel.rows import Record, Table
 from pancode.kernel.values import replace
 from pancode.runs.unit_of_work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest(Record):
+    """A request with an idempotency key. The row is written before it begins, and again with its answer."""
+
+    TABLE: ClassVar = Table("keyed_requests", ("who", "key"), ("created_ms",))
+    who: str
+    """The sender: the owner (`socket`), a token (`token:DIGEST`) or a run (`run:ID`)."""
+    key: str
+    route: str
+    digest: str
+    """SHA-256 of the body, hexadecimal."""
+    created_ms: int
+    status: int | None = None
+    """The HTTP status of the answer; None: no answer is stored."""
+    answer: str = ""
+    """The answer's JSON as it was sent."""
+
+
+TABLES: tuple[type[Record], ...] = (KeyedRequest,)
 
 PRUNED = 50
 """How many of the oldest requests are checked for deletion when a new one comes."""
@@ -26,10 +49,6 @@ def store_token(work: Work, made: ApiToken, stale: Iterable[ApiToken]) -> None:
     work.tx.put(made)
 
 
-def delete_token(work: Work, name: str) -> None:
-    work.tx.delete(ApiToken, name)
-
-
 def has_token(work: Work, token: ApiToken) -> bool:
     """Whether the token is stored with this secret."""
     found = work.tx.get(ApiToken, token.name)
@@ -40,15 +59,6 @@ def note_use(work: Work, token: ApiToken, now_ms: int) -> None:
     """Store that the token was used now, unless it was changed or revoked meanwhile."""
     if work.tx.get(ApiToken, token.name) == token:
         work.tx.put(replace(token, used_ms=now_ms))
-
-
-def find_request(work: Work, place: tuple[str, str]) -> KeyedRequest | None:
-    """Return the stored request with this caller and key; None if there is none."""
-    return work.tx.get(KeyedRequest, *place)
-
-
-def keep_request(work: Work, made: KeyedRequest) -> None:
-    work.tx.put(made)
 
 
 def oldest_requests(work: Work) -> list[KeyedRequest]:

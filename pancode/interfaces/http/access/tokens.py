@@ -122,7 +122,7 @@ def revoke(core: Core, name: str, by: str) -> tuple[list[str], list[str]]:
 
 def revoke_in(work: Work, name: str, by: str) -> list[str]:
     """Revoke the token; return the names of what it created and is now paused."""
-    rows.delete_token(work, name)
+    work.tx.delete(ApiToken, name)
     paused = [done for follow in features_of(work.core).revoked for done in follow(work, name)]
     detail: dict[str, object] = {"paused": paused} if paused else {}
     work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)

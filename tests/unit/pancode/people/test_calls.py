@@ -15,7 +15,7 @@ from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Audit, Closed, Decision, Lease, Run
 from pancode.kernel.values import replace
-from pancode.people.service import answer_run, decide_call
+from pancode.people.service import answer_run, signal_run
 from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.inbox import calls_of
@@ -51,7 +51,7 @@ class Asked:
         self.desk.turn()
 
     def decide(self, allow: bool, **more: Any) -> None:
-        decide_call(self.desk.core, RUN, CallDecided("ana", allow, **more))
+        signal_run(self.desk.core, RUN, CallDecided("ana", allow, **more))
         self.desk.turn()
 
     def lose(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pancode.app.http_routes import VERBS
 from pancode.interfaces.http import routing
 from pancode.interfaces.http.access.idempotency import KEPT_MS, MOST_KEPT, RequestMark, begin_request
-from pancode.interfaces.http.access.records import KeyedRequest
+from pancode.interfaces.http.access.store import KeyedRequest
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.records import Run
 from pancode.runs.dispatch import dispatch_run

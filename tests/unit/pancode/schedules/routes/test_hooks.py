@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from pancode.config.notify import NotifyRules
-from pancode.interfaces.http.access.records import KeyedRequest
+from pancode.interfaces.http.access.store import KeyedRequest
 from pancode.interfaces.http.access.tokens import MOST_FAILURES
 from pancode.kernel.records import Audit, Run
 from pancode.kernel.signature_check import MOST_A_MINUTE, MOST_BYTES, WITHIN_MS
