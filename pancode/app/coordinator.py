@@ -26,7 +26,6 @@ from pancode.app.features import AGREED, CLEAN, FEATURES, PARTS, Given, make_sur
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.schema import SCHEMA
-from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.notify import NotifyRules
@@ -222,7 +221,6 @@ class Coordinator:
         self.code = DepotCode(
             self.depot.depot, self.core, around.prd_for_agents, lambda: around.defaults(None).landings_held
         )
-        self.checkouts = CheckoutCopies(home.root)
         self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
         self.streams = self.depot.streams
         self.process_figures = Itself(home.root, self._clock).figures

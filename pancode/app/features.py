@@ -11,6 +11,7 @@ from typing import TypeAlias
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.backups.hooks import BackupPorts, Backups
 from pancode.backups.places import copies_on
+from pancode.checkouts.hooks import KeptCheckouts
 from pancode.config import copied_files, proposals
 from pancode.config import records as config_changes
 from pancode.config.notify import NotifyRules
@@ -119,5 +120,6 @@ PARTS: tuple[MakePart, ...] = (
             given.has_file,
         ),
     ),
+    lambda given: KeptCheckouts(given.home),
     lambda given: pull_requests.WatchedPulls(given.core, given.around, given.pull_forge, given.pull_work),
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, cast
 from pydantic import Field
 
 from pancode.checkouts.answers import CHECKOUT, FILL, CheckoutAnswer, FilledAnswer
+from pancode.checkouts.hooks import KeptCheckouts
 from pancode.interfaces.http.access.rights import DISPATCHES
 from pancode.interfaces.http.bodies import ActBody
 from pancode.interfaces.http.context import ApiContext
@@ -34,7 +35,7 @@ class FilesBody(ActBody):
 @Verb(CHECKOUT, CheckoutBody, "dispatch", right=DISPATCHES)
 def _get_state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
     """Return the copy of a checkout on the caller's machine, creating it if missing."""
-    state = context.coordinator.checkouts.state(_copy(call), call.body.object_format)
+    state = context.coordinator.part(KeptCheckouts).state(_copy(call), call.body.object_format)
     about = {"commit": state.commit, "filled": state.filled, "head": state.head, "branch": state.branch}
     return cast("CheckoutAnswer", {"top": str(state.top), **about})
 
@@ -43,7 +44,7 @@ def _get_state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
 def _fill(context: ApiContext, call: ApiCall) -> FilledAnswer:
     """Update the copy to the checkout's present state."""
     body: FilesBody = call.body
-    copies = context.coordinator.checkouts
+    copies = context.coordinator.part(KeptCheckouts)
     return {"top": str(copies.fill(_copy(call), body.commit, body.head, body.branch, body.before))}
 
 

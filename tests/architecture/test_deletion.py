@@ -20,6 +20,8 @@ TABLES = (
     "pancode/app/features.py",
     "pancode/app/http_routes.py",
     "pancode/app/commands/setup.py",
+    "pancode/app/server/api_stdio.py",
+    "pancode/interfaces/cli/copied_checkout.py",
     "pancode/interfaces/cli/tree.py",
 )
 """Where the application lists what features add: to runs, to the coordinator, checks, routes and commands."""
@@ -60,6 +62,7 @@ FEATURES = (
     ("pancode.skills",),
     ("pancode.drills",),
     ("pancode.backups",),
+    ("pancode.checkouts",),
     ("pancode.notices",),
 )
 """What is deleted together: issues are worked on in workspaces."""

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,16 @@ def serve_stdio() -> int:
     return 0
 
 
+def serve_copy(home: Path, copy: str, service: str) -> socket.socket:
+    from pancode.checkouts.copies import serve_git  # only needed to transfer files
+
+    return serve_git(home, copy, service)
+
+
+SERVED: dict[str, Callable[[Path, str, str], socket.socket]] = {"copy": serve_copy}
+"""What a channel may be connected to besides the coordinator, for a service."""
+
+
 class Relay:
     """Connects each channel that the caller opens to the coordinator."""
 
@@ -67,10 +77,8 @@ class Relay:
         self._channels.send(FrameKind.OPENED, number)
 
     def _open_socket(self, wanted: Mapping[str, Any]) -> socket.socket:
-        if "copy" in wanted:
-            from pancode.checkouts.copies import serve_git  # only needed to transfer files
-
-            return serve_git(self._home, str(wanted["copy"]), str(wanted.get("service")))
+        for what in SERVED.keys() & wanted.keys():
+            return SERVED[what](self._home, str(wanted[what]), str(wanted.get("service")))
         starts, works = bool(wanted["starts"]), bool(wanted["works"])
         return Client(self._home, starts=starts, works=works).open_connection(QUIET_S).connect()
 

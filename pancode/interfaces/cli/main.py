@@ -79,7 +79,7 @@ def prepare_command(
 
         stand_in(folder)
     elif os.environ.get(VARIABLE):
-        from pancode.checkouts.commands.travel import send_checkout
+        from pancode.interfaces.cli.copied_checkout import send_checkout
         from pancode.interfaces.client.caller import let_files_travel
 
         let_files_travel(send_checkout)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from node_agent.wire.identity import AttemptId
-from pancode.checkouts.copies import CheckoutCopies
 from pancode.commit import UNKNOWN
 from pancode.config.notify import NotifyRules
 from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
@@ -56,10 +55,6 @@ class CoordinatorApi(Protocol):
     @property
     def kept_files(self) -> FilesOfRuns:
         """Return the files of runs that are on the coordinator's disk."""
-
-    @property
-    def checkouts(self) -> CheckoutCopies:
-        """Return the copies of checkouts on other nodes."""
 
     @property
     def chosen(self) -> ChosenSettings:

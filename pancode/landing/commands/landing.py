@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pancode.checkouts.commands.travel import own_checkout, travel_now
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli import completions, follow
+from pancode.interfaces.cli.copied_checkout import own_checkout, travel_now
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Anyway, Argument, Json, WithCommands, WithSecret, option, verb
 from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows

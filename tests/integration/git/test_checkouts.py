@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from node_agent.wire.clock import SystemIds
+from pancode.checkouts.commands import own_checkout
+from pancode.checkouts.commands.own_checkout import OwnCheckout, checkout_of
 from pancode.checkouts.copies import CheckoutCopies, serve_git
 from pancode.git.runner import GitRefusal
-from pancode.interfaces.client import own_checkout
-from pancode.interfaces.client.own_checkout import OwnCheckout, checkout_of
 from pancode.kernel.errors import ApiError, ConflictError, UnavailableError, WorkspaceError
 from tests.integration.git.repos import Repo, cloned
 

@@ -18,7 +18,7 @@ from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.app.http_routes import build_app
 from pancode.backups.hooks import Backups
-from pancode.checkouts.copies import CheckoutCopies
+from pancode.checkouts.hooks import KeptCheckouts
 from pancode.config.agents.presets import apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.notify import NotifyRules
@@ -226,7 +226,6 @@ class MemoryCoordinator:
         self.code: Any = ToldCode()
         self.streams: Any = MemoryStreams()
         self.kept_files = MemoryFiles()
-        self.checkouts = CheckoutCopies(home)
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
         self.figures_at: ListenAddress | None = None
@@ -238,6 +237,7 @@ class MemoryCoordinator:
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
         self.parts: dict[type, Any] = {
+            KeptCheckouts: KeptCheckouts(home),
             Backups: make_backups(context.core, home)[0],
             WatchedPulls: MemoryPulls(context.core, self.around),
         }

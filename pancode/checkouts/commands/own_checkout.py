@@ -14,9 +14,9 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from node_agent.wire.clock import Ids
+from pancode.checkouts.answers import CHECKOUT, FILL, CheckoutAnswer
 from pancode.checkouts.copies import FILLED, HERE, SAME, SENT, WORDS
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
@@ -24,7 +24,7 @@ from pancode.git.objects import import_base
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, GitRefusal, safe_env, translate_os_errors
 from pancode.git.snapshot import capture_tree, index_copy
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import RemoteCoordinator
 from pancode.kernel.errors import ApiError, UnavailableError, WorkspaceError
 from pancode.kernel.formatting import count_noun, escape_line
@@ -66,14 +66,14 @@ class OwnCheckout:
 
     def folder_there(self) -> str:
         """Return the copy's folder for the working directory, with the files as last sent."""
-        return self._find_subfolder(str(self._ask("", {"object_format": self.seen.object_format})["top"]))
+        return self._find_subfolder(self._read_state()["top"])
 
     def _find_subfolder(self, top: str) -> str:
         return str(Path(top) / Path(os.path.realpath(os.curdir)).relative_to(self.seen.top))
 
     def _sync_copy(self, lands: bool) -> str:
         for _ in range(TRIES):
-            state = self._ask("", {"object_format": self.seen.object_format})
+            state = self._read_state()
             beside = self._land_here(state)
             if self._send_files(state):
                 if beside and lands:
@@ -84,11 +84,11 @@ class OwnCheckout:
                     raise WorkspaceError(
                         what, why="no file in this checkout was changed", fix=fix, code="not_home"
                     )
-                return str(state["top"])
+                return state["top"]
         what = f"the files of {self.seen.top} on {self.there} changed in the meantime"
         raise UnavailableError(what, fix="run the same command again")
 
-    def _send_files(self, state: dict[str, Any]) -> bool:
+    def _send_files(self, state: CheckoutAnswer) -> bool:
         """Send the files here to the copy. False if a change landed in it since `state`."""
         commit, warnings = self._commit()
         if (commit, commit, self.seen.branch) == (state["commit"], state["filled"], state["branch"]):
@@ -98,17 +98,17 @@ class OwnCheckout:
         self._run_transfer("receive-pack", "push", f"+{commit}:{SENT}")
         about = {"commit": commit, "head": self.seen.head, "branch": self.seen.branch}
         try:
-            self._ask("files", {**about, "before": state["commit"]})
+            self.client.post(FILL.at(*self.copy.split("/")), {**about, "before": state["commit"]})
         except ApiError as changed:
             if changed.code != "copy_changed":
                 raise
             return False
         return True
 
-    def _land_here(self, state: dict[str, Any]) -> str:
+    def _land_here(self, state: CheckoutAnswer) -> str:
         """Land here what landed in the copy since the last fill. Return "" or a failed landing's branch."""
         here, filled = state["commit"], state["filled"]
-        if here == filled:
+        if here is None or filled is None or here == filled:
             return ""
         self._run_transfer("upload-pack", "fetch", f"+{HERE}:{HERE}", f"+{FILLED}:{FILLED}")
         if state["branch"] != self.seen.branch:
@@ -183,10 +183,10 @@ class OwnCheckout:
                 fix = "run the same command again"
                 raise UnavailableError("the files were not copied", why=why, fix=fix)
 
-    def _ask(self, act: str, body: dict[str, Any]) -> dict[str, Any]:
-        path = path_of("checkouts", *self.copy.split("/"), *([act] if act else []))
-        answer: dict[str, Any] = self.client.post(path, body)
-        return answer
+    def _read_state(self) -> CheckoutAnswer:
+        """Return the state of the copy, which is made if it is missing."""
+        body = {"object_format": self.seen.object_format}
+        return self.client.post(CHECKOUT.at(*self.copy.split("/")), body)
 
 
 def checkout_of(there: RemoteCoordinator, note: Callable[[str], None], ids: Ids) -> OwnCheckout | None:
