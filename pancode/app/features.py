@@ -13,22 +13,22 @@ from pancode.backups.hooks import BackupPorts, Backups
 from pancode.backups.places import copies_on
 from pancode.checkouts.hooks import KeptCheckouts
 from pancode.config import copied_files, proposals
-from pancode.config import records as config_changes
 from pancode.config.notify import NotifyRules
+from pancode.config.records import ConfigChange, ConfigProposal
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.part import CoordinatorPart
 from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh.bringup import CleanNode
 from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeAccess
-from pancode.interfaces.http.access import store as keyed_requests
 from pancode.interfaces.http.access import tokens
+from pancode.interfaces.http.access.store import KeyedRequest
 from pancode.issues import hooks as issues
 from pancode.landing import hooks as landing
 from pancode.memory import hooks as memory
 from pancode.notices import hooks as notices
-from pancode.notices import records as deliveries
 from pancode.notices.delivery.sender import Sender
+from pancode.notices.records import Delivery
 from pancode.pull_requests import hooks as pull_requests
 from pancode.runs.admission import given_changes
 from pancode.runs.core import Core
@@ -56,8 +56,7 @@ SHOWN = Features(
 
 # Subjects that add nothing else to runs.
 STORED = Features(
-    items=(proposals.list_proposed,),
-    tables=(*keyed_requests.TABLES, *config_changes.TABLES, *deliveries.TABLES),
+    items=(proposals.list_proposed,), tables=(KeyedRequest, ConfigChange, ConfigProposal, Delivery)
 )
 
 CLEAN: tuple[CleanNode, ...] = (remove_copies,)

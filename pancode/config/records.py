@@ -37,6 +37,3 @@ class ConfigProposal(Record):
     why: str
     by: str
     run: str | None
-
-
-TABLES: tuple[type[Record], ...] = (ConfigChange, ConfigProposal)

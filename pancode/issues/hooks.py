@@ -12,7 +12,7 @@ from pancode.issues.auto_start import HELD_NAME, IssueWatch
 from pancode.issues.forge_trackers import HttpTrackers
 from pancode.issues.kept_plans import list_kept_texts
 from pancode.issues.model import Trackers
-from pancode.issues.records import TABLES, IssueWork
+from pancode.issues.records import IssueWork, KeptPlan
 from pancode.issues.service import closed_issue, drop_work, held_name, note_pull
 from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.ports import Transaction
@@ -59,7 +59,7 @@ def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:
         yield HeldThing(HELD_NAME, "issues", what, works[0].began_ms, lambda by: None)
 
 
-FEATURE = Features(held=(find_held,), approved=(list_kept_texts,), tables=TABLES)
+FEATURE = Features(held=(find_held,), approved=(list_kept_texts,), tables=(IssueWork, KeptPlan))
 
 
 def track_issues(

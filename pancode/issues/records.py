@@ -49,6 +49,3 @@ class KeptPlan(Record):
     questions: str
     kept_ms: int
     kept_by: str
-
-
-TABLES: tuple[type[Record], ...] = (IssueWork, KeptPlan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.memory.records import TABLES
+from pancode.memory.model import RunNote
 from pancode.memory.service import give_notes, store_note
 from pancode.runs.extension import Hook, accept_all
 from pancode.runs.features import Features
@@ -11,5 +11,5 @@ FEATURE = Features(
     # A resumed session already has the notes of earlier runs.
     prompt_parts=(Hook(lambda request: not request.resume, give_notes),),
     accepted=(Hook(accept_all, store_note),),
-    tables=TABLES,
+    tables=(RunNote,),
 )

@@ -6,12 +6,35 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from pancode.agents.agents import Role
 from pancode.agents.prompts import report_names
 from pancode.kernel.formatting import format_seconds, reveal_invisible
-from pancode.memory.records import RunNote
+from pancode.kernel.rows import Record, Table
+
+
+@dataclass(frozen=True, slots=True)
+class RunNote(Record):
+    """A note on what a run in a repository or lane decided, did and left open, from its accepted receipt."""
+
+    TABLE: ClassVar = Table("notes", ("run",), ("project,at_ms", "at_ms"))
+    run: str
+    at_ms: int
+    project: str
+    """Absolute path of the user's repository; empty: there is none."""
+    agent: str
+    commit: str | None
+    """The commit of the run's result; None: it changed nothing."""
+    receipt: str
+    """The receipt's digest; empty: unknown."""
+    task: str
+    """The run's task, shortened."""
+    parts: dict[str, str] = field(default_factory=dict, hash=False)
+    """The parts of the run's report, by their names in the report form."""
+
 
 _WORD = re.compile(r"\w{2,}")
 _STEM = 4

@@ -13,7 +13,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.memory.answers import ScoutShape
-from pancode.memory.records import RunNote
+from pancode.memory.model import RunNote
 from pancode.memory.scout_rules import (
     DEPTH,
     QUESTION,

@@ -21,6 +21,7 @@ from pancode.memory.model import (
     MOST_PART,
     MOST_TASK,
     Nearness,
+    RunNote,
     format_note,
     in_use,
     left_by,
@@ -29,7 +30,6 @@ from pancode.memory.model import (
     rank_notes,
     source_of,
 )
-from pancode.memory.records import RunNote
 from pancode.runs.admission.request_rules import as_task
 from pancode.runs.core import Core
 from pancode.runs.extension import RunSeries

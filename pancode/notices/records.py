@@ -23,6 +23,3 @@ class Delivery(Record):
     body: dict[str, object]
     due_ms: int
     tries: int = 0
-
-
-TABLES: tuple[type[Record], ...] = (Delivery,)

@@ -12,8 +12,7 @@ from pancode.git.pull_state import PullOpened
 from pancode.kernel.formatting import format_title
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
-from pancode.pull_requests.model import PullForge, PullWork, items_of
-from pancode.pull_requests.records import TABLES, WatchedPull
+from pancode.pull_requests.model import PullForge, PullWork, WatchedPull, items_of
 from pancode.pull_requests.rules import command_for, needs_user
 from pancode.pull_requests.service import PullWatch, find_rules
 from pancode.pull_requests.store import list_pulls, pause_of_token, take_word, watch_pull
@@ -74,4 +73,6 @@ def find_held(core: Core, tx: Transaction) -> Iterable[HeldThing]:
         yield HeldThing(pull.id, "pull request", pull.url, pull.opened_ms, drop)
 
 
-FEATURE = Features(brief=(list_inbox_items,), revoked=(pause_of_token,), held=(find_held,), tables=TABLES)
+FEATURE = Features(
+    brief=(list_inbox_items,), revoked=(pause_of_token,), held=(find_held,), tables=(WatchedPull,)
+)

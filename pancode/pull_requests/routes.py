@@ -10,8 +10,7 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.visitors import AccessScope, must_have
 from pancode.pull_requests.answers import PULL, PULLS, WatchedPullsAnswer, WatchedPullShape
 from pancode.pull_requests.hooks import WatchedPulls
-from pancode.pull_requests.model import items_of
-from pancode.pull_requests.records import WatchedPull
+from pancode.pull_requests.model import WatchedPull, items_of
 from pancode.pull_requests.rules import command_for
 from pancode.pull_requests.store import take_word
 from pancode.runs.views import format_optional_iso

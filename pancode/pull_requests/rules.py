@@ -11,8 +11,7 @@ from pancode.git.pull_state import CheckResult, PullRemark, PullState, PullStatu
 from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
-from pancode.pull_requests.model import CAUSES, PullItem, PullItemKind, PullRules, items_of
-from pancode.pull_requests.records import WatchedPull
+from pancode.pull_requests.model import CAUSES, PullItem, PullItemKind, PullRules, WatchedPull, items_of
 from pancode.runs.facts import LandingTerms
 from pancode.runs.life.conversation import has_change, is_blocked
 from pancode.runs.receipts.trust import WAITING

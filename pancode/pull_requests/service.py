@@ -11,8 +11,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.pull_requests import rules
-from pancode.pull_requests.model import PullForge, PullRules, PullWork
-from pancode.pull_requests.records import WatchedPull
+from pancode.pull_requests.model import PullForge, PullRules, PullWork, WatchedPull
 from pancode.pull_requests.store import change_pull, list_pulls
 from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core

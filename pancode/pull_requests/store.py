@@ -11,8 +11,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import token_behind
-from pancode.pull_requests.model import items_of
-from pancode.pull_requests.records import WatchedPull
+from pancode.pull_requests.model import WatchedPull, items_of
 from pancode.pull_requests.rules import command_for, needs_user, note_word
 from pancode.runs.core import Core
 from pancode.runs.life.changes import Happened

@@ -12,7 +12,7 @@ from pancode.runs.features import Features, HeldThing
 from pancode.runs.restored.hold import DROPPED
 from pancode.runs.user_environment import Around
 from pancode.schedules.model import trigger_of, words_of
-from pancode.schedules.records import TABLES, Schedule
+from pancode.schedules.records import Firing, Schedule
 from pancode.schedules.rules import held_name
 from pancode.schedules.scheduler import Scheduler
 from pancode.schedules.service import pause_schedule, skip_until_now
@@ -40,5 +40,9 @@ def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:
 
 
 FEATURE = Features(
-    brief=(brief_lines,), revoked=(pause_of_token,), held=(find_held,), threads=(make_threads,), tables=TABLES
+    brief=(brief_lines,),
+    revoked=(pause_of_token,),
+    held=(find_held,),
+    threads=(make_threads,),
+    tables=(Schedule, Firing),
 )

@@ -72,6 +72,3 @@ class Firing(Record):
     late: bool = False
     """Whether the firing replaces one that was missed while no coordinator ran."""
     done_ms: int | None = None
-
-
-TABLES: tuple[type[Record], ...] = (Schedule, Firing)

@@ -40,6 +40,3 @@ class StoredToolFiles(Record):
     run: str
     name: str
     packed: str
-
-
-TABLES: tuple[type[Record], ...] = (StoredTool, StoredToolFiles)

@@ -22,7 +22,7 @@ from pancode.workflows import step_replacement
 from pancode.workflows.advancing import Advancing
 from pancode.workflows.lane_service import find_lane
 from pancode.workflows.planned import PlannedWorkflow, read_planned
-from pancode.workflows.records import TABLES, Workflow, WorkflowKind, WorkflowState, WorkflowStepState
+from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.results import results_of
 from pancode.workflows.rules import OPEN
 from pancode.workflows.step_start import StepStarter
@@ -129,7 +129,7 @@ FEATURE = Features(
     later=(find_later,),
     planned=(Hook(lambda kind: kind == PlannedWorkflow.kind, read_planned),),
     begun_by=(find_begun,),
-    tables=TABLES,
+    tables=(Workflow, WorkflowStep),
     join=(Hook(attrgetter("follows_step"), step_replacement.take_step),),
     needs=(find_need,),
     threads=(make_threads,),

@@ -129,6 +129,3 @@ class WorkflowStep(Record):
     item: dict[str, object] = field(default_factory=dict)
     """An item of a lane: `place` in its order, `by` and `at_ms` of who added it, `caller`, `priority`;
     optionally `key`, `expires_ms` and `skip`."""
-
-
-TABLES: tuple[type[Record], ...] = (Workflow, WorkflowStep)

@@ -15,7 +15,7 @@ from pancode.runs.features import Features
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings
-from pancode.workspaces.records import TABLES, KeptWorkspace
+from pancode.workspaces.records import KeptWorkspace
 from pancode.workspaces.rules import join_workspace, must_go_on, open_workspaces, runs_in
 from pancode.workspaces.service import in_workspace
 
@@ -55,5 +55,5 @@ FEATURE = Features(
     join=(Hook(attrgetter("is_in_workspace"), join_workspace),),
     needs=(find_need,),
     series=(Hook(lambda kind: kind == "workspace", find_series),),
-    tables=TABLES,
+    tables=(KeptWorkspace,),
 )

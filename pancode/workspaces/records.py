@@ -28,6 +28,3 @@ class KeptWorkspace(Record):
     saved: str = ""
     last: str = ""
     ended: bool = False
-
-
-TABLES: tuple[type[Record], ...] = (KeptWorkspace,)

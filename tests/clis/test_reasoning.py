@@ -14,16 +14,7 @@ import pytest
 
 from node_agent.wire.job import Reasoning
 from tests.clis.conftest import MakeBench
-from tests.clis.launched import (
-    CLAUDE,
-    CODEX,
-    COPILOT,
-    GEMINI,
-    OPENAI_AGENTS,
-    OPENCODE,
-    Cli,
-    first_request,
-)
+from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENAI_AGENTS, OPENCODE, Cli, first_request
 from tests.fakemodel import preset
 
 pytestmark = pytest.mark.slow

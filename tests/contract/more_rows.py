@@ -6,9 +6,9 @@ from pancode.config.records import ConfigChange, ConfigProposal
 from pancode.interfaces.http.access.store import KeyedRequest
 from pancode.issues.records import IssueWork, KeptPlan
 from pancode.kernel.records import ApiToken, AuditAnchor, Record
-from pancode.memory.records import RunNote
+from pancode.memory.model import RunNote
 from pancode.notices.records import Delivery
-from pancode.pull_requests.records import WatchedPull
+from pancode.pull_requests.model import WatchedPull
 from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.skills.records import StoredTool, StoredToolFiles
 from pancode.workspaces.records import KeptWorkspace

@@ -6,10 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from node_agent.attempt.ports import Activity
-from node_agent.shim.spool import (
-    ExitRecord,
-    PhasePlan,
-)
+from node_agent.shim.spool import ExitRecord, PhasePlan
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import CallAsked

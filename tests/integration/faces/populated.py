@@ -60,8 +60,7 @@ from pancode.kernel.records import Action, ActionKind, Run
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
 from pancode.pull_requests.hooks import WatchedPulls
-from pancode.pull_requests.model import PullItem, PullItemKind
-from pancode.pull_requests.records import WatchedPull
+from pancode.pull_requests.model import PullItem, PullItemKind, WatchedPull
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
 from pancode.runs.reconcile import act_now

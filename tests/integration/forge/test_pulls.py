@@ -16,7 +16,7 @@ from pancode.git.forge.pulls import PullRequest
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository
 from pancode.git.pull_state import CheckResult, PullStatus, ReviewVerdict
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.pull_requests.records import WatchedPull
+from pancode.pull_requests.model import WatchedPull
 from tests.integration.forge.fakes import TOKEN, serving
 from tests.integration.forge.pulls import (
     APPROVED,

@@ -31,8 +31,6 @@ class KeyedRequest(Record):
     """The answer's JSON as it was sent."""
 
 
-TABLES: tuple[type[Record], ...] = (KeyedRequest,)
-
 PRUNED = 50
 """How many of the oldest requests are checked for deletion when a new one comes."""
 

@@ -20,16 +20,7 @@ from node_agent.wire.policy import Safety
 from node_agent.wire.signing import SigningKey
 from tests.fakes.node import Script
 from tests.fakes.node.runtime import MemoryFacts
-from tests.unit.node_agent.stage import (
-    AHEAD,
-    LONG,
-    STRANGER,
-    Stage,
-    identity,
-    job_of,
-    running,
-    why,
-)
+from tests.unit.node_agent.stage import AHEAD, LONG, STRANGER, Stage, identity, job_of, running, why
 
 NAME = str(identity())
 

@@ -8,20 +8,11 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt.left_for_others import (
-    MOST_QUESTION,
-    read_question,
-    take_question,
-)
+from node_agent.attempt.left_for_others import MOST_QUESTION, read_question, take_question
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Gate, Workspace
-from node_agent.workspace.folders import (
-    AttemptFolders,
-    holds_copied,
-    is_left_out,
-    lay_copied,
-)
+from node_agent.workspace.folders import AttemptFolders, holds_copied, is_left_out, lay_copied
 from tests.fakes.node.host import Script
 from tests.unit.node_agent.attempt.test_procedure import NAME, run
 

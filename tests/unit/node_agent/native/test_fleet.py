@@ -14,13 +14,7 @@ from node_agent.native.fleet import FleetChannel, begun_by, fleet_forms, words_o
 from node_agent.native.interactive_run import TurnOver
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import UserMessages
-from node_agent.wire.fleet import (
-    MOST_ARGUMENTS,
-    FleetTerms,
-    FleetTool,
-    LaidFleetAnswer,
-    fleet_answer_file,
-)
+from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, FleetTool, LaidFleetAnswer, fleet_answer_file
 from node_agent.wire.identity import messages_in, seal_text
 from node_agent.wire.receipt import TurnStop
 from node_agent.workspace.homes import write_file

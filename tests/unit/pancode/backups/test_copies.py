@@ -18,14 +18,7 @@ from pancode.app.schema import SCHEMA
 from pancode.backups.contents import Contents, ContentsError
 from pancode.backups.model import CHAIN, CopyHead, CopyIndex, CopyRecord, FoundCopy
 from pancode.backups.records import CopyRecords
-from pancode.backups.restore import (
-    FILES,
-    CopyDamagedError,
-    OpenedCopies,
-    Restore,
-    choose_copy,
-    open_copies,
-)
+from pancode.backups.restore import FILES, CopyDamagedError, OpenedCopies, Restore, choose_copy, open_copies
 from pancode.backups.sealing import HEADED, Recipient, RecoveryKey, Sealer
 from pancode.backups.service import CopyNotVerifiedError, CopyRequest, copy_context, make_copy
 from pancode.fleet.standing import read_held

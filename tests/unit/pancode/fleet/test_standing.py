@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.fleet.seat import FENCED, Seat, read_seat, take_seat
-from pancode.fleet.standing import (
-    STARTS,
-    FencedError,
-    HeldError,
-    read_held,
-    take_up,
-)
+from pancode.fleet.standing import STARTS, FencedError, HeldError, read_held, take_up
 from pancode.kernel.ports import Ledger
 from pancode.kernel.records import Audit, Node, Setting
 from pancode.runs.core import BEHIND, RESTORED

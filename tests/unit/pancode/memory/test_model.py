@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.memory.model import MOST_PART, PARTS, format_note, parts_of, source_of
-from pancode.memory.records import RunNote
+from pancode.memory.model import MOST_PART, PARTS, RunNote, format_note, parts_of, source_of
 
 NOTE = RunNote(
     run="r-a1b2c3",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.memory.model import in_use, rank_notes
-from pancode.memory.records import RunNote
+from pancode.memory.model import RunNote, in_use, rank_notes
 
 
 def note(run: str, at_ms: int, text: str) -> RunNote:

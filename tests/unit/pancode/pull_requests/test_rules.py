@@ -8,8 +8,7 @@ import pytest
 
 from pancode.git.pull_state import CheckResult, PullCheck, PullRemark, PullState, PullStatus, ReviewVerdict
 from pancode.kernel.values import replace
-from pancode.pull_requests.model import PullItemKind, PullRules, items_of
-from pancode.pull_requests.records import WatchedPull
+from pancode.pull_requests.model import PullItemKind, PullRules, WatchedPull, items_of
 from pancode.pull_requests.rules import (
     MOST_ITEMS,
     MOST_ROUNDS,

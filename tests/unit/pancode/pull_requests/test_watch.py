@@ -14,8 +14,7 @@ from pancode.kernel.errors import RefusedError, UnavailableError, UsageError, Wo
 from pancode.kernel.records import Audit, EventKind, FeedEvent, Run, RunState, StoredMessage, TurnTaking
 from pancode.kernel.values import replace
 from pancode.pull_requests.hooks import FEATURE, WatchedPulls
-from pancode.pull_requests.model import PullItemKind, items_of
-from pancode.pull_requests.records import WatchedPull
+from pancode.pull_requests.model import PullItemKind, WatchedPull, items_of
 from pancode.pull_requests.rules import NextStep, may_send, next_step
 from pancode.pull_requests.service import LOOK_S, REFUSED_S, PullWatch, find_rules
 from pancode.runs.facts import LandingTerms, Messages

@@ -11,14 +11,7 @@ import pytest
 
 from node_agent.wire.policy import CommandRule, Mode, PathAccess, PathRule, Rules, Safety
 from pancode.agents.agents import TOOLS, Agent, Role
-from pancode.agents.prompts import (
-    Category,
-    Prompt,
-    Situation,
-    compile_prompt,
-    sizes_of,
-    tokens_of,
-)
+from pancode.agents.prompts import Category, Prompt, Situation, compile_prompt, sizes_of, tokens_of
 from pancode.agents.runtimes import RUNTIMES
 from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings

@@ -10,13 +10,7 @@ from typing import Any
 import pytest
 
 from pancode.app.server import coordinator_thread
-from pancode.app.server.coordinator_thread import (
-    BUSY_MS,
-    GATHER_MS,
-    LISTEN_MS,
-    Passes,
-    pause_ms,
-)
+from pancode.app.server.coordinator_thread import BUSY_MS, GATHER_MS, LISTEN_MS, Passes, pause_ms
 from pancode.kernel.errors import UnavailableError
 from tests.unit.pancode.runs.world import Desk
 
