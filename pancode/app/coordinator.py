@@ -22,8 +22,9 @@ from node_agent.wire.sealing import SEALED_FOR, seal_files
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
-from pancode.app.features import AGREED, CLEAN, FEATURES, PARTS, Given, make_surroundings
+from pancode.app.features import FEATURES
 from pancode.app.fleet_identity import fleet_id, own_key
+from pancode.app.parts import AGREED, CLEAN, PARTS, Given, make_surroundings
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.schema import SCHEMA
 from pancode.config.agents.presets import NO_PRESET, apply_preset

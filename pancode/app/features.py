@@ -1,46 +1,21 @@
-"""The features on top of the engine: what they add to runs, in order of calls, and what state they have."""
+"""The features on top of the engine: what they add to runs, in order of calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TypeAlias
-
-from pancode.app.pull_work import ChangeWork, ForgeWatch
-from pancode.backups.hooks import BackupPorts, Backups
-from pancode.backups.places import copies_on
-from pancode.checkouts.hooks import KeptCheckouts
-from pancode.config import copied_files, proposals
-from pancode.config.notify import NotifyRules
+from pancode.config import proposals
 from pancode.config.records import ConfigChange, ConfigProposal
-from pancode.config.user_environment import FileSurroundings
-from pancode.fleet.part import CoordinatorPart
-from pancode.fleet.seat import SeatKeeper
-from pancode.fleet.ssh.bringup import CleanNode
-from pancode.fleet.ssh.machines import Machines
-from pancode.git.forge_rules import ForgeAccess
-from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.access.store import KeyedRequest
 from pancode.issues import hooks as issues
 from pancode.landing import hooks as landing
 from pancode.memory import hooks as memory
-from pancode.notices import hooks as notices
-from pancode.notices.delivery.sender import Sender
 from pancode.notices.records import Delivery
 from pancode.pull_requests import hooks as pull_requests
 from pancode.runs.admission import given_changes
-from pancode.runs.core import Core
 from pancode.runs.extension import Hook
 from pancode.runs.features import Features, join_features
-from pancode.runs.user_environment import Around
 from pancode.schedules import hooks as schedules
 from pancode.sessions import hooks as sessions
 from pancode.skills import hooks as skills
-from pancode.skills import library
-from pancode.skills.assignment import find_skills
-from pancode.skills.node_copies import remove_copies
 from pancode.workflows import held as held_workflows
 from pancode.workflows import hooks as workflows
 from pancode.workspaces import hooks as workspaces
@@ -59,14 +34,6 @@ STORED = Features(
     items=(proposals.list_proposed,), tables=(KeyedRequest, ConfigChange, ConfigProposal, Delivery)
 )
 
-CLEAN: tuple[CleanNode, ...] = (remove_copies,)
-"""What is removed from a node that leaves the fleet."""
-
-AGREED = (copied_files.AGREED, f"skills/{library.AGREED}")
-"""Files of the home with users' agreements, which do not count for a coordinator that takes over a fleet."""
-
-make_surroundings = partial(FileSurroundings, find_skills=find_skills)
-
 FEATURES = join_features(
     workspaces.FEATURE,
     sessions.FEATURE,
@@ -80,45 +47,4 @@ FEATURES = join_features(
     issues.FEATURE,
     held_workflows.FEATURE,
     STORED,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a coordinator gives the features. `own`: the settings without a preset; `forges`: those of forges
-    by host; `secret`: reads a stored secret; `has_file`: whether the ledger is a file in the home."""
-
-    core: Core
-    around: Around
-    own: FileSurroundings
-    notify_rules: Callable[[], NotifyRules]
-    forges: Callable[[], Mapping[str, ForgeAccess]]
-    secret: Callable[[str], str]
-    environ: Mapping[str, str]
-    home: Path
-    fleet: Machines
-    seat: SeatKeeper
-    has_file: bool
-    pull_forge: ForgeWatch
-    pull_work: ChangeWork
-
-
-MakePart: TypeAlias = Callable[[Given], CoordinatorPart]
-PARTS: tuple[MakePart, ...] = (
-    lambda given: notices.Notices(
-        given.core, Sender(given.notify_rules, given.secret), tokens, given.own.loaded().settings.telemetry
-    ),
-    lambda given: issues.track_issues(given.core, given.around, given.forges, given.secret, given.environ),
-    lambda given: Backups(
-        given.core,
-        BackupPorts(
-            given.home,
-            lambda: given.own.loaded().settings.backup,
-            copies_on(given.fleet, given.core.fleet, given.seat),
-            lambda: given.seat.mine.number,
-            given.has_file,
-        ),
-    ),
-    lambda given: KeptCheckouts(given.home),
-    lambda given: pull_requests.WatchedPulls(given.core, given.around, given.pull_forge, given.pull_work),
 )

@@ -19,6 +19,7 @@ TABLES = (
     "pancode/app/doctor.py",
     "pancode/app/features.py",
     "pancode/app/http_routes.py",
+    "pancode/app/parts.py",
     "pancode/app/commands/setup.py",
     "pancode/app/server/api_stdio.py",
     "pancode/interfaces/cli/copied_checkout.py",
