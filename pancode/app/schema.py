@@ -6,5 +6,4 @@ from pancode.app.features import FEATURES
 from pancode.kernel.records import TABLES
 from pancode.store.tables import Schema
 
-RECORDS = (*TABLES, *FEATURES.tables)
-SCHEMA = Schema(RECORDS)
+SCHEMA = Schema((*TABLES, *FEATURES.tables))

@@ -37,8 +37,8 @@ USES = {
 }
 WAITS = (
     *("pancode/interfaces/acp/session.py", "pancode/interfaces/cli/output.py"),
-    *("pancode/interfaces/client/client.py", "pancode/issues/forge_trackers.py"),
-    "pancode/interfaces/http/streams.py",
+    *("pancode/interfaces/client/client.py", "pancode/drills/commands/drilled_fleet.py"),
+    *("pancode/interfaces/http/streams.py", "pancode/issues/forge_trackers.py"),
 )
 """Their `timeout_ms` is how long an answer is waited for."""
 PLANTED = """

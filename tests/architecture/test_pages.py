@@ -89,7 +89,7 @@ def _classes() -> set[str]:
 
 def _records() -> set[str]:
     """The classes that are rows of the ledger."""
-    nodes = [node for file in modules("pancode/kernel") for node in tree(file).body]
+    nodes = [node for file in modules("pancode") for node in tree(file).body]
     classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
     return {node.name for node in classes if "TABLE" in _defined(node.body)} - {"Record"}
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TypeVar, cast
 
-from pancode.app.schema import RECORDS
+from pancode.app.schema import SCHEMA
 from pancode.budget.books import add_amounts
 from pancode.kernel.errors import ConflictError, UnavailableError
 from pancode.kernel.ports import Grouped, Grouping
@@ -49,7 +49,7 @@ class MemoryLedger:
 
     def __init__(
         self,
-        kinds: Iterable[type[Record]] = RECORDS,
+        kinds: Iterable[type[Record]] = SCHEMA.tables,
         *,
         strict: bool = False,
         before_commit: Hook | None = None,

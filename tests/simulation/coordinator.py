@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 from pancode.app.features import FEATURES
-from pancode.app.schema import RECORDS
+from pancode.app.schema import SCHEMA
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.node import Deadlines
 from pancode.kernel.ports import (
@@ -223,13 +223,13 @@ class SimDesk:
     def backup(self) -> Rows:
         """The whole ledger as it is now."""
         with self.seen() as tx:
-            return {kind: tx.find(kind) for kind in RECORDS}
+            return {kind: tx.find(kind) for kind in SCHEMA.tables}
 
     def restore(self, rows: Rows) -> None:
         """Put a backup in the place of the ledger. No process may run on it."""
         assert self.core is None
         with self.seen() as tx:
-            for kind in RECORDS:
+            for kind in SCHEMA.tables:
                 for record in tx.find(kind):
                     tx.delete(kind, *(getattr(record, name) for name in kind.TABLE.key))
                 for record in rows[kind]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from pancode.app.schema import RECORDS
+from pancode.app.schema import SCHEMA
 from pancode.kernel.records import Audit, AuditAnchor, FeedEvent, Run, RunState
 from tests.simulation import enemy, faults, flows, talks, work
 from tests.simulation.ending import at_the_end, reasons_are_true
@@ -76,7 +76,7 @@ class Schedule(SimWorld):
     def digest(self) -> str:
         """Of the ledger but its logs, which tell of forgeries: what two runs of one seed must agree on."""
         with self.coordinator.seen() as tx:
-            rows = [repr(record) for kind in RECORDS if kind not in LOGS for record in tx.find(kind)]
+            rows = [repr(record) for kind in SCHEMA.tables if kind not in LOGS for record in tx.find(kind)]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def _heal(self) -> None:

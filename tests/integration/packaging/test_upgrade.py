@@ -18,7 +18,7 @@ import pytest
 
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire.node import HOME_LAYOUT
-from pancode.app.schema import RECORDS, SCHEMA
+from pancode.app.schema import SCHEMA
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.records import ConfigChange, ConfigProposal
 from pancode.kernel.errors import ConfigError
@@ -83,7 +83,7 @@ def test_every_row_of_the_ledger_is_read(state: Kept, root: Path) -> None:
     ledger = SqlLedger(path, SCHEMA)
     try:
         with ledger.transaction() as tx:
-            read = {kind.TABLE.name: len(list(tx.find(kind))) for kind in RECORDS}
+            read = {kind.TABLE.name: len(list(tx.find(kind))) for kind in SCHEMA.tables}
     finally:
         ledger.close()
     seen = look_at(path)

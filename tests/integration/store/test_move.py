@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.clock import SystemIds
 from pancode.app.administration import move_ledger
 from pancode.app.fleet_identity import fleet_id
-from pancode.app.schema import RECORDS, SCHEMA
+from pancode.app.schema import SCHEMA
 from pancode.fleet.ssh.home import Home
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
 from pancode.kernel.host.single_instance import AlreadyRunningError, HomeLock
@@ -44,7 +44,7 @@ def filled(where: Where, more: int = 2_500) -> None:
 def everything(where: Where) -> dict[type[Record], list[Record]]:
     ledger = SqlLedger(where, SCHEMA)
     with ledger.transaction() as tx:
-        found = {kind: list(tx.find(kind)) for kind in RECORDS}
+        found = {kind: list(tx.find(kind)) for kind in SCHEMA.tables}
     ledger.close()
     found[Setting] = [s for s in found[Setting] if isinstance(s, Setting) and s.name != "moved_to"]
     return found

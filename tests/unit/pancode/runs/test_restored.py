@@ -9,7 +9,7 @@ import pytest
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import Mark
-from pancode.app.schema import RECORDS
+from pancode.app.schema import SCHEMA
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import Node, Record, Run, RunState, Setting
 from pancode.runs.core import BEHIND, Core
@@ -24,12 +24,12 @@ Rows = dict[type[Record], list[Record]]
 
 def backup(coordinator: Desk) -> Rows:
     with coordinator.ledger.transaction() as tx:
-        return {kind: tx.find(kind) for kind in RECORDS}
+        return {kind: tx.find(kind) for kind in SCHEMA.tables}
 
 
 def restore(coordinator: Desk, rows: Rows) -> None:
     with coordinator.ledger.transaction() as tx:
-        for kind in RECORDS:
+        for kind in SCHEMA.tables:
             for record in tx.find(kind):
                 tx.delete(kind, *(getattr(record, name) for name in kind.TABLE.key))
             for record in rows[kind]:

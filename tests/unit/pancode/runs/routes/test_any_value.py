@@ -18,7 +18,7 @@ from node_agent.wire.job import Job
 from node_agent.wire.node import Heartbeat
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signature, Signed
-from pancode.app.schema import RECORDS
+from pancode.app.schema import SCHEMA
 from pancode.budget.books import MOST_SUM
 from pancode.kernel.records import BookEntry, EntryKind, Run, RunState
 from pancode.runs.unit_of_work import unit_of_work
@@ -131,7 +131,7 @@ class LiarWorld(World):
     def stored(self) -> int:
         """Bytes in the ledger, roughly."""
         return sum(
-            len(str(shape_of(kind).to_row(row))) for kind in RECORDS for row in self.context.rows(kind)
+            len(str(shape_of(kind).to_row(row))) for kind in SCHEMA.tables for row in self.context.rows(kind)
         )
 
     def check(self) -> None:
