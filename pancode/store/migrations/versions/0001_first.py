@@ -1,4 +1,4 @@
-"""The first schema. Written by a script."""
+"""The first schema. Written by migrations/new.py."""
 
 from __future__ import annotations
 
