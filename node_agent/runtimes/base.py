@@ -158,8 +158,7 @@ class LaunchRequest:
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
     `folder`: where below the workspace the run begins; the run may use the whole workspace. `tools`: the
     agent's, by PanCode's names. `policy`, `sampling`: for PanCode's workers. `context`: the model's tokens,
-    if
-    known. `desk`: the folder with which users are asked.
+    if known. `channel`: the folder with which users are asked.
     """
 
     task: str

@@ -169,4 +169,4 @@ def test_a_link_that_could_lead_to_such_code_is_refused_with_a_way_out(walled: G
     (walled.repo.path / ".opencode").symlink_to(".")
     claims = begun(walled).ended()
     assert claims.failure is FailureKind.SANDBOX and not has_run(walled)
-    assert ".opencode is a link" in claims.reason and "--runtime native" in claims.reason
+    assert ".opencode is a symlink" in claims.reason and "--runtime native" in claims.reason

@@ -96,7 +96,7 @@ def test_it_writes_runs_is_denied_asks_a_user_and_remembers(
     desk = approval_channel_of(str(b.home), WHO, NODE.public.text(), 600_000)
     answering = Thread(target=person, args=(b, [says(True), says(False)]))
     answering.start()
-    first = walled(b).run(interactive_run(b, "first words", desk=desk))
+    first = walled(b).run(interactive_run(b, "first words", channel=desk))
     answering.join()
     assert first.failure is None and first.answer.startswith("I did it.\n"), first.reason
     assert (b.work / "new.txt").read_text() == "BETA\n"

@@ -46,7 +46,8 @@ def test_two_fleets_know_nothing_of_each_other_and_one_goes_down_and_up_with_run
     fleet: Owner, healed: Lab
 ) -> None:
     with own_fleet(healed, [1, 2]) as owner:
-        owner.run("fleet", "up", timeout_s=180).ok()  # this machine, too, as in the other fleet
+        owner.run("node", "add", "here", "--local").ok()  # this machine, too, as in the other fleet
+        owner.run("fleet", "up", timeout_s=180).ok()
         here, there = Ground(owner, healed, 1), Ground(fleet, healed, 1)
         assert here.fleet != there.fleet and here.tag != there.tag and here.agent() != there.agent()
         coordinator = next(name for name in owner.nodes() if name not in ("node1", "node2"))

@@ -67,7 +67,7 @@ def coordinator() -> Iterator[Host]:
 @pytest.fixture(scope="module")
 def unit(coordinator: Host) -> str:
     """Installed, and started as at a boot: `systemctl start` comes back when it is ready."""
-    said = coordinator.root("pancode", "service", "install", "--system", "--user", "ops")
+    said = coordinator.root("pancode", "admin", "service", "install", "--system", "--user", "ops")
     name = said.split("service ")[1].splitlines()[0]
     coordinator.root("systemctl", "start", name)
     return name
@@ -79,7 +79,10 @@ def test_it_answers_as_soon_as_it_is_started_and_says_what_it_is(coordinator: Ho
     assert f"restarted at boot; runs as the system's service {unit}" in said
     kept = coordinator.root("cat", f"/proc/{coordinator.shows('MainPID', unit)}/status")
     assert "CapBnd:\t0000000000000000" in kept and "NoNewPrivs:\t1" in kept and "Seccomp:\t2" in kept
-    assert coordinator.root("pancode", "service", "install", "--system", "--user", "ops").count(unit) == 2
+    assert (
+        coordinator.root("pancode", "admin", "service", "install", "--system", "--user", "ops").count(unit)
+        == 2
+    )
 
 
 def test_a_fleet_comes_up_from_it_and_its_node_agent_is_not_closed_in(coordinator: Host, unit: str) -> None:
@@ -136,7 +139,7 @@ def test_one_that_hangs_is_ended_and_started_again(coordinator: Host, unit: str)
 
 def test_it_is_taken_out_and_what_runs_goes_on(coordinator: Host, unit: str) -> None:
     pid = coordinator.shows("MainPID", unit)
-    coordinator.root("pancode", "service", "remove", "--system", "--user", "ops")
+    coordinator.root("pancode", "admin", "service", "remove", "--system", "--user", "ops")
     assert not coordinator.root("find", "/etc/systemd/system", "-name", f"{unit}*")
     assert f"pid {pid} " in coordinator.ops("pancode", "fleet", "status")
     coordinator.ops("pancode", "node", "rm", "node1", "--yes")

@@ -50,7 +50,7 @@ def create(
     goes_on: Annotated[bool, option("Continue after an item that did not succeed.")] = False,
     pause: Annotated[bool, option(_PAUSE)] = False,
     reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",
-    resume: Annotated[bool, option("Resume a paused lane; --total-budget sets a new ceiling.")] = False,
+    resume: Annotated[bool, option("Resume the lane, at a failed item from its beginning.")] = False,
     face: Json,
     **_options: Any,
 ) -> None:
@@ -58,8 +58,9 @@ def create(
 
     A lane automatically runs one item after another, also after a coordinator restart. Each item is an
     ordinary run. It is done when the run is done, its gates have passed, and its requested landing is over.
-    Then the next item starts, and its agent gets a summary of the last
-    result. An item that did not succeed stops the lane: retry its run, continue it by message, or skip it.
+    Then the next item starts, and its agent gets a summary of the last result. An item that did not succeed
+    stops the lane: begin it again with --resume, continue its run by a message, or skip it. With --resume,
+    --total-budget sets a new ceiling.
     """
     if pause and resume:
         raise UsageError("--pause and --resume cannot be combined", fix="use only one of these options")

@@ -30,11 +30,11 @@ def test_mandoc_finds_nothing_wrong(manual: Path) -> None:
 def test_it_reads_as_it_was_meant(manual: Path) -> None:
     shown = _shown(manual / "pancode-runs.1")
     for words in (
-        "pancode-runs - the last runs; show, logs, stop, retry, diff, land one",
+        "pancode-runs - recent runs: ls, show, retry, continue, verify, recover",
         "Without one, ls is meant.",
-        "--no-gates",
-        "`last`, or the name of an agent",
-        "pancode runs show last",
+        "--alone",
+        "`last`, or an agent with exactly one active run",
+        "pancode runs show",
     ):
         assert words in shown, shown
     top = _shown(manual / "pancode.1")

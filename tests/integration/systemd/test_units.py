@@ -88,7 +88,7 @@ def test_what_cannot_be_is_said_with_its_fix(own: Path, capsys: pytest.CaptureFi
     assert "--system" in capsys.readouterr().err
     (own / "key/coordinator.key").unlink()
     assert run(["admin", "service", "--install", "--json"]) == 2
-    assert "pancode serve --background" in capsys.readouterr().err
+    assert "pancode admin serve --background" in capsys.readouterr().err
 
 
 def test_the_system_is_left_alone_where_it_does_not_do_as_told(tmp_path: Path) -> None:
