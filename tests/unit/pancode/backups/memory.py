@@ -44,7 +44,7 @@ class MemoryCopies:
     def put(self, name: str, source: Path) -> None:
         self._call("put")
         data = source.read_bytes()
-        self.copies[name] = data[:-1] + b"?" if self.rots else data
+        self.copies[name] = data[:-1] + bytes([data[-1] ^ 1]) if self.rots else data
 
     def remove(self, names: Collection[str]) -> None:
         self._call("remove")

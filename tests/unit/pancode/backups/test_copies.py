@@ -286,7 +286,8 @@ def test_after_a_loss_in_the_place_the_next_copy_is_a_whole_one(world: World, ho
     if how == "missing":
         del world.place.copies[first.name]
     else:
-        world.place.copies[first.name] = None if how == "not a regular file" else data[:-1] + b"?"
+        damaged = data[:-1] + bytes([data[-1] ^ 1])
+        world.place.copies[first.name] = None if how == "not a regular file" else damaged
     third = world.back_up(whole=False)
     assert (third.base, third.part) == ("", 1)
     assert world.restore(world.folder / "new") == third.name
